@@ -1,0 +1,102 @@
+//! The domain: what an operator asks for, what a job is, and what became of it.
+//!
+//! Pure: no I/O, no clock, no randomness. Nothing here is public JSON (that is `api`) or SQL (that
+//! is `store`); the serde forms are those of the database. Invariant: a value of these types is
+//! already checked; text as an operator typed it becomes one of them in [`recipe`] or not at all.
+
+mod cursor;
+mod event;
+mod facts;
+mod id;
+mod recipe;
+mod secret;
+mod server;
+mod verdict;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use cursor::{Act, Cursor, Intent, Phase, Step};
+pub use event::{Event, EventStatus, Level, NewEvent};
+pub use facts::{
+    BootSample, BootSource, CleanupFacts, Counts, EjectFacts, Facts, InstallerFacts, MediaMode, MediumTrace,
+    MountFacts, Progress, ResetFacts, SourceFacts, SystemFacts, TaskIsoFacts, WatchFacts,
+};
+pub use id::{JobId, JobIdError, Serial, SerialError, hex, unhex};
+pub use recipe::{
+    CompletionHook, FieldError, JobSpec, KICKSTART_BYTES_MAX, MediaLayout, RecipeError, TaskTarget,
+    parse_recipe,
+};
+pub use secret::{Kickstart, Password};
+pub use server::{Server, check_bmc_address};
+pub use verdict::{Confidence, Evidence, EvidenceKind, Outcome, Verdict};
+
+/// One try at installing one server.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub id: JobId,
+    pub server: Serial,
+    /// The recipe's `task_target` as typed: a refused recipe may name anything.
+    pub task_target: String,
+    /// Absent in a job whose recipe was refused, and so failed at once.
+    pub spec: Option<JobSpec>,
+    pub status: Status,
+    pub cursor: Cursor,
+    pub facts: Facts,
+    /// Written once, when the job leaves [`Phase::Forward`].
+    pub verdict: Option<Verdict>,
+    pub failed_step: Option<Step>,
+    /// A sentence that an operator can act on.
+    pub reason: Option<String>,
+    pub cancel: Option<Cancel>,
+    pub retry_of: Option<JobId>,
+    pub created_at: Timestamp,
+    pub last_update: Timestamp,
+    /// When the cleanup was over too.
+    pub finished_at: Option<Timestamp>,
+}
+
+impl Job {
+    /// A job in cleanup still holds its server.
+    pub fn is_active(&self) -> bool {
+        self.cursor.phase != Phase::Done
+    }
+}
+
+/// What became of the job; nothing changes it once it is one of the last three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Queued,
+    Provisioning,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl Status {
+    pub const ALL: [Status; 5] =
+        [Status::Queued, Status::Provisioning, Status::Succeeded, Status::Failed, Status::Cancelled];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Queued => "queued",
+            Status::Provisioning => "provisioning",
+            Status::Succeeded => "succeeded",
+            Status::Failed => "failed",
+            Status::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether the verdict stands (the cleanup may still be going on).
+    pub fn is_decided(self) -> bool {
+        matches!(self, Status::Succeeded | Status::Failed | Status::Cancelled)
+    }
+}
+
+/// An operator asked for the job to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// Eject at once, even from under a running installer.
+    pub force: bool,
+}

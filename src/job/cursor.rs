@@ -1,0 +1,122 @@
+//! Where a job stands, and what it is about to do.
+//!
+//! The cursor is saved, together with the events that it tells of, *before* an act. Invariant: an
+//! act that must not be repeated blindly is preceded by a saved [`Intent`], so that a controller
+//! which finds a job with an intent and no receipt knows to look before it acts.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Where in its job the controller is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    pub phase: Phase,
+    pub step: Step,
+    /// Tries of this step so far, counted from 1 once it has begun.
+    pub attempt: u32,
+    /// When the step began; `None` before its start event is written.
+    pub entered_at: Option<Timestamp>,
+    /// The driver looks at the job again at this time.
+    pub wake_at: Timestamp,
+    /// The last act of this step: about to be done, or done.
+    pub intent: Option<Intent>,
+}
+
+impl Cursor {
+    /// A new job, due at once.
+    pub fn start(now: Timestamp) -> Cursor {
+        Cursor::enter(Phase::Forward, Step::ValidateRecipe, now)
+    }
+
+    /// At the door of `step`.
+    pub fn enter(phase: Phase, step: Step, now: Timestamp) -> Cursor {
+        Cursor { phase, step, attempt: 0, entered_at: None, wake_at: now, intent: None }
+    }
+}
+
+/// The verdict is set on leaving `Forward`; `Done` is the end of the cleanup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Forward,
+    Cleanup,
+    Done,
+}
+
+/// An act that is not idempotent, written down before it is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    pub act: Act,
+    pub at: Timestamp,
+    /// When the BMC answered that it had accepted the act. Absent: nobody knows whether it did.
+    pub receipt_at: Option<Timestamp>,
+}
+
+/// The acts that need an intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// `InsertMedia` of this step's image.
+    Insert,
+    GracefulShutdown,
+    ForceOff,
+    PowerOn,
+    /// A restart in one request, where the BMC offers no better.
+    Restart,
+}
+
+/// The steps of every path, named as in the public contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Step {
+    #[serde(rename = "validate-recipe")]
+    ValidateRecipe,
+    #[serde(rename = "resolve-server")]
+    ResolveServer,
+    #[serde(rename = "build-task-iso")]
+    BuildTaskIso,
+    #[serde(rename = "mount.maintenance")]
+    MountMaintenance,
+    #[serde(rename = "mount.task")]
+    MountTask,
+    #[serde(rename = "boot.override")]
+    BootOverride,
+    #[serde(rename = "reset")]
+    Reset,
+    #[serde(rename = "esxi.await_bmc")]
+    EsxiAwaitBmc,
+    #[serde(rename = "esxi.poll_power")]
+    EsxiPollPower,
+    #[serde(rename = "cleanup.unmount-task")]
+    CleanupUnmountTask,
+    #[serde(rename = "cleanup.unmount-maintenance")]
+    CleanupUnmountMaintenance,
+    #[serde(rename = "cleanup.reset")]
+    CleanupReset,
+}
+
+impl Step {
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::ValidateRecipe => "validate-recipe",
+            Step::ResolveServer => "resolve-server",
+            Step::BuildTaskIso => "build-task-iso",
+            Step::MountMaintenance => "mount.maintenance",
+            Step::MountTask => "mount.task",
+            Step::BootOverride => "boot.override",
+            Step::Reset => "reset",
+            Step::EsxiAwaitBmc => "esxi.await_bmc",
+            Step::EsxiPollPower => "esxi.poll_power",
+            Step::CleanupUnmountTask => "cleanup.unmount-task",
+            Step::CleanupUnmountMaintenance => "cleanup.unmount-maintenance",
+            Step::CleanupReset => "cleanup.reset",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,222 @@
+//! What a job has learnt and done so far, beside its cursor. Saved with it, as one JSON value.
+//!
+//! Steps write here what a later step, a restarted controller or an operator needs to know.
+//! Invariant: no secret, and no URL with a token, is a fact.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Evidence;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    pub system: Option<SystemFacts>,
+    pub installer: Option<InstallerFacts>,
+    pub task_iso: Option<TaskIsoFacts>,
+    /// Base of the media URLs given to this BMC, such as `http://10.0.0.1:8080`.
+    pub media_base: Option<String>,
+    pub cd1: MountFacts,
+    pub cd2: MountFacts,
+    /// The one-time override was set by this job and has not been seen gone since.
+    pub override_armed: bool,
+    pub reset: ResetFacts,
+    pub watch: WatchFacts,
+    pub progress: Progress,
+    pub cleanup: CleanupFacts,
+}
+
+/// The system that the server's record turned out to mean.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemFacts {
+    /// `@odata.id`.
+    pub link: String,
+    pub vendor: String,
+    pub model: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstallerFacts {
+    /// The BMC is given the source's own URL instead of ours.
+    pub direct: bool,
+    /// Lower-case hex, of the vendor's bytes.
+    pub sha256: String,
+    pub size: u64,
+    pub volume_id: String,
+    pub version: Option<String>,
+    pub build: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskIsoFacts {
+    pub size: u64,
+    /// Lower-case hex, of the whole image.
+    pub sha256: String,
+}
+
+/// One medium in one slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MountFacts {
+    /// `@odata.id` of the slot, once this job has chosen it.
+    pub slot: Option<String>,
+    /// Insertions asked for so far; each has a media URL of its own.
+    pub insertions: u32,
+    pub mounted: bool,
+}
+
+/// What our own reset did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ResetFacts {
+    /// The BMC's sources as they were before the first act of the reset.
+    pub before: Option<BootSample>,
+    /// The host was asked to shut down and may still be doing so.
+    pub graceful_since: Option<Timestamp>,
+    /// When the host was last asked to start for this job's installer.
+    pub started_at: Option<Timestamp>,
+    /// Installing starts caused so far; more than one only where the first is known not to have
+    /// happened.
+    pub starts: u32,
+}
+
+/// The sources of one BMC at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootSample {
+    pub at: Timestamp,
+    /// `PowerState` as reported; absent where the BMC reports none.
+    pub power: Option<String>,
+    /// Value of each source that this BMC offers.
+    pub sources: BTreeMap<BootSource, String>,
+    /// Whether the slots of CD1 and CD2 hold a medium, where they were looked at.
+    pub inserted: [Option<bool>; 2],
+}
+
+/// Something in a BMC that shows a boot of its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BootSource {
+    BootProgress,
+    LastResetTime,
+}
+
+impl BootSource {
+    /// The Redfish property.
+    pub fn property(self) -> &'static str {
+        match self {
+            BootSource::BootProgress => "BootProgress",
+            BootSource::LastResetTime => "LastResetTime",
+        }
+    }
+}
+
+/// What the watch over the installer has seen; `workflow::detect` reads and writes it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WatchFacts {
+    /// When the reset was first seen to have taken effect.
+    pub effect_at: Option<Timestamp>,
+    pub sources: BTreeMap<BootSource, SourceFacts>,
+    /// Last `PowerState` and since when it has held without a break or a long silence.
+    pub power: Option<(String, Timestamp)>,
+    /// Last time the BMC answered.
+    pub observed_at: Option<Timestamp>,
+    /// Time since the reset in which the BMC could not be observed.
+    pub blind: Duration,
+    /// The unasked `Off` that stands now, and since when.
+    pub off_since: Option<Timestamp>,
+    /// The host went off and on again by itself after the kickstart was read.
+    pub power_cycled_at: Option<Timestamp>,
+    pub second_boot: Option<Evidence>,
+    /// Both slots held our media, and then one did not, without our doing.
+    pub guest_ejected_at: Option<Timestamp>,
+}
+
+/// One second-boot source of this BMC.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceFacts {
+    /// It visibly changed at our own reset, so its silence later means something.
+    pub live: bool,
+    /// Value to compare with; taken anew until the kickstart is read.
+    pub baseline: Option<String>,
+    pub last: Option<String>,
+    pub seen_at: Option<Timestamp>,
+}
+
+/// For whoever watches the job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Progress {
+    pub installer_bytes_read: u64,
+    pub installer_bytes_total: u64,
+    pub ks_read: bool,
+}
+
+/// Result of the cleanup, beside the verdict and never instead of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CleanupFacts {
+    /// The override is no longer armed.
+    pub disarmed: bool,
+    pub task: Option<EjectFacts>,
+    pub installer: Option<EjectFacts>,
+    /// What could not be cleaned up, a sentence each.
+    pub left: Vec<String>,
+    /// The window in which an installer might still run is over, or an operator forced the eject.
+    pub released: bool,
+}
+
+/// How an eject went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EjectFacts {
+    pub at: Timestamp,
+    /// Done although an installer might still have been running.
+    pub forced: bool,
+}
+
+/// How a BMC reads one medium, judged from what it reads after our reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaMode {
+    /// Never fetched from us.
+    #[default]
+    None,
+    /// Fetched whole before the host read it, or cached: its reads tell nothing of the host.
+    Prefetched,
+    /// Read in pieces after the reset: its reads are the host's.
+    Streamed,
+}
+
+/// What is known of the reads of one medium. Times are of our own clock; all but `mode` and
+/// `fault` count from the reset only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MediumTrace {
+    pub mode: MediaMode,
+    /// Size of the image, bytes.
+    pub total: u64,
+    /// Distinct bytes served.
+    pub read: u64,
+    pub first_read_at: Option<Timestamp>,
+    pub last_read_at: Option<Timestamp>,
+    /// Last read of a part that had not been read before.
+    pub last_new_read_at: Option<Timestamp>,
+    /// Every file of the installer has been read (CD1 only).
+    pub read_through_at: Option<Timestamp>,
+    /// The kickstart's extent was read without the gap before it (CD2 only).
+    pub ks_read_at: Option<Timestamp>,
+    /// After the kickstart's read and a minute of quiet, the volume descriptors and the boot
+    /// catalogue were read again (CD1 only): a firmware enumerating its drives.
+    pub reenumerated_at: Option<Timestamp>,
+    /// The kickstart was read again after `reenumerated_at` (CD2 only).
+    pub ks_read_again_at: Option<Timestamp>,
+    /// The last fetch that was refused or broken off, in words.
+    pub fault: Option<String>,
+}
+
+/// How many jobs stand in each status, in the order of `Status::ALL`.
+pub type Counts = [u64; 5];

@@ -1,0 +1,160 @@
+//! Names of jobs and servers.
+//!
+//! A job's id is 32 lower-case hex digits without hyphens, because some BMCs refuse hyphens in the
+//! URL of an image (OpenBMC, openbmc/openbmc#4064).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A UUID of version 7: sorts by the time at which the job was made.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct JobId(uuid::Uuid);
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a job id is 32 lower-case hex digits")]
+pub struct JobIdError;
+
+impl JobId {
+    /// The id of a job made at `unix_millis`, with ten bytes of randomness.
+    pub fn new(unix_millis: u64, random: [u8; 10]) -> JobId {
+        JobId(uuid::Builder::from_unix_timestamp_millis(unix_millis, &random).into_uuid())
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.simple().fmt(f)
+    }
+}
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = JobIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bytes = unhex(text).ok_or(JobIdError)?;
+        Ok(JobId(uuid::Uuid::from_bytes(bytes.try_into().map_err(|_| JobIdError)?)))
+    }
+}
+
+impl From<JobId> for String {
+    fn from(id: JobId) -> String {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for JobId {
+    type Error = JobIdError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// A server's serial number, as its BMC reports it: 1 to 64 letters, digits, `.`, `_`, `-` or
+/// blanks inside, compared exactly.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Serial(String);
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a serial number has 1 to 64 letters, digits, dots, underscores, hyphens or inner blanks")]
+pub struct SerialError;
+
+impl Serial {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Serial {
+    type Err = SerialError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ' ');
+        let dots_only = text.chars().all(|c| c == '.');
+        if text.is_empty()
+            || text.len() > 64
+            || text.trim() != text
+            || dots_only
+            || !text.chars().all(allowed)
+        {
+            return Err(SerialError);
+        }
+        Ok(Serial(text.to_owned()))
+    }
+}
+
+impl From<Serial> for String {
+    fn from(serial: Serial) -> String {
+        serial.0
+    }
+}
+
+impl TryFrom<String> for Serial {
+    type Error = SerialError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// Lower-case hex digits of `bytes`.
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+        text
+    })
+}
+
+/// The bytes that lower-case hex digits stand for; `None` for anything else.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |c: u8| match c {
+        b'0'..=b'9' => Some(c - b'0'),
+        b'a'..=b'f' => Some(c - b'a' + 10),
+        _ => None,
+    };
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn job_ids_sort_by_time_and_have_no_hyphen() {
+        let (early, late) = (JobId::new(1_000, [9; 10]), JobId::new(2_000, [1; 10]));
+        assert!(early < late && early.to_string() < late.to_string());
+        assert_eq!(early.to_string().len(), 32);
+        assert_eq!(early.to_string().parse(), Ok(early));
+        for wrong in ["", "ABCDEF", "0123", "not-an-id", &"A".repeat(32)] {
+            assert_eq!(wrong.parse::<JobId>(), Err(JobIdError), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn serials_cannot_escape_a_path() {
+        for good in ["ABC123", "CN-7016.x_1", "Not Specified"] {
+            assert!(good.parse::<Serial>().is_ok(), "{good}");
+        }
+        for bad in ["", " A", "a/b", "..", "a\n", &"x".repeat(65)] {
+            assert!(bad.parse::<Serial>().is_err(), "{bad}");
+        }
+    }
+}

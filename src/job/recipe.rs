@@ -1,0 +1,280 @@
+//! The recipe: from JSON as an operator typed it to a [`JobSpec`] as it is meant.
+//!
+//! One function, [`parse_recipe`], which reports every fault at once, each with a JSON pointer and a
+//! remedy, and never quotes the kickstart. Invariant: a `JobSpec` satisfies every rule of the
+//! public contract that needs no BMC and no configuration to check.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::{Kickstart, Serial};
+
+/// The largest kickstart, in bytes of UTF-8.
+pub const KICKSTART_BYTES_MAX: usize = 65_536;
+const METADATA_BYTES_MAX: usize = 16 * 1024;
+
+const KEYS: [&str; 13] = [
+    "task_target",
+    "server_serial",
+    "ks_cfg",
+    "ks.cfg",
+    "completion_hook",
+    "management_address",
+    "media_layout",
+    "esxi_installer_url",
+    "esxi_installer_sha256",
+    "allow_powered_on",
+    "templated",
+    "variables",
+    "metadata",
+];
+
+/// A job as it is meant.
+#[derive(Clone, Debug)]
+pub struct JobSpec {
+    pub target: TaskTarget,
+    pub kickstart: Kickstart,
+    pub completion_hook: CompletionHook,
+    pub management_address: Option<String>,
+    pub media_layout: Option<MediaLayout>,
+    pub installer_url: Option<Url>,
+    /// Lower-case hex.
+    pub installer_sha256: Option<String>,
+    pub allow_powered_on: bool,
+    /// Free-form, at most 16 KiB of JSON.
+    pub metadata: Value,
+}
+
+/// Which path the job takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskTarget {
+    #[serde(rename = "install-esxi.target")]
+    InstallEsxi,
+}
+
+/// How the installer tells that it is done, if it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CompletionHook {
+    #[default]
+    None,
+    /// The kickstart itself powers the host off at its end.
+    OwnPoweroff,
+}
+
+/// How the two media reach the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MediaLayout {
+    DualCd,
+}
+
+/// One fault of an input: where, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{pointer}: {message}")]
+pub struct FieldError {
+    /// JSON pointer, such as `/ks_cfg`; empty for the whole body.
+    pub pointer: String,
+    pub message: String,
+}
+
+impl FieldError {
+    pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> FieldError {
+        FieldError { pointer: pointer.into(), message: message.into() }
+    }
+}
+
+/// Everything that is wrong with a recipe, at least one fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct RecipeError {
+    pub errors: Vec<FieldError>,
+}
+
+/// Reads a recipe; `serial` is the server that the job is for, already known to exist.
+pub fn parse_recipe(recipe: &Map<String, Value>, serial: &Serial) -> Result<JobSpec, RecipeError> {
+    let mut reader = Reader { recipe, errors: Vec::new() };
+    reader.refuse_unknown_keys();
+    reader.check_serial(serial);
+    let target = reader.target();
+    let kickstart = reader.kickstart();
+    let spec = JobSpec {
+        target: TaskTarget::InstallEsxi,
+        kickstart: Kickstart::new(kickstart.unwrap_or_default()),
+        completion_hook: reader.completion_hook(),
+        management_address: reader.management_address(),
+        media_layout: reader.media_layout(),
+        installer_url: reader.installer_url(),
+        installer_sha256: reader.sha256(),
+        allow_powered_on: reader.boolean("allow_powered_on"),
+        metadata: reader.metadata(),
+    };
+    match (target, reader.errors.is_empty()) {
+        (Some(target), true) => Ok(JobSpec { target, ..spec }),
+        _ => Err(RecipeError { errors: reader.errors }),
+    }
+}
+
+struct Reader<'a> {
+    recipe: &'a Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl Reader<'_> {
+    fn refuse(&mut self, key: &str, message: impl Into<String>) {
+        let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+        self.errors.push(FieldError::new(pointer, message));
+    }
+
+    fn refuse_unknown_keys(&mut self) {
+        for key in self.recipe.keys().filter(|key| !KEYS.contains(&key.as_str())) {
+            let nearest = KEYS
+                .iter()
+                .max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)));
+            let nearest = nearest.copied().unwrap_or_default();
+            let shown: String = key.chars().take(40).collect();
+            self.refuse(&shown, format!("unknown key; the nearest known one is `{nearest}`"));
+        }
+    }
+
+    /// The text under `key`; anything but a string is a fault.
+    fn text(&mut self, key: &str) -> Option<String> {
+        match self.recipe.get(key) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(_) => {
+                self.refuse(key, "must be a string");
+                None
+            }
+        }
+    }
+
+    fn boolean(&mut self, key: &str) -> bool {
+        match self.recipe.get(key) {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(value)) => *value,
+            Some(_) => {
+                self.refuse(key, "must be true or false");
+                false
+            }
+        }
+    }
+
+    fn check_serial(&mut self, serial: &Serial) {
+        let named = self.text("server_serial");
+        if named.is_some_and(|named| named != serial.as_str()) {
+            self.refuse("server_serial", format!("names another server than the job's, {serial}"));
+        }
+    }
+
+    fn target(&mut self) -> Option<TaskTarget> {
+        match self.text("task_target").as_deref() {
+            Some("install-esxi.target") => return Some(TaskTarget::InstallEsxi),
+            Some("install-linux.target" | "install-windows.target") => {
+                self.refuse("task_target", "this version installs ESXi only: use install-esxi.target");
+            }
+            Some(_) => self.refuse("task_target", "unknown target: use install-esxi.target"),
+            None if self.recipe.get("task_target").is_none_or(Value::is_null) => {
+                self.refuse("task_target", "is missing: use install-esxi.target");
+            }
+            None => {}
+        }
+        None
+    }
+
+    fn kickstart(&mut self) -> Option<String> {
+        let key = match (self.recipe.contains_key("ks_cfg"), self.recipe.contains_key("ks.cfg")) {
+            (true, true) => {
+                self.refuse("ks.cfg", "is another name of ks_cfg: give one of the two");
+                return None;
+            }
+            (false, true) => "ks.cfg",
+            _ => "ks_cfg",
+        };
+        if self.boolean("templated") || self.recipe.get("variables").is_some_and(|value| !value.is_null()) {
+            self.refuse(
+                "templated",
+                "this version embeds the kickstart as it is: leave out templated and variables",
+            );
+        }
+        let given = self.recipe.get(key).is_some_and(|value| !value.is_null());
+        let text = self.text(key);
+        match text {
+            Some(text) if text.trim().is_empty() => {
+                self.refuse(key, "is empty: give the text of the kickstart")
+            }
+            Some(text) if text.len() > KICKSTART_BYTES_MAX => self
+                .refuse(key, format!("has {} bytes; at most {KICKSTART_BYTES_MAX} are allowed", text.len())),
+            Some(text) => return Some(text),
+            None if !given => self.refuse(key, "is missing: give the text of the kickstart"),
+            None => {}
+        }
+        None
+    }
+
+    fn completion_hook(&mut self) -> CompletionHook {
+        match self.text("completion_hook").as_deref() {
+            None | Some("none") => return CompletionHook::None,
+            Some("own-poweroff") => return CompletionHook::OwnPoweroff,
+            Some("poweroff" | "webhook") => self.refuse(
+                "completion_hook",
+                "this version adds no hook of its own: use none, or own-poweroff where the kickstart powers off by itself",
+            ),
+            Some(_) => self.refuse("completion_hook", "use none or own-poweroff"),
+        }
+        CompletionHook::None
+    }
+
+    fn management_address(&mut self) -> Option<String> {
+        let text = self.text("management_address")?;
+        if url::Host::parse(&text).is_err() {
+            self.refuse("management_address", "must be a host name or an IP address");
+        }
+        Some(text)
+    }
+
+    fn media_layout(&mut self) -> Option<MediaLayout> {
+        match self.text("media_layout").as_deref() {
+            None | Some("auto") => {}
+            Some("dual-cd") => return Some(MediaLayout::DualCd),
+            Some("single-cd" | "cd-usb") => {
+                self.refuse("media_layout", "this version mounts two CDs only: use auto or dual-cd");
+            }
+            Some(_) => self.refuse("media_layout", "use auto or dual-cd"),
+        }
+        None
+    }
+
+    fn installer_url(&mut self) -> Option<Url> {
+        let text = self.text("esxi_installer_url")?;
+        match Url::parse(&text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+                if !url.username().is_empty() || url.password().is_some() {
+                    self.refuse("esxi_installer_url", "must not hold a user name or password");
+                }
+                Some(url)
+            }
+            _ => {
+                self.refuse("esxi_installer_url", "must be an http:// or https:// URL");
+                None
+            }
+        }
+    }
+
+    fn sha256(&mut self) -> Option<String> {
+        let text = self.text("esxi_installer_sha256")?.to_ascii_lowercase();
+        if super::unhex(&text).is_none_or(|bytes| bytes.len() != 32) {
+            self.refuse("esxi_installer_sha256", "must be 64 hex digits");
+        }
+        Some(text)
+    }
+
+    fn metadata(&mut self) -> Value {
+        let metadata = self.recipe.get("metadata").cloned().unwrap_or(Value::Null);
+        if metadata.to_string().len() > METADATA_BYTES_MAX {
+            self.refuse("metadata", format!("is larger than {METADATA_BYTES_MAX} bytes of JSON"));
+        }
+        metadata
+    }
+}

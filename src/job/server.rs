@@ -1,0 +1,81 @@
+//! The inventory record of one server.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use super::{FieldError, Password, Serial};
+use crate::world::TlsPolicy;
+
+/// A server and how to reach its BMC.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Must equal the SerialNumber that the BMC reports for the system.
+    pub serial: Serial,
+    /// Scheme, host and port; the Redfish service is at its `/redfish/v1/`.
+    pub bmc_address: Url,
+    pub bmc_username: String,
+    pub bmc_password: Password,
+    pub tls: TlsPolicy,
+    /// Which system of the service it is, where the service reports no serial number.
+    pub system_id: Option<String>,
+    /// Compared with the system's UUID where the service reports no serial number.
+    pub system_uuid: Option<String>,
+    /// Host name or address of the installed ESXi.
+    pub management_address: Option<String>,
+    /// Jobs on it are refused.
+    pub protected: bool,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Checks a `bmc_address` against the TLS policy that goes with it.
+///
+/// The address is a place to send credentials to: `http://` off loopback needs the explicit word
+/// `tls: none`, and neither user info, query nor fragment may hide in it.
+pub fn check_bmc_address(text: &str, tls: &TlsPolicy) -> Result<Url, FieldError> {
+    let refuse = |message: &str| FieldError::new("/bmc_address", message);
+    let url = Url::parse(text)
+        .map_err(|_| refuse("give a URL such as https://10.0.0.5 or https://bmc1.example:8443"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(refuse("the scheme must be https or http, followed by a host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refuse("put the account into bmc_username and bmc_password, not into the address"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(refuse("leave out the query and the fragment"));
+    }
+    if url.scheme() == "http" && !is_loopback(&url) && *tls != TlsPolicy::None {
+        return Err(refuse(
+            "plain http off loopback sends the password in clear: use https, or say tls: none",
+        ));
+    }
+    Ok(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_never_go_in_clear_by_accident() {
+        let check = |text| check_bmc_address(text, &TlsPolicy::Verify).map_err(|error| error.message);
+        assert!(check("https://10.0.0.5:8443").is_ok());
+        assert!(check("http://127.0.0.1:9000").is_ok());
+        assert!(check("http://10.0.0.5").unwrap_err().contains("tls: none"));
+        assert!(check_bmc_address("http://10.0.0.5", &TlsPolicy::None).is_ok());
+        for bad in ["10.0.0.5", "ftp://h", "https://u:p@h", "https://h/?a=b", "file:///etc/passwd"] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What became of a job and what that rests on.
+//!
+//! Invariant: a verdict is written once and claims no more than its evidence supports.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    pub outcome: Outcome,
+    /// Only of a success.
+    pub confidence: Option<Confidence>,
+    pub evidence: Vec<Evidence>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+/// How much a success is worth, weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// Nothing spoke against it, and nothing could have spoken for it.
+    Assumed,
+    /// The host booted again after the kickstart was read.
+    Probable,
+    /// The installer or the installed system itself said so.
+    Proven,
+}
+
+impl Confidence {
+    pub fn name(self) -> &'static str {
+        match self {
+            Confidence::Assumed => "assumed",
+            Confidence::Probable => "probable",
+            Confidence::Proven => "proven",
+        }
+    }
+}
+
+/// One observation that the verdict rests on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    pub kind: EvidenceKind,
+    pub at: Timestamp,
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvidenceKind {
+    /// A hook inside the installer: an unasked power-off.
+    InstallerHook,
+    /// The host booted a second time, seen in a source of the BMC or in the read trace.
+    SecondBoot,
+    /// The kickstart's extent was read.
+    KickstartRead,
+    /// The guest ejected its media. Corroborates only.
+    GuestEjected,
+    /// `PowerState` was `On` without a break for the window.
+    PowerStable,
+}
+
+impl EvidenceKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            EvidenceKind::InstallerHook => "installer_hook",
+            EvidenceKind::SecondBoot => "second_boot",
+            EvidenceKind::KickstartRead => "kickstart_read",
+            EvidenceKind::GuestEjected => "guest_ejected",
+            EvidenceKind::PowerStable => "power_stable",
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The three doors through which everything that is not a pure function of its input comes in:
+//! the clock, randomness, and outbound HTTP.
+//!
+//! It is not a place for helpers. `main` builds the real [`World`]; a simulation builds one from a
+//! seed, and then the whole program is a function of that seed. Invariant: no other module reads a
+//! clock, draws a random number or opens an outbound connection (`clippy.toml` bans the ways
+//! around). Waiting is `tokio::time`, which a simulation pauses.
+
+mod transport;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use rand::{Rng as _, SeedableRng, TryRng, rngs::SysRng};
+use rand_chacha::ChaCha12Rng;
+use sha2::{Digest, Sha256};
+
+pub use transport::{
+    HttpRequest, HttpResponse, PinError, TlsPolicy, TlsPolicyError, Transport, TransportError,
+    TransportErrorKind, real_transport, root_store,
+};
+
+/// Clock, randomness and outbound HTTP, handed to whatever needs them.
+#[derive(Clone)]
+pub struct World {
+    pub clock: Clock,
+    pub rng: Rng,
+    pub transport: Transport,
+}
+
+/// Tells the time of day.
+#[derive(Clone, Debug)]
+pub struct Clock(ClockKind);
+
+#[derive(Clone, Debug)]
+enum ClockKind {
+    System,
+    /// Follows Tokio's (pausable) time from a fixed start.
+    Virtual {
+        start: Timestamp,
+        origin: tokio::time::Instant,
+    },
+}
+
+impl Clock {
+    /// The machine's own clock.
+    pub fn system() -> Clock {
+        Clock(ClockKind::System)
+    }
+
+    /// A clock that reads `start` now and follows Tokio's time from here on.
+    /// Must be called inside a Tokio runtime.
+    pub fn virtual_from(start: Timestamp) -> Clock {
+        Clock(ClockKind::Virtual { start, origin: tokio::time::Instant::now() })
+    }
+
+    /// The time now, to the millisecond (the precision that the store keeps).
+    pub fn now(&self) -> Timestamp {
+        let now = match &self.0 {
+            ClockKind::System => system_now(),
+            ClockKind::Virtual { start, origin } => {
+                let elapsed = SignedDuration::try_from(origin.elapsed()).unwrap_or(SignedDuration::MAX);
+                start.saturating_add(elapsed).unwrap_or(Timestamp::MAX)
+            }
+        };
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one door to the system's clock")]
+fn system_now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// How long from `earlier` to `later`; zero where the clock went backwards.
+pub fn elapsed(earlier: Timestamp, later: Timestamp) -> Duration {
+    Duration::try_from(later.duration_since(earlier)).unwrap_or(Duration::ZERO)
+}
+
+/// `at` plus `wait`, held at the end of time.
+pub fn after(at: Timestamp, wait: Duration) -> Timestamp {
+    let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
+    at.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+/// A source of random bytes that can be split: each child depends on the seed and its label only,
+/// never on how much its siblings have drawn.
+#[derive(Clone)]
+pub struct Rng {
+    seed: [u8; 32],
+    state: Arc<Mutex<ChaCha12Rng>>,
+}
+
+impl Rng {
+    /// Seeded from the operating system; what production uses.
+    pub fn from_system() -> Rng {
+        let mut seed = [0; 32];
+        SysRng.try_fill_bytes(&mut seed).expect("the operating system gives random bytes");
+        Rng::from_bytes(seed)
+    }
+
+    /// The same numbers for the same seed, for ever.
+    pub fn from_seed(seed: u64) -> Rng {
+        Rng::from_bytes(Sha256::digest(seed.to_le_bytes()).into())
+    }
+
+    fn from_bytes(seed: [u8; 32]) -> Rng {
+        Rng { seed, state: Arc::new(Mutex::new(ChaCha12Rng::from_seed(seed))) }
+    }
+
+    /// The generator of one job, machine or purpose.
+    pub fn child(&self, label: &str) -> Rng {
+        let hash = Sha256::new().chain_update(self.seed).chain_update(label.as_bytes());
+        Rng::from_bytes(hash.finalize().into())
+    }
+
+    pub fn fill(&self, bytes: &mut [u8]) {
+        self.lock().fill_bytes(bytes);
+    }
+
+    pub fn u64(&self) -> u64 {
+        self.lock().next_u64()
+    }
+
+    /// A number in `0..bound`; 0 for a bound of 0. The bias of the remainder is below one in 2^32
+    /// for the small bounds it is used with.
+    pub fn below(&self, bound: u64) -> u64 {
+        self.u64().checked_rem(bound).unwrap_or(0)
+    }
+
+    /// `wait` stretched or shortened by up to a quarter, so that many jobs do not march in step.
+    pub fn jitter(&self, wait: Duration) -> Duration {
+        let permille = 750 + self.below(501);
+        wait.mul_f64(permille as f64 / 1000.0)
+    }
+
+    /// `bytes * 2` lower-case hex digits.
+    pub fn hex(&self, bytes: usize) -> String {
+        let mut raw = vec![0; bytes];
+        self.fill(&mut raw);
+        crate::job::hex(&raw)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, ChaCha12Rng> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_depend_on_seed_and_label_only() {
+        let (a, b) = (Rng::from_seed(7), Rng::from_seed(7));
+        a.u64();
+        assert_eq!(a.child("job").u64(), b.child("job").u64());
+        assert_ne!(b.child("job").u64(), b.child("machine").u64());
+        assert_ne!(b.child("job").u64(), Rng::from_seed(8).child("job").u64());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_virtual_clock_follows_paused_time() {
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let clock = Clock::virtual_from(start);
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        assert_eq!(elapsed(start, clock.now()), Duration::from_secs(90));
+    }
+}

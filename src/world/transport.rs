@@ -1,0 +1,286 @@
+//! Outbound HTTP as a boxed tower service, and the one real implementation of it.
+//!
+//! A caller puts a [`TlsPolicy`] into the request's extensions where the peer is a BMC; without one
+//! the certificate is verified against the system's roots. Redirects are never followed: whoever
+//! may follow one decides so for itself. Invariant: a response body is a stream with no limit of
+//! its own, so every reader sets its limit.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+
+pub type HttpRequest = http::Request<Bytes>;
+pub type HttpResponse = http::Response<Body>;
+
+/// Sends one request and gives the response's head; the body streams.
+pub type Transport = BoxCloneSyncService<HttpRequest, HttpResponse, TransportError>;
+
+/// How the certificate of an HTTPS peer is judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum TlsPolicy {
+    /// Chain and name, against the system's roots and those of `CA_FILE`.
+    #[default]
+    Verify,
+    /// The leaf certificate's SHA-256 and nothing else.
+    Pin([u8; 32]),
+    /// Any certificate: encryption without identity.
+    Insecure,
+    /// Plain HTTP, allowed off loopback by an explicit word only.
+    None,
+}
+
+impl fmt::Display for TlsPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TlsPolicy::Verify => f.write_str("verify"),
+            TlsPolicy::Pin(sha256) => write!(f, "pin:{}", crate::job::hex(sha256)),
+            TlsPolicy::Insecure => f.write_str("insecure"),
+            TlsPolicy::None => f.write_str("none"),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is not a TLS policy: say verify, insecure, none, or pin: and 64 hex digits")]
+pub struct TlsPolicyError(String);
+
+impl FromStr for TlsPolicy {
+    type Err = TlsPolicyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || TlsPolicyError(text.to_owned());
+        match text {
+            "verify" => Ok(TlsPolicy::Verify),
+            "insecure" => Ok(TlsPolicy::Insecure),
+            "none" => Ok(TlsPolicy::None),
+            _ => {
+                let digits = text.strip_prefix("pin:").ok_or_else(wrong)?.replace(':', "");
+                let bytes = crate::job::unhex(&digits).ok_or_else(wrong)?;
+                Ok(TlsPolicy::Pin(bytes.try_into().map_err(|_| wrong())?))
+            }
+        }
+    }
+}
+
+impl From<TlsPolicy> for String {
+    fn from(policy: TlsPolicy) -> String {
+        policy.to_string()
+    }
+}
+
+impl TryFrom<String> for TlsPolicy {
+    type Error = TlsPolicyError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// Why no response came. The inner error is `source` and not in the text.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct TransportError {
+    pub kind: TransportErrorKind,
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl TransportError {
+    pub fn new(kind: TransportErrorKind) -> TransportError {
+        TransportError { kind, source: None }
+    }
+}
+
+/// What an operator does next depends on this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransportErrorKind {
+    /// No connection was made, so the request had no effect.
+    #[error("cannot connect")]
+    Connect,
+    /// The peer's certificate was refused, so the request had no effect.
+    #[error("the TLS certificate is not trusted")]
+    Certificate,
+    /// The connection broke; the request may have had its effect.
+    #[error("the connection broke before an answer came")]
+    Broken,
+}
+
+/// The real transport: HTTP/1.1 over TCP, and TLS 1.2 or 1.3 by rustls.
+///
+/// `extra_roots` are trusted beside the system's (`CA_FILE`).
+pub fn real_transport(extra_roots: &[CertificateDer<'static>]) -> Transport {
+    let clients = Arc::new(Clients { roots: Arc::new(root_store(extra_roots)), made: Mutex::default() });
+    let service = tower::service_fn(move |request: HttpRequest| {
+        let clients = clients.clone();
+        async move { clients.send(request).await }
+    });
+    BoxCloneSyncService::new(service)
+}
+
+/// The system's trusted roots and `extra`.
+pub fn root_store(extra: &[CertificateDer<'static>]) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(extra.iter().cloned());
+    roots
+}
+
+/// One client a policy, made when first needed and then shared.
+struct Clients {
+    roots: Arc<RootCertStore>,
+    made: Mutex<BTreeMap<String, reqwest::Client>>,
+}
+
+impl Clients {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
+        let policy = request.extensions().get::<TlsPolicy>().cloned().unwrap_or_default();
+        let client = self.client(&policy)?;
+        let request = reqwest::Request::try_from(request.map(reqwest::Body::from)).map_err(classify)?;
+        let response = client.oneshot(request).await.map_err(classify)?;
+        Ok(http::Response::from(response).map(Body::new))
+    }
+
+    fn client(&self, policy: &TlsPolicy) -> Result<reqwest::Client, TransportError> {
+        let mut made = self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(client) = made.get(&policy.to_string()) {
+            return Ok(client.clone());
+        }
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls_config(policy, self.roots.clone()))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .http1_only()
+            .connect_timeout(Duration::from_secs(10))
+            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_max_idle_per_host(1)
+            .build()
+            .map_err(classify)?;
+        made.insert(policy.to_string(), client.clone());
+        Ok(client)
+    }
+}
+
+fn tls_config(policy: &TlsPolicy, roots: Arc<RootCertStore>) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .expect("ring offers TLS 1.2 and 1.3");
+    let pin = match policy {
+        TlsPolicy::Verify => return builder.with_root_certificates(roots).with_no_client_auth(),
+        TlsPolicy::Pin(sha256) => Some(*sha256),
+        TlsPolicy::Insecure | TlsPolicy::None => None,
+    };
+    let verifier = Arc::new(LeafVerifier { pin, provider });
+    builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+}
+
+fn classify(error: reqwest::Error) -> TransportError {
+    let kind = if is_certificate_error(&error) {
+        TransportErrorKind::Certificate
+    } else if error.is_connect() || error.is_builder() {
+        TransportErrorKind::Connect
+    } else {
+        TransportErrorKind::Broken
+    };
+    TransportError { kind, source: Some(Box::new(error.without_url())) }
+}
+
+fn is_certificate_error(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let io_inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let inner = io_inner.map(|inner| inner as &(dyn std::error::Error + 'static)).unwrap_or(error);
+        if let Some(rustls::Error::InvalidCertificate(_)) = inner.downcast_ref::<rustls::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// The peer showed another certificate than the pinned one.
+#[derive(Debug, thiserror::Error)]
+#[error("the BMC's certificate has the SHA-256 {found}, which is not the pinned one")]
+pub struct PinError {
+    pub found: String,
+}
+
+/// Accepts the pinned leaf, or, without a pin, any. Signatures are checked all the same, so that
+/// the peer proves that it holds the key.
+#[derive(Debug)]
+struct LeafVerifier {
+    pin: Option<[u8; 32]>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for LeafVerifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let found: [u8; 32] = Sha256::digest(leaf).into();
+        match self.pin {
+            Some(pin) if pin != found => {
+                let other = PinError { found: crate::job::hex(&found) };
+                Err(rustls::CertificateError::Other(rustls::OtherError(Arc::new(other))).into())
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_read_back_as_written() {
+        let pin = format!("pin:{}", "ab".repeat(32));
+        for text in ["verify", "insecure", "none", pin.as_str()] {
+            assert_eq!(text.parse::<TlsPolicy>().unwrap().to_string(), text);
+        }
+        for text in ["", "off", "pin:", "pin:abcd"] {
+            assert!(text.parse::<TlsPolicy>().is_err(), "{text}");
+        }
+    }
+}
