@@ -1,0 +1,3 @@
+//! How one job goes forward.
+
+pub mod policy;
