@@ -1,0 +1,5 @@
+//! The one integration binary: a file a subject, each named for what it proves.
+//!
+//! Not the place of unit tests, which sit beside their code. Invariant: nothing here needs a network
+//! beyond loopback, and every port is 0.
+
