@@ -20,7 +20,7 @@ pub use cursor::{Act, Cursor, Intent, Phase, Step};
 pub use event::{Event, EventStatus, Level, NewEvent};
 pub use facts::{
     BootSample, BootSource, CleanupFacts, Counts, EjectFacts, Facts, InstallerFacts, MediaMode, MediumTrace,
-    MountFacts, Progress, ResetFacts, SourceFacts, SystemFacts, TaskIsoFacts, WatchFacts,
+    MountFacts, Power, Progress, Release, ResetFacts, SourceFacts, SystemFacts, TaskIsoFacts, WatchFacts,
 };
 pub use id::{JobId, JobIdError, Serial, SerialError, hex, unhex};
 pub use recipe::{

@@ -18,6 +18,9 @@ pub struct Cursor {
     pub attempt: u32,
     /// When the step began; `None` before its start event is written.
     pub entered_at: Option<Timestamp>,
+    /// Since when every try of this step has failed.
+    #[serde(default)]
+    pub failing_since: Option<Timestamp>,
     /// The driver looks at the job again at this time.
     pub wake_at: Timestamp,
     /// The last act of this step: about to be done, or done.
@@ -32,7 +35,7 @@ impl Cursor {
 
     /// At the door of `step`.
     pub fn enter(phase: Phase, step: Step, now: Timestamp) -> Cursor {
-        Cursor { phase, step, attempt: 0, entered_at: None, wake_at: now, intent: None }
+        Cursor { phase, step, attempt: 0, entered_at: None, failing_since: None, wake_at: now, intent: None }
     }
 }
 

@@ -3,11 +3,9 @@
 //! Steps write here what a later step, a restarted controller or an operator needs to know.
 //! Invariant: no secret, and no URL with a token, is a fact.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use super::Evidence;
 
@@ -78,6 +76,8 @@ pub struct ResetFacts {
     pub graceful_since: Option<Timestamp>,
     /// When the host was last asked to start for this job's installer.
     pub started_at: Option<Timestamp>,
+    /// Times that the job went back because a medium, the override or the start itself was lost.
+    pub rewinds: u32,
     /// Installing starts caused so far; more than one only where the first is known not to have
     /// happened.
     pub starts: u32,
@@ -87,12 +87,19 @@ pub struct ResetFacts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootSample {
     pub at: Timestamp,
-    /// `PowerState` as reported; absent where the BMC reports none.
-    pub power: Option<String>,
+    pub power: Power,
     /// Value of each source that this BMC offers.
     pub sources: BTreeMap<BootSource, String>,
-    /// Whether the slots of CD1 and CD2 hold a medium, where they were looked at.
-    pub inserted: [Option<bool>; 2],
+}
+
+/// `PowerState`, as far as a verdict can use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Power {
+    On,
+    Off,
+    /// In transition, absent, or a word that nobody knows.
+    Unclear,
 }
 
 /// Something in a BMC that shows a boot of its host.
@@ -114,37 +121,35 @@ impl BootSource {
 }
 
 /// What the watch over the installer has seen; `workflow::detect` reads and writes it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct WatchFacts {
+    /// Looks at the BMC since the reset.
+    pub polls: u32,
     /// When the reset was first seen to have taken effect.
     pub effect_at: Option<Timestamp>,
     pub sources: BTreeMap<BootSource, SourceFacts>,
-    /// Last `PowerState` and since when it has held without a break or a long silence.
-    pub power: Option<(String, Timestamp)>,
+    /// Power as last seen, and since when it has held without a break or a long silence.
+    pub power: Option<(Power, Timestamp)>,
     /// Last time the BMC answered.
     pub observed_at: Option<Timestamp>,
-    /// Time since the reset in which the BMC could not be observed.
-    pub blind: Duration,
-    /// The unasked `Off` that stands now, and since when.
-    pub off_since: Option<Timestamp>,
-    /// The host went off and on again by itself after the kickstart was read.
-    pub power_cycled_at: Option<Timestamp>,
+    /// End of the last long silence of the BMC (or of this controller).
+    pub silence_ended_at: Option<Timestamp>,
+    /// Milliseconds since the reset in which the BMC could not be observed.
+    pub blind_ms: u64,
+    /// The host booted again after the kickstart was read.
     pub second_boot: Option<Evidence>,
-    /// Both slots held our media, and then one did not, without our doing.
-    pub guest_ejected_at: Option<Timestamp>,
 }
 
 /// One second-boot source of this BMC.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SourceFacts {
-    /// It visibly changed at our own reset, so its silence later means something.
+    /// It visibly changed at our own reset and could be watched since, so its silence means
+    /// something.
     pub live: bool,
-    /// Value to compare with; taken anew until the kickstart is read.
-    pub baseline: Option<String>,
+    /// Its last value.
     pub last: Option<String>,
-    pub seen_at: Option<Timestamp>,
 }
 
 /// For whoever watches the job.
@@ -166,8 +171,20 @@ pub struct CleanupFacts {
     pub installer: Option<EjectFacts>,
     /// What could not be cleaned up, a sentence each.
     pub left: Vec<String>,
-    /// The window in which an installer might still run is over, or an operator forced the eject.
-    pub released: bool,
+    /// Why the media may be ejected, once they may.
+    pub released: Option<Release>,
+}
+
+/// Why ejecting is safe, or done all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Release {
+    /// The installer cannot be running.
+    Safe,
+    /// The install timeout is over, and nothing says what the host does.
+    TimedOut,
+    /// An operator asked for it with `force`.
+    Forced,
 }
 
 /// How an eject went.

@@ -2,4 +2,3 @@
 //!
 //! Not the place of unit tests, which sit beside their code. Invariant: nothing here needs a network
 //! beyond loopback, and every port is 0.
-
