@@ -2,10 +2,16 @@
 //!
 //! The modules, in reading order:
 //!
+//! - [`cli`]: one file a subcommand; the only opener of listeners.
+//! - [`config`]: flags, environment and file become one validated value.
 //! - [`world`]: the three doors, clock, randomness and outbound HTTP.
 //! - [`job`]: the domain. What an operator asks for, what a job is, what became of it. Pure.
 //! - [`workflow`]: how one job goes forward, step by step.
+//! - [`engine`]: claims due jobs and drives them; knows no step.
 
+pub mod cli;
+pub mod config;
+pub mod engine;
 pub mod job;
 pub mod workflow;
 pub mod world;

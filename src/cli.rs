@@ -1,0 +1,125 @@
+//! The command line: argv becomes one command, one command ends in one exit code.
+//!
+//! It holds no logic of the product. One file a subcommand; each has its arguments and a `run`.
+//! Invariant: standard output carries a command's result and nothing else; logs, progress and
+//! errors go to standard error, and an error is printed here, once.
+
+mod logging;
+pub mod output;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use output::{Format, Output};
+
+use crate::config::LogArgs;
+use crate::world::World;
+
+/// Installs VMware ESXi on bare-metal servers, unattended, through nothing but their BMCs.
+#[derive(Debug, Parser)]
+#[command(name = "shoal", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How results are printed.
+    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// How a command that ran to its end went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Exit code 0.
+    Done,
+    /// Exit code 1: what the command watched or checked has failed, and it has said so.
+    Failed,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a command could not be run to its end. Any error becomes one by `?`.
+#[derive(Debug)]
+pub struct CliError {
+    error: BoxError,
+    code: u8,
+}
+
+impl CliError {
+    /// Exit code 2: the command was asked for wrongly.
+    pub fn usage(error: impl Into<BoxError>) -> CliError {
+        CliError { error: error.into(), code: 2 }
+    }
+}
+
+impl<E: Into<BoxError>> From<E> for CliError {
+    /// Exit code 1.
+    fn from(error: E) -> CliError {
+        CliError { error: error.into(), code: 1 }
+    }
+}
+
+/// Parses `args` (the program's name first) and runs the one command they name.
+pub async fn run(args: impl IntoIterator<Item = OsString>, world: World) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are "errors" of clap's too: they go to standard output, with code 0.
+            let _closed_pipe = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(cli, world).await {
+        Ok(Exit::Done) => ExitCode::SUCCESS,
+        Ok(Exit::Failed) => ExitCode::from(1),
+        Err(CliError { error, code }) => {
+            output::to_stderr(&render_error(error.as_ref()));
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Runs the command. `serve` alone sets up its log itself, because its configuration file may.
+async fn dispatch(cli: Cli, _world: World) -> Result<Exit, CliError> {
+    logging::init(&cli.log.clone().or_default())?;
+    let _output = Output::new(cli.output);
+    match cli.command {}
+}
+
+/// The message and its causes, a line each.
+fn render_error(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!("\n  because: {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot open the database")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn an_error_is_rendered_with_its_causes_once() {
+        let error = Outer(std::io::Error::other("disk on fire"));
+        assert_eq!(render_error(&error), "error: cannot open the database\n  because: disk on fire");
+    }
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}
