@@ -2,3 +2,7 @@
 //!
 //! Not the place of unit tests, which sit beside their code. Invariant: nothing here needs a network
 //! beyond loopback, and every port is 0.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
+
+mod tidy;

@@ -1,1 +1,3 @@
+//! The project's chores, one verb each.
+
 fn main() {}

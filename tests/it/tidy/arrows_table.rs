@@ -1,0 +1,88 @@
+//! Which module may import which: the architecture, as data.
+//!
+//! The rules that read it are in `arrows.rs`. Invariant: a module of `src/` without a line here
+//! fails, so that a new one states its place before it imports anything.
+
+/// What one module may reach.
+pub struct Arrow {
+    /// A module, or a pure part of one.
+    pub from: &'static str,
+    /// Modules, or single items of them, that it may name. Itself is always allowed.
+    pub to: &'static [&'static str],
+    pub sentence: &'static str,
+}
+
+/// May name anything.
+pub const EVERYTHING: &str = "*";
+
+pub const ARROWS: &[Arrow] = &[
+    Arrow { from: "cli", to: &[EVERYTHING], sentence: "cli puts everything together" },
+    Arrow {
+        from: "config",
+        to: &["job", "world", "workflow::policy", "redfish::Limits", "media::InstallerSource"],
+        sentence: "config knows the settings' types and nothing that acts on them",
+    },
+    Arrow { from: "world", to: &["job"], sentence: "world is three doors and knows no feature" },
+    Arrow {
+        from: "api",
+        to: &["job", "world", "store", "media", "engine"],
+        sentence: "api translates between HTTP and job, store, media and engine",
+    },
+    Arrow {
+        from: "job",
+        to: &["world::TlsPolicy"],
+        sentence: "job is the domain and imports nothing above it",
+    },
+    Arrow {
+        from: "store",
+        to: &["job", "world", "seal"],
+        sentence: "store keeps jobs and knows nothing of how they go forward",
+    },
+    Arrow {
+        from: "workflow",
+        to: &["job", "world", "redfish", "iso", "installer", "media", "kickstart", "probe", "store"],
+        sentence: "workflow takes one job forward and knows neither who drives it nor who asks for it",
+    },
+    Arrow {
+        from: "engine",
+        to: &["job", "world", "workflow", "store"],
+        sentence: "engine claims jobs and drives them; it knows no step and no BMC",
+    },
+    Arrow { from: "redfish", to: &["world", "job::Password"], sentence: "redfish knows nothing of jobs" },
+    Arrow { from: "kickstart", to: &["job"], sentence: "kickstart is pure: text in, text out" },
+    Arrow { from: "installer", to: &["iso"], sentence: "installer is pure over bytes and knows no job" },
+    Arrow { from: "iso", to: &[], sentence: "iso is pure over bytes and knows no job" },
+    Arrow {
+        from: "media",
+        to: &["job", "world", "iso", "installer", "store"],
+        sentence: "media serves images and keeps the read trace",
+    },
+    Arrow { from: "probe", to: &["job", "world"], sentence: "probe looks at one address" },
+    Arrow { from: "seal", to: &["job", "world"], sentence: "seal keeps secrets at rest and knows no table" },
+    Arrow {
+        from: "sim",
+        to: &["world", "redfish", "iso"],
+        sentence: "sim stands in for hardware: it shares resource names and the ISO reader, nothing else",
+    },
+    Arrow { from: "ui", to: &[], sentence: "ui talks only to the public API" },
+];
+
+/// Parts that are functions of their input: no I/O, no clock, no doors. They may name what is
+/// listed, their own children, one another within a module, and types of the module around them.
+pub const PURE: &[Arrow] = &[
+    Arrow { from: "job", to: &["world::TlsPolicy"], sentence: "job is pure" },
+    Arrow { from: "kickstart", to: &["job"], sentence: "kickstart is pure" },
+    Arrow { from: "installer", to: &["iso"], sentence: "installer is pure over bytes" },
+    Arrow { from: "iso", to: &[], sentence: "iso is pure over bytes" },
+    Arrow { from: "redfish::quirks", to: &[], sentence: "quirks follow from what a BMC says of itself" },
+    Arrow { from: "workflow::plan", to: &["job"], sentence: "the plan is pure" },
+    Arrow { from: "workflow::policy", to: &["job"], sentence: "the policy is pure" },
+    Arrow {
+        from: "workflow::detect",
+        to: &["job", "world::after", "world::elapsed"],
+        sentence: "a verdict is a function of observations, policy and now",
+    },
+    Arrow { from: "sim::machine", to: &[], sentence: "the machine is pure hardware" },
+    Arrow { from: "sim::guest", to: &["iso"], sentence: "the guest is pure software" },
+    Arrow { from: "sim::faults", to: &[], sentence: "faults are data" },
+];
