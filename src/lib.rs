@@ -6,12 +6,16 @@
 //! - [`config`]: flags, environment and file become one validated value.
 //! - [`world`]: the three doors, clock, randomness and outbound HTTP.
 //! - [`job`]: the domain. What an operator asks for, what a job is, what became of it. Pure.
+//! - [`store`]: the database: servers, jobs, events, leases. The only module that knows SQL.
 //! - [`workflow`]: how one job goes forward, step by step.
 //! - [`engine`]: claims due jobs and drives them; knows no step.
+//! - [`seal`]: secrets at rest.
 
 pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod job;
+pub mod seal;
+pub mod store;
 pub mod workflow;
 pub mod world;

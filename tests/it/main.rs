@@ -5,4 +5,5 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
+mod store;
 mod tidy;

@@ -1,0 +1,295 @@
+//! The database: servers, jobs, events, leases, read traces. The only module that knows SQL.
+//!
+//! It is not a queue and drives nothing; `engine` claims jobs here and saves how they go forward.
+//! Invariants, each kept by the database itself and not by the good behaviour of callers: a server
+//! has one active job at most, a verdict and a decided status are written once, and whoever lost
+//! the lease on a job writes nothing more of it.
+//!
+//! One connection behind a standard mutex (SQLite has one writer anyway; nothing awaits while it is
+//! locked). On a file, calls run on Tokio's blocking threads, one at a time and in turn. In memory
+//! they run inline, so that a simulation's paused time never waits for a thread, and the database
+//! outlives the controller that it simulates: [`Store::reopen`] is what a restart finds.
+//!
+//! A file is written in WAL mode with `synchronous=FULL`: what a call has answered survives a loss
+//! of power. What an operator keeps secret is sealed (`seal`) before it reaches SQLite.
+
+mod error;
+mod events;
+mod idempotency;
+mod jobs;
+mod leases;
+mod lock;
+mod recipes;
+mod row;
+mod schema;
+mod servers;
+mod traces;
+
+use std::cell::Cell;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::seal::Sealer;
+use error::Fault;
+
+pub use error::{StoreError, StoreErrorKind};
+pub use events::{EVENTS_A_JOB_MAX, EventFilter};
+pub use idempotency::{IDEMPOTENCY_TTL, IdempotencyKey};
+pub use jobs::{CancelOutcome, Inserted, JobFilter, NewJob, RefusedJob};
+pub use leases::{JobUpdate, Lease};
+pub use servers::SERVERS_MAX;
+
+/// The most rows that one call returns, whatever limit it was given.
+pub const PAGE_MAX: usize = 1000;
+
+/// How long SQLite waits for a lock, which only a tool beside the controller can hold.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The controller's database. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    database: Arc<Database>,
+    sealer: Sealer,
+    latest_event: Arc<watch::Sender<u64>>,
+    jobs_changed: Arc<Notify>,
+}
+
+struct Database {
+    connection: Mutex<Connection>,
+    /// For error messages.
+    name: String,
+    place: Place,
+}
+
+enum Place {
+    Memory,
+    File {
+        /// One call at a time, in turn, so that a slow disk cannot use up the blocking threads.
+        turn: Arc<Semaphore>,
+        /// Held for as long as the database is open.
+        _lock: lock::Lock,
+    },
+}
+
+impl Store {
+    /// Opens the database at `path`, made if it is missing, and takes its exclusive lock: a second
+    /// controller is refused, and the leases of the run before this one are void.
+    pub fn open(path: &Path, sealer: Sealer) -> Result<Store, StoreError> {
+        let name = path.display().to_string();
+        let at_path = |source| StoreError::Path { database: name.clone(), source };
+        let path = lock::canonical(path).map_err(at_path)?;
+        let lock = lock::Lock::take(&path).map_err(|error| error.into_store_error(at_path))?;
+        let connection = connect(&path).map_err(|fault| fault.at("opening", &name))?;
+        let place = Place::File { turn: Arc::new(Semaphore::new(1)), _lock: lock };
+        Store::start(Arc::new(Database { connection: Mutex::new(connection), name, place }), sealer)
+    }
+
+    /// An empty database that lives as long as its last clone. For tests and simulations.
+    pub fn in_memory(sealer: Sealer) -> Result<Store, StoreError> {
+        let name = "in memory".to_owned();
+        let connection = Connection::open_in_memory().map_err(Fault::from).and_then(configured);
+        let connection = connection.map_err(|fault| fault.at("opening", &name))?;
+        let connection = Mutex::new(connection);
+        Store::start(Arc::new(Database { connection, name, place: Place::Memory }), sealer)
+    }
+
+    /// The same database as a controller finds it that starts after a crash of this one: leases
+    /// are void, and nobody listens yet. Simulations only; production starts anew.
+    pub fn reopen(&self) -> Result<Store, StoreError> {
+        Store::start(self.database.clone(), self.sealer.clone())
+    }
+
+    fn start(database: Arc<Database>, sealer: Sealer) -> Result<Store, StoreError> {
+        let latest = prepare(&mut database.lock(), &database.name, &sealer);
+        let latest = latest.map_err(|fault| fault.at("opening", &database.name))?;
+        let (latest_event, _) = watch::channel(latest);
+        Ok(Store {
+            database,
+            sealer,
+            latest_event: Arc::new(latest_event),
+            jobs_changed: Arc::new(Notify::new()),
+        })
+    }
+
+    /// The id of the last event, after each commit that wrote one. Ids are assigned in the order of
+    /// commits, so all events up to this one can be read.
+    pub fn latest_event(&self) -> watch::Receiver<u64> {
+        self.latest_event.subscribe()
+    }
+
+    /// Notified when a job was added, cancelled or released: wakes everybody who waits, and the
+    /// next one who comes to wait.
+    pub fn jobs_changed(&self) -> Arc<Notify> {
+        self.jobs_changed.clone()
+    }
+
+    /// Writes and reads back one row: whether the database works at all, for readiness.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        self.write("checking the database", |writer| {
+            let sql = "INSERT INTO meta (name, value) VALUES ('probe', x'01')
+                ON CONFLICT (name) DO UPDATE SET value = x'01'";
+            writer.execute(sql, [])?;
+            Ok(writer.query_row("SELECT value FROM meta WHERE name = 'probe'", [], |_| Ok(()))?)
+        })
+        .await
+    }
+
+    /// Reads the whole database and compares it with its indexes. Takes seconds on a large one.
+    pub async fn integrity_check(&self) -> Result<(), StoreError> {
+        self.read("checking the database's integrity", |reader| {
+            let found: String = reader.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+            if found == "ok" { Ok(()) } else { Err(Fault::row("a page", found)) }
+        })
+        .await
+    }
+
+    /// Runs `work` in one transaction, tells what it changed after the commit, and undoes all of it
+    /// if it fails.
+    async fn write<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Writer<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (latest_event, jobs_changed) = (self.latest_event.clone(), self.jobs_changed.clone());
+        self.call(doing, move |connection, sealer| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let writer =
+                Writer { transaction, sealer, last_event: Cell::new(None), jobs_changed: Cell::new(false) };
+            let answer = work(&writer)?;
+            writer.transaction.commit()?;
+            if let Some(id) = writer.last_event.get() {
+                latest_event.send_replace(id);
+            }
+            if writer.jobs_changed.get() {
+                jobs_changed.notify_waiters();
+                jobs_changed.notify_one();
+            }
+            Ok(answer)
+        })
+        .await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Reader<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.call(doing, move |connection, sealer| work(&Reader { connection, sealer })).await
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&mut Connection, &Sealer) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let answer = match &self.database.place {
+            Place::Memory => work(&mut self.database.lock(), &self.sealer),
+            Place::File { turn, .. } => {
+                let turn = turn.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
+                let (database, sealer) = (self.database.clone(), self.sealer.clone());
+                // The turn ends with the work, not with the caller, who may go away before.
+                let running = tokio::task::spawn_blocking(move || {
+                    let answer = work(&mut database.lock(), &sealer);
+                    drop(turn);
+                    answer
+                });
+                running.await.map_err(resume_panic)?
+            }
+        };
+        answer.map_err(|fault| fault.at(doing, &self.database.name))
+    }
+}
+
+/// A panic in the store is the caller's panic; a task that never ran means that the runtime ends.
+fn resume_panic(error: tokio::task::JoinError) -> StoreError {
+    match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => StoreError::Closed,
+    }
+}
+
+impl Database {
+    /// A panic while it was locked has rolled its transaction back: the connection is sound.
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The connection within a transaction, and what is to be told once it is committed.
+struct Writer<'a> {
+    transaction: Transaction<'a>,
+    sealer: &'a Sealer,
+    last_event: Cell<Option<u64>>,
+    jobs_changed: Cell<bool>,
+}
+
+impl Writer<'_> {
+    fn reader(&self) -> Reader<'_> {
+        Reader { connection: &self.transaction, sealer: self.sealer }
+    }
+}
+
+impl Deref for Writer<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.transaction
+    }
+}
+
+/// The connection, and the key to what is sealed in it.
+struct Reader<'a> {
+    connection: &'a Connection,
+    sealer: &'a Sealer,
+}
+
+impl Deref for Reader<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, Fault> {
+    let connection = configured(Connection::open(path)?)?;
+    // The page cache of SQLite and its WAL are the controller's own; a tool may read beside it.
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Fault::row("the journal mode", format!("{mode}: the file system has no shared memory")));
+    }
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    Ok(connection)
+}
+
+fn configured(connection: Connection) -> Result<Connection, Fault> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// Migrates, checks the key and voids the leases of the run before; returns the last event's id.
+fn prepare(connection: &mut Connection, name: &str, sealer: &Sealer) -> Result<u64, Fault> {
+    schema::migrate(connection, name)?;
+    check_key(connection, name, sealer)?;
+    leases::release_all_of_previous_run(connection)?;
+    events::latest(connection)
+}
+
+/// A database sealed with another key is refused at once, not at the first password.
+fn check_key(connection: &Connection, name: &str, sealer: &Sealer) -> Result<(), Fault> {
+    const CONTEXT: &str = "meta.value/key_check";
+    let sql = "INSERT INTO meta (name, value) VALUES ('key_check', ?1) ON CONFLICT (name) DO NOTHING";
+    connection.execute(sql, [sealer.seal(CONTEXT, b"shoal")])?;
+    let sql = "SELECT value FROM meta WHERE name = 'key_check'";
+    let sealed: Vec<u8> = connection.query_row(sql, [], |row| row.get(0))?;
+    let opened = sealer.open(CONTEXT, &sealed);
+    opened.map(drop).map_err(|source| StoreError::Key { database: name.to_owned(), source }.into())
+}

@@ -1,0 +1,168 @@
+//! What can go wrong in the store, each with what was being done and in which database.
+//!
+//! [`Fault`] is the inner form, without that context; it never leaves this module. Invariant: no
+//! error holds a column's content, sealed or not.
+
+use std::path::PathBuf;
+
+use crate::job::{JobId, Serial, Status};
+use crate::seal::SealError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(
+        "another controller holds {}: stop it, or give this one a database of its own (DB_URL)",
+        lock.display()
+    )]
+    Locked { lock: PathBuf },
+    #[error(
+        "{database} was written by a newer version (schema {found}, this one knows up to {known}): \
+         start that version, or name another database in DB_URL"
+    )]
+    Newer { database: String, found: i64, known: i64 },
+    #[error("the secrets in {database} (DB_URL) need another master key: restore MASTER_KEY_FILE")]
+    Key { database: String, source: SealError },
+    #[error("cannot open the database {database} (DB_URL)")]
+    Path { database: String, source: std::io::Error },
+    /// SQLite failed; what was being done is undone.
+    #[error("{doing}: the database {database} {kind}")]
+    Sqlite { doing: &'static str, database: String, kind: StoreErrorKind, source: rusqlite::Error },
+    /// A row that this version cannot have written.
+    #[error("{doing}: {row} in the database {database} cannot be read")]
+    Row {
+        doing: &'static str,
+        database: String,
+        row: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the store is shutting down")]
+    Closed,
+
+    #[error("no server has the serial number {serial}")]
+    UnknownServer { serial: Serial },
+    #[error("a server with the serial number {serial} exists already")]
+    ServerExists { serial: Serial },
+    #[error("the inventory is full: it holds {max} servers")]
+    InventoryFull { max: u64 },
+    #[error("server {server} is busy with job {job}")]
+    Busy { server: Serial, job: JobId },
+    #[error("there is no job {job}")]
+    UnknownJob { job: JobId },
+    #[error("this Idempotency-Key was used within a day with another body")]
+    IdempotencyConflict,
+    /// Somebody else goes on with the job; nothing was written.
+    #[error("the lease on job {job} is lost")]
+    LeaseLost { job: JobId },
+    /// The update would have changed what is written once; nothing was written.
+    #[error("job {job} is already {}, and that stands", status.name())]
+    Decided { job: JobId, status: Status },
+}
+
+/// The sort of an error, for readiness and for who is to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// No space is left for the database.
+    Full,
+    /// The database, its directory or its file system does not take writes.
+    ReadOnly,
+    /// The file is damaged, or holds what this version cannot read.
+    Corrupt,
+    /// Anything else that SQLite or the disk reports.
+    Unavailable,
+    /// The store works, and what was asked of it is not possible.
+    Refused,
+}
+
+impl std::fmt::Display for StoreErrorKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            StoreErrorKind::Full => "has no space left",
+            StoreErrorKind::ReadOnly => "is read-only",
+            StoreErrorKind::Corrupt => "is damaged",
+            StoreErrorKind::Unavailable => "is unavailable",
+            StoreErrorKind::Refused => "refused",
+        })
+    }
+}
+
+impl StoreError {
+    pub fn kind(&self) -> StoreErrorKind {
+        match self {
+            StoreError::Sqlite { kind, .. } => *kind,
+            StoreError::Row { .. } | StoreError::Key { .. } | StoreError::Newer { .. } => {
+                StoreErrorKind::Corrupt
+            }
+            StoreError::Locked { .. } | StoreError::Closed => StoreErrorKind::Unavailable,
+            StoreError::Path { source, .. } => path_kind(source),
+            _ => StoreErrorKind::Refused,
+        }
+    }
+}
+
+fn path_kind(error: &std::io::Error) -> StoreErrorKind {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreErrorKind::Full,
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => StoreErrorKind::ReadOnly,
+        _ => StoreErrorKind::Unavailable,
+    }
+}
+
+/// An error before it is told where it happened.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Sqlite(rusqlite::Error),
+    Row { row: String, source: Box<dyn std::error::Error + Send + Sync> },
+    Refused(StoreError),
+}
+
+impl Fault {
+    pub(super) fn row(
+        row: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Fault {
+        Fault::Row { row: row.into(), source: source.into() }
+    }
+
+    /// A column of `row` that does not read, unless it is SQLite itself that failed.
+    pub(super) fn in_row(row: impl Into<String>, error: rusqlite::Error) -> Fault {
+        match error.sqlite_error_code() {
+            Some(_) => Fault::Sqlite(error),
+            None => Fault::row(row, error),
+        }
+    }
+
+    pub(super) fn at(self, doing: &'static str, database: &str) -> StoreError {
+        let database = database.to_owned();
+        match self {
+            Fault::Sqlite(source) => {
+                StoreError::Sqlite { doing, database, kind: sqlite_kind(&source), source }
+            }
+            Fault::Row { row, source } => StoreError::Row { doing, database, row, source },
+            Fault::Refused(error) => error,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Fault {
+        Fault::Sqlite(error)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Fault {
+        Fault::Refused(error)
+    }
+}
+
+fn sqlite_kind(error: &rusqlite::Error) -> StoreErrorKind {
+    use rusqlite::ErrorCode;
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreErrorKind::Full,
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreErrorKind::ReadOnly,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreErrorKind::Corrupt,
+        Some(_) => StoreErrorKind::Unavailable,
+        None => StoreErrorKind::Corrupt,
+    }
+}

@@ -1,0 +1,72 @@
+//! Which request made which job, so that a request sent twice makes one.
+//!
+//! Invariant: within a day one key stands for one body and one job (or one refusal).
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, params};
+
+use super::error::{Fault, StoreError};
+use super::jobs::{self, Inserted};
+use super::row::{Millis, Word};
+use super::{Reader, Store, Writer};
+use crate::job::JobId;
+use crate::world::after;
+
+/// How long a key is remembered.
+pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a client sent as `Idempotency-Key`, and a hash of all that the key must stand for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    pub key: String,
+    pub body_sha256: [u8; 32],
+}
+
+impl Store {
+    /// What the first request with this key made, if there was one within a day before `now`.
+    /// [`StoreError::IdempotencyConflict`] where that had another body.
+    pub async fn repeated(
+        &self,
+        key: &IdempotencyKey,
+        now: Timestamp,
+    ) -> Result<Option<Inserted>, StoreError> {
+        let key = key.clone();
+        self.read("looking for an Idempotency-Key", move |reader| find(reader, &key, now)).await
+    }
+}
+
+pub(super) fn find(
+    reader: &Reader<'_>,
+    key: &IdempotencyKey,
+    now: Timestamp,
+) -> Result<Option<Inserted>, Fault> {
+    let mut statement =
+        reader.prepare_cached("SELECT body_sha256, job, at FROM idempotency WHERE key = ?1")?;
+    let found = statement
+        .query_row([&key.key], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Word<JobId>>(1)?.0, row.get::<_, Millis>(2)?.0))
+        })
+        .optional()?;
+    match found {
+        Some((_, _, at)) if after(at, IDEMPOTENCY_TTL) <= now => Ok(None),
+        Some((body, _, _)) if body != key.body_sha256 => Err(StoreError::IdempotencyConflict.into()),
+        Some((_, job, _)) => jobs::repeated(reader, job).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Remembers the key, and forgets those that are older than a day.
+pub(super) fn remember(
+    writer: &Writer<'_>,
+    key: &IdempotencyKey,
+    job: JobId,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let oldest = now.as_millisecond() - IDEMPOTENCY_TTL.as_millis() as i64;
+    writer.prepare_cached("DELETE FROM idempotency WHERE at <= ?1")?.execute([oldest])?;
+    let sql = "INSERT INTO idempotency (key, body_sha256, job, at) VALUES (?1, ?2, ?3, ?4)";
+    writer.prepare_cached(sql)?.execute(params![key.key, key.body_sha256, Word(job), Millis(now)])?;
+    Ok(())
+}

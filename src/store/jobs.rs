@@ -1,0 +1,320 @@
+//! Jobs: made, found, counted and cancelled. How they go forward is in `leases`.
+//!
+//! Invariant: of the jobs of one server at most one is active (not yet through its cleanup), which
+//! a partial unique index keeps whatever the code does.
+
+use jiff::Timestamp;
+use rusqlite::types::ToSql;
+use rusqlite::{OptionalExtension as _, Row, named_params, params};
+use serde_json::Value;
+
+use super::error::{Fault, StoreError};
+use super::recipes::{self, SealedRecipe};
+use super::row::{Count, Json, Millis, Word};
+use super::{IdempotencyKey, PAGE_MAX, Reader, Store, Writer, events, idempotency, servers};
+use crate::job::{
+    Cancel, Counts, Cursor, Facts, FieldError, Job, JobId, JobSpec, NewEvent, Outcome, Phase, Serial, Status,
+    Step, Verdict,
+};
+
+/// A job whose recipe is sound.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    pub id: JobId,
+    pub server: Serial,
+    pub task_target: String,
+    pub spec: JobSpec,
+    /// As typed; kept, sealed, for a retry.
+    pub recipe: Value,
+    pub retry_of: Option<JobId>,
+    pub created_at: Timestamp,
+}
+
+/// A job that has failed at once, because its recipe is not sound.
+#[derive(Clone, Debug)]
+pub struct RefusedJob {
+    pub id: JobId,
+    pub server: Serial,
+    /// As typed.
+    pub task_target: String,
+    pub recipe: Value,
+    pub reason: String,
+    pub errors: Vec<FieldError>,
+    pub retry_of: Option<JobId>,
+    pub created_at: Timestamp,
+}
+
+/// What a request for a job came to.
+#[derive(Clone, Debug)]
+pub enum Inserted {
+    New(Job),
+    /// A request with the same idempotency key made this one.
+    Repeated {
+        job: Job,
+        /// Why the recipe was refused, if it was.
+        refusal: Option<Vec<FieldError>>,
+    },
+}
+
+/// What a request to cancel came to. Either way the job is as it stands now.
+#[derive(Clone, Debug)]
+pub enum CancelOutcome {
+    /// The engine will act on it.
+    Recorded(Job),
+    /// The job is decided, and there is nothing to force either.
+    Refused(Job),
+}
+
+/// Which jobs, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    pub status: Option<Status>,
+    pub server: Option<Serial>,
+    /// A label that the server had when the job was made.
+    pub label: Option<(String, String)>,
+    /// Those made before this one: the last of the page before.
+    pub before: Option<JobId>,
+    /// At most [`PAGE_MAX`].
+    pub limit: usize,
+}
+
+impl Store {
+    /// Adds a queued job, unless its key was used before.
+    /// [`StoreError::Busy`] while another job is active on the server.
+    pub async fn insert_job(&self, new: NewJob, key: Option<IdempotencyKey>) -> Result<Inserted, StoreError> {
+        let recipe = SealedRecipe::accepted(&self.sealer, new.id, &new.recipe, &new.spec);
+        let row = NewRow {
+            id: new.id,
+            server: new.server,
+            task_target: new.task_target,
+            retry_of: new.retry_of,
+            created_at: new.created_at,
+            refusal: None,
+        };
+        self.write("adding a job", move |writer| insert(writer, row, recipe, &[], key)).await
+    }
+
+    /// Adds a job that has failed, with the events that say why, unless its key was used before.
+    pub async fn insert_refused_job(
+        &self,
+        refused: RefusedJob,
+        events: Vec<NewEvent>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Inserted, StoreError> {
+        let recipe = SealedRecipe::refused(&self.sealer, refused.id, &refused.recipe, refused.errors);
+        let row = NewRow {
+            id: refused.id,
+            server: refused.server,
+            task_target: refused.task_target,
+            retry_of: refused.retry_of,
+            created_at: refused.created_at,
+            refusal: Some(refused.reason),
+        };
+        self.write("adding a refused job", move |writer| insert(writer, row, recipe, &events, key)).await
+    }
+
+    pub async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        self.read("reading a job", move |reader| load(reader, id)).await
+    }
+
+    /// One page of jobs; go on `before` the last one's id.
+    pub async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, StoreError> {
+        let filter = filter.clone();
+        self.read("reading jobs", move |reader| page(reader, &filter)).await
+    }
+
+    /// How many jobs stand in each status.
+    pub async fn status_counts(&self) -> Result<Counts, StoreError> {
+        self.read("counting jobs", |reader| {
+            let mut counts = Counts::default();
+            let mut statement = reader.prepare_cached("SELECT status, count(*) FROM jobs GROUP BY status")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let read = || Ok((row.get::<_, Word<Status>>(0)?.0, row.get::<_, Count>(1)?.0));
+                let (status, count) = read().map_err(|error| Fault::in_row("the status of a job", error))?;
+                let place = Status::ALL.iter().position(|known| *known == status);
+                counts[place.expect("ALL holds every status")] = count;
+            }
+            Ok(counts)
+        })
+        .await
+    }
+
+    /// Records that the job is to end. A job that is decided can still be told to `force`, as long
+    /// as its cleanup waits; nothing takes a `force` back.
+    pub async fn request_cancel(&self, id: JobId, cancel: Cancel) -> Result<CancelOutcome, StoreError> {
+        self.write("cancelling a job", move |writer| {
+            let job = load(&writer.reader(), id)?.ok_or(StoreError::UnknownJob { job: id })?;
+            if !job.is_active() || (job.status.is_decided() && !cancel.force) {
+                return Ok(CancelOutcome::Refused(job));
+            }
+            let cancel = Cancel { force: cancel.force || job.cancel.is_some_and(|before| before.force) };
+            let sql = "UPDATE jobs SET cancel = ?2, nudged = 1 WHERE id = ?1";
+            writer.execute(sql, params![Word(id), Json(cancel)])?;
+            writer.jobs_changed.set(true);
+            Ok(CancelOutcome::Recorded(Job { cancel: Some(cancel), ..job }))
+        })
+        .await
+    }
+
+    /// Whether, and how, the job is to end.
+    pub async fn cancel_requested(&self, id: JobId) -> Result<Option<Cancel>, StoreError> {
+        self.read("looking for a cancel", move |reader| {
+            let mut statement = reader.prepare_cached("SELECT cancel FROM jobs WHERE id = ?1")?;
+            let cancel = statement.query_row([Word(id)], |row| row.get::<_, Option<Json<Cancel>>>(0));
+            let cancel = cancel.optional().map_err(|error| Fault::in_row(format!("job {id}"), error))?;
+            Ok(cancel.flatten().map(|Json(cancel)| cancel))
+        })
+        .await
+    }
+}
+
+/// A row of `jobs` before it is written.
+struct NewRow {
+    id: JobId,
+    server: Serial,
+    task_target: String,
+    retry_of: Option<JobId>,
+    created_at: Timestamp,
+    refusal: Option<String>,
+}
+
+fn insert(
+    writer: &Writer<'_>,
+    new: NewRow,
+    recipe: SealedRecipe,
+    events: &[NewEvent],
+    key: Option<IdempotencyKey>,
+) -> Result<Inserted, Fault> {
+    if let Some(key) = &key
+        && let Some(repeated) = idempotency::find(&writer.reader(), key, new.created_at)?
+    {
+        return Ok(repeated);
+    }
+    let server = servers::load(&writer.reader(), &new.server)?;
+    let server = server.ok_or_else(|| StoreError::UnknownServer { serial: new.server.clone() })?;
+    if new.refusal.is_none() {
+        check_idle(writer, &new.server)?;
+    }
+    insert_row(writer, &new)?;
+    recipe.put(writer, new.id)?;
+    let mut statement =
+        writer.prepare_cached("INSERT INTO job_labels (name, value, job) VALUES (?1, ?2, ?3)")?;
+    for (name, value) in &server.labels {
+        statement.execute(params![name, value, Word(new.id)])?;
+    }
+    events::append(writer, new.id, events)?;
+    if let Some(key) = &key {
+        idempotency::remember(writer, key, new.id, new.created_at)?;
+    }
+    writer.jobs_changed.set(true);
+    let job = load(&writer.reader(), new.id)?.ok_or(StoreError::UnknownJob { job: new.id })?;
+    Ok(Inserted::New(job))
+}
+
+fn insert_row(writer: &Writer<'_>, new: &NewRow) -> Result<(), Fault> {
+    let refused = new.refusal.is_some();
+    let phase = if refused { Phase::Done } else { Phase::Forward };
+    let cursor = Cursor { phase, ..Cursor::start(new.created_at) };
+    let verdict = Verdict { outcome: Outcome::Failed, confidence: None, evidence: Vec::new() };
+    let sql = "INSERT INTO jobs
+        (id, server, task_target, status, phase, wake_at, retry_of, created_at, last_update,
+         finished_at, failed_step, reason, verdict, cursor, facts)
+        VALUES (:id, :server, :task_target, :status, :phase, :created_at, :retry_of, :created_at, :created_at,
+         :finished_at, :failed_step, :reason, :verdict, :cursor, :facts)";
+    writer.prepare_cached(sql)?.execute(named_params! {
+        ":id": Word(new.id),
+        ":server": Word(&new.server),
+        ":task_target": new.task_target,
+        ":status": Word(if refused { Status::Failed } else { Status::Queued }),
+        ":phase": Word(phase),
+        ":retry_of": new.retry_of.map(Word),
+        ":created_at": Millis(new.created_at),
+        ":finished_at": refused.then_some(Millis(new.created_at)),
+        ":failed_step": refused.then_some(Word(Step::ValidateRecipe)),
+        ":reason": new.refusal,
+        ":verdict": refused.then_some(Json(verdict)),
+        ":cursor": Json(cursor),
+        ":facts": Json(Facts::default()),
+    })?;
+    Ok(())
+}
+
+/// [`StoreError::Busy`] while a job is active on the server.
+pub(super) fn check_idle(writer: &Writer<'_>, server: &Serial) -> Result<(), Fault> {
+    let mut statement = writer.prepare_cached("SELECT id FROM jobs WHERE server = ?1 AND phase <> 'done'")?;
+    match statement.query_row([server.as_str()], |row| row.get::<_, Word<JobId>>(0)).optional()? {
+        Some(Word(job)) => Err(StoreError::Busy { server: server.clone(), job }.into()),
+        None => Ok(()),
+    }
+}
+
+/// The job of an earlier request with the same key.
+pub(super) fn repeated(reader: &Reader<'_>, id: JobId) -> Result<Inserted, Fault> {
+    let job = load(reader, id)?.ok_or(StoreError::UnknownJob { job: id })?;
+    let errors = recipes::errors(reader, id)?;
+    Ok(Inserted::Repeated { refusal: job.spec.is_none().then_some(errors), job })
+}
+
+const JOBS: &str = "SELECT jobs.*, recipes.spec FROM jobs JOIN recipes ON recipes.job = jobs.id";
+
+pub(super) fn load(reader: &Reader<'_>, id: JobId) -> Result<Option<Job>, Fault> {
+    let mut statement = reader.prepare_cached(&format!("{JOBS} WHERE jobs.id = ?1"))?;
+    let mut rows = statement.query_and_then([Word(id)], |row| parse(reader, row))?;
+    rows.next().transpose()
+}
+
+fn page(reader: &Reader<'_>, filter: &JobFilter) -> Result<Vec<Job>, Fault> {
+    // Only the conditions that are asked for, so that SQLite chooses the index made for them.
+    let mut wanted: Vec<(&str, Box<dyn ToSql>)> = Vec::new();
+    if let Some(status) = filter.status {
+        wanted.push(("jobs.status = ?", Box::new(Word(status))));
+    }
+    if let Some(server) = &filter.server {
+        wanted.push(("jobs.server = ?", Box::new(server.to_string())));
+    }
+    if let Some((name, value)) = &filter.label {
+        let label = "(?, jobs.id) IN (SELECT value, job FROM job_labels WHERE name = ?)";
+        wanted.push((label, Box::new(value.clone())));
+        wanted.push(("", Box::new(name.clone())));
+    }
+    if let Some(before) = filter.before {
+        wanted.push(("jobs.id < ?", Box::new(Word(before))));
+    }
+    let conditions: Vec<&str> = wanted.iter().map(|(sql, _)| *sql).filter(|sql| !sql.is_empty()).collect();
+    let conditions = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
+    let limit = filter.limit.min(PAGE_MAX);
+    let sql = format!("{JOBS} WHERE {conditions} ORDER BY jobs.id DESC LIMIT {limit}");
+    let mut statement = reader.prepare_cached(&sql)?;
+    let params = rusqlite::params_from_iter(wanted.iter().map(|(_, value)| value));
+    statement.query_and_then(params, |row| parse(reader, row))?.collect()
+}
+
+fn parse(reader: &Reader<'_>, row: &Row<'_>) -> Result<Job, Fault> {
+    let Word(id) = row.get("id").map_err(|error| Fault::in_row("the id of a job", error))?;
+    let job = columns(id, row).map_err(|error| Fault::in_row(format!("job {id}"), error))?;
+    let sealed: Option<Vec<u8>> = row.get("spec")?;
+    let spec = sealed.map(|sealed| recipes::open_spec(reader.sealer, id, &sealed)).transpose()?;
+    Ok(Job { spec, ..job })
+}
+
+/// The job without its specification.
+fn columns(id: JobId, row: &Row<'_>) -> rusqlite::Result<Job> {
+    Ok(Job {
+        id,
+        server: row.get::<_, Word<_>>("server")?.0,
+        task_target: row.get("task_target")?,
+        spec: None,
+        status: row.get::<_, Word<_>>("status")?.0,
+        cursor: row.get::<_, Json<_>>("cursor")?.0,
+        facts: row.get::<_, Json<_>>("facts")?.0,
+        verdict: row.get::<_, Option<Json<_>>>("verdict")?.map(|Json(verdict)| verdict),
+        failed_step: row.get::<_, Option<Word<_>>>("failed_step")?.map(|Word(step)| step),
+        reason: row.get("reason")?,
+        cancel: row.get::<_, Option<Json<_>>>("cancel")?.map(|Json(cancel)| cancel),
+        retry_of: row.get::<_, Option<Word<_>>>("retry_of")?.map(|Word(id)| id),
+        created_at: row.get::<_, Millis>("created_at")?.0,
+        last_update: row.get::<_, Millis>("last_update")?.0,
+        finished_at: row.get::<_, Option<Millis>>("finished_at")?.map(|Millis(at)| at),
+    })
+}

@@ -1,0 +1,135 @@
+//! What each job was asked to do: the recipe as typed and the specification as meant.
+//!
+//! Both hold the kickstart, so both are sealed, as a whole. Written once with the job. Invariant:
+//! an error from here quotes nothing of what was sealed.
+
+use rusqlite::{OptionalExtension as _, params};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use url::Url;
+
+use super::error::{Fault, StoreError};
+use super::row::{Json, Word, json};
+use super::{Reader, Store, Writer};
+use crate::job::{CompletionHook, FieldError, JobId, JobSpec, Kickstart, MediaLayout, TaskTarget};
+use crate::seal::Sealer;
+
+impl Store {
+    /// The recipe as typed, for a retry.
+    pub async fn job_recipe(&self, job: JobId) -> Result<Option<Value>, StoreError> {
+        self.read("reading a recipe", move |reader| {
+            let mut statement = reader.prepare_cached("SELECT recipe FROM recipes WHERE job = ?1")?;
+            let sealed: Option<Vec<u8>> = statement.query_row([Word(job)], |row| row.get(0)).optional()?;
+            sealed.map(|sealed| unseal(reader.sealer, "recipe", job, &sealed)).transpose()
+        })
+        .await
+    }
+}
+
+/// A recipe and its specification, sealed, before they are written.
+pub(super) struct SealedRecipe {
+    recipe: Vec<u8>,
+    spec: Option<Vec<u8>>,
+    errors: Vec<FieldError>,
+}
+
+impl SealedRecipe {
+    pub(super) fn accepted(sealer: &Sealer, job: JobId, recipe: &Value, spec: &JobSpec) -> SealedRecipe {
+        let spec = json(&StoredSpec::from(spec));
+        SealedRecipe {
+            recipe: seal(sealer, "recipe", job, &recipe.to_string()),
+            spec: Some(seal(sealer, "spec", job, &spec)),
+            errors: Vec::new(),
+        }
+    }
+
+    pub(super) fn refused(
+        sealer: &Sealer,
+        job: JobId,
+        recipe: &Value,
+        errors: Vec<FieldError>,
+    ) -> SealedRecipe {
+        SealedRecipe { recipe: seal(sealer, "recipe", job, &recipe.to_string()), spec: None, errors }
+    }
+
+    pub(super) fn put(self, writer: &Writer<'_>, job: JobId) -> Result<(), Fault> {
+        let sql = "INSERT INTO recipes (job, recipe, spec, errors) VALUES (?1, ?2, ?3, ?4)";
+        writer.prepare_cached(sql)?.execute(params![Word(job), self.recipe, self.spec, Json(self.errors)])?;
+        Ok(())
+    }
+}
+
+/// Why the recipe of a job was refused; empty where it was not.
+pub(super) fn errors(reader: &Reader<'_>, job: JobId) -> Result<Vec<FieldError>, Fault> {
+    let mut statement = reader.prepare_cached("SELECT errors FROM recipes WHERE job = ?1")?;
+    let errors = statement.query_row([Word(job)], |row| row.get::<_, Json<_>>(0));
+    Ok(errors.map_err(|error| Fault::in_row(format!("the recipe of job {job}"), error))?.0)
+}
+
+/// Opens the specification of a job.
+pub(super) fn open_spec(sealer: &Sealer, job: JobId, sealed: &[u8]) -> Result<JobSpec, Fault> {
+    unseal::<StoredSpec>(sealer, "spec", job, sealed).map(JobSpec::from)
+}
+
+fn seal(sealer: &Sealer, column: &str, job: JobId, text: &str) -> Vec<u8> {
+    sealer.seal(&format!("recipes.{column}/{job}"), text.as_bytes())
+}
+
+fn unseal<T: for<'de> Deserialize<'de>>(
+    sealer: &Sealer,
+    column: &str,
+    job: JobId,
+    sealed: &[u8],
+) -> Result<T, Fault> {
+    let row = || format!("the sealed {column} of job {job}");
+    let plain = sealer.open(&format!("recipes.{column}/{job}"), sealed);
+    let plain = plain.map_err(|error| Fault::row(row(), error))?;
+    // The parser's own error could quote the kickstart.
+    serde_json::from_slice(&plain).map_err(|_| Fault::row(row(), "it is not what this version writes"))
+}
+
+/// A [`JobSpec`] with its kickstart in the open, which exists between serde and the sealer only.
+#[derive(Serialize, Deserialize)]
+struct StoredSpec {
+    target: TaskTarget,
+    kickstart: String,
+    completion_hook: CompletionHook,
+    management_address: Option<String>,
+    media_layout: Option<MediaLayout>,
+    installer_url: Option<Url>,
+    installer_sha256: Option<String>,
+    allow_powered_on: bool,
+    metadata: Value,
+}
+
+impl From<&JobSpec> for StoredSpec {
+    fn from(spec: &JobSpec) -> StoredSpec {
+        StoredSpec {
+            target: spec.target,
+            kickstart: spec.kickstart.expose().to_owned(),
+            completion_hook: spec.completion_hook,
+            management_address: spec.management_address.clone(),
+            media_layout: spec.media_layout,
+            installer_url: spec.installer_url.clone(),
+            installer_sha256: spec.installer_sha256.clone(),
+            allow_powered_on: spec.allow_powered_on,
+            metadata: spec.metadata.clone(),
+        }
+    }
+}
+
+impl From<StoredSpec> for JobSpec {
+    fn from(stored: StoredSpec) -> JobSpec {
+        JobSpec {
+            target: stored.target,
+            kickstart: Kickstart::new(stored.kickstart),
+            completion_hook: stored.completion_hook,
+            management_address: stored.management_address,
+            media_layout: stored.media_layout,
+            installer_url: stored.installer_url,
+            installer_sha256: stored.installer_sha256,
+            allow_powered_on: stored.allow_powered_on,
+            metadata: stored.metadata,
+        }
+    }
+}

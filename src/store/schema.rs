@@ -1,0 +1,185 @@
+//! The tables, as a list of migrations.
+//!
+//! A migration that has been released is never edited: what changes is a new entry at the end.
+//! `PRAGMA user_version` counts how many were applied. Invariant: each is applied in one
+//! transaction with its new version, so that a crash leaves one version or the next.
+//!
+//! Times are milliseconds since 1970, enums the words of their serde form, JSON is text. What an
+//! operator must be able to keep secret (kickstarts, the recipes that hold them, BMC passwords) is
+//! a sealed blob. Recipes have a table of their own because SQLite rewrites a row as a whole, and a
+//! job's row is rewritten at every step.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::error::{Fault, StoreError};
+
+const MIGRATIONS: [&str; 1] = [VERSION_1];
+
+const VERSION_1: &str = "
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE servers (
+    serial TEXT PRIMARY KEY,
+    bmc_address TEXT NOT NULL,
+    bmc_username TEXT NOT NULL,
+    bmc_password BLOB NOT NULL,
+    tls TEXT NOT NULL,
+    system_id TEXT,
+    system_uuid TEXT,
+    management_address TEXT,
+    protected INTEGER NOT NULL,
+    labels TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY,
+    server TEXT NOT NULL,
+    task_target TEXT NOT NULL,
+    status TEXT NOT NULL,
+    phase TEXT NOT NULL,
+    wake_at INTEGER NOT NULL,
+    lease_owner TEXT,
+    lease_generation INTEGER NOT NULL DEFAULT 0,
+    lease_until INTEGER,
+    -- Somebody must look at the job at once, whatever wake_at says; claiming it clears this.
+    nudged INTEGER NOT NULL DEFAULT 0,
+    cancel TEXT,
+    event_seq INTEGER NOT NULL DEFAULT 0,
+    events_dropped INTEGER NOT NULL DEFAULT 0,
+    retry_of TEXT,
+    created_at INTEGER NOT NULL,
+    last_update INTEGER NOT NULL,
+    finished_at INTEGER,
+    failed_step TEXT,
+    reason TEXT,
+    verdict TEXT,
+    cursor TEXT NOT NULL,
+    facts TEXT NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX one_active_job_a_server ON jobs (server) WHERE phase <> 'done';
+CREATE INDEX active_jobs ON jobs (id) WHERE phase <> 'done';
+CREATE INDEX jobs_by_status ON jobs (status, id);
+CREATE INDEX jobs_by_server ON jobs (server, id);
+
+CREATE TRIGGER a_verdict_is_final BEFORE UPDATE OF verdict ON jobs
+WHEN OLD.verdict IS NOT NULL AND NEW.verdict IS NOT OLD.verdict
+BEGIN SELECT RAISE(ABORT, 'a verdict is written once'); END;
+
+CREATE TRIGGER a_decided_status_is_final BEFORE UPDATE OF status ON jobs
+WHEN OLD.status IN ('succeeded', 'failed', 'cancelled') AND NEW.status <> OLD.status
+BEGIN SELECT RAISE(ABORT, 'a decided status is written once'); END;
+
+CREATE TRIGGER phases_only_advance BEFORE UPDATE OF phase ON jobs
+WHEN (OLD.phase = 'done' AND NEW.phase <> 'done') OR (OLD.phase = 'cleanup' AND NEW.phase = 'forward')
+BEGIN SELECT RAISE(ABORT, 'a job does not go back'); END;
+
+CREATE TABLE recipes (
+    job TEXT PRIMARY KEY REFERENCES jobs (id),
+    recipe BLOB NOT NULL,
+    spec BLOB,
+    errors TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE job_labels (
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    job TEXT NOT NULL REFERENCES jobs (id),
+    PRIMARY KEY (name, value, job)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job TEXT NOT NULL REFERENCES jobs (id),
+    seq INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    level TEXT NOT NULL,
+    step TEXT NOT NULL,
+    op TEXT NOT NULL,
+    status TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    duration_ms INTEGER,
+    message TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    UNIQUE (job, seq)
+) STRICT;
+
+CREATE TABLE traces (
+    job TEXT NOT NULL REFERENCES jobs (id),
+    medium TEXT NOT NULL,
+    trace TEXT NOT NULL,
+    PRIMARY KEY (job, medium)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE idempotency (
+    key TEXT PRIMARY KEY,
+    body_sha256 BLOB NOT NULL,
+    job TEXT NOT NULL REFERENCES jobs (id),
+    at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX idempotency_by_age ON idempotency (at);
+";
+
+/// Brings the database up to this version's schema; refuses one that is newer.
+pub(super) fn migrate(connection: &mut Connection, database: &str) -> Result<(), Fault> {
+    apply(connection, database, &MIGRATIONS)
+}
+
+fn apply(connection: &mut Connection, database: &str, migrations: &[&str]) -> Result<(), Fault> {
+    let known = migrations.len() as i64;
+    let found = version(connection)?;
+    if found > known {
+        return Err(StoreError::Newer { database: database.to_owned(), found, known }.into());
+    }
+    let applied = usize::try_from(found).map_err(|error| Fault::row("the schema's version", error))?;
+    for (index, migration) in migrations.iter().enumerate().skip(applied) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", index as i64 + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEPS: [&str; 2] = ["CREATE TABLE a (x INTEGER)", "ALTER TABLE a ADD COLUMN y INTEGER"];
+
+    #[test]
+    fn each_migration_is_applied_once() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let steps = ["CREATE TABLE a (x INTEGER)", "INSERT INTO a VALUES (1)"];
+        apply(&mut connection, "db", &steps[..1]).unwrap();
+        apply(&mut connection, "db", &steps).unwrap();
+        apply(&mut connection, "db", &steps).unwrap();
+        let rows: i64 = connection.query_row("SELECT count(*) FROM a", [], |row| row.get(0)).unwrap();
+        assert_eq!((rows, version(&connection).unwrap()), (1, 2));
+    }
+
+    #[test]
+    fn a_failed_migration_leaves_the_version_before_it() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let steps = ["CREATE TABLE a (x INTEGER)", "CREATE TABLE b (x INTEGER); SELECT broken"];
+        assert!(apply(&mut connection, "db", &steps).is_err());
+        assert_eq!(version(&connection).unwrap(), 1);
+        assert!(connection.prepare("SELECT * FROM b").is_err(), "half a migration was kept");
+    }
+
+    #[test]
+    fn a_newer_database_is_refused_naming_the_setting() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "user_version", STEPS.len() as i64 + 1).unwrap();
+        let error = apply(&mut connection, "x.db", &STEPS).unwrap_err().at("opening", "x.db").to_string();
+        assert!(error.contains("x.db") && error.contains("DB_URL") && error.contains("schema 3"), "{error}");
+    }
+}

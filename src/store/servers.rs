@@ -1,0 +1,131 @@
+//! The inventory: one row a server. The BMC's password is sealed.
+
+use rusqlite::{OptionalExtension as _, Row, named_params};
+
+use super::error::{Fault, StoreError};
+use super::row::{Count, Json, Word};
+use super::{Reader, Store, Writer, jobs};
+use crate::job::{Password, Serial, Server};
+
+/// The most servers that one inventory holds.
+pub const SERVERS_MAX: u64 = 50_000;
+
+impl Store {
+    pub async fn insert_server(&self, server: &Server) -> Result<(), StoreError> {
+        let server = server.clone();
+        self.write("adding a server", move |writer| {
+            if load(&writer.reader(), &server.serial)?.is_some() {
+                return Err(StoreError::ServerExists { serial: server.serial }.into());
+            }
+            let Count(held) = writer.query_row("SELECT count(*) FROM servers", [], |row| row.get(0))?;
+            if held >= SERVERS_MAX {
+                return Err(StoreError::InventoryFull { max: SERVERS_MAX }.into());
+            }
+            put(writer, &server)
+        })
+        .await
+    }
+
+    /// Replaces the record of the same serial number.
+    pub async fn update_server(&self, server: &Server) -> Result<(), StoreError> {
+        let server = server.clone();
+        self.write("changing a server", move |writer| {
+            if !exists(writer, &server.serial)? {
+                return Err(StoreError::UnknownServer { serial: server.serial }.into());
+            }
+            put(writer, &server)
+        })
+        .await
+    }
+
+    pub async fn server(&self, serial: &Serial) -> Result<Option<Server>, StoreError> {
+        let serial = serial.clone();
+        self.read("reading a server", move |reader| load(reader, &serial)).await
+    }
+
+    /// The whole inventory ([`SERVERS_MAX`] at most), by serial number.
+    pub async fn servers(&self) -> Result<Vec<Server>, StoreError> {
+        self.read("reading the servers", |reader| {
+            let mut statement = reader.prepare_cached("SELECT * FROM servers ORDER BY serial")?;
+            statement.query_and_then([], |row| parse(reader, row))?.collect()
+        })
+        .await
+    }
+
+    /// Refused with [`StoreError::Busy`] while a job is active on it; its past jobs stay.
+    pub async fn delete_server(&self, serial: &Serial) -> Result<(), StoreError> {
+        let serial = serial.clone();
+        self.write("deleting a server", move |writer| {
+            jobs::check_idle(writer, &serial)?;
+            match writer.execute("DELETE FROM servers WHERE serial = ?1", [serial.as_str()])? {
+                0 => Err(StoreError::UnknownServer { serial }.into()),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+}
+
+pub(super) fn load(reader: &Reader<'_>, serial: &Serial) -> Result<Option<Server>, Fault> {
+    let mut statement = reader.prepare_cached("SELECT * FROM servers WHERE serial = ?1")?;
+    let mut rows = statement.query_and_then([serial.as_str()], |row| parse(reader, row))?;
+    rows.next().transpose()
+}
+
+fn exists(writer: &Writer<'_>, serial: &Serial) -> Result<bool, Fault> {
+    let sql = "SELECT 1 FROM servers WHERE serial = ?1";
+    Ok(writer.query_row(sql, [serial.as_str()], |_| Ok(())).optional()?.is_some())
+}
+
+fn put(writer: &Writer<'_>, server: &Server) -> Result<(), Fault> {
+    let password = server.bmc_password.expose().as_bytes();
+    let sql = "INSERT OR REPLACE INTO servers
+        (serial, bmc_address, bmc_username, bmc_password, tls, system_id, system_uuid,
+         management_address, protected, labels)
+        VALUES (:serial, :bmc_address, :bmc_username, :bmc_password, :tls, :system_id, :system_uuid,
+         :management_address, :protected, :labels)";
+    let params = named_params! {
+        ":serial": server.serial.as_str(),
+        ":bmc_address": server.bmc_address.as_str(),
+        ":bmc_username": server.bmc_username,
+        ":bmc_password": writer.sealer.seal(&password_context(&server.serial), password),
+        ":tls": Word(&server.tls),
+        ":system_id": server.system_id,
+        ":system_uuid": server.system_uuid,
+        ":management_address": server.management_address,
+        ":protected": server.protected,
+        ":labels": Json(&server.labels),
+    };
+    writer.prepare_cached(sql)?.execute(params)?;
+    Ok(())
+}
+
+fn parse(reader: &Reader<'_>, row: &Row<'_>) -> Result<Server, Fault> {
+    let name = || match row.get::<_, String>("serial") {
+        Ok(serial) => format!("server {serial:?}"),
+        Err(_) => "a server".to_owned(),
+    };
+    columns(reader, row).map_err(|error| Fault::row(name(), error))
+}
+
+fn columns(reader: &Reader<'_>, row: &Row<'_>) -> Result<Server, Box<dyn std::error::Error + Send + Sync>> {
+    let Word(serial): Word<Serial> = row.get("serial")?;
+    let sealed: Vec<u8> = row.get("bmc_password")?;
+    let password = reader.sealer.open(&password_context(&serial), &sealed)?;
+    Ok(Server {
+        bmc_address: row.get::<_, Word<_>>("bmc_address")?.0,
+        bmc_username: row.get("bmc_username")?,
+        bmc_password: Password::new(String::from_utf8(password).map_err(|_| "its password is not text")?),
+        tls: row.get::<_, Word<_>>("tls")?.0,
+        system_id: row.get("system_id")?,
+        system_uuid: row.get("system_uuid")?,
+        management_address: row.get("management_address")?,
+        protected: row.get("protected")?,
+        labels: row.get::<_, Json<_>>("labels")?.0,
+        serial,
+    })
+}
+
+fn password_context(serial: &Serial) -> String {
+    format!("servers.bmc_password/{serial}")
+}

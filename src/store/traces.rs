@@ -1,0 +1,58 @@
+//! The read traces: what each job's media were read of.
+//!
+//! Invariant: a milestone that was saved once stays. Saves of one trace may overtake each other on
+//! their way here, and a controller that forgot that the kickstart was read would judge wrongly.
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::error::{Fault, StoreError};
+use super::row::{Json, Word};
+use super::{Reader, Store};
+use crate::job::{JobId, MediumTrace};
+
+impl Store {
+    /// Saves the trace of one medium, joined with what was saved of it before.
+    pub async fn save_trace(&self, job: JobId, medium: &str, trace: &MediumTrace) -> Result<(), StoreError> {
+        let (medium, trace) = (medium.to_owned(), trace.clone());
+        self.write("saving a read trace", move |writer| {
+            let trace = match load(&writer.reader(), job, &medium)? {
+                Some(saved) => joined(saved, trace),
+                None => trace,
+            };
+            let sql = "INSERT INTO traces (job, medium, trace) VALUES (?1, ?2, ?3)
+                ON CONFLICT (job, medium) DO UPDATE SET trace = excluded.trace";
+            writer.prepare_cached(sql)?.execute(params![Word(job), medium, Json(trace)])?;
+            Ok(())
+        })
+        .await
+    }
+
+    pub async fn load_trace(&self, job: JobId, medium: &str) -> Result<Option<MediumTrace>, StoreError> {
+        let medium = medium.to_owned();
+        self.read("reading a read trace", move |reader| load(reader, job, &medium)).await
+    }
+}
+
+fn load(reader: &Reader<'_>, job: JobId, medium: &str) -> Result<Option<MediumTrace>, Fault> {
+    let mut statement = reader.prepare_cached("SELECT trace FROM traces WHERE job = ?1 AND medium = ?2")?;
+    let trace = statement.query_row(params![Word(job), medium], |row| row.get::<_, Json<_>>(0)).optional();
+    Ok(trace
+        .map_err(|error| Fault::in_row(format!("the read trace of job {job}"), error))?
+        .map(|Json(trace)| trace))
+}
+
+/// `new`, with every milestone that only `saved` knows; of two times of a milestone the first one
+/// counts, of two last reads the later one.
+fn joined(saved: MediumTrace, new: MediumTrace) -> MediumTrace {
+    MediumTrace {
+        read: saved.read.max(new.read),
+        first_read_at: saved.first_read_at.or(new.first_read_at),
+        last_read_at: saved.last_read_at.max(new.last_read_at),
+        last_new_read_at: saved.last_new_read_at.max(new.last_new_read_at),
+        read_through_at: saved.read_through_at.or(new.read_through_at),
+        ks_read_at: saved.ks_read_at.or(new.ks_read_at),
+        reenumerated_at: saved.reenumerated_at.or(new.reenumerated_at),
+        ks_read_again_at: saved.ks_read_again_at.or(new.ks_read_again_at),
+        ..new
+    }
+}
