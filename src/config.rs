@@ -4,5 +4,359 @@
 //! contradicts another, is an error that names its setting; nothing falls back silently.
 
 mod log;
+mod parse;
+mod settings;
+mod values;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use secrecy::SecretString;
+use url::Url;
 
 pub use log::{LogArgs, LogFormat, LogLevel, LogLevelError, LogSettings};
+pub use values::{ConfigError, Origin, ServeArgs};
+
+use crate::job::{Confidence, MediaLayout, UrlPrefixes};
+use crate::workflow::policy::{Delivery, Policy};
+use values::Values;
+
+/// What `shoal serve` runs with.
+#[derive(Debug)]
+pub struct Config {
+    pub listen: ListenSettings,
+    pub auth: AuthSettings,
+    /// Each is accepted in `X-Webhook-Secret`; without any the webhook is 404.
+    pub webhook_secrets: Vec<SecretString>,
+    /// Trusted beside the system's roots in outbound TLS.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    pub database: PathBuf,
+    pub master_key_file: PathBuf,
+    pub task_iso_dir: PathBuf,
+    pub installer: InstallerSettings,
+    pub media_base_url: Option<Url>,
+    /// Media URLs are derived from its host, if that leads back to this controller.
+    pub maintenance_iso_url: Option<Url>,
+    /// `None`: by what the BMC offers.
+    pub media_layout: Option<MediaLayout>,
+    pub policy: Policy,
+    pub redfish: RedfishSettings,
+    /// Jobs in flight at once.
+    pub workers: usize,
+    pub lease_ttl: Duration,
+    pub drain_timeout: Duration,
+    pub log: LogSettings,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenSettings {
+    pub addr: SocketAddr,
+    pub tls: Option<TlsFiles>,
+    pub media: Option<MediaListen>,
+}
+
+/// Both in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// The listener of media alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaListen {
+    pub addr: SocketAddr,
+    pub tls: bool,
+}
+
+#[derive(Debug)]
+pub enum AuthSettings {
+    /// Everybody who reaches the (loopback) listener is admin.
+    None,
+    /// `bootstrap` is the admin token instead of the one in `admin.token`.
+    Token { bootstrap: Option<SecretString> },
+}
+
+#[derive(Clone, Debug)]
+pub struct InstallerSettings {
+    /// A URL (`https`, `http`, `file`) or a path.
+    pub source: Option<String>,
+    /// Lower-case hex.
+    pub sha256: Option<String>,
+    pub delivery: Delivery,
+    /// What a recipe may name instead.
+    pub allow: UrlPrefixes,
+    pub cache_dir: PathBuf,
+    pub cache_bytes_max: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct RedfishSettings {
+    pub timeout: Duration,
+    pub insert_timeout: Duration,
+    pub retries: u32,
+}
+
+impl Config {
+    /// Reads the file that `args` name, and makes one value of everything.
+    pub fn load(args: ServeArgs, log: LogArgs) -> Result<Config, ConfigError> {
+        let values = Values::gather(args)?;
+        let config = Config {
+            log: log_settings(&values, log)?,
+            listen: listen(&values)?,
+            auth: auth(&values)?,
+            webhook_secrets: webhook_secrets(&values)?,
+            extra_roots: extra_roots(&values)?,
+            database: values.required("DB_URL", parse::database)?,
+            master_key_file: values.required("MASTER_KEY_FILE", parse::path)?,
+            task_iso_dir: values.required("TASK_ISO_DIR", parse::path)?,
+            installer: installer(&values)?,
+            media_base_url: values.optional("MEDIA_BASE_URL", parse::media_base)?,
+            maintenance_iso_url: values.optional("MAINTENANCE_ISO_URL", parse::http_url)?,
+            media_layout: values.required("MEDIA_LAYOUT", media_layout)?,
+            policy: policy(&values)?,
+            redfish: redfish(&values)?,
+            workers: values.required("WORKER_CONCURRENCY", parse::number_within(1, 10_000))? as usize,
+            lease_ttl: values.required("JOB_LEASE_TTL", parse::duration_within(secs(3), hours(1)))?,
+            drain_timeout: values.required("DRAIN_TIMEOUT", parse::duration_within(secs(0), hours(1)))?,
+        };
+        refuse_unsupported(&values)?;
+        refuse_contradictions(&values, &config)?;
+        Ok(config)
+    }
+}
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+const fn hours(hours: u64) -> Duration {
+    Duration::from_secs(hours * 3_600)
+}
+
+fn log_settings(values: &Values, args: LogArgs) -> Result<LogSettings, ConfigError> {
+    let from_file = |name| values.log.get(name);
+    let wrong = |name, origin: &Origin, problem: String| ConfigError::Invalid {
+        name,
+        origin: origin.clone(),
+        problem,
+    };
+    let level = match (args.log_level, from_file("LOG_LEVEL")) {
+        (None, Some((text, origin))) => {
+            Some(text.parse().map_err(|error: LogLevelError| wrong("LOG_LEVEL", origin, error.to_string()))?)
+        }
+        (given, _) => given,
+    };
+    let format = match (args.log_format, from_file("LOG_FORMAT")) {
+        (None, Some((text, origin))) => {
+            let words = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+            Some(parse::word(words)(text).map_err(|problem| wrong("LOG_FORMAT", origin, problem))?)
+        }
+        (given, _) => given,
+    };
+    Ok(LogArgs { log_level: level, log_format: format }.or_default())
+}
+
+fn listen(values: &Values) -> Result<ListenSettings, ConfigError> {
+    let cert = values.optional("TLS_CERT_FILE", parse::path)?;
+    let key = values.optional("TLS_KEY_FILE", parse::path)?;
+    let tls = match (cert, key) {
+        (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+        (None, None) => None,
+        (Some(_), None) => return Err(values.invalid("TLS_CERT_FILE", "needs TLS_KEY_FILE beside it")),
+        (None, Some(_)) => return Err(values.invalid("TLS_KEY_FILE", "needs TLS_CERT_FILE beside it")),
+    };
+    let media_tls = values.required("MEDIA_TLS", parse::boolean)?;
+    let media = values.optional("MEDIA_ADDR", parse::listen_address)?;
+    if media_tls && media.is_none() {
+        return Err(values.invalid("MEDIA_TLS", "needs MEDIA_ADDR: without it media use the API's listener"));
+    }
+    if media_tls && tls.is_none() {
+        return Err(values.invalid("MEDIA_TLS", "needs TLS_CERT_FILE and TLS_KEY_FILE"));
+    }
+    Ok(ListenSettings {
+        addr: values.required("CONTROLLER_HTTP_ADDR", parse::listen_address)?,
+        tls,
+        media: media.map(|addr| MediaListen { addr, tls: media_tls }),
+    })
+}
+
+fn auth(values: &Values) -> Result<AuthSettings, ConfigError> {
+    let bootstrap = values.optional("SHOAL_BOOTSTRAP_TOKEN", parse::secret)?;
+    if values.required("AUTH_MODE", parse::word(&[("token", true), ("none", false)]))? {
+        return Ok(AuthSettings::Token { bootstrap });
+    }
+    match bootstrap {
+        None => Ok(AuthSettings::None),
+        Some(_) => Err(values.invalid("SHOAL_BOOTSTRAP_TOKEN", "AUTH_MODE=none knows no tokens")),
+    }
+}
+
+fn webhook_secrets(values: &Values) -> Result<Vec<SecretString>, ConfigError> {
+    let now = values.optional("WEBHOOK_SECRET", parse::secret)?;
+    let old = values.optional("WEBHOOK_SECRET_OLD", parse::secret)?;
+    if old.is_some() && now.is_none() {
+        return Err(values.invalid("WEBHOOK_SECRET_OLD", "needs WEBHOOK_SECRET beside it"));
+    }
+    Ok(now.into_iter().chain(old).collect())
+}
+
+fn extra_roots(values: &Values) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let Some(path) = values.optional("CA_FILE", parse::path)? else { return Ok(Vec::new()) };
+    let pem = read("CA_FILE", &path)?;
+    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match roots {
+        Ok(roots) if !roots.is_empty() => Ok(roots),
+        _ => Err(values.invalid("CA_FILE", format!("{} holds no certificates in PEM", path.display()))),
+    }
+}
+
+fn read(name: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(path).map_err(|source| ConfigError::Unreadable { name, path: path.to_owned(), source })
+}
+
+fn installer(values: &Values) -> Result<InstallerSettings, ConfigError> {
+    let source = values.text("ESXI_INSTALLER_URL")?.map(str::to_owned);
+    let url = values.optional("ESXI_INSTALLER_URL", installer_url)?.flatten();
+    let sha256 = values.optional("ESXI_INSTALLER_SHA256", parse::sha256)?;
+    if sha256.is_some() && source.is_none() {
+        return Err(values.invalid("ESXI_INSTALLER_SHA256", "needs ESXI_INSTALLER_URL beside it"));
+    }
+    let delivery = values.required("ESXI_INSTALLER_DELIVERY", str::parse::<Delivery>)?;
+    if delivery == Delivery::Direct && source.is_some() && url.is_none() {
+        return Err(ConfigError::Contradiction {
+            name: "ESXI_INSTALLER_DELIVERY",
+            other: "ESXI_INSTALLER_URL",
+            problem: "a BMC cannot be given a file: use served, or an http(s) URL".to_owned(),
+        });
+    }
+    let allow = values.optional("ESXI_INSTALLER_ALLOW", str::parse)?;
+    Ok(InstallerSettings {
+        source,
+        sha256,
+        delivery,
+        allow: allow.or(url.as_ref().map(UrlPrefixes::host_of)).unwrap_or_default(),
+        cache_dir: values.required("INSTALLER_CACHE_DIR", parse::path)?,
+        cache_bytes_max: values.required("INSTALLER_CACHE_BYTES", parse::size)?,
+    })
+}
+
+/// The URL, where it is one that a BMC could be given; `None` for a file.
+fn installer_url(text: &str) -> Result<Option<Url>, String> {
+    match text.split_once("://") {
+        Some(("http" | "https", _)) => {
+            Url::parse(text).map(Some).map_err(|_| "is not a valid URL".to_owned())
+        }
+        Some(("file", _)) | None => Ok(None),
+        Some(_) => Err("use https://, http://, file:// or a path".to_owned()),
+    }
+}
+
+fn media_layout(text: &str) -> Result<Option<MediaLayout>, String> {
+    match text {
+        "single-cd" | "cd-usb" => Err("this version mounts two CDs only: use auto or dual-cd".to_owned()),
+        _ => parse::word(&[("auto", None), ("dual-cd", Some(MediaLayout::DualCd))])(text),
+    }
+}
+
+fn policy(values: &Values) -> Result<Policy, ConfigError> {
+    let wait = |name| values.required(name, parse::duration_within(secs(1), hours(48)));
+    let confidences = &[
+        ("assumed", Confidence::Assumed),
+        ("probable", Confidence::Probable),
+        ("proven", Confidence::Proven),
+    ];
+    let stable_window = wait("ESXI_STABLE_WINDOW")?;
+    Ok(Policy {
+        stable_window,
+        install_timeout: wait("ESXI_INSTALL_TIMEOUT")?,
+        boot_timeout: wait("ESXI_BOOT_TIMEOUT")?,
+        ks_timeout: wait("ESXI_KS_TIMEOUT")?,
+        poll_interval: poll_interval(values, stable_window)?,
+        detection: values.required("ESXI_DETECTION", str::parse)?,
+        min_install_time: values.required("ESXI_MIN_INSTALL_TIME", parse::duration)?,
+        min_confidence: values.required("ESXI_MIN_CONFIDENCE", parse::word(confidences))?,
+        final_reset: values.required("ESXI_FINAL_RESET", str::parse)?,
+        graceful_timeout: wait("RESET_GRACEFUL_TIMEOUT")?,
+        allow_powered_on: values.required("ALLOW_POWERED_ON", parse::boolean)?,
+        stuck_timeout: wait("JOB_STUCK_TIMEOUT")?,
+    })
+}
+
+/// A window shorter than the interval between two looks could never be seen to pass.
+fn poll_interval(values: &Values, stable_window: Duration) -> Result<Duration, ConfigError> {
+    let bounds = parse::duration_within(Duration::from_millis(100), hours(1));
+    let interval = values.required("ESXI_POLL_INTERVAL", bounds)?;
+    if !values.is_given("ESXI_POLL_INTERVAL") {
+        return Ok(interval.min(stable_window / 3));
+    }
+    if interval > stable_window {
+        return Err(ConfigError::Contradiction {
+            name: "ESXI_POLL_INTERVAL",
+            other: "ESXI_STABLE_WINDOW",
+            problem: "the window could never be seen to pass: poll more often, or make it longer".to_owned(),
+        });
+    }
+    Ok(interval)
+}
+
+fn redfish(values: &Values) -> Result<RedfishSettings, ConfigError> {
+    let wait = |name| values.required(name, parse::duration_within(secs(1), hours(2)));
+    Ok(RedfishSettings {
+        timeout: wait("REDFISH_TIMEOUT")?,
+        insert_timeout: wait("REDFISH_INSERT_TIMEOUT")?,
+        retries: values.required("REDFISH_RETRIES", parse::number_within(0, 20))?,
+    })
+}
+
+/// Settings of the contract of which this version knows one value only.
+fn refuse_unsupported(values: &Values) -> Result<(), ConfigError> {
+    if values.required("TASK_ISO_RETENTION", parse::duration)? > Duration::ZERO {
+        return Err(
+            values.invalid("TASK_ISO_RETENTION", "this version deletes a task ISO with its job: use 0s")
+        );
+    }
+    if values.required("REDFISH_PER_BMC", parse::number_within(1, 8))? > 1 {
+        let problem = "this version sends a system of a BMC one request at a time: use 1";
+        return Err(values.invalid("REDFISH_PER_BMC", problem));
+    }
+    Ok(())
+}
+
+/// Values that are right by themselves and wrong together. Two waits contradict each other only
+/// where an operator gave both: a default gives way.
+fn refuse_contradictions(values: &Values, config: &Config) -> Result<(), ConfigError> {
+    let against = |name, other, problem: &str| {
+        Err(ConfigError::Contradiction { name, other, problem: problem.to_owned() })
+    };
+    let both_given = |a, b| values.is_given(a) && values.is_given(b);
+    let Config { listen, policy, .. } = config;
+    if matches!(config.auth, AuthSettings::None) && !listen.addr.ip().is_loopback() {
+        let problem = "without tokens the listener must be on loopback";
+        return against("AUTH_MODE", "CONTROLLER_HTTP_ADDR", problem);
+    }
+    if listen.media.is_some_and(|media| media.addr == listen.addr && media.addr.port() != 0) {
+        return against("MEDIA_ADDR", "CONTROLLER_HTTP_ADDR", "both are the same address");
+    }
+    if both_given("ESXI_MIN_INSTALL_TIME", "ESXI_INSTALL_TIMEOUT")
+        && policy.min_install_time >= policy.install_timeout
+    {
+        let problem = "a verdict on power alone would never be in time";
+        return against("ESXI_MIN_INSTALL_TIME", "ESXI_INSTALL_TIMEOUT", problem);
+    }
+    if both_given("ESXI_STABLE_WINDOW", "ESXI_INSTALL_TIMEOUT")
+        && policy.stable_window >= policy.install_timeout
+    {
+        return against("ESXI_STABLE_WINDOW", "ESXI_INSTALL_TIMEOUT", "no success would ever be in time");
+    }
+    if both_given("JOB_STUCK_TIMEOUT", "ESXI_INSTALL_TIMEOUT")
+        && policy.stuck_timeout <= policy.install_timeout
+    {
+        let problem = "a job that rightly waits for its installer would count as stuck";
+        return against("JOB_STUCK_TIMEOUT", "ESXI_INSTALL_TIMEOUT", problem);
+    }
+    Ok(())
+}

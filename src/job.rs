@@ -8,6 +8,7 @@ mod cursor;
 mod event;
 mod facts;
 mod id;
+mod prefixes;
 mod recipe;
 mod secret;
 mod server;
@@ -23,6 +24,7 @@ pub use facts::{
     MountFacts, Power, Progress, Release, ResetFacts, SourceFacts, SystemFacts, TaskIsoFacts, WatchFacts,
 };
 pub use id::{JobId, JobIdError, Serial, SerialError, hex, unhex};
+pub use prefixes::{UrlPrefixError, UrlPrefixes};
 pub use recipe::{
     CompletionHook, FieldError, JobSpec, KICKSTART_BYTES_MAX, MediaLayout, RecipeError, TaskTarget,
     parse_recipe,

@@ -6,4 +6,5 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
 mod store;
+mod config;
 mod tidy;

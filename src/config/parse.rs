@@ -1,0 +1,207 @@
+//! The values of single settings: durations, sizes, addresses, words.
+//!
+//! Pure; each function reads one text and says what is wrong in a sentence with a remedy. Invariant:
+//! nothing is guessed: a duration without a unit is refused.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+/// `90s`, `15m`, `2h`, `500ms`, `1d`, or several of these, as in `1h30m`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is not a duration: write 90s, 15m or 2h");
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("`{text}` has no unit: write {text}s, {text}m or {text}h"));
+    }
+    let mut rest = text.trim();
+    let mut sum = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let letters = rest[digits..].bytes().take_while(u8::is_ascii_lowercase).count();
+        let number: u32 = rest[..digits].parse().map_err(|_| wrong())?;
+        let unit = unit(&rest[digits..digits + letters]).ok_or_else(wrong)?;
+        sum = unit.checked_mul(number).and_then(|part| sum.checked_add(part)).ok_or_else(wrong)?;
+        rest = &rest[digits + letters..];
+    }
+    Ok(sum)
+}
+
+fn unit(name: &str) -> Option<Duration> {
+    Some(match name {
+        "ms" => Duration::from_millis(1),
+        "s" => Duration::from_secs(1),
+        "m" => Duration::from_secs(60),
+        "h" => Duration::from_secs(3_600),
+        "d" => Duration::from_secs(86_400),
+        _ => return None,
+    })
+}
+
+/// A duration between the two, both allowed.
+pub fn duration_within(min: Duration, max: Duration) -> impl FnOnce(&str) -> Result<Duration, String> {
+    move |text| {
+        let value = duration(text)?;
+        if value < min || value > max {
+            return Err(format!("`{text}` is out of bounds: use {min:?} to {max:?}"));
+        }
+        Ok(value)
+    }
+}
+
+pub fn number_within(min: u32, max: u32) -> impl FnOnce(&str) -> Result<u32, String> {
+    move |text| match text.trim().parse() {
+        Ok(value) if (min..=max).contains(&value) => Ok(value),
+        _ => Err(format!("`{text}` is not a whole number from {min} to {max}")),
+    }
+}
+
+/// `20GiB`, `500MB`, or a number of bytes.
+pub fn size(text: &str) -> Result<u64, String> {
+    let size = bytesize::ByteSize::from_str(text.trim());
+    size.map(|size| size.as_u64()).map_err(|_| format!("`{text}` is not a size: write 20GiB or 500MB"))
+}
+
+pub fn boolean(text: &str) -> Result<bool, String> {
+    match text.trim() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(format!("`{text}` is neither true nor false")),
+    }
+}
+
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.trim();
+    let numeric = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    numeric.parse().map_err(|_| {
+        format!("`{text}` is not an address: write IP:PORT, as in 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080")
+    })
+}
+
+pub fn path(text: &str) -> Result<PathBuf, String> {
+    Ok(PathBuf::from(text))
+}
+
+/// The path of the SQLite file.
+pub fn database(text: &str) -> Result<PathBuf, String> {
+    let path = text.strip_prefix("sqlite://").or(text.strip_prefix("sqlite:")).unwrap_or(text);
+    if path.starts_with("postgres://") || path.starts_with("postgresql://") {
+        return Err("PostgreSQL is not supported by this version: give the path of an SQLite file".to_owned());
+    }
+    if path.contains("://") || path.starts_with(":memory:") || path.is_empty() {
+        return Err("give the path of an SQLite file".to_owned());
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// An http(s) URL without account, query and fragment.
+pub fn http_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text.trim()).map_err(|_| not_http(text))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(not_http(text));
+    }
+    let account = !url.username().is_empty() || url.password().is_some();
+    if account || url.query().is_some() || url.fragment().is_some() {
+        return Err("leave out user name, password, query and fragment".to_owned());
+    }
+    Ok(url)
+}
+
+fn not_http(text: &str) -> String {
+    format!("`{text}` is not an http:// or https:// URL")
+}
+
+/// Room for `/media/installers/{job}.{token}/esxi.iso` below 120 characters after the host.
+const MEDIA_BASE_PATH_MAX: usize = 27;
+
+/// Where BMCs fetch media. Some refuse hyphens and long URLs (openbmc/openbmc#4064,
+/// openshift/assisted-image-service#183), so its path is short and without them.
+pub fn media_base(text: &str) -> Result<Url, String> {
+    let url = http_url(text)?;
+    let path = url.path().trim_end_matches('/');
+    if path.len() > MEDIA_BASE_PATH_MAX || path.contains('-') {
+        return Err(format!(
+            "its path must have at most {MEDIA_BASE_PATH_MAX} characters and no hyphen, for the sake of BMCs"
+        ));
+    }
+    Ok(url)
+}
+
+pub fn sha256(text: &str) -> Result<String, String> {
+    let text = text.trim().to_ascii_lowercase();
+    match crate::job::unhex(&text) {
+        Some(bytes) if bytes.len() == 32 => Ok(text),
+        _ => Err("must be 64 hex digits".to_owned()),
+    }
+}
+
+/// A token or secret that fits into a header. The text itself is never part of the error.
+pub fn secret(text: &str) -> Result<SecretString, String> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(SecretString::from(text.to_owned()))
+    } else {
+        Err("must be visible ASCII characters without blanks".to_owned())
+    }
+}
+
+/// One of the words in `table`, for what it stands for.
+pub fn word<T: Copy>(table: &'static [(&'static str, T)]) -> impl FnOnce(&str) -> Result<T, String> {
+    move |text| {
+        let found = table.iter().find(|(word, _)| *word == text.trim());
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            let words: Vec<&str> = table.iter().map(|(word, _)| *word).collect();
+            format!("`{text}` is unknown: use {}", words.join(", "))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        let secs = |text| duration(text).map(|duration| duration.as_secs());
+        assert_eq!(secs("90s"), Ok(90));
+        assert_eq!(secs("15m"), Ok(900));
+        assert_eq!(secs("1h30m"), Ok(5_400));
+        assert_eq!(secs("0s"), Ok(0));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert!(duration("90").unwrap_err().contains("write 90s"));
+        for bad in ["", "s", "-1s", "1.5h", "1 h", "9x", "99999999999s", "4294967295d4294967295d9é"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_binary_where_they_say_so() {
+        assert_eq!(size("20GiB"), Ok(20 << 30));
+        assert_eq!(size("5MB"), Ok(5_000_000));
+        assert!(size("much").is_err());
+    }
+
+    #[test]
+    fn databases_are_files() {
+        for good in ["./a.db", "/var/a.db", "sqlite:///var/a.db"] {
+            assert!(database(good).is_ok(), "{good}");
+        }
+        for bad in ["postgres://h/db", "mysql://h/db", ":memory:", "sqlite:"] {
+            assert!(database(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn media_bases_are_short_enough_for_bmcs() {
+        assert!(media_base("http://10.0.0.1:8080").is_ok());
+        assert!(media_base("https://shoal.example/boot/").is_ok());
+        for bad in ["ftp://h", "http://u:p@h", "http://h/?a", "http://h/a-b", "10.0.0.1:80"] {
+            assert!(media_base(bad).is_err(), "{bad}");
+        }
+    }
+}

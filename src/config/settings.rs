@@ -1,0 +1,161 @@
+//! The table of settings: name, flag, default and meaning of each, once.
+//!
+//! Arguments, environment, file and help all come from it. It parses nothing (that is `config`).
+//! Invariant: the name is that of the environment; the key in a file is the same in lower case.
+
+use clap::{Arg, ArgAction};
+
+/// One setting of `shoal serve`.
+#[derive(Debug)]
+pub struct Setting {
+    /// In the environment.
+    pub name: &'static str,
+    /// Without the leading `--`.
+    pub flag: &'static str,
+    /// What a value looks like.
+    pub value: &'static str,
+    pub default: Option<&'static str>,
+    pub help: &'static str,
+    pub heading: &'static str,
+}
+
+impl Setting {
+    pub fn arg(&self) -> Arg {
+        let arg = Arg::new(self.name)
+            .long(self.flag)
+            .env(self.name)
+            .hide_env_values(true)
+            .value_name(self.value)
+            .action(ArgAction::Set)
+            .help(self.help)
+            .help_heading(self.heading);
+        let arg = match self.default {
+            Some(default) => arg.default_value(default),
+            None => arg,
+        };
+        if self.value == "BOOL" { arg.num_args(0..=1).default_missing_value("true") } else { arg }
+    }
+}
+
+/// The setting of that name; a name that is not in the table is a mistake of the program.
+pub fn setting(name: &str) -> &'static Setting {
+    all().find(|setting| setting.name == name).expect("the name stands in the table")
+}
+
+pub fn all() -> impl Iterator<Item = &'static Setting> {
+    [LISTEN, STORE, INSTALLER, MEDIA, VERDICT, BMC, ENGINE].into_iter().flatten()
+}
+
+macro_rules! settings {
+    ($table:ident, $heading:literal, $($name:literal, $flag:literal, $value:literal, $default:expr, $help:literal;)+) => {
+        const $table: &[Setting] = &[$(Setting {
+            name: $name, flag: $flag, value: $value, default: $default, help: $help, heading: $heading,
+        }),+];
+    };
+}
+
+settings! { LISTEN, "Listening and access",
+    "CONTROLLER_HTTP_ADDR", "addr", "IP:PORT", Some("127.0.0.1:8080"),
+        "Listen address of API, metrics and media";
+    "TLS_CERT_FILE", "tls-cert", "FILE", None,
+        "Certificate chain in PEM: serve HTTPS; reloaded on change";
+    "TLS_KEY_FILE", "tls-key", "FILE", None, "Private key in PEM";
+    "AUTH_MODE", "auth-mode", "MODE", Some("token"),
+        "token; or none, where the listener is on loopback only";
+    "SHOAL_BOOTSTRAP_TOKEN", "bootstrap-token", "TOKEN", None,
+        "The admin token, instead of the one in admin.token beside the database; better given by the environment";
+    "WEBHOOK_SECRET", "webhook-secret", "SECRET", None,
+        "Expected in X-Webhook-Secret; without one the webhook is 404";
+    "WEBHOOK_SECRET_OLD", "webhook-secret-old", "SECRET", None,
+        "Accepted too, during a rotation";
+    "CA_FILE", "ca-file", "FILE", None, "Extra roots for outbound TLS, in PEM";
+}
+
+settings! { STORE, "Files",
+    "DB_URL", "db", "FILE", Some("./var/shoal/shoal.db"), "SQLite database";
+    "MASTER_KEY_FILE", "master-key-file", "FILE", Some("./var/shoal/master.key"),
+        "32 random bytes, made at the first start; seals BMC passwords and kickstarts at rest";
+    "TASK_ISO_DIR", "task-iso-dir", "DIR", Some("./var/shoal/task-isos"), "Where task ISOs are built";
+    "TASK_ISO_RETENTION", "task-iso-retention", "DURATION", Some("0s"),
+        "How long a task ISO is kept after its job; this version knows 0s only";
+}
+
+settings! { INSTALLER, "ESXi installer",
+    "ESXI_INSTALLER_URL", "esxi-installer-url", "URL|FILE", None,
+        "Vendor ISO (CD1): https://, http://, file:// or a path";
+    "ESXI_INSTALLER_SHA256", "esxi-installer-sha256", "HEX", None, "SHA-256 that the vendor ISO must have";
+    "ESXI_INSTALLER_DELIVERY", "esxi-installer-delivery", "HOW", Some("auto"),
+        "direct: the BMC is given the URL as it is. served: the controller serves the ISO with its boot options set. auto: direct where the image needs no change";
+    "ESXI_INSTALLER_ALLOW", "esxi-installer-allow", "URL,…", None,
+        "Prefixes of the URLs that a recipe may name as its installer [default: the host of ESXI_INSTALLER_URL]";
+    "INSTALLER_CACHE_DIR", "installer-cache-dir", "DIR", Some("./var/shoal/installers"),
+        "Downloaded vendor ISOs";
+    "INSTALLER_CACHE_BYTES", "installer-cache-bytes", "SIZE", Some("20GiB"), "Limit of the downloads kept";
+}
+
+settings! { MEDIA, "Media for BMCs",
+    "MEDIA_BASE_URL", "media-base-url", "URL", None,
+        "Base of the media URLs given to BMCs [default: derived from MAINTENANCE_ISO_URL, if that leads back here, or from the listen address]";
+    "MAINTENANCE_ISO_URL", "maintenance-iso-url", "URL", None,
+        "CD1 of Linux and Windows jobs; ignored for ESXi, save that MEDIA_BASE_URL may be derived from it";
+    "MEDIA_LAYOUT", "media-layout", "LAYOUT", Some("auto"), "auto or dual-cd";
+    "MEDIA_ADDR", "media-addr", "IP:PORT", None, "A listener of its own for media, plain HTTP";
+    "MEDIA_TLS", "media-tls", "BOOL", Some("false"), "HTTPS on MEDIA_ADDR too";
+}
+
+settings! { VERDICT, "Watching the installation",
+    "ESXI_STABLE_WINDOW", "esxi-stable-window", "DURATION", Some("90s"), "PowerState=On must hold so long";
+    "ESXI_INSTALL_TIMEOUT", "esxi-install-timeout", "DURATION", Some("90m"),
+        "Limit of the whole wait; time in which nothing could be observed does not count";
+    "ESXI_BOOT_TIMEOUT", "esxi-boot-timeout", "DURATION", Some("30m"), "From the reset to the first read of CD1";
+    "ESXI_KS_TIMEOUT", "esxi-ks-timeout", "DURATION", Some("20m"),
+        "From the last new read of CD1 to the read of the kickstart";
+    "ESXI_POLL_INTERVAL", "esxi-poll-interval", "DURATION", Some("10s"),
+        "Steady poll interval; unless it is given, at most a third of ESXI_STABLE_WINDOW";
+    "ESXI_DETECTION", "esxi-detection", "HOW", Some("evidence"),
+        "evidence; or power, the plain rule of stable On for the window";
+    "ESXI_MIN_INSTALL_TIME", "esxi-min-install-time", "DURATION", Some("10m"),
+        "Floor for a verdict that rests on power alone";
+    "ESXI_MIN_CONFIDENCE", "esxi-min-confidence", "WORD", Some("assumed"),
+        "assumed, probable or proven; a weaker verdict ends the job failed";
+    "ESXI_FINAL_RESET", "esxi-final-reset", "WHEN", Some("auto"), "auto, always or never";
+}
+
+settings! { BMC, "BMCs",
+    "RESET_GRACEFUL_TIMEOUT", "reset-graceful-timeout", "DURATION", Some("3m"),
+        "Wait for a graceful shutdown before forcing";
+    "ALLOW_POWERED_ON", "allow-powered-on", "BOOL", Some("true"),
+        "false: a job on a host that is On fails unless its recipe says allow_powered_on";
+    "REDFISH_TIMEOUT", "redfish-timeout", "DURATION", Some("30s"), "Limit of one request";
+    "REDFISH_INSERT_TIMEOUT", "redfish-insert-timeout", "DURATION", Some("15m"),
+        "Limit of an insert: some BMCs fetch the whole image before they answer";
+    "REDFISH_RETRIES", "redfish-retries", "N", Some("5"), "Further tries of a read that failed";
+    "REDFISH_PER_BMC", "redfish-per-bmc", "N", Some("1"),
+        "Requests in flight per system of a BMC; this version knows 1 only";
+}
+
+settings! { ENGINE, "Jobs",
+    "WORKER_CONCURRENCY", "workers", "N", Some("256"), "Jobs in flight at once";
+    "JOB_LEASE_TTL", "job-lease-ttl", "DURATION", Some("60s"), "How long a claim on a job holds without a heartbeat";
+    "JOB_STUCK_TIMEOUT", "job-stuck-timeout", "DURATION", Some("4h"), "A job without progress for so long is failed";
+    "DRAIN_TIMEOUT", "drain-timeout", "DURATION", Some("20s"), "Limit of a graceful shutdown";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_and_flags_are_unique_and_flags_follow_names() {
+        let names: BTreeSet<&str> = all().map(|setting| setting.name).collect();
+        let flags: BTreeSet<&str> = all().map(|setting| setting.flag).collect();
+        assert_eq!(names.len(), all().count());
+        assert_eq!(flags.len(), all().count());
+        let contract = ["addr", "tls-cert", "tls-key", "bootstrap-token", "db", "workers"];
+        for setting in all().filter(|setting| !contract.contains(&setting.flag)) {
+            assert_eq!(setting.flag, setting.name.to_ascii_lowercase().replace('_', "-"));
+        }
+    }
+}
