@@ -30,7 +30,7 @@ pub use recipe::{
     parse_recipe,
 };
 pub use secret::{Kickstart, Password};
-pub use server::{Server, check_bmc_address};
+pub use server::{Server, check_bmc_address, is_loopback};
 pub use verdict::{Confidence, Evidence, EvidenceKind, Outcome, Verdict};
 
 /// One try at installing one server.

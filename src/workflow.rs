@@ -1,3 +1,5 @@
 //! How one job goes forward.
 
+pub mod detect;
+pub mod plan;
 pub mod policy;

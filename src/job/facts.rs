@@ -63,7 +63,8 @@ pub struct MountFacts {
     pub slot: Option<String>,
     /// Insertions asked for so far; each has a media URL of its own.
     pub insertions: u32,
-    pub mounted: bool,
+    /// When this job last ejected what the slot held, unless it has inserted since.
+    pub ejected_at: Option<Timestamp>,
 }
 
 /// What our own reset did.
@@ -72,8 +73,6 @@ pub struct MountFacts {
 pub struct ResetFacts {
     /// The BMC's sources as they were before the first act of the reset.
     pub before: Option<BootSample>,
-    /// The host was asked to shut down and may still be doing so.
-    pub graceful_since: Option<Timestamp>,
     /// When the host was last asked to start for this job's installer.
     pub started_at: Option<Timestamp>,
     /// Times that the job went back because a medium, the override or the start itself was lost.

@@ -54,7 +54,8 @@ pub fn check_bmc_address(text: &str, tls: &TlsPolicy) -> Result<Url, FieldError>
     Ok(url)
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether the host of `url` is this machine itself.
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
         Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),

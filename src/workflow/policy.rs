@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::job::Confidence;
+use crate::job::{Confidence, Step};
 
 /// The settings that the workflow obeys, named after those of the public contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,8 +110,19 @@ words!(Detection, Evidence = "evidence", Power = "power");
 words!(FinalReset, Auto = "auto", Always = "always", Never = "never");
 words!(Delivery, Auto = "auto", Direct = "direct", Served = "served");
 
-/// Tries of one step before it fails, the first included.
-pub const STEP_TRIES_MAX: u32 = 6;
+/// How long a step's tries may all fail for a passing reason before the step has failed.
+///
+/// While nothing on a BMC has been changed, an operator is told soon; later, a BMC that restarts
+/// (minutes) must not cost a job; and a cleanup is worth the longest wait.
+pub fn patience(step: Step) -> Duration {
+    match step {
+        Step::ValidateRecipe | Step::ResolveServer | Step::BuildTaskIso => Duration::from_secs(30),
+        Step::CleanupUnmountTask | Step::CleanupUnmountMaintenance | Step::CleanupReset => {
+            Duration::from_secs(30 * 60)
+        }
+        _ => Duration::from_secs(10 * 60),
+    }
+}
 
 /// How long to wait after the `attempt`-th failed try (from 1): 1 s, 2 s, 4 s … at most 30 s.
 pub fn retry_delay(attempt: u32) -> Duration {
