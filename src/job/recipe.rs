@@ -4,6 +4,8 @@
 //! remedy, and never quotes the kickstart. Invariant: a `JobSpec` satisfies every rule of the
 //! public contract that needs no BMC and no configuration to check.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
@@ -13,6 +15,10 @@ use super::{Kickstart, Serial};
 /// The largest kickstart, in bytes of UTF-8.
 pub const KICKSTART_BYTES_MAX: usize = 65_536;
 const METADATA_BYTES_MAX: usize = 16 * 1024;
+/// So many unknown keys are named; a body of 1 MiB could hold a hundred thousand.
+const UNKNOWN_KEYS_NAMED_MAX: usize = 20;
+/// So much of an unknown key is shown.
+const KEY_CHARS_MAX: usize = 40;
 
 const KEYS: [&str; 13] = [
     "task_target",
@@ -99,6 +105,7 @@ pub fn parse_recipe(recipe: &Map<String, Value>, serial: &Serial) -> Result<JobS
     reader.check_serial(serial);
     let target = reader.target();
     let kickstart = reader.kickstart();
+    reader.refuse_templating();
     let spec = JobSpec {
         target: TaskTarget::InstallEsxi,
         kickstart: Kickstart::new(kickstart.unwrap_or_default()),
@@ -128,13 +135,18 @@ impl Reader<'_> {
     }
 
     fn refuse_unknown_keys(&mut self) {
-        for key in self.recipe.keys().filter(|key| !KEYS.contains(&key.as_str())) {
-            let nearest = KEYS
-                .iter()
-                .max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)));
-            let nearest = nearest.copied().unwrap_or_default();
-            let shown: String = key.chars().take(40).collect();
-            self.refuse(&shown, format!("unknown key; the nearest known one is `{nearest}`"));
+        let unknown = || self.recipe.keys().filter(|key| !KEYS.contains(&key.as_str()));
+        let count = unknown().count();
+        let named: Vec<String> = unknown()
+            .take(UNKNOWN_KEYS_NAMED_MAX)
+            .map(|key| key.chars().take(KEY_CHARS_MAX).collect())
+            .collect();
+        for key in &named {
+            self.refuse(key, format!("unknown key; the nearest known one is `{}`", nearest(key)));
+        }
+        if count > named.len() {
+            let more = count - named.len();
+            self.errors.push(FieldError::new("", format!("has {more} more unknown keys")));
         }
     }
 
@@ -192,12 +204,6 @@ impl Reader<'_> {
             (false, true) => "ks.cfg",
             _ => "ks_cfg",
         };
-        if self.boolean("templated") || self.recipe.get("variables").is_some_and(|value| !value.is_null()) {
-            self.refuse(
-                "templated",
-                "this version embeds the kickstart as it is: leave out templated and variables",
-            );
-        }
         let given = self.recipe.get(key).is_some_and(|value| !value.is_null());
         let text = self.text(key);
         match text {
@@ -211,6 +217,16 @@ impl Reader<'_> {
             None => {}
         }
         None
+    }
+
+    fn refuse_templating(&mut self) {
+        let message = "this version embeds the kickstart as it is: leave out templated and variables";
+        if self.boolean("templated") {
+            self.refuse("templated", message);
+        }
+        if self.recipe.get("variables").is_some_and(|value| !value.is_null()) {
+            self.refuse("variables", message);
+        }
     }
 
     fn completion_hook(&mut self) -> CompletionHook {
@@ -228,7 +244,8 @@ impl Reader<'_> {
 
     fn management_address(&mut self) -> Option<String> {
         let text = self.text("management_address")?;
-        if url::Host::parse(&text).is_err() {
+        // A bare IPv6 address is what people write; in a URL's host it stands in brackets.
+        if text.parse::<IpAddr>().is_err() && url::Host::parse(&text).is_err() {
             self.refuse("management_address", "must be a host name or an IP address");
         }
         Some(text)
@@ -278,3 +295,13 @@ impl Reader<'_> {
         metadata
     }
 }
+
+/// The known key that `key` was most likely meant to be; of equals the first of the list.
+fn nearest(key: &str) -> &'static str {
+    let likeness = |known: &str| strsim::jaro_winkler(key, known);
+    let nearest = KEYS.into_iter().rev().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    nearest.expect("there are known keys")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! What `parse_recipe` takes and refuses, a line a case.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const KICKSTART: &str = "vmaccepteula\nrootpw planted-secret\ninstall --firstdisk\nreboot\n";
+
+/// A sound recipe with `changes` laid over it: `null` takes a key away.
+fn changed(changes: Value) -> Map<String, Value> {
+    let mut recipe =
+        json!({ "task_target": "install-esxi.target", "server_serial": "ABC123", "ks_cfg": KICKSTART });
+    for (key, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => recipe.as_object_mut().unwrap().remove(key),
+            _ => recipe.as_object_mut().unwrap().insert(key.clone(), value.clone()),
+        };
+    }
+    recipe.as_object().unwrap().clone()
+}
+
+fn parse(changes: Value) -> Result<JobSpec, Vec<FieldError>> {
+    parse_recipe(&changed(changes), &"ABC123".parse().unwrap()).map_err(|error| error.errors)
+}
+
+#[track_caller]
+fn accepted(changes: Value) -> JobSpec {
+    parse(changes).unwrap()
+}
+
+/// Exactly one fault, at `pointer`, whose message contains `part`.
+#[track_caller]
+fn check(changes: Value, pointer: &str, part: &str) {
+    let errors = parse(changes).unwrap_err();
+    let [error] = &errors[..] else { panic!("one fault expected: {errors:?}") };
+    assert_eq!(error.pointer, pointer);
+    assert!(error.message.contains(part), "{:?} should contain {part:?}", error.message);
+}
+
+#[test]
+fn the_smallest_recipe_means_the_defaults() {
+    let spec = accepted(json!({}));
+    assert_eq!(spec.target, TaskTarget::InstallEsxi);
+    assert_eq!(spec.kickstart.expose(), KICKSTART);
+    assert_eq!(spec.completion_hook, CompletionHook::None);
+    assert_eq!((spec.management_address, spec.media_layout), (None, None));
+    assert_eq!((spec.installer_url, spec.installer_sha256), (None, None));
+    assert!(!spec.allow_powered_on);
+    assert_eq!(spec.metadata, Value::Null);
+}
+
+#[test]
+fn every_optional_field_is_taken() {
+    let spec = accepted(json!({
+        "completion_hook": "own-poweroff",
+        "management_address": "esx1.example",
+        "media_layout": "dual-cd",
+        "esxi_installer_url": "https://mirror.example/esxi.iso?v=8",
+        "esxi_installer_sha256": "AB".repeat(32),
+        "allow_powered_on": true,
+        "templated": false,
+        "metadata": { "ticket": [1, "x"] },
+    }));
+    assert_eq!(spec.completion_hook, CompletionHook::OwnPoweroff);
+    assert_eq!(spec.management_address.as_deref(), Some("esx1.example"));
+    assert_eq!(spec.media_layout, Some(MediaLayout::DualCd));
+    assert_eq!(spec.installer_url.unwrap().as_str(), "https://mirror.example/esxi.iso?v=8");
+    assert_eq!(spec.installer_sha256, Some("ab".repeat(32)));
+    assert!(spec.allow_powered_on);
+    assert_eq!(spec.metadata, json!({ "ticket": [1, "x"] }));
+}
+
+#[test]
+fn null_is_the_same_as_left_out() {
+    let mut recipe = changed(json!({}));
+    for key in KEYS.iter().filter(|key| !["task_target", "ks_cfg", "ks.cfg"].contains(key)) {
+        recipe.insert((*key).to_owned(), Value::Null);
+    }
+    parse_recipe(&recipe, &"ABC123".parse().unwrap()).unwrap();
+}
+
+#[test]
+fn the_kickstart_is_taken_byte_for_byte_under_either_key() {
+    let text = "\r\n# é \u{1F427}\ttrailing blanks  \n\n";
+    for key in ["ks_cfg", "ks.cfg"] {
+        let mut changes = json!({ "ks_cfg": null });
+        changes[key] = text.into();
+        assert_eq!(accepted(changes).kickstart.expose(), text, "{key}");
+    }
+}
+
+#[test]
+fn the_kickstart_is_needed_once_and_as_text() {
+    check(json!({ "ks_cfg": null }), "/ks_cfg", "is missing");
+    check(json!({ "ks_cfg": "" }), "/ks_cfg", "is empty");
+    check(json!({ "ks_cfg": " \n\t" }), "/ks_cfg", "is empty");
+    check(json!({ "ks_cfg": null, "ks.cfg": "" }), "/ks.cfg", "is empty");
+    check(json!({ "ks.cfg": "reboot" }), "/ks.cfg", "another name of ks_cfg");
+    check(json!({ "ks_cfg": 7 }), "/ks_cfg", "must be a string");
+    check(json!({ "ks_cfg": ["a", "b"] }), "/ks_cfg", "must be a string");
+    check(json!({ "ks_cfg": null, "ks.cfg": { "text": "x" } }), "/ks.cfg", "must be a string");
+}
+
+#[test]
+fn the_kickstart_may_have_65536_bytes_and_no_more() {
+    assert_eq!(accepted(json!({ "ks_cfg": "x".repeat(65_536) })).kickstart.size(), 65_536);
+    check(json!({ "ks_cfg": "x".repeat(65_537) }), "/ks_cfg", "has 65537 bytes; at most 65536");
+    check(json!({ "ks_cfg": null, "ks.cfg": "x".repeat(65_537) }), "/ks.cfg", "65537");
+    // Bytes of UTF-8, not characters: two bytes each.
+    assert_eq!(accepted(json!({ "ks_cfg": "é".repeat(32_768) })).kickstart.size(), 65_536);
+    check(json!({ "ks_cfg": "é".repeat(32_769) }), "/ks_cfg", "has 65538 bytes");
+}
+
+#[test]
+fn the_target_is_one_that_this_version_installs() {
+    check(json!({ "task_target": null }), "/task_target", "is missing: use install-esxi.target");
+    check(json!({ "task_target": "" }), "/task_target", "unknown target");
+    check(json!({ "task_target": "install-esxi" }), "/task_target", "use install-esxi.target");
+    check(json!({ "task_target": "INSTALL-ESXI.TARGET" }), "/task_target", "unknown target");
+    check(json!({ "task_target": "install-linux.target" }), "/task_target", "installs ESXi only");
+    check(json!({ "task_target": "install-windows.target" }), "/task_target", "installs ESXi only");
+    check(json!({ "task_target": true }), "/task_target", "must be a string");
+}
+
+#[test]
+fn the_serial_number_is_that_of_the_job() {
+    accepted(json!({ "server_serial": null }));
+    check(json!({ "server_serial": "ABC124" }), "/server_serial", "another server than the job's, ABC123");
+    check(json!({ "server_serial": "abc123" }), "/server_serial", "another server");
+    check(json!({ "server_serial": 123 }), "/server_serial", "must be a string");
+}
+
+#[test]
+fn an_unknown_key_names_the_nearest_known_one() {
+    check(json!({ "kscfg": "x" }), "/kscfg", "`ks_cfg`");
+    check(json!({ "management_adress": "x" }), "/management_adress", "`management_address`");
+    check(json!({ "allowPoweredOn": true }), "/allowPoweredOn", "`allow_powered_on`");
+    check(json!({ "esxi_installer_sha": "x" }), "/esxi_installer_sha", "`esxi_installer_sha256`");
+    check(json!({ "Metadata": {} }), "/Metadata", "`metadata`");
+    check(json!({ "": 1 }), "/", "unknown key");
+    check(json!({ "a/b~c": 1 }), "/a~1b~0c", "unknown key");
+    check(json!({ "é".repeat(9_000): 1 }), &format!("/{}", "é".repeat(40)), "unknown key");
+}
+
+#[test]
+fn a_flood_of_unknown_keys_is_counted_and_not_listed() {
+    let flood: Map<String, Value> = (0..5_000).map(|number| (format!("k{number}"), json!(1))).collect();
+    let errors = parse(Value::Object(flood)).unwrap_err();
+    assert_eq!(errors.len(), UNKNOWN_KEYS_NAMED_MAX + 1);
+    assert_eq!(errors.last().unwrap(), &FieldError::new("", "has 4980 more unknown keys"));
+}
+
+#[test]
+fn templating_is_refused_where_it_is_asked_for() {
+    check(json!({ "templated": true }), "/templated", "as it is");
+    check(json!({ "variables": {} }), "/variables", "as it is");
+    check(json!({ "templated": "yes" }), "/templated", "must be true or false");
+}
+
+#[test]
+fn hooks_and_layouts_are_those_of_this_version() {
+    assert_eq!(accepted(json!({ "completion_hook": "none" })).completion_hook, CompletionHook::None);
+    check(json!({ "completion_hook": "webhook" }), "/completion_hook", "adds no hook of its own");
+    check(json!({ "completion_hook": "poweroff" }), "/completion_hook", "own-poweroff");
+    check(json!({ "completion_hook": "reboot" }), "/completion_hook", "use none or own-poweroff");
+    check(json!({ "completion_hook": false }), "/completion_hook", "must be a string");
+    assert_eq!(accepted(json!({ "media_layout": "auto" })).media_layout, None);
+    check(json!({ "media_layout": "single-cd" }), "/media_layout", "two CDs only");
+    check(json!({ "media_layout": "cd-usb" }), "/media_layout", "two CDs only");
+    check(json!({ "media_layout": "floppy" }), "/media_layout", "use auto or dual-cd");
+    check(json!({ "media_layout": 2 }), "/media_layout", "must be a string");
+}
+
+#[test]
+fn a_management_address_is_a_host_without_anything_around_it() {
+    for good in ["10.0.0.5", "fd00::5", "[fd00::5]", "esx1", "esx-1.lab.example"] {
+        let spec = accepted(json!({ "management_address": good }));
+        assert_eq!(spec.management_address.as_deref(), Some(good));
+    }
+    for bad in ["", "https://esx1", "esx1:443", "esx 1", "esx1/ui", "root@esx1", "::g"] {
+        check(json!({ "management_address": bad }), "/management_address", "host name or an IP address");
+    }
+    check(json!({ "management_address": 5 }), "/management_address", "must be a string");
+}
+
+#[test]
+fn an_installer_comes_over_http_and_without_credentials() {
+    accepted(json!({ "esxi_installer_url": "http://10.0.0.1:8000/esxi.iso" }));
+    for bad in ["", "esxi.iso", "/srv/esxi.iso", "file:///srv/esxi.iso", "ftp://h/esxi.iso", "http://"] {
+        check(json!({ "esxi_installer_url": bad }), "/esxi_installer_url", "http:// or https:// URL");
+    }
+    for bad in ["https://user@h/esxi.iso", "https://user:pw@h/esxi.iso", "https://:pw@h/esxi.iso"] {
+        check(json!({ "esxi_installer_url": bad }), "/esxi_installer_url", "user name or password");
+    }
+    check(json!({ "esxi_installer_url": {} }), "/esxi_installer_url", "must be a string");
+    for bad in ["", "ab", &"zz".repeat(32), &"ab".repeat(33), &format!("sha256:{}", "ab".repeat(32))] {
+        check(json!({ "esxi_installer_sha256": bad }), "/esxi_installer_sha256", "64 hex digits");
+    }
+    check(json!({ "esxi_installer_sha256": 0 }), "/esxi_installer_sha256", "must be a string");
+}
+
+#[test]
+fn allow_powered_on_is_a_boolean() {
+    for bad in [json!("true"), json!(1), json!({})] {
+        check(json!({ "allow_powered_on": bad }), "/allow_powered_on", "must be true or false");
+    }
+}
+
+#[test]
+fn metadata_is_free_within_16_kib_of_json() {
+    for free in [json!("text"), json!(7), json!([null]), json!({ "a": { "b": [] } })] {
+        assert_eq!(accepted(json!({ "metadata": free })).metadata, free);
+    }
+    // With its two quotation marks.
+    accepted(json!({ "metadata": "x".repeat(16 * 1024 - 2) }));
+    check(json!({ "metadata": "x".repeat(16 * 1024 - 1) }), "/metadata", "larger than 16384 bytes");
+}
+
+#[test]
+fn all_faults_are_told_at_once_and_none_quotes_the_kickstart() {
+    let errors = parse(json!({
+        "task_target": 1,
+        "server_serial": "OTHER",
+        "ks_cfg": KICKSTART.repeat(2_000),
+        "completion_hook": "x",
+        "management_address": "a b",
+        "media_layout": "x",
+        "esxi_installer_url": "x",
+        "esxi_installer_sha256": "x",
+        "allow_powered_on": "x",
+        "templated": true,
+        "variables": 1,
+        "metadata": "x".repeat(20_000),
+        "more": 1,
+    }))
+    .unwrap_err();
+    let pointers: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
+    let expected = [
+        "/more",
+        "/server_serial",
+        "/task_target",
+        "/ks_cfg",
+        "/templated",
+        "/variables",
+        "/completion_hook",
+        "/management_address",
+        "/media_layout",
+        "/esxi_installer_url",
+        "/esxi_installer_sha256",
+        "/allow_powered_on",
+        "/metadata",
+    ];
+    assert_eq!(pointers, expected);
+    let shown = format!("{errors:?} {}", RecipeError { errors: errors.clone() });
+    assert!(!shown.contains("planted"), "{shown}");
+}
