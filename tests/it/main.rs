@@ -5,6 +5,6 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
-mod store;
 mod config;
+mod store;
 mod tidy;
