@@ -9,11 +9,13 @@
 //! - [`store`]: the database: servers, jobs, events, leases. The only module that knows SQL.
 //! - [`workflow`]: how one job goes forward, step by step.
 //! - [`engine`]: claims due jobs and drives them; knows no step.
+//! - [`iso`]: ISO 9660 images as bytes: reads them, changes them without a copy, writes task ISOs. Pure.
 //! - [`seal`]: secrets at rest.
 
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod iso;
 pub mod job;
 pub mod seal;
 pub mod store;

@@ -1,0 +1,47 @@
+//! ISO 9660 images as bytes: read one, change one without copying it, write a small one.
+//!
+//! It knows nothing of ESXi, of jobs or of HTTP; [`crate::installer`] gives the bytes a meaning.
+//! Pure but for `ReadAt for File`. Invariant: an image is hostile until proven otherwise. Every
+//! count, depth and length read from one is checked against a limit before anything is allocated
+//! for it, and no image makes a function here panic or loop.
+//!
+//! What is read: the descriptors of ECMA-119, Joliet, the names of Rock Ridge (RRIP 1.12) and the
+//! El Torito boot catalogue. What is written: level 1 names, Joliet, El Torito; never Rock Ridge,
+//! because ESXi does not find a kickstart on a volume that has it.
+
+mod directory;
+mod edit;
+mod eltorito;
+mod error;
+mod field;
+mod name;
+mod overlay;
+mod record;
+mod root;
+mod source;
+mod task;
+mod tree;
+mod volume;
+mod writer;
+
+pub use directory::Entry;
+pub use edit::Edit;
+pub use eltorito::{BootCatalog, BootEntry, BootPlatform};
+pub use error::IsoError;
+pub use name::TreeKind;
+pub use overlay::{Overlaid, Overlay, Patch, SparseImage};
+pub use record::Extent;
+pub use root::set_root_file;
+pub use source::{PartialImage, ReadAt};
+pub use task::{KICKSTART_GAP_BYTES, TaskIso, build_task_iso};
+pub use volume::{PathTables, Tree, Volume};
+pub use writer::{IsoWriter, RecordedTime, WriteError, Written};
+
+/// Bytes of a logical block. Other sizes are allowed by ECMA-119 and made by nobody.
+pub const BLOCK: u64 = 2048;
+const BLOCK_LEN: usize = BLOCK as usize;
+
+/// `bytes` rounded up to whole blocks, held at the largest multiple of a block.
+pub(crate) fn round_up(bytes: u64) -> u64 {
+    bytes.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX - (BLOCK - 1))
+}
