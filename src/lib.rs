@@ -9,6 +9,7 @@
 //! - [`store`]: the database: servers, jobs, events, leases. The only module that knows SQL.
 //! - [`workflow`]: how one job goes forward, step by step.
 //! - [`engine`]: claims due jobs and drives them; knows no step.
+//! - [`redfish`]: a lenient Redfish client for what an installation needs; knows nothing of jobs.
 //! - [`iso`]: ISO 9660 images as bytes: reads them, changes them without a copy, writes task ISOs. Pure.
 //! - [`seal`]: secrets at rest.
 
@@ -17,6 +18,7 @@ pub mod config;
 pub mod engine;
 pub mod iso;
 pub mod job;
+pub mod redfish;
 pub mod seal;
 pub mod store;
 pub mod workflow;

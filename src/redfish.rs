@@ -1,0 +1,209 @@
+//! A Redfish client for what an installation needs: find the system and its slots, insert and
+//! eject images, boot once, reset.
+//!
+//! It knows nothing of jobs and decides nothing: it says what a BMC shows and asks a BMC for one
+//! thing at a time. Reading is lenient, for BMCs are (`json`); writing is strict. Invariants:
+//! resources are found by links only; credentials never leave the BMC's origin; reads are repeated
+//! within bounds, writes never blindly: an error says by [`RedfishError::effect`] whether it may
+//! have had one; and all clones of a [`Bmc`] share one session and one request in flight a system.
+//!
+//! - `connection`: one request: headers, bounds, retries, metrics.
+//! - `session`, `gate`: login, and how many requests at once.
+//! - `discovery`: links, and what is remembered of them.
+//! - `system`, `slot`, `service`: what resources say.
+//! - `virtual_media`, `boot`, `task`: what is asked for.
+//! - `error`, `messages`: what goes wrong and what the BMC says of it.
+
+mod boot;
+mod connection;
+mod discovery;
+mod error;
+mod gate;
+mod json;
+mod link;
+mod messages;
+mod service;
+mod session;
+mod slot;
+mod system;
+mod task;
+mod virtual_media;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use crate::job::Password;
+use crate::world::{TlsPolicy, World};
+use connection::Connection;
+
+pub use error::{Effect, ErrorClass, Op, RedfishError, RedfishErrorKind};
+pub use service::Service;
+pub use slot::Slot;
+pub use system::{Boot, BootProgress, PowerState, ResetType, System, UnknownResetType};
+
+/// One BMC by one account. Clones share everything.
+#[derive(Clone)]
+pub struct Bmc(Arc<Connection>);
+
+impl Bmc {
+    /// What the service root says.
+    pub async fn observe_service(&self) -> Result<Service, RedfishError> {
+        Ok(self.0.root().await?.service)
+    }
+
+    /// Every system of the service. One that gives no answer has [`System::unread`] set; if none
+    /// answers, that is the error.
+    pub async fn observe_systems(&self) -> Result<Vec<System>, RedfishError> {
+        self.0.observe_systems().await
+    }
+
+    /// The system at `link`, which is a [`System::link`].
+    pub async fn observe_system(&self, link: &str) -> Result<System, RedfishError> {
+        self.0.observe_system(link, self.0.limits.retries).await
+    }
+
+    /// The virtual media slots of a system, in natural order of their names.
+    pub async fn observe_slots(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
+        self.0.observe_slots(system).await
+    }
+
+    /// The slot at `link`, which is a [`Slot::link`].
+    pub async fn observe_slot(&self, link: &str) -> Result<Slot, RedfishError> {
+        self.0.observe_slot(link, None).await
+    }
+
+    /// Asks the slot to take the image and waits until the BMC says that it has, or has not. Look
+    /// at the slot afterwards: some say so too early, and some take seconds to show it.
+    pub async fn request_insert(&self, slot: &Slot, image_url: &str) -> Result<(), RedfishError> {
+        self.0.request_insert(slot, image_url).await
+    }
+
+    /// Asks the slot to let go of its image. Look at the slot afterwards, whatever the answer: an
+    /// empty slot often refuses.
+    pub async fn request_eject(&self, slot: &Slot) -> Result<(), RedfishError> {
+        self.0.request_eject(slot).await
+    }
+
+    /// Sets `BootSourceOverrideEnabled` to `Once` and the target; the mode is left alone.
+    pub async fn request_boot_once(&self, system: &System, target: &str) -> Result<(), RedfishError> {
+        self.0.request_boot_once(system, target).await
+    }
+
+    /// Sets `BootSourceOverrideEnabled` to `Disabled`.
+    pub async fn request_boot_disarm(&self, system: &System) -> Result<(), RedfishError> {
+        self.0.request_boot_disarm(system).await
+    }
+
+    /// Asks for one reset of the system.
+    pub async fn request_reset(&self, system: &System, reset: ResetType) -> Result<(), RedfishError> {
+        self.0.request_reset(system, reset).await
+    }
+
+    /// Whose BMC it is, from a closed set: the metric label. `unknown` before the first request.
+    pub fn vendor(&self) -> &'static str {
+        self.0.vendor()
+    }
+
+    /// Deletes the session on the BMC. The next request makes another.
+    pub async fn close(&self) {
+        self.0.logout().await;
+    }
+}
+
+/// Hands out [`Bmc`]s, one for each account of each BMC, shared by all who ask for it.
+#[derive(Clone)]
+pub struct BmcPool(Arc<Pool>);
+
+struct Pool {
+    world: World,
+    limits: Limits,
+    connections: Mutex<BTreeMap<Key, Bmc>>,
+}
+
+/// Address, user, SHA-256 of the password, TLS policy: with another password it is another
+/// account, whose login was not refused yet.
+type Key = (String, String, [u8; 32], String);
+
+/// Connections that are kept while nobody uses them.
+const IDLE_MAX: usize = 4096;
+
+impl BmcPool {
+    pub fn new(world: World, limits: Limits) -> BmcPool {
+        BmcPool(Arc::new(Pool { world, limits, connections: Mutex::default() }))
+    }
+
+    /// The BMC of this account. Nothing is sent yet.
+    pub fn bmc(&self, account: &Account) -> Bmc {
+        let mut connections = self.connections();
+        if connections.len() >= IDLE_MAX {
+            connections.retain(|_, bmc| Arc::strong_count(&bmc.0) > 1);
+        }
+        let connect = || Connection::new(account.clone(), self.0.world.clone(), self.0.limits.clone());
+        connections.entry(account.key()).or_insert_with(|| Bmc(Arc::new(connect()))).clone()
+    }
+
+    /// Deletes the account's session and forgets what is known of the BMC.
+    pub async fn forget(&self, account: &Account) {
+        let forgotten = self.connections().remove(&account.key());
+        if let Some(bmc) = forgotten {
+            bmc.close().await;
+        }
+    }
+
+    /// Deletes all sessions, at a shutdown.
+    pub async fn close_all(&self) {
+        let all: Vec<Bmc> = std::mem::take(&mut *self.connections()).into_values().collect();
+        join_all(all.iter().map(Bmc::close)).await;
+    }
+
+    fn connections(&self) -> MutexGuard<'_, BTreeMap<Key, Bmc>> {
+        self.0.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How to reach a BMC, and as whom.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Scheme, host and port; the Redfish service is at its `/redfish/v1/`.
+    pub address: Url,
+    pub username: String,
+    pub password: Password,
+    pub tls: TlsPolicy,
+}
+
+impl Account {
+    fn key(&self) -> Key {
+        let password = Sha256::digest(self.password.expose()).into();
+        (self.address.to_string(), self.username.clone(), password, self.tls.to_string())
+    }
+}
+
+/// Bounds of requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of one request, `REDFISH_TIMEOUT`.
+    pub timeout: Duration,
+    /// Of one insert with its Task, `REDFISH_INSERT_TIMEOUT`.
+    pub insert_timeout: Duration,
+    /// Tries of a read after the first, `REDFISH_RETRIES`.
+    pub retries: u32,
+    /// Requests in flight a system, `REDFISH_PER_BMC`.
+    pub per_bmc: usize,
+}
+
+impl Default for Limits {
+    /// The defaults of the public contract.
+    fn default() -> Limits {
+        Limits {
+            timeout: Duration::from_secs(30),
+            insert_timeout: Duration::from_secs(15 * 60),
+            retries: 5,
+            per_bmc: 1,
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! One BMC and one account on it: how a request is sent, repeated, counted and refused.
+//!
+//! It knows HTTP and JSON, and of Redfish only the headers and the service root. Invariants: a
+//! read is repeated within bounds, a write is sent once; a request goes to the BMC's own origin
+//! with a bound on its time and on the size of its answer; no header and no body is ever logged.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::Value;
+use tokio::time::Instant;
+use tower::ServiceExt;
+use url::Url;
+
+use super::discovery::Discovery;
+use super::gate::Gate;
+use super::link::Origin;
+use super::messages::{self, Complaint};
+use super::session::{Credentials, Session};
+use super::{Account, ErrorClass, Limits, Op, RedfishError, RedfishErrorKind, json};
+use crate::world::{HttpRequest, Rng, TransportError, TransportErrorKind, World};
+
+/// Bytes of an answer that are read.
+const BODY_BYTES_MAX: usize = 4 << 20;
+/// The first wait before a read is repeated; it doubles.
+const RETRY_DELAY_FIRST: Duration = Duration::from_millis(500);
+/// The longest of those waits.
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
+/// All waits of one read together, those that the BMC asks for included.
+const RETRY_WAIT_TOTAL: Duration = Duration::from_secs(120);
+
+pub(super) struct Connection {
+    pub(super) account: Account,
+    pub(super) origin: Origin,
+    pub(super) limits: Limits,
+    pub(super) gate: Gate,
+    pub(super) session: tokio::sync::Mutex<Session>,
+    pub(super) discovery: Mutex<Discovery>,
+    pub(super) rng: Rng,
+    world: World,
+}
+
+/// One request.
+#[derive(Clone)]
+pub(super) struct Call<'a> {
+    pub(super) op: Op,
+    pub(super) method: Method,
+    pub(super) link: &'a str,
+    pub(super) body: Option<&'a Value>,
+    pub(super) if_match: Option<&'a str>,
+    /// Link of the System that it is about, where it is about one.
+    pub(super) system: Option<&'a str>,
+    pub(super) timeout: Duration,
+}
+
+impl<'a> Call<'a> {
+    fn new(op: Op, method: Method, link: &'a str, body: Option<&'a Value>, timeout: Duration) -> Call<'a> {
+        Call { op, method, link, body, if_match: None, system: None, timeout }
+    }
+
+    pub(super) fn error(&self, kind: RedfishErrorKind) -> RedfishError {
+        RedfishError::new(self.op, self.link, kind)
+    }
+}
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// `Null` where there is no body, or none that is JSON.
+    pub(super) body: Value,
+    is_garbled: bool,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Reply {
+    /// A header's text, if it is not empty.
+    pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
+        let text = self.headers.get(name)?.to_str().ok()?.trim();
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// The header, else `@odata.etag`; an empty tag is none (sending it back gives 412, sushy).
+    pub(super) fn etag(&self) -> Option<String> {
+        let header = self.header(header::ETAG).map(str::to_owned);
+        header
+            .or_else(|| json::text(&self.body, "/@odata.etag"))
+            .filter(|tag| !matches!(tag.as_str(), "\"\"" | "W/\"\""))
+    }
+}
+
+impl Connection {
+    pub(super) fn new(account: Account, world: World, limits: Limits) -> Connection {
+        let origin = Origin::new(&account.address);
+        Connection {
+            gate: Gate::new(limits.per_bmc),
+            session: tokio::sync::Mutex::default(),
+            discovery: Mutex::default(),
+            rng: world.rng.child(&format!("redfish {}", origin.authority())),
+            account,
+            origin,
+            limits,
+            world,
+        }
+    }
+
+    pub(super) fn get<'a>(&self, op: Op, link: &'a str, system: Option<&'a str>) -> Call<'a> {
+        Call { system, ..Call::new(op, Method::GET, link, None, self.limits.timeout) }
+    }
+
+    pub(super) fn post<'a>(
+        &self,
+        op: Op,
+        link: &'a str,
+        body: &'a Value,
+        system: Option<&'a str>,
+    ) -> Call<'a> {
+        Call { system, ..Call::new(op, Method::POST, link, Some(body), self.limits.timeout) }
+    }
+
+    pub(super) fn patch<'a>(
+        &self,
+        op: Op,
+        link: &'a str,
+        body: &'a Value,
+        system: Option<&'a str>,
+    ) -> Call<'a> {
+        Call { system, ..Call::new(op, Method::PATCH, link, Some(body), self.limits.timeout) }
+    }
+
+    pub(super) fn delete<'a>(&self, op: Op, link: &'a str, timeout: Duration) -> Call<'a> {
+        Call::new(op, Method::DELETE, link, None, timeout)
+    }
+
+    /// Reads a resource; repeated within the limits.
+    pub(super) async fn read(&self, call: &Call<'_>) -> Result<Reply, RedfishError> {
+        self.read_up_to(call, self.limits.retries).await
+    }
+
+    /// As [`read`](Self::read), with so many tries after the first.
+    pub(super) async fn read_up_to(&self, call: &Call<'_>, retries: u32) -> Result<Reply, RedfishError> {
+        let (mut tries, mut waited) = (0, Duration::ZERO);
+        loop {
+            let error = match self.attempt(call).await.and_then(|reply| self.expect_json(call, reply)) {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            let wait = self.retry_wait(&error, tries);
+            if error.class() != ErrorClass::Retry || tries >= retries || waited + wait > RETRY_WAIT_TOTAL {
+                return Err(error);
+            }
+            metrics::counter!(RETRIES, "op" => call.op.name(), "vendor" => self.vendor()).increment(1);
+            tracing::debug!(op = call.op.name(), path = call.link, tries, ?wait, "redfish read repeated");
+            tokio::time::sleep(wait).await;
+            (tries, waited) = (tries + 1, waited + wait);
+        }
+    }
+
+    fn retry_wait(&self, error: &RedfishError, tries: u32) -> Duration {
+        let backoff = RETRY_DELAY_FIRST.saturating_mul(1 << tries.min(10)).min(RETRY_DELAY_MAX);
+        error.retry_after.unwrap_or_else(|| self.rng.jitter(backoff))
+    }
+
+    /// Sends a write once and gives the answer, whatever its status.
+    pub(super) async fn write(&self, call: &Call<'_>) -> Result<Reply, RedfishError> {
+        self.attempt(call).await
+    }
+
+    /// Sends one request with credentials. A 401 is answered by one new login and one more try: a
+    /// request that was refused so had no effect.
+    async fn attempt(&self, call: &Call<'_>) -> Result<Reply, RedfishError> {
+        let _pass = self.gate.enter(call.system).await;
+        let credentials = self.credentials().await?;
+        let reply = self.exchange(call, Some(&credentials)).await?;
+        if reply.status != StatusCode::UNAUTHORIZED {
+            return Ok(reply);
+        }
+        let fresh = self.renew(&credentials, call, &reply).await?;
+        let reply = self.exchange(call, Some(&fresh)).await?;
+        if reply.status != StatusCode::UNAUTHORIZED {
+            return Ok(reply);
+        }
+        let Complaint { message_id, message, .. } = self.complaint(&reply.body);
+        Err(call.error(RedfishErrorKind::Unauthorised { message_id, message }))
+    }
+
+    fn expect_json(&self, call: &Call<'_>, reply: Reply) -> Result<Reply, RedfishError> {
+        if !reply.status.is_success() {
+            return Err(self.refusal(call, &reply));
+        }
+        if reply.is_garbled || !reply.body.is_object() {
+            return Err(call.error(RedfishErrorKind::Garbled));
+        }
+        Ok(reply)
+    }
+
+    /// The error that an answer other than success is.
+    pub(super) fn refusal(&self, call: &Call<'_>, reply: &Reply) -> RedfishError {
+        let complaint = self.complaint(&reply.body);
+        let mut error = match reply.header(header::LOCATION).map(|target| self.origin.resolve(target)) {
+            Some(Err(Some(origin))) if reply.status.is_redirection() => {
+                call.error(RedfishErrorKind::OtherOrigin { origin })
+            }
+            _ => RedfishError::refused(call.op, call.link, reply.status.as_u16(), complaint),
+        };
+        error.retry_after = reply.retry_after;
+        error
+    }
+
+    /// What the BMC complains of, without anything secret.
+    pub(super) fn complaint(&self, body: &Value) -> Complaint {
+        messages::complaint(body, &[self.account.password.expose()])
+    }
+
+    /// One request and its answer, but for two things that change nothing: a redirect to the same
+    /// path with or without its last slash, and a BMC that wants no `Accept-Encoding`.
+    pub(super) async fn exchange(
+        &self,
+        call: &Call<'_>,
+        auth: Option<&Credentials>,
+    ) -> Result<Reply, RedfishError> {
+        let url = self.resolve(call)?;
+        let reply = self.send(call, &url, auth, true).await?;
+        match reply.status.as_u16() {
+            307 | 308 => self.follow_slash(call, &url, auth, reply).await,
+            301 | 302 if call.method == Method::GET => self.follow_slash(call, &url, auth, reply).await,
+            // HPE Gen10 Plus refuses `identity` for some resources (sushy).
+            406 => self.send(call, &url, auth, false).await,
+            _ => Ok(reply),
+        }
+    }
+
+    async fn follow_slash(
+        &self,
+        call: &Call<'_>,
+        url: &Url,
+        auth: Option<&Credentials>,
+        reply: Reply,
+    ) -> Result<Reply, RedfishError> {
+        let target =
+            reply.header(header::LOCATION).and_then(|target| self.origin.differs_by_slash(url, target));
+        match target {
+            Some(target) => self.send(call, &target, auth, true).await,
+            None => Ok(reply),
+        }
+    }
+
+    fn resolve(&self, call: &Call<'_>) -> Result<Url, RedfishError> {
+        self.origin.resolve(call.link).map_err(|origin| match origin {
+            Some(origin) => call.error(RedfishErrorKind::OtherOrigin { origin }),
+            None => RedfishError::unsupported(call.op, call.link, "gave a link that is no URL"),
+        })
+    }
+
+    async fn send(
+        &self,
+        call: &Call<'_>,
+        url: &Url,
+        auth: Option<&Credentials>,
+        identity: bool,
+    ) -> Result<Reply, RedfishError> {
+        let request = self.request(call, url, auth, identity);
+        let started = Instant::now();
+        let answer = tokio::time::timeout(call.timeout, self.receive(call, request)).await;
+        let answer =
+            answer.unwrap_or_else(|_| Err(call.error(RedfishErrorKind::TimedOut { after: call.timeout })));
+        self.record(call, &answer, started.elapsed());
+        answer
+    }
+
+    fn request(&self, call: &Call<'_>, url: &Url, auth: Option<&Credentials>, identity: bool) -> HttpRequest {
+        let mut builder = http::Request::builder()
+            .method(call.method.clone())
+            .uri(url.as_str())
+            .header("OData-Version", "4.0")
+            .header(header::ACCEPT, "application/json")
+            .extension(self.account.tls.clone());
+        if identity {
+            builder = builder.header(header::ACCEPT_ENCODING, "identity");
+        }
+        if call.body.is_some() {
+            builder = builder.header(header::CONTENT_TYPE, "application/json");
+        }
+        if let Some(tag) = call.if_match.and_then(|tag| HeaderValue::from_str(tag).ok()) {
+            builder = builder.header(header::IF_MATCH, tag);
+        }
+        if let Some(auth) = auth {
+            let (name, value) = auth.header();
+            builder = builder.header(name, value);
+        }
+        let body = call.body.map(Value::to_string).unwrap_or_default();
+        builder.body(Bytes::from(body)).expect("a URL and checked headers make a request")
+    }
+
+    async fn receive(&self, call: &Call<'_>, request: HttpRequest) -> Result<Reply, RedfishError> {
+        let sent = self.world.transport.clone().oneshot(request).await;
+        let response = sent.map_err(|error| transport_error(call, error))?;
+        let is_done = response.status().is_success() && call.method != Method::GET;
+        let (head, body) = response.into_parts();
+        let body = match read_body(call, body).await {
+            Ok(body) => body,
+            // The head of a write's answer says that it was done; its body is not needed.
+            Err(_) if is_done => Bytes::new(),
+            Err(error) => return Err(error),
+        };
+        let parsed = if body.is_empty() { Ok(Value::Null) } else { json::parse_body(&body) };
+        Ok(Reply {
+            status: head.status,
+            retry_after: self.retry_after(&head.headers, head.status),
+            headers: head.headers,
+            is_garbled: parsed.is_err(),
+            body: parsed.unwrap_or_default(),
+        })
+    }
+
+    /// `Retry-After` in seconds or as a date, of the answers that mean "later".
+    fn retry_after(&self, headers: &HeaderMap, status: StatusCode) -> Option<Duration> {
+        if !matches!(status.as_u16(), 202 | 429 | 503) {
+            return None;
+        }
+        let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+        if let Ok(seconds) = text.parse::<u32>() {
+            return Some(Duration::from_secs(seconds.into()));
+        }
+        let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        Some(crate::world::elapsed(self.world.clock.now(), date))
+    }
+
+    fn record(&self, call: &Call<'_>, answer: &Result<Reply, RedfishError>, took: Duration) {
+        let (op, vendor) = (call.op.name(), self.vendor());
+        let code = match answer {
+            Ok(reply) => code_label(reply.status),
+            Err(error) => outcome_label(&error.kind),
+        };
+        metrics::histogram!(DURATION, "op" => op, "vendor" => vendor).record(took.as_secs_f64());
+        metrics::counter!(REQUESTS, "op" => op, "code" => code.clone(), "vendor" => vendor).increment(1);
+        tracing::debug!(op, path = call.link, code, duration_ms = took.as_millis() as u64, "redfish request");
+    }
+}
+
+const DURATION: &str = "shoal_provisioner_redfish_request_duration_seconds";
+const REQUESTS: &str = "shoal_provisioner_redfish_requests_total";
+const RETRIES: &str = "shoal_provisioner_redfish_retries_total";
+
+/// The status, of those that HTTP knows.
+fn code_label(status: StatusCode) -> String {
+    if status.canonical_reason().is_some() { status.as_str().to_owned() } else { "other".to_owned() }
+}
+
+fn outcome_label(kind: &RedfishErrorKind) -> String {
+    let label = match kind {
+        RedfishErrorKind::Unreachable => "unreachable",
+        RedfishErrorKind::Certificate => "certificate",
+        RedfishErrorKind::TimedOut { .. } => "timeout",
+        RedfishErrorKind::TooLarge { .. } => "too_large",
+        _ => "broken",
+    };
+    label.to_owned()
+}
+
+fn transport_error(call: &Call<'_>, error: TransportError) -> RedfishError {
+    let kind = match error.kind {
+        TransportErrorKind::Connect => RedfishErrorKind::Unreachable,
+        TransportErrorKind::Certificate => RedfishErrorKind::Certificate,
+        TransportErrorKind::Broken => RedfishErrorKind::Broken,
+    };
+    RedfishError { source: Some(Box::new(error)), ..call.error(kind) }
+}
+
+async fn read_body(call: &Call<'_>, body: axum::body::Body) -> Result<Bytes, RedfishError> {
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(call.error(RedfishErrorKind::TooLarge { max_bytes: BODY_BYTES_MAX }))
+        }
+        Err(error) => Err(RedfishError { source: Some(error), ..call.error(RedfishErrorKind::Broken) }),
+    }
+}

@@ -1,0 +1,399 @@
+//! Finding a BMC's resources by its links, and remembering those that do not move.
+//!
+//! Invariants: no path is built here but the two that the standard fixes; what is remembered is
+//! links and advertised values, never a state, and it is forgotten after a while and whenever a
+//! remembered link leads nowhere (a firmware update moves things: iDRAC9 5.x to 6.x).
+
+use std::collections::BTreeMap;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::connection::{Connection, Reply};
+use super::service::{Root, Vendor, parse_root};
+use super::slot::{Slot, parse_slot};
+use super::system::{Boot, SettingsBoot, System, last_segment, parse_boot, parse_system, reset_types};
+use super::{Op, RedfishError, RedfishErrorKind, json};
+
+/// The service root.
+const ROOT: &str = "/redfish/v1/";
+/// How long links are remembered.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// What is remembered of one BMC.
+#[derive(Default)]
+pub(super) struct Discovery {
+    since: Option<Instant>,
+    vendor: Vendor,
+    root: Option<Root>,
+    systems: Option<Vec<String>>,
+    /// Slots by System.
+    slots: BTreeMap<String, Vec<String>>,
+    /// What actions take, by the link of the ActionInfo.
+    action_infos: BTreeMap<String, Vec<Parameter>>,
+    /// Whether a settings object holds the boot override, by its link.
+    settings: BTreeMap<String, bool>,
+}
+
+/// One parameter of an ActionInfo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Parameter {
+    pub(super) name: String,
+    pub(super) required: bool,
+    pub(super) allowed: Vec<String>,
+}
+
+impl Connection {
+    pub(super) fn vendor(&self) -> &'static str {
+        self.discovery.lock().unwrap_or_else(PoisonError::into_inner).vendor.name()
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, Discovery> {
+        let mut discovery = self.discovery.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if discovery.since.is_none_or(|since| now - since > REMEMBERED) {
+            *discovery = Discovery { since: Some(now), vendor: discovery.vendor, ..Discovery::default() };
+        }
+        discovery
+    }
+
+    /// A remembered link led nowhere.
+    fn forget_if_gone(&self, error: &RedfishError) {
+        if let RedfishErrorKind::Refused { status: 404 | 410, .. } = error.kind {
+            self.remembered().since = None;
+        }
+    }
+
+    /// The service root.
+    pub(super) async fn root(&self) -> Result<Root, RedfishError> {
+        if let Some(root) = self.remembered().root.clone() {
+            return Ok(root);
+        }
+        let reply = self.read(&self.get(Op::Root, ROOT, None)).await?;
+        // The login that the read began with may have read it too.
+        if let Some(root) = self.remembered().root.clone() {
+            return Ok(root);
+        }
+        Ok(self.remember_root(&reply))
+    }
+
+    /// The service root, which the standard shows to everybody; `None` where the BMC does not.
+    pub(super) async fn root_without_login(&self) -> Result<Option<Root>, RedfishError> {
+        if let Some(root) = self.remembered().root.clone() {
+            return Ok(Some(root));
+        }
+        let call = self.get(Op::Root, ROOT, None);
+        let reply = self.exchange(&call, None).await?;
+        match reply.status.as_u16() {
+            401 | 403 => Ok(None),
+            200..300 if reply.body.is_object() => Ok(Some(self.remember_root(&reply))),
+            200..300 => Err(call.error(RedfishErrorKind::Garbled)),
+            _ => Err(self.refusal(&call, &reply)),
+        }
+    }
+
+    fn remember_root(&self, reply: &Reply) -> Root {
+        let root = parse_root(&reply.body);
+        let mut remembered = self.remembered();
+        remembered.vendor = root.vendor;
+        remembered.root = Some(root.clone());
+        root
+    }
+
+    /// Links of all systems.
+    pub(super) async fn system_links(&self) -> Result<Vec<String>, RedfishError> {
+        if let Some(links) = self.remembered().systems.clone() {
+            return Ok(links);
+        }
+        let root = self.root().await?;
+        let systems =
+            root.systems.ok_or_else(|| RedfishError::unsupported(Op::Systems, ROOT, "has no Systems"))?;
+        let reply = self.read(&self.get(Op::Systems, &systems, None)).await?;
+        let links = json::links(&reply.body, "/Members");
+        self.gate.widen(links.len());
+        if !links.is_empty() {
+            self.remembered().systems = Some(links.clone());
+        }
+        Ok(links)
+    }
+
+    /// Every system of the service. One that gives no answer is told of and not fatal (GPU
+    /// baseboards answer 500 while their host is off), unless there is no other.
+    pub(super) async fn observe_systems(&self) -> Result<Vec<System>, RedfishError> {
+        let links = self.system_links().await?;
+        let quick = if links.len() > 1 { 0 } else { self.limits.retries };
+        let mut systems = Vec::with_capacity(links.len());
+        let mut first_error = None;
+        for link in &links {
+            match self.observe_system(link, quick).await {
+                Ok(system) => systems.push(system),
+                Err(error) if concerns_all(&error) => return Err(error),
+                Err(error) => {
+                    systems.push(unread(link, &error));
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        if !systems.iter().any(System::is_host) {
+            self.read_again(&mut systems).await;
+        }
+        let any_read = systems.iter().any(|system| system.unread.is_none());
+        first_error.filter(|_| !any_read).map_or(Ok(systems), Err)
+    }
+
+    /// No host among the systems that answered at once: the others get all their tries.
+    async fn read_again(&self, systems: &mut [System]) {
+        for system in systems.iter_mut().filter(|system| system.unread.is_some()) {
+            if let Ok(read) = self.observe_system(&system.link, self.limits.retries).await {
+                *system = read;
+            }
+        }
+    }
+
+    /// One system, with its reset types and the override of its settings object.
+    pub(super) async fn observe_system(&self, link: &str, retries: u32) -> Result<System, RedfishError> {
+        let reply = self.read_up_to(&self.get(Op::System, link, Some(link)), retries).await;
+        let reply = reply.inspect_err(|error| self.forget_if_gone(error))?;
+        let mut system = parse_system(link, &reply.body, reply.etag());
+        self.refine_vendor(&system);
+        self.complete_reset_types(&mut system).await;
+        self.complete_boot(&mut system).await;
+        Ok(system)
+    }
+
+    /// A root that names no maker (Supermicro X10) leaves it to the System.
+    fn refine_vendor(&self, system: &System) {
+        let mut remembered = self.remembered();
+        if let (Vendor::Other | Vendor::Unknown, Some(maker)) = (remembered.vendor, &system.manufacturer) {
+            remembered.vendor = Vendor::named_in(maker).unwrap_or(remembered.vendor);
+        }
+    }
+
+    /// The ActionInfo, where there is no inline list. One that cannot be read leaves the list empty.
+    async fn complete_reset_types(&self, system: &mut System) {
+        let Some(info) = system.reset.info.clone().filter(|_| system.reset_types.is_empty()) else { return };
+        if let Ok(parameters) = self.action_info(&info, Some(&system.link)).await {
+            let allowed = parameters.iter().find(|parameter| parameter.name == "ResetType");
+            system.reset_types = allowed.map(|parameter| reset_types(&parameter.allowed)).unwrap_or_default();
+        }
+    }
+
+    /// The parameters that an action takes, by its ActionInfo.
+    pub(super) async fn action_info(
+        &self,
+        link: &str,
+        system: Option<&str>,
+    ) -> Result<Vec<Parameter>, RedfishError> {
+        if let Some(known) = self.remembered().action_infos.get(link).cloned() {
+            return Ok(known);
+        }
+        let reply = self.read(&self.get(Op::ActionInfo, link, system)).await?;
+        let parameters = parse_parameters(&reply.body);
+        self.remembered().action_infos.insert(link.to_owned(), parameters.clone());
+        Ok(parameters)
+    }
+
+    /// The override as the settings object holds it, if it does (AMI, NVIDIA; not iDRAC 7.10 or
+    /// Lenovo XCC, whose settings objects hold other properties).
+    async fn complete_boot(&self, system: &mut System) {
+        let Some(link) = system.settings.clone() else { return };
+        if self.remembered().settings.get(&link) == Some(&false) {
+            return;
+        }
+        let call = self.get(Op::Settings, &link, Some(&system.link));
+        match self.read_up_to(&call, 1).await {
+            Ok(reply) => {
+                let boot = parse_boot(&reply.body);
+                self.remembered().settings.insert(link, boot.is_overridable());
+                if boot.is_overridable() {
+                    system.boot = merged(boot, &system.boot);
+                    system.settings_boot = Some(SettingsBoot { etag: reply.etag() });
+                }
+            }
+            // Absent, as on Lenovo XCC 2.83: the System itself takes the override.
+            Err(error) if matches!(error.kind, RedfishErrorKind::Refused { status: 400..500, .. }) => {
+                self.remembered().settings.insert(link, false);
+            }
+            Err(error) => tracing::debug!(path = %error.path, kind = %error.kind, "settings object not read"),
+        }
+    }
+
+    /// The slots of a system: those that the System links to, and where none of those takes a CD
+    /// image, those of its managers too. A System and its Manager often show one device under two
+    /// names (xFusion, iDRAC9 6.x, Lenovo XCC), which must not pass for two.
+    pub(super) async fn observe_slots(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
+        let known = self.remembered().slots.get(&system.link).cloned();
+        if let Some(links) = known {
+            let read = self.read_slots(&links, system).await;
+            if !matches!(&read, Err(error) if is_gone(error)) {
+                return read;
+            }
+        }
+        self.discover_slots(system).await
+    }
+
+    async fn discover_slots(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
+        let mut seen = Vec::new();
+        let mut slots = Vec::new();
+        if let Some(collection) = &system.virtual_media {
+            self.collect_slots(collection, system, &mut seen, &mut slots).await?;
+        }
+        if !slots.iter().any(is_usable) {
+            for manager in self.managers_of(system).await? {
+                let reply = self.read(&self.get(Op::Manager, &manager, Some(&system.link))).await?;
+                if let Some(collection) = json::link(&reply.body, "/VirtualMedia") {
+                    self.collect_slots(&collection, system, &mut seen, &mut slots).await?;
+                }
+            }
+        }
+        if slots.iter().any(is_usable) {
+            let links = slots.iter().map(|slot| slot.link.clone()).collect();
+            self.remembered().slots.insert(system.link.clone(), links);
+        }
+        Ok(slots)
+    }
+
+    /// The members of a collection that have not been seen yet.
+    async fn collect_slots(
+        &self,
+        collection: &str,
+        system: &System,
+        seen: &mut Vec<String>,
+        slots: &mut Vec<Slot>,
+    ) -> Result<(), RedfishError> {
+        if seen.iter().any(|link| link == collection) {
+            return Ok(());
+        }
+        seen.push(collection.to_owned());
+        let reply = self.read(&self.get(Op::Slots, collection, Some(&system.link))).await?;
+        let mut links = json::links(&reply.body, "/Members");
+        links.retain(|link| !seen.contains(link));
+        links.truncate(json::MEMBERS_MAX.saturating_sub(slots.len()));
+        seen.extend(links.iter().cloned());
+        links.sort_by_key(|link| natural_order(link));
+        slots.extend(self.read_slots(&links, system).await?);
+        Ok(())
+    }
+
+    /// Reads slots; one that gives no answer is left out unless none does.
+    async fn read_slots(&self, links: &[String], system: &System) -> Result<Vec<Slot>, RedfishError> {
+        let mut slots = Vec::with_capacity(links.len());
+        let mut first_error = None;
+        for link in links {
+            match self.observe_slot(link, Some(&system.link)).await {
+                Ok(slot) => slots.push(slot),
+                Err(error) if concerns_all(&error) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(path = link, kind = %error.kind, "slot skipped: it gives no answer");
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        first_error.filter(|_| slots.is_empty()).map_or(Ok(slots), Err)
+    }
+
+    pub(super) async fn observe_slot(&self, link: &str, system: Option<&str>) -> Result<Slot, RedfishError> {
+        let system = system.map(str::to_owned).or_else(|| self.system_of_slot(link));
+        let reply = self.read(&self.get(Op::Slot, link, system.as_deref())).await;
+        let reply = reply.inspect_err(|error| self.forget_if_gone(error))?;
+        let allow = reply.header(http::header::ALLOW);
+        Ok(Slot { system, ..parse_slot(link, &reply.body, reply.etag(), allow) })
+    }
+
+    fn system_of_slot(&self, link: &str) -> Option<String> {
+        let remembered = self.remembered();
+        let of = remembered.slots.iter().find(|(_, slots)| slots.iter().any(|slot| slot == link));
+        of.map(|(system, _)| system.clone())
+    }
+
+    /// `Links.ManagedBy`, or where it is missing and there is one system only, every manager
+    /// (Huawei 1288H).
+    async fn managers_of(&self, system: &System) -> Result<Vec<String>, RedfishError> {
+        if !system.managed_by.is_empty() {
+            return Ok(system.managed_by.clone());
+        }
+        let root = self.root().await?;
+        match root.managers {
+            Some(managers) if self.system_links().await?.len() == 1 => {
+                let reply = self.read(&self.get(Op::Manager, &managers, None)).await?;
+                Ok(json::links(&reply.body, "/Members"))
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+fn parse_parameters(body: &Value) -> Vec<Parameter> {
+    let parameters = json::list(body, "/Parameters").iter();
+    let named = parameters.filter_map(|parameter| {
+        let name = json::text(parameter, "/Name")?;
+        let required = json::flag(parameter, "/Required").unwrap_or(false);
+        Some(Parameter { name, required, allowed: json::texts(parameter, "/AllowableValues") })
+    });
+    named.collect()
+}
+
+/// The settings object's override; what it leaves out stands in the System.
+fn merged(settings: Boot, system: &Boot) -> Boot {
+    let allowed = if settings.allowed_targets.is_empty() {
+        system.allowed_targets.clone()
+    } else {
+        settings.allowed_targets
+    };
+    Boot { mode: settings.mode.or_else(|| system.mode.clone()), allowed_targets: allowed, ..settings }
+}
+
+fn unread(link: &str, error: &RedfishError) -> System {
+    tracing::warn!(path = link, kind = %error.kind, "system skipped: it gives no answer");
+    System {
+        link: link.to_owned(),
+        id: last_segment(link).to_owned(),
+        unread: Some(error.kind.to_string()),
+        ..System::default()
+    }
+}
+
+fn is_usable(slot: &Slot) -> bool {
+    slot.takes_cd() && slot.can_insert
+}
+
+/// An error that every other member would meet too.
+fn concerns_all(error: &RedfishError) -> bool {
+    use RedfishErrorKind as Kind;
+    matches!(error.kind, Kind::Unreachable | Kind::Certificate | Kind::Unauthorised { .. })
+}
+
+fn is_gone(error: &RedfishError) -> bool {
+    matches!(error.kind, RedfishErrorKind::Refused { status: 404 | 410, .. })
+}
+
+/// CD2 before CD10, and the lists of BMCs, which come in any order, always in the same.
+fn natural_order(link: &str) -> (usize, String) {
+    let name = last_segment(link);
+    (name.len(), name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn slots_come_in_natural_order() {
+        let mut links = ["/v/CD10", "/v/CD2", "/v/CD1"].map(str::to_owned);
+        links.sort_by_key(|link| natural_order(link));
+        assert_eq!(links, ["/v/CD1", "/v/CD2", "/v/CD10"]);
+    }
+
+    #[test]
+    fn an_action_info_is_read_leniently() {
+        let body = json!({"Parameters": [
+            {"Name": "ResetType", "Required": "true", "AllowableValues": "On"}, {"Required": true}, null, 3,
+        ]});
+        let want = Parameter { name: "ResetType".into(), required: true, allowed: vec!["On".into()] };
+        assert_eq!(parse_parameters(&body), [want]);
+    }
+}

@@ -1,0 +1,327 @@
+//! What goes wrong between us and a BMC, and what may be done about it.
+//!
+//! It names no server: whoever knows the job adds that. Invariants: no text here holds a password,
+//! a token or the path of a media URL, for what a BMC says is redacted before it is kept; and
+//! [`Effect::None`] is claimed only where the request certainly did nothing.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::messages::Complaint;
+
+/// A request to a BMC that did not do what it was for.
+#[derive(Debug, thiserror::Error)]
+#[error("{op} at {path}: {kind}")]
+pub struct RedfishError {
+    pub op: Op,
+    /// Path of the resource on the BMC.
+    pub path: String,
+    pub kind: RedfishErrorKind,
+    /// How long the BMC asks to be left alone.
+    pub retry_after: Option<Duration>,
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What the BMC said, or why it said nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RedfishErrorKind {
+    /// No connection was made.
+    #[error("the BMC cannot be reached")]
+    Unreachable,
+    #[error("the BMC's TLS certificate is not trusted")]
+    Certificate,
+    #[error("the connection to the BMC broke before its answer came")]
+    Broken,
+    #[error("the BMC gave no answer within {}", seconds(.after))]
+    TimedOut { after: Duration },
+    /// An HTTP status other than success. `message_id` and `message` are the BMC's own, empty where
+    /// it gave none.
+    #[error("the BMC answered {status}{}", quoted(.message_id, .message))]
+    Refused { status: u16, message_id: String, message: String },
+    /// The account was refused.
+    #[error("the BMC refused the account{}", quoted(.message_id, .message))]
+    Unauthorised { message_id: String, message: String },
+    #[error("the BMC's answer is not JSON")]
+    Garbled,
+    #[error("the BMC's answer is larger than {max_bytes} bytes")]
+    TooLarge { max_bytes: usize },
+    /// The Redfish Task of the request ended without success; the message begins with its state.
+    #[error("the BMC's Task failed{}", quoted(.message_id, .message))]
+    TaskFailed { message_id: String, message: String },
+    #[error("the BMC {what}")]
+    Unsupported { what: String },
+    /// A link or a redirect that would carry the credentials elsewhere.
+    #[error("the BMC's link leads to {origin}, which is not the BMC: not followed")]
+    OtherOrigin { origin: String },
+}
+
+/// What to do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// The same may work a little later.
+    Retry,
+    /// It will not work, however often it is tried.
+    Permanent,
+    /// Somebody has to change the account, a certificate, a licence or a setting first.
+    NeedsOperator,
+}
+
+/// Whether the request may have done something all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It certainly did nothing.
+    None,
+    /// Nobody knows: look before acting again.
+    Unknown,
+}
+
+impl RedfishError {
+    pub(super) fn new(op: Op, path: &str, kind: RedfishErrorKind) -> RedfishError {
+        let path = path.chars().take(PATH_CHARS_MAX).collect();
+        RedfishError { op, path, kind, retry_after: None, source: None }
+    }
+
+    /// Of a status that is no success.
+    pub(super) fn refused(op: Op, path: &str, status: u16, complaint: Complaint) -> RedfishError {
+        let Complaint { message_id, message, .. } = complaint;
+        RedfishError::new(op, path, RedfishErrorKind::Refused { status, message_id, message })
+    }
+
+    /// Of a Task that ended in `state`.
+    pub(super) fn task_failed(path: &str, state: &str, complaint: Complaint) -> RedfishError {
+        let message = format!("{state}. {}", complaint.message).trim_end().to_owned();
+        let kind = RedfishErrorKind::TaskFailed { message_id: complaint.message_id, message };
+        RedfishError::new(Op::Task, path, kind)
+    }
+
+    pub(super) fn unsupported(op: Op, path: &str, what: &str) -> RedfishError {
+        RedfishError::new(op, path, RedfishErrorKind::Unsupported { what: what.to_owned() })
+    }
+
+    pub fn class(&self) -> ErrorClass {
+        use RedfishErrorKind as Kind;
+        match &self.kind {
+            Kind::Unreachable | Kind::Broken | Kind::TimedOut { .. } | Kind::Garbled => ErrorClass::Retry,
+            Kind::Certificate | Kind::Unauthorised { .. } => ErrorClass::NeedsOperator,
+            Kind::TooLarge { .. } | Kind::Unsupported { .. } | Kind::OtherOrigin { .. } => {
+                ErrorClass::Permanent
+            }
+            Kind::Refused { status, message_id, .. } => self.class_of_status(*status, message_id),
+            // Huawei iBMC 6.41: `ConnectionFailed` at random, so another try is worth it.
+            Kind::TaskFailed { message_id, .. } => class_of_message(message_id).unwrap_or(ErrorClass::Retry),
+        }
+    }
+
+    fn class_of_status(&self, status: u16, message_id: &str) -> ErrorClass {
+        match status {
+            _ if class_of_message(message_id).is_some() => {
+                class_of_message(message_id).unwrap_or(ErrorClass::Permanent)
+            }
+            // A reset that comes too soon after the last change of power is refused with 400 by
+            // some (HPE iLO, sushy); one that names its parameter will never be accepted.
+            400 if self.op == Op::Reset && !message_id.contains("Parameter") => ErrorClass::Retry,
+            403 => ErrorClass::NeedsOperator,
+            408 | 409 | 412 | 423 | 425 | 428 | 429 => ErrorClass::Retry,
+            501 | 505 => ErrorClass::Permanent,
+            500.. => ErrorClass::Retry,
+            _ => ErrorClass::Permanent,
+        }
+    }
+
+    pub fn effect(&self) -> Effect {
+        use RedfishErrorKind as Kind;
+        if !self.op.changes_something() {
+            return Effect::None;
+        }
+        match &self.kind {
+            Kind::Unreachable | Kind::Certificate | Kind::Unauthorised { .. } | Kind::Unsupported { .. } => {
+                Effect::None
+            }
+            Kind::Refused { status, message_id, .. } => self.effect_of_status(*status, message_id),
+            _ => Effect::Unknown,
+        }
+    }
+
+    /// A refusal below 500 was decided before anything was done. Above, only one that says "not
+    /// now" in so many words was: a proxy in a BMC also answers 5xx when its back end died halfway.
+    fn effect_of_status(&self, status: u16, message_id: &str) -> Effect {
+        let certain = match status {
+            300..=499 | 501 => true,
+            503 => self.retry_after.is_some() || names_one_of(message_id, &BUSY),
+            _ => false,
+        };
+        if certain { Effect::None } else { Effect::Unknown }
+    }
+
+    /// How long the BMC asks to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+/// Characters of a path that an error keeps.
+const PATH_CHARS_MAX: usize = 200;
+
+/// Message ids, by their last part, that mean "not now".
+const BUSY: [&str; 11] = [
+    "UnableToModifyDuringSystemPOST",
+    "InvalidOperationForSystemState",
+    "ResourceInUse",
+    "ResourceInStandby",
+    "ServiceTemporarilyUnavailable",
+    "ServiceInUnknownState",
+    "ServiceShuttingDown",
+    "SessionLimitExceeded",
+    "ConnectionOccupied",
+    "CouldNotEstablishConnection",
+    // iDRAC: not ready.
+    "SYS518",
+];
+
+/// Message ids that somebody has to see to.
+const OPERATOR: [&str; 4] = ["License", "InsufficientPrivilege", "PasswordChangeRequired", "AccountLocked"];
+
+fn class_of_message(message_id: &str) -> Option<ErrorClass> {
+    let busy = names_one_of(message_id, &BUSY).then_some(ErrorClass::Retry);
+    busy.or_else(|| names_one_of(message_id, &OPERATOR).then_some(ErrorClass::NeedsOperator))
+}
+
+fn names_one_of(message_id: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| message_id.contains(word))
+}
+
+fn seconds(after: &Duration) -> String {
+    format!("{} s", after.as_secs_f64())
+}
+
+/// ` (Base.1.8.ResourceInUse: The resource is in use.)`, as much of it as there is.
+fn quoted(message_id: &str, message: &str) -> String {
+    match (message_id, message) {
+        ("", "") => String::new(),
+        ("", text) | (text, "") => format!(" ({text})"),
+        (id, text) => format!(" ({id}: {text})"),
+    }
+}
+
+/// What was being done; also the `op` label of the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Root,
+    Login,
+    Logout,
+    Systems,
+    System,
+    Manager,
+    Slots,
+    Slot,
+    ActionInfo,
+    Settings,
+    Insert,
+    Eject,
+    Task,
+    BootOnce,
+    BootDisarm,
+    Reset,
+}
+
+impl Op {
+    /// The metric label.
+    pub fn name(self) -> &'static str {
+        self.words().0
+    }
+
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Op::Root => ("root", "reading the service root"),
+            Op::Login => ("login", "logging in"),
+            Op::Logout => ("logout", "logging out"),
+            Op::Systems => ("systems", "listing the systems"),
+            Op::System => ("system", "reading the system"),
+            Op::Manager => ("manager", "reading the manager"),
+            Op::Slots => ("slots", "listing the virtual media slots"),
+            Op::Slot => ("slot", "reading a virtual media slot"),
+            Op::ActionInfo => ("action_info", "reading what an action takes"),
+            Op::Settings => ("settings", "reading the settings object"),
+            Op::Insert => ("insert", "inserting virtual media"),
+            Op::Eject => ("eject", "ejecting virtual media"),
+            Op::Task => ("task", "following a Task"),
+            Op::BootOnce => ("boot_once", "setting the one-time boot"),
+            Op::BootDisarm => ("boot_disarm", "disarming the one-time boot"),
+            Op::Reset => ("reset", "resetting the host"),
+        }
+    }
+
+    fn changes_something(self) -> bool {
+        matches!(self, Op::Insert | Op::Eject | Op::Task | Op::BootOnce | Op::BootDisarm | Op::Reset)
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words().1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(op: Op, status: u16, message_id: &str) -> RedfishError {
+        let complaint = Complaint { message_id: message_id.into(), ..Complaint::default() };
+        RedfishError::refused(op, "/x", status, complaint)
+    }
+
+    #[test]
+    fn the_class_follows_what_the_bmc_says_and_then_its_status() {
+        use ErrorClass::*;
+        for (op, status, message_id, class) in [
+            (Op::Insert, 400, "", Permanent),
+            (Op::Insert, 400, "iLO.2.15.UnableToModifyDuringSystemPOST", Retry),
+            (Op::Insert, 400, "iLO.2.15.LicenseKeyRequired", NeedsOperator),
+            (Op::Reset, 400, "", Retry),
+            (Op::Reset, 400, "Base.1.8.ActionParameterNotSupported", Permanent),
+            (Op::Reset, 409, "", Retry),
+            (Op::Reset, 503, "", Retry),
+            (Op::System, 403, "", NeedsOperator),
+            (Op::System, 404, "", Permanent),
+            (Op::Insert, 500, "", Retry),
+            (Op::Insert, 501, "", Permanent),
+        ] {
+            assert_eq!(refused(op, status, message_id).class(), class, "{op:?} {status} {message_id}");
+        }
+    }
+
+    #[test]
+    fn no_effect_is_claimed_only_where_it_is_certain() {
+        for (op, status, message_id, effect) in [
+            (Op::Insert, 400, "", Effect::None),
+            (Op::Insert, 500, "", Effect::Unknown),
+            (Op::Insert, 502, "", Effect::Unknown),
+            (Op::Reset, 503, "", Effect::Unknown),
+            (Op::Reset, 503, "Base.1.8.ServiceTemporarilyUnavailable", Effect::None),
+            (Op::System, 500, "", Effect::None),
+        ] {
+            assert_eq!(refused(op, status, message_id).effect(), effect, "{op:?} {status} {message_id}");
+        }
+        let of = |kind| RedfishError::new(Op::Reset, "/x", kind).effect();
+        assert_eq!(of(RedfishErrorKind::Unreachable), Effect::None);
+        assert_eq!(of(RedfishErrorKind::Broken), Effect::Unknown);
+        assert_eq!(of(RedfishErrorKind::TimedOut { after: Duration::from_secs(30) }), Effect::Unknown);
+    }
+
+    #[test]
+    fn the_text_says_what_was_done_and_what_the_bmc_said() {
+        let complaint = Complaint {
+            message_id: "Base.1.8.ResourceInUse".into(),
+            message: "The resource is in use.".into(),
+            ..Complaint::default()
+        };
+        let error = RedfishError::refused(Op::Insert, "/redfish/v1/CD1", 409, complaint);
+        assert_eq!(
+            error.to_string(),
+            "inserting virtual media at /redfish/v1/CD1: the BMC answered 409 \
+             (Base.1.8.ResourceInUse: The resource is in use.)"
+        );
+    }
+}

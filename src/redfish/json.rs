@@ -1,0 +1,170 @@
+//! What a BMC sends, read leniently: a body into a [`Value`], a property into a Rust type.
+//!
+//! It knows no resource. Invariant: whatever the bytes are, reading them ends without a panic and
+//! gives a value or nothing; a wrong type is an absent property, never an error.
+//!
+//! Seen on real BMCs (community.general, sushy, captures): `null` and `""` for "none", numbers and
+//! booleans as strings, one object where a list belongs, a byte order mark before the body, NUL
+//! bytes or text after it, a comma before a closing bracket.
+
+use serde_json::Value;
+
+/// Entries of a list that are looked at.
+pub(super) const MEMBERS_MAX: usize = 256;
+
+/// The body as JSON. A body that is not JSON gets one repair.
+///
+/// Depth is bounded by `serde_json`'s own limit of 128.
+pub(super) fn parse_body(body: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice(body).or_else(|error| first_value(&repair(body)).ok_or(error))
+}
+
+/// The first value of `text`; whatever stands after it is ignored.
+fn first_value(text: &str) -> Option<Value> {
+    serde_json::Deserializer::from_str(text).into_iter().next()?.ok()
+}
+
+/// Without byte order mark, without control bytes around it, without commas before a bracket.
+fn repair(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim_matches(|c: char| c == '\u{feff}' || c == '\0' || c.is_whitespace());
+    let mut out = String::with_capacity(text.len());
+    let (mut in_string, mut escaped) = (false, false);
+    for c in text.chars() {
+        if !in_string && matches!(c, '}' | ']') {
+            drop_trailing_comma(&mut out);
+        }
+        if c == '"' && !escaped {
+            in_string = !in_string;
+        }
+        escaped = in_string && c == '\\' && !escaped;
+        out.push(c);
+    }
+    out
+}
+
+fn drop_trailing_comma(out: &mut String) {
+    let kept = out.trim_end();
+    if kept.ends_with(',') {
+        out.truncate(kept.len() - 1);
+    }
+}
+
+/// A text; `""` and `null` are none, a number is its digits.
+pub(super) fn text(value: &Value, pointer: &str) -> Option<String> {
+    match value.pointer(pointer)? {
+        Value::String(text) => Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A boolean; `"true"` and `1` are true.
+pub(super) fn flag(value: &Value, pointer: &str) -> Option<bool> {
+    match value.pointer(pointer)? {
+        Value::Bool(flag) => Some(*flag),
+        Value::Number(number) => number.as_i64().map(|number| number != 0),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
+}
+
+/// A list, cut at [`MEMBERS_MAX`]; one object or text is a list of itself.
+pub(super) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+    match value.pointer(pointer) {
+        Some(Value::Array(list)) => &list[..list.len().min(MEMBERS_MAX)],
+        Some(one @ (Value::Object(_) | Value::String(_))) => std::slice::from_ref(one),
+        _ => &[],
+    }
+}
+
+/// The texts of a list.
+pub(super) fn texts(value: &Value, pointer: &str) -> Vec<String> {
+    list(value, pointer).iter().filter_map(|item| text(item, "")).collect()
+}
+
+/// A link: `{"@odata.id": "…"}`, or the text itself.
+pub(super) fn link(value: &Value, pointer: &str) -> Option<String> {
+    let target = value.pointer(pointer)?;
+    text(target, "/@odata.id").or_else(|| text(target, "").filter(|_| target.is_string()))
+}
+
+/// The links of a list, each once.
+pub(super) fn links(value: &Value, pointer: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for link in list(value, pointer).iter().filter_map(|item| link(item, "")) {
+        if !found.contains(&link) {
+            found.push(link);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_nearly_json_is_repaired_once() {
+        let want = json!({"Id": "a,]", "Members": [1, 2]});
+        for body in [
+            "{\"Id\":\"a,]\",\"Members\":[1,2]}",
+            "\u{feff}{\"Id\":\"a,]\",\"Members\":[1,2]}",
+            "{\"Id\":\"a,]\",\"Members\":[1,2]}\0\0\0",
+            "{\"Id\":\"a,]\",\"Members\":[1,2 , ] ,\n}",
+            "{\"Id\":\"a,]\",\"Members\":[1,2]}\r\n<!-- served by lighttpd -->",
+        ] {
+            assert_eq!(parse_body(body.as_bytes()).unwrap(), want, "{body:?}");
+        }
+        for body in ["", "<html>", "{\"Id\":", "{\"Id\" 1}"] {
+            assert!(parse_body(body.as_bytes()).is_err(), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        assert!(parse_body("[".repeat(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn wrong_types_are_read_as_meant_or_as_absent() {
+        let value = json!({
+            "a": " x ", "empty": "", "null": null, "number": 7, "yes": "True", "one": 1,
+            "object": {"@odata.id": "/x"}, "plain": "/y", "list": [{"@odata.id": "/x"}, "/x", null, 3],
+        });
+        assert_eq!(text(&value, "/a").as_deref(), Some("x"));
+        assert_eq!(text(&value, "/number").as_deref(), Some("7"));
+        assert_eq!(
+            [text(&value, "/empty"), text(&value, "/null"), text(&value, "/object")],
+            [None, None, None]
+        );
+        assert_eq!(
+            [flag(&value, "/yes"), flag(&value, "/one"), flag(&value, "/a")],
+            [Some(true), Some(true), None]
+        );
+        assert_eq!(links(&value, "/object"), ["/x"]);
+        assert_eq!(links(&value, "/plain"), ["/y"]);
+        assert_eq!(links(&value, "/list"), ["/x"]);
+        assert!(links(&value, "/null").is_empty());
+    }
+
+    #[test]
+    fn lists_are_cut_at_their_bound() {
+        let value = json!({ "Members": (0..1000).map(|n| json!({"@odata.id": format!("/{n}")})).collect::<Vec<_>>() });
+        assert_eq!(links(&value, "/Members").len(), MEMBERS_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_end_without_a_panic(body in proptest::collection::vec(any::<u8>(), 0..512)) {
+            if let Ok(value) = parse_body(&body) {
+                text(&value, "/a");
+                links(&value, "/a");
+            }
+        }
+    }
+}

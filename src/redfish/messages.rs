@@ -1,0 +1,199 @@
+//! What a BMC says of a refusal: `@Message.ExtendedInfo`, `Messages` of a Task, `error.code`.
+//!
+//! It judges nothing. Invariant: a [`Complaint`] is bounded in length and holds no URL path, no
+//! long run of hexadecimal digits (our media tokens look so, and session tokens often do) and no
+//! password: BMCs quote what they were sent.
+
+use serde_json::Value;
+
+use super::json;
+
+/// The first message that is not about success, fit to be shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Complaint {
+    /// Such as `Base.1.8.ActionParameterMissing`; empty where there is none.
+    pub(super) message_id: String,
+    pub(super) message: String,
+    pub(super) severity: Severity,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Severity {
+    #[default]
+    Ok,
+    Warning,
+    Critical,
+}
+
+/// Messages that are looked at.
+const MESSAGES_MAX: usize = 16;
+/// Characters of a message that are kept.
+const TEXT_CHARS_MAX: usize = 300;
+
+/// The complaint of an answer; empty where it makes none.
+///
+/// A list or one object (iDRAC, xFusion), under `error` or at the top; `error.code` and
+/// `error.message` where there is no extended info; the `Messages` of a Task.
+pub(super) fn complaint(body: &Value, secrets: &[&str]) -> Complaint {
+    let mut worst: Option<&Value> = None;
+    for message in messages(body) {
+        if worst.is_none_or(|worst| rank(message) > rank(worst)) {
+            worst = Some(message);
+        }
+    }
+    let read = |message: &Value, id: &str, text: &str, severity: Severity| Complaint {
+        message_id: shown(json::text(message, id), secrets),
+        message: shown(json::text(message, text), secrets),
+        severity,
+    };
+    match worst {
+        Some(message) => read(message, "/MessageId", "/Message", severity(message)),
+        None => read(body, "/error/code", "/error/message", Severity::Ok),
+    }
+}
+
+/// Whether a message of a refusal names this property or parameter.
+pub(super) fn names(body: &Value, property: &str) -> bool {
+    let in_text = |text: &str| text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == property);
+    let in_list = |message: &Value, key: &str| json::texts(message, key).iter().any(|text| in_text(text));
+    messages(body).any(|message| {
+        in_list(message, "/MessageArgs")
+            || in_list(message, "/RelatedProperties")
+            || json::text(message, "/Message").is_some_and(|text| in_text(&text))
+    }) || json::text(body, "/error/message").is_some_and(|text| in_text(&text))
+}
+
+/// Whether a message id of the answer contains one of these words.
+pub(super) fn has_id(body: &Value, words: &[&str]) -> bool {
+    messages(body)
+        .filter_map(|message| json::text(message, "/MessageId"))
+        .any(|id| words.iter().any(|word| id.contains(word)))
+}
+
+fn messages(body: &Value) -> impl Iterator<Item = &Value> {
+    ["/error/@Message.ExtendedInfo", "/@Message.ExtendedInfo", "/Messages"]
+        .into_iter()
+        .flat_map(|pointer| json::list(body, pointer))
+        .filter(|message| message.is_object())
+        .take(MESSAGES_MAX)
+}
+
+/// A typed message says more than the general one that often comes first.
+fn rank(message: &Value) -> (Severity, bool) {
+    let id = json::text(message, "/MessageId").unwrap_or_default();
+    (severity(message), !id.is_empty() && !id.contains("GeneralError") && !id.contains("Success"))
+}
+
+fn severity(message: &Value) -> Severity {
+    let text = json::text(message, "/MessageSeverity").or_else(|| json::text(message, "/Severity"));
+    match text.unwrap_or_default().to_ascii_lowercase().as_str() {
+        "critical" => Severity::Critical,
+        "warning" => Severity::Warning,
+        _ => Severity::Ok,
+    }
+}
+
+/// `text` without secrets, on one line, cut to length.
+fn shown(text: Option<String>, secrets: &[&str]) -> String {
+    let mut text = text.unwrap_or_default();
+    for secret in secrets.iter().filter(|secret| secret.len() >= 4) {
+        text = text.replace(secret, HIDDEN);
+    }
+    let words: Vec<String> = text.split_whitespace().map(redact_word).collect();
+    words.join(" ").chars().take(TEXT_CHARS_MAX).collect()
+}
+
+const HIDDEN: &str = "(hidden)";
+
+/// The path of a URL and long runs of hexadecimal digits give way to a word.
+fn redact_word(word: &str) -> String {
+    let word = match word.find("://") {
+        Some(scheme) => {
+            let path = word[scheme + 3..].find('/').map(|slash| scheme + 3 + slash);
+            let end = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).len();
+            match path {
+                Some(path) if path < end => format!("{}/{HIDDEN}{}", &word[..path], &word[end..]),
+                _ => word.to_owned(),
+            }
+        }
+        None => word.to_owned(),
+    };
+    let is_token = |part: &str| part.len() >= 32 && part.chars().all(|c| c.is_ascii_hexdigit());
+    let tokens: Vec<&str> =
+        word.split(|c: char| !c.is_ascii_hexdigit()).filter(|part| is_token(part)).collect();
+    tokens.iter().fold(word.clone(), |word, token| word.replace(token, HIDDEN))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn lists_objects_and_bare_errors_are_read() {
+        let message =
+            json!({"MessageId": "Base.1.8.ResourceInUse", "Message": "In use.", "Severity": "Warning"});
+        for body in [
+            json!({"error": {"@Message.ExtendedInfo": [message.clone()]}}),
+            json!({"error": {"@Message.ExtendedInfo": message.clone()}}),
+            json!({"@Message.ExtendedInfo": [message.clone()]}),
+            json!({"Messages": message.clone()}),
+            json!({"error": {"code": "Base.1.8.ResourceInUse", "message": "In use."}}),
+        ] {
+            let found = complaint(&body, &[]);
+            assert_eq!(
+                (found.message_id.as_str(), found.message.as_str()),
+                ("Base.1.8.ResourceInUse", "In use.")
+            );
+        }
+        for body in [
+            json!(null),
+            json!({"error": null}),
+            json!([1, 2]),
+            json!({"error": {"@Message.ExtendedInfo": 3}}),
+        ] {
+            assert_eq!(complaint(&body, &[]), Complaint::default(), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_worst_and_most_telling_message_is_kept() {
+        let body = json!({"error": {"code": "Base.1.8.GeneralError", "@Message.ExtendedInfo": [
+            {"MessageId": "Base.1.8.Success", "MessageSeverity": "OK"},
+            {"MessageId": "Base.1.8.GeneralError", "MessageSeverity": "Critical"},
+            {"MessageId": "IDRAC.2.8.RAC0904", "Message": "Unable to reach.", "MessageSeverity": "Critical"},
+        ]}});
+        assert_eq!(complaint(&body, &[]).message_id, "IDRAC.2.8.RAC0904");
+    }
+
+    #[test]
+    fn nothing_secret_is_kept() {
+        let token = "0123456789abcdef0123456789abcdef";
+        let body = json!({"error": {"@Message.ExtendedInfo": [{"MessageId": "X", "Message": format!(
+            "Cannot read 'http://10.0.0.1:8080/media/tasks/{token}.{token}/task.iso' ({token}), see \
+             /media/tasks/{token}/task.iso. Password hunter2 was wrong."
+        )}]}});
+        assert_eq!(
+            complaint(&body, &["hunter2"]).message,
+            "Cannot read 'http://10.0.0.1:8080/(hidden)' ((hidden)), see /media/tasks/(hidden)/task.iso. \
+             Password (hidden) was wrong."
+        );
+        let long = json!({"error": {"message": "x".repeat(10_000)}});
+        assert_eq!(complaint(&long, &[]).message.len(), TEXT_CHARS_MAX);
+    }
+
+    #[test]
+    fn a_named_property_is_found_wherever_it_is_named() {
+        for message in [
+            json!({"MessageArgs": ["VirtualMedia.InsertMedia", "TransferProtocolType"]}),
+            json!({"RelatedProperties": ["#/TransferProtocolType"]}),
+            json!({"Message": "The parameter TransferProtocolType is missing."}),
+        ] {
+            let body = json!({"error": {"@Message.ExtendedInfo": [message]}});
+            assert!(names(&body, "TransferProtocolType"), "{body}");
+            assert!(!names(&body, "TransferMethod"), "{body}");
+        }
+        assert!(!names(&json!({"error": {"message": "The value NotInserted"}}), "Inserted"));
+    }
+}

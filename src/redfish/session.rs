@@ -1,0 +1,193 @@
+//! The one session that all work on a (BMC, account) shares.
+//!
+//! Invariants: logins are one at a time; a refused login is not tried again before a cool-down, so
+//! that many jobs with one wrong password do not lock the account (Supermicro X13 locks after three
+//! bad logins, AMI after five); a token that the BMC no longer knows causes one new login.
+//!
+//! Basic authentication is used where the service offers no sessions, or none that work.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::connection::{Call, Connection, Reply};
+use super::messages::Complaint;
+use super::{Op, RedfishError, RedfishErrorKind, json};
+
+/// How long a refused login is remembered.
+const COOL_DOWN: Duration = Duration::from_secs(120);
+/// A logout is a courtesy; it must not hold up a shutdown.
+const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Where sessions are by the standard, for a BMC that shows its root to nobody without a login.
+const SESSIONS_BY_STANDARD: &str = "/redfish/v1/SessionService/Sessions";
+
+#[derive(Default)]
+pub(super) struct Session {
+    held: Option<Held>,
+    refusal: Option<Refusal>,
+}
+
+struct Held {
+    credentials: Credentials,
+    /// The session's own resource, where the BMC named it.
+    link: Option<String>,
+}
+
+struct Refusal {
+    until: Instant,
+    path: String,
+    complaint: Complaint,
+}
+
+/// What a request proves its account with.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Credentials {
+    Token(HeaderValue),
+    Basic(HeaderValue),
+}
+
+impl Credentials {
+    pub(super) fn header(&self) -> (HeaderName, HeaderValue) {
+        match self {
+            Credentials::Token(value) => (HeaderName::from_static("x-auth-token"), value.clone()),
+            Credentials::Basic(value) => (header::AUTHORIZATION, value.clone()),
+        }
+    }
+}
+
+impl Connection {
+    /// The credentials that stand, after a login where there are none.
+    pub(super) async fn credentials(&self) -> Result<Credentials, RedfishError> {
+        let mut session = self.session.lock().await;
+        match &session.held {
+            Some(held) => Ok(held.credentials.clone()),
+            None => self.login(&mut session).await,
+        }
+    }
+
+    /// Other credentials than `stale`, which the BMC refused to `call` with `reply`: those of
+    /// somebody else's login since, or of one new login.
+    pub(super) async fn renew(
+        &self,
+        stale: &Credentials,
+        call: &Call<'_>,
+        reply: &Reply,
+    ) -> Result<Credentials, RedfishError> {
+        let mut session = self.session.lock().await;
+        match &session.held {
+            Some(held) if held.credentials != *stale => return Ok(held.credentials.clone()),
+            _ => session.held = None,
+        }
+        match stale {
+            Credentials::Token(_) => self.login(&mut session).await,
+            // Basic: the account itself was refused.
+            Credentials::Basic(_) => Err(session.refuse(call.link, self.complaint(&reply.body))),
+        }
+    }
+
+    async fn login(&self, session: &mut Session) -> Result<Credentials, RedfishError> {
+        session.check_refusal()?;
+        let held = match self.sessions_link().await? {
+            Some(sessions) => self.create_session(&sessions, session).await?,
+            None => Held { credentials: self.basic(), link: None },
+        };
+        let credentials = held.credentials.clone();
+        session.held = Some(held);
+        Ok(credentials)
+    }
+
+    async fn create_session(&self, sessions: &str, session: &mut Session) -> Result<Held, RedfishError> {
+        let body = json!({"UserName": self.account.username, "Password": self.account.password.expose()});
+        let call = self.post(Op::Login, sessions, &body, None);
+        let reply = self.exchange(&call, None).await?;
+        match reply.status.as_u16() {
+            200..300 => Ok(self.held(&reply)),
+            404 | 405 | 501 => Ok(Held { credentials: self.basic(), link: None }),
+            401 | 403 => Err(session.refuse(sessions, self.complaint(&reply.body))),
+            _ => Err(self.refusal(&call, &reply)),
+        }
+    }
+
+    /// The session of a successful login; one without a token is of no use (DMTF mockup server).
+    fn held(&self, reply: &Reply) -> Held {
+        let Some(mut token) = reply.headers.get("x-auth-token").filter(|token| !token.is_empty()).cloned()
+        else {
+            return Held { credentials: self.basic(), link: None };
+        };
+        token.set_sensitive(true);
+        let location = reply.header(header::LOCATION).map(str::to_owned);
+        let link = location.or_else(|| json::text(&reply.body, "/@odata.id"));
+        // A BMC that names itself by another name than we do keeps the session until it expires.
+        let link = link.filter(|link| self.origin.resolve(link).is_ok());
+        Held { credentials: Credentials::Token(token), link }
+    }
+
+    fn basic(&self) -> Credentials {
+        let pair = format!("{}:{}", self.account.username, self.account.password.expose());
+        let text = format!("Basic {}", BASE64_STANDARD.encode(pair));
+        let mut value = HeaderValue::from_str(&text).expect("base64 fits a header");
+        value.set_sensitive(true);
+        Credentials::Basic(value)
+    }
+
+    /// Where to log in; `None` where the service has no sessions.
+    async fn sessions_link(&self) -> Result<Option<String>, RedfishError> {
+        let Some(root) = self.root_without_login().await? else {
+            return Ok(Some(SESSIONS_BY_STANDARD.to_owned()));
+        };
+        if root.sessions.is_some() {
+            return Ok(root.sessions);
+        }
+        let Some(service) = root.session_service else { return Ok(None) };
+        let call = self.get(Op::Root, &service, None);
+        let reply = self.exchange(&call, None).await?;
+        Ok(match reply.status {
+            StatusCode::UNAUTHORIZED => Some(SESSIONS_BY_STANDARD.to_owned()),
+            _ => json::link(&reply.body, "/Sessions"),
+        })
+    }
+
+    /// Deletes the session, if there is one. What goes wrong is left to the session's timeout.
+    pub(super) async fn logout(&self) {
+        let Some(held) = self.session.lock().await.held.take() else { return };
+        let Some(link) = held.link else { return };
+        let call = self.delete(Op::Logout, &link, LOGOUT_TIMEOUT.min(self.limits.timeout));
+        if let Err(error) = self.exchange(&call, Some(&held.credentials)).await {
+            tracing::debug!(path = %error.path, kind = %error.kind, "session left to its timeout");
+        }
+    }
+}
+
+impl Session {
+    /// Remembers that the account was refused.
+    fn refuse(&mut self, path: &str, complaint: Complaint) -> RedfishError {
+        let refusal = Refusal { until: Instant::now() + COOL_DOWN, path: path.to_owned(), complaint };
+        let error = refusal.error();
+        (self.held, self.refusal) = (None, Some(refusal));
+        error
+    }
+
+    fn check_refusal(&mut self) -> Result<(), RedfishError> {
+        let now = Instant::now();
+        match &self.refusal {
+            Some(refusal) if refusal.until > now => {
+                Err(RedfishError { retry_after: Some(refusal.until - now), ..refusal.error() })
+            }
+            _ => {
+                self.refusal = None;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Refusal {
+    fn error(&self) -> RedfishError {
+        let Complaint { message_id, message, .. } = self.complaint.clone();
+        RedfishError::new(Op::Login, &self.path, RedfishErrorKind::Unauthorised { message_id, message })
+    }
+}

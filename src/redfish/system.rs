@@ -1,0 +1,363 @@
+//! A System as a BMC shows it.
+//!
+//! Pure: JSON in, facts out. It does not choose among systems. Invariant: what is `None` or empty
+//! here was absent, `null`, empty or a known placeholder; nothing is guessed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::json;
+
+/// A ComputerSystem, read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct System {
+    /// `@odata.id`.
+    pub link: String,
+    pub id: String,
+    pub name: String,
+    /// Trimmed; absent where the BMC shows a placeholder such as `Not Specified`.
+    pub serial: Option<String>,
+    /// Lower case.
+    pub uuid: Option<String>,
+    pub power: Option<PowerState>,
+    pub boot: Boot,
+    pub boot_progress: Option<BootProgress>,
+    /// As the BMC writes it; absent for the zero dates `0000-…` (iDRAC 7.10) and `1970-…` (NVIDIA).
+    pub last_reset_time: Option<String>,
+    /// Advertised reset types; empty where the BMC advertises none.
+    pub reset_types: Vec<ResetType>,
+    pub can_reset: bool,
+    pub manufacturer: Option<String>,
+    pub model: Option<String>,
+    /// Why it could not be read, of a member of the collection that gave no answer. Nothing but
+    /// `link` and `id` is known of it then.
+    pub unread: Option<String>,
+    pub(super) reset: Action,
+    /// The collection of its virtual media slots.
+    pub(super) virtual_media: Option<String>,
+    pub(super) managed_by: Vec<String>,
+    pub(super) etag: Option<String>,
+    /// `@Redfish.Settings`: where some BMCs take changes.
+    pub(super) settings: Option<String>,
+    /// The settings object holds the override, with this tag.
+    pub(super) settings_boot: Option<SettingsBoot>,
+}
+
+impl System {
+    /// Whether it is a host that could be installed: GPU baseboards have neither a reset nor a
+    /// boot override (NVIDIA DGX, GB200).
+    pub fn is_host(&self) -> bool {
+        self.unread.is_none() && (self.can_reset || self.boot.is_overridable())
+    }
+}
+
+/// `Boot`, of the resource where the override is set (the settings object on AMI and NVIDIA).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// `BootSourceOverrideEnabled`: `Once`, `Continuous`, `Disabled`.
+    pub enabled: Option<String>,
+    /// `BootSourceOverrideTarget`.
+    pub target: Option<String>,
+    /// `BootSourceOverrideMode`: `UEFI` or `Legacy`.
+    pub mode: Option<String>,
+    /// Empty where the BMC advertises none.
+    pub allowed_targets: Vec<String>,
+}
+
+impl Boot {
+    /// Whether it has a boot override at all.
+    pub fn is_overridable(&self) -> bool {
+        self.enabled.is_some() || self.target.is_some()
+    }
+}
+
+/// `BootProgress`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootProgress {
+    /// `LastState`.
+    pub state: String,
+    /// `LastStateTime`, as the BMC writes it; absent for zero dates.
+    pub time: Option<String>,
+}
+
+/// `PowerState`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PowerState {
+    On,
+    Off,
+    PoweringOn,
+    PoweringOff,
+    Paused,
+    /// A word that Redfish does not know.
+    Other,
+}
+
+impl PowerState {
+    pub fn name(self) -> &'static str {
+        match self {
+            PowerState::On => "On",
+            PowerState::Off => "Off",
+            PowerState::PoweringOn => "PoweringOn",
+            PowerState::PoweringOff => "PoweringOff",
+            PowerState::Paused => "Paused",
+            PowerState::Other => "Other",
+        }
+    }
+
+    fn parse(word: &str) -> PowerState {
+        use PowerState::*;
+        let known = [On, Off, PoweringOn, PoweringOff, Paused];
+        known.into_iter().find(|state| state.name().eq_ignore_ascii_case(word)).unwrap_or(Other)
+    }
+}
+
+/// `ResetType`. Types that no workflow asks for are left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ResetType {
+    On,
+    ForceOn,
+    ForceOff,
+    GracefulShutdown,
+    GracefulRestart,
+    ForceRestart,
+    PowerCycle,
+    PushPowerButton,
+    Nmi,
+}
+
+impl ResetType {
+    pub const ALL: [ResetType; 9] = [
+        ResetType::On,
+        ResetType::ForceOn,
+        ResetType::ForceOff,
+        ResetType::GracefulShutdown,
+        ResetType::GracefulRestart,
+        ResetType::ForceRestart,
+        ResetType::PowerCycle,
+        ResetType::PushPowerButton,
+        ResetType::Nmi,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            ResetType::On => "On",
+            ResetType::ForceOn => "ForceOn",
+            ResetType::ForceOff => "ForceOff",
+            ResetType::GracefulShutdown => "GracefulShutdown",
+            ResetType::GracefulRestart => "GracefulRestart",
+            ResetType::ForceRestart => "ForceRestart",
+            ResetType::PowerCycle => "PowerCycle",
+            ResetType::PushPowerButton => "PushPowerButton",
+            ResetType::Nmi => "Nmi",
+        }
+    }
+}
+
+impl fmt::Display for ResetType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A word that is none of [`ResetType::ALL`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is not a reset type that this client knows")]
+pub struct UnknownResetType(pub String);
+
+impl FromStr for ResetType {
+    type Err = UnknownResetType;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        let known = ResetType::ALL.into_iter().find(|reset| reset.name() == word);
+        known.ok_or_else(|| UnknownResetType(word.to_owned()))
+    }
+}
+
+/// An action as a resource advertises it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Action {
+    pub(super) target: Option<String>,
+    /// `@Redfish.ActionInfo`.
+    pub(super) info: Option<String>,
+}
+
+impl Action {
+    /// Of `Actions`, by its full name such as `#ComputerSystem.Reset`.
+    pub(super) fn parse(resource: &Value, name: &str) -> Action {
+        let action = resource.get("Actions").and_then(|actions| actions.get(name)).unwrap_or(&Value::Null);
+        Action { target: json::link(action, "/target"), info: json::link(action, "/@Redfish.ActionInfo") }
+    }
+}
+
+/// The override as the settings object holds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SettingsBoot {
+    pub(super) etag: Option<String>,
+}
+
+/// Reads a System; `link` stands in where the resource does not name itself.
+pub(super) fn parse_system(link: &str, body: &Value, etag: Option<String>) -> System {
+    let reset = Action::parse(body, "#ComputerSystem.Reset");
+    System {
+        link: link.to_owned(),
+        id: json::text(body, "/Id").unwrap_or_else(|| last_segment(link).to_owned()),
+        name: json::text(body, "/Name").unwrap_or_default(),
+        serial: json::text(body, "/SerialNumber").filter(|serial| !is_placeholder(serial)),
+        uuid: json::text(body, "/UUID").map(|uuid| uuid.to_ascii_lowercase()).filter(|uuid| !is_zero(uuid)),
+        power: json::text(body, "/PowerState").map(|word| PowerState::parse(&word)),
+        boot: parse_boot(body),
+        boot_progress: parse_boot_progress(body),
+        last_reset_time: json::text(body, "/LastResetTime").filter(|time| !is_zero_date(time)),
+        reset_types: parse_reset_types(body),
+        can_reset: reset.target.is_some(),
+        manufacturer: json::text(body, "/Manufacturer"),
+        model: json::text(body, "/Model"),
+        unread: None,
+        reset,
+        virtual_media: json::link(body, "/VirtualMedia"),
+        managed_by: json::links(body, "/Links/ManagedBy"),
+        etag,
+        settings: json::link(body, "/@Redfish.Settings/SettingsObject"),
+        settings_boot: None,
+    }
+}
+
+/// `Boot` of a System or of its settings object.
+pub(super) fn parse_boot(body: &Value) -> Boot {
+    Boot {
+        enabled: json::text(body, "/Boot/BootSourceOverrideEnabled"),
+        target: json::text(body, "/Boot/BootSourceOverrideTarget"),
+        mode: json::text(body, "/Boot/BootSourceOverrideMode"),
+        allowed_targets: json::texts(body, "/Boot/BootSourceOverrideTarget@Redfish.AllowableValues"),
+    }
+}
+
+fn parse_boot_progress(body: &Value) -> Option<BootProgress> {
+    let state = json::text(body, "/BootProgress/LastState").or_else(|| json::text(body, "/BootProgress"))?;
+    let time = json::text(body, "/BootProgress/LastStateTime").filter(|time| !is_zero_date(time));
+    Some(BootProgress { state, time })
+}
+
+/// The inline list. Words that are no reset type are left out (X12 01.13.04 lists
+/// `GracefulShutdownGracefulRestart`).
+fn parse_reset_types(body: &Value) -> Vec<ResetType> {
+    let pointer = "/Actions/#ComputerSystem.Reset/ResetType@Redfish.AllowableValues";
+    reset_types(&json::texts(body, pointer))
+}
+
+/// The reset types among `words`, each once.
+pub(super) fn reset_types(words: &[String]) -> Vec<ResetType> {
+    let mut types: Vec<ResetType> = Vec::new();
+    for reset in words.iter().filter_map(|word| word.parse().ok()) {
+        if !types.contains(&reset) {
+            types.push(reset);
+        }
+    }
+    types
+}
+
+pub(super) fn last_segment(link: &str) -> &str {
+    link.trim_end_matches('/').rsplit('/').next().unwrap_or(link)
+}
+
+/// What boards say that were never given a serial number.
+fn is_placeholder(serial: &str) -> bool {
+    const PLACEHOLDERS: [&str; 11] = [
+        "not specified",
+        "not available",
+        "not applicable",
+        "none",
+        "null",
+        "n/a",
+        "na",
+        "unknown",
+        "default string",
+        "to be filled by o.e.m.",
+        "system serial number",
+    ];
+    PLACEHOLDERS.contains(&serial.to_ascii_lowercase().as_str()) || is_zero(serial)
+}
+
+fn is_zero(text: &str) -> bool {
+    text.chars().all(|c| matches!(c, '0' | '-'))
+}
+
+/// A BMC that has no date says year 0 or the beginning of Unix time.
+fn is_zero_date(time: &str) -> bool {
+    time.get(..4).and_then(|year| year.parse::<u16>().ok()).is_some_and(|year| year <= 1970)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(body: Value) -> System {
+        parse_system("/redfish/v1/Systems/1", &body, None)
+    }
+
+    #[test]
+    fn a_system_of_nulls_and_wrong_types_is_an_empty_system() {
+        for nothing in [json!(null), json!(""), json!([]), json!({}), json!(false)] {
+            let system = parse(json!({
+                "Id": nothing, "SerialNumber": nothing, "UUID": nothing, "PowerState": nothing, "Boot": nothing,
+                "BootProgress": nothing, "LastResetTime": nothing, "Actions": nothing, "Links": nothing,
+                "VirtualMedia": nothing, "@Redfish.Settings": nothing,
+            }));
+            let want = System { link: "/redfish/v1/Systems/1".into(), id: "1".into(), ..System::default() };
+            assert_eq!(system, want, "{nothing}");
+            assert!(!system.is_host());
+        }
+    }
+
+    #[test]
+    fn placeholders_are_no_serial_number() {
+        for serial in ["          ", "Not Specified", "None", "N/A", "To be filled by O.E.M.", "0000000000"] {
+            assert_eq!(parse(json!({ "SerialNumber": serial })).serial, None, "{serial}");
+        }
+        assert_eq!(parse(json!({ "SerialNumber": " ABC123 " })).serial.as_deref(), Some("ABC123"));
+        assert_eq!(
+            parse(json!({ "SerialNumber": 2202539802597u64 })).serial.as_deref(),
+            Some("2202539802597")
+        );
+    }
+
+    #[test]
+    fn dates_of_nowhere_are_no_dates() {
+        for time in
+            ["0000-00-00T00:00:00+00:00", "1970-01-01T00:00:00+00:00", "1970-01-21T01:08:26.189979+00:00"]
+        {
+            let system = parse(
+                json!({"LastResetTime": time, "BootProgress": {"LastState": "OEM", "LastStateTime": time}}),
+            );
+            assert_eq!(system.last_reset_time, None);
+            assert_eq!(system.boot_progress, Some(BootProgress { state: "OEM".into(), time: None }));
+        }
+        let real = parse(json!({ "LastResetTime": "2024-06-11T00:14:47-05:00" }));
+        assert_eq!(real.last_reset_time.as_deref(), Some("2024-06-11T00:14:47-05:00"));
+    }
+
+    #[test]
+    fn power_is_read_in_any_case() {
+        for (word, state) in [("On", PowerState::On), ("OFF", PowerState::Off), ("Weird", PowerState::Other)]
+        {
+            assert_eq!(parse(json!({ "PowerState": word })).power, Some(state));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_json_is_a_system(text in "[\\[\\]{}\",:0-9a-z ]{0,64}", keys in any::<[u8; 4]>()) {
+            let inner = json::parse_body(text.as_bytes()).unwrap_or(Value::Null);
+            let names = ["Boot", "Actions", "Links", "BootProgress", "SerialNumber", "LastResetTime", "UUID"];
+            let name = |key: u8| names[usize::from(key) % names.len()];
+            parse(json!({ name(keys[0]): inner, name(keys[1]): { name(keys[2]): inner } }));
+            parse(inner);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Following the Redfish Task of a request that the BMC took in with 202.
+//!
+//! Invariant: it ends within the deadline, with success only where the BMC says so or has nothing
+//! to say any more. Whether the medium is really there is for the caller to look at.
+
+use std::time::Duration;
+
+use http::header;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::connection::{Call, Connection, Reply};
+use super::messages::Severity;
+use super::{ErrorClass, Op, RedfishError, RedfishErrorKind, json};
+
+/// The first wait between two looks; it grows by half.
+const POLL_FIRST: Duration = Duration::from_secs(1);
+/// The longest wait between two looks, whatever the BMC asks for.
+const POLL_MAX: Duration = Duration::from_secs(10);
+/// A Task may not be there yet when its link is given out (Dell).
+const MISSING_MAX: u32 = 3;
+
+impl Connection {
+    /// Follows the Task of `reply` to its end. Without one there is nothing to wait for.
+    pub(super) async fn follow_task(
+        &self,
+        reply: &Reply,
+        system: Option<&str>,
+        deadline: Instant,
+    ) -> Result<(), RedfishError> {
+        if let Some(end) = end_of(&reply.body) {
+            return self.judge(end, "", &reply.body);
+        }
+        let Some(mut links) = task_links(reply) else { return Ok(()) };
+        let (mut wait, mut missing, mut seen) = (POLL_FIRST, 0, false);
+        while let Some(link) = links.first().cloned() {
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(RedfishError::new(Op::Task, &link, timed_out(self.limits.insert_timeout)));
+            }
+            tokio::time::sleep(wait.min(deadline - now)).await;
+            wait = (wait + wait / 2).min(POLL_MAX);
+            match self.look_at_task(&link, system).await? {
+                Look::Ended(result) => return result,
+                Look::Running(asked) => {
+                    seen = true;
+                    wait = asked.map_or(wait, |asked| asked.clamp(POLL_FIRST, POLL_MAX));
+                }
+                // A monitor may be deleted once the Task has ended.
+                Look::Missing if seen => return Ok(()),
+                Look::Missing => {
+                    missing += 1;
+                    if missing >= MISSING_MAX {
+                        links.remove(0);
+                        missing = 0;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_at_task(&self, link: &str, system: Option<&str>) -> Result<Look, RedfishError> {
+        let call = self.get(Op::Task, link, system);
+        let reply = self.look(&call).await?;
+        let status = reply.status.as_u16();
+        Ok(match status {
+            404 | 410 => Look::Missing,
+            200..300 => match (end_of(&reply.body), status) {
+                (Some(end), _) => Look::Ended(self.judge(end, link, &reply.body)),
+                (None, 202) => Look::Running(reply.retry_after),
+                (None, _) if json::text(&reply.body, "/TaskState").is_some() => {
+                    Look::Running(reply.retry_after)
+                }
+                // A monitor answers with the result of the request once that is there.
+                (None, _) => Look::Ended(self.judge(End::Completed, link, &reply.body)),
+            },
+            // A monitor answers with the error that the request met.
+            _ => {
+                let state = format!("HTTP {status}");
+                Look::Ended(Err(RedfishError::task_failed(link, &state, self.complaint(&reply.body))))
+            }
+        })
+    }
+
+    /// Reads the Task's resource or monitor; the answer's status is part of what it says. A BMC
+    /// that cannot answer for a while is asked again, like in any read.
+    async fn look(&self, call: &Call<'_>) -> Result<Reply, RedfishError> {
+        let mut tries = 0;
+        loop {
+            let error = match self.write(call).await {
+                Ok(reply) if reply.status.is_server_error() => self.refusal(call, &reply),
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            if error.class() != ErrorClass::Retry || tries >= self.limits.retries {
+                return Err(error);
+            }
+            tries += 1;
+            tokio::time::sleep(self.rng.jitter(POLL_FIRST * tries.min(10))).await;
+        }
+    }
+
+    fn judge(&self, end: End, link: &str, body: &Value) -> Result<(), RedfishError> {
+        let complaint = self.complaint(body);
+        let status = json::text(body, "/TaskStatus").unwrap_or_default();
+        let state = match end {
+            End::Completed
+                if !status.eq_ignore_ascii_case("Critical") && complaint.severity < Severity::Critical =>
+            {
+                return Ok(());
+            }
+            End::Completed => "Completed, but critical".to_owned(),
+            End::Failed(state) => state,
+        };
+        Err(RedfishError::task_failed(link, &state, complaint))
+    }
+}
+
+enum Look {
+    /// Still running; the BMC may say when to look again.
+    Running(Option<Duration>),
+    Missing,
+    Ended(Result<(), RedfishError>),
+}
+
+/// How a Task ended.
+enum End {
+    Completed,
+    Failed(String),
+}
+
+/// The end that a Task's body tells of; `None` while it runs, and of what is no Task.
+fn end_of(body: &Value) -> Option<End> {
+    let state = json::text(body, "/TaskState")?;
+    match state.as_str() {
+        "Completed" => Some(End::Completed),
+        "Exception" | "Killed" | "Cancelled" | "Interrupted" => Some(End::Failed(state)),
+        _ => None,
+    }
+}
+
+/// Where to look: the monitor in `Location` first, then what the body names. `None` where there
+/// is no Task.
+fn task_links(reply: &Reply) -> Option<Vec<String>> {
+    let is_task = reply.status.as_u16() == 202 || json::text(&reply.body, "/TaskState").is_some();
+    let location = reply.header(header::LOCATION).map(str::to_owned);
+    let mut links: Vec<String> = Vec::new();
+    let named = [json::link(&reply.body, "/TaskMonitor"), json::link(&reply.body, "/@odata.id")];
+    for link in location.into_iter().chain(named.into_iter().flatten()) {
+        if !links.contains(&link) {
+            links.push(link);
+        }
+    }
+    is_task.then_some(links)
+}
+
+fn timed_out(after: Duration) -> RedfishErrorKind {
+    RedfishErrorKind::TimedOut { after }
+}
