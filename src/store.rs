@@ -45,7 +45,7 @@ pub use leases::{JobUpdate, Lease};
 pub use servers::SERVERS_MAX;
 
 /// The most rows that one call returns, whatever limit it was given.
-pub const PAGE_MAX: usize = 1000;
+pub const PAGE_MAX: usize = 500;
 
 /// How long SQLite waits for a lock, which only a tool beside the controller can hold.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

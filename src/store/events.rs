@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, named_params, params};
 use serde_json::Value;
 
 use super::error::{Fault, StoreError};
-use super::row::{Count, Json, Millis, Word};
+use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Word, clipped};
 use super::{PAGE_MAX, Reader, Store, Writer};
 use crate::job::{Event, EventStatus, JobId, Level, NewEvent};
 
@@ -17,7 +17,6 @@ use crate::job::{Event, EventStatus, JobId, Level, NewEvent};
 pub const EVENTS_A_JOB_MAX: u64 = 10_000;
 
 const DETAIL_BYTES_MAX: usize = 16 * 1024;
-const MESSAGE_CHARS_MAX: usize = 2_000;
 
 /// Which events, oldest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,7 +121,7 @@ fn insert(writer: &Writer<'_>, job: JobId, seq: u64, event: &NewEvent) -> Result
         Word(event.status),
         event.attempt,
         event.duration_ms.map(Count),
-        clipped(&event.message),
+        clipped(&event.message, SENTENCE_CHARS_MAX),
         bounded(&event.detail),
     ])?;
     writer.last_event.set(u64::try_from(writer.last_insert_rowid()).ok());
@@ -140,11 +139,6 @@ fn last_warning(dropped: &NewEvent) -> NewEvent {
         detail: Value::Null,
         ..dropped.clone()
     }
-}
-
-fn clipped(message: &str) -> &str {
-    let end = message.char_indices().nth(MESSAGE_CHARS_MAX);
-    end.map_or(message, |(index, _)| &message[..index])
 }
 
 fn bounded(detail: &Value) -> String {

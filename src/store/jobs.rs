@@ -10,12 +10,15 @@ use serde_json::Value;
 
 use super::error::{Fault, StoreError};
 use super::recipes::{self, SealedRecipe};
-use super::row::{Count, Json, Millis, Word};
+use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Word, clipped};
 use super::{IdempotencyKey, PAGE_MAX, Reader, Store, Writer, events, idempotency, servers};
 use crate::job::{
     Cancel, Counts, Cursor, Facts, FieldError, Job, JobId, JobSpec, NewEvent, Outcome, Phase, Serial, Status,
     Step, Verdict,
 };
+
+/// So much is kept of a `task_target`, which in a refused recipe may be anything.
+const TASK_TARGET_CHARS_MAX: usize = 200;
 
 /// A job whose recipe is sound.
 #[derive(Clone, Debug)]
@@ -225,14 +228,14 @@ fn insert_row(writer: &Writer<'_>, new: &NewRow) -> Result<(), Fault> {
     writer.prepare_cached(sql)?.execute(named_params! {
         ":id": Word(new.id),
         ":server": Word(&new.server),
-        ":task_target": new.task_target,
+        ":task_target": clipped(&new.task_target, TASK_TARGET_CHARS_MAX),
         ":status": Word(if refused { Status::Failed } else { Status::Queued }),
         ":phase": Word(phase),
         ":retry_of": new.retry_of.map(Word),
         ":created_at": Millis(new.created_at),
         ":finished_at": refused.then_some(Millis(new.created_at)),
         ":failed_step": refused.then_some(Word(Step::ValidateRecipe)),
-        ":reason": new.refusal,
+        ":reason": new.refusal.as_deref().map(|reason| clipped(reason, SENTENCE_CHARS_MAX)),
         ":verdict": refused.then_some(Json(verdict)),
         ":cursor": Json(cursor),
         ":facts": Json(Facts::default()),
@@ -247,6 +250,12 @@ pub(super) fn check_idle(writer: &Writer<'_>, server: &Serial) -> Result<(), Fau
         Some(Word(job)) => Err(StoreError::Busy { server: server.clone(), job }.into()),
         None => Ok(()),
     }
+}
+
+/// [`StoreError::UnknownJob`] where there is no such job.
+pub(super) fn check_exists(writer: &Writer<'_>, job: JobId) -> Result<(), Fault> {
+    let mut statement = writer.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
+    if statement.exists([Word(job)])? { Ok(()) } else { Err(StoreError::UnknownJob { job }.into()) }
 }
 
 /// The job of an earlier request with the same key.
@@ -266,28 +275,29 @@ pub(super) fn load(reader: &Reader<'_>, id: JobId) -> Result<Option<Job>, Fault>
 
 fn page(reader: &Reader<'_>, filter: &JobFilter) -> Result<Vec<Job>, Fault> {
     // Only the conditions that are asked for, so that SQLite chooses the index made for them.
-    let mut wanted: Vec<(&str, Box<dyn ToSql>)> = Vec::new();
+    let mut sql = format!("{JOBS} WHERE true");
+    let mut values: Vec<Box<dyn ToSql>> = Vec::new();
     if let Some(status) = filter.status {
-        wanted.push(("jobs.status = ?", Box::new(Word(status))));
+        sql += " AND jobs.status = ?";
+        values.push(Box::new(Word(status)));
     }
     if let Some(server) = &filter.server {
-        wanted.push(("jobs.server = ?", Box::new(server.to_string())));
+        sql += " AND jobs.server = ?";
+        values.push(Box::new(Word(server)));
     }
     if let Some((name, value)) = &filter.label {
-        let label = "(?, jobs.id) IN (SELECT value, job FROM job_labels WHERE name = ?)";
-        wanted.push((label, Box::new(value.clone())));
-        wanted.push(("", Box::new(name.clone())));
+        sql += " AND jobs.id IN (SELECT job FROM job_labels WHERE name = ? AND value = ?)";
+        values.push(Box::new(name));
+        values.push(Box::new(value));
     }
     if let Some(before) = filter.before {
-        wanted.push(("jobs.id < ?", Box::new(Word(before))));
+        sql += " AND jobs.id < ?";
+        values.push(Box::new(Word(before)));
     }
-    let conditions: Vec<&str> = wanted.iter().map(|(sql, _)| *sql).filter(|sql| !sql.is_empty()).collect();
-    let conditions = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
-    let limit = filter.limit.min(PAGE_MAX);
-    let sql = format!("{JOBS} WHERE {conditions} ORDER BY jobs.id DESC LIMIT {limit}");
+    sql += " ORDER BY jobs.id DESC LIMIT ?";
+    values.push(Box::new(Count(filter.limit.min(PAGE_MAX) as u64)));
     let mut statement = reader.prepare_cached(&sql)?;
-    let params = rusqlite::params_from_iter(wanted.iter().map(|(_, value)| value));
-    statement.query_and_then(params, |row| parse(reader, row))?.collect()
+    statement.query_and_then(rusqlite::params_from_iter(&values), |row| parse(reader, row))?.collect()
 }
 
 fn parse(reader: &Reader<'_>, row: &Row<'_>) -> Result<Job, Fault> {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 
 use super::error::{Fault, StoreError};
-use super::row::{Count, Json, Millis, Word, json};
+use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Word, clipped, json};
 use super::{PAGE_MAX, Reader, Store, Writer, events, jobs};
 use crate::job::{Cursor, Facts, Job, JobId, NewEvent, Phase, Status, Step, Verdict};
 use crate::world::after;
@@ -232,7 +232,7 @@ fn put(writer: &Writer<'_>, job: JobId, update: &JobUpdate) -> Result<(), Fault>
         ":facts": Json(&update.facts),
         ":verdict": update.verdict.as_ref().map(Json),
         ":failed_step": update.failed_step.map(Word),
-        ":reason": update.reason,
+        ":reason": update.reason.as_deref().map(|reason| clipped(reason, SENTENCE_CHARS_MAX)),
         ":finished_at": update.finished_at.map(Millis),
         ":now": Millis(update.now),
     })?;

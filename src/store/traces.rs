@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::error::{Fault, StoreError};
 use super::row::{Json, Word};
-use super::{Reader, Store};
+use super::{Reader, Store, jobs};
 use crate::job::{JobId, MediumTrace};
 
 impl Store {
@@ -15,6 +15,7 @@ impl Store {
     pub async fn save_trace(&self, job: JobId, medium: &str, trace: &MediumTrace) -> Result<(), StoreError> {
         let (medium, trace) = (medium.to_owned(), trace.clone());
         self.write("saving a read trace", move |writer| {
+            jobs::check_exists(writer, job)?;
             let trace = match load(&writer.reader(), job, &medium)? {
                 Some(saved) => joined(saved, trace),
                 None => trace,

@@ -1,20 +1,45 @@
 //! What every store promises, whatever it is kept in.
 //!
-//! Each promise is one function over a [`Bench`], and [`promises`] runs it twice: on a file and in
-//! memory. It goes through the public interface only; what needs the inside of the store is tested
-//! beside it.
+//! Each promise is one function over a [`Bench`], and [`promises`] makes two tests of it: on a file
+//! and in memory. They go through the public interface only; what needs the inside of the store is
+//! tested beside it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
-use shoal::job::{Cursor, Job, JobId, JobSpec, Password, Serial, Server, Status, parse_recipe};
+use shoal::job::{
+    EventStatus, Job, JobId, JobSpec, Level, NewEvent, Outcome, Password, Phase, Serial, Server, Status,
+    Step, Verdict, parse_recipe,
+};
 use shoal::seal::Sealer;
 use shoal::store::{Inserted, JobUpdate, Lease, NewJob, Store, StoreError};
 use shoal::world::{TlsPolicy, after};
 
+/// Makes two tests of every promise.
+macro_rules! promises {
+    ($($promise:ident),+ $(,)?) => {
+        mod file {
+            $(#[tokio::test] async fn $promise() {
+                super::$promise(crate::store::Bench::on_file()).await
+            })+
+        }
+        mod memory {
+            $(#[tokio::test(start_paused = true)] async fn $promise() {
+                super::$promise(crate::store::Bench::in_memory()).await
+            })+
+        }
+    };
+}
+
+mod events;
+mod jobs;
+mod leases;
+mod servers;
+
 const TTL: Duration = Duration::from_secs(60);
+const KICKSTART: &str = "vmaccepteula\nrootpw planted-in-the-kickstart\ninstall --firstdisk\n";
 
 /// A store, and how to start it anew.
 struct Bench {
@@ -46,14 +71,23 @@ impl Bench {
         Bench { store, directory }
     }
 
-    /// A store that holds server `A` and one job of it, claimed.
-    async fn with_claimed_job(self) -> (Bench, Lease, Job) {
-        self.store.insert_server(&server("A")).await.unwrap();
-        self.add_job("A", 1).await;
-        let (lease, job) = self.claim("me", at(1)).await.remove(0);
-        (self, lease, job)
+    /// With servers of these serial numbers.
+    async fn with(self, serials: &[&str]) -> Bench {
+        for serial in serials {
+            self.store.insert_server(&server(serial)).await.unwrap();
+        }
+        self
     }
 
+    /// Server `A` and its first job, claimed by `me` at second 1.
+    async fn with_claimed_job(self) -> (Bench, Lease, Job) {
+        let bench = self.with(&["A"]).await;
+        bench.add_job("A", 1).await;
+        let (lease, job) = bench.claim(1).await.remove(0);
+        (bench, lease, job)
+    }
+
+    /// The `number`-th job, made at second `number`.
     async fn add_job(&self, serial: &str, number: u64) -> Job {
         match self.store.insert_job(new_job(serial, number), None).await.unwrap() {
             Inserted::New(job) => job,
@@ -61,75 +95,20 @@ impl Bench {
         }
     }
 
-    async fn claim(&self, owner: &str, now: Timestamp) -> Vec<(Lease, Job)> {
-        self.store.claim(owner, now, TTL, 100).await.unwrap()
+    async fn claim(&self, second: u64) -> Vec<(Lease, Job)> {
+        self.store.claim("me", at(second), TTL, 100).await.unwrap()
+    }
+
+    async fn job(&self, number: u64) -> Job {
+        self.store.job(id(number)).await.unwrap().unwrap()
+    }
+
+    /// Ends a job, so that its server is free.
+    async fn finish(&self, lease: &Lease) {
+        let job = self.store.job(lease.job).await.unwrap().unwrap();
+        self.store.save(lease, &ended(&job, Phase::Done), Vec::new()).await.unwrap();
     }
 }
-
-/// Makes two tests of every promise.
-macro_rules! promises {
-    ($($promise:ident),+ $(,)?) => {
-        mod file {
-            $(#[tokio::test] async fn $promise() { super::$promise(super::Bench::on_file()).await })+
-        }
-        mod memory {
-            $(#[tokio::test(start_paused = true)] async fn $promise() { super::$promise(super::Bench::in_memory()).await })+
-        }
-    };
-}
-
-promises! {
-    servers_read_back_as_written,
-    a_job_reads_back_as_written,
-    who_lost_the_lease_writes_nothing,
-}
-
-async fn who_lost_the_lease_writes_nothing(bench: Bench) {
-    let (bench, old, job) = bench.with_claimed_job().await;
-    assert!(bench.claim("other", at(60)).await.is_empty(), "the lease still runs");
-    let (new, _) = bench.claim("other", at(61)).await.remove(0);
-    let mut update = JobUpdate::of(&job, at(62));
-    update.status = Status::Provisioning;
-    let error = bench.store.save(&old, &update, Vec::new()).await.unwrap_err();
-    assert!(matches!(error, StoreError::LeaseLost { .. }), "{error}");
-    assert_eq!(bench.store.job(job.id).await.unwrap().unwrap().status, Status::Queued);
-    bench.store.save(&new, &update, Vec::new()).await.unwrap();
-    assert_eq!(bench.store.job(job.id).await.unwrap().unwrap().status, Status::Provisioning);
-}
-
-async fn servers_read_back_as_written(bench: Bench) {
-    let mut written = server("A");
-    written.labels = BTreeMap::from([("rack".into(), "7".into())]);
-    written.system_uuid = Some("4c4c4544".into());
-    written.tls = TlsPolicy::Pin([9; 32]);
-    bench.store.insert_server(&written).await.unwrap();
-    written.protected = true;
-    bench.store.update_server(&written).await.unwrap();
-    bench.store.insert_server(&server("B")).await.unwrap();
-
-    let bench = bench.restarted();
-    let read = bench.store.server(&serial("A")).await.unwrap().unwrap();
-    assert_eq!(read.bmc_password.expose(), "calvin-A");
-    assert_eq!(format!("{read:?}"), format!("{written:?}"));
-    let all = bench.store.servers().await.unwrap();
-    assert_eq!(all.iter().map(|server| server.serial.as_str()).collect::<Vec<_>>(), ["A", "B"]);
-}
-
-async fn a_job_reads_back_as_written(bench: Bench) {
-    bench.store.insert_server(&server("A")).await.unwrap();
-    let made = bench.add_job("A", 1).await;
-    let bench = bench.restarted();
-    let read = bench.store.job(made.id).await.unwrap().unwrap();
-    assert_eq!(format!("{read:?}"), format!("{made:?}"));
-    let spec = read.spec.unwrap();
-    assert_eq!(spec.kickstart.expose(), KICKSTART);
-    assert_eq!((read.status, read.cursor), (Status::Queued, Cursor::start(at(1))));
-    assert_eq!(bench.store.job_recipe(made.id).await.unwrap(), Some(recipe("A")));
-    assert_eq!(bench.store.job_recipe(id(9)).await.unwrap(), None);
-    assert!(bench.store.job(id(9)).await.unwrap().is_none());
-}
-
-const KICKSTART: &str = "vmaccepteula\nrootpw planted-in-the-kickstart\ninstall --firstdisk\n";
 
 fn sealer() -> Sealer {
     Sealer::new([7; 32])
@@ -171,7 +150,6 @@ fn spec(server: &str) -> JobSpec {
     parse_recipe(recipe(server).as_object().unwrap(), &serial(server)).unwrap()
 }
 
-/// The `number`-th job, made at second `number`.
 fn new_job(server: &str, number: u64) -> NewJob {
     NewJob {
         id: id(number),
@@ -182,4 +160,40 @@ fn new_job(server: &str, number: u64) -> NewJob {
         retry_of: None,
         created_at: at(number),
     }
+}
+
+fn event(status: EventStatus, message: &str) -> NewEvent {
+    NewEvent {
+        time: at(5),
+        level: Level::Info,
+        step: Step::Reset,
+        op: "reset".into(),
+        status,
+        attempt: 1,
+        duration_ms: None,
+        message: message.into(),
+        detail: json!(null),
+    }
+}
+
+fn verdict(outcome: Outcome) -> Verdict {
+    Verdict { outcome, confidence: None, evidence: Vec::new() }
+}
+
+/// The job as failed, and now in `phase`.
+fn ended(job: &Job, phase: Phase) -> JobUpdate {
+    let mut update = JobUpdate::of(job, at(9));
+    update.status = Status::Failed;
+    update.verdict = Some(verdict(Outcome::Failed));
+    update.cursor.phase = phase;
+    update
+}
+
+/// The serial numbers of jobs, in their order.
+fn serials(jobs: &[Job]) -> Vec<&str> {
+    jobs.iter().map(|job| job.server.as_str()).collect()
+}
+
+fn is_lost(error: &StoreError) -> bool {
+    matches!(error, StoreError::LeaseLost { .. })
 }
