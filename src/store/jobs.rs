@@ -160,13 +160,17 @@ impl Store {
         .await
     }
 
-    /// Whether, and how, the job is to end.
-    pub async fn cancel_requested(&self, id: JobId) -> Result<Option<Cancel>, StoreError> {
-        self.read("looking for a cancel", move |reader| {
-            let mut statement = reader.prepare_cached("SELECT cancel FROM jobs WHERE id = ?1")?;
-            let cancel = statement.query_row([Word(id)], |row| row.get::<_, Option<Json<Cancel>>>(0));
-            let cancel = cancel.optional().map_err(|error| Fault::in_row(format!("job {id}"), error))?;
-            Ok(cancel.flatten().map(|Json(cancel)| cancel))
+    /// The active jobs that are to end, and how.
+    pub async fn pending_cancels(&self) -> Result<Vec<(JobId, Cancel)>, StoreError> {
+        self.read("looking for cancels", move |reader| {
+            let sql = "SELECT id, cancel FROM jobs WHERE phase <> 'done' AND cancel IS NOT NULL";
+            let mut statement = reader.prepare_cached(sql)?;
+            let cancels = statement.query_and_then([], |row| {
+                let Word(id) = row.get(0).map_err(|error| Fault::in_row("the id of a job", error))?;
+                let Json(cancel) = row.get(1).map_err(|error| Fault::in_row(format!("job {id}"), error))?;
+                Ok((id, cancel))
+            })?;
+            cancels.collect()
         })
         .await
     }

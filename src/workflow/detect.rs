@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil};
 
 use super::policy::{Detection, Policy};
 use crate::job::{
@@ -178,8 +178,12 @@ fn is_boot(source: BootSource, last: &str, value: &str) -> bool {
     }
 }
 
+/// Some BMCs leave the offset out of their times; two such times compare as they stand.
 fn is_later(last: &str, value: &str) -> bool {
-    match (last.parse::<Timestamp>(), value.parse::<Timestamp>()) {
+    if let (Ok(last), Ok(value)) = (last.parse::<Timestamp>(), value.parse::<Timestamp>()) {
+        return value > last;
+    }
+    match (last.parse::<civil::DateTime>(), value.parse::<civil::DateTime>()) {
         (Ok(last), Ok(value)) => value > last,
         _ => false,
     }

@@ -186,6 +186,13 @@ fn where_the_trace_cannot_tell_a_boot_counts_after_the_floor_only() {
 }
 
 #[test]
+fn times_without_an_offset_compare_as_they_stand() {
+    let story = Story::new(&[(L, "2026-01-01T00:00:00")]).sees(5, Power::On, &[(L, "2026-02-01T00:00:00")]);
+    let story = story.ks_read(60).sees_on(65, 300, &[(L, "2026-02-01T00:00:00")]).waits();
+    story.sees_on(310, 400, &[(L, "2026-02-01T00:20:00")]).succeeds(Confidence::Probable);
+}
+
+#[test]
 fn zero_dates_and_unknown_words_are_no_evidence() {
     let story = Story::new(&[(L, T0), (P, "None")]).sees(5, Power::On, &[(L, T0), (P, "OEM")]).ks_read(60);
     story.sees_on(65, 300, &[(L, "garbage"), (P, "SomethingElse")]).waits();

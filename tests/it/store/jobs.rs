@@ -232,10 +232,10 @@ async fn every_status_is_counted(bench: Bench) {
 
 async fn a_cancel_is_recorded_until_the_job_is_decided(bench: Bench) {
     let (bench, lease, job) = bench.with_claimed_job().await;
-    assert_eq!(bench.store.cancel_requested(id(1)).await.unwrap(), None);
+    assert_eq!(bench.store.pending_cancels().await.unwrap(), []);
     let outcome = bench.store.request_cancel(id(1), Cancel { force: false }).await.unwrap();
     assert!(matches!(&outcome, CancelOutcome::Recorded(job) if job.cancel == Some(Cancel { force: false })));
-    assert_eq!(bench.store.cancel_requested(id(1)).await.unwrap(), Some(Cancel { force: false }));
+    assert_eq!(bench.store.pending_cancels().await.unwrap(), [(id(1), Cancel { force: false })]);
     // A save of what was read before the cancel does not lose it.
     bench.store.save(&lease, &ended(&job, Phase::Cleanup), Vec::new()).await.unwrap();
     assert_eq!(bench.job(1).await.cancel, Some(Cancel { force: false }));
