@@ -249,7 +249,7 @@ async fn a_cleanup_can_be_forced_and_stays_forced(bench: Bench) {
     let (bench, lease, job) = bench.with_claimed_job().await;
     bench.store.request_cancel(id(1), Cancel { force: true }).await.unwrap();
     bench.store.request_cancel(id(1), Cancel { force: false }).await.unwrap();
-    assert_eq!(bench.store.cancel_requested(id(1)).await.unwrap(), Some(Cancel { force: true }));
+    assert_eq!(bench.store.pending_cancels().await.unwrap(), [(id(1), Cancel { force: true })]);
     bench.store.save(&lease, &ended(&job, Phase::Cleanup), Vec::new()).await.unwrap();
     let outcome = bench.store.request_cancel(id(1), Cancel { force: true }).await.unwrap();
     assert!(matches!(outcome, CancelOutcome::Recorded(_)), "the cleanup may still be waiting");
