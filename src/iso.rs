@@ -45,3 +45,6 @@ const BLOCK_LEN: usize = BLOCK as usize;
 pub(crate) fn round_up(bytes: u64) -> u64 {
     bytes.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX - (BLOCK - 1))
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,12 +10,14 @@
 //! - [`workflow`]: how one job goes forward, step by step.
 //! - [`engine`]: claims due jobs and drives them; knows no step.
 //! - [`redfish`]: a lenient Redfish client for what an installation needs; knows nothing of jobs.
+//! - [`installer`]: the vendor's ESXi ISO: recognised, and made to boot unattended. Pure.
 //! - [`iso`]: ISO 9660 images as bytes: reads them, changes them without a copy, writes task ISOs. Pure.
 //! - [`seal`]: secrets at rest.
 
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod installer;
 pub mod iso;
 pub mod job;
 pub mod redfish;

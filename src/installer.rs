@@ -1,0 +1,109 @@
+//! The vendor's ESXi installer ISO: recognise one, and make it boot unattended.
+//!
+//! It fetches nothing and serves nothing; it is a function of the image's bytes. Invariant: no
+//! byte of any file but the two boot files is ever changed, every directory tree of the image shows
+//! the same content afterwards, and both are checked by reading the result before it is handed
+//! out. Errors quote ids and paths, never content: what was taken for an installer may be anything.
+
+mod bootcfg;
+mod patch;
+mod recognise;
+mod verify;
+
+use std::ops::Range;
+
+use crate::iso::IsoError;
+
+pub use bootcfg::{BootConfig, BootConfigError, parse_boot_config};
+pub use patch::{PatchError, SingleCd, overlay, overlay_single_cd};
+pub use recognise::recognise;
+
+/// Where the installer looks for its kickstart, on every CD in turn. Upper case: the lookup is
+/// case-sensitive, and plain ISO 9660 names are upper-case.
+pub const KICKSTART_PATH: &str = "/KS.CFG";
+/// What makes the installer look there. Without a `ks=` it asks, and waits for ever.
+pub const KICKSTART_OPTION: &str = "ks=cdrom:/KS.CFG";
+
+/// An image that has been recognised as an ESXi installer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installer {
+    /// Such as `ESXI-8.0U3-24022510-STANDARD`.
+    pub volume_id: String,
+    /// `ESXIMAGE` on VMware's images.
+    pub application_id: String,
+    /// Such as `8.0.3`, or `8.0U3` where only the volume id tells.
+    pub version: Option<String>,
+    /// Decimal digits, such as `24022510`.
+    pub build: Option<String>,
+    /// `/BOOT.CFG`, and `/EFI/BOOT/BOOT.CFG` where the image has it.
+    pub boot_files: Vec<BootFile>,
+    /// The image brings a kickstart of its own.
+    pub has_ks_cfg: bool,
+    /// It can be booted by UEFI.
+    pub uefi: bool,
+    /// It can be booted by a BIOS.
+    pub bios: bool,
+    /// What an operator may want to know: none of it keeps the image from being used.
+    pub warnings: Vec<String>,
+    pub landmarks: Landmarks,
+}
+
+/// One of the files in which the boot loader finds its options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootFile {
+    pub path: String,
+    /// In bytes.
+    pub size: u64,
+    /// The kernel's options as the boot loader passes them on.
+    pub kernelopt: String,
+    /// Value of the `ks=` that counts, which is the last one.
+    pub kickstart: Option<String>,
+    /// Files that the boot loader loads, the kernel among them.
+    pub payload_files: usize,
+}
+
+/// Byte ranges of an image that mean something to whoever watches its reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Landmarks {
+    pub descriptors: Range<u64>,
+    pub boot_catalog: Option<Range<u64>>,
+    /// Kernel and modules: sorted, and one range where they lie block to block.
+    pub payload: Vec<Range<u64>>,
+}
+
+impl Installer {
+    /// Whether the image, as it is, starts an unattended installation from another medium's
+    /// `/KS.CFG`: the option that counts asks for it in every boot file, and the image itself has
+    /// no such file that could be found first.
+    pub fn boots_unattended(&self) -> bool {
+        let asks = |file: &BootFile| file.kickstart.as_deref() == Some("cdrom:/KS.CFG");
+        !self.has_ks_cfg && self.boot_files.iter().all(asks)
+    }
+}
+
+impl Landmarks {
+    /// Bytes of kernel and modules.
+    pub fn payload_bytes(&self) -> u64 {
+        self.payload.iter().map(|range| range.end - range.start).sum()
+    }
+}
+
+/// Why an image is not taken for an ESXi installer.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAnInstaller {
+    #[error("the image cannot be read as an ISO 9660 volume")]
+    NotIso(#[source] IsoError),
+    #[error("the image `{volume_id}` (application `{application_id}`) is no ESXi installer: {reason}")]
+    OtherImage { volume_id: String, application_id: String, reason: String },
+    #[error("the image `{volume_id}` is cut off: it has {size} bytes, and its files need {needed}")]
+    CutOff { volume_id: String, size: u64, needed: u64 },
+    #[error("the image `{volume_id}` is damaged")]
+    Damaged {
+        volume_id: String,
+        #[source]
+        source: IsoError,
+    },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Makes an installer boot unattended, as changes over its bytes.
+//!
+//! It writes no image. A boot file that has to change keeps its length if its title can give way,
+//! else it grows inside its last block, else it moves behind the image; the records of every tree
+//! follow. Invariant: what is handed out has been read back by [`super::verify`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use super::bootcfg::{BootConfigError, fit, set_kickstart};
+use super::recognise::BOOT_FILE_BYTES_MAX;
+use super::verify::{Expected, verify};
+use super::{BootFile, Installer, KICKSTART_PATH};
+use crate::iso::{
+    BLOCK, Edit, Extent, IsoError, KICKSTART_GAP_BYTES, Overlay, ReadAt, TreeKind, Volume, set_root_file,
+};
+
+/// Why an installer cannot be made to boot unattended.
+#[derive(Debug, thiserror::Error)]
+pub enum PatchError {
+    #[error("the image cannot be changed")]
+    Iso(#[from] IsoError),
+    #[error("{path} cannot be changed")]
+    BootFile {
+        path: String,
+        #[source]
+        source: BootConfigError,
+    },
+    #[error("{path} is no longer where it was recognised")]
+    Vanished { path: String },
+    #[error("the image is a UDF bridge too, and would show other content there")]
+    Udf,
+    #[error("{path} does not read back as it should after the change, in the {tree} tree")]
+    Unverified { path: String, tree: &'static str },
+    #[error("the change would touch {what}")]
+    Foreign { what: String },
+}
+
+/// An installer and a job's kickstart on one CD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SingleCd {
+    pub overlay: Overlay,
+    /// Where the kickstart lies, in bytes: behind everything else, with 4 MiB of nothing before
+    /// and after it, so that a read of it is one.
+    pub kickstart: Range<u64>,
+}
+
+/// The image with `ks=cdrom:/KS.CFG` in its boot files, and without a `/KS.CFG` of its own: the
+/// kickstart is on another CD, and the installer searches them in no known order.
+pub fn overlay<R: ReadAt + ?Sized>(src: &R, installer: &Installer) -> Result<Overlay, PatchError> {
+    let mut edit = open(src)?;
+    if installer.has_ks_cfg {
+        set_root_file(&mut edit, KICKSTART_NAME, None)?;
+    }
+    let boot_files = patch_boot_files(&mut edit, installer)?;
+    finish(src, edit, &Expected { boot_files, kickstart: None })
+}
+
+/// The same, with this kickstart at the root of the image.
+pub fn overlay_single_cd<R: ReadAt + ?Sized>(
+    src: &R,
+    installer: &Installer,
+    kickstart: &[u8],
+) -> Result<SingleCd, PatchError> {
+    let mut edit = open(src)?;
+    // The directory entry comes first, because it may move the root directory behind the image; the
+    // kickstart goes behind that.
+    let nowhere = Extent { block: 0, size: 0 };
+    set_root_file(&mut edit, KICKSTART_NAME, Some(nowhere))?;
+    let boot_files = patch_boot_files(&mut edit, installer)?;
+    let extent = edit.append(kickstart, KICKSTART_GAP_BYTES)?;
+    edit.extend(KICKSTART_GAP_BYTES);
+    set_root_file(&mut edit, KICKSTART_NAME, Some(extent))?;
+    let overlay = finish(src, edit, &Expected { boot_files, kickstart: Some(kickstart) })?;
+    Ok(SingleCd { overlay, kickstart: extent.range() })
+}
+
+const KICKSTART_NAME: &str = KICKSTART_PATH.split_at(1).1;
+
+fn open<R: ReadAt + ?Sized>(src: &R) -> Result<Edit<'_, R>, PatchError> {
+    if Volume::open(src)?.udf { Err(PatchError::Udf) } else { Ok(Edit::new(src)) }
+}
+
+fn finish<R: ReadAt + ?Sized>(
+    src: &R,
+    mut edit: Edit<'_, R>,
+    expected: &Expected<'_>,
+) -> Result<Overlay, PatchError> {
+    let volume = Volume::open(&edit)?;
+    edit.update_volume_sizes(&volume)?;
+    let overlay = edit.finish()?;
+    verify(src, &overlay, expected)?;
+    Ok(overlay)
+}
+
+/// Changes the boot files and gives their new content, by path.
+fn patch_boot_files<R: ReadAt + ?Sized>(
+    edit: &mut Edit<'_, R>,
+    installer: &Installer,
+) -> Result<BTreeMap<String, Vec<u8>>, PatchError> {
+    let volume = Volume::open(edit)?;
+    let occupied = occupied(edit, &volume)?;
+    let mut contents = BTreeMap::new();
+    for place in places(edit, &volume, installer)? {
+        let old = edit_bytes(edit, &place.extent)?;
+        let path = place.paths.first().cloned().unwrap_or_default();
+        let new = set_kickstart(&old).map_err(|source| PatchError::BootFile { path, source })?;
+        let written = if new == old { old } else { write_boot_file(edit, &place, &occupied, new)? };
+        contents.extend(place.paths.into_iter().map(|path| (path, written.clone())));
+    }
+    Ok(contents)
+}
+
+/// Where a boot file's data lies, and everything that leads there.
+struct Place {
+    extent: Range<u64>,
+    /// Offsets of the directory records, in all trees.
+    records: BTreeSet<u64>,
+    /// One path, or both where the two boot files are one.
+    paths: BTreeSet<String>,
+}
+
+/// Where the trees say that the boot files lie.
+fn places<R: ReadAt + ?Sized>(
+    edit: &Edit<'_, R>,
+    volume: &Volume,
+    installer: &Installer,
+) -> Result<Vec<Place>, PatchError> {
+    let mut places: Vec<Place> = Vec::new();
+    for BootFile { path, .. } in &installer.boot_files {
+        for tree in &volume.trees {
+            let entry = match volume.find(edit, tree.kind, path)? {
+                Some(entry) => entry,
+                None if tree.kind == TreeKind::Primary => {
+                    return Err(PatchError::Vanished { path: path.clone() });
+                }
+                None => continue,
+            };
+            if entry.is_dir || entry.is_split || entry.has_extended_attributes {
+                let what = "is no plain file of one extent";
+                return Err(IsoError::Unsupported { path: path.clone(), what }.into());
+            }
+            let index = places.iter().position(|place| place.extent == entry.extent).unwrap_or(places.len());
+            if index == places.len() {
+                places.push(Place { extent: entry.extent, records: BTreeSet::new(), paths: BTreeSet::new() });
+            }
+            places[index].records.insert(entry.record_offset);
+            places[index].paths.insert(path.clone());
+        }
+    }
+    Ok(places)
+}
+
+/// Writes the file where it is, if it fits there and nothing else lies there, else behind the
+/// image. Gives the content as written.
+fn write_boot_file<R: ReadAt + ?Sized>(
+    edit: &mut Edit<'_, R>,
+    place: &Place,
+    occupied: &[Occupied],
+    new: Vec<u8>,
+) -> Result<Vec<u8>, PatchError> {
+    let Range { start, end } = place.extent;
+    let room = start..end.next_multiple_of(BLOCK).min(edit.size());
+    let is_foreign = |other: &Occupied| match other.record {
+        Some(record) if place.records.contains(&record) => false,
+        _ => other.range.start < room.end && room.start < other.range.end,
+    };
+    let is_alone = !occupied.iter().any(is_foreign);
+    if let Some(same_length) = fit(&new, (end - start) as usize).filter(|_| is_alone) {
+        edit.write(start, &same_length)?;
+        return Ok(same_length);
+    }
+    if is_alone && new.len() as u64 <= room.end - room.start {
+        edit.write(start, &new)?;
+        let block = u32::try_from(start / BLOCK).unwrap_or(u32::MAX);
+        point_records(edit, place, &Extent { block, size: new.len() as u32 })?;
+        return Ok(new);
+    }
+    let extent = edit.append(&new, 0)?;
+    point_records(edit, place, &extent)?;
+    Ok(new)
+}
+
+fn point_records<R: ReadAt + ?Sized>(
+    edit: &mut Edit<'_, R>,
+    place: &Place,
+    extent: &Extent,
+) -> Result<(), IsoError> {
+    place.records.iter().try_for_each(|record| edit.point_record(*record, extent))
+}
+
+fn edit_bytes<R: ReadAt + ?Sized>(edit: &Edit<'_, R>, range: &Range<u64>) -> Result<Vec<u8>, IsoError> {
+    let found = range.end - range.start;
+    if found > BOOT_FILE_BYTES_MAX {
+        return Err(IsoError::TooMuch { what: "bytes of a boot file", found, limit: BOOT_FILE_BYTES_MAX });
+    }
+    let mut bytes = vec![0; found as usize];
+    let (what, offset) = ("a boot file", range.start);
+    edit.read_at(offset, &mut bytes).map_err(|source| IsoError::Read { what, offset, source })?;
+    Ok(bytes)
+}
+
+/// Bytes of the image that something needs.
+struct Occupied {
+    range: Range<u64>,
+    /// Of the file, if it is one.
+    record: Option<u64>,
+}
+
+fn occupied<R: ReadAt + ?Sized>(edit: &Edit<'_, R>, volume: &Volume) -> Result<Vec<Occupied>, IsoError> {
+    let mut ranges = vec![Occupied { range: 0..volume.descriptors.end, record: None }];
+    for tree in &volume.trees {
+        let tables = tree.path_tables.little.iter().chain(&tree.path_tables.big);
+        let tables = tables.map(|start| *start..start + u64::from(tree.path_tables.size));
+        ranges.extend(tables.chain([tree.root.clone()]).map(|range| Occupied { range, record: None }));
+        let entries = volume.walk(edit, tree.kind)?.into_iter();
+        ranges
+            .extend(entries.map(|entry| Occupied { range: entry.extent, record: Some(entry.record_offset) }));
+    }
+    ranges.extend(boot_ranges(volume).map(|range| Occupied { range, record: None }));
+    ranges.retain(|occupied| !occupied.range.is_empty());
+    Ok(ranges)
+}
+
+/// The boot catalogue, and what firmware loads of each image in it.
+pub fn boot_ranges(volume: &Volume) -> impl Iterator<Item = Range<u64>> {
+    let images = |entry: &crate::iso::BootEntry| {
+        entry.offset..entry.offset + (u64::from(entry.load_sectors) * 512).max(BLOCK)
+    };
+    let catalogs = volume.boot.iter();
+    catalogs.flat_map(move |boot| std::iter::once(boot.extent.clone()).chain(boot.entries.iter().map(images)))
+}

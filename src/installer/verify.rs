@@ -1,0 +1,105 @@
+//! Reads a changed installer back, before anybody else does.
+//!
+//! It trusts nothing that the change itself computed. Invariant: a change that passes has altered
+//! the boot files and the kickstart, each as expected in every tree, and no byte of anything else
+//! that can be reached.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::KICKSTART_PATH;
+use super::patch::{PatchError, boot_ranges};
+use super::recognise::BOOT_FILE_BYTES_MAX;
+use crate::iso::{Entry, Overlaid, Overlay, ReadAt, TreeKind, Volume};
+
+/// What the trees must show after the change.
+pub struct Expected<'a> {
+    /// Content by path.
+    pub boot_files: BTreeMap<String, Vec<u8>>,
+    pub kickstart: Option<&'a [u8]>,
+}
+
+/// Fails unless the overlaid image shows exactly what is expected.
+pub fn verify<R: ReadAt + ?Sized>(
+    src: &R,
+    overlay: &Overlay,
+    expected: &Expected<'_>,
+) -> Result<(), PatchError> {
+    let image = Overlaid::new(src, overlay);
+    let (before, after) = (Volume::open(src)?, Volume::open(&image)?);
+    if before.boot != after.boot || before.trees.len() != after.trees.len() {
+        return Err(PatchError::Foreign { what: "the boot catalogue or the descriptors".to_owned() });
+    }
+    for range in boot_ranges(&before) {
+        check_untouched(overlay, &range, "the boot catalogue or a boot image")?;
+    }
+    for tree in &before.trees {
+        let kind = tree.kind;
+        let old = before.walk(src, kind)?;
+        let new = after.walk(&image, kind)?;
+        check_tree(&image, &after, kind, &new, expected)?;
+        check_others(overlay, kind, &old, &new, expected)?;
+    }
+    Ok(())
+}
+
+/// The boot files that this tree shows, and the kickstart, are as expected.
+fn check_tree<R: ReadAt + ?Sized>(
+    image: &R,
+    volume: &Volume,
+    kind: TreeKind,
+    entries: &[Entry],
+    expected: &Expected<'_>,
+) -> Result<(), PatchError> {
+    let check = |path: &str, content: Option<&[u8]>, is_needed: bool| {
+        let mut found = entries.iter().filter(|entry| entry.path.eq_ignore_ascii_case(path));
+        let is_as_expected = match (found.next(), content) {
+            (None, Some(_)) => !is_needed,
+            (None, None) => true,
+            (Some(_), None) => false,
+            (Some(entry), Some(content)) => {
+                found.next().is_none() && volume.read(image, entry, BOOT_FILE_BYTES_MAX)? == content
+            }
+        };
+        let wrong = || PatchError::Unverified { path: path.to_owned(), tree: kind.name() };
+        is_as_expected.then_some(()).ok_or_else(wrong)
+    };
+    for (path, content) in &expected.boot_files {
+        check(path, Some(content), kind == TreeKind::Primary)?;
+    }
+    check(KICKSTART_PATH, expected.kickstart, true)
+}
+
+/// Every other file is where it was, and no change lies in it.
+fn check_others(
+    overlay: &Overlay,
+    kind: TreeKind,
+    old: &[Entry],
+    new: &[Entry],
+    expected: &Expected<'_>,
+) -> Result<(), PatchError> {
+    let is_ours = |entry: &&Entry| {
+        let mut paths = expected.boot_files.keys().map(String::as_str).chain([KICKSTART_PATH]);
+        paths.any(|path| entry.path.eq_ignore_ascii_case(path))
+    };
+    let others = |entries: &[Entry]| -> BTreeMap<(String, Range64), bool> {
+        let others = entries.iter().filter(|entry| !is_ours(entry));
+        others
+            .map(|entry| ((entry.path.clone(), (entry.extent.start, entry.extent.end)), entry.is_dir))
+            .collect()
+    };
+    if others(old) != others(new) {
+        return Err(PatchError::Foreign { what: format!("the {} directories", kind.name()) });
+    }
+    let files = old.iter().filter(|entry| !entry.is_dir && !is_ours(entry));
+    files.clone().try_for_each(|file| check_untouched(overlay, &file.extent, &file.path))
+}
+
+/// Start and end: a `Range` has no order.
+type Range64 = (u64, u64);
+
+fn check_untouched(overlay: &Overlay, range: &Range<u64>, what: &str) -> Result<(), PatchError> {
+    let first = overlay.patches.partition_point(|patch| patch.end() <= range.start);
+    let touched = overlay.patches.get(first).is_some_and(|patch| patch.offset < range.end);
+    if touched && !range.is_empty() { Err(PatchError::Foreign { what: what.to_owned() }) } else { Ok(()) }
+}
