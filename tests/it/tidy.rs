@@ -8,7 +8,6 @@ mod arrows;
 mod arrows_table;
 mod doors;
 mod lengths;
-mod source;
 mod words;
 
 /// Fails with the rule's sentence and every place that breaks it.

@@ -1,3 +1,74 @@
-//! The project's chores, one verb each.
+//! The project's chores: `cargo xtask VERB`.
+//!
+//! One file a verb; what they share is in `process`, `debian` and `closing`. Invariant: a chore
+//! installs what it needs or says exactly what is missing, and its exit code tells how it went.
 
-fn main() {}
+mod ci;
+mod closing;
+mod debian;
+mod lab;
+mod process;
+mod shape;
+mod test;
+
+use std::process::ExitCode;
+
+use process::{Done, fail};
+
+const USAGE: &str = "\
+cargo xtask VERB
+
+  test [--all] [--no-lab]   every test, and one BIOS and one UEFI machine installed in the lab;
+                            --all: every scenario of the lab
+  ci                        what a change must pass: format, lints, licences, docs, all tests
+  lab up [N]                N virtual machines (2) behind a real Redfish service, on loopback
+  lab test [--all]          install them with this checkout's controller
+  lab down [--purge]        stop them; --purge: delete them too
+  shape [FOLDER ...]        how long files and functions are (src, tests and xtask unless said)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match verb(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn verb(words: &[&str]) -> Done {
+    match words {
+        ["test", flags @ ..] => test::run(&test_options(flags)?),
+        ["ci"] => ci::check(),
+        ["lab", "up"] => lab::up(lab::MACHINES),
+        ["lab", "up", count] => match count.parse() {
+            Ok(count @ 1..=64) => lab::up(count),
+            _ => fail(format!("lab up: {count} is no number of machines from 1 to 64")),
+        },
+        ["lab", "test"] => lab::test(lab::Scenarios::Fast),
+        ["lab", "test", "--all"] => lab::test(lab::Scenarios::All),
+        ["lab", "down"] => lab::down(false),
+        ["lab", "down", "--purge"] => lab::down(true),
+        ["shape", folders @ ..] => shape::run(folders),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => fail(format!("what should be done?\n\n{USAGE}")),
+    }
+}
+
+fn test_options(flags: &[&str]) -> Done<test::Options> {
+    let mut options = test::Options { all: false, lab: true, profile: "default" };
+    for flag in flags {
+        match *flag {
+            "--all" => options.all = true,
+            "--no-lab" => options.lab = false,
+            other => return fail(format!("test: unknown flag {other}\n\n{USAGE}")),
+        }
+    }
+    Ok(options)
+}

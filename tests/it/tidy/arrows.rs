@@ -4,8 +4,8 @@
 //! that it leads to, however it is written (grouped, nested, inline or by `super::`).
 
 use super::arrows_table::{ARROWS, Arrow, EVERYTHING, PURE};
-use super::source::{Source, is_word, production_files};
 use super::{can_fail, hold};
+use xtask::source::{Source, is_word, production_files};
 
 #[test]
 fn modules_import_only_what_the_arrows_allow() {

@@ -4,8 +4,8 @@
 //! Clippy bans the calls it can name (`clippy.toml`); these are the crates and words it cannot.
 
 use super::arrows_table::PURE;
-use super::source::{Source, is_word, production_files};
 use super::{can_fail, hold};
+use xtask::source::{Source, is_word, production_files};
 
 /// A word of code and the modules that may use it.
 struct Door {

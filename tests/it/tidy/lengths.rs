@@ -2,8 +2,8 @@
 //!
 //! A long file is not wrong by itself, but each one is a decision, listed below.
 
-use super::source::{Source, rust_files};
 use super::{can_fail, hold};
+use xtask::source::{Source, functions, rust_files};
 
 const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES: usize = 500;
@@ -27,38 +27,12 @@ fn files_have_at_most_500_lines_or_a_reason() {
 fn long_functions(files: &[Source]) -> Vec<String> {
     let mut broken = Vec::new();
     for file in files {
-        let code = file.code();
-        let lines: Vec<&str> = code.lines().collect();
-        for (at, length) in functions(&lines) {
-            if length > FUNCTION_LINES_MAX {
-                broken.push(format!("{}:{} is a function of {length} lines", file.path, at + 1));
-            }
-        }
+        let long = functions(&file.code()).into_iter().filter(|(_, length)| *length > FUNCTION_LINES_MAX);
+        broken.extend(
+            long.map(|(line, length)| format!("{}:{line} is a function of {length} lines", file.path)),
+        );
     }
     broken
-}
-
-/// Where each function with a body starts and how many lines it has, by rustfmt's indentation.
-fn functions<'a>(lines: &'a [&'a str]) -> impl Iterator<Item = (usize, usize)> + 'a {
-    let starts = lines.iter().enumerate().filter(|(_, line)| starts_function(line));
-    starts.filter_map(|(at, line)| {
-        let indent = &line[..line.len() - line.trim_start().len()];
-        let ends = |later: &&str| {
-            let rest = later.strip_prefix(indent).unwrap_or_default();
-            rest.starts_with('}') || (rest.starts_with(')') && later.ends_with(';'))
-        };
-        match line.trim_end() {
-            line if line.ends_with(';') => None,
-            line if line.ends_with('}') => Some((at, 1)),
-            _ => lines[at..].iter().position(ends).map(|length| (at, length + 1)),
-        }
-    })
-}
-
-fn starts_function(line: &str) -> bool {
-    let mut words = line.split_whitespace();
-    let qualifiers = ["pub", "pub(crate)", "pub(super)", "const", "async", "unsafe", "extern"];
-    words.find(|word| !qualifiers.contains(word) && !word.starts_with('"')) == Some("fn")
 }
 
 fn long_files(files: &[Source], listed: &[(&str, &str)]) -> Vec<String> {

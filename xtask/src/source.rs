@@ -6,6 +6,9 @@
 
 use std::path::Path;
 
+/// The project's root folder.
+pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
 /// A file of the project.
 pub struct Source {
     /// Relative to the project's root, with forward slashes.
@@ -61,7 +64,7 @@ pub fn text_files() -> Vec<Source> {
 
 /// Files below a folder of the project, in order, with one of these extensions.
 fn under(folder: &str, extensions: &[&str]) -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(ROOT);
     let mut found = Vec::new();
     collect(&root.join(folder), extensions, &mut found);
     found.sort();
@@ -78,19 +81,46 @@ const SKIPPED: [&str; 5] = ["target", ".git", "var", "corpus", "artifacts"];
 fn collect(folder: &Path, extensions: &[&str], found: &mut Vec<String>) {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     for entry in entries {
-        let entry = entry.unwrap();
+        let entry = entry.expect("a folder that opened can be listed");
         let (path, name) = (entry.path(), entry.file_name());
         let extension = path.extension().unwrap_or_default();
         if SKIPPED.iter().any(|skipped| *skipped == name) {
             continue;
         }
-        if entry.file_type().unwrap().is_dir() {
+        if path.is_dir() {
             collect(&path, extensions, found);
         } else if extensions.iter().any(|known| *known == extension) && name != "Cargo.lock" {
-            let path = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
-            found.push(path.to_str().unwrap().to_owned());
+            let path = path.strip_prefix(ROOT).expect("found below the root");
+            found.extend(path.to_str().map(str::to_owned));
         }
     }
+}
+
+/// The lines of code at which functions with a body start, and how many lines each has, by rustfmt's
+/// indentation.
+pub fn functions(code: &str) -> Vec<(usize, usize)> {
+    let lines: Vec<&str> = code.lines().collect();
+    let starts = lines.iter().enumerate().filter(|(_, line)| starts_function(line));
+    starts.filter_map(|(at, line)| Some((at + 1, function_length(&lines[at..], line)?))).collect()
+}
+
+fn function_length(from: &[&str], first: &str) -> Option<usize> {
+    let indent = &first[..first.len() - first.trim_start().len()];
+    let ends = |later: &&str| {
+        let rest = later.strip_prefix(indent).unwrap_or_default();
+        rest.starts_with('}') || (rest.starts_with(')') && later.ends_with(';'))
+    };
+    match first.trim_end() {
+        line if line.ends_with(';') => None,
+        line if line.ends_with('}') => Some(1),
+        _ => from.iter().position(ends).map(|last| last + 1),
+    }
+}
+
+fn starts_function(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let qualifiers = ["pub", "pub(crate)", "pub(super)", "const", "async", "unsafe", "extern"];
+    words.find(|word| !qualifiers.contains(word) && !word.starts_with('"')) == Some("fn")
 }
 
 /// The files, without `.rs`, that a `#[cfg(test)] mod name;` declares.
@@ -250,9 +280,13 @@ fn character(text: &str) -> Option<usize> {
     (first == '\\' || end == 0).then_some(1 + from + end + 1)
 }
 
-#[test]
-fn comments_literals_and_tests_are_blanked_and_lines_stay() {
-    let text = r####"
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_literals_and_tests_are_blanked_and_lines_stay() {
+        let text = r####"
 use a::b; // crate::sim
 const X: &str = "crate::store \" /* "; /* crate::
 sim /* nested */ */ const Y: char = '"'; const Z: &'static str = r#"crate::"sim"#;
@@ -265,10 +299,18 @@ mod tests {
 mod other;
 fn last() {}
 "####;
-    let source = Source::new("src/x.rs", text);
-    let production = source.production();
-    assert!(!production.contains("crate::"), "{production}");
-    assert!(production.contains("const Y") && production.contains("fn f<'a>(x: &'a str)"), "{production}");
-    assert_eq!(production.lines().position(|line| line == "fn last() {}"), Some(11));
-    assert_eq!(test_modules(&[source]), ["src/x/other"]);
+        let source = Source::new("src/x.rs", text);
+        let code = source.production();
+        assert!(!code.contains("crate::"), "{code}");
+        assert!(code.contains("const Y") && code.contains("fn f<'a>(x: &'a str)"), "{code}");
+        assert_eq!(code.lines().position(|line| line == "fn last() {}"), Some(11));
+        assert_eq!(test_modules(&[source]), ["src/x/other"]);
+    }
+
+    #[test]
+    fn a_function_is_as_long_as_its_body_and_a_declaration_is_none() {
+        let code = "trait T {\n    fn declared();\n    fn f(\n        x: u8,\n    ) -> u8 {\n        x\n    }\n}\n\
+                    pub const fn one() {}\n";
+        assert_eq!(functions(code), [(3, 5), (9, 1)]);
+    }
 }

@@ -1,0 +1,90 @@
+//! Debian packages that chores need: found, installed as root, or named.
+//!
+//! Elsewhere than on Debian nothing is installed and the names are printed. Invariant: a package
+//! that is there is left as it is.
+
+use std::process::Command;
+
+use crate::process::{Done, capture, command, fail, has, run};
+
+/// Other people's readers and writers of ISO images, which the tests compare ours with.
+pub const FOR_TESTS: &[&str] = &["xorriso", "genisoimage", "python3-pycdlib"];
+
+/// Virtual machines, a Redfish service before them, and what the stand-in installer is made of.
+pub const FOR_LAB: &[&str] = &[
+    "busybox-static",
+    "cpio",
+    "curl",
+    "genisoimage",
+    "grub-common",
+    "grub-efi-amd64-bin",
+    "isolinux",
+    "kmod",
+    "libvirt-clients",
+    "libvirt-daemon",
+    "libvirt-daemon-system",
+    "mtools",
+    "openssl",
+    "ovmf",
+    "python3-libvirt",
+    "python3-venv",
+    "qemu-system-x86",
+    "seabios",
+    "syslinux",
+    "syslinux-common",
+    "util-linux",
+    "xorriso",
+];
+
+/// Installs what is missing of `packages`, which `purpose` needs.
+pub fn ensure(purpose: &str, packages: &[&str]) -> Done {
+    if !has("dpkg-query") {
+        eprintln!("{purpose}: this is no Debian; have these packages or their like: {}", packages.join(" "));
+        return Ok(());
+    }
+    let missing: Vec<&str> = packages.iter().copied().filter(|name| version(name).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    if capture(&mut command("id", &["-u"]))?.trim() != "0" {
+        return fail(format!(
+            "{purpose}: these packages are missing, and only root can install them:\n  \
+             sudo apt-get install --no-install-recommends {names}"
+        ));
+    }
+    eprintln!("{purpose}: installs {names}");
+    run(&mut apt(&["update"]))?;
+    let mut install = apt(&["install", "--yes", "--no-install-recommends"]);
+    install.args(&missing).args(companion(&missing)?);
+    run(&mut install)
+}
+
+/// `qemu-utils` of a newer release forbids the QEMU of this one: it has to follow.
+fn companion(missing: &[&str]) -> Done<Vec<String>> {
+    let wanted = missing.contains(&"qemu-system-x86");
+    let (true, Some(installed)) = (wanted, version("qemu-utils")) else { return Ok(Vec::new()) };
+    let policy = capture(&mut command("apt-cache", &["policy", "qemu-system-x86"]))?;
+    match policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: ")) {
+        Some(candidate) if candidate != installed => {
+            eprintln!("qemu-utils {installed} becomes {candidate}, as qemu-system-x86 needs it");
+            Ok(vec!["--allow-downgrades".to_owned(), format!("qemu-utils={candidate}")])
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The version of a package, if it is installed.
+fn version(package: &str) -> Option<String> {
+    let query = ["-W", "-f", "${db:Status-Status} ${Version}", package];
+    let answer = capture(&mut command("dpkg-query", &query)).ok()?;
+    answer.strip_prefix("installed ").map(str::to_owned)
+}
+
+/// apt without questions, progress bars, or giving up on another apt at work.
+fn apt(arguments: &[&str]) -> Command {
+    let mut apt = command("apt-get", &["-qq", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=300"]);
+    apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C");
+    apt.stdout(std::io::stderr());
+    apt
+}

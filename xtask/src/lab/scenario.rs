@@ -1,0 +1,240 @@
+//! Installations of the lab's machines by the real controller, and what must be true afterwards.
+//!
+//! In this lab PowerState never dips in a warm reboot, nothing tells of a second boot, and images are
+//! fetched whole when they are inserted. So a plain installation is `assumed`, after the time that an
+//! installation takes at least, and one whose kickstart powers off at its end is `probable`.
+//! Invariant: every claim is checked against the machine, not against what the controller says.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Value, json};
+
+use super::controller::Controller;
+use super::machine::{Account, Machine};
+use super::{MACHINES, Scenarios, home};
+use crate::closing::Tally;
+use crate::process::{Done, capture, command, fail};
+
+/// One controller with its settings, and every machine installed by it at once.
+struct Scenario {
+    name: &'static str,
+    completion_hook: &'static str,
+    /// `ESXI_MIN_INSTALL_TIME`: longer than both machines take here together, or never reached.
+    min_install_time: &'static str,
+    confidence: &'static str,
+}
+
+const OWN_POWEROFF: Scenario = Scenario {
+    name: "own-poweroff",
+    completion_hook: "own-poweroff",
+    min_install_time: "10m",
+    confidence: "probable",
+};
+const POWER_ALONE: Scenario = Scenario {
+    name: "power-alone",
+    completion_hook: "none",
+    min_install_time: "100s",
+    confidence: "assumed",
+};
+
+const JOB: Duration = Duration::from_secs(8 * 60);
+const CONSOLE: Duration = Duration::from_secs(2 * 60);
+const POLL: Duration = Duration::from_secs(1);
+
+pub fn run_all(scenarios: Scenarios) -> Done<Tally> {
+    let chosen: &[Scenario] = match scenarios {
+        Scenarios::Fast => &[OWN_POWEROFF],
+        Scenarios::All => &[OWN_POWEROFF, POWER_ALONE],
+    };
+    let (mut rows, mut tally) = (Vec::new(), Tally::default());
+    for scenario in chosen {
+        for row in scenario.run()? {
+            match row.fault {
+                None => tally.passed += 1,
+                Some(_) => tally.failed += 1,
+            }
+            rows.push(row);
+        }
+    }
+    print_table(&rows);
+    Ok(tally)
+}
+
+/// One installation, for the table.
+struct Row {
+    scenario: &'static str,
+    firmware: &'static str,
+    elapsed: Duration,
+    verdict: String,
+    evidence: String,
+    fault: Option<String>,
+}
+
+impl Scenario {
+    fn run(&self) -> Done<Vec<Row>> {
+        let account = Account::of_lab()?;
+        let controller = Controller::start(self.name, &self.settings())?;
+        let machines: Vec<Machine> = (0..MACHINES).map(|number| Machine::new(number, &account)).collect();
+        let tls = [format!("pin:{}", account.pin), "insecure".to_owned()];
+        for (machine, tls) in machines.iter().zip(tls.iter().cycle()) {
+            controller.add_server(machine, &account, tls)?;
+        }
+        let rows = std::thread::scope(|scope| {
+            let installs: Vec<_> =
+                machines.iter().map(|machine| scope.spawn(|| self.install(&controller, machine))).collect();
+            installs.into_iter().map(|install| install.join().expect("no install panics")).collect::<Vec<_>>()
+        });
+        if rows.iter().any(|row| row.fault.is_some()) {
+            eprintln!("the controller's log ends:\n{}", controller.log_tail());
+        }
+        controller.stop()?;
+        Ok(rows)
+    }
+
+    fn settings(&self) -> [(&'static str, &'static str); 6] {
+        [
+            ("ESXI_MIN_INSTALL_TIME", self.min_install_time),
+            ("ESXI_STABLE_WINDOW", "5s"),
+            ("ESXI_POLL_INTERVAL", "1s"),
+            ("ESXI_INSTALL_TIMEOUT", "7m"),
+            ("RESET_GRACEFUL_TIMEOUT", "3s"),
+            ("LOG_LEVEL", "info"),
+        ]
+    }
+
+    fn install(&self, controller: &Controller, machine: &Machine) -> Row {
+        let start = Instant::now();
+        let mut row = Row {
+            scenario: self.name,
+            firmware: machine.firmware(),
+            elapsed: Duration::ZERO,
+            verdict: String::new(),
+            evidence: String::new(),
+            fault: None,
+        };
+        if let Err(fault) = self.install_and_judge(controller, machine, &mut row) {
+            let console = machine.console();
+            let tail = console.get(console.len().saturating_sub(1500)..).unwrap_or(&console);
+            eprintln!("{} {}: {fault}\nits console ends:\n{tail}", self.name, machine.firmware());
+            row.fault = Some(fault.to_string());
+        }
+        row.elapsed = start.elapsed();
+        row
+    }
+
+    fn install_and_judge(&self, controller: &Controller, machine: &Machine, row: &mut Row) -> Done {
+        let kickstart = self.kickstart(machine);
+        let id = controller.submit(&json!({
+            "task_target": "install-esxi.target",
+            "server_serial": machine.serial(),
+            "ks_cfg": kickstart,
+            "completion_hook": self.completion_hook,
+        }))?;
+        let job = await_end(controller, &id)?;
+        row.verdict = text(&job["verdict"]["confidence"]);
+        row.evidence = evidence(&job);
+        if job["status"] != "succeeded" || row.verdict != self.confidence {
+            return fail(format!("should have succeeded, {}, but: {job}", self.confidence));
+        }
+        await_installed_system(machine, &kickstart)?;
+        check_machine(machine)
+    }
+
+    /// Unlike that of any other machine or run, so that its SHA-256 tells whose it was.
+    fn kickstart(&self, machine: &Machine) -> String {
+        let run = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+        let post = match self.completion_hook {
+            "own-poweroff" => "%post --interpreter=busybox --ignorefailure=true\npoweroff\n",
+            _ => "",
+        };
+        format!(
+            "# {} of {run}\nvmaccepteula\nrootpw VMware1!\ninstall --firstdisk --overwritevmfs\nreboot\n{post}",
+            machine.serial()
+        )
+    }
+}
+
+/// The job once its cleanup is over too.
+fn await_end(controller: &Controller, id: &str) -> Done<Value> {
+    let start = Instant::now();
+    loop {
+        let job = controller.job(id)?;
+        if !job["finished_at"].is_null() {
+            return Ok(job);
+        }
+        if start.elapsed() > JOB {
+            return fail(format!("no end of it: {job}"));
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// The disk must boot, say that it was installed by this very kickstart, and have been installed once.
+fn await_installed_system(machine: &Machine, kickstart: &str) -> Done {
+    let expected = format!(
+        "INSTALLED OK firmware={} ks_sha256={}",
+        machine.firmware().to_lowercase(),
+        sha256(kickstart)?
+    );
+    let start = Instant::now();
+    while !machine.console().contains(&expected) {
+        if start.elapsed() > CONSOLE {
+            return fail(format!("the console never showed: {expected}"));
+        }
+        std::thread::sleep(POLL);
+    }
+    match machine.console().matches("INSTALL COMPLETE").count() {
+        1 => Ok(()),
+        count => fail(format!("it was installed {count} times")),
+    }
+}
+
+fn check_machine(machine: &Machine) -> Done {
+    let inserted = machine.inserted()?;
+    if !inserted.is_empty() {
+        return fail(format!("still inserted: {}", inserted.join(", ")));
+    }
+    let system = machine.system()?;
+    let boot = &system["Boot"]["BootSourceOverrideEnabled"];
+    match (boot.as_str(), system["PowerState"].as_str()) {
+        (Some("Disabled"), Some("On")) => Ok(()),
+        (boot, power) => fail(format!("the override is {boot:?} and the power {power:?}")),
+    }
+}
+
+fn evidence(job: &Value) -> String {
+    let kinds = job["verdict"]["evidence"].as_array().into_iter().flatten();
+    kinds.map(|evidence| text(&evidence["kind"])).collect::<Vec<_>>().join(", ")
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// By a program that is not ours.
+fn sha256(text: &str) -> Done<String> {
+    let path = home().join(format!("kickstart.{:?}", std::thread::current().id()));
+    if let Err(error) = std::fs::write(&path, text) {
+        return fail(format!("{}: {error}", path.display()));
+    }
+    let said = capture(command("sha256sum", &[]).arg(&path))?;
+    Ok(said.split(' ').next().unwrap_or_default().to_owned())
+}
+
+fn print_table(rows: &[Row]) {
+    println!(
+        "{:<14} {:<8} {:>6}  {:<10} {:<24} result",
+        "scenario", "firmware", "time", "verdict", "evidence"
+    );
+    for row in rows {
+        println!(
+            "{:<14} {:<8} {:>4} s  {:<10} {:<24} {}",
+            row.scenario,
+            row.firmware,
+            row.elapsed.as_secs(),
+            row.verdict,
+            row.evidence,
+            row.fault.as_deref().map_or("ok", |_| "FAILED"),
+        );
+    }
+}

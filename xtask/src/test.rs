@@ -1,0 +1,103 @@
+//! `cargo xtask test`: what the tests need, then every test, then a real installation in the lab.
+//!
+//! Part after part, each timed; a part that fails does not keep the next from running, except that a
+//! lab is no use to a controller whose own tests fail. Invariant: the last lines are the runner's own
+//! and the total, and no run without a test passes.
+
+use std::time::Instant;
+
+use crate::closing::Tally;
+use crate::debian;
+use crate::lab;
+use crate::process::{Done, command, fail, has, tee};
+
+pub struct Options {
+    /// Every scenario of the lab.
+    pub all: bool,
+    pub lab: bool,
+    /// The profile of `.config/nextest.toml`.
+    pub profile: &'static str,
+}
+
+pub fn run(options: &Options) -> Done {
+    debian::ensure("the tests", debian::FOR_TESTS)?;
+    let mut report = Report::default();
+    report.part("tests", || tests(options))?;
+    report.part("doc tests", doc_tests)?;
+    match (options.lab, report.total.failed) {
+        (false, _) => println!("lab: left out (--no-lab)"),
+        (true, 0) => report.part("lab", || in_the_lab(options))?,
+        (true, _) => println!("lab: left out, since tests failed"),
+    }
+    report.close()
+}
+
+/// What one part came to, and the lines it closed with.
+#[derive(Default)]
+struct Part {
+    tally: Tally,
+    closing: Vec<String>,
+}
+
+#[derive(Default)]
+struct Report {
+    total: Tally,
+    /// Closing lines and durations of the parts, in order.
+    lines: Vec<String>,
+}
+
+impl Report {
+    fn part(&mut self, name: &str, run: impl FnOnce() -> Done<Part>) -> Done {
+        println!("\n== {name}");
+        let start = Instant::now();
+        let part = run()?;
+        self.total += part.tally;
+        self.lines.push(format!("{name} ({:.0} s)", start.elapsed().as_secs_f64()));
+        self.lines.extend(part.closing);
+        Ok(())
+    }
+
+    fn close(self) -> Done {
+        println!();
+        for line in &self.lines {
+            println!("{line}");
+        }
+        println!("total: {}", self.total);
+        match self.total {
+            Tally { failed: 0, passed: 0, .. } => fail("no test ran"),
+            Tally { failed: 0, .. } => Ok(()),
+            Tally { failed, .. } => fail(format!("{failed} tests failed")),
+        }
+    }
+}
+
+fn tests(options: &Options) -> Done<Part> {
+    if has("cargo-nextest") {
+        return runner(&["nextest", "run", "--workspace", "--locked", "--profile", options.profile]);
+    }
+    runner(&["test", "--workspace", "--locked", "--lib", "--bins", "--tests", "--no-fail-fast"])
+}
+
+fn doc_tests() -> Done<Part> {
+    runner(&["test", "--workspace", "--locked", "--doc", "--no-fail-fast"])
+}
+
+fn runner(arguments: &[&str]) -> Done<Part> {
+    let mut part = Part::default();
+    let passed = tee(&mut command("cargo", arguments), |line| {
+        if let Some(tally) = Tally::of_closing_line(line) {
+            part.tally += tally;
+            part.closing.push(line.to_owned());
+        }
+    })?;
+    match (passed, part.tally.failed) {
+        (true, 0) | (false, 1..) => Ok(part),
+        _ => fail(format!("`cargo {}` ended otherwise than it counted", arguments.join(" "))),
+    }
+}
+
+fn in_the_lab(options: &Options) -> Done<Part> {
+    let scenarios = if options.all { lab::Scenarios::All } else { lab::Scenarios::Fast };
+    let tally = lab::prove(scenarios)?;
+    Ok(Part { tally, closing: vec![format!("lab: {tally}")] })
+}
