@@ -56,26 +56,25 @@ impl Connection {
 
     /// Sends a PATCH with `etag`. Where the BMC finds the tag wrong (412, so nothing was done): with
     /// a fresh tag, then with that as a strong one (a weak tag stems from compression; sushy), then
-    /// without; and where it demands a tag that nobody gave (428), with `*` (AMI).
+    /// without; and where it demands a tag that it never gave, with `*` (AMI).
     pub(super) async fn write_tagged(
         &self,
         call: Call<'_>,
         etag: Option<String>,
     ) -> Result<Reply, RedfishError> {
         let mut reply = self.write_with(&call, etag.as_deref()).await?;
-        if reply.status == StatusCode::PRECONDITION_FAILED {
-            let fresh = self.fresh_etag(&call).await?;
-            let strong = fresh.as_deref().and_then(|tag| tag.strip_prefix("W/")).map(str::to_owned);
-            for tag in [fresh, strong].into_iter().flatten() {
-                reply = self.write_with(&call, Some(&tag)).await?;
-                if reply.status != StatusCode::PRECONDITION_FAILED {
-                    return Ok(reply);
-                }
-            }
-            reply = self.write_with(&call, None).await?;
+        if !wants_another_tag(&reply) {
+            return Ok(reply);
         }
-        if reply.status == StatusCode::PRECONDITION_REQUIRED {
-            reply = self.write_with(&call, Some("*")).await?;
+        let fresh = self.fresh_etag(&call).await?;
+        let strong = fresh.as_deref().and_then(|tag| tag.strip_prefix("W/")).map(str::to_owned);
+        let star = fresh.is_none().then(|| "*".to_owned());
+        let mut tried = vec![etag];
+        for tag in [fresh, strong, None, star] {
+            if wants_another_tag(&reply) && !tried.contains(&tag) {
+                reply = self.write_with(&call, tag.as_deref()).await?;
+                tried.push(tag);
+            }
         }
         Ok(reply)
     }
@@ -85,8 +84,13 @@ impl Connection {
     }
 
     async fn fresh_etag(&self, call: &Call<'_>) -> Result<Option<String>, RedfishError> {
-        Ok(self.read(&self.get(Op::Settings, call.link, call.system)).await?.etag())
+        let op = if matches!(call.op, Op::Insert | Op::Eject) { Op::Slot } else { Op::System };
+        Ok(self.read(&self.get(op, call.link, call.system)).await?.etag())
     }
+}
+
+fn wants_another_tag(reply: &Reply) -> bool {
+    matches!(reply.status, StatusCode::PRECONDITION_FAILED | StatusCode::PRECONDITION_REQUIRED)
 }
 
 fn boot_etag(system: &System) -> Option<String> {

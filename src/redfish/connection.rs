@@ -143,26 +143,18 @@ impl Connection {
 
     /// As [`read`](Self::read), with so many tries after the first.
     pub(super) async fn read_up_to(&self, call: &Call<'_>, retries: u32) -> Result<Reply, RedfishError> {
-        let (mut tries, mut waited) = (0, Duration::ZERO);
+        let mut retries = self.retries(call.op, retries);
         loop {
-            let error = match self.attempt(call).await.and_then(|reply| self.expect_json(call, reply)) {
+            match self.attempt(call).await.and_then(|reply| self.expect_json(call, reply)) {
                 Ok(reply) => return Ok(reply),
-                Err(error) => error,
-            };
-            let wait = self.retry_wait(&error, tries);
-            if error.class() != ErrorClass::Retry || tries >= retries || waited + wait > RETRY_WAIT_TOTAL {
-                return Err(error);
+                Err(error) => retries.after(error).await?,
             }
-            metrics::counter!(RETRIES, "op" => call.op.name(), "vendor" => self.vendor()).increment(1);
-            tracing::debug!(op = call.op.name(), path = call.link, tries, ?wait, "redfish read repeated");
-            tokio::time::sleep(wait).await;
-            (tries, waited) = (tries + 1, waited + wait);
         }
     }
 
-    fn retry_wait(&self, error: &RedfishError, tries: u32) -> Duration {
-        let backoff = RETRY_DELAY_FIRST.saturating_mul(1 << tries.min(10)).min(RETRY_DELAY_MAX);
-        error.retry_after.unwrap_or_else(|| self.rng.jitter(backoff))
+    /// So many tries after the first.
+    pub(super) fn retries(&self, op: Op, left: u32) -> Retries<'_> {
+        Retries { connection: self, op, left, waited: Duration::ZERO, backoff: RETRY_DELAY_FIRST }
     }
 
     /// Sends a write once and gives the answer, whatever its status.
@@ -339,6 +331,34 @@ impl Connection {
         metrics::histogram!(DURATION, "op" => op, "vendor" => vendor).record(took.as_secs_f64());
         metrics::counter!(REQUESTS, "op" => op, "code" => code.clone(), "vendor" => vendor).increment(1);
         tracing::debug!(op, path = call.link, code, duration_ms = took.as_millis() as u64, "redfish request");
+    }
+}
+
+/// The tries that a read has left.
+pub(super) struct Retries<'a> {
+    connection: &'a Connection,
+    op: Op,
+    left: u32,
+    waited: Duration,
+    backoff: Duration,
+}
+
+impl Retries<'_> {
+    /// Waits before the next try, or gives the error back where there is none: the tries or the
+    /// time are used up, or another try would meet the same.
+    pub(super) async fn after(&mut self, error: RedfishError) -> Result<(), RedfishError> {
+        let wait = self.connection.rng.jitter(self.backoff).max(error.retry_after.unwrap_or_default());
+        if error.class() != ErrorClass::Retry || self.left == 0 || self.waited + wait > RETRY_WAIT_TOTAL {
+            return Err(error);
+        }
+        let op = self.op.name();
+        metrics::counter!(RETRIES, "op" => op, "vendor" => self.connection.vendor()).increment(1);
+        tracing::debug!(op, path = %error.path, kind = %error.kind, ?wait, "redfish read repeated");
+        tokio::time::sleep(wait).await;
+        self.left -= 1;
+        self.waited += wait;
+        self.backoff = (self.backoff * 2).min(RETRY_DELAY_MAX);
+        Ok(())
     }
 }
 

@@ -14,7 +14,9 @@ use tokio::time::Instant;
 use super::connection::{Connection, Reply};
 use super::service::{Root, Vendor, parse_root};
 use super::slot::{Slot, parse_slot};
-use super::system::{Boot, SettingsBoot, System, last_segment, parse_boot, parse_system, reset_types};
+use super::system::{
+    Boot, SettingsBoot, System, has_clean_reset_types, last_segment, parse_boot, parse_system, reset_types,
+};
 use super::{Op, RedfishError, RedfishErrorKind, json};
 
 /// The service root.
@@ -71,11 +73,18 @@ impl Connection {
         if let Some(root) = self.remembered().root.clone() {
             return Ok(root);
         }
-        let reply = self.read(&self.get(Op::Root, ROOT, None)).await?;
-        // The login that the read began with may have read it too.
-        if let Some(root) = self.remembered().root.clone() {
-            return Ok(root);
+        let mut retries = self.retries(Op::Root, self.limits.retries);
+        loop {
+            let pass = self.gate.enter(None).await;
+            let root = self.root_without_login().await;
+            drop(pass);
+            match root {
+                Ok(Some(root)) => return Ok(root),
+                Ok(None) => break,
+                Err(error) => retries.after(error).await?,
+            }
         }
+        let reply = self.read(&self.get(Op::Root, ROOT, None)).await?;
         Ok(self.remember_root(&reply))
     }
 
@@ -158,7 +167,7 @@ impl Connection {
         let reply = reply.inspect_err(|error| self.forget_if_gone(error))?;
         let mut system = parse_system(link, &reply.body, reply.etag());
         self.refine_vendor(&system);
-        self.complete_reset_types(&mut system).await;
+        self.complete_reset_types(&mut system, &reply.body).await;
         self.complete_boot(&mut system).await;
         Ok(system)
     }
@@ -171,12 +180,14 @@ impl Connection {
         }
     }
 
-    /// The ActionInfo, where there is no inline list. One that cannot be read leaves the list empty.
-    async fn complete_reset_types(&self, system: &mut System) {
-        let Some(info) = system.reset.info.clone().filter(|_| system.reset_types.is_empty()) else { return };
-        if let Ok(parameters) = self.action_info(&info, Some(&system.link)).await {
-            let allowed = parameters.iter().find(|parameter| parameter.name == "ResetType");
-            system.reset_types = allowed.map(|parameter| reset_types(&parameter.allowed)).unwrap_or_default();
+    /// The ActionInfo, where there is no inline list, or one with a word that is no reset type (X12
+    /// 01.13.04 runs `GracefulShutdown` and `GracefulRestart` together). One that cannot be read
+    /// changes nothing.
+    async fn complete_reset_types(&self, system: &mut System, body: &Value) {
+        let Some(info) = system.reset.info.clone().filter(|_| !has_clean_reset_types(body)) else { return };
+        let Ok(parameters) = self.action_info(&info, Some(&system.link)).await else { return };
+        if let Some(parameter) = parameters.iter().find(|parameter| parameter.name == "ResetType") {
+            system.reset_types = reset_types(&parameter.allowed);
         }
     }
 
@@ -267,7 +278,11 @@ impl Connection {
             return Ok(());
         }
         seen.push(collection.to_owned());
-        let reply = self.read(&self.get(Op::Slots, collection, Some(&system.link))).await?;
+        let reply = match self.read(&self.get(Op::Slots, collection, Some(&system.link))).await {
+            // A link to a collection that is not there means that there are no slots.
+            Err(error) if is_gone(&error) => return Ok(()),
+            read => read?,
+        };
         let mut links = json::links(&reply.body, "/Members");
         links.retain(|link| !seen.contains(link));
         links.truncate(json::MEMBERS_MAX.saturating_sub(slots.len()));
@@ -284,7 +299,7 @@ impl Connection {
         for link in links {
             match self.observe_slot(link, Some(&system.link)).await {
                 Ok(slot) => slots.push(slot),
-                Err(error) if concerns_all(&error) => return Err(error),
+                Err(error) if concerns_all(&error) || is_timeout(&error) => return Err(error),
                 Err(error) => {
                     tracing::warn!(path = link, kind = %error.kind, "slot skipped: it gives no answer");
                     first_error.get_or_insert(error);
@@ -325,7 +340,7 @@ impl Connection {
     }
 }
 
-fn parse_parameters(body: &Value) -> Vec<Parameter> {
+pub(super) fn parse_parameters(body: &Value) -> Vec<Parameter> {
     let parameters = json::list(body, "/Parameters").iter();
     let named = parameters.filter_map(|parameter| {
         let name = json::text(parameter, "/Name")?;
@@ -363,6 +378,11 @@ fn is_usable(slot: &Slot) -> bool {
 fn concerns_all(error: &RedfishError) -> bool {
     use RedfishErrorKind as Kind;
     matches!(error.kind, Kind::Unreachable | Kind::Certificate | Kind::Unauthorised { .. })
+}
+
+/// A BMC that is silent would be waited for once a slot.
+fn is_timeout(error: &RedfishError) -> bool {
+    matches!(error.kind, RedfishErrorKind::TimedOut { .. })
 }
 
 fn is_gone(error: &RedfishError) -> bool {

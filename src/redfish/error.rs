@@ -138,6 +138,8 @@ impl RedfishError {
             Kind::Unreachable | Kind::Certificate | Kind::Unauthorised { .. } | Kind::Unsupported { .. } => {
                 Effect::None
             }
+            // Of the request itself; a Task's link comes after it.
+            Kind::OtherOrigin { .. } if self.op != Op::Task => Effect::None,
             Kind::Refused { status, message_id, .. } => self.effect_of_status(*status, message_id),
             _ => Effect::Unknown,
         }

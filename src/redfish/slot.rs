@@ -13,6 +13,7 @@ use super::system::{Action, last_segment};
 
 /// A VirtualMedia resource, read.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Slot {
     /// `@odata.id`.
     pub link: String,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::connection::{Call, Connection, Reply};
 use super::messages::Severity;
-use super::{ErrorClass, Op, RedfishError, RedfishErrorKind, json};
+use super::{Op, RedfishError, RedfishErrorKind, json};
 
 /// The first wait between two looks; it grows by half.
 const POLL_FIRST: Duration = Duration::from_secs(1);
@@ -86,18 +86,14 @@ impl Connection {
     /// Reads the Task's resource or monitor; the answer's status is part of what it says. A BMC
     /// that cannot answer for a while is asked again, like in any read.
     async fn look(&self, call: &Call<'_>) -> Result<Reply, RedfishError> {
-        let mut tries = 0;
+        let mut retries = self.retries(Op::Task, self.limits.retries);
         loop {
             let error = match self.write(call).await {
                 Ok(reply) if reply.status.is_server_error() => self.refusal(call, &reply),
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
-            if error.class() != ErrorClass::Retry || tries >= self.limits.retries {
-                return Err(error);
-            }
-            tries += 1;
-            tokio::time::sleep(self.rng.jitter(POLL_FIRST * tries.min(10))).await;
+            retries.after(error).await?;
         }
     }
 

@@ -1,0 +1,13 @@
+//! The client against small BMCs made up for one behaviour each.
+//!
+//! Not a simulator (that is `sim`): [`fake`] answers from a table of resources, and each test says
+//! in one closure where its BMC differs. Time is paused everywhere.
+
+mod boot;
+mod discovery;
+mod fake;
+mod lenient;
+mod requests;
+mod session;
+mod tasks;
+mod virtual_media;

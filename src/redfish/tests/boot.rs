@@ -1,0 +1,139 @@
+//! The override and the reset: bodies, tags, and what is tried after a refusal.
+
+use serde_json::json;
+
+use super::super::*;
+use super::fake::*;
+
+const PATCH: &str = "PATCH /redfish/v1/Systems/1";
+
+/// The tags that a BMC saw which accepts the PATCH of the one-time boot only as `accepts` says,
+/// and the result.
+async fn tags(
+    header: Option<&'static str>,
+    accepts: impl Fn(Option<&str>) -> u16 + Send + 'static,
+) -> (Vec<Option<String>>, Result<(), RedfishError>) {
+    let mut reads = 0;
+    let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+        "GET /redfish/v1/Systems/1" => {
+            reads += 1;
+            let fresh = format!("W/\"{reads}\"");
+            let mut body = system();
+            body["@odata.etag"] = json!(fresh);
+            answer_with(200, &header.map(|tag| ("etag", tag)).into_iter().collect::<Vec<_>>(), body)
+        }
+        PATCH => answer(accepts(asked.header("if-match")), json!({})),
+        _ => None,
+    });
+    let system = read_system(&bmc).await;
+    let result = bmc.request_boot_once(&system, "Cd").await;
+    let patches = log.all().into_iter().filter(|asked| asked.line() == PATCH);
+    (patches.map(|asked| asked.header("if-match").map(str::to_owned)).collect(), result)
+}
+
+fn some(tags: &[&str]) -> Vec<Option<String>> {
+    tags.iter().map(|tag| Some(tag.to_string()).filter(|tag| tag != "none")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_override_is_once_and_the_mode_is_left_alone() {
+    let (bmc, log) = bmc(|_| None);
+    let system = read_system(&bmc).await;
+    bmc.request_boot_once(&system, "UsbCd").await.unwrap();
+    let body = json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "UsbCd"}});
+    assert_eq!(log.bodies(PATCH), [body]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tag_is_that_of_the_header_or_else_of_the_body() {
+    assert_eq!(tags(Some("\"h\""), |_| 204).await.0, some(&["\"h\""]));
+    assert_eq!(tags(None, |_| 204).await.0, some(&["W/\"1\""]));
+    // An empty tag is none: sending it back gives 412.
+    assert_eq!(tags(Some(""), |_| 204).await.0, some(&["W/\"1\""]));
+    assert_eq!(tags(Some("\"\""), |_| 204).await.0, some(&["none"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_tag_is_tried_fresh_then_strong_then_not_at_all() {
+    let (seen, result) = tags(None, |tag| if tag == Some("W/\"2\"") { 204 } else { 412 }).await;
+    result.unwrap();
+    assert_eq!(seen, some(&["W/\"1\"", "W/\"2\""]));
+    let (seen, result) =
+        tags(None, |tag| if tag.is_some_and(|tag| tag.starts_with('"')) { 204 } else { 412 }).await;
+    result.unwrap();
+    assert_eq!(seen, some(&["W/\"1\"", "W/\"2\"", "\"2\""]));
+    let (seen, result) = tags(None, |tag| if tag.is_none() { 204 } else { 412 }).await;
+    result.unwrap();
+    assert_eq!(seen, some(&["W/\"1\"", "W/\"2\"", "\"2\"", "none"]));
+    let (seen, result) = tags(None, |_| 412).await;
+    assert_eq!(seen.len(), 4);
+    let error = result.unwrap_err();
+    assert_eq!((error.class(), error.effect()), (ErrorClass::Retry, Effect::None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bmc_that_demands_a_tag_and_gives_none_gets_a_star() {
+    for status in [412, 428] {
+        let (seen, result) = tags(Some("\"\""), move |tag| if tag == Some("*") { 204 } else { status }).await;
+        result.unwrap();
+        assert_eq!(seen, some(&["none", "*"]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_during_post_may_be_tried_later() {
+    let (bmc, _) = bmc(|asked| {
+        let post = refusal("iLO.2.15.UnableToModifyDuringSystemPOST", &[]);
+        if asked.line() == PATCH { answer(400, post) } else { None }
+    });
+    let error = bmc.request_boot_once(&read_system(&bmc).await, "Cd").await.unwrap_err();
+    assert_eq!((error.class(), error.effect()), (ErrorClass::Retry, Effect::None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn disarming_gives_the_target_where_the_bmc_wants_it() {
+    let (bmc, log) = bmc(|asked| {
+        let bare = asked.line() == PATCH && asked.body["Boot"].get("BootSourceOverrideTarget").is_none();
+        if bare { answer(400, json!({})) } else { None }
+    });
+    bmc.request_boot_disarm(&read_system(&bmc).await).await.unwrap();
+    assert_eq!(
+        log.bodies(PATCH),
+        [
+            json!({"Boot": {"BootSourceOverrideEnabled": "Disabled"}}),
+            json!({"Boot": {"BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": "None"}}),
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_too_soon_may_be_tried_later_and_a_wrong_one_may_not() {
+    for (status, body, class) in [
+        (400, refusal("Base.1.8.InvalidOperationForSystemState", &[]), ErrorClass::Retry),
+        (409, refusal("Base.1.8.ActionParameterValueConflict", &["ResetType"]), ErrorClass::Retry),
+        (503, json!({}), ErrorClass::Retry),
+        (400, refusal("Base.1.8.ActionParameterNotSupported", &["ResetType"]), ErrorClass::Permanent),
+    ] {
+        let (bmc, log) = bmc(move |asked| {
+            if asked.path.ends_with("ComputerSystem.Reset") { answer(status, body.clone()) } else { None }
+        });
+        let system = read_system(&bmc).await;
+        log.clear();
+        let error = bmc.request_reset(&system, ResetType::On).await.unwrap_err();
+        assert_eq!(error.class(), class, "{error}");
+        assert_eq!(log.all().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_system_without_a_reset_is_not_reset() {
+    let (bmc, log) = bmc(|asked| match asked.line().as_str() {
+        "GET /redfish/v1/Systems/1" => answer(200, json!({"Id": "1"})),
+        _ => None,
+    });
+    let system = read_system(&bmc).await;
+    log.clear();
+    let error = bmc.request_reset(&system, ResetType::On).await.unwrap_err();
+    assert!(matches!(error.kind, RedfishErrorKind::Unsupported { .. }), "{error}");
+    assert!(log.all().is_empty());
+}

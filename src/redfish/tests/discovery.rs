@@ -1,0 +1,251 @@
+//! What is found, in how many requests, and what is skipped.
+
+use serde_json::{Value, json};
+
+use super::super::*;
+use super::fake::*;
+
+const SLOTS: &str = "GET /redfish/v1/Systems/1/VirtualMedia";
+
+#[tokio::test(start_paused = true)]
+async fn a_cold_start_reads_each_resource_once() {
+    let (bmc, log) = bmc(|_| None);
+    assert_eq!(bmc.vendor(), "unknown");
+    bmc.observe_service().await.unwrap();
+    let system = read_system(&bmc).await;
+    let slots = bmc.observe_slots(&system).await.unwrap();
+    assert_eq!(slots.iter().map(|slot| slot.id.as_str()).collect::<Vec<_>>(), ["CD1", "CD2"]);
+    assert_eq!(bmc.vendor(), "other");
+    assert_eq!(
+        log.lines(),
+        [
+            "GET /redfish/v1/",
+            "POST /redfish/v1/SessionService/Sessions",
+            "GET /redfish/v1/Systems",
+            "GET /redfish/v1/Systems/1",
+            SLOTS,
+            "GET /redfish/v1/Systems/1/VirtualMedia/CD1",
+            "GET /redfish/v1/Systems/1/VirtualMedia/CD2",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_are_remembered_for_a_while_and_states_never() {
+    let (bmc, log) = bmc(|_| None);
+    let system = read_system(&bmc).await;
+    bmc.observe_slots(&system).await.unwrap();
+    log.clear();
+    bmc.observe_systems().await.unwrap();
+    bmc.observe_slots(&system).await.unwrap();
+    assert_eq!(
+        log.lines(),
+        [
+            "GET /redfish/v1/Systems/1",
+            "GET /redfish/v1/Systems/1/VirtualMedia/CD1",
+            "GET /redfish/v1/Systems/1/VirtualMedia/CD2",
+        ]
+    );
+    tokio::time::sleep(Duration::from_secs(601)).await;
+    bmc.observe_slots(&system).await.unwrap();
+    assert_eq!(log.count(SLOTS), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_leads_nowhere_is_looked_up_again() {
+    let mut moved = false;
+    let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+        // A firmware update moves the slots once they have been read.
+        "GET /redfish/v1/Systems/1/VirtualMedia/CD1" if !moved => {
+            moved = true;
+            None
+        }
+        "GET /redfish/v1/Systems/1/VirtualMedia/CD1" | "GET /redfish/v1/Systems/1/VirtualMedia/CD2"
+            if moved =>
+        {
+            answer(404, json!({}))
+        }
+        SLOTS if moved => answer(200, collection(&["/redfish/v1/Managers/1/VirtualMedia/2"])),
+        _ => None,
+    });
+    let system = read_system(&bmc).await;
+    bmc.observe_slots(&system).await.unwrap();
+    log.clear();
+    let slots = bmc.observe_slots(&system).await.unwrap();
+    assert_eq!(slots[0].link, "/redfish/v1/Managers/1/VirtualMedia/2");
+    assert_eq!(log.count(SLOTS), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_device_under_system_and_manager_is_one_slot() {
+    let (bmc, log) = bmc(|_| None);
+    let system = read_system(&bmc).await;
+    let slots = bmc.observe_slots(&system).await.unwrap();
+    assert_eq!(slots.len(), 2);
+    assert_eq!(log.count("GET /redfish/v1/Managers/1"), 0);
+}
+
+/// The slots of a BMC whose System answers so for its own collection.
+async fn links_with(system_collection: Value) -> Vec<String> {
+    let (bmc, _) = bmc(move |asked| match asked.line().as_str() {
+        SLOTS => answer(200, system_collection.clone()),
+        _ => None,
+    });
+    let system = read_system(&bmc).await;
+    bmc.observe_slots(&system).await.unwrap().into_iter().map(|slot| slot.link).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_managers_slots_serve_where_the_systems_do_not() {
+    let of_manager = "/redfish/v1/Managers/1/VirtualMedia/2";
+    assert_eq!(links_with(json!({"Members@odata.count": 0})).await, [of_manager]);
+    // The same member in both collections is one slot.
+    assert_eq!(links_with(collection(&[of_manager, of_manager])).await, [of_manager]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_system_without_virtual_media_link_has_those_of_its_manager() {
+    let (bmc, log) = bmc(|asked| match asked.line().as_str() {
+        "GET /redfish/v1/Systems/1" => {
+            let mut body = system();
+            body.as_object_mut().unwrap().remove("VirtualMedia");
+            body["Links"] = json!({});
+            answer(200, body)
+        }
+        // `Links.ManagedBy` is missing too (Huawei 1288H): with one system, every manager is its.
+        "GET /redfish/v1/Managers" => answer(200, collection(&["/redfish/v1/Managers/1"])),
+        _ => None,
+    });
+    let slots = bmc.observe_slots(&read_system(&bmc).await).await.unwrap();
+    assert_eq!(slots[0].link, "/redfish/v1/Managers/1/VirtualMedia/2");
+    assert_eq!(log.count("GET /redfish/v1/Managers"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_answers_500_is_told_of_and_skipped() {
+    let (bmc, log) = bmc(|asked| match asked.line().as_str() {
+        "GET /redfish/v1/Systems" => {
+            answer(200, collection(&["/redfish/v1/Systems/HGX_Baseboard_0", SYSTEM]))
+        }
+        "GET /redfish/v1/Systems/HGX_Baseboard_0" => answer(500, json!({})),
+        _ => None,
+    });
+    let systems = bmc.observe_systems().await.unwrap();
+    assert_eq!(systems.iter().map(System::is_host).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(systems[0].unread.as_deref(), Some("the BMC answered 500"));
+    assert_eq!(log.count("GET /redfish/v1/Systems/HGX_Baseboard_0"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_only_system_is_tried_again_and_then_fatal() {
+    let (bmc, log) = bmc(|asked| match asked.line().as_str() {
+        "GET /redfish/v1/Systems/1" => answer(500, json!({})),
+        _ => None,
+    });
+    let error = bmc.observe_systems().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Retry);
+    assert_eq!(error.to_string(), "reading the system at /redfish/v1/Systems/1: the BMC answered 500");
+    assert!(log.count("GET /redfish/v1/Systems/1") >= 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_slow_beside_a_baseboard_gets_all_its_tries() {
+    let mut tries = 0;
+    let (bmc, _) = bmc(move |asked| match asked.line().as_str() {
+        "GET /redfish/v1/Systems" => answer(200, collection(&[SYSTEM, "/redfish/v1/Systems/Baseboard"])),
+        "GET /redfish/v1/Systems/Baseboard" => answer(200, json!({"Id": "Baseboard"})),
+        "GET /redfish/v1/Systems/1" => {
+            tries += 1;
+            if tries < 3 { answer(503, json!({})) } else { None }
+        }
+        _ => None,
+    });
+    assert!(bmc.observe_systems().await.unwrap()[0].is_host());
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_are_bounded() {
+    let (bmc, log) = bmc(|asked| match asked.path.as_str() {
+        "/redfish/v1/Systems" => {
+            let links: Vec<String> = (0..1000).map(|n| format!("/redfish/v1/Systems/{n}")).collect();
+            answer(200, collection(&links.iter().map(String::as_str).collect::<Vec<_>>()))
+        }
+        path if path.starts_with("/redfish/v1/Systems/") => answer(200, system()),
+        _ => None,
+    });
+    assert_eq!(bmc.observe_systems().await.unwrap().len(), 256);
+    assert!(log.all().len() < 270);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reset_types_come_from_the_action_info_once() {
+    let (bmc, log) = bmc(|asked| match asked.line().as_str() {
+        "GET /redfish/v1/Systems/1" => {
+            let mut body = system();
+            body["Actions"]["#ComputerSystem.Reset"] =
+                json!({"target": "/r", "@Redfish.ActionInfo": "/info"});
+            answer(200, body)
+        }
+        "GET /info" => answer(
+            200,
+            json!({"Parameters": [{"Name": "ResetType", "AllowableValues": ["On", "ForceOff", "Odd"]}]}),
+        ),
+        _ => None,
+    });
+    read_system(&bmc).await;
+    assert_eq!(read_system(&bmc).await.reset_types, [ResetType::On, ResetType::ForceOff]);
+    assert_eq!(log.count("GET /info"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_garbled_list_of_reset_types_gives_way_to_the_action_info() {
+    let read = |info: u16| async move {
+        let (bmc, _) = bmc(move |asked| match asked.line().as_str() {
+            "GET /redfish/v1/Systems/1" => {
+                let mut body = system();
+                body["Actions"]["#ComputerSystem.Reset"] = json!({
+                    "target": "/r",
+                    "@Redfish.ActionInfo": "/info",
+                    "ResetType@Redfish.AllowableValues": ["On", "GracefulShutdownGracefulRestart"],
+                });
+                answer(200, body)
+            }
+            "GET /info" => {
+                let allowed = ["On", "GracefulShutdown"];
+                answer(info, json!({"Parameters": [{"Name": "ResetType", "AllowableValues": allowed}]}))
+            }
+            _ => None,
+        });
+        read_system(&bmc).await.reset_types
+    };
+    assert_eq!(read(200).await, [ResetType::On, ResetType::GracefulShutdown]);
+    assert_eq!(read(404).await, [ResetType::On]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_override_is_read_where_it_is_set() {
+    let in_settings = |boot: Value| async move {
+        let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+            "GET /redfish/v1/Systems/1" => {
+                let mut body = system();
+                body["@Redfish.Settings"] = json!({"SettingsObject": link("/redfish/v1/Systems/1/SD")});
+                answer(200, body)
+            }
+            "GET /redfish/v1/Systems/1/SD" => answer(200, json!({ "Boot": boot })),
+            _ => None,
+        });
+        read_system(&bmc).await;
+        let system = read_system(&bmc).await;
+        bmc.request_boot_once(&system, "Cd").await.unwrap();
+        (system.boot, log)
+    };
+    let armed = json!({"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Cd"});
+    let (boot, log) = in_settings(armed).await;
+    assert_eq!((boot.enabled.as_deref(), boot.target.as_deref()), (Some("Once"), Some("Cd")));
+    assert_eq!(log.count("PATCH /redfish/v1/Systems/1/SD"), 1);
+    // iDRAC 7.10: a settings object without the override is read once and then left alone.
+    let (boot, log) = in_settings(json!({"BootOrder": []})).await;
+    assert_eq!(boot.enabled.as_deref(), Some("Disabled"));
+    assert_eq!(log.count("GET /redfish/v1/Systems/1/SD"), 1);
+    assert_eq!(log.count("PATCH /redfish/v1/Systems/1"), 1);
+}

@@ -1,0 +1,198 @@
+//! Logging in: once, not again after a refusal, and without sessions where there are none.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use base64::Engine as _;
+use serde_json::json;
+
+use super::super::*;
+use super::fake::*;
+
+const LOGIN: &str = "POST /redfish/v1/SessionService/Sessions";
+const LOGOUT: &str = "DELETE /redfish/v1/SessionService/Sessions/7";
+
+#[tokio::test(start_paused = true)]
+async fn all_clones_share_one_session() {
+    let (pool, log) = pool(|_| None);
+    let (one, two) = (pool.bmc(&account("calvin")), pool.bmc(&account("calvin")));
+    let (a, b) = tokio::join!(one.observe_systems(), two.observe_systems());
+    assert!(a.is_ok() && b.is_ok());
+    assert_eq!(log.count(LOGIN), 1);
+    assert_eq!(log.bodies(LOGIN), [json!({"UserName": "root", "Password": "calvin"})]);
+    for asked in log.all() {
+        let is_public = asked.path == "/redfish/v1/" || asked.path == SESSIONS;
+        assert_eq!(asked.header("x-auth-token"), (!is_public).then_some("t0ken"), "{}", asked.path);
+        assert_eq!(asked.header("authorization"), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_session_is_made_anew_once() {
+    let mut expired = false;
+    let (bmc, log) = bmc(move |asked| {
+        let old = asked.header("x-auth-token") == Some("t0ken");
+        match asked.line().as_str() {
+            LOGIN if expired => answer_with(201, &[("x-auth-token", "fresh")], json!({})),
+            "GET /redfish/v1/Systems/1" if old => {
+                expired = true;
+                answer(401, json!({}))
+            }
+            _ => None,
+        }
+    });
+    let (a, b) = tokio::join!(bmc.observe_systems(), bmc.observe_systems());
+    assert!(a.is_ok() && b.is_ok());
+    assert_eq!(log.count(LOGIN), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_meets_an_expired_session_is_sent_again() {
+    let mut refused = false;
+    let (bmc, log) = bmc(move |asked| {
+        let now = asked.method == "PATCH" && !std::mem::replace(&mut refused, asked.method == "PATCH");
+        if now { answer(401, json!({})) } else { None }
+    });
+    let system = read_system(&bmc).await;
+    bmc.request_boot_once(&system, "Cd").await.unwrap();
+    assert_eq!(log.count("PATCH /redfish/v1/Systems/1"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_stays_401_is_not_hammered() {
+    let (bmc, log) = bmc(|asked| match asked.line().as_str() {
+        "GET /redfish/v1/Systems/1" => answer(401, refusal("Base.1.8.NoValidSession", &[])),
+        _ => None,
+    });
+    let error = bmc.observe_systems().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::NeedsOperator);
+    assert_eq!((log.count(LOGIN), log.count("GET /redfish/v1/Systems/1")), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_login_is_not_tried_again_by_anybody_for_a_while() {
+    let good = Arc::new(AtomicBool::new(false));
+    let now_good = good.clone();
+    let (pool, log) = pool(move |asked| {
+        let right = asked.body["Password"] == "right" || now_good.load(Ordering::Relaxed);
+        if asked.line() == LOGIN && !right {
+            answer(401, refusal("Base.1.8.AccessDenied", &[]))
+        } else {
+            None
+        }
+    });
+    for _ in 0..20 {
+        let error = pool.bmc(&account("wrong")).observe_systems().await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "logging in at /redfish/v1/SessionService/Sessions: the BMC refused the account \
+             (Base.1.8.AccessDenied: No.)"
+        );
+        assert_eq!((error.class(), error.effect()), (ErrorClass::NeedsOperator, Effect::None));
+    }
+    assert_eq!(log.count(LOGIN), 1);
+    // Another password is another try, at once.
+    pool.bmc(&account("right")).observe_systems().await.unwrap();
+    assert_eq!(log.count(LOGIN), 2);
+    // The same one has its try when the cool-down is over.
+    good.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(121)).await;
+    pool.bmc(&account("wrong")).observe_systems().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_sessions_basic_authentication_is_used() {
+    let basic = format!("Basic {}", base64::prelude::BASE64_STANDARD.encode("root:calvin"));
+    for (status, in_root) in [(404, true), (405, true), (501, true), (201, true), (0, false)] {
+        let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+            "GET /redfish/v1/" if !in_root => answer(200, json!({"Systems": link("/redfish/v1/Systems")})),
+            LOGIN => answer(status, json!({})),
+            _ => None,
+        });
+        bmc.observe_systems().await.unwrap();
+        bmc.observe_systems().await.unwrap();
+        assert_eq!(log.count(LOGIN), usize::from(in_root), "{status}");
+        let last = log.all().pop().unwrap();
+        assert_eq!(last.header("authorization"), Some(basic.as_str()), "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn basic_authentication_that_is_refused_is_remembered_too() {
+    let (bmc, log) = bmc(|asked| match asked.line().as_str() {
+        LOGIN => answer(404, json!({})),
+        "GET /redfish/v1/Systems" => answer(401, json!({})),
+        _ => None,
+    });
+    for _ in 0..5 {
+        let error = bmc.observe_systems().await.unwrap_err();
+        assert!(matches!(error.kind, RedfishErrorKind::Unauthorised { .. }), "{error}");
+    }
+    assert_eq!(log.count("GET /redfish/v1/Systems"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sessions_are_found_by_links_or_where_the_standard_has_them() {
+    for (root, service) in [
+        (json!({"SessionService": link("/ss"), "Systems": link("/redfish/v1/Systems")}), 200),
+        (json!({"SessionService": link("/ss"), "Systems": link("/redfish/v1/Systems")}), 401),
+    ] {
+        let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+            "GET /redfish/v1/" => answer(200, root.clone()),
+            "GET /ss" => answer(service, json!({"Sessions": link(SESSIONS)})),
+            _ => None,
+        });
+        bmc.observe_systems().await.unwrap();
+        assert_eq!(log.count(LOGIN), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_root_that_is_hidden_is_read_after_the_login() {
+    let (bmc, log) = bmc(|asked| match asked.line().as_str() {
+        "GET /redfish/v1/" if asked.header("x-auth-token").is_none() => answer(401, json!({})),
+        _ => None,
+    });
+    assert_eq!(bmc.observe_service().await.unwrap().vendor, "Contoso");
+    assert_eq!(log.count(LOGIN), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_are_deleted_at_the_end() {
+    let (pool, log) = pool(|_| None);
+    let bmc = pool.bmc(&account("calvin"));
+    bmc.observe_systems().await.unwrap();
+    bmc.close().await;
+    bmc.close().await;
+    assert_eq!(log.count(LOGOUT), 1);
+    bmc.observe_systems().await.unwrap();
+    pool.close_all().await;
+    assert_eq!((log.count(LOGIN), log.count(LOGOUT)), (2, 2));
+    assert_eq!(log.all().pop().unwrap().header("x-auth-token"), Some("t0ken"));
+    pool.bmc(&account("calvin")).observe_systems().await.unwrap();
+    pool.forget(&account("calvin")).await;
+    assert_eq!(log.count(LOGOUT), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_without_location_or_on_another_name_works_and_is_left() {
+    for headers in [vec![], vec![("location", "https://other.test/redfish/v1/SessionService/Sessions/7")]] {
+        let (bmc, log) = bmc(move |asked| {
+            let headers = [[("x-auth-token", "t")].as_slice(), &headers].concat();
+            if asked.line() == LOGIN { answer_with(201, &headers, json!({})) } else { None }
+        });
+        bmc.observe_systems().await.unwrap();
+        bmc.close().await;
+        assert!(log.lines().iter().all(|line| !line.starts_with("DELETE")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_session_table_is_told_of_and_tried_later() {
+    let (bmc, _) = bmc(|asked| {
+        let full = refusal("Base.1.8.SessionLimitExceeded", &[]);
+        if asked.line() == LOGIN { answer(400, full) } else { None }
+    });
+    let error = bmc.observe_systems().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Retry);
+}

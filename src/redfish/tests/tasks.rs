@@ -1,0 +1,140 @@
+//! Tasks behind an insert: how they end, and how long they are followed.
+
+use serde_json::{Value, json};
+
+use super::super::*;
+use super::fake::*;
+
+const INSERT: &str = "POST /redfish/v1/Actions/CD1.InsertMedia";
+const MONITOR: &str = "/redfish/v1/TaskService/TaskMonitors/9";
+const TASK: &str = "/redfish/v1/TaskService/Tasks/9";
+
+/// An insert that becomes a Task, whose monitor answers with these one after the other, the last
+/// for ever. Gives the result and how often the monitor was asked.
+async fn insert_with(looks: Vec<(u16, Value)>) -> (Result<(), RedfishError>, usize) {
+    let mut left = looks.into_iter().rev().collect::<Vec<_>>();
+    let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+        INSERT => answer_with(202, &[("location", MONITOR)], json!({"@odata.id": TASK, "TaskState": "New"})),
+        line if line.ends_with(MONITOR) => {
+            let (status, body) = if left.len() > 1 { left.pop().unwrap() } else { left[0].clone() };
+            answer(status, body)
+        }
+        _ => None,
+    });
+    let slot = read_slot(&bmc, &log).await;
+    let result = bmc.request_insert(&slot, IMAGE).await;
+    (result, log.count(&format!("GET {MONITOR}")))
+}
+
+fn task(state: &str) -> Value {
+    json!({"@odata.id": TASK, "TaskState": state, "TaskStatus": "OK"})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_is_followed_to_its_end() {
+    for last in
+        [(200, task("Completed")), (204, json!(null)), (200, json!({})), (201, json!(null)), (404, json!({}))]
+    {
+        let looks = vec![(202, task("Running")), (202, json!(null)), (200, task("Running")), last.clone()];
+        let (result, asked) = insert_with(looks).await;
+        assert!(result.is_ok(), "{last:?}: {result:?}");
+        assert_eq!(asked, 4, "{last:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_fails_late_is_a_failure_in_its_own_words() {
+    let message = json!({"MessageId": "IDRAC.2.8.RAC0904", "Message": format!("Cannot reach {IMAGE}."), "Severity": "Critical"});
+    for messages in [json!([message]), message.clone()] {
+        let mut failed = task("Exception");
+        failed["Messages"] = messages;
+        let (result, _) =
+            insert_with(vec![(202, task("Running")), (202, task("Running")), (200, failed)]).await;
+        let error = result.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "following a Task at {MONITOR}: the BMC's Task failed \
+                     (IDRAC.2.8.RAC0904: Exception. Cannot reach http://10.0.0.1:8080/(hidden).)"
+            )
+        );
+        assert_eq!((error.class(), error.effect()), (ErrorClass::Retry, Effect::Unknown));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_way_of_failing_is_seen() {
+    let mut critical = task("Completed");
+    critical["TaskStatus"] = json!("Critical");
+    for last in [
+        (200, task("Killed")),
+        (200, task("Cancelled")),
+        (202, task("Interrupted")),
+        (200, critical),
+        (400, json!({})),
+    ] {
+        let (result, _) = insert_with(vec![(202, task("Running")), last.clone()]).await;
+        let error = result.unwrap_err();
+        assert!(matches!(error.kind, RedfishErrorKind::TaskFailed { .. }), "{last:?}: {error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_without_end_is_left_at_the_deadline() {
+    let started = tokio::time::Instant::now();
+    let (result, asked) = insert_with(vec![(202, task("Running"))]).await;
+    let error = result.unwrap_err();
+    assert_eq!(error.kind, RedfishErrorKind::TimedOut { after: Duration::from_secs(900) });
+    assert_eq!(error.effect(), Effect::Unknown);
+    assert_eq!(started.elapsed(), Duration::from_secs(900));
+    assert!((90..120).contains(&asked), "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bmc_that_is_busy_for_a_moment_does_not_fail_the_task() {
+    let (result, _) = insert_with(vec![(503, json!({})), (500, json!({})), (200, task("Completed"))]).await;
+    result.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_monitor_that_is_never_there_gives_way_to_the_task_itself() {
+    let (bmc, log) = bmc(|asked| match asked.line().as_str() {
+        INSERT => answer_with(202, &[("location", MONITOR)], json!({"@odata.id": TASK})),
+        line if line.ends_with(TASK) => answer(200, task("Exception")),
+        _ => None,
+    });
+    let slot = read_slot(&bmc, &log).await;
+    let error = bmc.request_insert(&slot, IMAGE).await.unwrap_err();
+    assert!(matches!(error.kind, RedfishErrorKind::TaskFailed { .. }), "{error}");
+    assert_eq!(log.count(&format!("GET {MONITOR}")), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_has_ended_at_once_is_not_followed() {
+    for (body, ok) in [(task("Completed"), true), (task("Exception"), false)] {
+        let (bmc, log) =
+            bmc(move |asked| if asked.line() == INSERT { answer(202, body.clone()) } else { None });
+        let slot = read_slot(&bmc, &log).await;
+        assert_eq!(bmc.request_insert(&slot, IMAGE).await.is_ok(), ok);
+        assert_eq!(log.lines(), [INSERT]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_on_another_origin_is_an_error() {
+    let (bmc, log) = bmc(|asked| {
+        let headers = [("location", "https://evil.test/redfish/v1/TaskService/TaskMonitors/9")];
+        if asked.line() == INSERT { answer_with(202, &headers, json!({})) } else { None }
+    });
+    let slot = read_slot(&bmc, &log).await;
+    let error = bmc.request_insert(&slot, IMAGE).await.unwrap_err();
+    assert!(matches!(error.kind, RedfishErrorKind::OtherOrigin { .. }), "{error}");
+    assert_eq!(error.effect(), Effect::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_202_without_a_task_is_left_to_the_callers_look() {
+    let (bmc, log) = bmc(|asked| if asked.line() == INSERT { answer(202, json!({})) } else { None });
+    let slot = read_slot(&bmc, &log).await;
+    bmc.request_insert(&slot, IMAGE).await.unwrap();
+}

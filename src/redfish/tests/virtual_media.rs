@@ -1,0 +1,234 @@
+//! Inserting and ejecting: which body, how often, and what is never done.
+
+use serde_json::{Value, json};
+
+use super::super::*;
+use super::fake::*;
+use crate::world::TransportErrorKind;
+
+const INSERT: &str = "POST /redfish/v1/Actions/CD1.InsertMedia";
+const EJECT: &str = "POST /redfish/v1/Actions/CD1.EjectMedia";
+
+/// What an insert sent to a BMC that judges each body so, and the result.
+async fn insert_into(
+    change_slot: impl Fn(&mut Value) + Send + 'static,
+    mut judge: impl FnMut(&Asked) -> Option<Answer> + Send + 'static,
+) -> (Vec<Value>, Result<(), RedfishError>) {
+    let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+        line if line == format!("GET {CD1}") => {
+            let mut body = slot("CD1");
+            change_slot(&mut body);
+            answer_with(200, &[("etag", "\"7\"")], body)
+        }
+        _ => judge(asked),
+    });
+    let slot = read_slot(&bmc, &log).await;
+    let result = bmc.request_insert(&slot, IMAGE).await;
+    let writes = log.all().into_iter().filter(|asked| asked.method != "GET");
+    (writes.map(|asked| asked.body).collect(), result)
+}
+
+fn without(parameter: &'static str, message_id: &'static str) -> impl FnMut(&Asked) -> Option<Answer> {
+    move |asked| {
+        let missing = asked.line() == INSERT && asked.body.get(parameter).is_none();
+        if missing { answer(400, refusal(message_id, &["InsertMedia", parameter])) } else { None }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_form_is_the_image_alone() {
+    let (sent, result) = insert_into(|_| (), |_| None).await;
+    result.unwrap();
+    assert_eq!(sent, [json!({ "Image": IMAGE })]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_advertised_as_required_is_sent_at_once() {
+    let advertise = |body: &mut Value| {
+        body["Actions"]["#VirtualMedia.InsertMedia"]["@Redfish.ActionInfo"] = json!("/info")
+    };
+    let (sent, result) = insert_into(advertise, |asked| match asked.line().as_str() {
+        "GET /info" => answer(
+            200,
+            json!({"Parameters": [
+                {"Name": "Image", "Required": true},
+                {"Name": "TransferProtocolType", "Required": true, "AllowableValues": ["NFS", "http"]},
+                {"Name": "TransferMethod", "Required": true},
+                {"Name": "Inserted", "Required": false},
+            ]}),
+        ),
+        _ => None,
+    })
+    .await;
+    result.unwrap();
+    assert_eq!(sent, [json!({"Image": IMAGE, "TransferProtocolType": "http", "TransferMethod": "Stream"})]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_names_a_property_is_answered_by_it() {
+    for (parameter, value) in [
+        ("TransferProtocolType", json!("HTTP")),
+        ("TransferMethod", json!("Stream")),
+        ("Inserted", json!(true)),
+        ("WriteProtected", json!(true)),
+        ("UserName", json!("none")),
+    ] {
+        let (sent, result) = insert_into(|_| (), without(parameter, "Base.1.8.ActionParameterMissing")).await;
+        result.unwrap();
+        assert_eq!(sent, [json!({ "Image": IMAGE }), json!({"Image": IMAGE, parameter: value})]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_property_that_is_refused_is_dropped_and_stays_dropped() {
+    // Supermicro X11 and X12 refuse `Inserted`; here an ActionInfo claims that it is required.
+    let advertise = |body: &mut Value| {
+        body["Actions"]["#VirtualMedia.InsertMedia"]["@Redfish.ActionInfo"] = json!("/info")
+    };
+    let (sent, result) = insert_into(advertise, |asked| match asked.line().as_str() {
+        "GET /info" => answer(200, json!({"Parameters": [{"Name": "Inserted", "Required": true}]})),
+        INSERT if asked.body.get("Inserted").is_some() => {
+            answer(400, refusal("Base.1.8.PropertyUnknown", &["Inserted"]))
+        }
+        INSERT => answer(400, refusal("Base.1.8.ActionParameterMissing", &["InsertMedia", "Inserted"])),
+        _ => None,
+    })
+    .await;
+    assert!(matches!(result.unwrap_err().kind, RedfishErrorKind::Refused { status: 400, .. }));
+    assert_eq!(sent, [json!({"Image": IMAGE, "Inserted": true}), json!({ "Image": IMAGE })]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ladder_has_four_rungs() {
+    let mut wanted =
+        ["TransferProtocolType", "TransferMethod", "Inserted", "WriteProtected", "UserName"].iter();
+    let (sent, result) = insert_into(
+        |_| (),
+        move |asked| {
+            let next = (asked.line() == INSERT).then(|| wanted.next().unwrap())?;
+            answer(400, refusal("Base.1.8.ActionParameterMissing", &[next]))
+        },
+    )
+    .await;
+    assert_eq!(sent.len(), 4);
+    assert!(matches!(result.unwrap_err().kind, RedfishErrorKind::Unsupported { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ambiguous_or_unspecific_answer_ends_it() {
+    let named = refusal("Base.1.8.ActionParameterMissing", &["TransferProtocolType"]);
+    let cases: [(Option<Answer>, Effect); 5] = [
+        (answer(500, named.clone()), Effect::Unknown),
+        (answer(503, named), Effect::Unknown),
+        (Some(Answer::Fails(TransportErrorKind::Broken)), Effect::Unknown),
+        (Some(Answer::After(Duration::from_secs(901), response(204, &[], ""))), Effect::Unknown),
+        (answer(400, refusal("Base.1.8.PropertyValueFormatError", &["Image"])), Effect::None),
+    ];
+    for (first, effect) in cases {
+        let mut first = Some(first);
+        let (sent, result) = insert_into(
+            |_| (),
+            move |asked| if asked.line() == INSERT { first.take().unwrap() } else { None },
+        )
+        .await;
+        let error = result.unwrap_err();
+        assert_eq!((sent.len(), error.effect()), (1, effect), "{error}");
+        assert_eq!(error.op, Op::Insert);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_insert_gets_its_own_timeout() {
+    let slow = |asked: &Asked| {
+        let done = Answer::After(Duration::from_secs(800), response(204, &[], ""));
+        (asked.line() == INSERT).then_some(done)
+    };
+    insert_into(|_| (), slow).await.1.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_without_actions_is_patched_with_its_tag() {
+    let strip = |body: &mut Value| body["Actions"] = json!({});
+    let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+        line if line == format!("GET {CD1}") => {
+            let mut body = slot("CD1");
+            strip(&mut body);
+            answer_with(200, &[("etag", "\"7\""), ("allow", "GET, PATCH")], body)
+        }
+        _ => None,
+    });
+    let slot = read_slot(&bmc, &log).await;
+    bmc.request_insert(&slot, IMAGE).await.unwrap();
+    bmc.request_eject(&slot).await.unwrap();
+    let patches = log.bodies(&format!("PATCH {CD1}"));
+    let insert = json!({"Image": IMAGE, "Inserted": true, "WriteProtected": true});
+    assert_eq!(patches, [insert, json!({"Image": null, "Inserted": false})]);
+    assert!(log.all().iter().all(|asked| asked.header("if-match") == Some("\"7\"")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_told_of_in_the_body_of_a_success_is_a_failure() {
+    let message = json!({"MessageId": "ExtendedError.1.2.InternalError", "MessageSeverity": "Critical"});
+    for (body, ok) in [
+        (json!({"@Message.ExtendedInfo": [message]}), false),
+        (
+            json!({"error": {"code": "Base.1.8.Success", "@Message.ExtendedInfo": [{"MessageId": "Base.1.8.Success"}]}}),
+            true,
+        ),
+    ] {
+        let said = move |asked: &Asked| if asked.line() == INSERT { answer(200, body.clone()) } else { None };
+        assert_eq!(insert_into(|_| (), said).await.1.is_ok(), ok);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_tells_nothing_of_the_media_url() {
+    let echo = |asked: &Asked| {
+        let text = format!("The value '{IMAGE}' for the property Image is not valid.");
+        if asked.line() == INSERT {
+            answer(400, json!({"error": {"code": "X.1.Bad", "message": text}}))
+        } else {
+            None
+        }
+    };
+    let error = insert_into(|_| (), echo).await.1.unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(!shown.contains("0123456789abcdef"), "{shown}");
+    assert!(shown.contains("'http://10.0.0.1:8080/(hidden)' for the property Image"), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_eject_always_has_a_body() {
+    let (bmc, log) = bmc(|_| None);
+    let slot = read_slot(&bmc, &log).await;
+    bmc.request_eject(&slot).await.unwrap();
+    assert_eq!(log.bodies(EJECT), [json!({})]);
+    assert_eq!(log.all()[0].header("content-type"), Some("application/json"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_slot_does_not_offer_is_not_asked_for() {
+    let (bmc, log) = bmc(|asked| match asked.line().as_str() {
+        line if line == format!("GET {CD1}") => {
+            let mut body = slot("CD1");
+            body["Actions"].as_object_mut().unwrap().remove("#VirtualMedia.InsertMedia");
+            answer(200, body)
+        }
+        line if line.starts_with("GET") && line.ends_with("/CD2") => {
+            let mut body = slot("CD2");
+            body["Actions"].as_object_mut().unwrap().remove("#VirtualMedia.EjectMedia");
+            answer(200, body)
+        }
+        _ => None,
+    });
+    let system = read_system(&bmc).await;
+    let slots = bmc.observe_slots(&system).await.unwrap();
+    log.clear();
+    for error in [
+        bmc.request_insert(&slots[0], IMAGE).await.unwrap_err(),
+        bmc.request_eject(&slots[1]).await.unwrap_err(),
+    ] {
+        assert_eq!((error.class(), error.effect()), (ErrorClass::Permanent, Effect::None), "{error}");
+    }
+    assert!(log.all().is_empty());
+}

@@ -1,0 +1,138 @@
+//! The client reads the trees of real BMCs.
+//!
+//! A capture is a directory of `index.json` files by URI; here it is served in process, read-only,
+//! without headers. What the client makes of each was compared with what is known of these BMCs:
+//! where their slots are, how they reset, and which of their properties tell of a boot. Captures
+//! are not part of the repository: where the directory is absent, the test says so and ends.
+//! Nothing that is written to a BMC is tested here.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::IntoResponse;
+use axum::{Json, Router};
+use shoal::job::Password;
+use shoal::redfish::{Account, Bmc, BmcPool, Limits, Slot, System};
+use shoal::world::{Clock, HttpRequest, Rng, TlsPolicy, Transport, World};
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+
+#[tokio::test(start_paused = true)]
+async fn every_capture_reads_as_is_known_of_its_bmc() {
+    let Some(captures) = captures() else { return };
+    let mut table = String::new();
+    for capture in captures {
+        writeln!(table, "{}", describe(&capture).await).unwrap();
+    }
+    insta::assert_snapshot!(table);
+}
+
+/// The captures, sorted; `None` where there are none.
+#[expect(clippy::disallowed_methods, reason = "where captures are is up to who runs the tests")]
+fn captures() -> Option<Vec<PathBuf>> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/captures");
+    let root = std::env::var_os("SHOAL_CAPTURES").map_or(beside, PathBuf::from);
+    let Ok(entries) = std::fs::read_dir(&root) else {
+        println!("skipped: no captures at {} (set SHOAL_CAPTURES)", root.display());
+        return None;
+    };
+    let mut captures: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    captures.sort();
+    Some(captures)
+}
+
+/// What the client sees of one BMC, and in how many requests.
+async fn describe(capture: &Path) -> String {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let bmc = connect(capture, requests.clone());
+    let service = bmc.observe_service().await.unwrap();
+    let systems = bmc.observe_systems().await.unwrap();
+    let mut text = capture.file_name().unwrap().to_string_lossy().into_owned();
+    write!(text, "\n  {} ({}), Redfish {}", service.vendor, bmc.vendor(), service.redfish_version.unwrap())
+        .unwrap();
+    for system in &systems {
+        describe_system(&mut text, system);
+    }
+    let hosts: Vec<&System> = systems.iter().filter(|system| system.is_host()).collect();
+    assert_eq!(hosts.len(), 1, "each capture is of one host");
+    for slot in bmc.observe_slots(hosts[0]).await.unwrap() {
+        describe_slot(&mut text, &slot);
+    }
+    write!(text, "\n  {} requests", requests.load(Ordering::Relaxed)).unwrap();
+    text
+}
+
+fn describe_system(text: &mut String, system: &System) {
+    let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+    let kind = if system.is_host() { "host" } else { "no host" };
+    write!(text, "\n  {} {kind}, {:?}", system.link, system.power.unwrap()).unwrap();
+    write!(text, "\n    serial {}, uuid {}", or_none(&system.serial), or_none(&system.uuid)).unwrap();
+    let boot = &system.boot;
+    let [enabled, target, mode] = [&boot.enabled, &boot.target, &boot.mode].map(or_none);
+    write!(text, "\n    boot {enabled} {target} {mode} of {}", boot.allowed_targets.join(" ")).unwrap();
+    let resets: Vec<&str> = system.reset_types.iter().map(|reset| reset.name()).collect();
+    write!(text, "\n    reset {} {}", system.can_reset, resets.join(" ")).unwrap();
+    let progress = system
+        .boot_progress
+        .as_ref()
+        .map(|progress| format!("{} {}", progress.state, or_none(&progress.time)));
+    write!(
+        text,
+        "\n    BootProgress {}, LastResetTime {}",
+        or_none(&progress),
+        or_none(&system.last_reset_time)
+    )
+    .unwrap();
+}
+
+fn describe_slot(text: &mut String, slot: &Slot) {
+    let word = |is: bool, word: &'static str| if is { word } else { "" };
+    let words = [
+        word(slot.takes_cd(), "CD"),
+        word(slot.can_insert, "insert"),
+        word(slot.can_eject, "eject"),
+        word(!slot.is_empty(), "occupied"),
+    ];
+    let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    write!(text, "\n  {} {{{}}} {}", slot.link, slot.media_types.join(","), words.join(" ")).unwrap();
+}
+
+fn connect(capture: &Path, requests: Arc<AtomicUsize>) -> Bmc {
+    let start = "2026-01-01T00:00:00Z".parse().unwrap();
+    let transport = transport(serve(capture.to_owned()), requests);
+    let world = World { clock: Clock::virtual_from(start), rng: Rng::from_seed(1), transport };
+    let account = Account {
+        address: "https://bmc.test".parse().unwrap(),
+        username: "root".into(),
+        password: Password::new("calvin".into()),
+        tls: TlsPolicy::Insecure,
+    };
+    BmcPool::new(world, Limits { retries: 0, ..Limits::default() }).bmc(&account)
+}
+
+/// The capture as a service: any login is good, nothing can be written.
+fn serve(capture: PathBuf) -> Router {
+    Router::new().fallback(move |request: Request| async move {
+        if request.method() == http::Method::POST {
+            return (http::StatusCode::CREATED, [("x-auth-token", "token")], Json(serde_json::json!({})))
+                .into_response();
+        }
+        let file = capture.join(request.uri().path().trim_start_matches('/')).join("index.json");
+        match std::fs::read(file) {
+            Ok(body) => body.into_response(),
+            Err(_) => http::StatusCode::NOT_FOUND.into_response(),
+        }
+    })
+}
+
+fn transport(router: Router, requests: Arc<AtomicUsize>) -> Transport {
+    BoxCloneSyncService::new(tower::service_fn(move |request: HttpRequest| {
+        let router = router.clone();
+        requests.fetch_add(1, Ordering::Relaxed);
+        async move { Ok(router.oneshot(request.map(Body::from)).await.unwrap_or_else(|never| match never {})) }
+    }))
+}
