@@ -5,6 +5,7 @@
 //! - [`cli`]: one file a subcommand; the only opener of listeners.
 //! - [`config`]: flags, environment and file become one validated value.
 //! - [`world`]: the three doors, clock, randomness and outbound HTTP.
+//! - [`api`]: routes and public JSON, one resource a file.
 //! - [`job`]: the domain. What an operator asks for, what a job is, what became of it. Pure.
 //! - [`store`]: the database: servers, jobs, events, leases. The only module that knows SQL.
 //! - [`workflow`]: how one job goes forward, step by step.
@@ -14,6 +15,7 @@
 //! - [`iso`]: ISO 9660 images as bytes: reads them, changes them without a copy, writes task ISOs. Pure.
 //! - [`seal`]: secrets at rest.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod engine;

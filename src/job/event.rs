@@ -45,6 +45,16 @@ pub enum Level {
     Error,
 }
 
+impl Level {
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Info => "info",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        }
+    }
+}
+
 /// `Started` and one of the last three frame every step; `Progress` lies between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,4 +67,17 @@ pub enum EventStatus {
     /// The step turned out to be needless; the message says why.
     Skipped,
     Failed,
+}
+
+impl EventStatus {
+    pub fn name(self) -> &'static str {
+        match self {
+            EventStatus::Started => "started",
+            EventStatus::Progress => "progress",
+            EventStatus::Retrying => "retrying",
+            EventStatus::Succeeded => "succeeded",
+            EventStatus::Skipped => "skipped",
+            EventStatus::Failed => "failed",
+        }
+    }
 }

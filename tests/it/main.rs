@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
 mod captures;
+mod api;
 mod config;
 mod store;
 mod tidy;

@@ -1,0 +1,149 @@
+//! The HTTP API: routes and public JSON, one resource a file.
+//!
+//! It translates between requests and the store; it drives no job and opens no listener. Invariants:
+//! wire types live here and nowhere else, [`error`] is the only table of status codes, and every
+//! refusal is `application/problem+json`.
+
+mod access;
+mod body;
+mod error;
+mod events;
+mod fields;
+mod health;
+mod jobs;
+mod metrics;
+mod openapi;
+mod servers;
+mod webhook;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use http::{HeaderValue, header};
+use jiff::Timestamp;
+use secrecy::SecretString;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use access::Access;
+pub use error::ApiError;
+pub use metrics::{MetricsAccess, install_recorder};
+
+use crate::engine::DryRunner;
+use crate::job::{JobId, UrlPrefixes};
+use crate::store::Store;
+use crate::world::World;
+
+/// Event streams open at once.
+const STREAMS_MAX: usize = 1_000;
+
+/// What the API is made of.
+pub struct ApiParts {
+    pub world: World,
+    pub store: Store,
+    pub dry_run: DryRunner,
+    pub access: Access,
+    /// Each is accepted by the webhook; without any it is 404.
+    pub webhook_secrets: Vec<SecretString>,
+    /// What a recipe may name as its installer.
+    pub installer_allow: UrlPrefixes,
+    /// Directories that must be writable for the controller to be ready, with their settings.
+    pub writable_dirs: Vec<(&'static str, PathBuf)>,
+    pub metrics: MetricsAccess,
+    /// Drawn at the start; `/healthz` shows it.
+    pub instance_id: String,
+    /// Ends the event streams.
+    pub shutdown: CancellationToken,
+}
+
+/// What the handlers share.
+pub struct ApiShared {
+    parts: ApiParts,
+    openapi: Arc<str>,
+    streams: Arc<Semaphore>,
+    /// Held while a server is read, changed and written back.
+    inventory: tokio::sync::Mutex<()>,
+}
+
+type ApiState = Arc<ApiShared>;
+
+impl std::ops::Deref for ApiShared {
+    type Target = ApiParts;
+
+    fn deref(&self) -> &ApiParts {
+        &self.parts
+    }
+}
+
+impl ApiShared {
+    fn new_job_id(&self, at: Timestamp) -> JobId {
+        let mut random = [0; 10];
+        self.world.rng.fill(&mut random);
+        JobId::new(u64::try_from(at.as_millisecond()).unwrap_or(0), random)
+    }
+}
+
+/// All routes of the API, the media's not among them.
+pub fn router(parts: ApiParts) -> Router {
+    let (for_operators, mut document) = for_operators().split_for_parts();
+    let (for_all, described) = for_all().split_for_parts();
+    document.merge(described);
+    let state = Arc::new(ApiShared {
+        parts,
+        openapi: openapi::render(document),
+        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        inventory: tokio::sync::Mutex::new(()),
+    });
+    let guard = middleware::from_fn_with_state(state.clone(), access::require_operator);
+    for_operators
+        .route_layer(guard)
+        .merge(for_all)
+        .fallback(async || ApiError::NotFound("there is nothing under that path".to_owned()))
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(middleware::from_fn(finish))
+        .with_state(state)
+}
+
+fn for_operators() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(servers::create, servers::list))
+        .routes(routes!(servers::show, servers::update, servers::remove))
+        .routes(routes!(jobs::create, jobs::list))
+        .routes(routes!(jobs::show))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(jobs::retry))
+        .routes(routes!(events::of_one_job))
+        .routes(routes!(events::all))
+}
+
+/// Routes that let everybody in, or have a rule of their own.
+fn for_all() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(openapi::openapi))
+        .routes(routes!(webhook::by_secret))
+        .routes(routes!(webhook::by_token))
+}
+
+/// What every answer has in common.
+async fn finish(request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let started = tokio::time::Instant::now();
+    let mut response = next.run(request).await;
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (status, route) = (response.status().as_u16(), route.unwrap_or_default());
+    tracing::debug!(%method, route, status, duration_ms, "answered");
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,152 @@
+//! What a request carries: a JSON body, query parameters, path parameters.
+//!
+//! Extractors only; what the values mean is each resource's. Invariants: a body is bounded before it
+//! is read, and no error quotes any of it.
+
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::response::Response;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::error::ApiError;
+
+/// The largest body of a request.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// The JSON object that a request must carry.
+pub struct JsonObject(pub Map<String, Value>);
+
+impl<S: Sync> FromRequest<S> for JsonObject {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        check_json_type(request.headers())?;
+        parse_object(&read(request).await?).map(JsonObject)
+    }
+}
+
+/// The JSON object that a request may carry; an empty body is an empty object.
+pub struct OptionalJsonObject(pub Map<String, Value>);
+
+impl<S: Sync> FromRequest<S> for OptionalJsonObject {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        let typed = check_json_type(request.headers());
+        let body = read(request).await?;
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Ok(OptionalJsonObject(Map::new()));
+        }
+        typed?;
+        parse_object(&body).map(OptionalJsonObject)
+    }
+}
+
+/// Query parameters; an unknown one is refused, since a misspelt `dry_run` would install.
+pub struct Params<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        let wrong = |problem: String| ApiError::BadRequest(format!("the query is not understood: {problem}"));
+        query.map(|Query(value)| Params(value)).map_err(|error| wrong(error.body_text()))
+    }
+}
+
+/// A part of the path that names a resource. One that cannot be a name is a resource that is not there.
+pub struct Name<T>(pub T);
+
+impl<S: Send + Sync, T: std::str::FromStr> FromRequestParts<S> for Name<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let nothing = || ApiError::NotFound("there is nothing under that name".to_owned());
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| nothing())?;
+        text.parse().map(Name).map_err(|_| nothing())
+    }
+}
+
+/// A body without a type is taken for JSON; one with another type is not.
+fn check_json_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    match headers.get(header::CONTENT_TYPE) {
+        Some(_) if !is_json(headers) => Err(ApiError::NotJsonType),
+        _ => Ok(()),
+    }
+}
+
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let essence = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    essence.is_some_and(|essence| essence == "application/json" || essence.ends_with("+json"))
+}
+
+async fn read(request: Request) -> Result<Bytes, ApiError> {
+    let body = Limited::new(request.into_body(), BODY_BYTES_MAX);
+    let collected = body.collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            ApiError::TooLarge { max: BODY_BYTES_MAX }
+        } else {
+            ApiError::BadRequest("the body broke off".to_owned())
+        }
+    })?;
+    Ok(collected.to_bytes())
+}
+
+fn parse_object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(ApiError::BadRequest("the body must be a JSON object".to_owned())),
+        Err(error) if body.iter().all(u8::is_ascii_whitespace) || error.is_eof() => {
+            Err(ApiError::BadRequest("the body is not JSON: it ends too early".to_owned()))
+        }
+        // The position only: the parser's message may repeat what stands there.
+        Err(error) => Err(ApiError::BadRequest(format!(
+            "the body is not JSON: line {}, column {}",
+            error.line(),
+            error.column()
+        ))),
+    }
+}
+
+/// `response` with a `Location`.
+pub fn at_location(mut response: Response, path: &str) -> Response {
+    let location = http::HeaderValue::try_from(path.replace(' ', "%20"));
+    response
+        .headers_mut()
+        .insert(header::LOCATION, location.expect("names of resources have letters, digits and a few marks"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_syntax_error_has_a_position_and_no_content() {
+        let error = parse_object(b"{\n  \"ks_cfg\": \"rootpw hunter2\" oops }").unwrap_err().to_string();
+        assert!(error.contains("line 2, column 30"), "{error}");
+        assert!(!error.contains("hunter2") && !error.contains("oops"), "{error}");
+        for bad in [&b""[..], b"[]", b"\"x\"", b"{", b"\xff"] {
+            assert!(matches!(parse_object(bad), Err(ApiError::BadRequest(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn json_is_told_by_its_type() {
+        let typed = |text: &'static str| {
+            let value = http::HeaderValue::from_static(text);
+            is_json(&HeaderMap::from_iter([(header::CONTENT_TYPE, value)]))
+        };
+        assert!(typed("application/json") && typed("Application/JSON; charset=utf-8"));
+        assert!(!typed("text/plain") && !typed("application/x-www-form-urlencoded"));
+        assert!(!is_json(&HeaderMap::new()));
+    }
+}

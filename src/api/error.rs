@@ -1,0 +1,194 @@
+//! What a refused or failed request is answered: `application/problem+json`, and which status.
+//!
+//! The only table of status codes. Invariant: a problem never quotes a request's body, and a fault
+//! of ours is logged with its causes and told without them.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::job::{FieldError, JobId};
+use crate::store::{StoreError, StoreErrorKind};
+
+/// Why a request is not answered as its sender hoped.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    #[error("{0}")]
+    BadRequest(String),
+    #[error(
+        "send Authorization: Bearer and a token; the first start wrote one to admin.token beside the database"
+    )]
+    Unauthorised,
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("this resource does not know that method")]
+    MethodNotAllowed,
+    #[error("{detail}")]
+    Conflict { detail: String, job: Option<JobId> },
+    #[error("the body is larger than {max} bytes")]
+    TooLarge { max: usize },
+    #[error("send Content-Type: application/json")]
+    NotJsonType,
+    #[error("{detail}")]
+    Invalid { detail: String, errors: Vec<FieldError>, job: Option<JobId> },
+    #[error("{0}")]
+    NotReady(String),
+    #[error("too many event streams are open: close some")]
+    TooManyStreams,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ApiError {
+    /// Faults of a body, a pointer each.
+    pub fn invalid(detail: impl Into<String>, errors: Vec<FieldError>) -> ApiError {
+        ApiError::Invalid { detail: detail.into(), errors, job: None }
+    }
+
+    /// Status and title.
+    fn status(&self) -> (StatusCode, &'static str) {
+        match self {
+            ApiError::BadRequest(_) => (StatusCode::BAD_REQUEST, "Bad request"),
+            ApiError::Unauthorised => (StatusCode::UNAUTHORIZED, "Unauthorised"),
+            ApiError::Forbidden(_) => (StatusCode::FORBIDDEN, "Forbidden"),
+            ApiError::NotFound(_) => (StatusCode::NOT_FOUND, "Not found"),
+            ApiError::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
+            ApiError::Conflict { .. } => (StatusCode::CONFLICT, "Conflict"),
+            ApiError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "Body too large"),
+            ApiError::NotJsonType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
+            ApiError::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid content"),
+            ApiError::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "Not ready"),
+            ApiError::TooManyStreams => (StatusCode::SERVICE_UNAVAILABLE, "Too many streams"),
+            ApiError::Store(error) => store_status(error),
+        }
+    }
+
+    fn job(&self) -> Option<JobId> {
+        match self {
+            ApiError::Conflict { job, .. } | ApiError::Invalid { job, .. } => *job,
+            ApiError::Store(StoreError::Busy { job, .. } | StoreError::Decided { job, .. }) => Some(*job),
+            _ => None,
+        }
+    }
+
+    fn problem(&self) -> Problem {
+        let (status, title) = self.status();
+        let errors = match self {
+            ApiError::Invalid { errors, .. } => errors.iter().map(FieldProblem::from).collect(),
+            _ => Vec::new(),
+        };
+        Problem {
+            kind: format!("urn:shoal:problem:{}", title.to_ascii_lowercase().replace(' ', "-")),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: self.to_string(),
+            errors,
+            job_id: self.job().map(|job| job.to_string()),
+        }
+    }
+}
+
+fn store_status(error: &StoreError) -> (StatusCode, &'static str) {
+    match error {
+        StoreError::UnknownServer { .. } | StoreError::UnknownJob { .. } => {
+            (StatusCode::NOT_FOUND, "Not found")
+        }
+        StoreError::ServerExists { .. } | StoreError::Busy { .. } | StoreError::Decided { .. } => {
+            (StatusCode::CONFLICT, "Conflict")
+        }
+        StoreError::IdempotencyConflict => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid content"),
+        StoreError::InventoryFull { .. } => (StatusCode::INSUFFICIENT_STORAGE, "Inventory full"),
+        _ => match error.kind() {
+            StoreErrorKind::Full => (StatusCode::INSUFFICIENT_STORAGE, "No space left"),
+            StoreErrorKind::ReadOnly | StoreErrorKind::Unavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Database unavailable")
+            }
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
+        },
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let problem = self.problem();
+        let (status, _) = self.status();
+        if status.is_server_error() {
+            let causes = causes(&self);
+            tracing::error!(status = status.as_u16(), causes, "a request failed");
+        }
+        let mut response = (status, Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"shoal\""));
+        }
+        response
+    }
+}
+
+/// The message and those of its sources.
+fn causes(error: &ApiError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
+}
+
+/// RFC 9457.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// A name of the sort of problem.
+    #[serde(rename = "type")]
+    kind: String,
+    title: String,
+    /// The status code, again.
+    status: u16,
+    /// A sentence that says what to do.
+    detail: String,
+    /// What is wrong with the body, a fault each.
+    errors: Vec<FieldProblem>,
+    /// The job in question, or the one that stands in the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_id: Option<String>,
+}
+
+/// One fault of a body.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FieldProblem {
+    /// JSON pointer, such as `/ks_cfg`.
+    pub pointer: String,
+    pub message: String,
+}
+
+impl From<&FieldError> for FieldProblem {
+    fn from(error: &FieldError) -> FieldProblem {
+        FieldProblem { pointer: error.pointer.clone(), message: error.message.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_the_job_in_the_way() {
+        let job = JobId::new(1, [0; 10]);
+        let server = "A1".parse().unwrap();
+        let problem = ApiError::Store(StoreError::Busy { server, job }).problem();
+        assert_eq!((problem.status, problem.job_id), (409, Some(job.to_string())));
+        assert!(problem.detail.contains("A1"), "{}", problem.detail);
+    }
+
+    #[test]
+    fn faults_of_ours_are_500_or_more() {
+        let (status, _) = store_status(&StoreError::Closed);
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+}

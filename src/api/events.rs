@@ -1,0 +1,293 @@
+//! `/api/v1/events` and `/api/v1/jobs/{job_id}/events`: what is told of jobs, as JSON or as a stream.
+//!
+//! A stream is resumed by the global id of the last event seen. Invariants: events come in the order
+//! of their ids and none is left out; the stream of a job ends once the job is over, and one that is
+//! resumed after that is answered 204, which tells a browser not to ask again.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::sse::{self, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use http::{HeaderMap, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use utoipa::{IntoParams, ToSchema};
+
+use super::ApiState;
+use super::body::{Name, Params};
+use super::error::ApiError;
+use super::jobs;
+use crate::job::{Event, JobId, NewEvent};
+use crate::store::{EventFilter, PAGE_MAX, Store, StoreError};
+
+const LIST_DEFAULT: usize = 100;
+/// An idle stream says so this often, so that nobody between takes it for dead.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventBody {
+    /// Global, rising in the order of commits; a stream is resumed by it.
+    id: u64,
+    /// Within the job, from 1 without gaps.
+    seq: u64,
+    job_id: String,
+    server_serial: String,
+    #[serde(flatten)]
+    event: NewEventBody,
+}
+
+/// An event without its numbers.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NewEventBody {
+    #[schema(value_type = String, format = DateTime)]
+    time: jiff::Timestamp,
+    /// `info`, `warning` or `error`.
+    #[schema(value_type = String)]
+    level: &'static str,
+    #[schema(value_type = String)]
+    step: &'static str,
+    /// The step's name, or that of a part of it.
+    op: String,
+    /// `started`, `progress`, `retrying`, `succeeded`, `skipped` or `failed`.
+    #[schema(value_type = String)]
+    status: &'static str,
+    /// Try within the step, from 1.
+    attempt: u32,
+    duration_ms: Option<u64>,
+    message: String,
+    /// Facts by name.
+    detail: serde_json::Value,
+}
+
+impl From<NewEvent> for NewEventBody {
+    fn from(event: NewEvent) -> NewEventBody {
+        NewEventBody {
+            time: event.time,
+            level: event.level.name(),
+            step: event.step.name(),
+            op: event.op,
+            status: event.status.name(),
+            attempt: event.attempt,
+            duration_ms: event.duration_ms,
+            message: event.message,
+            detail: event.detail,
+        }
+    }
+}
+
+impl From<Event> for EventBody {
+    fn from(event: Event) -> EventBody {
+        EventBody {
+            id: event.id,
+            seq: event.seq,
+            job_id: event.job.to_string(),
+            server_serial: event.server.to_string(),
+            event: event.event.into(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventList {
+    events: Vec<EventBody>,
+    /// Give it as `after` for what comes next; absent where there was nothing more.
+    next_after: Option<u64>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EventParams {
+    /// Only events with a greater `id`.
+    after: Option<u64>,
+    /// At most 1000; 100 by default. Streams know no limit.
+    limit: Option<usize>,
+}
+
+/// The events of all jobs, oldest first: JSON, or `text/event-stream` resumable by `Last-Event-ID`.
+#[utoipa::path(get, path = "/api/v1/events", tag = "events",
+    params(EventParams, ("Last-Event-ID" = Option<u64>, Header)),
+    responses((status = 200, body = EventList)))]
+pub async fn all(
+    State(state): State<ApiState>,
+    Params(params): Params<EventParams>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    answer(&state, None, params, &headers).await
+}
+
+/// The events of one job: JSON, or `text/event-stream` resumable by `Last-Event-ID`.
+#[utoipa::path(get, path = "/api/v1/jobs/{job_id}/events", tag = "events",
+    params(("job_id" = String, Path), EventParams, ("Last-Event-ID" = Option<u64>, Header)),
+    responses((status = 200, body = EventList),
+        (status = 204, description = "The job is over and its stream was read to the end")))]
+pub async fn of_one_job(
+    State(state): State<ApiState>,
+    Name(id): Name<JobId>,
+    Params(params): Params<EventParams>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    jobs::find(&state, id).await?;
+    answer(&state, Some(id), params, &headers).await
+}
+
+/// All events of one job; the store bounds how many there can be.
+pub async fn of_job(store: &Store, job: JobId) -> Result<Vec<Event>, StoreError> {
+    let mut filter = EventFilter { job: Some(job), after: 0, limit: PAGE_MAX };
+    let mut events = Vec::new();
+    loop {
+        let page = store.events(&filter).await?;
+        let is_last = page.len() < PAGE_MAX;
+        filter.after = page.last().map_or(filter.after, |event| event.id);
+        events.extend(page);
+        if is_last {
+            return Ok(events);
+        }
+    }
+}
+
+async fn answer(
+    state: &ApiState,
+    job: Option<JobId>,
+    params: EventParams,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let resumed = last_event_id(headers)?;
+    let after = resumed.or(params.after).unwrap_or(0);
+    if wants_stream(headers) {
+        return follow(state, job, after, resumed.is_some()).await;
+    }
+    let limit = match params.limit.unwrap_or(LIST_DEFAULT) {
+        limit @ 1..=PAGE_MAX => limit,
+        _ => return Err(ApiError::BadRequest("limit is a number from 1 to 1000".to_owned())),
+    };
+    let events = state.store.events(&EventFilter { job, after, limit }).await?;
+    let next_after = events.last().filter(|_| events.len() == limit).map(|event| event.id);
+    let events = events.into_iter().map(EventBody::from).collect();
+    Ok(Json(EventList { events, next_after }).into_response())
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    let id = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    let wrong = || ApiError::BadRequest("Last-Event-ID is the number of an event".to_owned());
+    id.map(Some).ok_or_else(wrong)
+}
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.into_iter().any(|value| value.to_ascii_lowercase().contains("text/event-stream"))
+}
+
+async fn follow(
+    state: &ApiState,
+    job: Option<JobId>,
+    after: u64,
+    resumed: bool,
+) -> Result<Response, ApiError> {
+    let permit = state.streams.clone().try_acquire_owned().map_err(|_| ApiError::TooManyStreams)?;
+    let latest = state.store.latest_event();
+    let mut follower =
+        Follower { state: state.clone(), job, after, ready: VecDeque::new(), latest, _permit: permit };
+    // The first look is made here, so that a broken store is a status and not a broken stream.
+    if follower.look().await? == Look::Over && resumed {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let events = stream::unfold(follower, |mut follower| async move {
+        let event = follower.next().await?;
+        Some((Ok::<_, Infallible>(event), follower))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response())
+}
+
+/// One reader of a stream, and how far it has read.
+struct Follower {
+    state: ApiState,
+    job: Option<JobId>,
+    after: u64,
+    ready: VecDeque<Event>,
+    latest: watch::Receiver<u64>,
+    _permit: OwnedSemaphorePermit,
+}
+
+#[derive(PartialEq, Eq)]
+enum Look {
+    Found,
+    Nothing,
+    /// The job is over and all its events were read.
+    Over,
+}
+
+impl Follower {
+    /// The next event; `None` at the end of the stream.
+    async fn next(&mut self) -> Option<sse::Event> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(render(event));
+            }
+            match self.look().await {
+                Ok(Look::Found) => {}
+                Ok(Look::Nothing) => self.wait().await?,
+                Ok(Look::Over) => return None,
+                Err(error) => {
+                    tracing::warn!(%error, "an event stream ends, since the events cannot be read");
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Reads the next page.
+    async fn look(&mut self) -> Result<Look, StoreError> {
+        self.latest.mark_unchanged();
+        // Read before the events: a job that is over now writes none after the page.
+        let over = match self.job {
+            Some(id) => self.state.store.job(id).await?.is_none_or(|job| !job.is_active()),
+            None => false,
+        };
+        let filter = EventFilter { job: self.job, after: self.after, limit: PAGE_MAX };
+        self.ready.extend(self.state.store.events(&filter).await?);
+        match self.ready.back() {
+            Some(event) => {
+                self.after = event.id;
+                Ok(Look::Found)
+            }
+            None if over => Ok(Look::Over),
+            None => Ok(Look::Nothing),
+        }
+    }
+
+    /// Until there may be more; `None` where there never will.
+    async fn wait(&mut self) -> Option<()> {
+        tokio::select! {
+            biased;
+            () = self.state.shutdown.cancelled() => None,
+            changed = self.latest.changed() => changed.ok(),
+        }
+    }
+}
+
+fn render(event: Event) -> sse::Event {
+    let id = event.id.to_string();
+    let data = serde_json::to_string(&EventBody::from(event)).expect("events have string keys");
+    sse::Event::default().id(id).data(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_asked_for_by_accept() {
+        let accept = |text: &'static str| {
+            wants_stream(&HeaderMap::from_iter([(header::ACCEPT, http::HeaderValue::from_static(text))]))
+        };
+        assert!(accept("text/event-stream") && accept("text/html, Text/Event-Stream;q=0.9"));
+        assert!(!accept("*/*") && !accept("application/json") && !wants_stream(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,184 @@
+//! Reads the fields of a JSON object one by one and keeps every fault, each with its pointer.
+//!
+//! It knows JSON and no resource. Invariant: no fault quotes a value.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::job::FieldError;
+
+const LABELS_MAX: usize = 32;
+const LABEL_NAME_CHARS_MAX: usize = 63;
+const LABEL_VALUE_CHARS_MAX: usize = 256;
+
+/// What a body says of one field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Given<T> {
+    #[default]
+    Absent,
+    /// `null`: the field is to be empty.
+    Null,
+    Value(T),
+}
+
+impl<T> Given<T> {
+    /// The new value of a field that may be empty and is `before` now.
+    pub fn over(self, before: Option<T>) -> Option<T> {
+        match self {
+            Given::Absent => before,
+            Given::Null => None,
+            Given::Value(value) => Some(value),
+        }
+    }
+
+    pub fn value(&self) -> Option<&T> {
+        match self {
+            Given::Value(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// The fields of one object, and what was wrong with them so far.
+pub struct Fields<'a> {
+    object: &'a Map<String, Value>,
+    pub errors: Vec<FieldError>,
+}
+
+impl<'a> Fields<'a> {
+    /// A field that is none of `known` is a fault that names the nearest.
+    pub fn new(object: &'a Map<String, Value>, known: &[&str]) -> Fields<'a> {
+        let mut fields = Fields { object, errors: Vec::new() };
+        for key in object.keys().filter(|key| !known.contains(&key.as_str())) {
+            let likeness = |name: &&&str| strsim::jaro_winkler(key, name);
+            let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+            let shown: String = key.chars().take(40).collect();
+            let nearest = nearest.copied().unwrap_or_default();
+            fields.refuse(&shown, format!("unknown key; the nearest known one is `{nearest}`"));
+        }
+        fields
+    }
+
+    pub fn refuse(&mut self, key: &str, message: impl Into<String>) {
+        let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+        self.errors.push(FieldError::new(pointer, message));
+    }
+
+    /// A text of at most `chars_max` characters, none of them a control character.
+    pub fn text(&mut self, key: &str, chars_max: usize) -> Given<String> {
+        let fault = match self.object.get(key) {
+            None => return Given::Absent,
+            Some(Value::Null) => return Given::Null,
+            Some(Value::String(text)) if text.is_empty() => "is empty".to_owned(),
+            Some(Value::String(text)) if text.chars().any(char::is_control) => {
+                "holds a control character".to_owned()
+            }
+            Some(Value::String(text)) if text.chars().count() > chars_max => {
+                format!("is longer than {chars_max} characters")
+            }
+            Some(Value::String(text)) => return Given::Value(text.clone()),
+            Some(_) => "must be a string".to_owned(),
+        };
+        self.refuse(key, fault);
+        Given::Absent
+    }
+
+    /// A text that `parse` turns into a value, or says what is wrong with it.
+    pub fn parsed<T, E: std::fmt::Display>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Given<T> {
+        match self.text(key, 1_024) {
+            Given::Absent => Given::Absent,
+            Given::Null => Given::Null,
+            Given::Value(text) => match parse(&text) {
+                Ok(value) => Given::Value(value),
+                Err(error) => {
+                    self.refuse(key, error.to_string());
+                    Given::Absent
+                }
+            },
+        }
+    }
+
+    pub fn boolean(&mut self, key: &str) -> Given<bool> {
+        match self.object.get(key) {
+            None => Given::Absent,
+            Some(Value::Null) => Given::Null,
+            Some(Value::Bool(value)) => Given::Value(*value),
+            Some(_) => {
+                self.refuse(key, "must be true or false");
+                Given::Absent
+            }
+        }
+    }
+
+    /// Names with values, both short texts.
+    pub fn labels(&mut self, key: &str) -> Given<BTreeMap<String, String>> {
+        let object = match self.object.get(key) {
+            None => return Given::Absent,
+            Some(Value::Null) => return Given::Null,
+            Some(Value::Object(object)) => object,
+            Some(_) => {
+                self.refuse(key, "must be an object of strings");
+                return Given::Absent;
+            }
+        };
+        if object.len() > LABELS_MAX {
+            self.refuse(key, format!("has more than {LABELS_MAX} labels"));
+        }
+        let mut labels = BTreeMap::new();
+        for (name, value) in object.iter().take(LABELS_MAX) {
+            match value.as_str().filter(|value| is_label(name, value)) {
+                Some(value) => drop(labels.insert(name.clone(), value.to_owned())),
+                None => self.refuse(key, LABEL_RULE),
+            }
+        }
+        Given::Value(labels)
+    }
+}
+
+const LABEL_RULE: &str = "a label's name has 1 to 63 letters, digits, dots, hyphens, underscores or slashes, \
+     its value is a string of at most 256 characters";
+
+fn is_label(name: &str, value: &str) -> bool {
+    let is_name_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
+    (1..=LABEL_NAME_CHARS_MAX).contains(&name.len())
+        && name.chars().all(is_name_char)
+        && value.chars().count() <= LABEL_VALUE_CHARS_MAX
+        && !value.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn every_fault_is_kept_with_its_pointer() {
+        let body = object(serde_json::json!({"a": 1, "b": "", "c": "x\n", "ab/c": true, "d": "yes"}));
+        let mut fields = Fields::new(&body, &["a", "b", "c", "d", "ab_c"]);
+        for key in ["a", "b", "c"] {
+            assert_eq!(fields.text(key, 9), Given::Absent);
+        }
+        assert_eq!(fields.boolean("d"), Given::Absent);
+        let pointers: Vec<&str> = fields.errors.iter().map(|error| error.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/ab~1c", "/a", "/b", "/c", "/d"]);
+        assert!(fields.errors[0].message.contains("`ab_c`"));
+    }
+
+    #[test]
+    fn null_is_told_from_absent() {
+        let body = object(serde_json::json!({"a": null, "labels": {"rack": "7", "a b": "c"}}));
+        let mut fields = Fields::new(&body, &["a", "labels"]);
+        assert_eq!(fields.text("a", 9).over(Some("before".into())), None);
+        assert_eq!(fields.text("b", 9).over(Some("before".into())), Some("before".into()));
+        assert_eq!(fields.labels("labels").value().unwrap()["rack"], "7");
+        assert_eq!(fields.errors.len(), 1, "a blank is no part of a label's name");
+    }
+}

@@ -1,0 +1,230 @@
+//! `/api/v1/jobs`: ask for an installation, watch it, end it, try it again.
+//!
+//! How a request becomes a job is in [`submit`], how a job is shown in [`view`]. Invariant: nothing
+//! here drives a job; it is written into the store, and the engine finds it there.
+
+mod submit;
+mod view;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::IntoParams;
+
+use super::ApiState;
+use super::body::{JsonObject, Name, OptionalJsonObject, Params, at_location};
+use super::error::{ApiError, Problem};
+use super::events::{self, EventBody};
+use super::fields::Fields;
+use super::servers;
+use crate::job::{Cancel, Job, JobId, Serial, Status};
+use crate::store::{CancelOutcome, JobFilter, StoreError};
+use submit::{Order, Request};
+
+use submit::RecipeBody;
+pub use view::{JobBody, JobList};
+
+const LIST_DEFAULT: usize = 100;
+const LIST_MAX: usize = 500;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CreateParams {
+    /// All checks up to and including `resolve-server`; nothing is changed.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Ask for an installation. The body is the recipe, or `{"server_serial", "recipe": {…}}`.
+#[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = RecipeBody,
+    params(CreateParams, ("Idempotency-Key" = Option<String>, Header,
+        description = "The same key and body within 24 hours make one job")),
+    responses((status = 202, description = "The job is queued", body = JobBody),
+        (status = 200, description = "The job that this Idempotency-Key made; or the report of a dry run", body = JobBody),
+        (status = 404, description = "No such server; no job is left", body = Problem),
+        (status = 409, description = "The server is protected, or busy with the job named", body = Problem),
+        (status = 422, description = "The recipe is refused; the job named has failed at once", body = Problem)))]
+pub async fn create(
+    State(state): State<ApiState>,
+    Params(params): Params<CreateParams>,
+    headers: HeaderMap,
+    JsonObject(body): JsonObject,
+) -> Result<Response, ApiError> {
+    let key = submit::idempotency_key(&headers, "create", &Value::Object(body.clone()))?;
+    let order = Order::read(body)?;
+    let server = servers::find(&state, &order.serial()?).await?;
+    let request = Request { server, recipe: order.recipe, retry_of: None, key };
+    match params.dry_run {
+        true => submit::dry_run(&state, request).await,
+        false => submit::submit(&state, request).await,
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListParams {
+    /// `queued`, `provisioning`, `succeeded`, `failed` or `cancelled`.
+    status: Option<String>,
+    server_serial: Option<String>,
+    /// `name=value`, of the server's labels when the job was made.
+    label: Option<String>,
+    /// At most 500; 100 by default.
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+impl ListParams {
+    fn filter(self) -> Result<JobFilter, ApiError> {
+        let wrong = |what: &str| ApiError::BadRequest(format!("the query is not understood: {what}"));
+        let status = self.status.map(|name| {
+            let known = Status::ALL.into_iter().find(|status| status.name() == name);
+            known.ok_or_else(|| wrong("status is queued, provisioning, succeeded, failed or cancelled"))
+        });
+        let server = self.server_serial.map(|serial| {
+            serial.parse::<Serial>().map_err(|_| wrong("server_serial is not a serial number"))
+        });
+        let label = self.label.map(|label| {
+            let pair = label.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+            pair.ok_or_else(|| wrong("label is name=value"))
+        });
+        let before = self
+            .cursor
+            .map(|cursor| cursor.parse::<JobId>().map_err(|_| wrong("cursor is not one that a page gave")));
+        let limit = match self.limit.unwrap_or(LIST_DEFAULT) {
+            limit @ 1..=LIST_MAX => limit,
+            _ => return Err(wrong("limit is a number from 1 to 500")),
+        };
+        Ok(JobFilter {
+            status: status.transpose()?,
+            server: server.transpose()?,
+            label: label.transpose()?,
+            before: before.transpose()?,
+            limit,
+        })
+    }
+}
+
+/// Jobs, newest first, without their events.
+#[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(ListParams),
+    responses((status = 200, body = JobList)))]
+pub async fn list(
+    State(state): State<ApiState>,
+    Params(params): Params<ListParams>,
+) -> Result<Json<JobList>, ApiError> {
+    let mut filter = params.filter()?;
+    let limit = filter.limit;
+    // One more than asked for tells whether there is another page.
+    filter.limit += 1;
+    let mut jobs = state.store.jobs(&filter).await?;
+    let more = jobs.len() > limit;
+    jobs.truncate(limit);
+    let next_cursor = jobs.last().filter(|_| more).map(|job| job.id.to_string());
+    Ok(Json(JobList { jobs: jobs.into_iter().map(JobBody::from).collect(), next_cursor }))
+}
+
+/// One job, with its events.
+#[utoipa::path(get, path = "/api/v1/jobs/{job_id}", tag = "jobs",
+    params(("job_id" = String, Path)), responses((status = 200, body = JobBody)))]
+pub async fn show(State(state): State<ApiState>, Name(id): Name<JobId>) -> Result<Json<JobBody>, ApiError> {
+    let job = find(&state, id).await?;
+    Ok(Json(with_events(&state, job).await?))
+}
+
+pub async fn find(state: &ApiState, id: JobId) -> Result<Job, ApiError> {
+    let job = state.store.job(id).await?;
+    job.ok_or_else(|| StoreError::UnknownJob { job: id }.into())
+}
+
+async fn with_events(state: &ApiState, job: Job) -> Result<JobBody, ApiError> {
+    let events = events::of_job(&state.store, job.id).await?;
+    let mut body = JobBody::from(job);
+    body.events = Some(events.into_iter().map(EventBody::from).collect());
+    Ok(body)
+}
+
+/// End a job. It is still cleaned up: media are ejected once the installer cannot be running any
+/// more, or at once with `{"force": true}`.
+#[utoipa::path(post, path = "/api/v1/jobs/{job_id}/cancel", tag = "jobs",
+    params(("job_id" = String, Path)), request_body = CancelInput,
+    responses((status = 202, body = JobBody), (status = 409, description = "The job is over", body = Problem)))]
+pub async fn cancel(
+    State(state): State<ApiState>,
+    Name(id): Name<JobId>,
+    OptionalJsonObject(body): OptionalJsonObject,
+) -> Result<Response, ApiError> {
+    let cancel = CancelInput::read(&body)?;
+    match state.store.request_cancel(id, Cancel { force: cancel.force }).await? {
+        CancelOutcome::Recorded(job) => {
+            tracing::info!(job = %id, force = cancel.force, "a job is to be cancelled");
+            Ok((StatusCode::ACCEPTED, Json(with_events(&state, job).await?)).into_response())
+        }
+        CancelOutcome::Refused(job) => Err(ApiError::Conflict { detail: too_late(&job), job: Some(id) }),
+    }
+}
+
+#[derive(Debug, utoipa::ToSchema)]
+pub struct CancelInput {
+    /// Eject at once, even from under a running installer, which destroys the installation.
+    #[schema(required = false, default = false)]
+    force: bool,
+}
+
+impl CancelInput {
+    fn read(body: &Map<String, Value>) -> Result<CancelInput, ApiError> {
+        let mut fields = Fields::new(body, &["force"]);
+        let force = fields.boolean("force").over(None).unwrap_or(false);
+        match fields.errors.is_empty() {
+            true => Ok(CancelInput { force }),
+            false => Err(ApiError::invalid("the request to cancel is not understood", fields.errors)),
+        }
+    }
+}
+
+fn too_late(job: &Job) -> String {
+    let status = job.status.name();
+    match job.is_active() {
+        true => {
+            format!("the job has {status} already and is being cleaned up; force ejects its media at once")
+        }
+        false => format!("the job is over: {status}"),
+    }
+}
+
+/// Try again: a new job with the same recipe.
+#[utoipa::path(post, path = "/api/v1/jobs/{job_id}/retry", tag = "jobs",
+    params(("job_id" = String, Path)),
+    responses((status = 202, body = JobBody), (status = 409, description = "The server is busy or protected", body = Problem)))]
+pub async fn retry(
+    State(state): State<ApiState>,
+    Name(id): Name<JobId>,
+    headers: HeaderMap,
+    OptionalJsonObject(body): OptionalJsonObject,
+) -> Result<Response, ApiError> {
+    if !body.is_empty() {
+        let errors = Fields::new(&body, &[]).errors;
+        return Err(ApiError::invalid("a retry takes the recipe of the first job: send no body", errors));
+    }
+    let job = find(&state, id).await?;
+    let recipe = state.store.job_recipe(id).await?.ok_or(StoreError::UnknownJob { job: id })?;
+    let key = submit::idempotency_key(&headers, "retry", &Value::String(id.to_string()))?;
+    let server = servers::find(&state, &job.server).await?;
+    let recipe = recipe.as_object().cloned().unwrap_or_default();
+    submit::submit(&state, Request { server, recipe, retry_of: Some(id), key }).await
+}
+
+/// Where a job is found.
+fn location(id: JobId) -> String {
+    format!("/api/v1/jobs/{id}")
+}
+
+/// The answer that a job was made.
+async fn accepted(state: &ApiState, status: StatusCode, job: Job) -> Result<Response, ApiError> {
+    let path = location(job.id);
+    Ok(at_location((status, Json(with_events(state, job).await?)).into_response(), &path))
+}

@@ -1,0 +1,317 @@
+//! From a request to a job: what is wrong with it, who stands in its way, what it became.
+//!
+//! The order is part of the public contract: no job without a JSON body and a known server; a repeat
+//! is answered as the first was; a recipe that is refused is a job that failed at once; only then
+//! may a protected or busy server refuse. Invariant: nothing here talks to a BMC but the dry run,
+//! which changes nothing.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+use super::accepted;
+use crate::api::ApiState;
+use crate::api::error::{ApiError, FieldProblem};
+use crate::api::events::NewEventBody;
+use crate::api::servers::active_job;
+use crate::job::{
+    EventStatus, FieldError, JobId, JobSpec, Level, NewEvent, Serial, Server, Step, parse_recipe,
+};
+use crate::store::{IdempotencyKey, Inserted, NewJob, RefusedJob, StoreError};
+
+/// Documents the recipe; `job::parse_recipe` reads it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its shape is used, by the API's description")]
+pub struct RecipeBody {
+    /// `install-esxi.target`.
+    task_target: String,
+    server_serial: String,
+    /// The exact text of the kickstart, at most 65,536 bytes of UTF-8. Also taken as `ks.cfg`.
+    ks_cfg: String,
+    /// `none` (default), or `own-poweroff` where the kickstart powers the host off at its end.
+    completion_hook: Option<String>,
+    /// Host name or address of the installed ESXi.
+    management_address: Option<String>,
+    /// `auto` (default) or `dual-cd`.
+    media_layout: Option<String>,
+    /// http(s), under the prefixes of `ESXI_INSTALLER_ALLOW`.
+    esxi_installer_url: Option<String>,
+    esxi_installer_sha256: Option<String>,
+    allow_powered_on: Option<bool>,
+    /// Free-form, at most 16 KiB.
+    metadata: Option<Value>,
+}
+
+/// What a dry run found.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DryRunBody {
+    dry_run: bool,
+    ok: bool,
+    #[schema(value_type = Option<String>)]
+    failed_step: Option<&'static str>,
+    reason: Option<String>,
+    events: Vec<NewEventBody>,
+}
+
+/// The body of a request for a job, of either form.
+pub struct Order {
+    serial: Option<Value>,
+    pub recipe: Map<String, Value>,
+}
+
+impl Order {
+    /// `{"server_serial", "recipe": {…}}`, or the recipe itself.
+    pub fn read(mut body: Map<String, Value>) -> Result<Order, ApiError> {
+        let Some(recipe) = body.remove("recipe") else {
+            return Ok(Order { serial: body.get("server_serial").cloned(), recipe: body });
+        };
+        let outer = body.remove("server_serial");
+        if let Some(key) = body.keys().next() {
+            let shown: String = key.chars().take(40).collect();
+            let detail = format!("`{shown}` does not go beside `recipe`: put it into the recipe");
+            return Err(ApiError::BadRequest(detail));
+        }
+        match recipe {
+            Value::Object(recipe) => {
+                Ok(Order { serial: outer.or(recipe.get("server_serial").cloned()), recipe })
+            }
+            _ => Err(ApiError::BadRequest("`recipe` must be a JSON object".to_owned())),
+        }
+    }
+
+    /// Whose job it is to be.
+    pub fn serial(&self) -> Result<Serial, ApiError> {
+        let missing = || ApiError::BadRequest("`server_serial` is missing: name the server".to_owned());
+        match self.serial.as_ref().filter(|serial| !serial.is_null()).ok_or_else(missing)? {
+            Value::String(serial) => {
+                let unknown = |_| ApiError::NotFound("no server has that serial number".to_owned());
+                serial.parse().map_err(unknown)
+            }
+            _ => Err(ApiError::BadRequest("`server_serial` must be a string".to_owned())),
+        }
+    }
+}
+
+/// A request for a job on a server that exists.
+pub struct Request {
+    pub server: Server,
+    pub recipe: Map<String, Value>,
+    pub retry_of: Option<JobId>,
+    pub key: Option<IdempotencyKey>,
+}
+
+/// Makes the job, or says why not.
+pub async fn submit(state: &ApiState, request: Request) -> Result<Response, ApiError> {
+    if let Some(key) = &request.key
+        && let Some(first) = state.store.repeated(key, state.world.clock.now()).await?
+    {
+        return answer(state, first).await;
+    }
+    let spec = match check_recipe(state, &request) {
+        Ok(spec) => spec,
+        Err(errors) => return refuse(state, request, errors).await,
+    };
+    check_protected(&request.server)?;
+    let created_at = state.world.clock.now();
+    let new = NewJob {
+        id: state.new_job_id(created_at),
+        server: request.server.serial,
+        task_target: target_as_typed(&request.recipe),
+        spec,
+        recipe: Value::Object(request.recipe),
+        retry_of: request.retry_of,
+        created_at,
+    };
+    answer(state, state.store.insert_job(new, request.key).await?).await
+}
+
+/// Tries the job up to `resolve-server` and changes nothing.
+pub async fn dry_run(state: &ApiState, request: Request) -> Result<Response, ApiError> {
+    let spec = check_recipe(state, &request).map_err(|errors| ApiError::invalid(REFUSED, errors))?;
+    check_protected(&request.server)?;
+    let serial = request.server.serial;
+    if let Some(job) = active_job(state, &serial).await? {
+        return Err(StoreError::Busy { server: serial, job }.into());
+    }
+    let report = (state.dry_run)(serial, spec).await;
+    let body = DryRunBody {
+        dry_run: true,
+        ok: report.ok,
+        failed_step: report.failed_step.map(Step::name),
+        reason: report.reason,
+        events: report.events.into_iter().map(NewEventBody::from).collect(),
+    };
+    Ok(Json(body).into_response())
+}
+
+const REFUSED: &str = "the recipe is refused";
+
+fn check_recipe(state: &ApiState, request: &Request) -> Result<JobSpec, Vec<FieldError>> {
+    let spec = parse_recipe(&request.recipe, &request.server.serial).map_err(|error| error.errors)?;
+    match &spec.installer_url {
+        Some(url) if !state.installer_allow.allow(url) => {
+            let message = "is under none of the prefixes of ESXI_INSTALLER_ALLOW";
+            Err(vec![FieldError::new("/esxi_installer_url", message)])
+        }
+        _ => Ok(spec),
+    }
+}
+
+fn check_protected(server: &Server) -> Result<(), ApiError> {
+    if !server.protected {
+        return Ok(());
+    }
+    let detail = format!("server {} is protected: set `protected` to false to install it", server.serial);
+    Err(ApiError::Conflict { detail, job: None })
+}
+
+async fn answer(state: &ApiState, inserted: Inserted) -> Result<Response, ApiError> {
+    match inserted {
+        Inserted::New(job) => {
+            tracing::info!(job = %job.id, server = %job.server, "a job was added");
+            accepted(state, StatusCode::ACCEPTED, job).await
+        }
+        Inserted::Repeated { job, refusal: None } => accepted(state, StatusCode::OK, job).await,
+        Inserted::Repeated { job, refusal: Some(errors) } => Err(refusal(job.id, errors)),
+    }
+}
+
+fn refusal(job: JobId, errors: Vec<FieldError>) -> ApiError {
+    ApiError::Invalid { detail: REFUSED.to_owned(), errors, job: Some(job) }
+}
+
+/// Records the job that failed at once.
+async fn refuse(state: &ApiState, request: Request, errors: Vec<FieldError>) -> Result<Response, ApiError> {
+    let created_at = state.world.clock.now();
+    let faults: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let reason = format!("The recipe is refused: {}.", faults.join("; "));
+    let events = refusal_events(created_at, &reason, &errors);
+    let refused = RefusedJob {
+        id: state.new_job_id(created_at),
+        server: request.server.serial,
+        task_target: target_as_typed(&request.recipe),
+        recipe: Value::Object(request.recipe),
+        reason,
+        errors: errors.clone(),
+        retry_of: request.retry_of,
+        created_at,
+    };
+    match state.store.insert_refused_job(refused, events, request.key).await? {
+        Inserted::New(job) => {
+            tracing::info!(job = %job.id, server = %job.server, "a job's recipe was refused");
+            count_refusal();
+            Err(refusal(job.id, errors))
+        }
+        repeated => answer(state, repeated).await,
+    }
+}
+
+/// Other jobs are counted where they end.
+fn count_refusal() {
+    let labels = [("task_target", "refused"), ("outcome", "failed"), ("confidence", "none")];
+    metrics::counter!("shoal_provisioner_jobs_total", &labels).increment(1);
+}
+
+/// A start and an end, as of every step.
+fn refusal_events(time: jiff::Timestamp, reason: &str, errors: &[FieldError]) -> Vec<NewEvent> {
+    let start = NewEvent {
+        time,
+        level: Level::Info,
+        step: Step::ValidateRecipe,
+        op: Step::ValidateRecipe.name().to_owned(),
+        status: EventStatus::Started,
+        attempt: 1,
+        duration_ms: None,
+        message: "The recipe is being checked.".to_owned(),
+        detail: Value::Null,
+    };
+    let errors: Vec<FieldProblem> = errors.iter().map(FieldProblem::from).collect();
+    let end = NewEvent {
+        level: Level::Error,
+        status: EventStatus::Failed,
+        duration_ms: Some(0),
+        message: reason.to_owned(),
+        detail: serde_json::json!({ "errors": errors }),
+        ..start.clone()
+    };
+    vec![start, end]
+}
+
+/// For the record; a refused recipe may name anything, at any length.
+fn target_as_typed(recipe: &Map<String, Value>) -> String {
+    let typed = recipe.get("task_target").and_then(Value::as_str).unwrap_or_default();
+    typed.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// The key of a request, and a hash of all that the key must stand for. Two texts of one JSON value
+/// are the same body.
+pub fn idempotency_key(
+    headers: &HeaderMap,
+    what: &str,
+    body: &Value,
+) -> Result<Option<IdempotencyKey>, ApiError> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let is_sound = |key: &&str| (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    let key =
+        key.to_str().ok().filter(is_sound).ok_or_else(|| {
+            ApiError::BadRequest("Idempotency-Key has 1 to 255 visible characters".to_owned())
+        })?;
+    let body_sha256 = Sha256::digest(format!("{what} {body}")).into();
+    Ok(Some(IdempotencyKey { key: key.to_owned(), body_sha256 }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(body: Value) -> Result<Order, ApiError> {
+        Order::read(body.as_object().unwrap().clone())
+    }
+
+    #[test]
+    fn both_forms_name_the_server() {
+        for body in [
+            serde_json::json!({"server_serial": "A1", "ks_cfg": "x"}),
+            serde_json::json!({"server_serial": "A1", "recipe": {"ks_cfg": "x"}}),
+            serde_json::json!({"recipe": {"server_serial": "A1", "ks_cfg": "x"}}),
+        ] {
+            let order = order(body).unwrap();
+            assert_eq!(order.serial().unwrap().as_str(), "A1");
+            assert_eq!(order.recipe["ks_cfg"], "x");
+        }
+    }
+
+    #[test]
+    fn a_body_without_a_server_is_a_bad_request() {
+        for body in [
+            serde_json::json!({}),
+            serde_json::json!({"server_serial": null}),
+            serde_json::json!({"server_serial": 7}),
+            serde_json::json!({"server_serial": "A1", "recipe": []}),
+            serde_json::json!({"server_serial": "A1", "recipe": {}, "dry_run": true}),
+        ] {
+            let error = order(body).and_then(|order| order.serial()).unwrap_err();
+            assert!(matches!(error, ApiError::BadRequest(_)), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_stands_for_a_value_and_not_for_its_text() {
+        let headers = HeaderMap::from_iter([(
+            http::HeaderName::from_static("idempotency-key"),
+            http::HeaderValue::from_static("k"),
+        )]);
+        let hash = |what, text: &str| {
+            let body = serde_json::from_str(text).unwrap();
+            idempotency_key(&headers, what, &body).unwrap().unwrap().body_sha256
+        };
+        assert_eq!(hash("create", r#"{"a":1,"b":2}"#), hash("create", r#"{ "b": 2, "a": 1 }"#));
+        assert_ne!(hash("create", r#"{"a":1}"#), hash("create", r#"{"a":2}"#));
+        assert_ne!(hash("create", r#""a""#), hash("retry", r#""a""#));
+        assert!(idempotency_key(&HeaderMap::new(), "create", &Value::Null).unwrap().is_none());
+    }
+}

@@ -1,0 +1,126 @@
+//! How a job is shown.
+//!
+//! Invariant: what is shown of a recipe is its target; its kickstart never is.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::events::EventBody;
+use crate::job::{CleanupFacts, Job, Phase, Verdict};
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobBody {
+    /// 32 lower-case hex digits.
+    job_id: String,
+    server_serial: String,
+    task_target: String,
+    /// `queued`, `provisioning`, `succeeded`, `failed` or `cancelled`.
+    #[schema(value_type = String)]
+    status: &'static str,
+    /// Where the job is, or was when it ended.
+    #[schema(value_type = String)]
+    step: &'static str,
+    #[schema(value_type = Option<String>)]
+    failed_step: Option<&'static str>,
+    /// Why it failed or was cancelled, and what to do.
+    reason: Option<String>,
+    verdict: Option<VerdictBody>,
+    progress: ProgressBody,
+    /// `pending`, `done` or `partial`.
+    #[schema(value_type = String)]
+    cleanup: &'static str,
+    retry_of: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: jiff::Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    last_update: jiff::Timestamp,
+    /// When the cleanup was over too.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    finished_at: Option<jiff::Timestamp>,
+    /// Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<Vec<EventBody>>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobList {
+    pub jobs: Vec<JobBody>,
+    /// Give it as `cursor` for the next page.
+    pub next_cursor: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct VerdictBody {
+    #[schema(value_type = String)]
+    outcome: &'static str,
+    /// `assumed`, `probable` or `proven`, of a success.
+    #[schema(value_type = Option<String>)]
+    confidence: Option<&'static str>,
+    evidence: Vec<EvidenceBody>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct EvidenceBody {
+    #[schema(value_type = String)]
+    kind: &'static str,
+    #[schema(value_type = String, format = DateTime)]
+    at: jiff::Timestamp,
+    detail: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ProgressBody {
+    installer_bytes_read: u64,
+    installer_bytes_total: u64,
+    ks_read: bool,
+}
+
+impl From<Job> for JobBody {
+    fn from(job: Job) -> JobBody {
+        let progress = ProgressBody {
+            installer_bytes_read: job.facts.progress.installer_bytes_read,
+            installer_bytes_total: job.facts.progress.installer_bytes_total,
+            ks_read: job.facts.progress.ks_read,
+        };
+        JobBody {
+            job_id: job.id.to_string(),
+            server_serial: job.server.to_string(),
+            status: job.status.name(),
+            step: job.cursor.step.name(),
+            failed_step: job.failed_step.map(|step| step.name()),
+            cleanup: cleanup(job.cursor.phase, &job.facts.cleanup),
+            task_target: job.task_target,
+            reason: job.reason,
+            verdict: job.verdict.map(VerdictBody::from),
+            progress,
+            retry_of: job.retry_of.map(|id| id.to_string()),
+            created_at: job.created_at,
+            last_update: job.last_update,
+            finished_at: job.finished_at,
+            events: None,
+        }
+    }
+}
+
+fn cleanup(phase: Phase, facts: &CleanupFacts) -> &'static str {
+    match phase {
+        Phase::Forward | Phase::Cleanup => "pending",
+        Phase::Done if facts.left.is_empty() => "done",
+        Phase::Done => "partial",
+    }
+}
+
+impl From<Verdict> for VerdictBody {
+    fn from(verdict: Verdict) -> VerdictBody {
+        let evidence = verdict.evidence.into_iter().map(|evidence| EvidenceBody {
+            kind: evidence.kind.name(),
+            at: evidence.at,
+            detail: evidence.detail,
+        });
+        VerdictBody {
+            outcome: verdict.outcome.name(),
+            confidence: verdict.confidence.map(|confidence| confidence.name()),
+            evidence: evidence.collect(),
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! `/api/v1/servers`: the inventory.
+//!
+//! A record says where credentials are sent, so it is guarded: whoever points it elsewhere, or
+//! trusts more peers than before, must know the password. Invariant: a password goes in and never
+//! comes out.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::ApiState;
+use super::body::{JsonObject, Name, at_location};
+use super::error::{ApiError, Problem};
+use super::fields::{Fields, Given};
+use crate::job::{Job, JobId, Password, Serial, Server, check_bmc_address};
+use crate::store::{JobFilter, PAGE_MAX, StoreError};
+use crate::world::TlsPolicy;
+
+/// A server as shown: everything but the password.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ServerBody {
+    serial: String,
+    bmc_address: String,
+    bmc_username: String,
+    /// `verify`, `pin:<sha256>`, `insecure` or `none`.
+    tls: String,
+    /// Which system of the service it is, where the service reports no serial number.
+    system_id: Option<String>,
+    /// Compared with the system's UUID where the service reports no serial number.
+    system_uuid: Option<String>,
+    /// Host name or address of the installed ESXi.
+    management_address: Option<String>,
+    /// Jobs on it are refused.
+    protected: bool,
+    labels: BTreeMap<String, String>,
+}
+
+impl From<Server> for ServerBody {
+    fn from(server: Server) -> ServerBody {
+        ServerBody {
+            serial: server.serial.to_string(),
+            bmc_address: server.bmc_address.to_string(),
+            bmc_username: server.bmc_username,
+            tls: server.tls.to_string(),
+            system_id: server.system_id,
+            system_uuid: server.system_uuid,
+            management_address: server.management_address,
+            protected: server.protected,
+            labels: server.labels,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ServerList {
+    servers: Vec<ServerBody>,
+}
+
+/// A server as given. A PATCH holds what changes; `null` empties an optional field.
+#[derive(Debug, Default, ToSchema)]
+pub struct ServerInput {
+    /// Must equal the SerialNumber that the BMC reports. Cannot be changed.
+    #[schema(value_type = String)]
+    serial: Given<Serial>,
+    /// `https://host[:port]`; `http://` off loopback needs `tls: none`.
+    #[schema(value_type = String)]
+    bmc_address: Given<String>,
+    #[schema(value_type = String)]
+    bmc_username: Given<String>,
+    /// Never shown. Needed where `bmc_address` changes or `tls` becomes weaker.
+    #[schema(value_type = String, write_only)]
+    bmc_password: Given<String>,
+    /// `verify` (default), `pin:<sha256>`, `insecure` or `none`.
+    #[schema(value_type = Option<String>)]
+    tls: Given<TlsPolicy>,
+    #[schema(value_type = Option<String>)]
+    system_id: Given<String>,
+    #[schema(value_type = Option<String>)]
+    system_uuid: Given<String>,
+    #[schema(value_type = Option<String>)]
+    management_address: Given<String>,
+    #[schema(value_type = Option<bool>)]
+    protected: Given<bool>,
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    labels: Given<BTreeMap<String, String>>,
+}
+
+const KEYS: [&str; 10] = [
+    "serial",
+    "bmc_address",
+    "bmc_username",
+    "bmc_password",
+    "tls",
+    "system_id",
+    "system_uuid",
+    "management_address",
+    "protected",
+    "labels",
+];
+
+impl ServerInput {
+    /// Reads `body`, and makes `make` of it. All faults are told at once.
+    fn read<T>(
+        body: &Map<String, Value>,
+        make: impl FnOnce(ServerInput, &mut Fields<'_>) -> Option<T>,
+    ) -> Result<T, ApiError> {
+        let mut fields = Fields::new(body, &KEYS);
+        let input = ServerInput {
+            serial: fields.parsed("serial", str::parse),
+            bmc_address: fields.text("bmc_address", 1_024),
+            bmc_username: fields.text("bmc_username", 128),
+            bmc_password: fields.text("bmc_password", 512),
+            tls: fields.parsed("tls", str::parse),
+            system_id: fields.text("system_id", 256),
+            system_uuid: fields.text("system_uuid", 64),
+            management_address: fields.parsed("management_address", host),
+            protected: fields.boolean("protected"),
+            labels: fields.labels("labels"),
+        };
+        let made = make(input, &mut fields);
+        match made.filter(|_| fields.errors.is_empty()) {
+            Some(made) => Ok(made),
+            None => Err(ApiError::invalid("the server is not understood", fields.errors)),
+        }
+    }
+}
+
+fn host(text: &str) -> Result<String, &'static str> {
+    url::Host::parse(text).map(|_| text.to_owned()).map_err(|_| "must be a host name or an IP address")
+}
+
+/// A whole record; the errors tell what is missing.
+fn make(input: ServerInput, fields: &mut Fields<'_>) -> Option<Server> {
+    let tls = input.tls.over(None).unwrap_or_default();
+    let mut required = |key: &str, value: Option<String>| {
+        if value.is_none() && !fields.errors.iter().any(|error| error.pointer == format!("/{key}")) {
+            fields.refuse(key, "is missing");
+        }
+        value
+    };
+    let serial = required("serial", input.serial.value().map(Serial::to_string));
+    let address = required("bmc_address", input.bmc_address.over(None));
+    let username = required("bmc_username", input.bmc_username.over(None));
+    let password = required("bmc_password", input.bmc_password.over(None));
+    let address = check_bmc_address(&address?, &tls).map_err(|error| fields.errors.push(error)).ok();
+    Some(Server {
+        serial: serial?.parse().ok()?,
+        bmc_address: address?,
+        bmc_username: username?,
+        bmc_password: Password::new(password?),
+        tls,
+        system_id: input.system_id.over(None),
+        system_uuid: input.system_uuid.over(None),
+        management_address: input.management_address.over(None),
+        protected: input.protected.over(None).unwrap_or(false),
+        labels: input.labels.over(None).unwrap_or_default(),
+    })
+}
+
+/// `before` with what `input` changes; the errors tell what may not change so.
+fn change(before: &Server, input: ServerInput, fields: &mut Fields<'_>) -> Option<Server> {
+    if input.serial.value().is_some_and(|serial| *serial != before.serial) {
+        fields.refuse("serial", "cannot be changed: add another server");
+    }
+    for (key, is_null) in [
+        ("bmc_address", input.bmc_address == Given::Null),
+        ("bmc_username", input.bmc_username == Given::Null),
+        ("bmc_password", input.bmc_password == Given::Null),
+    ] {
+        if is_null {
+            fields.refuse(key, "cannot be empty");
+        }
+    }
+    let tls = input.tls.over(Some(before.tls.clone())).unwrap_or_default();
+    let address = input.bmc_address.over(Some(before.bmc_address.to_string()))?;
+    let address = check_bmc_address(&address, &tls).map_err(|error| fields.errors.push(error)).ok()?;
+    if input.bmc_password.value().is_none() {
+        if address != before.bmc_address {
+            fields.refuse("bmc_password", "is needed in the same request where bmc_address changes");
+        } else if is_weaker(&tls, &before.tls) {
+            fields.refuse("bmc_password", "is needed in the same request where tls becomes weaker");
+        }
+    }
+    Some(Server {
+        serial: before.serial.clone(),
+        bmc_address: address,
+        bmc_username: input.bmc_username.over(Some(before.bmc_username.clone()))?,
+        bmc_password: input
+            .bmc_password
+            .value()
+            .map_or(before.bmc_password.clone(), |text| Password::new(text.clone())),
+        tls,
+        system_id: input.system_id.over(before.system_id.clone()),
+        system_uuid: input.system_uuid.over(before.system_uuid.clone()),
+        management_address: input.management_address.over(before.management_address.clone()),
+        protected: input.protected.over(Some(before.protected)).unwrap_or(false),
+        labels: input.labels.over(Some(before.labels.clone())).unwrap_or_default(),
+    })
+}
+
+/// Whether `after` may trust a peer that `before` did not. A pin trusts one key and `verify` many
+/// names' holders, so neither is stronger than the other, nor one pin than another.
+fn is_weaker(after: &TlsPolicy, before: &TlsPolicy) -> bool {
+    let strength = |policy: &TlsPolicy| match policy {
+        TlsPolicy::None => 0,
+        TlsPolicy::Insecure => 1,
+        TlsPolicy::Verify | TlsPolicy::Pin(_) => 2,
+    };
+    after != before && strength(after) <= strength(before)
+}
+
+/// Add a server to the inventory.
+#[utoipa::path(post, path = "/api/v1/servers", tag = "servers", request_body = ServerInput,
+    responses((status = 201, body = ServerBody), (status = 409, description = "It exists already", body = Problem)))]
+pub async fn create(
+    State(state): State<ApiState>,
+    JsonObject(body): JsonObject,
+) -> Result<Response, ApiError> {
+    let server = ServerInput::read(&body, make)?;
+    state.store.insert_server(&server).await?;
+    tracing::info!(server = %server.serial, "a server was added");
+    let path = format!("/api/v1/servers/{}", server.serial);
+    Ok(at_location((StatusCode::CREATED, Json(ServerBody::from(server))).into_response(), &path))
+}
+
+/// The whole inventory, by serial number.
+#[utoipa::path(get, path = "/api/v1/servers", tag = "servers", responses((status = 200, body = ServerList)))]
+pub async fn list(State(state): State<ApiState>) -> Result<Json<ServerList>, ApiError> {
+    let servers = state.store.servers().await?;
+    Ok(Json(ServerList { servers: servers.into_iter().map(ServerBody::from).collect() }))
+}
+
+/// One server.
+#[utoipa::path(get, path = "/api/v1/servers/{serial}", tag = "servers",
+    params(("serial" = String, Path)), responses((status = 200, body = ServerBody)))]
+pub async fn show(
+    State(state): State<ApiState>,
+    Name(serial): Name<Serial>,
+) -> Result<Json<ServerBody>, ApiError> {
+    Ok(Json(find(&state, &serial).await?.into()))
+}
+
+/// Change a server. Where `bmc_address` changes or `tls` becomes weaker, `bmc_password` is needed too.
+#[utoipa::path(patch, path = "/api/v1/servers/{serial}", tag = "servers",
+    params(("serial" = String, Path)), request_body = ServerInput,
+    responses((status = 200, body = ServerBody),
+        (status = 409, description = "A job is active, and the change would lead it to another machine", body = Problem)))]
+pub async fn update(
+    State(state): State<ApiState>,
+    Name(serial): Name<Serial>,
+    JsonObject(body): JsonObject,
+) -> Result<Json<ServerBody>, ApiError> {
+    let _unchanged_by_others = state.inventory.lock().await;
+    let before = find(&state, &serial).await?;
+    let after = ServerInput::read(&body, |input, fields| change(&before, input, fields))?;
+    // A running job has checked the machine at the old address, and only that one.
+    let other_machine = (&before.bmc_address, &before.system_id, &before.system_uuid)
+        != (&after.bmc_address, &after.system_id, &after.system_uuid);
+    if other_machine && let Some(job) = active_job(&state, &serial).await? {
+        return Err(StoreError::Busy { server: serial, job }.into());
+    }
+    state.store.update_server(&after).await?;
+    tracing::info!(server = %serial, "a server was changed");
+    Ok(Json(after.into()))
+}
+
+/// Remove a server. Its past jobs stay.
+#[utoipa::path(delete, path = "/api/v1/servers/{serial}", tag = "servers",
+    params(("serial" = String, Path)),
+    responses((status = 204), (status = 409, description = "A job is active on it", body = Problem)))]
+pub async fn remove(
+    State(state): State<ApiState>,
+    Name(serial): Name<Serial>,
+) -> Result<StatusCode, ApiError> {
+    state.store.delete_server(&serial).await?;
+    tracing::info!(server = %serial, "a server was removed");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub async fn find(state: &ApiState, serial: &Serial) -> Result<Server, ApiError> {
+    let server = state.store.server(serial).await?;
+    server.ok_or_else(|| StoreError::UnknownServer { serial: serial.clone() }.into())
+}
+
+/// The job that holds the server. Refused jobs may be newer than it.
+pub async fn active_job(state: &ApiState, serial: &Serial) -> Result<Option<JobId>, ApiError> {
+    let filter = JobFilter { server: Some(serial.clone()), limit: PAGE_MAX, ..JobFilter::default() };
+    let jobs = state.store.jobs(&filter).await?;
+    Ok(jobs.into_iter().find(Job::is_active).map(|job| job.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::FieldError;
+
+    fn made(body: Value) -> Result<Server, Vec<FieldError>> {
+        let body = body.as_object().unwrap().clone();
+        ServerInput::read(&body, make).map_err(|error| match error {
+            ApiError::Invalid { errors, .. } => errors,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn every_missing_field_is_named_once() {
+        let errors = made(serde_json::json!({"bmc_username": 7})).unwrap_err();
+        let mut pointers: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
+        pointers.sort_unstable();
+        assert_eq!(pointers, ["/bmc_address", "/bmc_password", "/bmc_username", "/serial"]);
+    }
+
+    #[test]
+    fn weaker_means_that_another_peer_may_be_trusted() {
+        let pin = |byte| TlsPolicy::Pin([byte; 32]);
+        let weaker = [
+            (TlsPolicy::Insecure, TlsPolicy::Verify),
+            (TlsPolicy::None, TlsPolicy::Insecure),
+            (pin(1), TlsPolicy::Verify),
+            (TlsPolicy::Verify, pin(1)),
+            (pin(2), pin(1)),
+        ];
+        for (after, before) in weaker {
+            assert!(is_weaker(&after, &before), "{before} to {after}");
+        }
+        for (after, before) in [(TlsPolicy::Verify, TlsPolicy::Insecure), (pin(1), pin(1))] {
+            assert!(!is_weaker(&after, &before), "{before} to {after}");
+        }
+    }
+}

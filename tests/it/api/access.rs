@@ -1,0 +1,94 @@
+//! Who is let in: the token, the open mode on loopback, the webhook's secret.
+
+use axum::body::Body;
+use http::{Method, Request, header};
+use serde_json::json;
+use shoal::api::Access;
+
+use super::{Fixture, TOKEN, recipe};
+
+const GUARDED: [(Method, &str); 13] = [
+    (Method::GET, "/api/v1/servers"),
+    (Method::POST, "/api/v1/servers"),
+    (Method::GET, "/api/v1/servers/A1"),
+    (Method::PATCH, "/api/v1/servers/A1"),
+    (Method::DELETE, "/api/v1/servers/A1"),
+    (Method::GET, "/api/v1/jobs"),
+    (Method::POST, "/api/v1/jobs"),
+    (Method::GET, "/api/v1/jobs/0123456789abcdef0123456789abcdef"),
+    (Method::POST, "/api/v1/jobs/0123456789abcdef0123456789abcdef/cancel"),
+    (Method::POST, "/api/v1/jobs/0123456789abcdef0123456789abcdef/retry"),
+    (Method::GET, "/api/v1/jobs/0123456789abcdef0123456789abcdef/events"),
+    (Method::GET, "/api/v1/events"),
+    (Method::GET, "/metrics"),
+];
+
+fn bare(method: &Method, path: &str, headers: &[(&str, &str)]) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::empty()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_token_every_guarded_route_is_401() {
+    let fixture = Fixture::with(|parts| parts.metrics.open = false);
+    let wrong = format!("Bearer {TOKEN}x");
+    for (method, path) in GUARDED {
+        for headers in [&[][..], &[("authorization", wrong.as_str())], &[("authorization", "Basic dDp0")]] {
+            let answer = fixture.send(bare(&method, path, headers)).await;
+            answer.problem(401);
+            assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Bearer realm=\"shoal\"");
+        }
+    }
+    let right = format!("Bearer {TOKEN}");
+    let answer = fixture.send(bare(&Method::GET, "/metrics", &[("authorization", &right)])).await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_and_the_description_are_for_all() {
+    let fixture = Fixture::with(|parts| parts.metrics.open = false);
+    for path in ["/healthz", "/readyz", "/openapi.json"] {
+        fixture.send(bare(&Method::GET, path, &[])).await.ok(200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_open_mode_asks_for_a_loopback_host_and_json() {
+    let fixture = Fixture::with(|parts| parts.access = Access::Open);
+    let host = ("host", "localhost:8080");
+    let get = async |headers: &[(&str, &str)]| {
+        fixture.send(bare(&Method::GET, "/api/v1/jobs", headers)).await.status.as_u16()
+    };
+    assert_eq!(get(&[host]).await, 200);
+    assert_eq!(get(&[("host", "rebound.example")]).await, 403);
+    assert_eq!(get(&[]).await, 403);
+    assert_eq!(get(&[host, ("origin", "http://localhost:8080")]).await, 200);
+    assert_eq!(get(&[host, ("origin", "https://evil.example")]).await, 403);
+    let path = "/api/v1/jobs/0123456789abcdef0123456789abcdef/cancel";
+    fixture.send(bare(&Method::POST, path, &[host])).await.problem(415);
+    fixture.send(bare(&Method::POST, path, &[host, ("content-type", "text/plain")])).await.problem(415);
+    fixture.send(bare(&Method::POST, path, &[host, ("content-type", "application/json")])).await.problem(404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_webhook_is_not_there_without_a_secret() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    let call = async |fixture: &Fixture, headers: &[(&str, &str)]| {
+        let body = Some(json!({"status": "success"}));
+        fixture.call_with(Method::POST, "/api/v1/status-webhook/A1", body, headers).await
+    };
+    call(&fixture, &[("x-webhook-secret", "")]).await.problem(404);
+    let fixture = Fixture::with(|parts| parts.webhook_secrets = vec!["new".into(), "old".into()]);
+    fixture.add_server("A1").await;
+    fixture.post("/api/v1/jobs", recipe("A1")).await.ok(202);
+    call(&fixture, &[]).await.problem(403);
+    call(&fixture, &[("x-webhook-secret", "wrong")]).await.problem(403);
+    for secret in ["new", "old"] {
+        call(&fixture, &[("x-webhook-secret", secret)]).await.problem(404);
+    }
+    fixture.post("/api/v1/status-webhook/A1/sometoken", json!({"status": "success"})).await.problem(404);
+}

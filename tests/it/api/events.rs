@@ -1,0 +1,123 @@
+//! Events as JSON and as a stream that is resumed by their ids.
+
+use http::Method;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use shoal::job::{EventStatus, Level, NewEvent, Status, Step};
+use tower::ServiceExt;
+
+use super::Fixture;
+
+fn event(fixture: &Fixture, message: &str) -> NewEvent {
+    NewEvent {
+        time: fixture.world.clock.now(),
+        level: Level::Info,
+        step: Step::Reset,
+        op: "reset".to_owned(),
+        status: EventStatus::Progress,
+        attempt: 1,
+        duration_ms: None,
+        message: message.to_owned(),
+        detail: json!({"power": "On"}),
+    }
+}
+
+/// Events of a stream as (id, data), to its end.
+fn parse_stream(text: &str) -> Vec<(u64, Value)> {
+    let blocks = text.split("\n\n").filter(|block| block.contains("data:"));
+    let field = |block: &str, name: &str| {
+        let line = block.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim().to_owned()
+    };
+    let parse = |block: &str| {
+        let data = serde_json::from_str(&field(block, "data:")).unwrap();
+        (field(block, "id:").parse().unwrap(), data)
+    };
+    blocks.map(parse).collect()
+}
+
+async fn stream(fixture: &Fixture, path: &str, headers: &[(&str, &str)]) -> super::Answer {
+    let headers = [&[("accept", "text/event-stream")], headers].concat();
+    fixture.call_with(Method::GET, path, None, &headers).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_listed_page_by_page() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    let id = fixture.add_job("A1").await;
+    let events = ["one", "two", "three"].map(|message| event(&fixture, message)).to_vec();
+    fixture.end_job(Status::Failed, events).await;
+    let path = format!("/api/v1/jobs/{id}/events");
+    let all = fixture.get(&path).await.ok(200);
+    let expected = json!({
+        "id": 1, "seq": 1, "job_id": id, "server_serial": "A1", "time": "2026-11-22T12:00:00.01Z",
+        "level": "info", "step": "reset", "op": "reset", "status": "progress", "attempt": 1,
+        "duration_ms": null, "message": "one", "detail": {"power": "On"},
+    });
+    assert_eq!(all["events"][0], expected);
+    assert_eq!((all["events"].as_array().unwrap().len(), &all["next_after"]), (3, &Value::Null));
+    let page = fixture.get(&format!("{path}?limit=2")).await.ok(200);
+    assert_eq!(page["next_after"], 2);
+    let rest = fixture.get(&format!("{path}?limit=2&after=2")).await.ok(200);
+    assert_eq!(rest["events"][0]["message"], "three");
+    assert_eq!(fixture.get("/api/v1/events?after=1").await.ok(200)["events"][0]["id"], 2);
+    fixture.get("/api/v1/events?limit=0").await.problem(400);
+    fixture.get("/api/v1/events?after=x").await.problem(400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stream_of_a_job_that_is_over_ends_after_its_last_event() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    let id = fixture.add_job("A1").await;
+    fixture.end_job(Status::Failed, vec![event(&fixture, "one"), event(&fixture, "two")]).await;
+    let path = format!("/api/v1/jobs/{id}/events");
+    let whole = stream(&fixture, &path, &[]).await;
+    assert!(whole.headers["content-type"].to_str().unwrap().starts_with("text/event-stream"));
+    let events = parse_stream(&whole.text);
+    assert_eq!(events.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(events[1].1["message"], "two");
+    let rest = parse_stream(&stream(&fixture, &path, &[("last-event-id", "1")]).await.text);
+    assert_eq!(rest.len(), 1);
+    let rest = parse_stream(&stream(&fixture, &format!("{path}?after=1"), &[]).await.text);
+    assert_eq!(rest.len(), 1);
+    let nothing = stream(&fixture, &path, &[("last-event-id", "2")]).await;
+    assert_eq!(nothing.status, 204, "a browser is told not to come again");
+    stream(&fixture, &path, &[("last-event-id", "two")]).await.problem(400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_goes_on_as_events_are_written_and_beats_while_nothing_is() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    let id = fixture.add_job("A1").await;
+    let headers = [("accept", "text/event-stream")];
+    let request = super::request(Method::GET, &format!("/api/v1/jobs/{id}/events"), None, &headers);
+    let mut body = fixture.router.clone().oneshot(request).await.unwrap().into_body();
+    let mut next = async || {
+        let frame = body.frame().await?.unwrap();
+        Some(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap())
+    };
+    assert_eq!(next().await.unwrap().trim(), ":", "time passes, and the stream is seen to live");
+    fixture.end_job(Status::Succeeded, vec![event(&fixture, "done")]).await;
+    let (_, data) = parse_stream(&next().await.unwrap()).remove(0);
+    assert_eq!(data["message"], "done");
+    assert_eq!(next().await, None, "the job is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stream_of_all_jobs_ends_with_the_controller_alone() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    fixture.add_job("A1").await;
+    fixture.end_job(Status::Failed, vec![event(&fixture, "one")]).await;
+    let reading = stream(&fixture, "/api/v1/events", &[]);
+    let stopping = async {
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        fixture.shutdown.cancel();
+    };
+    let (answer, ()) = tokio::join!(reading, stopping);
+    assert_eq!(parse_stream(&answer.text).len(), 1);
+    assert!(answer.text.matches(":\n\n").count() >= 3, "heartbeats: {}", answer.text);
+}

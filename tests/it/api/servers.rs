@@ -1,0 +1,130 @@
+//! The inventory: what goes in, what comes out, and what must be known to change it.
+
+use http::{Method, header};
+use serde_json::{Value, json};
+
+use super::{Fixture, server_json};
+
+async fn patch(fixture: &Fixture, change: Value) -> super::Answer {
+    fixture.call(Method::PATCH, "/api/v1/servers/A1", Some(change)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_is_added_shown_listed_and_removed() {
+    let fixture = Fixture::new();
+    let mut body = server_json("A1");
+    body["labels"] = json!({"rack": "7"});
+    body["management_address"] = json!("esx1.example");
+    let added = fixture.post("/api/v1/servers", body).await;
+    assert_eq!(added.headers[header::LOCATION], "/api/v1/servers/A1");
+    let added = added.ok(201);
+    assert_eq!(added["tls"], "verify");
+    assert_eq!(added["labels"]["rack"], "7");
+    assert_eq!(fixture.get("/api/v1/servers/A1").await.ok(200), added);
+    assert_eq!(fixture.get("/api/v1/servers").await.ok(200)["servers"], json!([added]));
+    let removed = fixture.call(Method::DELETE, "/api/v1/servers/A1", None).await;
+    assert_eq!((removed.status.as_u16(), removed.text.as_str()), (204, ""));
+    fixture.get("/api/v1/servers/A1").await.problem(404);
+    fixture.call(Method::DELETE, "/api/v1/servers/A1", None).await.problem(404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_password_never_comes_out() {
+    let fixture = Fixture::new();
+    let added = fixture.post("/api/v1/servers", server_json("A1")).await;
+    let shown = fixture.get("/api/v1/servers/A1").await;
+    let listed = fixture.get("/api/v1/servers").await;
+    for answer in [added, shown, listed] {
+        assert!(!answer.text.contains("hunter2") && !answer.text.contains("password"), "{}", answer.text);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_serial_is_one_server() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    fixture.post("/api/v1/servers", server_json("A1")).await.problem(409);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_fault_of_a_server_is_named_with_its_pointer() {
+    let fixture = Fixture::new();
+    let cases = [
+        (json!({"serial": "../x"}), "/serial"),
+        (json!({"bmc_address": "10.0.0.5"}), "/bmc_address"),
+        (json!({"bmc_address": "http://10.0.0.5"}), "/bmc_address"),
+        (json!({"bmc_address": "https://root:pw@10.0.0.5"}), "/bmc_address"),
+        (json!({"bmc_password": ""}), "/bmc_password"),
+        (json!({"bmc_username": 7}), "/bmc_username"),
+        (json!({"tls": "off"}), "/tls"),
+        (json!({"labels": {"a b": "c"}}), "/labels"),
+        (json!({"protected": "yes"}), "/protected"),
+        (json!({"management_address": "a b"}), "/management_address"),
+        (json!({"bmc_adress": "https://10.0.0.5"}), "/bmc_adress"),
+    ];
+    for (change, pointer) in cases {
+        let mut body = server_json("A1");
+        body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let problem = fixture.post("/api/v1/servers", body).await.problem(422);
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
+    }
+    assert_eq!(fixture.get("/api/v1/servers").await.ok(200)["servers"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn plain_http_off_loopback_needs_the_word_none() {
+    let fixture = Fixture::new();
+    let mut body = server_json("A1");
+    body["bmc_address"] = json!("http://10.0.0.5");
+    body["tls"] = json!("none");
+    fixture.post("/api/v1/servers", body).await.ok(201);
+    let mut body = server_json("A2");
+    body["bmc_address"] = json!("http://127.0.0.1:9000");
+    fixture.post("/api/v1/servers", body).await.ok(201);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patch_changes_what_it_names_and_null_empties() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    let changed = patch(&fixture, json!({"protected": true, "system_id": "1"})).await.ok(200);
+    assert_eq!((&changed["protected"], &changed["system_id"]), (&json!(true), &json!("1")));
+    let changed = patch(&fixture, json!({"system_id": null})).await.ok(200);
+    assert_eq!((&changed["protected"], &changed["system_id"]), (&json!(true), &Value::Null));
+    assert_eq!(changed["bmc_username"], "root");
+    patch(&fixture, json!({"serial": "B2"})).await.problem(422);
+    patch(&fixture, json!({"bmc_username": null})).await.problem(422);
+    fixture.call(Method::PATCH, "/api/v1/servers/B2", Some(json!({}))).await.problem(404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_points_the_record_elsewhere_must_know_the_password() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    for change in [json!({"bmc_address": "https://10.0.0.6"}), json!({"tls": "insecure"})] {
+        let problem = patch(&fixture, change.clone()).await.problem(422);
+        assert_eq!(problem["errors"][0]["pointer"], "/bmc_password", "{change}");
+        let mut change = change;
+        change["bmc_password"] = json!("new");
+        patch(&fixture, change).await.ok(200);
+    }
+    let stored = fixture.store.server(&super::serial("A1")).await.unwrap().unwrap();
+    assert_eq!(stored.bmc_password.expose(), "new");
+    assert_eq!(patch(&fixture, json!({"tls": "verify"})).await.ok(200)["tls"], "verify");
+    patch(&fixture, json!({"bmc_address": "https://10.0.0.6"})).await.ok(200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_with_an_active_job_is_neither_removed_nor_pointed_elsewhere() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    let job = fixture.add_job("A1").await;
+    let removed = fixture.call(Method::DELETE, "/api/v1/servers/A1", None).await.problem(409);
+    assert_eq!(removed["job_id"], job);
+    let elsewhere = json!({"bmc_address": "https://10.0.0.9", "bmc_password": "x"});
+    assert_eq!(patch(&fixture, elsewhere).await.problem(409)["job_id"], job);
+    patch(&fixture, json!({"bmc_password": "corrected"})).await.ok(200);
+    fixture.end_job(shoal::job::Status::Failed, Vec::new()).await;
+    assert_eq!(fixture.call(Method::DELETE, "/api/v1/servers/A1", None).await.status, 204);
+    fixture.get(&format!("/api/v1/jobs/{job}")).await.ok(200);
+}
