@@ -5,8 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
-mod captures;
 mod api;
+mod captures;
 mod config;
 mod store;
 mod tidy;
