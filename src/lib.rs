@@ -14,6 +14,7 @@
 //! - [`installer`]: the vendor's ESXi ISO: recognised, and made to boot unattended. Pure.
 //! - [`iso`]: ISO 9660 images as bytes: reads them, changes them without a copy, writes task ISOs. Pure.
 //! - [`seal`]: secrets at rest.
+//! - [`sim`]: simulated servers, whose guests boot and install from what their BMCs were given.
 
 pub mod api;
 pub mod cli;
@@ -24,6 +25,7 @@ pub mod iso;
 pub mod job;
 pub mod redfish;
 pub mod seal;
+pub mod sim;
 pub mod store;
 pub mod workflow;
 pub mod world;

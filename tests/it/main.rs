@@ -8,5 +8,6 @@
 mod api;
 mod captures;
 mod config;
+mod sim;
 mod store;
 mod tidy;

@@ -1,0 +1,75 @@
+//! Simulated servers: a Redfish BMC over a machine that boots what is inserted.
+//!
+//! For tests (in process, paused time), for `shoal sim` (real HTTP on loopback) and for
+//! `shoal demo`. It shares no code with the Redfish client, the installer's overlay or the
+//! kickstart linter, so that they can prove each other; of the rest it uses the ISO reader and the
+//! three doors. It is not a model of ESXi, only of what can be seen of it from outside.
+//! Invariant: [`SimState`] tells the truth, whatever the Redfish service says.
+//!
+//! Reading order: [`machine`] (hardware), [`guest`] (software), `computer` (both in step), `drive`
+//! (the BMC reads images), `bmc` and `redfish` (the service), `host` (the task that runs it all).
+
+mod bmc;
+mod computer;
+mod drive;
+mod faults;
+mod guest;
+mod host;
+mod machine;
+mod network;
+mod persona;
+mod redfish;
+mod state;
+
+use std::time::Duration;
+
+pub use faults::{Fault, FaultError, Faults, help as fault_help, names as fault_names};
+pub use host::SimBmc;
+pub use network::Network;
+pub use persona::{Persona, UnknownPersona};
+pub use state::{OverrideState, SimState, SlotState};
+
+/// One simulated server.
+#[derive(Clone)]
+pub struct SimConfig {
+    /// What its System reports, and its name in logs.
+    pub serial: String,
+    pub username: String,
+    pub password: String,
+    pub timings: Timings,
+    /// Runs some operating system at the start, which obeys ACPI; else off, with a blank disk.
+    pub power_on: bool,
+    pub persona: Persona,
+    pub faults: Vec<Fault>,
+}
+
+/// How long things take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timings {
+    /// The self test.
+    pub post: Duration,
+    /// From the last byte of the boot loader's reads to the installer's first look at its options.
+    pub boot_load: Duration,
+    /// The install itself, from memory.
+    pub install: Duration,
+    /// From the disk's boot loader to a running system.
+    pub first_boot: Duration,
+    /// From an ACPI request to the end of the system.
+    pub shutdown: Duration,
+    /// How long a restarting BMC does not answer.
+    pub bmc_restart: Duration,
+}
+
+impl Default for Timings {
+    /// Short, for people who watch.
+    fn default() -> Timings {
+        Timings {
+            post: Duration::from_millis(1500),
+            boot_load: Duration::from_millis(500),
+            install: Duration::from_secs(10),
+            first_boot: Duration::from_secs(2),
+            shutdown: Duration::from_secs(2),
+            bmc_restart: Duration::from_secs(5),
+        }
+    }
+}

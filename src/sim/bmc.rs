@@ -1,0 +1,151 @@
+//! What a simulated BMC knows: its host, its slots, sessions, accounts, tasks and faults.
+//!
+//! Synchronous and without I/O; its web service is in [`super::redfish`], its task in
+//! [`super::host`]. Invariant: the slot of an index is the machine's drive of the same index.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::computer::Computer;
+use super::drive::ImageCopy;
+use super::faults::{Fault, Faults};
+use super::guest::Software;
+use super::machine::{Board, BootMode, Disk, DriveKind, Machine};
+use super::redfish::{Accounts, Sessions, Tasks};
+use super::{SimConfig, Timings};
+use crate::world::{self, Rng};
+
+pub struct Bmc {
+    pub config: SimConfig,
+    pub faults: Faults,
+    pub rng: Rng,
+    pub computer: Computer,
+    pub slots: Vec<Slot>,
+    pub sessions: Sessions,
+    pub accounts: Accounts,
+    pub tasks: Tasks,
+    pub redfish_requests: u64,
+    /// When the BMC itself last started.
+    pub started_at: Timestamp,
+    /// The BMC cannot be reached before that.
+    pub down_until: Option<Timestamp>,
+    /// Counts the faults that have happened, for those that happen a number of times.
+    spent: BTreeMap<String, u64>,
+}
+
+/// One virtual media device.
+pub struct Slot {
+    pub id: &'static str,
+    pub kind: DriveKind,
+    /// An insert that is not over yet.
+    pub busy: bool,
+    /// What the slot still shows after an eject, and until when.
+    pub stale: Option<(String, Timestamp)>,
+    /// The whole image, where this BMC downloads at insert.
+    pub copy: Option<Arc<ImageCopy>>,
+}
+
+impl Bmc {
+    pub fn new(config: SimConfig, rng: Rng, now: Timestamp) -> Bmc {
+        let standing = (config.persona.faults)();
+        let faults = Faults::new(standing.into_iter().chain(config.faults.iter().cloned()));
+        let slots = slots(&faults);
+        let drives = slots.iter().map(|slot| slot.kind).collect();
+        let disk = if config.power_on { Disk::OtherSystem } else { Disk::Blank };
+        let machine = Machine::new(board(&config.timings, &faults, drives), disk, BootMode::Uefi, now);
+        let mut computer = Computer::new(machine, software(&config.timings, &faults));
+        if config.power_on {
+            computer.machine.begin_post(now);
+        }
+        if faults.has(&Fault::MediaLeft) {
+            computer.machine.insert(0, "http://192.0.2.1/forgotten.iso".to_owned());
+        }
+        Bmc {
+            sessions: Sessions::new(&faults),
+            accounts: Accounts::new(&config.username, &config.password),
+            tasks: Tasks::default(),
+            config,
+            faults,
+            rng,
+            computer,
+            slots,
+            redfish_requests: 0,
+            started_at: now,
+            down_until: None,
+            spent: BTreeMap::new(),
+        }
+    }
+
+    /// Whether a fault that happens once happens now.
+    pub fn happens_once(&mut self, fault: &Fault) -> bool {
+        self.faults.has(fault) && self.happens_below(fault, 1)
+    }
+
+    /// Whether a fault that happens `times` times happens now.
+    pub fn happens_below(&mut self, fault: &Fault, times: u64) -> bool {
+        let spent = self.spent.entry(fault.to_string()).or_default();
+        *spent += 1;
+        *spent <= times
+    }
+
+    pub fn is_down(&self, now: Timestamp) -> bool {
+        self.down_until.is_some_and(|until| now < until)
+    }
+
+    /// The BMC's own restart: sessions end, and nothing answers for a while.
+    pub fn restart(&mut self, now: Timestamp) {
+        self.sessions.clear();
+        self.tasks.clear();
+        let back = world::after(now, self.config.timings.bmc_restart);
+        self.started_at = back;
+        self.down_until = Some(back);
+    }
+
+    /// An id that is always the same for the same serial number and purpose.
+    pub fn uuid(&self, purpose: &str) -> String {
+        let hash = Sha256::new().chain_update(purpose).chain_update(self.config.serial.as_bytes()).finalize();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash[..16]);
+        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+    }
+}
+
+fn slots(faults: &Faults) -> Vec<Slot> {
+    let slot = |id, kind| Slot { id, kind, busy: false, stale: None, copy: None };
+    if faults.has(&Fault::NoSlots) {
+        vec![]
+    } else if faults.has(&Fault::OneCd) {
+        vec![slot("CD1", DriveKind::Cd), slot("USB1", DriveKind::Usb)]
+    } else {
+        vec![slot("CD1", DriveKind::Cd), slot("CD2", DriveKind::Cd)]
+    }
+}
+
+fn board(timings: &Timings, faults: &Faults, drives: Vec<DriveKind>) -> Board {
+    Board {
+        post: timings.post,
+        drives,
+        override_ignored: faults.has(&Fault::OverrideIgnored),
+        override_continuous: faults.has(&Fault::OverrideContinuous),
+        guest_eject_ignored: faults.has(&Fault::NoEject),
+        media_lost_at_start: faults.has(&Fault::MediaLostAtStart),
+    }
+}
+
+fn software(timings: &Timings, faults: &Faults) -> Software {
+    Software {
+        boot_load: timings.boot_load,
+        install: timings.install,
+        first_boot: timings.first_boot,
+        shutdown: timings.shutdown,
+        strict_kickstart: faults.has(&Fault::StrictKickstart),
+        ignores_acpi: faults.has(&Fault::GracefulIgnored),
+        os_running_early: faults.has(&Fault::OsRunningEarly),
+        hangs: faults.has(&Fault::GuestHangs),
+        fails: faults.has(&Fault::GuestFails),
+        crashes: faults.has(&Fault::GuestCrashes),
+    }
+}

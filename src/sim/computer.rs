@@ -1,0 +1,98 @@
+//! A machine and the software on its processor, kept in step.
+//!
+//! Pure. It adds what belongs to neither alone: software dies with a reset, and a disk that was
+//! being written then is broken. Invariant: there is software exactly while the machine runs
+//! [`Turn::Software`].
+
+use jiff::Timestamp;
+
+use super::guest::{Answer, Guest, Need, Software};
+use super::machine::{HostIsOff, Machine, ResetType, Turn};
+
+#[derive(Debug)]
+pub struct Computer {
+    pub machine: Machine,
+    software: Software,
+    guest: Option<Guest>,
+}
+
+impl Computer {
+    pub fn new(machine: Machine, software: Software) -> Computer {
+        Computer { machine, software, guest: None }
+    }
+
+    /// Goes on to `now`, and says what has to happen next.
+    pub fn step(&mut self, now: Timestamp) -> Need {
+        loop {
+            match self.machine.turn(now) {
+                Turn::Off => {
+                    self.guest = None;
+                    return Need::Event;
+                }
+                Turn::Post(until) => {
+                    self.guest = None;
+                    return Need::Until(until);
+                }
+                Turn::Software => {}
+            }
+            let guest = self.guest.get_or_insert_with(Guest::firmware);
+            match guest.step(&mut self.machine, &mut self.software, now) {
+                Some(need) => return need,
+                None => self.guest = None,
+            }
+        }
+    }
+
+    /// What the drive said to the last [`Need::Read`].
+    pub fn answer(&mut self, answer: Answer) {
+        if let Some(guest) = &mut self.guest {
+            guest.answer(answer);
+        }
+    }
+
+    /// Somebody pulls the plug.
+    pub fn cut_power(&mut self, now: Timestamp) {
+        self.machine.counters.interrupted_installs += u64::from(self.is_installing());
+        self.machine.power_off(now);
+        self.guest = None;
+    }
+
+    pub fn request_reset(&mut self, reset: ResetType, now: Timestamp) -> Result<(), HostIsOff> {
+        let was_installing = self.is_installing();
+        self.machine.request_reset(reset, now)?;
+        let dies = !self.machine.is_on() || self.machine.is_in_post();
+        if dies {
+            self.guest = None;
+            self.machine.counters.interrupted_installs += u64::from(was_installing);
+        }
+        Ok(())
+    }
+
+    /// Takes a medium out by the BMC, also from under the software.
+    pub fn eject(&mut self, drive: usize) {
+        let held_one = self.machine.medium(drive).is_some();
+        self.machine.eject(drive);
+        if let Some(guest) = self.guest.as_mut().filter(|guest| held_one && guest.is_installing()) {
+            guest.lose_medium();
+            self.machine.counters.interrupted_installs += 1;
+        }
+    }
+
+    pub fn is_installing(&self) -> bool {
+        self.guest.as_ref().is_some_and(Guest::is_installing)
+    }
+
+    /// What runs, in a word.
+    pub fn guest_name(&self) -> &'static str {
+        match &self.guest {
+            Some(guest) => guest.name(&self.machine.disk),
+            None if self.machine.is_on() => "firmware",
+            None => "off",
+        }
+    }
+
+    /// What the console shows, where it asks for somebody.
+    pub fn console(&self) -> Option<&str> {
+        self.guest.as_ref()?.console()
+    }
+}

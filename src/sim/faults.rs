@@ -1,0 +1,287 @@
+//! What a simulated machine does wrong, as data: one name a fault, for `--fault NAME[=VALUE]`.
+//!
+//! Nothing is done here; whoever does wrong asks [`Faults`]. Invariant: every fault has a row in
+//! [`TABLE`], with the behaviour it stands for, and reads back as it is written.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// One misbehaviour. Durations are written in seconds, those of `slow…` in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    WrongSerial,
+    NoSerial,
+    OneCd,
+    NoSlots,
+    MediaLeft,
+    StaleInserted(Duration),
+    InsertTask(Duration),
+    InsertTaskFails,
+    Insert500Once,
+    InsertChecksUrl,
+    InsertNeedsProtocol,
+    InsertRejectsInserted,
+    EjectEmpty400,
+    Prefetch,
+    NoEject,
+    MediaLostAtStart,
+    OverrideIgnored,
+    OverrideContinuous,
+    OverrideNotStored,
+    BootPatch400InPost,
+    Etag412Once,
+    GracefulIgnored,
+    PowerLies,
+    On409Once,
+    ResetActionInfo,
+    ResetAnswerLost,
+    BmcDownAfterReset(Duration),
+    NoBootProgress,
+    NoLastResetTime,
+    ZeroLastResetTime,
+    NoSessions,
+    SessionTimeout(Duration),
+    Unauthorised401Once,
+    Busy503(u64),
+    Slow(Duration),
+    SlowMedia(Duration),
+    OsRunningEarly,
+    StrictKickstart,
+    GuestHangs,
+    GuestFails,
+    GuestCrashes,
+}
+
+/// How the value after `=` is read.
+#[derive(Clone, Copy)]
+enum Value {
+    /// There is none.
+    Plain(fn() -> Fault),
+    /// Seconds, and what holds without a value.
+    Secs(fn(Duration) -> Fault, u64),
+    /// Milliseconds, and what holds without a value.
+    Millis(fn(Duration) -> Fault, u64),
+    Count(fn(u64) -> Fault, u64),
+}
+
+struct Row {
+    name: &'static str,
+    value: Value,
+    help: &'static str,
+}
+
+const fn row(name: &'static str, value: Value, help: &'static str) -> Row {
+    Row { name, value, help }
+}
+
+use Value::{Count, Millis, Plain, Secs};
+
+/// Every fault. Who behaves so is told in `facts` of the field: the vendors are named where known.
+static TABLE: &[Row] = &[
+    row("wrong-serial", Plain(|| Fault::WrongSerial), "the System reports another serial number"),
+    row("no-serial", Plain(|| Fault::NoSerial), "the System reports no serial number"),
+    row("one-cd", Plain(|| Fault::OneCd), "one CD slot, and a USB slot that takes no CD (HPE iLO)"),
+    row("no-slots", Plain(|| Fault::NoSlots), "an empty VirtualMedia collection (AMI before EnableRMedia)"),
+    row("media-left", Plain(|| Fault::MediaLeft), "CD1 holds somebody's forgotten image at the start"),
+    row(
+        "stale-inserted",
+        Secs(Fault::StaleInserted, 5),
+        "after a good eject the slot still shows Inserted and the image for VALUE seconds (iDRAC)",
+    ),
+    row("insert-task", Secs(Fault::InsertTask, 2), "an insert is a Task that takes VALUE seconds (AMI)"),
+    row("insert-task-fails", Plain(|| Fault::InsertTaskFails), "an insert is a Task that ends in Exception"),
+    row("insert-500-once", Plain(|| Fault::Insert500Once), "the first insert is answered 500 and not done"),
+    row(
+        "insert-checks-url",
+        Plain(|| Fault::InsertChecksUrl),
+        "an insert fetches the image's first block, and is refused if it cannot (iDRAC RAC0904)",
+    ),
+    row(
+        "insert-needs-protocol",
+        Plain(|| Fault::InsertNeedsProtocol),
+        "an insert without TransferProtocolType is 400 (AMI, Nokia)",
+    ),
+    row(
+        "insert-rejects-inserted",
+        Plain(|| Fault::InsertRejectsInserted),
+        "an insert with Inserted or WriteProtected is 400 (Supermicro X11, X12)",
+    ),
+    row("eject-empty-400", Plain(|| Fault::EjectEmpty400), "ejecting an empty slot is 400"),
+    row("prefetch", Plain(|| Fault::Prefetch), "an insert downloads the whole image (sushy-emulator)"),
+    row("no-eject", Plain(|| Fault::NoEject), "the guest's own eject has no effect on the slot"),
+    row("media-lost-at-start", Plain(|| Fault::MediaLostAtStart), "a power-on detaches the media (AMI)"),
+    row("override-ignored", Plain(|| Fault::OverrideIgnored), "the override reads back and is not followed"),
+    row("override-continuous", Plain(|| Fault::OverrideContinuous), "a one-time override is never spent"),
+    row("override-not-stored", Plain(|| Fault::OverrideNotStored), "a boot PATCH is 204 and changes nothing"),
+    row(
+        "boot-patch-400-in-post",
+        Plain(|| Fault::BootPatch400InPost),
+        "a boot PATCH during the self test is 400 (HPE UnableToModifyDuringSystemPOST)",
+    ),
+    row("etag-412-once", Plain(|| Fault::Etag412Once), "the first PATCH with If-Match is 412"),
+    row("graceful-ignored", Plain(|| Fault::GracefulIgnored), "the installed system ignores ACPI"),
+    row("power-lies", Plain(|| Fault::PowerLies), "PowerState is On whatever the host does"),
+    row("on-409-once", Plain(|| Fault::On409Once), "the first reset `On` is 409 (iDRAC10)"),
+    row(
+        "reset-action-info",
+        Plain(|| Fault::ResetActionInfo),
+        "reset types only in ActionInfo (Supermicro X13)",
+    ),
+    row("reset-answer-lost", Plain(|| Fault::ResetAnswerLost), "the first reset is done and answered 500"),
+    row(
+        "bmc-down-after-reset",
+        Secs(Fault::BmcDownAfterReset, 10),
+        "the BMC cannot be reached for VALUE seconds after each reset request",
+    ),
+    row("no-boot-progress", Plain(|| Fault::NoBootProgress), "no BootProgress (iLO5, XCC, Cisco)"),
+    row("no-last-reset-time", Plain(|| Fault::NoLastResetTime), "no LastResetTime (iLO, XCC, Supermicro)"),
+    row("zero-last-reset-time", Plain(|| Fault::ZeroLastResetTime), "LastResetTime 0000-00-00 (iDRAC 7.10)"),
+    row("no-sessions", Plain(|| Fault::NoSessions), "no SessionService: Basic authentication only"),
+    row(
+        "session-timeout",
+        Secs(Fault::SessionTimeout, 30),
+        "an idle session ends after VALUE seconds (HPE, AMI: 30)",
+    ),
+    row(
+        "unauthorised-once",
+        Plain(|| Fault::Unauthorised401Once),
+        "the first request with good credentials, but for a login, is 401 (iLO)",
+    ),
+    row("busy-503", Count(Fault::Busy503, 3), "the first VALUE authenticated requests are 503 (AMI)"),
+    row("slow", Millis(Fault::Slow, 1000), "every Redfish answer takes VALUE milliseconds more"),
+    row("slow-media", Millis(Fault::SlowMedia, 50), "every read of an image takes VALUE milliseconds more"),
+    row("os-running-early", Plain(|| Fault::OsRunningEarly), "the installer too shows as OSRunning"),
+    row(
+        "strict-kickstart",
+        Plain(|| Fault::StrictKickstart),
+        "the installer wants rootpw and a disk, as the real one does",
+    ),
+    row("guest-hangs", Plain(|| Fault::GuestHangs), "the installer never ends"),
+    row("guest-fails", Plain(|| Fault::GuestFails), "the installer stops half-way with an error dialog"),
+    row(
+        "guest-crashes",
+        Plain(|| Fault::GuestCrashes),
+        "the host reboots half-way through its first install",
+    ),
+];
+
+/// A word that is no fault, or a value that it cannot have.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum FaultError {
+    #[error("there is no fault `{name}`; the faults are {}", names().join(", "))]
+    Unknown { name: String },
+    #[error("the fault `{name}` takes no value")]
+    NoValue { name: &'static str },
+    #[error("the fault `{name}` takes a whole number from 0 to 86400, not `{value}`")]
+    Number { name: &'static str, value: String },
+}
+
+/// The names of all faults, in the order of the table.
+pub fn names() -> Vec<&'static str> {
+    TABLE.iter().map(|row| row.name).collect()
+}
+
+/// The table as text, a line each, for `--help`.
+pub fn help() -> String {
+    let width = TABLE.iter().map(|row| row.name.len()).max().unwrap_or_default();
+    TABLE.iter().map(|row| format!("  {:width$}  {}\n", row.name, row.help)).collect()
+}
+
+impl FromStr for Fault {
+    type Err = FaultError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
+        let unknown = || FaultError::Unknown { name: name.to_owned() };
+        let row = TABLE.iter().find(|row| row.name == name).ok_or_else(unknown)?;
+        let number = |default: u64| match value {
+            None => Ok(default),
+            Some(value) => value
+                .parse()
+                .ok()
+                .filter(|number| *number <= 86_400)
+                .ok_or_else(|| FaultError::Number { name: row.name, value: value.to_owned() }),
+        };
+        match row.value {
+            Plain(_) if value.is_some() => Err(FaultError::NoValue { name: row.name }),
+            Plain(make) => Ok(make()),
+            Secs(make, default) => Ok(make(Duration::from_secs(number(default)?))),
+            Millis(make, default) => Ok(make(Duration::from_millis(number(default)?))),
+            Count(make, default) => Ok(make(number(default)?)),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let same_kind = |row: &&Row| {
+            let made = match row.value {
+                Plain(make) => make(),
+                Secs(make, _) | Millis(make, _) => make(Duration::ZERO),
+                Count(make, _) => make(0),
+            };
+            std::mem::discriminant(&made) == std::mem::discriminant(self)
+        };
+        let row = TABLE.iter().find(same_kind).expect("every fault has a row");
+        f.write_str(row.name)?;
+        match self {
+            Fault::StaleInserted(wait)
+            | Fault::InsertTask(wait)
+            | Fault::BmcDownAfterReset(wait)
+            | Fault::SessionTimeout(wait) => write!(f, "={}", wait.as_secs()),
+            Fault::Slow(wait) | Fault::SlowMedia(wait) => write!(f, "={}", wait.as_millis()),
+            Fault::Busy503(count) => write!(f, "={count}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The faults of one machine.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub fn new(faults: impl IntoIterator<Item = Fault>) -> Faults {
+        Faults(faults.into_iter().collect())
+    }
+
+    /// Whether a fault without a value is there.
+    pub fn has(&self, fault: &Fault) -> bool {
+        self.0.contains(fault)
+    }
+
+    /// The value of the last fault that `pick` knows.
+    pub fn find<T>(&self, pick: impl Fn(&Fault) -> Option<T>) -> Option<T> {
+        self.0.iter().rev().find_map(pick)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_reads_back_as_written() {
+        for name in names() {
+            let fault: Fault = name.parse().unwrap();
+            assert_eq!(fault.to_string().parse(), Ok(fault.clone()), "{name}");
+            assert!(fault.to_string().starts_with(name), "{name}");
+        }
+        assert_eq!("slow=250".parse(), Ok(Fault::Slow(Duration::from_millis(250))));
+        assert_eq!("insert-task=9".parse(), Ok(Fault::InsertTask(Duration::from_secs(9))));
+    }
+
+    #[test]
+    fn a_wrong_word_is_answered_with_the_known_ones() {
+        let error = "no-such".parse::<Fault>().unwrap_err().to_string();
+        assert!(error.contains("`no-such`") && error.contains("wrong-serial, no-serial"), "{error}");
+        assert!("prefetch=1".parse::<Fault>().is_err());
+        for value in ["", "-1", "1.5", "86401", "soon"] {
+            assert!(format!("slow={value}").parse::<Fault>().is_err(), "{value}");
+        }
+    }
+}

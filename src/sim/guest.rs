@@ -1,0 +1,358 @@
+//! The software on a simulated machine's processor: firmware, boot loader, ESXi installer, and the
+//! installed system.
+//!
+//! Pure: it asks for bytes of a drive ([`Need::Read`]) and is given them ([`Guest::answer`]), and
+//! `now` is handed in. It models what is seen from outside (BOOT.CFG, `ks=`, the search of every
+//! CD, the modal dialogs, the reboot), not ESXi. Invariant: from the moment the kickstart was read
+//! until the install is over, no drive is read, because the installer runs from memory.
+//!
+//! ```text
+//! Firmware ─┬─► Loader ──► Kernel ─┬─► Search ──► Installing ─┬─► reboot (back to Firmware)
+//!  looks at │   reads      no ks=  │   every CD    from memory ├─► power off
+//!  all      │   BOOT.CFG,  ▼       │   not found   │           └─► Finished: waits for Enter
+//!  drives   │   kernel,   Prompt   │   ▼           ▼
+//!           │   modules   for ever └─► Dialog ◄────┘ refused, failed, medium taken away
+//!           ├─► DiskBoot ──► Running (obeys ACPI after a moment)
+//!           └─► NoBootDevice, Setup
+//! ```
+
+mod boot_cfg;
+mod firmware;
+mod kickstart;
+mod loader;
+mod reader;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use self::firmware::{BootChoice, Enumeration};
+use self::kickstart::{Ending, parse_kickstart};
+use self::loader::Loader;
+use self::reader::Look;
+use self::search::Search;
+use super::machine::{BootProgress, Button, Disk, Machine, after};
+
+/// How long the software takes, and what it does wrong.
+#[derive(Clone, Debug)]
+pub struct Software {
+    /// From the last module's byte to the installer's first look at its options.
+    pub boot_load: Duration,
+    /// The install itself.
+    pub install: Duration,
+    /// From the boot loader on the disk to a running system.
+    pub first_boot: Duration,
+    /// From an ACPI request to the system's end.
+    pub shutdown: Duration,
+    pub strict_kickstart: bool,
+    pub ignores_acpi: bool,
+    /// The installer, too, shows as `OSRunning`.
+    pub os_running_early: bool,
+    pub hangs: bool,
+    pub fails: bool,
+    /// The host reboots half-way through the next install, once.
+    pub crashes: bool,
+}
+
+/// Bytes that the software wants of a drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadRequest {
+    pub drive: usize,
+    /// In bytes.
+    pub offset: u64,
+    pub len: usize,
+}
+
+/// What the drive says to a [`ReadRequest`].
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Exactly the bytes asked for, and the medium's size in bytes.
+    Data {
+        bytes: Bytes,
+        capacity: u64,
+    },
+    NoMedium,
+    /// The medium cannot be read (any more).
+    Failed,
+}
+
+/// What has to happen before the software goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Something from outside: a reset, a medium, a press of the power button.
+    Event,
+    Until(Timestamp),
+    Read(ReadRequest),
+}
+
+/// Software between power-on (or reboot) and power-off (or reboot).
+#[derive(Debug)]
+pub struct Guest {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Firmware(Enumeration),
+    Setup,
+    NoBootDevice,
+    Loader(Loader),
+    /// mboot shows an error and hangs, which is its default (`errtimeout` -1).
+    LoaderError(String),
+    Kernel {
+        until: Timestamp,
+        kickstart: Option<String>,
+    },
+    /// The interactive installer: "(Enter) Continue".
+    Prompt,
+    Search(Search),
+    /// A modal dialog without a time-out.
+    Dialog(String),
+    Installing {
+        half: Option<Timestamp>,
+        until: Timestamp,
+        ks_sha256: String,
+        ending: Ending,
+    },
+    Finished,
+    DiskBoot {
+        until: Timestamp,
+    },
+    Running {
+        leaving: Option<(Timestamp, Button)>,
+    },
+}
+
+/// What one look at the state came to.
+enum Step {
+    Need(Need),
+    Next(State),
+    /// The machine has rebooted or is off: this software is no more.
+    Gone,
+}
+
+impl Guest {
+    /// The firmware, at the end of the self test.
+    pub fn firmware() -> Guest {
+        Guest { state: State::Firmware(Enumeration::default()) }
+    }
+
+    /// Goes on until something is needed; `None` when the machine has rebooted or is off.
+    pub fn step(&mut self, machine: &mut Machine, software: &mut Software, now: Timestamp) -> Option<Need> {
+        loop {
+            match self.step_once(machine, software, now) {
+                Step::Need(need) => return Some(need),
+                Step::Next(state) => self.state = state,
+                Step::Gone => return None,
+            }
+        }
+    }
+
+    fn step_once(&mut self, machine: &mut Machine, software: &mut Software, now: Timestamp) -> Step {
+        let listens = matches!(self.state, State::Running { .. }) && !software.ignores_acpi;
+        // Firmware and installer do not listen to ACPI: the press is lost.
+        let button = machine.take_button().filter(|_| listens);
+        match &mut self.state {
+            State::Firmware(enumeration) => match enumeration.look(machine) {
+                Look::Need(request) => Step::Need(Need::Read(request)),
+                Look::Done(choice) => Step::Next(boot(choice, machine, software, now)),
+            },
+            State::Loader(loader) => step_loader(loader, machine, software, now),
+            State::Kernel { until, .. } if now < *until => Step::Need(Need::Until(*until)),
+            State::Kernel { kickstart, .. } => Step::Next(start_installer(kickstart.take())),
+            State::Search(search) => step_search(search, machine, software, now),
+            State::Installing { half, until, .. } => match half.unwrap_or(*until) {
+                due if now < due => Step::Need(Need::Until(due)),
+                _ => self.go_on_installing(machine, software, now),
+            },
+            State::DiskBoot { until } if now < *until => Step::Need(Need::Until(*until)),
+            State::DiskBoot { .. } => {
+                machine.set_progress(BootProgress::OsRunning, now);
+                Step::Next(State::Running { leaving: None })
+            }
+            State::Running { leaving } => {
+                *leaving = leaving.or(button.map(|button| (after(now, software.shutdown), button)));
+                step_running(*leaving, machine, now)
+            }
+            State::Setup
+            | State::NoBootDevice
+            | State::LoaderError(_)
+            | State::Prompt
+            | State::Dialog(_)
+            | State::Finished => Step::Need(Need::Event),
+        }
+    }
+
+    /// Half-way through, or at the end of, the install.
+    fn go_on_installing(&mut self, machine: &mut Machine, software: &mut Software, now: Timestamp) -> Step {
+        let State::Installing { half, until, ks_sha256, ending } = &mut self.state else {
+            return Step::Need(Need::Event);
+        };
+        if half.take().is_some() {
+            if software.hangs {
+                // The progress bar stands still: no time will come.
+                *until = Timestamp::MAX;
+            } else if software.fails {
+                let dialog = "An error has occurred during installation: the image could not be written";
+                return Step::Next(State::Dialog(dialog.to_owned()));
+            } else if std::mem::take(&mut software.crashes) {
+                machine.begin_post(now);
+                return Step::Gone;
+            }
+            return Step::Need(Need::Until(*until));
+        }
+        machine.disk = Disk::Installed { ks_sha256: std::mem::take(ks_sha256) };
+        machine.counters.installs += 1;
+        match *ending {
+            Ending::Wait => return Step::Next(State::Finished),
+            Ending::PowerOff => machine.power_off(now),
+            Ending::Reboot { eject } => {
+                if eject {
+                    machine.eject_all_by_guest();
+                }
+                machine.begin_post(now);
+            }
+        }
+        Step::Gone
+    }
+
+    /// Hands over what the drive said to the last [`Need::Read`].
+    pub fn answer(&mut self, answer: Answer) {
+        match &mut self.state {
+            State::Firmware(enumeration) => enumeration.answer(answer),
+            State::Loader(loader) => loader.answer(answer),
+            State::Search(search) => search.answer(answer),
+            _ => {}
+        }
+    }
+
+    /// Whether the disk is being written: a reset now destroys the install.
+    pub fn is_installing(&self) -> bool {
+        matches!(self.state, State::Installing { .. })
+    }
+
+    /// Somebody took a medium away under the installer.
+    pub fn lose_medium(&mut self) {
+        self.state = State::Dialog("the installation medium was removed during the installation".to_owned());
+    }
+
+    /// A word for what runs.
+    pub fn name(&self, disk: &Disk) -> &'static str {
+        match &self.state {
+            State::Firmware(_) | State::Setup | State::NoBootDevice => "firmware",
+            State::Loader(_) => "loading",
+            State::LoaderError(_) => "boot_error",
+            State::Kernel { .. } | State::Search(_) => "installer_starting",
+            State::Prompt => "installer_prompt",
+            State::Dialog(_) => "installer_error",
+            State::Installing { .. } => "installing",
+            State::Finished => "installer_finished",
+            State::DiskBoot { .. } => "booting",
+            State::Running { .. } if matches!(disk, Disk::Installed { .. }) => "installed",
+            State::Running { .. } => "other_system",
+        }
+    }
+
+    /// What the console shows, where it asks for somebody.
+    pub fn console(&self) -> Option<&str> {
+        match &self.state {
+            State::Setup => Some("the firmware's setup menu is open"),
+            State::NoBootDevice => Some("no bootable device was found"),
+            State::Prompt => Some("Welcome to the VMware ESXi Installation: (Enter) Continue"),
+            State::Finished => Some("Installation Complete: (Enter) Reboot"),
+            State::LoaderError(text) | State::Dialog(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// The firmware hands over to what it has chosen.
+fn boot(choice: BootChoice, machine: &mut Machine, software: &Software, now: Timestamp) -> State {
+    match choice {
+        BootChoice::Setup => {
+            machine.set_progress(BootProgress::SetupEntered, now);
+            State::Setup
+        }
+        BootChoice::Nothing => State::NoBootDevice,
+        BootChoice::Cd { drive, uefi } => {
+            machine.set_progress(BootProgress::OsBootStarted, now);
+            State::Loader(Loader::new(drive, uefi))
+        }
+        BootChoice::Disk => {
+            machine.set_progress(BootProgress::OsBootStarted, now);
+            State::DiskBoot { until: after(now, software.first_boot) }
+        }
+    }
+}
+
+fn step_loader(loader: &mut Loader, machine: &mut Machine, software: &Software, now: Timestamp) -> Step {
+    match loader.look() {
+        Look::Need(request) => Step::Need(Need::Read(request)),
+        Look::Done(Err(error)) => Step::Next(State::LoaderError(error)),
+        Look::Done(Ok(kickstart)) => {
+            if software.os_running_early {
+                machine.set_progress(BootProgress::OsRunning, now);
+            }
+            Step::Next(State::Kernel { until: after(now, software.boot_load), kickstart })
+        }
+    }
+}
+
+/// What the installer does with its `ks=`. There is no network and no USB stick here.
+fn start_installer(kickstart: Option<String>) -> State {
+    let Some(source) = kickstart else { return State::Prompt };
+    match source.strip_prefix("cdrom:") {
+        Some(path) if path.starts_with('/') => State::Search(Search::new(path.to_owned())),
+        _ => State::Dialog(format!("cannot open the kickstart ks={source}")),
+    }
+}
+
+fn step_search(search: &mut Search, machine: &mut Machine, software: &Software, now: Timestamp) -> Step {
+    let script = match search.look(machine) {
+        Look::Need(request) => return Step::Need(Need::Read(request)),
+        Look::Done(Some(script)) => script,
+        Look::Done(None) => {
+            let dialog = format!("cannot find kickstart file on cd-rom with path -- {}", search.path());
+            return Step::Next(State::Dialog(dialog));
+        }
+    };
+    let in_use = matches!(machine.disk, Disk::Installed { .. } | Disk::OtherSystem);
+    match parse_kickstart(&script, software.strict_kickstart, in_use) {
+        Err(dialog) => Step::Next(State::Dialog(dialog)),
+        Ok(ending) => {
+            machine.disk = Disk::Broken;
+            Step::Next(State::Installing {
+                half: Some(after(now, software.install / 2)),
+                until: after(now, software.install),
+                ks_sha256: hex(&Sha256::digest(&script)),
+                ending,
+            })
+        }
+    }
+}
+
+fn step_running(leaving: Option<(Timestamp, Button)>, machine: &mut Machine, now: Timestamp) -> Step {
+    match leaving {
+        None => Step::Need(Need::Event),
+        Some((due, _)) if now < due => Step::Need(Need::Until(due)),
+        Some((_, Button::Shutdown)) => {
+            machine.power_off(now);
+            Step::Gone
+        }
+        Some((_, Button::Restart)) => {
+            machine.counters.starts += 1;
+            machine.begin_post(now);
+            Step::Gone
+        }
+    }
+}
+
+/// Lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,90 @@
+//! The firmware after the self test: it looks at every drive and chooses what to boot.
+//!
+//! As EDK2's El Torito driver does, it reads the volume descriptors of each CD and the boot
+//! catalogue of each that has one, on every boot, whatever it boots in the end: a media server sees
+//! by that that the host has rebooted. Invariant: a CD without a bootable entry is never booted.
+
+use super::Answer;
+use super::reader::{Look, Reader};
+use crate::iso::{BootPlatform, Volume};
+use crate::sim::machine::{BootMode, BootTarget, Disk, Machine};
+
+/// The look at all drives, in their order.
+#[derive(Debug, Default)]
+pub struct Enumeration {
+    reader: Option<Reader>,
+    next_drive: usize,
+    found: Vec<BootableCd>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct BootableCd {
+    drive: usize,
+    bios: bool,
+    uefi: bool,
+}
+
+/// What the firmware hands over to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootChoice {
+    Cd { drive: usize, uefi: bool },
+    Disk,
+    Setup,
+    Nothing,
+}
+
+impl Enumeration {
+    /// The next bytes wanted, or the choice.
+    pub fn look(&mut self, machine: &mut Machine) -> Look<BootChoice> {
+        loop {
+            let Some(reader) = &mut self.reader else {
+                let Some(drive) = machine.next_cd(self.next_drive) else {
+                    return Look::Done(self.choose(machine));
+                };
+                self.next_drive = drive + 1;
+                self.reader = Some(Reader::new(drive));
+                continue;
+            };
+            match reader.look(Volume::open) {
+                Look::Need(request) => return Look::Need(request),
+                Look::Done(volume) => {
+                    let drive = reader.drive;
+                    self.found.extend(volume.ok().and_then(|volume| bootable(drive, &volume)));
+                    self.reader = None;
+                }
+            }
+        }
+    }
+
+    pub fn answer(&mut self, answer: Answer) {
+        if let Some(reader) = &mut self.reader {
+            reader.answer(answer);
+        }
+    }
+
+    fn choose(&self, machine: &mut Machine) -> BootChoice {
+        let mode = machine.boot.mode;
+        let cd = self.found.iter().find_map(|cd| match mode {
+            BootMode::Uefi if cd.uefi => Some(BootChoice::Cd { drive: cd.drive, uefi: true }),
+            // A compatibility module boots what has no UEFI entry.
+            _ if cd.bios => Some(BootChoice::Cd { drive: cd.drive, uefi: false }),
+            _ => None,
+        });
+        let disk_boots = matches!(machine.disk, Disk::Installed { .. } | Disk::OtherSystem);
+        let disk = disk_boots.then_some(BootChoice::Disk);
+        let chosen = match machine.take_override() {
+            Some(BootTarget::BiosSetup) => Some(BootChoice::Setup),
+            Some(BootTarget::Cd) => cd.or(disk),
+            // There is no network to boot from, so the firmware goes on in its own order.
+            Some(BootTarget::Hdd | BootTarget::Pxe | BootTarget::None) | None => disk.or(cd),
+        };
+        chosen.unwrap_or(BootChoice::Nothing)
+    }
+}
+
+fn bootable(drive: usize, volume: &Volume) -> Option<BootableCd> {
+    let entries = &volume.boot.as_ref()?.entries;
+    let has = |platform| entries.iter().any(|entry| entry.bootable && entry.platform == platform);
+    let cd = BootableCd { drive, bios: has(BootPlatform::Bios), uefi: has(BootPlatform::Uefi) };
+    (cd.bios || cd.uefi).then_some(cd)
+}

@@ -1,0 +1,128 @@
+//! mboot: reads BOOT.CFG of the medium it was booted from, then the kernel and every module.
+//!
+//! Only the primary tree is read, names are compared without regard to case, and a file that is
+//! missing hangs the loader for ever (vmware/esx-boot @32924c6, fsw_iso9660.c, mboot/config.c).
+//! Invariant: every byte of kernel and modules is read once, in the order of BOOT.CFG.
+
+use std::ops::Range;
+
+use super::boot_cfg::{BootCfg, COMMAND_LINE_BYTES_MAX, parse_boot_cfg};
+use super::reader::{Look, Reader};
+use super::{Answer, ReadRequest};
+use crate::iso::{IsoError, PartialImage, TreeKind, Volume};
+
+/// A real BOOT.CFG has about 2 KB.
+const BOOT_CFG_BYTES_MAX: u64 = 1 << 20;
+/// What is read at once of a big file; pieces end at multiples of it.
+const PIECE_BYTES: u64 = 64 << 10;
+
+#[derive(Debug)]
+pub struct Loader {
+    drive: usize,
+    cfg_path: &'static str,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Finding BOOT.CFG and the files that it names.
+    Plan(Reader),
+    Load {
+        files: Vec<Range<u64>>,
+        kickstart: Option<String>,
+        trouble: Option<&'static str>,
+    },
+}
+
+/// What is to be loaded, found on the medium.
+struct Plan {
+    files: Vec<Range<u64>>,
+    kickstart: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error("Fatal error: {0}")]
+    Medium(#[from] IsoError),
+    #[error("Fatal error: 15 (Not found): {0}")]
+    NotFound(String),
+    #[error("Fatal error: the command line is too long")]
+    CommandLine,
+    #[error("Fatal error: no kernel in the configuration")]
+    NoKernel,
+}
+
+impl Loader {
+    pub fn new(drive: usize, uefi: bool) -> Loader {
+        let cfg_path = if uefi { "/EFI/BOOT/BOOT.CFG" } else { "/BOOT.CFG" };
+        Loader { drive, cfg_path, stage: Stage::Plan(Reader::new(drive)) }
+    }
+
+    /// The next bytes wanted; or what follows `ks=` on the command line (if anything), or, as the
+    /// error, the text at which the loader hangs.
+    pub fn look(&mut self) -> Look<Result<Option<String>, String>> {
+        if let Stage::Plan(reader) = &mut self.stage {
+            match reader.look(|image| plan(image, self.cfg_path)) {
+                Look::Need(request) => return Look::Need(request),
+                Look::Done(Err(error)) => return Look::Done(Err(error)),
+                Look::Done(Ok(Plan { mut files, kickstart })) => {
+                    files.reverse();
+                    self.stage = Stage::Load { files, kickstart, trouble: None };
+                }
+            }
+        }
+        let Stage::Load { files, kickstart, trouble } = &mut self.stage else {
+            return Look::Done(Ok(None));
+        };
+        match (trouble, files.last()) {
+            (Some(trouble), _) => Look::Done(Err((*trouble).to_owned())),
+            (None, Some(file)) => Look::Need(piece(self.drive, file)),
+            (None, None) => Look::Done(Ok(kickstart.take())),
+        }
+    }
+
+    pub fn answer(&mut self, answer: Answer) {
+        match (&mut self.stage, answer) {
+            (Stage::Plan(reader), answer) => reader.answer(answer),
+            (Stage::Load { files, .. }, Answer::Data { bytes, .. }) => {
+                if let Some(file) = files.last_mut() {
+                    file.start += bytes.len() as u64;
+                }
+                files.pop_if(|file| file.start >= file.end);
+            }
+            (Stage::Load { trouble, .. }, Answer::NoMedium) => *trouble = Some("Fatal error: no medium"),
+            (Stage::Load { trouble, .. }, Answer::Failed) => *trouble = Some("Fatal error: I/O error"),
+        }
+    }
+}
+
+fn piece(drive: usize, file: &Range<u64>) -> ReadRequest {
+    let end = file.end.min((file.start / PIECE_BYTES + 1) * PIECE_BYTES);
+    ReadRequest { drive, offset: file.start, len: (end - file.start) as usize }
+}
+
+fn plan(image: &PartialImage, cfg_path: &str) -> Result<Plan, LoadError> {
+    let volume = Volume::open(image)?;
+    let find = |path: &str| {
+        let found = volume.find(image, TreeKind::Primary, path)?;
+        found.filter(|entry| !entry.is_dir).ok_or_else(|| LoadError::NotFound(path.to_owned()))
+    };
+    let cfg = parse_boot_cfg(&volume.read(image, &find(cfg_path)?, BOOT_CFG_BYTES_MAX)?);
+    check(&cfg)?;
+    let mut files = vec![];
+    for name in std::iter::once(&cfg.kernel).chain(&cfg.modules) {
+        let extent = find(&cfg.resolve(cfg_path, name))?.extent;
+        files.extend((!extent.is_empty()).then_some(extent));
+    }
+    Ok(Plan { files, kickstart: cfg.kickstart_option().map(str::to_owned) })
+}
+
+fn check(cfg: &BootCfg) -> Result<(), LoadError> {
+    if cfg.kernel.is_empty() {
+        return Err(LoadError::NoKernel);
+    }
+    if cfg.kernel.len() + 1 + cfg.kernelopt.len() >= COMMAND_LINE_BYTES_MAX {
+        return Err(LoadError::CommandLine);
+    }
+    Ok(())
+}

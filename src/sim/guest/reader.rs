@@ -1,0 +1,85 @@
+//! Reads a drive's medium with the pure readers of [`crate::iso`], which cannot wait for bytes.
+//!
+//! A reader that lacks a piece is stopped, the piece is asked for, and the reader starts again.
+//! Not a cache between looks: each purpose has its own [`Reader`], so that every look at a medium
+//! reaches the BMC, as it does on real hardware. Invariant: at most [`HELD_BYTES_MAX`] are held.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::{Answer, ReadRequest};
+use crate::iso::PartialImage;
+
+/// Firmware and boot loaders read by sectors.
+const SECTOR: usize = 2048;
+/// The first volume descriptor: what every look at a medium begins with.
+const FIRST_DESCRIPTOR: u64 = 16 * SECTOR as u64;
+/// Directories, descriptors and boot options of a real installer take well under 1 MiB.
+const HELD_BYTES_MAX: u64 = 8 << 20;
+
+/// One look at one drive.
+#[derive(Debug)]
+pub struct Reader {
+    pub drive: usize,
+    /// Known once the drive has told its capacity with the first answer.
+    image: Option<PartialImage>,
+    /// Where the piece begins that is being fetched.
+    asked: u64,
+    trouble: Option<String>,
+}
+
+/// Either bytes are needed, or the look is over.
+#[derive(Debug)]
+pub enum Look<T> {
+    Need(ReadRequest),
+    Done(T),
+}
+
+impl Reader {
+    pub fn new(drive: usize) -> Reader {
+        Reader { drive, image: None, asked: FIRST_DESCRIPTOR, trouble: None }
+    }
+
+    /// Starts `read` again with what has been fetched so far.
+    pub fn look<T, E: fmt::Display>(
+        &mut self,
+        read: impl FnOnce(&PartialImage) -> Result<T, E>,
+    ) -> Look<Result<T, String>> {
+        if let Some(trouble) = &self.trouble {
+            return Look::Done(Err(trouble.clone()));
+        }
+        let Some(image) = &self.image else {
+            return Look::Need(self.request(FIRST_DESCRIPTOR..FIRST_DESCRIPTOR + SECTOR as u64));
+        };
+        let result = read(image);
+        match image.take_wanted() {
+            Some(_) if image.held_bytes() >= HELD_BYTES_MAX => {
+                Look::Done(Err("the medium has too much to read before it boots".to_owned()))
+            }
+            Some(range) => {
+                self.asked = range.start;
+                Look::Need(self.request(range))
+            }
+            None => Look::Done(result.map_err(|error| error.to_string())),
+        }
+    }
+
+    fn request(&self, range: std::ops::Range<u64>) -> ReadRequest {
+        ReadRequest { drive: self.drive, offset: range.start, len: (range.end - range.start) as usize }
+    }
+
+    /// Takes what the drive said to the last request.
+    pub fn answer(&mut self, answer: Answer) {
+        match answer {
+            Answer::Data { bytes, capacity } => self.keep(bytes, capacity),
+            Answer::NoMedium => self.trouble = Some("there is no medium".to_owned()),
+            Answer::Failed => self.trouble = Some("I/O error".to_owned()),
+        }
+    }
+
+    fn keep(&mut self, bytes: Bytes, capacity: u64) {
+        let image = self.image.get_or_insert_with(|| PartialImage::new(capacity, SECTOR));
+        image.insert(self.asked, bytes);
+    }
+}

@@ -1,0 +1,385 @@
+//! The Redfish service of a simulated BMC: one request in, one answer out.
+//!
+//! HTTP rules that hold for every resource are here (authentication, methods, ETags, headers);
+//! each resource has its own file. It knows no client of this project. Invariant: nothing is
+//! changed before the request is authenticated, allowed and well-formed.
+
+mod accounts;
+mod body;
+mod chassis;
+mod managers;
+mod message;
+mod resource;
+mod root;
+mod sessions;
+mod systems;
+mod tasks;
+mod virtual_media;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use base64::Engine as _;
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Response, StatusCode};
+use jiff::Timestamp;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+pub use self::accounts::Accounts;
+use self::message::Message;
+use self::resource::Resource;
+pub use self::sessions::Sessions;
+pub use self::tasks::Tasks;
+use self::virtual_media::Insert;
+use super::bmc::Bmc;
+use super::faults::Fault;
+use super::guest::hex;
+use super::host::Shared;
+
+/// Real BMCs take little more than this.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// A request that has arrived whole.
+pub struct Call {
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// Who asks.
+pub struct Caller {
+    account: String,
+    /// May change things that are not the caller's own.
+    may_configure: bool,
+    /// May create accounts and see others.
+    is_administrator: bool,
+    /// The session that carried the request, where one did.
+    session: Option<String>,
+}
+
+/// The answer, before it is HTTP.
+pub struct Reply {
+    status: StatusCode,
+    headers: Vec<(HeaderName, String)>,
+    body: ReplyBody,
+}
+
+enum ReplyBody {
+    Empty,
+    Json(Value),
+    Xml(&'static str),
+}
+
+/// What a request came to.
+enum Outcome {
+    Reply(Reply),
+    /// The image has to be looked at first.
+    Insert(Insert),
+}
+
+/// Refused: what the error body says.
+type Refusal = Box<Message>;
+
+impl Reply {
+    fn json(status: StatusCode, body: Value) -> Reply {
+        Reply { status, headers: vec![], body: ReplyBody::Json(body) }
+    }
+
+    fn no_content() -> Reply {
+        Reply { status: StatusCode::NO_CONTENT, headers: vec![], body: ReplyBody::Empty }
+    }
+
+    fn with(mut self, name: HeaderName, value: impl Into<String>) -> Reply {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+impl From<Refusal> for Reply {
+    fn from(message: Refusal) -> Reply {
+        message.reply()
+    }
+}
+
+/// Answers one request to anything below `/redfish`.
+pub async fn serve(shared: Arc<Shared>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
+        return render(Reply::json(StatusCode::PAYLOAD_TOO_LARGE, Message::general().body()));
+    };
+    let path = parts.uri.path().to_owned();
+    let call = Call { method: parts.method, path, headers: parts.headers, body };
+    let slowness = slowness(&shared.bmc());
+    if let Some(delay) = slowness {
+        tokio::time::sleep(delay).await;
+    }
+    let outcome = if call.method == Method::GET || call.method == Method::HEAD {
+        shared.bmc().answer(&call, shared.world.clock.now())
+    } else {
+        shared.change(|bmc, now| bmc.answer(&call, now))
+    };
+    render(match outcome {
+        Outcome::Reply(reply) => reply,
+        Outcome::Insert(insert) => insert.run(shared).await,
+    })
+}
+
+fn slowness(bmc: &Bmc) -> Option<Duration> {
+    bmc.faults.find(|fault| match fault {
+        Fault::Slow(delay) => Some(*delay),
+        _ => None,
+    })
+}
+
+fn render(reply: Reply) -> Response<Body> {
+    let (body, content_type) = match reply.body {
+        ReplyBody::Empty => (Body::empty(), None),
+        ReplyBody::Json(value) => (Body::from(value.to_string()), Some("application/json;charset=utf-8")),
+        ReplyBody::Xml(text) => (Body::from(text), Some("application/xml;charset=utf-8")),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = reply.status;
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static("odata-version"), HeaderValue::from_static("4.0"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Some(content_type) = content_type {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    for (name, value) in reply.headers {
+        headers.extend(HeaderValue::from_str(&value).ok().map(|value| (name, value)));
+    }
+    response
+}
+
+impl Bmc {
+    fn answer(&mut self, call: &Call, now: Timestamp) -> Outcome {
+        self.redfish_requests += 1;
+        self.refresh_slots(now);
+        self.dispatch(call, now).unwrap_or_else(|refusal| Outcome::Reply(refusal.into()))
+    }
+
+    fn dispatch(&mut self, call: &Call, now: Timestamp) -> Result<Outcome, Refusal> {
+        if self.is_down(now) {
+            return Err(Message::unavailable(self.config.timings.bmc_restart));
+        }
+        if call.headers.get("odata-version").is_some_and(|version| version != "4.0") {
+            return Err(Message::precondition_failed());
+        }
+        let resource = self.resource(&call.path);
+        let is_open = resource.as_ref().is_some_and(|resource| resource.is_open(&call.method));
+        let caller = if is_open { None } else { Some(self.authenticate(&call.headers, now)?) };
+        let resource = resource.ok_or_else(|| Message::missing(&call.path))?;
+        if !resource.methods().contains(&call.method) {
+            return Err(Message::method_not_allowed(&resource));
+        }
+        if let Some(caller) = &caller {
+            self.authorise(call, &resource, caller)?;
+        }
+        match call.method {
+            Method::GET | Method::HEAD => self.read(call, &resource, caller.as_ref()).map(Outcome::Reply),
+            Method::PATCH => self.patch(call, &resource, now).map(Outcome::Reply),
+            Method::DELETE => self.delete(call, &resource).map(Outcome::Reply),
+            _ => self.post(call, resource, now),
+        }
+    }
+
+    /// Who asks, by session token or Basic credentials.
+    fn authenticate(&mut self, headers: &HeaderMap, now: Timestamp) -> Result<Caller, Refusal> {
+        let token = headers.get("x-auth-token").and_then(|token| token.to_str().ok());
+        let (user, session) = match token {
+            Some(token) => self.sessions.find(token, now).ok_or_else(Message::no_valid_session)?,
+            None => {
+                let (user, password) = basic(headers).ok_or_else(Message::no_valid_session)?;
+                self.accounts.check(&user, &password).ok_or_else(Message::no_valid_session)?;
+                (user, None)
+            }
+        };
+        let account = self.accounts.of(&user).ok_or_else(Message::no_valid_session)?;
+        let caller = Caller {
+            account: account.id.clone(),
+            may_configure: account.role != "ReadOnly",
+            is_administrator: account.role == "Administrator",
+            session,
+        };
+        if self.happens_once(&Fault::Unauthorised401Once) {
+            return Err(Message::no_valid_session());
+        }
+        let busy = self.faults.find(|fault| match fault {
+            Fault::Busy503(times) => Some(*times),
+            _ => None,
+        });
+        match busy {
+            Some(times) if self.happens_below(&Fault::Busy503(times), times) => {
+                Err(Message::unavailable(Duration::from_secs(1)))
+            }
+            _ => Ok(caller),
+        }
+    }
+
+    fn authorise(&self, call: &Call, resource: &Resource, caller: &Caller) -> Result<(), Refusal> {
+        let reads = matches!(call.method, Method::GET | Method::HEAD);
+        let own = match resource {
+            Resource::Account(id) => *id == caller.account,
+            Resource::Session(id) => caller.session.as_ref() == Some(id),
+            _ => false,
+        };
+        if self.accounts.must_change_password(&caller.account) && !own {
+            return Err(Message::password_change_required(&caller.account));
+        }
+        let allowed = match resource {
+            Resource::Account(_) => own || caller.is_administrator,
+            Resource::Accounts => reads || caller.is_administrator,
+            Resource::Session(_) => own || reads || caller.is_administrator,
+            _ => reads || caller.may_configure,
+        };
+        if allowed { Ok(()) } else { Err(Message::insufficient_privilege()) }
+    }
+
+    fn read(&self, call: &Call, resource: &Resource, caller: Option<&Caller>) -> Result<Reply, Refusal> {
+        if matches!(resource, Resource::Metadata) {
+            let reply =
+                Reply { status: StatusCode::OK, headers: vec![], body: ReplyBody::Xml(root::METADATA) };
+            return Ok(reply.with(header::ALLOW, resource.allow()));
+        }
+        if let Resource::TaskMonitor(id) = resource {
+            return self.tasks.monitor(*id).ok_or_else(|| Message::missing(&call.path));
+        }
+        let body = self.render(resource, caller).ok_or_else(|| Message::missing(&call.path))?;
+        let etag = etag(&body);
+        let known = call.headers.get(header::IF_NONE_MATCH).and_then(|etag| etag.to_str().ok());
+        if known.is_some_and(|known| matches(known, &etag)) {
+            let reply = Reply { status: StatusCode::NOT_MODIFIED, headers: vec![], body: ReplyBody::Empty };
+            return Ok(reply.with(header::ETAG, etag));
+        }
+        Ok(represent(StatusCode::OK, resource, body))
+    }
+
+    /// The resource as JSON; `None` where there is no such member.
+    fn render(&self, resource: &Resource, caller: Option<&Caller>) -> Option<Value> {
+        Some(match resource {
+            Resource::Versions => root::render_versions(),
+            Resource::Root => self.render_root(),
+            Resource::Odata => self.render_odata(),
+            Resource::SessionService => self.render_session_service(),
+            Resource::Sessions => self.render_sessions(),
+            Resource::Session(id) => self.render_session(id)?,
+            Resource::AccountService => self.render_account_service(),
+            Resource::Accounts => self.render_accounts(caller),
+            Resource::Account(id) => self.render_account(id)?,
+            Resource::Roles => accounts::render_roles(),
+            Resource::Role(id) => accounts::render_role(id)?,
+            Resource::Systems => self.render_systems(),
+            Resource::System => self.render_system(),
+            Resource::ResetInfo => self.render_reset_info(),
+            Resource::Managers => self.render_managers(),
+            Resource::Manager => self.render_manager(),
+            Resource::ChassisCollection => self.render_chassis_collection(),
+            Resource::Chassis => self.render_chassis(),
+            Resource::Slots => self.render_slots(),
+            Resource::Slot(drive) => self.render_slot(*drive)?,
+            Resource::TaskService => self.render_task_service(),
+            Resource::Tasks => self.render_tasks(),
+            Resource::Task(id) => self.tasks.render(*id)?,
+            Resource::Metadata
+            | Resource::TaskMonitor(_)
+            | Resource::SystemReset
+            | Resource::ManagerReset
+            | Resource::Insert(_)
+            | Resource::Eject(_) => return None,
+        })
+    }
+
+    fn patch(&mut self, call: &Call, resource: &Resource, now: Timestamp) -> Result<Reply, Refusal> {
+        let before = self.render(resource, None).ok_or_else(|| Message::missing(&call.path))?;
+        if let Some(wanted) = call.headers.get(header::IF_MATCH).and_then(|etag| etag.to_str().ok())
+            && (!matches_strongly(wanted, &etag(&before)) || self.happens_once(&Fault::Etag412Once))
+        {
+            return Err(Message::precondition_failed());
+        }
+        let mut body = body::object(&call.body)?;
+        body::drop_annotations(&mut body)?;
+        let unknown = match resource {
+            Resource::System => self.patch_system(body)?,
+            Resource::Account(id) => self.accounts.patch(id, body)?,
+            Resource::SessionService => self.sessions.patch(body)?,
+            _ => return Err(Message::method_not_allowed(resource)),
+        };
+        self.sessions.expire(now);
+        let mut after = self.render(resource, None).ok_or_else(|| Message::missing(&call.path))?;
+        for (property, message) in unknown {
+            after[format!("{property}@Message.ExtendedInfo")] = Value::Array(vec![message.entry()]);
+        }
+        Ok(represent(StatusCode::OK, resource, after))
+    }
+
+    fn delete(&mut self, call: &Call, resource: &Resource) -> Result<Reply, Refusal> {
+        let gone = match resource {
+            Resource::Session(id) => self.sessions.remove(id),
+            Resource::Account(id) => self.accounts.remove(id)?,
+            _ => return Err(Message::method_not_allowed(resource)),
+        };
+        if gone { Ok(Reply::no_content()) } else { Err(Message::missing(&call.path)) }
+    }
+
+    fn post(&mut self, call: &Call, resource: Resource, now: Timestamp) -> Result<Outcome, Refusal> {
+        // sushy ejects with no body and no Content-Type (kubevirtbmc#315).
+        let body = if call.body.is_empty() { serde_json::Map::new() } else { body::object(&call.body)? };
+        match resource {
+            Resource::Insert(drive) => self.insert_media(drive, &body).map(Outcome::Insert),
+            Resource::Eject(drive) => self.eject_media(drive, now).map(Outcome::Reply),
+            Resource::SystemReset => self.reset_system(&body, now).map(Outcome::Reply),
+            Resource::ManagerReset => self.reset_manager(&body, now).map(Outcome::Reply),
+            Resource::Sessions => self.create_session(&body, now).map(Outcome::Reply),
+            Resource::Accounts => self.create_account(&body).map(Outcome::Reply),
+            other => Err(Message::method_not_allowed(&other)),
+        }
+    }
+}
+
+/// A resource with the headers that tell of it.
+fn represent(status: StatusCode, resource: &Resource, mut body: Value) -> Reply {
+    let etag = etag(&body);
+    let schema = body["@odata.type"].as_str().map(|name| {
+        let name = name.trim_start_matches('#').rsplit_once('.').map_or("", |(schema, _)| schema);
+        format!("<http://redfish.dmtf.org/schemas/v1/{name}.json>; rel=describedby")
+    });
+    if schema.is_some() {
+        body["@odata.etag"] = Value::from(etag.clone());
+    }
+    let reply = Reply::json(status, body).with(header::ETAG, etag).with(header::ALLOW, resource.allow());
+    match schema {
+        Some(schema) => reply.with(header::LINK, schema),
+        None => reply,
+    }
+}
+
+/// A strong ETag: another one for every other representation.
+fn etag(body: &Value) -> String {
+    let hash = Sha256::digest(body.to_string());
+    format!("\"{}\"", hex(&hash[..8]))
+}
+
+/// Whether a list of ETags names this one, weakly compared (If-None-Match).
+fn matches(list: &str, etag: &str) -> bool {
+    list.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == etag)
+}
+
+/// As [`matches`], strongly compared (If-Match).
+fn matches_strongly(list: &str, etag: &str) -> bool {
+    list.split(',').map(str::trim).any(|one| one == "*" || one == etag)
+}
+
+/// User name and password of a Basic `Authorization`.
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.split_once(' ')?;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded.trim()).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let (user, password) = text.split_once(':')?;
+    scheme.eq_ignore_ascii_case("basic").then(|| (user.to_owned(), password.to_owned()))
+}

@@ -1,0 +1,62 @@
+//! The one Manager: the BMC itself.
+//!
+//! Invariant: `LastResetTime` is when the BMC came back, so whoever watches image reads can tell a
+//! restart of the BMC from one of the host.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::super::bmc::Bmc;
+use super::body::{self, Object};
+use super::message::Message;
+use super::resource::Resource;
+use super::systems::date_time;
+use super::{Refusal, Reply};
+
+const RESET: &str = "Manager.Reset";
+const RESET_TYPES: [&str; 2] = ["ForceRestart", "GracefulRestart"];
+
+impl Bmc {
+    pub fn render_managers(&self) -> Value {
+        self.collection(&Resource::Managers, "ManagerCollection", "Manager Collection", &[Resource::Manager])
+    }
+
+    pub fn render_manager(&self) -> Value {
+        let persona = &self.config.persona;
+        json!({
+            "@odata.id": self.path(&Resource::Manager),
+            "@odata.type": "#Manager.v1_19_1.Manager",
+            "Id": persona.manager,
+            "Name": "Manager",
+            "ManagerType": "BMC",
+            "Manufacturer": persona.vendor,
+            "Model": persona.product,
+            "FirmwareVersion": env!("CARGO_PKG_VERSION"),
+            "UUID": self.uuid("manager"),
+            "ServiceEntryPointUUID": self.uuid("service"),
+            "LastResetTime": date_time(self.started_at),
+            "PowerState": "On",
+            "Status": { "State": "Enabled", "Health": "OK" },
+            "VirtualMedia": self.link(&Resource::Slots),
+            "Links": {
+                "ManagerForServers": [self.link(&Resource::System)],
+                "ManagerForChassis": [self.link(&Resource::Chassis)],
+                "ManagerInChassis": self.link(&Resource::Chassis),
+            },
+            "Actions": { format!("#{RESET}"): {
+                "target": self.path(&Resource::ManagerReset),
+                "ResetType@Redfish.AllowableValues": RESET_TYPES,
+            }},
+        })
+    }
+
+    pub fn reset_manager(&mut self, body: &Object, now: Timestamp) -> Result<Reply, Refusal> {
+        body::check_parameters(RESET, body, &["ResetType"])?;
+        let name = body::parameter(RESET, body, "ResetType")?.unwrap_or(RESET_TYPES[1]);
+        if !RESET_TYPES.contains(&name) {
+            return Err(Message::parameter_value(RESET, "ResetType", name));
+        }
+        self.restart(now);
+        Ok(Reply::no_content())
+    }
+}

@@ -1,0 +1,305 @@
+//! Error bodies: messages of the Base registry, each with its status code.
+//!
+//! Source: DMTF DSP8011, Base 1.18. Invariant: the `MessageId` is in the registry, and
+//! `MessageArgs` are the words that the sentence was made with.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header;
+use serde_json::{Value, json};
+
+use super::resource::Resource;
+use super::{Refusal, Reply};
+
+/// One message, and the answer that carries it.
+#[derive(Debug)]
+pub struct Message {
+    status: StatusCode,
+    id: &'static str,
+    text: String,
+    args: Vec<String>,
+    /// A JSON pointer to what it is about.
+    property: Option<String>,
+    severity: &'static str,
+    header: Option<(header::HeaderName, String)>,
+}
+
+fn message(status: u16, id: &'static str, text: String, args: &[&str]) -> Message {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+    Message { status, id, text, args, property: None, severity: "Warning", header: None }
+}
+
+impl Message {
+    fn about(self, pointer: String) -> Message {
+        Message { property: Some(pointer), ..self }
+    }
+
+    fn critical(self) -> Message {
+        Message { severity: "Critical", ..self }
+    }
+
+    fn with(self, name: header::HeaderName, value: String) -> Message {
+        Message { header: Some((name, value)), ..self }
+    }
+
+    fn refuse(self) -> Refusal {
+        Box::new(self)
+    }
+
+    pub fn general() -> Refusal {
+        message(
+            500,
+            "GeneralError",
+            "A general error has occurred. See Resolution for information on how to resolve the error."
+                .into(),
+            &[],
+        )
+        .critical()
+        .refuse()
+    }
+
+    pub fn internal() -> Refusal {
+        message(
+            500,
+            "InternalError",
+            "The request failed due to an internal service error. The service is still operational.".into(),
+            &[],
+        )
+        .critical()
+        .refuse()
+    }
+
+    pub fn malformed_json() -> Refusal {
+        message(
+            400,
+            "MalformedJSON",
+            "The request body submitted was malformed JSON and could not be parsed by the receiving service."
+                .into(),
+            &[],
+        )
+        .critical()
+        .refuse()
+    }
+
+    pub fn no_operation() -> Refusal {
+        message(400, "NoOperation", "The request body submitted contain no data to act upon and no changes to the resource took place.".into(), &[]).refuse()
+    }
+
+    pub fn property_unknown(name: &str) -> Refusal {
+        let text = format!("The property {name} is not in the list of valid properties for the resource.");
+        message(400, "PropertyUnknown", text, &[name]).about(format!("#/{name}")).refuse()
+    }
+
+    pub fn property_not_writable(name: &str) -> Refusal {
+        let text = format!("The property {name} is a read only property and cannot be assigned a value.");
+        message(400, "PropertyNotWritable", text, &[name]).about(format!("#/{name}")).refuse()
+    }
+
+    pub fn property_missing(name: &str) -> Refusal {
+        let text = format!("The property {name} is a required property and must be included in the request.");
+        message(400, "PropertyMissing", text, &[name]).about(format!("#/{name}")).refuse()
+    }
+
+    pub fn property_type(name: &str, value: &Value) -> Refusal {
+        let text = format!(
+            "The value '{value}' for the property {name} is not a type that the property can accept."
+        );
+        message(400, "PropertyValueTypeError", text, &[&value.to_string(), name])
+            .about(format!("#/{name}"))
+            .refuse()
+    }
+
+    pub fn property_value(name: &str, value: &str) -> Refusal {
+        let text =
+            format!("The value '{value}' for the property {name} is not in the list of acceptable values.");
+        message(400, "PropertyValueNotInList", text, &[value, name]).about(format!("#/{name}")).refuse()
+    }
+
+    pub fn parameter_missing(action: &str, name: &str) -> Refusal {
+        let text =
+            format!("The action {action} requires the parameter {name} to be present in the request body.");
+        message(400, "ActionParameterMissing", text, &[action, name]).about(format!("#/{name}")).refuse()
+    }
+
+    pub fn parameter_unknown(action: &str, name: &str) -> Refusal {
+        let text = format!("The action {action} was submitted with the invalid parameter {name}.");
+        message(400, "ActionParameterUnknown", text, &[action, name]).about(format!("#/{name}")).refuse()
+    }
+
+    pub fn parameter_type(action: &str, name: &str, value: &Value) -> Refusal {
+        let text = format!(
+            "The value '{value}' for the parameter {name} in the action {action} is not a type that the \
+             parameter can accept."
+        );
+        message(400, "ActionParameterValueTypeError", text, &[&value.to_string(), name, action])
+            .about(format!("#/{name}"))
+            .refuse()
+    }
+
+    pub fn parameter_value(action: &str, name: &str, value: &str) -> Refusal {
+        let text = format!(
+            "The value '{value}' for the parameter {name} in the action {action} is not in the list of \
+             acceptable values."
+        );
+        message(400, "ActionParameterValueNotInList", text, &[value, name, action])
+            .about(format!("#/{name}"))
+            .refuse()
+    }
+
+    pub fn parameter_format(action: &str, name: &str, value: &str) -> Refusal {
+        let text = format!(
+            "The value '{value}' for the parameter {name} in the action {action} is not a format that the \
+             parameter can accept."
+        );
+        message(400, "ActionParameterValueFormatError", text, &[value, name, action])
+            .about(format!("#/{name}"))
+            .refuse()
+    }
+
+    pub fn parameter_conflict(name: &str, value: &str) -> Refusal {
+        let text = format!(
+            "The parameter {name} with the requested value of '{value}' does not meet the constraints of the \
+             implementation."
+        );
+        message(409, "ActionParameterValueConflict", text, &[name, value]).refuse()
+    }
+
+    /// HPE's `UnableToModifyDuringSystemPOST` in the standard's words.
+    pub fn in_post() -> Refusal {
+        let text = "The request failed because the host is in its power-on self test.".to_owned();
+        message(400, "OperationFailed", text, &[]).refuse()
+    }
+
+    pub fn in_standby() -> Refusal {
+        let text = "The request could not be performed because the resource is in standby.".to_owned();
+        message(409, "ResourceInStandby", text, &[]).refuse()
+    }
+
+    pub fn in_use() -> Refusal {
+        let text =
+            "The change to the requested resource failed because the resource is in use or in transition.";
+        message(409, "ResourceInUse", text.to_owned(), &[]).refuse()
+    }
+
+    pub fn exists(kind: &str, property: &str, value: &str) -> Refusal {
+        let text = format!(
+            "The requested resource of type {kind} with the property {property} with the value '{value}' \
+             already exists."
+        );
+        message(409, "ResourceAlreadyExists", text, &[kind, property, value]).refuse()
+    }
+
+    pub fn cannot_be_deleted() -> Refusal {
+        let text = "The delete request failed because the resource requested cannot be deleted.".to_owned();
+        message(403, "ResourceCannotBeDeleted", text, &[]).critical().refuse()
+    }
+
+    pub fn missing(path: &str) -> Refusal {
+        let text = format!("The resource at the URI '{path}' was not found.");
+        message(404, "ResourceMissingAtURI", text, &[path]).critical().refuse()
+    }
+
+    pub fn method_not_allowed(resource: &Resource) -> Refusal {
+        let text = "The HTTP method is not allowed on this resource.".to_owned();
+        message(405, "OperationNotAllowed", text, &[]).with(header::ALLOW, resource.allow()).refuse()
+    }
+
+    pub fn precondition_failed() -> Refusal {
+        let text = "The ETag supplied did not match the ETag required to change this resource.".to_owned();
+        message(412, "PreconditionFailed", text, &[]).critical().refuse()
+    }
+
+    pub fn no_valid_session() -> Refusal {
+        let text = "There is no valid session established with the implementation.".to_owned();
+        message(401, "NoValidSession", text, &[])
+            .critical()
+            .with(header::WWW_AUTHENTICATE, "Basic realm=\"Redfish\", charset=\"UTF-8\"".to_owned())
+            .refuse()
+    }
+
+    /// A login with wrong credentials.
+    pub fn unauthorised() -> Refusal {
+        let text = "While accessing the resource at '/redfish/v1/SessionService/Sessions', the service \
+                    received an authorization error unauthorized.";
+        message(
+            401,
+            "ResourceAtUriUnauthorized",
+            text.to_owned(),
+            &["/redfish/v1/SessionService/Sessions", "unauthorized"],
+        )
+        .critical()
+        .with(header::WWW_AUTHENTICATE, "Basic realm=\"Redfish\", charset=\"UTF-8\"".to_owned())
+        .refuse()
+    }
+
+    pub fn insufficient_privilege() -> Refusal {
+        let text = "There are insufficient privileges for the account or credentials associated with the \
+                    current session to perform the requested operation.";
+        message(403, "InsufficientPrivilege", text.to_owned(), &[]).critical().refuse()
+    }
+
+    pub fn password_change_required(account: &str) -> Refusal {
+        let uri = format!("/redfish/v1/AccountService/Accounts/{account}");
+        let text = format!(
+            "The password provided for this account must be changed before access is granted. PATCH the \
+             Password property for this account located at the target URI '{uri}' to complete this process."
+        );
+        message(403, "PasswordChangeRequired", text, &[&uri]).critical().refuse()
+    }
+
+    pub fn session_limit() -> Refusal {
+        let text = "The session establishment failed due to the number of simultaneous sessions exceeding \
+                    the limit of the implementation.";
+        message(503, "SessionLimitExceeded", text.to_owned(), &[]).critical().refuse()
+    }
+
+    pub fn unavailable(wait: Duration) -> Refusal {
+        let secs = wait.as_secs().max(1).to_string();
+        let text = format!("The service is temporarily unavailable. Retry in {secs} seconds.");
+        message(503, "ServiceTemporarilyUnavailable", text, &[&secs])
+            .critical()
+            .with(header::RETRY_AFTER, secs)
+            .refuse()
+    }
+
+    /// The BMC cannot read the image that it was told to insert.
+    pub fn cannot_fetch(url: &str) -> Refusal {
+        let text = format!("The service failed to establish a connection with the URI '{url}'.");
+        message(400, "CouldNotEstablishConnection", text, &[url]).critical().refuse()
+    }
+
+    /// One element of `@Message.ExtendedInfo`.
+    pub fn entry(&self) -> Value {
+        let mut entry = json!({
+            "@odata.type": "#Message.v1_2_1.Message",
+            "MessageId": format!("Base.1.18.{}", self.id),
+            "Message": self.text,
+            "MessageArgs": self.args,
+            "MessageSeverity": self.severity,
+            "Severity": self.severity,
+            "Resolution": "See the message, correct the request and submit it again.",
+        });
+        if let Some(property) = &self.property {
+            entry["RelatedProperties"] = json!([property]);
+        }
+        entry
+    }
+
+    pub fn body(&self) -> Value {
+        json!({ "error": {
+            "code": format!("Base.1.18.{}", self.id),
+            "message": self.text,
+            "@Message.ExtendedInfo": [self.entry()],
+        }})
+    }
+
+    pub fn reply(&self) -> Reply {
+        let reply = Reply::json(self.status, self.body());
+        match &self.header {
+            Some((name, value)) => reply.with(name.clone(), value.clone()),
+            None => reply,
+        }
+    }
+}

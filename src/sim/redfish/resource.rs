@@ -1,0 +1,205 @@
+//! The resources of the service: their paths, their methods, and who may see them.
+//!
+//! No content. Invariant: a path and its resource are each other's inverse, so a link that the
+//! service gives is one that it serves.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::super::bmc::Bmc;
+use super::super::faults::Fault;
+
+/// Everything that has a URI.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    Versions,
+    Root,
+    Odata,
+    Metadata,
+    SessionService,
+    Sessions,
+    Session(String),
+    AccountService,
+    Accounts,
+    Account(String),
+    Roles,
+    Role(String),
+    Systems,
+    System,
+    ResetInfo,
+    SystemReset,
+    Managers,
+    Manager,
+    ManagerReset,
+    ChassisCollection,
+    Chassis,
+    Slots,
+    /// By the index of the machine's drive.
+    Slot(usize),
+    Insert(usize),
+    Eject(usize),
+    TaskService,
+    Tasks,
+    Task(u64),
+    TaskMonitor(u64),
+}
+
+const READ: &[Method] = &[Method::GET, Method::HEAD];
+const READ_CREATE: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
+const READ_PATCH: &[Method] = &[Method::GET, Method::HEAD, Method::PATCH];
+const READ_DELETE: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE];
+const READ_PATCH_DELETE: &[Method] = &[Method::GET, Method::HEAD, Method::PATCH, Method::DELETE];
+const ACT: &[Method] = &[Method::POST];
+
+impl Resource {
+    pub fn methods(&self) -> &'static [Method] {
+        match self {
+            Resource::Sessions | Resource::Accounts => READ_CREATE,
+            Resource::System | Resource::SessionService => READ_PATCH,
+            Resource::Session(_) => READ_DELETE,
+            Resource::Account(_) => READ_PATCH_DELETE,
+            Resource::SystemReset | Resource::ManagerReset | Resource::Insert(_) | Resource::Eject(_) => ACT,
+            _ => READ,
+        }
+    }
+
+    /// The `Allow` header.
+    pub fn allow(&self) -> String {
+        self.methods().iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether the request needs no authentication (DSP0266, "Resource and operation authentication
+    /// requirements").
+    pub fn is_open(&self, method: &Method) -> bool {
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        match self {
+            Resource::Versions | Resource::Root | Resource::Odata | Resource::Metadata => reads,
+            Resource::Sessions => *method == Method::POST,
+            _ => false,
+        }
+    }
+}
+
+impl Bmc {
+    /// The resource at a path, with or without a slash at its end.
+    pub fn resource(&self, path: &str) -> Option<Resource> {
+        let parts: Vec<&str> = path.trim_start_matches('/').trim_end_matches('/').split('/').collect();
+        match parts.as_slice() {
+            ["redfish"] => Some(Resource::Versions),
+            ["redfish", "v1", rest @ ..] => self.resource_of_v1(rest),
+            _ => None,
+        }
+    }
+
+    fn resource_of_v1(&self, parts: &[&str]) -> Option<Resource> {
+        let persona = &self.config.persona;
+        let found = match parts {
+            [] => Resource::Root,
+            ["odata"] => Resource::Odata,
+            ["$metadata"] => Resource::Metadata,
+            ["SessionService", ..] if self.faults.has(&Fault::NoSessions) => return None,
+            ["SessionService"] => Resource::SessionService,
+            ["SessionService", "Sessions"] | ["SessionService", "Sessions", "Members"] => Resource::Sessions,
+            ["SessionService", "Sessions", id] => Resource::Session((*id).to_owned()),
+            ["AccountService"] => Resource::AccountService,
+            ["AccountService", "Accounts"] => Resource::Accounts,
+            ["AccountService", "Accounts", id] => Resource::Account((*id).to_owned()),
+            ["AccountService", "Roles"] => Resource::Roles,
+            ["AccountService", "Roles", id] => Resource::Role((*id).to_owned()),
+            ["Systems"] => Resource::Systems,
+            ["Systems", id, rest @ ..] if *id == persona.system => return resource_of_system(rest),
+            ["Managers"] => Resource::Managers,
+            ["Managers", id, rest @ ..] if *id == persona.manager => return self.resource_of_manager(rest),
+            ["Chassis"] => Resource::ChassisCollection,
+            ["Chassis", id] if *id == persona.chassis => Resource::Chassis,
+            ["TaskService"] => Resource::TaskService,
+            ["TaskService", "Tasks"] => Resource::Tasks,
+            ["TaskService", "Tasks", id] => Resource::Task(id.parse().ok()?),
+            ["TaskService", "TaskMonitors", id] => Resource::TaskMonitor(id.parse().ok()?),
+            _ => return None,
+        };
+        Some(found)
+    }
+
+    fn resource_of_manager(&self, parts: &[&str]) -> Option<Resource> {
+        let slot = |id: &str| self.slots.iter().position(|slot| slot.id == id);
+        let found = match parts {
+            [] => Resource::Manager,
+            ["Actions", "Manager.Reset"] => Resource::ManagerReset,
+            ["VirtualMedia"] => Resource::Slots,
+            ["VirtualMedia", id] => Resource::Slot(slot(id)?),
+            ["VirtualMedia", id, "Actions", "VirtualMedia.InsertMedia"] => Resource::Insert(slot(id)?),
+            ["VirtualMedia", id, "Actions", "VirtualMedia.EjectMedia"] => Resource::Eject(slot(id)?),
+            _ => return None,
+        };
+        Some(found)
+    }
+
+    /// The path of a resource.
+    pub fn path(&self, resource: &Resource) -> String {
+        let persona = &self.config.persona;
+        let system = format!("/redfish/v1/Systems/{}", persona.system);
+        let manager = format!("/redfish/v1/Managers/{}", persona.manager);
+        let slot = |drive: &usize| {
+            let id = self.slots.get(*drive).map_or("", |slot| slot.id);
+            format!("{manager}/VirtualMedia/{id}")
+        };
+        match resource {
+            Resource::Versions => "/redfish".to_owned(),
+            Resource::Root => "/redfish/v1/".to_owned(),
+            Resource::Odata => "/redfish/v1/odata".to_owned(),
+            Resource::Metadata => "/redfish/v1/$metadata".to_owned(),
+            Resource::SessionService => "/redfish/v1/SessionService".to_owned(),
+            Resource::Sessions => "/redfish/v1/SessionService/Sessions".to_owned(),
+            Resource::Session(id) => format!("/redfish/v1/SessionService/Sessions/{id}"),
+            Resource::AccountService => "/redfish/v1/AccountService".to_owned(),
+            Resource::Accounts => "/redfish/v1/AccountService/Accounts".to_owned(),
+            Resource::Account(id) => format!("/redfish/v1/AccountService/Accounts/{id}"),
+            Resource::Roles => "/redfish/v1/AccountService/Roles".to_owned(),
+            Resource::Role(id) => format!("/redfish/v1/AccountService/Roles/{id}"),
+            Resource::Systems => "/redfish/v1/Systems".to_owned(),
+            Resource::System => system,
+            Resource::ResetInfo => format!("{system}/ResetActionInfo"),
+            Resource::SystemReset => format!("{system}/Actions/ComputerSystem.Reset"),
+            Resource::Managers => "/redfish/v1/Managers".to_owned(),
+            Resource::Manager => manager,
+            Resource::ManagerReset => format!("{manager}/Actions/Manager.Reset"),
+            Resource::ChassisCollection => "/redfish/v1/Chassis".to_owned(),
+            Resource::Chassis => format!("/redfish/v1/Chassis/{}", persona.chassis),
+            Resource::Slots => format!("{manager}/VirtualMedia"),
+            Resource::Slot(drive) => slot(drive),
+            Resource::Insert(drive) => format!("{}/Actions/VirtualMedia.InsertMedia", slot(drive)),
+            Resource::Eject(drive) => format!("{}/Actions/VirtualMedia.EjectMedia", slot(drive)),
+            Resource::TaskService => "/redfish/v1/TaskService".to_owned(),
+            Resource::Tasks => "/redfish/v1/TaskService/Tasks".to_owned(),
+            Resource::Task(id) => format!("/redfish/v1/TaskService/Tasks/{id}"),
+            Resource::TaskMonitor(id) => format!("/redfish/v1/TaskService/TaskMonitors/{id}"),
+        }
+    }
+
+    /// A reference to a resource.
+    pub fn link(&self, resource: &Resource) -> Value {
+        json!({ "@odata.id": self.path(resource) })
+    }
+
+    /// A collection of these members.
+    pub fn collection(&self, of: &Resource, kind: &str, name: &str, members: &[Resource]) -> Value {
+        let links: Vec<Value> = members.iter().map(|member| self.link(member)).collect();
+        json!({
+            "@odata.id": self.path(of),
+            "@odata.type": format!("#{kind}.{kind}"),
+            "Name": name,
+            "Members@odata.count": links.len(),
+            "Members": links,
+        })
+    }
+}
+
+fn resource_of_system(parts: &[&str]) -> Option<Resource> {
+    match parts {
+        [] => Some(Resource::System),
+        ["ResetActionInfo"] => Some(Resource::ResetInfo),
+        ["Actions", "ComputerSystem.Reset"] => Some(Resource::SystemReset),
+        _ => None,
+    }
+}

@@ -1,0 +1,255 @@
+//! VirtualMedia: the slots, InsertMedia and EjectMedia.
+//!
+//! An insert takes the URL as it is and fetches nothing, unless a fault says otherwise: the image is
+//! read when the host reads the drive. Invariant: an occupied slot refuses an insert.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::super::bmc::Bmc;
+use super::super::drive::{FetchError, ImageCopy, Stream};
+use super::super::faults::Fault;
+use super::super::host::Shared;
+use super::super::machine::DriveKind;
+use super::body::{self, Object};
+use super::message::Message;
+use super::resource::Resource;
+use super::{Refusal, Reply};
+use crate::world;
+
+const INSERT: &str = "VirtualMedia.InsertMedia";
+const EJECT: &str = "VirtualMedia.EjectMedia";
+const PROTOCOLS: [&str; 2] = ["HTTP", "HTTPS"];
+
+/// An insert that was accepted, and is not done yet.
+pub struct Insert {
+    drive: usize,
+    image: String,
+    look: LookFirst,
+    /// It is a Task, which takes so long.
+    task: Option<Duration>,
+}
+
+/// What the BMC fetches before it calls the medium inserted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LookFirst {
+    Nothing,
+    FirstBlock,
+    Whole,
+}
+
+impl Bmc {
+    pub fn render_slots(&self) -> Value {
+        let members: Vec<_> = (0..self.slots.len()).map(Resource::Slot).collect();
+        self.collection(&Resource::Slots, "VirtualMediaCollection", "Virtual Media", &members)
+    }
+
+    pub fn render_slot(&self, drive: usize) -> Option<Value> {
+        let slot = self.slots.get(drive)?;
+        let shown = self.shown_image(drive);
+        let name = shown.as_deref().and_then(|image| image.rsplit('/').next()).map(str::to_owned);
+        let types: &[&str] = match slot.kind {
+            DriveKind::Cd => &["CD", "DVD"],
+            DriveKind::Usb => &["Floppy", "USBStick"],
+        };
+        Some(json!({
+            "@odata.id": self.path(&Resource::Slot(drive)),
+            "@odata.type": "#VirtualMedia.v1_6_3.VirtualMedia",
+            "Id": slot.id,
+            "Name": format!("Virtual Media {}", slot.id),
+            "MediaTypes": types,
+            "Inserted": shown.is_some(),
+            "Image": shown,
+            "ImageName": name,
+            "ConnectedVia": if shown.is_some() { "URI" } else { "NotConnected" },
+            "WriteProtected": true,
+            "TransferMethod": "Stream",
+            "Actions": {
+                format!("#{INSERT}"): {
+                    "target": self.path(&Resource::Insert(drive)),
+                    "TransferProtocolType@Redfish.AllowableValues": PROTOCOLS,
+                },
+                format!("#{EJECT}"): { "target": self.path(&Resource::Eject(drive)) },
+            },
+        }))
+    }
+
+    /// The image that the slot shows: what is in it, or what a stale view still says.
+    fn shown_image(&self, drive: usize) -> Option<String> {
+        let slot = self.slots.get(drive)?;
+        let stale = slot.stale.as_ref().map(|(image, _)| image);
+        self.computer.machine.medium(drive).map(|medium| &medium.image).or(stale).cloned()
+    }
+
+    pub fn insert_media(&mut self, drive: usize, body: &Object) -> Result<Insert, Refusal> {
+        let image = self.check_insert(body)?;
+        let occupied = self.computer.machine.medium(drive).is_some();
+        if occupied || self.slots.get(drive).is_none_or(|slot| slot.busy) {
+            return Err(Message::in_use());
+        }
+        if self.happens_once(&Fault::Insert500Once) {
+            return Err(Message::internal());
+        }
+        let look = if self.faults.has(&Fault::Prefetch) {
+            LookFirst::Whole
+        } else if self.faults.has(&Fault::InsertChecksUrl) {
+            LookFirst::FirstBlock
+        } else {
+            LookFirst::Nothing
+        };
+        let takes = self.faults.find(|fault| match fault {
+            Fault::InsertTask(takes) => Some(*takes),
+            Fault::InsertTaskFails => Some(Duration::from_secs(2)),
+            _ => None,
+        });
+        self.slots[drive].busy = true;
+        Ok(Insert { drive, image, look, task: takes })
+    }
+
+    /// The URL of an insert whose parameters are all well-formed.
+    fn check_insert(&self, body: &Object) -> Result<String, Refusal> {
+        const PARAMETERS: [&str; 7] = [
+            "Image",
+            "Inserted",
+            "WriteProtected",
+            "TransferMethod",
+            "TransferProtocolType",
+            "UserName",
+            "Password",
+        ];
+        if self.faults.has(&Fault::InsertRejectsInserted) {
+            let refused = ["Inserted", "WriteProtected"].into_iter().find(|name| body.contains_key(*name));
+            refused.map_or(Ok(()), |name| Err(Message::property_unknown(name)))?;
+        }
+        body::check_parameters(INSERT, body, &PARAMETERS)?;
+        let image = body::parameter(INSERT, body, "Image")?
+            .ok_or_else(|| Message::parameter_missing(INSERT, "Image"))?;
+        for name in ["Inserted", "WriteProtected"] {
+            match body.get(name) {
+                None | Some(Value::Null | Value::Bool(true)) => {}
+                Some(Value::Bool(false)) => return Err(Message::parameter_value(INSERT, name, "false")),
+                Some(other) => return Err(Message::parameter_type(INSERT, name, other)),
+            }
+        }
+        for name in ["UserName", "Password"] {
+            body::parameter(INSERT, body, name)?;
+        }
+        if let Some(method) = body::parameter(INSERT, body, "TransferMethod")?.filter(|one| *one != "Stream")
+        {
+            return Err(Message::parameter_value(INSERT, "TransferMethod", method));
+        }
+        let protocol = check_protocol(body, image)?;
+        if protocol.is_none() && self.faults.has(&Fault::InsertNeedsProtocol) {
+            return Err(Message::parameter_missing(INSERT, "TransferProtocolType"));
+        }
+        Ok(image.to_owned())
+    }
+
+    pub fn eject_media(&mut self, drive: usize, now: Timestamp) -> Result<Reply, Refusal> {
+        let image = self.computer.machine.medium(drive).map(|medium| medium.image.clone());
+        let Some(image) = image else {
+            let refuses = self.faults.has(&Fault::EjectEmpty400);
+            return if refuses {
+                Err(Message::property_value("Inserted", "false"))
+            } else {
+                Ok(Reply::no_content())
+            };
+        };
+        self.computer.eject(drive);
+        let stale = self.faults.find(|fault| match fault {
+            Fault::StaleInserted(stale) => Some(*stale),
+            _ => None,
+        });
+        if let Some(slot) = self.slots.get_mut(drive) {
+            slot.copy = None;
+            slot.stale = stale.map(|stale| (image, world::after(now, stale)));
+        }
+        Ok(Reply::no_content())
+    }
+
+    /// Ends what slots show beyond its time.
+    pub fn refresh_slots(&mut self, now: Timestamp) {
+        for slot in &mut self.slots {
+            slot.stale = slot.stale.take().filter(|(_, until)| now < *until);
+        }
+    }
+
+    fn finish_insert(
+        &mut self,
+        insert: &Insert,
+        looked: Result<Option<Arc<ImageCopy>>, Refusal>,
+    ) -> Result<(), Refusal> {
+        let slot = self.slots.get_mut(insert.drive).ok_or_else(Message::internal)?;
+        slot.busy = false;
+        slot.copy = looked?;
+        slot.stale = None;
+        tracing::info!(machine = self.config.serial, slot = slot.id, "a medium is inserted");
+        self.computer.machine.insert(insert.drive, insert.image.clone());
+        Ok(())
+    }
+}
+
+/// The transfer protocol, which has to agree with the URL; the URL has to be one.
+fn check_protocol<'a>(body: &'a Object, image: &str) -> Result<Option<&'a str>, Refusal> {
+    let malformed = || Message::parameter_format(INSERT, "Image", image);
+    let url = Url::parse(image).map_err(|_| malformed())?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err(malformed());
+    }
+    let protocol = body::parameter(INSERT, body, "TransferProtocolType")?;
+    match protocol {
+        Some(protocol) if !PROTOCOLS.contains(&protocol) => {
+            Err(Message::parameter_value(INSERT, "TransferProtocolType", protocol))
+        }
+        Some(protocol) if !protocol.eq_ignore_ascii_case(url.scheme()) => {
+            Err(Message::parameter_conflict("TransferProtocolType", protocol))
+        }
+        protocol => Ok(protocol),
+    }
+}
+
+impl Insert {
+    /// Does the insert, or begins the Task that does it.
+    pub async fn run(self, shared: Arc<Shared>) -> Reply {
+        let Some(takes) = self.task else {
+            let looked = self.look(&shared).await;
+            let done = shared.change(|bmc, _| bmc.finish_insert(&self, looked));
+            return done.map_or_else(Reply::from, |()| Reply::no_content());
+        };
+        let id = shared.change(|bmc, now| bmc.tasks.begin(now));
+        tokio::spawn(self.run_task(shared.clone(), id, takes));
+        shared.bmc().tasks.accepted(id)
+    }
+
+    async fn run_task(self, shared: Arc<Shared>, id: u64, takes: Duration) {
+        tokio::time::sleep(takes).await;
+        let fails = shared.bmc().faults.has(&Fault::InsertTaskFails);
+        let looked = if fails { Err(Message::cannot_fetch(&self.image)) } else { self.look(&shared).await };
+        shared.change(|bmc, now| {
+            let result = bmc.finish_insert(&self, looked);
+            bmc.tasks.end(id, result, now);
+        });
+    }
+
+    async fn look(&self, shared: &Shared) -> Result<Option<Arc<ImageCopy>>, Refusal> {
+        let transport = shared.world.transport.clone();
+        let looked: Result<_, FetchError> = match self.look {
+            LookFirst::Nothing => Ok(None),
+            LookFirst::FirstBlock => {
+                let mut stream = Stream::new(transport, self.image.clone(), Duration::ZERO, None);
+                stream.try_read(0..1).await.map(|_| None)
+            }
+            LookFirst::Whole => {
+                ImageCopy::fetch(&transport, &self.image).await.map(|copy| Some(Arc::new(copy)))
+            }
+        };
+        looked.map_err(|error| {
+            tracing::warn!(error = %error, "an image cannot be inserted");
+            Message::cannot_fetch(&self.image)
+        })
+    }
+}

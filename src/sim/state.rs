@@ -1,0 +1,89 @@
+//! What is true of a simulated machine, for `GET /sim/v1/state` and for the checkers of tests.
+//!
+//! Not what its BMC says. Invariant: the field names are public (CONTRACT of `shoal sim`).
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::bmc::Bmc;
+use super::machine::Disk;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SimState {
+    pub serial: String,
+    /// `On` or `Off`.
+    pub power: &'static str,
+    /// `off`, `firmware`, `loading`, `boot_error`, `installer_starting`, `installer_prompt`,
+    /// `installer_error`, `installing`, `installer_finished`, `booting`, `installed`, or
+    /// `other_system`: one that was on the disk before.
+    pub guest: &'static str,
+    /// What the console asks of somebody, if it does.
+    pub console: Option<String>,
+    /// Finished installs.
+    pub installs: u64,
+    /// Installs that a reset, a power-off or an eject through Redfish cut short.
+    pub interrupted_installs: u64,
+    pub installed_ks_sha256: Option<String>,
+    /// Host starts caused through Redfish.
+    pub starts: u64,
+    /// Self tests begun, by whomever.
+    pub boots: u64,
+    /// Accepted reset requests, by type.
+    pub resets: BTreeMap<&'static str, u64>,
+    pub media: BTreeMap<&'static str, SlotState>,
+    pub boot_override: OverrideState,
+    pub redfish_requests: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SlotState {
+    pub inserted: bool,
+    pub image: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OverrideState {
+    /// `Disabled`, `Once` or `Continuous`.
+    pub enabled: &'static str,
+    /// `None` when nothing is armed.
+    pub target: &'static str,
+}
+
+impl SimState {
+    pub(super) fn of(bmc: &Bmc) -> SimState {
+        let machine = &bmc.computer.machine;
+        let counters = &machine.counters;
+        SimState {
+            serial: bmc.config.serial.clone(),
+            power: if machine.is_on() { "On" } else { "Off" },
+            guest: bmc.computer.guest_name(),
+            console: bmc.computer.console().map(str::to_owned),
+            installs: counters.installs,
+            interrupted_installs: counters.interrupted_installs,
+            installed_ks_sha256: match &machine.disk {
+                Disk::Installed { ks_sha256 } => Some(ks_sha256.clone()),
+                Disk::Blank | Disk::OtherSystem | Disk::Broken => None,
+            },
+            starts: counters.starts,
+            boots: counters.boots,
+            resets: counters.resets.clone(),
+            media: bmc
+                .slots
+                .iter()
+                .enumerate()
+                .map(|(drive, slot)| (slot.id, slot_state(bmc, drive)))
+                .collect(),
+            boot_override: OverrideState {
+                enabled: machine.boot.enabled.name(),
+                target: machine.boot.target.name(),
+            },
+            redfish_requests: bmc.redfish_requests,
+        }
+    }
+}
+
+fn slot_state(bmc: &Bmc, drive: usize) -> SlotState {
+    let image = bmc.computer.machine.medium(drive).map(|medium| medium.image.clone());
+    SlotState { inserted: image.is_some(), image }
+}
