@@ -293,3 +293,6 @@ fn check_key(connection: &Connection, name: &str, sealer: &Sealer) -> Result<(),
     let opened = sealer.open(CONTEXT, &sealed);
     opened.map(drop).map_err(|source| StoreError::Key { database: name.to_owned(), source }.into())
 }
+
+#[cfg(test)]
+mod tests;
