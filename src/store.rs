@@ -31,7 +31,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::seal::Sealer;
@@ -49,6 +49,8 @@ pub const PAGE_MAX: usize = 500;
 
 /// How long SQLite waits for a lock, which only a tool beside the controller can hold.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+const PROBE_BYTES: usize = 32 * 1024;
 
 /// The controller's database. Clones share it.
 #[derive(Clone)]
@@ -128,13 +130,18 @@ impl Store {
         self.jobs_changed.clone()
     }
 
-    /// Writes and reads back one row: whether the database works at all, for readiness.
+    /// Reads, writes and commits about as much as a save does: whether the database works at all,
+    /// for readiness.
     pub async fn check(&self) -> Result<(), StoreError> {
         self.write("checking the database", |writer| {
-            let sql = "INSERT INTO meta (name, value) VALUES ('probe', x'01')
-                ON CONFLICT (name) DO UPDATE SET value = x'01'";
-            writer.execute(sql, [])?;
-            Ok(writer.query_row("SELECT value FROM meta WHERE name = 'probe'", [], |_| Ok(()))?)
+            let sql = "SELECT value FROM meta WHERE name = 'probe'";
+            let found: Option<Vec<u8>> = writer.query_row(sql, [], |row| row.get(0)).optional()?;
+            // Another value than before: SQLite does not write a row that stays the same.
+            let last = found.and_then(|value| value.first().copied()).unwrap_or_default();
+            let value = vec![last.wrapping_add(1); PROBE_BYTES];
+            let sql = "INSERT OR REPLACE INTO meta (name, value) VALUES ('probe', ?1)";
+            writer.execute(sql, [value])?;
+            Ok(())
         })
         .await
     }

@@ -100,6 +100,18 @@ fn found_in_files(directory: &Path, text: &str) -> bool {
     })
 }
 
+#[tokio::test]
+async fn a_check_really_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).unwrap();
+    let logged = || std::fs::metadata(directory.path().join("shoal.db-wal")).unwrap().len();
+    for _ in 0..3 {
+        let before = logged();
+        store.check().await.unwrap();
+        assert!(logged() >= before + PROBE_BYTES as u64);
+    }
+}
+
 /// Loss of power in the middle of a write: the log of a run is cut at every page, and what is
 /// opened then has each save with its event or neither.
 #[tokio::test]
