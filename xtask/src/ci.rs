@@ -37,6 +37,7 @@ fn dependencies() -> Done {
 }
 
 fn documentation() -> Done {
-    let mut doc = command("cargo", &["doc", "--workspace", "--no-deps", "--locked"]);
+    let mut doc =
+        command("cargo", &["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"]);
     run(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }

@@ -87,7 +87,9 @@ fn runner(arguments: &[&str]) -> Done<Part> {
     let passed = tee(&mut command("cargo", arguments), |line| {
         if let Some(tally) = Tally::of_closing_line(line) {
             part.tally += tally;
-            part.closing.push(line.to_owned());
+            if tally != Tally::default() {
+                part.closing.push(line.to_owned());
+            }
         }
     })?;
     match (passed, part.tally.failed) {
