@@ -9,5 +9,6 @@ mod api;
 mod captures;
 mod config;
 mod sim;
+mod iso_tools;
 mod store;
 mod tidy;
