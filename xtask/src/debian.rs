@@ -36,6 +36,9 @@ pub const FOR_LAB: &[&str] = &[
     "xorriso",
 ];
 
+/// The peers that figures are measured against, and wrk, which loads two of them.
+pub const FOR_BENCH: &[&str] = &["genisoimage", "nginx-light", "wrk", "xorriso"];
+
 /// Installs what is missing of `packages`, which `purpose` needs.
 pub fn ensure(purpose: &str, packages: &[&str]) -> Done {
     if !has("dpkg-query") {

@@ -3,6 +3,7 @@
 //! One file a verb; what they share is in `process`, `debian` and `closing`. Invariant: a chore
 //! installs what it needs or says exactly what is missing, and its exit code tells how it went.
 
+mod bench;
 mod ci;
 mod closing;
 mod debian;
@@ -21,6 +22,7 @@ cargo xtask VERB
   test [--all] [--no-lab]   every test, and one BIOS and one UEFI machine installed in the lab;
                             --all: every scenario of the lab
   ci                        what a change must pass: format, lints, licences, docs, all tests
+  bench [FIGURE ...]        the project's figures, as ratios to peers measured in the same run
   lab up [N]                N virtual machines (2) behind a real Redfish service, on loopback
   lab test [--all]          install them with this checkout's controller
   lab down [--purge]        stop them; --purge: delete them too
@@ -43,6 +45,7 @@ fn verb(words: &[&str]) -> Done {
     match words {
         ["test", flags @ ..] => test::run(&test_options(flags)?),
         ["ci"] => ci::check(),
+        ["bench", figures @ ..] => bench::measure(figures),
         ["lab", "up"] => lab::up(lab::MACHINES),
         ["lab", "up", count] => match count.parse() {
             Ok(count @ 1..=64) => lab::up(count),

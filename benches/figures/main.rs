@@ -1,0 +1,25 @@
+//! The project's figures, each as a ratio to a peer measured in the same run: `cargo xtask bench`.
+//!
+//! Not tests: nothing here passes or fails, since a shared machine proves no absolute number. What is
+//! printed is our median, the peer's median, their ratio, and what we aim at. Invariant: the two sides
+//! of a ratio alternate, so that whatever else the machine does hits both.
+
+mod installer;
+mod measure;
+mod task_iso;
+
+/// A figure's name and what measures it.
+type Figure = (&'static str, fn());
+
+const FIGURES: [Figure; 2] = [("task-iso", task_iso::measure), ("installer", installer::measure)];
+
+fn main() {
+    // `cargo bench` adds a flag of its own; words choose figures.
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    for (name, measure) in FIGURES {
+        if chosen.is_empty() || chosen.iter().any(|word| word == name) {
+            println!("== {name}");
+            measure();
+        }
+    }
+}
