@@ -6,6 +6,7 @@
 
 mod logging;
 pub mod output;
+mod sim;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -31,7 +32,9 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Sim(sim::SimArgs),
+}
 
 /// How a command that ran to its end went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,10 +89,12 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: World) -> Exit
 }
 
 /// Runs the command. `serve` alone sets up its log itself, because its configuration file may.
-async fn dispatch(cli: Cli, _world: World) -> Result<Exit, CliError> {
+async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
     logging::init(&cli.log.clone().or_default())?;
     let _output = Output::new(cli.output);
-    match cli.command {}
+    match cli.command {
+        Command::Sim(args) => sim::run(args, world).await,
+    }
 }
 
 /// The message and its causes, a line each.

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 pub use transport::{
     HttpRequest, HttpResponse, PinError, TlsPolicy, TlsPolicyError, Transport, TransportError,
-    TransportErrorKind, real_transport, root_store,
+    TransportErrorKind, pooled_transport, real_transport, root_store,
 };
 
 /// Clock, randomness and outbound HTTP, handed to whatever needs them.

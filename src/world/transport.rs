@@ -123,7 +123,14 @@ pub enum TransportErrorKind {
 ///
 /// `extra_roots` are trusted beside the system's (`CA_FILE`).
 pub fn real_transport(extra_roots: &[CertificateDer<'static>]) -> Transport {
-    let clients = Arc::new(Clients { roots: Arc::new(root_store(extra_roots)), made: Mutex::default() });
+    pooled_transport(extra_roots, 1)
+}
+
+/// As [`real_transport`], for whoever has more than one request at a time for a peer: at most
+/// `idle_max` connections to each are kept open between requests.
+pub fn pooled_transport(extra_roots: &[CertificateDer<'static>], idle_max: usize) -> Transport {
+    let roots = Arc::new(root_store(extra_roots));
+    let clients = Arc::new(Clients { roots, idle_max, made: Mutex::default() });
     let service = tower::service_fn(move |request: HttpRequest| {
         let clients = clients.clone();
         async move { clients.send(request).await }
@@ -142,6 +149,8 @@ pub fn root_store(extra: &[CertificateDer<'static>]) -> RootCertStore {
 /// One client a policy, made when first needed and then shared.
 struct Clients {
     roots: Arc<RootCertStore>,
+    /// Idle connections kept for each peer.
+    idle_max: usize,
     made: Mutex<BTreeMap<String, reqwest::Client>>,
 }
 
@@ -166,7 +175,7 @@ impl Clients {
             .http1_only()
             .connect_timeout(Duration::from_secs(10))
             .pool_idle_timeout(Duration::from_secs(60))
-            .pool_max_idle_per_host(1)
+            .pool_max_idle_per_host(self.idle_max)
             .build()
             .map_err(classify)?;
         made.insert(policy.to_string(), client.clone());

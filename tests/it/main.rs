@@ -8,7 +8,8 @@
 mod api;
 mod captures;
 mod config;
-mod sim;
 mod iso_tools;
+mod sim;
+mod sim_command;
 mod store;
 mod tidy;

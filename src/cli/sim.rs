@@ -1,0 +1,159 @@
+//! `shoal sim`: simulated BMCs on loopback, one port each.
+//!
+//! It opens listeners and prints what was made; the machines are in [`crate::sim`]. Invariant:
+//! standard output holds one JSON line a machine, then `{"ready":true}`, then nothing.
+
+mod listen;
+mod register;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+pub use self::listen::{Listener, Tls, serve};
+use self::register::Register;
+use super::{CliError, Exit, output};
+use crate::sim::{Fault, Persona, SimBmc, SimConfig, Timings, fault_help};
+use crate::world::{World, pooled_transport};
+
+/// Connections to a media server that are kept open between reads.
+const IDLE_CONNECTIONS: usize = 64;
+/// Bytes of randomness in a password, which is twice as many characters.
+const PASSWORD_BYTES: usize = 12;
+
+/// Run simulated BMCs on loopback, each with a machine that boots and installs what is inserted.
+#[derive(Debug, Args)]
+#[command(after_long_help = format!("Faults:\n{}", fault_help()))]
+pub struct SimArgs {
+    /// How many machines.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    count: u16,
+    /// Port of the first machine, the others follow; 0: any free port each.
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    base_port: u16,
+    /// Whose BMC it looks like: generic, power-only, one-cd or emulator.
+    #[arg(long, value_name = "NAME", default_value = "generic")]
+    persona: Persona,
+    /// Whether the machines run an operating system at the start.
+    #[arg(long, value_enum, default_value_t = Power::Off)]
+    power: Power,
+    /// What the machines do wrong; may be given several times. `--help` lists them.
+    #[arg(long = "fault", value_name = "NAME[=VALUE]")]
+    faults: Vec<Fault>,
+    /// How long an install takes, in seconds.
+    #[arg(long, value_name = "S", default_value = "10", value_parser = parse_secs)]
+    install_seconds: Duration,
+    /// HTTPS with a self-signed certificate, made at the start.
+    #[arg(long)]
+    tls: bool,
+    /// Add every machine to the inventory of the controller at this URL.
+    #[arg(long, value_name = "URL")]
+    register: Option<url::Url>,
+    /// Token for --register.
+    #[arg(long, env = "SHOAL_TOKEN", hide_env_values = true, requires = "register")]
+    token: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Power {
+    On,
+    Off,
+}
+
+/// The line about one machine.
+#[derive(Serialize)]
+struct Line<'a> {
+    serial: &'a str,
+    bmc_address: &'a str,
+    username: &'a str,
+    password: &'a str,
+    /// How its certificate can be trusted, with `--tls`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<&'a str>,
+}
+
+fn parse_secs(text: &str) -> Result<Duration, String> {
+    let secs = text.parse::<f64>().ok().filter(|secs| (0.0..=86_400.0).contains(secs));
+    secs.map(Duration::from_secs_f64).ok_or_else(|| "not a number of seconds from 0 to 86400".to_owned())
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(args: SimArgs, world: World) -> Result<Exit, CliError> {
+    let (mut terminated, mut interrupted) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let world = World { transport: pooled_transport(&[], IDLE_CONNECTIONS), ..world };
+    let tls = args.tls.then(Tls::self_signed).transpose()?;
+    let register = args.register.as_ref().map(|url| Register::new(url, args.token.clone())).transpose()?;
+    let ports = (0..args.count).map(|number| Ok((number, Listener::bind(port(args.base_port, number)?)?)));
+    let mut servers = JoinSet::new();
+    // All ports first: a taken one ends the command before it has printed anything.
+    for (number, listener) in ports.collect::<Result<Vec<_>, CliError>>()? {
+        let machine = config(&args, number, &world);
+        let address = listener.url(tls.is_some());
+        let line = Line {
+            serial: &machine.serial,
+            bmc_address: &address,
+            username: &machine.username,
+            password: &machine.password,
+            tls: tls.as_ref().map(Tls::policy),
+        };
+        output::line(&serde_json::to_string(&line)?);
+        let bmc = SimBmc::start(world.clone(), machine.clone());
+        servers.spawn(serve(listener, tls.clone(), bmc));
+        if let Some(register) = &register {
+            register.add(&world, &line).await?;
+        }
+    }
+    output::line(r#"{"ready":true}"#);
+    tokio::select! {
+        biased;
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+        Some(ended) = servers.join_next() => ended??,
+    }
+    tracing::info!("the simulated machines end");
+    Ok(Exit::Done)
+}
+
+fn port(base: u16, number: u16) -> Result<SocketAddr, CliError> {
+    let port = if base == 0 { Some(0) } else { base.checked_add(number) };
+    let port = port.ok_or_else(|| CliError::usage("--base-port and --count reach beyond port 65535"))?;
+    Ok(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+fn config(args: &SimArgs, number: u16, world: &World) -> SimConfig {
+    let serial = format!("SIM{:04}", number + 1);
+    SimConfig {
+        username: "admin".to_owned(),
+        password: world.rng.child(&serial).hex(PASSWORD_BYTES),
+        serial,
+        timings: Timings { install: args.install_seconds, ..Timings::default() },
+        power_on: args.power == Power::On,
+        persona: args.persona.clone(),
+        faults: args.faults.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_follow_the_first_and_end_with_the_last() {
+        assert_eq!(port(0, 7).unwrap().port(), 0);
+        assert_eq!(port(8000, 7).unwrap().port(), 8007);
+        assert!(port(65_535, 1).is_err());
+    }
+
+    #[test]
+    fn seconds_may_have_a_fraction_and_nothing_else() {
+        assert_eq!(parse_secs("0.25"), Ok(Duration::from_millis(250)));
+        for wrong in ["", "-1", "nan", "inf", "1s", "1e9"] {
+            assert!(parse_secs(wrong).is_err(), "{wrong}");
+        }
+    }
+}

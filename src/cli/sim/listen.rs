@@ -1,0 +1,110 @@
+//! A listener for one simulated BMC, plain or TLS, that is deaf while the BMC is down.
+//!
+//! Loopback only: a simulated BMC has no business on a network. Invariant: no connection is served
+//! that was made while [`SimBmc::is_reachable`] said no.
+
+use std::future::{Ready, ready};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum_server::accept::{Accept, DefaultAcceptor};
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use futures_util::future::Either;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use sha2::{Digest, Sha256};
+
+use crate::cli::CliError;
+use crate::sim::SimBmc;
+use crate::world::TlsPolicy;
+
+/// As long as a real BMC waits for a handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A bound port on loopback.
+pub struct Listener {
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+}
+
+/// The address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}")]
+pub struct BindError {
+    address: SocketAddr,
+    #[source]
+    source: io::Error,
+}
+
+impl Listener {
+    pub fn bind(address: SocketAddr) -> Result<Listener, BindError> {
+        let bound = std::net::TcpListener::bind(address);
+        let bound = bound.and_then(|listener| Ok(Listener { address: listener.local_addr()?, listener }));
+        bound.map_err(|source| BindError { address, source })
+    }
+
+    /// What a client connects to.
+    pub fn url(&self, tls: bool) -> String {
+        format!("{}://{}", if tls { "https" } else { "http" }, self.address)
+    }
+}
+
+/// A certificate of one run, for all its machines.
+#[derive(Clone)]
+pub struct Tls {
+    config: RustlsConfig,
+    policy: String,
+}
+
+impl Tls {
+    pub fn self_signed() -> Result<Tls, CliError> {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names)?;
+        let certificate = made.cert.der().clone();
+        let policy = TlsPolicy::Pin(Sha256::digest(&certificate).into()).to_string();
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key.into())?;
+        Ok(Tls { config: RustlsConfig::from_config(config.into()), policy })
+    }
+
+    /// The inventory's `tls` that trusts this certificate alone.
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+}
+
+/// Serves one BMC for ever.
+pub async fn serve(listener: Listener, tls: Option<Tls>, bmc: SimBmc) -> io::Result<()> {
+    let service = bmc.router().into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum_server::from_tcp(listener.listener)?;
+    match tls {
+        None => server.acceptor(Gate { bmc, inner: DefaultAcceptor::new() }).serve(service).await,
+        Some(Tls { config, .. }) => {
+            let inner = RustlsAcceptor::new(config).handshake_timeout(HANDSHAKE_TIMEOUT);
+            server.acceptor(Gate { bmc, inner }).serve(service).await
+        }
+    }
+}
+
+/// Lets connections in while the BMC can be reached.
+#[derive(Clone)]
+struct Gate<A> {
+    bmc: SimBmc,
+    inner: A,
+}
+
+impl<A: Accept<I, S>, I, S> Accept<I, S> for Gate<A> {
+    type Stream = A::Stream;
+    type Service = A::Service;
+    type Future = Either<Ready<io::Result<(A::Stream, A::Service)>>, A::Future>;
+
+    fn accept(&self, stream: I, service: S) -> Self::Future {
+        if self.bmc.is_reachable() {
+            Either::Right(self.inner.accept(stream, service))
+        } else {
+            Either::Left(ready(Err(io::ErrorKind::ConnectionRefused.into())))
+        }
+    }
+}
