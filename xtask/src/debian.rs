@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use crate::process::{Done, capture, command, fail, has, run};
+use crate::process::{Done, capture, command, fail, has};
 
 /// Other people's readers and writers of ISO images, which the tests compare ours with.
 pub const FOR_TESTS: &[&str] = &["xorriso", "genisoimage", "python3-pycdlib"];
@@ -57,10 +57,10 @@ pub fn ensure(purpose: &str, packages: &[&str]) -> Done {
         ));
     }
     eprintln!("{purpose}: installs {names}");
-    run(&mut apt(&["update"]))?;
+    capture(&mut apt(&["update"]))?;
     let mut install = apt(&["install", "--yes", "--no-install-recommends"]);
     install.args(&missing).args(companion(&missing)?);
-    run(&mut install)
+    capture(&mut install).map(drop)
 }
 
 /// `qemu-utils` of a newer release forbids the QEMU of this one: it has to follow.
@@ -88,6 +88,5 @@ fn version(package: &str) -> Option<String> {
 fn apt(arguments: &[&str]) -> Command {
     let mut apt = command("apt-get", &["-qq", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=300"]);
     apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C");
-    apt.stdout(std::io::stderr());
     apt
 }
