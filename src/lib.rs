@@ -13,6 +13,8 @@
 //! - [`redfish`]: a lenient Redfish client for what an installation needs; knows nothing of jobs.
 //! - [`installer`]: the vendor's ESXi ISO: recognised, and made to boot unattended. Pure.
 //! - [`iso`]: ISO 9660 images as bytes: reads them, changes them without a copy, writes task ISOs. Pure.
+//! - [`media`]: the images that BMCs read: an installer cache, a server of byte ranges, and what the reads
+//!   tell of the host.
 //! - [`seal`]: secrets at rest.
 //! - [`sim`]: simulated servers, whose guests boot and install from what their BMCs were given.
 
@@ -23,6 +25,7 @@ pub mod engine;
 pub mod installer;
 pub mod iso;
 pub mod job;
+pub mod media;
 pub mod redfish;
 pub mod seal;
 pub mod sim;

@@ -9,6 +9,7 @@ mod api;
 mod captures;
 mod config;
 mod iso_tools;
+mod media;
 mod sim;
 mod sim_command;
 mod store;

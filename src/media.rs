@@ -1,0 +1,180 @@
+//! The images that BMCs read, and what their reads tell.
+//!
+//! A job's media are published under paths that hold a token, served by range to whoever knows it,
+//! and gone with the job. This is no file server: what is not published does not exist. Invariant:
+//! a byte that shows a milestone of the host (its first read, the installer read through, the
+//! kickstart) leaves only once that milestone is in the store, so that no crash forgets it.
+//!
+//! - [`Image`]: base and changes, any range of which is a sequence of slices that are not copied.
+//! - [`InstallerCache`]: vendor ISOs fetched once, checked, and mapped.
+//! - `server`: HTTP over images; `conditions` says which part of one a request means.
+//! - [`trace`]: what the reads of a job's media tell of its host.
+
+mod cache;
+mod conditions;
+mod image;
+mod map;
+mod server;
+mod shelf;
+mod token;
+pub mod trace;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::job::{JobId, MediumTrace};
+use crate::store::{Store, StoreError};
+use crate::world::Clock;
+
+pub use cache::{
+    CacheError, CachedInstaller, FetchProgress, InstallerCache, InstallerSource, InstallerSourceError,
+};
+pub use image::{Image, SLICE_BYTES_MAX};
+pub use server::OperatorCheck;
+pub use trace::MediumLandmarks;
+
+use shelf::Shelf;
+use token::Token;
+
+/// One of the two media of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Medium {
+    /// CD1, the vendor's installer.
+    Installer,
+    /// CD2, the task ISO.
+    Task,
+}
+
+impl Medium {
+    pub const ALL: [Medium; 2] = [Medium::Installer, Medium::Task];
+
+    /// Its name in the store and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Medium::Installer => "installer",
+            Medium::Task => "task",
+        }
+    }
+}
+
+/// An image, and what to look for in its reads.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    pub image: Arc<Image>,
+    pub landmarks: MediumLandmarks,
+}
+
+/// What the reads of both media tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobTrace {
+    pub installer: MediumTrace,
+    pub task: MediumTrace,
+}
+
+/// Everything asked of one medium, also before the reset, to explain a failure with. It is not
+/// durable: a restart counts from nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fetches {
+    /// GET and HEAD with a valid path; requests without bytes were refused or HEAD only.
+    pub requests: u64,
+    /// Bytes handed to the connection.
+    pub bytes: u64,
+    /// The last request that was refused or broken off, in words.
+    pub last_fault: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum MediaError {
+    #[error("cannot read back what job {job} had read of its {} medium", medium.name())]
+    Load { job: JobId, medium: Medium, source: StoreError },
+}
+
+/// The published media of all jobs. Clones share them.
+#[derive(Clone)]
+pub struct Media(Arc<Inner>);
+
+struct Inner {
+    clock: Clock,
+    key: [u8; 32],
+    store: Store,
+    shelves: Mutex<BTreeMap<JobId, Arc<Shelf>>>,
+}
+
+impl Media {
+    /// `key` makes the tokens: with another key, every path handed out before is dead.
+    pub fn new(clock: Clock, key: [u8; 32], store: Store) -> Media {
+        Media(Arc::new(Inner { clock, key, store, shelves: Mutex::default() }))
+    }
+
+    /// Serves a medium of a job from now on, under every path that [`Media::path`] gives.
+    ///
+    /// Publishing the same image again changes nothing. After a restart, what the store holds of the
+    /// medium's reads goes on; `reset_at` is when the job last started its host, if it did.
+    pub async fn publish(
+        &self,
+        job: JobId,
+        medium: Medium,
+        watched: Watched,
+        reset_at: Option<Timestamp>,
+    ) -> Result<(), MediaError> {
+        let shelf = self.shelf_of(job);
+        if shelf.holds(medium, &watched.image) {
+            return Ok(());
+        }
+        let saved = self.0.store.load_trace(job, medium.name()).await;
+        let saved = saved.map_err(|source| MediaError::Load { job, medium, source })?;
+        shelf.put(medium, watched, saved.unwrap_or_default(), reset_at, self.0.clock.now());
+        Ok(())
+    }
+
+    /// The path of one insertion of a medium (each needs one of its own). Valid while the medium is
+    /// published, also after a restart.
+    pub fn path(&self, job: JobId, medium: Medium, insertion: u32) -> String {
+        if let Some(shelf) = self.find(job) {
+            shelf.admit(medium, insertion);
+        }
+        Token::new(&self.0.key, job, medium, insertion).path(job, medium)
+    }
+
+    /// Our reset: reads of this job's media from now on are its host's.
+    pub fn start_trace(&self, job: JobId, at: Timestamp) {
+        if let Some(shelf) = self.find(job) {
+            shelf.start_trace(at);
+        }
+    }
+
+    /// What the reads tell; nothing of a job that has no media.
+    pub fn trace(&self, job: JobId) -> JobTrace {
+        self.find(job).map(|shelf| shelf.trace()).unwrap_or_default()
+    }
+
+    pub fn fetched(&self, job: JobId, medium: Medium) -> Fetches {
+        self.find(job).map(|shelf| shelf.fetched(medium)).unwrap_or_default()
+    }
+
+    /// Takes a job's media away: 404 from now on.
+    pub fn retire(&self, job: JobId) {
+        self.shelves().remove(&job);
+    }
+
+    /// All routes under `/media`. `operator` guards the one that needs no token.
+    pub fn router(&self, operator: OperatorCheck) -> axum::Router {
+        server::router(self.clone(), operator)
+    }
+
+    fn find(&self, job: JobId) -> Option<Arc<Shelf>> {
+        self.shelves().get(&job).cloned()
+    }
+
+    fn shelf_of(&self, job: JobId) -> Arc<Shelf> {
+        let Inner { clock, key, store, .. } = &*self.0;
+        let make = || Arc::new(Shelf::new(job, *key, clock.clone(), store.clone()));
+        self.shelves().entry(job).or_insert_with(make).clone()
+    }
+
+    fn shelves(&self) -> MutexGuard<'_, BTreeMap<JobId, Arc<Shelf>>> {
+        self.0.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,265 @@
+//! The routes under `/media`: images by range, to BMCs that are slow, odd, and gone in the middle.
+//!
+//! It opens no listener and sets no deadline: a BMC may read small pieces for hours, so the body is
+//! pulled and no more than one slice waits for a reader. No redirect is ever sent, because nobody
+//! knows which BMC follows one. Invariant: a path with a wrong token, one of an ended job and one of
+//! a job that never was answer alike.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{MethodRouter, any, get};
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, poll_fn};
+use http::header::{ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body::{Frame, SizeHint};
+use metrics::counter;
+
+use super::conditions::{Answer, answer};
+use super::shelf::Shelf;
+use super::token::parse_name;
+use super::{Image, Media, Medium};
+use crate::store::StoreError;
+
+/// Lets an operator's request pass, or gives the answer that refuses it.
+pub type OperatorCheck = Arc<dyn Fn(&HeaderMap) -> Result<(), Response> + Send + Sync>;
+
+#[derive(Clone)]
+struct Routes {
+    media: Media,
+    operator: OperatorCheck,
+}
+
+pub fn router(media: Media, operator: OperatorCheck) -> axum::Router {
+    axum::Router::new()
+        .route("/media/tasks/{name}/task.iso", image_route(Medium::Task))
+        .route("/media/installers/{name}/esxi.iso", image_route(Medium::Installer))
+        .route("/media/{*rest}", any(async || not_found()))
+        .with_state(Routes { media, operator })
+}
+
+fn image_route(medium: Medium) -> MethodRouter<Routes> {
+    let serve = move |State(routes): State<Routes>,
+                      Path(name): Path<String>,
+                      method: Method,
+                      headers: HeaderMap| async move {
+        let response = routes.serve(medium, &name, &method, &headers).await;
+        let code = response.status().as_str().to_owned();
+        counter!("shoal_provisioner_media_requests_total", "kind" => medium.name(), "code" => code)
+            .increment(1);
+        response
+    };
+    get(serve).fallback(async || method_not_allowed())
+}
+
+impl Routes {
+    async fn serve(&self, medium: Medium, name: &str, method: &Method, headers: &HeaderMap) -> Response {
+        let found = match parse_name(name) {
+            Some((job, Some(token))) => self.media.find(job).and_then(|shelf| {
+                let image = shelf.open(medium, token)?;
+                Some((image, Some(shelf)))
+            }),
+            Some((job, None)) if medium == Medium::Task => {
+                if let Err(refusal) = (self.operator)(headers) {
+                    return refusal;
+                }
+                self.media.find(job).and_then(|shelf| Some((shelf.image(medium)?, None)))
+            }
+            _ => None,
+        };
+        match found {
+            Some((image, watch)) => Fetch { image, medium, watch }.answer(method, headers).await,
+            None => not_found(),
+        }
+    }
+}
+
+/// One request for one image. Reads are noted in `watch`; an operator's are nobody's business.
+struct Fetch {
+    image: Arc<Image>,
+    medium: Medium,
+    watch: Option<Arc<Shelf>>,
+}
+
+impl Fetch {
+    async fn answer(self, method: &Method, headers: &HeaderMap) -> Response {
+        let size = self.image.size();
+        let etag = self.image.etag().clone();
+        let mut response = match answer(method, headers, size, &etag) {
+            Answer::NotModified => status(StatusCode::NOT_MODIFIED),
+            Answer::Failed => {
+                problem(StatusCode::PRECONDITION_FAILED, "the image is not the one that If-Match names")
+            }
+            Answer::Unsatisfiable => unsatisfiable(size),
+            Answer::Whole if method == Method::HEAD => with_length(status(StatusCode::OK), size),
+            Answer::Whole => self.body(0..size, StatusCode::OK).await,
+            Answer::Part(range) => {
+                let tells = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+                let mut response = self.body(range, StatusCode::PARTIAL_CONTENT).await;
+                if response.status() == StatusCode::PARTIAL_CONTENT {
+                    response.headers_mut().insert(CONTENT_RANGE, value(&tells));
+                }
+                response
+            }
+        };
+        let headers = response.headers_mut();
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.insert(ETAG, etag);
+        response
+    }
+
+    async fn body(self, range: std::ops::Range<u64>, code: StatusCode) -> Response {
+        let length = range.end - range.start;
+        let whole = length == self.image.size();
+        let sent = counter!("shoal_provisioner_media_bytes_total", "kind" => self.medium.name());
+        let Fetch { image, medium, watch } = self;
+        let mut pull =
+            Pull { image, medium, watch, whole, at: range.start, range, sent, next: None, settling: None };
+        // The first slice is fetched and noted here, while a failure can still have a status.
+        if let Err(error) = poll_fn(|cx| pull.poll_next(cx)).await {
+            tracing::error!(medium = medium.name(), error = %error, "an image cannot be served");
+            return problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the image cannot be read or its trace not kept just now",
+            );
+        }
+        let mut response = Response::new(Body::new(pull));
+        *response.status_mut() = code;
+        with_length(response, length)
+    }
+}
+
+fn with_length(mut response: Response, bytes: u64) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-iso9660-image"));
+    response
+}
+
+/// The bytes of one response, a slice at a time, each noted before it leaves.
+struct Pull {
+    image: Arc<Image>,
+    medium: Medium,
+    watch: Option<Arc<Shelf>>,
+    whole: bool,
+    /// What was asked for.
+    range: std::ops::Range<u64>,
+    /// The first byte that has not left yet.
+    at: u64,
+    /// The slice that starts there, already noted.
+    next: Option<Bytes>,
+    settling: Option<BoxFuture<'static, Result<(), StoreError>>>,
+    sent: metrics::Counter,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PullError {
+    #[error("the image cannot be read")]
+    Image(#[source] std::io::Error),
+    #[error("what was read of the image cannot be kept")]
+    Trace(#[source] StoreError),
+}
+
+impl Pull {
+    /// Has the next slice at hand, and every milestone that it shows in the store.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PullError>> {
+        if self.next.is_none() && self.at < self.range.end {
+            let slice = self.image.slice(self.at..self.range.end).map_err(PullError::Image)?;
+            let end = self.at + slice.len() as u64;
+            if let Some(watch) = &self.watch
+                && watch.note(self.medium, self.at..end, self.whole)
+            {
+                let watch = watch.clone();
+                self.settling = Some(Box::pin(async move { watch.settle().await }));
+            }
+            self.next = Some(slice);
+        }
+        if let Some(settling) = &mut self.settling {
+            let settled = ready!(settling.as_mut().poll(cx));
+            self.settling = None;
+            settled.map_err(PullError::Trace)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl http_body::Body for Pull {
+    type Data = Bytes;
+    type Error = PullError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, PullError>>> {
+        if let Err(error) = ready!(self.poll_next(cx)) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let Some(slice) = self.next.take() else { return Poll::Ready(None) };
+        self.at += slice.len() as u64;
+        self.sent.increment(slice.len() as u64);
+        Poll::Ready(Some(Ok(Frame::data(slice))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.at == self.range.end
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.range.end - self.at)
+    }
+}
+
+impl Drop for Pull {
+    fn drop(&mut self) {
+        let Some(watch) = &self.watch else { return };
+        let (sent, asked) = (self.at - self.range.start, self.range.end - self.range.start);
+        if sent == asked {
+            watch.completed(self.medium);
+        } else {
+            watch.failed(self.medium, format!("aborted after {sent} of {asked} bytes"));
+        }
+    }
+}
+
+fn not_found() -> Response {
+    problem(StatusCode::NOT_FOUND, "there is no such image, or its job has ended")
+}
+
+fn method_not_allowed() -> Response {
+    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "an image can be read by GET and HEAD only");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+fn unsatisfiable(size: u64) -> Response {
+    let mut response = problem(StatusCode::RANGE_NOT_SATISFIABLE, "the range begins beyond the image's end");
+    response.headers_mut().insert(CONTENT_RANGE, value(&format!("bytes */{size}")));
+    response
+}
+
+/// RFC 9457. The codes of this module are those of HTTP ranges, which no other resource has.
+fn problem(code: StatusCode, detail: &str) -> Response {
+    let title = code.canonical_reason().unwrap_or_default();
+    let body = serde_json::json!({
+        "type": "about:blank", "title": title, "status": code.as_u16(), "detail": detail, "errors": [],
+    });
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+fn status(code: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = code;
+    response
+}
+
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("digits and dashes are a header value")
+}

@@ -1,0 +1,180 @@
+//! The media of one job: images, tokens, trace, and the order in which they become durable.
+//!
+//! It knows no HTTP. Locks: a std mutex, held for no longer than it takes to note one slice, and
+//! a Tokio mutex, held while a trace is written. Invariant: [`Shelf::note`] of a slice that shows a
+//! milestone, or that comes while one is still being written, says that the slice must wait for
+//! [`Shelf::settle`].
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::job::{JobId, MediumTrace};
+use crate::store::{Store, StoreError};
+use crate::world::Clock;
+
+use super::token::Token;
+use super::trace::{Read, Trace};
+use super::{Fetches, Image, JobTrace, Medium, Watched};
+
+/// Insertions whose tokens are accepted without having been asked for in this run of the
+/// controller. A job makes a handful; nobody can guess the others.
+const INSERTIONS: u32 = 64;
+/// Insertions of one medium at most.
+const INSERTIONS_MAX: u32 = 1024;
+
+pub struct Shelf {
+    job: JobId,
+    key: [u8; 32],
+    clock: Clock,
+    store: Store,
+    state: Mutex<State>,
+    /// Held while the trace is written, so that an older one never overtakes a newer one.
+    saving: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    trace: Trace,
+    slots: [Option<Slot>; 2],
+}
+
+struct Slot {
+    image: Arc<Image>,
+    tokens: Vec<Token>,
+    fetches: Fetches,
+    /// Changes of a milestone so far, and how many of them are durable.
+    milestones: u64,
+    durable: u64,
+}
+
+impl Shelf {
+    pub fn new(job: JobId, key: [u8; 32], clock: Clock, store: Store) -> Shelf {
+        Shelf { job, key, clock, store, state: Mutex::default(), saving: tokio::sync::Mutex::default() }
+    }
+
+    pub fn holds(&self, medium: Medium, image: &Image) -> bool {
+        self.state().slot(medium).is_some_and(|slot| slot.image.etag() == image.etag())
+    }
+
+    pub fn put(
+        &self,
+        medium: Medium,
+        watched: Watched,
+        saved: MediumTrace,
+        reset_at: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        let tokens = (0..INSERTIONS).map(|n| Token::new(&self.key, self.job, medium, n)).collect();
+        let Watched { image, landmarks } = watched;
+        let mut state = self.state();
+        if let Some(reset_at) = reset_at {
+            state.trace.start(reset_at);
+        }
+        state.trace.publish(medium, image.size(), landmarks, saved, now);
+        state.slots[medium as usize] =
+            Some(Slot { image, tokens, fetches: Fetches::default(), milestones: 0, durable: 0 });
+    }
+
+    /// Makes the tokens up to this insertion's known.
+    pub fn admit(&self, medium: Medium, insertion: u32) {
+        let mut state = self.state();
+        let Some(slot) = state.slot_mut(medium) else { return };
+        let known = slot.tokens.len() as u32;
+        let more = known..insertion.min(INSERTIONS_MAX).saturating_add(1);
+        slot.tokens.extend(more.map(|n| Token::new(&self.key, self.job, medium, n)));
+    }
+
+    /// The image, if `token` is one of this medium's. Every token is compared, whichever matches.
+    pub fn open(&self, medium: Medium, token: &str) -> Option<Arc<Image>> {
+        let mut state = self.state();
+        let slot = state.slot_mut(medium)?;
+        let valid = slot.tokens.iter().fold(false, |valid, known| valid | known.matches(token));
+        if !valid {
+            slot.fetches.last_fault = Some("a request with a token of another job or medium got 404".into());
+            return None;
+        }
+        slot.fetches.requests += 1;
+        Some(slot.image.clone())
+    }
+
+    /// The image, for an operator: nothing is counted.
+    pub fn image(&self, medium: Medium) -> Option<Arc<Image>> {
+        self.state().slot(medium).map(|slot| slot.image.clone())
+    }
+
+    pub fn start_trace(&self, at: Timestamp) {
+        self.state().trace.start(at);
+    }
+
+    pub fn trace(&self) -> JobTrace {
+        let state = self.state();
+        let seen = |medium| state.trace.seen(medium).clone();
+        JobTrace { installer: seen(Medium::Installer), task: seen(Medium::Task) }
+    }
+
+    pub fn fetched(&self, medium: Medium) -> Fetches {
+        self.state().slot(medium).map(|slot| slot.fetches.clone()).unwrap_or_default()
+    }
+
+    /// A slice is about to leave. Says whether it must wait for [`Shelf::settle`].
+    pub fn note(&self, medium: Medium, range: Range<u64>, whole: bool) -> bool {
+        let bytes = range.end - range.start;
+        let at = self.clock.now();
+        let mut state = self.state();
+        let changed = state.trace.read(&Read { medium, range, whole, at });
+        let Some(slot) = state.slot_mut(medium) else { return false };
+        slot.fetches.bytes += bytes;
+        slot.milestones += u64::from(changed);
+        state.slots.iter().flatten().any(|slot| slot.durable < slot.milestones)
+    }
+
+    /// Returns once every milestone noted so far is in the store.
+    pub async fn settle(&self) -> Result<(), StoreError> {
+        let _saving = self.saving.lock().await;
+        for medium in Medium::ALL {
+            let Some((trace, milestones)) = self.unsaved(medium) else { continue };
+            self.store.save_trace(self.job, medium.name(), &trace).await?;
+            if let Some(slot) = self.state().slot_mut(medium) {
+                slot.durable = slot.durable.max(milestones);
+            }
+        }
+        Ok(())
+    }
+
+    /// A fetch was answered in full.
+    pub fn completed(&self, medium: Medium) {
+        self.state().trace.completed(medium);
+    }
+
+    /// A fetch was refused or broken off.
+    pub fn failed(&self, medium: Medium, fault: String) {
+        tracing::info!(job = %self.job, medium = medium.name(), fault, "a fetch of a medium did not end well");
+        let mut state = self.state();
+        state.trace.failed(medium, fault.clone());
+        if let Some(slot) = state.slot_mut(medium) {
+            slot.fetches.last_fault = Some(fault);
+        }
+    }
+
+    fn unsaved(&self, medium: Medium) -> Option<(MediumTrace, u64)> {
+        let state = self.state();
+        let slot = state.slot(medium).filter(|slot| slot.durable < slot.milestones)?;
+        Some((state.trace.seen(medium).clone(), slot.milestones))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn slot(&self, medium: Medium) -> Option<&Slot> {
+        self.slots[medium as usize].as_ref()
+    }
+
+    fn slot_mut(&mut self, medium: Medium) -> Option<&mut Slot> {
+        self.slots[medium as usize].as_mut()
+    }
+}

@@ -1,0 +1,388 @@
+//! What the reads of one job's media tell of its host. A pure state machine: reads in, milestones out.
+//!
+//! It is told of every slice of an image just before that slice leaves, and of our own reset. It is
+//! not a log (nothing here grows with the number of reads) and no judge (`workflow::detect` is).
+//! Invariant: a read before our reset never counts as the host's, and a BMC that copies an image
+//! never looks like a host that reads it.
+//!
+//! # Who reads: the host, or its BMC?
+//!
+//! A BMC either streams (it fetches the blocks that its host asks for, with some read-ahead) or
+//! downloads (at insert, at power-on, or in the background) and serves its host from the copy. Only
+//! a streamed medium tells of the host. What sets the two apart:
+//!
+//! - *A copy is whole.* Nearly all of an image fetched before our reset: [`MediaMode::Prefetched`],
+//!   and it stays so, whatever is read afterwards (a BMC may check its copy).
+//! - *A copy goes straight on.* A GET without a range, or ranges that each continue where the last
+//!   one ended, from the first byte on, for more than [`SWEEP_BYTES_MAX`], is a download, also after
+//!   the reset and across it. A host cannot read so: it goes from the descriptors at 32 KiB to the
+//!   boot catalogue, to a boot file, back to a directory. The first jump shows a host
+//!   ([`MediaMode::Streamed`]), unless the sweep has come to the end of the image by then.
+//! - *A copy holds what nobody asks for.* Between the metadata and the kickstart of a task ISO lie
+//!   4 MiB of zeros that belong to no file. Whoever reads half of them copies, in whatever order and
+//!   over however many connections. So the kickstart counts as read only by a read of its extent
+//!   before half of that gap has been read (before the reset too), and the word is taken back if
+//!   the gap follows within [`QUIET`]: then it was a copy that began at the end.
+//!
+//! The first two rules alone can take a download over several connections for a host. On CD1 that
+//! costs nothing, because all evidence also rests on the kickstart's read, which the gap guards. So
+//! a [`MediumTrace`] with `ks_read_at` is always [`MediaMode::Streamed`].
+
+mod coverage;
+
+use std::ops::Range;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::installer::Landmarks;
+use crate::job::{MediaMode, MediumTrace};
+use crate::world::elapsed;
+
+use super::Medium;
+use coverage::{Coverage, length, overlaps, within};
+
+/// Silence of CD1 that separates a host's boots, and the time in which a copy that reached the
+/// kickstart first gives itself away by the gap.
+pub const QUIET: Duration = Duration::from_secs(60);
+/// Ranges that go straight on from the first byte are a download from here on. More than the
+/// read-ahead over the metadata of an image, which a host reads in order too.
+pub const SWEEP_BYTES_MAX: u64 = 1 << 20;
+
+/// Byte ranges of a medium that mean something to whoever watches its reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MediumLandmarks {
+    Installer(Landmarks),
+    /// `metadata_end`: where the volume's own blocks end and the zeros before the kickstart begin.
+    Task {
+        kickstart: Range<u64>,
+        metadata_end: u64,
+    },
+}
+
+/// One slice of an image, about to leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    pub medium: Medium,
+    pub range: Range<u64>,
+    /// The request asked for the whole image.
+    pub whole: bool,
+    pub at: Timestamp,
+}
+
+/// The reads of both media of one job.
+#[derive(Debug, Default)]
+pub struct Trace {
+    reset_at: Option<Timestamp>,
+    installer: Reads,
+    task: Reads,
+    gap: Gap,
+    firmware: Firmware,
+}
+
+impl Trace {
+    /// Takes up a medium of `total` bytes, with what an earlier run of this controller saved of it.
+    pub fn publish(
+        &mut self,
+        medium: Medium,
+        total: u64,
+        marks: MediumLandmarks,
+        saved: MediumTrace,
+        now: Timestamp,
+    ) {
+        let reset_at = self.reset_at;
+        if let MediumLandmarks::Task { kickstart, metadata_end } = &marks {
+            self.gap = Gap { extent: *metadata_end..kickstart.start, read: Coverage::default() };
+        }
+        *self.reads_mut(medium) = Reads::restored(total, marks, saved, reset_at);
+        self.firmware = Firmware { last_read_at: Some(now), round: None };
+    }
+
+    /// Our reset: reads from now on are the host's. A later reset starts anew (the earlier one is
+    /// known not to have happened), but never once the kickstart has been read.
+    pub fn start(&mut self, at: Timestamp) {
+        let stands = self.reset_at.is_some_and(|reset_at| at <= reset_at);
+        if stands || self.task.seen.ks_read_at.is_some() {
+            return;
+        }
+        self.reset_at = Some(at);
+        self.installer.start();
+        self.task.start();
+    }
+
+    /// Says whether this read changed a milestone of its medium, which must then be durable before
+    /// the bytes leave.
+    pub fn read(&mut self, read: &Read) -> bool {
+        let before = self.reads(read.medium).milestones();
+        let hosts = self.reset_at.is_some();
+        self.reads_mut(read.medium).read(read, hosts);
+        match read.medium {
+            Medium::Installer => self.read_installer(read, hosts),
+            Medium::Task => self.read_task(read, hosts),
+        }
+        let reads = self.reads_mut(read.medium);
+        reads.seen.mode = reads.mode();
+        reads.milestones() != before
+    }
+
+    pub fn seen(&self, medium: Medium) -> &MediumTrace {
+        &self.reads(medium).seen
+    }
+
+    /// A fetch ended as it should: what went wrong before it did no lasting harm.
+    pub fn completed(&mut self, medium: Medium) {
+        self.reads_mut(medium).seen.fault = None;
+    }
+
+    /// A fetch was refused or broken off.
+    pub fn failed(&mut self, medium: Medium, fault: String) {
+        self.reads_mut(medium).seen.fault = Some(fault);
+    }
+
+    fn read_installer(&mut self, read: &Read, hosts: bool) {
+        let ks_read_at = self.task.seen.ks_read_at;
+        let Some(MediumLandmarks::Installer(marks)) = &self.installer.marks else { return };
+        if hosts && self.installer.seen.read_through_at.is_none() && self.installer.has_payload(marks) {
+            self.installer.seen.read_through_at = Some(read.at);
+        }
+        let enumerated = self.firmware.read(read, marks, ks_read_at);
+        let streamed = self.installer.mode() == MediaMode::Streamed;
+        if enumerated && hosts && streamed && self.installer.seen.reenumerated_at.is_none() {
+            self.installer.seen.reenumerated_at = Some(read.at);
+            self.gap.read = Coverage::default();
+        }
+    }
+
+    fn read_task(&mut self, read: &Read, hosts: bool) {
+        let Some(MediumLandmarks::Task { kickstart, .. }) = &self.task.marks else { return };
+        let is_kickstart = overlaps(&read.range, kickstart);
+        self.gap.read.insert(within(&read.range, &self.gap.extent));
+        if self.gap.is_copied() {
+            self.task.withdraw_kickstart(read.at);
+        }
+        let streamed = self.task.mode() == MediaMode::Streamed && !self.gap.is_copied();
+        if !(hosts && is_kickstart && streamed) || read.whole {
+            return;
+        }
+        if self.installer.seen.reenumerated_at.is_some() {
+            self.task.seen.ks_read_again_at.get_or_insert(read.at);
+        } else {
+            self.task.seen.ks_read_at.get_or_insert(read.at);
+        }
+    }
+
+    fn reads(&self, medium: Medium) -> &Reads {
+        match medium {
+            Medium::Installer => &self.installer,
+            Medium::Task => &self.task,
+        }
+    }
+
+    fn reads_mut(&mut self, medium: Medium) -> &mut Reads {
+        match medium {
+            Medium::Installer => &mut self.installer,
+            Medium::Task => &mut self.task,
+        }
+    }
+}
+
+/// The zeros before the kickstart.
+#[derive(Debug, Default)]
+struct Gap {
+    extent: Range<u64>,
+    /// Since the medium was published; after the host's second boot, since then.
+    read: Coverage,
+}
+
+impl Gap {
+    /// Half of it or more; an image without a gap cannot tell a copy from a host.
+    fn is_copied(&self) -> bool {
+        self.read.bytes() * 2 >= length(&self.extent)
+    }
+}
+
+/// Watches CD1 for a firmware that enumerates its drives again.
+#[derive(Debug, Default)]
+struct Firmware {
+    last_read_at: Option<Timestamp>,
+    /// What has been read since the last silence; absent before there was one.
+    round: Option<Round>,
+}
+
+#[derive(Debug, Default)]
+struct Round {
+    descriptors: bool,
+    boot_catalog: bool,
+}
+
+impl Firmware {
+    /// Whether the descriptors and the boot catalogue have both been read since a silence that began
+    /// no sooner than the kickstart's read.
+    fn read(&mut self, read: &Read, marks: &Landmarks, ks_read_at: Option<Timestamp>) -> bool {
+        let last = self.last_read_at.replace(read.at).max(ks_read_at);
+        if ks_read_at.is_none() {
+            self.round = None;
+        } else if last.is_some_and(|last| elapsed(last, read.at) >= QUIET) {
+            self.round = Some(Round::default());
+        }
+        let Some(round) = self.round.as_mut().filter(|_| !read.whole) else { return false };
+        round.descriptors |= overlaps(&read.range, &marks.descriptors);
+        round.boot_catalog |=
+            marks.boot_catalog.as_ref().is_none_or(|catalog| overlaps(&read.range, catalog));
+        round.descriptors && round.boot_catalog
+    }
+}
+
+/// The reads of one medium.
+#[derive(Debug, Default)]
+struct Reads {
+    seen: MediumTrace,
+    marks: Option<MediumLandmarks>,
+    /// Read before our reset.
+    before: Coverage,
+    /// Read since our reset.
+    since: Coverage,
+    manner: Manner,
+    /// Somebody holds a copy of (nearly) the whole image.
+    copied: bool,
+}
+
+/// How a medium is being read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Manner {
+    /// Some request asked for a part.
+    ranged: bool,
+    /// Some request for a part did not go on where the reading had come to.
+    jumped: bool,
+    /// How far the reading has come without a jump, from the first byte on.
+    front: u64,
+}
+
+impl Reads {
+    fn restored(
+        total: u64,
+        marks: MediumLandmarks,
+        saved: MediumTrace,
+        reset_at: Option<Timestamp>,
+    ) -> Reads {
+        let copied = saved.mode == MediaMode::Prefetched;
+        let streamed = saved.mode == MediaMode::Streamed;
+        let manner = Manner { ranged: streamed, jumped: streamed, front: 0 };
+        let mut reads = Reads { copied, manner, marks: Some(marks), ..Reads::default() };
+        reads.seen =
+            MediumTrace { mode: saved.mode, total, fault: saved.fault.clone(), ..MediumTrace::default() };
+        // Of an earlier start only the mode stays. The start may have been noted a moment after its
+        // first reads.
+        if reset_at.is_some() && saved.last_read_at >= reset_at {
+            let first_read_at = saved.first_read_at.max(reset_at);
+            let read_through_at = saved.read_through_at.filter(|at| Some(*at) >= reset_at);
+            reads.seen = MediumTrace { total, first_read_at, read_through_at, ..saved };
+        }
+        if copied {
+            reads.seen.ks_read_at = None;
+            reads.seen.ks_read_again_at = None;
+        }
+        reads
+    }
+
+    fn start(&mut self) {
+        let MediumTrace { mode, total, fault, .. } = std::mem::take(&mut self.seen);
+        self.seen = MediumTrace { mode, total, fault, ..MediumTrace::default() };
+        self.since = Coverage::default();
+    }
+
+    fn read(&mut self, read: &Read, hosts: bool) {
+        if hosts && self.since.is_empty() {
+            self.manner.begin_anew();
+        }
+        self.manner.read(read);
+        if hosts {
+            self.count(read);
+        } else {
+            self.before.insert(read.range.clone());
+        }
+        let straight_on = if self.manner.jumped { 0 } else { self.manner.front };
+        let in_one_request = if read.whole { read.range.end } else { 0 };
+        let most = self.before.bytes().max(straight_on).max(in_one_request);
+        self.copied |= !self.kickstart_stands(read.at) && self.is_nearly_all(most);
+    }
+
+    fn count(&mut self, read: &Read) {
+        let new = self.since.insert(read.range.clone());
+        let seen = &mut self.seen;
+        // What a crash made us forget may be counted twice; never more than there is.
+        seen.read = seen.read.max(self.since.bytes());
+        seen.first_read_at.get_or_insert(read.at);
+        seen.last_read_at = Some(read.at);
+        if new > 0 {
+            seen.last_new_read_at = Some(read.at);
+        }
+    }
+
+    /// The gap before the kickstart has been read, so the image is being copied; and so it was when
+    /// the kickstart's extent was read a moment ago.
+    fn withdraw_kickstart(&mut self, at: Timestamp) {
+        if !self.kickstart_stands(at) {
+            self.seen.ks_read_at = None;
+            self.copied = true;
+        }
+    }
+
+    /// The kickstart's read can no longer be taken back, so its medium was streamed, and a copy
+    /// made from now on does not change that.
+    fn kickstart_stands(&self, at: Timestamp) -> bool {
+        self.seen.ks_read_at.is_some_and(|ks_read_at| elapsed(ks_read_at, at) >= QUIET)
+    }
+
+    fn mode(&self) -> MediaMode {
+        let untouched = self.before.is_empty() && self.since.is_empty();
+        let in_pieces = self.manner.jumped || self.manner.front <= SWEEP_BYTES_MAX;
+        if self.copied {
+            MediaMode::Prefetched
+        } else if self.manner.ranged && in_pieces {
+            MediaMode::Streamed
+        } else if untouched {
+            MediaMode::None
+        } else {
+            MediaMode::Prefetched
+        }
+    }
+
+    fn has_payload(&self, marks: &Landmarks) -> bool {
+        !marks.payload.is_empty() && marks.payload.iter().all(|extent| self.since.contains(extent))
+    }
+
+    fn is_nearly_all(&self, bytes: u64) -> bool {
+        bytes > 0 && bytes >= self.seen.total - self.seen.total / 16
+    }
+
+    /// What is worth a write to the database before the bytes leave.
+    fn milestones(&self) -> (MediaMode, [Option<Timestamp>; 5]) {
+        let MediumTrace { first_read_at, read_through_at, ks_read_at, reenumerated_at, .. } = self.seen;
+        let again = self.seen.ks_read_again_at;
+        (self.seen.mode, [first_read_at, read_through_at, ks_read_at, reenumerated_at, again])
+    }
+}
+
+impl Manner {
+    /// The first read since our reset: forget how the BMC looked at the medium before, but not a
+    /// download that is still going on.
+    fn begin_anew(&mut self) {
+        let front = if self.jumped { 0 } else { self.front };
+        *self = Manner { front, ..Manner::default() };
+    }
+
+    fn read(&mut self, read: &Read) {
+        let goes_on = read.range.start <= self.front && self.front - read.range.start <= SWEEP_BYTES_MAX;
+        if goes_on {
+            self.front = self.front.max(read.range.end);
+        }
+        if !read.whole {
+            self.ranged = true;
+            self.jumped |= !goes_on;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

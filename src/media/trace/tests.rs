@@ -1,0 +1,419 @@
+//! Every rule of the trace as a play: what happens to the media, and what is seen of it.
+//!
+//! Times are seconds since the play's start. Invariant: a play drives the trace as the server does,
+//! slice by slice, and keeps what the store would keep.
+
+use proptest::prelude::*;
+
+use super::*;
+use Medium::{Installer, Task};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const CD1_BYTES: u64 = 64 * MIB;
+const METADATA_END: u64 = 60 * KIB;
+const KS: Range<u64> = METADATA_END + 4 * MIB..METADATA_END + 4 * MIB + 2 * KIB;
+const CD2_BYTES: u64 = KS.end + 30 * KIB;
+const DESCRIPTORS: Range<u64> = 32 * KIB..40 * KIB;
+const CATALOG: Range<u64> = 2 * MIB..2 * MIB + 2 * KIB;
+const BOOT_CFG: Range<u64> = 3 * MIB..3 * MIB + 2 * KIB;
+const KERNEL: Range<u64> = 4 * MIB..10 * MIB;
+const MODULES: Range<u64> = 20 * MIB..60 * MIB;
+
+/// Something that happens to the media, `.0` seconds after the test's start.
+#[derive(Clone, Debug)]
+enum Do {
+    /// Our reset.
+    Reset(i64),
+    /// A request for a part.
+    Part(i64, Medium, Range<u64>),
+    /// A GET without a range that was broken off at the given byte.
+    Whole(i64, Medium, u64),
+    /// The controller was killed and started again.
+    Crash(i64),
+}
+use Do::{Crash, Part, Reset, Whole};
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + secs).unwrap()
+}
+
+/// Seconds since the test's start of the milestones that were reached.
+fn secs(times: [Option<Timestamp>; 5]) -> [Option<i64>; 5] {
+    times.map(|time| time.map(|time| time.as_second() - 1_800_000_000))
+}
+
+/// Drives a [`Trace`] as the server does: slices of at most 256 KiB, milestones kept for a restart.
+struct Bench {
+    trace: Trace,
+    reset_at: Option<Timestamp>,
+    saved: [MediumTrace; 2],
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let mut bench = Bench { trace: Trace::default(), reset_at: None, saved: Default::default() };
+        bench.publish(at(0));
+        bench
+    }
+
+    fn publish(&mut self, now: Timestamp) {
+        let installer = Landmarks {
+            descriptors: DESCRIPTORS,
+            boot_catalog: Some(CATALOG),
+            payload: vec![KERNEL, MODULES],
+        };
+        if let Some(reset_at) = self.reset_at {
+            self.trace.start(reset_at);
+        }
+        let task = MediumLandmarks::Task { kickstart: KS, metadata_end: METADATA_END };
+        let [saved_installer, saved_task] = self.saved.clone();
+        let marks = MediumLandmarks::Installer(installer);
+        self.trace.publish(Installer, CD1_BYTES, marks, saved_installer, now);
+        self.trace.publish(Task, CD2_BYTES, task, saved_task, now);
+    }
+
+    fn play(&mut self, act: &Do) {
+        match act.clone() {
+            Reset(secs) => {
+                self.reset_at = Some(at(secs));
+                self.trace.start(at(secs));
+            }
+            Part(secs, medium, range) => self.read(secs, medium, range, false),
+            Whole(secs, medium, end) => self.read(secs, medium, 0..end, true),
+            Crash(secs) => {
+                self.trace = Trace::default();
+                self.publish(at(secs));
+            }
+        }
+    }
+
+    fn read(&mut self, secs: i64, medium: Medium, range: Range<u64>, whole: bool) {
+        for start in range.clone().step_by(256 << 10) {
+            let slice = start..range.end.min(start + (256 << 10));
+            if self.trace.read(&Read { medium, range: slice, whole, at: at(secs) }) {
+                self.saved[medium as usize] = self.trace.seen(medium).clone();
+            }
+        }
+    }
+}
+
+/// What is expected of both media: their modes, and when the milestones were reached.
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
+    modes: (MediaMode, MediaMode),
+    first: Option<i64>,
+    through: Option<i64>,
+    ks: Option<i64>,
+    reenumerated: Option<i64>,
+    ks_again: Option<i64>,
+}
+
+fn play(acts: &[Do]) -> Bench {
+    let mut bench = Bench::new();
+    acts.iter().for_each(|act| bench.play(act));
+    bench
+}
+
+fn seen(acts: &[Do]) -> Seen {
+    let bench = play(acts);
+    let (cd1, cd2) = (bench.trace.seen(Installer), bench.trace.seen(Task));
+    let times =
+        [cd1.first_read_at, cd1.read_through_at, cd2.ks_read_at, cd1.reenumerated_at, cd2.ks_read_again_at];
+    let [first, through, ks, reenumerated, ks_again] = secs(times);
+    Seen { modes: (cd1.mode, cd2.mode), first, through, ks, reenumerated, ks_again }
+}
+
+#[track_caller]
+fn check(acts: &[Do], expected: Seen) {
+    assert_eq!(seen(acts), expected);
+}
+
+const STREAMED: (MediaMode, MediaMode) = (MediaMode::Streamed, MediaMode::Streamed);
+
+/// A host that boots the installer after a reset at 10 s and reads the kickstart at 200 s.
+fn install() -> Vec<Do> {
+    vec![
+        Reset(10),
+        Part(60, Installer, DESCRIPTORS),
+        Part(60, Installer, CATALOG),
+        Part(61, Installer, BOOT_CFG),
+        Part(70, Installer, KERNEL),
+        Part(100, Installer, MODULES),
+        Part(199, Task, DESCRIPTORS),
+        Part(200, Task, KS),
+    ]
+}
+
+fn with(mut acts: Vec<Do>, more: &[Do]) -> Vec<Do> {
+    acts.extend_from_slice(more);
+    acts
+}
+
+#[test]
+fn nothing_fetched_is_no_mode_at_all() {
+    check(&[Reset(10)], Seen::default());
+}
+
+#[test]
+fn a_streaming_host_reaches_every_milestone_in_order() {
+    let installed =
+        Seen { modes: STREAMED, first: Some(60), through: Some(100), ks: Some(200), ..Seen::default() };
+    check(&install(), installed);
+    let second_boot = [
+        Part(500, Installer, DESCRIPTORS),
+        Part(501, Installer, CATALOG),
+        Part(510, Installer, BOOT_CFG),
+        Part(700, Task, DESCRIPTORS),
+        Part(701, Task, KS),
+    ];
+    let looped = Seen {
+        modes: STREAMED,
+        first: Some(60),
+        through: Some(100),
+        ks: Some(200),
+        reenumerated: Some(501),
+        ks_again: Some(701),
+    };
+    check(&with(install(), &second_boot), looped);
+}
+
+#[test]
+fn reads_before_our_reset_are_not_the_hosts() {
+    let before: Vec<Do> = install().into_iter().skip(1).collect();
+    check(&before, Seen { modes: STREAMED, ..Seen::default() });
+    let after = with(before, &[Reset(300), Part(400, Installer, CATALOG)]);
+    check(&after, Seen { modes: STREAMED, first: Some(400), ..Seen::default() });
+}
+
+#[test]
+fn the_payload_counts_only_from_the_reset_on() {
+    let acts = [
+        Part(1, Installer, KERNEL),
+        Reset(10),
+        Part(20, Installer, DESCRIPTORS),
+        Part(30, Installer, MODULES),
+    ];
+    check(&acts, Seen { modes: (MediaMode::Streamed, MediaMode::None), first: Some(20), ..Seen::default() });
+    let acts = with(acts.to_vec(), &[Part(40, Installer, KERNEL)]);
+    assert_eq!(seen(&acts).through, Some(40));
+}
+
+#[test]
+fn media_fetched_whole_before_the_reset_tell_nothing() {
+    let acts = with(vec![Whole(1, Installer, CD1_BYTES), Whole(2, Task, CD2_BYTES)], &install());
+    let told = Seen {
+        modes: (MediaMode::Prefetched, MediaMode::Prefetched),
+        first: Some(60),
+        through: Some(100),
+        ..Seen::default()
+    };
+    check(&acts, told);
+}
+
+#[test]
+fn a_look_at_insert_does_not_spoil_a_streamed_medium() {
+    let look = [Part(1, Installer, 0..64 * KIB), Part(1, Task, 0..64 * KIB), Whole(2, Task, 128 * KIB)];
+    assert_eq!(seen(&with(look.to_vec(), &install())).ks, Some(200));
+}
+
+#[test]
+fn a_download_at_power_on_is_no_host() {
+    let acts = [Reset(10), Whole(20, Installer, CD1_BYTES), Whole(50, Task, CD2_BYTES)];
+    let told = seen(&acts);
+    assert_eq!((told.modes, told.ks), ((MediaMode::Prefetched, MediaMode::Prefetched), None));
+}
+
+#[test]
+fn a_download_in_ranges_is_no_host_from_its_first_megabyte_on() {
+    let chunks = |medium, bytes: u64| {
+        (0..bytes).step_by(512 << 10).map(move |at| Part(20, medium, at..(at + 512 * KIB).min(bytes)))
+    };
+    let begun: Vec<Do> = [Reset(10)].into_iter().chain(chunks(Installer, 2 * MIB)).collect();
+    assert_eq!(seen(&begun).modes.0, MediaMode::Prefetched);
+    let jumped = with(begun, &[Part(30, Installer, MODULES)]);
+    assert_eq!(seen(&jumped).modes.0, MediaMode::Streamed, "a host with a long read-ahead");
+    let whole: Vec<Do> = [Reset(10)].into_iter().chain(chunks(Installer, CD1_BYTES)).collect();
+    assert_eq!(seen(&with(whole, &[Part(90, Installer, CATALOG)])).modes.0, MediaMode::Prefetched);
+}
+
+#[test]
+fn a_download_may_straddle_the_reset() {
+    let acts = [
+        Part(1, Task, 0..METADATA_END + 3 * MIB),
+        Reset(10),
+        Part(11, Task, METADATA_END + 3 * MIB..CD2_BYTES),
+    ];
+    assert_eq!((seen(&acts).modes.1, seen(&acts).ks), (MediaMode::Prefetched, None));
+}
+
+#[test]
+fn a_resumed_download_is_no_host() {
+    let half = METADATA_END + 2 * MIB + 64 * KIB;
+    let acts = [Reset(10), Whole(20, Task, half), Part(30, Task, half..CD2_BYTES)];
+    assert_eq!((seen(&acts).modes.1, seen(&acts).ks), (MediaMode::Prefetched, None));
+}
+
+#[test]
+fn a_copy_that_begins_at_the_end_takes_the_kickstarts_read_back() {
+    let tail_first = with(install(), &[Part(230, Task, METADATA_END..KS.start)]);
+    assert_eq!((seen(&tail_first).modes.1, seen(&tail_first).ks), (MediaMode::Prefetched, None));
+    let long_after = with(install(), &[Part(261, Task, METADATA_END..KS.start)]);
+    assert_eq!(seen(&long_after).ks, Some(200), "the kickstart was read by then, whatever the BMC does");
+    let whole = seen(&with(install(), &[Whole(261, Task, CD2_BYTES), Crash(270)]));
+    assert_eq!((whole.modes.1, whole.ks), (MediaMode::Streamed, Some(200)));
+}
+
+#[test]
+fn a_restart_does_not_bring_a_taken_back_kickstart_read_again() {
+    let mut bench = play(&with(install(), &[Part(230, Task, METADATA_END..KS.start)]));
+    // The store keeps the first time of a milestone, even if it is taken back later.
+    bench.saved[Task as usize].ks_read_at = Some(at(200));
+    bench.play(&Crash(240));
+    assert_eq!(bench.trace.seen(Task).ks_read_at, None);
+}
+
+#[test]
+fn read_ahead_over_less_than_half_of_the_gap_changes_nothing() {
+    let ahead =
+        |bytes| seen(&[Reset(10), Part(20, Task, DESCRIPTORS), Part(21, Task, KS.start - bytes..KS.end)]).ks;
+    assert_eq!(ahead(MIB), Some(21));
+    assert_eq!(ahead(2 * MIB - KIB), Some(21));
+    assert_eq!(ahead(2 * MIB), None);
+}
+
+#[test]
+fn a_second_boot_needs_a_minute_of_quiet_since_the_kickstart() {
+    let enumerated = |at| [Part(at, Installer, DESCRIPTORS), Part(at, Installer, CATALOG)];
+    assert_eq!(seen(&with(install(), &enumerated(259))).reenumerated, None);
+    assert_eq!(seen(&with(install(), &enumerated(260))).reenumerated, Some(260));
+    let busy = with(install(), &[Part(250, Installer, MODULES)]);
+    assert_eq!(seen(&with(busy.clone(), &enumerated(300))).reenumerated, None);
+    assert_eq!(seen(&with(busy, &enumerated(310))).reenumerated, Some(310));
+}
+
+#[test]
+fn a_second_boot_needs_descriptors_and_boot_catalog_in_one_round() {
+    let mounted = with(install(), &[Part(300, Installer, DESCRIPTORS)]);
+    assert_eq!(seen(&mounted).reenumerated, None, "an installer that mounts CD1 reads no boot catalogue");
+    let later = with(mounted, &[Part(400, Installer, CATALOG)]);
+    assert_eq!(seen(&later).reenumerated, None, "each belongs to another round");
+    assert_eq!(seen(&with(later, &[Part(401, Installer, DESCRIPTORS)])).reenumerated, Some(401));
+}
+
+#[test]
+fn without_a_kickstart_read_there_is_no_second_boot() {
+    let mut acts = install();
+    acts.pop();
+    let again = [Part(500, Installer, DESCRIPTORS), Part(500, Installer, CATALOG)];
+    assert_eq!(seen(&with(acts, &again)).reenumerated, None);
+}
+
+#[test]
+fn a_later_reset_starts_anew_until_the_kickstart_is_read() {
+    let lost = [Reset(10), Part(20, Installer, DESCRIPTORS), Reset(100)];
+    assert_eq!(seen(&lost).first, None);
+    assert_eq!(seen(&with(lost.to_vec(), &[Part(130, Installer, CATALOG)])).first, Some(130));
+    assert_eq!(seen(&with(install(), &[Reset(300)])).ks, Some(200));
+}
+
+#[test]
+fn a_restart_keeps_the_milestones_and_waits_for_its_own_minute() {
+    let acts = with(install(), &[Crash(230)]);
+    let kept =
+        Seen { modes: STREAMED, first: Some(60), through: Some(100), ks: Some(200), ..Seen::default() };
+    check(&acts, kept);
+    let enumerated = |at| [Part(at, Installer, DESCRIPTORS), Part(at, Installer, CATALOG)];
+    assert_eq!(
+        seen(&with(acts.clone(), &enumerated(280))).reenumerated,
+        None,
+        "who knows what was read before"
+    );
+    assert_eq!(seen(&with(acts, &enumerated(290))).reenumerated, Some(290));
+}
+
+#[test]
+fn a_restart_in_the_midst_of_a_download_does_not_make_it_a_host() {
+    for broken_at in (256 * KIB..CD2_BYTES).step_by(256 << 10) {
+        let acts = [Reset(10), Whole(20, Task, broken_at), Crash(30), Part(31, Task, broken_at..CD2_BYTES)];
+        assert_eq!(seen(&acts).ks, None, "broken at {broken_at}");
+    }
+}
+
+#[test]
+fn a_restart_forgets_what_belongs_to_an_earlier_reset() {
+    let acts = [Reset(10), Part(20, Installer, DESCRIPTORS), Reset(100), Crash(110)];
+    assert_eq!(seen(&acts).first, None);
+}
+
+#[test]
+fn progress_counts_each_byte_once_and_survives_a_restart() {
+    let acts = with(install(), &[Part(300, Installer, KERNEL)]);
+    let read = play(&acts).trace.seen(Installer).read;
+    let marks = [&DESCRIPTORS, &CATALOG, &BOOT_CFG, &KERNEL, &MODULES];
+    assert_eq!(read, marks.into_iter().map(length).sum::<u64>());
+    let after = play(&with(install(), &[Crash(230), Part(240, Installer, KERNEL)]));
+    assert!(
+        after.trace.seen(Installer).read >= MODULES.end - MODULES.start,
+        "{}",
+        after.trace.seen(Installer).read
+    );
+}
+
+#[test]
+fn a_completed_fetch_clears_the_fault() {
+    let mut bench = play(&install());
+    bench.trace.failed(Installer, "aborted".into());
+    assert_eq!(bench.trace.seen(Installer).fault.as_deref(), Some("aborted"));
+    bench.trace.completed(Installer);
+    assert_eq!(bench.trace.seen(Installer).fault, None);
+}
+
+proptest! {
+    /// However it is cut, and wherever our reset falls, a download from the first byte on is no host.
+    #[test]
+    fn a_sequential_download_never_reads_the_kickstart(
+        cuts in prop::collection::vec(0..CD2_BYTES, 0..40),
+        reset_before in 0usize..40,
+        whole_until in 0usize..40,
+        repeat in 0usize..40,
+    ) {
+        let mut cuts = cuts;
+        cuts.extend([0, CD2_BYTES]);
+        cuts.sort_unstable();
+        let mut bench = Bench::new();
+        for (n, cut) in cuts.windows(2).enumerate() {
+            if n == reset_before.min(cuts.len() - 2) {
+                bench.play(&Reset(10));
+            }
+            bench.read(20, Task, cut[0]..cut[1], n < whole_until);
+            if n == repeat {
+                bench.read(20, Task, cut[0]..cut[1], false);
+            }
+            prop_assert_eq!(bench.trace.seen(Task).ks_read_at, None);
+        }
+        prop_assert_eq!(bench.trace.seen(Task).mode, MediaMode::Prefetched);
+    }
+
+    /// Over several connections the kickstart may come early, but the word is taken back.
+    #[test]
+    fn a_parallel_download_does_not_keep_a_kickstart_read(connections in 2u64..9, order in any::<u64>()) {
+        let mut bench = Bench::new();
+        bench.play(&Reset(10));
+        let part = CD2_BYTES.div_ceil(connections);
+        let mut fronts: Vec<u64> = (0..connections).map(|n| n * part).collect();
+        let mut state = order | 1;
+        loop {
+            let open: Vec<usize> = (0..fronts.len())
+                .filter(|n| fronts[*n] < ((*n as u64 + 1) * part).min(CD2_BYTES))
+                .collect();
+            let Some(pick) = open.get((state >> 33) as usize % open.len().max(1)) else { break };
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let end = (fronts[*pick] + 128 * KIB).min((*pick as u64 + 1) * part).min(CD2_BYTES);
+            bench.read(20, Task, fronts[*pick]..end, false);
+            fronts[*pick] = end;
+        }
+        prop_assert_eq!(bench.trace.seen(Task).ks_read_at, None);
+        prop_assert_eq!(bench.trace.seen(Task).mode, MediaMode::Prefetched);
+    }
+}
