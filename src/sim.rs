@@ -2,8 +2,8 @@
 //!
 //! For tests (in process, paused time), for `shoal sim` (real HTTP on loopback) and for
 //! `shoal demo`. It shares no code with the Redfish client, the installer's overlay or the
-//! kickstart linter, so that they can prove each other; of the rest it uses the ISO reader and the
-//! three doors. It is not a model of ESXi, only of what can be seen of it from outside.
+//! kickstart linter, so that they can prove each other; of the rest it uses the ISO reader (and the
+//! writer, for the stand-in installer) and the three doors. It is not a model of ESXi, only of what can be seen of it from outside.
 //! Invariant: [`SimState`] tells the truth, whatever the Redfish service says.
 //!
 //! Reading order: [`machine`] (hardware), [`guest`] (software), `computer` (both in step), `drive`
@@ -19,6 +19,7 @@ mod machine;
 mod network;
 mod persona;
 mod redfish;
+mod standin;
 mod state;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub use faults::{Fault, FaultError, Faults, help as fault_help, names as fault_n
 pub use host::SimBmc;
 pub use network::Network;
 pub use persona::{Persona, UnknownPersona};
+pub use standin::{BUILD as STANDIN_BUILD, VERSION as STANDIN_VERSION, standin_installer, standin_writer};
 pub use state::{OverrideState, SimState, SlotState};
 
 /// One simulated server.
