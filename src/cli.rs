@@ -4,8 +4,11 @@
 //! Invariant: standard output carries a command's result and nothing else; logs, progress and
 //! errors go to standard error, and an error is printed here, once.
 
+mod client;
+mod job;
 mod logging;
 pub mod output;
+mod server;
 mod sim;
 
 use std::ffi::OsString;
@@ -33,6 +36,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The inventory of a controller.
+    Server(server::ServerArgs),
+    /// Ask a controller for installations and watch them.
+    Job(job::JobArgs),
     Sim(sim::SimArgs),
 }
 
@@ -90,9 +97,11 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: World) -> Exit
 
 /// Runs the command. `serve` alone sets up its log itself, because its configuration file may.
 async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
-    logging::init(&cli.log.clone().or_default())?;
-    let _output = Output::new(cli.output);
+    logging::init(&cli.log.or_default())?;
+    let output = Output::new(cli.output);
     match cli.command {
+        Command::Server(args) => server::run(args, &world, output).await,
+        Command::Job(args) => job::run(args, &world, output).await,
         Command::Sim(args) => sim::run(args, world).await,
     }
 }

@@ -3,24 +3,26 @@
 //! The only module that reads the environment. Invariant: a value that cannot be parsed, or that
 //! contradicts another, is an error that names its setting; nothing falls back silently.
 
+mod client;
 mod log;
 mod parse;
 mod settings;
 mod values;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use secrecy::SecretString;
 use url::Url;
 
+pub use client::ClientArgs;
 pub use log::{LogArgs, LogFormat, LogLevel, LogLevelError, LogSettings};
 pub use values::{ConfigError, Origin, ServeArgs};
 
 use crate::job::{Confidence, MediaLayout, UrlPrefixes};
+use crate::redfish::Limits;
 use crate::workflow::policy::{Delivery, Policy};
 use values::Values;
 
@@ -43,7 +45,7 @@ pub struct Config {
     /// `None`: by what the BMC offers.
     pub media_layout: Option<MediaLayout>,
     pub policy: Policy,
-    pub redfish: RedfishSettings,
+    pub redfish: Limits,
     /// Jobs in flight at once.
     pub workers: usize,
     pub lease_ttl: Duration,
@@ -91,13 +93,6 @@ pub struct InstallerSettings {
     pub allow: UrlPrefixes,
     pub cache_dir: PathBuf,
     pub cache_bytes_max: u64,
-}
-
-#[derive(Clone, Debug)]
-pub struct RedfishSettings {
-    pub timeout: Duration,
-    pub insert_timeout: Duration,
-    pub retries: u32,
 }
 
 impl Config {
@@ -205,17 +200,8 @@ fn webhook_secrets(values: &Values) -> Result<Vec<SecretString>, ConfigError> {
 }
 
 fn extra_roots(values: &Values) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let Some(path) = values.optional("CA_FILE", parse::path)? else { return Ok(Vec::new()) };
-    let pem = read("CA_FILE", &path)?;
-    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match roots {
-        Ok(roots) if !roots.is_empty() => Ok(roots),
-        _ => Err(values.invalid("CA_FILE", format!("{} holds no certificates in PEM", path.display()))),
-    }
-}
-
-fn read(name: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|source| ConfigError::Unreadable { name, path: path.to_owned(), source })
+    let path = values.optional("CA_FILE", parse::path)?;
+    path.as_deref().map_or(Ok(Vec::new()), client::read_roots)
 }
 
 fn installer(values: &Values) -> Result<InstallerSettings, ConfigError> {
@@ -303,12 +289,13 @@ fn poll_interval(values: &Values, stable_window: Duration) -> Result<Duration, C
     Ok(interval)
 }
 
-fn redfish(values: &Values) -> Result<RedfishSettings, ConfigError> {
+fn redfish(values: &Values) -> Result<Limits, ConfigError> {
     let wait = |name| values.required(name, parse::duration_within(secs(1), hours(2)));
-    Ok(RedfishSettings {
+    Ok(Limits {
         timeout: wait("REDFISH_TIMEOUT")?,
         insert_timeout: wait("REDFISH_INSERT_TIMEOUT")?,
         retries: values.required("REDFISH_RETRIES", parse::number_within(0, 20))?,
+        per_bmc: values.required("REDFISH_PER_BMC", parse::number_within(1, 8))? as usize,
     })
 }
 
@@ -318,10 +305,6 @@ fn refuse_unsupported(values: &Values) -> Result<(), ConfigError> {
         return Err(
             values.invalid("TASK_ISO_RETENTION", "this version deletes a task ISO with its job: use 0s")
         );
-    }
-    if values.required("REDFISH_PER_BMC", parse::number_within(1, 8))? > 1 {
-        let problem = "this version sends a system of a BMC one request at a time: use 1";
-        return Err(values.invalid("REDFISH_PER_BMC", problem));
     }
     Ok(())
 }

@@ -131,7 +131,7 @@ settings! { BMC, "BMCs",
         "Limit of an insert: some BMCs fetch the whole image before they answer";
     "REDFISH_RETRIES", "redfish-retries", "N", Some("5"), "Further tries of a read that failed";
     "REDFISH_PER_BMC", "redfish-per-bmc", "N", Some("1"),
-        "Requests in flight per system of a BMC; this version knows 1 only";
+        "Requests in flight per system of a BMC, 1 to 8";
 }
 
 settings! { ENGINE, "Jobs",

@@ -73,7 +73,7 @@ fn each_bad_value_names_its_setting() {
         ("--esxi-final-reset", "maybe", "ESXI_FINAL_RESET"),
         ("--allow-powered-on", "yes", "ALLOW_POWERED_ON"),
         ("--redfish-retries", "-1", "REDFISH_RETRIES"),
-        ("--redfish-per-bmc", "4", "REDFISH_PER_BMC"),
+        ("--redfish-per-bmc", "9", "REDFISH_PER_BMC"),
         ("--workers", "0", "WORKER_CONCURRENCY"),
         ("--job-lease-ttl", "0s", "JOB_LEASE_TTL"),
     ];

@@ -1,0 +1,225 @@
+//! Talks to a controller: the same HTTP API as everybody else's, nothing more.
+//!
+//! Not a library for others. Invariants: answers are bounded in size and time, and no error holds
+//! the token.
+
+mod sse;
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tower::ServiceExt;
+use url::Url;
+
+pub use sse::{EventStream, StreamError};
+
+use crate::config::{ClientArgs, ConfigError};
+use crate::world::{HttpRequest, Transport, TransportError, World, real_transport};
+
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A controller and the right to ask it.
+#[derive(Clone)]
+pub struct Client {
+    base: Url,
+    token: Option<SecretString>,
+    transport: Transport,
+}
+
+/// Why there is no good answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("cannot reach the controller at {base}: is it running there? (--url, SHOAL_URL)")]
+    Unreachable {
+        base: Url,
+        #[source]
+        source: TransportError,
+    },
+    #[error("the controller at {base} did not answer in {} s", ANSWER_TIMEOUT.as_secs())]
+    TimedOut { base: Url },
+    #[error("the controller at {base} broke off its answer")]
+    Broken {
+        base: Url,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("what answers at {base} is no controller: it said {status} and no JSON")]
+    Garbled { base: Url, status: StatusCode },
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+/// What the controller said instead of doing it.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub status: StatusCode,
+    pub problem: Value,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = |key: &str| self.problem[key].as_str().unwrap_or_default();
+        write!(f, "{} ({})", text("detail"), self.status.as_u16())?;
+        for error in self.problem["errors"].as_array().into_iter().flatten() {
+            let part = |key: &str| error[key].as_str().unwrap_or_default();
+            write!(f, "\n  {}: {}", part("pointer"), part("message"))?;
+        }
+        match text("job_id") {
+            "" => Ok(()),
+            job => write!(f, "\n  job: {job}"),
+        }
+    }
+}
+
+impl Client {
+    pub fn new(args: &ClientArgs, world: &World) -> Result<Client, ConfigError> {
+        let transport = match args.extra_roots()?.as_slice() {
+            [] => world.transport.clone(),
+            roots => real_transport(roots),
+        };
+        Ok(Client { base: args.url.clone(), token: args.token.clone(), transport })
+    }
+
+    pub async fn get(&self, path: &[&str]) -> Result<Value, ClientError> {
+        self.call(Method::GET, self.url(path), None).await
+    }
+
+    pub async fn get_with(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value, ClientError> {
+        let mut url = self.url(path);
+        url.query_pairs_mut().extend_pairs(query);
+        self.call(Method::GET, url, None).await
+    }
+
+    pub async fn post(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Value,
+    ) -> Result<Value, ClientError> {
+        let mut url = self.url(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.call(Method::POST, url, Some(body)).await
+    }
+
+    pub async fn delete(&self, path: &[&str]) -> Result<Value, ClientError> {
+        self.call(Method::DELETE, self.url(path), None).await
+    }
+
+    /// Follows the events of a job after the one with the id `after`; `None` where the job is over
+    /// and none are left.
+    pub async fn follow(&self, job: &str, after: u64) -> Result<Option<EventStream>, ClientError> {
+        let request = self.request(Method::GET, &self.url(&["jobs", job, "events"]));
+        let request = request
+            .header(header::ACCEPT, "text/event-stream")
+            .header("last-event-id", after.to_string())
+            .body(Bytes::new());
+        let request = request.expect("the parts of the request are sound");
+        let response = self.send(request).await?;
+        match response.status() {
+            StatusCode::OK => Ok(Some(EventStream::new(response.into_body()))),
+            StatusCode::NO_CONTENT => Ok(None),
+            status => Err(self.refusal(status, self.read(response.into_body()).await?)),
+        }
+    }
+
+    async fn call(&self, method: Method, url: Url, body: Option<Value>) -> Result<Value, ClientError> {
+        let request = self
+            .request(method, &url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body.map_or(Bytes::new(), |body| body.to_string().into()));
+        let request = request.expect("the parts of the request are sound");
+        let answered = async {
+            let response = self.send(request).await?;
+            Ok((response.status(), self.read(response.into_body()).await?))
+        };
+        let timed_out = |_| ClientError::TimedOut { base: self.base.clone() };
+        let (status, body) = tokio::time::timeout(ANSWER_TIMEOUT, answered).await.map_err(timed_out)??;
+        if !status.is_success() {
+            return Err(self.refusal(status, body));
+        }
+        if status == StatusCode::NO_CONTENT {
+            return Ok(Value::Null);
+        }
+        let garbled = |_| ClientError::Garbled { base: self.base.clone(), status };
+        serde_json::from_slice(&body).map_err(garbled)
+    }
+
+    fn request(&self, method: Method, url: &Url) -> http::request::Builder {
+        let request = http::Request::builder().method(method).uri(url.as_str());
+        match &self.token {
+            Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose_secret())),
+            None => request,
+        }
+    }
+
+    async fn send(&self, request: HttpRequest) -> Result<http::Response<Body>, ClientError> {
+        let unreachable = |source| ClientError::Unreachable { base: self.base.clone(), source };
+        self.transport.clone().oneshot(request).await.map_err(unreachable)
+    }
+
+    async fn read(&self, body: Body) -> Result<Bytes, ClientError> {
+        let broken = |source| ClientError::Broken { base: self.base.clone(), source };
+        let collected = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(broken)?;
+        Ok(collected.to_bytes())
+    }
+
+    fn refusal(&self, status: StatusCode, body: Bytes) -> ClientError {
+        match serde_json::from_slice::<Value>(&body) {
+            Ok(problem) if problem.is_object() => ClientError::Refused(Refusal { status, problem }),
+            _ => ClientError::Garbled { base: self.base.clone(), status },
+        }
+    }
+
+    /// `{base}/api/v1/` and `path`, each part of it one segment.
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        let mut segments = url.path_segments_mut().expect("http URLs have a path");
+        segments.pop_if_empty().extend(["api", "v1"]).extend(path);
+        drop(segments);
+        url
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(base: &str) -> Client {
+        let transport = tower::service_fn(async |_| {
+            Err::<http::Response<Body>, _>(TransportError::new(crate::world::TransportErrorKind::Connect))
+        });
+        let transport = tower::util::BoxCloneSyncService::new(transport);
+        Client { base: base.parse().unwrap(), token: Some("hunter2".into()), transport }
+    }
+
+    #[test]
+    fn names_are_one_segment_of_the_path() {
+        let url = client("https://shoal.example/x/").url(&["servers", "A 1/../b?c"]);
+        assert_eq!(url.as_str(), "https://shoal.example/x/api/v1/servers/A%201%2F..%2Fb%3Fc");
+    }
+
+    #[tokio::test]
+    async fn a_controller_that_is_not_there_is_named() {
+        let error = client("http://127.0.0.1:1").get(&["jobs"]).await.unwrap_err();
+        assert!(error.to_string().contains("http://127.0.0.1:1"), "{error}");
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_refusal_tells_every_fault() {
+        let problem = serde_json::json!({
+            "detail": "the recipe is refused", "job_id": "ab",
+            "errors": [{"pointer": "/ks_cfg", "message": "is missing"}],
+        });
+        let refusal = Refusal { status: StatusCode::UNPROCESSABLE_ENTITY, problem };
+        assert_eq!(refusal.to_string(), "the recipe is refused (422)\n  /ks_cfg: is missing\n  job: ab");
+    }
+}

@@ -1,0 +1,265 @@
+//! `shoal job`: ask a controller for installations and watch them.
+
+mod watch;
+
+use std::io::Read;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::output::{Output, table, to_stderr};
+use super::{CliError, Exit};
+use crate::config::ClientArgs;
+use crate::job::{JobId, Serial};
+use crate::world::World;
+
+#[derive(Debug, Args)]
+pub struct JobArgs {
+    #[command(subcommand)]
+    command: JobCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum JobCommand {
+    /// Ask for an installation.
+    Submit(SubmitArgs),
+    /// List jobs, newest first.
+    List(ListArgs),
+    /// Show one job with its events.
+    Show {
+        job: JobId,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Follow a job to its end: exit code 0 if it succeeded, 1 if it did not.
+    Watch {
+        job: JobId,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// End a job; it is still cleaned up.
+    Cancel {
+        job: JobId,
+        /// Eject its media at once, even from under a running installer, which destroys the installation.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Try again: a new job with the same recipe.
+    Retry {
+        job: JobId,
+        /// Follow the new job to its end.
+        #[arg(long)]
+        watch: bool,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+struct SubmitArgs {
+    /// The recipe in JSON; `-` for standard input.
+    recipe: String,
+    /// Follow the job to its end: exit code 0 if it succeeded, 1 if it did not.
+    #[arg(long, conflicts_with = "dry_run")]
+    watch: bool,
+    /// Check everything up to the server's identity, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// queued, provisioning, succeeded, failed or cancelled.
+    #[arg(long)]
+    status: Option<String>,
+    #[arg(long, value_name = "SERIAL")]
+    server: Option<Serial>,
+    /// A label of the server when the job was made.
+    #[arg(long, value_name = "NAME=VALUE")]
+    label: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
+    limit: u32,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+pub async fn run(args: JobArgs, world: &World, output: Output) -> Result<Exit, CliError> {
+    match args.command {
+        JobCommand::Submit(args) => submit(args, world, output).await,
+        JobCommand::List(args) => list(args, world, output).await,
+        JobCommand::Show { job, client } => {
+            let job = Client::new(&client, world)?.get(&["jobs", &job.to_string()]).await?;
+            output.print(&job, job_text);
+            Ok(Exit::Done)
+        }
+        JobCommand::Watch { job, client } => {
+            watch::watch(&Client::new(&client, world)?, &job.to_string(), output).await
+        }
+        JobCommand::Cancel { job, force, client } => {
+            let client = Client::new(&client, world)?;
+            let path = ["jobs", &job.to_string(), "cancel"];
+            let job = client.post(&path, &[], json!({ "force": force })).await?;
+            output.print(&job, |job| format!("job {} is being cancelled", id(job)));
+            Ok(Exit::Done)
+        }
+        JobCommand::Retry { job, watch, client } => {
+            let client = Client::new(&client, world)?;
+            let job = client.post(&["jobs", &job.to_string(), "retry"], &[], json!({})).await?;
+            added(&client, &job, watch, output).await
+        }
+    }
+}
+
+async fn submit(args: SubmitArgs, world: &World, output: Output) -> Result<Exit, CliError> {
+    let client = Client::new(&args.client, world)?;
+    let recipe = read_recipe(&args.recipe)?;
+    if !args.dry_run {
+        let job = client.post(&["jobs"], &[], recipe).await?;
+        return added(&client, &job, args.watch, output).await;
+    }
+    let report = client.post(&["jobs"], &[("dry_run", "true".to_owned())], recipe).await?;
+    output.print(&report, |report| match report["ok"].as_bool() {
+        Some(true) => "all checks passed; nothing was changed".to_owned(),
+        _ => format!("{}: {}", word(&report["failed_step"]), word(&report["reason"])),
+    });
+    Ok(if report["ok"] == true { Exit::Done } else { Exit::Failed })
+}
+
+async fn added(client: &Client, job: &Value, watch: bool, output: Output) -> Result<Exit, CliError> {
+    if !watch {
+        output.print(job, |job| {
+            format!("job {} on {}: {}", id(job), word(&job["server_serial"]), word(&job["status"]))
+        });
+        return Ok(Exit::Done);
+    }
+    watch::watch(client, id(job), output).await
+}
+
+fn read_recipe(path: &str) -> Result<Value, CliError> {
+    let mut text = String::new();
+    match path {
+        "-" => std::io::stdin().lock().take(1 << 21).read_to_string(&mut text).map(drop)?,
+        path => {
+            let read = std::fs::read_to_string(path);
+            text = read.map_err(|error| CliError::usage(format!("cannot read {path}: {error}")))?;
+        }
+    }
+    let syntax = |error: serde_json::Error| {
+        format!("{path} is not JSON: line {}, column {}", error.line(), error.column())
+    };
+    serde_json::from_str(&text).map_err(|error| CliError::usage(syntax(error)))
+}
+
+async fn list(args: ListArgs, world: &World, output: Output) -> Result<Exit, CliError> {
+    let client = Client::new(&args.client, world)?;
+    let mut query = vec![("limit", args.limit.to_string())];
+    query.extend(args.status.map(|status| ("status", status)));
+    query.extend(args.server.map(|serial| ("server_serial", serial.to_string())));
+    query.extend(args.label.map(|label| ("label", label)));
+    let page = client.get_with(&["jobs"], &query).await?;
+    output.print(&page, list_text);
+    if page["next_cursor"].is_string() {
+        to_stderr("there are more: raise --limit, or narrow the list");
+    }
+    Ok(Exit::Done)
+}
+
+fn list_text(page: &Value) -> String {
+    let jobs = page["jobs"].as_array().into_iter().flatten();
+    let rows = jobs.map(|job| {
+        ["job_id", "server_serial", "status", "step", "created_at", "reason"]
+            .map(|key| clipped(word(&job[key])))
+    });
+    table(["JOB", "SERVER", "STATUS", "STEP", "CREATED", "REASON"], rows)
+}
+
+fn job_text(job: &Value) -> String {
+    let plain = ["job_id", "server_serial", "task_target", "status", "step", "failed_step", "reason"];
+    let later = ["cleanup", "retry_of", "created_at", "last_update", "finished_at"];
+    let mut rows: Vec<[String; 2]> = plain.map(|key| [key.to_owned(), word(&job[key]).to_owned()]).into();
+    rows.push(["verdict".to_owned(), verdict_text(&job["verdict"])]);
+    rows.push(["progress".to_owned(), progress_text(&job["progress"])]);
+    rows.extend(later.map(|key| [key.to_owned(), word(&job[key]).to_owned()]));
+    let events = job["events"].as_array().into_iter().flatten().map(event_text);
+    let events: Vec<String> = events.collect();
+    format!("{}\n\n{}", table(["FIELD", "VALUE"], rows), events.join("\n"))
+}
+
+/// Outcome, confidence and what it rests on.
+fn verdict_text(verdict: &Value) -> String {
+    if verdict.is_null() {
+        return "-".to_owned();
+    }
+    let mut text = word(&verdict["outcome"]).to_owned();
+    if let Some(confidence) = verdict["confidence"].as_str() {
+        text.push_str(&format!(" ({confidence})"));
+    }
+    for evidence in verdict["evidence"].as_array().into_iter().flatten() {
+        text.push_str(&format!("; {}: {}", word(&evidence["kind"]), word(&evidence["detail"])));
+    }
+    text
+}
+
+fn progress_text(progress: &Value) -> String {
+    let bytes = |key: &str| bytesize::ByteSize::b(progress[key].as_u64().unwrap_or(0));
+    let kickstart = if progress["ks_read"] == true { "read" } else { "not read" };
+    let (read, total) = (bytes("installer_bytes_read"), bytes("installer_bytes_total"));
+    format!("installer {read} of {total}, kickstart {kickstart}")
+}
+
+fn event_text(event: &Value) -> String {
+    let level = match word(&event["level"]) {
+        "info" => String::new(),
+        level => format!("{level}: "),
+    };
+    format!(
+        "{}  {}  {}  {level}{}",
+        word(&event["time"]),
+        word(&event["op"]),
+        word(&event["status"]),
+        word(&event["message"])
+    )
+}
+
+fn id(job: &Value) -> &str {
+    word(&job["job_id"])
+}
+
+/// A text, or a dash.
+fn word(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}
+
+fn clipped(text: &str) -> String {
+    const CHARS: usize = 60;
+    match text.char_indices().nth(CHARS) {
+        Some((index, _)) => format!("{}…", &text[..index]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_told_with_its_evidence() {
+        let verdict = json!({"outcome": "succeeded", "confidence": "probable",
+            "evidence": [{"kind": "second_boot", "at": "x", "detail": "BootProgress went back"}]});
+        let text = verdict_text(&verdict);
+        assert_eq!(text, "succeeded (probable); second_boot: BootProgress went back");
+        assert_eq!(verdict_text(&Value::Null), "-");
+    }
+
+    #[test]
+    fn a_long_reason_is_clipped_between_characters() {
+        assert_eq!(clipped(&"é".repeat(70)).chars().count(), 61);
+        assert_eq!(clipped("short"), "short");
+    }
+}

@@ -1,0 +1,184 @@
+//! `shoal server`: the inventory of a controller.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::output::{Output, table};
+use super::{CliError, Exit};
+use crate::config::ClientArgs;
+use crate::job::Serial;
+use crate::world::{TlsPolicy, World};
+
+#[derive(Debug, Args)]
+pub struct ServerArgs {
+    #[command(subcommand)]
+    command: ServerCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ServerCommand {
+    /// Add a server.
+    Add(AddArgs),
+    /// List all servers.
+    List {
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show one server.
+    Show {
+        serial: Serial,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Remove a server; its past jobs stay.
+    Rm {
+        serial: Serial,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+struct AddArgs {
+    /// The SerialNumber that its BMC reports.
+    serial: Serial,
+    /// Address of the BMC, such as https://10.0.0.5.
+    #[arg(long, value_name = "URL")]
+    bmc: String,
+    /// Account at the BMC.
+    #[arg(long, value_name = "NAME")]
+    user: String,
+    /// Read the account's password from standard input, to its end.
+    #[arg(long, required = true)]
+    password_stdin: bool,
+    /// verify, pin:SHA256, insecure; or none for plain http off loopback. [default: verify]
+    #[arg(long, value_name = "POLICY")]
+    tls: Option<TlsPolicy>,
+    /// Which system of the BMC's service it is, where that reports no serial number.
+    #[arg(long, value_name = "ID")]
+    system_id: Option<String>,
+    /// UUID of the system, where the service reports no serial number.
+    #[arg(long, value_name = "UUID")]
+    system_uuid: Option<String>,
+    /// Host name or address of the installed ESXi.
+    #[arg(long, value_name = "ADDRESS")]
+    management_address: Option<String>,
+    /// Refuse jobs on it.
+    #[arg(long)]
+    protected: bool,
+    /// A label; may be given several times.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+pub async fn run(args: ServerArgs, world: &World, output: Output) -> Result<Exit, CliError> {
+    match args.command {
+        ServerCommand::Add(args) => add(args, world, output).await?,
+        ServerCommand::List { client } => {
+            let servers = Client::new(&client, world)?.get(&["servers"]).await?;
+            output.print(&servers, list_text);
+        }
+        ServerCommand::Show { serial, client } => {
+            let server = Client::new(&client, world)?.get(&["servers", serial.as_str()]).await?;
+            output.print(&server, server_text);
+        }
+        ServerCommand::Rm { serial, client } => {
+            Client::new(&client, world)?.delete(&["servers", serial.as_str()]).await?;
+            output.print(&json!({ "removed": serial }), |_| format!("server {serial} removed"));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn add(args: AddArgs, world: &World, output: Output) -> Result<(), CliError> {
+    let client = Client::new(&args.client, world)?;
+    let body = json!({
+        "serial": args.serial,
+        "bmc_address": args.bmc,
+        "bmc_username": args.user,
+        "bmc_password": read_password()?,
+        "tls": args.tls.unwrap_or_default().to_string(),
+        "system_id": args.system_id,
+        "system_uuid": args.system_uuid,
+        "management_address": args.management_address,
+        "protected": args.protected,
+        "labels": args.labels.into_iter().collect::<BTreeMap<_, _>>(),
+    });
+    let server = client.post(&["servers"], &[], body).await?;
+    output.print(&server, |_| format!("server {} added", args.serial));
+    Ok(())
+}
+
+/// Standard input without the end of its last line.
+fn read_password() -> Result<String, CliError> {
+    let mut text = String::new();
+    std::io::stdin().lock().take(4_096).read_to_string(&mut text)?;
+    let password = text.strip_suffix('\n').unwrap_or(&text);
+    let password = password.strip_suffix('\r').unwrap_or(password);
+    if password.is_empty() {
+        return Err(CliError::usage("standard input holds no password"));
+    }
+    Ok(password.to_owned())
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    pair.ok_or_else(|| "write NAME=VALUE".to_owned())
+}
+
+fn list_text(body: &Value) -> String {
+    let servers = body["servers"].as_array().into_iter().flatten();
+    let text = |server: &Value, key: &str| server[key].as_str().unwrap_or("-").to_owned();
+    let rows = servers.map(|server| {
+        let protected = if server["protected"] == true { "yes" } else { "no" };
+        [
+            text(server, "serial"),
+            text(server, "bmc_address"),
+            text(server, "bmc_username"),
+            text(server, "tls"),
+            protected.to_owned(),
+            labels_text(&server["labels"]),
+        ]
+    });
+    table(["SERIAL", "BMC", "USER", "TLS", "PROTECTED", "LABELS"], rows)
+}
+
+fn labels_text(labels: &Value) -> String {
+    let pairs = labels.as_object().into_iter().flatten();
+    let pairs: Vec<String> =
+        pairs.map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect();
+    pairs.join(",")
+}
+
+fn server_text(server: &Value) -> String {
+    let fields = server.as_object().into_iter().flatten();
+    let shown = fields.map(|(key, value)| match value {
+        Value::String(text) => [key.clone(), text.clone()],
+        Value::Object(_) => [key.clone(), labels_text(value)],
+        Value::Null => [key.clone(), "-".to_owned()],
+        other => [key.clone(), other.to_string()],
+    });
+    table(["FIELD", "VALUE"], shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_has_a_row_a_server() {
+        let body = json!({"servers": [{"serial": "A1", "bmc_address": "https://h/", "bmc_username": "root",
+            "tls": "verify", "protected": true, "labels": {"rack": "7"}}]});
+        let text = list_text(&body);
+        assert!(
+            text.lines().nth(1).is_some_and(|row| row.contains("A1") && row.contains("rack=7")),
+            "{text}"
+        );
+    }
+}
