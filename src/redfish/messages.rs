@@ -36,7 +36,7 @@ const TEXT_CHARS_MAX: usize = 300;
 /// `error.message` where there is no extended info; the `Messages` of a Task.
 pub(super) fn complaint(body: &Value, secrets: &[&str]) -> Complaint {
     let mut worst: Option<&Value> = None;
-    for message in messages(body) {
+    for message in messages(body).filter(|message| says_something(message)) {
         if worst.is_none_or(|worst| rank(message) > rank(worst)) {
             worst = Some(message);
         }
@@ -74,8 +74,11 @@ fn messages(body: &Value) -> impl Iterator<Item = &Value> {
     ["/error/@Message.ExtendedInfo", "/@Message.ExtendedInfo", "/Messages"]
         .into_iter()
         .flat_map(|pointer| json::list(body, pointer))
-        .filter(|message| message.is_object())
         .take(MESSAGES_MAX)
+}
+
+fn says_something(message: &Value) -> bool {
+    json::text(message, "/MessageId").or_else(|| json::text(message, "/Message")).is_some()
 }
 
 /// A typed message says more than the general one that often comes first.
@@ -146,6 +149,10 @@ mod tests {
                 (found.message_id.as_str(), found.message.as_str()),
                 ("Base.1.8.ResourceInUse", "In use.")
             );
+        }
+        let bare = |info: Value| json!({"error": {"message": "In use.", "@Message.ExtendedInfo": info}});
+        for info in [json!([]), json!([{}]), json!("text"), json!([3])] {
+            assert_eq!(complaint(&bare(info), &[]).message, "In use.");
         }
         for body in [
             json!(null),

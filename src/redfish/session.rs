@@ -121,8 +121,6 @@ impl Connection {
         token.set_sensitive(true);
         let location = reply.header(header::LOCATION).map(str::to_owned);
         let link = location.or_else(|| json::text(&reply.body, "/@odata.id"));
-        // A BMC that names itself by another name than we do keeps the session until it expires.
-        let link = link.filter(|link| self.origin.resolve(link).is_ok());
         Held { credentials: Credentials::Token(token), link }
     }
 

@@ -31,6 +31,17 @@ async fn a_cold_start_reads_each_resource_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_root_that_names_no_maker_leaves_it_to_the_system() {
+    let (bmc, _) = bmc(|asked| match asked.path.as_str() {
+        "/redfish/v1/" => answer(200, json!({"Systems": link("/redfish/v1/Systems")})),
+        SYSTEM => answer(200, json!({"Manufacturer": "Supermicro"})),
+        _ => None,
+    });
+    read_system(&bmc).await;
+    assert_eq!(bmc.vendor(), "supermicro");
+}
+
+#[tokio::test(start_paused = true)]
 async fn links_are_remembered_for_a_while_and_states_never() {
     let (bmc, log) = bmc(|_| None);
     let system = read_system(&bmc).await;
@@ -101,6 +112,68 @@ async fn the_managers_slots_serve_where_the_systems_do_not() {
     assert_eq!(links_with(json!({"Members@odata.count": 0})).await, [of_manager]);
     // The same member in both collections is one slot.
     assert_eq!(links_with(collection(&[of_manager, of_manager])).await, [of_manager]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_collection_or_member_that_is_linked_twice_is_read_once() {
+    let (shared, floppy) =
+        ("/redfish/v1/Managers/1/VirtualMedia", "/redfish/v1/Managers/1/VirtualMedia/Floppy");
+    // The System links to its manager's collection (Supermicro) or has a member of it in its own.
+    for of_system in [shared, "/redfish/v1/Systems/1/VirtualMedia"] {
+        let (bmc, log) = bmc(move |asked| match asked.path.as_str() {
+            SYSTEM => {
+                let mut body = system();
+                body["VirtualMedia"] = link(of_system);
+                answer(200, body)
+            }
+            path if path == shared || path == of_system => answer(200, collection(&[floppy])),
+            path if path == floppy => answer(200, json!({"Id": "Floppy", "MediaTypes": ["Floppy"]})),
+            _ => None,
+        });
+        let slots = bmc.observe_slots(&read_system(&bmc).await).await.unwrap();
+        assert_eq!(slots.iter().map(|slot| slot.id.as_str()).collect::<Vec<_>>(), ["Floppy"]);
+        assert_eq!(log.count(&format!("GET {shared}")), 1);
+        assert_eq!(log.count(&format!("GET {floppy}")), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_collection_that_is_not_there_has_no_slots() {
+    let (bmc, _) = bmc(|asked| if asked.line() == SLOTS { answer(404, json!({})) } else { None });
+    let slots = bmc.observe_slots(&read_system(&bmc).await).await.unwrap();
+    assert_eq!(slots[0].link, "/redfish/v1/Managers/1/VirtualMedia/2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_bmc_is_not_waited_for_once_a_slot() {
+    let (bmc, log) = bmc(|asked| {
+        let silent = Answer::After(Duration::from_secs(60), response(200, &[], "{}"));
+        asked.path.contains("/VirtualMedia/CD").then_some(silent)
+    });
+    let error = bmc.observe_slots(&read_system(&bmc).await).await.unwrap_err();
+    assert_eq!(error.kind, RedfishErrorKind::TimedOut { after: Duration::from_secs(30) });
+    assert_eq!(log.count("GET /redfish/v1/Systems/1/VirtualMedia/CD2"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_gives_no_answer_is_left_out_unless_none_does() {
+    for (broken, left) in [("CD2", Some(1)), ("CD", None)] {
+        let (bmc, _) = bmc(move |asked| {
+            if asked.path.contains(&format!("VirtualMedia/{broken}")) { answer(500, json!({})) } else { None }
+        });
+        let slots = bmc.observe_slots(&read_system(&bmc).await).await;
+        assert_eq!(slots.ok().map(|slots| slots.len()), left);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_system_that_has_gone_is_looked_up_again() {
+    let (bmc, log) = bmc(|asked| if asked.path == "/old" { answer(404, json!({})) } else { None });
+    read_system(&bmc).await;
+    bmc.observe_system("/old").await.unwrap_err();
+    log.clear();
+    read_system(&bmc).await;
+    assert_eq!(log.count("GET /redfish/v1/Systems"), 1);
 }
 
 #[tokio::test(start_paused = true)]

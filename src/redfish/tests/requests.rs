@@ -81,6 +81,35 @@ async fn reads_are_repeated_within_bounds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_wait_between_reads_doubles() {
+    let down = |_: &Asked| Some(Answer::Fails(TransportErrorKind::Connect));
+    let (pool, log) = pool_within(Limits { retries: 5, ..Limits::default() }, down);
+    let started = tokio::time::Instant::now();
+    let error = pool.bmc(&account("calvin")).observe_systems().await.unwrap_err();
+    assert_eq!(error.to_string(), "reading the service root at /redfish/v1/: the BMC cannot be reached");
+    assert_eq!(log.all().len(), 6);
+    let waited = started.elapsed().as_secs_f64();
+    assert!((15.5 * 0.75..15.5 * 1.25).contains(&waited), "{waited}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn systems_of_one_service_do_not_wait_for_each_other() {
+    let other = "/redfish/v1/Systems/2";
+    let (bmc, _) = bmc(move |asked| match asked.path.as_str() {
+        "/redfish/v1/Systems" => answer(200, collection(&[SYSTEM, other])),
+        path if path.starts_with("/redfish/v1/Systems/") => {
+            Some(Answer::After(Duration::from_secs(10), response(200, &[], system().to_string())))
+        }
+        _ => None,
+    });
+    bmc.observe_systems().await.unwrap();
+    let started = tokio::time::Instant::now();
+    let (a, b) = tokio::join!(bmc.observe_system(SYSTEM), bmc.observe_system(other));
+    assert!(a.is_ok() && b.is_ok());
+    assert_eq!(started.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_will_not_get_better_is_read_once() {
     for (status, class) in [(404, ErrorClass::Permanent), (403, ErrorClass::NeedsOperator)] {
         let (bmc, log) =
@@ -112,8 +141,8 @@ async fn writes_are_never_repeated_and_say_whether_they_may_have_had_an_effect()
 
 #[tokio::test(start_paused = true)]
 async fn a_done_write_with_a_broken_body_is_done() {
-    for body in ["{\"garbled", "<html>"] {
-        let (bmc, _) = bmc(move |asked| if asked.line() == RESET { raw(200, body) } else { None });
+    for body in ["{\"garbled".to_owned(), "<html>".to_owned(), "x".repeat(5 << 20)] {
+        let (bmc, _) = bmc(move |asked| if asked.line() == RESET { raw(200, body.clone()) } else { None });
         let system = read_system(&bmc).await;
         bmc.request_reset(&system, ResetType::On).await.unwrap();
     }
@@ -167,6 +196,17 @@ async fn links_to_another_origin_are_errors_and_nothing_is_sent_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_to_another_origin_has_no_effect() {
+    let (bmc, _) = bmc(|asked| {
+        let mut body = system();
+        body["Actions"]["#ComputerSystem.Reset"]["target"] = json!("https://evil.test/reset");
+        if asked.line() == GET_SYSTEM { answer(200, body) } else { None }
+    });
+    let system = read_system(&bmc).await;
+    assert_eq!(bmc.request_reset(&system, ResetType::On).await.unwrap_err().effect(), Effect::None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn redirects_are_followed_for_a_slash_only() {
     let redirect = |to: &'static str| {
         move |asked: &Asked| {
@@ -188,6 +228,21 @@ async fn redirects_are_followed_for_a_slash_only() {
     let (other, _) = bmc(redirect("/login.html"));
     let error = other.observe_system(SYSTEM).await.unwrap_err();
     assert!(matches!(error.kind, RedfishErrorKind::Refused { status: 308, .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_follows_only_a_redirect_that_keeps_it_a_write() {
+    for (status, writes) in [(301, 1), (302, 1), (307, 2), (308, 2)] {
+        let slashed = format!("{}/", RESET.trim_start_matches("POST "));
+        let (bmc, log) = bmc(move |asked| {
+            let headers = [("location", slashed.as_str())];
+            if asked.line() == RESET { answer_with(status, &headers, json!({})) } else { None }
+        });
+        let system = read_system(&bmc).await;
+        log.clear();
+        assert_eq!(bmc.request_reset(&system, ResetType::On).await.is_ok(), writes == 2, "{status}");
+        assert_eq!(log.all().len(), writes, "{status}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

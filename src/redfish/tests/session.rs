@@ -47,6 +47,30 @@ async fn an_expired_session_is_made_anew_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_that_meet_the_same_expiry_share_the_new_session() {
+    let mut logins = 0;
+    let (pool, log) = pool_within(Limits { per_bmc: 2, ..Limits::default() }, move |asked| {
+        let old = asked.header("x-auth-token") == Some("0");
+        match asked.line().as_str() {
+            LOGIN => {
+                let headers = [("x-auth-token", ["0", "1", "2"][logins])];
+                logins += 1;
+                answer_with(201, &headers, json!({}))
+            }
+            "GET /redfish/v1/Systems/1" if old => {
+                Some(Answer::After(Duration::from_secs(1), response(401, &[], "{}")))
+            }
+            _ => None,
+        }
+    });
+    let bmc = pool.bmc(&account("calvin"));
+    let (a, b) = tokio::join!(bmc.observe_system(SYSTEM), bmc.observe_system(SYSTEM));
+    assert!(a.is_ok() && b.is_ok());
+    assert_eq!(log.count(LOGIN), 2);
+    assert_eq!(log.count("GET /redfish/v1/Systems/1"), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_meets_an_expired_session_is_sent_again() {
     let mut refused = false;
     let (bmc, log) = bmc(move |asked| {

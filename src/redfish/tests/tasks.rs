@@ -91,6 +91,23 @@ async fn a_task_without_end_is_left_at_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bmc_that_asks_for_an_hour_between_looks_is_looked_at_sooner() {
+    let mut looks = 0;
+    let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+        INSERT => answer_with(202, &[("location", MONITOR)], json!({})),
+        line if line.ends_with(MONITOR) => {
+            looks += 1;
+            let running = || answer_with(202, &[("retry-after", "3600")], json!({}));
+            if looks < 3 { running() } else { answer(200, json!({})) }
+        }
+        _ => None,
+    });
+    let slot = read_slot(&bmc, &log).await;
+    bmc.request_insert(&slot, IMAGE).await.unwrap();
+    assert_eq!(log.count(&format!("GET {MONITOR}")), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_bmc_that_is_busy_for_a_moment_does_not_fail_the_task() {
     let (result, _) = insert_with(vec![(503, json!({})), (500, json!({})), (200, task("Completed"))]).await;
     result.unwrap();

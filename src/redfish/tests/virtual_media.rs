@@ -117,7 +117,9 @@ async fn the_ladder_has_four_rungs() {
 #[tokio::test(start_paused = true)]
 async fn an_ambiguous_or_unspecific_answer_ends_it() {
     let named = refusal("Base.1.8.ActionParameterMissing", &["TransferProtocolType"]);
-    let cases: [(Option<Answer>, Effect); 5] = [
+    let cases: [(Option<Answer>, Effect); 6] = [
+        // It names what was never sent.
+        (answer(400, refusal("Base.1.8.PropertyUnknown", &["Inserted"])), Effect::None),
         (answer(500, named.clone()), Effect::Unknown),
         (answer(503, named), Effect::Unknown),
         (Some(Answer::Fails(TransportErrorKind::Broken)), Effect::Unknown),
