@@ -1,14 +1,213 @@
-//! What the engine offers to those who do not run it: the dry run.
+//! Claims due jobs and drives each in a task of its own; knows no step.
 //!
-//! Invariant: a dry run changes nothing, neither in the store nor at a BMC.
+//! One job a server (the store sees to it), at most `workers` jobs at once, a lease on each that is
+//! renewed while it is driven. Invariants: a job is driven only under a lease; whoever finds its
+//! lease gone is stopped before its next request; a shutdown leaves every job where another
+//! controller, or this one, can take it up.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use crate::job::{JobSpec, NewEvent, Serial, Step};
+use crate::job::{Cancel, EventStatus, Job, JobId, JobSpec, Level, NewEvent, Serial, Step};
+use crate::store::{Lease, StoreError};
+use crate::workflow::{self, Ended, Kit, Orders, StepError};
 
-/// Tries a job up to and including `resolve-server`.
+/// How many jobs at once, and how leases are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineSettings {
+    pub workers: usize,
+    /// A lease that is not renewed for so long is anybody's.
+    pub lease_ttl: Duration,
+    /// How long a shutdown waits for requests in flight.
+    pub drain_timeout: Duration,
+}
+
+/// The engine of one controller.
+pub struct Engine {
+    kit: Arc<Kit>,
+    settings: EngineSettings,
+    /// Names this controller in leases.
+    owner: String,
+}
+
+type DriveResult = (JobId, Result<Ended, StoreError>);
+
+/// The jobs that this engine drives now.
+#[derive(Default)]
+struct Driven {
+    jobs: BTreeMap<JobId, Reins>,
+    tasks: JoinSet<DriveResult>,
+}
+
+/// What is held of one driven job.
+struct Reins {
+    lease: Lease,
+    cancel: watch::Sender<Option<Cancel>>,
+    task: AbortHandle,
+}
+
+impl Engine {
+    pub fn new(kit: Arc<Kit>, settings: EngineSettings, owner: String) -> Engine {
+        Engine { kit, settings, owner }
+    }
+
+    /// Drives jobs until `shutdown`; then stops them in an orderly way.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let stop = CancellationToken::new();
+        let mut driven = Driven::default();
+        let changed = self.kit.store.jobs_changed();
+        let heartbeat = self.settings.lease_ttl / 3;
+        let mut renew_at = Instant::now() + heartbeat;
+        loop {
+            let notified = changed.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            self.pass_on_cancels(&driven).await;
+            let idle = self.claim(&mut driven, &stop).await;
+            if Instant::now() >= renew_at {
+                self.renew(&mut driven).await;
+                renew_at = Instant::now() + heartbeat;
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(ended) = driven.tasks.join_next_with_id(), if !driven.tasks.is_empty() => {
+                    self.forget(&mut driven, ended).await;
+                }
+                () = &mut notified => {}
+                () = tokio::time::sleep_until(renew_at.min(Instant::now() + idle)) => {}
+            }
+        }
+        self.drain(driven, stop).await;
+    }
+
+    /// Claims what is due and starts it; gives how long nothing more will be due.
+    async fn claim(&self, driven: &mut Driven, stop: &CancellationToken) -> Duration {
+        const UNKNOWN: Duration = Duration::from_secs(5);
+        let now = self.kit.world.clock.now();
+        let room = self.settings.workers.saturating_sub(driven.jobs.len());
+        if room == 0 {
+            return UNKNOWN;
+        }
+        match self.kit.store.claim(&self.owner, now, self.settings.lease_ttl, room).await {
+            Ok(claimed) => claimed.into_iter().for_each(|(lease, job)| self.start(driven, stop, lease, job)),
+            Err(error) => tracing::error!(%error, "due jobs could not be claimed"),
+        }
+        match self.kit.store.next_wake(now).await {
+            Ok(Some(wake)) => crate::world::elapsed(now, wake).clamp(Duration::from_millis(1), UNKNOWN),
+            _ => UNKNOWN,
+        }
+    }
+
+    fn start(&self, driven: &mut Driven, stop: &CancellationToken, lease: Lease, job: Job) {
+        let (id, kit) = (job.id, self.kit.clone());
+        let (cancel, orders) = watch::channel(job.cancel);
+        let orders = Orders { stop: stop.clone(), cancel: orders };
+        tracing::info!(job = %id, server = %job.server, step = job.cursor.step.name(), "job taken up");
+        let task = driven.tasks.spawn(async move { (id, workflow::drive(&kit, lease, job, orders).await) });
+        driven.jobs.insert(id, Reins { lease, cancel, task });
+    }
+
+    async fn pass_on_cancels(&self, driven: &Driven) {
+        if driven.jobs.is_empty() {
+            return;
+        }
+        match self.kit.store.pending_cancels().await {
+            Ok(cancels) => {
+                for (id, cancel) in cancels {
+                    if let Some(reins) = driven.jobs.get(&id) {
+                        reins.cancel.send_if_modified(|known| known.replace(cancel) != Some(cancel));
+                    }
+                }
+            }
+            Err(error) => tracing::error!(%error, "cancel requests could not be read"),
+        }
+    }
+
+    /// Renews all leases; a job whose lease is gone is somebody else's now.
+    async fn renew(&self, driven: &mut Driven) {
+        let leases: Vec<Lease> = driven.jobs.values().map(|reins| reins.lease).collect();
+        let now = self.kit.world.clock.now();
+        match self.kit.store.renew(&self.owner, &leases, now, self.settings.lease_ttl).await {
+            Ok(held) => driven.jobs.retain(|id, reins| {
+                let keeps = held.contains(&reins.lease);
+                if !keeps {
+                    tracing::warn!(job = %id, "the lease on a job was lost: it is left alone");
+                    reins.task.abort();
+                }
+                keeps
+            }),
+            Err(error) => tracing::error!(%error, "leases could not be renewed"),
+        }
+    }
+
+    async fn forget(&self, driven: &mut Driven, ended: Result<(tokio::task::Id, DriveResult), JoinError>) {
+        let (id, result) = match ended {
+            Ok((_, ended)) => ended,
+            Err(error) => {
+                if !error.is_cancelled() {
+                    tracing::error!(%error, "a job's task broke: the job is taken up again when its lease ends");
+                }
+                driven.jobs.retain(|_, reins| !reins.task.is_finished());
+                return;
+            }
+        };
+        let Some(reins) = driven.jobs.remove(&id) else { return };
+        match result {
+            Ok(Ended::Done) => tracing::info!(job = %id, "job over"),
+            Ok(Ended::Stopped) => self.release(&reins.lease).await,
+            Err(error) => tracing::error!(job = %id, %error, "the job's records could not be written"),
+        }
+    }
+
+    async fn release(&self, lease: &Lease) {
+        if let Err(error) = self.kit.store.release(lease).await {
+            tracing::warn!(job = %lease.job, %error, "a lease could not be released; it will run out");
+        }
+    }
+
+    /// Lets requests in flight end, then stops what still runs.
+    async fn drain(&self, mut driven: Driven, stop: CancellationToken) {
+        stop.cancel();
+        let deadline = Instant::now() + self.settings.drain_timeout;
+        while !driven.tasks.is_empty() {
+            match tokio::time::timeout_at(deadline, driven.tasks.join_next_with_id()).await {
+                Ok(Some(ended)) => self.forget(&mut driven, ended).await,
+                Ok(None) => break,
+                Err(_) => {
+                    tracing::warn!(
+                        jobs = driven.jobs.len(),
+                        "requests are still in flight: stopping all the same"
+                    );
+                    driven.tasks.shutdown().await;
+                }
+            }
+        }
+        for reins in driven.jobs.values() {
+            self.release(&reins.lease).await;
+        }
+        self.kit.bmcs.close_all().await;
+    }
+
+    /// Runs the checks of a job up to `resolve-server`, changing nothing.
+    pub fn dry_runner(&self) -> DryRunner {
+        let kit = self.kit.clone();
+        Arc::new(move |serial, spec| {
+            let kit = kit.clone();
+            async move { dry_run(&kit, &serial, &spec).await }.boxed()
+        })
+    }
+}
+
+/// Checks a job for a server without making one.
 pub type DryRunner = Arc<dyn Fn(Serial, JobSpec) -> BoxFuture<'static, DryRunReport> + Send + Sync>;
 
 /// What a dry run found.
@@ -16,7 +215,31 @@ pub type DryRunner = Arc<dyn Fn(Serial, JobSpec) -> BoxFuture<'static, DryRunRep
 pub struct DryRunReport {
     pub ok: bool,
     pub failed_step: Option<Step>,
-    /// A sentence that an operator can act on, where it is not `ok`.
     pub reason: Option<String>,
     pub events: Vec<NewEvent>,
+}
+
+async fn dry_run(kit: &Kit, serial: &Serial, spec: &JobSpec) -> DryRunReport {
+    let (ok, message, detail) = match workflow::dry_run(kit, serial, spec).await {
+        Ok(resolved) => (true, resolved.message(), resolved.detail()),
+        Err(StepError::Failed(failure)) => (false, failure.sentence(), serde_json::Value::Null),
+        Err(StepError::Store(error)) => (false, error.to_string(), serde_json::Value::Null),
+    };
+    let event = NewEvent {
+        time: kit.world.clock.now(),
+        level: if ok { Level::Info } else { Level::Error },
+        step: Step::ResolveServer,
+        op: Step::ResolveServer.name().to_owned(),
+        status: if ok { EventStatus::Succeeded } else { EventStatus::Failed },
+        attempt: 1,
+        duration_ms: None,
+        message: message.clone(),
+        detail,
+    };
+    DryRunReport {
+        ok,
+        failed_step: (!ok).then_some(Step::ResolveServer),
+        reason: (!ok).then_some(message),
+        events: vec![event],
+    }
 }

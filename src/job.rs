@@ -29,7 +29,7 @@ pub use recipe::{
     CompletionHook, FieldError, JobSpec, KICKSTART_BYTES_MAX, MediaLayout, RecipeError, TaskTarget,
     parse_recipe,
 };
-pub use secret::{Kickstart, Password};
+pub use secret::{Kickstart, Password, hide_media_tokens};
 pub use server::{Server, check_bmc_address, is_loopback};
 pub use verdict::{Confidence, Evidence, EvidenceKind, Outcome, Verdict};
 

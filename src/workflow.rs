@@ -1,5 +1,100 @@
 //! How one job goes forward.
+//!
+//! The happy path: `validate-recipe` → `resolve-server` → `build-task-iso` → `mount.maintenance`
+//! (CD1) → `mount.task` (CD2) → `boot.override` → `reset` → `esxi.await_bmc` → `esxi.poll_power`,
+//! where the judge decides; then `cleanup.unmount-task` → `cleanup.unmount-maintenance` →
+//! `cleanup.reset`.
+//!
+//! ```text
+//!            step done                  verdict                cleanup over
+//!  Forward ────────────▶ next step ───────────────▶ Cleanup ────────────────▶ Done
+//!     │  ▲                                             ▲
+//!     │  └─ wait, retry, or back to a step whose       │
+//!     │     effect is gone                             │
+//!     └──────── a step fails for good, or cancel ──────┘
+//! ```
+//!
+//! Before the host is started, failing or cancelling means: disarm, eject, and nothing else. Later
+//! it means: disarm at once, leave the media until the installer cannot be running, never reset.
+//! A step that cannot be cleaned up is recorded beside the verdict and never changes it.
+//!
+//! [`drive`] moves a job through this; [`plan`] says in which order, [`detect`] when the watch is
+//! over, [`policy`] and [`power`] how long to wait and what to ask of a BMC. Invariants: the cursor
+//! is saved before an act; the verdict is set once, on leaving `Forward`.
 
+mod context;
 pub mod detect;
+mod drive;
+mod error;
+mod look;
 pub mod plan;
 pub mod policy;
+pub mod power;
+mod steps;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use url::Url;
+
+use crate::job::{JobSpec, Serial, Server, UrlPrefixes};
+use crate::media::{InstallerCache, InstallerSource, Media};
+use crate::redfish::{Account, Bmc, BmcPool};
+use crate::store::Store;
+use crate::world::World;
+use context::Context;
+use policy::{Delivery, Policy};
+
+pub use drive::{Ended, Orders, drive};
+pub use error::{Failure, StepError};
+pub use steps::resolve::Resolved;
+use steps::resolve::resolve;
+
+/// Everything that jobs share.
+pub struct Kit {
+    pub world: World,
+    pub store: Store,
+    pub media: Media,
+    pub bmcs: BmcPool,
+    pub installers: InstallerCache,
+    pub policy: Policy,
+    pub setup: Setup,
+}
+
+impl Kit {
+    /// The client of a server's BMC.
+    fn bmc(&self, server: &Server) -> Bmc {
+        self.bmcs.bmc(&Account {
+            address: server.bmc_address.clone(),
+            username: server.bmc_username.clone(),
+            password: server.bmc_password.clone(),
+            tls: server.tls.clone(),
+        })
+    }
+}
+
+/// All checks of a job up to `resolve-server`; nothing is changed, neither here nor on a BMC.
+pub async fn dry_run(kit: &Kit, serial: &Serial, spec: &JobSpec) -> Result<Resolved, StepError> {
+    let server = kit.store.server(serial).await?;
+    let server = server.ok_or_else(|| StepError::permanent(format!("there is no server {serial}")))?;
+    resolve(&kit.bmc(&server), &server, spec, &kit.policy).await
+}
+
+/// Where things are, as configured.
+pub struct Setup {
+    /// `ESXI_INSTALLER_URL`.
+    pub installer: Option<InstallerSource>,
+    /// `ESXI_INSTALLER_SHA256`, lower-case hex.
+    pub installer_sha256: Option<String>,
+    pub delivery: Delivery,
+    /// `ESXI_INSTALLER_ALLOW`: where the installer URL of a recipe may lead.
+    pub installer_allow: UrlPrefixes,
+    pub task_iso_dir: PathBuf,
+    pub task_iso_retention: Duration,
+    pub media_base: MediaBase,
+}
+
+/// The base of the media URLs for the BMC at an address, or why there is none.
+pub type MediaBase = Arc<dyn Fn(Url) -> BoxFuture<'static, Result<Url, String>> + Send + Sync>;

@@ -8,9 +8,12 @@
 mod api;
 mod captures;
 mod config;
+mod crash;
+mod install;
 mod iso_tools;
 mod media;
 mod sim;
 mod sim_command;
+mod site;
 mod store;
 mod tidy;

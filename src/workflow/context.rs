@@ -1,0 +1,114 @@
+//! What a step has in its hands: the job, its server, the BMC, and the pen that writes both down.
+//!
+//! It makes no decision. Invariant: every write carries the job's lease, so that a worker which
+//! lost it can write nothing, and an act whose intent could not be written is not done.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Kit, StepError};
+use crate::job::{Act, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Server, hide_media_tokens};
+use crate::redfish::{Bmc, System};
+use crate::store::{JobUpdate, Lease, StoreError};
+
+/// A step at work on one job.
+pub struct Context<'a> {
+    pub kit: &'a Kit,
+    pub lease: &'a Lease,
+    pub server: &'a Server,
+    pub bmc: &'a Bmc,
+    pub job: &'a mut Job,
+}
+
+impl Context<'_> {
+    pub fn now(&self) -> Timestamp {
+        self.kit.world.clock.now()
+    }
+
+    /// The job as it is meant. Only a refused recipe has none, and its job is never driven.
+    pub fn spec(&self) -> Result<&JobSpec, StepError> {
+        self.job.spec.as_ref().ok_or_else(|| StepError::permanent("the job's recipe was refused"))
+    }
+
+    /// `@odata.id` of the job's system, once it has been found.
+    pub fn system_link(&self) -> Result<String, StepError> {
+        let system = self.job.facts.system.as_ref();
+        let link = system.map(|system| system.link.clone());
+        link.ok_or_else(|| StepError::permanent("the job's system was never found on its BMC"))
+    }
+
+    /// One look at the job's system.
+    pub async fn observe_system(&self) -> Result<System, StepError> {
+        let link = self.system_link()?;
+        let doing = || format!("looking at the system {link} of server {}", self.server.serial);
+        self.bmc.observe_system(&link).await.map_err(|error| StepError::bmc(doing(), error))
+    }
+
+    /// Writes down what is about to be done. Only when this has returned may it be done.
+    pub async fn save_intent(&mut self, act: Act) -> Result<(), StepError> {
+        self.job.cursor.intent = Some(Intent { act, at: self.now(), receipt_at: None });
+        Ok(self.save(vec![]).await?)
+    }
+
+    /// Writes down that the BMC accepted the act.
+    pub async fn save_receipt(&mut self) -> Result<(), StepError> {
+        let now = self.now();
+        if let Some(intent) = &mut self.job.cursor.intent {
+            intent.receipt_at = Some(now);
+        }
+        Ok(self.save(vec![]).await?)
+    }
+
+    /// Writes an event from within the step, and all facts with it.
+    pub async fn tell(
+        &mut self,
+        op: &str,
+        message: impl Into<String>,
+        detail: Value,
+    ) -> Result<(), StepError> {
+        let event = self.event(op, Level::Info, EventStatus::Progress, message, detail);
+        Ok(self.save(vec![event]).await?)
+    }
+
+    /// The same for what an operator should notice.
+    pub async fn warn(
+        &mut self,
+        op: &str,
+        message: impl Into<String>,
+        detail: Value,
+    ) -> Result<(), StepError> {
+        let event = self.event(op, Level::Warning, EventStatus::Progress, message, detail);
+        Ok(self.save(vec![event]).await?)
+    }
+
+    /// An event of this step. What a BMC said may be in its message, and may hold a media URL.
+    pub(super) fn event(
+        &self,
+        op: &str,
+        level: Level,
+        status: EventStatus,
+        message: impl Into<String>,
+        detail: Value,
+    ) -> NewEvent {
+        let cursor = &self.job.cursor;
+        NewEvent {
+            time: self.now(),
+            level,
+            step: cursor.step,
+            op: op.to_owned(),
+            status,
+            attempt: cursor.attempt.max(1),
+            duration_ms: None,
+            message: hide_media_tokens(&message.into()),
+            detail,
+        }
+    }
+
+    /// Saves the job as it stands, with `events`, in one transaction.
+    pub(super) async fn save(&mut self, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        let now = self.now();
+        self.job.last_update = now;
+        let update = JobUpdate::of(self.job, now);
+        self.kit.store.save(self.lease, &update, events).await
+    }
+}

@@ -1,0 +1,297 @@
+//! Moves one job: runs the step that its cursor is at, writes down what came of it, waits.
+//!
+//! The only place of the workflow with a loop and a sleep. It knows the phases and no step.
+//! Invariants: a step's start is saved before the step acts; its end is saved together with the
+//! cursor that follows; a decided job's status, verdict and reason never change again.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::context::Context;
+use super::detect::Judgement;
+use super::error::{Failure, StepError};
+use super::steps::{self, Answer};
+use super::{Kit, plan, policy};
+use crate::job::{
+    Cancel, Cursor, EventStatus, Job, Level, Outcome, Phase, Status, Step, TaskTarget, Verdict,
+    hide_media_tokens,
+};
+use crate::store::{Lease, StoreError};
+use crate::world::elapsed;
+
+/// Rewinds of one job before it is given up.
+const REWINDS_MAX: u32 = 5;
+
+/// What reaches a job from outside while it is driven.
+pub struct Orders {
+    /// The controller shuts down: stop at the next point from which another can resume.
+    pub stop: CancellationToken,
+    /// An operator asked for the job to end.
+    pub cancel: watch::Receiver<Option<Cancel>>,
+}
+
+/// Why a drive ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Done,
+    Stopped,
+}
+
+/// Drives `job` until its cleanup is over, or until it is told to stop.
+pub async fn drive(kit: &Kit, lease: Lease, mut job: Job, mut orders: Orders) -> Result<Ended, StoreError> {
+    let Some(server) = kit.store.server(&job.server).await? else {
+        return Err(StoreError::UnknownServer { serial: job.server });
+    };
+    let bmc = kit.bmc(&server);
+    if let Err(error) = resume_media(kit, &job).await {
+        tracing::warn!(job = %job.id, server = %job.server, error = %error, "the job's media could not be published again");
+    }
+    let mut told = String::new();
+    while job.cursor.phase != Phase::Done {
+        if !wait(kit, &mut job, &mut orders).await {
+            return Ok(Ended::Stopped);
+        }
+        let mut cx = Context { kit, lease: &lease, server: &server, bmc: &bmc, job: &mut job };
+        advance(&mut cx, &mut told).await?;
+    }
+    finish(kit, &job);
+    Ok(Ended::Done)
+}
+
+async fn resume_media(kit: &Kit, job: &Job) -> Result<(), StepError> {
+    if !job.is_active() {
+        return Ok(());
+    }
+    steps::publish(kit, job).await
+}
+
+/// Until the job is due, or something from outside makes it so. False: stop.
+async fn wait(kit: &Kit, job: &mut Job, orders: &mut Orders) -> bool {
+    let pause = elapsed(kit.world.clock.now(), job.cursor.wake_at);
+    tokio::select! {
+        biased;
+        () = orders.stop.cancelled() => return false,
+        Ok(_) = orders.cancel.wait_for(|cancel| cancel.is_some() && *cancel != job.cancel) => {}
+        () = tokio::time::sleep(pause) => {}
+    }
+    job.cancel = *orders.cancel.borrow_and_update();
+    true
+}
+
+/// One turn: a cancel is heeded, or the step runs and its answer is written down.
+async fn advance(cx: &mut Context<'_>, told: &mut String) -> Result<(), StoreError> {
+    if cx.job.cursor.phase == Phase::Forward && cx.job.cancel.is_some() {
+        return decide_cancelled(cx).await;
+    }
+    if cx.job.cursor.entered_at.is_none() {
+        enter(cx).await?;
+    }
+    tracing::debug!(
+        job = %cx.job.id, server = %cx.job.server, step = cx.job.cursor.step.name(),
+        attempt = cx.job.cursor.attempt, "step"
+    );
+    match steps::ensure(cx).await {
+        Ok(answer) => {
+            cx.job.cursor.failing_since = None;
+            take(cx, answer, told).await
+        }
+        Err(StepError::Store(error)) => Err(error),
+        Err(StepError::Failed(failure)) => fail(cx, failure).await,
+    }
+}
+
+/// Writes the step's start before the step does anything.
+async fn enter(cx: &mut Context<'_>) -> Result<(), StoreError> {
+    let now = cx.now();
+    cx.job.cursor.entered_at = Some(now);
+    cx.job.cursor.attempt = 1;
+    if cx.job.status == Status::Queued {
+        cx.job.status = Status::Provisioning;
+    }
+    let step = cx.job.cursor.step;
+    let started =
+        cx.event(step.name(), Level::Info, EventStatus::Started, format!("{step} begins"), Value::Null);
+    cx.save(vec![started]).await
+}
+
+async fn take(cx: &mut Context<'_>, answer: Answer, told: &mut String) -> Result<(), StoreError> {
+    match answer {
+        Answer::Done { message, detail } => end_step(cx, EventStatus::Succeeded, message, detail).await,
+        Answer::Skipped { why } => end_step(cx, EventStatus::Skipped, why, Value::Null).await,
+        Answer::Back { to, why } => go_back(cx, to, why).await,
+        Answer::Decided(judgement) => decide(cx, judgement).await,
+        Answer::Wait { until, why } if is_stuck(cx) => {
+            let message = format!("the job made no progress within JOB_STUCK_TIMEOUT ({why})");
+            cx.job.cursor.wake_at = until;
+            give_up(cx, message).await
+        }
+        Answer::Wait { until, why } => {
+            cx.job.cursor.wake_at = until;
+            if *told == why {
+                return cx.save(vec![]).await;
+            }
+            let op = cx.job.cursor.step.name();
+            let event = cx.event(op, Level::Info, EventStatus::Progress, why.clone(), Value::Null);
+            *told = why;
+            cx.save(vec![event]).await
+        }
+    }
+}
+
+fn is_stuck(cx: &Context<'_>) -> bool {
+    let entered = cx.job.cursor.entered_at;
+    entered.is_some_and(|at| elapsed(at, cx.now()) > cx.kit.policy.stuck_timeout)
+}
+
+/// The step is over: its end is written together with the cursor that follows.
+async fn end_step(
+    cx: &mut Context<'_>,
+    status: EventStatus,
+    message: String,
+    detail: Value,
+) -> Result<(), StoreError> {
+    let event = ended(cx, Level::Info, status, message, detail);
+    let phase = cx.job.cursor.phase;
+    match plan::next(target(cx.job), phase, cx.job.cursor.step) {
+        Some(step) => cx.job.cursor = Cursor::enter(phase, step, cx.now()),
+        None => close(cx),
+    }
+    cx.save(vec![event]).await
+}
+
+/// The end event of a step, with its duration, which is measured too.
+fn ended(
+    cx: &Context<'_>,
+    level: Level,
+    status: EventStatus,
+    message: String,
+    detail: Value,
+) -> crate::job::NewEvent {
+    let step = cx.job.cursor.step;
+    let mut event = cx.event(step.name(), level, status, message, detail);
+    let took = cx.job.cursor.entered_at.map_or(Duration::ZERO, |at| elapsed(at, event.time));
+    event.duration_ms = u64::try_from(took.as_millis()).ok();
+    metrics::histogram!("shoal_provisioner_provisioning_phase_duration_seconds", "phase" => step.name())
+        .record(took.as_secs_f64());
+    tracing::info!(
+        job = %cx.job.id, server = %cx.job.server, step = step.name(), attempt = event.attempt,
+        status = ?status, message = event.message, "step ended"
+    );
+    event
+}
+
+fn target(job: &Job) -> TaskTarget {
+    job.spec.as_ref().map_or(TaskTarget::InstallEsxi, |spec| spec.target)
+}
+
+/// The cleanup is over.
+fn close(cx: &mut Context<'_>) {
+    cx.job.cursor.phase = Phase::Done;
+    cx.job.cursor.intent = None;
+    cx.job.finished_at = Some(cx.now());
+}
+
+async fn go_back(cx: &mut Context<'_>, to: Step, why: String) -> Result<(), StoreError> {
+    if cx.job.facts.reset.rewinds >= REWINDS_MAX {
+        return give_up(cx, format!("{why}, for the {REWINDS_MAX}th time")).await;
+    }
+    cx.job.facts.reset.rewinds += 1;
+    let message = format!("{why}: back to {to}");
+    let event = ended(cx, Level::Warning, EventStatus::Retrying, message, json!({ "back_to": to.name() }));
+    cx.job.cursor = Cursor::enter(Phase::Forward, to, cx.now());
+    cx.save(vec![event]).await
+}
+
+/// A failed try: another after a pause, while patience lasts and trying again can help.
+async fn fail(cx: &mut Context<'_>, failure: Failure) -> Result<(), StoreError> {
+    let now = cx.now();
+    let since = *cx.job.cursor.failing_since.get_or_insert(now);
+    let (step, attempt) = (cx.job.cursor.step, cx.job.cursor.attempt);
+    let sentence = failure.sentence();
+    if !failure.retry || elapsed(since, now) >= policy::patience(step) {
+        return give_up(cx, sentence).await;
+    }
+    let pause = cx.kit.world.rng.jitter(policy::retry_delay(attempt));
+    let event = cx.event(step.name(), Level::Warning, EventStatus::Retrying, sentence, Value::Null);
+    cx.job.cursor.attempt += 1;
+    cx.job.cursor.wake_at = crate::world::after(now, pause);
+    cx.save(vec![event]).await
+}
+
+/// The step has failed for good. Forward, that is the verdict; in the cleanup it is one more thing
+/// that is left to an operator.
+async fn give_up(cx: &mut Context<'_>, sentence: String) -> Result<(), StoreError> {
+    let step = cx.job.cursor.step;
+    let sentence = hide_media_tokens(&sentence);
+    let event = ended(cx, Level::Error, EventStatus::Failed, sentence.clone(), Value::Null);
+    if cx.job.cursor.phase == Phase::Forward {
+        let verdict = Verdict { outcome: Outcome::Failed, confidence: None, evidence: vec![] };
+        return conclude(cx, verdict, Some(step), Some(sentence), event).await;
+    }
+    cx.job.facts.cleanup.left.push(format!("{step}: {sentence}"));
+    match plan::next(target(cx.job), Phase::Cleanup, step) {
+        Some(next) => cx.job.cursor = Cursor::enter(Phase::Cleanup, next, cx.now()),
+        None => close(cx),
+    }
+    cx.save(vec![event]).await
+}
+
+async fn decide(cx: &mut Context<'_>, judgement: Judgement) -> Result<(), StoreError> {
+    match judgement {
+        Judgement::Succeeded { confidence, evidence } => {
+            let verdict = Verdict { outcome: Outcome::Succeeded, confidence: Some(confidence), evidence };
+            let detail = json!({ "confidence": verdict.confidence, "evidence": verdict.evidence });
+            let message = format!("the installation succeeded, {}", confidence.name());
+            let event = ended(cx, Level::Info, EventStatus::Succeeded, message, detail);
+            conclude(cx, verdict, None, None, event).await
+        }
+        Judgement::Failed { reason } => give_up(cx, reason).await,
+        Judgement::Wait { why, .. } => give_up(cx, why).await,
+    }
+}
+
+async fn decide_cancelled(cx: &mut Context<'_>) -> Result<(), StoreError> {
+    let verdict = Verdict { outcome: Outcome::Cancelled, confidence: None, evidence: vec![] };
+    let step = cx.job.cursor.step;
+    let reason = format!("cancelled by an operator during {step}");
+    let event = ended(cx, Level::Warning, EventStatus::Failed, reason.clone(), json!(cx.job.cancel));
+    conclude(cx, verdict, None, Some(reason), event).await
+}
+
+/// Writes the verdict, once, and turns to the cleanup.
+async fn conclude(
+    cx: &mut Context<'_>,
+    verdict: Verdict,
+    failed_step: Option<Step>,
+    reason: Option<String>,
+    event: crate::job::NewEvent,
+) -> Result<(), StoreError> {
+    cx.job.status = match verdict.outcome {
+        Outcome::Succeeded => Status::Succeeded,
+        Outcome::Failed => Status::Failed,
+        Outcome::Cancelled => Status::Cancelled,
+    };
+    metrics::counter!(
+        "shoal_provisioner_jobs_total",
+        "task_target" => cx.job.task_target.clone(),
+        "outcome" => cx.job.status.name(),
+        "confidence" => verdict.confidence.map_or("none", crate::job::Confidence::name)
+    )
+    .increment(1);
+    cx.job.verdict = Some(verdict);
+    cx.job.failed_step = failed_step;
+    cx.job.reason = reason;
+    cx.job.cursor = Cursor::enter(Phase::Cleanup, plan::CLEANUP_START, cx.now());
+    cx.save(vec![event]).await
+}
+
+/// What is left when the job is over: nothing that anybody could read.
+fn finish(kit: &Kit, job: &Job) {
+    kit.media.retire(job.id);
+    if kit.setup.task_iso_retention.is_zero() {
+        steps::remove_task_iso(kit, job.id);
+    }
+}

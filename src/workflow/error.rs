@@ -1,0 +1,96 @@
+//! Why a step could not go on, and whether trying again helps.
+//!
+//! Invariant: the message says what was being done and what to do next; the cause is `source` and
+//! is rendered once, at the edge, by [`StepError::sentence`].
+
+use std::error::Error;
+use std::fmt;
+
+use crate::redfish::{ErrorClass, RedfishError};
+use crate::store::StoreError;
+
+/// A step's failure.
+#[derive(Debug)]
+pub enum StepError {
+    /// The step failed, now or for good.
+    Failed(Failure),
+    /// The job's own records could not be written: the lease is lost, or the database is. Nothing
+    /// more may be done for this job by this worker.
+    Store(StoreError),
+}
+
+#[derive(Debug)]
+pub struct Failure {
+    pub retry: bool,
+    pub message: String,
+    pub source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// Message and causes in one sentence.
+    pub fn sentence(&self) -> String {
+        let mut text = self.message.clone();
+        let mut cause = self.source.as_deref().map(|source| source as &(dyn Error + 'static));
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl StepError {
+    /// Trying again cannot help.
+    pub fn permanent(message: impl Into<String>) -> StepError {
+        StepError::Failed(Failure { retry: false, message: message.into(), source: None })
+    }
+
+    /// Trying again may help.
+    pub fn passing(message: impl Into<String>) -> StepError {
+        StepError::Failed(Failure { retry: true, message: message.into(), source: None })
+    }
+
+    /// Trying again cannot help; `source` says why.
+    pub fn permanent_from(
+        message: impl Into<String>,
+        source: impl Error + Send + Sync + 'static,
+    ) -> StepError {
+        StepError::Failed(Failure { retry: false, message: message.into(), source: Some(Box::new(source)) })
+    }
+
+    /// Trying again may help; `source` says why it is needed.
+    pub fn passing_from(message: impl Into<String>, source: impl Error + Send + Sync + 'static) -> StepError {
+        StepError::Failed(Failure { retry: true, message: message.into(), source: Some(Box::new(source)) })
+    }
+
+    /// A refusal or failure of the BMC, while doing what `message` says.
+    pub fn bmc(message: impl Into<String>, source: RedfishError) -> StepError {
+        let retry = matches!(source.class(), ErrorClass::Retry);
+        StepError::Failed(Failure { retry, message: message.into(), source: Some(Box::new(source)) })
+    }
+}
+
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> StepError {
+        StepError::Store(error)
+    }
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StepError::Failed(failure) => f.write_str(&failure.message),
+            StepError::Store(_) => f.write_str("the job's records could not be written"),
+        }
+    }
+}
+
+impl Error for StepError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            StepError::Failed(failure) => failure.source.as_deref().map(|source| source as _),
+            StepError::Store(error) => Some(error),
+        }
+    }
+}

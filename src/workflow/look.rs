@@ -1,0 +1,35 @@
+//! From a System resource as read to what the judge works with. Pure.
+
+use jiff::Timestamp;
+
+use crate::job::{BootSample, BootSource, Power};
+use crate::redfish::{PowerState, System};
+
+/// What `system` shows of its host's boots at `at`.
+pub fn sample(system: &System, at: Timestamp) -> BootSample {
+    let progress = system.boot_progress.as_ref().map(|progress| match &progress.time {
+        Some(time) => format!("{}@{time}", progress.state),
+        None => progress.state.clone(),
+    });
+    let sources =
+        [(BootSource::BootProgress, progress), (BootSource::LastResetTime, system.last_reset_time.clone())];
+    BootSample {
+        at,
+        power: power(system.power),
+        sources: sources.into_iter().filter_map(|(source, value)| Some((source, value?))).collect(),
+    }
+}
+
+fn power(state: Option<PowerState>) -> Power {
+    match state {
+        Some(PowerState::On) => Power::On,
+        Some(PowerState::Off) => Power::Off,
+        _ => Power::Unclear,
+    }
+}
+
+/// Whether the next start of the host will boot from a CD.
+pub fn boots_from_cd(system: &System) -> bool {
+    let armed = matches!(system.boot.enabled.as_deref(), Some("Once" | "Continuous"));
+    armed && system.boot.target.as_deref() == Some("Cd")
+}

@@ -1,0 +1,76 @@
+//! `cleanup.reset`: leave the host running what was installed.
+//!
+//! After a success only, and only where `ESXI_FINAL_RESET` asks for it or the host is off. After
+//! a failure the console stays as it is, for whoever looks.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Answer;
+use crate::job::{Act, EvidenceKind, Outcome, Verdict};
+use crate::redfish::PowerState;
+use crate::workflow::policy::FinalReset;
+use crate::workflow::power::{Move, POWER_GRACE, next_move};
+use crate::workflow::{Context, StepError};
+use crate::world::{after, elapsed};
+
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+    let Some(verdict) = cx.job.verdict.clone().filter(|verdict| verdict.outcome == Outcome::Succeeded) else {
+        return Ok(Answer::Skipped {
+            why: "the host stays as it is, for whoever looks at its console".to_owned(),
+        });
+    };
+    let intent = cx.job.cursor.intent.clone();
+    let power_known_on = verdict.evidence.iter().any(|evidence| evidence.kind == EvidenceKind::PowerStable);
+    if intent.is_none() && power_known_on && !wants_reset(cx.kit.policy.final_reset, &verdict) {
+        return Ok(Answer::Skipped { why: "the host runs what was installed".to_owned() });
+    }
+    let system = cx.observe_system().await?;
+    let power = system.power.unwrap_or(PowerState::Other);
+    if let Some(intent) = &intent {
+        let done = match intent.act {
+            Act::PowerOn => power == PowerState::On,
+            Act::Restart => intent.receipt_at.is_some(),
+            _ => false,
+        };
+        if done {
+            return Ok(Answer::done("the host was started from its disk"));
+        }
+        if intent.act == Act::PowerOn && elapsed(intent.at, cx.now()) < POWER_GRACE {
+            return Ok(wait(cx, "looking for a sign that the host started"));
+        }
+    } else if power == PowerState::On && !wants_reset(cx.kit.policy.final_reset, &verdict) {
+        return Ok(Answer::Skipped { why: "the host runs what was installed".to_owned() });
+    }
+    let graceful_timeout = cx.kit.policy.graceful_timeout;
+    match next_move(power, &system.reset_types, intent.as_ref(), graceful_timeout, cx.now()) {
+        Move::Request { act, reset } => {
+            cx.save_intent(act).await?;
+            let doing = || format!("asking the BMC of server {} for {reset:?}", cx.server.serial);
+            cx.bmc.request_reset(&system, reset).await.map_err(|error| StepError::bmc(doing(), error))?;
+            cx.save_receipt().await?;
+            let detail = json!({ "reset_type": format!("{reset:?}") });
+            cx.tell("reset.request", format!("asked the BMC for {reset:?}"), detail).await?;
+            Ok(wait(cx, "looking what the host does"))
+        }
+        Move::Wait(why) => Ok(wait(cx, why)),
+        Move::Stuck(why) => Err(StepError::permanent(format!("server {}: {why}", cx.server.serial))),
+    }
+}
+
+/// Whether a host that is on is to be reset. What was seen to boot the installed system needs none.
+fn wants_reset(setting: FinalReset, verdict: &Verdict) -> bool {
+    match setting {
+        FinalReset::Always => true,
+        FinalReset::Never => false,
+        FinalReset::Auto => !verdict
+            .evidence
+            .iter()
+            .any(|evidence| matches!(evidence.kind, EvidenceKind::SecondBoot | EvidenceKind::InstallerHook)),
+    }
+}
+
+fn wait(cx: &Context<'_>, why: &str) -> Answer {
+    Answer::Wait { until: after(cx.now(), Duration::from_secs(2)), why: why.to_owned() }
+}

@@ -1,0 +1,148 @@
+//! `mount.maintenance` (CD1) and `mount.task` (CD2): put one image into one slot.
+//!
+//! Eject, look, insert, look. What a BMC says of a slot before our own insertion counts for
+//! nothing (iDRACs report a stale `Inserted` after an eject: ironic, fix-redfish-vmedia-stale-
+//! insert-skip), and every insertion has a URL of its own. Invariant: the step is done only when
+//! the BMC reports the slot inserted with the URL of the last insertion.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Answer, prepare};
+use crate::job::{Act, MountFacts};
+use crate::media::Medium;
+use crate::redfish::{RedfishError, Slot};
+use crate::workflow::{Context, StepError};
+use crate::world::{after, elapsed};
+
+/// How long a slot may take to show what was inserted: AMI firmware needs minutes (facts: field
+/// report of MegaRAC 13).
+const SHOW_PATIENCE: Duration = Duration::from_secs(180);
+/// How long a slot may claim after an eject that it still holds something. Beyond it the insertion
+/// is tried all the same.
+const STALE_PATIENCE: Duration = Duration::from_secs(15);
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Insertions of one medium after which the BMC is given up.
+const INSERTIONS_MAX: u32 = 5;
+
+pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, StepError> {
+    let slot = observe(cx, medium).await?;
+    if holds_ours(cx, medium, &slot)? {
+        return Ok(done(cx, medium, &slot));
+    }
+    let accepted_at = cx.job.cursor.intent.as_ref().and_then(|intent| intent.receipt_at);
+    if accepted_at.is_some_and(|at| elapsed(at, cx.now()) < SHOW_PATIENCE) {
+        return Ok(wait(cx, "the BMC accepted the medium and does not show it yet"));
+    }
+    match mount(cx, medium).ejected_at {
+        None if slot.inserted == Some(true) => eject_first(cx, medium, &slot).await,
+        Some(at) if slot.inserted == Some(true) && elapsed(at, cx.now()) < STALE_PATIENCE => {
+            Ok(wait(cx, "the slot was ejected and does not show it yet"))
+        }
+        _ => insert(cx, medium, &slot).await,
+    }
+}
+
+async fn observe(cx: &Context<'_>, medium: Medium) -> Result<Slot, StepError> {
+    let link = mount(cx, medium).slot.clone();
+    let link = link.ok_or_else(|| StepError::permanent("no slot was chosen for this medium"))?;
+    let doing = || format!("looking at the virtual CD {link} of server {}", cx.server.serial);
+    cx.bmc.observe_slot(&link).await.map_err(|error| StepError::bmc(doing(), error))
+}
+
+fn mount<'a>(cx: &'a Context<'_>, medium: Medium) -> &'a MountFacts {
+    match medium {
+        Medium::Installer => &cx.job.facts.cd1,
+        Medium::Task => &cx.job.facts.cd2,
+    }
+}
+
+fn mount_mut<'a>(cx: &'a mut Context<'_>, medium: Medium) -> &'a mut MountFacts {
+    match medium {
+        Medium::Installer => &mut cx.job.facts.cd1,
+        Medium::Task => &mut cx.job.facts.cd2,
+    }
+}
+
+/// Whether the slot shows our last insertion. Some BMCs echo the URL without its port (xFusion
+/// 3.08) or not at all; the path alone is ours beyond doubt.
+fn holds_ours(cx: &Context<'_>, medium: Medium, slot: &Slot) -> Result<bool, StepError> {
+    if mount(cx, medium).insertions == 0 || slot.inserted != Some(true) {
+        return Ok(false);
+    }
+    let url = prepare::media_url(cx, medium)?;
+    let path = url.splitn(4, '/').nth(3).unwrap_or_default();
+    Ok(match slot.image.as_deref().filter(|image| !image.is_empty()) {
+        Some(image) => image.ends_with(path),
+        None => cx.job.cursor.intent.as_ref().is_some_and(|intent| intent.receipt_at.is_some()),
+    })
+}
+
+async fn eject_first(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Answer, StepError> {
+    mount_mut(cx, medium).ejected_at = Some(cx.now());
+    cx.tell("media.eject", format!("{} holds another image, which is ejected first", slot.id), json!(null))
+        .await?;
+    let doing = || format!("ejecting what the virtual CD {} of server {} holds", slot.id, cx.server.serial);
+    cx.bmc.request_eject(slot).await.map_err(|error| StepError::bmc(doing(), error))?;
+    Ok(Answer::Wait { until: cx.now(), why: "looking whether the slot is empty".to_owned() })
+}
+
+async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Answer, StepError> {
+    if mount(cx, medium).insertions >= INSERTIONS_MAX {
+        return Err(StepError::permanent(format!(
+            "the BMC of server {} accepted the image for {} and never showed it inserted, {INSERTIONS_MAX} times ({})",
+            cx.server.serial,
+            slot.id,
+            what_was_fetched(cx, medium)
+        )));
+    }
+    let mount = mount_mut(cx, medium);
+    mount.insertions += 1;
+    mount.ejected_at = None;
+    let url = prepare::media_url(cx, medium)?;
+    cx.save_intent(Act::Insert).await?;
+    if let Err(error) = cx.bmc.request_insert(slot, &url).await {
+        return Err(explain(cx, medium, slot, error));
+    }
+    cx.save_receipt().await?;
+    let slot = observe(cx, medium).await?;
+    if holds_ours(cx, medium, &slot)? {
+        return Ok(done(cx, medium, &slot));
+    }
+    Ok(wait(cx, "the BMC accepted the medium and does not show it yet"))
+}
+
+/// A failed insertion, with what our own server saw of the BMC's fetch. The last one that is allowed
+/// is not tried again.
+fn explain(cx: &Context<'_>, medium: Medium, slot: &Slot, error: RedfishError) -> StepError {
+    let seen = what_was_fetched(cx, medium);
+    let message = format!("inserting the image into {} of server {} ({seen})", slot.id, cx.server.serial);
+    if mount(cx, medium).insertions >= INSERTIONS_MAX {
+        return StepError::permanent_from(message, error);
+    }
+    StepError::bmc(message, error)
+}
+
+fn what_was_fetched(cx: &Context<'_>, medium: Medium) -> String {
+    let fetched = cx.kit.media.fetched(cx.job.id, medium);
+    match (&fetched.last_fault, fetched.requests) {
+        (Some(fault), _) => format!("its last fetch: {fault}"),
+        (None, 0) => "it never asked for the image".to_owned(),
+        (None, requests) => format!("it made {requests} requests for {} bytes of the image", fetched.bytes),
+    }
+}
+
+fn done(cx: &Context<'_>, medium: Medium, slot: &Slot) -> Answer {
+    let name = match medium {
+        Medium::Installer => "CD1, the installer",
+        Medium::Task => "CD2, the task ISO",
+    };
+    let detail = json!({ "slot": slot.link, "insertions": mount(cx, medium).insertions });
+    Answer::Done { message: format!("{name}, is in {}", slot.id), detail }
+}
+
+fn wait(cx: &Context<'_>, why: &str) -> Answer {
+    Answer::Wait { until: after(cx.now(), LOOK_AGAIN), why: why.to_owned() }
+}

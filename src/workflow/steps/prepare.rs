@@ -1,0 +1,260 @@
+//! `build-task-iso`: make both media ready before anything on a BMC is changed.
+//!
+//! The task ISO is built into `TASK_ISO_DIR`, the vendor's ISO is fetched and opened, and both are
+//! published under the URLs that the BMC will be given. Invariant: the same recipe gives the same
+//! bytes, so whatever was lost can be made again at any time ([`publish`] does, after a restart).
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::Answer;
+use crate::iso::{SparseImage, build_task_iso};
+use crate::job::{InstallerFacts, Job, JobId, JobSpec, TaskIsoFacts, hex, is_loopback};
+use crate::media::{CachedInstaller, Image, InstallerSource, Medium, MediumLandmarks, Watched};
+use crate::workflow::policy::Delivery;
+use crate::workflow::{Context, Kit, StepError};
+use crate::world::TlsPolicy;
+
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+    let media_base = media_base(cx).await?;
+    let installer = open_installer(cx.kit, cx.spec()?).await?;
+    let facts = installer_facts(cx.kit, cx.spec()?, &installer)?;
+    for warning in &installer.installer.warnings {
+        cx.warn("installer.open", warning.clone(), json!(null)).await?;
+    }
+    let task_iso = write_task_iso(cx.kit, cx.job)?;
+    cx.job.facts.media_base = Some(media_base);
+    cx.job.facts.progress.installer_bytes_total = facts.size;
+    cx.job.facts.installer = Some(facts);
+    cx.job.facts.task_iso = Some(task_iso);
+    publish(cx.kit, cx.job).await?;
+    check_own_media(cx).await?;
+    let kickstart = &cx.spec()?.kickstart;
+    let detail = json!({
+        "ks_cfg": { "size": kickstart.size(), "sha256": kickstart.sha256() },
+        "task_iso": cx.job.facts.task_iso,
+        "installer": cx.job.facts.installer,
+    });
+    Ok(Answer::Done { message: "the task ISO is built and the installer is ready".to_owned(), detail })
+}
+
+/// Where the task ISO of a job lies.
+pub fn task_iso_path(dir: &Path, job: JobId) -> PathBuf {
+    dir.join(format!("{job}.iso"))
+}
+
+/// Makes the job's media readable at their URLs; called again whenever a controller takes the job up.
+pub async fn publish(kit: &Kit, job: &Job) -> Result<(), StepError> {
+    let (Some(facts), Some(spec)) = (&job.facts.installer, &job.spec) else { return Ok(()) };
+    let reset_at = job.facts.reset.started_at;
+    let task = render_task_iso(job, spec);
+    if !task_iso_path(&kit.setup.task_iso_dir, job.id).exists() {
+        write_task_iso(kit, job)?;
+    }
+    let publishing = |error| StepError::passing_from("publishing the job's media", error);
+    let landmarks = MediumLandmarks::Task { kickstart: task.kickstart, metadata_end: task.metadata_end };
+    let watched = Watched { image: Arc::new(Image::sparse(task.image)), landmarks };
+    kit.media.publish(job.id, Medium::Task, watched, reset_at).await.map_err(publishing)?;
+    kit.media.path(job.id, Medium::Task, job.facts.cd2.insertions);
+    if !facts.direct {
+        let installer = open_installer(kit, spec).await?;
+        let patched = installer
+            .patched()
+            .map_err(|error| StepError::permanent_from("setting the installer's boot options", error))?;
+        let landmarks = MediumLandmarks::Installer(installer.installer.landmarks.clone());
+        let watched = Watched { image: patched, landmarks };
+        kit.media.publish(job.id, Medium::Installer, watched, reset_at).await.map_err(publishing)?;
+        kit.media.path(job.id, Medium::Installer, job.facts.cd1.insertions);
+    }
+    Ok(())
+}
+
+/// Removes the job's task ISO; a file that is gone already is as good.
+pub fn remove_task_iso(kit: &Kit, job: JobId) {
+    let path = task_iso_path(&kit.setup.task_iso_dir, job);
+    if let Err(error) = fs::remove_file(&path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%job, %error, "the task ISO of an ended job could not be removed");
+    }
+}
+
+fn render_task_iso(job: &Job, spec: &JobSpec) -> crate::iso::TaskIso {
+    let recipe = json!({
+        "task_target": job.task_target,
+        "server_serial": job.server,
+        "completion_hook": spec.completion_hook,
+        "metadata": spec.metadata,
+    });
+    build_task_iso(spec.kickstart.expose().as_bytes(), recipe.to_string().as_bytes())
+}
+
+fn write_task_iso(kit: &Kit, job: &Job) -> Result<TaskIsoFacts, StepError> {
+    let Some(spec) = &job.spec else { return Err(StepError::permanent("the job's recipe was refused")) };
+    let image = render_task_iso(job, spec).image;
+    let path = task_iso_path(&kit.setup.task_iso_dir, job.id);
+    write_private(&image, &path).map_err(|error| {
+        let dir = kit.setup.task_iso_dir.display();
+        let message = format!(
+            "writing the task ISO into TASK_ISO_DIR {dir}: free space there, or correct its permissions"
+        );
+        StepError::permanent_from(message, error)
+    })?;
+    Ok(TaskIsoFacts { size: image.size, sha256: sha256(&image) })
+}
+
+/// Written aside and renamed, so that no half-written image is ever found.
+fn write_private(image: &SparseImage, path: &Path) -> io::Result<()> {
+    let aside = path.with_extension("part");
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&aside)
+        .and_then(|file| image.write_to(&file).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&aside, path));
+    if written.is_err() {
+        // Nothing of a kickstart stays behind; the first error is the one to report.
+        let _ = fs::remove_file(&aside);
+    }
+    written
+}
+
+/// SHA-256 of the whole image, holes included.
+fn sha256(image: &SparseImage) -> String {
+    const ZEROES: [u8; 4096] = [0; 4096];
+    let mut hash = Sha256::new();
+    let mut at = 0;
+    let pad_to = |hash: &mut Sha256, at: &mut u64, end: u64| {
+        while *at < end {
+            let part = (end - *at).min(ZEROES.len() as u64);
+            hash.update(&ZEROES[..part as usize]);
+            *at += part;
+        }
+    };
+    for piece in &image.pieces {
+        pad_to(&mut hash, &mut at, piece.offset);
+        hash.update(&piece.bytes);
+        at += piece.bytes.len() as u64;
+    }
+    pad_to(&mut hash, &mut at, image.size);
+    hex(&hash.finalize())
+}
+
+async fn open_installer(kit: &Kit, spec: &JobSpec) -> Result<Arc<CachedInstaller>, StepError> {
+    let source = source(kit, spec)?;
+    let own = spec.installer_url.is_some();
+    let configured = kit.setup.installer_sha256.as_deref().filter(|_| !own);
+    let sha256 = spec.installer_sha256.as_deref().or(configured);
+    let prefixes = kit.setup.installer_allow.clone();
+    let allowed = move |url: &Url| !own || prefixes.allow(url);
+    kit.installers
+        .open(&source, sha256, &allowed)
+        .await
+        .map_err(|error| StepError::permanent_from("opening the ESXi installer", error))
+}
+
+fn source(kit: &Kit, spec: &JobSpec) -> Result<InstallerSource, StepError> {
+    match (&spec.installer_url, &kit.setup.installer) {
+        (Some(url), _) if !kit.setup.installer_allow.allow(url) => Err(StepError::permanent(
+            "the recipe's esxi_installer_url is not under a prefix of ESXI_INSTALLER_ALLOW",
+        )),
+        (Some(url), _) => Ok(InstallerSource::Url(url.clone())),
+        (None, Some(source)) => Ok(source.clone()),
+        (None, None) => Err(StepError::permanent(
+            "no ESXi installer: set ESXI_INSTALLER_URL, or give the recipe an esxi_installer_url",
+        )),
+    }
+}
+
+fn installer_facts(kit: &Kit, spec: &JobSpec, cached: &CachedInstaller) -> Result<InstallerFacts, StepError> {
+    let remote =
+        matches!(source(kit, spec)?, InstallerSource::Url(url) if matches!(url.scheme(), "http" | "https"));
+    let direct = match kit.setup.delivery {
+        Delivery::Served => false,
+        Delivery::Auto => remote && cached.installer.boots_unattended(),
+        Delivery::Direct if remote => true,
+        Delivery::Direct => {
+            return Err(StepError::permanent(
+                "ESXI_INSTALLER_DELIVERY=direct needs an http:// or https:// installer",
+            ));
+        }
+    };
+    let installer = &cached.installer;
+    Ok(InstallerFacts {
+        direct,
+        sha256: cached.sha256.clone(),
+        size: cached.size,
+        volume_id: installer.volume_id.clone(),
+        version: installer.version.clone(),
+        build: installer.build.clone(),
+    })
+}
+
+/// The URL of a medium, as the BMC is given it.
+pub(super) fn media_url(cx: &Context<'_>, medium: Medium) -> Result<String, StepError> {
+    let facts = &cx.job.facts;
+    let direct = facts.installer.as_ref().is_some_and(|installer| installer.direct);
+    if medium == Medium::Installer && direct {
+        return match source(cx.kit, cx.spec()?)? {
+            InstallerSource::Url(url) => Ok(url.to_string()),
+            InstallerSource::File(_) => Err(StepError::permanent("a file cannot be given to a BMC directly")),
+        };
+    }
+    let insertions = match medium {
+        Medium::Installer => facts.cd1.insertions,
+        Medium::Task => facts.cd2.insertions,
+    };
+    let base = facts.media_base.as_deref().unwrap_or_default();
+    Ok(format!("{}{}", base.trim_end_matches('/'), cx.kit.media.path(cx.job.id, medium, insertions)))
+}
+
+async fn media_base(cx: &Context<'_>) -> Result<String, StepError> {
+    let bmc = &cx.server.bmc_address;
+    let base = (cx.kit.setup.media_base)(bmc.clone()).await.map_err(|reason| {
+        StepError::permanent(format!(
+            "no address for the media that the BMC {bmc} could reach: {reason}; set MEDIA_BASE_URL"
+        ))
+    })?;
+    if is_loopback(&base) && !is_loopback(bmc) {
+        return Err(StepError::permanent(format!(
+            "the media would be at {base}, which the BMC {bmc} cannot reach: set MEDIA_BASE_URL to an address of this \
+             controller on the BMC's network, and CONTROLLER_HTTP_ADDR or MEDIA_ADDR so that it listens there"
+        )));
+    }
+    Ok(base.to_string())
+}
+
+/// Asks for the task ISO as a BMC would. A refusal is a warning only: a controller behind address
+/// translation may not reach itself by the address that its BMCs use.
+async fn check_own_media(cx: &mut Context<'_>) -> Result<(), StepError> {
+    let url = media_url(cx, Medium::Task)?;
+    let Ok(parsed) = Url::parse(&url) else {
+        return Err(StepError::permanent("MEDIA_BASE_URL and the medium's path make no URL"));
+    };
+    let request =
+        http::Request::head(parsed.as_str()).extension(TlsPolicy::Insecure).body(bytes::Bytes::new());
+    let request =
+        request.map_err(|error| StepError::permanent_from("MEDIA_BASE_URL makes no request", error))?;
+    let sent = tower::ServiceExt::oneshot(cx.kit.world.transport.clone(), request);
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(10), sent).await;
+    let fault = match answer {
+        Ok(Ok(response)) if response.status().is_success() => return Ok(()),
+        Ok(Ok(response)) => format!("the answer was {}", response.status().as_u16()),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer within 10 s".to_owned(),
+    };
+    let base = cx.job.facts.media_base.clone().unwrap_or_default();
+    let message = format!(
+        "the controller does not reach its own media at {base} ({fault}): check MEDIA_BASE_URL if the BMC cannot either"
+    );
+    cx.warn("media.check", message, json!(null)).await
+}

@@ -1,0 +1,158 @@
+//! `reset`: the one dangerous act, the start of the host into the installer.
+//!
+//! A sequence of shutdown, Off, a look at media and override, On; each act has its own intent.
+//! Invariants: a start that may have happened is not repeated before a grace period without any
+//! sign of it, and never once this job's installer has been read; every start is written down
+//! before it is asked for.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Answer;
+use crate::job::{Act, Step};
+use crate::redfish::{Effect, PowerState, ResetType, System};
+use crate::workflow::look::{boots_from_cd, sample};
+use crate::workflow::power::{Move, POWER_GRACE, next_move};
+use crate::workflow::{Context, StepError};
+use crate::world::{after, elapsed};
+
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Beyond the graceful timeout, how long the host may hang between On and Off.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(600);
+
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+    let system = cx.observe_system().await?;
+    let now = cx.now();
+    if let Some(started_at) = cx.job.facts.reset.started_at {
+        if has_started(cx, &system) {
+            let detail = json!({ "starts": cx.job.facts.reset.starts });
+            return Ok(Answer::Done { message: "the host was started".to_owned(), detail });
+        }
+        if elapsed(started_at, now) < POWER_GRACE {
+            return Ok(wait(cx, "looking for a sign that the host started"));
+        }
+    } else if cx.job.facts.reset.before.is_none() {
+        cx.job.facts.reset.before = Some(sample(&system, now));
+    }
+    let graceful_timeout = cx.kit.policy.graceful_timeout;
+    let last = cx.job.cursor.intent.as_ref();
+    match next_move(
+        system.power.unwrap_or(PowerState::Other),
+        &system.reset_types,
+        last,
+        graceful_timeout,
+        now,
+    ) {
+        Move::Request { act: act @ (Act::PowerOn | Act::Restart), reset } => {
+            start(cx, &system, act, reset).await
+        }
+        Move::Request { act, reset } => request(cx, &system, act, reset).await,
+        Move::Wait(why) if waited_too_long(cx) => Err(StepError::permanent(format!(
+            "server {} did not get to a fresh start ({why}): look at its power and console",
+            cx.server.serial
+        ))),
+        Move::Wait(why) => Ok(wait(cx, why)),
+        Move::Stuck(why) => Err(StepError::permanent(format!("server {}: {why}", cx.server.serial))),
+    }
+}
+
+/// Whether the start that was asked for has happened, by anything that shows it.
+fn has_started(cx: &Context<'_>, system: &System) -> bool {
+    let trace = cx.kit.media.trace(cx.job.id);
+    if trace.installer.first_read_at.is_some() || trace.task.first_read_at.is_some() {
+        return true;
+    }
+    match cx.job.cursor.intent.as_ref().map(|intent| (intent.act, intent.receipt_at)) {
+        Some((Act::Restart, receipt)) => {
+            let before = cx.job.facts.reset.before.as_ref();
+            receipt.is_some()
+                || before.is_some_and(|before| before.sources != sample(system, before.at).sources)
+        }
+        _ => matches!(system.power, Some(PowerState::On | PowerState::PoweringOn)),
+    }
+}
+
+fn waited_too_long(cx: &Context<'_>) -> bool {
+    let patience = cx.kit.policy.graceful_timeout + CHANGE_PATIENCE;
+    cx.job.cursor.entered_at.is_some_and(|entered| elapsed(entered, cx.now()) > patience)
+}
+
+/// Starts the host, once more having made sure that it will boot this job's installer.
+async fn start(
+    cx: &mut Context<'_>,
+    system: &System,
+    act: Act,
+    reset: ResetType,
+) -> Result<Answer, StepError> {
+    if !boots_from_cd(system) {
+        let why = "the one-time boot from Cd is gone before the start".to_owned();
+        return Ok(Answer::Back { to: Step::BootOverride, why });
+    }
+    if cx.job.cursor.intent.is_some()
+        && let Some(lost) = lost_medium(cx).await?
+    {
+        return Ok(lost);
+    }
+    let now = cx.now();
+    let reset_facts = &mut cx.job.facts.reset;
+    let earlier = reset_facts.started_at.replace(now);
+    reset_facts.starts += 1;
+    cx.kit.media.start_trace(cx.job.id, now);
+    let answer = request(cx, system, act, reset).await;
+    if let Err(StepError::Failed(_)) = &answer
+        && cx.job.cursor.intent.is_none()
+    {
+        let reset_facts = &mut cx.job.facts.reset;
+        reset_facts.started_at = earlier;
+        reset_facts.starts -= 1;
+    }
+    answer
+}
+
+/// One act: intent, request, receipt. An act that certainly had no effect takes its intent back.
+async fn request(
+    cx: &mut Context<'_>,
+    system: &System,
+    act: Act,
+    reset: ResetType,
+) -> Result<Answer, StepError> {
+    let earlier = cx.job.cursor.intent.clone();
+    cx.save_intent(act).await?;
+    if let Err(error) = cx.bmc.request_reset(system, reset).await {
+        if error.effect() == Effect::None {
+            cx.job.cursor.intent = earlier;
+        }
+        return Err(StepError::bmc(
+            format!("asking the BMC of server {} for {reset:?}", cx.server.serial),
+            error,
+        ));
+    }
+    cx.save_receipt().await?;
+    cx.tell(
+        "reset.request",
+        format!("asked the BMC for {reset:?}"),
+        json!({ "reset_type": format!("{reset:?}") }),
+    )
+    .await?;
+    Ok(wait(cx, "looking what the host does"))
+}
+
+/// Power changes detach media on some BMCs (AMI MegaRAC 13: a fresh mount can go at power-on).
+async fn lost_medium(cx: &Context<'_>) -> Result<Option<Answer>, StepError> {
+    let mounts = [(Step::MountMaintenance, &cx.job.facts.cd1), (Step::MountTask, &cx.job.facts.cd2)];
+    for (to, mount) in mounts {
+        let Some(link) = &mount.slot else { continue };
+        let slot = cx.bmc.observe_slot(link).await;
+        let slot =
+            slot.map_err(|error| StepError::bmc(format!("looking at the virtual CD {link}"), error))?;
+        if slot.inserted == Some(false) {
+            return Ok(Some(Answer::Back { to, why: format!("{} is empty before the start", slot.id) }));
+        }
+    }
+    Ok(None)
+}
+
+fn wait(cx: &Context<'_>, why: &str) -> Answer {
+    Answer::Wait { until: after(cx.now(), LOOK_AGAIN), why: why.to_owned() }
+}

@@ -1,0 +1,151 @@
+//! `resolve-server`: find the one system that the job means, and make sure that it is that one.
+//!
+//! Look only: nothing on the BMC is changed. Invariant: a job gets past this step only with a
+//! system whose serial number, or, where the service reports none, whose UUID or id equals the
+//! server's record.
+
+use serde_json::json;
+
+use super::Answer;
+use crate::job::{JobSpec, Server, SystemFacts};
+use crate::redfish::{Bmc, PowerState, Slot, System};
+use crate::workflow::policy::Policy;
+use crate::workflow::{Context, StepError};
+
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+    let resolved = resolve(cx.bmc, cx.server, cx.spec()?, &cx.kit.policy).await?;
+    let (message, detail) = (resolved.message(), resolved.detail());
+    let [cd1, cd2] = resolved.slots.map(|slot| Some(slot.link));
+    let facts = &mut cx.job.facts;
+    facts.cd1.slot = cd1;
+    facts.cd2.slot = cd2;
+    facts.system = Some(SystemFacts {
+        link: resolved.system.link,
+        vendor: resolved.vendor,
+        model: resolved.system.model,
+    });
+    Ok(Answer::Done { message, detail })
+}
+
+/// What the step found.
+pub struct Resolved {
+    pub vendor: String,
+    pub system: System,
+    /// For CD1 and CD2.
+    pub slots: [Slot; 2],
+}
+
+impl Resolved {
+    pub fn message(&self) -> String {
+        let model = self.system.model.as_deref().unwrap_or("a system of unknown model");
+        format!("{model} ({}) is the job's server", self.system.id)
+    }
+
+    pub fn detail(&self) -> serde_json::Value {
+        json!({
+            "vendor": self.vendor,
+            "system": self.system.link,
+            "model": self.system.model,
+            "power": format!("{:?}", self.system.power),
+            "cd1": self.slots[0].link,
+            "cd2": self.slots[1].link,
+        })
+    }
+}
+
+/// All checks that need the BMC and change nothing; a dry run ends here.
+pub async fn resolve(
+    bmc: &Bmc,
+    server: &Server,
+    spec: &JobSpec,
+    policy: &Policy,
+) -> Result<Resolved, StepError> {
+    if server.protected {
+        return Err(StepError::permanent(format!(
+            "server {} is protected: lift that before a job",
+            server.serial
+        )));
+    }
+    let doing = || format!("looking for server {} at its BMC {}", server.serial, server.bmc_address);
+    let service = bmc.observe_service().await.map_err(|error| StepError::bmc(doing(), error))?;
+    let systems = bmc.observe_systems().await.map_err(|error| StepError::bmc(doing(), error))?;
+    let system = choose_system(systems, server).map_err(StepError::permanent)?;
+    if system.power == Some(PowerState::On) && !policy.allow_powered_on && !spec.allow_powered_on {
+        return Err(StepError::permanent(format!(
+            "server {} is powered on and ALLOW_POWERED_ON is false: power it off, or say allow_powered_on in the recipe",
+            server.serial
+        )));
+    }
+    let slots = bmc.observe_slots(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
+    let slots = choose_slots(slots).map_err(StepError::permanent)?;
+    Ok(Resolved { vendor: service.vendor, system, slots })
+}
+
+/// The system that the record means. Systems that cannot be reset (GPU baseboards) are none.
+fn choose_system(systems: Vec<System>, server: &Server) -> Result<System, String> {
+    let (serial, address) = (&server.serial, &server.bmc_address);
+    let hosts: Vec<System> = systems.into_iter().filter(|system| system.can_reset).collect();
+    let found = describe(&hosts);
+    let meant: Vec<System> = hosts.into_iter().filter(|system| is_meant(system, server)).collect();
+    if meant.is_empty() {
+        return Err(format!(
+            "the BMC at {address} has no system with the id or UUID of server {serial}; it has {found}"
+        ));
+    }
+    let (named, unnamed): (Vec<System>, Vec<System>) =
+        meant.into_iter().partition(|system| system.serial.is_some());
+    let mut matching: Vec<System> =
+        named.into_iter().filter(|system| system.serial.as_deref() == Some(serial.as_str())).collect();
+    if matching.is_empty() && !unnamed.is_empty() {
+        if server.system_id.is_none() && server.system_uuid.is_none() {
+            return Err(format!(
+                "the BMC at {address} reports no serial number: give server {serial} a system_uuid or system_id; it has {found}"
+            ));
+        }
+        matching = unnamed;
+    }
+    match (matching.pop(), matching.is_empty()) {
+        (Some(system), true) => Ok(system),
+        (Some(_), false) => Err(format!(
+            "the BMC at {address} has several systems that could be server {serial}: give it a system_id; it has {found}"
+        )),
+        (None, _) => Err(format!("the BMC at {address} is not that of server {serial}: it has {found}")),
+    }
+}
+
+/// Whether the system is the one that `system_id` and `system_uuid` name, where they are given.
+fn is_meant(system: &System, server: &Server) -> bool {
+    let uuid = system.uuid.as_deref().unwrap_or_default();
+    server.system_id.as_ref().is_none_or(|id| *id == system.id)
+        && server.system_uuid.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(uuid))
+}
+
+fn describe(systems: &[System]) -> String {
+    let list: Vec<String> = systems
+        .iter()
+        .take(8)
+        .map(|system| {
+            format!("{} (serial number {})", system.id, system.serial.as_deref().unwrap_or("not reported"))
+        })
+        .collect();
+    if list.is_empty() { "no system that can be reset".to_owned() } else { list.join(", ") }
+}
+
+/// The first two slots that take a CD and can be told to. Lenovo's RDOC and Remote slots belong
+/// to its own upload and console features (facts: sushy, community.general).
+fn choose_slots(slots: Vec<Slot>) -> Result<[Slot; 2], String> {
+    let all: Vec<String> = slots.iter().map(|slot| format!("{} {:?}", slot.id, slot.media_types)).collect();
+    let usable = |slot: &Slot| {
+        let own_feature = slot.id.starts_with("RDOC") || slot.id.starts_with("Remote");
+        slot.takes_cd() && slot.can_insert && !own_feature
+    };
+    let mut cds = slots.into_iter().filter(usable);
+    match (cds.next(), cds.next()) {
+        (Some(cd1), Some(cd2)) => Ok([cd1, cd2]),
+        (first, _) => Err(format!(
+            "the job needs two virtual CD drives and the BMC offers {}; its virtual media: {}",
+            if first.is_some() { "one" } else { "none" },
+            if all.is_empty() { "none".to_owned() } else { all.join(", ") },
+        )),
+    }
+}

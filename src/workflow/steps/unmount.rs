@@ -1,0 +1,142 @@
+//! `cleanup.unmount-task` (CD2) and `cleanup.unmount-maintenance` (CD1): give the drives back.
+//!
+//! Runs after every outcome. Before anything is ejected the override is disarmed, and, where the
+//! host was started and the job did not succeed, the installer must be gone, the install timeout
+//! over, or an operator must have said `force`. Invariant: what this job did not insert is left
+//! alone, and a BMC on which it inserted and armed nothing is not touched.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Answer, watch};
+use crate::job::{EjectFacts, MountFacts, Outcome, Release};
+use crate::media::Medium;
+use crate::redfish::Slot;
+use crate::workflow::detect;
+use crate::workflow::look::boots_from_cd;
+use crate::workflow::{Context, StepError};
+use crate::world::after;
+
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, StepError> {
+    if let Some(answer) = ensure_disarmed(cx).await? {
+        return Ok(answer);
+    }
+    if mount(cx, medium).insertions == 0 {
+        return Ok(Answer::Skipped { why: "this job mounted nothing there".to_owned() });
+    }
+    if let Some(answer) = ensure_released(cx).await? {
+        return Ok(answer);
+    }
+    ensure_ejected(cx, medium).await
+}
+
+fn mount<'a>(cx: &'a Context<'_>, medium: Medium) -> &'a MountFacts {
+    match medium {
+        Medium::Installer => &cx.job.facts.cd1,
+        Medium::Task => &cx.job.facts.cd2,
+    }
+}
+
+/// `None` once the next boot is an ordinary one.
+async fn ensure_disarmed(cx: &mut Context<'_>) -> Result<Option<Answer>, StepError> {
+    if !cx.job.facts.override_armed {
+        cx.job.facts.cleanup.disarmed = true;
+        return Ok(None);
+    }
+    let system = cx.observe_system().await?;
+    if !boots_from_cd(&system) {
+        cx.job.facts.override_armed = false;
+        cx.job.facts.cleanup.disarmed = true;
+        return Ok(None);
+    }
+    let doing = || format!("disarming the boot override of server {}", cx.server.serial);
+    cx.bmc.request_boot_disarm(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
+    cx.tell("boot.override.disarm", "the boot override was still armed and was disarmed", json!(null))
+        .await?;
+    Ok(Some(Answer::Wait { until: cx.now(), why: "looking whether the override is gone".to_owned() }))
+}
+
+/// `None` once the media may be ejected.
+async fn ensure_released(cx: &mut Context<'_>) -> Result<Option<Answer>, StepError> {
+    if cx.job.facts.cleanup.released.is_some() {
+        return Ok(None);
+    }
+    let succeeded = cx.job.verdict.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Succeeded);
+    if succeeded || cx.job.facts.reset.starts == 0 {
+        cx.job.facts.cleanup.released = Some(Release::Safe);
+        return Ok(None);
+    }
+    let looked = watch::look(cx).await?;
+    let release = match looked {
+        Ok(_) => may_release(cx)?,
+        Err(_) => forced(cx),
+    };
+    if release.is_none() {
+        let why = "the installer may still be running: its media stay until it cannot be".to_owned();
+        return Ok(Some(watch::wait(cx, None, why)));
+    }
+    cx.job.facts.cleanup.released = release;
+    Ok(None)
+}
+
+fn may_release(cx: &Context<'_>) -> Result<Option<Release>, StepError> {
+    let gone = watch::with_scene(cx, detect::installer_is_gone)?;
+    let deadline = watch::with_scene(cx, |facts, scene| {
+        detect::install_deadline(facts, scene.policy, scene.started_at)
+    })?;
+    Ok(match gone {
+        true => Some(Release::Safe),
+        false if cx.now() >= deadline => Some(Release::TimedOut),
+        false => forced(cx),
+    })
+}
+
+fn forced(cx: &Context<'_>) -> Option<Release> {
+    cx.job.cancel.is_some_and(|cancel| cancel.force).then_some(Release::Forced)
+}
+
+async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, StepError> {
+    let Some(link) = mount(cx, medium).slot.clone() else {
+        return Ok(Answer::Skipped { why: "no slot was chosen for this medium".to_owned() });
+    };
+    let doing = || format!("ejecting from the virtual CD {link} of server {}", cx.server.serial);
+    let slot = cx.bmc.observe_slot(&link).await.map_err(|error| StepError::bmc(doing(), error))?;
+    if slot.inserted != Some(true) {
+        return Ok(ejected(cx, medium, &slot));
+    }
+    if !may_be_ours(cx, &slot) {
+        return Ok(Answer::Skipped { why: format!("{} holds an image that is not this job's", slot.id) });
+    }
+    cx.bmc.request_eject(&slot).await.map_err(|error| StepError::bmc(doing(), error))?;
+    let slot = cx.bmc.observe_slot(&link).await.map_err(|error| StepError::bmc(doing(), error))?;
+    if slot.inserted == Some(true) {
+        let until = after(cx.now(), LOOK_AGAIN);
+        return Ok(Answer::Wait {
+            until,
+            why: "the BMC accepted the eject and does not show it yet".to_owned(),
+        });
+    }
+    Ok(ejected(cx, medium, &slot))
+}
+
+/// A job's own media have its id in their URL; a direct installer has the source's URL.
+fn may_be_ours(cx: &Context<'_>, slot: &Slot) -> bool {
+    let direct = cx.job.facts.installer.as_ref().is_some_and(|installer| installer.direct);
+    let image = slot.image.as_deref().unwrap_or_default();
+    direct || image.is_empty() || image.contains(&cx.job.id.to_string())
+}
+
+fn ejected(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Answer {
+    let forced = cx.job.facts.cleanup.released == Some(Release::Forced);
+    let done = Some(EjectFacts { at: cx.now(), forced });
+    match medium {
+        Medium::Installer => cx.job.facts.cleanup.installer = done,
+        Medium::Task => cx.job.facts.cleanup.task = done,
+    }
+    let how = if forced { ", by force: an installer may have been running" } else { "" };
+    let detail = json!({ "slot": slot.link, "forced": forced, "released": cx.job.facts.cleanup.released });
+    Answer::Done { message: format!("{} is empty{how}", slot.id), detail }
+}

@@ -1,0 +1,153 @@
+//! `esxi.poll_power`: watch the BMC and the media until the judge is convinced.
+//!
+//! Looks only, with two exceptions that cannot hurt an installer: an override that is still armed
+//! once the installer runs is disarmed, and nothing else. Invariant: no failure to look at the BMC
+//! fails the job; what could not be observed is not held against it.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::Answer;
+use crate::job::{Confidence, Evidence, EvidenceKind, Progress};
+use crate::redfish::{Slot, System};
+use crate::workflow::detect::{self, Judgement, Scene};
+use crate::workflow::look::{boots_from_cd, sample};
+use crate::workflow::policy::{self, Policy};
+use crate::workflow::{Context, StepError};
+use crate::world::after;
+
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+    let system = match look(cx).await? {
+        Ok(system) => system,
+        Err(answer) => return Ok(answer),
+    };
+    disarm_if_installing(cx, &system).await?;
+    match with_scene(cx, detect::judge)? {
+        Judgement::Wait { until, why } => Ok(wait(cx, until, why)),
+        Judgement::Succeeded { confidence, mut evidence } => {
+            evidence.extend(guest_ejected(cx, confidence).await);
+            Ok(Answer::Decided(Judgement::Succeeded { confidence, evidence }))
+        }
+        Judgement::Failed { reason } => {
+            let reason = match lost_medium(cx).await {
+                Some(lost) => format!("{reason}; {lost}"),
+                None => reason,
+            };
+            Ok(Answer::Decided(Judgement::Failed { reason }))
+        }
+    }
+}
+
+/// A medium that the host never read and that is gone explains a failure. Some BMCs drop a fresh
+/// mount when the host starts (AMI MegaRAC 13, field report).
+async fn lost_medium(cx: &Context<'_>) -> Option<String> {
+    if cx.kit.media.trace(cx.job.id).task.ks_read_at.is_some() {
+        return None;
+    }
+    let slot = empty_slot(cx).await?;
+    Some(format!("{} is empty, although nobody asked the BMC to eject it", slot.id))
+}
+
+async fn empty_slot(cx: &Context<'_>) -> Option<Slot> {
+    for link in [&cx.job.facts.cd1.slot, &cx.job.facts.cd2.slot].into_iter().flatten() {
+        let slot = cx.bmc.observe_slot(link).await.ok()?;
+        if slot.inserted == Some(false) {
+            return Some(slot);
+        }
+    }
+    None
+}
+
+/// One look at the BMC, folded into the facts. An unobservable BMC is a reason to wait.
+pub(super) async fn look(cx: &mut Context<'_>) -> Result<Result<System, Answer>, StepError> {
+    cx.job.facts.watch.polls = cx.job.facts.watch.polls.saturating_add(1);
+    note_progress(cx);
+    let link = cx.system_link()?;
+    let system = match cx.bmc.observe_system(&link).await {
+        Ok(system) => system,
+        Err(error) => return Ok(Err(wait(cx, None, format!("the BMC cannot be observed: {error}")))),
+    };
+    let seen = sample(&system, cx.now());
+    let mut facts = std::mem::take(&mut cx.job.facts.watch);
+    let observed = with_scene(cx, |_, scene| detect::observe(&mut facts, scene, &seen));
+    cx.job.facts.watch = facts;
+    observed?;
+    Ok(Ok(system))
+}
+
+/// Runs `judge` on what is known of this job.
+pub(super) fn with_scene<T>(
+    cx: &Context<'_>,
+    judge: impl FnOnce(&crate::job::WatchFacts, &Scene<'_>) -> T,
+) -> Result<T, StepError> {
+    let facts = &cx.job.facts;
+    let traces = cx.kit.media.trace(cx.job.id);
+    let started_at =
+        facts.reset.started_at.ok_or_else(|| StepError::permanent("the host was never started"))?;
+    let scene = Scene {
+        policy: &cx.kit.policy,
+        hook: cx.spec()?.completion_hook,
+        before: facts.reset.before.as_ref(),
+        started_at,
+        serves_installer: facts.installer.as_ref().is_some_and(|installer| !installer.direct),
+        installer: &traces.installer,
+        task: &traces.task,
+    };
+    Ok(judge(&facts.watch, &scene))
+}
+
+fn note_progress(cx: &mut Context<'_>) {
+    let traces = cx.kit.media.trace(cx.job.id);
+    let installer = cx.job.facts.installer.as_ref();
+    cx.job.facts.progress = Progress {
+        installer_bytes_read: traces.installer.read,
+        installer_bytes_total: installer.map_or(0, |installer| installer.size),
+        ks_read: traces.task.ks_read_at.is_some(),
+    };
+}
+
+/// A one-time boot that is still armed while the installer runs was turned into a lasting one by
+/// the BMC, or never took effect; either way the next boot must not start the installer again.
+async fn disarm_if_installing(cx: &mut Context<'_>, system: &System) -> Result<(), StepError> {
+    if !cx.job.facts.override_armed {
+        return Ok(());
+    }
+    if !boots_from_cd(system) {
+        cx.job.facts.override_armed = false;
+        return Ok(());
+    }
+    if cx.kit.media.trace(cx.job.id).task.ks_read_at.is_none() {
+        return Ok(());
+    }
+    match cx.bmc.request_boot_disarm(system).await {
+        Ok(()) => {
+            let message =
+                "the BMC kept the boot override armed after the installer had started: it was disarmed";
+            cx.warn("boot.override.disarm", message, json!(null)).await
+        }
+        Err(error) => {
+            let message = format!("the boot override is still armed and could not be disarmed: {error}");
+            cx.warn("boot.override.disarm", message, json!(null)).await
+        }
+    }
+}
+
+/// Media that the guest ejected corroborate that its installer came to its end.
+async fn guest_ejected(cx: &Context<'_>, confidence: Confidence) -> Option<Evidence> {
+    if confidence == Confidence::Assumed {
+        return None;
+    }
+    let slot = empty_slot(cx).await?;
+    let detail = format!("{} is empty, and nobody asked the BMC to eject it", slot.id);
+    Some(Evidence { kind: EvidenceKind::GuestEjected, at: cx.now(), detail })
+}
+
+/// The next look: at the steady pace, or earlier where the judge waits for a moment.
+pub(super) fn wait(cx: &Context<'_>, until: Option<Timestamp>, why: String) -> Answer {
+    let policy: &Policy = &cx.kit.policy;
+    let pause = policy::poll_delay(cx.job.facts.watch.polls, policy.poll_interval);
+    let pause = cx.kit.world.rng.jitter(pause).min(policy.poll_interval);
+    let next = after(cx.now(), pause);
+    let until = until.filter(|until| *until > cx.now()).map_or(next, |until| until.min(next));
+    Answer::Wait { until, why }
+}

@@ -1,0 +1,240 @@
+//! Whole installations on simulated machines, the good ones and the bad ones.
+
+use std::time::Duration;
+
+use serde_json::json;
+use shoal::job::{Confidence, EvidenceKind, Job, Status, Step};
+use shoal::sim::{Fault, SimConfig};
+use shoal::workflow::policy::Detection;
+
+use crate::site::{Site, machine};
+
+async fn site(faults: Vec<Fault>) -> Site {
+    Site::new(1, vec![machine(faults)]).await
+}
+
+fn kinds(job: &Job) -> Vec<EvidenceKind> {
+    job.verdict.iter().flat_map(|verdict| &verdict.evidence).map(|evidence| evidence.kind).collect()
+}
+
+/// Nothing of the job is left on its machine, and the host was started for it once.
+fn check_clean(site: &Site) {
+    let state = site.machines[0].state();
+    assert!(state.media.values().all(|medium| !medium.inserted), "{state:?}");
+    assert_eq!(state.interrupted_installs, 0, "{state:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_installs_its_host_and_says_why_it_believes_so() {
+    let mut site = site(vec![]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
+    assert_eq!(job.verdict.as_ref().unwrap().confidence, Some(Confidence::Probable));
+    assert!(
+        kinds(&job).starts_with(&[EvidenceKind::SecondBoot, EvidenceKind::KickstartRead]),
+        "{:?}",
+        kinds(&job)
+    );
+    let state = site.machines[0].state();
+    let kickstart = &job.spec.as_ref().unwrap().kickstart;
+    assert_eq!(state.installed_ks_sha256, Some(kickstart.sha256()));
+    assert_eq!((state.installs, state.starts), (1, 1), "{state:?}");
+    check_clean(&site);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_runs_is_shut_down_first() {
+    let mut site = Site::new(1, vec![SimConfig { power_on: true, ..machine(vec![]) }]).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
+    assert_eq!(site.machines[0].state().installs, 1);
+    check_clean(&site);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_kickstarts_own_poweroff_is_probable() {
+    let mut site = site(vec![Fault::NoBootProgress, Fault::NoLastResetTime]).await;
+    site.start();
+    let ks = "vmaccepteula\ninstall --firstdisk\nreboot\n%post --interpreter=busybox\npoweroff\n";
+    let id = site.submit(0, json!({ "ks_cfg": ks, "completion_hook": "own-poweroff" })).await;
+    let job = site.settle(id).await;
+    assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
+    assert_eq!(job.verdict.as_ref().unwrap().confidence, Some(Confidence::Probable));
+    assert_eq!(kinds(&job)[0], EvidenceKind::InstallerHook);
+    let state = site.machines[0].state();
+    assert_eq!((state.installs, state.power), (1, "On"), "{state:?}");
+    check_clean(&site);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bmc_that_tells_nothing_gives_an_assumed_success() {
+    let mut site = site(vec![Fault::NoBootProgress, Fault::NoLastResetTime, Fault::Prefetch]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
+    assert_eq!(job.verdict.as_ref().unwrap().confidence, Some(Confidence::Assumed));
+    assert_eq!(kinds(&job), [EvidenceKind::PowerStable]);
+    assert_eq!(site.machines[0].state().installs, 1);
+    check_clean(&site);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_plain_rule_is_there_for_those_who_want_it() {
+    let mut site = site(vec![]).await;
+    site.policy.detection = Detection::Power;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
+    assert_eq!(kinds(&job), [EvidenceKind::PowerStable]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_installer_that_stops_at_a_dialog_is_no_success() {
+    let mut site = site(vec![Fault::StrictKickstart]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    assert_eq!(
+        (job.status, job.failed_step),
+        (Status::Failed, Some(Step::EsxiPollPower)),
+        "{}",
+        site.story(id).await
+    );
+    assert!(job.reason.as_deref().unwrap().contains("never rebooted"), "{:?}", job.reason);
+    let state = site.machines[0].state();
+    assert_eq!((state.installs, state.starts), (0, 1), "{state:?}");
+    check_clean(&site);
+}
+
+/// Jobs that fail before the host is touched, each at its step and with its reason.
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_before_the_reset_fails_there_and_leaves_nothing() {
+    for (fault, step, words) in [
+        (Fault::WrongSerial, Step::ResolveServer, "is not that of server SIM0001"),
+        (Fault::NoSerial, Step::ResolveServer, "system_uuid or system_id"),
+        (Fault::OneCd, Step::ResolveServer, "two virtual CD drives"),
+        (Fault::NoSlots, Step::ResolveServer, "two virtual CD drives"),
+        (Fault::InsertTaskFails, Step::MountMaintenance, "inserting the image"),
+        (Fault::OverrideNotStored, Step::BootOverride, "reads back"),
+    ] {
+        let mut site = site(vec![fault.clone()]).await;
+        site.start();
+        let id = site.submit(0, json!({})).await;
+        let job = site.settle(id).await;
+        assert_eq!(
+            (job.status, job.failed_step),
+            (Status::Failed, Some(step)),
+            "{fault}: {}",
+            site.story(id).await
+        );
+        assert!(
+            job.reason.as_deref().unwrap().contains(words),
+            "{fault}: {:?}\n{}",
+            job.reason,
+            site.story(id).await
+        );
+        assert_eq!(site.machines[0].state().starts, 0, "{fault}");
+        check_clean(&site);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn media_that_the_bmc_drops_at_the_start_are_named_in_the_reason() {
+    let mut site = site(vec![Fault::MediaLostAtStart]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    assert_eq!(
+        (job.status, job.failed_step),
+        (Status::Failed, Some(Step::EsxiPollPower)),
+        "{}",
+        site.story(id).await
+    );
+    assert!(job.reason.as_deref().unwrap().contains("CD1 is empty"), "{:?}", job.reason);
+    check_clean(&site);
+}
+
+/// BMCs that misbehave in ways that must not matter.
+#[tokio::test(start_paused = true)]
+async fn what_a_bmc_gets_wrong_does_not_stop_an_installation() {
+    for fault in [
+        Fault::MediaLeft,
+        Fault::StaleInserted(Duration::from_secs(10)),
+        Fault::InsertTask(Duration::from_secs(20)),
+        Fault::Insert500Once,
+        Fault::InsertNeedsProtocol,
+        Fault::EjectEmpty400,
+        Fault::Etag412Once,
+        Fault::On409Once,
+        Fault::ResetActionInfo,
+        Fault::ResetAnswerLost,
+        Fault::BmcDownAfterReset(Duration::from_secs(300)),
+        Fault::NoBootProgress,
+        Fault::NoLastResetTime,
+        Fault::ZeroLastResetTime,
+        Fault::NoSessions,
+        Fault::SessionTimeout(Duration::from_secs(30)),
+        Fault::Unauthorised401Once,
+        Fault::Busy503(2),
+        Fault::Slow(Duration::from_millis(3000)),
+        Fault::OverrideContinuous,
+    ] {
+        let mut site = site(vec![fault.clone()]).await;
+        site.start();
+        let id = site.submit(0, json!({})).await;
+        let job = site.settle(id).await;
+        assert_eq!(job.status, Status::Succeeded, "{fault}: {:?}\n{}", job.reason, site.story(id).await);
+        let state = site.machines[0].state();
+        assert_eq!((state.installs, state.interrupted_installs), (1, 0), "{fault}: {state:?}");
+        check_clean(&site);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_before_the_reset_gives_the_drives_back() {
+    let mut site = site(vec![Fault::InsertTask(Duration::from_secs(60))]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    site.until(id, |job| job.cursor.step == Step::MountTask).await;
+    site.store.request_cancel(id, Default::default()).await.unwrap();
+    let job = site.settle(id).await;
+    assert_eq!(job.status, Status::Cancelled, "{}", site.story(id).await);
+    assert_eq!(site.machines[0].state().starts, 0);
+    check_clean(&site);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_during_the_installation_lets_the_installer_end() {
+    let mut site = site(vec![]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    site.until(id, |job| job.facts.progress.ks_read).await;
+    site.store.request_cancel(id, Default::default()).await.unwrap();
+    let job = site.settle(id).await;
+    assert_eq!(job.status, Status::Cancelled, "{}", site.story(id).await);
+    let state = site.machines[0].state();
+    assert_eq!((state.installs, state.interrupted_installs), (1, 0), "{state:?}");
+    check_clean(&site);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_leaves_the_job_to_the_next_controller() {
+    let mut site = site(vec![]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    site.until(id, |job| job.cursor.step == Step::EsxiPollPower).await;
+    site.shut_down().await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    site.start();
+    let job = site.settle(id).await;
+    assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
+    assert_eq!(site.machines[0].state().starts, 1);
+    check_clean(&site);
+}

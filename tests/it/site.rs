@@ -1,0 +1,272 @@
+//! A whole site in one process: the real engine, workflow, store, media server and Redfish client,
+//! and simulated BMCs, over in-process routers under paused time.
+//!
+//! It holds no test. A controller can be crashed at any moment and started anew on what the store
+//! kept; the network to any host can be cut.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use shoal::engine::{Engine, EngineSettings};
+use shoal::iso::{BootPlatform, IsoWriter};
+use shoal::job::{Job, JobId, Password, Phase, Serial, Server, UrlPrefixes, parse_recipe};
+use shoal::media::{InstallerCache, InstallerSource, Media, OperatorCheck};
+use shoal::redfish::{BmcPool, Limits};
+use shoal::seal::Sealer;
+use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings};
+use shoal::store::{Inserted, NewJob, Store};
+use shoal::workflow::policy::{Delivery, Policy};
+use shoal::workflow::{Kit, Setup};
+use shoal::world::{Clock, Rng, TlsPolicy, Transport, World};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Where the controller's media are reached.
+pub const CONTROLLER: &str = "controller.test";
+/// No job of these tests takes so long, in simulated time.
+const PATIENCE: Duration = Duration::from_secs(12 * 3600);
+
+pub struct Site {
+    pub world: World,
+    pub network: Network,
+    pub store: Store,
+    pub machines: Vec<SimBmc>,
+    pub policy: Policy,
+    pub setup: Box<dyn Fn(&mut Setup)>,
+    dir: tempfile::TempDir,
+    controller: Option<Controller>,
+    jobs_made: u64,
+}
+
+struct Controller {
+    run: JoinHandle<()>,
+    shutdown: CancellationToken,
+}
+
+impl Site {
+    /// Machines as configured, all in the inventory, and no controller yet.
+    pub async fn new(seed: u64, machines: Vec<SimConfig>) -> Site {
+        let network = Network::default();
+        let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
+        let world = World { clock, rng: Rng::from_seed(seed), transport: network.transport() };
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("esxi.iso"), installer()).unwrap();
+        let store = Store::in_memory(Sealer::new([7; 32])).unwrap();
+        let mut site = Site {
+            world,
+            network,
+            store,
+            machines: Vec::new(),
+            policy: Policy { boot_timeout: Duration::from_secs(900), ..Policy::default() },
+            setup: Box::new(|_| {}),
+            dir,
+            controller: None,
+            jobs_made: 0,
+        };
+        for config in machines {
+            site.add(config).await;
+        }
+        site
+    }
+
+    async fn add(&mut self, config: SimConfig) {
+        let authority = format!("bmc{}.test", self.machines.len());
+        let server = Server {
+            serial: config.serial.parse().unwrap(),
+            bmc_address: format!("https://{authority}").parse().unwrap(),
+            bmc_username: config.username.clone(),
+            bmc_password: Password::new(config.password.clone()),
+            tls: TlsPolicy::Insecure,
+            system_id: None,
+            system_uuid: None,
+            management_address: None,
+            protected: false,
+            labels: Default::default(),
+        };
+        let machine = SimBmc::start(self.world.clone(), config);
+        self.network.add_bmc(&authority, &machine);
+        self.machines.push(machine);
+        self.store.insert_server(&server).await.unwrap();
+    }
+
+    pub fn serial(&self, machine: usize) -> Serial {
+        self.machines[machine].state().serial.parse().unwrap()
+    }
+
+    /// Starts a controller on what the store holds.
+    pub fn start(&mut self) {
+        self.start_over(self.world.transport.clone());
+    }
+
+    /// The same with a network of its own, which a test may break.
+    pub fn start_over(&mut self, transport: Transport) {
+        assert!(self.controller.is_none(), "one controller at a time");
+        let world = World { transport, ..self.world.clone() };
+        let media = Media::new(world.clock.clone(), [9; 32], self.store.clone());
+        self.network.add(CONTROLLER, media.router(nobody()));
+        let limits = Limits {
+            timeout: Duration::from_secs(30),
+            insert_timeout: Duration::from_secs(900),
+            retries: 2,
+            per_bmc: 1,
+        };
+        let kit = Kit {
+            bmcs: BmcPool::new(world.clone(), limits),
+            installers: InstallerCache::new(self.dir.path().join("cache"), 1 << 30, world.transport.clone())
+                .unwrap(),
+            store: self.store.clone(),
+            media,
+            policy: self.policy.clone(),
+            setup: self.setup(),
+            world,
+        };
+        let settings = EngineSettings {
+            workers: 1000,
+            lease_ttl: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(20),
+        };
+        let engine = Engine::new(Arc::new(kit), settings, "controller".to_owned());
+        let shutdown = CancellationToken::new();
+        let until = shutdown.clone();
+        let run = tokio::spawn(async move { engine.run(until).await });
+        self.controller = Some(Controller { run, shutdown });
+    }
+
+    fn setup(&self) -> Setup {
+        let mut setup = Setup {
+            installer: Some(InstallerSource::File(self.dir.path().join("esxi.iso"))),
+            installer_sha256: None,
+            delivery: Delivery::Auto,
+            installer_allow: UrlPrefixes::default(),
+            task_iso_dir: self.dir.path().to_owned(),
+            task_iso_retention: Duration::ZERO,
+            media_base: Arc::new(|_| Box::pin(async { Ok(format!("http://{CONTROLLER}").parse().unwrap()) })),
+        };
+        (self.setup)(&mut setup);
+        setup
+    }
+
+    /// As `kill -9`: whatever was going on is gone at once, and nobody serves media.
+    pub async fn crash(&mut self) {
+        let controller = self.controller.take().expect("a controller runs");
+        controller.run.abort();
+        let _ = controller.run.await;
+        self.network.remove(CONTROLLER);
+        self.store = self.store.reopen().unwrap();
+    }
+
+    pub async fn shut_down(&mut self) {
+        let controller = self.controller.take().expect("a controller runs");
+        controller.shutdown.cancel();
+        controller.run.await.unwrap();
+        self.network.remove(CONTROLLER);
+    }
+
+    /// Submits the contract's recipe, changed by `with`.
+    pub async fn submit(&mut self, machine: usize, with: Value) -> JobId {
+        let serial = self.serial(machine);
+        let mut recipe = json!({
+            "task_target": "install-esxi.target",
+            "server_serial": serial,
+            "ks_cfg": "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n",
+        });
+        for (key, value) in with.as_object().into_iter().flatten() {
+            recipe[key] = value.clone();
+        }
+        let spec = parse_recipe(recipe.as_object().unwrap(), &serial).unwrap();
+        self.jobs_made += 1;
+        let now = self.world.clock.now();
+        let mut random = [0; 10];
+        self.world.rng.child(&format!("job {}", self.jobs_made)).fill(&mut random);
+        let new = NewJob {
+            id: JobId::new(now.as_millisecond().unsigned_abs(), random),
+            server: serial,
+            task_target: "install-esxi.target".to_owned(),
+            spec,
+            recipe,
+            retry_of: None,
+            created_at: now,
+        };
+        match self.store.insert_job(new, None).await.unwrap() {
+            Inserted::New(job) => job.id,
+            Inserted::Repeated { .. } => unreachable!("no idempotency key was given"),
+        }
+    }
+
+    pub async fn job(&self, id: JobId) -> Job {
+        self.store.job(id).await.unwrap().expect("the job was submitted")
+    }
+
+    /// Until the job's cleanup is over.
+    pub async fn settle(&self, id: JobId) -> Job {
+        self.until(id, |job| job.cursor.phase == Phase::Done).await
+    }
+
+    /// Until the job is as `wanted`.
+    pub async fn until(&self, id: JobId, wanted: impl Fn(&Job) -> bool) -> Job {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut events = self.store.latest_event();
+        loop {
+            let job = self.job(id).await;
+            if wanted(&job) {
+                return job;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "stuck: {job:#?}\n{}", self.story(id).await);
+            let _ = tokio::time::timeout(Duration::from_secs(10), events.changed()).await;
+        }
+    }
+
+    /// The job's events, a line each, for a failing test.
+    pub async fn story(&self, id: JobId) -> String {
+        let filter = shoal::store::EventFilter { job: Some(id), after: 0, limit: 1000 };
+        let events = self.store.events(&filter).await.unwrap();
+        let start = events.first().map_or(Timestamp::UNIX_EPOCH, |event| event.event.time);
+        let line = |event: &shoal::job::Event| {
+            let event = &event.event;
+            let secs = event.time.duration_since(start).as_secs_f64();
+            format!(
+                "{secs:9.3} {:?} {} {:?} {} {}\n",
+                event.level, event.op, event.status, event.message, event.detail
+            )
+        };
+        events.iter().map(line).collect()
+    }
+}
+
+/// No operator reads a job's media here.
+#[expect(clippy::result_large_err, reason = "the type of the check")]
+fn nobody() -> OperatorCheck {
+    Arc::new(|_| Err(axum::response::IntoResponse::into_response(http::StatusCode::UNAUTHORIZED)))
+}
+
+/// A machine as it comes, off.
+pub fn machine(faults: Vec<Fault>) -> SimConfig {
+    SimConfig {
+        serial: "SIM0001".to_owned(),
+        username: "admin".to_owned(),
+        password: "a password of this test".to_owned(),
+        timings: Timings::default(),
+        power_on: false,
+        persona: Persona::default(),
+        faults,
+    }
+}
+
+/// A small image laid out like the vendor's.
+fn installer() -> Vec<u8> {
+    let boot_cfg = "bootstate=0\ntitle=Loading ESXi installer\ntimeout=5\nprefix=\nkernel=/b.b00\n\
+                    kernelopt=runweasel cdromBoot\nmodules=/s.v00 --- /k.b00\nbuild=8.0.3-0.0.24022510\nupdated=0\n";
+    let mut iso = IsoWriter::new("ESXI-8.0U3-24022510-STANDARD");
+    iso.application_id = "ESXIMAGE".to_owned();
+    iso.joliet = false;
+    iso.file("/ISOLINUX.BIN", vec![1; 4096]).file("/EFIBOOT.IMG", vec![2; 8192]);
+    iso.file("/BOOT.CFG", boot_cfg).file("/EFI/BOOT/BOOT.CFG", boot_cfg);
+    iso.file("/B.B00", vec![3; 300_000]).file("/S.V00", vec![4; 900_000]).file("/K.B00", vec![5; 70_000]);
+    iso.boot(BootPlatform::Bios, "/ISOLINUX.BIN", 4).boot(BootPlatform::Uefi, "/EFIBOOT.IMG", 4);
+    let image = iso.write().unwrap().image;
+    let mut bytes = vec![0; image.size as usize];
+    shoal::iso::ReadAt::read_at(&image, 0, &mut bytes).unwrap();
+    bytes
+}
