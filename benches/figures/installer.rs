@@ -39,7 +39,7 @@ pub fn measure() {
 }
 
 /// `vendor.iso`: both boot files, a kernel, and modules as large as a vendor's are together.
-fn make_installer(folder: &Path) {
+pub fn make_installer(folder: &Path) {
     let modules: Vec<String> = (0..MODULES).map(|number| format!("/M{number:03}.V00")).collect();
     let config = |kernelopt: &str| {
         let modules = modules.join(" --- ");

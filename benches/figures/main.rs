@@ -6,12 +6,14 @@
 
 mod installer;
 mod measure;
+mod serving;
 mod task_iso;
 
 /// A figure's name and what measures it.
 type Figure = (&'static str, fn());
 
-const FIGURES: [Figure; 2] = [("task-iso", task_iso::measure), ("installer", installer::measure)];
+const FIGURES: [Figure; 3] =
+    [("task-iso", task_iso::measure), ("installer", installer::measure), ("serving", serving::measure)];
 
 fn main() {
     // `cargo bench` adds a flag of its own; words choose figures.
