@@ -11,6 +11,7 @@ mod events;
 mod fields;
 mod health;
 mod jobs;
+mod media;
 mod metrics;
 mod openapi;
 mod servers;
@@ -37,6 +38,7 @@ pub use metrics::{MetricsAccess, install_recorder};
 
 use crate::engine::DryRunner;
 use crate::job::{JobId, UrlPrefixes};
+use crate::media::Media;
 use crate::store::Store;
 use crate::world::World;
 
@@ -47,6 +49,7 @@ const STREAMS_MAX: usize = 1_000;
 pub struct ApiParts {
     pub world: World,
     pub store: Store,
+    pub media: Media,
     pub dry_run: DryRunner,
     pub access: Access,
     /// Each is accepted by the webhook; without any it is 404.
@@ -89,11 +92,22 @@ impl ApiShared {
     }
 }
 
-/// All routes of the API, the media's not among them.
+/// The routes of a listener that is for media alone, and the word that tells which instance it is.
+pub fn media_router(media: &Media, access: Access, instance_id: String) -> Router {
+    let health = Arc::new(move || health::HealthBody::new(instance_id.clone(), "ok"));
+    media
+        .router(access::operator_check(access))
+        .route("/healthz", axum::routing::get(async move || axum::Json(health())))
+        .fallback(async || ApiError::NotFound("this listener serves media only".to_owned()))
+}
+
+/// All routes: the API's and the media's.
 pub fn router(parts: ApiParts) -> Router {
     let (for_operators, mut document) = for_operators().split_for_parts();
     let (for_all, described) = for_all().split_for_parts();
     document.merge(described);
+    document.merge(media::describe());
+    let media = parts.media.router(access::operator_check(parts.access.clone()));
     let state = Arc::new(ApiShared {
         parts,
         openapi: openapi::render(document),
@@ -108,6 +122,7 @@ pub fn router(parts: ApiParts) -> Router {
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(middleware::from_fn(finish))
         .with_state(state)
+        .merge(media)
 }
 
 fn for_operators() -> OpenApiRouter<ApiState> {

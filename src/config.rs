@@ -22,6 +22,7 @@ pub use log::{LogArgs, LogFormat, LogLevel, LogLevelError, LogSettings};
 pub use values::{ConfigError, Origin, ServeArgs};
 
 use crate::job::{Confidence, MediaLayout, UrlPrefixes};
+use crate::media::InstallerSource;
 use crate::redfish::Limits;
 use crate::workflow::policy::{Delivery, Policy};
 use values::Values;
@@ -84,8 +85,7 @@ pub enum AuthSettings {
 
 #[derive(Clone, Debug)]
 pub struct InstallerSettings {
-    /// A URL (`https`, `http`, `file`) or a path.
-    pub source: Option<String>,
+    pub source: Option<InstallerSource>,
     /// Lower-case hex.
     pub sha256: Option<String>,
     pub delivery: Delivery,
@@ -98,28 +98,37 @@ pub struct InstallerSettings {
 impl Config {
     /// Reads the file that `args` name, and makes one value of everything.
     pub fn load(args: ServeArgs, log: LogArgs) -> Result<Config, ConfigError> {
-        let values = Values::gather(args)?;
+        Config::from_values(&Values::gather(args)?, log)
+    }
+
+    /// The defaults and what `given` says, by the names of the settings; neither the environment nor
+    /// a file has a say. For a controller inside another command.
+    pub fn with(given: &[(&'static str, String)]) -> Result<Config, ConfigError> {
+        Config::from_values(&Values::given(given), LogArgs::default())
+    }
+
+    fn from_values(values: &Values, log: LogArgs) -> Result<Config, ConfigError> {
         let config = Config {
-            log: log_settings(&values, log)?,
-            listen: listen(&values)?,
-            auth: auth(&values)?,
-            webhook_secrets: webhook_secrets(&values)?,
-            extra_roots: extra_roots(&values)?,
+            log: log_settings(values, log)?,
+            listen: listen(values)?,
+            auth: auth(values)?,
+            webhook_secrets: webhook_secrets(values)?,
+            extra_roots: extra_roots(values)?,
             database: values.required("DB_URL", parse::database)?,
             master_key_file: values.required("MASTER_KEY_FILE", parse::path)?,
             task_iso_dir: values.required("TASK_ISO_DIR", parse::path)?,
-            installer: installer(&values)?,
+            installer: installer(values)?,
             media_base_url: values.optional("MEDIA_BASE_URL", parse::media_base)?,
             maintenance_iso_url: values.optional("MAINTENANCE_ISO_URL", parse::http_url)?,
             media_layout: values.required("MEDIA_LAYOUT", media_layout)?,
-            policy: policy(&values)?,
-            redfish: redfish(&values)?,
+            policy: policy(values)?,
+            redfish: redfish(values)?,
             workers: values.required("WORKER_CONCURRENCY", parse::number_within(1, 10_000))? as usize,
             lease_ttl: values.required("JOB_LEASE_TTL", parse::duration_within(secs(3), hours(1)))?,
             drain_timeout: values.required("DRAIN_TIMEOUT", parse::duration_within(secs(0), hours(1)))?,
         };
-        refuse_unsupported(&values)?;
-        refuse_contradictions(&values, &config)?;
+        refuse_unsupported(values)?;
+        refuse_contradictions(values, &config)?;
         Ok(config)
     }
 }
@@ -205,8 +214,11 @@ fn extra_roots(values: &Values) -> Result<Vec<CertificateDer<'static>>, ConfigEr
 }
 
 fn installer(values: &Values) -> Result<InstallerSettings, ConfigError> {
-    let source = values.text("ESXI_INSTALLER_URL")?.map(str::to_owned);
-    let url = values.optional("ESXI_INSTALLER_URL", installer_url)?.flatten();
+    let source = values.optional("ESXI_INSTALLER_URL", parse::installer)?;
+    let url = match &source {
+        Some(InstallerSource::Url(url)) => Some(url),
+        _ => None,
+    };
     let sha256 = values.optional("ESXI_INSTALLER_SHA256", parse::sha256)?;
     if sha256.is_some() && source.is_none() {
         return Err(values.invalid("ESXI_INSTALLER_SHA256", "needs ESXI_INSTALLER_URL beside it"));
@@ -221,24 +233,13 @@ fn installer(values: &Values) -> Result<InstallerSettings, ConfigError> {
     }
     let allow = values.optional("ESXI_INSTALLER_ALLOW", str::parse)?;
     Ok(InstallerSettings {
+        allow: allow.or(url.map(UrlPrefixes::host_of)).unwrap_or_default(),
         source,
         sha256,
         delivery,
-        allow: allow.or(url.as_ref().map(UrlPrefixes::host_of)).unwrap_or_default(),
         cache_dir: values.required("INSTALLER_CACHE_DIR", parse::path)?,
         cache_bytes_max: values.required("INSTALLER_CACHE_BYTES", parse::size)?,
     })
-}
-
-/// The URL, where it is one that a BMC could be given; `None` for a file.
-fn installer_url(text: &str) -> Result<Option<Url>, String> {
-    match text.split_once("://") {
-        Some(("http" | "https", _)) => {
-            Url::parse(text).map(Some).map_err(|_| "is not a valid URL".to_owned())
-        }
-        Some(("file", _)) | None => Ok(None),
-        Some(_) => Err("use https://, http://, file:// or a path".to_owned()),
-    }
 }
 
 fn media_layout(text: &str) -> Result<Option<MediaLayout>, String> {

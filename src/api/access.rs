@@ -4,10 +4,11 @@
 //! constant time, and without tokens no web page of another origin can act through a browser.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::ApiState;
 use super::body::is_json;
 use super::error::ApiError;
+use crate::media::OperatorCheck;
 
 /// How requests are let in.
 #[derive(Clone)]
@@ -36,6 +38,15 @@ impl Access {
         let shown = bearer(headers).ok_or(ApiError::Unauthorised)?;
         if is_same(&digest(shown.as_bytes()), expected) { Ok(()) } else { Err(ApiError::Unauthorised) }
     }
+}
+
+/// Guards what media serve to operators.
+#[expect(clippy::result_large_err, reason = "the media's own form: its refusal is a whole answer")]
+pub fn operator_check(access: Access) -> OperatorCheck {
+    Arc::new(move |headers: &HeaderMap| match access.check(headers) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(error.into_response()),
+    })
 }
 
 /// Lets operators through.

@@ -23,15 +23,15 @@ pub struct HealthBody {
 }
 
 impl HealthBody {
-    fn new(state: &ApiState, status: &'static str) -> HealthBody {
-        HealthBody { status, instance_id: state.instance_id.clone(), version: env!("CARGO_PKG_VERSION") }
+    pub fn new(instance_id: String, status: &'static str) -> HealthBody {
+        HealthBody { status, instance_id, version: env!("CARGO_PKG_VERSION") }
     }
 }
 
 /// The process is alive.
 #[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, body = HealthBody)))]
 pub async fn healthz(State(state): State<ApiState>) -> Json<HealthBody> {
-    Json(HealthBody::new(&state, "ok"))
+    Json(HealthBody::new(state.instance_id.clone(), "ok"))
 }
 
 /// The controller can do its work.
@@ -56,7 +56,7 @@ pub async fn readyz(State(state): State<ApiState>) -> Result<Json<HealthBody>, A
         }
     }
     match faults.is_empty() {
-        true => Ok(Json(HealthBody::new(&state, "ready"))),
+        true => Ok(Json(HealthBody::new(state.instance_id.clone(), "ready"))),
         false => Err(ApiError::NotReady(faults.join("; "))),
     }
 }

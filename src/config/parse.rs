@@ -11,6 +11,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::media::InstallerSource;
+
 /// `90s`, `15m`, `2h`, `500ms`, `1d`, or several of these, as in `1h30m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a duration: write 90s, 15m or 2h");
@@ -98,6 +100,11 @@ pub fn database(text: &str) -> Result<PathBuf, String> {
         return Err("give the path of an SQLite file".to_owned());
     }
     Ok(PathBuf::from(path))
+}
+
+/// A path, or an http, https or file URL.
+pub fn installer(text: &str) -> Result<InstallerSource, String> {
+    text.trim().parse::<InstallerSource>().map_err(|error| error.to_string())
 }
 
 /// An http(s) URL without account, query and fragment.

@@ -127,6 +127,18 @@ impl Values {
         Ok(values)
     }
 
+    /// The defaults, and what `given` says instead.
+    pub fn given(given: &[(&'static str, String)]) -> Values {
+        let default = |setting: &'static settings::Setting| {
+            Some((setting.name, (setting.default?.to_owned(), Origin::Default)))
+        };
+        let mut values: BTreeMap<_, _> = settings::all().filter_map(default).collect();
+        for (name, text) in given {
+            values.insert(setting(name).name, (text.clone(), Origin::Flag));
+        }
+        Values { values, log: BTreeMap::new() }
+    }
+
     fn add_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
         let table: toml::Table = text.parse().map_err(|error| unparsable(path, text, &error))?;
         for (key, value) in &table {

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use shoal::api::{Access, ApiParts, MetricsAccess};
 use shoal::engine::DryRunReport;
 use shoal::job::{Cursor, NewEvent, Phase, Serial, Status, Step};
+use shoal::media::Media;
 use shoal::seal::Sealer;
 use shoal::store::{JobUpdate, Lease, Store};
 use shoal::world::{Clock, HttpResponse, Rng, TransportError, TransportErrorKind, World};
@@ -95,6 +96,7 @@ impl Fixture {
         let mut parts = ApiParts {
             world: world.clone(),
             store: store.clone(),
+            media: Media::new(world.clock.clone(), [7; 32], store.clone()),
             dry_run: Arc::new(|_, _| {
                 let report = DryRunReport { ok: true, failed_step: None, reason: None, events: Vec::new() };
                 Box::pin(async { report })

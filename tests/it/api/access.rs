@@ -7,7 +7,8 @@ use shoal::api::Access;
 
 use super::{Fixture, TOKEN, recipe};
 
-const GUARDED: [(Method, &str); 13] = [
+const GUARDED: [(Method, &str); 14] = [
+    (Method::GET, "/media/tasks/0123456789abcdef0123456789abcdef/task.iso"),
     (Method::GET, "/api/v1/servers"),
     (Method::POST, "/api/v1/servers"),
     (Method::GET, "/api/v1/servers/A1"),
@@ -53,6 +54,19 @@ async fn health_and_the_description_are_for_all() {
     for path in ["/healthz", "/readyz", "/openapi.json"] {
         fixture.send(bare(&Method::GET, path, &[])).await.ok(200);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_of_its_own_serves_media_and_says_which_instance_it_is() {
+    let fixture = Fixture::new();
+    let media = shoal::media::Media::new(fixture.world.clock.clone(), [7; 32], fixture.store.clone());
+    let access = Access::token(&TOKEN.into());
+    let fixture = Fixture { router: shoal::api::media_router(&media, access, "abc".to_owned()), ..fixture };
+    assert_eq!(fixture.get("/healthz").await.ok(200)["instance_id"], "abc");
+    let path = "/media/tasks/0123456789abcdef0123456789abcdef/task.iso";
+    fixture.send(bare(&Method::GET, path, &[])).await.problem(401);
+    fixture.get(path).await.problem(404);
+    fixture.get("/api/v1/jobs").await.problem(404);
 }
 
 #[tokio::test(start_paused = true)]

@@ -100,6 +100,12 @@ async fn every_route_is_described_with_its_access_and_its_problems() {
         "GET /api/v1/events",
         "POST /api/v1/status-webhook/{serial}",
         "POST /api/v1/status-webhook/{serial}/{token}",
+        "GET /media/tasks/{job_id}/task.iso",
+        "HEAD /media/tasks/{job_id}/task.iso",
+        "GET /media/tasks/{job_id}.{token}/task.iso",
+        "HEAD /media/tasks/{job_id}.{token}/task.iso",
+        "GET /media/installers/{job_id}.{token}/esxi.iso",
+        "HEAD /media/installers/{job_id}.{token}/esxi.iso",
     ]
     .map(str::to_owned)
     .into();

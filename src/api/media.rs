@@ -1,0 +1,38 @@
+//! Describes the routes of the media, which `media` serves, in the API's own document.
+//!
+//! Nothing here is ever called. Invariant: what is described is what a BMC and an operator may rely
+//! on; the tokens' form is not.
+
+use utoipa::OpenApi;
+
+#[derive(OpenApi)]
+#[openapi(paths(task_iso, task_iso_of_insertion, installer_of_insertion))]
+struct MediaRoutes;
+
+pub fn describe() -> utoipa::openapi::OpenApi {
+    MediaRoutes::openapi()
+}
+
+/// The task ISO, for an operator: by range, until the job has ended.
+#[utoipa::path(method(get, head), path = "/media/tasks/{job_id}/task.iso", tag = "media",
+    params(("job_id" = String, Path), ("Range" = Option<String>, Header)),
+    responses((status = 200, content_type = "application/x-iso9660-image"),
+        (status = 206, content_type = "application/x-iso9660-image")))]
+#[expect(dead_code, reason = "only its description is used")]
+fn task_iso() {}
+
+/// The task ISO, for a BMC: the token is in the path.
+#[utoipa::path(method(get, head), path = "/media/tasks/{job_id}.{token}/task.iso", tag = "media", security(()),
+    params(("job_id" = String, Path), ("token" = String, Path), ("Range" = Option<String>, Header)),
+    responses((status = 200, content_type = "application/x-iso9660-image"),
+        (status = 206, content_type = "application/x-iso9660-image")))]
+#[expect(dead_code, reason = "only its description is used")]
+fn task_iso_of_insertion() {}
+
+/// The vendor's installer with its boot options set, for a BMC: the token is in the path.
+#[utoipa::path(method(get, head), path = "/media/installers/{job_id}.{token}/esxi.iso", tag = "media", security(()),
+    params(("job_id" = String, Path), ("token" = String, Path), ("Range" = Option<String>, Header)),
+    responses((status = 200, content_type = "application/x-iso9660-image"),
+        (status = 206, content_type = "application/x-iso9660-image")))]
+#[expect(dead_code, reason = "only its description is used")]
+fn installer_of_insertion() {}
