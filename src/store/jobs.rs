@@ -160,17 +160,20 @@ impl Store {
         .await
     }
 
-    /// The active jobs that are to end, and how.
+    /// The active jobs that are to end, and how. A job that cannot be read is left out: nobody
+    /// drives it either.
     pub async fn pending_cancels(&self) -> Result<Vec<(JobId, Cancel)>, StoreError> {
         self.read("looking for cancels", move |reader| {
             let sql = "SELECT id, cancel FROM jobs WHERE phase <> 'done' AND cancel IS NOT NULL";
             let mut statement = reader.prepare_cached(sql)?;
-            let cancels = statement.query_and_then([], |row| {
-                let Word(id) = row.get(0).map_err(|error| Fault::in_row("the id of a job", error))?;
-                let Json(cancel) = row.get(1).map_err(|error| Fault::in_row(format!("job {id}"), error))?;
-                Ok((id, cancel))
-            })?;
-            cancels.collect()
+            let mut rows = statement.query([])?;
+            let mut cancels = Vec::new();
+            while let Some(row) = rows.next()? {
+                if let (Ok(Word(id)), Ok(Json(cancel))) = (row.get(0), row.get(1)) {
+                    cancels.push((id, cancel));
+                }
+            }
+            Ok(cancels)
         })
         .await
     }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use super::error::{Fault, StoreError};
 use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Word, clipped, json};
 use super::{PAGE_MAX, Reader, Store, Writer, events, jobs};
-use crate::job::{Cursor, Facts, Job, JobId, NewEvent, Phase, Status, Step, Verdict};
+use crate::job::{Cursor, Facts, Job, JobId, JobIdError, NewEvent, Phase, Status, Step, Verdict};
 use crate::world::after;
 
 /// A job that cannot be read is left alone for so long, so that it does not hold up the others.
@@ -68,12 +68,14 @@ impl Store {
         self.write("claiming jobs", move |writer| {
             let mut claimed = Vec::new();
             for id in due(writer, now, limit.min(PAGE_MAX))? {
-                match jobs::load(&writer.reader(), id) {
-                    Ok(Some(job)) => claimed.push((lease(writer, id, &owner, after(now, ttl))?, job)),
-                    Ok(None) => {}
+                match read(writer, &id) {
+                    Ok(job) => {
+                        let generation = lease(writer, &id, &owner, after(now, ttl))?;
+                        claimed.push((Lease { job: job.id, generation }, job));
+                    }
                     Err(Fault::Row { row, source }) => {
-                        tracing::error!(job = %id, row, error = %source, "a job cannot be read and is left alone");
-                        lease(writer, id, "nobody", after(now, UNREADABLE_PAUSE))?;
+                        tracing::error!(job = id, row, error = %source, "a job cannot be read and is left alone");
+                        lease(writer, &id, "nobody", after(now, UNREADABLE_PAUSE))?;
                     }
                     Err(fault) => return Err(fault),
                 }
@@ -154,26 +156,30 @@ impl Store {
 /// SQL for "due, whatever the time to wake says".
 const AT_ONCE: &str = "(nudged OR (cancel IS NOT NULL AND phase = 'forward'))";
 
-fn due(writer: &Writer<'_>, now: Timestamp, limit: usize) -> Result<Vec<JobId>, Fault> {
+/// Ids of due jobs, as they stand in the database: one that cannot be read must not hold up others.
+fn due(writer: &Writer<'_>, now: Timestamp, limit: usize) -> Result<Vec<String>, Fault> {
     let sql = format!(
         "SELECT id FROM jobs WHERE phase <> 'done' AND coalesce(lease_until, 0) <= ?1
             AND (wake_at <= ?1 OR {AT_ONCE}) ORDER BY id LIMIT ?2"
     );
     let mut statement = writer.prepare_cached(&sql)?;
-    let ids = statement.query_and_then(params![Millis(now), Count(limit as u64)], |row| {
-        let id = row.get::<_, Word<JobId>>(0).map_err(|error| Fault::in_row("the id of a job", error))?;
-        Ok(id.0)
-    })?;
-    ids.collect()
+    let ids = statement.query_map(params![Millis(now), Count(limit as u64)], |row| row.get(0))?;
+    Ok(ids.collect::<rusqlite::Result<_>>()?)
 }
 
-fn lease(writer: &Writer<'_>, job: JobId, owner: &str, until: Timestamp) -> Result<Lease, Fault> {
+fn read(writer: &Writer<'_>, id: &str) -> Result<Job, Fault> {
+    let id: JobId = id.parse().map_err(|error: JobIdError| Fault::row(format!("job {id:?}"), error))?;
+    Ok(jobs::load(&writer.reader(), id)?.ok_or(StoreError::UnknownJob { job: id })?)
+}
+
+/// Returns the lease's generation.
+fn lease(writer: &Writer<'_>, id: &str, owner: &str, until: Timestamp) -> Result<u64, Fault> {
     let sql = "UPDATE jobs SET lease_owner = ?2, lease_until = ?3, nudged = 0,
         lease_generation = lease_generation + 1 WHERE id = ?1 RETURNING lease_generation";
     let mut statement = writer.prepare_cached(sql)?;
-    let generation = statement.query_row(params![Word(job), owner, Millis(until)], |row| row.get(0));
+    let generation = statement.query_row(params![id, owner, Millis(until)], |row| row.get(0));
     let Count(generation) = generation?;
-    Ok(Lease { job, generation })
+    Ok(generation)
 }
 
 /// What is written once, as it stands.

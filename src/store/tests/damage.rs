@@ -1,6 +1,7 @@
 //! Full disks, read-only files and rows that cannot be read: an error each, of its own kind.
 
 use super::*;
+use crate::job::Cancel;
 
 #[tokio::test]
 async fn a_full_disk_is_said_to_be_full_and_heals() {
@@ -91,17 +92,17 @@ async fn a_damaged_job_is_an_error_that_names_it_and_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_damaged_id_holds_up_nobody_for_long() {
+async fn a_damaged_id_or_cancel_holds_up_nobody() {
     let store = Store::in_memory(sealer()).unwrap();
     two_claimed_jobs(&store).await;
-    execute(
-        &store,
-        "INSERT INTO jobs (id, server, task_target, status, phase, wake_at, created_at,
-        last_update, cursor, facts) VALUES ('0', 'C', 't', 'queued', 'forward', 0, 0, 0, '{}', '{}')",
-    )
-    .unwrap();
-    let error = store.claim("me", at(100), TTL, 9).await.unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{error}");
+    let sql = "UPDATE jobs SET id = '0', lease_until = NULL WHERE server = 'A'";
+    execute(&store, &format!("PRAGMA foreign_keys = 0; {sql}; PRAGMA foreign_keys = 1")).unwrap();
+    let claimed = store.claim("me", at(100), TTL, 9).await.unwrap();
+    assert_eq!(claimed.iter().map(|(lease, _)| lease.job).collect::<Vec<_>>(), [id(2)]);
+
+    store.request_cancel(id(2), Cancel::default()).await.unwrap();
+    execute(&store, "UPDATE jobs SET cancel = '7' WHERE server = 'A'").unwrap();
+    assert_eq!(store.pending_cancels().await.unwrap(), [(id(2), Cancel::default())]);
 }
 
 #[tokio::test]
