@@ -5,6 +5,7 @@
 //! errors go to standard error, and an error is printed here, once.
 
 mod client;
+mod iso;
 mod job;
 mod logging;
 pub mod output;
@@ -40,6 +41,7 @@ enum Command {
     Server(server::ServerArgs),
     /// Ask a controller for installations and watch them.
     Job(job::JobArgs),
+    Iso(iso::IsoArgs),
     Sim(sim::SimArgs),
 }
 
@@ -102,6 +104,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
     match cli.command {
         Command::Server(args) => server::run(args, &world, output).await,
         Command::Job(args) => job::run(args, &world, output).await,
+        Command::Iso(args) => iso::run(args, &world, output).await,
         Command::Sim(args) => sim::run(args, world).await,
     }
 }
