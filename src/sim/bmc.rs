@@ -28,6 +28,8 @@ pub struct Bmc {
     pub accounts: Accounts,
     pub tasks: Tasks,
     pub redfish_requests: u64,
+    /// When the request came that is being answered.
+    pub asked_at: Timestamp,
     /// When the BMC itself last started.
     pub started_at: Timestamp,
     /// The BMC cannot be reached before that.
@@ -55,7 +57,8 @@ impl Bmc {
         let slots = slots(&faults);
         let drives = slots.iter().map(|slot| slot.kind).collect();
         let disk = if config.power_on { Disk::OtherSystem } else { Disk::Blank };
-        let machine = Machine::new(board(&config.timings, &faults, drives), disk, BootMode::Uefi, now);
+        let mode = if faults.has(&Fault::LegacyBoot) { BootMode::Legacy } else { BootMode::Uefi };
+        let machine = Machine::new(board(&config.timings, &faults, drives), disk, mode, now);
         let mut computer = Computer::new(machine, software(&config.timings, &faults));
         if config.power_on {
             computer.machine.begin_post(now);
@@ -73,6 +76,7 @@ impl Bmc {
             computer,
             slots,
             redfish_requests: 0,
+            asked_at: now,
             started_at: now,
             down_until: None,
             spent: BTreeMap::new(),

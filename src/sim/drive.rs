@@ -25,7 +25,7 @@ const BLOCK_BYTES: u64 = 64 << 10;
 /// How long a failing read is tried again before the guest sees an I/O error.
 pub const RETRY_FOR: Duration = Duration::from_secs(30);
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// For one block, or for the head of a whole image.
+/// For one block, or for each piece of a whole image.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of one image that are kept in memory; blocks of zeroes cost nothing.
 const COPY_BYTES_MAX: u64 = 1 << 30;
@@ -211,7 +211,9 @@ impl ImageCopy {
         let mut copy = ImageCopy { size: 0, blocks: BTreeMap::new() };
         let mut body = response.into_body();
         let mut rest = BytesMut::new();
-        while let Some(frame) = body.frame().await {
+        while let Some(frame) =
+            timeout(FETCH_TIMEOUT, body.frame()).await.map_err(|_| FetchError::TimedOut)?
+        {
             rest.extend_from_slice(&frame.map_err(FetchError::Broken)?.into_data().unwrap_or_default());
             while rest.len() as u64 >= BLOCK_BYTES {
                 copy.push(rest.split_to(BLOCK_BYTES as usize).freeze())?;

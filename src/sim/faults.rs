@@ -33,6 +33,8 @@ pub enum Fault {
     Etag412Once,
     GracefulIgnored,
     PowerLies,
+    PowerTransitions(Duration),
+    LegacyBoot,
     On409Once,
     ResetActionInfo,
     ResetAnswerLost,
@@ -122,6 +124,12 @@ static TABLE: &[Row] = &[
     row("etag-412-once", Plain(|| Fault::Etag412Once), "the first PATCH with If-Match is 412"),
     row("graceful-ignored", Plain(|| Fault::GracefulIgnored), "the installed system ignores ACPI"),
     row("power-lies", Plain(|| Fault::PowerLies), "PowerState is On whatever the host does"),
+    row(
+        "power-transitions",
+        Secs(Fault::PowerTransitions, 5),
+        "PowerState is PoweringOn or PoweringOff for VALUE seconds",
+    ),
+    row("legacy-boot", Plain(|| Fault::LegacyBoot), "the machine boots as a BIOS does, not by UEFI"),
     row("on-409-once", Plain(|| Fault::On409Once), "the first reset `On` is 409 (iDRAC10)"),
     row(
         "reset-action-info",
@@ -232,6 +240,7 @@ impl fmt::Display for Fault {
             Fault::StaleInserted(wait)
             | Fault::InsertTask(wait)
             | Fault::BmcDownAfterReset(wait)
+            | Fault::PowerTransitions(wait)
             | Fault::SessionTimeout(wait) => write!(f, "={}", wait.as_secs()),
             Fault::Slow(wait) | Fault::SlowMedia(wait) => write!(f, "={}", wait.as_millis()),
             Fault::Busy503(count) => write!(f, "={count}"),

@@ -326,6 +326,7 @@ fn step_search(search: &mut Search, machine: &mut Machine, software: &Software, 
         Err(dialog) => Step::Next(State::Dialog(dialog)),
         Ok(ending) => {
             machine.disk = Disk::Broken;
+            machine.counters.installs_begun += 1;
             Step::Next(State::Installing {
                 half: Some(after(now, software.install / 2)),
                 until: after(now, software.install),

@@ -61,6 +61,8 @@ pub struct Machine {
     run: Run,
     progress: (BootProgress, Timestamp),
     last_reset: Option<Timestamp>,
+    /// When the power last came or went.
+    power_since: Timestamp,
     pub boot: BootOverride,
     drives: Vec<Option<Medium>>,
     pub disk: Disk,
@@ -128,6 +130,9 @@ pub struct Counters {
     /// Self tests begun, by whomever.
     pub boots: u64,
     pub resets: BTreeMap<&'static str, u64>,
+    /// How often an installer began to write the disk.
+    pub installs_begun: u64,
+    /// How often it came to its end.
     pub installs: u64,
     pub interrupted_installs: u64,
 }
@@ -142,6 +147,7 @@ impl Machine {
             run: Run::Off,
             progress: (BootProgress::None, now),
             last_reset: None,
+            power_since: now,
             boot,
             disk,
             counters: Counters::default(),
@@ -203,6 +209,9 @@ impl Machine {
 
     /// A start without Redfish: somebody pressed the button long ago.
     pub fn begin_post(&mut self, now: Timestamp) {
+        if !self.is_on() {
+            self.power_since = now;
+        }
         self.counters.boots += 1;
         self.button = None;
         self.last_reset = Some(now);
@@ -213,6 +222,7 @@ impl Machine {
     pub fn power_off(&mut self, now: Timestamp) {
         if self.is_on() {
             self.run = Run::Off;
+            self.power_since = now;
             self.button = None;
             self.progress = (BootProgress::None, now);
         }
@@ -220,6 +230,11 @@ impl Machine {
 
     pub fn is_on(&self) -> bool {
         self.run != Run::Off
+    }
+
+    /// When the power last came or went.
+    pub fn power_since(&self) -> Timestamp {
+        self.power_since
     }
 
     pub fn is_in_post(&self) -> bool {

@@ -47,6 +47,7 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 pub struct Call {
     method: Method,
     path: String,
+    query: String,
     headers: HeaderMap,
     body: Bytes,
 }
@@ -112,8 +113,8 @@ pub async fn serve(shared: Arc<Shared>, request: Request) -> Response<Body> {
     let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
         return render(Reply::json(StatusCode::PAYLOAD_TOO_LARGE, Message::general().body()));
     };
-    let path = parts.uri.path().to_owned();
-    let call = Call { method: parts.method, path, headers: parts.headers, body };
+    let (path, query) = (parts.uri.path().to_owned(), parts.uri.query().unwrap_or_default().to_owned());
+    let call = Call { method: parts.method, path, query, headers: parts.headers, body };
     let slowness = slowness(&shared.bmc());
     if let Some(delay) = slowness {
         tokio::time::sleep(delay).await;
@@ -159,6 +160,7 @@ fn render(reply: Reply) -> Response<Body> {
 impl Bmc {
     fn answer(&mut self, call: &Call, now: Timestamp) -> Outcome {
         self.redfish_requests += 1;
+        self.asked_at = now;
         self.refresh_slots(now);
         self.dispatch(call, now).unwrap_or_else(|refusal| Outcome::Reply(refusal.into()))
     }
@@ -179,6 +181,9 @@ impl Bmc {
         }
         if let Some(caller) = &caller {
             self.authorise(call, &resource, caller)?;
+        }
+        if call.query.split('&').any(|parameter| parameter.starts_with('$') || parameter.starts_with("%24")) {
+            return Err(Message::query_not_supported());
         }
         match call.method {
             Method::GET | Method::HEAD => self.read(call, &resource, caller.as_ref()).map(Outcome::Reply),
@@ -311,8 +316,8 @@ impl Bmc {
         };
         self.sessions.expire(now);
         let mut after = self.render(resource, None).ok_or_else(|| Message::missing(&call.path))?;
-        for (property, message) in unknown {
-            after[format!("{property}@Message.ExtendedInfo")] = Value::Array(vec![message.entry()]);
+        if !unknown.is_empty() {
+            after["@Message.ExtendedInfo"] = unknown.iter().map(|message| message.entry()).collect();
         }
         Ok(represent(StatusCode::OK, resource, after))
     }

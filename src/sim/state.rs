@@ -20,6 +20,8 @@ pub struct SimState {
     pub guest: &'static str,
     /// What the console asks of somebody, if it does.
     pub console: Option<String>,
+    /// How often an installer began to write the disk.
+    pub installs_begun: u64,
     /// Finished installs.
     pub installs: u64,
     /// Installs that a reset, a power-off or an eject through Redfish cut short.
@@ -34,6 +36,8 @@ pub struct SimState {
     pub media: BTreeMap<&'static str, SlotState>,
     pub boot_override: OverrideState,
     pub redfish_requests: u64,
+    /// Redfish sessions that nobody has ended.
+    pub sessions: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -59,6 +63,7 @@ impl SimState {
             power: if machine.is_on() { "On" } else { "Off" },
             guest: bmc.computer.guest_name(),
             console: bmc.computer.console().map(str::to_owned),
+            installs_begun: counters.installs_begun,
             installs: counters.installs,
             interrupted_installs: counters.interrupted_installs,
             installed_ks_sha256: match &machine.disk {
@@ -79,6 +84,7 @@ impl SimState {
                 target: machine.boot.target.name(),
             },
             redfish_requests: bmc.redfish_requests,
+            sessions: bmc.sessions.count(),
         }
     }
 }

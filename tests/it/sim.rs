@@ -179,7 +179,8 @@ async fn a_server_is_installed_through_redfish_alone() {
     let first_boot = bench.get(SYSTEM).await["LastResetTime"].clone();
     bench.wait_for("installed").await;
     let state = bench.bmc.state();
-    assert_eq!((state.installs, state.interrupted_installs, state.starts, state.boots), (1, 0, 1, 2));
+    assert_eq!((state.installs_begun, state.installs, state.interrupted_installs), (1, 1, 0));
+    assert_eq!((state.starts, state.boots), (1, 2));
     assert_eq!(state.installed_ks_sha256.as_deref(), Some(sha256(KS).as_str()));
     assert!(!state.media["CD1"].inserted && state.media["CD2"].image.is_none(), "the guest has ejected");
     let system = bench.get(SYSTEM).await;
@@ -428,6 +429,19 @@ async fn lies_are_told_by_the_service_and_not_by_the_state() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn power_can_take_its_time_to_come_and_go() {
+    let bench = Bench::new(&["power-transitions=5", "legacy-boot"]);
+    let power = async || bench.get(SYSTEM).await["PowerState"].as_str().unwrap().to_owned();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(power().await, "Off");
+    bench.reset("On").await;
+    assert_eq!(power().await, "PoweringOn");
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(power().await, "On");
+    assert_eq!(bench.get(SYSTEM).await["Boot"]["BootSourceOverrideMode"], "Legacy");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_state_has_the_names_of_the_contract() {
     let bench = Bench::new(&[]);
     bench.insert(CD1, "http://media.test/esxi.iso").await;
@@ -438,6 +452,7 @@ async fn the_state_has_the_names_of_the_contract() {
         "power": "Off",
         "guest": "off",
         "console": null,
+        "installs_begun": 0,
         "installs": 0,
         "interrupted_installs": 0,
         "installed_ks_sha256": null,
@@ -450,6 +465,7 @@ async fn the_state_has_the_names_of_the_contract() {
         },
         "boot_override": { "enabled": "Disabled", "target": "None" },
         "redfish_requests": 1,
+        "sessions": 0,
     });
     assert_eq!(state.body, expected);
 }

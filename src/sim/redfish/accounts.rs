@@ -75,11 +75,11 @@ impl Accounts {
         if id == FIRST { Err(Message::cannot_be_deleted()) } else { Ok(self.known.remove(id).is_some()) }
     }
 
-    pub fn patch(&mut self, id: &str, body: Object) -> Result<Vec<(String, Refusal)>, Refusal> {
+    pub fn patch(&mut self, id: &str, body: Object) -> Result<Vec<Refusal>, Refusal> {
         const WRITABLE: [&str; 5] = ["UserName", "Password", "RoleId", "Enabled", "PasswordChangeRequired"];
         let mut unknown = body::unknown(&body, &WRITABLE, &["Id", "Name", "Links", "Locked", "AccountTypes"]);
         if unknown.len() == body.len() {
-            return Err(unknown.pop().map_or_else(Message::no_operation, |(_, message)| message));
+            return Err(unknown.pop().unwrap_or_else(Message::no_operation));
         }
         let user = body::text(&body, "UserName")?.map(str::to_owned);
         let password = body::text(&body, "Password")?.map(check_password).transpose()?;
@@ -188,7 +188,7 @@ impl Bmc {
 
     pub fn create_account(&mut self, body: &Object) -> Result<Reply, Refusal> {
         const PROPERTIES: [&str; 5] = ["UserName", "Password", "RoleId", "Enabled", "PasswordChangeRequired"];
-        if let Some((_, message)) = body::unknown(body, &PROPERTIES, &[]).pop() {
+        if let Some(message) = body::unknown(body, &PROPERTIES, &[]).pop() {
             return Err(message);
         }
         let user = body::required_text(body, "UserName")?;

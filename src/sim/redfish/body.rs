@@ -46,13 +46,13 @@ pub fn flag(body: &Object, name: &str) -> Result<Option<bool>, Refusal> {
 }
 
 /// Refuses what is in none of these lists; what can only be read is told apart from what is unknown.
-pub fn unknown(body: &Object, writable: &[&str], read_only: &[&str]) -> Vec<(String, Refusal)> {
+pub fn unknown(body: &Object, writable: &[&str], read_only: &[&str]) -> Vec<Refusal> {
     let wrong = body.keys().filter(|name| !writable.contains(&name.as_str()));
     let message = |name: &String| match read_only.contains(&name.as_str()) {
         true => Message::property_not_writable(name),
         false => Message::property_unknown(name),
     };
-    wrong.map(|name| (name.clone(), message(name))).collect()
+    wrong.map(message).collect()
 }
 
 /// The parameters of an action, none of them unknown.

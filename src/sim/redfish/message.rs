@@ -172,6 +172,12 @@ impl Message {
         message(400, "OperationFailed", text, &[]).refuse()
     }
 
+    /// `$expand` and its like, which ServiceRoot says are not there.
+    pub fn query_not_supported() -> Refusal {
+        let text = "Querying is not supported by the implementation.".to_owned();
+        message(501, "QueryNotSupported", text, &[]).refuse()
+    }
+
     pub fn in_standby() -> Refusal {
         let text = "The request could not be performed because the resource is in standby.".to_owned();
         message(409, "ResourceInStandby", text, &[]).refuse()

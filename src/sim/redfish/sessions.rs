@@ -47,6 +47,11 @@ impl Sessions {
         Sessions { live: BTreeMap::new(), made: 0, timeout }
     }
 
+    /// How many have not been ended, idle ones too.
+    pub fn count(&self) -> usize {
+        self.live.len()
+    }
+
     pub fn clear(&mut self) {
         self.live.clear();
     }
@@ -67,14 +72,14 @@ impl Sessions {
         self.live.remove(id).is_some()
     }
 
-    pub fn patch(&mut self, body: Object) -> Result<Vec<(String, Refusal)>, Refusal> {
+    pub fn patch(&mut self, body: Object) -> Result<Vec<Refusal>, Refusal> {
         let mut unknown = body::unknown(
             &body,
             &["SessionTimeout"],
             &["Id", "Name", "ServiceEnabled", "Sessions", "Status"],
         );
         let Some(timeout) = body.get("SessionTimeout") else {
-            return Err(unknown.pop().map_or_else(Message::no_operation, |(_, message)| message));
+            return Err(unknown.pop().unwrap_or_else(Message::no_operation));
         };
         let secs = timeout.as_u64().ok_or_else(|| Message::property_type("SessionTimeout", timeout))?;
         if !TIMEOUT_SECS.contains(&secs) {
@@ -120,7 +125,7 @@ impl Bmc {
     pub fn create_session(&mut self, body: &Object, now: Timestamp) -> Result<Reply, Refusal> {
         let user = body::required_text(body, "UserName")?;
         let password = body::required_text(body, "Password")?;
-        if let Some((_, message)) = body::unknown(body, &["UserName", "Password", "SessionType"], &[]).pop() {
+        if let Some(message) = body::unknown(body, &["UserName", "Password", "SessionType"], &[]).pop() {
             return Err(message);
         }
         let account = self.accounts.check(user, password).ok_or_else(Message::unauthorised)?;

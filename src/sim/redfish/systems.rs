@@ -66,7 +66,18 @@ impl Bmc {
     }
 
     fn shown_power(&self) -> &'static str {
-        if self.computer.machine.is_on() || self.faults.has(&Fault::PowerLies) { "On" } else { "Off" }
+        let machine = &self.computer.machine;
+        let lasts = self.faults.find(|fault| match fault {
+            Fault::PowerTransitions(lasts) => Some(*lasts),
+            _ => None,
+        });
+        let changes = lasts.is_some_and(|lasts| self.asked_at < world::after(machine.power_since(), lasts));
+        match machine.is_on() || self.faults.has(&Fault::PowerLies) {
+            true if changes => "PoweringOn",
+            true => "On",
+            false if changes => "PoweringOff",
+            false => "Off",
+        }
     }
 
     fn shown_serial(&self) -> Option<String> {
@@ -125,7 +136,7 @@ impl Bmc {
         })
     }
 
-    pub fn patch_system(&mut self, body: Object) -> Result<Vec<(String, Refusal)>, Refusal> {
+    pub fn patch_system(&mut self, body: Object) -> Result<Vec<Refusal>, Refusal> {
         const READ_ONLY: [&str; 9] = [
             "Id",
             "Name",
@@ -141,7 +152,7 @@ impl Bmc {
         let boot = match body.get("Boot") {
             Some(Value::Object(boot)) => self.wanted_boot(boot)?,
             Some(other) => return Err(Message::property_type("Boot", other)),
-            None => return Err(unknown.pop().map_or_else(Message::no_operation, |(_, message)| message)),
+            None => return Err(unknown.pop().unwrap_or_else(Message::no_operation)),
         };
         if self.faults.has(&Fault::BootPatch400InPost) && self.computer.machine.is_in_post() {
             return Err(Message::in_post());
