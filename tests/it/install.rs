@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use shoal::job::{Confidence, EvidenceKind, Job, Status, Step};
-use shoal::sim::{Fault, SimConfig};
+use shoal::sim::{Fault, SimConfig, Timings};
 use shoal::workflow::policy::Detection;
 
 use crate::site::{Site, machine};
@@ -236,5 +236,21 @@ async fn a_shutdown_leaves_the_job_to_the_next_controller() {
     let job = site.settle(id).await;
     assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
     assert_eq!(site.machines[0].state().starts, 1);
+    check_clean(&site);
+}
+
+/// The override is armed while the host is in its self test, so the host boots the installer before
+/// it is reset. It must neither be cut short nor be installed twice.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_boots_the_installer_by_itself_is_left_to_it() {
+    let timings =
+        Timings { post: Duration::from_secs(60), install: Duration::from_secs(400), ..Timings::default() };
+    let mut site = Site::new(1, vec![SimConfig { power_on: true, timings, ..machine(vec![]) }]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    let state = site.machines[0].state();
+    assert_eq!(job.status, Status::Succeeded, "{}\n{state:#?}", site.story(id).await);
+    assert_eq!((state.installs, state.interrupted_installs, state.starts), (1, 0, 0), "{state:?}");
     check_clean(&site);
 }

@@ -32,6 +32,8 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         if elapsed(started_at, now) < POWER_GRACE {
             return Ok(wait(cx, "looking for a sign that the host started"));
         }
+    } else if has_restarted_by_itself(cx, &system) {
+        return adopt_start(cx).await;
     } else if cx.job.facts.reset.before.is_none() {
         cx.job.facts.reset.before = Some(sample(&system, now));
     }
@@ -73,6 +75,26 @@ fn has_started(cx: &Context<'_>, system: &System) -> bool {
     }
 }
 
+/// The one-time boot was armed when this step began; a host that is still on and has used it up has
+/// booted this job's installer without us: it was in its self test, or somebody restarted it.
+fn has_restarted_by_itself(cx: &Context<'_>, system: &System) -> bool {
+    let undisturbed =
+        matches!(cx.job.cursor.intent.as_ref().map(|intent| intent.act), None | Some(Act::GracefulShutdown));
+    undisturbed && system.power == Some(PowerState::On) && !boots_from_cd(system)
+}
+
+/// Forcing that host off now would cut its installation short, and another start would be a second
+/// one: its own start is taken for ours.
+async fn adopt_start(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+    let now = cx.now();
+    cx.job.facts.reset.started_at = Some(now);
+    cx.job.facts.reset.starts += 1;
+    cx.kit.media.start_trace(cx.job.id, now);
+    let message = "the host restarted by itself and used the one-time boot up: its start is taken for ours";
+    cx.warn("reset.adopt", message, json!(null)).await?;
+    Ok(Answer::Done { message: "the host had started by itself".to_owned(), detail: json!(null) })
+}
+
 fn waited_too_long(cx: &Context<'_>) -> bool {
     let patience = cx.kit.policy.graceful_timeout + CHANGE_PATIENCE;
     cx.job.cursor.entered_at.is_some_and(|entered| elapsed(entered, cx.now()) > patience)
@@ -89,9 +111,8 @@ async fn start(
         let why = "the one-time boot from Cd is gone before the start".to_owned();
         return Ok(Answer::Back { to: Step::BootOverride, why });
     }
-    if cx.job.cursor.intent.is_some()
-        && let Some(lost) = lost_medium(cx).await?
-    {
+    let disturbed = cx.job.cursor.intent.is_some() || cx.job.facts.reset.rewinds > 0;
+    if disturbed && let Some(lost) = lost_medium(cx).await? {
         return Ok(lost);
     }
     let now = cx.now();
