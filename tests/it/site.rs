@@ -10,12 +10,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shoal::engine::{Engine, EngineSettings};
-use shoal::iso::{BootPlatform, IsoWriter};
 use shoal::job::{Job, JobId, Password, Phase, Serial, Server, UrlPrefixes, parse_recipe};
 use shoal::media::{InstallerCache, InstallerSource, Media, OperatorCheck};
 use shoal::redfish::{BmcPool, Limits};
 use shoal::seal::Sealer;
-use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings};
+use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer};
 use shoal::store::{Inserted, NewJob, Store};
 use shoal::workflow::policy::{Delivery, Policy};
 use shoal::workflow::{Kit, Setup};
@@ -52,7 +51,8 @@ impl Site {
         let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
         let world = World { clock, rng: Rng::from_seed(seed), transport: network.transport() };
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("esxi.iso"), installer()).unwrap();
+        let installer = std::fs::File::create(dir.path().join("esxi.iso")).unwrap();
+        standin_installer().write_to(&installer).unwrap();
         let store = Store::in_memory(Sealer::new([7; 32])).unwrap();
         let mut site = Site {
             world,
@@ -252,21 +252,4 @@ pub fn machine(faults: Vec<Fault>) -> SimConfig {
         persona: Persona::default(),
         faults,
     }
-}
-
-/// A small image laid out like the vendor's.
-fn installer() -> Vec<u8> {
-    let boot_cfg = "bootstate=0\ntitle=Loading ESXi installer\ntimeout=5\nprefix=\nkernel=/b.b00\n\
-                    kernelopt=runweasel cdromBoot\nmodules=/s.v00 --- /k.b00\nbuild=8.0.3-0.0.24022510\nupdated=0\n";
-    let mut iso = IsoWriter::new("ESXI-8.0U3-24022510-STANDARD");
-    iso.application_id = "ESXIMAGE".to_owned();
-    iso.joliet = false;
-    iso.file("/ISOLINUX.BIN", vec![1; 4096]).file("/EFIBOOT.IMG", vec![2; 8192]);
-    iso.file("/BOOT.CFG", boot_cfg).file("/EFI/BOOT/BOOT.CFG", boot_cfg);
-    iso.file("/B.B00", vec![3; 300_000]).file("/S.V00", vec![4; 900_000]).file("/K.B00", vec![5; 70_000]);
-    iso.boot(BootPlatform::Bios, "/ISOLINUX.BIN", 4).boot(BootPlatform::Uefi, "/EFIBOOT.IMG", 4);
-    let image = iso.write().unwrap().image;
-    let mut bytes = vec![0; image.size as usize];
-    shoal::iso::ReadAt::read_at(&image, 0, &mut bytes).unwrap();
-    bytes
 }
