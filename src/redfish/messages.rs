@@ -32,8 +32,8 @@ const TEXT_CHARS_MAX: usize = 300;
 
 /// The complaint of an answer; empty where it makes none.
 ///
-/// A list or one object (iDRAC, xFusion), under `error` or at the top; `error.code` and
-/// `error.message` where there is no extended info; the `Messages` of a Task.
+/// A list or one object (iDRAC, xFusion), under `error` or at the top, or the `Messages` of a Task;
+/// what those leave out, `error.code` and `error.message` say (sushy emulator).
 pub(super) fn complaint(body: &Value, secrets: &[&str]) -> Complaint {
     let mut worst: Option<&Value> = None;
     for message in messages(body).filter(|message| says_something(message)) {
@@ -41,14 +41,14 @@ pub(super) fn complaint(body: &Value, secrets: &[&str]) -> Complaint {
             worst = Some(message);
         }
     }
-    let read = |message: &Value, id: &str, text: &str, severity: Severity| Complaint {
-        message_id: shown(json::text(message, id), secrets),
-        message: shown(json::text(message, text), secrets),
-        severity,
+    let worst = worst.unwrap_or(&Value::Null);
+    let or_general = |of_message: &str, general: &str| {
+        shown(json::text(worst, of_message).or_else(|| json::text(body, general)), secrets)
     };
-    match worst {
-        Some(message) => read(message, "/MessageId", "/Message", severity(message)),
-        None => read(body, "/error/code", "/error/message", Severity::Ok),
+    Complaint {
+        message_id: or_general("/MessageId", "/error/code"),
+        message: or_general("/Message", "/error/message"),
+        severity: severity(worst),
     }
 }
 
@@ -151,9 +151,16 @@ mod tests {
             );
         }
         let bare = |info: Value| json!({"error": {"message": "In use.", "@Message.ExtendedInfo": info}});
-        for info in [json!([]), json!([{}]), json!("text"), json!([3])] {
+        for info in [
+            json!([]),
+            json!([{}]),
+            json!([{"MessageId": "Base.1.0.GeneralError"}]),
+            json!("text"),
+            json!([3]),
+        ] {
             assert_eq!(complaint(&bare(info), &[]).message, "In use.");
         }
+        assert_eq!(complaint(&bare(json!([{}, {"Message": "Really."}])), &[]).message, "Really.");
         for body in [
             json!(null),
             json!({"error": null}),
