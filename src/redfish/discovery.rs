@@ -47,6 +47,15 @@ pub(super) struct Parameter {
     pub(super) allowed: Vec<String>,
 }
 
+/// Slots on the way to being found.
+#[derive(Default)]
+struct Found {
+    collections: Vec<String>,
+    /// Links, of those too that could not be read.
+    members: Vec<String>,
+    slots: Vec<Slot>,
+}
+
 impl Connection {
     pub(super) fn vendor(&self) -> &'static str {
         self.discovery.lock().unwrap_or_else(PoisonError::into_inner).vendor.name()
@@ -168,7 +177,7 @@ impl Connection {
         let mut system = parse_system(link, &reply.body, reply.etag());
         self.refine_vendor(&system);
         self.complete_reset_types(&mut system, &reply.body).await;
-        self.complete_boot(&mut system).await;
+        self.complete_boot(&mut system).await?;
         Ok(system)
     }
 
@@ -208,13 +217,13 @@ impl Connection {
 
     /// The override as the settings object holds it, if it does (AMI, NVIDIA; not iDRAC 7.10 or
     /// Lenovo XCC, whose settings objects hold other properties).
-    async fn complete_boot(&self, system: &mut System) {
-        let Some(link) = system.settings.clone() else { return };
-        if self.remembered().settings.get(&link) == Some(&false) {
-            return;
+    async fn complete_boot(&self, system: &mut System) -> Result<(), RedfishError> {
+        let Some(link) = system.settings.clone() else { return Ok(()) };
+        let known = self.remembered().settings.get(&link).copied();
+        if known == Some(false) {
+            return Ok(());
         }
-        let call = self.get(Op::Settings, &link, Some(&system.link));
-        match self.read_up_to(&call, 1).await {
+        match self.read_up_to(&self.get(Op::Settings, &link, Some(&system.link)), 1).await {
             Ok(reply) => {
                 let boot = parse_boot(&reply.body);
                 self.remembered().settings.insert(link, boot.is_overridable());
@@ -223,12 +232,15 @@ impl Connection {
                     system.settings_boot = Some(SettingsBoot { etag: reply.etag() });
                 }
             }
+            // The System's own override would be the wrong one.
+            Err(error) if known == Some(true) => return Err(error),
             // Absent, as on Lenovo XCC 2.83: the System itself takes the override.
             Err(error) if matches!(error.kind, RedfishErrorKind::Refused { status: 400..500, .. }) => {
                 self.remembered().settings.insert(link, false);
             }
             Err(error) => tracing::debug!(path = %error.path, kind = %error.kind, "settings object not read"),
         }
+        Ok(())
     }
 
     /// The slots of a system: those that the System links to, and where none of those takes a CD
@@ -246,49 +258,46 @@ impl Connection {
     }
 
     async fn discover_slots(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
-        let mut seen = Vec::new();
-        let mut slots = Vec::new();
+        let mut found = Found::default();
         if let Some(collection) = &system.virtual_media {
-            self.collect_slots(collection, system, &mut seen, &mut slots).await?;
+            self.collect_slots(collection, system, &mut found).await?;
         }
-        if !slots.iter().any(is_usable) {
+        if !found.slots.iter().any(is_usable) {
             for manager in self.managers_of(system).await? {
                 let reply = self.read(&self.get(Op::Manager, &manager, Some(&system.link))).await?;
                 if let Some(collection) = json::link(&reply.body, "/VirtualMedia") {
-                    self.collect_slots(&collection, system, &mut seen, &mut slots).await?;
+                    self.collect_slots(&collection, system, &mut found).await?;
                 }
             }
         }
-        if slots.iter().any(is_usable) {
-            let links = slots.iter().map(|slot| slot.link.clone()).collect();
-            self.remembered().slots.insert(system.link.clone(), links);
+        if found.slots.iter().any(is_usable) {
+            self.remembered().slots.insert(system.link.clone(), found.members);
         }
-        Ok(slots)
+        Ok(found.slots)
     }
 
-    /// The members of a collection that have not been seen yet.
+    /// The members of a collection that have not been found yet.
     async fn collect_slots(
         &self,
         collection: &str,
         system: &System,
-        seen: &mut Vec<String>,
-        slots: &mut Vec<Slot>,
+        found: &mut Found,
     ) -> Result<(), RedfishError> {
-        if seen.iter().any(|link| link == collection) {
+        if found.collections.iter().any(|link| link == collection) {
             return Ok(());
         }
-        seen.push(collection.to_owned());
+        found.collections.push(collection.to_owned());
         let reply = match self.read(&self.get(Op::Slots, collection, Some(&system.link))).await {
             // A link to a collection that is not there means that there are no slots.
             Err(error) if is_gone(&error) => return Ok(()),
             read => read?,
         };
-        let mut links = json::links(&reply.body, "/Members");
-        links.retain(|link| !seen.contains(link));
-        links.truncate(json::MEMBERS_MAX.saturating_sub(slots.len()));
-        seen.extend(links.iter().cloned());
-        links.sort_by_key(|link| natural_order(link));
-        slots.extend(self.read_slots(&links, system).await?);
+        let mut members = json::links(&reply.body, "/Members");
+        members.retain(|link| !found.members.contains(link));
+        members.truncate(json::MEMBERS_MAX.saturating_sub(found.members.len()));
+        members.sort_by_key(|link| natural_order(link));
+        found.slots.extend(self.read_slots(&members, system).await?);
+        found.members.extend(members);
         Ok(())
     }
 

@@ -167,6 +167,40 @@ async fn a_slot_that_gives_no_answer_is_left_out_unless_none_does() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slot_that_was_left_out_is_asked_again_next_time() {
+    let mut broken = 3;
+    let (bmc, _) = bmc(move |asked| {
+        let breaks = asked.path.ends_with("/CD2") && broken > 0;
+        broken -= u32::from(breaks);
+        if breaks { answer(500, json!({})) } else { None }
+    });
+    let system = read_system(&bmc).await;
+    assert_eq!(bmc.observe_slots(&system).await.unwrap().len(), 1);
+    assert_eq!(bmc.observe_slots(&system).await.unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_override_that_cannot_be_read_where_it_is_set_is_an_error() {
+    let mut reads = 0;
+    let (bmc, _) = bmc(move |asked| match asked.path.as_str() {
+        SYSTEM => {
+            let mut body = system();
+            body["@Redfish.Settings"] = json!({"SettingsObject": link("/redfish/v1/Systems/1/SD")});
+            answer(200, body)
+        }
+        "/redfish/v1/Systems/1/SD" => {
+            reads += 1;
+            let boot = json!({"Boot": {"BootSourceOverrideEnabled": "Once"}});
+            answer(if reads == 1 { 200 } else { 503 }, boot)
+        }
+        _ => None,
+    });
+    assert_eq!(read_system(&bmc).await.boot.enabled.as_deref(), Some("Once"));
+    let error = bmc.observe_system(SYSTEM).await.unwrap_err();
+    assert_eq!((error.op, error.class()), (Op::Settings, ErrorClass::Retry));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_system_that_has_gone_is_looked_up_again() {
     let (bmc, log) = bmc(|asked| if asked.path == "/old" { answer(404, json!({})) } else { None });
     read_system(&bmc).await;
