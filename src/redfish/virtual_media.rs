@@ -160,7 +160,7 @@ impl<'a> Form<'a> {
         let is_unwanted = messages::has_id(&reply.body, &UNWANTED);
         let mut reacted = false;
         for name in OPTIONAL {
-            if self.changed.contains(&name) || !messages::names(&reply.body, name) {
+            if self.changed.contains(&name) || !is_named(&reply.body, name) {
                 continue;
             }
             match self.body.contains_key(name) {
@@ -196,5 +196,13 @@ impl<'a> Form<'a> {
 
     fn parameter(&self, name: &str) -> Option<&Parameter> {
         self.parameters.iter().find(|parameter| parameter.name == name)
+    }
+}
+
+/// Credentials come and go in pairs (the sushy emulator refuses one alone).
+fn is_named(body: &Value, property: &str) -> bool {
+    match property {
+        "UserName" | "Password" => messages::names(body, "UserName") || messages::names(body, "Password"),
+        _ => messages::names(body, property),
     }
 }

@@ -71,12 +71,28 @@ async fn a_refusal_that_names_a_property_is_answered_by_it() {
         ("TransferMethod", json!("Stream")),
         ("Inserted", json!(true)),
         ("WriteProtected", json!(true)),
-        ("UserName", json!("none")),
     ] {
         let (sent, result) = insert_into(|_| (), without(parameter, "Base.1.8.ActionParameterMissing")).await;
         result.unwrap();
         assert_eq!(sent, [json!({ "Image": IMAGE }), json!({"Image": IMAGE, parameter: value})]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn four_requests_satisfy_the_most_demanding_bmc() {
+    // NVIDIA DGX H100 (AMI): protocol, method, and credentials for a server that wants none.
+    let wants = |asked: &Asked| {
+        let mut wanted = ["TransferProtocolType", "TransferMethod", "UserName", "Password"].into_iter();
+        let missing = wanted.find(|name| asked.line() == INSERT && asked.body.get(*name).is_none())?;
+        answer(400, refusal("Base.1.8.ActionParameterMissing", &["InsertMedia", missing]))
+    };
+    let (sent, result) = insert_into(|_| (), wants).await;
+    result.unwrap();
+    let last = json!({
+        "Image": IMAGE, "TransferProtocolType": "HTTP", "TransferMethod": "Stream",
+        "UserName": "none", "Password": "none",
+    });
+    assert_eq!((sent.len(), sent.last()), (4, Some(&last)));
 }
 
 #[tokio::test(start_paused = true)]
