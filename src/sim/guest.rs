@@ -154,9 +154,8 @@ impl Guest {
     }
 
     fn step_once(&mut self, machine: &mut Machine, software: &mut Software, now: Timestamp) -> Step {
-        let listens = matches!(self.state, State::Running { .. }) && !software.ignores_acpi;
-        // Firmware and installer do not listen to ACPI: the press is lost.
-        let button = machine.take_button().filter(|_| listens);
+        // Who does not listen loses the press.
+        let button = machine.take_button().filter(|button| self.listens_to(*button, software));
         match &mut self.state {
             State::Firmware(enumeration) => match enumeration.look(machine) {
                 Look::Need(request) => Step::Need(Need::Read(request)),
@@ -179,12 +178,27 @@ impl Guest {
                 *leaving = leaving.or(button.map(|button| (after(now, software.shutdown), button)));
                 step_running(*leaving, machine, now)
             }
+            State::Setup | State::NoBootDevice if button.is_some() => {
+                machine.counters.starts += 1;
+                machine.begin_post(now);
+                Step::Gone
+            }
             State::Setup
             | State::NoBootDevice
             | State::LoaderError(_)
             | State::Prompt
             | State::Dialog(_)
             | State::Finished => Step::Need(Need::Event),
+        }
+    }
+
+    /// A system listens to ACPI, the menus of firmware to a restart alone, boot loader and installer
+    /// to nothing.
+    fn listens_to(&self, button: Button, software: &Software) -> bool {
+        match self.state {
+            State::Running { .. } => !software.ignores_acpi,
+            State::Setup | State::NoBootDevice => button == Button::Restart,
+            _ => false,
         }
     }
 

@@ -247,6 +247,20 @@ fn a_graceful_request_while_installing_is_ignored() {
 }
 
 #[test]
+fn the_menus_of_firmware_obey_a_restart_and_no_shutdown() {
+    let mut bench = Bench::new(|_, _| {});
+    bench.arm(OverrideEnabled::Once, BootTarget::BiosSetup);
+    bench.reset(ResetType::On);
+    bench.run(10);
+    bench.reset(ResetType::GracefulShutdown);
+    bench.run(100);
+    assert_eq!((bench.guest(), bench.computer.machine.counters.boots), ("firmware", 1));
+    bench.reset(ResetType::GracefulRestart);
+    bench.run(100);
+    assert_eq!(bench.computer.machine.counters.boots, 2);
+}
+
+#[test]
 fn an_eject_while_installing_destroys_the_install() {
     let mut bench = Bench::install("ks=cdrom:/KS.CFG", KS);
     bench.run(50);
