@@ -103,3 +103,85 @@ fn check_untouched(overlay: &Overlay, range: &Range<u64>, what: &str) -> Result<
     let touched = overlay.patches.get(first).is_some_and(|patch| patch.offset < range.end);
     if touched && !range.is_empty() { Err(PatchError::Foreign { what: what.to_owned() }) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::installer::{overlay_single_cd, recognise};
+    use crate::iso::{BootPlatform, IsoWriter, Patch, Written};
+
+    const BOOT_CFG: &str =
+        "title=Loading ESXi installer\nkernel=/b.b00\nkernelopt=cdromBoot\nmodules=/k.b00\n";
+    const KS: &[u8] = b"reboot\n";
+
+    fn installer() -> Written {
+        let mut writer = IsoWriter::new("ESXI");
+        writer.file("/BOOT.CFG", BOOT_CFG).file("/README.TXT", "read me").file("/BOOT.IMG", "image");
+        writer.boot(BootPlatform::Bios, "/BOOT.IMG", 4).write().unwrap()
+    }
+
+    /// What verification says of a right change with one more byte changed.
+    fn check(spoilt: impl Fn(&Written, &Overlay) -> u64) -> Result<(), String> {
+        let base = installer();
+        let single = overlay_single_cd(&base.image, &recognise(&base.image).unwrap(), KS).unwrap();
+        let mut overlay = single.overlay;
+        let image = Overlaid::new(&base.image, &overlay);
+        let volume = Volume::open(&image).unwrap();
+        let entry = volume.find(&image, TreeKind::Primary, "/BOOT.CFG").unwrap().unwrap();
+        let content = volume.read(&image, &entry, 10_000).unwrap();
+        let expected =
+            Expected { boot_files: [("/BOOT.CFG".to_owned(), content)].into(), kickstart: Some(KS) };
+        let offset = spoilt(&base, &overlay);
+        let mut byte = [0];
+        image.read_at(offset, &mut byte).unwrap();
+        spoil(&mut overlay, offset, byte[0] ^ 0x01);
+        verify(&base.image, &overlay, &expected).map_err(|error| error.to_string())
+    }
+
+    fn spoil(overlay: &mut Overlay, offset: u64, byte: u8) {
+        if let Some(patch) = overlay.patches.iter_mut().find(|it| it.offset <= offset && offset < it.end()) {
+            let mut bytes = patch.bytes.to_vec();
+            bytes[(offset - patch.offset) as usize] = byte;
+            patch.bytes = bytes.into();
+        } else {
+            overlay.patches.push(Patch { offset, bytes: Bytes::copy_from_slice(&[byte]) });
+            overlay.patches.sort_by_key(|patch| patch.offset);
+        }
+    }
+
+    #[test]
+    fn a_byte_of_another_file_is_found() {
+        let readme = check(|base, _| base.extents["/README.TXT"].start).unwrap_err();
+        assert!(readme.contains("touch /README.TXT"), "{readme}");
+        let boot = check(|base, _| base.extents["/BOOT.IMG"].start).unwrap_err();
+        assert!(boot.contains("boot image"), "{boot}");
+        let catalog = check(|base, _| base.extents["/BOOT.CAT"].start + 64 + 6).unwrap_err();
+        assert!(catalog.contains("boot catalogue"), "{catalog}");
+    }
+
+    #[test]
+    fn a_wrong_byte_of_our_own_files_is_found() {
+        let boot_file = check(|base, _| base.extents["/BOOT.CFG"].start).unwrap_err();
+        assert!(boot_file.contains("/BOOT.CFG does not read back"), "{boot_file}");
+        let kickstart = check(|_, overlay| overlay.patches.last().unwrap().offset).unwrap_err();
+        assert!(kickstart.contains("/KS.CFG does not read back"), "{kickstart}");
+    }
+
+    #[test]
+    fn a_file_that_has_moved_or_lost_its_name_is_found() {
+        let record = |base: &Written| {
+            let volume = Volume::open(&base.image).unwrap();
+            // The kickstart's record stands before it and has moved it by 42 bytes.
+            volume.find(&base.image, TreeKind::Primary, "/README.TXT").unwrap().unwrap().record_offset + 42
+        };
+        assert!(check(|base, _| record(base) + 2).unwrap_err().contains("ISO 9660 directories"));
+        assert!(check(|base, _| record(base) + 33).unwrap_err().contains("ISO 9660 directories"));
+    }
+
+    #[test]
+    fn what_nobody_reads_may_differ() {
+        assert_eq!(check(|base, _| base.extents["/README.TXT"].end), Ok(()));
+    }
+}

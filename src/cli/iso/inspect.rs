@@ -48,7 +48,7 @@ struct Esxi {
     build: Option<String>,
     bios: bool,
     uefi: bool,
-    /// As it is, without the controller adding anything.
+    /// As it is, with another medium's kickstart: nothing has to be added.
     boots_unattended: bool,
     has_ks_cfg: bool,
     payload_bytes: u64,
@@ -179,10 +179,11 @@ fn installer_facts(esxi: &Esxi, fact: &mut impl FnMut(&str, String)) {
         fact(&file.path, file.kernelopt.clone());
     }
     fact("payload", format!("{} bytes", esxi.payload_bytes));
-    let unattended = match (esxi.boots_unattended, esxi.has_ks_cfg) {
-        (true, _) => "yes: it asks for /KS.CFG of another CD",
-        (false, true) => "no: it brings a /KS.CFG of its own",
-        (false, false) => "not as it is: the controller adds ks=cdrom:/KS.CFG while serving it",
+    let asks = esxi.boot_files.iter().all(|file| file.kickstart.as_deref() == Some("cdrom:/KS.CFG"));
+    let unattended = match (asks, esxi.has_ks_cfg) {
+        (true, true) => "yes: with the /KS.CFG that it brings",
+        (true, false) => "yes: with the /KS.CFG of another CD",
+        (false, _) => "not as it is: the controller adds ks=cdrom:/KS.CFG while serving it",
     };
     fact("unattended", unattended.to_owned());
     for warning in &esxi.warnings {
