@@ -19,7 +19,7 @@ mod shelf;
 mod token;
 pub mod trace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -99,8 +99,18 @@ struct Inner {
     clock: Clock,
     key: [u8; 32],
     store: Store,
-    shelves: Mutex<BTreeMap<JobId, Arc<Shelf>>>,
+    shelves: Mutex<Shelves>,
 }
+
+#[derive(Default)]
+struct Shelves {
+    of_jobs: BTreeMap<JobId, Arc<Shelf>>,
+    /// The last [`RETIRED_MAX`] jobs whose media were taken away.
+    retired: BTreeSet<JobId>,
+}
+
+/// Older ones are told from jobs that are yet to be published by asking the store.
+const RETIRED_MAX: usize = 4096;
 
 impl Media {
     /// `key` makes the tokens: with another key, every path handed out before is dead.
@@ -120,7 +130,7 @@ impl Media {
         reset_at: Option<Timestamp>,
     ) -> Result<(), MediaError> {
         let shelf = self.shelf_of(job);
-        if shelf.holds(medium, &watched.image) {
+        if shelf.holds(medium, &watched.image, reset_at) {
             return Ok(());
         }
         let saved = self.0.store.load_trace(job, medium.name()).await;
@@ -156,7 +166,12 @@ impl Media {
 
     /// Takes a job's media away: 404 from now on.
     pub fn retire(&self, job: JobId) {
-        self.shelves().remove(&job);
+        let mut shelves = self.shelves();
+        shelves.of_jobs.remove(&job);
+        shelves.retired.insert(job);
+        if shelves.retired.len() > RETIRED_MAX {
+            shelves.retired.pop_first();
+        }
     }
 
     /// All routes under `/media`. `operator` guards the one that needs no token.
@@ -165,16 +180,27 @@ impl Media {
     }
 
     fn find(&self, job: JobId) -> Option<Arc<Shelf>> {
-        self.shelves().get(&job).cloned()
+        self.shelves().of_jobs.get(&job).cloned()
+    }
+
+    /// Whether a path that this controller gave out belongs to a job that goes on, and whose media
+    /// are just not published again: it has started a moment ago.
+    async fn is_expected(&self, job: JobId, medium: Medium, token: &str) -> bool {
+        let Inner { key, store, .. } = &*self.0;
+        let tokens = (0..shelf::INSERTIONS).map(|n| Token::new(key, job, medium, n));
+        let valid = tokens.fold(false, |valid, known| valid | known.matches(token));
+        valid
+            && !self.shelves().retired.contains(&job)
+            && matches!(store.job(job).await, Ok(Some(job)) if job.is_active())
     }
 
     fn shelf_of(&self, job: JobId) -> Arc<Shelf> {
         let Inner { clock, key, store, .. } = &*self.0;
         let make = || Arc::new(Shelf::new(job, *key, clock.clone(), store.clone()));
-        self.shelves().entry(job).or_insert_with(make).clone()
+        self.shelves().of_jobs.entry(job).or_insert_with(make).clone()
     }
 
-    fn shelves(&self) -> MutexGuard<'_, BTreeMap<JobId, Arc<Shelf>>> {
+    fn shelves(&self) -> MutexGuard<'_, Shelves> {
         self.0.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -254,8 +254,9 @@ impl Visit<'_> {
     /// What an earlier run of this controller left, if it is whole.
     async fn load(&self) -> Option<Held> {
         let files = self.files();
-        let opened = blocking(move || files.load().map(|(entry, file)| open_image(entry, &file, "")));
-        match opened.await? {
+        let name = self.source.to_string();
+        let open = move || files.load().map(|(entry, file)| open_image(entry, &file, &name, &files));
+        match blocking(open).await? {
             Ok(held) => Some(held),
             Err(error) => {
                 tracing::warn!(source = %self.source, error = %error, "a cached installer cannot be used");
@@ -323,7 +324,7 @@ impl Visit<'_> {
         let entry = Entry { name: name.clone(), size, sha256, origin, stamp };
         let kept = files.clone();
         let (entry, file) = blocking(move || kept.finish(file, entry)).await?;
-        let mut held = blocking(move || open_image(entry, &file, &name)).await?;
+        let mut held = blocking(move || open_image(entry, &file, &name, &files)).await?;
         held.looked_at = Some(Instant::now());
         Ok(held)
     }
@@ -359,9 +360,8 @@ impl Drop for FetchOver<'_> {
     }
 }
 
-fn open_image(entry: Entry, file: &std::fs::File, name: &str) -> Result<Held, CacheError> {
-    let path = PathBuf::from(&entry.name);
-    let map = Mapping::of_cached(file).map_err(CacheError::disk("mapping", &path))?;
+fn open_image(entry: Entry, file: &std::fs::File, name: &str, files: &Files) -> Result<Held, CacheError> {
+    let map = Mapping::of_cached(file).map_err(CacheError::disk("mapping", &files.iso()))?;
     let installer = installer::recognise(map.as_ref())
         .map_err(|source| CacheError::NotAnInstaller { name: name.to_owned(), source })?;
     let vendor = Arc::new(Vendor { map, installer, overlay: OnceLock::new() });

@@ -3,7 +3,8 @@
 //! It opens no listener and sets no deadline: a BMC may read small pieces for hours, so the body is
 //! pulled and no more than one slice waits for a reader. No redirect is ever sent, because nobody
 //! knows which BMC follows one. Invariant: a path with a wrong token, one of an ended job and one of
-//! a job that never was answer alike.
+//! a job that never was answer alike; one of a job that goes on never says 404, not even while a
+//! restarted controller takes its jobs up.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, any, get};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, poll_fn};
-use http::header::{ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
+use http::header::{ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use metrics::counter;
@@ -24,6 +25,7 @@ use super::conditions::{Answer, answer};
 use super::shelf::Shelf;
 use super::token::parse_name;
 use super::{Image, Media, Medium};
+use crate::job::JobId;
 use crate::store::StoreError;
 
 /// Lets an operator's request pass, or gives the answer that refuses it.
@@ -59,23 +61,34 @@ fn image_route(medium: Medium) -> MethodRouter<Routes> {
 
 impl Routes {
     async fn serve(&self, medium: Medium, name: &str, method: &Method, headers: &HeaderMap) -> Response {
-        let found = match parse_name(name) {
-            Some((job, Some(token))) => self.media.find(job).and_then(|shelf| {
-                let image = shelf.open(medium, token)?;
-                Some((image, Some(shelf)))
-            }),
-            Some((job, None)) if medium == Medium::Task => {
+        let Some((job, token)) = parse_name(name) else { return not_found() };
+        let fetch = match token {
+            Some(token) => self.for_bmc(medium, job, token),
+            None if medium == Medium::Task => {
                 if let Err(refusal) = (self.operator)(headers) {
                     return refusal;
                 }
-                self.media.find(job).and_then(|shelf| Some((shelf.image(medium)?, None)))
+                self.for_operator(medium, job)
             }
-            _ => None,
+            None => None,
         };
-        match found {
-            Some((image, watch)) => Fetch { image, medium, watch }.answer(method, headers).await,
-            None => not_found(),
+        match (fetch, token) {
+            (Some(fetch), _) => fetch.answer(method, headers).await,
+            // A BMC that hears 404 may drop the medium from under a running installer.
+            (None, Some(token)) if self.media.is_expected(job, medium, token).await => not_yet(),
+            (None, _) => not_found(),
         }
+    }
+
+    fn for_bmc(&self, medium: Medium, job: JobId, token: &str) -> Option<Fetch> {
+        let shelf = self.media.find(job)?;
+        let image = shelf.open(medium, token)?;
+        Some(Fetch { image, medium, watch: Some(shelf) })
+    }
+
+    fn for_operator(&self, medium: Medium, job: JobId) -> Option<Fetch> {
+        let image = self.media.find(job)?.image(medium)?;
+        Some(Fetch { image, medium, watch: None })
     }
 }
 
@@ -228,6 +241,12 @@ impl Drop for Pull {
 
 fn not_found() -> Response {
     problem(StatusCode::NOT_FOUND, "there is no such image, or its job has ended")
+}
+
+fn not_yet() -> Response {
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "the controller has just started");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 fn method_not_allowed() -> Response {

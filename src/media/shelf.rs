@@ -20,7 +20,7 @@ use super::{Fetches, Image, JobTrace, Medium, Watched};
 
 /// Insertions whose tokens are accepted without having been asked for in this run of the
 /// controller. A job makes a handful; nobody can guess the others.
-const INSERTIONS: u32 = 64;
+pub const INSERTIONS: u32 = 64;
 /// Insertions of one medium at most.
 const INSERTIONS_MAX: u32 = 1024;
 
@@ -44,6 +44,8 @@ struct Slot {
     image: Arc<Image>,
     tokens: Vec<Token>,
     fetches: Fetches,
+    /// A reset is known of, and what was saved of the reads since then was taken up.
+    is_started: bool,
     /// Changes of a milestone so far, and how many of them are durable.
     milestones: u64,
     durable: u64,
@@ -54,8 +56,12 @@ impl Shelf {
         Shelf { job, key, clock, store, state: Mutex::default(), saving: tokio::sync::Mutex::default() }
     }
 
-    pub fn holds(&self, medium: Medium, image: &Image) -> bool {
-        self.state().slot(medium).is_some_and(|slot| slot.image.etag() == image.etag())
+    /// Whether this very image is published, and its reads count as those after a reset if one is
+    /// known of.
+    pub fn holds(&self, medium: Medium, image: &Image, reset_at: Option<Timestamp>) -> bool {
+        let state = self.state();
+        let is_same = state.slot(medium).is_some_and(|slot| slot.image.etag() == image.etag());
+        is_same && (reset_at.is_none() || state.slot(medium).is_some_and(|slot| slot.is_started))
     }
 
     pub fn put(
@@ -73,8 +79,14 @@ impl Shelf {
             state.trace.start(reset_at);
         }
         state.trace.publish(medium, image.size(), landmarks, saved, now);
-        state.slots[medium as usize] =
-            Some(Slot { image, tokens, fetches: Fetches::default(), milestones: 0, durable: 0 });
+        state.slots[medium as usize] = Some(Slot {
+            image,
+            tokens,
+            fetches: Fetches::default(),
+            is_started: reset_at.is_some(),
+            milestones: 0,
+            durable: 0,
+        });
     }
 
     /// Makes the tokens up to this insertion's known.
@@ -105,7 +117,9 @@ impl Shelf {
     }
 
     pub fn start_trace(&self, at: Timestamp) {
-        self.state().trace.start(at);
+        let mut state = self.state();
+        state.trace.start(at);
+        state.slots.iter_mut().flatten().for_each(|slot| slot.is_started = true);
     }
 
     pub fn trace(&self) -> JobTrace {

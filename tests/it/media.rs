@@ -5,6 +5,7 @@
 
 mod bench;
 mod cache;
+mod simulated;
 mod wire;
 
 use axum::body::Body;
@@ -150,6 +151,21 @@ async fn a_restarted_controller_serves_the_same_paths_and_knows_the_same_milesto
 }
 
 #[tokio::test]
+async fn until_a_restarted_controller_has_taken_a_job_up_its_bmc_is_put_off() {
+    let bench = Bench::new().await;
+    let path = bench.media.path(job(1), Medium::Installer, 1);
+    let unknown = bench.media.path(job(7), Medium::Installer, 1);
+    let again = bench.restarted().await;
+    let (status, headers, _) = again.get(&path).await;
+    assert_eq!((status, &headers["retry-after"]), (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap()));
+    let wrong = path.replace(&job(1).to_string(), &job(2).to_string());
+    assert_eq!(again.get(&wrong).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(again.get(&unknown).await.0, StatusCode::NOT_FOUND, "no such job");
+    again.media.retire(job(1));
+    assert_eq!(again.get(&path).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn publishing_again_changes_nothing() {
     let bench = Bench::new().await;
     bench.media.start_trace(job(1), at(10));
@@ -157,6 +173,18 @@ async fn publishing_again_changes_nothing() {
     let before = (bench.media.trace(job(1)), bench.media.fetched(job(1), Medium::Task));
     bench.publish_after(job(1), at(10)).await;
     assert_eq!((bench.media.trace(job(1)), bench.media.fetched(job(1), Medium::Task)), before);
+}
+
+#[tokio::test]
+async fn a_reset_that_is_told_of_late_brings_its_milestones_back() {
+    let bench = Bench::new().await;
+    bench.media.start_trace(job(1), at(10));
+    bench.range(&bench.media.path(job(1), Medium::Task, 1), KS).await;
+    let again = bench.restarted().await;
+    again.publish(job(1)).await;
+    assert_eq!(again.media.trace(job(1)).task.ks_read_at, None);
+    again.publish_after(job(1), at(10)).await;
+    assert_eq!(again.media.trace(job(1)).task, bench.media.trace(job(1)).task);
 }
 
 #[tokio::test]

@@ -102,7 +102,11 @@ impl Bench {
     }
 
     fn over(store: Store) -> Bench {
-        let media = Media::new(Clock::system(), [9; 32], store.clone());
+        Bench::of(Media::new(Clock::system(), [9; 32], store.clone()), store)
+    }
+
+    /// Nothing but the routes.
+    pub fn of(media: Media, store: Store) -> Bench {
         let router = media.router(operator());
         Bench { media, store, router }
     }
@@ -112,7 +116,7 @@ impl Bench {
         Bench::over(self.store.clone())
     }
 
-    async fn insert_job(&self, n: u8) {
+    pub async fn insert_job(&self, n: u8) {
         let serial: shoal::job::Serial = format!("SERIAL{n}").parse().unwrap();
         let server = Server {
             serial: serial.clone(),
