@@ -38,6 +38,9 @@ pub struct Engine {
     owner: String,
 }
 
+/// How often task ISOs that have outlived their retention are removed.
+const SWEEP_PAUSE: Duration = Duration::from_secs(600);
+
 type DriveResult = (JobId, Result<Ended, StoreError>);
 
 /// The jobs that this engine drives now.
@@ -66,6 +69,7 @@ impl Engine {
         let changed = self.kit.store.jobs_changed();
         let heartbeat = self.settings.lease_ttl / 3;
         let mut renew_at = Instant::now() + heartbeat;
+        let mut sweep_at = Instant::now();
         loop {
             let notified = changed.notified();
             tokio::pin!(notified);
@@ -75,6 +79,10 @@ impl Engine {
             if Instant::now() >= renew_at {
                 self.renew(&mut driven).await;
                 renew_at = Instant::now() + heartbeat;
+            }
+            if Instant::now() >= sweep_at {
+                workflow::sweep_task_isos(&self.kit).await;
+                sweep_at = Instant::now() + SWEEP_PAUSE;
             }
             tokio::select! {
                 biased;

@@ -31,6 +31,7 @@ pub mod plan;
 pub mod policy;
 pub mod power;
 mod steps;
+mod task_iso;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub use drive::{Ended, Orders, drive};
 pub use error::{Failure, StepError};
 pub use steps::resolve::Resolved;
 use steps::resolve::resolve;
+pub use task_iso::sweep as sweep_task_isos;
 
 /// Everything that jobs share.
 pub struct Kit {

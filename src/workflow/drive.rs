@@ -14,7 +14,7 @@ use super::context::Context;
 use super::detect::Judgement;
 use super::error::{Failure, StepError};
 use super::steps::{self, Answer};
-use super::{Kit, plan, policy};
+use super::{Kit, plan, policy, task_iso};
 use crate::job::{
     Cancel, Cursor, EventStatus, Job, Level, Outcome, Phase, Status, Step, TaskTarget, Verdict,
     hide_media_tokens,
@@ -291,7 +291,5 @@ async fn conclude(
 /// What is left when the job is over: nothing that anybody could read.
 fn finish(kit: &Kit, job: &Job) {
     kit.media.retire(job.id);
-    if kit.setup.task_iso_retention.is_zero() {
-        steps::remove_task_iso(kit, job.id);
-    }
+    task_iso::remove(kit, job.id);
 }

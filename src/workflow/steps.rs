@@ -23,7 +23,7 @@ use super::{Context, StepError};
 use crate::job::Step;
 use crate::media::Medium;
 
-pub(super) use prepare::{publish, remove_task_iso};
+pub(super) use prepare::publish;
 
 /// What a step says when it has looked, acted at most once, and looked again.
 #[derive(Debug)]

@@ -254,3 +254,27 @@ async fn a_host_that_boots_the_installer_by_itself_is_left_to_it() {
     assert_eq!((state.installs, state.interrupted_installs, state.starts), (1, 0, 0), "{state:?}");
     check_clean(&site);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_task_iso_is_there_during_its_job_and_gone_afterwards() {
+    let mut site = site(vec![]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    site.until(id, |job| job.cursor.step == Step::EsxiPollPower).await;
+    assert_eq!(site.task_isos(), [format!("{id}.iso")]);
+    site.settle(id).await;
+    assert_eq!(site.task_isos(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn task_isos_are_kept_for_the_retention_and_no_longer() {
+    let mut site = site(vec![]).await;
+    site.setup = Box::new(|setup| setup.task_iso_retention = Duration::from_secs(3600));
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    site.settle(id).await;
+    tokio::time::sleep(Duration::from_secs(1800)).await;
+    assert_eq!(site.task_isos(), [format!("{id}.iso")]);
+    tokio::time::sleep(Duration::from_secs(2700)).await;
+    assert_eq!(site.task_isos(), Vec::<String>::new());
+}

@@ -53,6 +53,7 @@ impl Site {
         let dir = tempfile::tempdir().unwrap();
         let installer = std::fs::File::create(dir.path().join("esxi.iso")).unwrap();
         standin_installer().write_to(&installer).unwrap();
+        std::fs::create_dir(dir.path().join("task-isos")).unwrap();
         let store = Store::in_memory(Sealer::new([7; 32])).unwrap();
         let mut site = Site {
             world,
@@ -93,6 +94,12 @@ impl Site {
 
     pub fn serial(&self, machine: usize) -> Serial {
         self.machines[machine].state().serial.parse().unwrap()
+    }
+
+    /// Names of the files in TASK_ISO_DIR.
+    pub fn task_isos(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path().join("task-isos")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     /// Starts a controller on what the store holds.
@@ -140,7 +147,7 @@ impl Site {
             installer_sha256: None,
             delivery: Delivery::Auto,
             installer_allow: UrlPrefixes::default(),
-            task_iso_dir: self.dir.path().to_owned(),
+            task_iso_dir: self.dir.path().join("task-isos"),
             task_iso_retention: Duration::ZERO,
             media_base: Arc::new(|_| Box::pin(async { Ok(format!("http://{CONTROLLER}").parse().unwrap()) })),
         };

@@ -4,22 +4,16 @@
 //! published under the URLs that the BMC will be given. Invariant: the same recipe gives the same
 //! bytes, so whatever was lost can be made again at any time ([`publish`] does, after a restart).
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::Answer;
-use crate::iso::{SparseImage, build_task_iso};
-use crate::job::{InstallerFacts, Job, JobId, JobSpec, TaskIsoFacts, hex, is_loopback};
+use crate::job::{InstallerFacts, Job, JobSpec, is_loopback};
 use crate::media::{CachedInstaller, Image, InstallerSource, Medium, MediumLandmarks, Watched};
 use crate::workflow::policy::Delivery;
-use crate::workflow::{Context, Kit, StepError};
+use crate::workflow::{Context, Kit, StepError, task_iso};
 use crate::world::TlsPolicy;
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
@@ -29,7 +23,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     for warning in &installer.installer.warnings {
         cx.warn("installer.open", warning.clone(), json!(null)).await?;
     }
-    let task_iso = write_task_iso(cx.kit, cx.job)?;
+    let task_iso = task_iso::save(cx.kit, cx.job, cx.spec()?)?;
     cx.job.facts.media_base = Some(media_base);
     cx.job.facts.progress.installer_bytes_total = facts.size;
     cx.job.facts.installer = Some(facts);
@@ -45,18 +39,13 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     Ok(Answer::Done { message: "the task ISO is built and the installer is ready".to_owned(), detail })
 }
 
-/// Where the task ISO of a job lies.
-pub fn task_iso_path(dir: &Path, job: JobId) -> PathBuf {
-    dir.join(format!("{job}.iso"))
-}
-
 /// Makes the job's media readable at their URLs; called again whenever a controller takes the job up.
 pub async fn publish(kit: &Kit, job: &Job) -> Result<(), StepError> {
     let (Some(facts), Some(spec)) = (&job.facts.installer, &job.spec) else { return Ok(()) };
     let reset_at = job.facts.reset.started_at;
-    let task = render_task_iso(job, spec);
-    if !task_iso_path(&kit.setup.task_iso_dir, job.id).exists() {
-        write_task_iso(kit, job)?;
+    let task = task_iso::render(job, spec);
+    if !task_iso::is_saved(kit, job.id, &task.image) {
+        task_iso::save(kit, job, spec)?;
     }
     let publishing = |error| StepError::passing_from("publishing the job's media", error);
     let landmarks = MediumLandmarks::Task { kickstart: task.kickstart, metadata_end: task.metadata_end };
@@ -74,79 +63,6 @@ pub async fn publish(kit: &Kit, job: &Job) -> Result<(), StepError> {
         kit.media.path(job.id, Medium::Installer, job.facts.cd1.insertions);
     }
     Ok(())
-}
-
-/// Removes the job's task ISO; a file that is gone already is as good.
-pub fn remove_task_iso(kit: &Kit, job: JobId) {
-    let path = task_iso_path(&kit.setup.task_iso_dir, job);
-    if let Err(error) = fs::remove_file(&path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(%job, %error, "the task ISO of an ended job could not be removed");
-    }
-}
-
-fn render_task_iso(job: &Job, spec: &JobSpec) -> crate::iso::TaskIso {
-    let recipe = json!({
-        "task_target": job.task_target,
-        "server_serial": job.server,
-        "completion_hook": spec.completion_hook,
-        "metadata": spec.metadata,
-    });
-    build_task_iso(spec.kickstart.expose().as_bytes(), recipe.to_string().as_bytes())
-}
-
-fn write_task_iso(kit: &Kit, job: &Job) -> Result<TaskIsoFacts, StepError> {
-    let Some(spec) = &job.spec else { return Err(StepError::permanent("the job's recipe was refused")) };
-    let image = render_task_iso(job, spec).image;
-    let path = task_iso_path(&kit.setup.task_iso_dir, job.id);
-    write_private(&image, &path).map_err(|error| {
-        let dir = kit.setup.task_iso_dir.display();
-        let message = format!(
-            "writing the task ISO into TASK_ISO_DIR {dir}: free space there, or correct its permissions"
-        );
-        StepError::permanent_from(message, error)
-    })?;
-    Ok(TaskIsoFacts { size: image.size, sha256: sha256(&image) })
-}
-
-/// Written aside and renamed, so that no half-written image is ever found.
-fn write_private(image: &SparseImage, path: &Path) -> io::Result<()> {
-    let aside = path.with_extension("part");
-    let written = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&aside)
-        .and_then(|file| image.write_to(&file).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&aside, path));
-    if written.is_err() {
-        // Nothing of a kickstart stays behind; the first error is the one to report.
-        let _ = fs::remove_file(&aside);
-    }
-    written
-}
-
-/// SHA-256 of the whole image, holes included.
-fn sha256(image: &SparseImage) -> String {
-    const ZEROES: [u8; 4096] = [0; 4096];
-    let mut hash = Sha256::new();
-    let mut at = 0;
-    let pad_to = |hash: &mut Sha256, at: &mut u64, end: u64| {
-        while *at < end {
-            let part = (end - *at).min(ZEROES.len() as u64);
-            hash.update(&ZEROES[..part as usize]);
-            *at += part;
-        }
-    };
-    for piece in &image.pieces {
-        pad_to(&mut hash, &mut at, piece.offset);
-        hash.update(&piece.bytes);
-        at += piece.bytes.len() as u64;
-    }
-    pad_to(&mut hash, &mut at, image.size);
-    hex(&hash.finalize())
 }
 
 async fn open_installer(kit: &Kit, spec: &JobSpec) -> Result<Arc<CachedInstaller>, StepError> {
