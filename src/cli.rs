@@ -9,6 +9,7 @@ mod iso;
 mod job;
 mod logging;
 pub mod output;
+pub mod serve;
 mod server;
 mod sim;
 
@@ -19,7 +20,7 @@ use clap::{Parser, Subcommand};
 
 pub use output::{Format, Output};
 
-use crate::config::LogArgs;
+use crate::config::{LogArgs, ServeArgs};
 use crate::world::World;
 
 /// Installs VMware ESXi on bare-metal servers, unattended, through nothing but their BMCs.
@@ -37,6 +38,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a controller.
+    Serve(ServeArgs),
     /// The inventory of a controller.
     Server(server::ServerArgs),
     /// Ask a controller for installations and watch them.
@@ -99,9 +102,12 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: World) -> Exit
 
 /// Runs the command. `serve` alone sets up its log itself, because its configuration file may.
 async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
-    logging::init(&cli.log.or_default())?;
+    if !matches!(cli.command, Command::Serve(_)) {
+        logging::init(&cli.log.clone().or_default())?;
+    }
     let output = Output::new(cli.output);
     match cli.command {
+        Command::Serve(args) => serve::run(args, cli.log, world).await,
         Command::Server(args) => server::run(args, &world, output).await,
         Command::Job(args) => job::run(args, &world, output).await,
         Command::Iso(args) => iso::run(args, &world, output).await,

@@ -39,6 +39,8 @@ pub struct Config {
     pub database: PathBuf,
     pub master_key_file: PathBuf,
     pub task_iso_dir: PathBuf,
+    /// How long a task ISO is kept after its job.
+    pub task_iso_retention: Duration,
     pub installer: InstallerSettings,
     pub media_base_url: Option<Url>,
     /// Media URLs are derived from its host, if that leads back to this controller.
@@ -117,6 +119,7 @@ impl Config {
             database: values.required("DB_URL", parse::database)?,
             master_key_file: values.required("MASTER_KEY_FILE", parse::path)?,
             task_iso_dir: values.required("TASK_ISO_DIR", parse::path)?,
+            task_iso_retention: values.required("TASK_ISO_RETENTION", parse::duration)?,
             installer: installer(values)?,
             media_base_url: values.optional("MEDIA_BASE_URL", parse::media_base)?,
             maintenance_iso_url: values.optional("MAINTENANCE_ISO_URL", parse::http_url)?,
@@ -127,7 +130,6 @@ impl Config {
             lease_ttl: values.required("JOB_LEASE_TTL", parse::duration_within(secs(3), hours(1)))?,
             drain_timeout: values.required("DRAIN_TIMEOUT", parse::duration_within(secs(0), hours(1)))?,
         };
-        refuse_unsupported(values)?;
         refuse_contradictions(values, &config)?;
         Ok(config)
     }
@@ -298,16 +300,6 @@ fn redfish(values: &Values) -> Result<Limits, ConfigError> {
         retries: values.required("REDFISH_RETRIES", parse::number_within(0, 20))?,
         per_bmc: values.required("REDFISH_PER_BMC", parse::number_within(1, 8))? as usize,
     })
-}
-
-/// Settings of the contract of which this version knows one value only.
-fn refuse_unsupported(values: &Values) -> Result<(), ConfigError> {
-    if values.required("TASK_ISO_RETENTION", parse::duration)? > Duration::ZERO {
-        return Err(
-            values.invalid("TASK_ISO_RETENTION", "this version deletes a task ISO with its job: use 0s")
-        );
-    }
-    Ok(())
 }
 
 /// Values that are right by themselves and wrong together. Two waits contradict each other only

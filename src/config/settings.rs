@@ -77,7 +77,7 @@ settings! { STORE, "Files",
         "32 random bytes, made at the first start; seals BMC passwords and kickstarts at rest";
     "TASK_ISO_DIR", "task-iso-dir", "DIR", Some("./var/shoal/task-isos"), "Where task ISOs are built";
     "TASK_ISO_RETENTION", "task-iso-retention", "DURATION", Some("0s"),
-        "How long a task ISO is kept after its job; this version knows 0s only";
+        "How long a task ISO is kept after its job";
 }
 
 settings! { INSTALLER, "ESXi installer",

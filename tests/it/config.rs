@@ -53,7 +53,7 @@ fn each_bad_value_names_its_setting() {
         ("--tls-cert", "cert.pem", "TLS_CERT_FILE"),
         ("--tls-key", "key.pem", "TLS_KEY_FILE"),
         ("--webhook-secret-old", "old", "WEBHOOK_SECRET_OLD"),
-        ("--task-iso-retention", "1h", "TASK_ISO_RETENTION"),
+        ("--task-iso-retention", "60", "TASK_ISO_RETENTION"),
         ("--esxi-installer-url", "ftp://host/x.iso", "ESXI_INSTALLER_URL"),
         ("--esxi-installer-url", "", "ESXI_INSTALLER_URL"),
         ("--esxi-installer-sha256", "abcd", "ESXI_INSTALLER_SHA256"),

@@ -13,6 +13,7 @@ mod install;
 mod iso_command;
 mod iso_tools;
 mod media;
+mod serve;
 mod sim;
 mod sim_command;
 mod site;

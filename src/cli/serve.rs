@@ -1,0 +1,68 @@
+//! `shoal serve`: a controller, from its settings to its orderly end.
+//!
+//! Wires the parts together and decides nothing. Order matters: the database's lock comes first, so
+//! that a second controller stops before it touches anything; listeners are bound before the engine
+//! drives a job, since a BMC may fetch at once. Invariant: at a shutdown every job is left where the
+//! next controller can take it up.
+
+mod controller;
+mod listen;
+mod media_base;
+mod sweep;
+mod token;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+pub use controller::{Controller, ServeError, start};
+
+use super::{CliError, Exit, logging, output};
+use crate::config::{Config, LogArgs, ServeArgs};
+use crate::world::World;
+
+pub async fn run(args: ServeArgs, log: LogArgs, world: World) -> Result<Exit, CliError> {
+    let config = Config::load(args, log).map_err(CliError::usage)?;
+    logging::init(&config.log)?;
+    let mut signals = Signals::new()?;
+    let controller = start(config, world).await?;
+    output::line(&controller.greeting());
+    let ended_by_itself = tokio::select! {
+        biased;
+        () = signals.next() => false,
+        () = controller.broken() => true,
+    };
+    exit_at_the_second(signals);
+    controller.stop().await;
+    if ended_by_itself { Err(ServeError::Broken.into()) } else { Ok(Exit::Done) }
+}
+
+/// What asks a service to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Whoever asks twice does not want to wait. What is durable is so already.
+fn exit_at_the_second(mut signals: Signals) {
+    tokio::spawn(async move {
+        signals.next().await;
+        output::to_stderr("stopped at once; jobs go on at the next start");
+        std::process::exit(1);
+    });
+}

@@ -1,0 +1,264 @@
+//! One running controller: its parts put together, started, and stopped.
+//!
+//! It reads no arguments and handles no signals, so that another command can run one inside itself.
+//! Invariant: what [`start`] has returned is listening and drives jobs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
+use secrecy::SecretString;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::listen::{self, Bound, ListenError, Server};
+use super::media_base::MediaBases;
+use super::sweep::Sweep;
+use super::token::{self, AdminToken, TokenFileError};
+use crate::api::{self, Access, ApiParts, MetricsAccess};
+use crate::config::Config;
+use crate::engine::{Engine, EngineSettings};
+use crate::media::{CacheError, InstallerCache, Media};
+use crate::redfish::BmcPool;
+use crate::seal::{self, KeyFileError, Sealer};
+use crate::store::{Store, StoreError};
+use crate::workflow::{Kit, Setup};
+use crate::world::{World, real_transport};
+
+/// How often old samples of metrics are put away.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// What a stop may take beyond the time for requests in flight.
+const STOP_MARGIN: Duration = Duration::from_secs(2);
+
+/// Why a controller does not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    #[error(transparent)]
+    Token(#[from] TokenFileError),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("cannot make the directory {} ({setting})", .path.display())]
+    Directory {
+        setting: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot record metrics")]
+    Metrics(#[from] BuildError),
+    #[error("a part of the controller broke; the log says which")]
+    Broken,
+}
+
+/// A controller that runs.
+pub struct Controller {
+    url: Url,
+    admin: AdminToken,
+    drain_timeout: Duration,
+    shutdown: CancellationToken,
+    /// Cancelled when a part has ended that never should.
+    broken: CancellationToken,
+    servers: Vec<Server>,
+    engine: JoinHandle<()>,
+    chores: JoinHandle<()>,
+}
+
+/// Starts a controller. The metrics recorder is the process's, so a process has one controller.
+pub async fn start(config: Config, world: World) -> Result<Controller, ServeError> {
+    let world = match config.extra_roots.as_slice() {
+        [] => world,
+        roots => World { transport: real_transport(roots), ..world },
+    };
+    let sealer = Sealer::new(seal::load_or_create_key(&config.master_key_file, &world.rng)?);
+    make_dir("DB_URL", token::directory(&config.database))?;
+    make_dir("TASK_ISO_DIR", &config.task_iso_dir)?;
+    let store = Store::open(&config.database, sealer.clone())?;
+    let admin = token::admin_token(&config.auth, &config.database, &world.rng)?;
+    let bound = listen::bind(&config.listen).await?;
+    let metrics = api::install_recorder()?;
+
+    let parts = Parts {
+        instance_id: world.rng.hex(16),
+        media: Media::new(world.clock.clone(), sealer.derive("media"), store.clone()),
+        shutdown: CancellationToken::new(),
+        broken: CancellationToken::new(),
+        config,
+        world,
+        store,
+        metrics,
+    };
+    let engine = parts.engine(&bound)?;
+    let url = bound.url();
+    let servers = parts.serve(&engine, &admin, bound);
+    tracing::info!(%url, database = %parts.config.database.display(), "the controller listens");
+    Ok(Controller {
+        url,
+        admin,
+        drain_timeout: parts.config.drain_timeout,
+        chores: parts.chores(),
+        engine: parts.drive(engine),
+        servers,
+        shutdown: parts.shutdown,
+        broken: parts.broken,
+    })
+}
+
+fn make_dir(setting: &'static str, path: &Path) -> Result<(), ServeError> {
+    let failed = |source| ServeError::Directory { setting, path: path.to_owned(), source };
+    std::fs::create_dir_all(path).map_err(failed)
+}
+
+/// What the engine and the API share.
+struct Parts {
+    config: Config,
+    world: World,
+    store: Store,
+    media: Media,
+    metrics: PrometheusHandle,
+    instance_id: String,
+    shutdown: CancellationToken,
+    broken: CancellationToken,
+}
+
+impl Parts {
+    fn engine(&self, bound: &Bound) -> Result<Engine, ServeError> {
+        let Config { installer, policy, redfish, .. } = &self.config;
+        let transport = self.world.transport.clone();
+        let bases = MediaBases {
+            given: self.config.media_base_url.clone(),
+            maintenance: self.config.maintenance_iso_url.clone(),
+            listening: bound.media_url(),
+            instance_id: self.instance_id.clone(),
+            transport: transport.clone(),
+        };
+        let kit = Kit {
+            world: self.world.clone(),
+            store: self.store.clone(),
+            media: self.media.clone(),
+            bmcs: BmcPool::new(self.world.clone(), redfish.clone()),
+            installers: InstallerCache::new(
+                installer.cache_dir.clone(),
+                installer.cache_bytes_max,
+                transport,
+            )?,
+            policy: policy.clone(),
+            setup: Setup {
+                installer: installer.source.clone(),
+                installer_sha256: installer.sha256.clone(),
+                delivery: installer.delivery,
+                installer_allow: installer.allow.clone(),
+                task_iso_dir: self.config.task_iso_dir.clone(),
+                task_iso_retention: self.config.task_iso_retention,
+                media_base: bases.into_fn(),
+            },
+        };
+        let settings = EngineSettings {
+            workers: self.config.workers,
+            lease_ttl: self.config.lease_ttl,
+            drain_timeout: self.config.drain_timeout,
+        };
+        Ok(Engine::new(Arc::new(kit), settings, self.instance_id.clone()))
+    }
+
+    fn serve(&self, engine: &Engine, admin: &AdminToken, bound: Bound) -> Vec<Server> {
+        let access = admin.token.as_ref().map_or(Access::Open, Access::token);
+        let media_router = api::media_router(&self.media, access.clone(), self.instance_id.clone());
+        let api_router = api::router(ApiParts {
+            world: self.world.clone(),
+            store: self.store.clone(),
+            media: self.media.clone(),
+            dry_run: engine.dry_runner(),
+            access,
+            webhook_secrets: self.config.webhook_secrets.clone(),
+            installer_allow: self.config.installer.allow.clone(),
+            writable_dirs: vec![
+                ("TASK_ISO_DIR", self.config.task_iso_dir.clone()),
+                ("INSTALLER_CACHE_DIR", self.config.installer.cache_dir.clone()),
+            ],
+            metrics: MetricsAccess { handle: self.metrics.clone(), open: bound.is_loopback() },
+            instance_id: self.instance_id.clone(),
+            shutdown: self.shutdown.clone(),
+        });
+        bound.serve(api_router, media_router, &self.broken)
+    }
+
+    fn drive(&self, engine: Engine) -> JoinHandle<()> {
+        let (shutdown, broken) = (self.shutdown.clone(), self.broken.clone());
+        tokio::spawn(async move {
+            let running = tokio::spawn(async move { engine.run(shutdown).await });
+            if let Err(error) = running.await {
+                tracing::error!(%error, "the engine broke");
+                broken.cancel();
+            }
+        })
+    }
+
+    /// What is done now and then, beside the engine.
+    fn chores(&self) -> JoinHandle<()> {
+        let sweep = Sweep {
+            store: self.store.clone(),
+            clock: self.world.clock.clone(),
+            dir: self.config.task_iso_dir.clone(),
+            retention: self.config.task_iso_retention,
+        };
+        let metrics = self.metrics.clone();
+        let upkeep = async move {
+            loop {
+                tokio::time::sleep(UPKEEP_EVERY).await;
+                metrics.run_upkeep();
+            }
+        };
+        tokio::spawn(async move {
+            tokio::join!(sweep.run(), upkeep);
+        })
+    }
+}
+
+impl Controller {
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The admin token; `None` where everybody on this machine is let in.
+    pub fn token(&self) -> Option<&SecretString> {
+        self.admin.token.as_ref()
+    }
+
+    /// What whoever started it needs to know.
+    pub fn greeting(&self) -> String {
+        let url = self.url.as_str().trim_end_matches('/');
+        match (&self.admin.token, &self.admin.file) {
+            (None, _) => format!("listening on {url}, for everybody on this machine"),
+            (_, Some(file)) => format!("listening on {url}, admin token in {}", file.display()),
+            (_, None) => format!("listening on {url}, admin token as in SHOAL_BOOTSTRAP_TOKEN"),
+        }
+    }
+
+    /// Until a part has ended that never should.
+    pub async fn broken(&self) {
+        self.broken.cancelled().await;
+    }
+
+    /// Takes no more requests, lets those in flight end, and leaves the jobs to the next start.
+    pub async fn stop(self) {
+        tracing::info!("the controller stops");
+        self.shutdown.cancel();
+        self.chores.abort();
+        let servers = self.servers.into_iter().map(|server| server.stop(self.drain_timeout));
+        let ended = async {
+            let (_, engine) = tokio::join!(futures_util::future::join_all(servers), self.engine);
+            engine
+        };
+        if tokio::time::timeout(self.drain_timeout + STOP_MARGIN, ended).await.is_err() {
+            tracing::warn!("not everything has ended in time; jobs go on at the next start");
+        }
+    }
+}

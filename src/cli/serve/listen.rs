@@ -1,0 +1,265 @@
+//! The listeners: the API's, and media's where that has its own; with TLS, reloaded on change.
+//!
+//! The only place of a controller that opens one. Invariant: a certificate that does not load
+//! changes nothing; the one before stays.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::Router;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::config::{ListenSettings, TlsFiles};
+
+const RELOAD_EVERY: Duration = Duration::from_secs(10);
+/// Some BMCs take their time.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    #[error("cannot listen on {addr} ({setting})")]
+    Bind {
+        setting: &'static str,
+        addr: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot read {} ({setting})", .path.display())]
+    Read {
+        setting: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("TLS_CERT_FILE and TLS_KEY_FILE make no TLS server")]
+    Tls(#[source] io::Error),
+}
+
+/// Bound sockets on which nothing is served yet.
+pub struct Bound {
+    api: Listening,
+    media: Option<Listening>,
+    certificate: Option<Certificate>,
+}
+
+struct Listening {
+    listener: TcpListener,
+    addr: SocketAddr,
+    tls: Option<RustlsConfig>,
+}
+
+pub async fn bind(settings: &ListenSettings) -> Result<Bound, ListenError> {
+    let certificate = match &settings.tls {
+        Some(files) => Some(Certificate::load(files).await?),
+        None => None,
+    };
+    let tls = certificate.as_ref().map(|certificate| certificate.config.clone());
+    let media_tls = settings.media.filter(|media| media.tls).and(tls.clone());
+    let api = listening("CONTROLLER_HTTP_ADDR", settings.addr, tls)?;
+    let media = settings.media.map(|media| listening("MEDIA_ADDR", media.addr, media_tls));
+    Ok(Bound { api, media: media.transpose()?, certificate })
+}
+
+fn listening(
+    setting: &'static str,
+    addr: SocketAddr,
+    tls: Option<RustlsConfig>,
+) -> Result<Listening, ListenError> {
+    let bound = TcpListener::bind(addr).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (addr, listener) = bound.map_err(|source| ListenError::Bind { setting, addr, source })?;
+    Ok(Listening { listener, addr, tls })
+}
+
+impl Bound {
+    pub fn url(&self) -> Url {
+        self.api.url()
+    }
+
+    /// Where media are served to BMCs; its host may be the wildcard.
+    pub fn media_url(&self) -> Url {
+        self.media.as_ref().unwrap_or(&self.api).url()
+    }
+
+    pub fn is_loopback(&self) -> bool {
+        self.api.addr.ip().is_loopback()
+    }
+
+    /// Serves from now on. `broken` is cancelled if a server ends without being asked to.
+    pub fn serve(self, api: Router, media: Router, broken: &CancellationToken) -> Vec<Server> {
+        if let Some(certificate) = self.certificate {
+            tokio::spawn(certificate.reload_for_ever());
+        }
+        let mut servers = vec![Server::start(self.api, api, broken.clone())];
+        servers.extend(self.media.map(|listening| Server::start(listening, media, broken.clone())));
+        servers
+    }
+}
+
+impl Listening {
+    fn url(&self) -> Url {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr).parse().expect("an address is the authority of a URL")
+    }
+}
+
+/// One listener and what it serves.
+pub struct Server {
+    handle: axum_server::Handle<SocketAddr>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    fn start(listening: Listening, router: Router, broken: CancellationToken) -> Server {
+        let handle = axum_server::Handle::new();
+        let (served, addr) = (handle.clone(), listening.addr);
+        let task = tokio::spawn(async move {
+            match serve(listening, router, served).await {
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::error!(%addr, %error, "a listener broke");
+                    broken.cancel();
+                }
+            }
+        });
+        Server { handle, task }
+    }
+
+    /// Takes no more connections, and gives requests in flight so long to end.
+    pub async fn stop(self, within: Duration) {
+        self.handle.graceful_shutdown(Some(within));
+        let abort = self.task.abort_handle();
+        if tokio::time::timeout(within + Duration::from_secs(1), self.task).await.is_err() {
+            abort.abort();
+        }
+    }
+}
+
+async fn serve(
+    listening: Listening,
+    router: Router,
+    handle: axum_server::Handle<SocketAddr>,
+) -> io::Result<()> {
+    let service = router.into_make_service();
+    let server = axum_server::from_tcp(listening.listener)?
+        .http1_only()
+        .handle(handle)
+        .first_request_timeout(FIRST_REQUEST_TIMEOUT)
+        .accept_error_handler(|peer, error| {
+            // A BMC that does not trust our certificate is seen here and nowhere else.
+            tracing::info!(?peer, %error, "a connection was not accepted");
+        });
+    match listening.tls {
+        None => server.serve(service).await,
+        Some(config) => {
+            let acceptor = RustlsAcceptor::new(config).handshake_timeout(HANDSHAKE_TIMEOUT);
+            server.acceptor(acceptor).serve(service).await
+        }
+    }
+}
+
+/// The certificate in use and the files it came from.
+struct Certificate {
+    files: TlsFiles,
+    loaded: Pem,
+    config: RustlsConfig,
+}
+
+/// Chain and key, as text.
+#[derive(Clone, PartialEq, Eq)]
+struct Pem {
+    cert: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Certificate {
+    async fn load(files: &TlsFiles) -> Result<Certificate, ListenError> {
+        let loaded = read(files).await?;
+        let Pem { cert, key } = loaded.clone();
+        let config = RustlsConfig::from_pem(cert, key).await.map_err(ListenError::Tls)?;
+        Ok(Certificate { files: files.clone(), loaded, config })
+    }
+
+    /// Compares contents and not times: a file may be replaced by an older one.
+    async fn reload_for_ever(mut self) {
+        loop {
+            tokio::time::sleep(RELOAD_EVERY).await;
+            if let Err(error) = self.reload().await {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(%error, cause, "the new certificate does not load; the old one stays");
+            }
+        }
+    }
+
+    async fn reload(&mut self) -> Result<(), ListenError> {
+        let found = read(&self.files).await?;
+        if found == self.loaded {
+            return Ok(());
+        }
+        let Pem { cert, key } = found.clone();
+        self.config.reload_from_pem(cert, key).await.map_err(ListenError::Tls)?;
+        self.loaded = found;
+        tracing::info!("the certificate was reloaded");
+        Ok(())
+    }
+}
+
+async fn read(files: &TlsFiles) -> Result<Pem, ListenError> {
+    Ok(Pem {
+        cert: read_file("TLS_CERT_FILE", &files.cert).await?,
+        key: read_file("TLS_KEY_FILE", &files.key).await?,
+    })
+}
+
+async fn read_file(setting: &'static str, path: &Path) -> Result<Vec<u8>, ListenError> {
+    let unreadable = |source| ListenError::Read { setting, path: path.to_owned(), source };
+    tokio::fs::read(path).await.map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write_pair(files: &TlsFiles) -> Vec<u8> {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(&files.cert, made.cert.pem()).unwrap();
+        std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        made.cert.pem().into_bytes()
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_reloaded_and_a_broken_one_is_not() {
+        let _already_installed = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let files = TlsFiles { cert: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+        assert!(
+            Certificate::load(&files).await.is_err_and(|error| error.to_string().contains("TLS_CERT_FILE"))
+        );
+        write_pair(&files);
+        let mut certificate = Certificate::load(&files).await.unwrap();
+        let first = certificate.config.get_inner();
+        certificate.reload().await.unwrap();
+        assert!(std::sync::Arc::ptr_eq(&first, &certificate.config.get_inner()), "nothing has changed");
+        let second = write_pair(&files);
+        certificate.reload().await.unwrap();
+        assert_eq!(certificate.loaded.cert, second);
+        std::fs::write(&files.key, "no key").unwrap();
+        assert!(certificate.reload().await.is_err());
+        assert_eq!(certificate.loaded.cert, second);
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named_with_its_setting() {
+        let settings = ListenSettings { addr: "127.0.0.1:0".parse().unwrap(), tls: None, media: None };
+        let bound = bind(&settings).await.unwrap();
+        assert!(bound.is_loopback() && bound.url() == bound.media_url());
+        let again = ListenSettings { addr: bound.api.addr, ..settings };
+        let error = bind(&again).await.err().unwrap().to_string();
+        assert!(error.contains("CONTROLLER_HTTP_ADDR"), "{error}");
+    }
+}

@@ -1,0 +1,309 @@
+//! `shoal serve` as an operator and a script use it: the real binary, real files, real sockets.
+//!
+//! What the API answers is proved in `api.rs`; here it is what only a process can show. Invariant:
+//! every port is one that the system chose, and nothing waits longer than a bound.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use shoal::world::{HttpRequest, TlsPolicy, Transport, real_transport};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tower::ServiceExt;
+
+const BOUND: Duration = Duration::from_secs(60);
+
+/// A controller in a directory of its own.
+struct Served {
+    child: Child,
+    greeting: String,
+    url: String,
+    token: String,
+    transport: Transport,
+}
+
+/// `shoal` with nothing of this process's environment that could have a say.
+fn shoal() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shoal"));
+    command.env_clear().stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+fn serve(dir: &Path, flags: &[&str]) -> Command {
+    let mut command = shoal();
+    command.current_dir(dir).args(["serve", "--addr", "127.0.0.1:0"]).args(flags);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+async fn start(dir: &Path, flags: &[&str]) -> Served {
+    start_command(dir, serve(dir, flags)).await
+}
+
+async fn start_command(dir: &Path, mut command: Command) -> Served {
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+    let mut child = command.spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut greeting = String::new();
+    tokio::time::timeout(BOUND, stdout.read_line(&mut greeting)).await.unwrap().unwrap();
+    let mut log = String::new();
+    if greeting.is_empty() {
+        child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+    }
+    let url = greeting.strip_prefix("listening on ").unwrap_or_else(|| panic!("{greeting}{log}"));
+    let url = url.trim_end().split(',').next().unwrap().to_owned();
+    let token = std::fs::read_to_string(dir.join("var/shoal/admin.token")).unwrap_or_default();
+    let token = token.trim_end().to_owned();
+    Served { child, greeting, url, token, transport: real_transport(&[]) }
+}
+
+impl Served {
+    async fn get(&self, path: &str) -> (u16, Value) {
+        self.send(http::Request::get(format!("{}{path}", self.url)), Bytes::new()).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let request = http::Request::post(format!("{}{path}", self.url));
+        self.send(request.header(header::CONTENT_TYPE, "application/json"), body.to_string().into()).await
+    }
+
+    async fn send(&self, request: http::request::Builder, body: Bytes) -> (u16, Value) {
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {}", self.token));
+        let request: HttpRequest = request.extension(TlsPolicy::Insecure).body(body).unwrap();
+        let response = self.transport.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    /// Asks it to end, and gives its exit code and its log.
+    async fn stop(mut self, signal: &str) -> (Option<i32>, String) {
+        kill(&self.child, signal).await;
+        let mut log = String::new();
+        let mut stderr = self.child.stderr.take().unwrap();
+        let ended = async {
+            stderr.read_to_string(&mut log).await.unwrap();
+            self.child.wait().await.unwrap()
+        };
+        let status = tokio::time::timeout(BOUND, ended).await.unwrap();
+        (status.code(), log)
+    }
+}
+
+async fn kill(child: &Child, signal: &str) {
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args([signal, &pid]).status().await.unwrap().success());
+}
+
+async fn output(mut command: Command) -> Output {
+    tokio::time::timeout(BOUND, command.output()).await.unwrap().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn server_json() -> Value {
+    // Nothing listens on the discard port, so that a job fails at once and touches nobody.
+    json!({"serial": "A1", "bmc_address": "https://127.0.0.1:9", "bmc_username": "root", "bmc_password": "hunter2"})
+}
+
+fn temp() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[tokio::test]
+async fn it_starts_with_nothing_set_and_stops_when_asked_to() {
+    let dir = temp();
+    let served = start(dir.path(), &[]).await;
+    assert!(served.greeting.contains("admin token in ./var/shoal/admin.token"), "{}", served.greeting);
+    for name in ["admin.token", "master.key"] {
+        let mode = std::fs::metadata(dir.path().join("var/shoal").join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    assert_eq!(served.token.len(), 64);
+    assert_eq!(served.get("/readyz").await.0, 200);
+    assert_eq!(served.get("/metrics").await.0, 200);
+    assert_eq!(served.get("/api/v1/jobs").await.0, 200);
+    let token = served.token.clone();
+    let (code, log) = served.stop("-TERM").await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains(&token), "{log}");
+    let again = start(dir.path(), &[]).await;
+    assert_eq!(again.token, token, "the token stays");
+    assert_eq!(again.stop("-INT").await.0, Some(0));
+}
+
+#[tokio::test]
+async fn what_was_added_is_there_after_kill_and_a_second_controller_is_refused() {
+    let dir = temp();
+    let mut served = start(dir.path(), &[]).await;
+    assert_eq!(served.post("/api/v1/servers", server_json()).await.0, 201);
+    let second = output(serve(dir.path(), &[])).await;
+    assert_eq!(second.status.code(), Some(1));
+    let error = text(&second.stderr);
+    assert!(error.contains("another controller holds"), "{error}");
+    assert_eq!(error.matches("another controller holds").count(), 1, "told once: {error}");
+    served.child.kill().await.unwrap();
+    let served = start(dir.path(), &[]).await;
+    let (status, server) = served.get("/api/v1/servers/A1").await;
+    assert_eq!((status, &server["bmc_username"]), (200, &json!("root")));
+    served.stop("-TERM").await;
+}
+
+#[tokio::test]
+async fn a_setting_that_is_wrong_stops_the_start_with_its_name() {
+    let dir = temp();
+    let refused = output(serve(dir.path(), &["--esxi-stable-window", "90"])).await;
+    assert_eq!(refused.status.code(), Some(2));
+    let error = text(&refused.stderr);
+    assert!(error.contains("ESXI_STABLE_WINDOW (from the command line)"), "{error}");
+    let mut command = serve(dir.path(), &[]);
+    command.env("ESXI_KS_TIMEOUT", "soon");
+    let error = text(&output(command).await.stderr);
+    assert!(error.contains("ESXI_KS_TIMEOUT (from the environment)"), "{error}");
+    assert!(!dir.path().join("var").exists(), "nothing was made");
+}
+
+#[tokio::test]
+async fn the_environment_gives_the_token_and_flags_beat_it() {
+    let dir = temp();
+    let mut command = serve(dir.path(), &["--log-format", "json"]);
+    command.env("SHOAL_BOOTSTRAP_TOKEN", "from-the-environment").env("LOG_FORMAT", "text");
+    let mut served = start_command(dir.path(), command).await;
+    assert!(served.greeting.contains("SHOAL_BOOTSTRAP_TOKEN"), "{}", served.greeting);
+    assert_eq!(served.get("/api/v1/jobs").await.0, 401);
+    served.token = "from-the-environment".to_owned();
+    assert_eq!(served.get("/api/v1/jobs").await.0, 200);
+    let (_, log) = served.stop("-TERM").await;
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+        assert!(line["message"].is_string(), "{line}");
+    }
+    assert!(!log.is_empty() && !log.contains("from-the-environment"), "{log}");
+}
+
+#[tokio::test]
+async fn without_tokens_it_listens_on_loopback_only() {
+    let dir = temp();
+    let served = start(dir.path(), &["--auth-mode", "none"]).await;
+    assert_eq!(served.get("/api/v1/jobs").await.0, 200);
+    assert!(!dir.path().join("var/shoal/admin.token").exists());
+    served.stop("-TERM").await;
+    let mut command = shoal();
+    command.current_dir(dir.path()).args(["serve", "--auth-mode=none", "--addr=0.0.0.0:0"]);
+    let refused = output(command).await;
+    assert!(text(&refused.stderr).contains("AUTH_MODE"), "{}", text(&refused.stderr));
+}
+
+#[tokio::test]
+async fn tls_and_a_plain_listener_for_media_beside_it() {
+    let dir = temp();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(dir.path().join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(dir.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let flags = ["--tls-cert=cert.pem", "--tls-key=key.pem", "--media-addr=127.0.0.1:0"];
+    let served = start(dir.path(), &flags).await;
+    assert!(served.url.starts_with("https://127.0.0.1:"), "{}", served.url);
+    assert_eq!(served.get("/healthz").await.0, 200);
+    served.stop("-TERM").await;
+}
+
+#[tokio::test]
+async fn a_job_survives_a_stop_and_its_stream_ends_with_the_controller() {
+    let dir = temp();
+    let served = start(dir.path(), &["--drain-timeout=1s"]).await;
+    assert_eq!(served.post("/api/v1/servers", server_json()).await.0, 201);
+    let recipe = json!({"task_target": "install-esxi.target", "server_serial": "A1", "ks_cfg": "reboot\n"});
+    let (status, job) = served.post("/api/v1/jobs", recipe).await;
+    assert_eq!(status, 202, "{job}");
+    let path = format!("/api/v1/jobs/{}", job["job_id"].as_str().unwrap());
+    let stream = http::Request::get(format!("{}/api/v1/events", served.url))
+        .header(header::ACCEPT, "text/event-stream")
+        .header(header::AUTHORIZATION, format!("Bearer {}", served.token))
+        .body(Bytes::new())
+        .unwrap();
+    let stream = served.transport.clone().oneshot(stream).await.unwrap();
+    let reading = tokio::spawn(stream.into_body().collect());
+    let (code, log) = served.stop("-TERM").await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
+    tokio::time::timeout(BOUND, reading).await.unwrap().unwrap().unwrap();
+    let served = start(dir.path(), &["--drain-timeout=1s"]).await;
+    assert_eq!(served.get(&path).await.0, 200);
+    served.stop("-TERM").await;
+}
+
+#[tokio::test]
+async fn help_names_every_setting_with_its_default() {
+    let mut command = shoal();
+    command.args(["serve", "--help"]);
+    let help = text(&output(command).await.stdout);
+    for part in [
+        "[env: CONTROLLER_HTTP_ADDR]",
+        "[default: 127.0.0.1:8080]",
+        "[env: DB_URL]",
+        "[default: 90s]",
+        "--esxi-min-install-time",
+        "[default: 20GiB]",
+        "[env: SHOAL_BOOTSTRAP_TOKEN]",
+        "[env: LOG_LEVEL]",
+    ] {
+        assert!(help.contains(part), "{part}\n{help}");
+    }
+}
+
+#[tokio::test]
+async fn client_commands_talk_to_it() {
+    let dir = temp();
+    let served = start(dir.path(), &[]).await;
+    let client = |args: &[&str]| {
+        let mut command = shoal();
+        command.current_dir(dir.path()).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env("SHOAL_URL", &served.url).env("SHOAL_TOKEN", &served.token);
+        command
+    };
+    // The controller itself stands in for a BMC that speaks HTTP and no Redfish.
+    let add = ["server", "add", "A 1", "--bmc", &served.url, "--user", "root", "--password-stdin"];
+    let mut adding = client(&add).args(["--label", "rack=7"]).stdin(Stdio::piped()).spawn().unwrap();
+    adding.stdin.take().unwrap().write_all(b"hunter2\n").await.unwrap();
+    let added = adding.wait_with_output().await.unwrap();
+    assert_eq!((added.status.code(), text(&added.stdout).as_str()), (Some(0), "server A 1 added\n"));
+    let listed = output(client(&["server", "list", "-o", "json"])).await;
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed["servers"][0]["labels"]["rack"], "7");
+    assert!(text(&output(client(&["server", "show", "A 1"])).await.stdout).contains(&served.url));
+
+    std::fs::write(dir.path().join("bad.json"), r#"{"server_serial": "A 1"}"#).unwrap();
+    let refused = output(client(&["job", "submit", "bad.json"])).await;
+    assert_eq!(refused.status.code(), Some(1));
+    let error = text(&refused.stderr);
+    assert!(error.contains("/ks_cfg: is missing") && error.contains("/task_target"), "{error}");
+    let recipe = json!({"task_target": "install-esxi.target", "server_serial": "A 1", "ks_cfg": "reboot\n"});
+    std::fs::write(dir.path().join("good.json"), recipe.to_string()).unwrap();
+    let watched = output(client(&["job", "submit", "good.json", "--watch"])).await;
+    assert_eq!(watched.status.code(), Some(1), "no Redfish answers: {}", text(&watched.stderr));
+    let lines = text(&watched.stdout);
+    assert!(lines.contains("resolve-server  started"), "{lines}");
+    assert!(lines.trim_end().lines().last().unwrap().contains("failed; resolve-server: "), "{lines}");
+    let jobs = output(client(&["job", "list", "--status", "failed", "-o", "json"])).await;
+    let jobs: Value = serde_json::from_slice(&jobs.stdout).unwrap();
+    assert_eq!(jobs["jobs"].as_array().unwrap().len(), 2);
+
+    assert_eq!(output(client(&["server", "rm", "A 1"])).await.status.code(), Some(0));
+    assert_eq!(output(client(&["server", "rm", "A 1"])).await.status.code(), Some(1));
+    let mut lost = client(&["job", "list"]);
+    lost.env("SHOAL_TOKEN", "wrong");
+    let lost = output(lost).await;
+    assert_eq!(lost.status.code(), Some(1));
+    assert!(text(&lost.stderr).contains("admin.token"), "{}", text(&lost.stderr));
+    assert_eq!(output(client(&["job", "show", "not-an-id"])).await.status.code(), Some(2));
+    served.stop("-TERM").await;
+}
