@@ -51,8 +51,30 @@ fn patched(image: &SparseImage) -> Overlay {
     overlay(image, &recognise(image).unwrap()).unwrap()
 }
 
+/// Every volume size is the image's, and every number in both orders is the same in both.
+fn check_numbers(image: &impl ReadAt) {
+    let both = |offset: u64| {
+        let mut bytes = [0; 8];
+        image.read_at(offset, &mut bytes).unwrap();
+        let (little, big) = bytes.split_at(4);
+        assert!(little.iter().eq(big.iter().rev()), "at byte {offset}");
+        u64::from(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    };
+    let volume = Volume::open(image).unwrap();
+    for tree in &volume.trees {
+        assert_eq!(both(tree.descriptor + 80) * BLOCK, image.size());
+        assert_eq!(both(tree.descriptor + 156 + 2) * BLOCK, tree.root.start);
+        both(tree.descriptor + 156 + 10);
+        for entry in volume.walk(image, tree.kind).unwrap() {
+            assert_eq!(both(entry.record_offset + 2) * BLOCK, entry.extent.start);
+            assert_eq!(both(entry.record_offset + 10), entry.size());
+        }
+    }
+}
+
 /// The boot files of the result say what they should, in every tree.
 fn check_boot_files(image: &impl ReadAt) {
+    check_numbers(image);
     for tree in Volume::open(image).unwrap().trees {
         for path in ["/BOOT.CFG", "/EFI/BOOT/BOOT.CFG"] {
             let config = parse_boot_config(&read(image, tree.kind, path).unwrap());
@@ -299,6 +321,7 @@ fn add_to_root_of(files: usize, joliet: bool) -> bool {
 
 /// Both path tables, `.` and `..` of the root and of its children lead to the root directory.
 fn check_pointers(image: &impl ReadAt, tree: &crate::iso::Tree) {
+    check_numbers(image);
     let at = |offset: u64| {
         let mut bytes = [0; 4];
         image.read_at(offset, &mut bytes).unwrap();
