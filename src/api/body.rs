@@ -1,7 +1,9 @@
 //! What a request carries: a JSON body, query parameters, path parameters.
 //!
-//! Extractors only; what the values mean is each resource's. Invariants: a body is bounded before it
-//! is read, and no error quotes any of it.
+//! Extractors only; what the values mean is each resource's. Invariants: a body is bounded in size and
+//! time, and no error quotes any of it.
+
+use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::response::Response;
@@ -16,6 +18,8 @@ use super::error::ApiError;
 
 /// The largest body of a request.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// How long the body of a request may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The JSON object that a request must carry.
 pub struct JsonObject(pub Map<String, Value>);
@@ -90,7 +94,9 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 
 async fn read(request: Request) -> Result<Bytes, ApiError> {
     let body = Limited::new(request.into_body(), BODY_BYTES_MAX);
-    let collected = body.collect().await.map_err(|error| {
+    let collected = tokio::time::timeout(BODY_TIMEOUT, body.collect()).await;
+    let collected = collected.map_err(|_| ApiError::TooSlow { within: BODY_TIMEOUT })?;
+    let collected = collected.map_err(|error| {
         if error.is::<LengthLimitError>() {
             ApiError::TooLarge { max: BODY_BYTES_MAX }
         } else {

@@ -3,6 +3,8 @@
 //! The only table of status codes. Invariant: a problem never quotes a request's body, and a fault
 //! of ours is logged with its causes and told without them.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -31,6 +33,8 @@ pub enum ApiError {
     Conflict { detail: String, job: Option<JobId> },
     #[error("the body is larger than {max} bytes")]
     TooLarge { max: usize },
+    #[error("the body did not come in {} s", within.as_secs())]
+    TooSlow { within: Duration },
     #[error("send Content-Type: application/json")]
     NotJsonType,
     #[error("{detail}")]
@@ -59,6 +63,7 @@ impl ApiError {
             ApiError::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
             ApiError::Conflict { .. } => (StatusCode::CONFLICT, "Conflict"),
             ApiError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "Body too large"),
+            ApiError::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "Body too slow"),
             ApiError::NotJsonType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
             ApiError::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid content"),
             ApiError::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "Not ready"),

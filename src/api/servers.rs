@@ -45,7 +45,8 @@ impl From<Server> for ServerBody {
     fn from(server: Server) -> ServerBody {
         ServerBody {
             serial: server.serial.to_string(),
-            bmc_address: server.bmc_address.to_string(),
+            // As most people write it: without the slash that a parsed URL ends with.
+            bmc_address: server.bmc_address.as_str().trim_end_matches('/').to_owned(),
             bmc_username: server.bmc_username,
             tls: server.tls.to_string(),
             system_id: server.system_id,

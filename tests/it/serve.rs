@@ -83,6 +83,15 @@ impl Served {
         (status, serde_json::from_slice(&body).unwrap_or_default())
     }
 
+    /// The events of all jobs, as they come.
+    async fn stream(&self) -> axum::body::Body {
+        let request = http::Request::get(format!("{}/api/v1/events", self.url))
+            .header(header::ACCEPT, "text/event-stream")
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token));
+        let request = request.body(Bytes::new()).unwrap();
+        self.transport.clone().oneshot(request).await.unwrap().into_body()
+    }
+
     /// Asks it to end, and gives its exit code and its log.
     async fn stop(mut self, signal: &str) -> (Option<i32>, String) {
         kill(&self.child, signal).await;
@@ -216,29 +225,63 @@ async fn tls_and_a_plain_listener_for_media_beside_it() {
     served.stop("-TERM").await;
 }
 
-#[tokio::test]
-async fn a_job_survives_a_stop_and_its_stream_ends_with_the_controller() {
-    let dir = temp();
-    let served = start(dir.path(), &["--drain-timeout=1s"]).await;
-    assert_eq!(served.post("/api/v1/servers", server_json()).await.0, 201);
+/// A BMC that takes connections and never says a word, so that a request to it stays in flight.
+fn silent_bmc() -> (std::net::TcpListener, Value) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut server = server_json();
+    server["bmc_address"] = json!(format!("http://{}", listener.local_addr().unwrap()));
+    (listener, server)
+}
+
+async fn start_job(served: &Served, server: Value) -> String {
+    assert_eq!(served.post("/api/v1/servers", server).await.0, 201);
     let recipe = json!({"task_target": "install-esxi.target", "server_serial": "A1", "ks_cfg": "reboot\n"});
     let (status, job) = served.post("/api/v1/jobs", recipe).await;
     assert_eq!(status, 202, "{job}");
     let path = format!("/api/v1/jobs/{}", job["job_id"].as_str().unwrap());
-    let stream = http::Request::get(format!("{}/api/v1/events", served.url))
-        .header(header::ACCEPT, "text/event-stream")
-        .header(header::AUTHORIZATION, format!("Bearer {}", served.token))
-        .body(Bytes::new())
-        .unwrap();
-    let stream = served.transport.clone().oneshot(stream).await.unwrap();
-    let reading = tokio::spawn(stream.into_body().collect());
+    let mut stream = served.stream().await;
+    let asking = async {
+        let mut told = String::new();
+        while !told.contains("resolve-server") {
+            let frame = stream.frame().await.unwrap().unwrap();
+            told.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+        }
+    };
+    tokio::time::timeout(BOUND, asking).await.unwrap();
+    path
+}
+
+#[tokio::test]
+async fn a_stop_ends_in_time_and_leaves_the_job_to_the_next_start() {
+    let dir = temp();
+    let (_bmc, server) = silent_bmc();
+    let served = start(dir.path(), &["--drain-timeout=1s"]).await;
+    let path = start_job(&served, server).await;
+    let reading = tokio::spawn(served.stream().await.collect());
     let (code, log) = served.stop("-TERM").await;
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains("hunter2"), "{log}");
     tokio::time::timeout(BOUND, reading).await.unwrap().unwrap().unwrap();
     let served = start(dir.path(), &["--drain-timeout=1s"]).await;
-    assert_eq!(served.get(&path).await.0, 200);
+    let (_, job) = served.get(&path).await;
+    assert_eq!((&job["status"], &job["verdict"]), (&json!("provisioning"), &Value::Null));
     served.stop("-TERM").await;
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait() {
+    let dir = temp();
+    let (_bmc, server) = silent_bmc();
+    let mut served = start(dir.path(), &["--drain-timeout=1h"]).await;
+    start_job(&served, server).await;
+    kill(&served.child, "-TERM").await;
+    let mut log = BufReader::new(served.child.stderr.take().unwrap()).lines();
+    let stopping =
+        async { while !log.next_line().await.unwrap().unwrap().contains("the controller stops") {} };
+    tokio::time::timeout(BOUND, stopping).await.unwrap();
+    kill(&served.child, "-TERM").await;
+    let status = tokio::time::timeout(BOUND, served.child.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(1));
 }
 
 #[tokio::test]

@@ -203,16 +203,19 @@ async fn refuse(state: &ApiState, request: Request, errors: Vec<FieldError>) -> 
     match state.store.insert_refused_job(refused, events, request.key).await? {
         Inserted::New(job) => {
             tracing::info!(job = %job.id, server = %job.server, "a job's recipe was refused");
-            count_refusal();
+            count_refusal(&job.task_target);
             Err(refusal(job.id, errors))
         }
         repeated => answer(state, repeated).await,
     }
 }
 
-/// Other jobs are counted where they end.
-fn count_refusal() {
-    let labels = [("task_target", "refused"), ("outcome", "failed"), ("confidence", "none")];
+/// Other jobs are counted where they are decided. A refused recipe may name any target, and a label
+/// must not.
+fn count_refusal(target: &str) {
+    let known = ["install-esxi.target", "install-linux.target", "install-windows.target"];
+    let target = known.into_iter().find(|known| *known == target).unwrap_or("unknown");
+    let labels = [("task_target", target), ("outcome", "failed"), ("confidence", "none")];
     metrics::counter!("shoal_provisioner_jobs_total", &labels).increment(1);
 }
 

@@ -59,3 +59,10 @@ async fn a_body_has_at_most_a_mebibyte() {
     let streamed = Body::from_stream(futures_util::stream::iter(chunks));
     fixture.send(raw(Some("application/json"), streamed)).await.problem(413);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_comes_is_given_up() {
+    let fixture = Fixture::new();
+    let never = Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    fixture.send(raw(Some("application/json"), never)).await.problem(408);
+}

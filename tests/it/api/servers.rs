@@ -18,7 +18,7 @@ async fn a_server_is_added_shown_listed_and_removed() {
     let added = fixture.post("/api/v1/servers", body).await;
     assert_eq!(added.headers[header::LOCATION], "/api/v1/servers/A1");
     let added = added.ok(201);
-    assert_eq!(added["tls"], "verify");
+    assert_eq!((&added["tls"], &added["bmc_address"]), (&json!("verify"), &json!("https://10.0.0.5")));
     assert_eq!(added["labels"]["rack"], "7");
     assert_eq!(fixture.get("/api/v1/servers/A1").await.ok(200), added);
     assert_eq!(fixture.get("/api/v1/servers").await.ok(200)["servers"], json!([added]));
