@@ -5,6 +5,7 @@
 //! errors go to standard error, and an error is printed here, once.
 
 mod client;
+mod demo;
 mod iso;
 mod job;
 mod logging;
@@ -46,6 +47,7 @@ enum Command {
     Job(job::JobArgs),
     Iso(iso::IsoArgs),
     Sim(sim::SimArgs),
+    Demo(demo::DemoArgs),
 }
 
 /// How a command that ran to its end went.
@@ -102,8 +104,10 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: World) -> Exit
 
 /// Runs the command. `serve` alone sets up its log itself, because its configuration file may.
 async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
-    if !matches!(cli.command, Command::Serve(_)) {
-        logging::init(&cli.log.clone().or_default())?;
+    match cli.command {
+        Command::Serve(_) => {}
+        Command::Demo(_) => logging::init(&cli.log.clone().or_quiet())?,
+        _ => logging::init(&cli.log.clone().or_default())?,
     }
     let output = Output::new(cli.output);
     match cli.command {
@@ -112,6 +116,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Job(args) => job::run(args, &world, output).await,
         Command::Iso(args) => iso::run(args, &world, output).await,
         Command::Sim(args) => sim::run(args, world).await,
+        Command::Demo(args) => demo::run(args, world).await,
     }
 }
 

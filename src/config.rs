@@ -135,6 +135,11 @@ impl Config {
     }
 }
 
+/// Where the system keeps what lives no longer than a command (`TMPDIR`).
+pub fn temp_dir() -> PathBuf {
+    std::env::temp_dir()
+}
+
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }

@@ -109,6 +109,10 @@ impl Client {
         self.call(Method::POST, url, Some(body)).await
     }
 
+    pub async fn patch(&self, path: &[&str], body: Value) -> Result<Value, ClientError> {
+        self.call(Method::PATCH, self.url(path), Some(body)).await
+    }
+
     pub async fn delete(&self, path: &[&str]) -> Result<Value, ClientError> {
         self.call(Method::DELETE, self.url(path), None).await
     }

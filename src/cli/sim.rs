@@ -6,19 +6,24 @@
 mod listen;
 mod register;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use secrecy::SecretString;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
+use url::Url;
 
 pub use self::listen::{Listener, Tls, serve};
-use self::register::Register;
+pub use self::register::register;
+use super::client::Client;
 use super::{CliError, Exit, output};
+use crate::config::ClientArgs;
 use crate::sim::{Fault, Persona, SimBmc, SimConfig, Timings, fault_help};
-use crate::world::{World, pooled_transport};
+use crate::world::{Rng, World, pooled_transport};
 
 /// Connections to a media server that are kept open between reads.
 const IDLE_CONNECTIONS: usize = 64;
@@ -52,10 +57,10 @@ pub struct SimArgs {
     tls: bool,
     /// Add every machine to the inventory of the controller at this URL.
     #[arg(long, value_name = "URL")]
-    register: Option<url::Url>,
+    register: Option<Url>,
     /// Token for --register.
-    #[arg(long, env = "SHOAL_TOKEN", hide_env_values = true, requires = "register")]
-    token: Option<String>,
+    #[arg(long, env = "SHOAL_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = parse_token)]
+    token: Option<SecretString>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -64,16 +69,28 @@ enum Power {
     Off,
 }
 
-/// The line about one machine.
-#[derive(Serialize)]
-struct Line<'a> {
-    serial: &'a str,
-    bmc_address: &'a str,
-    username: &'a str,
-    password: &'a str,
+/// The line about one machine: all that a controller needs.
+#[derive(Clone, Serialize)]
+pub struct Line {
+    pub serial: String,
+    pub bmc_address: String,
+    pub username: String,
+    pub password: String,
     /// How its certificate can be trusted, with `--tls`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tls: Option<&'a str>,
+    pub tls: Option<String>,
+}
+
+impl Line {
+    pub fn new(machine: &SimConfig, listener: &Listener, tls: Option<&Tls>) -> Line {
+        Line {
+            serial: machine.serial.clone(),
+            bmc_address: listener.url(tls.is_some()),
+            username: machine.username.clone(),
+            password: machine.password.clone(),
+            tls: tls.map(|tls| tls.policy().to_owned()),
+        }
+    }
 }
 
 fn parse_secs(text: &str) -> Result<Duration, String> {
@@ -81,31 +98,28 @@ fn parse_secs(text: &str) -> Result<Duration, String> {
     secs.map(Duration::from_secs_f64).ok_or_else(|| "not a number of seconds from 0 to 86400".to_owned())
 }
 
+fn parse_token(text: &str) -> Result<SecretString, Infallible> {
+    Ok(text.into())
+}
+
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(args: SimArgs, world: World) -> Result<Exit, CliError> {
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let world = World { transport: pooled_transport(&[], IDLE_CONNECTIONS), ..world };
     let tls = args.tls.then(Tls::self_signed).transpose()?;
-    let register = args.register.as_ref().map(|url| Register::new(url, args.token.clone())).transpose()?;
+    let client = |url| Client::new(&ClientArgs { url, token: args.token.clone(), ca_file: None }, &world);
+    let controller = args.register.clone().map(client).transpose()?;
     let ports = (0..args.count).map(|number| Ok((number, Listener::bind(port(args.base_port, number)?)?)));
+    let world = World { transport: media_transport(), ..world };
     let mut servers = JoinSet::new();
     // All ports first: a taken one ends the command before it has printed anything.
     for (number, listener) in ports.collect::<Result<Vec<_>, CliError>>()? {
-        let machine = config(&args, number, &world);
-        let address = listener.url(tls.is_some());
-        let line = Line {
-            serial: &machine.serial,
-            bmc_address: &address,
-            username: &machine.username,
-            password: &machine.password,
-            tls: tls.as_ref().map(Tls::policy),
-        };
+        let machine = config(&args, number, &world.rng);
+        let line = Line::new(&machine, &listener, tls.as_ref());
         output::line(&serde_json::to_string(&line)?);
-        let bmc = SimBmc::start(world.clone(), machine.clone());
-        servers.spawn(serve(listener, tls.clone(), bmc));
-        if let Some(register) = &register {
-            register.add(&world, &line).await?;
+        servers.spawn(serve(listener, tls.clone(), SimBmc::start(world.clone(), machine)));
+        if let Some(controller) = &controller {
+            register(controller, &line).await?;
         }
     }
     output::line(r#"{"ready":true}"#);
@@ -119,22 +133,37 @@ pub async fn run(args: SimArgs, world: World) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
+/// For BMCs, many of which read from one media server.
+pub fn media_transport() -> crate::world::Transport {
+    pooled_transport(&[], IDLE_CONNECTIONS)
+}
+
 fn port(base: u16, number: u16) -> Result<SocketAddr, CliError> {
     let port = if base == 0 { Some(0) } else { base.checked_add(number) };
     let port = port.ok_or_else(|| CliError::usage("--base-port and --count reach beyond port 65535"))?;
     Ok(SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
-fn config(args: &SimArgs, number: u16, world: &World) -> SimConfig {
+fn config(args: &SimArgs, number: u16, rng: &Rng) -> SimConfig {
+    let timings = Timings { install: args.install_seconds, ..Timings::default() };
+    SimConfig {
+        power_on: args.power == Power::On,
+        faults: args.faults.clone(),
+        ..machine(number, args.persona.clone(), timings, rng)
+    }
+}
+
+/// The machine of this number, off and without faults.
+pub fn machine(number: u16, persona: Persona, timings: Timings, rng: &Rng) -> SimConfig {
     let serial = format!("SIM{:04}", number + 1);
     SimConfig {
         username: "admin".to_owned(),
-        password: world.rng.child(&serial).hex(PASSWORD_BYTES),
+        password: rng.child(&serial).hex(PASSWORD_BYTES),
         serial,
-        timings: Timings { install: args.install_seconds, ..Timings::default() },
-        power_on: args.power == Power::On,
-        persona: args.persona.clone(),
-        faults: args.faults.clone(),
+        timings,
+        power_on: false,
+        persona,
+        faults: vec![],
     }
 }
 

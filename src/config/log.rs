@@ -21,6 +21,12 @@ pub struct LogArgs {
 }
 
 impl LogArgs {
+    /// What was given, else warnings alone: for a command that tells by itself what goes on.
+    pub fn or_quiet(self) -> LogSettings {
+        let log_level = self.log_level.or_else(|| Some(LogLevel("warn".to_owned())));
+        LogArgs { log_level, ..self }.or_default()
+    }
+
     /// What was given, the rest by default.
     pub fn or_default(self) -> LogSettings {
         LogSettings {

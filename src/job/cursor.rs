@@ -100,6 +100,22 @@ pub enum Step {
 }
 
 impl Step {
+    /// In the order in which a job passes through them.
+    pub const ALL: [Step; 12] = [
+        Step::ValidateRecipe,
+        Step::ResolveServer,
+        Step::BuildTaskIso,
+        Step::MountMaintenance,
+        Step::MountTask,
+        Step::BootOverride,
+        Step::Reset,
+        Step::EsxiAwaitBmc,
+        Step::EsxiPollPower,
+        Step::CleanupUnmountTask,
+        Step::CleanupUnmountMaintenance,
+        Step::CleanupReset,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Step::ValidateRecipe => "validate-recipe",

@@ -9,6 +9,7 @@ mod api;
 mod captures;
 mod config;
 mod crash;
+mod demo;
 mod install;
 mod iso_command;
 mod iso_tools;

@@ -1,0 +1,80 @@
+//! `shoal demo`: one command that shows an installation from recipe to verdict.
+//!
+//! A controller and simulated servers in one process, over real HTTP on loopback; the demo itself
+//! speaks to them only through the public REST API. Times are scaled down, and it says so.
+//! Invariant: it ends well only if every job succeeded and every simulated machine says the same.
+
+mod screen;
+mod site;
+
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::screen::Screen;
+use self::site::{KICKSTART, Site, Truth};
+use super::{CliError, Exit};
+use crate::sim::Persona;
+use crate::world::World;
+
+/// Show an installation: a controller, simulated servers, and each step live. Needs no set-up.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// How many servers are installed at once.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    servers: u16,
+    /// Whose BMC it looks like: generic, power-only, one-cd or emulator.
+    #[arg(long, value_name = "NAME", default_value = "generic")]
+    persona: Persona,
+    /// Leave everything running afterwards, until interrupted.
+    #[arg(long)]
+    keep: bool,
+}
+
+pub async fn run(args: DemoArgs, world: World) -> Result<Exit, CliError> {
+    let (mut terminated, mut interrupted) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let asked_to_end = async {
+        tokio::select! {
+            biased;
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+    };
+    tokio::pin!(asked_to_end);
+    let screen = Screen::begin(args.servers);
+    let site = Site::open(&args, &world, &screen).await?;
+    let shown = tokio::select! {
+        biased;
+        () = &mut asked_to_end => Ok(Exit::Failed),
+        shown = show(&site, &screen) => shown,
+    };
+    if args.keep && shown.is_ok() {
+        screen.keep(&site);
+        asked_to_end.await;
+    }
+    site.close().await;
+    shown
+}
+
+/// Registers, submits, follows, and compares what the controller says with what is true.
+async fn show(site: &Site, screen: &Screen) -> Result<Exit, CliError> {
+    site.register(screen).await?;
+    let jobs = site.submit(screen).await?;
+    let ended = match jobs.as_slice() {
+        [job] => vec![screen.follow(&site.client, job).await?],
+        jobs => screen.count(&site.client, jobs).await?,
+    };
+    let mut truths = vec![];
+    for job in &ended {
+        truths.push(site.truth(job).await);
+    }
+    screen.end(&ended, &truths);
+    let is_good = |(job, truth): (&Value, &Truth)| job["status"] == "succeeded" && truth.as_installed;
+    Ok(if ended.iter().zip(&truths).all(is_good) { Exit::Done } else { Exit::Failed })
+}
+
+/// The recipe of one server.
+fn recipe(serial: &str) -> Value {
+    json!({ "task_target": "install-esxi.target", "server_serial": serial, "ks_cfg": KICKSTART })
+}

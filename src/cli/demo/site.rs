@@ -1,0 +1,225 @@
+//! What the demo runs on: a directory, a stand-in installer, a controller, simulated servers.
+//!
+//! Invariant: nothing leaves the machine, and nothing stays on it: the directory goes with the site.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::screen::Screen;
+use super::{DemoArgs, recipe};
+use crate::cli::CliError;
+use crate::cli::client::{Client, ClientError};
+use crate::cli::serve::{self, Controller};
+use crate::cli::sim::{Line, Listener, machine, media_transport, register, serve as serve_bmc};
+use crate::config::{ClientArgs, Config, temp_dir};
+use crate::job::hex;
+use crate::sim::{SimBmc, SimState, Timings, standin_installer};
+use crate::world::World;
+
+/// The kickstart of every server: that of the documentation.
+pub const KICKSTART: &str = "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n";
+
+/// How long a simulated install takes. Real ones take minutes.
+pub const INSTALL: Duration = Duration::from_secs(5);
+/// How long the host has to stay on after the evidence. In production 90 s.
+pub const STABLE_WINDOW: Duration = Duration::from_secs(3);
+/// For hosts of which nothing but the power is seen. In production 10 minutes.
+const MIN_INSTALL_TIME: Duration = Duration::from_secs(15);
+
+const SUBMITTED_AT_ONCE: usize = 8;
+/// A host that was reset at the very end still has to boot.
+const BOOT_PATIENCE: Duration = Duration::from_secs(15);
+
+pub struct Site {
+    pub client: Client,
+    pub controller: Controller,
+    pub servers: Vec<(Line, SimBmc)>,
+    pub directory: Directory,
+    _listening: JoinSet<io::Result<()>>,
+}
+
+/// A directory of our own, removed when it is dropped.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    fn make(world: &World) -> Result<Directory, CliError> {
+        let path = temp_dir().join(format!("shoal-demo-{}", world.rng.hex(4)));
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| format!("cannot make the directory {}: {error}", path.display()))?;
+        Ok(Directory(path))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn join(&self, name: &str) -> String {
+        self.0.join(name).to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(path = %self.0.display(), %error, "the demo's directory stays");
+        }
+    }
+}
+
+impl Site {
+    pub async fn open(args: &DemoArgs, world: &World, screen: &Screen) -> Result<Site, CliError> {
+        let directory = Directory::make(world)?;
+        let installer = directory.join("esxi.iso");
+        let image = standin_installer();
+        let written = File::create(&installer).and_then(|file| image.write_to(&file));
+        written.map_err(|error| format!("cannot write {installer}: {error}"))?;
+        screen.say(
+            "installer",
+            &format!("a stand-in laid out like VMware's, {} bytes: {installer}", image.size),
+        );
+
+        let controller = serve::start(settings(&directory, &installer)?, world.clone()).await?;
+        screen.say(
+            "controller",
+            &format!("listens on {}, database in {}", controller.url(), directory.path().display()),
+        );
+        let credentials =
+            ClientArgs { url: controller.url().clone(), token: controller.token().cloned(), ca_file: None };
+        let client = Client::new(&credentials, world)?;
+
+        let mut listening = JoinSet::new();
+        let servers = start_servers(args, world, &mut listening)?;
+        if let [(first, _), ..] = servers.as_slice() {
+            let more = if servers.len() > 1 { " and the following ports" } else { "" };
+            let persona = args.persona.name;
+            screen.say(
+                "servers",
+                &format!(
+                    "{} simulated, persona {persona}: {} at {}{more}",
+                    servers.len(),
+                    first.serial,
+                    first.bmc_address
+                ),
+            );
+        }
+        Ok(Site { client, controller, servers, directory, _listening: listening })
+    }
+
+    /// Adds every server to the controller's inventory.
+    pub async fn register(&self, screen: &Screen) -> Result<(), CliError> {
+        for (line, _) in &self.servers {
+            register(&self.client, line).await?;
+        }
+        screen.say("POST", &format!("/api/v1/servers: {} in the inventory", self.servers.len()));
+        Ok(())
+    }
+
+    /// Asks for every installation; gives the ids of the jobs.
+    pub async fn submit(&self, screen: &Screen) -> Result<Vec<String>, CliError> {
+        let submit = async |(line, _): &(Line, SimBmc)| {
+            let job = self.client.post(&["jobs"], &[], recipe(&line.serial)).await?;
+            Ok::<_, ClientError>(job["job_id"].as_str().unwrap_or_default().to_owned())
+        };
+        let mut submitted = stream::iter(&self.servers).map(submit).buffered(SUBMITTED_AT_ONCE);
+        let mut jobs = vec![];
+        while let Some(job) = submitted.next().await {
+            jobs.push(job?);
+        }
+        let first = jobs.first().map_or("", String::as_str);
+        let more = if jobs.len() > 1 { format!(" and {} more", jobs.len() - 1) } else { String::new() };
+        screen.say("POST", &format!("/api/v1/jobs: job {first}{more}"));
+        Ok(jobs)
+    }
+
+    /// What the simulated machine of a job says of itself, once it has booted.
+    pub async fn truth(&self, job: &Value) -> Truth {
+        let serial = job["server_serial"].as_str().unwrap_or_default();
+        let Some((_, bmc)) = self.servers.iter().find(|(line, _)| line.serial == serial) else {
+            return Truth { text: "there is no such machine".to_owned(), as_installed: false };
+        };
+        let give_up = Instant::now() + BOOT_PATIENCE;
+        while job["status"] == "succeeded" && bmc.state().guest != "installed" && Instant::now() < give_up {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Truth::of(&bmc.state())
+    }
+
+    pub async fn close(self) {
+        self.controller.stop().await;
+    }
+}
+
+/// What a simulated machine says of itself.
+pub struct Truth {
+    pub text: String,
+    /// It runs what this kickstart installed, was installed once, and has nothing left in its drives.
+    pub as_installed: bool,
+}
+
+impl Truth {
+    fn of(state: &SimState) -> Truth {
+        let times = match state.installs {
+            0 => "never installed".to_owned(),
+            1 => "installed once".to_owned(),
+            more => format!("installed {more} times"),
+        };
+        let by_kickstart = state.installed_ks_sha256.as_deref() == Some(&hex(&Sha256::digest(KICKSTART)));
+        let is_empty = state.media.values().all(|slot| !slot.inserted);
+        let once = state.installs == 1 && state.interrupted_installs == 0;
+        let media = if is_empty { "drives empty" } else { "media inserted" };
+        let kickstart = if by_kickstart { ", by this very kickstart" } else { "" };
+        Truth {
+            text: format!("{} ({times}{kickstart}, {media})", state.guest),
+            as_installed: state.guest == "installed" && by_kickstart && is_empty && once,
+        }
+    }
+}
+
+/// A controller on loopback with a database of its own, in a hurry.
+fn settings(directory: &Directory, installer: &str) -> Result<Config, CliError> {
+    let secs = |wait: Duration| format!("{}s", wait.as_secs());
+    let given = [
+        ("CONTROLLER_HTTP_ADDR", "127.0.0.1:0".to_owned()),
+        ("DB_URL", directory.join("shoal.db")),
+        ("MASTER_KEY_FILE", directory.join("master.key")),
+        ("TASK_ISO_DIR", directory.join("task-isos")),
+        ("INSTALLER_CACHE_DIR", directory.join("installers")),
+        ("ESXI_INSTALLER_URL", installer.to_owned()),
+        ("ESXI_STABLE_WINDOW", secs(STABLE_WINDOW)),
+        ("ESXI_MIN_INSTALL_TIME", secs(MIN_INSTALL_TIME)),
+        ("ESXI_POLL_INTERVAL", "1s".to_owned()),
+        ("ESXI_BOOT_TIMEOUT", "2m".to_owned()),
+        ("ESXI_KS_TIMEOUT", "2m".to_owned()),
+        ("ESXI_INSTALL_TIMEOUT", "10m".to_owned()),
+        ("DRAIN_TIMEOUT", "2s".to_owned()),
+    ];
+    Ok(Config::with(&given)?)
+}
+
+fn start_servers(
+    args: &DemoArgs,
+    world: &World,
+    listening: &mut JoinSet<io::Result<()>>,
+) -> Result<Vec<(Line, SimBmc)>, CliError> {
+    let timings = Timings { install: INSTALL, ..Timings::default() };
+    let world = World { transport: media_transport(), ..world.clone() };
+    let start = |number| {
+        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let machine = machine(number, args.persona.clone(), timings, &world.rng);
+        let line = Line::new(&machine, &listener, None);
+        let bmc = SimBmc::start(world.clone(), machine);
+        listening.spawn(serve_bmc(listener, None, bmc.clone()));
+        Ok((line, bmc))
+    };
+    (0..args.servers).map(start).collect()
+}
