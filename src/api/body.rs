@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::response::Response;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -18,6 +19,8 @@ use super::error::ApiError;
 
 /// The largest body of a request.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// What is read of a body that is too large: many clients read no answer before they have sent all.
+const DISCARD_BYTES_MAX: usize = 32 << 20;
 /// How long the body of a request may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -93,17 +96,23 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 }
 
 async fn read(request: Request) -> Result<Bytes, ApiError> {
-    let body = Limited::new(request.into_body(), BODY_BYTES_MAX);
-    let collected = tokio::time::timeout(BODY_TIMEOUT, body.collect()).await;
-    let collected = collected.map_err(|_| ApiError::TooSlow { within: BODY_TIMEOUT })?;
-    let collected = collected.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            ApiError::TooLarge { max: BODY_BYTES_MAX }
-        } else {
-            ApiError::BadRequest("the body broke off".to_owned())
+    let read = tokio::time::timeout(BODY_TIMEOUT, read_bounded(request.into_body())).await;
+    read.map_err(|_| ApiError::TooSlow { within: BODY_TIMEOUT })?
+}
+
+async fn read_bounded(mut body: Body) -> Result<Bytes, ApiError> {
+    let (mut kept, mut size) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::BadRequest("the body broke off".to_owned()))?;
+        let data = frame.data_ref().map_or(&[][..], |data| data);
+        size += data.len();
+        if size <= BODY_BYTES_MAX {
+            kept.extend_from_slice(data);
+        } else if size > DISCARD_BYTES_MAX {
+            break;
         }
-    })?;
-    Ok(collected.to_bytes())
+    }
+    if size > BODY_BYTES_MAX { Err(ApiError::TooLarge { max: BODY_BYTES_MAX }) } else { Ok(kept.into()) }
 }
 
 fn parse_object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {

@@ -37,8 +37,12 @@ fn shoal() -> Command {
 }
 
 fn serve(dir: &Path, flags: &[&str]) -> Command {
+    serve_at("127.0.0.1:0", dir, flags)
+}
+
+fn serve_at(addr: &str, dir: &Path, flags: &[&str]) -> Command {
     let mut command = shoal();
-    command.current_dir(dir).args(["serve", "--addr", "127.0.0.1:0"]).args(flags);
+    command.current_dir(dir).args(["serve", "--addr", addr]).args(flags);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -282,6 +286,41 @@ async fn a_second_signal_does_not_wait() {
     kill(&served.child, "-TERM").await;
     let status = tokio::time::timeout(BOUND, served.child.wait()).await.unwrap().unwrap();
     assert_eq!(status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_across_a_crash_of_the_controller_and_shows_no_event_twice() {
+    let dir = temp();
+    let (_bmc, server) = silent_bmc();
+    let flags = ["--redfish-timeout=1s", "--redfish-retries=0", "--drain-timeout=0s"];
+    let mut served = start(dir.path(), &flags).await;
+    let path = start_job(&served, server).await;
+    let job = path.rsplit('/').next().unwrap();
+    let mut watch = shoal();
+    watch.args(["job", "watch", job, "-o", "json"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut watch = watch.env("SHOAL_URL", &served.url).env("SHOAL_TOKEN", &served.token).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut shown = Vec::new();
+    let mut next = async || {
+        let line = tokio::time::timeout(BOUND, lines.next_line()).await.unwrap().unwrap()?;
+        Some(serde_json::from_str::<Value>(&line).unwrap())
+    };
+    while !shown.iter().any(|event: &Value| event["step"] == "resolve-server") {
+        shown.push(next().await.unwrap());
+    }
+    served.child.kill().await.unwrap();
+    let addr = served.url.strip_prefix("http://").unwrap();
+    let served = start_command(dir.path(), serve_at(addr, dir.path(), &flags)).await;
+    assert_eq!(served.post(&format!("{path}/cancel"), json!({})).await.0, 202);
+    while let Some(line) = next().await {
+        shown.push(line);
+    }
+    assert_eq!(watch.wait().await.unwrap().code(), Some(1));
+    let end = shown.pop().unwrap();
+    assert_eq!((&end["job_id"], &end["status"]), (&json!(job), &json!("cancelled")));
+    let seqs: Vec<u64> = shown.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (1..=shown.len() as u64).collect::<Vec<_>>());
+    served.stop("-TERM").await;
 }
 
 #[tokio::test]
