@@ -69,7 +69,11 @@ pub async fn resolve(
     let doing = || format!("looking for server {} at its BMC {}", server.serial, server.bmc_address);
     let service = bmc.observe_service().await.map_err(|error| StepError::bmc(doing(), error))?;
     let systems = bmc.observe_systems().await.map_err(|error| StepError::bmc(doing(), error))?;
-    let system = choose_system(systems, server).map_err(StepError::permanent)?;
+    let unread = unread(&systems);
+    let system = choose_system(systems, server).map_err(|reason| match unread {
+        Some(unread) => StepError::passing(format!("{reason}; {unread}")),
+        None => StepError::permanent(reason),
+    })?;
     if system.power == Some(PowerState::On) && !policy.allow_powered_on && !spec.allow_powered_on {
         return Err(StepError::permanent(format!(
             "server {} is powered on and ALLOW_POWERED_ON is false: power it off, or say allow_powered_on in the recipe",
@@ -111,6 +115,12 @@ fn choose_system(systems: Vec<System>, server: &Server) -> Result<System, String
         )),
         (None, _) => Err(format!("the BMC at {address} is not that of server {serial}: it has {found}")),
     }
+}
+
+/// A system that gave no answer may be the one that is looked for.
+fn unread(systems: &[System]) -> Option<String> {
+    let (system, why) = systems.iter().find_map(|system| Some((system, system.unread.as_ref()?)))?;
+    Some(format!("system {} could not be read ({why})", system.id))
 }
 
 /// Whether the system is the one that `system_id` and `system_uuid` name, where they are given.
