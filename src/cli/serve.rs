@@ -8,7 +8,6 @@
 mod controller;
 mod listen;
 mod media_base;
-mod sweep;
 mod token;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};

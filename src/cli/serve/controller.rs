@@ -15,7 +15,6 @@ use url::Url;
 
 use super::listen::{self, Bound, ListenError, Server};
 use super::media_base::MediaBases;
-use super::sweep::Sweep;
 use super::token::{self, AdminToken, TokenFileError};
 use crate::api::{self, Access, ApiParts, MetricsAccess};
 use crate::config::Config;
@@ -203,21 +202,12 @@ impl Parts {
 
     /// What is done now and then, beside the engine.
     fn chores(&self) -> JoinHandle<()> {
-        let sweep = Sweep {
-            store: self.store.clone(),
-            clock: self.world.clock.clone(),
-            dir: self.config.task_iso_dir.clone(),
-            retention: self.config.task_iso_retention,
-        };
         let metrics = self.metrics.clone();
-        let upkeep = async move {
+        tokio::spawn(async move {
             loop {
                 tokio::time::sleep(UPKEEP_EVERY).await;
                 metrics.run_upkeep();
             }
-        };
-        tokio::spawn(async move {
-            tokio::join!(sweep.run(), upkeep);
         })
     }
 }
