@@ -28,6 +28,7 @@ use crate::store::{EventFilter, PAGE_MAX, Store, StoreError};
 const LIST_DEFAULT: usize = 100;
 /// An idle stream says so this often, so that nobody between takes it for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventBody {
@@ -262,12 +263,14 @@ impl Follower {
         }
     }
 
-    /// Until there may be more; `None` where there never will.
+    /// Until there may be more; `None` where there never will. A job may end without an event, so
+    /// its stream looks now and then.
     async fn wait(&mut self) -> Option<()> {
         tokio::select! {
             biased;
             () = self.state.shutdown.cancelled() => None,
             changed = self.latest.changed() => changed.ok(),
+            () = tokio::time::sleep(LOOK_EVERY), if self.job.is_some() => Some(()),
         }
     }
 }

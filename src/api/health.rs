@@ -63,8 +63,6 @@ pub async fn readyz(State(state): State<ApiState>) -> Result<Json<HealthBody>, A
 
 fn try_write(setting: &str, dir: &Path) -> Result<(), String> {
     let probe = dir.join(".readyz");
-    let written = std::fs::create_dir_all(dir)
-        .and_then(|()| std::fs::write(&probe, b"ready"))
-        .and_then(|()| std::fs::remove_file(&probe));
+    let written = std::fs::write(&probe, b"ready").and_then(|()| std::fs::remove_file(&probe));
     written.map_err(|error| format!("{setting}: {} is not writable: {error}", dir.display()))
 }

@@ -19,11 +19,7 @@ pub struct UrlPrefixError(String);
 impl UrlPrefixes {
     /// Everything on the host of `url` with its scheme and port.
     pub fn host_of(url: &Url) -> UrlPrefixes {
-        let mut root = url.clone();
-        root.set_path("/");
-        root.set_query(None);
-        root.set_fragment(None);
-        UrlPrefixes(vec![root])
+        UrlPrefixes(url.origin().ascii_serialization().parse().into_iter().collect())
     }
 
     /// Whether `url` lies under one of the prefixes.
@@ -91,7 +87,8 @@ mod tests {
 
     #[test]
     fn the_host_of_a_url_allows_its_neighbours_only() {
-        let prefixes = UrlPrefixes::host_of(&"https://a.example/x/y.iso?z=1".parse().unwrap());
+        let prefixes = UrlPrefixes::host_of(&"https://me:pw@a.example/x/y.iso?z=1".parse().unwrap());
+        assert_eq!(prefixes.to_string(), "https://a.example/");
         assert!(prefixes.allow(&"https://a.example/other.iso".parse().unwrap()));
         assert!(!prefixes.allow(&"https://b.example/x/y.iso".parse().unwrap()));
     }

@@ -68,7 +68,9 @@ impl FromStr for TlsPolicy {
             "insecure" => Ok(TlsPolicy::Insecure),
             "none" => Ok(TlsPolicy::None),
             _ => {
-                let digits = text.strip_prefix("pin:").ok_or_else(wrong)?.replace(':', "");
+                // Tools show fingerprints in either case, with or without colons.
+                let digits =
+                    text.strip_prefix("pin:").ok_or_else(wrong)?.replace(':', "").to_ascii_lowercase();
                 let bytes = crate::job::unhex(&digits).ok_or_else(wrong)?;
                 Ok(TlsPolicy::Pin(bytes.try_into().map_err(|_| wrong())?))
             }
@@ -288,6 +290,8 @@ mod tests {
         for text in ["verify", "insecure", "none", pin.as_str()] {
             assert_eq!(text.parse::<TlsPolicy>().unwrap().to_string(), text);
         }
+        let shown_by_tools = format!("pin:{}AB", "AB:".repeat(31));
+        assert_eq!(shown_by_tools.parse::<TlsPolicy>().unwrap().to_string(), pin);
         for text in ["", "off", "pin:", "pin:abcd"] {
             assert!(text.parse::<TlsPolicy>().is_err(), "{text}");
         }

@@ -121,3 +121,17 @@ async fn the_stream_of_all_jobs_ends_with_the_controller_alone() {
     assert_eq!(parse_stream(&answer.text).len(), 1);
     assert!(answer.text.matches(":\n\n").count() >= 3, "heartbeats: {}", answer.text);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_stream_of_a_job_that_ends_without_an_event_ends_too() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    let id = fixture.add_job("A1").await;
+    let path = format!("/api/v1/jobs/{id}/events");
+    let ending = async {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        fixture.end_job(Status::Failed, Vec::new()).await;
+    };
+    let (answer, ()) = tokio::join!(stream(&fixture, &path, &[]), ending);
+    assert_eq!(parse_stream(&answer.text), []);
+}

@@ -25,15 +25,13 @@ async fn health_tells_which_instance_answers() {
 #[tokio::test(start_paused = true)]
 async fn a_directory_that_takes_no_file_is_named_by_readiness() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("file");
-    std::fs::write(&file, b"").unwrap();
-    let good = dir.path().join("made/on/demand");
-    let fixture = Fixture::with(|parts| parts.writable_dirs = vec![("TASK_ISO_DIR", good.clone())]);
-    fixture.get("/readyz").await.ok(200);
-    assert_eq!(std::fs::read_dir(&good).unwrap().count(), 0, "the probe is removed");
-    let fixture = Fixture::with(|parts| parts.writable_dirs = vec![("TASK_ISO_DIR", file.join("x"))]);
+    let isos = dir.path().join("isos");
+    let fixture = Fixture::with(|parts| parts.writable_dirs = vec![("TASK_ISO_DIR", isos.clone())]);
     let problem = fixture.get("/readyz").await.problem(503);
     assert!(problem["detail"].as_str().unwrap().starts_with("TASK_ISO_DIR: "), "{problem}");
+    std::fs::create_dir(&isos).unwrap();
+    fixture.get("/readyz").await.ok(200);
+    assert_eq!(std::fs::read_dir(&isos).unwrap().count(), 0, "the probe is removed");
 }
 
 #[tokio::test(start_paused = true)]
