@@ -59,10 +59,11 @@ impl Bmc {
         let disk = if config.power_on { Disk::OtherSystem } else { Disk::Blank };
         let mode = if faults.has(&Fault::LegacyBoot) { BootMode::Legacy } else { BootMode::Uefi };
         let machine = Machine::new(board(&config.timings, &faults, drives), disk, mode, now);
-        let mut computer = Computer::new(machine, software(&config.timings, &faults));
-        if config.power_on {
-            computer.machine.begin_post(now);
-        }
+        let software = software(&config.timings, &faults);
+        let mut computer = match config.power_on {
+            true => Computer::running(machine, software, now),
+            false => Computer::new(machine, software),
+        };
         if faults.has(&Fault::MediaLeft) {
             computer.machine.insert(0, "http://192.0.2.1/forgotten.iso".to_owned());
         }

@@ -21,6 +21,12 @@ impl Computer {
         Computer { machine, software, guest: None }
     }
 
+    /// A computer whose disk holds a system that has been running for long.
+    pub fn running(mut machine: Machine, software: Software, now: Timestamp) -> Computer {
+        machine.has_run(now);
+        Computer { machine, software, guest: Some(Guest::running()) }
+    }
+
     /// Goes on to `now`, and says what has to happen next.
     pub fn step(&mut self, now: Timestamp) -> Need {
         loop {
@@ -55,6 +61,15 @@ impl Computer {
         self.machine.counters.interrupted_installs += u64::from(self.is_installing());
         self.machine.power_off(now);
         self.guest = None;
+    }
+
+    /// Somebody presses the reset button at the machine.
+    pub fn press_reset(&mut self, now: Timestamp) {
+        if self.machine.is_on() {
+            self.machine.counters.interrupted_installs += u64::from(self.is_installing());
+            self.machine.begin_post(now);
+            self.guest = None;
+        }
     }
 
     pub fn request_reset(&mut self, reset: ResetType, now: Timestamp) -> Result<(), HostIsOff> {

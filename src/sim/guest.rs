@@ -142,6 +142,11 @@ impl Guest {
         Guest { state: State::Firmware(Enumeration::default()) }
     }
 
+    /// A system that has been running for long.
+    pub fn running() -> Guest {
+        Guest { state: State::Running { leaving: None } }
+    }
+
     /// Goes on until something is needed; `None` when the machine has rebooted or is off.
     pub fn step(&mut self, machine: &mut Machine, software: &mut Software, now: Timestamp) -> Option<Need> {
         loop {

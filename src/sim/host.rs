@@ -71,9 +71,12 @@ impl SimBmc {
 
     /// The host loses power and gets it back off, as if somebody had pulled the plug.
     pub fn cut_power(&self) {
-        let now = self.shared.world.clock.now();
-        self.shared.bmc().computer.cut_power(now);
-        self.shared.changed.notify_one();
+        self.shared.change(|bmc, now| bmc.computer.cut_power(now));
+    }
+
+    /// Somebody presses the reset button at the host itself.
+    pub fn press_reset(&self) {
+        self.shared.change(|bmc, now| bmc.computer.press_reset(now));
     }
 }
 

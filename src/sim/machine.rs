@@ -156,6 +156,14 @@ impl Machine {
         }
     }
 
+    /// The machine has been running for an hour, without anybody's help.
+    pub fn has_run(&mut self, now: Timestamp) {
+        let begun = now.checked_sub(SignedDuration::from_hours(1)).unwrap_or(now);
+        self.begin_post(begun);
+        self.turn(now);
+        self.progress = (BootProgress::OsRunning, after(begun, self.board.post));
+    }
+
     /// Lets the self test go on to `now`.
     pub fn turn(&mut self, now: Timestamp) -> Turn {
         let Run::Post { since } = self.run else {

@@ -24,7 +24,7 @@ pub struct SimState {
     pub installs_begun: u64,
     /// Finished installs.
     pub installs: u64,
-    /// Installs that a reset, a power-off or an eject through Redfish cut short.
+    /// Installs that a reset, a power-off or an eject cut short.
     pub interrupted_installs: u64,
     pub installed_ks_sha256: Option<String>,
     /// Host starts caused through Redfish.

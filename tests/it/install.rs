@@ -246,6 +246,7 @@ async fn a_host_that_boots_the_installer_by_itself_is_left_to_it() {
     let timings =
         Timings { post: Duration::from_secs(60), install: Duration::from_secs(400), ..Timings::default() };
     let mut site = Site::new(1, vec![SimConfig { power_on: true, timings, ..machine(vec![]) }]).await;
+    site.machines[0].press_reset();
     site.start();
     let id = site.submit(0, json!({})).await;
     let job = site.settle(id).await;

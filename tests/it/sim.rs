@@ -382,7 +382,7 @@ async fn a_bmc_can_be_down_after_a_reset() {
 #[tokio::test(start_paused = true)]
 async fn a_running_system_obeys_acpi_unless_it_ignores_it() {
     let bench = Bench::new(&["graceful-ignored"]);
-    bench.wait_for("other_system").await;
+    assert_eq!(bench.bmc.state().guest, "other_system", "from the first moment");
     assert_eq!(bench.reset("GracefulShutdown").await.status, 204);
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(bench.get(SYSTEM).await["PowerState"], "On");
