@@ -5,6 +5,7 @@
 //! of a ratio alternate, so that whatever else the machine does hits both.
 
 mod installer;
+mod installs;
 mod measure;
 mod serving;
 mod task_iso;
@@ -12,8 +13,12 @@ mod task_iso;
 /// A figure's name and what measures it.
 type Figure = (&'static str, fn());
 
-const FIGURES: [Figure; 3] =
-    [("task-iso", task_iso::measure), ("installer", installer::measure), ("serving", serving::measure)];
+const FIGURES: [Figure; 4] = [
+    ("task-iso", task_iso::measure),
+    ("installer", installer::measure),
+    ("serving", serving::measure),
+    ("installs", installs::measure),
+];
 
 fn main() {
     // `cargo bench` adds a flag of its own; words choose figures.
