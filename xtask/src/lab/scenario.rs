@@ -37,7 +37,7 @@ const POWER_ALONE: Scenario = Scenario {
     confidence: "assumed",
 };
 
-const JOB: Duration = Duration::from_secs(8 * 60);
+const JOB: Duration = Duration::from_secs(5 * 60);
 const CONSOLE: Duration = Duration::from_secs(2 * 60);
 const POLL: Duration = Duration::from_secs(1);
 
@@ -96,7 +96,7 @@ impl Scenario {
             ("ESXI_MIN_INSTALL_TIME", self.min_install_time),
             ("ESXI_STABLE_WINDOW", "5s"),
             ("ESXI_POLL_INTERVAL", "1s"),
-            ("ESXI_INSTALL_TIMEOUT", "7m"),
+            ("ESXI_INSTALL_TIMEOUT", "20m"),
             ("RESET_GRACEFUL_TIMEOUT", "3s"),
             ("LOG_LEVEL", "info"),
         ]
@@ -134,7 +134,7 @@ impl Scenario {
         row.verdict = text(&job["verdict"]["confidence"]);
         row.evidence = evidence(&job);
         if job["status"] != "succeeded" || row.verdict != self.confidence {
-            return fail(format!("should have succeeded, {}, but: {job}", self.confidence));
+            return fail(format!("should have succeeded, {}, but: {}", self.confidence, summary(&job)));
         }
         await_installed_system(machine, &kickstart)?;
         check_machine(machine)
@@ -163,7 +163,7 @@ fn await_end(controller: &Controller, id: &str) -> Done<Value> {
             return Ok(job);
         }
         if start.elapsed() > JOB {
-            return fail(format!("no end of it: {job}"));
+            return fail(format!("no end of it: {}", summary(&job)));
         }
         std::thread::sleep(POLL);
     }
@@ -200,6 +200,15 @@ fn check_machine(machine: &Machine) -> Done {
         (Some("Disabled"), Some("On")) => Ok(()),
         (boot, power) => fail(format!("the override is {boot:?} and the power {power:?}")),
     }
+}
+
+/// What the controller says of a job, without its whole story.
+fn summary(job: &Value) -> String {
+    let last = job["events"].as_array().and_then(|events| events.last()).unwrap_or(&Value::Null);
+    format!(
+        "{} at {}, reason {}, verdict {}, last event {}",
+        job["status"], job["step"], job["reason"], job["verdict"], last["message"]
+    )
 }
 
 fn evidence(job: &Value) -> String {
