@@ -351,10 +351,9 @@ fn judge_power_alone(watch: &WatchFacts, scene: &Scene<'_>) -> Judgement {
         return Judgement::Wait { until: None, why: "waiting for the host to read the kickstart".to_owned() };
     }
     if let Some((source, _)) = watch.sources.iter().find(|(_, facts)| facts.live) {
-        let why = format!(
-            "the kickstart was read or may have been: waiting for {} to show a second boot",
-            source.property()
-        );
+        let read =
+            if scene.trace_tells() { "the kickstart was read" } else { "the installer may be running" };
+        let why = format!("{read}: waiting for {} to show a second boot", source.property());
         return Judgement::Wait { until: None, why };
     }
     let from = scene.ks_read_at().unwrap_or(scene.started_at);
