@@ -370,6 +370,21 @@ async fn a_prefetching_bmc_reads_the_image_at_insert_and_never_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_insert_goes_on_when_its_client_has_gone_away() {
+    let bench = Bench::new(&["prefetch"]);
+    let slow = Router::new().fallback(async || {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        installer()
+    });
+    bench.network.add("slow.test", slow);
+    let given_up =
+        tokio::time::timeout(Duration::from_secs(1), bench.insert(CD1, "http://slow.test/esxi.iso")).await;
+    assert!(given_up.is_err() && !bench.bmc.state().media["CD1"].inserted);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(bench.bmc.state().media["CD1"].inserted);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_bmc_can_be_down_after_a_reset() {
     let bench = Bench::new(&["bmc-down-after-reset=20"]);
     bench.reset("On").await;

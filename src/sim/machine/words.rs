@@ -2,10 +2,8 @@
 //!
 //! No behaviour. Invariant: `name` is the word as DMTF's schema spells it.
 
-use serde::Serialize;
-
 /// Redfish's `ResetType`, those that this machine offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ResetType {
     On,
     ForceOn,

@@ -213,11 +213,15 @@ fn check_protocol<'a>(body: &'a Object, image: &str) -> Result<Option<&'a str>, 
 }
 
 impl Insert {
-    /// Does the insert, or begins the Task that does it.
+    /// Does the insert, or begins the Task that does it. Whoever asked may go away meanwhile: a BMC
+    /// ends what it has begun.
     pub async fn run(self, shared: Arc<Shared>) -> Reply {
         let Some(takes) = self.task else {
-            let looked = self.look(&shared).await;
-            let done = shared.change(|bmc, _| bmc.finish_insert(&self, looked));
+            let done = tokio::spawn(async move {
+                let looked = self.look(&shared).await;
+                shared.change(|bmc, _| bmc.finish_insert(&self, looked))
+            });
+            let done = done.await.unwrap_or_else(|_| Err(Message::internal()));
             return done.map_or_else(Reply::from, |()| Reply::no_content());
         };
         let id = shared.change(|bmc, now| bmc.tasks.begin(now));
