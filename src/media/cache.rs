@@ -52,6 +52,8 @@ pub struct InstallerCache {
     bytes_max: u64,
     transport: Transport,
     rooms: Mutex<BTreeMap<String, Arc<Room>>>,
+    /// Held while room is counted and made, so that no two fetches are promised the same.
+    making_room: Mutex<()>,
 }
 
 /// What this process knows of one source.
@@ -60,7 +62,7 @@ struct Room {
     /// Held while the source is fetched, looked at or opened, so that it is done once.
     held: tokio::sync::Mutex<Option<Held>>,
     progress: Mutex<Option<FetchProgress>>,
-    /// Bytes that a fetch under way will need; 0 without one.
+    /// Bytes that a fetch under way will need, as far as it knows; 0 without one.
     reserved: Mutex<u64>,
 }
 
@@ -125,7 +127,13 @@ impl InstallerCache {
     /// A cache in `dir`, which is made, of `bytes_max` at most.
     pub fn new(dir: PathBuf, bytes_max: u64, transport: Transport) -> Result<InstallerCache, CacheError> {
         disk::make_dir(&dir)?;
-        Ok(InstallerCache { dir, bytes_max, transport, rooms: Mutex::default() })
+        Ok(InstallerCache {
+            dir,
+            bytes_max,
+            transport,
+            rooms: Mutex::default(),
+            making_room: Mutex::default(),
+        })
     }
 
     /// The installer of `source`: fetched if it is not here or has changed there, and checked.
@@ -182,6 +190,7 @@ impl InstallerCache {
         if bytes > self.bytes_max {
             return Err(CacheError::TooLarge { name: name.to_owned(), bytes_max: self.bytes_max });
         }
+        let _making_room = lock(&self.making_room);
         let kept = disk::list(&self.dir)?;
         let reserved: u64 = self
             .rooms()
@@ -303,6 +312,8 @@ impl Visit<'_> {
 
     async fn fetch(&self) -> Result<Held, CacheError> {
         let _over = FetchOver(self.room);
+        // From here on nobody takes the part for a leftover.
+        *lock(&self.room.reserved) = 1;
         let (files, name) = (self.files(), self.source.to_string());
         let reserve = |bytes| self.cache.make_room(&files.key, bytes, &name);
         let sink = Sink { files: &files, progress: &self.room.progress, reserve: &reserve };

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -163,13 +163,10 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Makes the directory of the cache, for us alone.
+/// Makes the directory of the cache, for us alone. One that is there stays as it is.
 pub fn make_dir(dir: &Path) -> Result<(), CacheError> {
-    let make = || {
-        fs::create_dir_all(dir)?;
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
-    };
-    make().map_err(CacheError::disk("making the directory", dir))
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(CacheError::disk("making the directory", dir))
 }
 
 /// A fetch in progress: the part's file and the hash of what it holds.
@@ -241,14 +238,16 @@ pub struct Kept {
     pub is_part: bool,
 }
 
-/// Everything in the cache, least recently used first.
+/// Everything of ours in the directory, least recently used first. Files with names of another kind
+/// belong to somebody else.
 pub fn list(dir: &Path) -> Result<Vec<Kept>, CacheError> {
     let read = || -> io::Result<Vec<Kept>> {
         let mut kept = Vec::new();
         for file in fs::read_dir(dir)? {
             let path = file?.path();
             let extension = path.extension().and_then(|extension| extension.to_str());
-            let Some(key) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            let Some(key) = stem.filter(|stem| is_key(stem)) else { continue };
             let is_part = match extension {
                 Some("iso") => false,
                 Some("part") => true,
@@ -264,4 +263,9 @@ pub fn list(dir: &Path) -> Result<Vec<Kept>, CacheError> {
         Ok(kept)
     };
     read().map_err(CacheError::disk("listing", dir))
+}
+
+/// Whether a file's stem is a name that we give.
+fn is_key(stem: &str) -> bool {
+    crate::job::unhex(stem).is_some_and(|bytes| bytes.len() == 16)
 }

@@ -367,6 +367,19 @@ async fn the_least_recently_used_image_that_no_job_has_open_goes_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn files_of_others_in_the_directory_are_left_alone() {
+    let size = iso(1).len() as u64;
+    let bench = Bench::with_room(size + 1000);
+    let vendors = bench.dir.path().join("cache/VMware-VMvisor-8.0U3.iso");
+    std::fs::write(&vendors, iso(1)).unwrap();
+    for n in 1..=2 {
+        bench.cache.open(&bench.file(&format!("{n}.iso"), &iso(n)), None, &anywhere).await.unwrap();
+    }
+    assert!(vendors.exists());
+    assert_eq!(bench.files(), ["iso", "iso", "json"], "theirs, and the last one of ours");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_image_larger_than_the_cache_is_refused_before_it_is_fetched() {
     for hides_length in [false, true] {
         let bench = Bench::with_room(1 << 20);
