@@ -187,9 +187,7 @@ impl Media {
     /// are just not published again: it has started a moment ago.
     async fn is_expected(&self, job: JobId, medium: Medium, token: &str) -> bool {
         let Inner { key, store, .. } = &*self.0;
-        let tokens = (0..shelf::INSERTIONS).map(|n| Token::new(key, job, medium, n));
-        let valid = tokens.fold(false, |valid, known| valid | known.matches(token));
-        valid
+        (0..shelf::INSERTIONS).any(|n| Token::new(key, job, medium, n).matches(token))
             && !self.shelves().retired.contains(&job)
             && matches!(store.job(job).await, Ok(Some(job)) if job.is_active())
     }

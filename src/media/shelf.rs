@@ -98,12 +98,12 @@ impl Shelf {
         slot.tokens.extend(more.map(|n| Token::new(&self.key, self.job, medium, n)));
     }
 
-    /// The image, if `token` is one of this medium's. Every token is compared, whichever matches.
+    /// The image, if `token` is one of this medium's. How long that takes tells which insertion it
+    /// is of, and nothing of any token.
     pub fn open(&self, medium: Medium, token: &str) -> Option<Arc<Image>> {
         let mut state = self.state();
         let slot = state.slot_mut(medium)?;
-        let valid = slot.tokens.iter().fold(false, |valid, known| valid | known.matches(token));
-        if !valid {
+        if !slot.tokens.iter().any(|known| known.matches(token)) {
             slot.fetches.last_fault = Some("a request with a token of another job or medium got 404".into());
             return None;
         }
