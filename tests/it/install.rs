@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::job::{Confidence, EvidenceKind, Job, Status, Step};
-use shoal::sim::{Fault, SimConfig, Timings};
+use shoal::installer;
+use shoal::iso::{Overlaid, ReadAt};
+use shoal::job::{Cancel, Confidence, EvidenceKind, Job, Status, Step};
+use shoal::media::InstallerSource;
+use shoal::sim::{Fault, SimConfig, Timings, standin_installer};
 use shoal::workflow::policy::Detection;
+use shoal::world::elapsed;
 
 use crate::site::{Site, machine};
 
@@ -278,4 +282,66 @@ async fn task_isos_are_kept_for_the_retention_and_no_longer() {
     assert_eq!(site.task_isos(), [format!("{id}.iso")]);
     tokio::time::sleep(Duration::from_secs(2700)).await;
     assert_eq!(site.task_isos(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_cancel_ejects_at_once_and_says_so() {
+    let mut site = site(vec![Fault::GuestHangs]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    site.until(id, |job| job.facts.progress.ks_read).await;
+    site.store.request_cancel(id, Cancel { force: false }).await.unwrap();
+    let job = site.until(id, |job| job.status == Status::Cancelled).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(site.job(id).await.is_active(), "the media stay while the installer may run");
+    let asked_at = site.world.clock.now();
+    site.store.request_cancel(id, Cancel { force: true }).await.unwrap();
+    let job = site.until(job.id, |job| !job.is_active()).await;
+    let ejected = job.facts.cleanup.installer.unwrap();
+    assert!(ejected.forced && elapsed(asked_at, ejected.at) < Duration::from_secs(5), "{ejected:?}");
+    assert_eq!(job.status, Status::Cancelled);
+    assert!(site.machines[0].state().media.values().all(|medium| !medium.inserted));
+}
+
+/// An image that boots unattended as it is, at an address that BMCs reach, needs no server of ours.
+#[tokio::test(start_paused = true)]
+async fn an_installer_that_needs_no_change_is_given_to_the_bmc_directly() {
+    let mut site = site(vec![]).await;
+    let url: url::Url = "http://images.test/vendor/esxi.iso".parse().unwrap();
+    site.network.add("images.test", axum::Router::new().fallback(|| async { unattended_installer() }));
+    site.setup = Box::new(move |setup| setup.installer = Some(InstallerSource::Url(url.clone())));
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    let job = site.until(id, |job| job.cursor.step == Step::EsxiPollPower).await;
+    let cd1 = &site.machines[0].state().media["CD1"];
+    assert_eq!(cd1.image.as_deref(), Some("http://images.test/vendor/esxi.iso"));
+    assert!(job.facts.installer.unwrap().direct);
+    let job = site.settle(id).await;
+    assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
+    check_clean(&site);
+}
+
+/// The stand-in with `ks=` set, in one piece.
+fn unattended_installer() -> Vec<u8> {
+    let plain = standin_installer();
+    let overlay = installer::overlay(&plain, &installer::recognise(&plain).unwrap()).unwrap();
+    let changed = Overlaid::new(&plain, &overlay);
+    let mut bytes = vec![0; changed.size() as usize];
+    changed.read_at(0, &mut bytes).unwrap();
+    bytes
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_jobs_run_at_once_than_there_are_workers() {
+    let second = SimConfig { serial: "SIM0002".to_owned(), ..machine(vec![]) };
+    let mut site = Site::new(1, vec![machine(vec![]), second]).await;
+    site.workers = 1;
+    site.start();
+    let first = site.submit(0, json!({})).await;
+    site.until(first, |job| job.cursor.step == Step::EsxiPollPower).await;
+    let second = site.submit(1, json!({})).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(site.job(second).await.status, Status::Queued);
+    site.settle(first).await;
+    assert_eq!(site.settle(second).await.status, Status::Succeeded);
 }

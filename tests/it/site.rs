@@ -33,6 +33,8 @@ pub struct Site {
     pub store: Store,
     pub machines: Vec<SimBmc>,
     pub policy: Policy,
+    /// Jobs in flight at once.
+    pub workers: usize,
     pub setup: Box<dyn Fn(&mut Setup)>,
     dir: tempfile::TempDir,
     controller: Option<Controller>,
@@ -61,6 +63,7 @@ impl Site {
             store,
             machines: Vec::new(),
             policy: Policy { boot_timeout: Duration::from_secs(900), ..Policy::default() },
+            workers: 1000,
             setup: Box::new(|_| {}),
             dir,
             controller: None,
@@ -130,7 +133,7 @@ impl Site {
             world,
         };
         let settings = EngineSettings {
-            workers: 1000,
+            workers: self.workers,
             lease_ttl: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(20),
         };
