@@ -19,7 +19,9 @@ use url::Url;
 pub use sse::{EventStream, StreamError};
 
 use crate::config::{ClientArgs, ConfigError};
-use crate::world::{HttpRequest, Transport, TransportError, World, real_transport};
+use crate::world::{
+    HttpRequest, TlsPolicy, Transport, TransportError, TransportErrorKind, World, real_transport,
+};
 
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -29,6 +31,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Client {
     base: Url,
     token: Option<SecretString>,
+    tls: TlsPolicy,
     transport: Transport,
 }
 
@@ -37,6 +40,14 @@ pub struct Client {
 pub enum ClientError {
     #[error("cannot reach the controller at {base}: is it running there? (--url, SHOAL_URL)")]
     Unreachable {
+        base: Url,
+        #[source]
+        source: TransportError,
+    },
+    #[error(
+        "the certificate of {base} is not trusted: name its root (--ca-file), or pin it (--controller-tls)"
+    )]
+    Untrusted {
         base: Url,
         #[source]
         source: TransportError,
@@ -83,7 +94,12 @@ impl Client {
             [] => world.transport.clone(),
             roots => real_transport(roots),
         };
-        Ok(Client { base: args.url.clone(), token: args.token.clone(), transport })
+        Ok(Client {
+            base: args.url.clone(),
+            token: args.token.clone(),
+            tls: args.controller_tls.clone(),
+            transport,
+        })
     }
 
     pub async fn get(&self, path: &[&str]) -> Result<Value, ClientError> {
@@ -157,7 +173,7 @@ impl Client {
     }
 
     fn request(&self, method: Method, url: &Url) -> http::request::Builder {
-        let request = http::Request::builder().method(method).uri(url.as_str());
+        let request = http::Request::builder().method(method).uri(url.as_str()).extension(self.tls.clone());
         match &self.token {
             Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose_secret())),
             None => request,
@@ -165,8 +181,11 @@ impl Client {
     }
 
     async fn send(&self, request: HttpRequest) -> Result<http::Response<Body>, ClientError> {
-        let unreachable = |source| ClientError::Unreachable { base: self.base.clone(), source };
-        self.transport.clone().oneshot(request).await.map_err(unreachable)
+        let base = self.base.clone();
+        self.transport.clone().oneshot(request).await.map_err(|source| match source.kind {
+            TransportErrorKind::Certificate => ClientError::Untrusted { base, source },
+            _ => ClientError::Unreachable { base, source },
+        })
     }
 
     async fn read(&self, body: Body) -> Result<Bytes, ClientError> {
@@ -198,10 +217,15 @@ mod tests {
 
     fn client(base: &str) -> Client {
         let transport = tower::service_fn(async |_| {
-            Err::<http::Response<Body>, _>(TransportError::new(crate::world::TransportErrorKind::Connect))
+            Err::<http::Response<Body>, _>(TransportError::new(TransportErrorKind::Connect))
         });
         let transport = tower::util::BoxCloneSyncService::new(transport);
-        Client { base: base.parse().unwrap(), token: Some("hunter2".into()), transport }
+        Client {
+            base: base.parse().unwrap(),
+            token: Some("hunter2".into()),
+            tls: TlsPolicy::Verify,
+            transport,
+        }
     }
 
     #[test]

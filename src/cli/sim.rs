@@ -107,7 +107,7 @@ pub async fn run(args: SimArgs, world: World) -> Result<Exit, CliError> {
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let tls = args.tls.then(Tls::self_signed).transpose()?;
-    let client = |url| Client::new(&ClientArgs { url, token: args.token.clone(), ca_file: None }, &world);
+    let client = |url| Client::new(&ClientArgs::new(url, args.token.clone()), &world);
     let controller = args.register.clone().map(client).transpose()?;
     let ports = (0..args.count).map(|number| Ok((number, Listener::bind(port(args.base_port, number)?)?)));
     let world = World { transport: media_transport(), ..world };

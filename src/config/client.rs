@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::ConfigError;
+use crate::world::TlsPolicy;
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Controller")]
@@ -24,12 +25,20 @@ pub struct ClientArgs {
     /// admin.token beside its database.
     #[arg(long, env = "SHOAL_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = super::parse::secret)]
     pub token: Option<SecretString>,
+    /// How the controller's certificate is judged: verify, pin:SHA256 or insecure.
+    #[arg(long, env = "SHOAL_TLS", hide_env_values = true, value_name = "POLICY", default_value = "verify")]
+    pub controller_tls: TlsPolicy,
     /// Extra roots to judge the controller's certificate by, in PEM.
     #[arg(long, env = "CA_FILE", hide_env_values = true, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 }
 
 impl ClientArgs {
+    /// For a command that knows its controller already.
+    pub fn new(url: Url, token: Option<SecretString>) -> ClientArgs {
+        ClientArgs { url, token, controller_tls: TlsPolicy::Verify, ca_file: None }
+    }
+
     /// The certificates of `--ca-file`.
     pub fn extra_roots(&self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
         self.ca_file.as_deref().map_or(Ok(Vec::new()), read_roots)

@@ -213,14 +213,22 @@ fn classify(error: reqwest::Error) -> TransportError {
 fn is_certificate_error(error: &reqwest::Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        let io_inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let inner = io_inner.map(|inner| inner as &(dyn std::error::Error + 'static)).unwrap_or(error);
-        if let Some(rustls::Error::InvalidCertificate(_)) = inner.downcast_ref::<rustls::Error>() {
+        if let Some(rustls::Error::InvalidCertificate(_)) = innermost(error).downcast_ref::<rustls::Error>() {
             return true;
         }
         cause = error.source();
     }
     false
+}
+
+/// What I/O errors are wrapped around, which is not their source: hyper-rustls wraps one that
+/// tokio-rustls has wrapped already.
+fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    let mut error = error;
+    while let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        error = inner;
+    }
+    error
 }
 
 /// The peer showed another certificate than the pinned one.

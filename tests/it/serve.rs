@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::header;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use shoal::world::{HttpRequest, TlsPolicy, Transport, real_transport};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -226,6 +227,26 @@ async fn tls_and_a_plain_listener_for_media_beside_it() {
     let served = start(dir.path(), &flags).await;
     assert!(served.url.starts_with("https://127.0.0.1:"), "{}", served.url);
     assert_eq!(served.get("/healthz").await.0, 200);
+    let list = |tls: &str| {
+        let mut command = shoal();
+        command.args([
+            "server",
+            "list",
+            "--url",
+            &served.url,
+            "--token",
+            &served.token,
+            "--controller-tls",
+            tls,
+        ]);
+        command
+    };
+    let untrusted = output(list("verify")).await;
+    assert_eq!(untrusted.status.code(), Some(1));
+    assert!(text(&untrusted.stderr).contains("is not trusted: name its root"), "{}", text(&untrusted.stderr));
+    let pin = format!("pin:{}", shoal::job::hex(&Sha256::digest(made.cert.der())));
+    assert_eq!(output(list(&pin)).await.status.code(), Some(0));
+    assert_eq!(output(list(&format!("pin:{}", "00".repeat(32)))).await.status.code(), Some(1));
     served.stop("-TERM").await;
 }
 

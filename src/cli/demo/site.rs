@@ -93,8 +93,7 @@ impl Site {
             "controller",
             &format!("listens on {}, database in {}", controller.url(), directory.path().display()),
         );
-        let credentials =
-            ClientArgs { url: controller.url().clone(), token: controller.token().cloned(), ca_file: None };
+        let credentials = ClientArgs::new(controller.url().clone(), controller.token().cloned());
         let client = Client::new(&credentials, world)?;
 
         let mut listening = JoinSet::new();

@@ -122,7 +122,10 @@ impl<'a> Watcher<'a> {
 
     /// A controller that does not answer may be restarting. A refusal stays one.
     fn tolerate(&mut self, error: ClientError) -> Result<(), CliError> {
-        if matches!(error, ClientError::Refused(_) | ClientError::Garbled { .. }) {
+        if !matches!(
+            error,
+            ClientError::Unreachable { .. } | ClientError::TimedOut { .. } | ClientError::Broken { .. }
+        ) {
             return Err(error.into());
         }
         let since = *self.absent_since.get_or_insert_with(|| {
