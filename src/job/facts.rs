@@ -138,6 +138,8 @@ pub struct WatchFacts {
     pub blind_ms: u64,
     /// The host booted again after the kickstart was read.
     pub second_boot: Option<Evidence>,
+    /// Times that an override which outlived the start was disarmed.
+    pub disarms: u32,
 }
 
 /// One second-boot source of this BMC.

@@ -79,15 +79,16 @@ impl Scene<'_> {
     }
 }
 
-/// Folds one look at the BMC into the facts.
+/// Folds one look at the BMC into the facts. A boot that turns out to be from before the kickstart's
+/// (last) read is taken back.
 pub fn observe(watch: &mut WatchFacts, scene: &Scene<'_>, sample: &BootSample) {
     note_silence(watch, scene, sample.at);
     note_power(watch, scene, sample);
     for (source, value) in &sample.sources {
         note_source(watch, scene, *source, value, sample.at);
     }
-    let again_since = scene.task.ks_read_again_at;
-    if watch.second_boot.as_ref().is_some_and(|boot| again_since.is_some_and(|again| boot.at <= again)) {
+    let counting = scene.counting_since(sample.at);
+    if watch.second_boot.as_ref().is_some_and(|boot| counting.is_none_or(|since| boot.at <= since)) {
         watch.second_boot = None;
     }
     watch.observed_at = Some(sample.at);

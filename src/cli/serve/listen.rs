@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::Router;
+use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -155,9 +156,12 @@ async fn serve(
             tracing::info!(?peer, %error, "a connection was not accepted");
         });
     match listening.tls {
-        None => server.serve(service).await,
+        // Without it the last part of a range waits for the BMC's delayed acknowledgement.
+        None => server.acceptor(NoDelayAcceptor::new()).serve(service).await,
         Some(config) => {
-            let acceptor = RustlsAcceptor::new(config).handshake_timeout(HANDSHAKE_TIMEOUT);
+            let acceptor = RustlsAcceptor::new(config)
+                .acceptor(NoDelayAcceptor::new())
+                .handshake_timeout(HANDSHAKE_TIMEOUT);
             server.acceptor(acceptor).serve(service).await
         }
     }

@@ -248,6 +248,14 @@ fn a_kickstart_read_again_takes_the_second_boot_back() {
 }
 
 #[test]
+fn a_kickstart_read_that_was_a_copy_takes_the_second_boot_back() {
+    let story = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T0)]).ks_read(20);
+    let mut story = story.sees(25, Power::On, &[(L, T0)]).sees(30, Power::On, &[(L, T1)]);
+    story.task = MediumTrace { mode: MediaMode::Prefetched, ..MediumTrace::default() };
+    story.sees_on(40, 110, &[(L, T1)]).waits().sees(500, Power::On, &[(L, T1)]).waits();
+}
+
+#[test]
 fn media_that_nobody_reads_fail_early() {
     let story = Story::new(&[]).sees_on(5, 1795, &[]).waits();
     let mut story = story.sees(1801, Power::On, &[]);

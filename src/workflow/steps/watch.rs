@@ -16,6 +16,9 @@ use crate::workflow::policy::{self, Policy};
 use crate::workflow::{Context, StepError};
 use crate::world::after;
 
+/// Times that an override is disarmed under a running installer; the cleanup tries again.
+const DISARMS_MAX: u32 = 3;
+
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let system = match look(cx).await? {
         Ok(system) => system,
@@ -116,20 +119,18 @@ async fn disarm_if_installing(cx: &mut Context<'_>, system: &System) -> Result<(
         cx.job.facts.override_armed = false;
         return Ok(());
     }
-    if cx.kit.media.trace(cx.job.id).task.ks_read_at.is_none() {
+    let installs = cx.kit.media.trace(cx.job.id).task.ks_read_at.is_some();
+    if !installs || cx.job.facts.watch.disarms >= DISARMS_MAX {
         return Ok(());
     }
-    match cx.bmc.request_boot_disarm(system).await {
+    cx.job.facts.watch.disarms += 1;
+    let message = match cx.bmc.request_boot_disarm(system).await {
         Ok(()) => {
-            let message =
-                "the BMC kept the boot override armed after the installer had started: it was disarmed";
-            cx.warn("boot.override.disarm", message, json!(null)).await
+            "the BMC kept the boot override armed after the installer had started: it was disarmed".to_owned()
         }
-        Err(error) => {
-            let message = format!("the boot override is still armed and could not be disarmed: {error}");
-            cx.warn("boot.override.disarm", message, json!(null)).await
-        }
-    }
+        Err(error) => format!("the boot override is still armed and could not be disarmed: {error}"),
+    };
+    cx.warn("boot.override.disarm", message, json!(null)).await
 }
 
 /// Media that the guest ejected corroborate that its installer came to its end.
