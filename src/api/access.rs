@@ -23,6 +23,8 @@ use crate::media::OperatorCheck;
 pub enum Access {
     /// Everybody, on a loopback listener only.
     Open,
+    /// Nobody.
+    Closed,
     /// Whoever shows the admin token, of which this is the SHA-256.
     Token([u8; 32]),
 }
@@ -34,7 +36,11 @@ impl Access {
 
     /// Whether a request with these headers comes from an operator.
     pub fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let Access::Token(expected) = self else { return check_host(headers) };
+        let expected = match self {
+            Access::Open => return check_host(headers),
+            Access::Closed => return Err(ApiError::Forbidden("ask the API's listener".to_owned())),
+            Access::Token(expected) => expected,
+        };
         let shown = bearer(headers).ok_or(ApiError::Unauthorised)?;
         if is_same(&digest(shown.as_bytes()), expected) { Ok(()) } else { Err(ApiError::Unauthorised) }
     }

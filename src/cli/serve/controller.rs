@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
 use secrecy::SecretString;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -95,8 +97,11 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
         metrics,
     };
     let engine = parts.engine(&bound)?;
-    let url = bound.url();
+    let (url, is_loopback) = (bound.url(), bound.is_loopback());
     let servers = parts.serve(&engine, &admin, bound);
+    if url.scheme() == "http" && !is_loopback {
+        tracing::warn!(%url, "without TLS the API's token travels in clear: see TLS_CERT_FILE and MEDIA_ADDR");
+    }
     tracing::info!(%url, database = %parts.config.database.display(), "the controller listens");
     Ok(Controller {
         url,
@@ -237,18 +242,17 @@ impl Controller {
         self.broken.cancelled().await;
     }
 
-    /// Takes no more requests, lets those in flight end, and leaves the jobs to the next start.
+    /// Lets requests in flight end, and leaves the jobs to the next start. The listeners are the last
+    /// to go: a BMC may be fetching what it was just asked to insert.
     pub async fn stop(self) {
         tracing::info!("the controller stops");
+        let deadline = Instant::now() + self.drain_timeout;
         self.shutdown.cancel();
         self.chores.abort();
-        let servers = self.servers.into_iter().map(|server| server.stop(self.drain_timeout));
-        let ended = async {
-            let (_, engine) = tokio::join!(futures_util::future::join_all(servers), self.engine);
-            engine
-        };
-        if tokio::time::timeout(self.drain_timeout + STOP_MARGIN, ended).await.is_err() {
-            tracing::warn!("not everything has ended in time; jobs go on at the next start");
+        if tokio::time::timeout_at(deadline + STOP_MARGIN, self.engine).await.is_err() {
+            tracing::warn!("the engine has not ended in time; jobs go on at the next start");
         }
+        let rest = deadline.saturating_duration_since(Instant::now());
+        join_all(self.servers.into_iter().map(|server| server.stop(rest))).await;
     }
 }

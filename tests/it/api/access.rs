@@ -60,13 +60,15 @@ async fn health_and_the_description_are_for_all() {
 async fn a_listener_of_its_own_serves_media_and_says_which_instance_it_is() {
     let fixture = Fixture::new();
     let media = shoal::media::Media::new(fixture.world.clock.clone(), [7; 32], fixture.store.clone());
-    let access = Access::token(&TOKEN.into());
-    let fixture = Fixture { router: shoal::api::media_router(&media, access, "abc".to_owned()), ..fixture };
+    let router = |access| shoal::api::media_router(&media, access, "abc".to_owned());
+    let fixture = Fixture { router: router(Access::token(&TOKEN.into())), ..fixture };
     assert_eq!(fixture.get("/healthz").await.ok(200)["instance_id"], "abc");
     let path = "/media/tasks/0123456789abcdef0123456789abcdef/task.iso";
     fixture.send(bare(&Method::GET, path, &[])).await.problem(401);
     fixture.get(path).await.problem(404);
     fixture.get("/api/v1/jobs").await.problem(404);
+    let fixture = Fixture { router: router(Access::Open), ..fixture };
+    fixture.send(bare(&Method::GET, path, &[("host", "localhost")])).await.problem(403);
 }
 
 #[tokio::test(start_paused = true)]
