@@ -160,8 +160,8 @@ async fn serve(
         None => server.acceptor(NoDelayAcceptor::new()).serve(service).await,
         Some(config) => {
             let acceptor = RustlsAcceptor::new(config)
-                .acceptor(NoDelayAcceptor::new())
-                .handshake_timeout(HANDSHAKE_TIMEOUT);
+                .handshake_timeout(HANDSHAKE_TIMEOUT)
+                .acceptor(NoDelayAcceptor::new());
             server.acceptor(acceptor).serve(service).await
         }
     }
