@@ -46,7 +46,7 @@ impl Resolved {
             "vendor": self.vendor,
             "system": self.system.link,
             "model": self.system.model,
-            "power": format!("{:?}", self.system.power),
+            "power": self.system.power.map(PowerState::name),
             "cd1": self.slots[0].link,
             "cd2": self.slots[1].link,
         })
