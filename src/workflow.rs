@@ -18,7 +18,7 @@
 //! it means: disarm at once, leave the media until the installer cannot be running, never reset.
 //! A step that cannot be cleaned up is recorded beside the verdict and never changes it.
 //!
-//! [`drive`] moves a job through this; [`plan`] says in which order, [`detect`] when the watch is
+//! [`drive()`] moves a job through this; [`plan`] says in which order, [`detect`] when the watch is
 //! over, [`policy`] and [`power`] how long to wait and what to ask of a BMC. Invariants: the cursor
 //! is saved before an act; the verdict is set once, on leaving `Forward`.
 

@@ -374,7 +374,7 @@ fn matches(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == etag)
 }
 
-/// As [`matches`], strongly compared (If-Match).
+/// As [`matches()`], strongly compared (If-Match).
 fn matches_strongly(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|one| one == "*" || one == etag)
 }

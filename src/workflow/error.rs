@@ -1,7 +1,7 @@
 //! Why a step could not go on, and whether trying again helps.
 //!
 //! Invariant: the message says what was being done and what to do next; the cause is `source` and
-//! is rendered once, at the edge, by [`StepError::sentence`].
+//! is rendered once, at the edge, by [`Failure::sentence`].
 
 use std::error::Error;
 use std::fmt;

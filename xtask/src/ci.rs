@@ -39,5 +39,5 @@ fn dependencies() -> Done {
 fn documentation() -> Done {
     let mut doc =
         command("cargo", &["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"]);
-    run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+    run(doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))
 }
