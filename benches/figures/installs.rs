@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use shoal::world::{Transport, pooled_transport};
 use tower::ServiceExt;
 
-use crate::measure::{print, time};
+use crate::measure::time;
 
 const TOKEN: &str = "figures-of-a-benchmark-on-loopback";
 const MANY: usize = 1000;
@@ -38,13 +38,6 @@ pub fn measure() {
         one.requests, one.polls
     );
     let many = runtime.block_on(Site::start(MANY)).install_all(&runtime);
-    print(
-        &format!("{MANY} installations at once"),
-        many.wall,
-        "one after another",
-        one.wall * MANY as u32,
-        "-",
-    );
     println!(
         "wall time: {:.0} s for one, {:.0} s for {MANY}: {:.1} times as long",
         one.wall.as_secs_f64(),
