@@ -106,7 +106,7 @@ pub struct EventList {
 pub struct EventParams {
     /// Only events with a greater `id`.
     after: Option<u64>,
-    /// At most 1000; 100 by default. Streams know no limit.
+    /// At most 500; 100 by default. Streams know no limit.
     limit: Option<usize>,
 }
 
@@ -165,7 +165,7 @@ async fn answer(
     }
     let limit = match params.limit.unwrap_or(LIST_DEFAULT) {
         limit @ 1..=PAGE_MAX => limit,
-        _ => return Err(ApiError::BadRequest("limit is a number from 1 to 1000".to_owned())),
+        _ => return Err(ApiError::BadRequest(format!("limit is a number from 1 to {PAGE_MAX}"))),
     };
     let events = state.store.events(&EventFilter { job, after, limit }).await?;
     let next_after = events.last().filter(|_| events.len() == limit).map(|event| event.id);
