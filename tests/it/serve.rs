@@ -4,125 +4,17 @@
 //! every port is one that the system chose, and nothing waits longer than a bound.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::process::Stdio;
 
-use bytes::Bytes;
-use http::header;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use shoal::world::{HttpRequest, TlsPolicy, Transport, real_transport};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
-use tower::ServiceExt;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-const BOUND: Duration = Duration::from_secs(60);
-
-/// A controller in a directory of its own.
-struct Served {
-    child: Child,
-    greeting: String,
-    url: String,
-    token: String,
-    transport: Transport,
-}
-
-/// `shoal` with nothing of this process's environment that could have a say.
-fn shoal() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shoal"));
-    command.env_clear().stdin(Stdio::null()).kill_on_drop(true);
-    command
-}
-
-fn serve(dir: &Path, flags: &[&str]) -> Command {
-    serve_at("127.0.0.1:0", dir, flags)
-}
-
-fn serve_at(addr: &str, dir: &Path, flags: &[&str]) -> Command {
-    let mut command = shoal();
-    command.current_dir(dir).args(["serve", "--addr", addr]).args(flags);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-async fn start(dir: &Path, flags: &[&str]) -> Served {
-    start_command(dir, serve(dir, flags)).await
-}
-
-async fn start_command(dir: &Path, mut command: Command) -> Served {
-    let _already_installed = rustls::crypto::ring::default_provider().install_default();
-    let mut child = command.spawn().unwrap();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut greeting = String::new();
-    tokio::time::timeout(BOUND, stdout.read_line(&mut greeting)).await.unwrap().unwrap();
-    let mut log = String::new();
-    if greeting.is_empty() {
-        child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
-    }
-    let url = greeting.strip_prefix("listening on ").unwrap_or_else(|| panic!("{greeting}{log}"));
-    let url = url.trim_end().split(',').next().unwrap().to_owned();
-    let token = std::fs::read_to_string(dir.join("var/shoal/admin.token")).unwrap_or_default();
-    let token = token.trim_end().to_owned();
-    Served { child, greeting, url, token, transport: real_transport(&[]) }
-}
-
-impl Served {
-    async fn get(&self, path: &str) -> (u16, Value) {
-        self.send(http::Request::get(format!("{}{path}", self.url)), Bytes::new()).await
-    }
-
-    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
-        let request = http::Request::post(format!("{}{path}", self.url));
-        self.send(request.header(header::CONTENT_TYPE, "application/json"), body.to_string().into()).await
-    }
-
-    async fn send(&self, request: http::request::Builder, body: Bytes) -> (u16, Value) {
-        let request = request.header(header::AUTHORIZATION, format!("Bearer {}", self.token));
-        let request: HttpRequest = request.extension(TlsPolicy::Insecure).body(body).unwrap();
-        let response = self.transport.clone().oneshot(request).await.unwrap();
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice(&body).unwrap_or_default())
-    }
-
-    /// The events of all jobs, as they come.
-    async fn stream(&self) -> axum::body::Body {
-        let request = http::Request::get(format!("{}/api/v1/events", self.url))
-            .header(header::ACCEPT, "text/event-stream")
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.token));
-        let request = request.body(Bytes::new()).unwrap();
-        self.transport.clone().oneshot(request).await.unwrap().into_body()
-    }
-
-    /// Asks it to end, and gives its exit code and its log.
-    async fn stop(mut self, signal: &str) -> (Option<i32>, String) {
-        kill(&self.child, signal).await;
-        let mut log = String::new();
-        let mut stderr = self.child.stderr.take().unwrap();
-        let ended = async {
-            stderr.read_to_string(&mut log).await.unwrap();
-            self.child.wait().await.unwrap()
-        };
-        let status = tokio::time::timeout(BOUND, ended).await.unwrap();
-        (status.code(), log)
-    }
-}
-
-async fn kill(child: &Child, signal: &str) {
-    let pid = child.id().unwrap().to_string();
-    assert!(Command::new("kill").args([signal, &pid]).status().await.unwrap().success());
-}
-
-async fn output(mut command: Command) -> Output {
-    tokio::time::timeout(BOUND, command.output()).await.unwrap().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
+use crate::process::{
+    BOUND, Served, kill, output, recipe, serve, serve_at, shoal, start, start_command, text,
+};
 
 fn server_json() -> Value {
     // Nothing listens on the discard port, so that a job fails at once and touches nobody.
@@ -260,8 +152,7 @@ fn silent_bmc() -> (std::net::TcpListener, Value) {
 
 async fn start_job(served: &Served, server: Value) -> String {
     assert_eq!(served.post("/api/v1/servers", server).await.0, 201);
-    let recipe = json!({"task_target": "install-esxi.target", "server_serial": "A1", "ks_cfg": "reboot\n"});
-    let (status, job) = served.post("/api/v1/jobs", recipe).await;
+    let (status, job) = served.post("/api/v1/jobs", recipe("A1")).await;
     assert_eq!(status, 202, "{job}");
     let path = format!("/api/v1/jobs/{}", job["job_id"].as_str().unwrap());
     let mut stream = served.stream().await;
@@ -389,8 +280,7 @@ async fn client_commands_talk_to_it() {
     assert_eq!(refused.status.code(), Some(1));
     let error = text(&refused.stderr);
     assert!(error.contains("/ks_cfg: is missing") && error.contains("/task_target"), "{error}");
-    let recipe = json!({"task_target": "install-esxi.target", "server_serial": "A 1", "ks_cfg": "reboot\n"});
-    std::fs::write(dir.path().join("good.json"), recipe.to_string()).unwrap();
+    std::fs::write(dir.path().join("good.json"), recipe("A 1").to_string()).unwrap();
     let watched = output(client(&["job", "submit", "good.json", "--watch"])).await;
     assert_eq!(watched.status.code(), Some(1), "no Redfish answers: {}", text(&watched.stderr));
     let lines = text(&watched.stdout);
