@@ -345,3 +345,14 @@ async fn no_more_jobs_run_at_once_than_there_are_workers() {
     site.settle(first).await;
     assert_eq!(site.settle(second).await.status, Status::Succeeded);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_window_as_short_as_the_poll_interval_passes_all_the_same() {
+    let mut site = site(vec![Fault::Slow(Duration::from_millis(300))]).await;
+    site.policy.stable_window = Duration::from_secs(2);
+    site.policy.poll_interval = Duration::from_secs(2);
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
+}

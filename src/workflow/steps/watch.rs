@@ -143,11 +143,12 @@ async fn guest_ejected(cx: &Context<'_>, confidence: Confidence) -> Option<Evide
     Some(Evidence { kind: EvidenceKind::GuestEjected, at: cx.now(), detail })
 }
 
-/// The next look: at the steady pace, or earlier where the judge waits for a moment.
+/// The next look: at the steady pace, or earlier where the judge waits for a moment. A window wants
+/// two looks at least, since a silence longer than the window starts it anew.
 pub(super) fn wait(cx: &Context<'_>, until: Option<Timestamp>, why: String) -> Answer {
     let policy: &Policy = &cx.kit.policy;
     let pause = policy::poll_delay(cx.job.facts.watch.polls, policy.poll_interval);
-    let pause = cx.kit.world.rng.jitter(pause).min(policy.poll_interval);
+    let pause = cx.kit.world.rng.jitter(pause).min(policy.poll_interval).min(policy.stable_window / 2);
     let next = after(cx.now(), pause);
     let until = until.filter(|until| *until > cx.now()).map_or(next, |until| until.min(next));
     Answer::Wait { until, why }
