@@ -287,13 +287,11 @@ fn poll_interval(values: &Values, stable_window: Duration) -> Result<Duration, C
     if !values.is_given("ESXI_POLL_INTERVAL") {
         return Ok(interval.min(stable_window / 3));
     }
-    // A silence longer than the window starts it anew, and an answer takes its time: with one look a
-    // window no job would ever succeed.
-    if interval > stable_window / 2 {
+    if interval > stable_window {
         return Err(ConfigError::Contradiction {
             name: "ESXI_POLL_INTERVAL",
             other: "ESXI_STABLE_WINDOW",
-            problem: "the window, which wants two looks at least, might never be seen to pass: poll more often, or make it longer".to_owned(),
+            problem: "the window could never be seen to pass: poll more often, or make it longer".to_owned(),
         });
     }
     Ok(interval)

@@ -92,7 +92,6 @@ fn values_that_contradict_each_other_are_refused() {
     refused(&["--media-addr=127.0.0.1:8080"], "MEDIA_ADDR");
     refused(&["--media-addr=127.0.0.1:80", "--media-tls"], "MEDIA_TLS");
     refused(&["--esxi-poll-interval=2m"], "ESXI_POLL_INTERVAL");
-    refused(&["--esxi-poll-interval=1s", "--esxi-stable-window=1s"], "ESXI_POLL_INTERVAL");
     refused(&["--esxi-min-install-time=2h", "--esxi-install-timeout=1h"], "ESXI_MIN_INSTALL_TIME");
     refused(&["--esxi-stable-window=2h", "--esxi-install-timeout=1h"], "ESXI_STABLE_WINDOW");
     refused(&["--job-stuck-timeout=1h", "--esxi-install-timeout=1h"], "JOB_STUCK_TIMEOUT");
