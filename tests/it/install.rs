@@ -245,10 +245,7 @@ async fn a_shutdown_leaves_the_job_to_the_next_controller() {
 
 /// The override is armed while the host is in its self test, so the host boots the installer before
 /// it is reset. It must neither be cut short nor be installed twice.
-#[tokio::test(start_paused = true)]
-async fn a_host_that_boots_the_installer_by_itself_is_left_to_it() {
-    let timings =
-        Timings { post: Duration::from_secs(60), install: Duration::from_secs(400), ..Timings::default() };
+async fn check_left_to_itself(timings: Timings) {
     let mut site = Site::new(1, vec![SimConfig { power_on: true, timings, ..machine(vec![]) }]).await;
     site.machines[0].press_reset();
     site.start();
@@ -258,6 +255,18 @@ async fn a_host_that_boots_the_installer_by_itself_is_left_to_it() {
     assert_eq!(job.status, Status::Succeeded, "{}\n{state:#?}", site.story(id).await);
     assert_eq!((state.installs, state.interrupted_installs, state.starts), (1, 0, 0), "{state:?}");
     check_clean(&site);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_boots_the_installer_by_itself_is_left_to_it() {
+    let (post, install) = (Duration::from_secs(60), Duration::from_secs(400));
+    check_left_to_itself(Timings { post, install, ..Timings::default() }).await;
+}
+
+/// What it reads between two looks at it counts too.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_boots_the_installer_by_itself_at_once_is_left_to_it() {
+    check_left_to_itself(Timings::default()).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -75,12 +75,20 @@ fn has_started(cx: &Context<'_>, system: &System) -> bool {
     }
 }
 
-/// The one-time boot was armed when this step began; a host that is still on and has used it up has
-/// booted this job's installer without us: it was in its self test, or somebody restarted it.
+/// The one-time boot was armed when this step began; a host that is still on and has used it up, or
+/// that reads the kickstart, has booted this job's installer without us: it was in its self test, or
+/// somebody restarted it. What such a host reads counts from the beginning of this step.
 fn has_restarted_by_itself(cx: &Context<'_>, system: &System) -> bool {
+    if system.power != Some(PowerState::On) {
+        return false;
+    }
+    if let Some(entered_at) = cx.job.cursor.entered_at {
+        cx.kit.media.start_trace(cx.job.id, entered_at);
+    }
     let undisturbed =
         matches!(cx.job.cursor.intent.as_ref().map(|intent| intent.act), None | Some(Act::GracefulShutdown));
-    undisturbed && system.power == Some(PowerState::On) && !boots_from_cd(system)
+    let reads_kickstart = cx.kit.media.trace(cx.job.id).task.ks_read_at.is_some();
+    undisturbed && (reads_kickstart || !boots_from_cd(system))
 }
 
 /// Forcing that host off now would cut its installation short, and another start would be a second
@@ -89,7 +97,6 @@ async fn adopt_start(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let now = cx.now();
     cx.job.facts.reset.started_at = Some(now);
     cx.job.facts.reset.starts += 1;
-    cx.kit.media.start_trace(cx.job.id, now);
     let message = "the host restarted by itself and used the one-time boot up: its start is taken for ours";
     cx.warn("reset.adopt", message, json!(null)).await?;
     Ok(Answer::Done { message: "the host had started by itself".to_owned(), detail: json!(null) })
