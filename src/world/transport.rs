@@ -28,6 +28,11 @@ pub type HttpResponse = http::Response<Body>;
 /// Sends one request and gives the response's head; the body streams.
 pub type Transport = BoxCloneSyncService<HttpRequest, HttpResponse, TransportError>;
 
+/// SHA-256 of the leaf certificate, in DER, that the peer of an HTTPS response has shown: an
+/// extension of every such response, whatever the policy. No other response has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerCertificate(pub [u8; 32]);
+
 /// How the certificate of an HTTPS peer is judged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -162,7 +167,7 @@ impl Clients {
         let client = self.client(&policy)?;
         let request = reqwest::Request::try_from(request.map(reqwest::Body::from)).map_err(classify)?;
         let response = client.oneshot(request).await.map_err(classify)?;
-        Ok(http::Response::from(response).map(Body::new))
+        Ok(with_certificate(http::Response::from(response).map(Body::new)))
     }
 
     fn client(&self, policy: &TlsPolicy) -> Result<reqwest::Client, TransportError> {
@@ -172,6 +177,7 @@ impl Clients {
         }
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls_config(policy, self.roots.clone()))
+            .tls_info(true)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .http1_only()
@@ -183,6 +189,15 @@ impl Clients {
         made.insert(policy.to_string(), client.clone());
         Ok(client)
     }
+}
+
+/// The response with the peer's certificate, where it came by HTTPS, among its extensions.
+fn with_certificate(mut response: HttpResponse) -> HttpResponse {
+    let shown = response.extensions_mut().remove::<reqwest::tls::TlsInfo>();
+    if let Some(leaf) = shown.as_ref().and_then(reqwest::tls::TlsInfo::peer_certificate) {
+        response.extensions_mut().insert(PeerCertificate(Sha256::digest(leaf).into()));
+    }
+    response
 }
 
 fn tls_config(policy: &TlsPolicy, roots: Arc<RootCertStore>) -> ClientConfig {

@@ -6,11 +6,14 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use shoal::world::{PeerCertificate, TlsPolicy, real_transport};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tower::ServiceExt;
 
 use crate::process::{
     BOUND, Served, kill, output, recipe, serve, serve_at, shoal, start, start_command, text,
@@ -139,6 +142,22 @@ async fn tls_and_a_plain_listener_for_media_beside_it() {
     let pin = format!("pin:{}", shoal::job::hex(&Sha256::digest(made.cert.der())));
     assert_eq!(output(list(&pin)).await.status.code(), Some(0));
     assert_eq!(output(list(&format!("pin:{}", "00".repeat(32)))).await.status.code(), Some(1));
+    assert_eq!(shown_certificate(&served.url).await, Some(Sha256::digest(made.cert.der()).into()));
+    served.stop("-TERM").await;
+}
+
+/// The SHA-256 of the certificate that comes with an answer of this address.
+async fn shown_certificate(url: &str) -> Option<[u8; 32]> {
+    let request = http::Request::get(format!("{url}/healthz")).extension(TlsPolicy::Insecure);
+    let response = real_transport(&[]).oneshot(request.body(Bytes::new()).unwrap()).await.unwrap();
+    response.extensions().get::<PeerCertificate>().map(|PeerCertificate(sha256)| *sha256)
+}
+
+#[tokio::test]
+async fn a_plain_answer_has_no_certificate() {
+    let dir = temp();
+    let served = start(dir.path(), &[]).await;
+    assert_eq!(shown_certificate(&served.url).await, None);
     served.stop("-TERM").await;
 }
 
