@@ -15,6 +15,7 @@ mod drive;
 mod faults;
 mod guest;
 mod host;
+mod journal;
 mod machine;
 mod network;
 mod persona;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 pub use faults::{Fault, FaultError, Faults, help as fault_help, names as fault_names};
 pub use host::SimBmc;
+pub use journal::Happening;
 pub use network::Network;
 pub use persona::{Persona, UnknownPersona};
 pub use standin::{BUILD as STANDIN_BUILD, VERSION as STANDIN_VERSION, standin_installer, standin_writer};

@@ -13,6 +13,7 @@ use super::computer::Computer;
 use super::drive::ImageCopy;
 use super::faults::{Fault, Faults};
 use super::guest::Software;
+use super::journal::Journal;
 use super::machine::{Board, BootMode, Disk, DriveKind, Machine};
 use super::redfish::{Accounts, Sessions, Tasks};
 use super::{SimConfig, Timings};
@@ -36,6 +37,20 @@ pub struct Bmc {
     pub down_until: Option<Timestamp>,
     /// Counts the faults that have happened, for those that happen a number of times.
     spent: BTreeMap<String, u64>,
+    /// How often each fault of a moment has struck, by its name.
+    pub struck: BTreeMap<&'static str, u64>,
+    /// Faults of a moment strike no more.
+    pub calm: bool,
+    pub journal: Journal,
+    /// When a stored override is forgotten.
+    pub override_lost_at: Option<Timestamp>,
+    /// Wrong passwords since the last right one.
+    pub wrong_logins: u64,
+    pub locked_until: Option<Timestamp>,
+    /// When the BMC restarts by itself.
+    pub restarts_at: Option<Timestamp>,
+    /// When the BMC is back from that restart, to read its media again.
+    rereads_at: Option<Timestamp>,
 }
 
 /// One virtual media device.
@@ -46,6 +61,8 @@ pub struct Slot {
     pub busy: bool,
     /// What the slot still shows after an eject, and until when.
     pub stale: Option<(String, Timestamp)>,
+    /// What the slot shows although the host sees nothing of it.
+    pub ghost: Option<String>,
     /// The whole image, where this BMC downloads at insert.
     pub copy: Option<Arc<ImageCopy>>,
 }
@@ -68,6 +85,14 @@ impl Bmc {
             computer.machine.insert(0, "http://192.0.2.1/forgotten.iso".to_owned());
         }
         Bmc {
+            journal: Journal::of(&computer.machine),
+            struck: BTreeMap::new(),
+            calm: false,
+            override_lost_at: None,
+            wrong_logins: 0,
+            locked_until: None,
+            restarts_at: None,
+            rereads_at: None,
             sessions: Sessions::new(&faults),
             accounts: Accounts::new(&config.username, &config.password),
             tasks: Tasks::default(),
@@ -93,7 +118,61 @@ impl Bmc {
     pub fn happens_below(&mut self, fault: &Fault, times: u64) -> bool {
         let spent = self.spent.entry(fault.to_string()).or_default();
         *spent += 1;
-        *spent <= times
+        let happens = *spent <= times;
+        if happens {
+            self.note(fault.name());
+        }
+        happens
+    }
+
+    /// Whether a fault that happens as often as its value says happens now.
+    pub fn happens_counted(&mut self, pick: impl Fn(&Fault) -> Option<u64>) -> bool {
+        let found = self.faults.iter().find_map(|fault| Some((fault.clone(), pick(fault)?)));
+        found.is_some_and(|(fault, times)| self.happens_below(&fault, times))
+    }
+
+    /// Counts that a fault of a moment has struck.
+    pub fn note(&mut self, fault: &'static str) {
+        *self.struck.entry(fault).or_default() += 1;
+    }
+
+    /// After anything that may have changed the host: writes the journal, and lets those faults
+    /// strike that wait for an install.
+    pub fn look_at_host(&mut self, now: Timestamp) {
+        let begun = self.journal.installs_begun();
+        self.journal.look(&self.computer.machine, now);
+        if self.journal.installs_begun() == begun || self.calm {
+            return;
+        }
+        for fault in self.faults.clone().iter() {
+            match fault {
+                Fault::BmcDownInInstall(wait) => {
+                    self.note(fault.name());
+                    self.down_until = Some(world::after(now, *wait));
+                }
+                Fault::BmcRestartsInInstall(wait) => self.restarts_at = Some(world::after(now, *wait)),
+                _ => {}
+            }
+        }
+    }
+
+    /// The BMC's restart of its own accord, when its time has come.
+    pub fn restart_by_itself(&mut self, now: Timestamp) {
+        if self.restarts_at.take_if(|at| *at <= now).is_some() {
+            self.note("bmc-restarts-in-install");
+            self.restart(now);
+            self.rereads_at = self.down_until;
+        }
+    }
+
+    /// Whether it is back and reads its media again now.
+    pub fn rereads(&mut self, now: Timestamp) -> bool {
+        self.rereads_at.take_if(|at| *at <= now).is_some()
+    }
+
+    /// When the BMC does something of its own accord.
+    pub fn alarm(&self) -> Option<Timestamp> {
+        self.restarts_at.or(self.rereads_at)
     }
 
     pub fn is_down(&self, now: Timestamp) -> bool {
@@ -119,7 +198,7 @@ impl Bmc {
 }
 
 fn slots(faults: &Faults) -> Vec<Slot> {
-    let slot = |id, kind| Slot { id, kind, busy: false, stale: None, copy: None };
+    let slot = |id, kind| Slot { id, kind, busy: false, stale: None, ghost: None, copy: None };
     if faults.has(&Fault::NoSlots) {
         vec![]
     } else if faults.has(&Fault::OneCd) {
@@ -137,6 +216,7 @@ fn board(timings: &Timings, faults: &Faults, drives: Vec<DriveKind>) -> Board {
         override_continuous: faults.has(&Fault::OverrideContinuous),
         guest_eject_ignored: faults.has(&Fault::NoEject),
         media_lost_at_start: faults.has(&Fault::MediaLostAtStart),
+        cd_first: faults.has(&Fault::CdFirst),
     }
 }
 
@@ -152,5 +232,6 @@ fn software(timings: &Timings, faults: &Faults) -> Software {
         hangs: faults.has(&Fault::GuestHangs),
         fails: faults.has(&Fault::GuestFails),
         crashes: faults.has(&Fault::GuestCrashes),
+        ejects_early: faults.has(&Fault::GuestEjectsEarly),
     }
 }

@@ -18,6 +18,9 @@ pub enum Fault {
     StaleInserted(Duration),
     InsertTask(Duration),
     InsertTaskFails,
+    InsertTaskFailsLate(Duration),
+    InsertNotDone(u64),
+    InsertNotSeen(u64),
     Insert500Once,
     InsertChecksUrl,
     InsertNeedsProtocol,
@@ -28,6 +31,8 @@ pub enum Fault {
     MediaLostAtStart,
     OverrideIgnored,
     OverrideContinuous,
+    OverrideTurnedContinuous,
+    OverrideLost(Duration),
     OverrideNotStored,
     BootPatch400InPost,
     Etag412Once,
@@ -35,17 +40,28 @@ pub enum Fault {
     PowerLies,
     PowerTransitions(Duration),
     LegacyBoot,
+    CdFirst,
     On409Once,
     ResetActionInfo,
     ResetAnswerLost,
     BmcDownAfterReset(Duration),
+    BmcDownInInstall(Duration),
+    BmcRestartsInInstall(Duration),
     NoBootProgress,
     NoLastResetTime,
     ZeroLastResetTime,
     NoSessions,
     SessionTimeout(Duration),
+    Lockout(u64),
     Unauthorised401Once,
     Busy503(u64),
+    Throttled429(u64),
+    Flaky5xx(u64),
+    LostRequest(u64),
+    LostAnswer(u64),
+    ResetConnection(u64),
+    TruncatedJson(u64),
+    GarbledJson(u64),
     Slow(Duration),
     SlowMedia(Duration),
     OsRunningEarly,
@@ -53,6 +69,7 @@ pub enum Fault {
     GuestHangs,
     GuestFails,
     GuestCrashes,
+    GuestEjectsEarly,
 }
 
 /// How the value after `=` is read.
@@ -93,6 +110,21 @@ static TABLE: &[Row] = &[
     ),
     row("insert-task", Secs(Fault::InsertTask, 2), "an insert is a Task that takes VALUE seconds (AMI)"),
     row("insert-task-fails", Plain(|| Fault::InsertTaskFails), "an insert is a Task that ends in Exception"),
+    row(
+        "insert-task-fails-late",
+        Secs(Fault::InsertTaskFailsLate, 60),
+        "the first insert is a Task that shows the image and ends in Exception after VALUE seconds",
+    ),
+    row(
+        "insert-not-done",
+        Count(Fault::InsertNotDone, 1),
+        "the first VALUE inserts are accepted and nothing is mounted (AMI)",
+    ),
+    row(
+        "insert-not-seen",
+        Count(Fault::InsertNotSeen, 1),
+        "the first VALUE inserts show as Inserted and the host sees no medium",
+    ),
     row("insert-500-once", Plain(|| Fault::Insert500Once), "the first insert is answered 500 and not done"),
     row(
         "insert-checks-url",
@@ -115,6 +147,16 @@ static TABLE: &[Row] = &[
     row("media-lost-at-start", Plain(|| Fault::MediaLostAtStart), "a power-on detaches the media (AMI)"),
     row("override-ignored", Plain(|| Fault::OverrideIgnored), "the override reads back and is not followed"),
     row("override-continuous", Plain(|| Fault::OverrideContinuous), "a one-time override is never spent"),
+    row(
+        "override-turned-continuous",
+        Plain(|| Fault::OverrideTurnedContinuous),
+        "a one-time override is kept as Continuous",
+    ),
+    row(
+        "override-lost",
+        Secs(Fault::OverrideLost, 10),
+        "the override is gone VALUE seconds after it was set",
+    ),
     row("override-not-stored", Plain(|| Fault::OverrideNotStored), "a boot PATCH is 204 and changes nothing"),
     row(
         "boot-patch-400-in-post",
@@ -130,6 +172,11 @@ static TABLE: &[Row] = &[
         "PowerState is PoweringOn or PoweringOff for VALUE seconds",
     ),
     row("legacy-boot", Plain(|| Fault::LegacyBoot), "the machine boots as a BIOS does, not by UEFI"),
+    row(
+        "cd-first",
+        Plain(|| Fault::CdFirst),
+        "the firmware boots a CD before the disk, without any override",
+    ),
     row("on-409-once", Plain(|| Fault::On409Once), "the first reset `On` is 409 (iDRAC10)"),
     row(
         "reset-action-info",
@@ -142,6 +189,16 @@ static TABLE: &[Row] = &[
         Secs(Fault::BmcDownAfterReset, 10),
         "the BMC cannot be reached for VALUE seconds after each reset request",
     ),
+    row(
+        "bmc-down-in-install",
+        Secs(Fault::BmcDownInInstall, 300),
+        "the BMC cannot be reached for VALUE seconds from the beginning of an install",
+    ),
+    row(
+        "bmc-restarts-in-install",
+        Secs(Fault::BmcRestartsInInstall, 60),
+        "the BMC restarts VALUE seconds after the beginning of an install, and reads its media again",
+    ),
     row("no-boot-progress", Plain(|| Fault::NoBootProgress), "no BootProgress (iLO5, XCC, Cisco)"),
     row("no-last-reset-time", Plain(|| Fault::NoLastResetTime), "no LastResetTime (iLO, XCC, Supermicro)"),
     row("zero-last-reset-time", Plain(|| Fault::ZeroLastResetTime), "LastResetTime 0000-00-00 (iDRAC 7.10)"),
@@ -152,11 +209,47 @@ static TABLE: &[Row] = &[
         "an idle session ends after VALUE seconds (HPE, AMI: 30)",
     ),
     row(
+        "lockout",
+        Count(Fault::Lockout, 3),
+        "after VALUE wrong passwords nobody can log in for five minutes (HPE, Lenovo)",
+    ),
+    row(
         "unauthorised-once",
         Plain(|| Fault::Unauthorised401Once),
         "the first request with good credentials, but for a login, is 401 (iLO)",
     ),
     row("busy-503", Count(Fault::Busy503, 3), "the first VALUE authenticated requests are 503 (AMI)"),
+    row(
+        "throttled-429",
+        Count(Fault::Throttled429, 20),
+        "VALUE in a thousand requests are 429 with Retry-After, and not done",
+    ),
+    row("flaky-5xx", Count(Fault::Flaky5xx, 20), "VALUE in a thousand requests are 500 or 503, and not done"),
+    row(
+        "lost-request",
+        Count(Fault::LostRequest, 10),
+        "VALUE in a thousand requests are never answered, and not done",
+    ),
+    row(
+        "lost-answer",
+        Count(Fault::LostAnswer, 10),
+        "VALUE in a thousand requests are done and never answered",
+    ),
+    row(
+        "reset-connection",
+        Count(Fault::ResetConnection, 20),
+        "VALUE in a thousand requests end with a reset connection; half of them are done",
+    ),
+    row(
+        "truncated-json",
+        Count(Fault::TruncatedJson, 20),
+        "VALUE in a thousand answers break off in the middle of their JSON",
+    ),
+    row(
+        "garbled-json",
+        Count(Fault::GarbledJson, 20),
+        "VALUE in a thousand answers are a web page instead of JSON",
+    ),
     row("slow", Millis(Fault::Slow, 1000), "every Redfish answer takes VALUE milliseconds more"),
     row("slow-media", Millis(Fault::SlowMedia, 50), "every read of an image takes VALUE milliseconds more"),
     row("os-running-early", Plain(|| Fault::OsRunningEarly), "the installer too shows as OSRunning"),
@@ -171,6 +264,11 @@ static TABLE: &[Row] = &[
         "guest-crashes",
         Plain(|| Fault::GuestCrashes),
         "the host reboots half-way through its first install",
+    ),
+    row(
+        "guest-ejects-early",
+        Plain(|| Fault::GuestEjectsEarly),
+        "the installer ejects its media before it writes the disk",
     ),
 ];
 
@@ -224,8 +322,9 @@ impl FromStr for Fault {
     }
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Fault {
+    /// The name without the value.
+    pub fn name(&self) -> &'static str {
         let same_kind = |row: &&Row| {
             let made = match row.value {
                 Plain(make) => make(),
@@ -234,16 +333,35 @@ impl fmt::Display for Fault {
             };
             std::mem::discriminant(&made) == std::mem::discriminant(self)
         };
-        let row = TABLE.iter().find(same_kind).expect("every fault has a row");
-        f.write_str(row.name)?;
+        TABLE.iter().find(same_kind).expect("every fault has a row").name
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
         match self {
             Fault::StaleInserted(wait)
             | Fault::InsertTask(wait)
+            | Fault::InsertTaskFailsLate(wait)
+            | Fault::OverrideLost(wait)
             | Fault::BmcDownAfterReset(wait)
+            | Fault::BmcDownInInstall(wait)
+            | Fault::BmcRestartsInInstall(wait)
             | Fault::PowerTransitions(wait)
             | Fault::SessionTimeout(wait) => write!(f, "={}", wait.as_secs()),
             Fault::Slow(wait) | Fault::SlowMedia(wait) => write!(f, "={}", wait.as_millis()),
-            Fault::Busy503(count) => write!(f, "={count}"),
+            Fault::InsertNotDone(count)
+            | Fault::InsertNotSeen(count)
+            | Fault::Lockout(count)
+            | Fault::Busy503(count)
+            | Fault::Throttled429(count)
+            | Fault::Flaky5xx(count)
+            | Fault::LostRequest(count)
+            | Fault::LostAnswer(count)
+            | Fault::ResetConnection(count)
+            | Fault::TruncatedJson(count)
+            | Fault::GarbledJson(count) => write!(f, "={count}"),
             _ => Ok(()),
         }
     }
@@ -261,6 +379,10 @@ impl Faults {
     /// Whether a fault without a value is there.
     pub fn has(&self, fault: &Fault) -> bool {
         self.0.contains(fault)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
     }
 
     /// The value of the last fault that `pick` knows.

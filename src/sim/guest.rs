@@ -57,6 +57,8 @@ pub struct Software {
     pub fails: bool,
     /// The host reboots half-way through the next install, once.
     pub crashes: bool,
+    /// The installer needs its media no more once it runs, and ejects them.
+    pub ejects_early: bool,
 }
 
 /// Bytes that the software wants of a drive.
@@ -220,6 +222,7 @@ impl Guest {
                 let dialog = "An error has occurred during installation: the image could not be written";
                 return Step::Next(State::Dialog(dialog.to_owned()));
             } else if std::mem::take(&mut software.crashes) {
+                machine.counters.crashes += 1;
                 machine.begin_post(now);
                 return Step::Gone;
             }
@@ -344,6 +347,9 @@ fn step_search(search: &mut Search, machine: &mut Machine, software: &Software, 
     match parse_kickstart(&script, software.strict_kickstart, in_use) {
         Err(dialog) => Step::Next(State::Dialog(dialog)),
         Ok(ending) => {
+            if software.ejects_early {
+                machine.eject_all_by_guest();
+            }
             machine.disk = Disk::Broken;
             machine.counters.installs_begun += 1;
             Step::Next(State::Installing {

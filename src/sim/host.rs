@@ -20,6 +20,7 @@ use super::bmc::Bmc;
 use super::drive::Stream;
 use super::faults::Fault;
 use super::guest::{Answer, Need, ReadRequest};
+use super::journal::Happening;
 use super::{SimConfig, SimState, redfish};
 use crate::world::{self, World};
 
@@ -71,12 +72,33 @@ impl SimBmc {
 
     /// The host loses power and gets it back off, as if somebody had pulled the plug.
     pub fn cut_power(&self) {
-        self.shared.change(|bmc, now| bmc.computer.cut_power(now));
+        self.shared.change(|bmc, now| {
+            bmc.journal.push(now, Happening::HandsOn);
+            bmc.computer.cut_power(now);
+        });
     }
 
     /// Somebody presses the reset button at the host itself.
     pub fn press_reset(&self) {
-        self.shared.change(|bmc, now| bmc.computer.press_reset(now));
+        self.shared.change(|bmc, now| {
+            bmc.journal.push(now, Happening::HandsOn);
+            bmc.computer.press_reset(now);
+        });
+    }
+
+    /// Faults of a moment (lost and spoilt requests, outages) strike no more.
+    pub fn calm_down(&self) {
+        self.shared.bmc().calm = true;
+    }
+
+    /// What has happened to the machine.
+    pub fn journal(&self) -> Vec<(Timestamp, Happening)> {
+        self.shared.bmc().journal.entries().to_vec()
+    }
+
+    /// How often each fault of a moment has struck.
+    pub fn struck(&self) -> BTreeMap<&'static str, u64> {
+        self.shared.bmc().struck.clone()
     }
 }
 
@@ -96,17 +118,26 @@ impl Shared {
 
     /// Does something to the BMC, and wakes the machine's task to look at it.
     pub fn change<T>(&self, act: impl FnOnce(&mut Bmc, Timestamp) -> T) -> T {
-        let result = act(&mut self.bmc(), self.world.clock.now());
+        let now = self.world.clock.now();
+        let mut bmc = self.bmc();
+        let result = act(&mut bmc, now);
+        bmc.look_at_host(now);
         self.changed.notify_one();
         result
     }
 }
 
+/// Where the volume descriptors of an image are.
+const DESCRIPTORS: std::ops::Range<u64> = 32_768..40_960;
+
 /// Runs the machine for ever.
 async fn run(shared: Arc<Shared>) {
     let mut streams = Streams::default();
     loop {
-        let need = streams.prepare(&shared);
+        let (need, alarm) = streams.prepare(&shared);
+        if shared.bmc().rereads(shared.world.clock.now()) {
+            tokio::spawn(read_again(shared.clone()));
+        }
         let act = async {
             match need {
                 Need::Event => std::future::pending().await,
@@ -121,10 +152,27 @@ async fn run(shared: Arc<Shared>) {
             biased;
             // The wish may have died with a reset or an eject: look again, and ask again if not.
             () = shared.changed.notified() => None,
+            () = sleep_until(&shared.world, alarm.unwrap_or(Timestamp::MAX)), if alarm.is_some() => None,
             answer = act => answer,
         };
         if let Some(answer) = answer {
             shared.bmc().computer.answer(answer);
+        }
+    }
+}
+
+/// A BMC that has restarted mounts its media anew: it reads their descriptors, whatever the host does.
+async fn read_again(shared: Arc<Shared>) {
+    let images: Vec<String> = {
+        let bmc = shared.bmc();
+        let media = (0..bmc.slots.len()).filter_map(|drive| bmc.computer.machine.medium(drive));
+        media.map(|medium| medium.image.clone()).collect()
+    };
+    for image in images {
+        let mut stream = Stream::new(shared.world.transport.clone(), image, Duration::ZERO, None);
+        // Nobody waits for these bytes; the host's own reads are tried again.
+        if let Err(error) = stream.try_read(DESCRIPTORS).await {
+            tracing::debug!(error = %error, "a medium cannot be read after the BMC's restart");
         }
     }
 }
@@ -145,9 +193,14 @@ struct Streams {
 
 impl Streams {
     /// Lets the machine go on, and opens or closes streams as its drives and its boots ask.
-    fn prepare(&mut self, shared: &Shared) -> Need {
+    fn prepare(&mut self, shared: &Shared) -> (Need, Option<Timestamp>) {
         let mut bmc = shared.bmc();
-        let need = bmc.computer.step(shared.world.clock.now());
+        let now = shared.world.clock.now();
+        bmc.lose_override(now);
+        let need = bmc.computer.step(now);
+        bmc.look_at_host(now);
+        bmc.restart_by_itself(now);
+        let alarm = bmc.alarm();
         let boot = bmc.computer.machine.counters.boots;
         if boot != self.boot {
             self.boot = boot;
@@ -156,7 +209,7 @@ impl Streams {
         let Need::Read(request) = need else {
             // Nothing is being read: nothing is kept either.
             self.open.values_mut().for_each(|(_, stream)| stream.forget());
-            return need;
+            return (need, alarm);
         };
         match bmc.computer.machine.medium(request.drive) {
             None => {
@@ -179,7 +232,7 @@ impl Streams {
             }
             Some(_) => {}
         }
-        need
+        (need, alarm)
     }
 
     async fn read(&mut self, request: ReadRequest) -> Answer {

@@ -44,6 +44,8 @@ pub struct Board {
     pub guest_eject_ignored: bool,
     /// Power-on detaches what was inserted (AMI MegaRAC, field report).
     pub media_lost_at_start: bool,
+    /// The boot order puts CDs before the disk.
+    pub cd_first: bool,
 }
 
 /// What the host sees of a virtual drive.
@@ -135,6 +137,8 @@ pub struct Counters {
     /// How often it came to its end.
     pub installs: u64,
     pub interrupted_installs: u64,
+    /// Installs that ended by a reboot of the host's own.
+    pub crashes: u64,
 }
 
 impl Machine {
@@ -282,6 +286,10 @@ impl Machine {
         (!self.board.override_ignored).then_some(target)
     }
 
+    pub fn prefers_cd(&self) -> bool {
+        self.board.cd_first
+    }
+
     /// The first CD drive from `drive` on that holds a medium.
     pub fn next_cd(&self, drive: usize) -> Option<usize> {
         let is_cd = |drive: usize| self.board.drives.get(drive) == Some(&DriveKind::Cd);
@@ -338,6 +346,7 @@ mod tests {
             override_continuous: false,
             guest_eject_ignored: false,
             media_lost_at_start: false,
+            cd_first: false,
         };
         Machine::new(board, Disk::Blank, BootMode::Uefi, at(0))
     }

@@ -13,6 +13,7 @@ use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
 use super::SimBmc;
+use super::redfish::ConnectionReset;
 use crate::world::{HttpRequest, HttpResponse, Transport, TransportError, TransportErrorKind};
 
 /// Shared by everything that is in one simulated world.
@@ -61,8 +62,11 @@ impl Network {
         let refused = || TransportError::new(TransportErrorKind::Connect);
         let authority = request.uri().authority().ok_or_else(refused)?.as_str().to_owned();
         let router = self.router(&authority).ok_or_else(refused)?;
-        let response = router.oneshot(request.map(Body::from)).await;
-        Ok(response.unwrap_or_else(|never| match never {}))
+        let response = router.oneshot(request.map(Body::from)).await.unwrap_or_else(|never| match never {});
+        match response.extensions().get::<ConnectionReset>() {
+            Some(_) => Err(TransportError::new(TransportErrorKind::Broken)),
+            None => Ok(response),
+        }
     }
 
     fn router(&self, authority: &str) -> Option<Router> {

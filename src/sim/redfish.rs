@@ -9,6 +9,7 @@ mod body;
 mod chassis;
 mod managers;
 mod message;
+mod mishap;
 mod resource;
 mod root;
 mod sessions;
@@ -31,6 +32,7 @@ use sha2::{Digest, Sha256};
 
 pub use self::accounts::Accounts;
 use self::message::Message;
+pub use self::mishap::ConnectionReset;
 use self::resource::Resource;
 pub use self::sessions::Sessions;
 pub use self::tasks::Tasks;
@@ -119,6 +121,17 @@ pub async fn serve(shared: Arc<Shared>, request: Request) -> Response<Body> {
     if let Some(delay) = slowness {
         tokio::time::sleep(delay).await;
     }
+    let mishap = shared.bmc().draw_mishap();
+    match mishap {
+        None => answer(shared, call).await,
+        Some(mishap) => match mishap.instead().await {
+            Some(instead) => instead,
+            None => mishap.spoil(answer(shared, call).await).await,
+        },
+    }
+}
+
+async fn answer(shared: Arc<Shared>, call: Call) -> Response<Body> {
     let outcome = if call.method == Method::GET || call.method == Method::HEAD {
         shared.bmc().answer(&call, shared.world.clock.now())
     } else {
@@ -162,6 +175,7 @@ impl Bmc {
         self.redfish_requests += 1;
         self.asked_at = now;
         self.refresh_slots(now);
+        self.lose_override(now);
         self.dispatch(call, now).unwrap_or_else(|refusal| Outcome::Reply(refusal.into()))
     }
 
@@ -200,7 +214,7 @@ impl Bmc {
             Some(token) => self.sessions.find(token, now).ok_or_else(Message::no_valid_session)?,
             None => {
                 let (user, password) = basic(headers).ok_or_else(Message::no_valid_session)?;
-                self.accounts.check(&user, &password).ok_or_else(Message::no_valid_session)?;
+                self.log_in(&user, &password, now).ok_or_else(Message::no_valid_session)?;
                 (user, None)
             }
         };
@@ -309,7 +323,7 @@ impl Bmc {
         let mut body = body::object(&call.body)?;
         body::drop_annotations(&mut body)?;
         let unknown = match resource {
-            Resource::System => self.patch_system(body)?,
+            Resource::System => self.patch_system(body, now)?,
             Resource::Account(id) => self.accounts.patch(id, body)?,
             Resource::SessionService => self.sessions.patch(body)?,
             _ => return Err(Message::method_not_allowed(resource)),

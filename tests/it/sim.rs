@@ -3,6 +3,8 @@
 //! The client here is a few lines of raw HTTP, not this project's: it must not hide a mistake that
 //! both sides share.
 
+mod faults;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

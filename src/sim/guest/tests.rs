@@ -30,6 +30,7 @@ impl Bench {
             override_continuous: false,
             guest_eject_ignored: false,
             media_lost_at_start: false,
+            cd_first: false,
         };
         let mut software = Software {
             boot_load: Duration::from_secs(1),
@@ -42,6 +43,7 @@ impl Bench {
             hangs: false,
             fails: false,
             crashes: false,
+            ejects_early: false,
         };
         change(&mut board, &mut software);
         let now = Timestamp::from_second(1_800_000_000).unwrap();

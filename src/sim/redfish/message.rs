@@ -270,6 +270,14 @@ impl Message {
             .refuse()
     }
 
+    /// Too many requests: the standard has no word of its own for it.
+    pub fn throttled(wait: Duration) -> Refusal {
+        let secs = wait.as_secs().max(1).to_string();
+        let text =
+            "A general error has occurred. See Resolution for information on how to resolve the error.";
+        message(429, "GeneralError", text.to_owned(), &[]).with(header::RETRY_AFTER, secs).refuse()
+    }
+
     /// The BMC cannot read the image that it was told to insert.
     pub fn cannot_fetch(url: &str) -> Refusal {
         let text = format!("The service failed to establish a connection with the URI '{url}'.");

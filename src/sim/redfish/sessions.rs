@@ -24,6 +24,9 @@ const SESSIONS_MAX: usize = 16;
 /// The range of `SessionTimeout` in DMTF's schema, in seconds.
 const TIMEOUT_SECS: std::ops::RangeInclusive<u64> = 30..=86_400;
 
+/// How long an account stays locked (HPE and Lenovo: minutes, configurable).
+const LOCKOUT: Duration = Duration::from_secs(300);
+
 pub struct Sessions {
     live: BTreeMap<String, Session>,
     made: u64,
@@ -122,13 +125,32 @@ impl Bmc {
         }))
     }
 
+    /// The account that these credentials open, unless too many wrong ones came before.
+    pub fn log_in(&mut self, user: &str, password: &str, now: Timestamp) -> Option<String> {
+        let limit = self.faults.find(|fault| match fault {
+            Fault::Lockout(times) => Some(*times),
+            _ => None,
+        });
+        if self.locked_until.is_some_and(|until| now < until) {
+            self.note("lockout");
+            return None;
+        }
+        let account = self.accounts.check(user, password);
+        self.wrong_logins = if account.is_some() { 0 } else { self.wrong_logins + 1 };
+        if limit.is_some_and(|limit| self.wrong_logins >= limit) {
+            self.wrong_logins = 0;
+            self.locked_until = Some(world::after(now, LOCKOUT));
+        }
+        account
+    }
+
     pub fn create_session(&mut self, body: &Object, now: Timestamp) -> Result<Reply, Refusal> {
         let user = body::required_text(body, "UserName")?;
         let password = body::required_text(body, "Password")?;
         if let Some(message) = body::unknown(body, &["UserName", "Password", "SessionType"], &[]).pop() {
             return Err(message);
         }
-        let account = self.accounts.check(user, password).ok_or_else(Message::unauthorised)?;
+        let account = self.log_in(user, password, now).ok_or_else(Message::unauthorised)?;
         let warning = self.accounts.must_change_password(&account);
         self.sessions.expire(now);
         if self.sessions.live.len() >= SESSIONS_MAX {

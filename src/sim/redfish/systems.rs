@@ -136,7 +136,16 @@ impl Bmc {
         })
     }
 
-    pub fn patch_system(&mut self, body: Object) -> Result<Vec<Refusal>, Refusal> {
+    /// An override that some BMCs forget a while after it was set.
+    pub fn lose_override(&mut self, now: Timestamp) {
+        if self.override_lost_at.take_if(|lost_at| *lost_at <= now).is_some() {
+            self.note("override-lost");
+            let boot = &mut self.computer.machine.boot;
+            (boot.enabled, boot.target) = (OverrideEnabled::Disabled, BootTarget::None);
+        }
+    }
+
+    pub fn patch_system(&mut self, body: Object, now: Timestamp) -> Result<Vec<Refusal>, Refusal> {
         const READ_ONLY: [&str; 9] = [
             "Id",
             "Name",
@@ -159,6 +168,13 @@ impl Bmc {
         }
         if !self.faults.has(&Fault::OverrideNotStored) {
             self.computer.machine.boot = boot;
+            if boot.enabled == OverrideEnabled::Once && self.faults.has(&Fault::OverrideTurnedContinuous) {
+                self.computer.machine.boot.enabled = OverrideEnabled::Continuous;
+            }
+            self.override_lost_at = self.faults.find(|fault| match fault {
+                Fault::OverrideLost(wait) if !self.calm => Some(world::after(now, *wait)),
+                _ => None,
+            });
         }
         Ok(unknown)
     }

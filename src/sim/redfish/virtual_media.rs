@@ -32,6 +32,8 @@ pub struct Insert {
     look: LookFirst,
     /// It is a Task, which takes so long.
     task: Option<Duration>,
+    /// That Task shows the image, and fails.
+    fails: bool,
 }
 
 /// What the BMC fetches before it calls the medium inserted.
@@ -81,7 +83,7 @@ impl Bmc {
     /// The image that the slot shows: what is in it, or what a stale view still says.
     fn shown_image(&self, drive: usize) -> Option<String> {
         let slot = self.slots.get(drive)?;
-        let stale = slot.stale.as_ref().map(|(image, _)| image);
+        let stale = slot.stale.as_ref().map(|(image, _)| image).or(slot.ghost.as_ref());
         self.computer.machine.medium(drive).map(|medium| &medium.image).or(stale).cloned()
     }
 
@@ -106,8 +108,13 @@ impl Bmc {
             Fault::InsertTaskFails => Some(Duration::from_secs(2)),
             _ => None,
         });
+        let fails_after = self.faults.find(|fault| match fault {
+            Fault::InsertTaskFailsLate(wait) => Some((fault.clone(), *wait)),
+            _ => None,
+        });
+        let fails_after = fails_after.filter(|(fault, _)| self.happens_once(fault)).map(|(_, wait)| wait);
         self.slots[drive].busy = true;
-        Ok(Insert { drive, image, look, task: takes })
+        Ok(Insert { drive, image, look, task: takes.or(fails_after), fails: fails_after.is_some() })
     }
 
     /// The URL of an insert whose parameters are all well-formed.
@@ -151,7 +158,11 @@ impl Bmc {
 
     pub fn eject_media(&mut self, drive: usize, now: Timestamp) -> Result<Reply, Refusal> {
         let image = self.computer.machine.medium(drive).map(|medium| medium.image.clone());
+        let ghost = self.slots.get_mut(drive).and_then(|slot| slot.ghost.take());
         let Some(image) = image else {
+            if ghost.is_some() {
+                return Ok(Reply::no_content());
+            }
             let refuses = self.faults.has(&Fault::EjectEmpty400);
             return if refuses {
                 Err(Message::property_value("Inserted", "false"))
@@ -178,6 +189,12 @@ impl Bmc {
         }
     }
 
+    fn show_ghost(&mut self, drive: usize, image: Option<String>) {
+        if let Some(slot) = self.slots.get_mut(drive) {
+            slot.ghost = image;
+        }
+    }
+
     fn finish_insert(
         &mut self,
         insert: &Insert,
@@ -187,6 +204,22 @@ impl Bmc {
         slot.busy = false;
         slot.copy = looked?;
         slot.stale = None;
+        slot.ghost = None;
+        if self.happens_counted(|fault| match fault {
+            Fault::InsertNotDone(times) => Some(*times),
+            _ => None,
+        }) {
+            return Ok(());
+        }
+        let unseen = self.happens_counted(|fault| match fault {
+            Fault::InsertNotSeen(times) => Some(*times),
+            _ => None,
+        });
+        let slot = self.slots.get_mut(insert.drive).ok_or_else(Message::internal)?;
+        if unseen {
+            slot.ghost = Some(insert.image.clone());
+            return Ok(());
+        }
         tracing::info!(machine = self.config.serial, slot = slot.id, "a medium is inserted");
         self.computer.machine.insert(insert.drive, insert.image.clone());
         Ok(())
@@ -230,10 +263,14 @@ impl Insert {
     }
 
     async fn run_task(self, shared: Arc<Shared>, id: u64, takes: Duration) {
+        if self.fails {
+            shared.change(|bmc, _| bmc.show_ghost(self.drive, Some(self.image.clone())));
+        }
         tokio::time::sleep(takes).await;
-        let fails = shared.bmc().faults.has(&Fault::InsertTaskFails);
+        let fails = self.fails || shared.bmc().faults.has(&Fault::InsertTaskFails);
         let looked = if fails { Err(Message::cannot_fetch(&self.image)) } else { self.look(&shared).await };
         shared.change(|bmc, now| {
+            bmc.show_ghost(self.drive, None);
             let result = bmc.finish_insert(&self, looked);
             bmc.tasks.end(id, result, now);
         });
