@@ -8,7 +8,8 @@
 //! One connection behind a standard mutex (SQLite has one writer anyway; nothing awaits while it is
 //! locked). On a file, calls run on Tokio's blocking threads, one at a time and in turn. In memory
 //! they run inline, so that a simulation's paused time never waits for a thread, and the database
-//! outlives the controller that it simulates: [`Store::reopen`] is what a restart finds.
+//! outlives the controller that it simulates: [`Store::reopen`] is what a restart finds, and
+//! [`Store::beside`] what another controller has in its hands at the same time.
 //!
 //! A file is written in WAL mode with `synchronous=FULL`: what a call has answered survives a loss
 //! of power. What an operator keeps secret is sealed (`seal`) before it reaches SQLite.
@@ -23,6 +24,7 @@ mod recipes;
 mod row;
 mod schema;
 mod servers;
+mod tap;
 mod traces;
 
 use std::cell::Cell;
@@ -43,6 +45,7 @@ pub use idempotency::{IDEMPOTENCY_TTL, IdempotencyKey};
 pub use jobs::{CancelOutcome, Inserted, JobFilter, NewJob, RefusedJob};
 pub use leases::{JobUpdate, Lease};
 pub use servers::SERVERS_MAX;
+pub use tap::{Side, Tap};
 
 /// The most rows that one call returns, whatever limit it was given.
 pub const PAGE_MAX: usize = 500;
@@ -59,6 +62,7 @@ pub struct Store {
     sealer: Sealer,
     latest_event: Arc<watch::Sender<u64>>,
     jobs_changed: Arc<Notify>,
+    tap: Option<Tap>,
 }
 
 struct Database {
@@ -106,16 +110,28 @@ impl Store {
         Store::start(self.database.clone(), self.sealer.clone())
     }
 
+    /// The same database in the hands of another controller: leases stand, and neither is told at
+    /// once of what the other one writes. Simulations only.
+    pub fn beside(&self) -> Store {
+        let latest = *self.latest_event.borrow();
+        Store::handle(self.database.clone(), self.sealer.clone(), latest)
+    }
+
+    /// The same, with `tap` asked around each write. Simulations only.
+    pub fn tapped(&self, tap: Tap) -> Store {
+        Store { tap: Some(tap), ..self.beside() }
+    }
+
     fn start(database: Arc<Database>, sealer: Sealer) -> Result<Store, StoreError> {
         let latest = prepare(&mut database.lock(), &database.name, &sealer);
         let latest = latest.map_err(|fault| fault.at("opening", &database.name))?;
-        let (latest_event, _) = watch::channel(latest);
-        Ok(Store {
-            database,
-            sealer,
-            latest_event: Arc::new(latest_event),
-            jobs_changed: Arc::new(Notify::new()),
-        })
+        Ok(Store::handle(database, sealer, latest))
+    }
+
+    fn handle(database: Arc<Database>, sealer: Sealer, latest_event: u64) -> Store {
+        let (latest_event, _) = watch::channel(latest_event);
+        let (latest_event, jobs_changed) = (Arc::new(latest_event), Arc::new(Notify::new()));
+        Store { database, sealer, latest_event, jobs_changed, tap: None }
     }
 
     /// The id of the last event, after each commit that wrote one. Ids are assigned in the order of
@@ -163,7 +179,8 @@ impl Store {
         work: impl FnOnce(&Writer<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (latest_event, jobs_changed) = (self.latest_event.clone(), self.jobs_changed.clone());
-        self.call(doing, move |connection, sealer| {
+        tap::ask(self.tap.as_ref(), doing, Side::Before).await?;
+        let answer = self.call(doing, move |connection, sealer| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let writer =
                 Writer { transaction, sealer, last_event: Cell::new(None), jobs_changed: Cell::new(false) };
@@ -177,8 +194,10 @@ impl Store {
                 jobs_changed.notify_one();
             }
             Ok(answer)
-        })
-        .await
+        });
+        let answer = answer.await?;
+        tap::ask(self.tap.as_ref(), doing, Side::After).await?;
+        Ok(answer)
     }
 
     async fn read<T: Send + 'static>(
