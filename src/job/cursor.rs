@@ -70,6 +70,18 @@ pub enum Act {
     Restart,
 }
 
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Act::Insert => "insert",
+            Act::GracefulShutdown => "graceful shutdown",
+            Act::ForceOff => "forced power-off",
+            Act::PowerOn => "start of the host",
+            Act::Restart => "restart of the host",
+        })
+    }
+}
+
 /// The steps of every path, named as in the public contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Step {

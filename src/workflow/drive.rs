@@ -49,6 +49,9 @@ pub async fn drive(kit: &Kit, lease: Lease, mut job: Job, mut orders: Orders) ->
     if let Err(error) = resume_media(kit, &job).await {
         tracing::warn!(job = %job.id, server = %job.server, error = %error, "the job's media could not be published again");
     }
+    if job.status != Status::Queued {
+        tell_taken_up(&mut Context { kit, lease: &lease, server: &server, bmc: &bmc, job: &mut job }).await?;
+    }
     let mut told = String::new();
     while job.cursor.phase != Phase::Done {
         if !wait(kit, &mut job, &mut orders).await {
@@ -66,6 +69,21 @@ async fn resume_media(kit: &Kit, job: &Job) -> Result<(), StepError> {
         return Ok(());
     }
     steps::publish(kit, job).await
+}
+
+/// Somebody has worked on this job before, and whatever ended that is worth a line in its story.
+async fn tell_taken_up(cx: &mut Context<'_>) -> Result<(), StoreError> {
+    let step = cx.job.cursor.step;
+    let open = cx.job.cursor.intent.as_ref().filter(|intent| intent.receipt_at.is_none());
+    let message = match open.map(|intent| intent.act) {
+        Some(act) => {
+            format!("the job is taken up again at {step}; whether its {act} was done is looked at first")
+        }
+        None => format!("the job is taken up again at {step}"),
+    };
+    let detail = json!({ "lease": cx.lease.generation });
+    let event = cx.event("job.take_up", Level::Info, EventStatus::Progress, message, detail);
+    cx.save(vec![event]).await
 }
 
 /// Until the job is due, or something from outside makes it so. False: stop.
