@@ -127,7 +127,7 @@ impl Config {
             policy: policy(values)?,
             redfish: redfish(values)?,
             workers: values.required("WORKER_CONCURRENCY", parse::number_within(1, 10_000))? as usize,
-            lease_ttl: values.required("JOB_LEASE_TTL", parse::duration_within(secs(3), hours(1)))?,
+            lease_ttl: lease_ttl(values)?,
             drain_timeout: values.required("DRAIN_TIMEOUT", parse::duration_within(secs(0), hours(1)))?,
         };
         refuse_contradictions(values, &config)?;
@@ -297,6 +297,18 @@ fn poll_interval(values: &Values, stable_window: Duration) -> Result<Duration, C
     Ok(interval)
 }
 
+/// The next renewal is asked for a third of a lease after the last one, and jobs stop five sixths
+/// after it. The half between must be enough for a renewal that has to wait for the database.
+fn lease_ttl(values: &Values) -> Result<Duration, ConfigError> {
+    let ttl = values.required("JOB_LEASE_TTL", parse::duration)?;
+    if (secs(20)..=hours(1)).contains(&ttl) {
+        return Ok(ttl);
+    }
+    let rule = "must be from 20s to 1h: a lease is renewed every third of it, one renewal may wait 10s for the \
+                database, and jobs stop a sixth of it before it runs out";
+    Err(values.invalid("JOB_LEASE_TTL", rule))
+}
+
 fn redfish(values: &Values) -> Result<Limits, ConfigError> {
     let wait = |name| values.required(name, parse::duration_within(secs(1), hours(2)));
     Ok(Limits {
@@ -314,7 +326,7 @@ fn refuse_contradictions(values: &Values, config: &Config) -> Result<(), ConfigE
         Err(ConfigError::Contradiction { name, other, problem: problem.to_owned() })
     };
     let both_given = |a, b| values.is_given(a) && values.is_given(b);
-    let Config { listen, policy, .. } = config;
+    let Config { listen, policy, redfish, .. } = config;
     if matches!(config.auth, AuthSettings::None) && !listen.addr.ip().is_loopback() {
         let problem = "without tokens the listener must be on loopback";
         return against("AUTH_MODE", "CONTROLLER_HTTP_ADDR", problem);
@@ -338,6 +350,16 @@ fn refuse_contradictions(values: &Values, config: &Config) -> Result<(), ConfigE
     {
         let problem = "a job that rightly waits for its installer would count as stuck";
         return against("JOB_STUCK_TIMEOUT", "ESXI_INSTALL_TIMEOUT", problem);
+    }
+    if both_given("REDFISH_INSERT_TIMEOUT", "REDFISH_TIMEOUT") && redfish.insert_timeout < redfish.timeout {
+        let problem = "an insert is a request, and the longest of them";
+        return against("REDFISH_INSERT_TIMEOUT", "REDFISH_TIMEOUT", problem);
+    }
+    if both_given("JOB_STUCK_TIMEOUT", "RESET_GRACEFUL_TIMEOUT")
+        && policy.stuck_timeout <= policy.graceful_timeout
+    {
+        let problem = "a job that rightly waits for a shutdown would count as stuck";
+        return against("JOB_STUCK_TIMEOUT", "RESET_GRACEFUL_TIMEOUT", problem);
     }
     Ok(())
 }

@@ -95,7 +95,18 @@ fn values_that_contradict_each_other_are_refused() {
     refused(&["--esxi-min-install-time=2h", "--esxi-install-timeout=1h"], "ESXI_MIN_INSTALL_TIME");
     refused(&["--esxi-stable-window=2h", "--esxi-install-timeout=1h"], "ESXI_STABLE_WINDOW");
     refused(&["--job-stuck-timeout=1h", "--esxi-install-timeout=1h"], "JOB_STUCK_TIMEOUT");
+    refused(&["--redfish-insert-timeout=10s", "--redfish-timeout=30s"], "REDFISH_INSERT_TIMEOUT");
+    refused(&["--job-stuck-timeout=3m", "--reset-graceful-timeout=3m"], "JOB_STUCK_TIMEOUT");
     assert!(load(&["--auth-mode=none", "--addr=[::1]:0"]).is_ok());
+}
+
+#[test]
+fn a_lease_that_could_not_be_renewed_in_time_is_refused_with_the_rule() {
+    for ttl in ["19s", "61m"] {
+        let error = refused(&[&format!("--job-lease-ttl={ttl}")], "JOB_LEASE_TTL");
+        assert!(error.contains("from 20s to 1h: a lease is renewed every third of it"), "{error}");
+    }
+    assert_eq!(load(&["--job-lease-ttl=20s"]).unwrap().lease_ttl, Duration::from_secs(20));
 }
 
 #[test]
