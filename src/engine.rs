@@ -1,9 +1,11 @@
 //! Claims due jobs and drives each in a task of its own; knows no step.
 //!
 //! One job a server (the store sees to it), at most `workers` jobs at once, a lease on each that is
-//! renewed while it is driven. Invariants: a job is driven only under a lease; whoever finds its
-//! lease gone is stopped before its next request; a shutdown leaves every job where another
-//! controller, or this one, can take it up.
+//! renewed while it is driven. Invariants: a job is driven only behind the [`fence`] of a live lease,
+//! so that whoever lost it, or cannot renew it, makes no further request; a shutdown leaves every job
+//! where another controller, or this one, can take it up.
+
+mod fence;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,13 +21,15 @@ use tokio_util::sync::CancellationToken;
 use crate::job::{Cancel, EventStatus, Job, JobId, JobSpec, Level, NewEvent, Serial, Step};
 use crate::store::{Lease, StoreError};
 use crate::workflow::{self, Ended, Kit, Orders, StepError};
+use fence::{Fence, Moment};
+
+pub use fence::LeaseTerms;
 
 /// How many jobs at once, and how leases are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineSettings {
     pub workers: usize,
-    /// A lease that is not renewed for so long is anybody's.
-    pub lease_ttl: Duration,
+    pub lease: LeaseTerms,
     /// How long a shutdown waits for requests in flight.
     pub drain_timeout: Duration,
 }
@@ -41,7 +45,8 @@ pub struct Engine {
 /// How often task ISOs that have outlived their retention are removed.
 const SWEEP_PAUSE: Duration = Duration::from_secs(600);
 
-type DriveResult = (JobId, Result<Ended, StoreError>);
+/// `None`: the fence closed.
+type DriveResult = (Lease, Option<Result<Ended, StoreError>>);
 
 /// The jobs that this engine drives now.
 #[derive(Default)]
@@ -53,8 +58,17 @@ struct Driven {
 /// What is held of one driven job.
 struct Reins {
     lease: Lease,
+    fence: Fence,
     cancel: watch::Sender<Option<Cancel>>,
     task: AbortHandle,
+}
+
+impl Reins {
+    /// The job is somebody else's: its worker makes no further step.
+    fn let_go(&self) {
+        self.fence.close();
+        self.task.abort();
+    }
 }
 
 impl Engine {
@@ -67,8 +81,7 @@ impl Engine {
         let stop = CancellationToken::new();
         let mut driven = Driven::default();
         let changed = self.kit.store.jobs_changed();
-        let heartbeat = self.settings.lease_ttl / 3;
-        let mut renew_at = Instant::now() + heartbeat;
+        let mut renew_at = Instant::now() + self.settings.lease.heartbeat();
         let mut sweep_at = Instant::now();
         loop {
             let notified = changed.notified();
@@ -78,7 +91,7 @@ impl Engine {
             let idle = self.claim(&mut driven, &stop).await;
             if Instant::now() >= renew_at {
                 self.renew(&mut driven).await;
-                renew_at = Instant::now() + heartbeat;
+                renew_at = Instant::now() + self.settings.lease.heartbeat();
             }
             if Instant::now() >= sweep_at {
                 workflow::sweep_task_isos(&self.kit).await;
@@ -100,13 +113,19 @@ impl Engine {
     /// Claims what is due and starts it; gives how long nothing more will be due.
     async fn claim(&self, driven: &mut Driven, stop: &CancellationToken) -> Duration {
         const UNKNOWN: Duration = Duration::from_secs(5);
-        let now = self.kit.world.clock.now();
+        let asked = Moment::now(&self.kit.world.clock);
+        let now = asked.wall();
         let room = self.settings.workers.saturating_sub(driven.jobs.len());
         if room == 0 {
             return UNKNOWN;
         }
-        match self.kit.store.claim(&self.owner, now, self.settings.lease_ttl, room).await {
-            Ok(claimed) => claimed.into_iter().for_each(|(lease, job)| self.start(driven, stop, lease, job)),
+        match self.kit.store.claim(&self.owner, now, self.settings.lease.ttl, room).await {
+            Ok(claimed) => {
+                for (lease, job) in claimed {
+                    let fence = Fence::new(self.kit.world.clock.clone(), self.settings.lease, asked);
+                    self.start(driven, stop, lease, fence, job);
+                }
+            }
             Err(error) => tracing::error!(%error, "due jobs could not be claimed"),
         }
         match self.kit.store.next_wake(now).await {
@@ -115,13 +134,17 @@ impl Engine {
         }
     }
 
-    fn start(&self, driven: &mut Driven, stop: &CancellationToken, lease: Lease, job: Job) {
+    fn start(&self, driven: &mut Driven, stop: &CancellationToken, lease: Lease, fence: Fence, job: Job) {
         let (id, kit) = (job.id, self.kit.clone());
         let (cancel, orders) = watch::channel(job.cancel);
         let orders = Orders { stop: stop.clone(), cancel: orders };
         tracing::info!(job = %id, server = %job.server, step = job.cursor.step.name(), "job taken up");
-        let task = driven.tasks.spawn(async move { (id, workflow::drive(&kit, lease, job, orders).await) });
-        driven.jobs.insert(id, Reins { lease, cancel, task });
+        let work = fence.guard(async move { workflow::drive(&kit, lease, job, orders).await });
+        let task = driven.tasks.spawn(async move { (lease, work.await) });
+        if let Some(earlier) = driven.jobs.insert(id, Reins { lease, fence, cancel, task }) {
+            // Our own earlier lease had run out; whoever still works under it is no better off.
+            earlier.let_go();
+        }
     }
 
     async fn pass_on_cancels(&self, driven: &Driven) {
@@ -143,36 +166,47 @@ impl Engine {
     /// Renews all leases; a job whose lease is gone is somebody else's now.
     async fn renew(&self, driven: &mut Driven) {
         let leases: Vec<Lease> = driven.jobs.values().map(|reins| reins.lease).collect();
-        let now = self.kit.world.clock.now();
-        match self.kit.store.renew(&self.owner, &leases, now, self.settings.lease_ttl).await {
+        let asked = Moment::now(&self.kit.world.clock);
+        match self.kit.store.renew(&self.owner, &leases, asked.wall(), self.settings.lease.ttl).await {
             Ok(held) => driven.jobs.retain(|id, reins| {
                 let keeps = held.contains(&reins.lease);
-                if !keeps {
+                if keeps {
+                    reins.fence.extend(asked);
+                } else {
                     tracing::warn!(job = %id, "the lease on a job was lost: it is left alone");
-                    reins.task.abort();
+                    reins.let_go();
                 }
                 keeps
             }),
-            Err(error) => tracing::error!(%error, "leases could not be renewed"),
+            Err(error) => {
+                tracing::error!(%error, "leases could not be renewed: jobs stop before theirs run out");
+            }
         }
     }
 
     async fn forget(&self, driven: &mut Driven, ended: Result<(tokio::task::Id, DriveResult), JoinError>) {
-        let (id, result) = match ended {
+        let (lease, result) = match ended {
             Ok((_, ended)) => ended,
             Err(error) => {
                 if !error.is_cancelled() {
                     tracing::error!(%error, "a job's task broke: the job is taken up again when its lease ends");
                 }
-                driven.jobs.retain(|_, reins| !reins.task.is_finished());
+                driven.jobs.retain(|_, reins| reins.task.id() != error.id());
                 return;
             }
         };
-        let Some(reins) = driven.jobs.remove(&id) else { return };
+        let id = lease.job;
+        if driven.jobs.get(&id).is_none_or(|reins| reins.lease != lease) {
+            return;
+        }
+        driven.jobs.remove(&id);
         match result {
-            Ok(Ended::Done) => tracing::info!(job = %id, "job over"),
-            Ok(Ended::Stopped) => self.release(&reins.lease).await,
-            Err(error) => tracing::error!(job = %id, %error, "the job's records could not be written"),
+            Some(Ok(Ended::Done)) => tracing::info!(job = %id, "job over"),
+            Some(Ok(Ended::Stopped)) => self.release(&lease).await,
+            Some(Err(error)) => tracing::error!(job = %id, %error, "the job's records could not be written"),
+            None => {
+                tracing::warn!(job = %id, "the lease on a job could not be renewed in time: it is left alone")
+            }
         }
     }
 
@@ -182,20 +216,25 @@ impl Engine {
         }
     }
 
-    /// Lets requests in flight end, then stops what still runs.
+    /// Lets requests in flight end, under leases that are still renewed, then stops what still runs.
     async fn drain(&self, mut driven: Driven, stop: CancellationToken) {
         stop.cancel();
         let deadline = Instant::now() + self.settings.drain_timeout;
+        let mut renew_at = Instant::now();
         while !driven.tasks.is_empty() {
-            match tokio::time::timeout_at(deadline, driven.tasks.join_next_with_id()).await {
-                Ok(Some(ended)) => self.forget(&mut driven, ended).await,
-                Ok(None) => break,
-                Err(_) => {
+            tokio::select! {
+                biased;
+                Some(ended) = driven.tasks.join_next_with_id() => self.forget(&mut driven, ended).await,
+                () = tokio::time::sleep_until(deadline) => {
                     tracing::warn!(
                         jobs = driven.jobs.len(),
                         "requests are still in flight: stopping all the same"
                     );
                     driven.tasks.shutdown().await;
+                }
+                () = tokio::time::sleep_until(renew_at) => {
+                    self.renew(&mut driven).await;
+                    renew_at = Instant::now() + self.settings.lease.heartbeat();
                 }
             }
         }

@@ -2,6 +2,9 @@
 //!
 //! Invariant: a milestone that was saved once stays. Saves of one trace may overtake each other on
 //! their way here, and a controller that forgot that the kickstart was read would judge wrongly.
+//!
+//! A save names no lease. It is no worker's word on how a job goes on but the media server's on what
+//! has left, which is true whoever drives the job; and to refuse it would be to withhold the bytes.
 
 use rusqlite::{OptionalExtension as _, params};
 

@@ -10,6 +10,7 @@ mod captures;
 mod config;
 mod crash;
 mod demo;
+mod fence;
 mod install;
 mod iso_command;
 mod iso_tools;

@@ -4,12 +4,13 @@
 //! It holds no test. A controller can be crashed at any moment and started anew on what the store
 //! kept; the network to any host can be cut.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use shoal::engine::{Engine, EngineSettings};
+use shoal::engine::{Engine, EngineSettings, LeaseTerms};
+use shoal::iso::ReadAt;
 use shoal::job::{Job, JobId, Password, Phase, Serial, Server, UrlPrefixes, parse_recipe};
 use shoal::media::{InstallerCache, InstallerSource, Media, OperatorCheck};
 use shoal::redfish::{BmcPool, Limits};
@@ -27,6 +28,14 @@ pub const CONTROLLER: &str = "controller.test";
 /// No job of these tests takes so long, in simulated time.
 const PATIENCE: Duration = Duration::from_secs(12 * 3600);
 
+/// The stand-in installer, made once for all sites of a test.
+static INSTALLER: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let plain = standin_installer();
+    let mut bytes = vec![0; plain.size() as usize];
+    plain.read_at(0, &mut bytes).unwrap();
+    bytes
+});
+
 pub struct Site {
     pub world: World,
     pub network: Network,
@@ -35,16 +44,30 @@ pub struct Site {
     pub policy: Policy,
     /// Jobs in flight at once.
     pub workers: usize,
+    pub drain_timeout: Duration,
     pub setup: Box<dyn Fn(&mut Setup)>,
     dir: tempfile::TempDir,
     controller: Option<Controller>,
     jobs_made: u64,
 }
 
-struct Controller {
+/// One controller: an engine, and media that it can serve.
+pub struct Controller {
+    media: Media,
     run: JoinHandle<()>,
     shutdown: CancellationToken,
 }
+
+impl Controller {
+    /// As `kill -9`.
+    pub async fn die(self) {
+        self.run.abort();
+        let _ = self.run.await;
+    }
+}
+
+/// A lease of these controllers.
+pub const LEASE: LeaseTerms = LeaseTerms { ttl: Duration::from_secs(60) };
 
 impl Site {
     /// Machines as configured, all in the inventory, and no controller yet.
@@ -53,8 +76,7 @@ impl Site {
         let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
         let world = World { clock, rng: Rng::from_seed(seed), transport: network.transport() };
         let dir = tempfile::tempdir().unwrap();
-        let installer = std::fs::File::create(dir.path().join("esxi.iso")).unwrap();
-        standin_installer().write_to(&installer).unwrap();
+        std::fs::write(dir.path().join("esxi.iso"), INSTALLER.as_slice()).unwrap();
         std::fs::create_dir(dir.path().join("task-isos")).unwrap();
         let store = Store::in_memory(Sealer::new([7; 32])).unwrap();
         let mut site = Site {
@@ -64,6 +86,7 @@ impl Site {
             machines: Vec::new(),
             policy: Policy { boot_timeout: Duration::from_secs(900), ..Policy::default() },
             workers: 1000,
+            drain_timeout: Duration::from_secs(20),
             setup: Box::new(|_| {}),
             dir,
             controller: None,
@@ -113,9 +136,16 @@ impl Site {
     /// The same with a network of its own, which a test may break.
     pub fn start_over(&mut self, transport: Transport) {
         assert!(self.controller.is_none(), "one controller at a time");
+        let controller = self.controller("controller", self.store.clone(), transport);
+        self.serve_media_of(&controller);
+        self.controller = Some(controller);
+    }
+
+    /// Starts a controller of that name with its own hand on the store and its own way to the
+    /// network, beside any other; it does not serve its media yet.
+    pub fn controller(&self, name: &str, store: Store, transport: Transport) -> Controller {
         let world = World { transport, ..self.world.clone() };
-        let media = Media::new(world.clock.clone(), [9; 32], self.store.clone());
-        self.network.add(CONTROLLER, media.router(nobody()));
+        let media = Media::new(world.clock.clone(), [9; 32], store.clone());
         let limits = Limits {
             timeout: Duration::from_secs(30),
             insert_timeout: Duration::from_secs(900),
@@ -126,22 +156,24 @@ impl Site {
             bmcs: BmcPool::new(world.clone(), limits),
             installers: InstallerCache::new(self.dir.path().join("cache"), 1 << 30, world.transport.clone())
                 .unwrap(),
-            store: self.store.clone(),
-            media,
+            store,
+            media: media.clone(),
             policy: self.policy.clone(),
             setup: self.setup(),
             world,
         };
-        let settings = EngineSettings {
-            workers: self.workers,
-            lease_ttl: Duration::from_secs(60),
-            drain_timeout: Duration::from_secs(20),
-        };
-        let engine = Engine::new(Arc::new(kit), settings, "controller".to_owned());
+        let settings =
+            EngineSettings { workers: self.workers, lease: LEASE, drain_timeout: self.drain_timeout };
+        let engine = Engine::new(Arc::new(kit), settings, name.to_owned());
         let shutdown = CancellationToken::new();
         let until = shutdown.clone();
         let run = tokio::spawn(async move { engine.run(until).await });
-        self.controller = Some(Controller { run, shutdown });
+        Controller { media, run, shutdown }
+    }
+
+    /// The address that BMCs were given leads to this controller from now on.
+    pub fn serve_media_of(&self, controller: &Controller) {
+        self.network.add(CONTROLLER, controller.media.router(nobody()));
     }
 
     fn setup(&self) -> Setup {
@@ -160,9 +192,7 @@ impl Site {
 
     /// As `kill -9`: whatever was going on is gone at once, and nobody serves media.
     pub async fn crash(&mut self) {
-        let controller = self.controller.take().expect("a controller runs");
-        controller.run.abort();
-        let _ = controller.run.await;
+        self.controller.take().expect("a controller runs").die().await;
         self.network.remove(CONTROLLER);
         self.store = self.store.reopen().unwrap();
     }

@@ -20,7 +20,7 @@ use super::media_base::MediaBases;
 use super::token::{self, AdminToken, TokenFileError};
 use crate::api::{self, Access, ApiParts, MetricsAccess};
 use crate::config::Config;
-use crate::engine::{Engine, EngineSettings};
+use crate::engine::{Engine, EngineSettings, LeaseTerms};
 use crate::media::{CacheError, InstallerCache, Media};
 use crate::redfish::BmcPool;
 use crate::seal::{self, KeyFileError, Sealer};
@@ -166,7 +166,7 @@ impl Parts {
         };
         let settings = EngineSettings {
             workers: self.config.workers,
-            lease_ttl: self.config.lease_ttl,
+            lease: LeaseTerms { ttl: self.config.lease_ttl },
             drain_timeout: self.config.drain_timeout,
         };
         Ok(Engine::new(Arc::new(kit), settings, self.instance_id.clone()))
