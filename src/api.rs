@@ -35,6 +35,7 @@ use utoipa_axum::routes;
 pub use access::Access;
 pub use error::ApiError;
 pub use metrics::{MetricsAccess, install_recorder};
+pub use webhook::Hooks;
 
 use crate::engine::DryRunner;
 use crate::job::{JobId, UrlPrefixes};
@@ -54,6 +55,8 @@ pub struct ApiParts {
     pub access: Access,
     /// Each is accepted by the webhook; without any it is 404.
     pub webhook_secrets: Vec<SecretString>,
+    /// Take what installers report.
+    pub hooks: Hooks,
     /// What a recipe may name as its installer.
     pub installer_allow: UrlPrefixes,
     /// Directories that must be writable for the controller to be ready, with their settings.
@@ -92,10 +95,11 @@ impl ApiShared {
     }
 }
 
-/// The routes of a listener that is for media alone, and the word that tells which instance it is.
+/// The routes of a listener that is for media alone, the hook of installers, which reach what their
+/// BMC reaches, and the word that tells which instance it is.
 /// It may be on a network even where the API lets everybody in who reaches its loopback listener; so
 /// without tokens no operator is let in here.
-pub fn media_router(media: &Media, access: Access, instance_id: String) -> Router {
+pub fn media_router(media: &Media, hooks: Hooks, access: Access, instance_id: String) -> Router {
     let access = match access {
         Access::Open => Access::Closed,
         access => access,
@@ -103,6 +107,7 @@ pub fn media_router(media: &Media, access: Access, instance_id: String) -> Route
     let health = Arc::new(move || health::HealthBody::new(instance_id.clone(), "ok"));
     media
         .router(access::operator_check(access))
+        .merge(hooks.router())
         .route("/healthz", axum::routing::get(async move || axum::Json(health())))
         .fallback(async || ApiError::NotFound("this listener serves media only".to_owned()))
 }

@@ -33,7 +33,7 @@ pub use overlay::{Overlaid, Overlay, Patch, SparseImage};
 pub use record::Extent;
 pub use root::set_root_file;
 pub use source::{PartialImage, ReadAt};
-pub use task_iso::{KICKSTART_GAP_BYTES, TaskIso, build_task_iso};
+pub use task_iso::{KICKSTART_GAP_BYTES, NONCE_NAME, TaskIso, build_task_iso};
 pub use volume::{PathTables, Tree, Volume};
 pub use writer::{IsoWriter, RecordedTime, WriteError, Written};
 

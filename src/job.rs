@@ -20,8 +20,9 @@ use serde::{Deserialize, Serialize};
 pub use cursor::{Act, Cursor, Intent, Phase, Step};
 pub use event::{Event, EventStatus, Level, NewEvent};
 pub use facts::{
-    BootSample, BootSource, CleanupFacts, Counts, EjectFacts, Facts, InstallerFacts, MediaMode, MediumTrace,
-    MountFacts, Power, Progress, Release, ResetFacts, SourceFacts, SystemFacts, TaskIsoFacts, WatchFacts,
+    ApiHost, ApiSample, BootSample, BootSource, CleanupFacts, Counts, EjectFacts, Facts, HookReport,
+    InstallerFacts, MediaMode, MediumTrace, MountFacts, Power, Progress, Release, ResetFacts, SourceFacts,
+    SystemFacts, TaskIsoFacts, WatchFacts,
 };
 pub use id::{JobId, JobIdError, Serial, SerialError, hex, unhex};
 pub use prefixes::{UrlPrefixError, UrlPrefixes};
@@ -30,7 +31,7 @@ pub use recipe::{
     parse_recipe,
 };
 pub use secret::{Kickstart, Password, hide_media_tokens};
-pub use server::{Server, check_bmc_address, is_loopback};
+pub use server::{Server, check_bmc_address, is_loopback, management_url};
 pub use verdict::{Confidence, Evidence, EvidenceKind, Outcome, Verdict};
 
 /// One try at installing one server.

@@ -10,12 +10,14 @@
 //! - [`store`]: the database: servers, jobs, events, leases. The only module that knows SQL.
 //! - [`workflow`]: how one job goes forward, step by step.
 //! - [`engine`]: claims due jobs and drives them; knows no step.
+//! - [`probe`]: is ESXi up at an address, and which one?
 //! - [`redfish`]: a lenient Redfish client for what an installation needs; knows nothing of jobs.
+//! - [`kickstart`]: what is added to a kickstart, where a recipe asks for it. Pure.
 //! - [`installer`]: the vendor's ESXi ISO: recognised, and made to boot unattended. Pure.
 //! - [`iso`]: ISO 9660 images as bytes: reads them, changes them without a copy, writes task ISOs. Pure.
 //! - [`media`]: the images that BMCs read: an installer cache, a server of byte ranges, and what the reads
 //!   tell of the host.
-//! - [`seal`]: secrets at rest.
+//! - [`seal`]: secrets at rest; [`token`]: words in URLs that nobody can guess.
 //! - [`sim`]: simulated servers, whose guests boot and install from what their BMCs were given.
 
 pub mod api;
@@ -25,10 +27,13 @@ pub mod engine;
 pub mod installer;
 pub mod iso;
 pub mod job;
+pub mod kickstart;
 pub mod media;
+pub mod probe;
 pub mod redfish;
 pub mod seal;
 pub mod sim;
 pub mod store;
+pub mod token;
 pub mod workflow;
 pub mod world;

@@ -36,7 +36,6 @@ pub use server::OperatorCheck;
 pub use trace::MediumLandmarks;
 
 use shelf::Shelf;
-use token::Token;
 
 /// One of the two media of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,7 +144,7 @@ impl Media {
         if let Some(shelf) = self.find(job) {
             shelf.admit(medium, insertion);
         }
-        Token::new(&self.0.key, job, medium, insertion).path(job, medium)
+        token::path(&token::token(&self.0.key, job, medium, insertion), job, medium)
     }
 
     /// Our reset: reads of this job's media from now on are its host's.
@@ -187,7 +186,7 @@ impl Media {
     /// are just not published again: it has started a moment ago.
     async fn is_expected(&self, job: JobId, medium: Medium, token: &str) -> bool {
         let Inner { key, store, .. } = &*self.0;
-        (0..shelf::INSERTIONS).any(|n| Token::new(key, job, medium, n).matches(token))
+        (0..shelf::INSERTIONS).any(|n| token::token(key, job, medium, n).matches(token))
             && !self.shelves().retired.contains(&job)
             && matches!(store.job(job).await, Ok(Some(job)) if job.is_active())
     }

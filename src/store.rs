@@ -16,6 +16,7 @@
 
 mod error;
 mod events;
+mod hook_reports;
 mod idempotency;
 mod jobs;
 mod leases;

@@ -26,6 +26,7 @@ mod context;
 pub mod detect;
 mod drive;
 mod error;
+mod hook;
 mod look;
 pub mod plan;
 pub mod policy;
@@ -51,7 +52,7 @@ use policy::{Delivery, Policy};
 pub use drive::{Ended, Orders, drive};
 pub use error::{Failure, StepError};
 pub use steps::resolve::Resolved;
-use steps::resolve::resolve;
+use steps::resolve::{check_management_address, resolve};
 pub use task_iso::sweep as sweep_task_isos;
 
 /// Everything that jobs share.
@@ -59,6 +60,8 @@ pub struct Kit {
     pub world: World,
     pub store: Store,
     pub media: Media,
+    /// Makes the tokens with which installers' hooks call.
+    pub hook_key: [u8; 32],
     pub bmcs: BmcPool,
     pub installers: InstallerCache,
     pub policy: Policy,
@@ -81,6 +84,7 @@ impl Kit {
 pub async fn dry_run(kit: &Kit, serial: &Serial, spec: &JobSpec) -> Result<Resolved, StepError> {
     let server = kit.store.server(serial).await?;
     let server = server.ok_or_else(|| StepError::permanent(format!("there is no server {serial}")))?;
+    check_management_address(kit, &server, spec).await?;
     resolve(&kit.bmc(&server), &server, spec, &kit.policy).await
 }
 

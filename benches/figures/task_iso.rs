@@ -17,14 +17,14 @@ pub fn measure() {
     write(folder.path(), "tree/RECIPE.JSN", recipe);
     let peer = || run("genisoimage", &["-quiet", "-J", "-o", "peer.iso", "tree"], folder.path());
 
-    let build = || drop(black_box(build_task_iso(black_box(&kickstart), recipe)));
+    let build = || drop(black_box(build_task_iso(black_box(&kickstart), recipe, None)));
     let (ours, theirs) = by_turns(ROUNDS, build, peer);
     print("task ISO, built", ours, "genisoimage process", theirs, "under 0.5 ms");
 
     let path = folder.path().join("ours.iso");
     let build_and_write = || {
         let file = File::create(&path).expect("a file in a temporary folder");
-        build_task_iso(&kickstart, recipe).image.write_to(&file).expect("the disk has room");
+        build_task_iso(&kickstart, recipe, None).image.write_to(&file).expect("the disk has room");
     };
     let (ours, theirs) = by_turns(ROUNDS, build_and_write, peer);
     print("task ISO, built and written", ours, "genisoimage process", theirs, "no slower");

@@ -95,7 +95,7 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence == "application/json" || essence.ends_with("+json"))
 }
 
-async fn read(request: Request) -> Result<Bytes, ApiError> {
+pub async fn read(request: Request) -> Result<Bytes, ApiError> {
     let read = tokio::time::timeout(BODY_TIMEOUT, read_bounded(request.into_body())).await;
     read.map_err(|_| ApiError::TooSlow { within: BODY_TIMEOUT })?
 }

@@ -18,8 +18,8 @@ use super::ApiState;
 use super::body::{JsonObject, Name, at_location};
 use super::error::{ApiError, Problem};
 use super::fields::{Fields, Given};
-use crate::job::{Job, JobId, Password, Serial, Server, check_bmc_address};
-use crate::store::{JobFilter, PAGE_MAX, StoreError};
+use crate::job::{Password, Serial, Server, check_bmc_address, management_url};
+use crate::store::StoreError;
 use crate::world::TlsPolicy;
 
 /// A server as shown: everything but the password.
@@ -133,7 +133,8 @@ impl ServerInput {
 }
 
 fn host(text: &str) -> Result<String, &'static str> {
-    url::Host::parse(text).map(|_| text.to_owned()).map_err(|_| "must be a host name or an IP address")
+    let message = "must be a host name or an IP address, with a port if not 443";
+    management_url(text).map(|_| text.to_owned()).ok_or(message)
 }
 
 /// A whole record; the errors tell what is missing.
@@ -263,8 +264,8 @@ pub async fn update(
     // A running job has checked the machine at the old address, and only that one.
     let other_machine = (&before.bmc_address, &before.system_id, &before.system_uuid)
         != (&after.bmc_address, &after.system_id, &after.system_uuid);
-    if other_machine && let Some(job) = active_job(&state, &serial).await? {
-        return Err(StoreError::Busy { server: serial, job }.into());
+    if other_machine && let Some(job) = state.store.active_job(&serial).await? {
+        return Err(StoreError::Busy { server: serial, job: job.id }.into());
     }
     state.store.update_server(&after).await?;
     tracing::info!(server = %serial, "a server was changed");
@@ -287,13 +288,6 @@ pub async fn remove(
 pub async fn find(state: &ApiState, serial: &Serial) -> Result<Server, ApiError> {
     let server = state.store.server(serial).await?;
     server.ok_or_else(|| StoreError::UnknownServer { serial: serial.clone() }.into())
-}
-
-/// The job that holds the server. Refused jobs may be newer than it.
-pub async fn active_job(state: &ApiState, serial: &Serial) -> Result<Option<JobId>, ApiError> {
-    let filter = JobFilter { server: Some(serial.clone()), limit: PAGE_MAX, ..JobFilter::default() };
-    let jobs = state.store.jobs(&filter).await?;
-    Ok(jobs.into_iter().find(Job::is_active).map(|job| job.id))
 }
 
 #[cfg(test)]

@@ -1,17 +1,40 @@
 //! `/api/v1/status-webhook`: a result told from inside a server.
 //!
-//! No job of this version waits for one, so an honest call finds nothing; the rules of who may call
-//! hold all the same. Invariant: without a secret in the settings the webhook is not there.
+//! Two callers: the installer of a job with `completion_hook: webhook`, by a token of that job that
+//! is good once and only after its reset; and, with a secret of the settings, a maintenance system,
+//! for which no job of this version waits. Invariant: who shows neither is told nothing of any job.
 
-use axum::extract::State;
+use axum::extract::{Path, Request, State};
+use axum::{Json, Router};
+use bytes::Bytes;
 use http::HeaderMap;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::ApiState;
 use super::access::is_webhook_secret;
-use super::body::{JsonObject, Name};
+use super::body::{self, JsonObject, Name};
 use super::error::{ApiError, Problem};
 use super::fields::Fields;
-use crate::job::Serial;
+use crate::job::{CompletionHook, HookReport, Job, Serial};
+use crate::store::Store;
+use crate::token;
+use crate::world::Clock;
+
+/// What takes the reports of installers.
+#[derive(Clone)]
+pub struct Hooks {
+    pub store: Store,
+    pub clock: Clock,
+    /// Makes the tokens.
+    pub key: [u8; 32],
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Taken {
+    ok: bool,
+}
 
 /// A result from inside: `{"status": "success" | "failed", "failed_step"?, "delivery_id"?}`.
 #[utoipa::path(post, path = "/api/v1/status-webhook/{serial}", tag = "webhook",
@@ -29,8 +52,8 @@ pub async fn by_secret(
     if !is_webhook_secret(&headers, &state.webhook_secrets) {
         return counted("denied", ApiError::Forbidden("X-Webhook-Secret is missing or wrong".to_owned()));
     }
-    match body.and_then(|JsonObject(body)| check(&body)) {
-        Ok(()) => {
+    match body.and_then(|JsonObject(body)| succeeded(&body, true)) {
+        Ok(_) => {
             tracing::warn!(server = %serial, "a webhook call found no job that waits");
             counted("unexpected", nothing_waits())
         }
@@ -38,24 +61,77 @@ pub async fn by_secret(
     }
 }
 
-/// The hook of an ESXi installer: a token of one job, good once.
-#[utoipa::path(post, path = "/api/v1/status-webhook/{serial}/{token}", tag = "webhook",
+/// The hook of an ESXi installer: a token of one job, good once, after its reset.
+#[utoipa::path(method(get, post), path = "/api/v1/status-webhook/{serial}/{token}", tag = "webhook",
     params(("serial" = String, Path), ("token" = String, Path)), security(()),
-    responses((status = 404, description = "No job waits for that token", body = Problem)))]
-pub async fn by_token() -> ApiError {
-    counted("unexpected", nothing_waits())
+    responses((status = 200, body = Taken),
+        (status = 404, description = "No job waits for that token", body = Problem)))]
+pub async fn by_token(
+    State(state): State<ApiState>,
+    Path((serial, token)): Path<(String, String)>,
+    request: Request,
+) -> Result<Json<Taken>, ApiError> {
+    state.hooks.answer(&serial, &token, request).await
 }
 
-fn check(body: &serde_json::Map<String, serde_json::Value>) -> Result<(), ApiError> {
+impl Hooks {
+    /// The same route for a listener that is not the API's.
+    pub fn router(self) -> Router {
+        let answer = async |State(hooks): State<Hooks>,
+                            Path((serial, token)): Path<(String, String)>,
+                            request| { hooks.answer(&serial, &token, request).await };
+        Router::new()
+            .route("/api/v1/status-webhook/{serial}/{token}", axum::routing::get(answer).post(answer))
+            .with_state(self)
+    }
+
+    /// The oldest busybox has a wget that can only GET, and none sets a content type: the token says
+    /// it all, and a body is read only to learn of a failure.
+    async fn answer(&self, serial: &str, shown: &str, request: Request) -> Result<Json<Taken>, ApiError> {
+        let body = body::read(request).await.map_err(|error| counted("invalid", error))?;
+        let succeeded = reported(&body).map_err(|error| counted("invalid", error))?;
+        let waiting = self.waiting_job(serial, shown).await?;
+        let job = waiting.ok_or_else(|| counted("unexpected", nothing_waits()))?;
+        let report = HookReport { at: self.clock.now(), succeeded };
+        if !self.store.save_hook_report(job.id, report).await? {
+            return Err(counted("repeated", nothing_waits()));
+        }
+        tracing::info!(job = %job.id, server = %job.server, succeeded, "the installer's hook has called");
+        metrics::counter!(REQUESTS, "status" => "accepted").increment(1);
+        Ok(Json(Taken { ok: true }))
+    }
+
+    /// The job of that server that waits for this token.
+    async fn waiting_job(&self, serial: &str, shown: &str) -> Result<Option<Job>, ApiError> {
+        let Ok(serial) = serial.parse::<Serial>() else { return Ok(None) };
+        let Some(job) = self.store.active_job(&serial).await? else { return Ok(None) };
+        let asks = job.spec.as_ref().is_some_and(|spec| spec.completion_hook == CompletionHook::Webhook);
+        let is_started = job.facts.reset.started_at.is_some() && !job.status.is_decided();
+        let is_its_token = token::of_hook(&self.key, job.id).matches(shown);
+        Ok((asks && is_started && is_its_token).then_some(job))
+    }
+}
+
+fn reported(body: &Bytes) -> Result<bool, ApiError> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(body)) => succeeded(&body, false),
+        _ => Ok(true),
+    }
+}
+
+/// Whether the result is a success. Only one that is sent with a secret must say so.
+fn succeeded(body: &Map<String, Value>, must_say: bool) -> Result<bool, ApiError> {
     let mut fields = Fields::new(body, &["status", "failed_step", "delivery_id"]);
-    match fields.text("status", 16).value().map(String::as_str) {
+    let status = fields.text("status", 16).value().cloned();
+    match status.as_deref() {
         Some("success" | "failed") => {}
+        None if !must_say => {}
         _ => fields.refuse("status", "is success or failed"),
     }
     fields.text("failed_step", 128);
     fields.text("delivery_id", 128);
     match fields.errors.is_empty() {
-        true => Ok(()),
+        true => Ok(status.as_deref() != Some("failed")),
         false => Err(ApiError::invalid("the result is not understood", fields.errors)),
     }
 }
@@ -64,7 +140,9 @@ fn nothing_waits() -> ApiError {
     ApiError::NotFound("no job of that server waits for a result".to_owned())
 }
 
+const REQUESTS: &str = "shoal_provisioner_webhook_requests_total";
+
 fn counted(status: &'static str, error: ApiError) -> ApiError {
-    metrics::counter!("shoal_provisioner_webhook_requests_total", "status" => status).increment(1);
+    metrics::counter!(REQUESTS, "status" => status).increment(1);
     error
 }

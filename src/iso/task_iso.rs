@@ -2,7 +2,7 @@
 //!
 //! It knows the kickstart as bytes only. Invariant: whoever mounts the image, looks at its
 //! directories or reads the recipe comes no nearer than 4 MiB to the kickstart, so that a read of
-//! the kickstart is one.
+//! the kickstart is one; and whoever reads the kickstart comes no nearer than that to the nonce.
 //!
 //! Both trees hold both files. ESXi reads the primary one, where a second file does no harm, and a
 //! reader without Joliet finds the recipe too.
@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::{IsoWriter, SparseImage};
 
-/// Zeros before and after the kickstart. Read-ahead of drives and kernels is below 1 MiB. The
+/// Zeros before and after the kickstart, and the nonce. Read-ahead of drives and kernels is below 1 MiB. The
 /// zeros after it keep it away from the image's end, where firmware and kernels look for UDF
 /// (last block, and 256 and 512 blocks before it), partition tables and RAID.
 pub const KICKSTART_GAP_BYTES: u64 = 4 * 1024 * 1024;
@@ -23,20 +23,29 @@ pub const KICKSTART_GAP_BYTES: u64 = 4 * 1024 * 1024;
 pub struct TaskIso {
     pub image: SparseImage,
     pub kickstart: Range<u64>,
+    /// What a hook reads, where there is one.
+    pub nonce: Option<Range<u64>>,
     /// Byte after the directories and the recipe.
     pub metadata_end: u64,
 }
 
-/// The same bytes for the same input, whenever and wherever it is built. Neither may have 4 GiB.
-pub fn build_task_iso(kickstart: &[u8], recipe_json: &[u8]) -> TaskIso {
+/// The nonce's name at the root of the primary tree. It sorts behind the kickstart's, and so lies.
+pub const NONCE_NAME: &str = "NONCE.TXT";
+
+/// The same bytes for the same input, whenever and wherever it is built. None may have 4 GiB.
+pub fn build_task_iso(kickstart: &[u8], recipe_json: &[u8], nonce: Option<&[u8]>) -> TaskIso {
     let mut writer = IsoWriter::new("SHOAL_TASK");
     writer.application_id = "SHOAL".to_owned();
     writer.gap_bytes = KICKSTART_GAP_BYTES;
     writer.far_file("/ks.cfg", Bytes::copy_from_slice(kickstart));
     writer.file("/recipe.json", Bytes::copy_from_slice(recipe_json));
-    let mut written = writer.write().expect("two files of limited size and with valid names fit");
+    if let Some(nonce) = nonce {
+        writer.far_file("/nonce.txt", Bytes::copy_from_slice(nonce));
+    }
+    let mut written = writer.write().expect("three files of limited size and with valid names fit");
     let kickstart = written.extents.remove("/ks.cfg").expect("the file has just been placed");
-    TaskIso { image: written.image, kickstart, metadata_end: written.near_end }
+    let nonce = written.extents.remove("/nonce.txt");
+    TaskIso { image: written.image, kickstart, nonce, metadata_end: written.near_end }
 }
 
 #[cfg(test)]
@@ -45,7 +54,7 @@ mod tests {
     use super::*;
 
     fn check(kickstart: &[u8]) -> TaskIso {
-        let task = build_task_iso(kickstart, b"{}");
+        let task = build_task_iso(kickstart, b"{}", None);
         let volume = Volume::open(&task.image).unwrap();
         let kinds: Vec<_> = volume.trees.iter().map(|tree| tree.kind).collect();
         assert_eq!(kinds, [TreeKind::Primary, TreeKind::Joliet]);
@@ -82,7 +91,22 @@ mod tests {
 
     #[test]
     fn the_same_recipe_gives_the_same_bytes() {
-        assert_eq!(build_task_iso(b"a", b"{}"), build_task_iso(b"a", b"{}"));
-        assert_ne!(build_task_iso(b"a", b"{}"), build_task_iso(b"b", b"{}"));
+        let build = |kickstart, nonce| build_task_iso(kickstart, b"{}", nonce);
+        assert_eq!(build(b"a", None), build(b"a", None));
+        assert_ne!(build(b"a", None), build(b"b", None));
+        assert_ne!(build(b"a", Some(b"n")), build(b"a", None));
+    }
+
+    #[test]
+    fn the_nonce_lies_as_far_from_the_kickstart_as_that_from_all_else() {
+        let task = build_task_iso(&vec![b'k'; 65_536], b"{}", Some(b"nonce"));
+        let nonce = task.nonce.clone().unwrap();
+        assert!(task.kickstart.start - task.metadata_end >= KICKSTART_GAP_BYTES);
+        assert!(nonce.start - task.kickstart.end >= KICKSTART_GAP_BYTES);
+        assert!(task.image.size - nonce.end >= KICKSTART_GAP_BYTES);
+        let volume = Volume::open(&task.image).unwrap();
+        let path = format!("/{NONCE_NAME}");
+        let entry = volume.find_exact(&task.image, TreeKind::Primary, &path).unwrap().unwrap();
+        assert_eq!(entry.extent, nonce);
     }
 }

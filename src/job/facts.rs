@@ -73,6 +73,8 @@ pub struct MountFacts {
 pub struct ResetFacts {
     /// The BMC's sources as they were before the first act of the reset.
     pub before: Option<BootSample>,
+    /// What answered at the management address then.
+    pub api_before: Option<ApiSample>,
     /// When the host was last asked to start for this job's installer.
     pub started_at: Option<Timestamp>,
     /// Times that the job went back because a medium, the override or the start itself was lost.
@@ -91,6 +93,24 @@ pub struct BootSample {
     pub sources: BTreeMap<BootSource, String>,
 }
 
+/// One look at a management address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiSample {
+    pub at: Timestamp,
+    /// Who answered as an ESXi host; absent where nobody did.
+    pub host: Option<ApiHost>,
+}
+
+/// What an ESXi host's API says of it, to whoever asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiHost {
+    pub version: String,
+    /// Such as `24022510`.
+    pub build: String,
+    /// SHA-256 of its certificate, lower-case hex. Each installation makes one of its own.
+    pub certificate: String,
+}
+
 /// `PowerState`, as far as a verdict can use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -107,6 +127,12 @@ pub enum Power {
 pub enum BootSource {
     BootProgress,
     LastResetTime,
+    /// `BootProgress.LastBootTimeSeconds`: how long the last boot took; 0 while it goes on.
+    LastBootTimeSeconds,
+    /// HPE's `Oem.Hpe.PostState`.
+    PostState,
+    /// Lenovo's `Oem.Lenovo.NumberOfReboots`.
+    NumberOfReboots,
 }
 
 impl BootSource {
@@ -115,6 +141,9 @@ impl BootSource {
         match self {
             BootSource::BootProgress => "BootProgress",
             BootSource::LastResetTime => "LastResetTime",
+            BootSource::LastBootTimeSeconds => "LastBootTimeSeconds",
+            BootSource::PostState => "PostState",
+            BootSource::NumberOfReboots => "NumberOfReboots",
         }
     }
 }
@@ -138,16 +167,28 @@ pub struct WatchFacts {
     pub blind_ms: u64,
     /// The host booted again after the kickstart was read.
     pub second_boot: Option<Evidence>,
+    /// The last look at the management address at which an ESXi host answered.
+    pub api: Option<ApiSample>,
+    /// What the installer's webhook said, if it did.
+    pub hook: Option<HookReport>,
     /// Times that an override which outlived the start was disarmed.
     pub disarms: u32,
+}
+
+/// What the hook of an installer reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookReport {
+    pub at: Timestamp,
+    pub succeeded: bool,
 }
 
 /// One second-boot source of this BMC.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SourceFacts {
-    /// It visibly changed at our own reset and could be watched since, so its silence means
-    /// something.
+    /// It visibly changed at our own reset: what it shows later can be believed.
+    pub showed_start: bool,
+    /// And it could be watched since, so its silence means something.
     pub live: bool,
     /// Its last value.
     pub last: Option<String>,
@@ -230,6 +271,10 @@ pub struct MediumTrace {
     /// After the kickstart's read and a minute of quiet, the volume descriptors and the boot
     /// catalogue were read again (CD1 only): a firmware enumerating its drives.
     pub reenumerated_at: Option<Timestamp>,
+    /// The nonce's extent was read after the kickstart, without the gap between them (CD2 only).
+    pub nonce_read_at: Option<Timestamp>,
+    /// That gap was read too, so that a read of the nonce means nothing (CD2 only).
+    pub nonce_copied: bool,
     /// The kickstart was read again after `reenumerated_at` (CD2 only).
     pub ks_read_again_at: Option<Timestamp>,
     /// The last fetch that was refused or broken off, in words.

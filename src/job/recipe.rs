@@ -4,13 +4,11 @@
 //! remedy, and never quotes the kickstart. Invariant: a `JobSpec` satisfies every rule of the
 //! public contract that needs no BMC and no configuration to check.
 
-use std::net::IpAddr;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{Kickstart, Serial};
+use super::{Kickstart, Serial, Server, management_url};
 
 /// The largest kickstart, in bytes of UTF-8.
 pub const KICKSTART_BYTES_MAX: usize = 65_536;
@@ -52,6 +50,13 @@ pub struct JobSpec {
     pub metadata: Value,
 }
 
+impl JobSpec {
+    /// Where the installed system is to answer: as the recipe says, else the server's record.
+    pub fn management_address<'a>(&'a self, server: &'a Server) -> Option<&'a str> {
+        self.management_address.as_deref().or(server.management_address.as_deref())
+    }
+}
+
 /// Which path the job takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TaskTarget {
@@ -65,8 +70,19 @@ pub enum TaskTarget {
 pub enum CompletionHook {
     #[default]
     None,
+    /// A section is added that reads the nonce on the task ISO and powers the host off.
+    Poweroff,
+    /// A section is added that calls the job's own URL; the kickstart's `reboot` follows.
+    Webhook,
     /// The kickstart itself powers the host off at its end.
     OwnPoweroff,
+}
+
+impl CompletionHook {
+    /// Whether the host going off by itself is what the kickstart is expected to end with.
+    pub fn powers_off(self) -> bool {
+        matches!(self, CompletionHook::Poweroff | CompletionHook::OwnPoweroff)
+    }
 }
 
 /// How the two media reach the host.
@@ -232,21 +248,18 @@ impl Reader<'_> {
     fn completion_hook(&mut self) -> CompletionHook {
         match self.text("completion_hook").as_deref() {
             None | Some("none") => return CompletionHook::None,
+            Some("poweroff") => return CompletionHook::Poweroff,
+            Some("webhook") => return CompletionHook::Webhook,
             Some("own-poweroff") => return CompletionHook::OwnPoweroff,
-            Some("poweroff" | "webhook") => self.refuse(
-                "completion_hook",
-                "this version adds no hook of its own: use none, or own-poweroff where the kickstart powers off by itself",
-            ),
-            Some(_) => self.refuse("completion_hook", "use none or own-poweroff"),
+            Some(_) => self.refuse("completion_hook", "use none, poweroff, webhook or own-poweroff"),
         }
         CompletionHook::None
     }
 
     fn management_address(&mut self) -> Option<String> {
         let text = self.text("management_address")?;
-        // A bare IPv6 address is what people write; in a URL's host it stands in brackets.
-        if text.parse::<IpAddr>().is_err() && url::Host::parse(&text).is_err() {
-            self.refuse("management_address", "must be a host name or an IP address");
+        if management_url(&text).is_none() {
+            self.refuse("management_address", "must be a host name or an IP address, with a port if not 443");
         }
         Some(text)
     }

@@ -1,7 +1,7 @@
 //! The inventory record of one server.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use url::{Host, Url};
 
@@ -22,7 +22,7 @@ pub struct Server {
     pub system_id: Option<String>,
     /// Compared with the system's UUID where the service reports no serial number.
     pub system_uuid: Option<String>,
-    /// Host name or address of the installed ESXi.
+    /// Host name or address of the installed ESXi, with a port if that is not 443.
     pub management_address: Option<String>,
     /// Jobs on it are refused.
     pub protected: bool,
@@ -64,9 +64,31 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Where the API of an ESXi host is whose address is written `text`: a name or an address, IPv6 with
+/// or without brackets, with a port or without. `None` where it says more than that.
+pub fn management_url(text: &str) -> Option<Url> {
+    let bare_ipv6 = text.parse::<Ipv6Addr>().is_ok();
+    let authority = if bare_ipv6 { format!("[{text}]") } else { text.to_owned() };
+    let url = Url::parse(&format!("https://{authority}/sdk")).ok()?;
+    let is_plain = !text.contains(['/', '?', '#', '@', '\\']) && url.path() == "/sdk";
+    (is_plain && url.has_host()).then_some(url)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_management_address_is_a_host_and_perhaps_a_port() {
+        let url = |text: &str| management_url(text).map(String::from);
+        assert_eq!(url("esx1.lab.example").as_deref(), Some("https://esx1.lab.example/sdk"));
+        assert_eq!(url("10.0.0.5:8443").as_deref(), Some("https://10.0.0.5:8443/sdk"));
+        assert_eq!(url("fd00::5").as_deref(), Some("https://[fd00::5]/sdk"));
+        assert_eq!(url("[fd00::5]:444").as_deref(), Some("https://[fd00::5]:444/sdk"));
+        for bad in ["", "https://esx1", "esx 1", "esx1/ui", "root@esx1", "::g", "a?b", "a#b", ":443", "a:x"] {
+            assert_eq!(url(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn credentials_never_go_in_clear_by_accident() {

@@ -64,8 +64,10 @@ pub struct Evidence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EvidenceKind {
-    /// A hook inside the installer: an unasked power-off.
+    /// A hook inside the installer: its call of the webhook, or an unasked power-off.
     InstallerHook,
+    /// The installed system answered at the management address.
+    OsApi,
     /// The host booted a second time, seen in a source of the BMC or in the read trace.
     SecondBoot,
     /// The kickstart's extent was read.
@@ -80,6 +82,7 @@ impl EvidenceKind {
     pub fn name(self) -> &'static str {
         match self {
             EvidenceKind::InstallerHook => "installer_hook",
+            EvidenceKind::OsApi => "os_api",
             EvidenceKind::SecondBoot => "second_boot",
             EvidenceKind::KickstartRead => "kickstart_read",
             EvidenceKind::GuestEjected => "guest_ejected",

@@ -12,9 +12,10 @@ use jiff::Timestamp;
 
 use crate::job::{JobId, MediumTrace};
 use crate::store::{Store, StoreError};
+use crate::token::Token;
 use crate::world::Clock;
 
-use super::token::Token;
+use super::token;
 use super::trace::{Read, Trace};
 use super::{Fetches, Image, JobTrace, Medium, Watched};
 
@@ -72,7 +73,7 @@ impl Shelf {
         reset_at: Option<Timestamp>,
         now: Timestamp,
     ) {
-        let tokens = (0..INSERTIONS).map(|n| Token::new(&self.key, self.job, medium, n)).collect();
+        let tokens = (0..INSERTIONS).map(|n| token::token(&self.key, self.job, medium, n)).collect();
         let Watched { image, landmarks } = watched;
         let mut state = self.state();
         if let Some(reset_at) = reset_at {
@@ -95,7 +96,7 @@ impl Shelf {
         let Some(slot) = state.slot_mut(medium) else { return };
         let known = slot.tokens.len() as u32;
         let more = known..insertion.min(INSERTIONS_MAX).saturating_add(1);
-        slot.tokens.extend(more.map(|n| Token::new(&self.key, self.job, medium, n)));
+        slot.tokens.extend(more.map(|n| token::token(&self.key, self.job, medium, n)));
     }
 
     /// The image, if `token` is one of this medium's. How long that takes tells which insertion it

@@ -22,7 +22,9 @@
 //!   4 MiB of zeros that belong to no file. Whoever reads half of them copies, in whatever order and
 //!   over however many connections. So the kickstart counts as read only by a read of its extent
 //!   before half of that gap has been read (before the reset too), and the word is taken back if
-//!   the gap follows within [`QUIET`]: then it was a copy that began at the end.
+//!   the gap follows within [`QUIET`]: then it was a copy that began at the end. Between the
+//!   kickstart and the nonce lies such a gap again; the nonce counts as read only after the
+//!   kickstart, and under the same rule for this second gap.
 //!
 //! The first two rules alone can take a download over several connections for a host. On CD1 that
 //! costs nothing, because all evidence also rests on the kickstart's read, which the gap guards. So
@@ -56,6 +58,8 @@ pub enum MediumLandmarks {
     /// `metadata_end`: where the volume's own blocks end and the zeros before the kickstart begin.
     Task {
         kickstart: Range<u64>,
+        /// Behind the kickstart and as far from it, where the job has one.
+        nonce: Option<Range<u64>>,
         metadata_end: u64,
     },
 }
@@ -77,6 +81,7 @@ pub struct Trace {
     installer: Reads,
     task: Reads,
     gap: Gap,
+    nonce_gap: Gap,
     firmware: Firmware,
 }
 
@@ -91,8 +96,10 @@ impl Trace {
         now: Timestamp,
     ) {
         let reset_at = self.reset_at;
-        if let MediumLandmarks::Task { kickstart, metadata_end } = &marks {
-            self.gap = Gap { extent: *metadata_end..kickstart.start, read: Coverage::default() };
+        if let MediumLandmarks::Task { kickstart, nonce, metadata_end } = &marks {
+            self.gap = Gap::new(*metadata_end..kickstart.start);
+            let nonce_at = nonce.as_ref().map_or(kickstart.end, |nonce| nonce.start);
+            self.nonce_gap = Gap::new(kickstart.end..nonce_at);
         }
         *self.reads_mut(medium) = Reads::restored(total, marks, saved, reset_at);
         self.firmware = Firmware { last_read_at: Some(now), round: None };
@@ -154,14 +161,26 @@ impl Trace {
     }
 
     fn read_task(&mut self, read: &Read, hosts: bool) {
-        let Some(MediumLandmarks::Task { kickstart, .. }) = &self.task.marks else { return };
+        let Some(MediumLandmarks::Task { kickstart, nonce, .. }) = &self.task.marks else { return };
         let is_kickstart = overlaps(&read.range, kickstart);
-        self.gap.read.insert(within(&read.range, &self.gap.extent));
+        let has_nonce = nonce.is_some();
+        let is_nonce = nonce.as_ref().is_some_and(|nonce| overlaps(&read.range, nonce));
+        self.gap.note(read);
+        self.nonce_gap.note(read);
         if self.gap.is_copied() {
             self.task.withdraw_kickstart(read.at);
         }
+        if has_nonce && self.nonce_gap.is_copied() {
+            self.task.withdraw_nonce(read.at);
+        }
         let streamed = self.task.mode() == MediaMode::Streamed && !self.gap.is_copied();
-        if !(hosts && is_kickstart && streamed) || read.whole {
+        if !(hosts && streamed) || read.whole {
+            return;
+        }
+        if is_nonce && self.task.seen.ks_read_at.is_some() && !self.task.seen.nonce_copied {
+            self.task.seen.nonce_read_at.get_or_insert(read.at);
+        }
+        if !is_kickstart {
             return;
         }
         if self.installer.seen.reenumerated_at.is_some() {
@@ -186,7 +205,7 @@ impl Trace {
     }
 }
 
-/// The zeros before the kickstart.
+/// Zeros that belong to no file: before the kickstart, or between it and the nonce.
 #[derive(Debug, Default)]
 struct Gap {
     extent: Range<u64>,
@@ -195,6 +214,14 @@ struct Gap {
 }
 
 impl Gap {
+    fn new(extent: Range<u64>) -> Gap {
+        Gap { extent, read: Coverage::default() }
+    }
+
+    fn note(&mut self, read: &Read) {
+        self.read.insert(within(&read.range, &self.extent));
+    }
+
     /// Half of it or more; an image without a gap cannot tell a copy from a host.
     fn is_copied(&self) -> bool {
         self.read.bytes() * 2 >= length(&self.extent)
@@ -281,6 +308,7 @@ impl Reads {
         if copied {
             reads.seen.ks_read_at = None;
             reads.seen.ks_read_again_at = None;
+            reads.seen.nonce_read_at = None;
         }
         reads
     }
@@ -324,7 +352,17 @@ impl Reads {
     fn withdraw_kickstart(&mut self, at: Timestamp) {
         if !self.kickstart_stands(at) {
             self.seen.ks_read_at = None;
+            self.seen.nonce_read_at = None;
             self.copied = true;
+        }
+    }
+
+    /// The gap before the nonce has been read too: whatever reads the medium reads all of it.
+    fn withdraw_nonce(&mut self, at: Timestamp) {
+        let stands = self.seen.nonce_read_at.is_some_and(|nonce_read_at| elapsed(nonce_read_at, at) >= QUIET);
+        if !stands {
+            self.seen.nonce_read_at = None;
+            self.seen.nonce_copied = true;
         }
     }
 
@@ -357,10 +395,11 @@ impl Reads {
     }
 
     /// What is worth a write to the database before the bytes leave.
-    fn milestones(&self) -> (MediaMode, [Option<Timestamp>; 5]) {
+    fn milestones(&self) -> (MediaMode, bool, [Option<Timestamp>; 6]) {
         let MediumTrace { first_read_at, read_through_at, ks_read_at, reenumerated_at, .. } = self.seen;
-        let again = self.seen.ks_read_again_at;
-        (self.seen.mode, [first_read_at, read_through_at, ks_read_at, reenumerated_at, again])
+        let (nonce, again) = (self.seen.nonce_read_at, self.seen.ks_read_again_at);
+        let times = [first_read_at, read_through_at, ks_read_at, nonce, reenumerated_at, again];
+        (self.seen.mode, self.seen.nonce_copied, times)
     }
 }
 

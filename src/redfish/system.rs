@@ -28,6 +28,12 @@ pub struct System {
     pub boot_progress: Option<BootProgress>,
     /// As the BMC writes it; absent for the zero dates `0000-…` (iDRAC 7.10) and `1970-…` (NVIDIA).
     pub last_reset_time: Option<String>,
+    /// `BootProgress.LastBootTimeSeconds`, as the BMC writes it.
+    pub last_boot_time_seconds: Option<String>,
+    /// HPE's `PostState`.
+    pub post_state: Option<String>,
+    /// Lenovo's `NumberOfReboots`, as the BMC writes it.
+    pub number_of_reboots: Option<String>,
     /// Advertised reset types; empty where the BMC advertises none.
     pub reset_types: Vec<ResetType>,
     pub can_reset: bool,
@@ -213,6 +219,9 @@ pub(super) fn parse_system(link: &str, body: &Value, etag: Option<String>) -> Sy
         boot: parse_boot(body),
         boot_progress: parse_boot_progress(body),
         last_reset_time: json::text(body, "/LastResetTime").filter(|time| !is_zero_date(time)),
+        last_boot_time_seconds: json::text(body, "/BootProgress/LastBootTimeSeconds"),
+        post_state: json::text(body, "/Oem/Hpe/PostState").or_else(|| json::text(body, "/Oem/Hp/PostState")),
+        number_of_reboots: json::text(body, "/Oem/Lenovo/NumberOfReboots"),
         reset_types: parse_reset_types(body),
         can_reset: reset.target.is_some(),
         manufacturer: json::text(body, "/Manufacturer"),
@@ -315,7 +324,7 @@ mod tests {
             let system = parse(json!({
                 "Id": nothing, "SerialNumber": nothing, "UUID": nothing, "PowerState": nothing, "Boot": nothing,
                 "BootProgress": nothing, "LastResetTime": nothing, "Actions": nothing, "Links": nothing,
-                "VirtualMedia": nothing, "@Redfish.Settings": nothing,
+                "Oem": nothing, "VirtualMedia": nothing, "@Redfish.Settings": nothing,
             }));
             let want = System { link: "/redfish/v1/Systems/1".into(), id: "1".into(), ..System::default() };
             assert_eq!(system, want, "{nothing}");
@@ -348,6 +357,20 @@ mod tests {
         }
         let real = parse(json!({ "LastResetTime": "2024-06-11T00:14:47-05:00" }));
         assert_eq!(real.last_reset_time.as_deref(), Some("2024-06-11T00:14:47-05:00"));
+    }
+
+    #[test]
+    fn vendors_own_signs_of_a_boot_are_read() {
+        let hpe = parse(json!({
+            "Oem": { "Hpe": { "PostState": "InPost" } },
+            "BootProgress": { "LastState": "OSRunning", "LastBootTimeSeconds": 114.0 },
+        }));
+        assert_eq!(
+            (hpe.post_state.as_deref(), hpe.last_boot_time_seconds.as_deref()),
+            (Some("InPost"), Some("114.0"))
+        );
+        let lenovo = parse(json!({ "Oem": { "Lenovo": { "NumberOfReboots": 16 } } }));
+        assert_eq!((lenovo.number_of_reboots.as_deref(), lenovo.post_state), (Some("16"), None));
     }
 
     #[test]

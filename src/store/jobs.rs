@@ -120,6 +120,18 @@ impl Store {
         self.read("reading a job", move |reader| load(reader, id)).await
     }
 
+    /// The job that holds the server, if one does.
+    pub async fn active_job(&self, server: &Serial) -> Result<Option<Job>, StoreError> {
+        let server = server.clone();
+        self.read("looking for a server's active job", move |reader| {
+            let sql = "SELECT id FROM jobs WHERE server = ?1 AND phase <> 'done'";
+            let id = reader.prepare_cached(sql)?.query_row([Word(&server)], |row| row.get::<_, Word<_>>(0));
+            let id = id.optional().map_err(|error| Fault::in_row("a job's id", error))?;
+            Ok(id.map(|Word(id)| load(reader, id)).transpose()?.flatten())
+        })
+        .await
+    }
+
     /// One page of jobs; go on `before` the last one's id.
     pub async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, StoreError> {
         let filter = filter.clone();

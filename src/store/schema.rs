@@ -13,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::{Fault, StoreError};
 
-const MIGRATIONS: [&str; 1] = [VERSION_1];
+const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (
@@ -122,6 +122,15 @@ CREATE TABLE idempotency (
 ) STRICT;
 
 CREATE INDEX idempotency_by_age ON idempotency (at);
+";
+
+/// What the hooks of installers reported. It is no column of `jobs`: whoever drives a job writes its
+/// row under a lease, and a report comes from elsewhere.
+const VERSION_2: &str = "
+CREATE TABLE hook_reports (
+    job TEXT PRIMARY KEY REFERENCES jobs (id),
+    report TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Brings the database up to this version's schema; refuses one that is newer.

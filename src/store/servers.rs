@@ -1,6 +1,6 @@
 //! The inventory: one row a server. The BMC's password is sealed.
 
-use rusqlite::{OptionalExtension as _, Row, named_params};
+use rusqlite::{OptionalExtension as _, Row, named_params, params};
 
 use super::error::{Fault, StoreError};
 use super::row::{Count, Json, Word};
@@ -22,6 +22,23 @@ impl Store {
                 return Err(StoreError::InventoryFull { max: SERVERS_MAX }.into());
             }
             put(writer, &server)
+        })
+        .await
+    }
+
+    /// Another server with this management address.
+    pub async fn other_server_at(
+        &self,
+        management_address: &str,
+        than: &Serial,
+    ) -> Result<Option<Serial>, StoreError> {
+        let (address, than) = (management_address.to_owned(), than.clone());
+        self.read("looking for a management address", move |reader| {
+            let sql = "SELECT serial FROM servers
+                WHERE lower(management_address) = lower(?1) AND serial <> ?2 ORDER BY serial LIMIT 1";
+            let mut statement = reader.prepare_cached(sql)?;
+            let found = statement.query_row(params![address, Word(&than)], |row| row.get::<_, Word<_>>(0));
+            Ok(found.optional()?.map(|Word(serial)| serial))
         })
         .await
     }

@@ -48,6 +48,7 @@ fn load(reader: &Reader<'_>, job: JobId, medium: &str) -> Result<Option<MediumTr
 /// `new`, with every milestone that only `saved` knows; of two times of a milestone the first one
 /// counts, of two last reads the later one.
 fn joined(saved: MediumTrace, new: MediumTrace) -> MediumTrace {
+    let nonce_copied = saved.nonce_copied || new.nonce_copied;
     MediumTrace {
         read: saved.read.max(new.read),
         first_read_at: saved.first_read_at.or(new.first_read_at),
@@ -55,6 +56,8 @@ fn joined(saved: MediumTrace, new: MediumTrace) -> MediumTrace {
         last_new_read_at: saved.last_new_read_at.max(new.last_new_read_at),
         read_through_at: saved.read_through_at.or(new.read_through_at),
         ks_read_at: saved.ks_read_at.or(new.ks_read_at),
+        nonce_read_at: saved.nonce_read_at.or(new.nonce_read_at).filter(|_| !nonce_copied),
+        nonce_copied,
         reenumerated_at: saved.reenumerated_at.or(new.reenumerated_at),
         ks_read_again_at: saved.ks_read_again_at.or(new.ks_read_again_at),
         ..new

@@ -7,7 +7,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Kit, StepError};
-use crate::job::{Act, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Server, hide_media_tokens};
+use crate::job::{
+    Act, ApiSample, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Server, hide_media_tokens,
+    management_url,
+};
+use crate::probe;
 use crate::redfish::{Bmc, System};
 use crate::store::{JobUpdate, Lease, StoreError};
 
@@ -35,6 +39,22 @@ impl Context<'_> {
         let system = self.job.facts.system.as_ref();
         let link = system.map(|system| system.link.clone());
         link.ok_or_else(|| StepError::permanent("the job's system was never found on its BMC"))
+    }
+
+    /// Where the installed system is to answer: as the recipe says, else the server's record.
+    pub fn management_address(&self) -> Option<&str> {
+        self.job.spec.as_ref()?.management_address(self.server)
+    }
+
+    /// One look at that address; `None` where there is none. `tries` bounds how often it is asked
+    /// while it stays silent.
+    pub async fn observe_api(&self, tries: u32) -> Option<ApiSample> {
+        let url = management_url(self.management_address()?)?;
+        let host = probe::observe_esxi(&self.kit.world.transport, &url, tries).await;
+        if let Err(error) = &host {
+            tracing::debug!(job = %self.job.id, server = %self.server.serial, %url, %error, "no ESXi answers");
+        }
+        Some(ApiSample { at: self.now(), host: host.ok() })
     }
 
     /// One look at the job's system.

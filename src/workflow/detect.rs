@@ -4,23 +4,31 @@
 //! BMC or a clock. Two halves: [`observe`] folds one look at the BMC into [`WatchFacts`], [`judge`]
 //! weighs them. Invariants: a success names evidence that was seen after our own start of the host
 //! and after the kickstart was read (or, where the read trace cannot tell, after a floor); `On`
-//! alone convinces only where no source of the BMC could have spoken; values are compared with
-//! earlier values of the same source only, never with our clock.
+//! alone convinces only where no source of the BMC could have spoken.
+
+mod observe;
+mod source;
 
 use std::time::Duration;
 
-use jiff::{Timestamp, civil};
+use jiff::Timestamp;
 
 use super::policy::{Detection, Policy};
 use crate::job::{
-    BootSample, BootSource, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode, MediumTrace,
-    Power, SourceFacts, WatchFacts,
+    ApiSample, BootSample, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode, MediumTrace, Power,
+    SourceFacts, WatchFacts,
 };
-use crate::world::{after, elapsed};
+use crate::world::after;
+
+pub use observe::{observe, observe_api};
 
 /// No ESXi installation is over so soon after its start; a boot before that is still our own
 /// (a firmware that restarts itself during POST). Only used where the read trace cannot tell.
 const BOOT_FLOOR: Duration = Duration::from_secs(120);
+
+/// How long a weaker word is held back for the installed system to answer for itself: a self test
+/// of ten minutes, and ESXi's first boot until its API is up (facts: HPE, 2 to 3 minutes).
+const API_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// What does not change while a host is watched.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +43,17 @@ pub struct Scene<'a> {
     pub serves_installer: bool,
     pub installer: &'a MediumTrace,
     pub task: &'a MediumTrace,
+    /// Where the installed system is to answer, if the job says so.
+    pub management: Option<Management<'a>>,
+}
+
+/// What the management address is compared with.
+#[derive(Clone, Copy, Debug)]
+pub struct Management<'a> {
+    /// What answered there before our reset.
+    pub before: &'a ApiSample,
+    /// The installer's build.
+    pub build: &'a str,
 }
 
 /// What the evidence says now.
@@ -69,6 +88,12 @@ impl Scene<'_> {
         self.task.ks_read_again_at.or(self.task.ks_read_at)
     }
 
+    /// When the hook read the nonce, in the run of the installer that read the kickstart last.
+    fn nonce_read_at(&self) -> Option<Timestamp> {
+        let ks_read_at = self.ks_read_at()?;
+        self.task.nonce_read_at.filter(|at| *at >= ks_read_at)
+    }
+
     /// From when on a boot is a second boot; `None` while it is still too early.
     fn counting_since(&self, now: Timestamp) -> Option<Timestamp> {
         if self.trace_tells() {
@@ -76,135 +101,6 @@ impl Scene<'_> {
         }
         let floor = after(self.started_at, BOOT_FLOOR.min(self.policy.min_install_time));
         (now >= floor).then_some(floor)
-    }
-}
-
-/// Folds one look at the BMC into the facts. A boot that turns out to be from before the kickstart's
-/// (last) read is taken back.
-pub fn observe(watch: &mut WatchFacts, scene: &Scene<'_>, sample: &BootSample) {
-    note_silence(watch, scene, sample.at);
-    note_power(watch, scene, sample);
-    for (source, value) in &sample.sources {
-        note_source(watch, scene, *source, value, sample.at);
-    }
-    let counting = scene.counting_since(sample.at);
-    if watch.second_boot.as_ref().is_some_and(|boot| counting.is_none_or(|since| boot.at <= since)) {
-        watch.second_boot = None;
-    }
-    watch.observed_at = Some(sample.at);
-}
-
-/// A silence of the BMC (or of this controller) moves every deadline, and takes the word of those
-/// sources that cannot tell of what they saw meanwhile.
-fn note_silence(watch: &mut WatchFacts, scene: &Scene<'_>, now: Timestamp) {
-    let silence = elapsed(watch.observed_at.unwrap_or(scene.started_at), now);
-    if silence > scene.policy.stable_window {
-        watch.power = watch.power.map(|(power, _)| (power, now));
-    }
-    if silence <= (3 * scene.policy.poll_interval).max(Duration::from_secs(10)) {
-        return;
-    }
-    watch.blind_ms = watch.blind_ms.saturating_add(u64::try_from(silence.as_millis()).unwrap_or(u64::MAX));
-    watch.silence_ended_at = Some(now);
-    if let Some(progress) = watch.sources.get_mut(&BootSource::BootProgress) {
-        progress.live &= progress.last.as_deref().is_some_and(|value| split_progress(value).1.is_some());
-    }
-}
-
-fn note_power(watch: &mut WatchFacts, scene: &Scene<'_>, sample: &BootSample) {
-    let before = watch.power;
-    if before.is_none_or(|(power, _)| power != sample.power) {
-        watch.power = Some((sample.power, sample.at));
-    }
-    if sample.power == Power::On && watch.effect_at.is_none() {
-        watch.effect_at = Some(sample.at);
-        return;
-    }
-    if let (Some((Power::Off, since)), Power::On) = (before, sample.power)
-        && scene.counting_since(sample.at).is_some_and(|counting| since >= counting)
-    {
-        note_boot(watch, sample.at, "PowerState went from Off to On by itself".to_owned());
-    }
-}
-
-fn note_source(watch: &mut WatchFacts, scene: &Scene<'_>, source: BootSource, value: &str, now: Timestamp) {
-    let facts = watch.sources.entry(source).or_default();
-    let last = facts.last.replace(value.to_owned());
-    if scene.counting_since(now).is_none() {
-        let before = scene.before.map(|sample| sample.sources.get(&source).map(String::as_str));
-        facts.live |=
-            before.is_some_and(|before| before.map(|text| shown(source, text)) != Some(shown(source, value)));
-    } else if let Some(last) = last
-        && is_boot(source, &last, value)
-    {
-        note_boot(watch, now, format!("{} went from {last} to {value}", source.property()));
-    }
-}
-
-fn note_boot(watch: &mut WatchFacts, at: Timestamp, detail: String) {
-    watch.second_boot.get_or_insert(Evidence { kind: EvidenceKind::SecondBoot, at, detail });
-}
-
-/// The part of a value whose change shows that the source lives.
-fn shown(source: BootSource, value: &str) -> &str {
-    match source {
-        BootSource::BootProgress => split_progress(value).0,
-        BootSource::LastResetTime => value,
-    }
-}
-
-/// A [`BootSource::BootProgress`] value is `State` or `State@Time`.
-fn split_progress(value: &str) -> (&str, Option<&str>) {
-    match value.split_once('@') {
-        Some((state, time)) => (state, Some(time)),
-        None => (value, None),
-    }
-}
-
-/// Whether the host booted between two values of one source.
-fn is_boot(source: BootSource, last: &str, value: &str) -> bool {
-    match source {
-        BootSource::LastResetTime => is_later(last, value),
-        BootSource::BootProgress => {
-            let ((last_state, last_time), (state, time)) = (split_progress(last), split_progress(value));
-            match progress_rank(state).cmp(&progress_rank(last_state)) {
-                std::cmp::Ordering::Less => true,
-                std::cmp::Ordering::Equal => {
-                    state == last_state
-                        && last_time.zip(time).is_some_and(|(last_time, time)| is_later(last_time, time))
-                }
-                std::cmp::Ordering::Greater => false,
-            }
-        }
-    }
-}
-
-/// Some BMCs leave the offset out of their times; two such times compare as they stand.
-fn is_later(last: &str, value: &str) -> bool {
-    if let (Ok(last), Ok(value)) = (last.parse::<Timestamp>(), value.parse::<Timestamp>()) {
-        return value > last;
-    }
-    match (last.parse::<civil::DateTime>(), value.parse::<civil::DateTime>()) {
-        (Ok(last), Ok(value)) => value > last,
-        _ => false,
-    }
-}
-
-/// Place of a `BootProgress.LastState` in the course of a boot (DSP0268, BootProgressTypes).
-/// Unknown and OEM words rank highest, so that entering one is never taken for a boot.
-fn progress_rank(state: &str) -> u8 {
-    match state {
-        "None" => 0,
-        "PrimaryProcessorInitializationStarted" => 1,
-        "BusInitializationStarted" => 2,
-        "MemoryInitializationStarted" => 3,
-        "SecondaryProcessorInitializationStarted" => 4,
-        "PCIResourceConfigStarted" => 5,
-        "SystemHardwareInitializationComplete" => 6,
-        "SetupEntered" => 7,
-        "OSBootStarted" => 8,
-        "OSRunning" => 9,
-        _ => 10,
     }
 }
 
@@ -242,29 +138,44 @@ fn judge_power(watch: &WatchFacts, scene: &Scene<'_>) -> Judgement {
     let Some(effect_at) = watch.effect_at else {
         return Judgement::Wait { until: None, why: "waiting for PowerState On".to_owned() };
     };
-    when_stable(watch, scene, effect_at, || Judgement::Succeeded {
-        confidence: Confidence::Assumed,
-        evidence: vec![power_stable(watch, scene)],
-    })
+    when_stable(watch, scene, effect_at, || succeeded(Confidence::Assumed, power_stable(watch, scene), []))
 }
 
 fn judge_evidence(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Judgement {
+    if watch.hook.is_some_and(|report| !report.succeeded) {
+        let reason = "the installer itself reported by its webhook that it failed: look at the console";
+        return Judgement::Failed { reason: reason.to_owned() };
+    }
     if let Some(judged) = judge_off(watch, scene, now) {
         return judged;
     }
-    if let Some(boot) = second_boot(watch, scene) {
-        return when_stable(watch, scene, boot.at, || Judgement::Succeeded {
-            confidence: Confidence::Probable,
-            evidence: [Some(boot.clone()), kickstart_read(scene), Some(power_stable(watch, scene))]
-                .into_iter()
-                .flatten()
-                .collect(),
+    if let Some(proof) = proof(watch, scene) {
+        return when_stable(watch, scene, proof.at, || {
+            let boot = second_boot(watch, scene);
+            let rest = [boot, kickstart_read(scene), Some(power_stable(watch, scene))];
+            succeeded(Confidence::Proven, proof.clone(), rest)
         });
+    }
+    if let Some(boot) = second_boot(watch, scene) {
+        let judged = when_stable(watch, scene, boot.at, || {
+            let rest = [kickstart_read(scene), Some(power_stable(watch, scene))];
+            succeeded(Confidence::Probable, boot.clone(), rest)
+        });
+        return unless_the_api_may_answer(watch, scene, boot.at, judged);
     }
     if let Some(reason) = early_failure(watch, scene, now) {
         return Judgement::Failed { reason };
     }
     judge_power_alone(watch, scene)
+}
+
+fn succeeded(
+    confidence: Confidence,
+    first: Evidence,
+    rest: impl IntoIterator<Item = Option<Evidence>>,
+) -> Judgement {
+    let evidence = std::iter::once(first).chain(rest.into_iter().flatten()).collect();
+    Judgement::Succeeded { confidence, evidence }
 }
 
 /// A host that is off without our asking: the end of a hook, or something is wrong.
@@ -278,12 +189,12 @@ fn judge_off(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Option<Ju
             why: "the host is off: watching whether it stays so".into(),
         });
     }
+    if let Some(proof) = proof(watch, scene) {
+        return Some(succeeded(Confidence::Proven, proof, [kickstart_read(scene)]));
+    }
     let may_be_done = scene.ks_read_at().is_some() || !scene.trace_tells();
-    if scene.hook == CompletionHook::OwnPoweroff && may_be_done {
-        let detail = "the host powered itself off, as its kickstart said it would".to_owned();
-        let off = Evidence { kind: EvidenceKind::InstallerHook, at: since, detail };
-        let evidence = [Some(off), kickstart_read(scene)].into_iter().flatten().collect();
-        return Some(Judgement::Succeeded { confidence: Confidence::Probable, evidence });
+    if scene.hook.powers_off() && may_be_done {
+        return Some(judge_hook(scene, since));
     }
     let when = if may_be_done { "" } else { " before the kickstart was read" };
     Some(Judgement::Failed {
@@ -291,6 +202,89 @@ fn judge_off(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Option<Ju
             "the host went off by itself{when} and stayed off: look at its console and its power"
         ),
     })
+}
+
+/// The hook that Shoal adds reads the nonce before it powers off; nobody else does.
+fn judge_hook(scene: &Scene<'_>, off_since: Timestamp) -> Judgement {
+    let is_ours = scene.hook == CompletionHook::Poweroff;
+    let nonce_read = is_ours && scene.nonce_read_at().is_some_and(|at| at <= off_since);
+    let (confidence, detail) = match (nonce_read, is_ours) {
+        (true, _) => {
+            (Confidence::Proven, "the installer's %post read its nonce from CD2 and powered the host off")
+        }
+        (_, true) => (Confidence::Probable, "the host powered itself off, as the installer's %post does"),
+        _ => (Confidence::Probable, "the host powered itself off, as its kickstart said it would"),
+    };
+    let off = Evidence { kind: EvidenceKind::InstallerHook, at: off_since, detail: detail.to_owned() };
+    succeeded(confidence, off, [kickstart_read(scene)])
+}
+
+/// The word of the installer or of the installed system itself, unless the kickstart was read again
+/// since.
+fn proof(watch: &WatchFacts, scene: &Scene<'_>) -> Option<Evidence> {
+    let reported = watch.hook.filter(|report| report.succeeded).map(|report| Evidence {
+        kind: EvidenceKind::InstallerHook,
+        at: report.at,
+        detail: "the installer's %post called the job's webhook".to_owned(),
+    });
+    let stands = |evidence: &Evidence| {
+        evidence.at > scene.started_at && scene.ks_read_at().is_none_or(|read| evidence.at >= read)
+    };
+    reported.filter(stands).or_else(|| os_api(watch, scene).filter(stands))
+}
+
+/// The installed system at the management address: of the installer's build, and not what answered
+/// there before. Every installation makes a certificate of its own, so one that has not changed
+/// belongs to another host, or to a host that was not installed.
+fn os_api(watch: &WatchFacts, scene: &Scene<'_>) -> Option<Evidence> {
+    let management = scene.management?;
+    let ApiSample { at, host: Some(host) } = watch.api.as_ref()? else { return None };
+    let before = management.before.host.as_ref();
+    let is_unchanged = before.is_some_and(|before| before.certificate == host.certificate);
+    let is_new = before.is_some() || scene.ks_read_at().is_some();
+    (host.build == management.build && !is_unchanged && is_new).then(|| Evidence {
+        kind: EvidenceKind::OsApi,
+        at: *at,
+        detail: format!(
+            "ESXi {} build {} answered at the management address with a certificate of its own",
+            host.version, host.build
+        ),
+    })
+}
+
+/// A success that is weaker than what the management address may yet say is held back for a while.
+fn unless_the_api_may_answer(
+    watch: &WatchFacts,
+    scene: &Scene<'_>,
+    from: Timestamp,
+    judged: Judgement,
+) -> Judgement {
+    let until = shifted(watch, after(from, API_PATIENCE)).min(install_deadline(
+        watch,
+        scene.policy,
+        scene.started_at,
+    ));
+    let too_early = watch.observed_at.is_none_or(|now| now < until);
+    match judged {
+        Judgement::Succeeded { .. } if scene.management.is_some() && too_early => {
+            Judgement::Wait { until: Some(until), why: why_no_api(watch, scene) }
+        }
+        judged => judged,
+    }
+}
+
+fn why_no_api(watch: &WatchFacts, scene: &Scene<'_>) -> String {
+    let waiting = "waiting for the installed ESXi to answer at its management address";
+    let seen = watch.api.as_ref().and_then(|sample| sample.host.as_ref());
+    match seen.zip(scene.management) {
+        None => waiting.to_owned(),
+        Some((host, management)) if host.build != management.build => {
+            format!("{waiting}, where a host of build {} answers instead of {}", host.build, management.build)
+        }
+        Some(_) => format!(
+            "{waiting}, where a host answers with the certificate that it had before the reset: is the address right?"
+        ),
+    }
 }
 
 /// The second boot, in a source of the BMC or in the read trace. The trace counts only where the
@@ -363,10 +357,10 @@ fn judge_power_alone(watch: &WatchFacts, scene: &Scene<'_>) -> Judgement {
         let why = "this BMC shows no second boot: waiting until an installation can be over".to_owned();
         return Judgement::Wait { until: Some(floor), why };
     }
-    when_stable(watch, scene, from, || Judgement::Succeeded {
-        confidence: Confidence::Assumed,
-        evidence: [Some(power_stable(watch, scene)), kickstart_read(scene)].into_iter().flatten().collect(),
-    })
+    let judged = when_stable(watch, scene, from, || {
+        succeeded(Confidence::Assumed, power_stable(watch, scene), [kickstart_read(scene)])
+    });
+    unless_the_api_may_answer(watch, scene, floor, judged)
 }
 
 /// What the reads of the media say is wrong, long before the install timeout.
@@ -402,10 +396,16 @@ fn with_fault(reason: &str, trace: &MediumTrace) -> String {
     }
 }
 
-/// The end of all patience.
+/// The end of all patience; evidence that came at the last moment has its window.
 fn give_up(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Option<Judgement> {
-    if now < install_deadline(watch, scene.policy, scene.started_at) {
+    let evidence = proof(watch, scene).or_else(|| second_boot(watch, scene));
+    let last_moment = evidence.as_ref().map(|evidence| after(evidence.at, 2 * scene.policy.stable_window));
+    if now < install_deadline(watch, scene.policy, scene.started_at) || Some(now) < last_moment {
         return None;
+    }
+    if evidence.is_some() {
+        let reason = "the host came out of the installer and did not stay On: look at its power and console";
+        return Some(Judgement::Failed { reason: reason.to_owned() });
     }
     let live = watch.sources.values().any(|facts: &SourceFacts| facts.live);
     let minutes = scene.policy.install_timeout.as_secs() / 60;
@@ -418,6 +418,13 @@ fn give_up(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Option<Judg
         }
     };
     Some(Judgement::Failed { reason })
+}
+
+/// Whether the host may be so far that the installed system runs, and its address is worth a question.
+pub fn may_run_what_it_installed(watch: &WatchFacts, scene: &Scene<'_>) -> bool {
+    let is_on = matches!(watch.power, Some((Power::On, _)));
+    let counts = watch.observed_at.is_some_and(|now| scene.counting_since(now).is_some());
+    scene.management.is_some() && is_on && counts
 }
 
 /// When the whole wait ends, unobserved time not counted.
@@ -436,7 +443,7 @@ pub fn installer_is_gone(watch: &WatchFacts, scene: &Scene<'_>) -> bool {
     let never_read = scene.serves_installer
         && scene.installer.first_read_at.is_none()
         && scene.installer.mode != MediaMode::Prefetched;
-    off || never_read || second_boot(watch, scene).is_some()
+    off || never_read || proof(watch, scene).is_some() || second_boot(watch, scene).is_some()
 }
 
 #[cfg(test)]

@@ -11,8 +11,13 @@ pub fn sample(system: &System, at: Timestamp) -> BootSample {
         Some(time) => format!("{}@{time}", progress.state),
         None => progress.state.clone(),
     });
-    let sources =
-        [(BootSource::BootProgress, progress), (BootSource::LastResetTime, system.last_reset_time.clone())];
+    let sources = [
+        (BootSource::BootProgress, progress),
+        (BootSource::LastResetTime, system.last_reset_time.clone()),
+        (BootSource::LastBootTimeSeconds, system.last_boot_time_seconds.clone()),
+        (BootSource::PostState, system.post_state.clone()),
+        (BootSource::NumberOfReboots, system.number_of_reboots.clone()),
+    ];
     BootSample {
         at,
         power: power(system.power),

@@ -14,26 +14,29 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::{Kit, StepError};
+use super::{Kit, StepError, hook};
 use crate::iso::{SparseImage, TaskIso, build_task_iso};
 use crate::job::{Job, JobId, JobSpec, TaskIsoFacts, hex};
 use crate::world::elapsed;
 
-/// The same bytes for the same recipe.
-pub fn render(job: &Job, spec: &JobSpec) -> TaskIso {
+/// The same bytes for the same job, whose media base is known.
+pub fn render(kit: &Kit, job: &Job, spec: &JobSpec) -> TaskIso {
     let recipe = json!({
         "task_target": job.task_target,
         "server_serial": job.server,
         "completion_hook": spec.completion_hook,
         "metadata": spec.metadata,
     });
-    build_task_iso(spec.kickstart.expose().as_bytes(), recipe.to_string().as_bytes())
+    let kickstart = hook::kickstart(kit, job, spec);
+    let nonce = hook::nonce(kit, job, spec);
+    let nonce = nonce.as_deref().map(str::as_bytes);
+    build_task_iso(kickstart.expose().as_bytes(), recipe.to_string().as_bytes(), nonce)
 }
 
 /// Writes the job's task ISO into its place.
 pub fn save(kit: &Kit, job: &Job, spec: &JobSpec) -> Result<TaskIsoFacts, StepError> {
     let began = Instant::now();
-    let image = render(job, spec).image;
+    let image = render(kit, job, spec).image;
     write_private(&image, &path(kit, job.id)).map_err(|error| {
         let dir = kit.setup.task_iso_dir.display();
         let message = format!(
@@ -143,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_sum_is_that_of_every_byte() {
-        let image = build_task_iso(b"vmaccepteula\n", b"{}").image;
+        let image = build_task_iso(b"vmaccepteula\n", b"{}", None).image;
         let mut bytes = vec![0; image.size as usize];
         image.read_at(0, &mut bytes).unwrap();
         assert_eq!(sha256(&image), hex(&Sha256::digest(&bytes)));

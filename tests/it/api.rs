@@ -9,6 +9,7 @@ mod events;
 mod health;
 mod jobs;
 mod servers;
+mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
-use shoal::api::{Access, ApiParts, MetricsAccess};
+use shoal::api::{Access, ApiParts, Hooks, MetricsAccess};
 use shoal::engine::DryRunReport;
 use shoal::job::{Cursor, NewEvent, Phase, Serial, Status, Step};
 use shoal::media::Media;
@@ -31,6 +32,8 @@ use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
 const TOKEN: &str = "test-token";
+/// Makes the tokens of installers' hooks.
+const HOOK_KEY: [u8; 32] = [5; 32];
 const KICKSTART: &str = "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n";
 
 /// The API over a fresh store, and what a test needs to look behind it.
@@ -102,6 +105,7 @@ impl Fixture {
                 Box::pin(async { report })
             }),
             access: Access::token(&TOKEN.into()),
+            hooks: Hooks { store: store.clone(), clock: world.clock.clone(), key: HOOK_KEY },
             webhook_secrets: Vec::new(),
             installer_allow: "https://images.example/esxi/".parse().unwrap(),
             writable_dirs: Vec::new(),

@@ -20,7 +20,7 @@ const KICKSTART: &[u8] =
 #[test]
 fn the_task_iso_is_read_by_isoinfo() {
     let tools = Tools::new();
-    let path = tools.write("task.iso", |file| build_task_iso(KICKSTART, b"{}").image.write_to(file));
+    let path = tools.write("task.iso", |file| build_task_iso(KICKSTART, b"{}", None).image.write_to(file));
     let summary = tools.isoinfo(&["-d"], &path);
     for line in ["Volume id: SHOAL_TASK", "Joliet with UCS level 3 found", "NO Rock Ridge present"] {
         assert!(summary.contains(line), "{summary}");
@@ -39,7 +39,8 @@ fn the_task_iso_is_read_by_xorriso_to_its_last_block() {
     let tools = Tools::new();
     for size in [1, 2048, 65_536] {
         let kickstart = vec![b'#'; size];
-        let path = tools.write("task.iso", |file| build_task_iso(&kickstart, b"{}").image.write_to(file));
+        let path =
+            tools.write("task.iso", |file| build_task_iso(&kickstart, b"{}", None).image.write_to(file));
         let blocks = std::fs::metadata(&path).unwrap().len() / 2048;
         let report = tools.xorriso_check(&path);
         assert!(report.contains(&format!("0 , {blocks:>10} , + good")), "{report}");
@@ -52,7 +53,7 @@ fn the_task_iso_is_read_by_xorriso_to_its_last_block() {
 #[test]
 fn the_task_iso_is_read_by_pycdlib() {
     let tools = Tools::new();
-    let path = tools.write("task.iso", |file| build_task_iso(KICKSTART, b"{}").image.write_to(file));
+    let path = tools.write("task.iso", |file| build_task_iso(KICKSTART, b"{}", None).image.write_to(file));
     assert_eq!(tools.pycdlib_read(&path, "iso_path", "/KS.CFG;1"), KICKSTART);
     assert_eq!(tools.pycdlib_read(&path, "joliet_path", "/ks.cfg"), KICKSTART);
 }
@@ -61,7 +62,7 @@ fn the_task_iso_is_read_by_pycdlib() {
 fn two_task_isos_of_one_recipe_are_the_same_file() {
     let tools = Tools::new();
     let build = |name: &str| {
-        let path = tools.write(name, |file| build_task_iso(KICKSTART, b"{}").image.write_to(file));
+        let path = tools.write(name, |file| build_task_iso(KICKSTART, b"{}", None).image.write_to(file));
         std::fs::read(path).unwrap()
     };
     assert_eq!(build("one.iso"), build("two.iso"));

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Where the controller's media are reached.
 pub const CONTROLLER: &str = "controller.test";
+const HOOK_KEY: [u8; 32] = [5; 32];
 /// No job of these tests takes so long, in simulated time.
 const PATIENCE: Duration = Duration::from_secs(12 * 3600);
 
@@ -158,6 +159,7 @@ impl Site {
                 .unwrap(),
             store,
             media: media.clone(),
+            hook_key: HOOK_KEY,
             policy: self.policy.clone(),
             setup: self.setup(),
             world,

@@ -17,7 +17,6 @@ use super::accepted;
 use crate::api::ApiState;
 use crate::api::error::{ApiError, FieldProblem};
 use crate::api::events::NewEventBody;
-use crate::api::servers::active_job;
 use crate::job::{
     EventStatus, FieldError, JobId, JobSpec, Level, NewEvent, Serial, Server, Step, parse_recipe,
 };
@@ -32,9 +31,10 @@ pub struct RecipeBody {
     server_serial: String,
     /// The exact text of the kickstart, at most 65,536 bytes of UTF-8. Also taken as `ks.cfg`.
     ks_cfg: String,
-    /// `none` (default), or `own-poweroff` where the kickstart powers the host off at its end.
+    /// `none` (default); `poweroff` or `webhook` add a last `%post` that tells of the end;
+    /// `own-poweroff` where the kickstart itself powers the host off at its end.
     completion_hook: Option<String>,
-    /// Host name or address of the installed ESXi.
+    /// Host name or address of the installed ESXi, with a port if that is not 443.
     management_address: Option<String>,
     /// `auto` (default) or `dual-cd`.
     media_layout: Option<String>,
@@ -134,7 +134,7 @@ pub async fn dry_run(state: &ApiState, request: Request) -> Result<Response, Api
     let spec = check_recipe(state, &request).map_err(|errors| ApiError::invalid(REFUSED, errors))?;
     check_protected(&request.server)?;
     let serial = request.server.serial;
-    if let Some(job) = active_job(state, &serial).await? {
+    if let Some(job) = state.store.active_job(&serial).await?.map(|job| job.id) {
         return Err(StoreError::Busy { server: serial, job }.into());
     }
     let report = (state.dry_run)(serial, spec).await;

@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn an_image_that_is_no_installer_is_described_with_the_reason() {
-        let inspection = inspect("task.iso", &build_task_iso(b"secret", b"{}").image).unwrap();
+        let inspection = inspect("task.iso", &build_task_iso(b"secret", b"{}", None).image).unwrap();
         let text = render(&inspection);
         assert!(text.contains("SHOAL_TASK") && text.contains("/KS.CFG"), "{text}");
         assert!(text.contains("no: the image `SHOAL_TASK`"), "{text}");

@@ -32,7 +32,7 @@ pub struct Built {
 }
 
 pub fn build(kickstart: &[u8], out: &Path) -> Result<Built, IsoCommandError> {
-    let task_iso = build_task_iso(kickstart, RECIPE);
+    let task_iso = build_task_iso(kickstart, RECIPE, None);
     let file = NewFile::create(out)?;
     task_iso.image.write_to(&file.file).map_err(IsoCommandError::file("write", out))?;
     let sha256 = file.finish()?;
@@ -205,7 +205,7 @@ mod tests {
         std::fs::write(&out, b"older").unwrap();
         let built = build(b"vmaccepteula\n", &out).unwrap();
         let bytes = std::fs::read(&out).unwrap();
-        assert_eq!(bytes, build_task_iso(b"vmaccepteula\n", RECIPE).image.to_vec());
+        assert_eq!(bytes, build_task_iso(b"vmaccepteula\n", RECIPE, None).image.to_vec());
         assert_eq!(built.sha256, hex(&Sha256::digest(&bytes)));
         assert_eq!(mode_of(&out), 0o600);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);

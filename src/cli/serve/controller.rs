@@ -18,7 +18,7 @@ use url::Url;
 use super::listen::{self, Bound, ListenError, Server};
 use super::media_base::MediaBases;
 use super::token::{self, AdminToken, TokenFileError};
-use crate::api::{self, Access, ApiParts, MetricsAccess};
+use crate::api::{self, Access, ApiParts, Hooks, MetricsAccess};
 use crate::config::Config;
 use crate::engine::{Engine, EngineSettings, LeaseTerms};
 use crate::media::{CacheError, InstallerCache, Media};
@@ -88,6 +88,7 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
 
     let parts = Parts {
         instance_id: world.rng.hex(16),
+        hook_key: sealer.derive("hook"),
         media: Media::new(world.clock.clone(), sealer.derive("media"), store.clone()),
         shutdown: CancellationToken::new(),
         broken: CancellationToken::new(),
@@ -126,6 +127,8 @@ struct Parts {
     world: World,
     store: Store,
     media: Media,
+    /// Makes the tokens of installers' hooks.
+    hook_key: [u8; 32],
     metrics: PrometheusHandle,
     instance_id: String,
     shutdown: CancellationToken,
@@ -147,6 +150,7 @@ impl Parts {
             world: self.world.clone(),
             store: self.store.clone(),
             media: self.media.clone(),
+            hook_key: self.hook_key,
             bmcs: BmcPool::new(self.world.clone(), redfish.clone()),
             installers: InstallerCache::new(
                 installer.cache_dir.clone(),
@@ -174,13 +178,15 @@ impl Parts {
 
     fn serve(&self, engine: &Engine, admin: &AdminToken, bound: Bound) -> Vec<Server> {
         let access = admin.token.as_ref().map_or(Access::Open, Access::token);
-        let media_router = api::media_router(&self.media, access.clone(), self.instance_id.clone());
+        let media_router =
+            api::media_router(&self.media, self.hooks(), access.clone(), self.instance_id.clone());
         let api_router = api::router(ApiParts {
             world: self.world.clone(),
             store: self.store.clone(),
             media: self.media.clone(),
             dry_run: engine.dry_runner(),
             access,
+            hooks: self.hooks(),
             webhook_secrets: self.config.webhook_secrets.clone(),
             installer_allow: self.config.installer.allow.clone(),
             writable_dirs: vec![
@@ -192,6 +198,10 @@ impl Parts {
             shutdown: self.shutdown.clone(),
         });
         bound.serve(api_router, media_router, &self.broken)
+    }
+
+    fn hooks(&self) -> Hooks {
+        Hooks { store: self.store.clone(), clock: self.world.clock.clone(), key: self.hook_key }
     }
 
     fn drive(&self, engine: Engine) -> JoinHandle<()> {

@@ -160,9 +160,10 @@ fn templating_is_refused_where_it_is_asked_for() {
 #[test]
 fn hooks_and_layouts_are_those_of_this_version() {
     assert_eq!(accepted(json!({ "completion_hook": "none" })).completion_hook, CompletionHook::None);
-    check(json!({ "completion_hook": "webhook" }), "/completion_hook", "adds no hook of its own");
-    check(json!({ "completion_hook": "poweroff" }), "/completion_hook", "own-poweroff");
-    check(json!({ "completion_hook": "reboot" }), "/completion_hook", "use none or own-poweroff");
+    for (name, hook) in [("poweroff", CompletionHook::Poweroff), ("webhook", CompletionHook::Webhook)] {
+        assert_eq!(accepted(json!({ "completion_hook": name })).completion_hook, hook);
+    }
+    check(json!({ "completion_hook": "reboot" }), "/completion_hook", "use none, poweroff, webhook or own");
     check(json!({ "completion_hook": false }), "/completion_hook", "must be a string");
     assert_eq!(accepted(json!({ "media_layout": "auto" })).media_layout, None);
     check(json!({ "media_layout": "single-cd" }), "/media_layout", "two CDs only");
@@ -173,11 +174,11 @@ fn hooks_and_layouts_are_those_of_this_version() {
 
 #[test]
 fn a_management_address_is_a_host_without_anything_around_it() {
-    for good in ["10.0.0.5", "fd00::5", "[fd00::5]", "esx1", "esx-1.lab.example"] {
+    for good in ["10.0.0.5", "fd00::5", "[fd00::5]", "esx1", "esx-1.lab.example", "esx1:8443"] {
         let spec = accepted(json!({ "management_address": good }));
         assert_eq!(spec.management_address.as_deref(), Some(good));
     }
-    for bad in ["", "https://esx1", "esx1:443", "esx 1", "esx1/ui", "root@esx1", "::g"] {
+    for bad in ["", "https://esx1", "esx1:https", "esx 1", "esx1/ui", "root@esx1", "::g"] {
         check(json!({ "management_address": bad }), "/management_address", "host name or an IP address");
     }
     check(json!({ "management_address": 5 }), "/management_address", "must be a string");

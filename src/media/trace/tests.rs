@@ -14,6 +14,8 @@ const CD1_BYTES: u64 = 64 * MIB;
 const METADATA_END: u64 = 60 * KIB;
 const KS: Range<u64> = METADATA_END + 4 * MIB..METADATA_END + 4 * MIB + 2 * KIB;
 const CD2_BYTES: u64 = KS.end + 30 * KIB;
+/// Of a task ISO that has one.
+const NONCE: Range<u64> = KS.end + 4 * MIB..KS.end + 4 * MIB + 2 * KIB;
 const DESCRIPTORS: Range<u64> = 32 * KIB..40 * KIB;
 const CATALOG: Range<u64> = 2 * MIB..2 * MIB + 2 * KIB;
 const BOOT_CFG: Range<u64> = 3 * MIB..3 * MIB + 2 * KIB;
@@ -48,11 +50,16 @@ struct Bench {
     trace: Trace,
     reset_at: Option<Timestamp>,
     saved: [MediumTrace; 2],
+    nonce: Option<Range<u64>>,
 }
 
 impl Bench {
     fn new() -> Bench {
-        let mut bench = Bench { trace: Trace::default(), reset_at: None, saved: Default::default() };
+        Bench::with_nonce(None)
+    }
+
+    fn with_nonce(nonce: Option<Range<u64>>) -> Bench {
+        let mut bench = Bench { trace: Trace::default(), reset_at: None, saved: Default::default(), nonce };
         bench.publish(at(0));
         bench
     }
@@ -66,11 +73,13 @@ impl Bench {
         if let Some(reset_at) = self.reset_at {
             self.trace.start(reset_at);
         }
-        let task = MediumLandmarks::Task { kickstart: KS, metadata_end: METADATA_END };
+        let nonce = self.nonce.clone();
+        let cd2_bytes = nonce.as_ref().map_or(CD2_BYTES, |nonce| nonce.end + 4 * MIB);
+        let task = MediumLandmarks::Task { kickstart: KS, nonce, metadata_end: METADATA_END };
         let [saved_installer, saved_task] = self.saved.clone();
         let marks = MediumLandmarks::Installer(installer);
         self.trace.publish(Installer, CD1_BYTES, marks, saved_installer, now);
-        self.trace.publish(Task, CD2_BYTES, task, saved_task, now);
+        self.trace.publish(Task, cd2_bytes, task, saved_task, now);
     }
 
     fn play(&mut self, act: &Do) {
@@ -358,6 +367,36 @@ fn progress_counts_each_byte_once_and_survives_a_restart() {
         "{}",
         after.trace.seen(Installer).read
     );
+}
+
+/// The nonce's read after `acts`, in seconds, with a nonce on the task ISO.
+fn nonce_read(acts: &[Do]) -> Option<i64> {
+    let mut bench = Bench::with_nonce(Some(NONCE));
+    acts.iter().for_each(|act| bench.play(act));
+    secs([bench.trace.seen(Task).nonce_read_at, None, None, None, None])[0]
+}
+
+#[test]
+fn the_nonce_counts_after_the_kickstart_only() {
+    assert_eq!(nonce_read(&with(install(), &[Part(500, Task, NONCE)])), Some(500));
+    let mut without = install();
+    without.pop();
+    assert_eq!(nonce_read(&with(without, &[Part(500, Task, NONCE)])), None);
+    assert_eq!(nonce_read(&with(install(), &[Part(500, Task, NONCE), Crash(510)])), Some(500));
+}
+
+#[test]
+fn a_copy_does_not_read_the_nonce() {
+    let on = Part(500, Task, KS.end..NONCE.end + MIB);
+    assert_eq!(nonce_read(&with(install(), &[on])), None, "it came through the gap");
+    let whole = Whole(500, Task, NONCE.end + 4 * MIB);
+    assert_eq!(nonce_read(&with(install(), &[whole])), None);
+    let backwards = [Part(500, Task, NONCE), Part(520, Task, KS.end..NONCE.start)];
+    let backwards = with(install(), &backwards);
+    assert_eq!(nonce_read(&backwards), None, "the gap follows: it began at the end");
+    assert_eq!(nonce_read(&with(backwards, &[Crash(530), Part(540, Task, NONCE)])), None);
+    let ahead = [Part(500, Task, NONCE.start - MIB..NONCE.end)];
+    assert_eq!(nonce_read(&with(install(), &ahead)), Some(500), "a read-ahead is no copy");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The judge, case by case: each test tells a story of looks and reads and names the judgement.
 
 use super::*;
-use crate::job::CompletionHook;
+use crate::job::{ApiHost, BootSource, CompletionHook, HookReport};
+use crate::world::elapsed;
 
+const BUILD: &str = "24022510";
 const START: i64 = 1_800_000_000;
 
 fn at(secs: i64) -> Timestamp {
@@ -16,6 +18,7 @@ struct Story {
     before: Option<BootSample>,
     installer: MediumTrace,
     task: MediumTrace,
+    api_before: Option<ApiSample>,
     watch: WatchFacts,
     last: Option<BootSample>,
 }
@@ -30,6 +33,7 @@ impl Story {
             before: Some(look(-1, Power::Off, before)),
             installer: streamed.clone(),
             task: streamed,
+            api_before: None,
             watch: WatchFacts::default(),
             last: None,
         }
@@ -70,6 +74,18 @@ impl Story {
         self.last = Some(sample);
     }
 
+    /// Who answers at the management address, before our start and at `secs`: build and certificate.
+    fn api(mut self, before: Option<(&str, &str)>, secs: i64, then: Option<(&str, &str)>) -> Story {
+        let host = |(build, certificate): (&str, &str)| ApiHost {
+            version: "8.0.3".to_owned(),
+            build: build.to_owned(),
+            certificate: certificate.to_owned(),
+        };
+        self.api_before = Some(ApiSample { at: at(-1), host: before.map(host) });
+        observe_api(&mut self.watch, ApiSample { at: at(secs), host: then.map(host) });
+        self
+    }
+
     /// Nobody looks until the next `sees`.
     fn silence(mut self) -> Story {
         self.last = None;
@@ -90,6 +106,7 @@ impl Story {
             serves_installer: true,
             installer: &self.installer,
             task: &self.task,
+            management: self.api_before.as_ref().map(|before| Management { before, build: BUILD }),
         }
     }
 
@@ -127,7 +144,8 @@ fn look(secs: i64, power: Power, sources: &[(BootSource, &str)]) -> BootSample {
     BootSample { at: at(secs), power, sources }
 }
 
-use BootSource::{BootProgress as P, LastResetTime as L};
+use BootSource::{BootProgress as P, LastBootTimeSeconds as S, LastResetTime as L};
+use BootSource::{NumberOfReboots as N, PostState as H};
 const T0: &str = "2026-01-01T00:00:00Z";
 const T1: &str = "2026-02-01T00:00:00Z";
 const T2: &str = "2026-02-01T00:20:00Z";
@@ -304,4 +322,149 @@ fn a_weaker_verdict_than_asked_for_is_not_confirmed() {
     let mut story = Story::new(&[]).sees(5, Power::On, &[]).ks_read(60).sees_on(65, 700, &[]);
     story.policy.min_confidence = Confidence::Probable;
     story.fails("not confirmed");
+}
+
+#[test]
+fn a_source_that_shows_our_own_start_late_is_not_believed_at_once() {
+    let story = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T0)]).ks_read(60);
+    let late = story.sees_on(65, 300, &[(L, T0)]).sees_on(310, 500, &[(L, T1)]).waits();
+    late.sees_on(510, 600, &[(L, T2)]).succeeds(Confidence::Probable);
+    let story = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T0)]).ks_read(60);
+    let late = story.sees_on(65, 300, &[(L, T0)]).sees_on(310, 760, &[(L, T1)]);
+    assert_eq!(late.succeeds(Confidence::Assumed)[0], EvidenceKind::PowerStable, "it is not live either");
+}
+
+#[test]
+fn vendors_own_sources_tell_of_a_second_boot() {
+    let courses: [(BootSource, [&str; 4]); 3] = [
+        (H, ["PowerOff", "InPost", "FinishedPost", "InPost"]),
+        (N, ["16", "17", "17", "18"]),
+        (S, ["114", "0", "120", "0"]),
+    ];
+    for (source, [before, start, installing, again]) in courses {
+        let story = Story::new(&[(source, before)]).sees(5, Power::On, &[(source, start)]).ks_read(60);
+        let story = story.sees_on(65, 300, &[(source, installing)]).waits();
+        let kinds = story.sees_on(310, 400, &[(source, again)]).succeeds(Confidence::Probable);
+        assert_eq!(kinds[0], EvidenceKind::SecondBoot, "{source:?}");
+    }
+}
+
+#[test]
+fn boots_may_take_the_same_time_so_its_measure_makes_nothing_live() {
+    let story = Story::new(&[(S, "114")]).sees(5, Power::On, &[(S, "0")]).ks_read(60);
+    story.sees_on(65, 661, &[(S, "120")]).succeeds(Confidence::Assumed);
+    let counter = Story::new(&[(N, "16")]).sees(5, Power::On, &[(N, "17")]).ks_read(60);
+    counter.sees_on(65, 661, &[(N, "17")]).waits();
+}
+
+#[test]
+fn post_state_loses_its_word_in_a_silence_and_a_counter_does_not() {
+    let watched = |source, before, start, later| {
+        let story = Story::new(&[(source, before)]).sees(5, Power::On, &[(source, start)]).ks_read(60);
+        story.sees_on(65, 100, &[(source, later)]).silence().sees_on(2000, 3000, &[(source, later)])
+    };
+    watched(H, "PowerOff", "InPost", "FinishedPost").succeeds(Confidence::Assumed);
+    watched(N, "16", "17", "17").waits();
+}
+
+#[test]
+fn our_own_hook_is_proven_by_the_nonce_and_probable_without_it() {
+    let off = |nonce: Option<i64>| {
+        let mut story = Story::new(&[]).sees(5, Power::On, &[]).ks_read(60).sees_on(65, 300, &[]);
+        story.hook = CompletionHook::Poweroff;
+        story.task.nonce_read_at = nonce.map(at);
+        story.sees(310, Power::Off, &[]).waits().sees(401, Power::Off, &[])
+    };
+    let kinds = off(Some(305)).succeeds(Confidence::Proven);
+    assert_eq!(kinds, [EvidenceKind::InstallerHook, EvidenceKind::KickstartRead]);
+    off(None).succeeds(Confidence::Probable);
+    off(Some(50)).succeeds(Confidence::Probable);
+    let mut blind = Story::prefetched(&[]).sees(5, Power::On, &[]).sees_on(10, 300, &[]);
+    blind.hook = CompletionHook::Poweroff;
+    blind.sees(310, Power::Off, &[]).sees(401, Power::Off, &[]).succeeds(Confidence::Probable);
+}
+
+#[test]
+fn a_poweroff_that_failed_leaves_the_second_boot() {
+    let mut story = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).ks_read(60);
+    story.hook = CompletionHook::Poweroff;
+    story.task.nonce_read_at = Some(at(305));
+    story.sees_on(65, 310, &[(L, T1)]).sees_on(320, 420, &[(L, T2)]).succeeds(Confidence::Probable);
+}
+
+fn reported(secs: i64, succeeded: bool) -> Story {
+    let mut story = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).ks_read(60);
+    story.hook = CompletionHook::Webhook;
+    story.watch.hook = Some(HookReport { at: at(secs), succeeded });
+    story
+}
+
+#[test]
+fn the_installers_own_call_proves_it_once_power_is_stable() {
+    let story = reported(300, true).sees_on(65, 385, &[(L, T1)]).waits();
+    let kinds = story.sees(391, Power::On, &[(L, T2)]).succeeds(Confidence::Proven);
+    assert_eq!(&kinds[..2], [EvidenceKind::InstallerHook, EvidenceKind::SecondBoot]);
+    reported(300, false).sees_on(65, 310, &[(L, T1)]).fails("reported by its webhook that it failed");
+}
+
+#[test]
+fn a_host_that_goes_off_after_its_proof_is_installed_all_the_same() {
+    let story = reported(300, true).sees_on(65, 310, &[(L, T1)]);
+    story.sees(320, Power::Off, &[]).waits().sees(411, Power::Off, &[]).succeeds(Confidence::Proven);
+}
+
+#[test]
+fn a_report_from_before_the_kickstart_was_read_again_is_of_another_run() {
+    let mut story = reported(300, true).sees_on(65, 310, &[(L, T1)]);
+    story.task.ks_read_again_at = Some(at(315));
+    story.sees_on(320, 700, &[(L, T1)]).waits();
+}
+
+#[test]
+fn the_installed_system_itself_is_proof() {
+    let started = || Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]);
+    let read = || started().ks_read(60).sees_on(65, 600, &[(L, T1)]);
+    let (old, new, other) = (Some(("1", "aa")), Some((BUILD, "bb")), Some(("1", "bb")));
+    let kinds = read().api(None, 605, new).sees_on(610, 700, &[(L, T2)]).succeeds(Confidence::Proven);
+    assert_eq!(kinds[0], EvidenceKind::OsApi);
+    read().api(old, 605, new).sees_on(610, 700, &[(L, T2)]).succeeds(Confidence::Proven);
+    read().api(old, 605, other).sees_on(610, 700, &[(L, T1)]).waits();
+    read().api(Some((BUILD, "bb")), 605, new).sees_on(610, 800, &[(L, T1)]).waits();
+    let mut unread = started().sees_on(65, 600, &[(L, T1)]).installer_read(60);
+    unread.policy.ks_timeout = Duration::from_secs(5000);
+    unread.api(None, 605, new).sees_on(610, 700, &[(L, T1)]).waits();
+}
+
+#[test]
+fn another_certificate_before_the_reset_stands_in_for_a_kickstart_that_nobody_saw_read() {
+    let blind = || Story::prefetched(&[]).sees(5, Power::On, &[]).sees_on(10, 300, &[]);
+    let new = Some((BUILD, "bb"));
+    blind().api(Some(("1", "aa")), 305, new).sees_on(310, 400, &[]).succeeds(Confidence::Proven);
+    blind().api(None, 305, new).sees_on(310, 500, &[]).waits();
+}
+
+#[test]
+fn a_weaker_word_waits_for_the_installed_system_and_not_for_ever() {
+    let booted = |then| {
+        let story = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).ks_read(60);
+        story.sees_on(65, 300, &[(L, T1)]).api(Some(("7", "aa")), 305, then).sees_on(310, 500, &[(L, T2)])
+    };
+    booted(None).waits().sees(1220, Power::On, &[(L, T2)]).succeeds(Confidence::Probable);
+    let why = |story: &Story| match story.judged() {
+        Judgement::Wait { why, .. } => why,
+        other => panic!("{other:?}"),
+    };
+    assert!(why(&booted(None)).contains("to answer at its management address"));
+    assert!(why(&booted(Some(("7", "aa")))).contains("a host of build 7 answers"));
+    assert!(why(&booted(Some((BUILD, "aa")))).contains("is the address right?"));
+    let mut short = booted(None).waits();
+    short.policy.install_timeout = Duration::from_secs(600);
+    short.sees(600, Power::On, &[(L, T2)]).succeeds(Confidence::Probable);
+}
+
+#[test]
+fn evidence_of_the_last_moment_has_its_window() {
+    let story = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).ks_read(60);
+    let story = story.sees_on(65, 5380, &[(L, T1)]).sees_on(5390, 5470, &[(L, T2)]).waits();
+    story.sees(5481, Power::On, &[(L, T2)]).succeeds(Confidence::Probable);
 }

@@ -64,10 +64,12 @@ fn wants_reset(setting: FinalReset, verdict: &Verdict) -> bool {
     match setting {
         FinalReset::Always => true,
         FinalReset::Never => false,
-        FinalReset::Auto => !verdict
-            .evidence
-            .iter()
-            .any(|evidence| matches!(evidence.kind, EvidenceKind::SecondBoot | EvidenceKind::InstallerHook)),
+        FinalReset::Auto => !verdict.evidence.iter().any(|evidence| {
+            matches!(
+                evidence.kind,
+                EvidenceKind::SecondBoot | EvidenceKind::InstallerHook | EvidenceKind::OsApi
+            )
+        }),
     }
 }
 

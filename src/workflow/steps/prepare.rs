@@ -10,29 +10,35 @@ use serde_json::json;
 use url::Url;
 
 use super::Answer;
+use crate::iso::TaskIso;
 use crate::job::{InstallerFacts, Job, JobSpec, is_loopback};
 use crate::media::{CachedInstaller, Image, InstallerSource, Medium, MediumLandmarks, Watched};
 use crate::workflow::policy::Delivery;
-use crate::workflow::{Context, Kit, StepError, task_iso};
+use crate::workflow::{Context, Kit, StepError, hook, task_iso};
 use crate::world::TlsPolicy;
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
-    let media_base = media_base(cx).await?;
+    cx.job.facts.media_base = Some(media_base(cx).await?);
     let installer = open_installer(cx.kit, cx.spec()?).await?;
     let facts = installer_facts(cx.kit, cx.spec()?, &installer)?;
     for warning in &installer.installer.warnings {
         cx.warn("installer.open", warning.clone(), json!(null)).await?;
     }
+    if facts.build.is_none() && cx.management_address().is_some() {
+        let message =
+            "the installer names no build: what answers at the management address will prove nothing";
+        cx.warn("installer.open", message, json!(null)).await?;
+    }
     let task_iso = task_iso::save(cx.kit, cx.job, cx.spec()?)?;
-    cx.job.facts.media_base = Some(media_base);
     cx.job.facts.progress.installer_bytes_total = facts.size;
     cx.job.facts.installer = Some(facts);
     cx.job.facts.task_iso = Some(task_iso);
     publish(cx.kit, cx.job).await?;
     check_own_media(cx).await?;
-    let kickstart = &cx.spec()?.kickstart;
+    let (given, embedded) = (&cx.spec()?.kickstart, hook::kickstart(cx.kit, cx.job, cx.spec()?));
     let detail = json!({
-        "ks_cfg": { "size": kickstart.size(), "sha256": kickstart.sha256() },
+        "ks_cfg": { "size": given.size(), "sha256": given.sha256() },
+        "embedded": { "size": embedded.size(), "sha256": embedded.sha256() },
         "task_iso": cx.job.facts.task_iso,
         "installer": cx.job.facts.installer,
     });
@@ -43,13 +49,14 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
 pub async fn publish(kit: &Kit, job: &Job) -> Result<(), StepError> {
     let (Some(facts), Some(spec)) = (&job.facts.installer, &job.spec) else { return Ok(()) };
     let reset_at = job.facts.reset.started_at;
-    let task = task_iso::render(job, spec);
+    let task = task_iso::render(kit, job, spec);
     if !task_iso::is_saved(kit, job.id, &task.image) {
         task_iso::save(kit, job, spec)?;
     }
     let publishing = |error| StepError::passing_from("publishing the job's media", error);
-    let landmarks = MediumLandmarks::Task { kickstart: task.kickstart, metadata_end: task.metadata_end };
-    let watched = Watched { image: Arc::new(Image::sparse(task.image)), landmarks };
+    let TaskIso { image, kickstart, nonce, metadata_end } = task;
+    let landmarks = MediumLandmarks::Task { kickstart, nonce, metadata_end };
+    let watched = Watched { image: Arc::new(Image::sparse(image)), landmarks };
     kit.media.publish(job.id, Medium::Task, watched, reset_at).await.map_err(publishing)?;
     kit.media.path(job.id, Medium::Task, job.facts.cd2.insertions);
     if !facts.direct {

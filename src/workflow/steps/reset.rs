@@ -18,6 +18,8 @@ use crate::workflow::{Context, StepError};
 use crate::world::{after, elapsed};
 
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// The answer before the reset is what later ones are compared with, so a slow host is asked again.
+const API_TRIES: u32 = 3;
 /// Beyond the graceful timeout, how long the host may hang between On and Off.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(600);
 
@@ -36,6 +38,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         return adopt_start(cx).await;
     } else if cx.job.facts.reset.before.is_none() {
         cx.job.facts.reset.before = Some(sample(&system, now));
+        cx.job.facts.reset.api_before = cx.observe_api(API_TRIES).await;
     }
     let graceful_timeout = cx.kit.policy.graceful_timeout;
     let last = cx.job.cursor.intent.as_ref();

@@ -10,9 +10,10 @@ use super::Answer;
 use crate::job::{JobSpec, Server, SystemFacts};
 use crate::redfish::{Bmc, PowerState, Slot, System};
 use crate::workflow::policy::Policy;
-use crate::workflow::{Context, StepError};
+use crate::workflow::{Context, Kit, StepError};
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+    check_management_address(cx.kit, cx.server, cx.spec()?).await?;
     let resolved = resolve(cx.bmc, cx.server, cx.spec()?, &cx.kit.policy).await?;
     let (message, detail) = (resolved.message(), resolved.detail());
     let [cd1, cd2] = resolved.slots.map(|slot| Some(slot.link));
@@ -25,6 +26,17 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         model: resolved.system.model,
     });
     Ok(Answer::Done { message, detail })
+}
+
+/// Which of two hosts answers at one address nobody could tell.
+pub async fn check_management_address(kit: &Kit, server: &Server, spec: &JobSpec) -> Result<(), StepError> {
+    let Some(address) = spec.management_address(server) else { return Ok(()) };
+    match kit.store.other_server_at(address, &server.serial).await? {
+        None => Ok(()),
+        Some(other) => Err(StepError::permanent(format!(
+            "management address {address} is also that of server {other}: correct one of the two"
+        ))),
+    }
 }
 
 /// What the step found.

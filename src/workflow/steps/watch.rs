@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::Answer;
-use crate::job::{Confidence, Evidence, EvidenceKind, Progress};
+use crate::job::{CompletionHook, Confidence, Evidence, EvidenceKind, Progress};
 use crate::redfish::{Slot, System};
-use crate::workflow::detect::{self, Judgement, Scene};
+use crate::workflow::detect::{self, Judgement, Management, Scene};
 use crate::workflow::look::{boots_from_cd, sample};
 use crate::workflow::policy::{self, Policy};
 use crate::workflow::{Context, StepError};
@@ -25,6 +25,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         Err(answer) => return Ok(answer),
     };
     disarm_if_installing(cx, &system).await?;
+    listen(cx).await?;
     match with_scene(cx, detect::judge)? {
         Judgement::Wait { until, why } => Ok(wait(cx, until, why)),
         Judgement::Succeeded { confidence, mut evidence } => {
@@ -78,6 +79,19 @@ pub(super) async fn look(cx: &mut Context<'_>) -> Result<Result<System, Answer>,
     Ok(Ok(system))
 }
 
+/// Takes in what comes from elsewhere than the BMC: the installer's call, and the installed system's
+/// answer once the host may be that far.
+async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
+    if cx.spec()?.completion_hook == CompletionHook::Webhook && cx.job.facts.watch.hook.is_none() {
+        cx.job.facts.watch.hook = cx.kit.store.load_hook_report(cx.job.id).await?;
+    }
+    let may_answer = with_scene(cx, detect::may_run_what_it_installed)?;
+    if may_answer && let Some(sample) = cx.observe_api(1).await {
+        detect::observe_api(&mut cx.job.facts.watch, sample);
+    }
+    Ok(())
+}
+
 /// Runs `judge` on what is known of this job.
 pub(super) fn with_scene<T>(
     cx: &Context<'_>,
@@ -87,6 +101,9 @@ pub(super) fn with_scene<T>(
     let traces = cx.kit.media.trace(cx.job.id);
     let started_at =
         facts.reset.started_at.ok_or_else(|| StepError::permanent("the host was never started"))?;
+    let build = facts.installer.as_ref().and_then(|installer| installer.build.as_deref());
+    let management =
+        facts.reset.api_before.as_ref().zip(build).map(|(before, build)| Management { before, build });
     let scene = Scene {
         policy: &cx.kit.policy,
         hook: cx.spec()?.completion_hook,
@@ -95,6 +112,7 @@ pub(super) fn with_scene<T>(
         serves_installer: facts.installer.as_ref().is_some_and(|installer| !installer.direct),
         installer: &traces.installer,
         task: &traces.task,
+        management,
     };
     Ok(judge(&facts.watch, &scene))
 }

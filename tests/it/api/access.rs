@@ -3,9 +3,9 @@
 use axum::body::Body;
 use http::{Method, Request, header};
 use serde_json::json;
-use shoal::api::Access;
+use shoal::api::{Access, Hooks};
 
-use super::{Fixture, TOKEN, recipe};
+use super::{Fixture, HOOK_KEY, TOKEN, recipe};
 
 const GUARDED: [(Method, &str); 14] = [
     (Method::GET, "/media/tasks/0123456789abcdef0123456789abcdef/task.iso"),
@@ -60,13 +60,15 @@ async fn health_and_the_description_are_for_all() {
 async fn a_listener_of_its_own_serves_media_and_says_which_instance_it_is() {
     let fixture = Fixture::new();
     let media = shoal::media::Media::new(fixture.world.clock.clone(), [7; 32], fixture.store.clone());
-    let router = |access| shoal::api::media_router(&media, access, "abc".to_owned());
+    let hooks = Hooks { store: fixture.store.clone(), clock: fixture.world.clock.clone(), key: HOOK_KEY };
+    let router = |access| shoal::api::media_router(&media, hooks.clone(), access, "abc".to_owned());
     let fixture = Fixture { router: router(Access::token(&TOKEN.into())), ..fixture };
     assert_eq!(fixture.get("/healthz").await.ok(200)["instance_id"], "abc");
     let path = "/media/tasks/0123456789abcdef0123456789abcdef/task.iso";
     fixture.send(bare(&Method::GET, path, &[])).await.problem(401);
     fixture.get(path).await.problem(404);
     fixture.get("/api/v1/jobs").await.problem(404);
+    fixture.get("/api/v1/status-webhook/A1/token").await.problem(404);
     let fixture = Fixture { router: router(Access::Open), ..fixture };
     fixture.send(bare(&Method::GET, path, &[("host", "localhost")])).await.problem(403);
 }

@@ -97,6 +97,7 @@ async fn every_route_is_described_with_its_access_and_its_problems() {
         "GET /api/v1/jobs/{job_id}/events",
         "GET /api/v1/events",
         "POST /api/v1/status-webhook/{serial}",
+        "GET /api/v1/status-webhook/{serial}/{token}",
         "POST /api/v1/status-webhook/{serial}/{token}",
         "GET /media/tasks/{job_id}/task.iso",
         "HEAD /media/tasks/{job_id}/task.iso",

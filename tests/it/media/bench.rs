@@ -68,9 +68,10 @@ fn task() -> SparseImage {
 
 fn watched(medium: Medium) -> Watched {
     let (image, landmarks) = match medium {
-        Medium::Task => {
-            (Image::sparse(task()), MediumLandmarks::Task { kickstart: KS, metadata_end: METADATA_END })
-        }
+        Medium::Task => (
+            Image::sparse(task()),
+            MediumLandmarks::Task { kickstart: KS, nonce: None, metadata_end: METADATA_END },
+        ),
         Medium::Installer => {
             let payload = vec![1 << 20..2 << 20, 2 << 20..INSTALLER_BYTES];
             let landmarks = Landmarks { descriptors: 32_768..38_912, boot_catalog: None, payload };

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
 use shoal::installer::{overlay, recognise};
-use shoal::iso::build_task_iso;
+use shoal::iso::{TaskIso, build_task_iso};
 use shoal::job::MediaMode;
 use shoal::media::{Image, JobTrace, Media, Medium, MediumLandmarks, Watched};
 use shoal::seal::Sealer;
@@ -63,8 +63,9 @@ impl Lab {
         let image = Image::in_memory(base.to_vec().into(), "standin", changes);
         let landmarks = MediumLandmarks::Installer(installer.landmarks);
         self.publish_one(Medium::Installer, image, landmarks).await;
-        let task = build_task_iso(KICKSTART.as_bytes(), b"{}");
-        let landmarks = MediumLandmarks::Task { kickstart: task.kickstart, metadata_end: task.metadata_end };
+        let task = build_task_iso(KICKSTART.as_bytes(), b"{}", None);
+        let TaskIso { kickstart, nonce, metadata_end, .. } = task;
+        let landmarks = MediumLandmarks::Task { kickstart, nonce, metadata_end };
         self.publish_one(Medium::Task, Image::sparse(task.image), landmarks).await;
     }
 

@@ -139,7 +139,7 @@ async fn an_installer_that_is_none_is_told_and_once_corrected_the_job_succeeds()
     let mut missing = Case::new(&desk.sim.machines[0], "build-task-iso", &words);
     missing.recipe["esxi_installer_url"] = json!(absent);
 
-    shelf.put("other.iso", &build_task_iso(b"vmaccepteula\n", b"{}").image);
+    shelf.put("other.iso", &build_task_iso(b"vmaccepteula\n", b"{}", None).image);
     let wrong = format!("{url}/other.iso");
     let words = [wrong.as_str(), "is not an ESXi installer", "BOOT.CFG"];
     let mut no_installer = Case::new(&desk.sim.machines[1], "build-task-iso", &words);

@@ -149,6 +149,8 @@ async fn a_trace_reads_back_as_written(bench: Bench) {
         last_read_at: Some(at(2)),
         last_new_read_at: Some(at(2)),
         read_through_at: Some(at(3)),
+        nonce_read_at: Some(at(5)),
+        nonce_copied: false,
         ks_read_at: Some(at(4)),
         reenumerated_at: Some(at(5)),
         ks_read_again_at: Some(at(6)),

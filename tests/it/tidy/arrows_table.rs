@@ -25,7 +25,7 @@ pub const ARROWS: &[Arrow] = &[
     Arrow { from: "world", to: &["job"], sentence: "world is three doors and knows no feature" },
     Arrow {
         from: "api",
-        to: &["job", "world", "store", "media", "engine"],
+        to: &["job", "world", "store", "media", "engine", "token"],
         sentence: "api translates between HTTP and job, store, media and engine",
     },
     Arrow {
@@ -40,7 +40,7 @@ pub const ARROWS: &[Arrow] = &[
     },
     Arrow {
         from: "workflow",
-        to: &["job", "world", "redfish", "iso", "installer", "media", "kickstart", "probe", "store"],
+        to: &["job", "world", "redfish", "iso", "installer", "media", "kickstart", "probe", "store", "token"],
         sentence: "workflow takes one job forward and knows neither who drives it nor who asks for it",
     },
     Arrow {
@@ -54,10 +54,11 @@ pub const ARROWS: &[Arrow] = &[
     Arrow { from: "iso", to: &[], sentence: "iso is pure over bytes and knows no job" },
     Arrow {
         from: "media",
-        to: &["job", "world", "iso", "installer", "store"],
+        to: &["job", "world", "iso", "installer", "store", "token"],
         sentence: "media serves images and keeps the read trace",
     },
     Arrow { from: "probe", to: &["job", "world"], sentence: "probe looks at one address" },
+    Arrow { from: "token", to: &["job"], sentence: "a token follows from a key and what it is for" },
     Arrow { from: "seal", to: &["job", "world"], sentence: "seal keeps secrets at rest and knows no table" },
     Arrow {
         from: "sim",

@@ -1,0 +1,91 @@
+//! One look at a BMC, or at a management address, folded into what is known of a watched host. Pure.
+//!
+//! Invariant: a source is believed only once it has shown our own start, so that a value which a BMC
+//! updates late is never taken for a second boot.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Scene, source};
+use crate::job::{ApiSample, BootSample, BootSource, Evidence, EvidenceKind, Power, WatchFacts};
+use crate::world::elapsed;
+
+/// Folds one look at the BMC into the facts. A boot that turns out to be from before the kickstart's
+/// (last) read is taken back.
+pub fn observe(watch: &mut WatchFacts, scene: &Scene<'_>, sample: &BootSample) {
+    note_silence(watch, scene, sample.at);
+    note_power(watch, scene, sample);
+    let readable = sample.sources.iter().filter(|(source, value)| source::is_readable(**source, value));
+    for (source, value) in readable {
+        note_source(watch, scene, *source, value, sample.at);
+    }
+    let counting = scene.counting_since(sample.at);
+    if watch.second_boot.as_ref().is_some_and(|boot| counting.is_none_or(|since| boot.at <= since)) {
+        watch.second_boot = None;
+    }
+    watch.observed_at = Some(sample.at);
+}
+
+/// Folds one look at the management address in. The first sight of each host there stays.
+pub fn observe_api(watch: &mut WatchFacts, sample: ApiSample) {
+    let known = watch.api.as_ref().and_then(|known| known.host.as_ref());
+    if sample.host.is_some() && sample.host.as_ref() != known {
+        watch.api = Some(sample);
+    }
+}
+
+/// A silence of the BMC (or of this controller) moves every deadline, and takes the word of those
+/// sources that cannot tell of what they saw meanwhile.
+fn note_silence(watch: &mut WatchFacts, scene: &Scene<'_>, now: Timestamp) {
+    let silence = elapsed(watch.observed_at.unwrap_or(scene.started_at), now);
+    if silence > scene.policy.stable_window {
+        watch.power = watch.power.map(|(power, _)| (power, now));
+    }
+    if silence <= (3 * scene.policy.poll_interval).max(Duration::from_secs(10)) {
+        return;
+    }
+    watch.blind_ms = watch.blind_ms.saturating_add(u64::try_from(silence.as_millis()).unwrap_or(u64::MAX));
+    watch.silence_ended_at = Some(now);
+    for (source, facts) in &mut watch.sources {
+        facts.live &= facts.last.as_deref().is_some_and(|value| source::remembers(*source, value));
+    }
+}
+
+fn note_power(watch: &mut WatchFacts, scene: &Scene<'_>, sample: &BootSample) {
+    let before = watch.power;
+    if before.is_none_or(|(power, _)| power != sample.power) {
+        watch.power = Some((sample.power, sample.at));
+    }
+    if sample.power == Power::On && watch.effect_at.is_none() {
+        watch.effect_at = Some(sample.at);
+        return;
+    }
+    if let (Some((Power::Off, since)), Power::On) = (before, sample.power)
+        && scene.counting_since(sample.at).is_some_and(|counting| since >= counting)
+    {
+        note_boot(watch, sample.at, "PowerState went from Off to On by itself".to_owned());
+    }
+}
+
+/// Until a boot counts, a change is our own start. So is the first change of a source that had not
+/// shown it by then; but what such a source missed nobody knows, so it is not live.
+fn note_source(watch: &mut WatchFacts, scene: &Scene<'_>, source: BootSource, value: &str, now: Timestamp) {
+    let counts = scene.counting_since(now).is_some();
+    let facts = watch.sources.entry(source).or_default();
+    let last = facts.last.replace(value.to_owned());
+    if !counts || !facts.showed_start {
+        let before = scene.before.map(|sample| sample.sources.get(&source).map(String::as_str));
+        let shows_start = before.is_some_and(|before| source::differs(source, before, value));
+        facts.showed_start |= shows_start || (before.is_none() && !counts);
+        facts.live |= shows_start && !counts && source::shows_each_boot(source);
+    } else if let Some(last) = last
+        && source::is_boot(source, &last, value)
+    {
+        note_boot(watch, now, format!("{} went from {last} to {value}", source.property()));
+    }
+}
+
+fn note_boot(watch: &mut WatchFacts, at: Timestamp, detail: String) {
+    watch.second_boot.get_or_insert(Evidence { kind: EvidenceKind::SecondBoot, at, detail });
+}
