@@ -7,9 +7,11 @@
 //! Invariant: [`SimState`] tells the truth, whatever the Redfish service says.
 //!
 //! Reading order: [`machine`] (hardware), [`guest`] (software), `computer` (both in step), `drive`
-//! (the BMC reads images), `bmc` and `redfish` (the service), `host` (the task that runs it all).
+//! (the BMC reads images), `call` (the guest calls somebody), `bmc` and `redfish` (the service),
+//! `host` (the task that runs it all).
 
 mod bmc;
+mod call;
 mod computer;
 mod drive;
 mod faults;

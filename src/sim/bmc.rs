@@ -233,5 +233,9 @@ fn software(timings: &Timings, faults: &Faults) -> Software {
         fails: faults.has(&Fault::GuestFails),
         crashes: faults.has(&Fault::GuestCrashes),
         ejects_early: faults.has(&Fault::GuestEjectsEarly),
+        post_skipped: faults.has(&Fault::PostSkipped),
+        post_cannot_read: faults.has(&Fault::PostCannotRead),
+        hook_fails: faults.has(&Fault::HookFails),
+        no_network: faults.has(&Fault::NoGuestNetwork),
     }
 }

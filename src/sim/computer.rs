@@ -56,6 +56,13 @@ impl Computer {
         }
     }
 
+    /// What became of the last [`Need::Call`].
+    pub fn end_call(&mut self, succeeded: bool) {
+        if let Some(guest) = &mut self.guest {
+            guest.end_call(succeeded);
+        }
+    }
+
     /// Somebody pulls the plug.
     pub fn cut_power(&mut self, now: Timestamp) {
         self.machine.counters.interrupted_installs += u64::from(self.is_installing());

@@ -70,6 +70,10 @@ pub enum Fault {
     GuestFails,
     GuestCrashes,
     GuestEjectsEarly,
+    PostSkipped,
+    PostCannotRead,
+    HookFails,
+    NoGuestNetwork,
 }
 
 /// How the value after `=` is read.
@@ -270,6 +274,10 @@ static TABLE: &[Row] = &[
         Plain(|| Fault::GuestEjectsEarly),
         "the installer ejects its media before it writes the disk",
     ),
+    row("post-skipped", Plain(|| Fault::PostSkipped), "the installer does not run `%post`"),
+    row("post-cannot-read", Plain(|| Fault::PostCannotRead), "`%post` finds no CD mounted"),
+    row("hook-fails", Plain(|| Fault::HookFails), "`%post` cannot power the host off"),
+    row("no-guest-network", Plain(|| Fault::NoGuestNetwork), "the guest cannot reach or be reached"),
 ];
 
 /// A word that is no fault, or a value that it cannot have.

@@ -4,12 +4,12 @@
 //! Pure: it asks for bytes of a drive ([`Need::Read`]) and is given them ([`Guest::answer`]), and
 //! `now` is handed in. It models what is seen from outside (BOOT.CFG, `ks=`, the search of every
 //! CD, the modal dialogs, the reboot), not ESXi. Invariant: from the moment the kickstart was read
-//! until the install is over, no drive is read, because the installer runs from memory.
+//! until the disk is written, no drive is read, because the installer runs from memory.
 //!
 //! ```text
-//! Firmware ─┬─► Loader ──► Kernel ─┬─► Search ──► Installing ─┬─► reboot (back to Firmware)
-//!  looks at │   reads      no ks=  │   every CD    from memory ├─► power off
-//!  all      │   BOOT.CFG,  ▼       │   not found   │           └─► Finished: waits for Enter
+//! Firmware ─┬─► Loader ──► Kernel ─┬─► Search ──► Installing ──► Post ─┬─► reboot (to Firmware)
+//!  looks at │   reads      no ks=  │   every CD    from memory  reads, ├─► power off
+//!  all      │   BOOT.CFG,  ▼       │   not found   │            calls  └─► Finished: waits for Enter
 //!  drives   │   kernel,   Prompt   │   ▼           ▼
 //!           │   modules   for ever └─► Dialog ◄────┘ refused, failed, medium taken away
 //!           ├─► DiskBoot ──► Running (obeys ACPI after a moment)
@@ -20,8 +20,10 @@ mod boot_cfg;
 mod firmware;
 mod kickstart;
 mod loader;
+mod post;
 mod reader;
 mod search;
+mod shell;
 #[cfg(test)]
 mod tests;
 
@@ -32,8 +34,10 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use self::firmware::{BootChoice, Enumeration};
-use self::kickstart::{Ending, parse_kickstart};
+use self::kickstart::{Ending, Script, parse_kickstart};
 use self::loader::Loader;
+pub use self::post::Call;
+use self::post::{Post, PostLook};
 use self::reader::Look;
 use self::search::Search;
 use super::machine::{BootProgress, Button, Disk, Machine, after};
@@ -59,6 +63,14 @@ pub struct Software {
     pub crashes: bool,
     /// The installer needs its media no more once it runs, and ejects them.
     pub ejects_early: bool,
+    /// `%post` does not run.
+    pub post_skipped: bool,
+    /// `%post` finds no CD mounted.
+    pub post_cannot_read: bool,
+    /// `%post` cannot power the host off.
+    pub hook_fails: bool,
+    /// No call leaves the guest.
+    pub no_network: bool,
 }
 
 /// Bytes that the software wants of a drive.
@@ -84,12 +96,14 @@ pub enum Answer {
 }
 
 /// What has to happen before the software goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
     /// Something from outside: a reset, a medium, a press of the power button.
     Event,
     Until(Timestamp),
     Read(ReadRequest),
+    /// Once: a call that is asked for again is the same one, still on its way.
+    Call(Call),
 }
 
 /// Software between power-on (or reboot) and power-off (or reboot).
@@ -115,10 +129,10 @@ enum State {
     Search(Search),
     /// A modal dialog without a time-out.
     Dialog(String),
-    Installing {
-        half: Option<Timestamp>,
-        until: Timestamp,
-        ks_sha256: String,
+    Installing(Install),
+    /// The disk is written, and the kickstart's `%post` runs.
+    Post {
+        post: Post,
         ending: Ending,
     },
     Finished,
@@ -128,6 +142,16 @@ enum State {
     Running {
         leaving: Option<(Timestamp, Button)>,
     },
+}
+
+/// The writing of the disk, and what follows it.
+#[derive(Debug)]
+struct Install {
+    half: Option<Timestamp>,
+    until: Timestamp,
+    ks_sha256: String,
+    post: Post,
+    ending: Ending,
 }
 
 /// What one look at the state came to.
@@ -172,9 +196,15 @@ impl Guest {
             State::Kernel { until, .. } if now < *until => Step::Need(Need::Until(*until)),
             State::Kernel { kickstart, .. } => Step::Next(start_installer(kickstart.take())),
             State::Search(search) => step_search(search, machine, software, now),
-            State::Installing { half, until, .. } => match half.unwrap_or(*until) {
-                due if now < due => Step::Need(Need::Until(due)),
-                _ => self.go_on_installing(machine, software, now),
+            State::Installing(install) => step_installing(install, machine, software, now),
+            State::Post { post, ending } => match post.look(machine, software) {
+                PostLook::Need(need) => Step::Need(need),
+                PostLook::PowerOff => {
+                    machine.power_off(now);
+                    Step::Gone
+                }
+                PostLook::Reboot => end_installer(Ending::Reboot { eject: false }, machine, now),
+                PostLook::Over => end_installer(*ending, machine, now),
             },
             State::DiskBoot { until } if now < *until => Step::Need(Need::Until(*until)),
             State::DiskBoot { .. } => {
@@ -209,53 +239,27 @@ impl Guest {
         }
     }
 
-    /// Half-way through, or at the end of, the install.
-    fn go_on_installing(&mut self, machine: &mut Machine, software: &mut Software, now: Timestamp) -> Step {
-        let State::Installing { half, until, ks_sha256, ending } = &mut self.state else {
-            return Step::Need(Need::Event);
-        };
-        if half.take().is_some() {
-            if software.hangs {
-                // The progress bar stands still: no time will come.
-                *until = Timestamp::MAX;
-            } else if software.fails {
-                let dialog = "An error has occurred during installation: the image could not be written";
-                return Step::Next(State::Dialog(dialog.to_owned()));
-            } else if std::mem::take(&mut software.crashes) {
-                machine.counters.crashes += 1;
-                machine.begin_post(now);
-                return Step::Gone;
-            }
-            return Step::Need(Need::Until(*until));
-        }
-        machine.disk = Disk::Installed { ks_sha256: std::mem::take(ks_sha256) };
-        machine.counters.installs += 1;
-        match *ending {
-            Ending::Wait => return Step::Next(State::Finished),
-            Ending::PowerOff => machine.power_off(now),
-            Ending::Reboot { eject } => {
-                if eject {
-                    machine.eject_all_by_guest();
-                }
-                machine.begin_post(now);
-            }
-        }
-        Step::Gone
-    }
-
     /// Hands over what the drive said to the last [`Need::Read`].
     pub fn answer(&mut self, answer: Answer) {
         match &mut self.state {
             State::Firmware(enumeration) => enumeration.answer(answer),
             State::Loader(loader) => loader.answer(answer),
             State::Search(search) => search.answer(answer),
+            State::Post { post, .. } => post.answer(answer),
             _ => {}
+        }
+    }
+
+    /// Hands over what became of the last [`Need::Call`].
+    pub fn end_call(&mut self, succeeded: bool) {
+        if let State::Post { post, .. } = &mut self.state {
+            post.end_call(succeeded);
         }
     }
 
     /// Whether the disk is being written: a reset now destroys the install.
     pub fn is_installing(&self) -> bool {
-        matches!(self.state, State::Installing { .. })
+        matches!(self.state, State::Installing(_))
     }
 
     /// Somebody took a medium away under the installer.
@@ -272,7 +276,8 @@ impl Guest {
             State::Kernel { .. } | State::Search(_) => "installer_starting",
             State::Prompt => "installer_prompt",
             State::Dialog(_) => "installer_error",
-            State::Installing { .. } => "installing",
+            State::Installing(_) => "installing",
+            State::Post { .. } => "installer_post",
             State::Finished => "installer_finished",
             State::DiskBoot { .. } => "booting",
             State::Running { .. } if matches!(disk, Disk::Installed { .. }) => "installed",
@@ -346,18 +351,69 @@ fn step_search(search: &mut Search, machine: &mut Machine, software: &Software, 
     let in_use = matches!(machine.disk, Disk::Installed { .. } | Disk::OtherSystem);
     match parse_kickstart(&script, software.strict_kickstart, in_use) {
         Err(dialog) => Step::Next(State::Dialog(dialog)),
-        Ok(ending) => {
+        Ok(Script { posts, ending }) => {
             if software.ejects_early {
                 machine.eject_all_by_guest();
             }
             machine.disk = Disk::Broken;
             machine.counters.installs_begun += 1;
-            Step::Next(State::Installing {
+            let mut post = Post::new(&posts);
+            post.mount(search.mounted(machine));
+            Step::Next(State::Installing(Install {
                 half: Some(after(now, software.install / 2)),
                 until: after(now, software.install),
                 ks_sha256: hex(&Sha256::digest(&script)),
+                post,
                 ending,
-            })
+            }))
+        }
+    }
+}
+
+fn step_installing(
+    install: &mut Install,
+    machine: &mut Machine,
+    software: &mut Software,
+    now: Timestamp,
+) -> Step {
+    let due = install.half.unwrap_or(install.until);
+    if now < due {
+        return Step::Need(Need::Until(due));
+    }
+    if install.half.take().is_some() {
+        return pass_half(install, machine, software, now);
+    }
+    // What follows can no longer spoil what is on the disk.
+    machine.disk = Disk::Installed { ks_sha256: std::mem::take(&mut install.ks_sha256) };
+    machine.counters.installs += 1;
+    Step::Next(State::Post { post: std::mem::take(&mut install.post), ending: install.ending })
+}
+
+/// Half-way through is where an install goes wrong.
+fn pass_half(install: &mut Install, machine: &mut Machine, software: &mut Software, now: Timestamp) -> Step {
+    if software.hangs {
+        // The progress bar stands still: no time will come.
+        install.until = Timestamp::MAX;
+    } else if software.fails {
+        let dialog = "An error has occurred during installation: the image could not be written";
+        return Step::Next(State::Dialog(dialog.to_owned()));
+    } else if std::mem::take(&mut software.crashes) {
+        machine.counters.crashes += 1;
+        machine.begin_post(now);
+        return Step::Gone;
+    }
+    Step::Need(Need::Until(install.until))
+}
+
+fn end_installer(ending: Ending, machine: &mut Machine, now: Timestamp) -> Step {
+    match ending {
+        Ending::Wait => Step::Next(State::Finished),
+        Ending::Reboot { eject } => {
+            if eject {
+                machine.eject_all_by_guest();
+            }
+            machine.begin_post(now);
+            Step::Gone
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The task of one simulated machine, and the handle on it.
 //!
 //! It moves time and bytes; what happens is decided by [`super::computer`] and
-//! [`super::redfish`]. Invariant: the lock is never held across an await, and an answer of a drive
-//! reaches only the software that asked.
+//! [`super::redfish`]. Invariant: the lock is never held across an await, and an answer reaches only
+//! the software that asked.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::bmc::Bmc;
+use super::call::Calls;
 use super::drive::Stream;
 use super::faults::Fault;
 use super::guest::{Answer, Need, ReadRequest};
@@ -130,33 +131,49 @@ impl Shared {
 /// Where the volume descriptors of an image are.
 const DESCRIPTORS: std::ops::Range<u64> = 32_768..40_960;
 
+/// What the software's wish came to.
+enum Done {
+    /// Time has passed, or something has changed: look again.
+    Look,
+    Read(Answer),
+    Call(bool),
+}
+
 /// Runs the machine for ever.
 async fn run(shared: Arc<Shared>) {
-    let mut streams = Streams::default();
+    let (mut streams, mut calls) = (Streams::default(), Calls::default());
     loop {
         let (need, alarm) = streams.prepare(&shared);
         if shared.bmc().rereads(shared.world.clock.now()) {
             tokio::spawn(read_again(shared.clone()));
+        }
+        if !matches!(need, Need::Call(_)) {
+            calls.forget();
         }
         let act = async {
             match need {
                 Need::Event => std::future::pending().await,
                 Need::Until(time) => {
                     sleep_until(&shared.world, time).await;
-                    None
+                    Done::Look
                 }
-                Need::Read(request) => Some(streams.read(request).await),
+                Need::Read(request) => Done::Read(streams.read(request).await),
+                Need::Call(call) => {
+                    Done::Call(calls.finish(streams.boot, call, &shared.world.transport).await)
+                }
             }
         };
-        let answer = tokio::select! {
+        let done = tokio::select! {
             biased;
             // The wish may have died with a reset or an eject: look again, and ask again if not.
-            () = shared.changed.notified() => None,
-            () = sleep_until(&shared.world, alarm.unwrap_or(Timestamp::MAX)), if alarm.is_some() => None,
-            answer = act => answer,
+            () = shared.changed.notified() => Done::Look,
+            () = sleep_until(&shared.world, alarm.unwrap_or(Timestamp::MAX)), if alarm.is_some() => Done::Look,
+            done = act => done,
         };
-        if let Some(answer) = answer {
-            shared.bmc().computer.answer(answer);
+        match done {
+            Done::Look => {}
+            Done::Read(answer) => shared.bmc().computer.answer(answer),
+            Done::Call(succeeded) => shared.bmc().computer.end_call(succeeded),
         }
     }
 }

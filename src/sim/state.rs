@@ -15,8 +15,8 @@ pub struct SimState {
     /// `On` or `Off`.
     pub power: &'static str,
     /// `off`, `firmware`, `loading`, `boot_error`, `installer_starting`, `installer_prompt`,
-    /// `installer_error`, `installing`, `installer_finished`, `booting`, `installed`, or
-    /// `other_system`: one that was on the disk before.
+    /// `installer_error`, `installing`, `installer_post` (the disk is written), `installer_finished`,
+    /// `booting`, `installed`, or `other_system`: one that was on the disk before.
     pub guest: &'static str,
     /// What the console asks of somebody, if it does.
     pub console: Option<String>,

@@ -4,6 +4,7 @@
 //! both sides share.
 
 mod faults;
+mod post;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -60,7 +61,8 @@ impl Bench {
         let bmc = SimBmc::start(world, config);
         network.add_bmc("bmc.test", &bmc);
         let asked = Arc::new(Mutex::new(vec![]));
-        network.add("media.test", media(asked.clone()));
+        let task = bytes_of(&build_task_iso(KS.as_bytes(), b"{}", None).image);
+        network.add("media.test", media(task, asked.clone()));
         Bench { network, bmc, asked }
     }
 
@@ -133,8 +135,8 @@ impl Bench {
 }
 
 /// Serves `/esxi.iso` and `/task.iso` by Range.
-fn media(asked: Arc<Mutex<Vec<(String, String)>>>) -> Router {
-    let (installer, task) = (installer(), bytes_of(&build_task_iso(KS.as_bytes(), b"{}", None).image));
+fn media(task: Bytes, asked: Arc<Mutex<Vec<(String, String)>>>) -> Router {
+    let installer = installer();
     Router::new().fallback(move |request: axum::extract::Request| {
         let range = request.headers().get(header::RANGE).map(|range| range.to_str().unwrap().to_owned());
         let path = request.uri().path().to_owned();

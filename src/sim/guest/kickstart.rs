@@ -1,17 +1,26 @@
-//! What the simulated installer makes of a kickstart: accept or refuse it, and how it ends.
+//! What the simulated installer makes of a kickstart: accept or refuse it, what its `%post` says,
+//! and how it ends.
 //!
 //! It is not a linter and shares no code with `crate::kickstart`. Source of the rules: the
 //! behaviour of the ESXi 6.7 installer and VMware's documentation. Invariant: a refused script has
 //! the sentence that the installer's dialog would show.
 
-/// How the installer leaves once the disk is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an accepted kickstart asks for once the disk is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// The text of every `%post` that busybox runs, in their order.
+    pub posts: Vec<String>,
+    /// What holds if no `%post` has gone another way.
+    pub ending: Ending,
+}
+
+/// How the installer leaves after `%post`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ending {
     /// Warm reboot, after every CD drive was ejected unless `--noeject` was given.
     Reboot { eject: bool },
-    /// `%post` powers the machine off.
-    PowerOff,
     /// "Press Enter", for ever.
+    #[default]
     Wait,
 }
 
@@ -19,7 +28,7 @@ pub enum Ending {
 ///
 /// `strict` also wants `rootpw` and a disk, as the real installer does; `disk_in_use` says that a
 /// datastore is on the disk, which a strict installer overwrites by an explicit option only.
-pub fn parse_kickstart(text: &[u8], strict: bool, disk_in_use: bool) -> Result<Ending, String> {
+pub fn parse_kickstart(text: &[u8], strict: bool, disk_in_use: bool) -> Result<Script, String> {
     let text = String::from_utf8_lossy(text).replace("\r\n", "\n");
     let (commands, posts) = split(&text);
     let find = |names: &[&str]| commands.iter().find(|words| names.contains(&words[0]));
@@ -31,7 +40,9 @@ pub fn parse_kickstart(text: &[u8], strict: bool, disk_in_use: bool) -> Result<E
     if strict {
         check_strictly(install, find(&["rootpw"]).is_some(), disk_in_use)?;
     }
-    Ok(ending(find(&["reboot"]), &posts))
+    let ending = find(&["reboot"])
+        .map_or(Ending::Wait, |words| Ending::Reboot { eject: !words.contains(&"--noeject") });
+    Ok(Script { posts, ending })
 }
 
 fn check_strictly(install: &[&str], has_rootpw: bool, disk_in_use: bool) -> Result<(), String> {
@@ -48,26 +59,18 @@ fn check_strictly(install: &[&str], has_rootpw: bool, disk_in_use: bool) -> Resu
     Ok(())
 }
 
-fn ending(reboot: Option<&Vec<&str>>, posts: &[&str]) -> Ending {
-    let in_post = |names: &[&str]| posts.iter().any(|line| runs(line, names));
-    if in_post(&["poweroff", "halt"]) {
-        return Ending::PowerOff;
-    }
-    if in_post(&["reboot"]) {
-        return Ending::Reboot { eject: false };
-    }
-    reboot.map_or(Ending::Wait, |words| Ending::Reboot { eject: !words.contains(&"--noeject") })
-}
-
-/// The commands before the first section, as words, and the lines of every `%post`.
-fn split(text: &str) -> (Vec<Vec<&str>>, Vec<&str>) {
+/// The commands before the first section, as words, and every `%post` that busybox runs.
+fn split(text: &str) -> (Vec<Vec<&str>>, Vec<String>) {
     const SECTIONS: [&str; 5] = ["%pre", "%post", "%firstboot", "%packages", "%vmlicense_text"];
-    let (mut commands, mut posts, mut section) = (vec![], vec![], None);
+    let (mut commands, mut posts, mut section) = (vec![], Vec::<String>::new(), None);
     for line in text.lines() {
         if let Some(begun) = SECTIONS.into_iter().find(|name| line.starts_with(name)) {
-            section = Some(begun);
-        } else if section == Some("%post") {
-            posts.push(line);
+            let runs = begun == "%post" && !line.contains("--interpreter=python");
+            section = Some(runs);
+            posts.extend(runs.then(String::new));
+        } else if let (Some(true), Some(post)) = (section, posts.last_mut()) {
+            post.push_str(line);
+            post.push('\n');
         } else if section.is_none() {
             let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
             commands.extend((!words.is_empty()).then_some(words));
@@ -76,54 +79,45 @@ fn split(text: &str) -> (Vec<Vec<&str>>, Vec<&str>) {
     (commands, posts)
 }
 
-/// Whether a shell line runs one of these programs, seen by the first word of each command.
-fn runs(line: &str, programs: &[&str]) -> bool {
-    let code = line.split('#').next().unwrap_or_default();
-    code.split([';', '&', '|']).any(|command| {
-        let program = command.split_whitespace().find(|word| !matches!(*word, "exec" | "busybox" | "then"));
-        program.is_some_and(|path| programs.contains(&path.rsplit('/').next().unwrap_or(path)))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(text: &str, expected: Result<Ending, &str>) {
+    fn check(text: &str, ending: Result<Ending, &str>, posts: &[&str]) {
         let found = parse_kickstart(text.as_bytes(), false, false);
-        assert_eq!(
-            found
-                .map_err(|error| error.split(':').next().unwrap_or_default().to_owned())
-                .as_ref()
-                .map_err(String::as_str),
-            expected.as_ref().map_err(|e| *e),
-            "{text}"
-        );
+        let posts = posts.iter().map(|post| (*post).to_owned()).collect();
+        let expected = ending.map(|ending| Script { posts, ending });
+        let found = found.map_err(|error| error.split(':').next().unwrap_or_default().to_owned());
+        assert_eq!(found, expected.map_err(str::to_owned), "{text}");
     }
 
     #[test]
     fn the_end_follows_the_script() {
         let head = "vmaccepteula\ninstall --firstdisk --overwritevmfs\n";
-        check(&format!("{head}reboot\n"), Ok(Ending::Reboot { eject: true }));
-        check(&format!("{head}reboot --noeject\r\n"), Ok(Ending::Reboot { eject: false }));
-        check(head, Ok(Ending::Wait));
-        check(&format!("{head}%post\nsync; /bin/poweroff -n\n"), Ok(Ending::PowerOff));
-        check(&format!("{head}reboot\n%post --interpreter=busybox\nhalt\n"), Ok(Ending::PowerOff));
-        check(&format!("{head}reboot\n%post\necho poweroff # halt\n"), Ok(Ending::Reboot { eject: true }));
+        check(&format!("{head}reboot\n"), Ok(Ending::Reboot { eject: true }), &[]);
+        check(&format!("{head}reboot --noeject\r\n"), Ok(Ending::Reboot { eject: false }), &[]);
+        check(head, Ok(Ending::Wait), &[]);
+    }
+
+    #[test]
+    fn the_posts_of_busybox_are_kept_in_their_order() {
+        let text = "vmaccepteula\ninstall --firstdisk\n%post\nsync\nhalt\n%post --interpreter=python\nx\n\
+                    %firstboot\ny\n%post --interpreter=busybox --ignorefailure=true\r\nz\r\n";
+        check(text, Ok(Ending::Wait), &["sync\nhalt\n", "z\n"]);
     }
 
     #[test]
     fn a_command_after_a_section_belongs_to_the_section() {
         let head = "vmaccepteula\ninstall --firstdisk\n";
-        check(&format!("{head}%firstboot\npoweroff\nreboot\n"), Ok(Ending::Wait));
-        check(&format!("{head}%post\ntrue\nreboot\n"), Ok(Ending::Reboot { eject: false }));
-        check("%pre\nvmaccepteula\ninstall\n", Err("accepteula"));
+        check(&format!("{head}%firstboot\npoweroff\nreboot\n"), Ok(Ending::Wait), &[]);
+        check(&format!("{head}%post\ntrue\nreboot\n"), Ok(Ending::Wait), &["true\nreboot\n"]);
+        check("%pre\nvmaccepteula\ninstall\n", Err("accepteula"), &[]);
     }
 
     #[test]
     fn what_stops_the_installer_is_named() {
-        check("install --firstdisk\nreboot\n", Err("accepteula"));
-        check("accepteula\n# install\nreboot\n", Err("install"));
+        check("install --firstdisk\nreboot\n", Err("accepteula"), &[]);
+        check("accepteula\n# install\nreboot\n", Err("install"), &[]);
         let strict = |text: &str, in_use| parse_kickstart(text.as_bytes(), true, in_use).is_ok();
         assert!(!strict("accepteula\ninstall --firstdisk\n", false), "rootpw");
         assert!(!strict("accepteula\ninstall\nrootpw x\n", false), "disk");

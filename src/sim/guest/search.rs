@@ -5,12 +5,9 @@
 //! Invariant: the script is read whole, once.
 
 use super::Answer;
+use super::post::{Mounted, read_file};
 use super::reader::{Look, Reader};
-use crate::iso::{IsoError, PartialImage, TreeKind, Volume};
 use crate::sim::machine::Machine;
-
-/// More than any kickstart has.
-const SCRIPT_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug)]
 pub struct Search {
@@ -37,7 +34,7 @@ impl Search {
                 self.reader = Some(Reader::new(drive));
                 continue;
             };
-            match reader.look(|image| read_script(image, &self.path)) {
+            match reader.look(|image| read_file(image, &self.path)) {
                 Look::Need(request) => return Look::Need(request),
                 Look::Done(Ok(Some(script))) => return Look::Done(Some(script)),
                 // Not mountable, or not there: the next drive.
@@ -46,15 +43,16 @@ impl Search {
         }
     }
 
+    /// The CD that has the script, which stays mounted.
+    pub fn mounted(&mut self, machine: &Machine) -> Option<Mounted> {
+        let reader = self.reader.take()?;
+        let insertion = machine.medium(reader.drive)?.insertion;
+        Some(Mounted { reader, insertion })
+    }
+
     pub fn answer(&mut self, answer: Answer) {
         if let Some(reader) = &mut self.reader {
             reader.answer(answer);
         }
     }
-}
-
-fn read_script(image: &PartialImage, path: &str) -> Result<Option<Vec<u8>>, IsoError> {
-    let volume = Volume::open(image)?;
-    let found = volume.find_exact(image, TreeKind::Primary, path)?.filter(|entry| !entry.is_dir);
-    found.map(|entry| volume.read(image, &entry, SCRIPT_BYTES_MAX)).transpose()
 }

@@ -3,6 +3,8 @@
 //! Not the BMC and not HTTP (those are in `tests/it/sim.rs`). Invariant: a test drives the computer
 //! by [`Need`] alone, as the host task does.
 
+mod post;
+
 use std::collections::BTreeMap;
 
 use super::*;
@@ -18,6 +20,8 @@ struct Bench {
     images: BTreeMap<usize, Vec<u8>>,
     /// Reads so far: drive, offset, length.
     reads: Vec<ReadRequest>,
+    /// Calls so far; all but those to `nowhere` succeed.
+    calls: Vec<String>,
     now: Timestamp,
 }
 
@@ -44,11 +48,21 @@ impl Bench {
             fails: false,
             crashes: false,
             ejects_early: false,
+            post_skipped: false,
+            post_cannot_read: false,
+            hook_fails: false,
+            no_network: false,
         };
         change(&mut board, &mut software);
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let machine = Machine::new(board, Disk::Blank, BootMode::Uefi, now);
-        Bench { computer: Computer::new(machine, software), images: BTreeMap::new(), reads: vec![], now }
+        Bench {
+            computer: Computer::new(machine, software),
+            images: BTreeMap::new(),
+            reads: vec![],
+            calls: vec![],
+            now,
+        }
     }
 
     /// Both media in, Once and Cd armed, power on.
@@ -86,6 +100,10 @@ impl Bench {
                     self.reads.push(request);
                     let answer = self.read(request);
                     self.computer.answer(answer);
+                }
+                Need::Call(call) => {
+                    self.computer.end_call(!call.url.contains("nowhere"));
+                    self.calls.push(call.url);
                 }
             }
         }

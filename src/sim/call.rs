@@ -1,0 +1,122 @@
+//! What the software on a simulated host sends into its network: one call at a time.
+//!
+//! It knows neither who calls nor why. Invariant: a call is sent once, however often the machine's
+//! task looks away from it in the meantime.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use tower::ServiceExt;
+
+use super::guest::Call;
+use crate::world::{HttpRequest, TlsPolicy, Transport};
+
+/// As `wget -T 30`, for the whole call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+const REPORT: &str = r#"{"status":"success"}"#;
+
+/// The call that is on its way, if any.
+#[derive(Default)]
+pub struct Calls {
+    running: Option<Running>,
+}
+
+struct Running {
+    /// The host's boot during which it was sent.
+    boot: u64,
+    call: Call,
+    sending: Pin<Box<dyn Future<Output = bool> + Send>>,
+}
+
+impl Calls {
+    /// Waits for the end of a call, which is sent unless it is on its way already. May be dropped
+    /// and asked again.
+    pub async fn finish(&mut self, boot: u64, call: Call, transport: &Transport) -> bool {
+        let is_same = |running: &Running| running.boot == boot && running.call == call;
+        let running = match self.running.take().filter(is_same) {
+            Some(running) => running,
+            None => Running { boot, sending: Box::pin(send(call.clone(), transport.clone())), call },
+        };
+        let running = self.running.insert(running);
+        let succeeded = running.sending.as_mut().await;
+        self.running = None;
+        succeeded
+    }
+
+    /// Whoever called is no more, and its connection with it.
+    pub fn forget(&mut self) {
+        self.running = None;
+    }
+}
+
+async fn send(call: Call, transport: Transport) -> bool {
+    let Ok(request) = request(&call) else { return false };
+    let answer = tokio::time::timeout(CALL_TIMEOUT, transport.oneshot(request)).await;
+    let succeeded = matches!(&answer, Ok(Ok(response)) if response.status().is_success());
+    tracing::debug!(succeeded, "the software on a simulated host made a call");
+    succeeded
+}
+
+/// As busybox and Python on ESXi, it takes any certificate.
+fn request(call: &Call) -> Result<HttpRequest, http::Error> {
+    let request = http::Request::builder().uri(&call.url).extension(TlsPolicy::Insecure);
+    if call.is_post {
+        let request = request.method("POST").header(CONTENT_TYPE, "application/json");
+        request.body(Bytes::from_static(REPORT.as_bytes()))
+    } else {
+        request.body(Bytes::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use axum::body::Body;
+    use tower::util::BoxCloneSyncService;
+
+    use super::*;
+
+    /// A server that takes its time, and counts what it is asked.
+    fn server(answers_after: Duration) -> (Transport, Arc<AtomicU32>) {
+        let asked = Arc::new(AtomicU32::new(0));
+        let count = asked.clone();
+        let service = tower::service_fn(move |_: HttpRequest| {
+            count.fetch_add(1, Ordering::Relaxed);
+            async move {
+                tokio::time::sleep(answers_after).await;
+                Ok(http::Response::new(Body::empty()))
+            }
+        });
+        (BoxCloneSyncService::new(service), asked)
+    }
+
+    fn call(number: usize) -> Call {
+        Call { number, url: "http://controller.test/".to_owned(), is_post: true }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_was_looked_away_from_is_not_sent_again() {
+        let (transport, asked) = server(Duration::from_secs(10));
+        let mut calls = Calls::default();
+        for _ in 0..3 {
+            let look = calls.finish(1, call(0), &transport);
+            assert!(tokio::time::timeout(Duration::from_secs(2), look).await.is_err());
+        }
+        assert!(calls.finish(1, call(0), &transport).await);
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        assert!(calls.finish(1, call(1), &transport).await);
+        assert_eq!(asked.load(Ordering::Relaxed), 2, "another act of the script is another call");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_without_an_answer_fails_after_thirty_seconds() {
+        let begun = tokio::time::Instant::now();
+        let (transport, _) = server(Duration::from_secs(3600));
+        assert!(!Calls::default().finish(1, call(0), &transport).await);
+        assert_eq!(begun.elapsed(), CALL_TIMEOUT);
+    }
+}

@@ -1,0 +1,252 @@
+//! `%post` as it is seen from outside: files read of the CD, URLs called, the power switched.
+//!
+//! It is no shell: what else a script does goes by unseen. The CD that held the kickstart is still
+//! mounted then, and its file system keeps the directories that it has read, so a file costs the
+//! reads of its own extent. Invariant: the acts of a script happen in its order, each once.
+
+use std::collections::VecDeque;
+
+use super::reader::{Look, Reader};
+use super::shell::{Command, commands};
+use super::{Answer, Need, Software};
+use crate::iso::{IsoError, PartialImage, TreeKind, Volume};
+use crate::sim::machine::Machine;
+
+/// More than any `%post` has a use for.
+const ACTS_MAX: usize = 64;
+/// A small file: what is asked for is whether it is read.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Every mounted volume, as a shell on ESXi names it.
+const VOLUMES: &str = "/vmfs/volumes/*/";
+
+/// A request that the guest sends into its network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Of the act in its script, so that a call is not taken for the same one made again.
+    pub number: usize,
+    pub url: String,
+    /// With `{"status":"success"}`; else a GET.
+    pub is_post: bool,
+}
+
+/// Something that is seen from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Act {
+    what: What,
+    /// Left out unless the act before it failed.
+    after_failure: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum What {
+    /// The path on whatever volume has it.
+    Read {
+        path: String,
+    },
+    Call {
+        url: String,
+        is_post: bool,
+    },
+    PowerOff,
+    Reboot,
+}
+
+/// The CD that the installer has left mounted.
+#[derive(Debug)]
+pub struct Mounted {
+    pub reader: Reader,
+    pub insertion: u64,
+}
+
+/// What `%post` wants next.
+#[derive(Debug)]
+pub enum PostLook {
+    Need(Need),
+    PowerOff,
+    Reboot,
+    Over,
+}
+
+/// All `%post` sections of a kickstart, on their way.
+#[derive(Debug, Default)]
+pub struct Post {
+    acts: VecDeque<Act>,
+    mounted: Option<Mounted>,
+    /// The last act that was tried has failed.
+    failed: bool,
+    /// Acts that are over.
+    done: usize,
+}
+
+impl Post {
+    /// The sections in the order of the kickstart.
+    pub fn new(sections: &[String]) -> Post {
+        let acts = sections.iter().flat_map(|section| acts(section)).take(ACTS_MAX).collect();
+        Post { acts, ..Post::default() }
+    }
+
+    pub fn mount(&mut self, mounted: Option<Mounted>) {
+        self.mounted = mounted;
+    }
+
+    pub fn look(&mut self, machine: &Machine, software: &Software) -> PostLook {
+        if software.post_skipped {
+            return PostLook::Over;
+        }
+        while let Some(act) = self.acts.front() {
+            if act.after_failure && !self.failed {
+                self.acts.pop_front();
+                continue;
+            }
+            let succeeded = match &act.what {
+                What::Read { path } => match read(&mut self.mounted, path, machine, software) {
+                    Look::Need(request) => return PostLook::Need(Need::Read(request)),
+                    Look::Done(found) => found,
+                },
+                What::Call { url, is_post } if !software.no_network => {
+                    let call = Call { number: self.done, url: url.clone(), is_post: *is_post };
+                    return PostLook::Need(Need::Call(call));
+                }
+                What::PowerOff if !software.hook_fails => return PostLook::PowerOff,
+                What::Reboot => return PostLook::Reboot,
+                What::Call { .. } | What::PowerOff => false,
+            };
+            self.end_act(succeeded);
+        }
+        PostLook::Over
+    }
+
+    /// What the drive said to the last [`Need::Read`].
+    pub fn answer(&mut self, answer: Answer) {
+        if let Some(mounted) = &mut self.mounted {
+            mounted.reader.answer(answer);
+        }
+    }
+
+    /// What became of the last [`Need::Call`].
+    pub fn end_call(&mut self, succeeded: bool) {
+        if matches!(self.acts.front(), Some(Act { what: What::Call { .. }, .. })) {
+            self.end_act(succeeded);
+        }
+    }
+
+    fn end_act(&mut self, succeeded: bool) {
+        self.failed = !succeeded;
+        self.done += 1;
+        self.acts.pop_front();
+    }
+}
+
+/// Whether the mounted CD gives the whole file.
+fn read(mounted: &mut Option<Mounted>, path: &str, machine: &Machine, software: &Software) -> Look<bool> {
+    let Some(Mounted { reader, insertion }) = mounted.as_mut().filter(|_| !software.post_cannot_read) else {
+        return Look::Done(false);
+    };
+    if machine.medium(reader.drive).map(|medium| medium.insertion) != Some(*insertion) {
+        return Look::Done(false);
+    }
+    match reader.look(|image| read_file(image, path)) {
+        Look::Need(request) => Look::Need(request),
+        Look::Done(result) => Look::Done(result.is_ok_and(|file| file.is_some())),
+    }
+}
+
+/// A file by its exact plain ISO 9660 name, as the vmkernel's CD file system sees it.
+pub fn read_file(image: &PartialImage, path: &str) -> Result<Option<Vec<u8>>, IsoError> {
+    let volume = Volume::open(image)?;
+    let found = volume.find_exact(image, TreeKind::Primary, path)?.filter(|entry| !entry.is_dir);
+    found.map(|entry| volume.read(image, &entry, FILE_BYTES_MAX)).transpose()
+}
+
+/// What of a section is seen from outside.
+fn acts(section: &str) -> Vec<Act> {
+    let mut acts = vec![];
+    // Whether the command before this one was an act, so that its failure is known.
+    let mut known = false;
+    for command in commands(section) {
+        let before = acts.len();
+        let whats = seen(&command);
+        let after_failure = command.after_failure && known;
+        acts.extend(whats.into_iter().map(|what| Act { what, after_failure }));
+        known = acts.len() > before;
+    }
+    acts
+}
+
+fn seen(command: &Command) -> Vec<What> {
+    match command.program() {
+        "cat" | "head" | "tail" | "cp" | "dd" | "md5sum" | "sha1sum" | "sha256sum" | "wc" => {
+            let words = command.words.iter().flat_map(|word| word.split_whitespace());
+            let paths = words.filter_map(|word| word.trim_start_matches("if=").strip_prefix(VOLUMES));
+            let read = |path: &str| What::Read { path: format!("/{path}") };
+            paths.filter(|path| !path.contains('*')).map(read).collect()
+        }
+        "wget" | "curl" | "python" | "python2" | "python3" => {
+            let is_url = |word: &&String| word.starts_with("http://") || word.starts_with("https://");
+            let call = |url: &String| What::Call { url: url.clone(), is_post: sends_a_body(command) };
+            command.words.iter().find(is_url).map(call).into_iter().collect()
+        }
+        "poweroff" | "halt" => vec![What::PowerOff],
+        "reboot" => vec![What::Reboot],
+        _ => vec![],
+    }
+}
+
+/// A program of Python's is taken to report; the others do so by an option.
+fn sends_a_body(command: &Command) -> bool {
+    let by_option = |word: &String| {
+        word.starts_with("--post") || word.starts_with("--data") || word == "-d" || word == "POST"
+    };
+    command.program().starts_with("python") || command.words.iter().any(by_option)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(section: &str, expected: &[&str]) {
+        let shown = |act: Act| {
+            let fallback = if act.after_failure { "else " } else { "" };
+            let what = match act.what {
+                What::Read { path } => format!("read {path}"),
+                What::Call { url, is_post } => format!("{} {url}", if is_post { "POST" } else { "GET" }),
+                What::PowerOff => "off".to_owned(),
+                What::Reboot => "reboot".to_owned(),
+            };
+            format!("{fallback}{what}")
+        };
+        assert_eq!(acts(section).into_iter().map(shown).collect::<Vec<_>>(), expected, "{section}");
+    }
+
+    #[test]
+    fn a_hook_that_powers_off_reads_its_nonce_first() {
+        check(
+            "# Added.\nfor nonce in /vmfs/volumes/*/NONCE.TXT; do cat \"$nonce\" >/dev/null 2>&1; done\n\
+             /bin/poweroff -n || /bin/poweroff -f || /bin/halt\n",
+            &["read /NONCE.TXT", "off", "else off", "else off"],
+        );
+    }
+
+    #[test]
+    fn a_hook_that_calls_does_so_by_python_or_else_by_wget() {
+        check(
+            "url='http://c.test/api/v1/status-webhook/S/T'\n\
+             localcli network firewall set --enabled false >/dev/null 2>&1\n\
+             python -c 'import urllib.request as u; u.urlopen(\"#\")' \"$url\" >/dev/null 2>&1 || \
+             wget -q -T 30 -O /dev/null \"$url\" >/dev/null 2>&1\n\
+             localcli network firewall set --enabled true >/dev/null 2>&1\n",
+            &[
+                "POST http://c.test/api/v1/status-webhook/S/T",
+                "else GET http://c.test/api/v1/status-webhook/S/T",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_nobody_sees_is_no_act() {
+        check("echo poweroff # halt\nls /vmfs/volumes/*/A\ncat /vmfs/volumes/ds/A", &[]);
+        check("cat > /etc/rc.local.d/local.sh <<EOF\nreboot\nEOF\n", &[]);
+        // Whether `test` fails is not known, so the call is taken to happen.
+        check("test -f /x || wget --post-data=a https://c.test/", &["POST https://c.test/"]);
+    }
+}
