@@ -11,6 +11,7 @@ mod config;
 mod crash;
 mod demo;
 mod fence;
+mod hooks;
 mod install;
 mod iso_command;
 mod iso_tools;

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use shoal::api::{Access, Hooks, media_router};
 use shoal::engine::{Engine, EngineSettings, LeaseTerms};
 use shoal::iso::ReadAt;
 use shoal::job::{Job, JobId, Password, Phase, Serial, Server, UrlPrefixes, parse_recipe};
-use shoal::media::{InstallerCache, InstallerSource, Media, OperatorCheck};
+use shoal::media::{InstallerCache, InstallerSource, Media};
 use shoal::redfish::{BmcPool, Limits};
 use shoal::seal::Sealer;
 use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer};
@@ -55,6 +56,7 @@ pub struct Site {
 /// One controller: an engine, and media that it can serve.
 pub struct Controller {
     media: Media,
+    hooks: Hooks,
     run: JoinHandle<()>,
     shutdown: CancellationToken,
 }
@@ -147,6 +149,7 @@ impl Site {
     pub fn controller(&self, name: &str, store: Store, transport: Transport) -> Controller {
         let world = World { transport, ..self.world.clone() };
         let media = Media::new(world.clock.clone(), [9; 32], store.clone());
+        let hooks = Hooks { store: store.clone(), clock: world.clock.clone(), key: HOOK_KEY };
         let limits = Limits {
             timeout: Duration::from_secs(30),
             insert_timeout: Duration::from_secs(900),
@@ -170,12 +173,13 @@ impl Site {
         let shutdown = CancellationToken::new();
         let until = shutdown.clone();
         let run = tokio::spawn(async move { engine.run(until).await });
-        Controller { media, run, shutdown }
+        Controller { media, hooks, run, shutdown }
     }
 
     /// The address that BMCs were given leads to this controller from now on.
     pub fn serve_media_of(&self, controller: &Controller) {
-        self.network.add(CONTROLLER, controller.media.router(nobody()));
+        let (media, hooks) = (&controller.media, controller.hooks.clone());
+        self.network.add(CONTROLLER, media_router(media, hooks, Access::Closed, "test".to_owned()));
     }
 
     fn setup(&self) -> Setup {
@@ -275,12 +279,6 @@ impl Site {
         };
         events.iter().map(line).collect()
     }
-}
-
-/// No operator reads a job's media here.
-#[expect(clippy::result_large_err, reason = "the type of the check")]
-fn nobody() -> OperatorCheck {
-    Arc::new(|_| Err(axum::response::IntoResponse::into_response(http::StatusCode::UNAUTHORIZED)))
 }
 
 /// A machine as it comes, off.
