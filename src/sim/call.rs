@@ -15,7 +15,6 @@ use crate::world::{HttpRequest, TlsPolicy, Transport};
 
 /// As `wget -T 30`, for the whole call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-const REPORT: &str = r#"{"status":"success"}"#;
 
 /// The call that is on its way, if any.
 #[derive(Default)]
@@ -62,12 +61,10 @@ async fn send(call: Call, transport: Transport) -> bool {
 /// As busybox and Python on ESXi, it takes any certificate.
 fn request(call: &Call) -> Result<HttpRequest, http::Error> {
     let request = http::Request::builder().uri(&call.url).extension(TlsPolicy::Insecure);
-    if call.is_post {
-        let request = request.method("POST").header(CONTENT_TYPE, "application/json");
-        request.body(Bytes::from_static(REPORT.as_bytes()))
-    } else {
-        request.body(Bytes::new())
-    }
+    let Some(body) = &call.body else { return request.body(Bytes::new()) };
+    // What Python and wget say of any body, as long as a script does not say otherwise.
+    let request = request.method("POST").header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    request.body(Bytes::from(body.clone()))
 }
 
 #[cfg(test)]
@@ -95,7 +92,7 @@ mod tests {
     }
 
     fn call(number: usize) -> Call {
-        Call { number, url: "http://controller.test/".to_owned(), is_post: true }
+        Call { number, url: "http://controller.test/".to_owned(), body: None }
     }
 
     #[tokio::test(start_paused = true)]

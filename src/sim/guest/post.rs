@@ -25,8 +25,8 @@ pub struct Call {
     /// Of the act in its script, so that a call is not taken for the same one made again.
     pub number: usize,
     pub url: String,
-    /// With `{"status":"success"}`; else a GET.
-    pub is_post: bool,
+    /// A POST of it; else a GET.
+    pub body: Option<String>,
 }
 
 /// Something that is seen from outside.
@@ -45,7 +45,7 @@ enum What {
     },
     Call {
         url: String,
-        is_post: bool,
+        body: Option<String>,
     },
     PowerOff,
     Reboot,
@@ -103,8 +103,8 @@ impl Post {
                     Look::Need(request) => return PostLook::Need(Need::Read(request)),
                     Look::Done(found) => found,
                 },
-                What::Call { url, is_post } if !software.no_network => {
-                    let call = Call { number: self.done, url: url.clone(), is_post: *is_post };
+                What::Call { url, body } if !software.no_network => {
+                    let call = Call { number: self.done, url: url.clone(), body: body.clone() };
                     return PostLook::Need(Need::Call(call));
                 }
                 What::PowerOff if !software.hook_fails => return PostLook::PowerOff,
@@ -183,7 +183,7 @@ fn seen(command: &Command) -> Vec<What> {
         }
         "wget" | "curl" | "python" | "python2" | "python3" => {
             let is_url = |word: &&String| word.starts_with("http://") || word.starts_with("https://");
-            let call = |url: &String| What::Call { url: url.clone(), is_post: sends_a_body(command) };
+            let call = |url: &String| What::Call { url: url.clone(), body: body(command) };
             command.words.iter().find(is_url).map(call).into_iter().collect()
         }
         "poweroff" | "halt" => vec![What::PowerOff],
@@ -192,12 +192,30 @@ fn seen(command: &Command) -> Vec<What> {
     }
 }
 
-/// A program of Python's is taken to report; the others do so by an option.
-fn sends_a_body(command: &Command) -> bool {
-    let by_option = |word: &String| {
-        word.starts_with("--post") || word.starts_with("--data") || word == "-d" || word == "POST"
-    };
-    command.program().starts_with("python") || command.words.iter().any(by_option)
+/// What a call sends: of Python the first literal of bytes in its code, of the others their option.
+fn body(command: &Command) -> Option<String> {
+    let mut words = command.words.iter();
+    if command.program().starts_with("python") {
+        return words.find_map(|code| bytes_literal(code));
+    }
+    words
+        .find_map(|word| word.strip_prefix("--post-data=").or(word.strip_prefix("--data=")))
+        .map(str::to_owned)
+}
+
+/// The content of the first `b"…"` or `b'…'`.
+fn bytes_literal(code: &str) -> Option<String> {
+    let start = code.find("b\"").into_iter().chain(code.find("b'")).min()?;
+    let mut chars = code[start + 1..].chars();
+    let quote = chars.next()?;
+    let mut content = String::new();
+    loop {
+        match chars.next()? {
+            '\\' => content.extend(chars.next()),
+            end if end == quote => return Some(content),
+            other => content.push(other),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -209,7 +227,8 @@ mod tests {
             let fallback = if act.after_failure { "else " } else { "" };
             let what = match act.what {
                 What::Read { path } => format!("read {path}"),
-                What::Call { url, is_post } => format!("{} {url}", if is_post { "POST" } else { "GET" }),
+                What::Call { url, body: None } => format!("GET {url}"),
+                What::Call { url, body: Some(body) } => format!("POST {url} {body}"),
                 What::PowerOff => "off".to_owned(),
                 What::Reboot => "reboot".to_owned(),
             };
@@ -232,11 +251,11 @@ mod tests {
         check(
             "url='http://c.test/api/v1/status-webhook/S/T'\n\
              localcli network firewall set --enabled false >/dev/null 2>&1\n\
-             python -c 'import urllib.request as u; u.urlopen(\"#\")' \"$url\" >/dev/null 2>&1 || \
+             python -c 'import urllib.request as r; r.urlopen(sys.argv[1], b\"{}\", 30)' \"$url\" >/dev/null 2>&1 || \
              wget -q -T 30 -O /dev/null \"$url\" >/dev/null 2>&1\n\
              localcli network firewall set --enabled true >/dev/null 2>&1\n",
             &[
-                "POST http://c.test/api/v1/status-webhook/S/T",
+                "POST http://c.test/api/v1/status-webhook/S/T {}",
                 "else GET http://c.test/api/v1/status-webhook/S/T",
             ],
         );
@@ -247,6 +266,15 @@ mod tests {
         check("echo poweroff # halt\nls /vmfs/volumes/*/A\ncat /vmfs/volumes/ds/A", &[]);
         check("cat > /etc/rc.local.d/local.sh <<EOF\nreboot\nEOF\n", &[]);
         // Whether `test` fails is not known, so the call is taken to happen.
-        check("test -f /x || wget --post-data=a https://c.test/", &["POST https://c.test/"]);
+        check("test -f /x || wget --post-data=a https://c.test/", &["POST https://c.test/ a"]);
+    }
+
+    #[test]
+    fn a_literal_of_bytes_ends_where_python_ends_it() {
+        assert_eq!(bytes_literal(r#"f(b"{\"a\": 1}", b'x')"#).as_deref(), Some(r#"{"a": 1}"#));
+        assert_eq!(bytes_literal("f(b'\"')").as_deref(), Some("\""));
+        for code in ["f(x)", "b\"", "b'\\"] {
+            assert_eq!(bytes_literal(code), None);
+        }
     }
 }

@@ -1,26 +1,26 @@
-//! What a kickstart's `%post` does, as seen by a media server and by whoever is called.
+//! What the hooks of the product do in a simulated guest, as seen by a media server and by whoever is
+//! called.
 //!
-//! The client of both is the simulator itself. Invariant: nothing here is sent by a test.
+//! The text of the hooks and the task ISO are the product's own. Invariant: nothing here is sent by a
+//! test.
+
+use shoal::iso::NONCE_NAME;
+use shoal::kickstart::{Hook, render_with_hook};
 
 use super::*;
 
-const POWER_OFF: &str = "%post --interpreter=busybox --ignorefailure=true\n\
-    for nonce in /vmfs/volumes/*/NONCE.TXT; do cat \"$nonce\" >/dev/null 2>&1; done\n\
-    /bin/poweroff -n || /bin/poweroff -f || /bin/halt\n";
-const WEBHOOK: &str = "%post --interpreter=busybox --ignorefailure=true\n\
-    url='http://controller.test/hook/SIM0001/token'\n\
-    python -c 'import urllib.request' \"$url\" >/dev/null 2>&1 || wget -q -O /dev/null \"$url\"\n";
+const POWER_OFF: Hook<'_> = Hook::Poweroff { nonce_name: NONCE_NAME };
+const WEBHOOK: Hook<'_> = Hook::Webhook { url: "http://controller.test/hook/SIM0001/token" };
 
 /// What a controller was asked: method, path, content type and body.
 type Calls = Arc<Mutex<Vec<(String, String, String, String)>>>;
 
-/// A bench whose task ISO ends its kickstart with `post`, in the middle of its install.
-async fn installing(post: &str, faults: &[&str]) -> Bench {
+/// A bench whose kickstart has this hook, in the middle of its install.
+async fn installing(hook: Hook<'_>, faults: &[&str]) -> Bench {
     let bench = Bench::new(faults);
-    let mut task = IsoWriter::new("TASK");
-    task.joliet = false;
-    task.file("/KS.CFG", format!("{KS}{post}")).file("/NONCE.TXT", "0123456789abcdef");
-    bench.network.add("media.test", media(bytes_of(&task.write().unwrap().image), bench.asked.clone()));
+    let ks = render_with_hook(KS, hook);
+    let task = build_task_iso(ks.as_bytes(), b"{}", Some(b"0123456789abcdef"));
+    bench.network.add("media.test", media(bytes_of(&task.image), bench.asked.clone()));
     bench.begin_install().await;
     bench.wait_for("installing").await;
     bench.asked.lock().unwrap().clear();
@@ -46,10 +46,13 @@ fn controller(bench: &Bench, status: StatusCode) -> Calls {
 async fn a_nonce_is_read_by_range_after_the_install_and_before_the_power_goes() {
     let bench = installing(POWER_OFF, &[]).await;
     bench.wait_for("off").await;
-    assert_eq!(*bench.asked.lock().unwrap(), [("/task.iso".to_owned(), "bytes=0-47103".to_owned())]);
+    let nonce = build_task_iso(render_with_hook(KS, POWER_OFF).as_bytes(), b"{}", Some(b"x")).nonce.unwrap();
+    let block = nonce.start / 65_536 * 65_536;
+    let range = format!("bytes={block}-{}", block + 65_535);
+    assert_eq!(*bench.asked.lock().unwrap(), [("/task.iso".to_owned(), range)]);
     let state = bench.bmc.state();
     assert_eq!((state.installs, state.interrupted_installs, state.boots), (1, 0, 1));
-    assert_eq!(state.installed_ks_sha256, Some(sha256(&format!("{KS}{POWER_OFF}"))));
+    assert_eq!(state.installed_ks_sha256, Some(sha256(&render_with_hook(KS, POWER_OFF))));
     assert_eq!(bench.get(SYSTEM).await["PowerState"], "Off");
 }
 
@@ -61,7 +64,7 @@ async fn a_webhook_is_called_once_with_its_report() {
     let call = |method: &str, kind: &str, body: &str| {
         (method.to_owned(), "/hook/SIM0001/token".to_owned(), kind.to_owned(), body.to_owned())
     };
-    let report = call("POST", "application/json", r#"{"status":"success"}"#);
+    let report = call("POST", "application/x-www-form-urlencoded", "{}");
     assert_eq!(*calls.lock().unwrap(), std::slice::from_ref(&report));
 
     let bench = installing(WEBHOOK, &[]).await;
