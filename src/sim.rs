@@ -7,13 +7,14 @@
 //! Invariant: [`SimState`] tells the truth, whatever the Redfish service says.
 //!
 //! Reading order: [`machine`] (hardware), [`guest`] (software), `computer` (both in step), `drive`
-//! (the BMC reads images), `call` (the guest calls somebody), `bmc` and `redfish` (the service),
+//! (the BMC reads images), `call` (the guest calls somebody), `esxi` (somebody calls the guest), `bmc` and `redfish` (the service),
 //! `host` (the task that runs it all).
 
 mod bmc;
 mod call;
 mod computer;
 mod drive;
+mod esxi;
 mod faults;
 mod guest;
 mod host;
@@ -30,6 +31,7 @@ use std::time::Duration;
 pub use faults::{Fault, FaultError, Faults, help as fault_help, names as fault_names};
 pub use host::SimBmc;
 pub use journal::Happening;
+pub use machine::{InstalledSystem, UnknownRelease};
 pub use network::Network;
 pub use persona::{Persona, UnknownPersona};
 pub use standin::{BUILD as STANDIN_BUILD, VERSION as STANDIN_VERSION, standin_installer, standin_writer};
@@ -43,8 +45,11 @@ pub struct SimConfig {
     pub username: String,
     pub password: String,
     pub timings: Timings,
-    /// Runs some operating system at the start, which obeys ACPI; else off, with a blank disk.
+    /// Runs the system on its disk at the start, which obeys ACPI; else off.
     pub power_on: bool,
+    /// The ESXi on its disk at the start. Without one, the disk of a host that is on holds some
+    /// other system, and that of a host that is off nothing.
+    pub previous: Option<InstalledSystem>,
     pub persona: Persona,
     pub faults: Vec<Fault>,
 }
@@ -60,6 +65,8 @@ pub struct Timings {
     pub install: Duration,
     /// From the disk's boot loader to a running system.
     pub first_boot: Duration,
+    /// From a running system to the first answer of its API.
+    pub hostd: Duration,
     /// From an ACPI request to the end of the system.
     pub shutdown: Duration,
     /// How long a restarting BMC does not answer.
@@ -74,6 +81,7 @@ impl Default for Timings {
             boot_load: Duration::from_millis(500),
             install: Duration::from_secs(10),
             first_boot: Duration::from_secs(2),
+            hostd: Duration::from_secs(3),
             shutdown: Duration::from_secs(2),
             bmc_restart: Duration::from_secs(5),
         }

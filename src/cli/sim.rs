@@ -162,6 +162,7 @@ pub fn machine(number: u16, persona: Persona, timings: Timings, rng: &Rng) -> Si
         serial,
         timings,
         power_on: false,
+        previous: None,
         persona,
         faults: vec![],
     }

@@ -73,7 +73,10 @@ impl Bmc {
         let faults = Faults::new(standing.into_iter().chain(config.faults.iter().cloned()));
         let slots = slots(&faults);
         let drives = slots.iter().map(|slot| slot.kind).collect();
-        let disk = if config.power_on { Disk::OtherSystem } else { Disk::Blank };
+        let disk = match &config.previous {
+            None if !config.power_on => Disk::Blank,
+            previous => Disk::OtherSystem(previous.clone()),
+        };
         let mode = if faults.has(&Fault::LegacyBoot) { BootMode::Legacy } else { BootMode::Uefi };
         let machine = Machine::new(board(&config.timings, &faults, drives), disk, mode, now);
         let software = software(&config.timings, &faults);
@@ -221,6 +224,10 @@ fn board(timings: &Timings, faults: &Faults, drives: Vec<DriveKind>) -> Board {
 }
 
 fn software(timings: &Timings, faults: &Faults) -> Software {
+    let late = faults.find(|fault| match fault {
+        Fault::ApiLate(late) => Some(*late),
+        _ => None,
+    });
     Software {
         boot_load: timings.boot_load,
         install: timings.install,
@@ -237,5 +244,6 @@ fn software(timings: &Timings, faults: &Faults) -> Software {
         post_cannot_read: faults.has(&Fault::PostCannotRead),
         hook_fails: faults.has(&Fault::HookFails),
         no_network: faults.has(&Fault::NoGuestNetwork),
+        api_start: late.unwrap_or(timings.hostd),
     }
 }

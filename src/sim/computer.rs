@@ -7,13 +7,24 @@
 use jiff::Timestamp;
 
 use super::guest::{Answer, Guest, Need, Software};
-use super::machine::{HostIsOff, Machine, ResetType, Turn};
+use super::machine::{HostIsOff, InstalledSystem, Machine, ResetType, Turn, after};
 
 #[derive(Debug)]
 pub struct Computer {
     pub machine: Machine,
     software: Software,
     guest: Option<Guest>,
+}
+
+/// What the management address of the host does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Management {
+    /// A connection is refused: no ESXi runs, or no network leads to it.
+    Unreachable,
+    /// The system runs, and its API does not answer yet.
+    Starting { installation: u64 },
+    /// It answers. Each installation makes a certificate of its own; the one before the first is 0.
+    Ready { esxi: InstalledSystem, installation: u64 },
 }
 
 impl Computer {
@@ -24,7 +35,8 @@ impl Computer {
     /// A computer whose disk holds a system that has been running for long.
     pub fn running(mut machine: Machine, software: Software, now: Timestamp) -> Computer {
         machine.has_run(now);
-        Computer { machine, software, guest: Some(Guest::running()) }
+        let guest = Guest::running(machine.power_since());
+        Computer { machine, software, guest: Some(guest) }
     }
 
     /// Goes on to `now`, and says what has to happen next.
@@ -102,6 +114,19 @@ impl Computer {
 
     pub fn is_installing(&self) -> bool {
         self.guest.as_ref().is_some_and(Guest::is_installing)
+    }
+
+    pub fn management(&self, now: Timestamp) -> Management {
+        let since = self.guest.as_ref().and_then(Guest::running_since);
+        let installation = self.machine.counters.installs;
+        match (since, self.machine.disk.esxi()) {
+            _ if self.software.no_network => Management::Unreachable,
+            (Some(since), Some(_)) if now < after(since, self.software.api_start) => {
+                Management::Starting { installation }
+            }
+            (Some(_), Some(esxi)) => Management::Ready { esxi: esxi.clone(), installation },
+            _ => Management::Unreachable,
+        }
     }
 
     /// What runs, in a word.

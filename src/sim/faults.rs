@@ -74,6 +74,7 @@ pub enum Fault {
     PostCannotRead,
     HookFails,
     NoGuestNetwork,
+    ApiLate(Duration),
 }
 
 /// How the value after `=` is read.
@@ -278,6 +279,11 @@ static TABLE: &[Row] = &[
     row("post-cannot-read", Plain(|| Fault::PostCannotRead), "`%post` finds no CD mounted"),
     row("hook-fails", Plain(|| Fault::HookFails), "`%post` cannot power the host off"),
     row("no-guest-network", Plain(|| Fault::NoGuestNetwork), "the guest cannot reach or be reached"),
+    row(
+        "api-late",
+        Secs(Fault::ApiLate, 120),
+        "the installed system's API answers 503 for VALUE seconds after its boot",
+    ),
 ];
 
 /// A word that is no fault, or a value that it cannot have.

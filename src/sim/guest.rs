@@ -35,12 +35,12 @@ use sha2::{Digest, Sha256};
 
 use self::firmware::{BootChoice, Enumeration};
 use self::kickstart::{Ending, Script, parse_kickstart};
-use self::loader::Loader;
+use self::loader::{Loaded, Loader};
 pub use self::post::Call;
 use self::post::{Post, PostLook};
 use self::reader::Look;
 use self::search::Search;
-use super::machine::{BootProgress, Button, Disk, Machine, after};
+use super::machine::{BootProgress, Button, Disk, InstalledSystem, Machine, after};
 
 /// How long the software takes, and what it does wrong.
 #[derive(Clone, Debug)]
@@ -69,8 +69,10 @@ pub struct Software {
     pub post_cannot_read: bool,
     /// `%post` cannot power the host off.
     pub hook_fails: bool,
-    /// No call leaves the guest.
+    /// No call leaves the guest, and none arrives.
     pub no_network: bool,
+    /// From a running system to the first answer of its API.
+    pub api_start: Duration,
 }
 
 /// Bytes that the software wants of a drive.
@@ -122,14 +124,17 @@ enum State {
     LoaderError(String),
     Kernel {
         until: Timestamp,
-        kickstart: Option<String>,
+        loaded: Loaded,
     },
     /// The interactive installer: "(Enter) Continue".
     Prompt,
-    Search(Search),
+    Search {
+        search: Search,
+        build: String,
+    },
     /// A modal dialog without a time-out.
     Dialog(String),
-    Installing(Install),
+    Installing(Box<Install>),
     /// The disk is written, and the kickstart's `%post` runs.
     Post {
         post: Post,
@@ -140,6 +145,7 @@ enum State {
         until: Timestamp,
     },
     Running {
+        since: Timestamp,
         leaving: Option<(Timestamp, Button)>,
     },
 }
@@ -150,6 +156,7 @@ struct Install {
     half: Option<Timestamp>,
     until: Timestamp,
     ks_sha256: String,
+    build: String,
     post: Post,
     ending: Ending,
 }
@@ -169,8 +176,8 @@ impl Guest {
     }
 
     /// A system that has been running for long.
-    pub fn running() -> Guest {
-        Guest { state: State::Running { leaving: None } }
+    pub fn running(since: Timestamp) -> Guest {
+        Guest { state: State::Running { since, leaving: None } }
     }
 
     /// Goes on until something is needed; `None` when the machine has rebooted or is off.
@@ -194,8 +201,8 @@ impl Guest {
             },
             State::Loader(loader) => step_loader(loader, machine, software, now),
             State::Kernel { until, .. } if now < *until => Step::Need(Need::Until(*until)),
-            State::Kernel { kickstart, .. } => Step::Next(start_installer(kickstart.take())),
-            State::Search(search) => step_search(search, machine, software, now),
+            State::Kernel { loaded, .. } => Step::Next(start_installer(std::mem::take(loaded))),
+            State::Search { search, build } => step_search(search, build, machine, software, now),
             State::Installing(install) => step_installing(install, machine, software, now),
             State::Post { post, ending } => match post.look(machine, software) {
                 PostLook::Need(need) => Step::Need(need),
@@ -209,9 +216,9 @@ impl Guest {
             State::DiskBoot { until } if now < *until => Step::Need(Need::Until(*until)),
             State::DiskBoot { .. } => {
                 machine.set_progress(BootProgress::OsRunning, now);
-                Step::Next(State::Running { leaving: None })
+                Step::Next(State::Running { since: now, leaving: None })
             }
-            State::Running { leaving } => {
+            State::Running { leaving, .. } => {
                 *leaving = leaving.or(button.map(|button| (after(now, software.shutdown), button)));
                 step_running(*leaving, machine, now)
             }
@@ -244,7 +251,7 @@ impl Guest {
         match &mut self.state {
             State::Firmware(enumeration) => enumeration.answer(answer),
             State::Loader(loader) => loader.answer(answer),
-            State::Search(search) => search.answer(answer),
+            State::Search { search, .. } => search.answer(answer),
             State::Post { post, .. } => post.answer(answer),
             _ => {}
         }
@@ -267,13 +274,21 @@ impl Guest {
         self.state = State::Dialog("the installation medium was removed during the installation".to_owned());
     }
 
+    /// Since when an operating system runs, if one does.
+    pub fn running_since(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Running { since, .. } => Some(since),
+            _ => None,
+        }
+    }
+
     /// A word for what runs.
     pub fn name(&self, disk: &Disk) -> &'static str {
         match &self.state {
             State::Firmware(_) | State::Setup | State::NoBootDevice => "firmware",
             State::Loader(_) => "loading",
             State::LoaderError(_) => "boot_error",
-            State::Kernel { .. } | State::Search(_) => "installer_starting",
+            State::Kernel { .. } | State::Search { .. } => "installer_starting",
             State::Prompt => "installer_prompt",
             State::Dialog(_) => "installer_error",
             State::Installing(_) => "installing",
@@ -321,25 +336,31 @@ fn step_loader(loader: &mut Loader, machine: &mut Machine, software: &Software, 
     match loader.look() {
         Look::Need(request) => Step::Need(Need::Read(request)),
         Look::Done(Err(error)) => Step::Next(State::LoaderError(error)),
-        Look::Done(Ok(kickstart)) => {
+        Look::Done(Ok(loaded)) => {
             if software.os_running_early {
                 machine.set_progress(BootProgress::OsRunning, now);
             }
-            Step::Next(State::Kernel { until: after(now, software.boot_load), kickstart })
+            Step::Next(State::Kernel { until: after(now, software.boot_load), loaded })
         }
     }
 }
 
 /// What the installer does with its `ks=`. There is no network and no USB stick here.
-fn start_installer(kickstart: Option<String>) -> State {
+fn start_installer(Loaded { kickstart, build }: Loaded) -> State {
     let Some(source) = kickstart else { return State::Prompt };
     match source.strip_prefix("cdrom:") {
-        Some(path) if path.starts_with('/') => State::Search(Search::new(path.to_owned())),
+        Some(path) if path.starts_with('/') => State::Search { search: Search::new(path.to_owned()), build },
         _ => State::Dialog(format!("cannot open the kickstart ks={source}")),
     }
 }
 
-fn step_search(search: &mut Search, machine: &mut Machine, software: &Software, now: Timestamp) -> Step {
+fn step_search(
+    search: &mut Search,
+    build: &mut String,
+    machine: &mut Machine,
+    software: &Software,
+    now: Timestamp,
+) -> Step {
     let script = match search.look(machine) {
         Look::Need(request) => return Step::Need(Need::Read(request)),
         Look::Done(Some(script)) => script,
@@ -348,8 +369,7 @@ fn step_search(search: &mut Search, machine: &mut Machine, software: &Software, 
             return Step::Next(State::Dialog(dialog));
         }
     };
-    let in_use = matches!(machine.disk, Disk::Installed { .. } | Disk::OtherSystem);
-    match parse_kickstart(&script, software.strict_kickstart, in_use) {
+    match parse_kickstart(&script, software.strict_kickstart, machine.disk.boots()) {
         Err(dialog) => Step::Next(State::Dialog(dialog)),
         Ok(Script { posts, ending }) => {
             if software.ejects_early {
@@ -359,13 +379,14 @@ fn step_search(search: &mut Search, machine: &mut Machine, software: &Software, 
             machine.counters.installs_begun += 1;
             let mut post = Post::new(&posts);
             post.mount(search.mounted(machine));
-            Step::Next(State::Installing(Install {
+            Step::Next(State::Installing(Box::new(Install {
                 half: Some(after(now, software.install / 2)),
                 until: after(now, software.install),
                 ks_sha256: hex(&Sha256::digest(&script)),
+                build: std::mem::take(build),
                 post,
                 ending,
-            }))
+            })))
         }
     }
 }
@@ -384,7 +405,11 @@ fn step_installing(
         return pass_half(install, machine, software, now);
     }
     // What follows can no longer spoil what is on the disk.
-    machine.disk = Disk::Installed { ks_sha256: std::mem::take(&mut install.ks_sha256) };
+    let unnamed = || InstalledSystem { version: "0.0.0".to_owned(), build: "0".to_owned() };
+    machine.disk = Disk::Installed {
+        ks_sha256: std::mem::take(&mut install.ks_sha256),
+        esxi: install.build.parse().unwrap_or_else(|_| unnamed()),
+    };
     machine.counters.installs += 1;
     Step::Next(State::Post { post: std::mem::take(&mut install.post), ending: install.ending })
 }

@@ -18,11 +18,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::bmc::Bmc;
 use super::call::Calls;
+use super::computer::Management;
 use super::drive::Stream;
 use super::faults::Fault;
 use super::guest::{Answer, Need, ReadRequest};
 use super::journal::Happening;
-use super::{SimConfig, SimState, redfish};
+use super::{SimConfig, SimState, esxi, redfish};
 use crate::world::{self, World};
 
 /// A running simulated server. The last handle that goes stops it.
@@ -69,6 +70,32 @@ impl SimBmc {
     /// Whether a connection to the BMC can be made now.
     pub fn is_reachable(&self) -> bool {
         !self.shared.bmc().is_down(self.shared.world.clock.now())
+    }
+
+    /// What an installed ESXi answers on its own address, for whoever can connect to it
+    /// ([`SimBmc::installation`]).
+    pub fn management_router(&self) -> Router {
+        let host = self.clone();
+        Router::new().fallback(move |request| esxi::serve(host.clone(), request))
+    }
+
+    /// The number of the installation whose certificate the host shows now; `None` where a
+    /// connection to its own address is refused.
+    pub fn installation(&self) -> Option<u64> {
+        match self.management() {
+            Management::Unreachable => None,
+            Management::Starting { installation } | Management::Ready { installation, .. } => {
+                Some(installation)
+            }
+        }
+    }
+
+    pub(super) fn management(&self) -> Management {
+        self.shared.bmc().computer.management(self.shared.world.clock.now())
+    }
+
+    pub(super) fn serial(&self) -> String {
+        self.shared.bmc().config.serial.clone()
     }
 
     /// The host loses power and gets it back off, as if somebody had pulled the plug.

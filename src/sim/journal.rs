@@ -73,7 +73,7 @@ impl Journal {
         }
         self.add(now, after.interrupted_installs - before.interrupted_installs, &Happening::InstallCut);
         self.add(now, after.installs_begun - before.installs_begun, &Happening::InstallBegun);
-        if let Disk::Installed { ks_sha256 } = &machine.disk {
+        if let Disk::Installed { ks_sha256, .. } = &machine.disk {
             let installed = Happening::Installed { ks_sha256: ks_sha256.clone() };
             self.add(now, after.installs - before.installs, &installed);
         }

@@ -21,6 +21,7 @@
 //! PCIResourceConfigStarted → SystemHardwareInitializationComplete during the self test, and goes
 //! on to OSBootStarted and OSRunning by the word of the software.
 
+mod disk;
 mod words;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use self::disk::{Disk, InstalledSystem, UnknownRelease};
 pub use self::words::{BootMode, BootOverride, BootProgress, BootTarget, OverrideEnabled, ResetType};
 
 /// What the board can do, and what it does wrong.
@@ -111,18 +113,6 @@ pub struct Medium {
     pub image: String,
     /// Counts up with every insert, so that a second insert of one URL is another medium.
     pub insertion: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Disk {
-    Blank,
-    /// An operating system that was there before.
-    OtherSystem,
-    /// An install was begun and did not end.
-    Broken,
-    Installed {
-        ks_sha256: String,
-    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

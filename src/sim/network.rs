@@ -1,7 +1,7 @@
 //! A network without sockets: authorities and the routers behind them.
 //!
 //! Requests are answered in process, so paused time works and a thousand servers need no port.
-//! Invariant: an authority that is unknown, cut off, or a BMC that is down is
+//! Invariant: an authority that is unknown, cut off, or of a BMC or host that does not listen is
 //! [`TransportErrorKind::Connect`], as a refused connection is.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,12 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::body::Body;
+use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
 use super::SimBmc;
 use super::redfish::ConnectionReset;
-use crate::world::{HttpRequest, HttpResponse, Transport, TransportError, TransportErrorKind};
+use crate::world::{
+    HttpRequest, HttpResponse, PeerCertificate, TlsPolicy, Transport, TransportError, TransportErrorKind,
+};
 
 /// Shared by everything that is in one simulated world.
 #[derive(Clone, Default)]
@@ -22,24 +25,44 @@ pub struct Network(Arc<Mutex<Places>>);
 
 #[derive(Default)]
 struct Places {
-    routers: BTreeMap<String, (Router, Option<SimBmc>)>,
+    listeners: BTreeMap<String, (Router, Listener)>,
     cut_off: BTreeSet<String>,
+}
+
+/// Who listens at an authority.
+#[derive(Clone)]
+enum Listener {
+    /// Somebody who always does.
+    Other,
+    Bmc(SimBmc),
+    /// The software on the host, by HTTPS alone.
+    Host(SimBmc),
 }
 
 impl Network {
     /// Puts a router behind an authority (`controller.test:8080`), in the place of what was there.
     pub fn add(&self, authority: &str, router: Router) {
-        self.places().routers.insert(authority.to_owned(), (router, None));
+        self.put(authority, router, Listener::Other);
     }
 
     /// Puts a simulated BMC behind an authority.
     pub fn add_bmc(&self, authority: &str, bmc: &SimBmc) {
-        self.places().routers.insert(authority.to_owned(), (bmc.router(), Some(bmc.clone())));
+        self.put(authority, bmc.router(), Listener::Bmc(bmc.clone()));
+    }
+
+    /// Puts the API of the system that a simulated server runs behind an authority. It answers by
+    /// HTTPS, with a certificate that nobody has signed and that each installation makes anew.
+    pub fn add_host(&self, authority: &str, bmc: &SimBmc) {
+        self.put(authority, bmc.management_router(), Listener::Host(bmc.clone()));
+    }
+
+    fn put(&self, authority: &str, router: Router, listener: Listener) {
+        self.places().listeners.insert(authority.to_owned(), (router, listener));
     }
 
     /// Whatever was behind the authority is gone, as a process that has died.
     pub fn remove(&self, authority: &str) {
-        self.places().routers.remove(authority);
+        self.places().listeners.remove(authority);
     }
 
     /// Cuts an authority off, or (`false`) connects it again.
@@ -61,22 +84,52 @@ impl Network {
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
         let refused = || TransportError::new(TransportErrorKind::Connect);
         let authority = request.uri().authority().ok_or_else(refused)?.as_str().to_owned();
-        let router = self.router(&authority).ok_or_else(refused)?;
-        let response = router.oneshot(request.map(Body::from)).await.unwrap_or_else(|never| match never {});
+        let (router, listener) = self.listener(&authority).ok_or_else(refused)?;
+        let certificate = listener.shake_hands(&request).map_err(TransportError::new)?;
+        let mut response =
+            router.oneshot(request.map(Body::from)).await.unwrap_or_else(|never| match never {});
+        if let Some(certificate) = certificate {
+            response.extensions_mut().insert(certificate);
+        }
         match response.extensions().get::<ConnectionReset>() {
             Some(_) => Err(TransportError::new(TransportErrorKind::Broken)),
             None => Ok(response),
         }
     }
 
-    fn router(&self, authority: &str) -> Option<Router> {
+    fn listener(&self, authority: &str) -> Option<(Router, Listener)> {
         let places = self.places();
-        let (router, bmc) = places.routers.get(authority)?;
-        let is_down = bmc.as_ref().is_some_and(|bmc| !bmc.is_reachable());
-        (!places.cut_off.contains(authority) && !is_down).then(|| router.clone())
+        places.listeners.get(authority).filter(|_| !places.cut_off.contains(authority)).cloned()
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Listener {
+    /// Takes a connection, and shows the certificate that goes with it.
+    fn shake_hands(&self, request: &HttpRequest) -> Result<Option<PeerCertificate>, TransportErrorKind> {
+        let host = match self {
+            Listener::Other => return Ok(None),
+            Listener::Bmc(bmc) if bmc.is_reachable() => return Ok(None),
+            Listener::Bmc(_) => return Err(TransportErrorKind::Connect),
+            Listener::Host(host) => host,
+        };
+        let installation = host.installation().ok_or(TransportErrorKind::Connect)?;
+        if request.uri().scheme_str() != Some("https") {
+            return Err(TransportErrorKind::Connect);
+        }
+        let shown = certificate(&host.serial(), installation);
+        match request.extensions().get::<TlsPolicy>() {
+            Some(TlsPolicy::Insecure | TlsPolicy::None) => Ok(Some(PeerCertificate(shown))),
+            Some(TlsPolicy::Pin(pin)) if *pin == shown => Ok(Some(PeerCertificate(shown))),
+            Some(TlsPolicy::Pin(_) | TlsPolicy::Verify) | None => Err(TransportErrorKind::Certificate),
+        }
+    }
+}
+
+/// What stands for the certificate of one installation: only its hash is ever seen.
+fn certificate(serial: &str, installation: u64) -> [u8; 32] {
+    Sha256::digest(format!("the certificate of installation {installation} of {serial}")).into()
 }

@@ -27,6 +27,8 @@ pub struct SimState {
     /// Installs that a reset, a power-off or an eject cut short.
     pub interrupted_installs: u64,
     pub installed_ks_sha256: Option<String>,
+    /// Of the ESXi on the disk, whoever installed it.
+    pub build: Option<String>,
     /// Host starts caused through Redfish.
     pub starts: u64,
     /// Self tests begun, by whomever.
@@ -67,9 +69,10 @@ impl SimState {
             installs: counters.installs,
             interrupted_installs: counters.interrupted_installs,
             installed_ks_sha256: match &machine.disk {
-                Disk::Installed { ks_sha256 } => Some(ks_sha256.clone()),
-                Disk::Blank | Disk::OtherSystem | Disk::Broken => None,
+                Disk::Installed { ks_sha256, .. } => Some(ks_sha256.clone()),
+                Disk::Blank | Disk::OtherSystem(_) | Disk::Broken => None,
             },
+            build: machine.disk.esxi().map(|esxi| esxi.build.clone()),
             starts: counters.starts,
             boots: counters.boots,
             resets: counters.resets.clone(),

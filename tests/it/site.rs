@@ -289,6 +289,7 @@ pub fn machine(faults: Vec<Fault>) -> SimConfig {
         password: "a password of this test".to_owned(),
         timings: Timings::default(),
         power_on: false,
+        previous: None,
         persona: Persona::default(),
         faults,
     }

@@ -1,4 +1,4 @@
-//! `BOOT.CFG` as mboot reads it, and nothing that it does not read.
+//! `BOOT.CFG` as mboot reads it, and the release of the image, which mboot passes over.
 //!
 //! Source: vmware/esx-boot @32924c6, bootlib/parse.c and mboot/config.c. Written apart from
 //! [`crate::installer`], which changes such files, so that neither can hide the other's mistake.
@@ -15,6 +15,8 @@ pub struct BootCfg {
     /// Paths without their options.
     pub modules: Vec<String>,
     pub prefix: String,
+    /// What the image says that it is, `8.0.3-0.0.24022510`: for the installer, not for mboot.
+    pub build: String,
 }
 
 /// What `text` means to mboot. A repeated key: the last wins; an unknown key: ignored.
@@ -40,6 +42,7 @@ fn set(cfg: &mut BootCfg, key: &str, value: &str) {
         "kernel" => cfg.kernel = value.to_owned(),
         "kernelopt" => cfg.kernelopt = value.to_owned(),
         "prefix" => cfg.prefix = value.to_owned(),
+        "build" => cfg.build = value.to_owned(),
         "modules" => {
             let paths = value.split("---").filter_map(|item| item.split_whitespace().next());
             cfg.modules = paths.map(str::to_owned).collect();
@@ -74,11 +77,12 @@ mod tests {
     fn a_vendor_file_gives_kernel_options_and_modules() {
         let cfg = parse_boot_cfg(
             b"bootstate=0\r\ntitle=Loading ESXi installer\r\nprefix=\r\nkernel=/b.b00\r\n\
-              kernelopt=runweasel cdromBoot\r\nmodules=/jumpstrt.gz --- /useropts.gz---/k.b00 x=1\r\n",
+              kernelopt=runweasel cdromBoot\r\nbuild=8.0.3-0.0.24022510\r\nmodules=/jumpstrt.gz --- /useropts.gz---/k.b00 x=1\r\n",
         );
         assert_eq!(cfg.kernel, "/b.b00");
         assert_eq!(cfg.kernelopt, "runweasel cdromBoot");
         assert_eq!(cfg.modules, ["/jumpstrt.gz", "/useropts.gz", "/k.b00"]);
+        assert_eq!(cfg.build, "8.0.3-0.0.24022510");
         assert_eq!(cfg.kickstart_option(), None);
     }
 

@@ -7,7 +7,7 @@
 use super::Answer;
 use super::reader::{Look, Reader};
 use crate::iso::{BootPlatform, Volume};
-use crate::sim::machine::{BootMode, BootTarget, Disk, Machine};
+use crate::sim::machine::{BootMode, BootTarget, Machine};
 
 /// The look at all drives, in their order.
 #[derive(Debug, Default)]
@@ -70,8 +70,7 @@ impl Enumeration {
             _ if cd.bios => Some(BootChoice::Cd { drive: cd.drive, uefi: false }),
             _ => None,
         });
-        let disk_boots = matches!(machine.disk, Disk::Installed { .. } | Disk::OtherSystem);
-        let disk = disk_boots.then_some(BootChoice::Disk);
+        let disk = machine.disk.boots().then_some(BootChoice::Disk);
         let chosen = match machine.take_override() {
             Some(BootTarget::BiosSetup) => Some(BootChoice::Setup),
             Some(BootTarget::Cd) => cd.or(disk),

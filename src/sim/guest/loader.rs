@@ -29,7 +29,7 @@ enum Stage {
     Plan(Reader),
     Load {
         files: Vec<Range<u64>>,
-        kickstart: Option<String>,
+        loaded: Loaded,
         trouble: Option<&'static str>,
     },
 }
@@ -37,7 +37,16 @@ enum Stage {
 /// What is to be loaded, found on the medium.
 struct Plan {
     files: Vec<Range<u64>>,
-    kickstart: Option<String>,
+    loaded: Loaded,
+}
+
+/// What has been loaded, as far as the installer acts on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// What follows `ks=` on the command line.
+    pub kickstart: Option<String>,
+    /// The image's release, as its BOOT.CFG has it.
+    pub build: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,26 +67,26 @@ impl Loader {
         Loader { drive, cfg_path, stage: Stage::Plan(Reader::new(drive)) }
     }
 
-    /// The next bytes wanted; or what follows `ks=` on the command line (if anything), or, as the
-    /// error, the text at which the loader hangs.
-    pub fn look(&mut self) -> Look<Result<Option<String>, String>> {
+    /// The next bytes wanted; or what has been loaded, or, as the error, the text at which the
+    /// loader hangs.
+    pub fn look(&mut self) -> Look<Result<Loaded, String>> {
         if let Stage::Plan(reader) = &mut self.stage {
             match reader.look(|image| plan(image, self.cfg_path)) {
                 Look::Need(request) => return Look::Need(request),
                 Look::Done(Err(error)) => return Look::Done(Err(error)),
-                Look::Done(Ok(Plan { mut files, kickstart })) => {
+                Look::Done(Ok(Plan { mut files, loaded })) => {
                     files.reverse();
-                    self.stage = Stage::Load { files, kickstart, trouble: None };
+                    self.stage = Stage::Load { files, loaded, trouble: None };
                 }
             }
         }
-        let Stage::Load { files, kickstart, trouble } = &mut self.stage else {
-            return Look::Done(Ok(None));
+        let Stage::Load { files, loaded, trouble } = &mut self.stage else {
+            return Look::Done(Ok(Loaded::default()));
         };
         match (trouble, files.last()) {
             (Some(trouble), _) => Look::Done(Err((*trouble).to_owned())),
             (None, Some(file)) => Look::Need(piece(self.drive, file)),
-            (None, None) => Look::Done(Ok(kickstart.take())),
+            (None, None) => Look::Done(Ok(std::mem::take(loaded))),
         }
     }
 
@@ -114,7 +123,8 @@ fn plan(image: &PartialImage, cfg_path: &str) -> Result<Plan, LoadError> {
         let extent = find(&cfg.resolve(cfg_path, name))?.extent;
         files.extend((!extent.is_empty()).then_some(extent));
     }
-    Ok(Plan { files, kickstart: cfg.kickstart_option().map(str::to_owned) })
+    let kickstart = cfg.kickstart_option().map(str::to_owned);
+    Ok(Plan { files, loaded: Loaded { kickstart, build: cfg.build } })
 }
 
 fn check(cfg: &BootCfg) -> Result<(), LoadError> {

@@ -52,6 +52,7 @@ impl Bench {
             post_cannot_read: false,
             hook_fails: false,
             no_network: false,
+            api_start: Duration::from_secs(7),
         };
         change(&mut board, &mut software);
         let now = Timestamp::from_second(1_800_000_000).unwrap();
@@ -145,7 +146,9 @@ fn installer(kernelopt: &str) -> Vec<u8> {
 }
 
 fn writer(kernelopt: &str, platforms: &[BootPlatform]) -> Vec<u8> {
-    let cfg = format!("kernel=/B.B00\nkernelopt={kernelopt}\nmodules=/K.B00 --- /S.V00\n");
+    let cfg = format!(
+        "kernel=/B.B00\nkernelopt={kernelopt}\nmodules=/K.B00 --- /S.V00\nbuild=8.0.3-0.0.24022510\n"
+    );
     let mut iso = IsoWriter::new("ESXI-8.0");
     iso.file("/BOOT.CFG", cfg.clone()).file("/EFI/BOOT/BOOT.CFG", cfg);
     iso.file("/B.B00", vec![1; 200_000]).file("/K.B00", vec![2; 70_000]).file("/S.V00", vec![3; 100]);
@@ -172,7 +175,8 @@ fn an_install_ends_with_the_system_running_from_disk() {
     assert_eq!(bench.computer.machine.boot.enabled, OverrideEnabled::Disabled, "Once is spent");
     assert_eq!(bench.run(110).guest(), "installed");
     let machine = &bench.computer.machine;
-    assert_eq!(machine.disk, Disk::Installed { ks_sha256: sha256(KS) });
+    let esxi = InstalledSystem { version: "8.0.3".to_owned(), build: "24022510".to_owned() };
+    assert_eq!(machine.disk, Disk::Installed { ks_sha256: sha256(KS), esxi });
     assert_eq!(machine.progress().0, BootProgress::OsRunning);
     assert_eq!((machine.counters.starts, machine.counters.boots), (1, 2));
     assert_eq!((machine.medium(0), machine.medium(1)), (None, None), "`reboot` ejects");
@@ -304,7 +308,7 @@ fn an_override_that_is_never_spent_installs_again_and_again() {
 #[test]
 fn an_ignored_override_boots_the_disk() {
     let mut bench = Bench::new(|board, _| board.override_ignored = true);
-    bench.computer.machine.disk = Disk::OtherSystem;
+    bench.computer.machine.disk = Disk::OtherSystem(None);
     bench.insert(0, installer("ks=cdrom:/KS.CFG"));
     bench.arm(OverrideEnabled::Once, BootTarget::Cd);
     bench.reset(ResetType::On);

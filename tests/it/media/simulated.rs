@@ -41,6 +41,7 @@ impl Lab {
             password: "admin".into(),
             timings: Timings { install: Duration::from_secs(300), ..Timings::default() },
             power_on: false,
+            previous: None,
             persona: Persona::default(),
             faults: faults.iter().map(|fault| fault.parse::<Fault>().unwrap()).collect(),
         };
