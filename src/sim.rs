@@ -33,7 +33,7 @@ pub use host::SimBmc;
 pub use journal::Happening;
 pub use machine::{InstalledSystem, UnknownRelease};
 pub use network::Network;
-pub use persona::{Persona, UnknownPersona};
+pub use persona::{Persona, Sources, UnknownPersona, UnknownSource};
 pub use standin::{BUILD as STANDIN_BUILD, VERSION as STANDIN_VERSION, standin_installer, standin_writer};
 pub use state::{OverrideState, SimState, SlotState};
 

@@ -22,7 +22,7 @@ pub use self::register::register;
 use super::client::Client;
 use super::{CliError, Exit, output};
 use crate::config::ClientArgs;
-use crate::sim::{Fault, Persona, SimBmc, SimConfig, Timings, fault_help};
+use crate::sim::{Fault, Persona, SimBmc, SimConfig, Sources, Timings, fault_help};
 use crate::world::{Rng, World, pooled_transport};
 
 /// Connections to a media server that are kept open between reads.
@@ -43,6 +43,11 @@ pub struct SimArgs {
     /// Whose BMC it looks like: generic, power-only, one-cd or emulator.
     #[arg(long, value_name = "NAME", default_value = "generic")]
     persona: Persona,
+    /// What their Systems tell of boots beside PowerState, in the place of the persona's: of
+    /// boot-progress, boot-progress-time, last-boot-time, last-reset-time, post-state and
+    /// number-of-reboots any, with commas between them, or none.
+    #[arg(long, value_name = "LIST")]
+    sources: Option<Sources>,
     /// Whether the machines run an operating system at the start.
     #[arg(long, value_enum, default_value_t = Power::Off)]
     power: Power,
@@ -146,10 +151,12 @@ fn port(base: u16, number: u16) -> Result<SocketAddr, CliError> {
 
 fn config(args: &SimArgs, number: u16, rng: &Rng) -> SimConfig {
     let timings = Timings { install: args.install_seconds, ..Timings::default() };
+    let sources = args.sources.unwrap_or(args.persona.sources);
+    let persona = Persona { sources, ..args.persona.clone() };
     SimConfig {
         power_on: args.power == Power::On,
         faults: args.faults.clone(),
-        ..machine(number, args.persona.clone(), timings, rng)
+        ..machine(number, persona, timings, rng)
     }
 }
 

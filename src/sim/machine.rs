@@ -65,6 +65,7 @@ pub struct Machine {
     run: Run,
     progress: (BootProgress, Timestamp),
     last_reset: Option<Timestamp>,
+    last_boot_secs: u64,
     /// When the power last came or went.
     power_since: Timestamp,
     pub boot: BootOverride,
@@ -141,6 +142,7 @@ impl Machine {
             run: Run::Off,
             progress: (BootProgress::None, now),
             last_reset: None,
+            last_boot_secs: 0,
             power_since: now,
             boot,
             disk,
@@ -155,7 +157,9 @@ impl Machine {
         let begun = now.checked_sub(SignedDuration::from_hours(1)).unwrap_or(now);
         self.begin_post(begun);
         self.turn(now);
-        self.progress = (BootProgress::OsRunning, after(begun, self.board.post));
+        let booted = after(begun, self.board.post);
+        self.set_progress(BootProgress::OsBootStarted, booted);
+        self.set_progress(BootProgress::OsRunning, booted);
     }
 
     /// Lets the self test go on to `now`.
@@ -217,6 +221,7 @@ impl Machine {
         self.counters.boots += 1;
         self.button = None;
         self.last_reset = Some(now);
+        self.last_boot_secs = 0;
         self.progress = (BootProgress::None, now);
         self.run = Run::Post { since: now };
     }
@@ -250,7 +255,17 @@ impl Machine {
 
     /// The software tells the BMC how far it is.
     pub fn set_progress(&mut self, state: BootProgress, now: Timestamp) {
+        if state == BootProgress::OsBootStarted {
+            // On real hardware no two boots in a row take the same time.
+            let took = now.duration_since(self.last_reset.unwrap_or(now)).as_secs();
+            self.last_boot_secs = took.unsigned_abs() + 1 + self.counters.boots % 5;
+        }
         self.progress = (state, now);
+    }
+
+    /// How long the last boot took, to the start of the system; 0 until then (iLO7 1.14).
+    pub fn last_boot_secs(&self) -> u64 {
+        self.last_boot_secs
     }
 
     /// When the host last began a self test.

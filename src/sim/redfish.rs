@@ -13,6 +13,7 @@ mod mishap;
 mod resource;
 mod root;
 mod sessions;
+mod sources;
 mod systems;
 mod tasks;
 mod virtual_media;

@@ -55,13 +55,7 @@ impl Bmc {
         if let Some(serial) = self.shown_serial() {
             system["SerialNumber"] = json!(serial);
         }
-        if let Some(time) = self.shown_last_reset() {
-            system["LastResetTime"] = json!(time);
-        }
-        if !self.faults.has(&Fault::NoBootProgress) {
-            let (state, since) = self.computer.machine.progress();
-            system["BootProgress"] = json!({ "LastState": state.name(), "LastStateTime": date_time(since) });
-        }
+        self.add_sources(&mut system);
         system
     }
 
@@ -86,16 +80,6 @@ impl Bmc {
             (true, _) => None,
             (_, true) => Some(format!("NOT-{serial}")),
             _ => Some(serial.clone()),
-        }
-    }
-
-    fn shown_last_reset(&self) -> Option<String> {
-        if self.faults.has(&Fault::NoLastResetTime) {
-            None
-        } else if self.faults.has(&Fault::ZeroLastResetTime) {
-            Some("0000-00-00T00:00:00+00:00".to_owned())
-        } else {
-            self.computer.machine.last_reset().map(date_time)
         }
     }
 
