@@ -45,8 +45,6 @@ pub struct Config {
     pub media_base_url: Option<Url>,
     /// Media URLs are derived from its host, if that leads back to this controller.
     pub maintenance_iso_url: Option<Url>,
-    /// `None`: by what the BMC offers.
-    pub media_layout: Option<MediaLayout>,
     pub policy: Policy,
     pub redfish: Limits,
     /// Jobs in flight at once.
@@ -123,7 +121,6 @@ impl Config {
             installer: installer(values)?,
             media_base_url: values.optional("MEDIA_BASE_URL", parse::media_base)?,
             maintenance_iso_url: values.optional("MAINTENANCE_ISO_URL", parse::http_url)?,
-            media_layout: values.required("MEDIA_LAYOUT", media_layout)?,
             policy: policy(values)?,
             redfish: redfish(values)?,
             workers: values.required("WORKER_CONCURRENCY", parse::number_within(1, 10_000))? as usize,
@@ -251,8 +248,12 @@ fn installer(values: &Values) -> Result<InstallerSettings, ConfigError> {
 
 fn media_layout(text: &str) -> Result<Option<MediaLayout>, String> {
     match text {
-        "single-cd" | "cd-usb" => Err("this version mounts two CDs only: use auto or dual-cd".to_owned()),
-        _ => parse::word(&[("auto", None), ("dual-cd", Some(MediaLayout::DualCd))])(text),
+        "cd-usb" => Err("this version mounts no USB stick: use auto, dual-cd or single-cd".to_owned()),
+        _ => parse::word(&[
+            ("auto", None),
+            ("dual-cd", Some(MediaLayout::DualCd)),
+            ("single-cd", Some(MediaLayout::SingleCd)),
+        ])(text),
     }
 }
 
@@ -276,6 +277,7 @@ fn policy(values: &Values) -> Result<Policy, ConfigError> {
         final_reset: values.required("ESXI_FINAL_RESET", str::parse)?,
         graceful_timeout: wait("RESET_GRACEFUL_TIMEOUT")?,
         allow_powered_on: values.required("ALLOW_POWERED_ON", parse::boolean)?,
+        layout: values.required("MEDIA_LAYOUT", media_layout)?,
         stuck_timeout: wait("JOB_STUCK_TIMEOUT")?,
     })
 }
@@ -333,6 +335,10 @@ fn refuse_contradictions(values: &Values, config: &Config) -> Result<(), ConfigE
     }
     if listen.media.is_some_and(|media| media.addr == listen.addr && media.addr.port() != 0) {
         return against("MEDIA_ADDR", "CONTROLLER_HTTP_ADDR", "both are the same address");
+    }
+    if policy.layout == Some(MediaLayout::SingleCd) && config.installer.delivery == Delivery::Direct {
+        let problem = "a kickstart can be put onto the installer's CD only where this controller serves it";
+        return against("MEDIA_LAYOUT", "ESXI_INSTALLER_DELIVERY", problem);
     }
     if both_given("ESXI_MIN_INSTALL_TIME", "ESXI_INSTALL_TIMEOUT")
         && policy.min_install_time >= policy.install_timeout

@@ -33,7 +33,7 @@ pub use cache::{
 };
 pub use image::{Image, SLICE_BYTES_MAX};
 pub use server::OperatorCheck;
-pub use trace::MediumLandmarks;
+pub use trace::{KickstartPlace, MediumLandmarks};
 
 use shelf::Shelf;
 
@@ -65,11 +65,12 @@ pub struct Watched {
     pub landmarks: MediumLandmarks,
 }
 
-/// What the reads of both media tell.
+/// What the reads of a job's media tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobTrace {
     pub installer: MediumTrace,
-    pub task: MediumTrace,
+    /// Of the medium that carries the kickstart; the installer's own, where that does.
+    pub kickstart: MediumTrace,
 }
 
 /// Everything asked of one medium, also before the reset, to explain a failure with. It is not

@@ -27,6 +27,7 @@ pub mod detect;
 mod drive;
 mod error;
 mod hook;
+mod layout;
 mod look;
 pub mod plan;
 pub mod policy;

@@ -104,7 +104,7 @@ async fn publish_and_serve(folder: &Path, listener: TcpListener, address: Socket
     let mut urls = Vec::new();
     for (number, image) in [(1, installer.as_is()), (2, installer.patched().expect("patched"))] {
         let job = insert_job(&store, number).await;
-        let landmarks = MediumLandmarks::Installer(installer.installer.landmarks.clone());
+        let landmarks = MediumLandmarks::installer(installer.installer.landmarks.clone());
         media.publish(job, Medium::Installer, Watched { image, landmarks }, None).await.expect("published");
         media.start_trace(job, Timestamp::UNIX_EPOCH);
         urls.push(format!("http://{address}{}", media.path(job, Medium::Installer, 1)));

@@ -12,7 +12,8 @@ use super::recognise::BOOT_FILE_BYTES_MAX;
 use super::verify::{Expected, verify};
 use super::{BootFile, Installer, KICKSTART_PATH};
 use crate::iso::{
-    BLOCK, Edit, Extent, IsoError, KICKSTART_GAP_BYTES, Overlay, ReadAt, TreeKind, Volume, set_root_file,
+    BLOCK, Edit, Extent, IsoError, KICKSTART_GAP_BYTES, NONCE_NAME, Overlay, ReadAt, TreeKind, Volume,
+    set_root_file,
 };
 
 /// Why an installer cannot be made to boot unattended.
@@ -43,6 +44,10 @@ pub struct SingleCd {
     /// Where the kickstart lies, in bytes: behind everything else, with 4 MiB of nothing before
     /// and after it, so that a read of it is one.
     pub kickstart: Range<u64>,
+    /// The same of the nonce, behind the kickstart.
+    pub nonce: Option<Range<u64>>,
+    /// Byte after everything that is not in those two files.
+    pub rest_end: u64,
 }
 
 /// The image with `ks=cdrom:/KS.CFG` in its boot files, and without a `/KS.CFG` of its own: the
@@ -53,26 +58,37 @@ pub fn overlay<R: ReadAt + ?Sized>(src: &R, installer: &Installer) -> Result<Ove
         set_root_file(&mut edit, KICKSTART_NAME, None)?;
     }
     let boot_files = patch_boot_files(&mut edit, installer)?;
-    finish(src, edit, &Expected { boot_files, kickstart: None })
+    finish(src, edit, &Expected { boot_files, kickstart: None, nonce: None })
 }
 
-/// The same, with this kickstart at the root of the image.
+/// The same, with this kickstart, and perhaps a nonce, at the root of the image.
 pub fn overlay_single_cd<R: ReadAt + ?Sized>(
     src: &R,
     installer: &Installer,
     kickstart: &[u8],
+    nonce: Option<&[u8]>,
 ) -> Result<SingleCd, PatchError> {
     let mut edit = open(src)?;
-    // The directory entry comes first, because it may move the root directory behind the image; the
-    // kickstart goes behind that.
-    let nowhere = Extent { block: 0, size: 0 };
-    set_root_file(&mut edit, KICKSTART_NAME, Some(nowhere))?;
+    // The directory entries come first, because they may move the root directory behind the image;
+    // the files go behind that.
+    let files = [(KICKSTART_NAME, Some(kickstart)), (NONCE_NAME, nonce)];
+    let files = files.into_iter().filter_map(|(name, bytes)| Some((name, bytes?)));
+    for (name, _) in files.clone() {
+        set_root_file(&mut edit, name, Some(Extent { block: 0, size: 0 }))?;
+    }
     let boot_files = patch_boot_files(&mut edit, installer)?;
-    let extent = edit.append(kickstart, KICKSTART_GAP_BYTES)?;
+    let rest_end = edit.size();
+    let mut places = Vec::new();
+    for (name, bytes) in files {
+        let extent = edit.append(bytes, KICKSTART_GAP_BYTES)?;
+        set_root_file(&mut edit, name, Some(extent))?;
+        places.push(extent.range());
+    }
     edit.extend(KICKSTART_GAP_BYTES);
-    set_root_file(&mut edit, KICKSTART_NAME, Some(extent))?;
-    let overlay = finish(src, edit, &Expected { boot_files, kickstart: Some(kickstart) })?;
-    Ok(SingleCd { overlay, kickstart: extent.range() })
+    let overlay = finish(src, edit, &Expected { boot_files, kickstart: Some(kickstart), nonce })?;
+    let mut places = places.into_iter();
+    let kickstart = places.next().expect("the kickstart has just been placed");
+    Ok(SingleCd { overlay, kickstart, nonce: places.next(), rest_end })
 }
 
 const KICKSTART_NAME: &str = KICKSTART_PATH.split_at(1).1;

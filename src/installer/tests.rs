@@ -265,7 +265,7 @@ fn a_kickstart_of_the_image_is_hidden_or_replaced() {
         let installer = recognise(&base).unwrap();
         assert!(installer.has_ks_cfg);
         let two_cds = patched(&base);
-        let single = overlay_single_cd(&base, &installer, KS).unwrap();
+        let single = overlay_single_cd(&base, &installer, KS, None).unwrap();
         for tree in Volume::open(&base).unwrap().trees {
             assert_eq!(read(&Overlaid::new(&base, &two_cds), tree.kind, "/KS.CFG"), None);
             assert_eq!(read(&Overlaid::new(&base, &single.overlay), tree.kind, "/KS.CFG").unwrap(), KS);
@@ -277,7 +277,7 @@ fn a_kickstart_of_the_image_is_hidden_or_replaced() {
 #[test]
 fn a_single_cd_carries_the_kickstart_far_from_everything() {
     let base = image(&writer());
-    let single = overlay_single_cd(&base, &recognise(&base).unwrap(), KS).unwrap();
+    let single = overlay_single_cd(&base, &recognise(&base).unwrap(), KS, None).unwrap();
     let result = Overlaid::new(&base, &single.overlay);
     check_boot_files(&result);
     let volume = Volume::open(&result).unwrap();
@@ -305,7 +305,7 @@ fn add_to_root_of(files: usize, joliet: bool) -> bool {
         writer.file(&format!("/MODULE{i:02}.V00"), vec![i as u8; 10]);
     }
     let base = image(&writer);
-    let single = overlay_single_cd(&base, &recognise(&base).unwrap(), KS).unwrap();
+    let single = overlay_single_cd(&base, &recognise(&base).unwrap(), KS, None).unwrap();
     let result = Overlaid::new(&base, &single.overlay);
     let (before, after) = (Volume::open(&base).unwrap(), Volume::open(&result).unwrap());
     let mut is_moved = false;
@@ -360,7 +360,7 @@ proptest! {
         if let Ok(overlay) = overlay(&bytes, &installer) {
             prop_assert!(recognise(&Overlaid::new(&bytes, &overlay)).is_ok());
         }
-        if let Ok(single) = overlay_single_cd(&bytes, &installer, KS) {
+        if let Ok(single) = overlay_single_cd(&bytes, &installer, KS, None) {
             let result = Overlaid::new(&bytes, &single.overlay);
             prop_assert_eq!(read(&result, TreeKind::Primary, "/KS.CFG").unwrap(), KS);
         }

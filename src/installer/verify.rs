@@ -10,13 +10,15 @@ use std::ops::Range;
 use super::KICKSTART_PATH;
 use super::patch::{PatchError, boot_ranges};
 use super::recognise::BOOT_FILE_BYTES_MAX;
-use crate::iso::{Entry, Overlaid, Overlay, ReadAt, TreeKind, Volume};
+use crate::iso::{Entry, NONCE_NAME, Overlaid, Overlay, ReadAt, TreeKind, Volume};
 
 /// What the trees must show after the change.
 pub struct Expected<'a> {
     /// Content by path.
     pub boot_files: BTreeMap<String, Vec<u8>>,
     pub kickstart: Option<&'a [u8]>,
+    /// Without one, a file of the nonce's name is the vendor's own.
+    pub nonce: Option<&'a [u8]>,
 }
 
 /// Fails unless the overlaid image shows exactly what is expected.
@@ -67,7 +69,12 @@ fn check_tree<R: ReadAt + ?Sized>(
     for (path, content) in &expected.boot_files {
         check(path, Some(content), kind == TreeKind::Primary)?;
     }
-    check(KICKSTART_PATH, expected.kickstart, true)
+    check(KICKSTART_PATH, expected.kickstart, true)?;
+    expected.nonce.map_or(Ok(()), |nonce| check(&nonce_path(), Some(nonce), true))
+}
+
+fn nonce_path() -> String {
+    format!("/{NONCE_NAME}")
 }
 
 /// Every other file is where it was, and no change lies in it.
@@ -78,8 +85,10 @@ fn check_others(
     new: &[Entry],
     expected: &Expected<'_>,
 ) -> Result<(), PatchError> {
+    let nonce = expected.nonce.map(|_| nonce_path());
     let is_ours = |entry: &&Entry| {
-        let mut paths = expected.boot_files.keys().map(String::as_str).chain([KICKSTART_PATH]);
+        let own = [Some(KICKSTART_PATH), nonce.as_deref()].into_iter().flatten();
+        let mut paths = expected.boot_files.keys().map(String::as_str).chain(own);
         paths.any(|path| entry.path.eq_ignore_ascii_case(path))
     };
     let others = |entries: &[Entry]| -> BTreeMap<(String, Range64), bool> {
@@ -125,14 +134,17 @@ mod tests {
     /// What verification says of a right change with one more byte changed.
     fn check(spoilt: impl Fn(&Written, &Overlay) -> u64) -> Result<(), String> {
         let base = installer();
-        let single = overlay_single_cd(&base.image, &recognise(&base.image).unwrap(), KS).unwrap();
+        let single = overlay_single_cd(&base.image, &recognise(&base.image).unwrap(), KS, None).unwrap();
         let mut overlay = single.overlay;
         let image = Overlaid::new(&base.image, &overlay);
         let volume = Volume::open(&image).unwrap();
         let entry = volume.find(&image, TreeKind::Primary, "/BOOT.CFG").unwrap().unwrap();
         let content = volume.read(&image, &entry, 10_000).unwrap();
-        let expected =
-            Expected { boot_files: [("/BOOT.CFG".to_owned(), content)].into(), kickstart: Some(KS) };
+        let expected = Expected {
+            boot_files: [("/BOOT.CFG".to_owned(), content)].into(),
+            kickstart: Some(KS),
+            nonce: None,
+        };
         let offset = spoilt(&base, &overlay);
         let mut byte = [0];
         image.read_at(offset, &mut byte).unwrap();

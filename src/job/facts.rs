@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::Evidence;
+use super::{Evidence, MediaLayout};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -17,7 +17,10 @@ pub struct Facts {
     pub task_iso: Option<TaskIsoFacts>,
     /// Base of the media URLs given to this BMC, such as `http://10.0.0.1:8080`.
     pub media_base: Option<String>,
+    /// How the media reach the host, as chosen for its BMC.
+    pub layout: MediaLayout,
     pub cd1: MountFacts,
+    /// Unused where one CD holds everything.
     pub cd2: MountFacts,
     /// The one-time override was set by this job and has not been seen gone since.
     pub override_armed: bool,
@@ -25,6 +28,14 @@ pub struct Facts {
     pub watch: WatchFacts,
     pub progress: Progress,
     pub cleanup: CleanupFacts,
+}
+
+impl Facts {
+    /// The drives that the host reads from.
+    pub fn drives(&self) -> impl Iterator<Item = &MountFacts> {
+        let cd2 = (self.layout == MediaLayout::DualCd).then_some(&self.cd2);
+        std::iter::once(&self.cd1).chain(cd2)
+    }
 }
 
 /// The system that the server's record turned out to mean.

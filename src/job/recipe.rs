@@ -85,11 +85,24 @@ impl CompletionHook {
     }
 }
 
-/// How the two media reach the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How the installer and the kickstart reach the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MediaLayout {
+    /// Two CDs: the installer, and the task ISO.
+    #[default]
     DualCd,
+    /// One CD: the installer with the kickstart on it.
+    SingleCd,
+}
+
+impl MediaLayout {
+    pub fn name(self) -> &'static str {
+        match self {
+            MediaLayout::DualCd => "dual-cd",
+            MediaLayout::SingleCd => "single-cd",
+        }
+    }
 }
 
 /// One fault of an input: where, and what to do about it.
@@ -268,10 +281,14 @@ impl Reader<'_> {
         match self.text("media_layout").as_deref() {
             None | Some("auto") => {}
             Some("dual-cd") => return Some(MediaLayout::DualCd),
-            Some("single-cd" | "cd-usb") => {
-                self.refuse("media_layout", "this version mounts two CDs only: use auto or dual-cd");
+            Some("single-cd") => return Some(MediaLayout::SingleCd),
+            Some("cd-usb") => {
+                self.refuse(
+                    "media_layout",
+                    "this version mounts no USB stick: use auto, dual-cd or single-cd",
+                );
             }
-            Some(_) => self.refuse("media_layout", "use auto or dual-cd"),
+            Some(_) => self.refuse("media_layout", "use auto, dual-cd or single-cd"),
         }
         None
     }

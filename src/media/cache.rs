@@ -20,12 +20,12 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::installer::{self, Installer, PatchError};
+use crate::installer::{self, Installer, PatchError, SingleCd};
 use crate::iso::Overlay;
 use crate::world::Transport;
 
-use super::Image;
 use super::map::Mapping;
+use super::{Image, KickstartPlace};
 use disk::{Entry, Files};
 use fetch::{Look, Remote, Sink, blocking};
 
@@ -112,8 +112,18 @@ impl CachedInstaller {
         Ok(self.changed(overlay.clone()))
     }
 
-    /// With changes of the caller's, such as a kickstart merged in.
-    pub fn changed(&self, overlay: Overlay) -> Arc<Image> {
+    /// The same, with a kickstart and perhaps a nonce on it, and where those lie.
+    pub fn with_kickstart(
+        &self,
+        kickstart: &[u8],
+        nonce: Option<&[u8]>,
+    ) -> Result<(Arc<Image>, KickstartPlace), PatchError> {
+        let SingleCd { overlay, kickstart, nonce, rest_end } =
+            installer::overlay_single_cd(self.vendor.map.as_ref(), &self.installer, kickstart, nonce)?;
+        Ok((self.changed(overlay), KickstartPlace { kickstart, nonce, rest_end }))
+    }
+
+    fn changed(&self, overlay: Overlay) -> Arc<Image> {
         Arc::new(Image::in_memory(self.bytes(), &self.sha256, overlay))
     }
 

@@ -125,8 +125,8 @@ impl Shelf {
 
     pub fn trace(&self) -> JobTrace {
         let state = self.state();
-        let seen = |medium| state.trace.seen(medium).clone();
-        JobTrace { installer: seen(Medium::Installer), task: seen(Medium::Task) }
+        let installer = state.trace.seen(Medium::Installer).clone();
+        JobTrace { installer, kickstart: state.trace.kickstart().clone() }
     }
 
     pub fn fetched(&self, medium: Medium) -> Fetches {

@@ -52,16 +52,32 @@ pub const QUIET: Duration = Duration::from_secs(60);
 pub const SWEEP_BYTES_MAX: u64 = 1 << 20;
 
 /// Byte ranges of a medium that mean something to whoever watches its reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MediumLandmarks {
+    /// Of the vendor's installer, if that is on it.
+    pub installer: Option<Landmarks>,
+    /// Of the kickstart, if that is on it.
+    pub kickstart: Option<KickstartPlace>,
+}
+
+/// Where the kickstart lies, away from everything else.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MediumLandmarks {
-    Installer(Landmarks),
-    /// `metadata_end`: where the volume's own blocks end and the zeros before the kickstart begin.
-    Task {
-        kickstart: Range<u64>,
-        /// Behind the kickstart and as far from it, where the job has one.
-        nonce: Option<Range<u64>>,
-        metadata_end: u64,
-    },
+pub struct KickstartPlace {
+    pub kickstart: Range<u64>,
+    /// Behind the kickstart and as far from it, where the job has one.
+    pub nonce: Option<Range<u64>>,
+    /// Where everything else ends and the zeros before the kickstart begin.
+    pub rest_end: u64,
+}
+
+impl MediumLandmarks {
+    pub fn installer(installer: Landmarks) -> MediumLandmarks {
+        MediumLandmarks { installer: Some(installer), kickstart: None }
+    }
+
+    pub fn task(kickstart: KickstartPlace) -> MediumLandmarks {
+        MediumLandmarks { installer: None, kickstart: Some(kickstart) }
+    }
 }
 
 /// One slice of an image, about to leave.
@@ -80,6 +96,8 @@ pub struct Trace {
     reset_at: Option<Timestamp>,
     installer: Reads,
     task: Reads,
+    /// The installer's CD carries the kickstart too, and the host reads it there.
+    is_single: bool,
     gap: Gap,
     nonce_gap: Gap,
     firmware: Firmware,
@@ -96,8 +114,13 @@ impl Trace {
         now: Timestamp,
     ) {
         let reset_at = self.reset_at;
-        if let MediumLandmarks::Task { kickstart, nonce, metadata_end } = &marks {
-            self.gap = Gap::new(*metadata_end..kickstart.start);
+        if medium == Medium::Installer {
+            self.is_single = marks.kickstart.is_some();
+        }
+        if medium == self.carrier()
+            && let Some(KickstartPlace { kickstart, nonce, rest_end }) = &marks.kickstart
+        {
+            self.gap = Gap::new(*rest_end..kickstart.start);
             let nonce_at = nonce.as_ref().map_or(kickstart.end, |nonce| nonce.start);
             self.nonce_gap = Gap::new(kickstart.end..nonce_at);
         }
@@ -109,7 +132,7 @@ impl Trace {
     /// known not to have happened), but never once the kickstart has been read.
     pub fn start(&mut self, at: Timestamp) {
         let stands = self.reset_at.is_some_and(|reset_at| at <= reset_at);
-        if stands || self.task.seen.ks_read_at.is_some() {
+        if stands || self.kickstart().ks_read_at.is_some() {
             return;
         }
         self.reset_at = Some(at);
@@ -123,9 +146,11 @@ impl Trace {
         let before = self.reads(read.medium).milestones();
         let hosts = self.reset_at.is_some();
         self.reads_mut(read.medium).read(read, hosts);
-        match read.medium {
-            Medium::Installer => self.read_installer(read, hosts),
-            Medium::Task => self.read_task(read, hosts),
+        if read.medium == Medium::Installer {
+            self.read_installer(read, hosts);
+        }
+        if read.medium == self.carrier() {
+            self.read_kickstart(read, hosts);
         }
         let reads = self.reads_mut(read.medium);
         reads.seen.mode = reads.mode();
@@ -134,6 +159,15 @@ impl Trace {
 
     pub fn seen(&self, medium: Medium) -> &MediumTrace {
         &self.reads(medium).seen
+    }
+
+    /// Of the medium that the host reads the kickstart from.
+    pub fn kickstart(&self) -> &MediumTrace {
+        self.seen(self.carrier())
+    }
+
+    fn carrier(&self) -> Medium {
+        if self.is_single { Medium::Installer } else { Medium::Task }
     }
 
     /// A fetch ended as it should: what went wrong before it did no lasting harm.
@@ -147,8 +181,8 @@ impl Trace {
     }
 
     fn read_installer(&mut self, read: &Read, hosts: bool) {
-        let ks_read_at = self.task.seen.ks_read_at;
-        let Some(MediumLandmarks::Installer(marks)) = &self.installer.marks else { return };
+        let ks_read_at = self.kickstart().ks_read_at;
+        let Some(marks) = &self.installer.marks.installer else { return };
         if hosts && self.installer.seen.read_through_at.is_none() && self.installer.has_payload(marks) {
             self.installer.seen.read_through_at = Some(read.at);
         }
@@ -160,33 +194,38 @@ impl Trace {
         }
     }
 
-    fn read_task(&mut self, read: &Read, hosts: bool) {
-        let Some(MediumLandmarks::Task { kickstart, nonce, .. }) = &self.task.marks else { return };
+    fn read_kickstart(&mut self, read: &Read, hosts: bool) {
+        let reenumerated = self.installer.seen.reenumerated_at.is_some();
+        let carrier = match self.carrier() {
+            Medium::Installer => &mut self.installer,
+            Medium::Task => &mut self.task,
+        };
+        let Some(KickstartPlace { kickstart, nonce, .. }) = &carrier.marks.kickstart else { return };
         let is_kickstart = overlaps(&read.range, kickstart);
         let has_nonce = nonce.is_some();
         let is_nonce = nonce.as_ref().is_some_and(|nonce| overlaps(&read.range, nonce));
         self.gap.note(read);
         self.nonce_gap.note(read);
         if self.gap.is_copied() {
-            self.task.withdraw_kickstart(read.at);
+            carrier.withdraw_kickstart(read.at);
         }
         if has_nonce && self.nonce_gap.is_copied() {
-            self.task.withdraw_nonce(read.at);
+            carrier.withdraw_nonce(read.at);
         }
-        let streamed = self.task.mode() == MediaMode::Streamed && !self.gap.is_copied();
+        let streamed = carrier.mode() == MediaMode::Streamed && !self.gap.is_copied();
         if !(hosts && streamed) || read.whole {
             return;
         }
-        if is_nonce && self.task.seen.ks_read_at.is_some() && !self.task.seen.nonce_copied {
-            self.task.seen.nonce_read_at.get_or_insert(read.at);
+        if is_nonce && carrier.seen.ks_read_at.is_some() && !carrier.seen.nonce_copied {
+            carrier.seen.nonce_read_at.get_or_insert(read.at);
         }
         if !is_kickstart {
             return;
         }
-        if self.installer.seen.reenumerated_at.is_some() {
-            self.task.seen.ks_read_again_at.get_or_insert(read.at);
+        if reenumerated {
+            carrier.seen.ks_read_again_at.get_or_insert(read.at);
         } else {
-            self.task.seen.ks_read_at.get_or_insert(read.at);
+            carrier.seen.ks_read_at.get_or_insert(read.at);
         }
     }
 
@@ -264,7 +303,7 @@ impl Firmware {
 #[derive(Debug, Default)]
 struct Reads {
     seen: MediumTrace,
-    marks: Option<MediumLandmarks>,
+    marks: MediumLandmarks,
     /// Read before our reset.
     before: Coverage,
     /// Read since our reset.
@@ -295,7 +334,7 @@ impl Reads {
         let copied = saved.mode == MediaMode::Prefetched;
         let streamed = saved.mode == MediaMode::Streamed;
         let manner = Manner { ranged: streamed, jumped: streamed, front: 0 };
-        let mut reads = Reads { copied, manner, marks: Some(marks), ..Reads::default() };
+        let mut reads = Reads { copied, manner, marks, ..Reads::default() };
         reads.seen =
             MediumTrace { mode: saved.mode, total, fault: saved.fault.clone(), ..MediumTrace::default() };
         // Of an earlier start only the mode stays. The start may have been noted a moment after its

@@ -13,6 +13,8 @@ pub enum Fault {
     WrongSerial,
     NoSerial,
     OneCd,
+    SecondCdRefused,
+    SecondCdReplaces,
     NoSlots,
     MediaLeft,
     StaleInserted(Duration),
@@ -111,6 +113,16 @@ static TABLE: &[Row] = &[
     row("wrong-serial", Plain(|| Fault::WrongSerial), "the System reports another serial number"),
     row("no-serial", Plain(|| Fault::NoSerial), "the System reports no serial number"),
     row("one-cd", Plain(|| Fault::OneCd), "one CD slot, and a USB slot that takes no CD (HPE iLO)"),
+    row(
+        "second-cd-refused",
+        Plain(|| Fault::SecondCdRefused),
+        "two CD slots, of which one can be filled: 409",
+    ),
+    row(
+        "second-cd-replaces",
+        Plain(|| Fault::SecondCdReplaces),
+        "what goes into one CD slot falls out of the other",
+    ),
     row("no-slots", Plain(|| Fault::NoSlots), "an empty VirtualMedia collection (AMI before EnableRMedia)"),
     row("media-left", Plain(|| Fault::MediaLeft), "CD1 holds somebody's forgotten image at the start"),
     row(

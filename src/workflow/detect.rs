@@ -42,7 +42,8 @@ pub struct Scene<'a> {
     /// CD1 comes from us; otherwise its trace is empty and says nothing.
     pub serves_installer: bool,
     pub installer: &'a MediumTrace,
-    pub task: &'a MediumTrace,
+    /// The trace of the medium that carries the kickstart.
+    pub kickstart: &'a MediumTrace,
     /// Where the installed system is to answer, if the job says so.
     pub management: Option<Management<'a>>,
 }
@@ -77,7 +78,7 @@ impl Scene<'_> {
     /// Whether the trace of the task medium shows when the kickstart is read. A medium that was
     /// never fetched tells as well: nobody can have read it.
     fn trace_tells(&self) -> bool {
-        self.task.mode != MediaMode::Prefetched
+        self.kickstart.mode != MediaMode::Prefetched
     }
 
     /// The last read of the kickstart; a second one means that the host installs again.
@@ -85,13 +86,13 @@ impl Scene<'_> {
         if !self.trace_tells() {
             return None;
         }
-        self.task.ks_read_again_at.or(self.task.ks_read_at)
+        self.kickstart.ks_read_again_at.or(self.kickstart.ks_read_at)
     }
 
     /// When the hook read the nonce, in the run of the installer that read the kickstart last.
     fn nonce_read_at(&self) -> Option<Timestamp> {
         let ks_read_at = self.ks_read_at()?;
-        self.task.nonce_read_at.filter(|at| *at >= ks_read_at)
+        self.kickstart.nonce_read_at.filter(|at| *at >= ks_read_at)
     }
 
     /// From when on a boot is a second boot; `None` while it is still too early.
@@ -209,9 +210,7 @@ fn judge_hook(scene: &Scene<'_>, off_since: Timestamp) -> Judgement {
     let is_ours = scene.hook == CompletionHook::Poweroff;
     let nonce_read = is_ours && scene.nonce_read_at().is_some_and(|at| at <= off_since);
     let (confidence, detail) = match (nonce_read, is_ours) {
-        (true, _) => {
-            (Confidence::Proven, "the installer's %post read its nonce from CD2 and powered the host off")
-        }
+        (true, _) => (Confidence::Proven, "the installer's %post read its nonce and powered the host off"),
         (_, true) => (Confidence::Probable, "the host powered itself off, as the installer's %post does"),
         _ => (Confidence::Probable, "the host powered itself off, as its kickstart said it would"),
     };
@@ -306,11 +305,7 @@ fn second_boot(watch: &WatchFacts, scene: &Scene<'_>) -> Option<Evidence> {
 
 fn kickstart_read(scene: &Scene<'_>) -> Option<Evidence> {
     let at = scene.ks_read_at()?;
-    Some(Evidence {
-        kind: EvidenceKind::KickstartRead,
-        at,
-        detail: "the host read the kickstart from CD2".into(),
-    })
+    Some(Evidence { kind: EvidenceKind::KickstartRead, at, detail: "the host read the kickstart".into() })
 }
 
 fn power_stable(watch: &WatchFacts, scene: &Scene<'_>) -> Evidence {
@@ -384,7 +379,7 @@ fn early_failure(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Optio
     (scene.trace_tells() && scene.ks_read_at().is_none() && late(last_new, policy.ks_timeout)).then(|| {
         with_fault(
             "the kickstart was not read: the host did not boot the installer, or the installer waits at a prompt; look at the console",
-            scene.task,
+            scene.kickstart,
         )
     })
 }

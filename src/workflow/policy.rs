@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::job::{Confidence, Step};
+use crate::job::{Confidence, MediaLayout, Step};
 
 /// The settings that the workflow obeys, named after those of the public contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Policy {
     pub final_reset: FinalReset,
     pub graceful_timeout: Duration,
     pub allow_powered_on: bool,
+    /// `MEDIA_LAYOUT`; `None`: by what the BMC offers.
+    pub layout: Option<MediaLayout>,
     /// A job that makes no progress for so long is failed.
     pub stuck_timeout: Duration,
 }
@@ -43,6 +45,7 @@ impl Default for Policy {
             final_reset: FinalReset::Auto,
             graceful_timeout: minutes(3),
             allow_powered_on: true,
+            layout: None,
             stuck_timeout: minutes(240),
         }
     }

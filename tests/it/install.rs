@@ -123,8 +123,7 @@ async fn what_is_wrong_before_the_reset_fails_there_and_leaves_nothing() {
     for (fault, step, words) in [
         (Fault::WrongSerial, Step::ResolveServer, "is not that of server SIM0001"),
         (Fault::NoSerial, Step::ResolveServer, "system_uuid or system_id"),
-        (Fault::OneCd, Step::ResolveServer, "two virtual CD drives"),
-        (Fault::NoSlots, Step::ResolveServer, "two virtual CD drives"),
+        (Fault::NoSlots, Step::ResolveServer, "the BMC offers none"),
         (Fault::InsertTaskFails, Step::MountMaintenance, "inserting the image"),
         (Fault::OverrideNotStored, Step::BootOverride, "reads back"),
     ] {

@@ -134,7 +134,7 @@ fn a_changed_image_of_genisoimage_is_read_by_isoinfo_and_xorriso() {
 /// The kickstart as each tool reads it, in each tree.
 fn check_single_cd(tools: &Tools, image: &VendorImage, installer: &Installer) {
     let recipe = image.recipe;
-    let single = overlay_single_cd(&image.bytes, installer, KICKSTART).unwrap();
+    let single = overlay_single_cd(&image.bytes, installer, KICKSTART, None).unwrap();
     let changed = write_overlaid(tools, &image.bytes, &single.overlay);
     assert_eq!(tools.isoinfo_bytes(&["-x", "/KS.CFG;1"], &changed), KICKSTART, "{recipe:?}");
     assert_eq!(tools.pycdlib_read(&changed, "iso_path", "/KS.CFG;1"), KICKSTART, "{recipe:?}");
@@ -186,7 +186,7 @@ fn a_full_root_directory_moves_and_every_tool_follows() {
                 let recipe = Recipe { modules, extra, ..Recipe::new(maker, trees, BootFileKind::Titled) };
                 let image = VendorImage::make(&tools, recipe);
                 let installer = recognise(&image.bytes).unwrap();
-                let single = overlay_single_cd(&image.bytes, &installer, KICKSTART).unwrap();
+                let single = overlay_single_cd(&image.bytes, &installer, KICKSTART, None).unwrap();
                 let is_moved = root_has_moved(&image.bytes, &single.overlay);
                 if is_moved {
                     check_single_cd(&tools, &image, &installer);

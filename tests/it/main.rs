@@ -16,6 +16,7 @@ mod install;
 mod iso_command;
 mod iso_tools;
 mod kill;
+mod layouts;
 mod media;
 mod operator;
 mod process;

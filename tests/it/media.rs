@@ -70,7 +70,7 @@ async fn the_form_without_a_token_is_for_operators_and_leaves_no_trace() {
     assert_eq!(status, StatusCode::OK);
     assert!(body == bench.task_bytes());
     assert_eq!(bench.media.fetched(job(1), Medium::Task), Default::default());
-    assert_eq!(bench.media.trace(job(1)).task.mode, MediaMode::None);
+    assert_eq!(bench.media.trace(job(1)).kickstart.mode, MediaMode::None);
     bench.media.retire(job(1));
     assert_eq!(bench.send(request().body(Body::empty()).unwrap()).await.0, StatusCode::NOT_FOUND);
 }
@@ -139,11 +139,11 @@ async fn a_restarted_controller_serves_the_same_paths_and_knows_the_same_milesto
     bench.range(&paths[0], 0..4096).await;
     bench.range(&paths[1], KS).await;
     let before = bench.media.trace(job(1));
-    assert!(before.task.ks_read_at.is_some());
+    assert!(before.kickstart.ks_read_at.is_some());
 
     let again = bench.restarted().await;
     again.publish_after(job(1), at(10)).await;
-    assert_eq!(again.media.trace(job(1)).task, before.task);
+    assert_eq!(again.media.trace(job(1)).kickstart, before.kickstart);
     assert_eq!(again.range(&paths[0], 0..4096).await.len(), 4096);
     let JobTrace { installer, .. } = again.media.trace(job(1));
     assert_eq!(installer.first_read_at, before.installer.first_read_at);
@@ -182,9 +182,9 @@ async fn a_reset_that_is_told_of_late_brings_its_milestones_back() {
     bench.range(&bench.media.path(job(1), Medium::Task, 1), KS).await;
     let again = bench.restarted().await;
     again.publish(job(1)).await;
-    assert_eq!(again.media.trace(job(1)).task.ks_read_at, None);
+    assert_eq!(again.media.trace(job(1)).kickstart.ks_read_at, None);
     again.publish_after(job(1), at(10)).await;
-    assert_eq!(again.media.trace(job(1)).task, bench.media.trace(job(1)).task);
+    assert_eq!(again.media.trace(job(1)).kickstart, bench.media.trace(job(1)).kickstart);
 }
 
 #[tokio::test]
@@ -194,7 +194,7 @@ async fn a_bmc_that_copies_both_media_shows_no_host() {
     for medium in Medium::ALL {
         assert_eq!(bench.get(&bench.media.path(job(1), medium, 1)).await.0, StatusCode::OK);
     }
-    let JobTrace { installer, task } = bench.media.trace(job(1));
+    let JobTrace { installer, kickstart: task } = bench.media.trace(job(1));
     assert_eq!((installer.mode, task.mode), (MediaMode::Prefetched, MediaMode::Prefetched));
     assert_eq!(task.ks_read_at, None);
     assert_eq!(installer.read, installer.total);
@@ -211,7 +211,7 @@ async fn fetches_are_counted_from_the_insertion_on() {
     bench.range(&path, 0..METADATA_END).await;
     let fetched = bench.media.fetched(job(1), Medium::Task);
     assert_eq!((fetched.requests, fetched.bytes, fetched.last_fault), (2, METADATA_END, None));
-    assert_eq!(bench.media.trace(job(1)).task.read, 0, "before the reset nobody is the host");
+    assert_eq!(bench.media.trace(job(1)).kickstart.read, 0, "before the reset nobody is the host");
 }
 
 #[tokio::test]

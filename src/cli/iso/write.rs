@@ -73,7 +73,7 @@ pub fn prepare(vendor: &Path, kickstart: Option<&[u8]>, out: &Path) -> Result<Pr
     let installer = recognise(&base)
         .map_err(|source| IsoCommandError::NotAnInstaller { path: vendor.to_owned(), source })?;
     let overlay = match kickstart {
-        Some(kickstart) => overlay_single_cd(&base, &installer, kickstart).map(|single| single.overlay),
+        Some(kickstart) => overlay_single_cd(&base, &installer, kickstart, None).map(|single| single.overlay),
         None => overlay(&base, &installer),
     };
     let overlay = overlay.map_err(|source| IsoCommandError::Patch { path: vendor.to_owned(), source })?;
@@ -221,7 +221,7 @@ mod tests {
             let prepared = prepare(&vendor, kickstart, &out).unwrap();
             let installer = recognise(&image).unwrap();
             let expected = match kickstart {
-                Some(kickstart) => overlay_single_cd(&image, &installer, kickstart).unwrap().overlay,
+                Some(kickstart) => overlay_single_cd(&image, &installer, kickstart, None).unwrap().overlay,
                 None => overlay(&image, &installer).unwrap(),
             };
             let mut served = vec![0; expected.size as usize];

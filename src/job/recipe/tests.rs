@@ -166,9 +166,10 @@ fn hooks_and_layouts_are_those_of_this_version() {
     check(json!({ "completion_hook": "reboot" }), "/completion_hook", "use none, poweroff, webhook or own");
     check(json!({ "completion_hook": false }), "/completion_hook", "must be a string");
     assert_eq!(accepted(json!({ "media_layout": "auto" })).media_layout, None);
-    check(json!({ "media_layout": "single-cd" }), "/media_layout", "two CDs only");
-    check(json!({ "media_layout": "cd-usb" }), "/media_layout", "two CDs only");
-    check(json!({ "media_layout": "floppy" }), "/media_layout", "use auto or dual-cd");
+    let single = accepted(json!({ "media_layout": "single-cd" }));
+    assert_eq!(single.media_layout, Some(MediaLayout::SingleCd));
+    check(json!({ "media_layout": "cd-usb" }), "/media_layout", "no USB stick");
+    check(json!({ "media_layout": "floppy" }), "/media_layout", "use auto, dual-cd or single-cd");
     check(json!({ "media_layout": 2 }), "/media_layout", "must be a string");
 }
 

@@ -75,9 +75,9 @@ impl Bench {
         }
         let nonce = self.nonce.clone();
         let cd2_bytes = nonce.as_ref().map_or(CD2_BYTES, |nonce| nonce.end + 4 * MIB);
-        let task = MediumLandmarks::Task { kickstart: KS, nonce, metadata_end: METADATA_END };
+        let task = MediumLandmarks::task(KickstartPlace { kickstart: KS, nonce, rest_end: METADATA_END });
         let [saved_installer, saved_task] = self.saved.clone();
-        let marks = MediumLandmarks::Installer(installer);
+        let marks = MediumLandmarks::installer(installer);
         self.trace.publish(Installer, CD1_BYTES, marks, saved_installer, now);
         self.trace.publish(Task, cd2_bytes, task, saved_task, now);
     }

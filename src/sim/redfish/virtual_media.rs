@@ -93,6 +93,10 @@ impl Bmc {
         if occupied || self.slots.get(drive).is_none_or(|slot| slot.busy) {
             return Err(Message::in_use());
         }
+        let other = self.other_filled(drive);
+        if other.is_some() && self.faults.has(&Fault::SecondCdRefused) {
+            return Err(Message::in_use());
+        }
         if self.happens_once(&Fault::Insert500Once) {
             return Err(Message::internal());
         }
@@ -221,8 +225,18 @@ impl Bmc {
             return Ok(());
         }
         tracing::info!(machine = self.config.serial, slot = slot.id, "a medium is inserted");
+        if let Some(other) = self.other_filled(insert.drive)
+            && self.faults.has(&Fault::SecondCdReplaces)
+        {
+            self.computer.eject(other);
+        }
         self.computer.machine.insert(insert.drive, insert.image.clone());
         Ok(())
+    }
+
+    /// Another drive with a medium in it.
+    fn other_filled(&self, drive: usize) -> Option<usize> {
+        (0..self.slots.len()).find(|other| *other != drive && self.computer.machine.medium(*other).is_some())
     }
 }
 

@@ -105,7 +105,7 @@ impl Story {
             started_at: at(0),
             serves_installer: true,
             installer: &self.installer,
-            task: &self.task,
+            kickstart: &self.task,
             management: self.api_before.as_ref().map(|before| Management { before, build: BUILD }),
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Answer, prepare};
-use crate::job::{Act, MountFacts};
+use crate::job::{Act, MediaLayout, MountFacts, Step};
 use crate::media::Medium;
 use crate::redfish::{RedfishError, Slot};
 use crate::workflow::{Context, StepError};
@@ -28,9 +28,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const INSERTIONS_MAX: u32 = 5;
 
 pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, StepError> {
+    if medium == Medium::Task && cx.job.facts.layout == MediaLayout::SingleCd {
+        return Ok(Answer::Skipped { why: "the kickstart is on CD1, with the installer".to_owned() });
+    }
     let slot = observe(cx, medium).await?;
     if holds_ours(cx, medium, &slot)? {
-        return Ok(done(cx, medium, &slot));
+        return done(cx, medium, &slot).await;
     }
     let accepted_at = cx.job.cursor.intent.as_ref().and_then(|intent| intent.receipt_at);
     if accepted_at.is_some_and(|at| elapsed(at, cx.now()) < SHOW_PATIENCE) {
@@ -91,12 +94,13 @@ async fn eject_first(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Resul
 
 async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Answer, StepError> {
     if mount(cx, medium).insertions >= INSERTIONS_MAX {
-        return Err(StepError::permanent(format!(
+        let error = StepError::permanent(format!(
             "the BMC of server {} accepted the image for {} and never showed it inserted, {INSERTIONS_MAX} times ({})",
             cx.server.serial,
             slot.id,
             what_was_fetched(cx, medium)
-        )));
+        ));
+        return fall_back(cx, medium, slot, error).await;
     }
     let mount = mount_mut(cx, medium);
     mount.insertions += 1;
@@ -104,14 +108,44 @@ async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Ans
     let url = prepare::media_url(cx, medium)?;
     cx.save_intent(Act::Insert).await?;
     if let Err(error) = cx.bmc.request_insert(slot, &url).await {
-        return Err(explain(cx, medium, slot, error));
+        let error = explain(cx, medium, slot, error);
+        return fall_back(cx, medium, slot, error).await;
     }
     cx.save_receipt().await?;
     let slot = observe(cx, medium).await?;
     if holds_ours(cx, medium, &slot)? {
-        return Ok(done(cx, medium, &slot));
+        return done(cx, medium, &slot).await;
     }
     Ok(wait(cx, "the BMC accepted the medium and does not show it yet"))
+}
+
+/// A BMC that shows two drives and will not fill both gets everything on one CD, unless somebody
+/// asked for two. CD1 is inserted anew then, under another URL, for it has become another image.
+async fn fall_back(
+    cx: &mut Context<'_>,
+    medium: Medium,
+    slot: &Slot,
+    error: StepError,
+) -> Result<Answer, StepError> {
+    let wanted = cx.spec()?.media_layout.or(cx.kit.policy.layout);
+    let StepError::Failed(failure) = &error else { return Err(error) };
+    if medium == Medium::Installer || failure.retry || wanted.is_some() || is_direct(cx) {
+        return Err(error);
+    }
+    let why =
+        format!("the second virtual CD cannot be used ({}): both media go onto one", failure.sentence());
+    cx.job.facts.layout = MediaLayout::SingleCd;
+    cx.job.facts.cd1.insertions += 1;
+    cx.warn("media.layout", why.clone(), json!({ "media_layout": MediaLayout::SingleCd.name() })).await?;
+    // Whatever it holds, a second kickstart must not be found there. The cleanup looks again.
+    if let Err(error) = cx.bmc.request_eject(slot).await {
+        tracing::debug!(job = %cx.job.id, slot = slot.id, %error, "the second drive is not ejected");
+    }
+    Ok(Answer::Back { to: Step::BuildTaskIso, why })
+}
+
+fn is_direct(cx: &Context<'_>) -> bool {
+    cx.job.facts.installer.as_ref().is_some_and(|installer| installer.direct)
 }
 
 /// A failed insertion, with what our own server saw of the BMC's fetch. The last one that is allowed
@@ -134,13 +168,19 @@ fn what_was_fetched(cx: &Context<'_>, medium: Medium) -> String {
     }
 }
 
-fn done(cx: &Context<'_>, medium: Medium, slot: &Slot) -> Answer {
-    let name = match medium {
-        Medium::Installer => "CD1, the installer",
-        Medium::Task => "CD2, the task ISO",
+/// Some BMCs show two drives and have one: what goes into the second falls out of the first.
+async fn done(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Answer, StepError> {
+    if medium == Medium::Task && observe(cx, Medium::Installer).await?.inserted == Some(false) {
+        let message = format!("inserting into {} emptied the first virtual CD", slot.id);
+        return fall_back(cx, medium, slot, StepError::permanent(message)).await;
+    }
+    let name = match (medium, cx.job.facts.layout) {
+        (Medium::Installer, MediaLayout::DualCd) => "CD1, the installer",
+        (Medium::Installer, MediaLayout::SingleCd) => "CD1, the installer with the kickstart",
+        (Medium::Task, _) => "CD2, the task ISO",
     };
     let detail = json!({ "slot": slot.link, "insertions": mount(cx, medium).insertions });
-    Answer::Done { message: format!("{name}, is in {}", slot.id), detail }
+    Ok(Answer::Done { message: format!("{name}, is in {}", slot.id), detail })
 }
 
 fn wait(cx: &Context<'_>, why: &str) -> Answer {

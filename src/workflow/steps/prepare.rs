@@ -11,8 +11,10 @@ use url::Url;
 
 use super::Answer;
 use crate::iso::TaskIso;
-use crate::job::{InstallerFacts, Job, JobSpec, is_loopback};
-use crate::media::{CachedInstaller, Image, InstallerSource, Medium, MediumLandmarks, Watched};
+use crate::job::{InstallerFacts, Job, JobSpec, MediaLayout, is_loopback};
+use crate::media::{
+    CachedInstaller, Image, InstallerSource, KickstartPlace, Medium, MediumLandmarks, Watched,
+};
 use crate::workflow::policy::Delivery;
 use crate::workflow::{Context, Kit, StepError, hook, task_iso};
 use crate::world::TlsPolicy;
@@ -20,7 +22,7 @@ use crate::world::TlsPolicy;
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     cx.job.facts.media_base = Some(media_base(cx).await?);
     let installer = open_installer(cx.kit, cx.spec()?).await?;
-    let facts = installer_facts(cx.kit, cx.spec()?, &installer)?;
+    let facts = installer_facts(cx.kit, cx.spec()?, cx.job.facts.layout, &installer)?;
     for warning in &installer.installer.warnings {
         cx.warn("installer.open", warning.clone(), json!(null)).await?;
     }
@@ -48,28 +50,58 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
 /// Makes the job's media readable at their URLs; called again whenever a controller takes the job up.
 pub async fn publish(kit: &Kit, job: &Job) -> Result<(), StepError> {
     let (Some(facts), Some(spec)) = (&job.facts.installer, &job.spec) else { return Ok(()) };
+    publish_one(kit, job, Medium::Task, task_medium(kit, job, spec)?).await?;
+    if facts.direct {
+        return Ok(());
+    }
+    let installer = open_installer(kit, spec).await?;
+    let watched = installer_medium(kit, job, spec, &installer)?;
+    publish_one(kit, job, Medium::Installer, watched).await
+}
+
+async fn publish_one(kit: &Kit, job: &Job, medium: Medium, watched: Watched) -> Result<(), StepError> {
     let reset_at = job.facts.reset.started_at;
-    let task = task_iso::render(kit, job, spec);
-    if !task_iso::is_saved(kit, job.id, &task.image) {
+    let published = kit.media.publish(job.id, medium, watched, reset_at).await;
+    published.map_err(|error| StepError::passing_from("publishing the job's media", error))?;
+    let insertions = match medium {
+        Medium::Installer => job.facts.cd1.insertions,
+        Medium::Task => job.facts.cd2.insertions,
+    };
+    kit.media.path(job.id, medium, insertions);
+    Ok(())
+}
+
+/// CD2; where one CD holds everything, it is there for operators to look at.
+fn task_medium(kit: &Kit, job: &Job, spec: &JobSpec) -> Result<Watched, StepError> {
+    let TaskIso { image, kickstart, nonce, metadata_end } = task_iso::render(kit, job, spec);
+    if !task_iso::is_saved(kit, job.id, &image) {
         task_iso::save(kit, job, spec)?;
     }
-    let publishing = |error| StepError::passing_from("publishing the job's media", error);
-    let TaskIso { image, kickstart, nonce, metadata_end } = task;
-    let landmarks = MediumLandmarks::Task { kickstart, nonce, metadata_end };
-    let watched = Watched { image: Arc::new(Image::sparse(image)), landmarks };
-    kit.media.publish(job.id, Medium::Task, watched, reset_at).await.map_err(publishing)?;
-    kit.media.path(job.id, Medium::Task, job.facts.cd2.insertions);
-    if !facts.direct {
-        let installer = open_installer(kit, spec).await?;
-        let patched = installer
-            .patched()
-            .map_err(|error| StepError::permanent_from("setting the installer's boot options", error))?;
-        let landmarks = MediumLandmarks::Installer(installer.installer.landmarks.clone());
-        let watched = Watched { image: patched, landmarks };
-        kit.media.publish(job.id, Medium::Installer, watched, reset_at).await.map_err(publishing)?;
-        kit.media.path(job.id, Medium::Installer, job.facts.cd1.insertions);
-    }
-    Ok(())
+    let landmarks = MediumLandmarks::task(KickstartPlace { kickstart, nonce, rest_end: metadata_end });
+    Ok(Watched { image: Arc::new(Image::sparse(image)), landmarks })
+}
+
+fn installer_medium(
+    kit: &Kit,
+    job: &Job,
+    spec: &JobSpec,
+    installer: &CachedInstaller,
+) -> Result<Watched, StepError> {
+    let patching = |error| StepError::permanent_from("setting the installer's boot options", error);
+    let mut landmarks = MediumLandmarks::installer(installer.installer.landmarks.clone());
+    let image = match job.facts.layout {
+        MediaLayout::DualCd => installer.patched().map_err(patching)?,
+        MediaLayout::SingleCd => {
+            let kickstart = hook::kickstart(kit, job, spec);
+            let nonce = hook::nonce(kit, job, spec);
+            let nonce = nonce.as_deref().map(str::as_bytes);
+            let (image, place) =
+                installer.with_kickstart(kickstart.expose().as_bytes(), nonce).map_err(patching)?;
+            landmarks.kickstart = Some(place);
+            image
+        }
+    };
+    Ok(Watched { image, landmarks })
 }
 
 async fn open_installer(kit: &Kit, spec: &JobSpec) -> Result<Arc<CachedInstaller>, StepError> {
@@ -98,10 +130,22 @@ fn source(kit: &Kit, spec: &JobSpec) -> Result<InstallerSource, StepError> {
     }
 }
 
-fn installer_facts(kit: &Kit, spec: &JobSpec, cached: &CachedInstaller) -> Result<InstallerFacts, StepError> {
+fn installer_facts(
+    kit: &Kit,
+    spec: &JobSpec,
+    layout: MediaLayout,
+    cached: &CachedInstaller,
+) -> Result<InstallerFacts, StepError> {
     let remote =
         matches!(source(kit, spec)?, InstallerSource::Url(url) if matches!(url.scheme(), "http" | "https"));
     let direct = match kit.setup.delivery {
+        Delivery::Direct if layout == MediaLayout::SingleCd => {
+            return Err(StepError::permanent(
+                "this BMC has one virtual CD drive, so the kickstart goes onto the installer's CD, which has to be \
+                 served for that: set ESXI_INSTALLER_DELIVERY to auto or served",
+            ));
+        }
+        Delivery::Auto if layout == MediaLayout::SingleCd => false,
         Delivery::Served => false,
         Delivery::Auto => remote && cached.installer.boots_unattended(),
         Delivery::Direct if remote => true,

@@ -65,7 +65,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
 /// Whether the start that was asked for has happened, by anything that shows it.
 fn has_started(cx: &Context<'_>, system: &System) -> bool {
     let trace = cx.kit.media.trace(cx.job.id);
-    if trace.installer.first_read_at.is_some() || trace.task.first_read_at.is_some() {
+    if trace.installer.first_read_at.is_some() || trace.kickstart.first_read_at.is_some() {
         return true;
     }
     match cx.job.cursor.intent.as_ref().map(|intent| (intent.act, intent.receipt_at)) {
@@ -90,7 +90,7 @@ fn has_restarted_by_itself(cx: &Context<'_>, system: &System) -> bool {
     }
     let undisturbed =
         matches!(cx.job.cursor.intent.as_ref().map(|intent| intent.act), None | Some(Act::GracefulShutdown));
-    let reads_kickstart = cx.kit.media.trace(cx.job.id).task.ks_read_at.is_some();
+    let reads_kickstart = cx.kit.media.trace(cx.job.id).kickstart.ks_read_at.is_some();
     undisturbed && (reads_kickstart || !boots_from_cd(system))
 }
 
@@ -171,8 +171,8 @@ async fn request(
 
 /// Power changes detach media on some BMCs (AMI MegaRAC 13: a fresh mount can go at power-on).
 async fn lost_medium(cx: &Context<'_>) -> Result<Option<Answer>, StepError> {
-    let mounts = [(Step::MountMaintenance, &cx.job.facts.cd1), (Step::MountTask, &cx.job.facts.cd2)];
-    for (to, mount) in mounts {
+    let steps = [Step::MountMaintenance, Step::MountTask];
+    for (to, mount) in steps.into_iter().zip(cx.job.facts.drives()) {
         let Some(link) = &mount.slot else { continue };
         let slot = cx.bmc.observe_slot(link).await;
         let slot =

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::Answer;
 use crate::job::{JobSpec, Server, SystemFacts};
-use crate::redfish::{Bmc, PowerState, Slot, System};
+use crate::redfish::{Bmc, PowerState, System};
+use crate::workflow::layout::{self, Chosen};
 use crate::workflow::policy::Policy;
 use crate::workflow::{Context, Kit, StepError};
 
@@ -16,10 +17,10 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     check_management_address(cx.kit, cx.server, cx.spec()?).await?;
     let resolved = resolve(cx.bmc, cx.server, cx.spec()?, &cx.kit.policy).await?;
     let (message, detail) = (resolved.message(), resolved.detail());
-    let [cd1, cd2] = resolved.slots.map(|slot| Some(slot.link));
     let facts = &mut cx.job.facts;
-    facts.cd1.slot = cd1;
-    facts.cd2.slot = cd2;
+    facts.layout = resolved.drives.layout;
+    facts.cd1.slot = Some(resolved.drives.cd1.link);
+    facts.cd2.slot = resolved.drives.cd2.map(|slot| slot.link);
     facts.system = Some(SystemFacts {
         link: resolved.system.link,
         vendor: resolved.vendor,
@@ -43,14 +44,17 @@ pub async fn check_management_address(kit: &Kit, server: &Server, spec: &JobSpec
 pub struct Resolved {
     pub vendor: String,
     pub system: System,
-    /// For CD1 and CD2.
-    pub slots: [Slot; 2],
+    pub drives: Chosen,
 }
 
 impl Resolved {
     pub fn message(&self) -> String {
         let model = self.system.model.as_deref().unwrap_or("a system of unknown model");
-        format!("{model} ({}) is the job's server", self.system.id)
+        format!(
+            "{model} ({}) is the job's server; media layout {}",
+            self.system.id,
+            self.drives.layout.name()
+        )
     }
 
     pub fn detail(&self) -> serde_json::Value {
@@ -59,8 +63,9 @@ impl Resolved {
             "system": self.system.link,
             "model": self.system.model,
             "power": self.system.power.map(PowerState::name),
-            "cd1": self.slots[0].link,
-            "cd2": self.slots[1].link,
+            "media_layout": self.drives.layout.name(),
+            "cd1": self.drives.cd1.link,
+            "cd2": self.drives.cd2.as_ref().map(|slot| &slot.link),
         })
     }
 }
@@ -93,8 +98,8 @@ pub async fn resolve(
         )));
     }
     let slots = bmc.observe_slots(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
-    let slots = choose_slots(slots).map_err(StepError::permanent)?;
-    Ok(Resolved { vendor: service.vendor, system, slots })
+    let drives = layout::choose(slots, spec.media_layout.or(policy.layout)).map_err(StepError::permanent)?;
+    Ok(Resolved { vendor: service.vendor, system, drives })
 }
 
 /// The system that the record means. Systems that cannot be reset (GPU baseboards) are none.
@@ -151,23 +156,4 @@ fn describe(systems: &[System]) -> String {
         })
         .collect();
     if list.is_empty() { "no system that can be reset".to_owned() } else { list.join(", ") }
-}
-
-/// The first two slots that take a CD and can be told to. Lenovo's RDOC and Remote slots belong
-/// to its own upload and console features (facts: sushy, community.general).
-fn choose_slots(slots: Vec<Slot>) -> Result<[Slot; 2], String> {
-    let all: Vec<String> = slots.iter().map(|slot| format!("{} {:?}", slot.id, slot.media_types)).collect();
-    let usable = |slot: &Slot| {
-        let own_feature = slot.id.starts_with("RDOC") || slot.id.starts_with("Remote");
-        slot.takes_cd() && slot.can_insert && !own_feature
-    };
-    let mut cds = slots.into_iter().filter(usable);
-    match (cds.next(), cds.next()) {
-        (Some(cd1), Some(cd2)) => Ok([cd1, cd2]),
-        (first, _) => Err(format!(
-            "the job needs two virtual CD drives and the BMC offers {}; its virtual media: {}",
-            if first.is_some() { "one" } else { "none" },
-            if all.is_empty() { "none".to_owned() } else { all.join(", ") },
-        )),
-    }
 }

@@ -45,7 +45,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
 /// A medium that the host never read and that is gone explains a failure. Some BMCs drop a fresh
 /// mount when the host starts (AMI MegaRAC 13, field report).
 async fn lost_medium(cx: &Context<'_>) -> Option<String> {
-    if cx.kit.media.trace(cx.job.id).task.ks_read_at.is_some() {
+    if cx.kit.media.trace(cx.job.id).kickstart.ks_read_at.is_some() {
         return None;
     }
     let slot = empty_slot(cx).await?;
@@ -53,7 +53,7 @@ async fn lost_medium(cx: &Context<'_>) -> Option<String> {
 }
 
 async fn empty_slot(cx: &Context<'_>) -> Option<Slot> {
-    for link in [&cx.job.facts.cd1.slot, &cx.job.facts.cd2.slot].into_iter().flatten() {
+    for link in cx.job.facts.drives().filter_map(|drive| drive.slot.as_ref()) {
         let slot = cx.bmc.observe_slot(link).await.ok()?;
         if slot.inserted == Some(false) {
             return Some(slot);
@@ -111,7 +111,7 @@ pub(super) fn with_scene<T>(
         started_at,
         serves_installer: facts.installer.as_ref().is_some_and(|installer| !installer.direct),
         installer: &traces.installer,
-        task: &traces.task,
+        kickstart: &traces.kickstart,
         management,
     };
     Ok(judge(&facts.watch, &scene))
@@ -123,7 +123,7 @@ fn note_progress(cx: &mut Context<'_>) {
     cx.job.facts.progress = Progress {
         installer_bytes_read: traces.installer.read,
         installer_bytes_total: installer.map_or(0, |installer| installer.size),
-        ks_read: traces.task.ks_read_at.is_some(),
+        ks_read: traces.kickstart.ks_read_at.is_some(),
     };
 }
 
@@ -137,7 +137,7 @@ async fn disarm_if_installing(cx: &mut Context<'_>, system: &System) -> Result<(
         cx.job.facts.override_armed = false;
         return Ok(());
     }
-    let installs = cx.kit.media.trace(cx.job.id).task.ks_read_at.is_some();
+    let installs = cx.kit.media.trace(cx.job.id).kickstart.ks_read_at.is_some();
     if !installs || cx.job.facts.watch.disarms >= DISARMS_MAX {
         return Ok(());
     }

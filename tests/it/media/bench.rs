@@ -14,7 +14,7 @@ use serde_json::json;
 use shoal::installer::Landmarks;
 use shoal::iso::{Overlay, Patch, SparseImage};
 use shoal::job::{JobId, Password, Server, parse_recipe};
-use shoal::media::{Image, Media, Medium, MediumLandmarks, OperatorCheck, Watched};
+use shoal::media::{Image, KickstartPlace, Media, Medium, MediumLandmarks, OperatorCheck, Watched};
 use shoal::seal::Sealer;
 use shoal::store::{NewJob, Store};
 use shoal::world::{Clock, TlsPolicy};
@@ -70,12 +70,12 @@ fn watched(medium: Medium) -> Watched {
     let (image, landmarks) = match medium {
         Medium::Task => (
             Image::sparse(task()),
-            MediumLandmarks::Task { kickstart: KS, nonce: None, metadata_end: METADATA_END },
+            MediumLandmarks::task(KickstartPlace { kickstart: KS, nonce: None, rest_end: METADATA_END }),
         ),
         Medium::Installer => {
             let payload = vec![1 << 20..2 << 20, 2 << 20..INSTALLER_BYTES];
             let landmarks = Landmarks { descriptors: 32_768..38_912, boot_catalog: None, payload };
-            (installer(), MediumLandmarks::Installer(landmarks))
+            (installer(), MediumLandmarks::installer(landmarks))
         }
     };
     Watched { image: Arc::new(image), landmarks }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use shoal::installer::{overlay, recognise};
 use shoal::iso::{TaskIso, build_task_iso};
 use shoal::job::MediaMode;
-use shoal::media::{Image, JobTrace, Media, Medium, MediumLandmarks, Watched};
+use shoal::media::{Image, JobTrace, KickstartPlace, Media, Medium, MediumLandmarks, Watched};
 use shoal::seal::Sealer;
 use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer};
 use shoal::store::Store;
@@ -62,11 +62,11 @@ impl Lab {
         let installer = recognise(&base).unwrap();
         let changes = overlay(&base, &installer).unwrap();
         let image = Image::in_memory(base.to_vec().into(), "standin", changes);
-        let landmarks = MediumLandmarks::Installer(installer.landmarks);
+        let landmarks = MediumLandmarks::installer(installer.landmarks);
         self.publish_one(Medium::Installer, image, landmarks).await;
         let task = build_task_iso(KICKSTART.as_bytes(), b"{}", None);
         let TaskIso { kickstart, nonce, metadata_end, .. } = task;
-        let landmarks = MediumLandmarks::Task { kickstart, nonce, metadata_end };
+        let landmarks = MediumLandmarks::task(KickstartPlace { kickstart, nonce, rest_end: metadata_end });
         self.publish_one(Medium::Task, Image::sparse(task.image), landmarks).await;
     }
 
@@ -118,13 +118,13 @@ async fn a_streamed_install_shows_every_milestone_and_the_second_boot() {
     let installing = lab.wait_for("installing").await;
     assert_eq!(installing.installer.mode, MediaMode::Streamed);
     assert!(installing.installer.read_through_at.is_some(), "{installing:?}");
-    assert!(installing.task.ks_read_at.is_some(), "{installing:?}");
+    assert!(installing.kickstart.ks_read_at.is_some(), "{installing:?}");
     assert_eq!(installing.installer.reenumerated_at, None);
 
     let installed = lab.wait_for("installed").await;
-    assert_eq!(installed.task.ks_read_at, installing.task.ks_read_at);
-    assert_eq!(installed.task.ks_read_again_at, None, "a disk boots without the kickstart");
-    let (read, again) = (installed.task.ks_read_at.unwrap(), installed.installer.reenumerated_at);
+    assert_eq!(installed.kickstart.ks_read_at, installing.kickstart.ks_read_at);
+    assert_eq!(installed.kickstart.ks_read_again_at, None, "a disk boots without the kickstart");
+    let (read, again) = (installed.kickstart.ks_read_at.unwrap(), installed.installer.reenumerated_at);
     assert!(again.unwrap().duration_since(read).as_secs() >= 60, "{installed:?}");
     assert_eq!(lab.bench.media.fetched(job(4), Medium::Installer).last_fault, None);
 }
@@ -133,7 +133,7 @@ async fn a_streamed_install_shows_every_milestone_and_the_second_boot() {
 async fn a_bmc_that_downloads_at_insert_shows_nothing_of_its_host() {
     let lab = Lab::new(&["prefetch", "no-eject"]).await;
     lab.start().await;
-    let JobTrace { installer, task } = lab.wait_for("installed").await;
+    let JobTrace { installer, kickstart: task } = lab.wait_for("installed").await;
     assert_eq!((installer.mode, task.mode), (MediaMode::Prefetched, MediaMode::Prefetched));
     assert_eq!((installer.first_read_at, task.ks_read_at, installer.reenumerated_at), (None, None, None));
 }

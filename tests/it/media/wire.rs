@@ -231,7 +231,7 @@ impl Bench {
         use shoal::media::{Image, MediumLandmarks, Watched};
         let image = Image::in_memory(Bytes::new(), "large", Overlay { size, patches: Vec::new() });
         let marks = Landmarks { descriptors: 0..1, boot_catalog: None, payload: Vec::new() };
-        let watched = Watched { image: image.into(), landmarks: MediumLandmarks::Installer(marks) };
+        let watched = Watched { image: image.into(), landmarks: MediumLandmarks::installer(marks) };
         self.media.publish(job, Medium::Installer, watched, None).await.unwrap();
     }
 }

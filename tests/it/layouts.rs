@@ -1,0 +1,97 @@
+//! Layouts: two CDs where there are two, everything on one where there is one, or where the second
+//! turns out to be none.
+
+use std::time::Duration;
+
+use serde_json::json;
+use shoal::job::{Confidence, Job, MediaLayout, Status, Step};
+use shoal::sim::Fault;
+
+use crate::site::{Site, machine};
+
+async fn install(faults: Vec<Fault>, recipe: serde_json::Value) -> (Site, Job) {
+    let mut config = machine(faults);
+    config.timings.install = Duration::from_secs(200);
+    let mut site = Site::new(1, vec![config]).await;
+    site.start();
+    let id = site.submit(0, recipe).await;
+    let job = site.settle(id).await;
+    (site, job)
+}
+
+/// The job has installed its host by that layout, to that confidence, and left nothing.
+async fn check(faults: Vec<Fault>, recipe: serde_json::Value, layout: MediaLayout, confidence: Confidence) {
+    let (site, job) = install(faults, recipe).await;
+    let story = site.story(job.id).await;
+    assert_eq!(job.status, Status::Succeeded, "{story}");
+    assert_eq!(job.facts.layout, layout, "{story}");
+    assert_eq!(job.verdict.as_ref().unwrap().confidence, Some(confidence), "{story}");
+    let state = site.machines[0].state();
+    assert_eq!((state.installs, state.interrupted_installs), (1, 0), "{state:?}");
+    assert!(state.media.values().all(|medium| !medium.inserted), "{state:?}");
+    assert!(
+        story.contains(&format!("media layout {}", layout.name())) || story.contains("media.layout"),
+        "{story}"
+    );
+}
+
+const SILENT: [Fault; 2] = [Fault::NoBootProgress, Fault::NoLastResetTime];
+
+fn with(more: &[Fault]) -> Vec<Fault> {
+    [vec![Fault::OneCd], more.to_vec()].concat()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_cd_carries_installer_and_kickstart() {
+    let single = MediaLayout::SingleCd;
+    check(with(&[]), json!({}), single, Confidence::Probable).await;
+    // The trace alone: the firmware looks at the CD again.
+    let noeject = "vmaccepteula\ninstall --firstdisk\nreboot --noeject\n";
+    check(with(&SILENT), json!({ "ks_cfg": noeject }), single, Confidence::Probable).await;
+    check(with(&SILENT), json!({ "completion_hook": "poweroff" }), single, Confidence::Proven).await;
+    check(with(&[Fault::LegacyBoot]), json!({}), single, Confidence::Probable).await;
+    check(with(&[Fault::Prefetch]), json!({}), single, Confidence::Probable).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_one_cd_gets_it_on_a_bmc_with_two() {
+    check(vec![], json!({ "media_layout": "single-cd" }), MediaLayout::SingleCd, Confidence::Probable).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_drive_that_is_none_is_given_up_for_one() {
+    for fault in [Fault::SecondCdRefused, Fault::SecondCdReplaces] {
+        check(vec![fault], json!({}), MediaLayout::SingleCd, Confidence::Probable).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_two_cds_is_told_why_not() {
+    let dual = || json!({ "media_layout": "dual-cd" });
+    let (site, job) = install(vec![Fault::OneCd], dual()).await;
+    assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::ResolveServer)));
+    assert!(job.reason.unwrap().contains("use auto or single-cd"));
+    assert_eq!(site.machines[0].state().starts, 0);
+    for fault in [Fault::SecondCdRefused, Fault::SecondCdReplaces] {
+        let (site, job) = install(vec![fault.clone()], dual()).await;
+        assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::MountTask)), "{fault}");
+        let state = site.machines[0].state();
+        assert!(state.starts == 0 && state.media.values().all(|medium| !medium.inserted), "{state:?}");
+    }
+}
+
+/// A controller that takes such a job up serves the same image at the same URL.
+#[tokio::test(start_paused = true)]
+async fn a_restart_keeps_the_layout() {
+    let mut site = Site::new(1, vec![machine(vec![Fault::SecondCdRefused])]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    site.until(id, |job| job.facts.reset.starts == 1).await;
+    site.crash().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    site.start();
+    let job = site.settle(id).await;
+    assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
+    let state = site.machines[0].state();
+    assert_eq!((state.installs, state.starts), (1, 1), "{state:?}");
+}
