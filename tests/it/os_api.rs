@@ -1,0 +1,127 @@
+//! The installed system's own answer as proof: what counts, and what must not.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shoal::job::{Confidence, EvidenceKind, Job, Status, Step};
+use shoal::sim::{Fault, InstalledSystem, STANDIN_BUILD, SimConfig};
+
+use crate::site::{Site, machine};
+
+const ADDRESS: &str = "esx1.test";
+
+fn silent(mut config: SimConfig) -> SimConfig {
+    config.persona.sources = "none".parse().unwrap();
+    config
+}
+
+/// A host that runs an ESXi of that build.
+fn running(build: &str, faults: Vec<Fault>) -> SimConfig {
+    let previous = InstalledSystem { version: "8.0.3".to_owned(), build: build.to_owned() };
+    SimConfig { power_on: true, previous: Some(previous), ..machine(faults) }
+}
+
+/// A job on the first machine, whose management address leads to the last one.
+async fn install(mut machines: Vec<SimConfig>, with: Value) -> (Site, Job) {
+    for (n, config) in machines.iter_mut().enumerate() {
+        config.serial = format!("SIM000{}", n + 1);
+    }
+    let mut site = Site::new(1, machines).await;
+    site.network.add_host(ADDRESS, site.machines.last().unwrap());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    site.policy.install_timeout = Duration::from_secs(45 * 60);
+    site.start();
+    let mut recipe = json!({ "management_address": ADDRESS });
+    recipe.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+    let id = site.submit(0, recipe).await;
+    let job = site.settle(id).await;
+    (site, job)
+}
+
+#[track_caller]
+fn check(site: &Site, job: &Job, confidence: Confidence, first: EvidenceKind) {
+    let verdict = job.verdict.as_ref().unwrap();
+    assert_eq!((job.status, verdict.confidence), (Status::Succeeded, Some(confidence)), "{job:#?}");
+    assert_eq!(verdict.evidence[0].kind, first, "{verdict:?}");
+    assert_eq!(site.machines[0].state().installs, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_answers_after_its_kickstart_was_read_is_installed() {
+    for config in
+        [machine(vec![]), silent(machine(vec![])), running("1234", vec![]), running(STANDIN_BUILD, vec![])]
+    {
+        let (site, job) = install(vec![config], json!({})).await;
+        check(&site, &job, Confidence::Proven, EvidenceKind::OsApi);
+        let state = site.machines[0].state();
+        assert_eq!(state.starts, 1, "what is seen to run is not reset: {state:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_sees_the_kickstart_read_another_certificate_before_stands_in_for_that() {
+    let config = silent(running("1234", vec![Fault::Prefetch]));
+    let (site, job) = install(vec![config], json!({})).await;
+    check(&site, &job, Confidence::Proven, EvidenceKind::OsApi);
+    // Nobody answered before: the answer may be anybody's.
+    let config = silent(machine(vec![Fault::Prefetch]));
+    let (site, job) = install(vec![config], json!({})).await;
+    check(&site, &job, Confidence::Assumed, EvidenceKind::PowerStable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_hosts_answer_is_no_proof() {
+    let other = running(STANDIN_BUILD, vec![]);
+    let (site, job) = install(vec![machine(vec![]), other.clone()], json!({})).await;
+    check(&site, &job, Confidence::Probable, EvidenceKind::SecondBoot);
+    let story = site.story(job.id).await;
+    assert!(story.contains("certificate that it had before the reset: is the address right?"), "{story}");
+    // Nor does it make a success of an installer that hangs.
+    let (site, job) = install(vec![machine(vec![Fault::GuestHangs]), other], json!({})).await;
+    assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::EsxiPollPower)));
+    assert_eq!(site.machines[0].state().installs, 0);
+}
+
+/// The host ignores the override and boots the old system again: the same build, and up.
+#[tokio::test(start_paused = true)]
+async fn the_old_system_is_not_taken_for_a_new_one() {
+    for faults in [vec![Fault::OverrideIgnored], vec![Fault::OverrideIgnored, Fault::Prefetch]] {
+        let config = silent(running(STANDIN_BUILD, faults));
+        let (site, job) = install(vec![config], json!({})).await;
+        assert_eq!(site.machines[0].state().installs, 0);
+        let confidence = job.verdict.as_ref().unwrap().confidence;
+        assert_ne!(confidence, Some(Confidence::Proven), "{}", site.story(job.id).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_never_answers_costs_a_quarter_of_an_hour_and_no_success() {
+    let (site, job) = install(vec![machine(vec![Fault::NoGuestNetwork])], json!({})).await;
+    check(&site, &job, Confidence::Probable, EvidenceKind::SecondBoot);
+    let took = job.finished_at.unwrap().duration_since(job.created_at).as_secs();
+    assert!((900..1200).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hook_is_proof_enough_and_needs_no_answer() {
+    let config = machine(vec![Fault::NoGuestNetwork]);
+    let (site, job) = install(vec![config], json!({ "completion_hook": "poweroff" })).await;
+    check(&site, &job, Confidence::Proven, EvidenceKind::InstallerHook);
+    let took = job.finished_at.unwrap().duration_since(job.created_at).as_secs();
+    assert!(took < 600, "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_servers_with_one_address_are_told_apart_by_nobody() {
+    let mut site =
+        Site::new(1, vec![machine(vec![]), SimConfig { serial: "SIM0002".into(), ..machine(vec![]) }]).await;
+    let mut other = site.store.server(&site.serial(1)).await.unwrap().unwrap();
+    other.management_address = Some(ADDRESS.to_uppercase());
+    site.store.update_server(&other).await.unwrap();
+    site.start();
+    let id = site.submit(0, json!({ "management_address": ADDRESS })).await;
+    let job = site.settle(id).await;
+    assert_eq!(job.failed_step, Some(Step::ResolveServer));
+    let reason = job.reason.unwrap();
+    assert!(reason.contains("is also that of server SIM0002"), "{reason}");
+}
