@@ -4,6 +4,7 @@
 //! standard output holds one JSON line a machine, then `{"ready":true}`, then nothing.
 
 mod listen;
+mod management;
 mod register;
 
 use std::convert::Infallible;
@@ -18,11 +19,12 @@ use tokio::task::JoinSet;
 use url::Url;
 
 pub use self::listen::{Listener, Tls, serve};
+use self::management::serve_management;
 pub use self::register::register;
 use super::client::Client;
 use super::{CliError, Exit, output};
 use crate::config::ClientArgs;
-use crate::sim::{Fault, Persona, SimBmc, SimConfig, Sources, Timings, fault_help};
+use crate::sim::{Fault, InstalledSystem, Persona, SimBmc, SimConfig, Sources, Timings, fault_help};
 use crate::world::{Rng, World, pooled_transport};
 
 /// Connections to a media server that are kept open between reads.
@@ -51,6 +53,12 @@ pub struct SimArgs {
     /// Whether the machines run an operating system at the start.
     #[arg(long, value_enum, default_value_t = Power::Off)]
     power: Power,
+    /// The ESXi on their disks at the start, as BOOT.CFG writes it: 8.0.3-0.0.24022510.
+    #[arg(long, value_name = "RELEASE")]
+    previous: Option<InstalledSystem>,
+    /// A port more for each machine, where the ESXi that it runs answers by HTTPS.
+    #[arg(long)]
+    management: bool,
     /// What the machines do wrong; may be given several times. `--help` lists them.
     #[arg(long = "fault", value_name = "NAME[=VALUE]")]
     faults: Vec<Fault>,
@@ -84,6 +92,9 @@ pub struct Line {
     /// How its certificate can be trusted, with `--tls`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<String>,
+    /// Where its ESXi answers, with `--management`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub management_address: Option<String>,
 }
 
 impl Line {
@@ -94,6 +105,7 @@ impl Line {
             username: machine.username.clone(),
             password: machine.password.clone(),
             tls: tls.map(|tls| tls.policy().to_owned()),
+            management_address: None,
         }
     }
 }
@@ -114,15 +126,21 @@ pub async fn run(args: SimArgs, world: World) -> Result<Exit, CliError> {
     let tls = args.tls.then(Tls::self_signed).transpose()?;
     let client = |url| Client::new(&ClientArgs::new(url, args.token.clone()), &world);
     let controller = args.register.clone().map(client).transpose()?;
-    let ports = (0..args.count).map(|number| Ok((number, Listener::bind(port(args.base_port, number)?)?)));
     let world = World { transport: media_transport(), ..world };
     let mut servers = JoinSet::new();
     // All ports first: a taken one ends the command before it has printed anything.
-    for (number, listener) in ports.collect::<Result<Vec<_>, CliError>>()? {
+    for (number, (listener, management)) in (0..).zip(listeners(&args)?) {
         let machine = config(&args, number, &world.rng);
-        let line = Line::new(&machine, &listener, tls.as_ref());
+        let line = Line {
+            management_address: management.as_ref().map(|listener| listener.address().to_string()),
+            ..Line::new(&machine, &listener, tls.as_ref())
+        };
         output::line(&serde_json::to_string(&line)?);
-        servers.spawn(serve(listener, tls.clone(), SimBmc::start(world.clone(), machine)));
+        let bmc = SimBmc::start(world.clone(), machine);
+        servers.spawn(serve(listener, tls.clone(), bmc.clone()));
+        if let Some(management) = management {
+            servers.spawn(serve_management(management, bmc));
+        }
         if let Some(controller) = &controller {
             register(controller, &line).await?;
         }
@@ -143,6 +161,18 @@ pub fn media_transport() -> crate::world::Transport {
     pooled_transport(&[], IDLE_CONNECTIONS)
 }
 
+/// One for each BMC, and one for each host where that is wanted. Those come last, so that a port which
+/// the system chose is none that was asked for.
+fn listeners(args: &SimArgs) -> Result<Vec<(Listener, Option<Listener>)>, CliError> {
+    let bmcs = (0..args.count).map(|number| Ok(Listener::bind(port(args.base_port, number)?)?));
+    let bmcs = bmcs.collect::<Result<Vec<_>, CliError>>()?;
+    let with_host = |bmc| {
+        let host = if args.management { Some(Listener::bind(port(0, 0)?)?) } else { None };
+        Ok((bmc, host))
+    };
+    bmcs.into_iter().map(with_host).collect()
+}
+
 fn port(base: u16, number: u16) -> Result<SocketAddr, CliError> {
     let port = if base == 0 { Some(0) } else { base.checked_add(number) };
     let port = port.ok_or_else(|| CliError::usage("--base-port and --count reach beyond port 65535"))?;
@@ -155,6 +185,7 @@ fn config(args: &SimArgs, number: u16, rng: &Rng) -> SimConfig {
     let persona = Persona { sources, ..args.persona.clone() };
     SimConfig {
         power_on: args.power == Power::On,
+        previous: args.previous.clone(),
         faults: args.faults.clone(),
         ..machine(number, persona, timings, rng)
     }

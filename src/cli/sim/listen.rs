@@ -1,11 +1,12 @@
 //! A listener for one simulated BMC, plain or TLS, that is deaf while the BMC is down.
 //!
 //! Loopback only: a simulated BMC has no business on a network. Invariant: no connection is served
-//! that was made while [`SimBmc::is_reachable`] said no.
+//! that was made while the gate before it was closed.
 
 use std::future::{Ready, ready};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum_server::accept::{Accept, DefaultAcceptor};
@@ -19,7 +20,7 @@ use crate::sim::SimBmc;
 use crate::world::TlsPolicy;
 
 /// As long as a real BMC waits for a handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A bound port on loopback.
 pub struct Listener {
@@ -41,6 +42,15 @@ impl Listener {
         let bound = std::net::TcpListener::bind(address);
         let bound = bound.and_then(|listener| Ok(Listener { address: listener.local_addr()?, listener }));
         bound.map_err(|source| BindError { address, source })
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn into_tcp(self) -> std::net::TcpListener {
+        self.listener
     }
 
     /// What a client connects to.
@@ -79,20 +89,27 @@ impl Tls {
 pub async fn serve(listener: Listener, tls: Option<Tls>, bmc: SimBmc) -> io::Result<()> {
     let service = bmc.router().into_make_service_with_connect_info::<SocketAddr>();
     let server = axum_server::from_tcp(listener.listener)?;
+    let is_open = move || bmc.is_reachable();
     match tls {
-        None => server.acceptor(Gate { bmc, inner: DefaultAcceptor::new() }).serve(service).await,
+        None => server.acceptor(Gate::new(DefaultAcceptor::new(), is_open)).serve(service).await,
         Some(Tls { config, .. }) => {
             let inner = RustlsAcceptor::new(config).handshake_timeout(HANDSHAKE_TIMEOUT);
-            server.acceptor(Gate { bmc, inner }).serve(service).await
+            server.acceptor(Gate::new(inner, is_open)).serve(service).await
         }
     }
 }
 
-/// Lets connections in while the BMC can be reached.
+/// Lets connections in while somebody answers them.
 #[derive(Clone)]
-struct Gate<A> {
-    bmc: SimBmc,
+pub struct Gate<A> {
+    is_open: Arc<dyn Fn() -> bool + Send + Sync>,
     inner: A,
+}
+
+impl<A> Gate<A> {
+    pub fn new(inner: A, is_open: impl Fn() -> bool + Send + Sync + 'static) -> Gate<A> {
+        Gate { is_open: Arc::new(is_open), inner }
+    }
 }
 
 impl<A: Accept<I, S>, I, S> Accept<I, S> for Gate<A> {
@@ -101,7 +118,7 @@ impl<A: Accept<I, S>, I, S> Accept<I, S> for Gate<A> {
     type Future = Either<Ready<io::Result<(A::Stream, A::Service)>>, A::Future>;
 
     fn accept(&self, stream: I, service: S) -> Self::Future {
-        if self.bmc.is_reachable() {
+        if (self.is_open)() {
             Either::Right(self.inner.accept(stream, service))
         } else {
             Either::Left(ready(Err(io::ErrorKind::ConnectionRefused.into())))

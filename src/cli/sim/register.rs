@@ -18,6 +18,9 @@ pub async fn register(controller: &Client, machine: &Line) -> Result<(), ClientE
         "bmc_password": machine.password,
         "tls": machine.tls.as_deref().unwrap_or("verify"),
     });
+    if let (Some(address), Value::Object(body)) = (&machine.management_address, &mut body) {
+        body.insert("management_address".to_owned(), address.clone().into());
+    }
     match controller.post(&["servers"], &[], body.clone()).await {
         Err(ClientError::Refused(refusal)) if refusal.status == StatusCode::CONFLICT => {
             if let Value::Object(body) = &mut body {
