@@ -126,7 +126,10 @@ impl Engine {
                     self.start(driven, stop, lease, fence, job);
                 }
             }
-            Err(error) => tracing::error!(%error, "due jobs could not be claimed"),
+            Err(error) => {
+                tracing::error!(%error, "due jobs could not be claimed");
+                return UNKNOWN;
+            }
         }
         match self.kit.store.next_wake(now).await {
             Ok(Some(wake)) => crate::world::elapsed(now, wake).clamp(Duration::from_millis(1), UNKNOWN),

@@ -4,7 +4,7 @@
 //! In memory, since a file has one controller at a time. What happens when a lease is lost at any
 //! single moment of a job is enumerated in `moments`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -79,12 +79,20 @@ impl Drop for InFlight {
     }
 }
 
+#[derive(Default)]
+struct Switch {
+    is_on: AtomicBool,
+    /// Writes that failed.
+    refused: AtomicUsize,
+}
+
 /// A hand on the store on which `these` writes fail from when the switch is on.
-fn failing(store: &Store, these: fn(&str) -> bool) -> (Store, Arc<AtomicBool>) {
-    let switch = Arc::new(AtomicBool::new(false));
-    let is_on = switch.clone();
+fn failing(store: &Store, these: fn(&str) -> bool) -> (Store, Arc<Switch>) {
+    let switch = Arc::new(Switch::default());
+    let asked = switch.clone();
     let tapped = store.tapped(Arc::new(move |doing, _| {
-        let fails = is_on.load(Ordering::SeqCst) && these(doing);
+        let fails = asked.is_on.load(Ordering::SeqCst) && these(doing);
+        asked.refused.fetch_add(usize::from(fails), Ordering::SeqCst);
         Box::pin(async move { if fails { Err(StoreError::Closed) } else { Ok(()) } })
     }));
     (tapped, switch)
@@ -143,7 +151,7 @@ async fn a_controller_that_cannot_write_stops_asking_its_bmcs() {
     let controller = site.controller("first", store, wire.over(network, is_insert));
     site.serve_media_of(&controller);
     site.until(id, |job| job.cursor.intent.is_some()).await;
-    fails.store(true, Ordering::SeqCst);
+    fails.is_on.store(true, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(600)).await;
     let insert = *wire.uses().last().unwrap();
     let dropped_after = insert.to.expect("the insert was dropped") - insert.from;
@@ -151,6 +159,8 @@ async fn a_controller_that_cannot_write_stops_asking_its_bmcs() {
     assert!(dropped_after >= LEASE.heartbeat(), "{dropped_after:?}");
     let intent = site.job(id).await.cursor.intent.unwrap();
     assert_eq!(intent.receipt_at, None, "nobody knows whether the BMC took the image");
+    let refused = fails.refused.load(Ordering::SeqCst);
+    assert!(refused < 300, "it tried {refused} writes in ten minutes");
 }
 
 /// Its renewals get lost while it can still save, and the insert that it waits for hangs.
@@ -164,7 +174,7 @@ async fn who_cannot_renew_has_let_go_before_another_begins() {
     let cut_off = site.controller("first", store, first.over(network.clone(), is_insert));
     site.serve_media_of(&cut_off);
     site.until(id, |job| job.cursor.intent.is_some()).await;
-    fails.store(true, Ordering::SeqCst);
+    fails.is_on.store(true, Ordering::SeqCst);
     let heir = site.controller("second", site.store.beside(), second.over(network, never));
     while second.uses().is_empty() {
         tokio::time::sleep(Duration::from_millis(100)).await;
