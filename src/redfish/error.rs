@@ -19,6 +19,8 @@ pub struct RedfishError {
     pub kind: RedfishErrorKind,
     /// How long the BMC asks to be left alone.
     pub retry_after: Option<Duration>,
+    /// The BMC had taken the request in, and what went wrong came later.
+    pub accepted: bool,
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -79,7 +81,7 @@ pub enum Effect {
 impl RedfishError {
     pub(super) fn new(op: Op, path: &str, kind: RedfishErrorKind) -> RedfishError {
         let path = path.chars().take(PATH_CHARS_MAX).collect();
-        RedfishError { op, path, kind, retry_after: None, source: None }
+        RedfishError { op, path, kind, retry_after: None, accepted: false, source: None }
     }
 
     /// Of a status that is no success.
@@ -129,8 +131,24 @@ impl RedfishError {
         }
     }
 
+    /// The same, met after the BMC had taken the request in.
+    pub(super) fn after_acceptance(self) -> RedfishError {
+        RedfishError { accepted: true, ..self }
+    }
+
+    /// Whether the BMC may still be at it: it took the request in, or gave no answer, and has not
+    /// said how it ended.
+    pub fn is_open(&self) -> bool {
+        use RedfishErrorKind as Kind;
+        let unanswered = matches!(self.kind, Kind::Broken | Kind::TimedOut { .. });
+        (self.accepted || unanswered) && !matches!(self.kind, Kind::TaskFailed { .. })
+    }
+
     pub fn effect(&self) -> Effect {
         use RedfishErrorKind as Kind;
+        if self.accepted {
+            return Effect::Unknown;
+        }
         if !self.op.changes_something() {
             return Effect::None;
         }
@@ -138,8 +156,7 @@ impl RedfishError {
             Kind::Unreachable | Kind::Certificate | Kind::Unauthorised { .. } | Kind::Unsupported { .. } => {
                 Effect::None
             }
-            // Of the request itself; a Task's link comes after it.
-            Kind::OtherOrigin { .. } if self.op != Op::Task => Effect::None,
+            Kind::OtherOrigin { .. } => Effect::None,
             Kind::Refused { status, message_id, .. } => self.effect_of_status(*status, message_id),
             _ => Effect::Unknown,
         }

@@ -118,7 +118,8 @@ impl Connection {
         if !reply.status.is_success() {
             return Err(self.refusal(&call, reply));
         }
-        self.follow_task(reply, slot.system.as_deref(), deadline).await?;
+        let followed = self.follow_task(reply, slot.system.as_deref(), deadline).await;
+        followed.map_err(RedfishError::after_acceptance)?;
         // Lenovo XCC tells of an image that it could not open in the body of a success.
         let complaint = self.complaint(&reply.body);
         if complaint.severity == Severity::Critical {

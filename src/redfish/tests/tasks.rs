@@ -149,6 +149,26 @@ async fn a_task_on_another_origin_is_an_error() {
     assert_eq!(error.effect(), Effect::Unknown);
 }
 
+/// A login that is refused by itself had no effect; one on the way to the Task says nothing of it.
+#[tokio::test(start_paused = true)]
+async fn what_goes_wrong_after_the_bmc_took_an_insert_in_leaves_it_open() {
+    let mut is_in = false;
+    let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+        INSERT => {
+            is_in = true;
+            answer_with(202, &[("location", MONITOR)], json!({}))
+        }
+        _ if is_in => answer(401, json!({})),
+        _ => None,
+    });
+    let slot = read_slot(&bmc, &log).await;
+    let error = bmc.request_insert(&slot, IMAGE).await.unwrap_err();
+    assert!(matches!(error.kind, RedfishErrorKind::Unauthorised { .. }), "{error}");
+    assert_eq!((error.effect(), error.is_open()), (Effect::Unknown, true), "{error}");
+    let (ended, _) = insert_with(vec![(200, task("Exception"))]).await;
+    assert!(!ended.unwrap_err().is_open(), "the BMC has said how it ended");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_202_without_a_task_is_left_to_the_callers_look() {
     let (bmc, log) = bmc(|asked| if asked.line() == INSERT { answer(202, json!({})) } else { None });
