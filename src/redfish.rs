@@ -104,6 +104,11 @@ impl Bmc {
         self.0.request_reset(system, reset).await
     }
 
+    /// How long one insert may take, its Task included.
+    pub fn insert_timeout(&self) -> Duration {
+        self.0.limits.insert_timeout
+    }
+
     /// Whose BMC it is, from a closed set: the metric label. `unknown` before the first request.
     pub fn vendor(&self) -> &'static str {
         self.0.vendor()

@@ -76,6 +76,8 @@ pub struct MountFacts {
     pub insertions: u32,
     /// When this job last ejected what the slot held, unless it has inserted since.
     pub ejected_at: Option<Timestamp>,
+    /// When the last insertion was asked for, while nobody knows how it ended: the BMC may be at it.
+    pub open_since: Option<Timestamp>,
 }
 
 /// What our own reset did.

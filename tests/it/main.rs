@@ -10,6 +10,7 @@ mod captures;
 mod config;
 mod crash;
 mod demo;
+mod doubt;
 mod fence;
 mod hooks;
 mod install;

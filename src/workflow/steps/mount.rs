@@ -2,7 +2,8 @@
 //!
 //! Eject, look, insert, look. What a BMC says of a slot before our own insertion counts for
 //! nothing (iDRACs report a stale `Inserted` after an eject: ironic, fix-redfish-vmedia-stale-
-//! insert-skip), and every insertion has a URL of its own. Invariant: the step is done only when
+//! insert-skip), and every insertion has a URL of its own. One whose end nobody knows is *open*: a
+//! BMC may be at it for minutes after its controller has gone. Invariant: the step is done only when
 //! the BMC reports the slot inserted with the URL of the last insertion.
 
 use std::time::Duration;
@@ -10,9 +11,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Answer, prepare};
-use crate::job::{Act, MediaLayout, MountFacts, Step};
+use crate::job::{Act, Intent, MediaLayout, MountFacts, Step};
 use crate::media::Medium;
-use crate::redfish::{RedfishError, Slot};
+use crate::redfish::{Effect, ErrorClass, RedfishError, Slot};
 use crate::workflow::{Context, StepError};
 use crate::world::{after, elapsed};
 
@@ -23,6 +24,8 @@ const SHOW_PATIENCE: Duration = Duration::from_secs(180);
 /// is tried all the same.
 const STALE_PATIENCE: Duration = Duration::from_secs(15);
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// The pause while a BMC is busy with an open insertion.
+pub(super) const OPEN_PAUSE: Duration = Duration::from_secs(10);
 
 /// Insertions of one medium after which the BMC is given up.
 const INSERTIONS_MAX: u32 = 5;
@@ -102,21 +105,57 @@ async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Ans
         ));
         return fall_back(cx, medium, slot, error).await;
     }
+    let (now, earlier) = (cx.now(), (mount(cx, medium).clone(), cx.job.cursor.intent.clone()));
     let mount = mount_mut(cx, medium);
     mount.insertions += 1;
     mount.ejected_at = None;
+    mount.open_since = Some(now);
     let url = prepare::media_url(cx, medium)?;
     cx.save_intent(Act::Insert).await?;
     if let Err(error) = cx.bmc.request_insert(slot, &url).await {
+        if let Some(answer) = take_back(cx, medium, &error, earlier) {
+            return Ok(answer);
+        }
         let error = explain(cx, medium, slot, error);
         return fall_back(cx, medium, slot, error).await;
     }
+    mount_mut(cx, medium).open_since = None;
     cx.save_receipt().await?;
     let slot = observe(cx, medium).await?;
     if holds_ours(cx, medium, &slot)? {
         return done(cx, medium, &slot).await;
     }
     Ok(wait(cx, "the BMC accepted the medium and does not show it yet"))
+}
+
+/// A BMC that is busy while an `earlier` insertion is open is most likely at that one: then this one,
+/// which certainly had no effect, is as if it had never been asked for.
+fn take_back(
+    cx: &mut Context<'_>,
+    medium: Medium,
+    error: &RedfishError,
+    (mount, intent): (MountFacts, Option<Intent>),
+) -> Option<Answer> {
+    let is_busy = error.effect() == Effect::None && error.class() == ErrorClass::Retry;
+    if is_busy && still_open(cx, &mount) {
+        *mount_mut(cx, medium) = mount;
+        cx.job.cursor.intent = intent;
+        let why = "the BMC is busy, most likely with the insertion that was asked for before".to_owned();
+        return Some(Answer::Wait { until: after(cx.now(), OPEN_PAUSE), why });
+    }
+    if !error.is_open() {
+        mount_mut(cx, medium).open_since = None;
+    }
+    None
+}
+
+/// Whether the BMC may still be at the last insertion.
+pub(super) fn is_open(cx: &Context<'_>, medium: Medium) -> bool {
+    still_open(cx, mount(cx, medium))
+}
+
+fn still_open(cx: &Context<'_>, mount: &MountFacts) -> bool {
+    mount.open_since.is_some_and(|since| elapsed(since, cx.now()) < cx.bmc.insert_timeout())
 }
 
 /// A BMC that shows two drives and will not fill both gets everything on one CD, unless somebody
@@ -170,6 +209,7 @@ fn what_was_fetched(cx: &Context<'_>, medium: Medium) -> String {
 
 /// Some BMCs show two drives and have one: what goes into the second falls out of the first.
 async fn done(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Answer, StepError> {
+    mount_mut(cx, medium).open_since = None;
     if medium == Medium::Task && observe(cx, Medium::Installer).await?.inserted == Some(false) {
         let message = format!("inserting into {} emptied the first virtual CD", slot.id);
         return fall_back(cx, medium, slot, StepError::permanent(message)).await;

@@ -2,14 +2,15 @@
 //!
 //! Runs after every outcome. Before anything is ejected the override is disarmed, and, where the
 //! host was started and the job did not succeed, the installer must be gone, the install timeout
-//! over, or an operator must have said `force`. Invariant: what this job did not insert is left
+//! over, or an operator must have said `force`. An insertion whose end nobody knows is waited for:
+//! the image would else appear in a drive after its job. Invariant: what this job did not insert is left
 //! alone, and a BMC on which it inserted and armed nothing is not touched.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Answer, watch};
+use super::{Answer, mount, watch};
 use crate::job::{EjectFacts, MountFacts, Outcome, Release};
 use crate::media::Medium;
 use crate::redfish::Slot;
@@ -105,6 +106,10 @@ async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, 
     let doing = || format!("ejecting from the virtual CD {link} of server {}", cx.server.serial);
     let slot = cx.bmc.observe_slot(&link).await.map_err(|error| StepError::bmc(doing(), error))?;
     if slot.inserted != Some(true) {
+        if mount::is_open(cx, medium) && forced(cx).is_none() {
+            let why = "the slot is empty, and the BMC may still be at the last insertion";
+            return Ok(Answer::Wait { until: after(cx.now(), mount::OPEN_PAUSE), why: why.to_owned() });
+        }
         return Ok(ejected(cx, medium, &slot));
     }
     if !may_be_ours(cx, &slot) {
