@@ -1,7 +1,7 @@
 //! `kill -9` of the controller in each step, and a start anew on what it left behind.
 //!
 //! Real processes. The simulated BMCs answer slowly, so that a kill hits the step that it is meant
-//! for; what happens at every single request is enumerated under paused time in `crash.rs`.
+//! for; what happens at every single request is enumerated under paused time in `moments.rs`.
 //! Invariant: the job ends with one installing start, one installation and one verdict.
 
 use std::path::Path;

@@ -8,7 +8,6 @@
 mod api;
 mod captures;
 mod config;
-mod crash;
 mod demo;
 mod doubt;
 mod fence;
@@ -19,6 +18,7 @@ mod iso_tools;
 mod kill;
 mod layouts;
 mod media;
+mod moments;
 mod operator;
 mod os_api;
 mod process;

@@ -199,6 +199,11 @@ impl Site {
     /// As `kill -9`: whatever was going on is gone at once, and nobody serves media.
     pub async fn crash(&mut self) {
         self.controller.take().expect("a controller runs").die().await;
+        self.clear_away();
+    }
+
+    /// What the death of a controller that was started by itself leaves.
+    pub fn clear_away(&mut self) {
         self.network.remove(CONTROLLER);
         self.store = self.store.reopen().unwrap();
     }
