@@ -20,6 +20,7 @@ mod token;
 pub mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -158,6 +159,22 @@ impl Media {
     /// What the reads tell; nothing of a job that has no media.
     pub fn trace(&self, job: JobId) -> JobTrace {
         self.find(job).map(|shelf| shelf.trace()).unwrap_or_default()
+    }
+
+    /// Whose fetches of this job's media are the BMC's.
+    pub fn expect_peer(&self, job: JobId, peer: IpAddr) {
+        if let Some(shelf) = self.find(job) {
+            shelf.expect_peer(peer);
+        }
+    }
+
+    /// A connection of `peer` ended before there was a request, as one does of a BMC that does not trust
+    /// this controller's certificate. Each job that waits for that peer is told.
+    pub fn note_refused(&self, peer: IpAddr, why: &str) {
+        let shelves: Vec<Arc<Shelf>> = self.shelves().of_jobs.values().cloned().collect();
+        for shelf in shelves.iter().filter(|shelf| shelf.is_for(peer)) {
+            shelf.refused(&format!("its connection ended before it asked for anything: {why}"));
+        }
     }
 
     pub fn fetched(&self, job: JobId, medium: Medium) -> Fetches {

@@ -292,6 +292,8 @@ pub struct MediumTrace {
     pub ks_read_again_at: Option<Timestamp>,
     /// The last fetch that was refused or broken off, in words.
     pub fault: Option<String>,
+    /// The first one since our reset, or since a fetch that ended well.
+    pub fault_at: Option<Timestamp>,
 }
 
 /// How many jobs stand in each status, in the order of `Status::ALL`.

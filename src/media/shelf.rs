@@ -5,6 +5,7 @@
 //! milestone, or that comes while one is still being written, says that the slice must wait for
 //! [`Shelf::settle`].
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -37,6 +38,8 @@ pub struct Shelf {
 
 #[derive(Default)]
 struct State {
+    /// Whose reads they are, where its address is known.
+    peer: Option<IpAddr>,
     trace: Trace,
     slots: [Option<Slot>; 2],
 }
@@ -102,12 +105,13 @@ impl Shelf {
     /// The image, if `token` is one of this medium's. How long that takes tells which insertion it
     /// is of, and nothing of any token.
     pub fn open(&self, medium: Medium, token: &str) -> Option<Arc<Image>> {
-        let mut state = self.state();
-        let slot = state.slot_mut(medium)?;
-        if !slot.tokens.iter().any(|known| known.matches(token)) {
-            slot.fetches.last_fault = Some("a request with a token of another job or medium got 404".into());
+        let is_known = |slot: &Slot| slot.tokens.iter().any(|known| known.matches(token));
+        if !self.state().slot(medium).is_some_and(is_known) {
+            self.failed(medium, "a request with a token of another job or medium got 404".to_owned());
             return None;
         }
+        let mut state = self.state();
+        let slot = state.slot_mut(medium)?;
         slot.fetches.requests += 1;
         Some(slot.image.clone())
     }
@@ -158,6 +162,19 @@ impl Shelf {
         Ok(())
     }
 
+    pub fn expect_peer(&self, peer: IpAddr) {
+        self.state().peer = Some(peer);
+    }
+
+    pub fn is_for(&self, peer: IpAddr) -> bool {
+        self.state().peer.is_some_and(|expected| expected.to_canonical() == peer.to_canonical())
+    }
+
+    /// A connection of the BMC came to nothing; for which medium it was made nobody knows.
+    pub fn refused(&self, fault: &str) {
+        Medium::ALL.into_iter().for_each(|medium| self.failed(medium, fault.to_owned()));
+    }
+
     /// A fetch was answered in full.
     pub fn completed(&self, medium: Medium) {
         self.state().trace.completed(medium);
@@ -166,8 +183,9 @@ impl Shelf {
     /// A fetch was refused or broken off.
     pub fn failed(&self, medium: Medium, fault: String) {
         tracing::info!(job = %self.job, medium = medium.name(), fault, "a fetch of a medium did not end well");
+        let now = self.clock.now();
         let mut state = self.state();
-        state.trace.failed(medium, fault.clone());
+        state.trace.failed(medium, fault.clone(), now);
         if let Some(slot) = state.slot_mut(medium) {
             slot.fetches.last_fault = Some(fault);
         }

@@ -172,12 +172,15 @@ impl Trace {
 
     /// A fetch ended as it should: what went wrong before it did no lasting harm.
     pub fn completed(&mut self, medium: Medium) {
-        self.reads_mut(medium).seen.fault = None;
+        let seen = &mut self.reads_mut(medium).seen;
+        (seen.fault, seen.fault_at) = (None, None);
     }
 
     /// A fetch was refused or broken off.
-    pub fn failed(&mut self, medium: Medium, fault: String) {
-        self.reads_mut(medium).seen.fault = Some(fault);
+    pub fn failed(&mut self, medium: Medium, fault: String, now: Timestamp) {
+        let seen = &mut self.reads_mut(medium).seen;
+        seen.fault = Some(fault);
+        seen.fault_at.get_or_insert(now);
     }
 
     fn read_installer(&mut self, read: &Read, hosts: bool) {

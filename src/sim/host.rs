@@ -15,6 +15,8 @@ use http::StatusCode;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
 
 use super::bmc::Bmc;
 use super::call::Calls;
@@ -24,7 +26,7 @@ use super::faults::Fault;
 use super::guest::{Answer, Need, ReadRequest};
 use super::journal::Happening;
 use super::{SimConfig, SimState, esxi, redfish};
-use crate::world::{self, World};
+use crate::world::{self, HttpRequest, TlsPolicy, Transport, World};
 
 /// A running simulated server. The last handle that goes stops it.
 #[derive(Clone)]
@@ -144,6 +146,11 @@ impl Shared {
         self.bmc.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The way to the images.
+    pub fn image_transport(&self) -> Transport {
+        image_transport(&self.bmc(), &self.world.transport)
+    }
+
     /// Does something to the BMC, and wakes the machine's task to look at it.
     pub fn change<T>(&self, act: impl FnOnce(&mut Bmc, Timestamp) -> T) -> T {
         let now = self.world.clock.now();
@@ -205,6 +212,18 @@ async fn run(shared: Arc<Shared>) {
     }
 }
 
+/// How this BMC fetches images: few look at certificates, and none can be given a private root here.
+fn image_transport(bmc: &Bmc, transport: &Transport) -> Transport {
+    if !bmc.faults.has(&Fault::VerifiesMediaTls) {
+        return transport.clone();
+    }
+    let transport = transport.clone();
+    BoxCloneSyncService::new(tower::service_fn(move |mut request: HttpRequest| {
+        request.extensions_mut().insert(TlsPolicy::Verify);
+        transport.clone().oneshot(request)
+    }))
+}
+
 /// A BMC that has restarted mounts its media anew: it reads their descriptors, whatever the host does.
 async fn read_again(shared: Arc<Shared>) {
     let images: Vec<String> = {
@@ -213,7 +232,7 @@ async fn read_again(shared: Arc<Shared>) {
         media.map(|medium| medium.image.clone()).collect()
     };
     for image in images {
-        let mut stream = Stream::new(shared.world.transport.clone(), image, Duration::ZERO, None);
+        let mut stream = Stream::new(shared.image_transport(), image, Duration::ZERO, None);
         // Nobody waits for these bytes; the host's own reads are tried again.
         if let Err(error) = stream.try_read(DESCRIPTORS).await {
             tracing::debug!(error = %error, "a medium cannot be read after the BMC's restart");
@@ -265,7 +284,7 @@ impl Streams {
                     .get(&request.drive)
                     .is_none_or(|(insertion, _)| *insertion != medium.insertion) =>
             {
-                let transport = shared.world.transport.clone();
+                let transport = image_transport(&bmc, &shared.world.transport);
                 let delay = bmc.faults.find(|fault| match fault {
                     Fault::SlowMedia(delay) => Some(*delay),
                     _ => None,

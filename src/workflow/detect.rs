@@ -26,6 +26,9 @@ pub use observe::{observe, observe_api};
 /// (a firmware that restarts itself during POST). Only used where the read trace cannot tell.
 const BOOT_FLOOR: Duration = Duration::from_secs(120);
 
+/// How long a BMC whose fetches of CD1 fail may go on trying.
+const FETCH_PATIENCE: Duration = Duration::from_secs(5 * 60);
+
 /// How long a weaker word is held back for the installed system to answer for itself: a self test
 /// of ten minutes, and ESXi's first boot until its API is up (facts: HPE, 2 to 3 minutes).
 const API_PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -362,15 +365,17 @@ fn judge_power_alone(watch: &WatchFacts, scene: &Scene<'_>) -> Judgement {
 fn early_failure(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Option<String> {
     let policy = scene.policy;
     let late = |from: Timestamp, timeout: Duration| now >= shifted(watch, after(from, timeout));
-    if scene.serves_installer
+    let unread = scene.serves_installer
         && scene.installer.first_read_at.is_none()
-        && scene.installer.mode != MediaMode::Prefetched
-        && late(scene.started_at, policy.boot_timeout)
-    {
+        && scene.installer.mode != MediaMode::Prefetched;
+    if unread && late(scene.started_at, policy.boot_timeout) {
         return Some(with_fault(
             "the host never read CD1 after the reset: the BMC cannot fetch it, or the host did not boot from it",
             scene.installer,
         ));
+    }
+    if unread && scene.installer.fault_at.is_some_and(|at| late(at, FETCH_PATIENCE)) {
+        return Some(with_fault("the BMC's fetches of CD1 fail since the reset", scene.installer));
     }
     let last_new = match scene.installer.mode {
         MediaMode::Streamed => scene.installer.last_new_read_at?,

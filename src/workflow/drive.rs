@@ -16,7 +16,7 @@ use super::error::{Failure, StepError};
 use super::steps::{self, Answer};
 use super::{Kit, plan, policy, task_iso};
 use crate::job::{
-    Cancel, Cursor, EventStatus, Job, Level, Outcome, Phase, Status, Step, TaskTarget, Verdict,
+    Cancel, Cursor, EventStatus, Job, Level, Outcome, Phase, Server, Status, Step, TaskTarget, Verdict,
     hide_media_tokens,
 };
 use crate::store::{Lease, StoreError};
@@ -46,7 +46,7 @@ pub async fn drive(kit: &Kit, lease: Lease, mut job: Job, mut orders: Orders) ->
         return Err(StoreError::UnknownServer { serial: job.server });
     };
     let bmc = kit.bmc(&server);
-    if let Err(error) = resume_media(kit, &job).await {
+    if let Err(error) = resume_media(kit, &server, &job).await {
         tracing::warn!(job = %job.id, server = %job.server, error = %error, "the job's media could not be published again");
     }
     if job.status != Status::Queued {
@@ -64,11 +64,11 @@ pub async fn drive(kit: &Kit, lease: Lease, mut job: Job, mut orders: Orders) ->
     Ok(Ended::Done)
 }
 
-async fn resume_media(kit: &Kit, job: &Job) -> Result<(), StepError> {
+async fn resume_media(kit: &Kit, server: &Server, job: &Job) -> Result<(), StepError> {
     if !job.is_active() {
         return Ok(());
     }
-    steps::publish(kit, job).await
+    steps::publish(kit, server, job).await
 }
 
 /// Somebody has worked on this job before, and whatever ended that is worth a line in its story.

@@ -11,6 +11,7 @@ mod install;
 mod management;
 mod refusals;
 mod secrets;
+mod tls;
 
 use std::path::Path;
 use std::process::Stdio;

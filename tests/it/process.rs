@@ -88,6 +88,7 @@ impl Served {
     /// A request with the admin token.
     pub fn request(&self, method: &str, path: &str) -> http::request::Builder {
         let request = http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        let request = request.extension(TlsPolicy::Insecure);
         request.header(header::AUTHORIZATION, format!("Bearer {}", self.token))
     }
 

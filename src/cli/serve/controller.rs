@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::listen::{self, Bound, ListenError, Server};
+use super::listen::{self, Bound, ListenError, OnRefused, Server};
 use super::media_base::MediaBases;
 use super::token::{self, AdminToken, TokenFileError};
 use crate::api::{self, Access, ApiParts, Hooks, MetricsAccess};
@@ -197,7 +197,9 @@ impl Parts {
             instance_id: self.instance_id.clone(),
             shutdown: self.shutdown.clone(),
         });
-        bound.serve(api_router, media_router, &self.broken)
+        let media = self.media.clone();
+        let refused: OnRefused = Arc::new(move |peer, why| media.note_refused(peer, why));
+        bound.serve(api_router, media_router, &refused, &self.broken)
     }
 
     fn hooks(&self) -> Hooks {

@@ -4,8 +4,9 @@
 //! changes nothing; the one before stays.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -41,6 +42,9 @@ pub enum ListenError {
     #[error("TLS_CERT_FILE and TLS_KEY_FILE make no TLS server")]
     Tls(#[source] io::Error),
 }
+
+/// Told of a peer whose connection came to nothing, and why.
+pub type OnRefused = Arc<dyn Fn(IpAddr, &str) + Send + Sync>;
 
 /// Bound sockets on which nothing is served yet.
 pub struct Bound {
@@ -91,13 +95,21 @@ impl Bound {
         self.api.addr.ip().is_loopback()
     }
 
-    /// Serves from now on. `broken` is cancelled if a server ends without being asked to.
-    pub fn serve(self, api: Router, media: Router, broken: &CancellationToken) -> Vec<Server> {
+    /// Serves from now on. `broken` is cancelled if a server ends without being asked to; `refused`
+    /// is told of peers whose connections came to nothing.
+    pub fn serve(
+        self,
+        api: Router,
+        media: Router,
+        refused: &OnRefused,
+        broken: &CancellationToken,
+    ) -> Vec<Server> {
         if let Some(certificate) = self.certificate {
             tokio::spawn(certificate.reload_for_ever());
         }
-        let mut servers = vec![Server::start(self.api, api, broken.clone())];
-        servers.extend(self.media.map(|listening| Server::start(listening, media, broken.clone())));
+        let start = |listening, router| Server::start(listening, router, refused.clone(), broken.clone());
+        let mut servers = vec![start(self.api, api)];
+        servers.extend(self.media.map(|listening| start(listening, media)));
         servers
     }
 }
@@ -116,11 +128,11 @@ pub struct Server {
 }
 
 impl Server {
-    fn start(listening: Listening, router: Router, broken: CancellationToken) -> Server {
+    fn start(listening: Listening, router: Router, refused: OnRefused, broken: CancellationToken) -> Server {
         let handle = axum_server::Handle::new();
         let (served, addr) = (handle.clone(), listening.addr);
         let task = tokio::spawn(async move {
-            match serve(listening, router, served).await {
+            match serve(listening, router, refused, served).await {
                 Ok(()) => {}
                 Err(error) => {
                     tracing::error!(%addr, %error, "a listener broke");
@@ -144,6 +156,7 @@ impl Server {
 async fn serve(
     listening: Listening,
     router: Router,
+    refused: OnRefused,
     handle: axum_server::Handle<SocketAddr>,
 ) -> io::Result<()> {
     let service = router.into_make_service();
@@ -151,9 +164,12 @@ async fn serve(
         .http1_only()
         .handle(handle)
         .first_request_timeout(FIRST_REQUEST_TIMEOUT)
-        .accept_error_handler(|peer, error| {
+        .accept_error_handler(move |peer, error| {
             // A BMC that does not trust our certificate is seen here and nowhere else.
             tracing::info!(?peer, %error, "a connection was not accepted");
+            if let Some(peer) = peer {
+                refused(peer.ip(), &error.to_string());
+            }
         });
     match listening.tls {
         // Without it the last part of a range waits for the BMC's delayed acknowledgement.

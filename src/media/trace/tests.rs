@@ -402,7 +402,9 @@ fn a_copy_does_not_read_the_nonce() {
 #[test]
 fn a_completed_fetch_clears_the_fault() {
     let mut bench = play(&install());
-    bench.trace.failed(Installer, "aborted".into());
+    bench.trace.failed(Installer, "aborted".into(), at(300));
+    bench.trace.failed(Installer, "aborted".into(), at(310));
+    assert_eq!(bench.trace.seen(Installer).fault_at, Some(at(300)));
     assert_eq!(bench.trace.seen(Installer).fault.as_deref(), Some("aborted"));
     bench.trace.completed(Installer);
     assert_eq!(bench.trace.seen(Installer).fault, None);

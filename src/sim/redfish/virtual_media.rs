@@ -291,7 +291,7 @@ impl Insert {
     }
 
     async fn look(&self, shared: &Shared) -> Result<Option<Arc<ImageCopy>>, Refusal> {
-        let transport = shared.world.transport.clone();
+        let transport = shared.image_transport();
         let looked: Result<_, FetchError> = match self.look {
             LookFirst::Nothing => Ok(None),
             LookFirst::FirstBlock => {

@@ -283,6 +283,18 @@ fn media_that_nobody_reads_fail_early() {
 }
 
 #[test]
+fn a_bmc_whose_fetches_fail_is_given_five_minutes() {
+    let mut story = Story::new(&[]).sees_on(5, 340, &[]);
+    story.installer.fault = Some("received fatal alert: UnknownCA".to_owned());
+    story.installer.fault_at = Some(at(45));
+    let story = story.waits().sees(346, Power::On, &[]);
+    story.fails("fetches of CD1 fail since the reset (the last fetch: received fatal alert");
+    let mut read = story;
+    read.installer.first_read_at = Some(at(50));
+    read.waits();
+}
+
+#[test]
 fn a_kickstart_that_nobody_reads_fails_early_only_where_media_are_streamed() {
     let story = Story::new(&[]).sees(5, Power::On, &[]).installer_read(60);
     story.sees_on(65, 1255, &[]).waits().sees(1261, Power::On, &[]).fails("waits at a prompt");

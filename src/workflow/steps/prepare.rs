@@ -4,14 +4,15 @@
 //! published under the URLs that the BMC will be given. Invariant: the same recipe gives the same
 //! bytes, so whatever was lost can be made again at any time ([`publish`] does, after a restart).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::json;
-use url::Url;
+use url::{Host, Url};
 
 use super::Answer;
 use crate::iso::TaskIso;
-use crate::job::{InstallerFacts, Job, JobSpec, MediaLayout, is_loopback};
+use crate::job::{InstallerFacts, Job, JobSpec, MediaLayout, Server, is_loopback};
 use crate::media::{
     CachedInstaller, Image, InstallerSource, KickstartPlace, Medium, MediumLandmarks, Watched,
 };
@@ -35,7 +36,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     cx.job.facts.progress.installer_bytes_total = facts.size;
     cx.job.facts.installer = Some(facts);
     cx.job.facts.task_iso = Some(task_iso);
-    publish(cx.kit, cx.job).await?;
+    publish(cx.kit, cx.server, cx.job).await?;
     check_own_media(cx).await?;
     let (given, embedded) = (&cx.spec()?.kickstart, hook::kickstart(cx.kit, cx.job, cx.spec()?));
     let detail = json!({
@@ -48,15 +49,27 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
 }
 
 /// Makes the job's media readable at their URLs; called again whenever a controller takes the job up.
-pub async fn publish(kit: &Kit, job: &Job) -> Result<(), StepError> {
+pub async fn publish(kit: &Kit, server: &Server, job: &Job) -> Result<(), StepError> {
     let (Some(facts), Some(spec)) = (&job.facts.installer, &job.spec) else { return Ok(()) };
     publish_one(kit, job, Medium::Task, task_medium(kit, job, spec)?).await?;
+    if let Some(peer) = address(&server.bmc_address) {
+        kit.media.expect_peer(job.id, peer);
+    }
     if facts.direct {
         return Ok(());
     }
     let installer = open_installer(kit, spec).await?;
     let watched = installer_medium(kit, job, spec, &installer)?;
     publish_one(kit, job, Medium::Installer, watched).await
+}
+
+/// Of a BMC that is known by one; its media are fetched from there.
+fn address(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(address) => Some(address.into()),
+        Host::Ipv6(address) => Some(address.into()),
+        Host::Domain(_) => None,
+    }
 }
 
 async fn publish_one(kit: &Kit, job: &Job, medium: Medium, watched: Watched) -> Result<(), StepError> {

@@ -155,6 +155,7 @@ async fn a_trace_reads_back_as_written(bench: Bench) {
         reenumerated_at: Some(at(5)),
         ks_read_again_at: Some(at(6)),
         fault: Some("the BMC broke off".into()),
+        fault_at: Some(at(6)),
     };
     bench.store.save_trace(id(1), "task", &written).await.unwrap();
     let bench = bench.restarted();
