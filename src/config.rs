@@ -318,6 +318,7 @@ fn redfish(values: &Values) -> Result<Limits, ConfigError> {
         insert_timeout: wait("REDFISH_INSERT_TIMEOUT")?,
         retries: values.required("REDFISH_RETRIES", parse::number_within(0, 20))?,
         per_bmc: values.required("REDFISH_PER_BMC", parse::number_within(1, 8))? as usize,
+        ..Limits::default()
     })
 }
 

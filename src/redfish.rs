@@ -7,25 +7,37 @@
 //! within bounds, writes never blindly: an error says by [`RedfishError::effect`] whether it may
 //! have had one; and all clones of a [`Bmc`] share one session and one request in flight a system.
 //!
-//! - `connection`: one request: headers, bounds, retries, metrics.
+//! - `connection`, `encoding`, `tags`: one request: headers, bounds, retries, metrics.
 //! - `session`, `gate`: login, and how many requests at once.
-//! - `discovery`: links, and what is remembered of them.
-//! - `system`, `slot`, `service`: what resources say.
-//! - `virtual_media`, `boot`, `task`: what is asked for.
+//! - `discovery`, `learned`: links and ways, and what is remembered of them.
+//! - `slots`, `system`, `slot`, `service`: where slots are, and what resources say.
+//! - `quirks`: what a BMC does differently, by name.
+//! - `plan`: how a BMC would be asked.
+//! - `virtual_media`, `media_service`, `boot`, `reset`, `task`: what is asked for.
 //! - `error`, `messages`: what goes wrong and what the BMC says of it.
 
 mod boot;
+mod boot_oem;
 mod connection;
 mod discovery;
+mod encoding;
 mod error;
 mod gate;
+mod insert_form;
 mod json;
+mod learned;
 mod link;
+mod media_service;
 mod messages;
+mod plan;
+mod quirks;
+mod reset;
 mod service;
 mod session;
 mod slot;
+mod slots;
 mod system;
+mod tags;
 mod task;
 mod virtual_media;
 
@@ -42,7 +54,11 @@ use crate::world::{TlsPolicy, World};
 use connection::Connection;
 
 pub use error::{Effect, ErrorClass, Op, RedfishError, RedfishErrorKind};
-pub use service::Service;
+pub use learned::How;
+pub use media_service::MediaService;
+pub use plan::Plan;
+pub use quirks::{Identity, Quirk, Quirks};
+pub use service::{Service, Vendor};
 pub use slot::Slot;
 pub use system::{Boot, BootProgress, PowerState, ResetType, System, UnknownResetType};
 
@@ -77,26 +93,45 @@ impl Bmc {
         self.0.observe_slot(link, None).await
     }
 
+    /// Whether virtual media have to be switched on before there are slots.
+    pub async fn observe_media_service(&self, system: &System) -> Result<MediaService, RedfishError> {
+        self.0.observe_media_service(system).await
+    }
+
+    /// Switches virtual media on; the slots are there a while later.
+    pub async fn request_media_service(&self, service: &MediaService) -> Result<(), RedfishError> {
+        self.0.request_media_service(service).await
+    }
+
     /// Asks the slot to take the image and waits until the BMC says that it has, or has not. Look
     /// at the slot afterwards: some say so too early, and some take seconds to show it.
-    pub async fn request_insert(&self, slot: &Slot, image_url: &str) -> Result<(), RedfishError> {
+    pub async fn request_insert(&self, slot: &Slot, image_url: &str) -> Result<How, RedfishError> {
         self.0.request_insert(slot, image_url).await
     }
 
-    /// Asks the slot to let go of its image. Look at the slot afterwards, whatever the answer: an
-    /// empty slot often refuses.
-    pub async fn request_eject(&self, slot: &Slot) -> Result<(), RedfishError> {
+    /// Asks the slot to let go of its image. Look at the slot afterwards: some show it for a while.
+    pub async fn request_eject(&self, slot: &Slot) -> Result<How, RedfishError> {
         self.0.request_eject(slot).await
     }
 
-    /// Sets `BootSourceOverrideEnabled` to `Once` and the target; the mode is left alone.
-    pub async fn request_boot_once(&self, system: &System, target: &str) -> Result<(), RedfishError> {
-        self.0.request_boot_once(system, target).await
+    /// Whether the next start of the host boots from the virtual CD; `cd` is the link of the slot
+    /// that the override may have been set on.
+    pub async fn observe_boot_from_cd(
+        &self,
+        system: &System,
+        cd: Option<&str>,
+    ) -> Result<bool, RedfishError> {
+        self.0.observe_boot_from_cd(system, cd).await
     }
 
-    /// Sets `BootSourceOverrideEnabled` to `Disabled`.
-    pub async fn request_boot_disarm(&self, system: &System) -> Result<(), RedfishError> {
-        self.0.request_boot_disarm(system).await
+    /// Arms a one-time boot from the virtual CD in the slot `cd`; the boot mode is left as it is.
+    pub async fn request_boot_from_cd(&self, system: &System, cd: Option<&str>) -> Result<How, RedfishError> {
+        self.0.request_boot_from_cd(system, cd).await
+    }
+
+    /// Takes that back.
+    pub async fn request_boot_disarm(&self, system: &System, cd: Option<&str>) -> Result<(), RedfishError> {
+        self.0.request_boot_disarm(system, cd).await
     }
 
     /// Asks for one reset of the system.
@@ -112,6 +147,21 @@ impl Bmc {
     /// Whose BMC it is, from a closed set: the metric label. `unknown` before the first request.
     pub fn vendor(&self) -> &'static str {
         self.0.vendor()
+    }
+
+    /// How this BMC would be asked for all that, with an image at `image_url`.
+    pub async fn observe_plan(&self, system: &System, image_url: &str) -> Result<Plan, RedfishError> {
+        self.0.observe_plan(system, image_url).await
+    }
+
+    /// What this BMC does differently, as far as it has said who it is.
+    pub fn quirks(&self) -> Quirks {
+        self.0.quirks()
+    }
+
+    /// What has worked on this BMC so far, a sentence each.
+    pub fn learned(&self) -> Vec<String> {
+        self.0.learned.list()
     }
 
     /// Deletes the session on the BMC. The next request makes another.
@@ -199,6 +249,8 @@ pub struct Limits {
     pub retries: u32,
     /// Requests in flight a system, `REDFISH_PER_BMC`.
     pub per_bmc: usize,
+    /// Quirks that are not believed, whatever a BMC says of itself.
+    pub quirks_off: Vec<Quirk>,
 }
 
 impl Default for Limits {
@@ -209,6 +261,7 @@ impl Default for Limits {
             insert_timeout: Duration::from_secs(15 * 60),
             retries: 5,
             per_bmc: 1,
+            quirks_off: Vec::new(),
         }
     }
 }

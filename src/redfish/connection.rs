@@ -16,9 +16,12 @@ use tower::ServiceExt;
 use url::Url;
 
 use super::discovery::Discovery;
+use super::encoding;
 use super::gate::Gate;
+use super::learned::Learned;
 use super::link::Origin;
 use super::messages::{self, Complaint};
+use super::quirks::Quirk;
 use super::session::{Credentials, Session};
 use super::{Account, ErrorClass, Limits, Op, RedfishError, RedfishErrorKind, json};
 use crate::world::{HttpRequest, Rng, TransportError, TransportErrorKind, World};
@@ -39,6 +42,7 @@ pub(super) struct Connection {
     pub(super) gate: Gate,
     pub(super) session: tokio::sync::Mutex<Session>,
     pub(super) discovery: Mutex<Discovery>,
+    pub(super) learned: Learned,
     pub(super) rng: Rng,
     world: World,
 }
@@ -100,6 +104,7 @@ impl Connection {
             gate: Gate::new(limits.per_bmc),
             session: tokio::sync::Mutex::default(),
             discovery: Mutex::default(),
+            learned: Learned::default(),
             rng: world.rng.child(&format!("redfish {}", origin.authority())),
             account,
             origin,
@@ -274,6 +279,9 @@ impl Connection {
         if identity {
             builder = builder.header(header::ACCEPT_ENCODING, "identity");
         }
+        if self.quirks().has(Quirk::NoKeepAlive) {
+            builder = builder.header(header::CONNECTION, "close");
+        }
         if call.body.is_some() {
             builder = builder.header(header::CONTENT_TYPE, "application/json");
         }
@@ -299,6 +307,7 @@ impl Connection {
             Err(_) if is_done => Bytes::new(),
             Err(error) => return Err(error),
         };
+        let body = encoding::decode(&head.headers, body, BODY_BYTES_MAX);
         let parsed = if body.is_empty() { Ok(Value::Null) } else { json::parse_body(&body) };
         Ok(Reply {
             status: head.status,

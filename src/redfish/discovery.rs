@@ -12,8 +12,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Reply};
+use super::quirks::{Identity, Quirk, Quirks};
 use super::service::{Root, Vendor, parse_root};
-use super::slot::{Slot, parse_slot};
+use super::slots::concerns_all;
 use super::system::{
     Boot, SettingsBoot, System, has_clean_reset_types, last_segment, parse_boot, parse_system, reset_types,
 };
@@ -21,6 +22,8 @@ use super::{Op, RedfishError, RedfishErrorKind, json};
 
 /// The service root.
 const ROOT: &str = "/redfish/v1/";
+/// Pages of a collection that are read.
+const PAGES_MAX: usize = 16;
 /// How long links are remembered.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
@@ -29,14 +32,29 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 pub(super) struct Discovery {
     since: Option<Instant>,
     vendor: Vendor,
+    /// What the quirks follow from.
+    pub(super) identity: Identity,
     root: Option<Root>,
     systems: Option<Vec<String>>,
+    /// The manager that was asked who it is, or could not be.
+    asked_manager: bool,
     /// Slots by System.
-    slots: BTreeMap<String, Vec<String>>,
+    pub(super) slots: BTreeMap<String, Vec<String>>,
     /// What actions take, by the link of the ActionInfo.
     action_infos: BTreeMap<String, Vec<Parameter>>,
     /// Whether a settings object holds the boot override, by its link.
     settings: BTreeMap<String, bool>,
+    /// By System.
+    pub(super) hosts: BTreeMap<String, Host>,
+}
+
+/// What this client did to a host that the BMC does not show.
+#[derive(Clone, Default)]
+pub(super) struct Host {
+    /// When it was forced off.
+    pub(super) off_at: Option<Instant>,
+    /// A one-time boot was imported since its last start.
+    pub(super) imported: bool,
 }
 
 /// One parameter of an ActionInfo.
@@ -47,31 +65,29 @@ pub(super) struct Parameter {
     pub(super) allowed: Vec<String>,
 }
 
-/// Slots on the way to being found.
-#[derive(Default)]
-struct Found {
-    collections: Vec<String>,
-    /// Links, of those too that could not be read.
-    members: Vec<String>,
-    slots: Vec<Slot>,
-}
-
 impl Connection {
     pub(super) fn vendor(&self) -> &'static str {
         self.discovery.lock().unwrap_or_else(PoisonError::into_inner).vendor.name()
     }
 
-    fn remembered(&self) -> MutexGuard<'_, Discovery> {
+    /// The quirks that follow from what the BMC has said of itself so far.
+    pub(super) fn quirks(&self) -> Quirks {
+        let discovery = self.discovery.lock().unwrap_or_else(PoisonError::into_inner);
+        Quirks::of(&discovery.identity, &self.limits.quirks_off)
+    }
+
+    pub(super) fn remembered(&self) -> MutexGuard<'_, Discovery> {
         let mut discovery = self.discovery.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if discovery.since.is_none_or(|since| now - since > REMEMBERED) {
-            *discovery = Discovery { since: Some(now), vendor: discovery.vendor, ..Discovery::default() };
+            let Discovery { vendor, identity, hosts, .. } = std::mem::take(&mut *discovery);
+            *discovery = Discovery { since: Some(now), vendor, identity, hosts, ..Discovery::default() };
         }
         discovery
     }
 
     /// A remembered link led nowhere.
-    fn forget_if_gone(&self, error: &RedfishError) {
+    pub(super) fn forget_if_gone(&self, error: &RedfishError) {
         if let RedfishErrorKind::Refused { status: 404 | 410, .. } = error.kind {
             self.remembered().since = None;
         }
@@ -116,6 +132,12 @@ impl Connection {
         let root = parse_root(&reply.body);
         let mut remembered = self.remembered();
         remembered.vendor = root.vendor;
+        remembered.identity = Identity::of(root.vendor);
+        remembered.identity.learn(&reply.body);
+        // HPE shows the same there, before any login.
+        let manager = ["/Oem/Hpe/Manager/0/ManagerType", "/Oem/Hp/Manager/0/ManagerType"];
+        let manager = manager.into_iter().find_map(|pointer| json::text(&reply.body, pointer));
+        remembered.identity.manager = manager.unwrap_or_default();
         remembered.root = Some(root.clone());
         root
     }
@@ -128,13 +150,33 @@ impl Connection {
         let root = self.root().await?;
         let systems =
             root.systems.ok_or_else(|| RedfishError::unsupported(Op::Systems, ROOT, "has no Systems"))?;
-        let reply = self.read(&self.get(Op::Systems, &systems, None)).await?;
-        let links = json::links(&reply.body, "/Members");
+        let links = self.read_members(Op::Systems, &systems, None).await?;
         self.gate.widen(links.len());
         if !links.is_empty() {
             self.remembered().systems = Some(links.clone());
         }
         Ok(links)
+    }
+
+    /// The members of a collection, page by page.
+    pub(super) async fn read_members(
+        &self,
+        op: Op,
+        collection: &str,
+        system: Option<&str>,
+    ) -> Result<Vec<String>, RedfishError> {
+        let mut members: Vec<String> = Vec::new();
+        let mut page = Some(collection.to_owned());
+        for _ in 0..PAGES_MAX {
+            let Some(link) = page.take() else { break };
+            let reply = self.read(&self.get(op, &link, system)).await?;
+            self.remembered().identity.learn(&reply.body);
+            let new = json::links(&reply.body, "/Members");
+            page = json::link(&reply.body, "/Members@odata.nextLink").filter(|_| !new.is_empty());
+            members.extend(new.into_iter().filter(|link| !members.contains(link)).collect::<Vec<_>>());
+        }
+        members.truncate(json::MEMBERS_MAX);
+        Ok(members)
     }
 
     /// Every system of the service. One that gives no answer is told of and not fatal (GPU
@@ -175,17 +217,38 @@ impl Connection {
         let reply = self.read_up_to(&self.get(Op::System, link, Some(link)), retries).await;
         let reply = reply.inspect_err(|error| self.forget_if_gone(error))?;
         let mut system = parse_system(link, &reply.body, reply.etag());
-        self.refine_vendor(&system);
+        self.learn_system(&system, &reply.body).await;
         self.complete_reset_types(&mut system, &reply.body).await;
         self.complete_boot(&mut system).await?;
         Ok(system)
     }
 
-    /// A root that names no maker (Supermicro X10) leaves it to the System.
-    fn refine_vendor(&self, system: &System) {
+    /// Who the BMC is, by a host's System and its Manager. A root that names no maker (Supermicro
+    /// X10) leaves it to the System.
+    async fn learn_system(&self, system: &System, body: &Value) {
+        if !system.is_host() {
+            return;
+        }
+        let manager = {
+            let mut remembered = self.remembered();
+            if let (Vendor::Other | Vendor::Unknown, Some(maker)) = (remembered.vendor, &system.manufacturer)
+            {
+                remembered.vendor = Vendor::named_in(maker).unwrap_or(remembered.vendor);
+            }
+            remembered.identity.vendor = remembered.vendor;
+            remembered.identity.model = system.model.clone().unwrap_or_default();
+            remembered.identity.learn(body);
+            system.managed_by.first().filter(|_| !remembered.asked_manager).cloned()
+        };
+        let Some(manager) = manager else { return };
+        let call = self.get(Op::Manager, &manager, Some(&system.link));
+        let reply = self.read_up_to(&call, 1).await;
         let mut remembered = self.remembered();
-        if let (Vendor::Other | Vendor::Unknown, Some(maker)) = (remembered.vendor, &system.manufacturer) {
-            remembered.vendor = Vendor::named_in(maker).unwrap_or(remembered.vendor);
+        remembered.asked_manager = true;
+        if let Ok(reply) = reply {
+            remembered.identity.manager = json::text(&reply.body, "/Model").unwrap_or_default();
+            remembered.identity.firmware = json::text(&reply.body, "/FirmwareVersion").unwrap_or_default();
+            remembered.identity.learn(&reply.body);
         }
     }
 
@@ -220,7 +283,8 @@ impl Connection {
     async fn complete_boot(&self, system: &mut System) -> Result<(), RedfishError> {
         let Some(link) = system.settings.clone() else { return Ok(()) };
         let known = self.remembered().settings.get(&link).copied();
-        if known == Some(false) {
+        // An override that is pending may show there and at no other time.
+        if known == Some(false) && !self.quirks().has(Quirk::BootInSettings) {
             return Ok(());
         }
         match self.read_up_to(&self.get(Op::Settings, &link, Some(&system.link)), 1).await {
@@ -242,111 +306,6 @@ impl Connection {
         }
         Ok(())
     }
-
-    /// The slots of a system: those that the System links to, and where none of those takes a CD
-    /// image, those of its managers too. A System and its Manager often show one device under two
-    /// names (xFusion, iDRAC9 6.x, Lenovo XCC), which must not pass for two.
-    pub(super) async fn observe_slots(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
-        let known = self.remembered().slots.get(&system.link).cloned();
-        if let Some(links) = known {
-            let read = self.read_slots(&links, system).await;
-            if !matches!(&read, Err(error) if is_gone(error)) {
-                return read;
-            }
-        }
-        self.discover_slots(system).await
-    }
-
-    async fn discover_slots(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
-        let mut found = Found::default();
-        if let Some(collection) = &system.virtual_media {
-            self.collect_slots(collection, system, &mut found).await?;
-        }
-        if !found.slots.iter().any(is_usable) {
-            for manager in self.managers_of(system).await? {
-                let reply = self.read(&self.get(Op::Manager, &manager, Some(&system.link))).await?;
-                if let Some(collection) = json::link(&reply.body, "/VirtualMedia") {
-                    self.collect_slots(&collection, system, &mut found).await?;
-                }
-            }
-        }
-        if found.slots.iter().any(is_usable) {
-            self.remembered().slots.insert(system.link.clone(), found.members);
-        }
-        Ok(found.slots)
-    }
-
-    /// The members of a collection that have not been found yet.
-    async fn collect_slots(
-        &self,
-        collection: &str,
-        system: &System,
-        found: &mut Found,
-    ) -> Result<(), RedfishError> {
-        if found.collections.iter().any(|link| link == collection) {
-            return Ok(());
-        }
-        found.collections.push(collection.to_owned());
-        let reply = match self.read(&self.get(Op::Slots, collection, Some(&system.link))).await {
-            // A link to a collection that is not there means that there are no slots.
-            Err(error) if is_gone(&error) => return Ok(()),
-            read => read?,
-        };
-        let mut members = json::links(&reply.body, "/Members");
-        members.retain(|link| !found.members.contains(link));
-        members.truncate(json::MEMBERS_MAX.saturating_sub(found.members.len()));
-        members.sort_by_key(|link| natural_order(link));
-        found.slots.extend(self.read_slots(&members, system).await?);
-        found.members.extend(members);
-        Ok(())
-    }
-
-    /// Reads slots; one that gives no answer is left out unless none does.
-    async fn read_slots(&self, links: &[String], system: &System) -> Result<Vec<Slot>, RedfishError> {
-        let mut slots = Vec::with_capacity(links.len());
-        let mut first_error = None;
-        for link in links {
-            match self.observe_slot(link, Some(&system.link)).await {
-                Ok(slot) => slots.push(slot),
-                Err(error) if concerns_all(&error) || is_timeout(&error) => return Err(error),
-                Err(error) => {
-                    tracing::warn!(path = link, kind = %error.kind, "slot skipped: it gives no answer");
-                    first_error.get_or_insert(error);
-                }
-            }
-        }
-        first_error.filter(|_| slots.is_empty()).map_or(Ok(slots), Err)
-    }
-
-    pub(super) async fn observe_slot(&self, link: &str, system: Option<&str>) -> Result<Slot, RedfishError> {
-        let system = system.map(str::to_owned).or_else(|| self.system_of_slot(link));
-        let reply = self.read(&self.get(Op::Slot, link, system.as_deref())).await;
-        let reply = reply.inspect_err(|error| self.forget_if_gone(error))?;
-        let allow = reply.header(http::header::ALLOW);
-        Ok(Slot { system, ..parse_slot(link, &reply.body, reply.etag(), allow) })
-    }
-
-    fn system_of_slot(&self, link: &str) -> Option<String> {
-        let remembered = self.remembered();
-        let of = remembered.slots.iter().find(|(_, slots)| slots.iter().any(|slot| slot == link));
-        of.map(|(system, _)| system.clone())
-    }
-
-    /// `Links.ManagedBy`, or where it is missing and there is one system only, every manager
-    /// (Huawei 1288H).
-    async fn managers_of(&self, system: &System) -> Result<Vec<String>, RedfishError> {
-        if !system.managed_by.is_empty() {
-            return Ok(system.managed_by.clone());
-        }
-        let root = self.root().await?;
-        match root.managers {
-            Some(managers) if self.system_links().await?.len() == 1 => {
-                let reply = self.read(&self.get(Op::Manager, &managers, None)).await?;
-                Ok(json::links(&reply.body, "/Members"))
-            }
-            _ => Ok(Vec::new()),
-        }
-    }
 }
 
 pub(super) fn parse_parameters(body: &Value) -> Vec<Parameter> {
@@ -366,7 +325,13 @@ fn merged(settings: Boot, system: &Boot) -> Boot {
     } else {
         settings.allowed_targets
     };
-    Boot { mode: settings.mode.or_else(|| system.mode.clone()), allowed_targets: allowed, ..settings }
+    Boot {
+        mode: settings.mode.or_else(|| system.mode.clone()),
+        allowed_targets: allowed,
+        options: settings.options.or_else(|| system.options.clone()),
+        next: settings.next.or_else(|| system.next.clone()),
+        ..settings
+    }
 }
 
 fn unread(link: &str, error: &RedfishError) -> System {
@@ -379,29 +344,8 @@ fn unread(link: &str, error: &RedfishError) -> System {
     }
 }
 
-fn is_usable(slot: &Slot) -> bool {
-    slot.takes_cd() && slot.can_insert
-}
-
-/// An error that every other member would meet too.
-fn concerns_all(error: &RedfishError) -> bool {
-    use RedfishErrorKind as Kind;
-    matches!(error.kind, Kind::Unreachable | Kind::Certificate | Kind::Unauthorised { .. })
-}
-
-/// A BMC that is silent would be waited for once a slot.
-fn is_timeout(error: &RedfishError) -> bool {
-    matches!(error.kind, RedfishErrorKind::TimedOut { .. })
-}
-
-fn is_gone(error: &RedfishError) -> bool {
+pub(super) fn is_gone(error: &RedfishError) -> bool {
     matches!(error.kind, RedfishErrorKind::Refused { status: 404 | 410, .. })
-}
-
-/// CD2 before CD10, and the lists of BMCs, which come in any order, always in the same.
-fn natural_order(link: &str) -> (usize, String) {
-    let name = last_segment(link);
-    (name.len(), name.to_owned())
 }
 
 #[cfg(test)]
@@ -409,13 +353,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn slots_come_in_natural_order() {
-        let mut links = ["/v/CD10", "/v/CD2", "/v/CD1"].map(str::to_owned);
-        links.sort_by_key(|link| natural_order(link));
-        assert_eq!(links, ["/v/CD1", "/v/CD2", "/v/CD10"]);
-    }
 
     #[test]
     fn an_action_info_is_read_leniently() {

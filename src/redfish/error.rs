@@ -122,7 +122,10 @@ impl RedfishError {
             }
             // A reset that comes too soon after the last change of power is refused with 400 by
             // some (HPE iLO, sushy); one that names its parameter will never be accepted.
-            400 if self.op == Op::Reset && !message_id.contains("Parameter") => ErrorClass::Retry,
+            // So is a configuration import while another job is at work (sushy-oem-idrac).
+            400 if matches!(self.op, Op::Reset | Op::BootImport) && !message_id.contains("Parameter") => {
+                ErrorClass::Retry
+            }
             403 => ErrorClass::NeedsOperator,
             408 | 409 | 412 | 423 | 425 | 428 | 429 => ErrorClass::Retry,
             501 | 505 => ErrorClass::Permanent,
@@ -173,6 +176,28 @@ impl RedfishError {
         if certain { Effect::None } else { Effect::Unknown }
     }
 
+    /// Whether another slot of the same BMC may take the image that this one refused: it is kept for
+    /// something else, is occupied, or cannot be given this kind of image (Cisco UCS, ironic).
+    pub fn is_of_this_slot(&self) -> bool {
+        match &self.kind {
+            RedfishErrorKind::Unsupported { .. } => self.op == Op::Insert,
+            RedfishErrorKind::Refused { status: 500, message_id, .. } => {
+                self.op == Op::Insert && names_one_of(message_id, &OCCUPIED)
+            }
+            RedfishErrorKind::Refused { status, message_id, .. } => {
+                let of_image = names_one_of(message_id, &["CouldNotEstablishConnection", "RAC0904"]);
+                let of_all = class_of_message(message_id) == Some(ErrorClass::NeedsOperator) || of_image;
+                self.op == Op::Insert && matches!(status, 400 | 404 | 405 | 409) && !of_all
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the resource or action is not there, or not for this method: another way may be.
+    pub(super) fn is_not_there(&self) -> bool {
+        matches!(self.kind, RedfishErrorKind::Refused { status: 404 | 405 | 410 | 501, .. })
+    }
+
     /// How long the BMC asks to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
@@ -183,7 +208,7 @@ impl RedfishError {
 const PATH_CHARS_MAX: usize = 200;
 
 /// Message ids, by their last part, that mean "not now".
-const BUSY: [&str; 11] = [
+const BUSY: [&str; 12] = [
     "UnableToModifyDuringSystemPOST",
     "InvalidOperationForSystemState",
     "ResourceInUse",
@@ -194,12 +219,26 @@ const BUSY: [&str; 11] = [
     "SessionLimitExceeded",
     "ConnectionOccupied",
     "CouldNotEstablishConnection",
+    // HPE iLO.
+    "MaxVirtualMediaConnectionEstablished",
     // iDRAC: not ready.
     "SYS518",
 ];
 
+/// Message ids of a slot that holds something already. Some say so with a 500.
+const OCCUPIED: [&str; 2] = ["ResourceInUse", "ConnectionOccupied"];
+
 /// Message ids that somebody has to see to.
-const OPERATOR: [&str; 4] = ["License", "InsufficientPrivilege", "PasswordChangeRequired", "AccountLocked"];
+const OPERATOR: [&str; 6] = [
+    "License",
+    "InsufficientPrivilege",
+    "PasswordChangeRequired",
+    "AccountLocked",
+    // HPE iLO, by the licence too.
+    "NoScriptedVirtualMediaConnectionAvailable",
+    // Huawei, xFusion: this address's protocol is not taken.
+    "FileTransferProtocolMismatch",
+];
 
 fn class_of_message(message_id: &str) -> Option<ErrorClass> {
     let busy = names_one_of(message_id, &BUSY).then_some(ErrorClass::Retry);
@@ -236,10 +275,13 @@ pub enum Op {
     Slot,
     ActionInfo,
     Settings,
+    BootOptions,
+    MediaService,
     Insert,
     Eject,
     Task,
     BootOnce,
+    BootImport,
     BootDisarm,
     Reset,
 }
@@ -262,17 +304,21 @@ impl Op {
             Op::Slot => ("slot", "reading a virtual media slot"),
             Op::ActionInfo => ("action_info", "reading what an action takes"),
             Op::Settings => ("settings", "reading the settings object"),
+            Op::BootOptions => ("boot_options", "reading the boot options"),
+            Op::MediaService => ("media_service", "switching virtual media on"),
             Op::Insert => ("insert", "inserting virtual media"),
             Op::Eject => ("eject", "ejecting virtual media"),
             Op::Task => ("task", "following a Task"),
             Op::BootOnce => ("boot_once", "setting the one-time boot"),
+            Op::BootImport => ("boot_import", "importing the one-time boot"),
             Op::BootDisarm => ("boot_disarm", "disarming the one-time boot"),
             Op::Reset => ("reset", "resetting the host"),
         }
     }
 
     fn changes_something(self) -> bool {
-        matches!(self, Op::Insert | Op::Eject | Op::Task | Op::BootOnce | Op::BootDisarm | Op::Reset)
+        use Op::*;
+        matches!(self, MediaService | Insert | Eject | Task | BootOnce | BootImport | BootDisarm | Reset)
     }
 }
 

@@ -70,6 +70,13 @@ pub(super) fn has_id(body: &Value, words: &[&str]) -> bool {
         .any(|id| words.iter().any(|word| id.contains(word)))
 }
 
+/// Whether a refusal gives any reason: a message with an id other than the general one.
+pub(super) fn says_why(body: &Value) -> bool {
+    let ids = messages(body).filter_map(|message| json::text(message, "/MessageId"));
+    let general = |id: &String| id.is_empty() || id.contains("GeneralError") || id.contains("Success");
+    ids.chain(json::text(body, "/error/code")).any(|id| !general(&id))
+}
+
 fn messages(body: &Value) -> impl Iterator<Item = &Value> {
     ["/error/@Message.ExtendedInfo", "/@Message.ExtendedInfo", "/Messages"]
         .into_iter()

@@ -1,6 +1,6 @@
 //! The service root as a BMC shows it, and whose BMC it is.
 //!
-//! Pure. Invariant: [`Vendor`] labels metrics and texts; nothing in this client decides by it.
+//! Pure. Invariant: [`Vendor`] labels metrics and texts; of this client only `quirks` decides by it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -48,7 +48,7 @@ pub(super) fn parse_root(body: &Value) -> Root {
 
 /// Makers of BMCs, as a metric label: a closed set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Vendor {
+pub enum Vendor {
     Dell,
     Hpe,
     Lenovo,
@@ -70,7 +70,7 @@ pub(super) enum Vendor {
 }
 
 impl Vendor {
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Vendor::Dell => "dell",
             Vendor::Hpe => "hpe",

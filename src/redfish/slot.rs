@@ -1,7 +1,7 @@
 //! A virtual media slot as a BMC shows it.
 //!
 //! Pure: JSON in, facts out. Invariant: `can_insert` is true only of a slot that advertises a way
-//! to be given an image.
+//! to be given an image, or of one whose BMC has a quirk for it.
 
 use std::fmt;
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::json;
+use super::quirks::{Quirk, Quirks};
 use super::system::{Action, last_segment};
 
 /// A VirtualMedia resource, read.
@@ -29,18 +30,64 @@ pub struct Slot {
     pub can_insert: bool,
     /// Some (Supermicro X13) advertise it only while an image is inserted.
     pub can_eject: bool,
+    /// The BMC keeps it for its own features.
+    pub reserved: bool,
+    /// How it is given images, where it is.
+    pub(super) way: Option<Way>,
     pub(super) insert: Action,
     pub(super) eject: Action,
     /// Values that the action itself advertises for `TransferProtocolType`.
     pub(super) protocols: Vec<String>,
+    /// The configuration that an image's address is written into ([`Way::IsoConfig`]).
+    pub(super) config: Option<String>,
     pub(super) etag: Option<String>,
-    /// The slot is changed by PATCH, for it has no actions (Lenovo XCC).
-    pub(super) by_patch: bool,
+    /// The slot may take a PATCH: `Allow` says so, or there is none.
+    pub(super) may_patch: bool,
+    /// The slot is told to be booted from by `Oem.Hpe.BootOnNextServerReset`; what that says.
+    pub(super) boot_on_next_reset: Option<bool>,
     /// The System that it belongs to, where that is known.
     pub(super) system: Option<String>,
 }
 
+/// How a slot is given images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Way {
+    /// The standard actions.
+    Action,
+    /// PATCH of the slot, which has no actions (Lenovo XCC).
+    Patch,
+    /// HPE iLO 4: actions of the same form under another name.
+    IloAction,
+    /// Huawei, xFusion, H3C: one action for both directions.
+    VmmControl,
+    /// Supermicro X10, X11: a configuration with actions beside the collection.
+    IsoConfig,
+}
+
+impl Way {
+    /// As operators read it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Way::Action => "InsertMedia",
+            Way::Patch => "PATCH",
+            Way::IloAction => "InsertVirtualMedia",
+            Way::VmmControl => "VmmControl",
+            Way::IsoConfig => "IsoConfig.Mount",
+        }
+    }
+}
+
 impl Slot {
+    /// Whether it is a virtual CD drive that can be told to take an image.
+    pub fn is_usable_cd(&self) -> bool {
+        self.takes_cd() && self.can_insert && !self.reserved
+    }
+
+    /// How it is given images, as operators read it; empty where it is not.
+    pub fn how(&self) -> &'static str {
+        self.way.map_or("", Way::name)
+    }
+
     /// Whether an ISO image belongs into it. DVD without CD exists (Cisco UCS B and X).
     pub fn takes_cd(&self) -> bool {
         self.media_types
@@ -72,27 +119,66 @@ impl fmt::Debug for Slot {
 }
 
 /// Reads a slot. `allow` is the `Allow` header of the answer.
-pub(super) fn parse_slot(link: &str, body: &Value, etag: Option<String>, allow: Option<&str>) -> Slot {
-    let insert = Action::parse(body, "#VirtualMedia.InsertMedia");
-    let eject = Action::parse(body, "#VirtualMedia.EjectMedia");
-    let by_patch = insert.target.is_none() && eject.target.is_none() && may_patch(allow);
+pub(super) fn parse_slot(
+    link: &str,
+    body: &Value,
+    etag: Option<String>,
+    allow: Option<&str>,
+    quirks: &Quirks,
+) -> Slot {
+    let (way, insert, eject) = ways(body, allow, quirks);
+    let by_action = way != Some(Way::Patch);
+    let id = json::text(body, "/Id").unwrap_or_else(|| last_segment(link).to_owned());
     let protocols = "/Actions/#VirtualMedia.InsertMedia/TransferProtocolType@Redfish.AllowableValues";
     Slot {
         link: link.to_owned(),
-        id: json::text(body, "/Id").unwrap_or_else(|| last_segment(link).to_owned()),
         media_types: json::texts(body, "/MediaTypes"),
         inserted: json::flag(body, "/Inserted"),
         image: json::text(body, "/Image"),
         connected_via: json::text(body, "/ConnectedVia"),
-        can_insert: insert.target.is_some() || by_patch,
-        can_eject: eject.target.is_some() || by_patch,
+        can_insert: way.is_some_and(|_| !by_action || insert.target.is_some()),
+        can_eject: !by_action || eject.target.is_some(),
+        reserved: quirks.has(Quirk::ReservedSlots) && is_reserved(&id),
+        id,
+        way,
         insert,
         eject,
         protocols: json::texts(body, protocols),
+        config: None,
         etag,
-        by_patch,
+        may_patch: may_patch(allow),
+        boot_on_next_reset: json::flag(body, "/Oem/Hpe/BootOnNextServerReset"),
         system: None,
     }
+}
+
+/// The standard actions, else an OEM's, else PATCH; with the actions of that way.
+fn ways(body: &Value, allow: Option<&str>, quirks: &Quirks) -> (Option<Way>, Action, Action) {
+    let insert = Action::parse(body, "#VirtualMedia.InsertMedia");
+    let eject = Action::parse(body, "#VirtualMedia.EjectMedia");
+    if insert.target.is_some() {
+        return (Some(Way::Action), insert, eject);
+    }
+    if quirks.has(Quirk::IloAction) {
+        let insert = Action::parse_oem(body, "#HpiLOVirtualMedia.InsertVirtualMedia");
+        if insert.target.is_some() {
+            let eject = Action::parse_oem(body, "#HpiLOVirtualMedia.EjectVirtualMedia");
+            return (Some(Way::IloAction), insert, eject);
+        }
+    }
+    if quirks.has(Quirk::VmmControl) {
+        let both = Action::parse_oem(body, "#VirtualMedia.VmmControl");
+        if both.target.is_some() {
+            return (Some(Way::VmmControl), both.clone(), both);
+        }
+    }
+    let by_patch = eject.target.is_none() && may_patch(allow);
+    (by_patch.then_some(Way::Patch), insert, eject)
+}
+
+/// Lenovo's uploads and consoles (sushy, community.general).
+fn is_reserved(id: &str) -> bool {
+    id.starts_with("RDOC") || id.starts_with("Remote")
 }
 
 /// A slot that has an action for one direction only (the KVM slot of OpenBMC: eject alone) is not
@@ -106,10 +192,12 @@ fn may_patch(allow: Option<&str>) -> bool {
 mod tests {
     use serde_json::json;
 
+    use super::super::quirks::Identity;
     use super::*;
 
     fn parse(body: Value, allow: Option<&str>) -> Slot {
-        parse_slot("/redfish/v1/Managers/1/VirtualMedia/CD1", &body, None, allow)
+        let quirks = Quirks::of(&Identity::default(), &[]);
+        parse_slot("/redfish/v1/Managers/1/VirtualMedia/CD1", &body, None, allow, &quirks)
     }
 
     fn action(name: &str) -> Value {
@@ -118,16 +206,30 @@ mod tests {
 
     #[test]
     fn a_slot_takes_an_image_by_action_or_by_patch() {
-        for (body, allow, can_insert, by_patch) in [
-            (json!({"Actions": action("#VirtualMedia.InsertMedia")}), Some("GET"), true, false),
-            (json!({"Actions": action("#VirtualMedia.EjectMedia")}), None, false, false),
-            (json!({}), Some("GET, HEAD, PATCH"), true, true),
-            (json!({}), Some("GET, HEAD"), false, false),
-            (json!({"Actions": null}), None, true, true),
+        for (body, allow, can_insert, way) in [
+            (json!({"Actions": action("#VirtualMedia.InsertMedia")}), Some("GET"), true, Some(Way::Action)),
+            (json!({"Actions": action("#VirtualMedia.EjectMedia")}), None, false, None),
+            (json!({}), Some("GET, HEAD, PATCH"), true, Some(Way::Patch)),
+            (json!({}), Some("GET, HEAD"), false, None),
+            (json!({"Actions": null}), None, true, Some(Way::Patch)),
         ] {
             let slot = parse(body.clone(), allow);
-            assert_eq!((slot.can_insert, slot.by_patch), (can_insert, by_patch), "{body} {allow:?}");
+            assert_eq!((slot.can_insert, slot.way), (can_insert, way), "{body} {allow:?}");
         }
+    }
+
+    #[test]
+    fn an_oems_action_serves_where_the_standard_one_is_missing() {
+        let vmm = "#VirtualMedia.VmmControl";
+        let mut body = json!({"Oem": {"Huawei": {"Actions": action(vmm)}}});
+        let mut identity = Identity::default();
+        identity.learn(&body);
+        let parse = |body: &Value| parse_slot("/slot", body, None, Some("GET"), &Quirks::of(&identity, &[]));
+        let slot = parse(&body);
+        assert_eq!((slot.way, slot.can_insert, slot.can_eject), (Some(Way::VmmControl), true, true));
+        assert_eq!(slot.insert.target.as_deref(), Some("/x/Actions/VirtualMedia.VmmControl"));
+        body["Actions"] = action("#VirtualMedia.InsertMedia");
+        assert_eq!(parse(&body).way, Some(Way::Action));
     }
 
     #[test]

@@ -73,6 +73,13 @@ pub struct Boot {
     pub mode: Option<String>,
     /// Empty where the BMC advertises none.
     pub allowed_targets: Vec<String>,
+    pub(super) allowed_modes: Vec<String>,
+    /// The collection of its boot options.
+    pub(super) options: Option<String>,
+    /// `BootNext`: whether it has that property, and what it says.
+    pub(super) next: Option<Option<String>>,
+    /// `UefiTargetBootSourceOverride`.
+    pub(super) uefi_target: Option<String>,
 }
 
 impl Boot {
@@ -196,6 +203,17 @@ impl Action {
     /// Of `Actions`, by its full name such as `#ComputerSystem.Reset`.
     pub(super) fn parse(resource: &Value, name: &str) -> Action {
         let action = resource.get("Actions").and_then(|actions| actions.get(name)).unwrap_or(&Value::Null);
+        Action::of(action)
+    }
+
+    /// Of `Oem.*.Actions`, by its full name.
+    pub(super) fn parse_oem(resource: &Value, name: &str) -> Action {
+        let oems = resource.get("Oem").and_then(Value::as_object).into_iter().flatten();
+        let found = oems.filter_map(|(_, oem)| oem.get("Actions")?.get(name)).next();
+        Action::of(found.unwrap_or(&Value::Null))
+    }
+
+    pub(super) fn of(action: &Value) -> Action {
         Action { target: json::link(action, "/target"), info: json::link(action, "/@Redfish.ActionInfo") }
     }
 }
@@ -243,6 +261,10 @@ pub(super) fn parse_boot(body: &Value) -> Boot {
         target: json::text(body, "/Boot/BootSourceOverrideTarget"),
         mode: json::text(body, "/Boot/BootSourceOverrideMode"),
         allowed_targets: json::texts(body, "/Boot/BootSourceOverrideTarget@Redfish.AllowableValues"),
+        allowed_modes: json::texts(body, "/Boot/BootSourceOverrideMode@Redfish.AllowableValues"),
+        options: json::link(body, "/Boot/BootOptions"),
+        next: body.pointer("/Boot/BootNext").map(|_| json::text(body, "/Boot/BootNext")),
+        uefi_target: json::text(body, "/Boot/UefiTargetBootSourceOverride"),
     }
 }
 

@@ -1,47 +1,89 @@
 //! Putting an image into a slot and taking it out.
 //!
 //! It does not look whether the slot took it: the caller reads the slot again. Invariant: at most
-//! four requests an insert, and never another one after an answer that leaves it open whether the
+//! six requests an insert, and never another one after an answer that leaves it open whether the
 //! last one did something.
 
-use serde_json::{Map, Value, json};
+use http::StatusCode;
+use serde_json::{Value, json};
 use tokio::time::Instant;
+use url::Url;
 
 use super::connection::{Call, Connection, Reply};
 use super::discovery::Parameter;
-use super::messages::{self, Severity};
-use super::slot::Slot;
+use super::insert_form::{Form, OPTIONAL};
+use super::learned::How;
+use super::messages::Severity;
+use super::slot::{Slot, Way};
 use super::{Op, RedfishError};
 
-/// Requests of one insert, the first included.
+/// Forms of one insert that are tried, the first included.
 const INSERT_TRIES_MAX: usize = 4;
-
-/// Properties beside `Image` that a BMC may want or refuse.
-const OPTIONAL: [&str; 6] =
-    ["TransferProtocolType", "TransferMethod", "UserName", "Password", "Inserted", "WriteProtected"];
-
-/// Ids of messages that mean "leave this property out".
-const UNWANTED: [&str; 5] = [
-    "PropertyUnknown",
-    "ParameterUnknown",
-    "ParameterNotSupported",
-    "PropertyNotWritable",
-    "PropertyNotSupported",
-];
 
 impl Connection {
     /// Gives `image_url` to the slot and follows the BMC's Task, if it makes one.
-    pub(super) async fn request_insert(&self, slot: &Slot, image_url: &str) -> Result<(), RedfishError> {
+    pub(super) async fn request_insert(&self, slot: &Slot, image_url: &str) -> Result<How, RedfishError> {
         let deadline = Instant::now() + self.limits.insert_timeout;
-        let mut form = Form::new(image_url, self.insert_parameters(slot).await, slot);
+        let (how, form) = match slot.way {
+            Some(Way::Action) => self.insert_by_action(slot, image_url, deadline).await?,
+            Some(Way::Patch) => self.insert_by_form(slot, Way::Patch, image_url, deadline).await?,
+            Some(way @ (Way::IloAction | Way::VmmControl)) => {
+                (self.insert_by_oem(slot, way, image_url, deadline).await?, None)
+            }
+            Some(Way::IsoConfig) => (self.mount_iso(slot, image_url, deadline).await?, None),
+            None => {
+                let what = "offers no way to insert an image here";
+                return Err(RedfishError::unsupported(Op::Insert, &slot.link, what));
+            }
+        };
+        self.learned.keep_insert(form, &how);
+        Ok(how)
+    }
+
+    /// By the standard action, and where that turns out not to be there, by PATCH.
+    async fn insert_by_action(
+        &self,
+        slot: &Slot,
+        image_url: &str,
+        deadline: Instant,
+    ) -> Result<Inserted, RedfishError> {
+        match self.insert_by_form(slot, Way::Action, image_url, deadline).await {
+            Err(error) if error.is_not_there() && slot.may_patch => {
+                let patched = self.insert_by_form(slot, Way::Patch, image_url, deadline).await;
+                // What the action said is what the operator should read.
+                patched.map_err(|second| if second.is_not_there() { error } else { second })
+            }
+            result => result,
+        }
+    }
+
+    async fn insert_by_form(
+        &self,
+        slot: &Slot,
+        way: Way,
+        image_url: &str,
+        deadline: Instant,
+    ) -> Result<Inserted, RedfishError> {
+        let by_patch = way == Way::Patch;
+        let parameters = self.insert_parameters(slot).await;
+        let mut form = Form::new(image_url, parameters, by_patch, self.learned.insert_form());
+        if let Some(offered) = form.refused_protocols() {
+            let what = format!("takes images by {offered} only, and this one has another address");
+            return Err(RedfishError::unsupported(Op::Insert, &slot.link, &what));
+        }
         for _ in 0..INSERT_TRIES_MAX {
             let body = Value::Object(form.body.clone());
-            let reply = self.send_insert(slot, &body, deadline).await?;
+            let call = self.insert_call(slot, way, &body, deadline);
+            let reply = match by_patch {
+                true => self.write_tagged(call.clone(), slot.etag.clone()).await?,
+                false => self.write(&call).await?,
+            };
             if reply.status.is_success() {
-                return self.finish(slot, Op::Insert, &reply, deadline).await;
+                self.finish(slot, Op::Insert, &reply, deadline).await?;
+                return Ok((described(way, &form), Some(form.names())));
             }
             if !form.react(&reply) {
-                return Err(self.refusal(&self.insert_call(slot, &body, deadline), &reply));
+                return Err(self.refusal(&call, &reply));
             }
             tracing::debug!(path = %slot.link, status = reply.status.as_u16(), "insert asked for in another form");
         }
@@ -49,33 +91,22 @@ impl Connection {
         Err(RedfishError::unsupported(Op::Insert, &slot.link, &what))
     }
 
-    async fn send_insert(&self, slot: &Slot, body: &Value, deadline: Instant) -> Result<Reply, RedfishError> {
-        if !slot.can_insert {
-            return Err(RedfishError::unsupported(
-                Op::Insert,
-                &slot.link,
-                "offers no way to insert an image here",
-            ));
-        }
-        let call = self.insert_call(slot, body, deadline);
-        match slot.by_patch {
-            true => self.write_tagged(call, slot.etag.clone()).await,
-            false => self.write(&call).await,
-        }
+    fn insert_call<'a>(&self, slot: &'a Slot, way: Way, body: &'a Value, deadline: Instant) -> Call<'a> {
+        let system = slot.system.as_deref();
+        let call = match (way, &slot.insert.target) {
+            (Way::Patch, _) | (_, None) => self.patch(Op::Insert, &slot.link, body, system),
+            (_, Some(target)) => self.post(Op::Insert, target, body, system),
+        };
+        self.patient(call, deadline)
     }
 
-    fn insert_call<'a>(&self, slot: &'a Slot, body: &'a Value, deadline: Instant) -> Call<'a> {
-        let system = slot.system.as_deref();
-        let call = match &slot.insert.target {
-            Some(target) => self.post(Op::Insert, target, body, system),
-            None => self.patch(Op::Insert, &slot.link, body, system),
-        };
-        // Some fetch the whole image before they answer (sushy emulator).
+    /// Some fetch the whole image before they answer (sushy emulator).
+    fn patient<'a>(&self, call: Call<'a>, deadline: Instant) -> Call<'a> {
         Call { timeout: deadline.saturating_duration_since(Instant::now()).max(self.limits.timeout), ..call }
     }
 
     /// What the action takes, where the BMC says; an ActionInfo that cannot be read says nothing.
-    async fn insert_parameters(&self, slot: &Slot) -> Vec<Parameter> {
+    pub(super) async fn insert_parameters(&self, slot: &Slot) -> Vec<Parameter> {
         let mut parameters = match &slot.insert.info {
             Some(info) => self.action_info(info, slot.system.as_deref()).await.unwrap_or_default(),
             None => Vec::new(),
@@ -88,22 +119,90 @@ impl Connection {
         parameters
     }
 
-    /// Empties the slot.
-    pub(super) async fn request_eject(&self, slot: &Slot) -> Result<(), RedfishError> {
-        let deadline = Instant::now() + self.limits.insert_timeout;
-        let system = slot.system.as_deref();
-        let reply = match &slot.eject.target {
-            // Always with a body: HPE and others refuse a POST without one.
-            Some(target) => self.write(&self.post(Op::Eject, target, &json!({}), system)).await?,
-            None if slot.by_patch => {
-                let body = json!({"Image": null, "Inserted": false});
-                self.write_tagged(self.patch(Op::Eject, &slot.link, &body, system), slot.etag.clone()).await?
-            }
-            None => {
-                return Err(RedfishError::unsupported(Op::Eject, &slot.link, "offers no way to eject here"));
-            }
+    /// By an OEM's own action, whose body has one form.
+    async fn insert_by_oem(
+        &self,
+        slot: &Slot,
+        way: Way,
+        image_url: &str,
+        deadline: Instant,
+    ) -> Result<How, RedfishError> {
+        let body = match way {
+            Way::VmmControl => json!({"VmmControlType": "Connect", "Image": image_url}),
+            _ => json!({ "Image": image_url }),
         };
-        self.finish(slot, Op::Eject, &reply, deadline).await
+        let call = self.insert_call(slot, way, &body, deadline);
+        self.act(slot, &call, deadline).await?;
+        Ok(How::new(way.name()))
+    }
+
+    /// Writes the image's address into the configuration and mounts that. Success is not believed:
+    /// the slot shows whether anything is mounted (badfish).
+    async fn mount_iso(&self, slot: &Slot, image_url: &str, deadline: Instant) -> Result<How, RedfishError> {
+        let url = Url::parse(image_url).map_err(|_| {
+            RedfishError::unsupported(Op::Insert, &slot.link, "cannot be given an image that has no URL")
+        })?;
+        let host = url.origin().ascii_serialization();
+        let body = json!({"Host": host, "Path": url.path(), "Username": "", "Password": ""});
+        let config = slot.config.as_deref().unwrap_or(&slot.link);
+        let call = self.patch(Op::Insert, config, &body, slot.system.as_deref());
+        let reply = self.write_tagged(call.clone(), slot.etag.clone()).await?;
+        self.accepted(&call, &reply)?;
+        let call = self.insert_call(slot, Way::IsoConfig, &Value::Null, deadline);
+        let empty = json!({});
+        self.act(slot, &Call { body: Some(&empty), ..call }, deadline).await?;
+        Ok(How::new(Way::IsoConfig.name()))
+    }
+
+    async fn act(&self, slot: &Slot, call: &Call<'_>, deadline: Instant) -> Result<(), RedfishError> {
+        let reply = self.write(call).await?;
+        self.accepted(call, &reply)?;
+        self.finish(slot, call.op, &reply, deadline).await
+    }
+
+    /// Empties the slot. A refusal counts for nothing where the slot is empty all the same.
+    pub(super) async fn request_eject(&self, slot: &Slot) -> Result<How, RedfishError> {
+        let deadline = Instant::now() + self.limits.insert_timeout;
+        let error = match self.eject(slot, deadline).await {
+            Err(error) if error.class() != super::ErrorClass::NeedsOperator => error,
+            result => return result,
+        };
+        match self.observe_slot(&slot.link, slot.system.as_deref()).await {
+            Ok(slot) if slot.is_empty() => Ok(How::new("empty already")),
+            _ => Err(error),
+        }
+    }
+
+    /// By the action, always with a body: HPE and others refuse a POST without one. Where the action
+    /// turns out not to be there, by PATCH.
+    async fn eject(&self, slot: &Slot, deadline: Instant) -> Result<How, RedfishError> {
+        let system = slot.system.as_deref();
+        let Some(target) = &slot.eject.target else { return self.eject_by_patch(slot, deadline).await };
+        let body = match slot.way {
+            Some(Way::VmmControl) => json!({"VmmControlType": "Disconnect"}),
+            _ => json!({}),
+        };
+        match self.act(slot, &self.post(Op::Eject, target, &body, system), deadline).await {
+            Err(error) if error.is_not_there() && slot.may_patch => self.eject_by_patch(slot, deadline).await,
+            result => result.map(|()| How::new("by its action")),
+        }
+    }
+
+    async fn eject_by_patch(&self, slot: &Slot, deadline: Instant) -> Result<How, RedfishError> {
+        if slot.eject.target.is_none() && slot.way != Some(Way::Patch) {
+            return Err(RedfishError::unsupported(Op::Eject, &slot.link, "offers no way to eject here"));
+        }
+        let body = json!({"Image": null, "Inserted": false});
+        let call = self.patch(Op::Eject, &slot.link, &body, slot.system.as_deref());
+        let mut reply = self.write_tagged(call.clone(), slot.etag.clone()).await?;
+        if reply.status == StatusCode::BAD_REQUEST {
+            // `Inserted` alone (sushy), for those that refuse a null.
+            let body = json!({ "Inserted": false });
+            reply = self.write_tagged(Call { body: Some(&body), ..call.clone() }, slot.etag.clone()).await?;
+        }
+        self.accepted(&call, &reply)?;
+        self.finish(slot, Op::Eject, &reply, deadline).await?;
+        Ok(How::new("by PATCH"))
     }
 
     /// What became of an accepted request.
@@ -114,10 +213,7 @@ impl Connection {
         reply: &Reply,
         deadline: Instant,
     ) -> Result<(), RedfishError> {
-        let call = self.get(op, &slot.link, None);
-        if !reply.status.is_success() {
-            return Err(self.refusal(&call, reply));
-        }
+        self.accepted(&self.get(op, &slot.link, None), reply)?;
         let followed = self.follow_task(reply, slot.system.as_deref(), deadline).await;
         followed.map_err(RedfishError::after_acceptance)?;
         // Lenovo XCC tells of an image that it could not open in the body of a success.
@@ -129,81 +225,13 @@ impl Connection {
     }
 }
 
-/// The body of an insert, and what the BMC's refusals have done to it.
-struct Form<'a> {
-    image_url: &'a str,
-    parameters: Vec<Parameter>,
-    body: Map<String, Value>,
-    /// Properties that a refusal has added or removed: each changes once.
-    changed: Vec<&'static str>,
-}
+/// How it went, and the properties to begin with the next time.
+type Inserted = (How, Option<Vec<String>>);
 
-impl<'a> Form<'a> {
-    /// `{Image}` and what is advertised as required; a PATCH says `Inserted` too (Lenovo XCC).
-    fn new(image_url: &'a str, parameters: Vec<Parameter>, slot: &Slot) -> Form<'a> {
-        let body = Map::from_iter([("Image".to_owned(), json!(image_url))]);
-        let mut form = Form { image_url, parameters, body, changed: Vec::new() };
-        for name in OPTIONAL {
-            let required = form.parameter(name).is_some_and(|parameter| parameter.required);
-            if required || (slot.by_patch && matches!(name, "Inserted" | "WriteProtected")) {
-                form.add(name);
-            }
-        }
-        form
-    }
-
-    /// Changes the form as a refusal asks for. False where it asks for nothing that can be done, or
-    /// where it leaves open whether the request did something.
-    fn react(&mut self, reply: &Reply) -> bool {
-        if !matches!(reply.status.as_u16(), 400 | 422) {
-            return false;
-        }
-        let is_unwanted = messages::has_id(&reply.body, &UNWANTED);
-        let mut reacted = false;
-        for name in OPTIONAL {
-            if self.changed.contains(&name) || !is_named(&reply.body, name) {
-                continue;
-            }
-            match self.body.contains_key(name) {
-                true => drop(self.body.remove(name)),
-                false if is_unwanted => continue,
-                false => self.add(name),
-            }
-            self.changed.push(name);
-            reacted = true;
-        }
-        reacted
-    }
-
-    fn add(&mut self, name: &str) {
-        let value = match name {
-            "TransferProtocolType" => json!(self.protocol()),
-            "TransferMethod" => json!("Stream"),
-            // Some demand credentials for a server that wants none (AMI DGX, sushy).
-            "UserName" | "Password" => json!("none"),
-            _ => json!(true),
-        };
-        self.body.insert(name.to_owned(), value);
-    }
-
-    /// The image's scheme, spelt as the BMC spells it (xFusion lists `https`).
-    fn protocol(&self) -> String {
-        let scheme = self.image_url.split(':').next().unwrap_or_default().to_ascii_uppercase();
-        let allowed = self.parameter("TransferProtocolType").map(|parameter| &parameter.allowed);
-        let spelt =
-            allowed.and_then(|allowed| allowed.iter().find(|word| word.eq_ignore_ascii_case(&scheme)));
-        spelt.cloned().unwrap_or(scheme)
-    }
-
-    fn parameter(&self, name: &str) -> Option<&Parameter> {
-        self.parameters.iter().find(|parameter| parameter.name == name)
-    }
-}
-
-/// Credentials come and go in pairs (the sushy emulator refuses one alone).
-fn is_named(body: &Value, property: &str) -> bool {
-    match property {
-        "UserName" | "Password" => messages::names(body, "UserName") || messages::names(body, "Password"),
-        _ => messages::names(body, property),
+fn described(way: Way, form: &Form<'_>) -> How {
+    let names = form.names();
+    match names.is_empty() {
+        true => How::new(way.name()),
+        false => How::new(format!("{} with {}", way.name(), names.join(", "))),
     }
 }

@@ -64,6 +64,13 @@ impl Context<'_> {
         self.bmc.observe_system(&link).await.map_err(|error| StepError::bmc(doing(), error))
     }
 
+    /// Whether the next start of the host boots from the virtual CD with the installer.
+    pub async fn boots_from_cd(&self, system: &System) -> Result<bool, StepError> {
+        let doing = || format!("looking what server {} boots from", self.server.serial);
+        let cd = self.job.facts.cd1.slot.as_deref();
+        self.bmc.observe_boot_from_cd(system, cd).await.map_err(|error| StepError::bmc(doing(), error))
+    }
+
     /// Writes down what is about to be done. Only when this has returned may it be done.
     pub async fn save_intent(&mut self, act: Act) -> Result<(), StepError> {
         self.job.cursor.intent = Some(Intent { act, at: self.now(), receipt_at: None });
@@ -77,6 +84,20 @@ impl Context<'_> {
             intent.receipt_at = Some(now);
         }
         Ok(self.save(vec![]).await?)
+    }
+
+    /// The same, and tells of it.
+    pub async fn tell_receipt(
+        &mut self,
+        op: &str,
+        message: impl Into<String>,
+        detail: Value,
+    ) -> Result<(), StepError> {
+        let now = self.now();
+        if let Some(intent) = &mut self.job.cursor.intent {
+            intent.receipt_at = Some(now);
+        }
+        self.tell(op, message, detail).await
     }
 
     /// Writes an event from within the step, and all facts with it.

@@ -20,7 +20,7 @@ pub fn choose(slots: Vec<Slot>, wanted: Option<MediaLayout>) -> Result<Chosen, S
     let offered: Vec<String> =
         slots.iter().map(|slot| format!("{} {:?}", slot.id, slot.media_types)).collect();
     let offered = if offered.is_empty() { "none".to_owned() } else { offered.join(", ") };
-    let mut cds = slots.into_iter().filter(is_usable);
+    let mut cds = slots.into_iter().filter(Slot::is_usable_cd);
     let cd1 = cds.next().ok_or_else(|| {
         format!("the job needs a virtual CD drive and the BMC offers none; its virtual media: {offered}")
     })?;
@@ -34,13 +34,6 @@ pub fn choose(slots: Vec<Slot>, wanted: Option<MediaLayout>) -> Result<Chosen, S
              virtual media: {offered}"
         )),
     }
-}
-
-/// It takes a CD and can be told to. Lenovo's RDOC and Remote slots belong to its own upload and
-/// console features (facts: sushy, community.general).
-fn is_usable(slot: &Slot) -> bool {
-    let own_feature = slot.id.starts_with("RDOC") || slot.id.starts_with("Remote");
-    slot.takes_cd() && slot.can_insert && !own_feature
 }
 
 #[cfg(test)]
@@ -73,7 +66,9 @@ mod tests {
         check(&[stick.clone(), cd.clone(), dvd], None, Ok(&["2", "3"]));
         check(&[stick], None, Err("offers none; its virtual media: 1"));
         check(&[], None, Err("its virtual media: none"));
-        check(&[cd, slot("RDOC1", &["CD"])], None, Ok(&["2"]));
+        let mut reserved = slot("RDOC1", &["CD"]);
+        reserved.reserved = true;
+        check(&[cd, reserved], None, Ok(&["2"]));
     }
 
     #[test]

@@ -32,9 +32,3 @@ fn power(state: Option<PowerState>) -> Power {
         _ => Power::Unclear,
     }
 }
-
-/// Whether the next start of the host will boot from a CD.
-pub fn boots_from_cd(system: &System) -> bool {
-    let armed = matches!(system.boot.enabled.as_deref(), Some("Once" | "Continuous"));
-    armed && system.boot.target.as_deref() == Some("Cd")
-}

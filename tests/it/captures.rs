@@ -2,7 +2,8 @@
 //!
 //! A capture is a directory of `index.json` files by URI; here it is served in process, read-only,
 //! without headers. What the client makes of each was compared with what is known of these BMCs:
-//! where their slots are, how they reset, and which of their properties tell of a boot. Captures
+//! where their slots are, how an image would get into them, how the host would boot from it and be
+//! reset, and which of their properties tell of a boot. Captures
 //! are not part of the repository: where the directory is absent, the test says so and ends.
 //! Nothing that is written to a BMC is tested here.
 
@@ -16,10 +17,12 @@ use axum::extract::Request;
 use axum::response::IntoResponse;
 use axum::{Json, Router};
 use shoal::job::Password;
-use shoal::redfish::{Account, Bmc, BmcPool, Limits, Slot, System};
+use shoal::redfish::{Account, Bmc, BmcPool, Limits, Plan, Slot, System};
 use shoal::world::{Clock, HttpRequest, Rng, TlsPolicy, Transport, World};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
+
+const IMAGE: &str = "http://10.0.0.1:8080/media/installers/esxi.iso";
 
 #[tokio::test(start_paused = true)]
 async fn every_capture_reads_as_is_known_of_its_bmc() {
@@ -59,11 +62,27 @@ async fn describe(capture: &Path) -> String {
     }
     let hosts: Vec<&System> = systems.iter().filter(|system| system.is_host()).collect();
     assert_eq!(hosts.len(), 1, "each capture is of one host");
-    for slot in bmc.observe_slots(hosts[0]).await.unwrap() {
-        describe_slot(&mut text, &slot);
-    }
+    describe_plan(&mut text, &bmc.observe_plan(hosts[0], IMAGE).await.unwrap());
     write!(text, "\n  {} requests", requests.load(Ordering::Relaxed)).unwrap();
     text
+}
+
+/// How each BMC would be asked, or why it cannot be.
+fn describe_plan(text: &mut String, plan: &Plan) {
+    for slot in &plan.slots {
+        describe_slot(text, slot);
+    }
+    let or_refused = |planned: &Result<String, String>| match planned {
+        Ok(planned) => planned.clone(),
+        Err(why) => format!("refused: {why}"),
+    };
+    write!(text, "\n  plan: {} CDs, quirks [{}]", plan.cds().count(), plan.quirks.join(" ")).unwrap();
+    for to_do in plan.media_service.to_do() {
+        write!(text, "\n    first {to_do}").unwrap();
+    }
+    for (what, planned) in [("insert", &plan.insert), ("boot", &plan.boot), ("reset", &plan.reset)] {
+        write!(text, "\n    {what} {}", or_refused(planned)).unwrap();
+    }
 }
 
 fn describe_system(text: &mut String, system: &System) {
@@ -96,6 +115,7 @@ fn describe_slot(text: &mut String, slot: &Slot) {
         word(slot.can_insert, "insert"),
         word(slot.can_eject, "eject"),
         word(!slot.is_empty(), "occupied"),
+        word(slot.reserved, "reserved"),
     ];
     let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
     write!(text, "\n  {} {{{}}} {}", slot.link, slot.media_types.join(","), words.join(" ")).unwrap();

@@ -22,6 +22,7 @@ mod moments;
 mod operator;
 mod os_api;
 mod process;
+mod quirks;
 mod serve;
 mod sim;
 mod sim_command;

@@ -155,6 +155,7 @@ impl Site {
             insert_timeout: Duration::from_secs(900),
             retries: 2,
             per_bmc: 1,
+            ..Limits::default()
         };
         let kit = Kit {
             bmcs: BmcPool::new(world.clone(), limits),

@@ -1,6 +1,6 @@
 //! The override and the reset: bodies, tags, and what is tried after a refusal.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::*;
 use super::fake::*;
@@ -26,7 +26,7 @@ async fn tags(
         _ => None,
     });
     let system = read_system(&bmc).await;
-    let result = bmc.request_boot_once(&system, "Cd").await;
+    let result = bmc.request_boot_from_cd(&system, None).await.map(|_| ());
     let patches = log.all().into_iter().filter(|asked| asked.line() == PATCH);
     (patches.map(|asked| asked.header("if-match").map(str::to_owned)).collect(), result)
 }
@@ -39,9 +39,11 @@ fn some(tags: &[&str]) -> Vec<Option<String>> {
 async fn the_override_is_once_and_the_mode_is_left_alone() {
     let (bmc, log) = bmc(|_| None);
     let system = read_system(&bmc).await;
-    bmc.request_boot_once(&system, "UsbCd").await.unwrap();
-    let body = json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "UsbCd"}});
+    let how = bmc.request_boot_from_cd(&system, None).await.unwrap();
+    let body = json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Cd"}});
     assert_eq!(log.bodies(PATCH), [body]);
+    assert_eq!(how.to_string(), "Cd on the System");
+    assert_eq!(bmc.learned(), ["boot: Cd on the System"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,7 +56,7 @@ async fn the_tag_is_that_of_the_header_or_else_of_the_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_tag_is_tried_fresh_then_strong_then_not_at_all() {
+async fn a_wrong_tag_is_tried_fresh_and_then_in_every_form() {
     let (seen, result) = tags(None, |tag| if tag == Some("W/\"2\"") { 204 } else { 412 }).await;
     result.unwrap();
     assert_eq!(seen, some(&["W/\"1\"", "W/\"2\""]));
@@ -65,8 +67,11 @@ async fn a_wrong_tag_is_tried_fresh_then_strong_then_not_at_all() {
     let (seen, result) = tags(None, |tag| if tag.is_none() { 204 } else { 412 }).await;
     result.unwrap();
     assert_eq!(seen, some(&["W/\"1\"", "W/\"2\"", "\"2\"", "none"]));
+    let (seen, result) = tags(None, |tag| if tag == Some("2") { 204 } else { 412 }).await;
+    result.unwrap();
+    assert_eq!(seen, some(&["W/\"1\"", "W/\"2\"", "\"2\"", "none", "2"]));
     let (seen, result) = tags(None, |_| 412).await;
-    assert_eq!(seen.len(), 4);
+    assert_eq!(seen, some(&["W/\"1\"", "W/\"2\"", "\"2\"", "none", "2", "*"]));
     let error = result.unwrap_err();
     assert_eq!((error.class(), error.effect()), (ErrorClass::Retry, Effect::None));
 }
@@ -86,7 +91,7 @@ async fn a_refusal_during_post_may_be_tried_later() {
         let post = refusal("iLO.2.15.UnableToModifyDuringSystemPOST", &[]);
         if asked.line() == PATCH { answer(400, post) } else { None }
     });
-    let error = bmc.request_boot_once(&read_system(&bmc).await, "Cd").await.unwrap_err();
+    let error = bmc.request_boot_from_cd(&read_system(&bmc).await, None).await.unwrap_err();
     assert_eq!((error.class(), error.effect()), (ErrorClass::Retry, Effect::None));
 }
 
@@ -96,7 +101,7 @@ async fn disarming_gives_the_target_where_the_bmc_wants_it() {
         let bare = asked.line() == PATCH && asked.body["Boot"].get("BootSourceOverrideTarget").is_none();
         if bare { answer(400, json!({})) } else { None }
     });
-    bmc.request_boot_disarm(&read_system(&bmc).await).await.unwrap();
+    bmc.request_boot_disarm(&read_system(&bmc).await, None).await.unwrap();
     assert_eq!(
         log.bodies(PATCH),
         [
@@ -136,4 +141,110 @@ async fn a_system_without_a_reset_is_not_reset() {
     let error = bmc.request_reset(&system, ResetType::On).await.unwrap_err();
     assert!(matches!(error.kind, RedfishErrorKind::Unsupported { .. }), "{error}");
     assert!(log.all().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_form_of_a_tag_that_worked_is_used_again() {
+    let (bmc, log) = bmc(|asked| match asked.line().as_str() {
+        PATCH => answer(if asked.header("if-match") == Some("*") { 204 } else { 412 }, json!({})),
+        _ => None,
+    });
+    let system = read_system(&bmc).await;
+    bmc.request_boot_from_cd(&system, None).await.unwrap();
+    log.clear();
+    bmc.request_boot_from_cd(&system, None).await.unwrap();
+    assert_eq!(log.lines(), [PATCH]);
+    assert!(bmc.learned().contains(&"If-Match: *".to_owned()));
+}
+
+/// The bodies of a BMC's boot PATCHes, and the result; its System is changed so, and it refuses so.
+async fn patches(
+    change: impl Fn(&mut Value) + Send + 'static,
+    judge: impl Fn(&Value) -> Option<Answer> + Send + 'static,
+) -> (Vec<(String, Value)>, Result<How, RedfishError>) {
+    let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+        "GET /redfish/v1/Systems/1" => {
+            let mut body = system();
+            change(&mut body);
+            answer(200, body)
+        }
+        line if line.starts_with("PATCH") => judge(&asked.body["Boot"]),
+        _ => None,
+    });
+    let result = bmc.request_boot_from_cd(&read_system(&bmc).await, None).await;
+    let patches = log.all().into_iter().filter(|asked| asked.method == "PATCH");
+    (patches.map(|asked| (asked.path, asked.body["Boot"].clone())).collect(), result)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mode_that_a_refusal_asks_for_is_sent_as_it_is() {
+    let legacy = |body: &mut Value| body["Boot"]["BootSourceOverrideMode"] = json!("Legacy");
+    let wants = |boot: &Value| {
+        let missing = boot.get("BootSourceOverrideMode").is_none();
+        missing
+            .then(|| refusal("Base.1.8.PropertyMissing", &["BootSourceOverrideMode"]))
+            .and_then(|body| answer(400, body))
+    };
+    let (sent, result) = patches(legacy, wants).await;
+    assert_eq!(result.unwrap().to_string(), "Cd on the System with the mode");
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[1].1["BootSourceOverrideMode"], "Legacy");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_override_that_is_read_only_is_set_on_the_settings_object() {
+    let settings = |body: &mut Value| {
+        body["@Redfish.Settings"] = json!({"SettingsObject": {"@odata.id": "/redfish/v1/Systems/1/Settings"}})
+    };
+    let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+        "GET /redfish/v1/Systems/1" => {
+            let mut body = system();
+            settings(&mut body);
+            answer(200, body)
+        }
+        PATCH => answer(405, json!({})),
+        _ => None,
+    });
+    let how = bmc.request_boot_from_cd(&read_system(&bmc).await, None).await.unwrap();
+    assert_eq!(how.to_string(), "Cd on its settings object");
+    assert_eq!(log.count("PATCH /redfish/v1/Systems/1/Settings"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_target_for_cds_the_boot_option_of_the_virtual_one_is_next() {
+    const OPTIONS: &str = "/redfish/v1/Systems/1/BootOptions";
+    let (bmc, log) = bmc(|asked| match asked.path.as_str() {
+        SYSTEM if asked.method == "GET" => {
+            let mut body = system();
+            body["Boot"]["BootSourceOverrideTarget@Redfish.AllowableValues"] =
+                json!(["None", "UefiBootNext"]);
+            body["Boot"]["BootNext"] = json!(null);
+            body["Boot"]["BootOptions"] = link(OPTIONS);
+            answer(200, body)
+        }
+        OPTIONS => answer(200, collection(&["/o/Boot0001", "/o/Boot0007"])),
+        "/o/Boot0001" => answer(200, json!({"DisplayName": "ESXi", "BootOptionReference": "Boot0001"})),
+        "/o/Boot0007" => {
+            answer(200, json!({"DisplayName": "AMI Virtual CDROM0", "BootOptionReference": "Boot0007"}))
+        }
+        _ => None,
+    });
+    let how = bmc.request_boot_from_cd(&read_system(&bmc).await, None).await.unwrap();
+    assert_eq!(how.to_string(), "UefiBootNext Boot0007 on the System");
+    let body = json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "UefiBootNext",
+        "BootNext": "Boot0007"}});
+    assert_eq!(log.bodies(PATCH), [body]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bmc_that_offers_no_cd_at_all_is_refused_with_what_it_offers() {
+    let (sent, result) = patches(
+        |body| body["Boot"]["BootSourceOverrideTarget@Redfish.AllowableValues"] = json!(["None", "Pxe"]),
+        |_| None,
+    )
+    .await;
+    let error = result.unwrap_err();
+    assert!(error.to_string().contains("it offers None, Pxe"), "{error}");
+    assert!(sent.is_empty());
+    assert_eq!(error.class(), ErrorClass::Permanent);
 }

@@ -82,7 +82,7 @@ proptest! {
         let system = system::parse_system("/s/1", &body, None);
         prop_assert!(system.unread.is_none());
         system::has_clean_reset_types(&body);
-        slot::parse_slot("/v/1", &body, None, Some(&allow));
+        slot::parse_slot("/v/1", &body, None, Some(&allow), &Quirks::default());
         service::parse_root(&body);
         discovery::parse_parameters(&body);
         messages::names(&body, "Inserted");
@@ -95,7 +95,7 @@ proptest! {
         let system = system::parse_system("/s/1", &body, None);
         let text = serde_json::to_string(&system).unwrap();
         prop_assert_eq!(serde_json::from_str::<System>(&text).unwrap(), system);
-        let slot = slot::parse_slot("/v/1", &body, None, None);
+        let slot = slot::parse_slot("/v/1", &body, None, None, &Quirks::default());
         let text = serde_json::to_string(&slot).unwrap();
         prop_assert_eq!(serde_json::from_str::<Slot>(&text).unwrap(), slot);
     }

@@ -78,7 +78,7 @@ async fn a_write_that_meets_an_expired_session_is_sent_again() {
         if now { answer(401, json!({})) } else { None }
     });
     let system = read_system(&bmc).await;
-    bmc.request_boot_once(&system, "Cd").await.unwrap();
+    bmc.request_boot_from_cd(&system, None).await.unwrap();
     assert_eq!(log.count("PATCH /redfish/v1/Systems/1"), 2);
 }
 

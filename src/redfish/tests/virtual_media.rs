@@ -13,7 +13,7 @@ const EJECT: &str = "POST /redfish/v1/Actions/CD1.EjectMedia";
 async fn insert_into(
     change_slot: impl Fn(&mut Value) + Send + 'static,
     mut judge: impl FnMut(&Asked) -> Option<Answer> + Send + 'static,
-) -> (Vec<Value>, Result<(), RedfishError>) {
+) -> (Vec<Value>, Result<How, RedfishError>) {
     let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
         line if line == format!("GET {CD1}") => {
             let mut body = slot("CD1");
@@ -242,11 +242,109 @@ async fn what_a_slot_does_not_offer_is_not_asked_for() {
     let system = read_system(&bmc).await;
     let slots = bmc.observe_slots(&system).await.unwrap();
     log.clear();
-    for error in [
-        bmc.request_insert(&slots[0], IMAGE).await.unwrap_err(),
-        bmc.request_eject(&slots[1]).await.unwrap_err(),
-    ] {
-        assert_eq!((error.class(), error.effect()), (ErrorClass::Permanent, Effect::None), "{error}");
-    }
+    let error = bmc.request_insert(&slots[0], IMAGE).await.unwrap_err();
+    assert_eq!((error.class(), error.effect()), (ErrorClass::Permanent, Effect::None), "{error}");
     assert!(log.all().is_empty());
+    // Nothing is in it, as another look shows.
+    assert_eq!(bmc.request_eject(&slots[1]).await.unwrap().to_string(), "empty already");
+    assert!(log.all().iter().all(|asked| asked.method == "GET"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_without_a_reason_is_answered_by_the_fullest_form_once() {
+    let silent = |asked: &Asked| {
+        let bare = asked.line() == INSERT && asked.body.get("TransferMethod").is_none();
+        if bare { answer(400, json!({})) } else { None }
+    };
+    let (sent, result) = insert_into(|_| (), silent).await;
+    assert_eq!(
+        result.unwrap().to_string(),
+        "InsertMedia with Inserted, TransferMethod, TransferProtocolType, WriteProtected"
+    );
+    assert_eq!(sent.len(), 2);
+    let (sent, result) =
+        insert_into(|_| (), |asked| if asked.line() == INSERT { answer(400, json!({})) } else { None }).await;
+    assert_eq!((sent.len(), result.is_err()), (2, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_insert_begins_with_what_worked() {
+    let (bmc, log) = bmc(without_of("TransferProtocolType"));
+    let slot = read_slot(&bmc, &log).await;
+    bmc.request_insert(&slot, IMAGE).await.unwrap();
+    bmc.request_insert(&slot, IMAGE).await.unwrap();
+    assert_eq!(log.bodies(INSERT).len(), 3);
+    assert_eq!(bmc.learned(), ["insert: InsertMedia with TransferProtocolType"]);
+}
+
+fn without_of(parameter: &'static str) -> impl FnMut(&Asked) -> Option<Answer> {
+    without(parameter, "Base.1.8.ActionParameterMissing")
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_that_turns_out_not_to_be_there_gives_way_to_a_patch() {
+    let (sent, result) =
+        insert_into(|_| (), |asked| if asked.line() == INSERT { answer(405, json!({})) } else { None }).await;
+    assert_eq!(result.unwrap().to_string(), "PATCH with Inserted, WriteProtected");
+    assert_eq!(sent.last(), Some(&json!({"Image": IMAGE, "Inserted": true, "WriteProtected": true})));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_whose_protocol_is_not_offered_is_not_asked_for() {
+    let (sent, result) = insert_into(
+        |body| {
+            body["Actions"]["#VirtualMedia.InsertMedia"]["TransferProtocolType@Redfish.AllowableValues"] =
+                json!(["NFS", "CIFS"])
+        },
+        |_| None,
+    )
+    .await;
+    let error = result.unwrap_err();
+    assert!(sent.is_empty() && error.to_string().contains("NFS, CIFS only"), "{error}");
+    assert!(error.is_of_this_slot());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_slot_may_take_what_this_one_refuses_for_itself() {
+    for (status, message_id, expected) in [
+        (400, "Base.1.8.ActionParameterNotSupported", true),
+        (405, "", true),
+        (409, "Base.1.8.ResourceInUse", true),
+        (500, "Base.1.8.ResourceInUse", true),
+        (500, "Base.1.8.InternalError", false),
+        (400, "Base.1.8.CouldNotEstablishConnection", false),
+        (400, "iLO.2.15.LicenseKeyRequired", false),
+        (403, "", false),
+    ] {
+        let body = refusal(message_id, &[]);
+        let (_, result) = insert_into(
+            |_| (),
+            move |asked| match asked.line() == INSERT || asked.method == "PATCH" {
+                true => answer(status, body.clone()),
+                false => None,
+            },
+        )
+        .await;
+        assert_eq!(result.unwrap_err().is_of_this_slot(), expected, "{status} {message_id}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_eject_that_is_refused_is_done_where_the_slot_is_empty() {
+    for (status, empty, ok) in [(400, true, true), (409, true, true), (500, true, true), (500, false, false)]
+    {
+        let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+            EJECT => answer(status, refusal("Base.1.8.GeneralError", &[])),
+            line if line == format!("GET {CD1}") => {
+                let mut body = slot("CD1");
+                body["Inserted"] = json!(!empty);
+                // Supermicro never clears the image.
+                body["Image"] = json!(IMAGE);
+                answer(200, body)
+            }
+            _ => None,
+        });
+        let slot = read_slot(&bmc, &log).await;
+        assert_eq!(bmc.request_eject(&slot).await.is_ok(), ok, "{status} {empty}");
+    }
 }

@@ -1,6 +1,6 @@
-//! `boot.override`: the next start, and only that one, boots from `Cd`.
+//! `boot.override`: the next start, and only that one, boots from the virtual CD.
 //!
-//! The boot mode (UEFI or Legacy) is left as it is. Invariant: the step is done only when the
+//! Which target that is, the Redfish client knows. The boot mode (UEFI or Legacy) is left as it is. Invariant: the step is done only when the
 //! BMC reads the override back.
 
 use std::time::Duration;
@@ -8,36 +8,28 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Answer;
-use crate::redfish::System;
-use crate::workflow::look::boots_from_cd;
+use crate::redfish::{How, System};
 use crate::workflow::{Context, StepError};
 use crate::world::after;
 
-const TARGET: &str = "Cd";
 /// Times that the override is set before the BMC is given up.
 const TRIES_MAX: u32 = 4;
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let system = cx.observe_system().await?;
-    if boots_from_cd(&system) {
+    if cx.boots_from_cd(&system).await? {
         cx.job.facts.override_armed = true;
-        return Ok(done(&system));
-    }
-    let allowed = &system.boot.allowed_targets;
-    if !allowed.is_empty() && !allowed.iter().any(|target| target == TARGET) {
-        return Err(StepError::permanent(format!(
-            "the BMC of server {} cannot boot once from {TARGET}; it offers {}",
-            cx.server.serial,
-            allowed.join(", ")
-        )));
+        return Ok(done(&system, None));
     }
     cx.job.facts.override_armed = true;
-    cx.tell("boot.override.set", "asking for a one-time boot from Cd", json!({ "target": TARGET })).await?;
+    cx.tell("boot.override.set", "asking for a one-time boot from the virtual CD", json!(null)).await?;
     let doing = || format!("setting the one-time boot of server {}", cx.server.serial);
-    cx.bmc.request_boot_once(&system, TARGET).await.map_err(|error| StepError::bmc(doing(), error))?;
+    let cd = cx.job.facts.cd1.slot.clone();
+    let how = cx.bmc.request_boot_from_cd(&system, cd.as_deref()).await;
+    let how = how.map_err(|error| StepError::bmc(doing(), error))?;
     let system = cx.observe_system().await?;
-    if boots_from_cd(&system) {
-        return Ok(done(&system));
+    if cx.boots_from_cd(&system).await? {
+        return Ok(done(&system, Some(how)));
     }
     let shown = format!(
         "{}/{}",
@@ -46,7 +38,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     );
     if cx.job.cursor.attempt >= TRIES_MAX {
         return Err(StepError::permanent(format!(
-            "the BMC of server {} accepted a one-time boot from {TARGET} and reads back {shown}",
+            "the BMC of server {} accepted a one-time boot from the virtual CD and reads back {shown}",
             cx.server.serial
         )));
     }
@@ -55,11 +47,12 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     Ok(Answer::Wait { until: after(cx.now(), Duration::from_secs(2)), why })
 }
 
-fn done(system: &System) -> Answer {
+fn done(system: &System, how: Option<How>) -> Answer {
     let detail = json!({
+        "how": how.map(|how| how.to_string()),
         "enabled": system.boot.enabled,
         "target": system.boot.target,
         "mode": system.boot.mode,
     });
-    Answer::Done { message: format!("the next start boots from {TARGET}"), detail }
+    Answer::Done { message: "the next start boots from the virtual CD".to_owned(), detail }
 }

@@ -112,15 +112,19 @@ async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Ans
     mount.open_since = Some(now);
     let url = prepare::media_url(cx, medium)?;
     cx.save_intent(Act::Insert).await?;
-    if let Err(error) = cx.bmc.request_insert(slot, &url).await {
-        if let Some(answer) = take_back(cx, medium, &error, earlier) {
-            return Ok(answer);
+    let how = match cx.bmc.request_insert(slot, &url).await {
+        Ok(how) => how,
+        Err(error) => {
+            if let Some(answer) = take_back(cx, medium, &error, earlier) {
+                return Ok(answer);
+            }
+            let error = explain(cx, medium, slot, error);
+            return fall_back(cx, medium, slot, error).await;
         }
-        let error = explain(cx, medium, slot, error);
-        return fall_back(cx, medium, slot, error).await;
-    }
+    };
     mount_mut(cx, medium).open_since = None;
-    cx.save_receipt().await?;
+    let message = format!("the BMC accepted the image for {} by {how}", slot.id);
+    cx.tell_receipt("media.insert", message, json!({ "how": how.to_string() })).await?;
     let slot = observe(cx, medium).await?;
     if holds_ours(cx, medium, &slot)? {
         return done(cx, medium, &slot).await;

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::Answer;
 use crate::job::{Act, Step};
 use crate::redfish::{Effect, PowerState, ResetType, System};
-use crate::workflow::look::{boots_from_cd, sample};
+use crate::workflow::look::sample;
 use crate::workflow::power::{Move, POWER_GRACE, next_move};
 use crate::workflow::{Context, StepError};
 use crate::world::{after, elapsed};
@@ -34,7 +34,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         if elapsed(started_at, now) < POWER_GRACE {
             return Ok(wait(cx, "looking for a sign that the host started"));
         }
-    } else if has_restarted_by_itself(cx, &system) {
+    } else if has_restarted_by_itself(cx, &system).await? {
         return adopt_start(cx).await;
     } else if cx.job.facts.reset.before.is_none() {
         cx.job.facts.reset.before = Some(sample(&system, now));
@@ -81,9 +81,9 @@ fn has_started(cx: &Context<'_>, system: &System) -> bool {
 /// The one-time boot was armed when this step began; a host that is still on and has used it up, or
 /// that reads the kickstart, has booted this job's installer without us: it was in its self test, or
 /// somebody restarted it. What such a host reads counts from the beginning of this step.
-fn has_restarted_by_itself(cx: &Context<'_>, system: &System) -> bool {
+async fn has_restarted_by_itself(cx: &Context<'_>, system: &System) -> Result<bool, StepError> {
     if system.power != Some(PowerState::On) {
-        return false;
+        return Ok(false);
     }
     if let Some(entered_at) = cx.job.cursor.entered_at {
         cx.kit.media.start_trace(cx.job.id, entered_at);
@@ -91,7 +91,7 @@ fn has_restarted_by_itself(cx: &Context<'_>, system: &System) -> bool {
     let undisturbed =
         matches!(cx.job.cursor.intent.as_ref().map(|intent| intent.act), None | Some(Act::GracefulShutdown));
     let reads_kickstart = cx.kit.media.trace(cx.job.id).kickstart.ks_read_at.is_some();
-    undisturbed && (reads_kickstart || !boots_from_cd(system))
+    Ok(undisturbed && (reads_kickstart || !cx.boots_from_cd(system).await?))
 }
 
 /// Forcing that host off now would cut its installation short, and another start would be a second
@@ -117,8 +117,8 @@ async fn start(
     act: Act,
     reset: ResetType,
 ) -> Result<Answer, StepError> {
-    if !boots_from_cd(system) {
-        let why = "the one-time boot from Cd is gone before the start".to_owned();
+    if !cx.boots_from_cd(system).await? {
+        let why = "the one-time boot from the virtual CD is gone before the start".to_owned();
         return Ok(Answer::Back { to: Step::BootOverride, why });
     }
     let disturbed = cx.job.cursor.intent.is_some() || cx.job.facts.reset.rewinds > 0;

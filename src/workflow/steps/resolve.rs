@@ -1,26 +1,37 @@
 //! `resolve-server`: find the one system that the job means, and make sure that it is that one.
 //!
-//! Look only: nothing on the BMC is changed. Invariant: a job gets past this step only with a
-//! system whose serial number, or, where the service reports none, whose UUID or id equals the
+//! Look only, but for virtual media that have to be switched on before there are any slots; and that
+//! only once the system is known to be the right one. Invariant: a job gets past this step only with
+//! a system whose serial number, or, where the service reports none, whose UUID or id equals the
 //! server's record.
+
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::Answer;
 use crate::job::{JobSpec, Server, SystemFacts};
-use crate::redfish::{Bmc, PowerState, System};
+use crate::redfish::{Bmc, MediaService, PowerState, System};
 use crate::workflow::layout::{self, Chosen};
 use crate::workflow::policy::Policy;
 use crate::workflow::{Context, Kit, StepError};
+use crate::world::after;
+
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Times that virtual media are switched on before the BMC is given up. Each is followed by looks for
+/// three minutes: a media service takes up to that long to come back (AMI's document, Lenovo's script).
+const SWITCHES_MAX: u32 = 2;
+const LOOKS_A_SWITCH: u32 = 36;
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     check_management_address(cx.kit, cx.server, cx.spec()?).await?;
     let resolved = resolve(cx.bmc, cx.server, cx.spec()?, &cx.kit.policy).await?;
     let (message, detail) = (resolved.message(), resolved.detail());
+    let Some(drives) = resolved.drives else { return switch_on(cx, &resolved.media_service).await };
     let facts = &mut cx.job.facts;
-    facts.layout = resolved.drives.layout;
-    facts.cd1.slot = Some(resolved.drives.cd1.link);
-    facts.cd2.slot = resolved.drives.cd2.map(|slot| slot.link);
+    facts.layout = drives.layout;
+    facts.cd1.slot = Some(drives.cd1.link);
+    facts.cd2.slot = drives.cd2.map(|slot| slot.link);
     facts.system = Some(SystemFacts {
         link: resolved.system.link,
         vendor: resolved.vendor,
@@ -40,32 +51,56 @@ pub async fn check_management_address(kit: &Kit, server: &Server, spec: &JobSpec
     }
 }
 
+/// Virtual media that are off are switched on, and looked at again until they are there.
+async fn switch_on(cx: &mut Context<'_>, service: &MediaService) -> Result<Answer, StepError> {
+    let (serial, to_do) = (&cx.server.serial, service.to_do().join(" and "));
+    let looks = cx.job.cursor.attempt.saturating_sub(1);
+    if looks >= SWITCHES_MAX * LOOKS_A_SWITCH {
+        return Err(StepError::permanent(format!(
+            "the BMC of server {serial} was asked to {to_do} {SWITCHES_MAX} times and still has no virtual CD drives"
+        )));
+    }
+    if looks.is_multiple_of(LOOKS_A_SWITCH) {
+        let message = format!("the BMC has to {to_do}: asking it to");
+        let doing = format!("asking the BMC of server {serial} to {to_do}");
+        cx.tell("media.switch-on", message, json!({ "to_do": service.to_do() })).await?;
+        cx.bmc.request_media_service(service).await.map_err(|error| StepError::bmc(doing, error))?;
+    }
+    cx.job.cursor.attempt += 1;
+    let why = "virtual media were switched on and are not there yet".to_owned();
+    Ok(Answer::Wait { until: after(cx.now(), LOOK_AGAIN), why })
+}
+
 /// What the step found.
 pub struct Resolved {
     pub vendor: String,
     pub system: System,
-    pub drives: Chosen,
+    /// `None` where virtual media have to be switched on first.
+    pub drives: Option<Chosen>,
+    pub media_service: MediaService,
 }
 
 impl Resolved {
     pub fn message(&self) -> String {
         let model = self.system.model.as_deref().unwrap_or("a system of unknown model");
-        format!(
-            "{model} ({}) is the job's server; media layout {}",
-            self.system.id,
-            self.drives.layout.name()
-        )
+        let media = match &self.drives {
+            Some(drives) => format!("media layout {}", drives.layout.name()),
+            None => format!("the BMC has to {} first", self.media_service.to_do().join(" and ")),
+        };
+        format!("{model} ({}) is the job's server; {media}", self.system.id)
     }
 
     pub fn detail(&self) -> serde_json::Value {
+        let drives = self.drives.as_ref();
         json!({
             "vendor": self.vendor,
             "system": self.system.link,
             "model": self.system.model,
             "power": self.system.power.map(PowerState::name),
-            "media_layout": self.drives.layout.name(),
-            "cd1": self.drives.cd1.link,
-            "cd2": self.drives.cd2.as_ref().map(|slot| &slot.link),
+            "media_layout": drives.map(|drives| drives.layout.name()),
+            "cd1": drives.map(|drives| &drives.cd1.link),
+            "cd2": drives.and_then(|drives| drives.cd2.as_ref()).map(|slot| &slot.link),
+            "media_service_to_do": self.media_service.to_do(),
         })
     }
 }
@@ -97,9 +132,15 @@ pub async fn resolve(
             server.serial
         )));
     }
-    let slots = bmc.observe_slots(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
-    let drives = layout::choose(slots, spec.media_layout.or(policy.layout)).map_err(StepError::permanent)?;
-    Ok(Resolved { vendor: service.vendor, system, drives })
+    let media_service =
+        bmc.observe_media_service(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
+    let mut drives = None;
+    if media_service.is_ready() {
+        let slots = bmc.observe_slots(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
+        let wanted = spec.media_layout.or(policy.layout);
+        drives = Some(layout::choose(slots, wanted).map_err(StepError::permanent)?);
+    }
+    Ok(Resolved { vendor: service.vendor, system, drives, media_service })
 }
 
 /// The system that the record means. Systems that cannot be reset (GPU baseboards) are none.

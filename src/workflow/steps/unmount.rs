@@ -15,7 +15,6 @@ use crate::job::{EjectFacts, MountFacts, Outcome, Release};
 use crate::media::Medium;
 use crate::redfish::Slot;
 use crate::workflow::detect;
-use crate::workflow::look::boots_from_cd;
 use crate::workflow::{Context, StepError};
 use crate::world::after;
 
@@ -48,13 +47,14 @@ async fn ensure_disarmed(cx: &mut Context<'_>) -> Result<Option<Answer>, StepErr
         return Ok(None);
     }
     let system = cx.observe_system().await?;
-    if !boots_from_cd(&system) {
+    if !cx.boots_from_cd(&system).await? {
         cx.job.facts.override_armed = false;
         cx.job.facts.cleanup.disarmed = true;
         return Ok(None);
     }
     let doing = || format!("disarming the boot override of server {}", cx.server.serial);
-    cx.bmc.request_boot_disarm(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
+    let cd = cx.job.facts.cd1.slot.as_deref();
+    cx.bmc.request_boot_disarm(&system, cd).await.map_err(|error| StepError::bmc(doing(), error))?;
     cx.tell("boot.override.disarm", "the boot override was still armed and was disarmed", json!(null))
         .await?;
     Ok(Some(Answer::Wait { until: cx.now(), why: "looking whether the override is gone".to_owned() }))

@@ -11,7 +11,7 @@ use super::Answer;
 use crate::job::{CompletionHook, Confidence, Evidence, EvidenceKind, Progress};
 use crate::redfish::{Slot, System};
 use crate::workflow::detect::{self, Judgement, Management, Scene};
-use crate::workflow::look::{boots_from_cd, sample};
+use crate::workflow::look::sample;
 use crate::workflow::policy::{self, Policy};
 use crate::workflow::{Context, StepError};
 use crate::world::after;
@@ -133,7 +133,8 @@ async fn disarm_if_installing(cx: &mut Context<'_>, system: &System) -> Result<(
     if !cx.job.facts.override_armed {
         return Ok(());
     }
-    if !boots_from_cd(system) {
+    let Ok(armed) = cx.boots_from_cd(system).await else { return Ok(()) };
+    if !armed {
         cx.job.facts.override_armed = false;
         return Ok(());
     }
@@ -142,7 +143,7 @@ async fn disarm_if_installing(cx: &mut Context<'_>, system: &System) -> Result<(
         return Ok(());
     }
     cx.job.facts.watch.disarms += 1;
-    let message = match cx.bmc.request_boot_disarm(system).await {
+    let message = match cx.bmc.request_boot_disarm(system, cx.job.facts.cd1.slot.as_deref()).await {
         Ok(()) => {
             "the BMC kept the boot override armed after the installer had started: it was disarmed".to_owned()
         }

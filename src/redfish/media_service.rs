@@ -1,0 +1,94 @@
+//! Virtual media that have to be switched on first (AMI MegaRAC and its kin).
+//!
+//! Looking and switching are two things: whoever only looks changes nothing. Invariant: the number
+//! of drives is raised to what is needed and never lowered, and never while a medium is in.
+
+use serde_json::{Value, json};
+
+use super::connection::Connection;
+use super::quirks::Quirk;
+use super::system::{Action, System};
+use super::{Op, RedfishError, json as read};
+
+/// Drives that an installation uses.
+const CDS_WANTED: u64 = 2;
+
+/// What stands between a BMC and its virtual CD drives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MediaService {
+    /// Virtual media are off; where to switch them on.
+    pub(super) enable: Option<String>,
+    /// There are fewer drives than two; where to have more.
+    pub(super) instances: Option<String>,
+    pub(super) system: String,
+}
+
+impl MediaService {
+    /// Whether there is nothing to switch.
+    pub fn is_ready(&self) -> bool {
+        self.enable.is_none() && self.instances.is_none()
+    }
+
+    /// What [`request_media_service`](super::Bmc::request_media_service) would do, in words.
+    pub fn to_do(&self) -> Vec<&'static str> {
+        let instances = self.instances.as_ref().map(|_| "ask for two virtual CD drives");
+        instances.into_iter().chain(self.enable.as_ref().map(|_| "switch remote media on")).collect()
+    }
+}
+
+impl Connection {
+    /// Looks whether virtual media have to be switched on.
+    pub(super) async fn observe_media_service(&self, system: &System) -> Result<MediaService, RedfishError> {
+        let mut service = MediaService { system: system.link.clone(), ..MediaService::default() };
+        let quirks = self.quirks();
+        if !quirks.has(Quirk::RemoteMediaSwitch) && !quirks.has(Quirk::CdInstances) {
+            return Ok(service);
+        }
+        let slots = self.observe_slots(system).await?;
+        let usable = slots.iter().filter(|slot| slot.is_usable_cd()).count() as u64;
+        if usable >= CDS_WANTED {
+            return Ok(service);
+        }
+        // On the manager; newer firmware has them on the System.
+        for (op, link) in self.switch_places(system).await? {
+            let body = self.read(&self.get(op, &link, Some(&system.link))).await?.body;
+            let target = |name: &str, quirk| {
+                let action = body.pointer("/Actions/Oem").and_then(|oem| oem.get(name));
+                action.and_then(|action| Action::of(action).target).filter(|_| quirks.has(quirk))
+            };
+            let is_few = cd_instances(&body).is_none_or(|instances| instances < CDS_WANTED);
+            let enable = target("#AMIVirtualMedia.EnableRMedia", Quirk::RemoteMediaSwitch);
+            let instances = target("#AMIVirtualMedia.ConfigureCDInstance", Quirk::CdInstances);
+            service.enable = service.enable.or(enable.filter(|_| usable == 0));
+            service.instances = service.instances.or(instances.filter(|_| is_few));
+        }
+        Ok(service)
+    }
+
+    async fn switch_places(&self, system: &System) -> Result<Vec<(Op, String)>, RedfishError> {
+        let managers = self.managers_of(system).await?.into_iter().take(1).map(|link| (Op::Manager, link));
+        Ok(managers.chain([(Op::System, system.link.clone())]).collect())
+    }
+
+    /// Switches on what `service` says. The BMC may restart its media service over it: the slots are
+    /// there a while later (4 to 180 s: AMI's document, Lenovo's script).
+    pub(super) async fn request_media_service(&self, service: &MediaService) -> Result<(), RedfishError> {
+        // The number first: it is refused while media are redirected.
+        let acts = [
+            (&service.instances, json!({ "CDInstance": CDS_WANTED })),
+            (&service.enable, json!({"RMediaState": "Enable"})),
+        ];
+        for (target, body) in acts {
+            let Some(target) = target else { continue };
+            let call = self.post(Op::MediaService, target, &body, Some(&service.system));
+            let reply = self.write(&call).await?;
+            self.accepted(&call, &reply)?;
+        }
+        self.remembered().slots.remove(&service.system);
+        Ok(())
+    }
+}
+
+fn cd_instances(body: &Value) -> Option<u64> {
+    read::text(body, "/Oem/Ami/VirtualMedia/CDInstances")?.parse().ok()
+}

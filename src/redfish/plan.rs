@@ -1,0 +1,100 @@
+//! How a BMC would be asked for what an installation needs, before anything is asked.
+//!
+//! Nothing on the BMC is changed. Invariant: the plan is made by the code that acts, so it says what
+//! that would do first; what a refusal would change about it, nobody knows beforehand.
+
+use super::boot::{cd_targets, option_target, planned_place};
+use super::connection::Connection;
+use super::insert_form::Form;
+use super::quirks::Quirk;
+use super::slot::{Slot, Way};
+use super::system::{ResetType, System};
+use super::{MediaService, RedfishError};
+
+/// What would be done, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Names of the BMC's quirks.
+    pub quirks: Vec<&'static str>,
+    pub slots: Vec<Slot>,
+    /// What has to be switched on first.
+    pub media_service: MediaService,
+    /// How an image goes into the first usable slot; the error says why none does.
+    pub insert: Result<String, String>,
+    pub boot: Result<String, String>,
+    /// How the host gets to a fresh start.
+    pub reset: Result<String, String>,
+}
+
+impl Plan {
+    /// Slots that take a CD image.
+    pub fn cds(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| slot.is_usable_cd())
+    }
+}
+
+impl Connection {
+    pub(super) async fn observe_plan(&self, system: &System, image_url: &str) -> Result<Plan, RedfishError> {
+        let slots = self.observe_slots(system).await?;
+        let media_service = self.observe_media_service(system).await?;
+        let insert = match slots.iter().find(|slot| slot.is_usable_cd()) {
+            Some(slot) => self.planned_insert(slot, image_url).await,
+            None if !media_service.is_ready() => Err("virtual media are off".to_owned()),
+            None => Err("the BMC has no virtual CD drive that can be given an image".to_owned()),
+        };
+        Ok(Plan {
+            quirks: self.quirks().iter().map(Quirk::name).collect(),
+            insert,
+            boot: self.planned_boot(system),
+            reset: planned_reset(system),
+            slots,
+            media_service,
+        })
+    }
+
+    async fn planned_insert(&self, slot: &Slot, image_url: &str) -> Result<String, String> {
+        let way = slot.way.unwrap_or(Way::Action);
+        let parameters = match way {
+            Way::Action | Way::Patch => self.insert_parameters(slot).await,
+            _ => return Ok(way.name().to_owned()),
+        };
+        let form = Form::new(image_url, parameters, way == Way::Patch, self.learned.insert_form());
+        if let Some(offered) = form.refused_protocols() {
+            return Err(format!("the BMC takes images by {offered} only"));
+        }
+        let names: Vec<&str> = form.body.keys().map(String::as_str).collect();
+        Ok(format!("{} {{{}}}", way.name(), names.join(", ")))
+    }
+
+    fn planned_boot(&self, system: &System) -> Result<String, String> {
+        let quirks = self.quirks();
+        if quirks.has(Quirk::BootByImport) {
+            return Ok("VCD-DVD by a configuration import".to_owned());
+        }
+        let place = planned_place(system, &quirks);
+        match (cd_targets(&system.boot, &quirks).first(), option_target(&system.boot)) {
+            (Some(target), _) => Ok(format!("{target} {place}")),
+            (None, Some(target)) => Ok(format!("{target} of the virtual CD's boot option")),
+            (None, None) => Err("the BMC offers no boot from a virtual CD".to_owned()),
+        }
+    }
+}
+
+/// As the workflow goes: a pair of Off and On, a restart only without one.
+fn planned_reset(system: &System) -> Result<String, String> {
+    use ResetType::*;
+    let offered = |reset: &ResetType| system.reset_types.is_empty() || system.reset_types.contains(reset);
+    let join = |types: Vec<ResetType>| types.iter().map(|reset| reset.name()).collect::<Vec<_>>().join(", ");
+    if !system.can_reset {
+        return Err("the BMC offers no reset of this system".to_owned());
+    }
+    let on = [On, ForceOn].into_iter().find(offered);
+    let off: Vec<ResetType> = [GracefulShutdown, ForceOff].into_iter().filter(offered).collect();
+    match on {
+        Some(on) if !off.is_empty() => Ok(join(off.into_iter().chain([on]).collect())),
+        _ => {
+            let restart = [ForceRestart, PowerCycle, GracefulRestart].into_iter().find(offered);
+            restart.map(|reset| reset.name().to_owned()).ok_or_else(|| "the BMC offers no restart".to_owned())
+        }
+    }
+}
