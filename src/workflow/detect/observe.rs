@@ -72,6 +72,7 @@ fn note_power(watch: &mut WatchFacts, scene: &Scene<'_>, sample: &BootSample) {
 /// shown it by then; but what such a source missed nobody knows, so it is not live.
 fn note_source(watch: &mut WatchFacts, scene: &Scene<'_>, source: BootSource, value: &str, now: Timestamp) {
     let counts = scene.counting_since(now).is_some();
+    let was_silent = watch.silence_ended_at == Some(now);
     let facts = watch.sources.entry(source).or_default();
     let last = facts.last.replace(value.to_owned());
     if !counts || !facts.showed_start {
@@ -79,10 +80,12 @@ fn note_source(watch: &mut WatchFacts, scene: &Scene<'_>, source: BootSource, va
         let shows_start = before.is_some_and(|before| source::differs(source, before, value));
         facts.showed_start |= shows_start || (before.is_none() && !counts);
         facts.live |= shows_start && !counts && source::shows_each_boot(source);
-    } else if let Some(last) = last
-        && source::is_boot(source, &last, value)
-    {
-        note_boot(watch, now, format!("{} went from {last} to {value}", source.property()));
+    } else if let Some(last) = last {
+        if source::is_boot(source, &last, value) {
+            note_boot(watch, now, format!("{} went from {last} to {value}", source.property()));
+        } else if was_silent && source::may_hide_a_boot(source, &last, value) {
+            facts.live = false;
+        }
     }
 }
 

@@ -61,6 +61,12 @@ pub fn remembers(source: BootSource, value: &str) -> bool {
     }
 }
 
+/// Whether there may have been a boot between two values of which nobody saw what lay between.
+/// `BootProgress` shows a later stage of the same boot, or of another one.
+pub fn may_hide_a_boot(source: BootSource, last: &str, value: &str) -> bool {
+    source == BootSource::BootProgress && last != value
+}
+
 /// A [`BootSource::BootProgress`] value is `State` or `State@Time`.
 fn split(value: &str) -> (&str, Option<&str>) {
     match value.split_once('@') {

@@ -12,6 +12,7 @@ fn at(secs: i64) -> Timestamp {
 }
 
 /// A host under watch. Times are seconds since our start of it.
+#[derive(Clone)]
 struct Story {
     policy: Policy,
     hook: CompletionHook,
@@ -367,6 +368,18 @@ fn boots_may_take_the_same_time_so_its_measure_makes_nothing_live() {
     story.sees_on(65, 661, &[(S, "120")]).succeeds(Confidence::Assumed);
     let counter = Story::new(&[(N, "16")]).sees(5, Power::On, &[(N, "17")]).ks_read(60);
     counter.sees_on(65, 661, &[(N, "17")]).waits();
+}
+
+/// With its times `BootProgress` tells of a boot that ended where the last one had been, and of none at
+/// all; a later stage than the last one may be of either boot.
+#[test]
+fn a_progress_that_went_on_in_a_silence_loses_its_word() {
+    let booting = [(P, "OSBootStarted@2026-02-01T00:01:00Z")];
+    let before = Story::new(&[(P, "None")]).sees(5, Power::On, &booting).ks_read(60);
+    let away = |then| before.clone().sees_on(65, 100, &booting).silence().sees_on(9000, 9900, &[(P, then)]);
+    away("OSBootStarted@2026-02-01T00:01:00Z").waits();
+    away("OSBootStarted@2026-02-01T00:40:00Z").succeeds(Confidence::Probable);
+    away("OSRunning@2026-02-01T00:41:00Z").succeeds(Confidence::Assumed);
 }
 
 #[test]
