@@ -1,8 +1,11 @@
 //! `kill -9` of the controller in each step, and a start anew on what it left behind.
 //!
 //! Real processes. The simulated BMCs answer slowly, so that a kill hits the step that it is meant
-//! for; what happens at every single request is enumerated under paused time in `moments.rs`.
+//! for; `often` kills one controller again and again while fifty hosts install. What happens at every
+//! single request and save is enumerated under paused time in `moments.rs`.
 //! Invariant: the job ends with one installing start, one installation and one verdict.
+
+mod often;
 
 use std::path::Path;
 

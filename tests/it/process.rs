@@ -129,6 +129,13 @@ impl Served {
         Events { served: self, body, read: String::new() }
     }
 
+    /// What is told of all jobs, after the event with the id `after`.
+    pub async fn all_events_after(&self, after: u64) -> Events<'_> {
+        let (status, body) = self.open_stream("/api/v1/events", Some(after)).await;
+        assert_eq!(status, 200, "the stream of all events");
+        Events { served: self, body, read: String::new() }
+    }
+
     /// The job once its cleanup is over, with its events.
     pub async fn settled(&self, job: &str) -> Value {
         let mut events = self.events(job).await;
