@@ -18,6 +18,10 @@ pub struct Cursor {
     pub attempt: u32,
     /// When the step began; `None` before its start event is written.
     pub entered_at: Option<Timestamp>,
+    /// Since when a controller has been at this step without a break: nothing that takes long is held
+    /// against a job which nobody drives.
+    #[serde(default)]
+    pub attended_since: Option<Timestamp>,
     /// Since when every try of this step has failed.
     #[serde(default)]
     pub failing_since: Option<Timestamp>,
@@ -35,7 +39,16 @@ impl Cursor {
 
     /// At the door of `step`.
     pub fn enter(phase: Phase, step: Step, now: Timestamp) -> Cursor {
-        Cursor { phase, step, attempt: 0, entered_at: None, failing_since: None, wake_at: now, intent: None }
+        Cursor {
+            phase,
+            step,
+            attempt: 0,
+            entered_at: None,
+            attended_since: None,
+            failing_since: None,
+            wake_at: now,
+            intent: None,
+        }
     }
 }
 

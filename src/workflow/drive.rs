@@ -71,8 +71,11 @@ async fn resume_media(kit: &Kit, server: &Server, job: &Job) -> Result<(), StepE
     steps::publish(kit, server, job).await
 }
 
-/// Somebody has worked on this job before, and whatever ended that is worth a line in its story.
+/// Somebody has worked on this job before, and whatever ended that is worth a line in its story. All
+/// patience begins anew: nobody has tried meanwhile.
 async fn tell_taken_up(cx: &mut Context<'_>) -> Result<(), StoreError> {
+    cx.job.cursor.attended_since = Some(cx.now());
+    cx.job.cursor.failing_since = None;
     let step = cx.job.cursor.step;
     let open = cx.job.cursor.intent.as_ref().filter(|intent| intent.receipt_at.is_none());
     let message = match open.map(|intent| intent.act) {
@@ -125,6 +128,7 @@ async fn advance(cx: &mut Context<'_>, told: &mut String) -> Result<(), StoreErr
 async fn enter(cx: &mut Context<'_>) -> Result<(), StoreError> {
     let now = cx.now();
     cx.job.cursor.entered_at = Some(now);
+    cx.job.cursor.attended_since = Some(now);
     cx.job.cursor.attempt = 1;
     if cx.job.status == Status::Queued {
         cx.job.status = Status::Provisioning;
@@ -160,8 +164,8 @@ async fn take(cx: &mut Context<'_>, answer: Answer, told: &mut String) -> Result
 }
 
 fn is_stuck(cx: &Context<'_>) -> bool {
-    let entered = cx.job.cursor.entered_at;
-    entered.is_some_and(|at| elapsed(at, cx.now()) > cx.kit.policy.stuck_timeout)
+    let since = cx.job.cursor.attended_since;
+    since.is_some_and(|at| elapsed(at, cx.now()) > cx.kit.policy.stuck_timeout)
 }
 
 /// The step is over: its end is written together with the cursor that follows.

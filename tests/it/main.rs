@@ -10,6 +10,7 @@ mod captures;
 mod config;
 mod demo;
 mod doubt;
+mod down;
 mod fence;
 mod hooks;
 mod install;

@@ -107,7 +107,7 @@ async fn adopt_start(cx: &mut Context<'_>) -> Result<Answer, StepError> {
 
 fn waited_too_long(cx: &Context<'_>) -> bool {
     let patience = cx.kit.policy.graceful_timeout + CHANGE_PATIENCE;
-    cx.job.cursor.entered_at.is_some_and(|entered| elapsed(entered, cx.now()) > patience)
+    cx.job.cursor.attended_since.is_some_and(|since| elapsed(since, cx.now()) > patience)
 }
 
 /// Starts the host, once more having made sure that it will boot this job's installer.
