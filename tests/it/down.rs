@@ -149,3 +149,23 @@ async fn tries_that_nobody_made_are_not_counted_as_failed() {
     let job = site.settle(id).await;
     assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
 }
+
+/// A BMC that had copied the image needs nobody: its host installs and goes off although the
+/// controller died with the start just asked for, and must not be started into the installer again.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_nobody_saw_is_known_by_what_the_bmc_remembers() {
+    let ks = "vmaccepteula\ninstall --firstdisk\nreboot\n%post --interpreter=busybox\npoweroff\n";
+    let mut site = site(vec![Fault::Prefetch, Fault::NoEject]).await;
+    site.start();
+    let id = site.submit(0, json!({ "ks_cfg": ks, "completion_hook": "own-poweroff" })).await;
+    site.until(id, |job| job.facts.reset.starts == 1).await;
+    site.crash().await;
+    tokio::time::sleep(TWO_HOURS).await;
+    assert_eq!((site.machines[0].state().installs, site.machines[0].state().power), (1, "Off"));
+    site.start();
+    let job = site.settle(id).await;
+    let (state, story) = (site.machines[0].state(), site.story(id).await);
+    assert_eq!((state.installs_begun, state.installs, state.power), (1, 1, "On"), "{story}");
+    assert_eq!(job.status, Status::Succeeded, "{story}");
+    assert_eq!(job.verdict.unwrap().confidence, Some(Confidence::Probable), "{story}");
+}

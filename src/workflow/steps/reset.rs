@@ -28,6 +28,9 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let now = cx.now();
     if let Some(started_at) = cx.job.facts.reset.started_at {
         if has_started(cx, &system) {
+            if system.power == Some(PowerState::Off) {
+                cx.job.facts.watch.effect_at.get_or_insert(now);
+            }
             let detail = json!({ "starts": cx.job.facts.reset.starts });
             return Ok(Answer::Done { message: "the host was started".to_owned(), detail });
         }
@@ -74,8 +77,15 @@ fn has_started(cx: &Context<'_>, system: &System) -> bool {
             receipt.is_some()
                 || before.is_some_and(|before| before.sources != sample(system, before.at).sources)
         }
-        _ => matches!(system.power, Some(PowerState::On | PowerState::PoweringOn)),
+        _ => matches!(system.power, Some(PowerState::On | PowerState::PoweringOn)) || was_used_up(cx, system),
     }
+}
+
+/// The one-time boot was armed when the start was asked for, and is gone now that somebody looks again:
+/// the host has used it, and has gone off since, as one does at the end of an installation.
+fn was_used_up(cx: &Context<'_>, system: &System) -> bool {
+    let was_unattended = cx.job.cursor.attended_since > cx.job.facts.reset.started_at;
+    was_unattended && !boots_from_cd(system)
 }
 
 /// The one-time boot was armed when this step began; a host that is still on and has used it up, or
