@@ -27,7 +27,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let system = cx.observe_system().await?;
     let now = cx.now();
     if let Some(started_at) = cx.job.facts.reset.started_at {
-        if has_started(cx, &system) {
+        if has_started(cx, &system).await? {
             if system.power == Some(PowerState::Off) {
                 cx.job.facts.watch.effect_at.get_or_insert(now);
             }
@@ -66,26 +66,29 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
 }
 
 /// Whether the start that was asked for has happened, by anything that shows it.
-fn has_started(cx: &Context<'_>, system: &System) -> bool {
+async fn has_started(cx: &Context<'_>, system: &System) -> Result<bool, StepError> {
     let trace = cx.kit.media.trace(cx.job.id);
     if trace.installer.first_read_at.is_some() || trace.kickstart.first_read_at.is_some() {
-        return true;
+        return Ok(true);
     }
-    match cx.job.cursor.intent.as_ref().map(|intent| (intent.act, intent.receipt_at)) {
+    Ok(match cx.job.cursor.intent.as_ref().map(|intent| (intent.act, intent.receipt_at)) {
         Some((Act::Restart, receipt)) => {
             let before = cx.job.facts.reset.before.as_ref();
             receipt.is_some()
                 || before.is_some_and(|before| before.sources != sample(system, before.at).sources)
         }
-        _ => matches!(system.power, Some(PowerState::On | PowerState::PoweringOn)) || was_used_up(cx, system),
-    }
+        _ => {
+            let is_on = matches!(system.power, Some(PowerState::On | PowerState::PoweringOn));
+            is_on || was_used_up(cx, system).await?
+        }
+    })
 }
 
 /// The one-time boot was armed when the start was asked for, and is gone now that somebody looks again:
 /// the host has used it, and has gone off since, as one does at the end of an installation.
-fn was_used_up(cx: &Context<'_>, system: &System) -> bool {
+async fn was_used_up(cx: &Context<'_>, system: &System) -> Result<bool, StepError> {
     let was_unattended = cx.job.cursor.attended_since > cx.job.facts.reset.started_at;
-    was_unattended && !boots_from_cd(system)
+    Ok(was_unattended && !cx.boots_from_cd(system).await?)
 }
 
 /// The one-time boot was armed when this step began; a host that is still on and has used it up, or
