@@ -77,7 +77,7 @@ pub(super) struct Reply {
     pub(super) headers: HeaderMap,
     /// `Null` where there is no body, or none that is JSON.
     pub(super) body: Value,
-    is_garbled: bool,
+    pub(super) is_garbled: bool,
     pub(super) retry_after: Option<Duration>,
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use http::header;
+use http::{StatusCode, header};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -89,7 +89,8 @@ impl Connection {
         let mut retries = self.retries(Op::Task, self.limits.retries);
         loop {
             let error = match self.write(call).await {
-                Ok(reply) if reply.status.is_server_error() => self.refusal(call, &reply),
+                Ok(reply) if is_for_now(reply.status) => self.refusal(call, &reply),
+                Ok(reply) if reply.is_garbled => call.error(RedfishErrorKind::Garbled),
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
@@ -111,6 +112,11 @@ impl Connection {
         };
         Err(RedfishError::task_failed(link, &state, complaint))
     }
+}
+
+/// Whether a status speaks of the look and not of the Task.
+fn is_for_now(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 enum Look {

@@ -109,8 +109,27 @@ async fn a_bmc_that_asks_for_an_hour_between_looks_is_looked_at_sooner() {
 
 #[tokio::test(start_paused = true)]
 async fn a_bmc_that_is_busy_for_a_moment_does_not_fail_the_task() {
-    let (result, _) = insert_with(vec![(503, json!({})), (500, json!({})), (200, task("Completed"))]).await;
-    result.unwrap();
+    for busy in [[503, 500], [429, 429]] {
+        let [first, second] = busy.map(|status| (status, json!({})));
+        let (result, _) = insert_with(vec![first, second, (200, task("Completed"))]).await;
+        result.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_nobody_can_read_is_not_the_end() {
+    let mut looks = 0;
+    let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+        INSERT => answer_with(202, &[("location", MONITOR)], json!({})),
+        line if line.ends_with(MONITOR) => {
+            looks += 1;
+            if looks == 1 { raw(200, "<html>Bad Gateway") } else { answer(200, task("Exception")) }
+        }
+        _ => None,
+    });
+    let slot = read_slot(&bmc, &log).await;
+    let error = bmc.request_insert(&slot, IMAGE).await.unwrap_err();
+    assert!(matches!(error.kind, RedfishErrorKind::TaskFailed { .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
