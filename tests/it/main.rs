@@ -28,6 +28,7 @@ mod serve;
 mod sim;
 mod sim_command;
 mod site;
+mod starts;
 mod store;
 mod tidy;
 mod verdicts;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Answer;
-use crate::job::{Act, Step};
+use crate::job::{Act, MediaMode, Step};
 use crate::redfish::{Effect, PowerState, ResetType, System};
 use crate::workflow::look::sample;
 use crate::workflow::power::{Move, POWER_GRACE, next_move};
@@ -20,6 +20,9 @@ use crate::world::{after, elapsed};
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// The answer before the reset is what later ones are compared with, so a slow host is asked again.
 const API_TRIES: u32 = 3;
+/// So long after its start a host that is off may have installed and gone off: that it is off is no
+/// sign any more that it never started.
+const DOUBT: Duration = Duration::from_secs(180);
 /// Beyond the graceful timeout, how long the host may hang between On and Off.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(600);
 
@@ -28,7 +31,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let now = cx.now();
     if let Some(started_at) = cx.job.facts.reset.started_at {
         if has_started(cx, &system).await? {
-            if system.power == Some(PowerState::Off) {
+            if was_off_before(cx) && matches!(system.power, Some(PowerState::On | PowerState::Off)) {
                 cx.job.facts.watch.effect_at.get_or_insert(now);
             }
             let detail = json!({ "starts": cx.job.facts.reset.starts });
@@ -36,6 +39,13 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         }
         if elapsed(started_at, now) < POWER_GRACE {
             return Ok(wait(cx, "looking for a sign that the host started"));
+        }
+        if elapsed(started_at, now) > DOUBT && is_in_doubt(cx) {
+            return Err(StepError::permanent(format!(
+                "the BMC of server {} accepted the start, could not be asked for minutes, and shows the host off: \
+                 nobody can tell whether it has installed meanwhile; look at the host before the job is tried again",
+                cx.server.serial
+            )));
         }
     } else if has_restarted_by_itself(cx, &system).await? {
         return adopt_start(cx).await;
@@ -78,17 +88,27 @@ async fn has_started(cx: &Context<'_>, system: &System) -> Result<bool, StepErro
                 || before.is_some_and(|before| before.sources != sample(system, before.at).sources)
         }
         _ => {
-            let is_on = matches!(system.power, Some(PowerState::On | PowerState::PoweringOn));
-            is_on || was_used_up(cx, system).await?
+            matches!(system.power, Some(PowerState::On | PowerState::PoweringOn))
+                || was_used_up(cx, system).await?
         }
     })
 }
 
-/// The one-time boot was armed when the start was asked for, and is gone now that somebody looks again:
-/// the host has used it, and has gone off since, as one does at the end of an installation.
+/// The one-time boot was armed when the start was asked for, and is gone: the host has used it, and, if
+/// it is off, has gone off since, as one does at the end of an installation.
 async fn was_used_up(cx: &Context<'_>, system: &System) -> Result<bool, StepError> {
-    let was_unattended = cx.job.cursor.attended_since > cx.job.facts.reset.started_at;
-    Ok(was_unattended && !cx.boots_from_cd(system).await?)
+    Ok(was_off_before(cx) && !cx.boots_from_cd(system).await?)
+}
+
+/// The start that was asked for is that of a host which was off.
+fn was_off_before(cx: &Context<'_>) -> bool {
+    cx.job.cursor.intent.as_ref().is_some_and(|intent| intent.act == Act::PowerOn)
+}
+
+/// An accepted start of a host whose reads do not reach us.
+fn is_in_doubt(cx: &Context<'_>) -> bool {
+    let accepted = cx.job.cursor.intent.as_ref().is_some_and(|intent| intent.receipt_at.is_some());
+    accepted && was_off_before(cx) && cx.kit.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched
 }
 
 /// The one-time boot was armed when this step began; a host that is still on and has used it up, or
@@ -101,10 +121,17 @@ async fn has_restarted_by_itself(cx: &Context<'_>, system: &System) -> Result<bo
     if let Some(entered_at) = cx.job.cursor.entered_at {
         cx.kit.media.start_trace(cx.job.id, entered_at);
     }
-    let undisturbed =
-        matches!(cx.job.cursor.intent.as_ref().map(|intent| intent.act), None | Some(Act::GracefulShutdown));
     let reads_kickstart = cx.kit.media.trace(cx.job.id).kickstart.ks_read_at.is_some();
-    Ok(undisturbed && (reads_kickstart || !cx.boots_from_cd(system).await?))
+    Ok(match cx.job.cursor.intent.as_ref() {
+        None => reads_kickstart || !cx.boots_from_cd(system).await?,
+        // Some BMCs forget an override: while the host may still obey, that it is gone proves nothing,
+        // and an Off would be our own.
+        Some(intent) if intent.act == Act::GracefulShutdown => {
+            let obeys = elapsed(intent.at, cx.now()) < cx.kit.policy.graceful_timeout;
+            reads_kickstart || (!obeys && !cx.boots_from_cd(system).await?)
+        }
+        Some(_) => false,
+    })
 }
 
 /// Forcing that host off now would cut its installation short, and another start would be a second
