@@ -126,6 +126,12 @@ impl RedfishError {
             400 if matches!(self.op, Op::Reset | Op::BootImport) && !message_id.contains("Parameter") => {
                 ErrorClass::Retry
             }
+            // As a boot override is during the self test (HPE iLO), not always in HPE's own word.
+            400 if matches!(self.op, Op::BootOnce | Op::BootDisarm)
+                && message_id.contains("OperationFailed") =>
+            {
+                ErrorClass::Retry
+            }
             403 => ErrorClass::NeedsOperator,
             408 | 409 | 412 | 423 | 425 | 428 | 429 => ErrorClass::Retry,
             501 | 505 => ErrorClass::Permanent,

@@ -21,6 +21,10 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
             why: "the host stays as it is, for whoever looks at its console".to_owned(),
         });
     };
+    if !cx.job.facts.cleanup.left.is_empty() {
+        let why = "the override or a medium of this job may still be there: a reset would start its installer again";
+        return Ok(Answer::Skipped { why: why.to_owned() });
+    }
     let intent = cx.job.cursor.intent.clone();
     let power_known_on = verdict.evidence.iter().any(|evidence| evidence.kind == EvidenceKind::PowerStable);
     if intent.is_none() && power_known_on && !wants_reset(cx.kit.policy.final_reset, &verdict) {
