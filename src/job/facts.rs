@@ -288,7 +288,7 @@ pub struct MediumTrace {
     pub nonce_read_at: Option<Timestamp>,
     /// That gap was read too, so that a read of the nonce means nothing (CD2 only).
     pub nonce_copied: bool,
-    /// The kickstart was read again after `reenumerated_at` (CD2 only).
+    /// The kickstart was last read again after `reenumerated_at` (CD2 only).
     pub ks_read_again_at: Option<Timestamp>,
     /// The last fetch that was refused or broken off, in words.
     pub fault: Option<String>,

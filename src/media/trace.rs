@@ -226,7 +226,11 @@ impl Trace {
             return;
         }
         if reenumerated {
-            carrier.seen.ks_read_again_at.get_or_insert(read.at);
+            // Each run of the installer reads it once, in one go.
+            let again = &mut carrier.seen.ks_read_again_at;
+            if again.is_none_or(|at| elapsed(at, read.at) >= QUIET) {
+                *again = Some(read.at);
+            }
         } else {
             carrier.seen.ks_read_at.get_or_insert(read.at);
         }

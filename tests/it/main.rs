@@ -30,5 +30,6 @@ mod sim_command;
 mod site;
 mod starts;
 mod store;
+mod sweep;
 mod tidy;
 mod verdicts;

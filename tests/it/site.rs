@@ -17,7 +17,7 @@ use shoal::media::{InstallerCache, InstallerSource, Media};
 use shoal::redfish::{BmcPool, Limits};
 use shoal::seal::Sealer;
 use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer};
-use shoal::store::{Inserted, NewJob, Store};
+use shoal::store::{Inserted, NewJob, Store, StoreError};
 use shoal::workflow::policy::{Delivery, Policy};
 use shoal::workflow::{Kit, Setup};
 use shoal::world::{Clock, Rng, TlsPolicy, Transport, World};
@@ -138,8 +138,13 @@ impl Site {
 
     /// The same with a network of its own, which a test may break.
     pub fn start_over(&mut self, transport: Transport) {
+        self.start_on(self.store.clone(), transport);
+    }
+
+    /// The same with a hand of its own on the store too.
+    pub fn start_on(&mut self, store: Store, transport: Transport) {
         assert!(self.controller.is_none(), "one controller at a time");
-        let controller = self.controller("controller", self.store.clone(), transport);
+        let controller = self.controller("controller", store, transport);
         self.serve_media_of(&controller);
         self.controller = Some(controller);
     }
@@ -218,6 +223,11 @@ impl Site {
 
     /// Submits the contract's recipe, changed by `with`.
     pub async fn submit(&mut self, machine: usize, with: Value) -> JobId {
+        self.try_submit(machine, with).await.unwrap()
+    }
+
+    /// The same, where the server may have an active job.
+    pub async fn try_submit(&mut self, machine: usize, with: Value) -> Result<JobId, StoreError> {
         let serial = self.serial(machine);
         let mut recipe = json!({
             "task_target": "install-esxi.target",
@@ -241,8 +251,8 @@ impl Site {
             retry_of: None,
             created_at: now,
         };
-        match self.store.insert_job(new, None).await.unwrap() {
-            Inserted::New(job) => job.id,
+        match self.store.insert_job(new, None).await? {
+            Inserted::New(job) => Ok(job.id),
             Inserted::Repeated { .. } => unreachable!("no idempotency key was given"),
         }
     }

@@ -10,6 +10,7 @@ mod debian;
 mod lab;
 mod process;
 mod shape;
+mod sim;
 mod test;
 
 use std::process::ExitCode;
@@ -26,6 +27,9 @@ cargo xtask VERB
   lab up [N]                N virtual machines (2) behind a real Redfish service, on loopback
   lab test [--all]          install them with this checkout's controller
   lab down [--purge]        stop them; --purge: delete them too
+  sim [--seeds N] [--jobs M] [--first-seed S] [--rule evidence|power]
+                            N simulated worlds (100) of M jobs each (50) with faults in everything,
+                            and checkers over all of them; one seed alone tells its whole story
   shape [FOLDER ...]        how long files and functions are (src, tests and xtask unless said)
 ";
 
@@ -55,6 +59,7 @@ fn verb(words: &[&str]) -> Done {
         ["lab", "test", "--all"] => lab::test(lab::Scenarios::All),
         ["lab", "down"] => lab::down(false),
         ["lab", "down", "--purge"] => lab::down(true),
+        ["sim", flags @ ..] => sim::sweep(flags),
         ["shape", folders @ ..] => shape::run(folders),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

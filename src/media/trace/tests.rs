@@ -185,6 +185,9 @@ fn a_streaming_host_reaches_every_milestone_in_order() {
         ks_again: Some(701),
     };
     check(&with(install(), &second_boot), looped);
+    let third_run = [Part(1000, Task, DESCRIPTORS), Part(1001, Task, KS), Part(1002, Task, KS)];
+    let acts = with(with(install(), &second_boot), &third_run);
+    assert_eq!(seen(&acts).ks_again, Some(1001), "the last run of the installer counts");
 }
 
 #[test]

@@ -1,0 +1,107 @@
+//! The sweep: many small worlds, each drawn from a seed, with faults in everything, and checkers that
+//! say of each what must be true of any.
+//!
+//! The suite runs a fixed set of seeds; `cargo xtask sim` runs as many as it is asked for, by
+//! [`seeds_violate_nothing`] with `SHOAL_SWEEP` set. Reading order: `scenario` (what happens), `run`
+//! (it happens), `checks` (what must be true), `report` (figures over all). Invariant: a world is a
+//! function of its seed and its number of jobs.
+
+mod checks;
+mod draw;
+mod installer;
+mod leaks;
+mod report;
+mod run;
+mod scenario;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use shoal::workflow::policy::Detection;
+
+use report::Report;
+use run::{Ran, run};
+use scenario::Scenario;
+
+/// Which worlds to run.
+#[derive(Clone, Copy, Debug)]
+struct Order {
+    first: u64,
+    seeds: u64,
+    jobs: usize,
+    rule: Detection,
+}
+
+impl Order {
+    /// What the suite runs.
+    const FIXED: Order = Order { first: 1, seeds: 6, jobs: 20, rule: Detection::Evidence };
+
+    /// `first=1 seeds=100 jobs=50 rule=evidence`, each word optional.
+    fn parse(text: &str) -> Order {
+        let mut order = Order::FIXED;
+        for word in text.split_whitespace() {
+            match word.split_once('=') {
+                Some(("first", value)) => order.first = value.parse().unwrap(),
+                Some(("seeds", value)) => order.seeds = value.parse().unwrap(),
+                Some(("jobs", value)) => order.jobs = value.parse().unwrap(),
+                Some(("rule", value)) => order.rule = value.parse().unwrap(),
+                _ => panic!("SHOAL_SWEEP: what is {word}?"),
+            }
+        }
+        order
+    }
+}
+
+#[test]
+fn seeds_violate_nothing() {
+    #[expect(clippy::disallowed_methods, reason = "how `cargo xtask sim` says what to run")]
+    let order = std::env::var("SHOAL_SWEEP").map_or(Order::FIXED, |text| Order::parse(&text));
+    let report = sweep(order);
+    println!("{report}");
+    assert!(report.violations.is_empty(), "{} violations, see above", report.violations.len());
+}
+
+/// All worlds of an order, on as many threads as there are processors.
+fn sweep(order: Order) -> Report {
+    let next = AtomicU64::new(0);
+    let report = Mutex::new(Report::new(order));
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= order.seeds {
+                        return;
+                    }
+                    let ran = world(order, order.first + number);
+                    report.lock().unwrap().add(&ran);
+                }
+            });
+        }
+    });
+    report.into_inner().unwrap()
+}
+
+/// One world, in a runtime of its own whose time is simulated.
+fn world(order: Order, seed: u64) -> Ran {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let mut scenario = Scenario::draw(seed, order.jobs);
+    scenario.policy.detection = order.rule;
+    runtime.block_on(run(scenario))
+}
+
+#[test]
+fn the_same_seed_tells_the_same_story() {
+    let order = Order { seeds: 1, jobs: 10, ..Order::FIXED };
+    for seed in [3, 4] {
+        let (first, second) = (world(order, seed), world(order, seed));
+        let told = |ran: &Ran| ran.jobs.iter().flat_map(|job| job.events.clone()).collect::<Vec<_>>();
+        assert_eq!(told(&first), told(&second));
+        let lived =
+            |ran: &Ran| ran.machines.iter().map(|machine| machine.journal.clone()).collect::<Vec<_>>();
+        assert_eq!(lived(&first), lived(&second));
+        assert!(told(&first).len() > 100);
+    }
+}

@@ -1,0 +1,292 @@
+//! What must be true of every world, whatever its faults.
+//!
+//! Each rule is a function from what happened to sentences about what should not have. It asks the
+//! simulator's truth (the journal of a machine), never what a BMC said. Invariant: a rule that makes
+//! an exception says for which class, and the class follows from the scenario or the journal.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use shoal::job::{Confidence, Outcome, Phase, Release, Status};
+use shoal::sim::{Fault, Happening};
+
+use super::leaks;
+use super::run::{JobRan, MachineRan, Ran};
+use super::scenario::{Plan, serial};
+
+/// One thing that should not be.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    pub seed: u64,
+    pub machine: Option<usize>,
+    pub rule: &'static str,
+    pub told: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = self.machine.map_or("the world".to_owned(), serial);
+        write!(f, "seed {}, {of}: {}: {}", self.seed, self.rule, self.told)
+    }
+}
+
+/// What a success was worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Success {
+    pub confidence: Confidence,
+    /// This job's installation was on the disk when the verdict was written.
+    pub is_true: bool,
+}
+
+/// One job, and all that is known of it.
+pub struct Case<'a> {
+    pub plan: &'a Plan,
+    pub job: &'a JobRan,
+    pub machine: &'a MachineRan,
+    /// When the machine's next job was made.
+    until: Timestamp,
+    standing_faults: Vec<Fault>,
+    /// The controller was stopped at some time.
+    stops: bool,
+}
+
+type Rule = (&'static str, fn(&Case<'_>) -> Option<String>);
+
+const RULES: [Rule; 9] = [
+    ("every job is over in time", is_over),
+    ("every job gets exactly one verdict", has_one_verdict),
+    ("`proven` is never false", proven_is_true),
+    ("`probable` is false only where the host rebooted by itself", probable_is_true),
+    ("`assumed` is false only without a live source", assumed_is_true),
+    ("nothing is cut short that installs", cuts_nothing),
+    ("one installing start a job", starts_once),
+    ("nothing is left on the BMC", leaves_nothing),
+    ("no secret is told", tells_no_secret),
+];
+
+pub fn violations(ran: &Ran) -> Vec<Violation> {
+    let seed = ran.scenario.seed;
+    let mut found: Vec<Violation> = cases(ran)
+        .flat_map(|case| {
+            let machine = Some(case.job.machine);
+            RULES
+                .iter()
+                .filter_map(move |(rule, check)| Some(Violation { seed, machine, rule, told: check(&case)? }))
+        })
+        .collect();
+    let kept = ran.kept.iter().map(|line| Violation {
+        seed,
+        machine: None,
+        rule: "logs and metrics are clean",
+        told: line.clone(),
+    });
+    found.extend(kept);
+    found
+}
+
+pub fn cases(ran: &Ran) -> impl Iterator<Item = Case<'_>> {
+    ran.jobs.iter().enumerate().map(|(number, job)| {
+        let later = ran.jobs[number + 1..].iter().find(|later| later.machine == job.machine);
+        let plan = &ran.scenario.plans[job.machine];
+        Case {
+            plan,
+            standing_faults: (plan.persona.faults)(),
+            stops: !ran.scenario.stops.is_empty(),
+            job,
+            machine: &ran.machines[job.machine],
+            until: later.map_or(Timestamp::MAX, |later| later.job.created_at),
+        }
+    })
+}
+
+impl Case<'_> {
+    /// What happened to the machine in this job's time, up to `end`.
+    fn happenings(&self, end: Timestamp) -> impl Iterator<Item = &(Timestamp, Happening)> {
+        let (begin, until) = (self.job.job.created_at, self.until);
+        self.machine.journal.iter().filter(move |(at, _)| *at >= begin && *at <= end && *at < until)
+    }
+
+    fn decided_at(&self) -> Timestamp {
+        self.job.decided_at.unwrap_or(Timestamp::MAX)
+    }
+
+    /// Whether the disk held this job's installation at `end`.
+    pub fn is_installed(&self, end: Timestamp) -> bool {
+        let written = self.happenings(end).filter_map(|(_, happening)| match happening {
+            Happening::InstallBegun => Some(false),
+            // What was begun before this job's time is not this job's.
+            Happening::Installed { ks_sha256 } => Some(self.is_ours(ks_sha256)),
+            _ => None,
+        });
+        let begun = self.happenings(end).any(|(_, happening)| *happening == Happening::InstallBegun);
+        begun && written.last().unwrap_or(false)
+    }
+
+    /// A kickstart with a hook is not the operator's byte for byte.
+    fn is_ours(&self, ks_sha256: &str) -> bool {
+        ks_sha256 == self.job.ks_sha256 || matches!(self.plan.hook, "poweroff" | "webhook")
+    }
+
+    pub fn success(&self) -> Option<Success> {
+        let verdict = self.job.job.verdict.as_ref()?;
+        let confidence = verdict.confidence.filter(|_| verdict.outcome == Outcome::Succeeded)?;
+        Some(Success { confidence, is_true: self.is_installed(self.decided_at()) })
+    }
+
+    /// Failed, and yet the host runs what was asked for.
+    pub fn is_missed(&self) -> bool {
+        self.job.job.status == Status::Failed && self.is_installed(Timestamp::MAX)
+    }
+
+    fn false_success(&self, confidence: Confidence) -> bool {
+        self.success() == Some(Success { confidence, is_true: false })
+    }
+
+    /// The one class in which no BMC can tell: the host rebooted in the middle of an install without
+    /// anybody having asked its BMC.
+    pub fn rebooted_by_itself(&self) -> bool {
+        self.happenings(self.decided_at())
+            .any(|(_, happening)| matches!(happening, Happening::Crash | Happening::HandsOn))
+    }
+
+    /// The BMC has a source that shows every boot, and nothing kept it from being watched.
+    pub fn has_live_source(&self) -> bool {
+        let has = |fault: &Fault| self.faults().any(|one| one == fault);
+        let sources = self.plan.persona.sources;
+        // A source without a time or a count may show nothing between two looks.
+        let progress = sources.boot_progress
+            && sources.boot_progress_time
+            && ![Fault::NoBootProgress, Fault::StuckBootProgress].iter().any(has);
+        let last_reset = sources.last_reset_time
+            && ![Fault::NoLastResetTime, Fault::ZeroLastResetTime, Fault::StuckLastResetTime].iter().any(has);
+        let reboots = sources.number_of_reboots && !has(&Fault::StuckNumberOfReboots);
+        let shows = (progress || last_reset || reboots) && !has(&Fault::NullSources);
+        shows && !(self.may_be_unwatched() && self.job.job.facts.watch.silence_ended_at.is_some())
+    }
+
+    fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.plan.faults.iter().chain(&self.standing_faults)
+    }
+
+    /// The BMC, the network or the controller were away at some time; a source that could not be
+    /// watched when it would have spoken is not live.
+    fn may_be_unwatched(&self) -> bool {
+        const AWAY: [&str; 6] = [
+            "bmc-down-after-reset",
+            "bmc-down-in-install",
+            "bmc-restarts-in-install",
+            "lost-request",
+            "lost-answer",
+            "slow",
+        ];
+        self.stops || self.plan.outage.is_some() || self.faults().any(|fault| AWAY.contains(&fault.name()))
+    }
+
+    /// The installation was over, and the firmware has booted the installer once more, behind a BMC that
+    /// shows nobody what its host reads.
+    pub fn installs_again_unseen(&self) -> bool {
+        let mut journal = self.happenings(Timestamp::MAX).map(|(_, happening)| happening);
+        let is_over = journal.any(|happening| matches!(happening, Happening::Installed { .. }));
+        let is_seen = !self.faults().any(|fault| *fault == Fault::Prefetch);
+        !is_seen && is_over && journal.any(|happening| *happening == Happening::InstallBegun)
+    }
+
+    fn released_without_proof(&self) -> bool {
+        matches!(self.job.job.facts.cleanup.released, Some(Release::Forced | Release::TimedOut))
+    }
+}
+
+fn is_over(case: &Case<'_>) -> Option<String> {
+    let cursor = &case.job.job.cursor;
+    (cursor.phase != Phase::Done).then(|| format!("still at {}, {:?}", cursor.step, cursor.phase))
+}
+
+fn has_one_verdict(case: &Case<'_>) -> Option<String> {
+    let job = &case.job.job;
+    let wanted = match job.verdict.as_ref()?.outcome {
+        Outcome::Succeeded => Status::Succeeded,
+        Outcome::Failed => Status::Failed,
+        Outcome::Cancelled => Status::Cancelled,
+    };
+    (job.status != wanted).then(|| format!("status {:?} with verdict {:?}", job.status, job.verdict))
+}
+
+fn proven_is_true(case: &Case<'_>) -> Option<String> {
+    (case.false_success(Confidence::Proven) && !case.installs_again_unseen()).then(|| evidence(case))
+}
+
+fn probable_is_true(case: &Case<'_>) -> Option<String> {
+    let excused = case.rebooted_by_itself() || case.installs_again_unseen();
+    (case.false_success(Confidence::Probable) && !excused).then(|| evidence(case))
+}
+
+fn assumed_is_true(case: &Case<'_>) -> Option<String> {
+    (case.false_success(Confidence::Assumed) && case.has_live_source()).then(|| evidence(case))
+}
+
+fn evidence(case: &Case<'_>) -> String {
+    format!("{:?}", case.job.job.verdict.as_ref().map(|verdict| &verdict.evidence))
+}
+
+/// By a reset or by an eject. What follows from a wrong verdict is that rule's, and an eject by force
+/// or at the install timeout is what was promised.
+fn cuts_nothing(case: &Case<'_>) -> Option<String> {
+    let wrong = case.success().is_some_and(|success| !success.is_true);
+    if wrong || case.installs_again_unseen() {
+        return None;
+    }
+    let mut by_hand = None;
+    let mut reset_at = None;
+    for (at, happening) in case.happenings(Timestamp::MAX) {
+        match happening {
+            Happening::HandsOn => by_hand = Some(*at),
+            Happening::Reset(_) => reset_at = Some(*at),
+            Happening::InstallCut if by_hand != Some(*at) => {
+                let is_reset = reset_at == Some(*at);
+                if is_reset || !case.released_without_proof() {
+                    return Some(format!("{} at {at}", if is_reset { "a reset" } else { "an eject" }));
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Through Redfish; after a success the final reset may start the host once more. What is done in the
+/// cleanup may happen at the very time of the verdict.
+fn starts_once(case: &Case<'_>) -> Option<String> {
+    let is_start = |(at, happening): &(Timestamp, Happening)| (*happening == Happening::Start).then_some(*at);
+    let starts: Vec<Timestamp> = case.happenings(Timestamp::MAX).filter_map(is_start).collect();
+    let before = starts.iter().filter(|at| **at < case.decided_at()).count();
+    let allowed = 1 + usize::from(case.job.job.status == Status::Succeeded);
+    (before > 1 || starts.len() > allowed)
+        .then(|| format!("{} starts, {before} of them before the verdict", starts.len()))
+}
+
+/// Of this job, unless its cleanup says what and why.
+fn leaves_nothing(case: &Case<'_>) -> Option<String> {
+    let job = &case.job.job;
+    if job.cursor.phase != Phase::Done || !job.facts.cleanup.left.is_empty() {
+        return None;
+    }
+    let state = &case.machine.state;
+    let name = job.id.to_string();
+    let is_ours = |image: &Option<String>| image.as_ref().is_some_and(|image| image.contains(&name));
+    if let Some((slot, _)) = state.media.iter().find(|(_, slot)| is_ours(&slot.image)) {
+        return Some(format!("a medium of the job is in {slot}"));
+    }
+    let armed = state.boot_override.enabled != "Disabled" && state.boot_override.target != "None";
+    (armed && case.until == Timestamp::MAX)
+        .then(|| format!("the override is armed: {:?}", state.boot_override))
+}
+
+fn tells_no_secret(case: &Case<'_>) -> Option<String> {
+    let job = &case.job.job;
+    let reasons = job.reason.iter().chain(&job.facts.cleanup.left);
+    let told = reasons.cloned().chain(case.job.events.iter().map(|event| {
+        let event = &event.event;
+        format!("{} {} {}", event.op, event.message, event.detail)
+    }));
+    told.into_iter().find_map(|text| Some(format!("{} in {text:?}", leaks::find(&text)?)))
+}

@@ -1,0 +1,407 @@
+//! Makes a scenario happen: one controller at a time, its machines, and whoever disturbs them.
+//!
+//! It judges nothing; that is `checks`. Invariant: everything is done at a simulated time that the
+//! scenario names, or at a request that it counts, so the same scenario runs the same way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use shoal::job::{Cancel, Event, Job, JobId, Password, Status, Step};
+use shoal::media::InstallerSource;
+use shoal::sim::{Happening, SimConfig, SimState};
+use shoal::store::{EventFilter, Side, Store, StoreError};
+use shoal::world::{HttpRequest, Transport};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+
+use super::installer;
+use super::leaks::{self, Watch};
+use super::scenario::{CALM_AT, Ending, Hands, Plan, Scenario, Stop, Trigger, serial};
+use crate::site::Site;
+
+/// After the calm, beyond the install timeout: the longest patience of a cleanup, twice.
+const OVER_WITHIN: Duration = Duration::from_secs(2 * 3600);
+/// How long the world goes on when every job is over, so that a guest can show what it was at.
+const AFTERMATH: Duration = Duration::from_secs(3600);
+/// One world in so many has every line of its log looked at.
+const LOGGED_IN: u64 = 16;
+
+/// What happened.
+pub struct Ran {
+    pub scenario: Scenario,
+    pub jobs: Vec<JobRan>,
+    pub machines: Vec<MachineRan>,
+    /// Lines of the log and labels that must not be.
+    pub kept: Vec<String>,
+    pub tally: Tally,
+}
+
+pub struct JobRan {
+    pub machine: usize,
+    pub job: Job,
+    pub events: Vec<Event>,
+    pub ks_sha256: String,
+    /// When its verdict was written.
+    pub decided_at: Option<Timestamp>,
+}
+
+pub struct MachineRan {
+    pub state: SimState,
+    pub journal: Vec<(Timestamp, Happening)>,
+    pub struck: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub crashes: u64,
+    pub orderly_stops: u64,
+    /// Jobs in progress that another controller took up.
+    pub takeovers: u64,
+    /// Second jobs that were refused because the first was active.
+    pub refused: u64,
+}
+
+/// Something that is done to the world at a time.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Submit(usize),
+    SubmitAgain(usize),
+    Cancel(usize, bool),
+    CutOff(usize, bool),
+    Hands(usize, Hands),
+    Start,
+    Stop { killed: bool },
+    Calm,
+}
+
+struct Run {
+    scenario: Scenario,
+    site: Site,
+    begun: Instant,
+    deeds: BTreeMap<(Duration, u64), Deed>,
+    added: u64,
+    killer: Arc<Killer>,
+    /// Of the stops of the scenario, those that have begun to count.
+    stops_used: usize,
+    is_up: bool,
+    jobs: Vec<(usize, JobId, String)>,
+    tally: Tally,
+}
+
+pub async fn run(scenario: Scenario) -> Ran {
+    let watch = Watch::default();
+    let everything = scenario.seed.is_multiple_of(LOGGED_IN);
+    let _logs = watch.logs(everything);
+    let _labels = everything.then(|| metrics::set_default_local_recorder(&watch));
+    let mut run = Run::new(scenario).await;
+    run.all().await;
+    tokio::time::sleep(AFTERMATH).await;
+    run.end(&watch).await
+}
+
+impl Run {
+    async fn new(scenario: Scenario) -> Run {
+        let machines = scenario.plans.iter().enumerate().map(|(number, plan)| config(number, plan)).collect();
+        let mut site = Site::new(scenario.seed, machines).await;
+        site.policy = scenario.policy.clone();
+        site.setup =
+            Box::new(|setup| setup.installer = Some(InstallerSource::File(installer::path().to_owned())));
+        let mut run = Run {
+            site,
+            begun: Instant::now(),
+            deeds: BTreeMap::new(),
+            added: 0,
+            killer: Killer::new(None),
+            stops_used: 0,
+            is_up: false,
+            jobs: vec![],
+            tally: Tally::default(),
+            scenario,
+        };
+        run.plan().await;
+        run
+    }
+
+    async fn plan(&mut self) {
+        self.add(Duration::ZERO, Deed::Start);
+        self.add(CALM_AT, Deed::Calm);
+        for (machine, plan) in self.scenario.plans.clone().iter().enumerate() {
+            self.add(plan.submit_at, Deed::Submit(machine));
+            plan.submit_again_at.into_iter().for_each(|at| self.add(at, Deed::SubmitAgain(machine)));
+            if let Some(cancel) = plan.cancel {
+                self.add(cancel.at, Deed::Cancel(machine, cancel.force));
+                cancel.force_at.into_iter().for_each(|at| self.add(at, Deed::Cancel(machine, true)));
+            }
+            if let Some((at, lasts)) = plan.outage {
+                self.add(at, Deed::CutOff(machine, true));
+                self.add(at + lasts, Deed::CutOff(machine, false));
+            }
+            plan.hands.into_iter().for_each(|(at, hands)| self.add(at, Deed::Hands(machine, hands)));
+            if plan.wrong_password {
+                self.mistype_password(machine).await;
+            }
+        }
+    }
+
+    fn add(&mut self, at: Duration, deed: Deed) {
+        self.added += 1;
+        self.deeds.insert((at, self.added), deed);
+    }
+
+    async fn mistype_password(&self, machine: usize) {
+        let mut server = self.site.store.server(&self.site.serial(machine)).await.unwrap().unwrap();
+        server.bmc_password = Password::new(format!("{}-mistyped", leaks::PASSWORD));
+        self.site.store.update_server(&server).await.unwrap();
+    }
+
+    /// Until every job is over, or should be.
+    async fn all(&mut self) {
+        let over_by = CALM_AT + self.scenario.policy.install_timeout + OVER_WITHIN;
+        loop {
+            let next = self.deeds.first_key_value().map(|((at, _), deed)| (*at, *deed));
+            let Some((at, deed)) = next else {
+                if self.begun.elapsed() > over_by || self.is_over().await {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_secs(300)).await;
+                continue;
+            };
+            let killer = self.killer.clone();
+            tokio::select! {
+                biased;
+                () = killer.struck.notified() => self.stop(true).await,
+                () = tokio::time::sleep_until(self.begun + at) => {
+                    self.deeds.pop_first();
+                    self.act(deed).await;
+                }
+            }
+        }
+    }
+
+    /// Jobs that have begun and are not over.
+    async fn active(&self) -> u64 {
+        let mut active = 0;
+        for (_, id, _) in &self.jobs {
+            let job = self.site.job(*id).await;
+            active += u64::from(job.is_active() && job.status != Status::Queued);
+        }
+        active
+    }
+
+    async fn is_over(&self) -> bool {
+        self.active().await == 0
+    }
+
+    async fn act(&mut self, deed: Deed) {
+        match deed {
+            Deed::Submit(machine) | Deed::SubmitAgain(machine) => self.submit(machine).await,
+            Deed::Cancel(machine, force) => self.cancel(machine, force).await,
+            Deed::CutOff(machine, cut_off) => {
+                self.site.network.cut_off(&format!("bmc{machine}.test"), cut_off)
+            }
+            Deed::Hands(machine, Hands::PressReset) => self.site.machines[machine].press_reset(),
+            Deed::Hands(machine, Hands::CutPower) => self.site.machines[machine].cut_power(),
+            Deed::Start => self.start().await,
+            Deed::Stop { killed } if self.is_up => self.stop(killed).await,
+            Deed::Stop { .. } => {}
+            Deed::Calm => self.calm().await,
+        }
+    }
+
+    async fn submit(&mut self, machine: usize) {
+        let plan = &self.scenario.plans[machine];
+        let ks = kickstart(plan.kickstart, &format!("{}-{}", machine, self.jobs.len()));
+        let with = json!({ "ks_cfg": ks, "completion_hook": plan.hook });
+        match self.site.try_submit(machine, with).await {
+            Ok(id) => {
+                let spec = self.site.job(id).await.spec.unwrap();
+                self.jobs.push((machine, id, spec.kickstart.sha256()));
+            }
+            Err(StoreError::Busy { .. }) => self.tally.refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn cancel(&mut self, machine: usize, force: bool) {
+        if let Some((_, id, _)) = self.jobs.iter().find(|job| job.0 == machine) {
+            self.site.store.request_cancel(*id, Cancel { force }).await.unwrap();
+        }
+    }
+
+    /// A controller starts, and the next of the scenario's stops begins to count.
+    async fn start(&mut self) {
+        let stop = self.scenario.stops.get(self.stops_used).copied();
+        self.stops_used += 1;
+        let now = self.begun.elapsed();
+        let stop = stop.filter(|_| now < CALM_AT);
+        self.killer = Killer::new(stop);
+        match stop.map(|stop| stop.trigger) {
+            Some(Trigger::Killed(after)) => self.add(now + after, Deed::Stop { killed: true }),
+            Some(Trigger::Told(after)) => self.add(now + after, Deed::Stop { killed: false }),
+            Some(Trigger::Request { .. } | Trigger::Write { .. }) | None => {}
+        }
+        self.tally.takeovers += self.active().await;
+        let (store, transport) = (self.site.store.clone(), self.site.world.transport.clone());
+        self.site.start_on(self.killer.in_store(store), self.killer.over(transport));
+        self.is_up = true;
+    }
+
+    async fn stop(&mut self, killed: bool) {
+        if killed {
+            self.tally.crashes += 1;
+            self.site.crash().await;
+        } else {
+            self.tally.orderly_stops += 1;
+            self.site.shut_down().await;
+        }
+        self.is_up = false;
+        let away = self.killer.stop.map_or(Duration::from_secs(1), |stop| stop.away);
+        self.killer = Killer::new(None);
+        self.add((self.begun.elapsed() + away).min(CALM_AT.max(self.begun.elapsed())), Deed::Start);
+    }
+
+    /// From now on nothing goes wrong but what is in a machine's nature.
+    async fn calm(&mut self) {
+        self.site.machines.iter().for_each(|machine| machine.calm_down());
+        for machine in 0..self.scenario.plans.len() {
+            self.site.network.cut_off(&format!("bmc{machine}.test"), false);
+        }
+        self.deeds.retain(|_, deed| matches!(deed, Deed::Start));
+        self.killer.stand_down();
+    }
+
+    async fn end(mut self, watch: &Watch) -> Ran {
+        let mut jobs = vec![];
+        for (machine, id, ks_sha256) in std::mem::take(&mut self.jobs) {
+            let (job, events) = (self.site.job(id).await, self.events(id).await);
+            let is_forward = |event: &&Event| !is_cleanup(event.event.step);
+            let decided_at = events.iter().rev().find(is_forward).map(|event| event.event.time);
+            let decided_at = decided_at.filter(|_| job.verdict.is_some());
+            jobs.push(JobRan { machine, job, events, ks_sha256, decided_at });
+        }
+        let machines = self.site.machines.iter();
+        let machines = machines.map(|machine| MachineRan {
+            state: machine.state(),
+            journal: machine.journal(),
+            struck: machine.struck(),
+        });
+        Ran {
+            jobs,
+            machines: machines.collect(),
+            kept: watch.kept(),
+            tally: self.tally,
+            scenario: self.scenario,
+        }
+    }
+
+    async fn events(&self, job: JobId) -> Vec<Event> {
+        let mut events: Vec<Event> = vec![];
+        loop {
+            let after = events.last().map_or(0, |event| event.id);
+            let page =
+                self.site.store.events(&EventFilter { job: Some(job), after, limit: 500 }).await.unwrap();
+            if page.is_empty() {
+                return events;
+            }
+            events.extend(page);
+        }
+    }
+}
+
+fn is_cleanup(step: Step) -> bool {
+    matches!(step, Step::CleanupUnmountTask | Step::CleanupUnmountMaintenance | Step::CleanupReset)
+}
+
+fn config(number: usize, plan: &Plan) -> SimConfig {
+    SimConfig {
+        serial: serial(number),
+        username: leaks::USER.to_owned(),
+        password: format!("{}-{number}", leaks::PASSWORD),
+        timings: plan.timings,
+        power_on: plan.power_on,
+        previous: plan.previous.map(|release| release.parse().unwrap()),
+        persona: plan.persona.clone(),
+        faults: plan.faults.clone(),
+    }
+}
+
+/// Each job's own text, so that a disk tells which job wrote it.
+fn kickstart(ending: Ending, job: &str) -> String {
+    let licence = if ending == Ending::Refused { "" } else { "vmaccepteula\n" };
+    let end = match ending {
+        Ending::Reboot | Ending::Refused => "reboot\n",
+        Ending::RebootNoEject => "reboot --noeject\n",
+        Ending::PowerOff => "reboot\n%post --interpreter=busybox\npoweroff\n",
+        Ending::Wait => "",
+    };
+    format!("{licence}install --firstdisk --overwritevmfs\nrootpw {}-{job}\n{end}", leaks::KICKSTART)
+}
+
+/// Kills the controller at a request to a BMC, or at a write to the database.
+struct Killer {
+    stop: Option<Stop>,
+    /// Requests or writes so far.
+    acts: AtomicU64,
+    struck: Notify,
+}
+
+impl Killer {
+    fn new(stop: Option<Stop>) -> Arc<Killer> {
+        Arc::new(Killer { stop, acts: AtomicU64::new(0), struck: Notify::new() })
+    }
+
+    /// It will not strike any more.
+    fn stand_down(&self) {
+        self.acts.store(u64::MAX / 2, Ordering::Relaxed);
+    }
+
+    /// Whether this is the act of which it has the number.
+    fn strikes(&self, number: u64) -> bool {
+        self.acts.fetch_add(1, Ordering::Relaxed) == number
+    }
+
+    async fn strike(&self) {
+        self.struck.notify_one();
+        std::future::pending::<()>().await;
+    }
+
+    fn over(self: &Arc<Killer>, network: Transport) -> Transport {
+        let Some(Stop { trigger: Trigger::Request { number, done }, .. }) = self.stop else { return network };
+        let killer = self.clone();
+        BoxCloneSyncService::new(tower::service_fn(move |request: HttpRequest| {
+            let (killer, network) = (killer.clone(), network.clone());
+            async move {
+                let to_bmc = request.uri().host().is_some_and(|host| host.starts_with("bmc"));
+                let strikes = to_bmc && killer.strikes(number);
+                if strikes && !done {
+                    killer.strike().await;
+                }
+                let response = network.oneshot(request).await;
+                if strikes {
+                    killer.strike().await;
+                }
+                response
+            }
+        }))
+    }
+
+    fn in_store(self: &Arc<Killer>, store: Store) -> Store {
+        let Some(Stop { trigger: Trigger::Write { number, done }, .. }) = self.stop else { return store };
+        let (killer, wanted) = (self.clone(), if done { Side::After } else { Side::Before });
+        store.tapped(Arc::new(move |_, side| {
+            let killer = killer.clone();
+            Box::pin(async move {
+                if side == wanted && killer.strikes(number) {
+                    killer.strike().await;
+                }
+                Ok(())
+            })
+        }))
+    }
+}

@@ -1,0 +1,319 @@
+//! What happens in one simulated world, all of it drawn from one seed before anything runs.
+//!
+//! Pure data; `run` makes it happen. Invariant: the same seed and number of jobs give the same
+//! scenario, and the plan of a machine depends on the seed and its number only, never on how many
+//! others there are.
+
+use std::fmt;
+use std::time::Duration;
+
+use shoal::job::Confidence;
+use shoal::sim::{Fault, Persona, Sources, Timings};
+use shoal::workflow::policy::{FinalReset, Policy};
+use shoal::world::Rng;
+
+use super::draw::{Draw, draw_faults};
+use super::installer;
+
+/// All faults of a moment are over by then, and the controller stays up.
+pub const CALM_AT: Duration = Duration::from_secs(3 * 3600);
+/// Every job has been submitted by then.
+const SUBMIT_WITHIN_SECS: u64 = 1200;
+const CONTROLLER_STOPS_MAX: u64 = 4;
+
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub seed: u64,
+    pub policy: Policy,
+    pub plans: Vec<Plan>,
+    /// Each begins to count when the controller is up again after the one before.
+    pub stops: Vec<Stop>,
+}
+
+/// One machine, its job, and what is done to both.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub persona: Persona,
+    pub faults: Vec<Fault>,
+    pub timings: Timings,
+    pub power_on: bool,
+    /// The release of the ESXi on the disk.
+    pub previous: Option<&'static str>,
+    pub kickstart: Ending,
+    /// As the recipe says it.
+    pub hook: &'static str,
+    pub submit_at: Duration,
+    /// A second job for the same server is tried then.
+    pub submit_again_at: Option<Duration>,
+    pub cancel: Option<Cancelling>,
+    /// The inventory's password is not the BMC's.
+    pub wrong_password: bool,
+    /// The network to the BMC is cut: from, for.
+    pub outage: Option<(Duration, Duration)>,
+    pub hands: Option<(Duration, Hands)>,
+}
+
+/// How the kickstart leaves the installer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Reboot,
+    RebootNoEject,
+    PowerOff,
+    /// Neither: the installer waits for Enter.
+    Wait,
+    /// The licence is not accepted: the installer refuses it.
+    Refused,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cancelling {
+    pub at: Duration,
+    pub force: bool,
+    /// An unforced one is followed by a forced one.
+    pub force_at: Option<Duration>,
+}
+
+/// Somebody stands at the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hands {
+    PressReset,
+    CutPower,
+}
+
+/// An end of the controller, and how long it is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    pub trigger: Trigger,
+    pub away: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// Killed so long after its start.
+    Killed(Duration),
+    /// Told to stop.
+    Told(Duration),
+    /// Killed before its n-th request to a BMC is sent, or once the BMC has done it.
+    Request { number: u64, done: bool },
+    /// Killed before its n-th write to the database, or after it.
+    Write { number: u64, done: bool },
+}
+
+impl Scenario {
+    pub fn draw(seed: u64, jobs: usize) -> Scenario {
+        let rng = Rng::from_seed(seed).child("scenario");
+        let draw = Draw::new(rng.child("world"));
+        let stops = (0..draw.below(CONTROLLER_STOPS_MAX + 1)).map(|_| draw_stop(&draw, jobs)).collect();
+        Scenario {
+            seed,
+            policy: draw_policy(&draw),
+            plans: (0..jobs)
+                .map(|number| draw_plan(&Draw::new(rng.child(&format!("plan {number}")))))
+                .collect(),
+            stops,
+        }
+    }
+}
+
+fn draw_policy(draw: &Draw) -> Policy {
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    Policy {
+        stable_window: draw.one(&[45, 60, 90]),
+        install_timeout: minutes(draw.among(&[30, 40, 60])),
+        boot_timeout: minutes(15),
+        ks_timeout: minutes(draw.among(&[10, 20])),
+        poll_interval: draw.one(&[15, 20, 30]),
+        min_install_time: minutes(draw.among(&[10, 10, 15])),
+        min_confidence: if draw.percent(10) { Confidence::Probable } else { Confidence::Assumed },
+        final_reset: draw.among(&[FinalReset::Auto, FinalReset::Auto, FinalReset::Always, FinalReset::Never]),
+        ..Policy::default()
+    }
+}
+
+fn draw_stop(draw: &Draw, jobs: usize) -> Stop {
+    let trigger = match draw.below(6) {
+        0 => Trigger::Killed(draw.secs(1, 3600)),
+        1 => Trigger::Told(draw.secs(1, 3600)),
+        2 | 3 => Trigger::Write { number: draw.below(60 * jobs as u64), done: draw.percent(50) },
+        _ => Trigger::Request { number: draw.below(60 * jobs as u64), done: draw.percent(50) },
+    };
+    let away = match draw.below(4) {
+        0 => draw.secs(600, 7200),
+        1 => draw.secs(60, 600),
+        _ => draw.secs(1, 60),
+    };
+    Stop { trigger, away }
+}
+
+fn draw_plan(draw: &Draw) -> Plan {
+    let submit_at = draw.secs(1, SUBMIT_WITHIN_SECS);
+    let (kickstart, hook) = draw_recipe(draw);
+    let within_job = || submit_at + draw.secs(0, 2400);
+    Plan {
+        persona: draw_persona(draw),
+        faults: draw_faults(draw),
+        timings: draw_timings(draw),
+        power_on: draw.percent(50),
+        previous: draw.sometimes(40, || draw.among(&["7.0.3-0.0.19193900", installer::RELEASE])),
+        kickstart,
+        hook,
+        submit_at,
+        submit_again_at: draw.sometimes(10, || submit_at + draw.secs(1, 6000)),
+        cancel: draw.sometimes(12, || draw_cancel(draw, submit_at)),
+        wrong_password: draw.percent(1),
+        outage: draw.sometimes(10, || (within_job(), draw.secs(5, 900))),
+        hands: draw.sometimes(4, || {
+            (within_job(), if draw.percent(50) { Hands::PressReset } else { Hands::CutPower })
+        }),
+    }
+}
+
+/// What the kickstart does at its end, and what the recipe says of it, rightly or not.
+fn draw_recipe(draw: &Draw) -> (Ending, &'static str) {
+    match draw.below(100) {
+        0..50 => (Ending::Reboot, "none"),
+        50..60 => (Ending::RebootNoEject, "none"),
+        60..68 => (Ending::Reboot, "poweroff"),
+        68..76 => (Ending::Reboot, "webhook"),
+        76..78 => (Ending::RebootNoEject, "webhook"),
+        78..88 => (Ending::PowerOff, "own-poweroff"),
+        88..90 => (Ending::PowerOff, "none"),
+        90..92 => (Ending::PowerOff, "webhook"),
+        92..94 => (Ending::Reboot, "own-poweroff"),
+        94..96 => (Ending::Wait, "none"),
+        96..97 => (Ending::Wait, "webhook"),
+        97..98 => (Ending::Refused, "poweroff"),
+        _ => (Ending::Refused, "none"),
+    }
+}
+
+fn draw_cancel(draw: &Draw, submit_at: Duration) -> Cancelling {
+    let at = submit_at + draw.secs(0, 1500);
+    let force = draw.percent(30);
+    Cancelling { at, force, force_at: (!force && draw.percent(30)).then(|| at + draw.secs(1, 1200)) }
+}
+
+fn draw_persona(draw: &Draw) -> Persona {
+    let mut persona: Persona = draw.among(&Persona::names()).parse().unwrap();
+    if draw.percent(40) {
+        persona.sources = Sources {
+            boot_progress: draw.percent(50),
+            boot_progress_time: draw.percent(50),
+            last_boot_time: draw.percent(20),
+            last_reset_time: draw.percent(40),
+            post_state: draw.percent(30),
+            number_of_reboots: draw.percent(30),
+        };
+    }
+    persona
+}
+
+fn draw_timings(draw: &Draw) -> Timings {
+    Timings {
+        post: draw.secs(2, if draw.percent(20) { 300 } else { 60 }),
+        boot_load: draw.secs(1, 30),
+        install: draw.secs(30, if draw.percent(15) { 1500 } else { 500 }),
+        first_boot: draw.secs(5, 200),
+        shutdown: draw.secs(1, if draw.percent(10) { 400 } else { 60 }),
+        bmc_restart: draw.secs(5, 240),
+        hostd: draw.secs(1, 120),
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let policy = &self.policy;
+        writeln!(
+            f,
+            "seed {}: window {:?}, poll {:?}, install timeout {:?}, ks timeout {:?}, least install {:?}, \
+             at least {}, final reset {}",
+            self.seed,
+            policy.stable_window,
+            policy.poll_interval,
+            policy.install_timeout,
+            policy.ks_timeout,
+            policy.min_install_time,
+            policy.min_confidence.name(),
+            policy.final_reset,
+        )?;
+        for stop in &self.stops {
+            writeln!(f, "  controller {}", stop)?;
+        }
+        for (number, plan) in self.plans.iter().enumerate() {
+            writeln!(f, "  {} {plan}", serial(number))?;
+        }
+        Ok(())
+    }
+}
+
+/// The machine of a number, as it is called everywhere.
+pub fn serial(number: usize) -> String {
+    format!("M{number:04}")
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.trigger {
+            Trigger::Killed(after) => write!(f, "killed after {after:?}")?,
+            Trigger::Told(after) => write!(f, "told to stop after {after:?}")?,
+            Trigger::Request { number, done: false } => write!(f, "killed before request {number}")?,
+            Trigger::Request { number, done: true } => write!(f, "killed after request {number} was done")?,
+            Trigger::Write { number, done: false } => write!(f, "killed before write {number}")?,
+            Trigger::Write { number, done: true } => write!(f, "killed after write {number}")?,
+        }
+        write!(f, ", away for {:?}", self.away)
+    }
+}
+
+/// As `shoal sim --sources` takes them.
+fn sources(sources: Sources) -> String {
+    let words = [
+        (sources.boot_progress, "boot-progress"),
+        (sources.boot_progress && sources.boot_progress_time, "boot-progress-time"),
+        (sources.boot_progress && sources.last_boot_time, "last-boot-time"),
+        (sources.last_reset_time, "last-reset-time"),
+        (sources.post_state, "post-state"),
+        (sources.number_of_reboots, "number-of-reboots"),
+    ];
+    let shown: Vec<&str> = words.iter().filter(|(is_there, _)| *is_there).map(|(_, word)| *word).collect();
+    if shown.is_empty() { "none".to_owned() } else { shown.join(",") }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Timings { post, boot_load, install, first_boot, shutdown, bmc_restart, .. } = self.timings;
+        let power = if self.power_on { "on" } else { "off" };
+        let previous = self.previous.unwrap_or("no ESXi");
+        write!(
+            f,
+            "{} (sources {}) {power}, {previous}, {:?}, hook {}, submitted at {:?}",
+            self.persona.name,
+            sources(self.persona.sources),
+            self.kickstart,
+            self.hook,
+            self.submit_at
+        )?;
+        write!(
+            f,
+            ", post {post:?} load {boot_load:?} install {install:?} boot {first_boot:?} shutdown {shutdown:?} \
+             bmc {bmc_restart:?}"
+        )?;
+        for fault in &self.faults {
+            write!(f, " --fault {fault}")?;
+        }
+        if let Some(at) = self.submit_again_at {
+            write!(f, ", again at {at:?}")?;
+        }
+        if let Some(Cancelling { at, force, force_at }) = self.cancel {
+            write!(f, ", cancel{} at {at:?}", if force { " by force" } else { "" })?;
+            force_at.map_or(Ok(()), |at| write!(f, ", by force at {at:?}"))?;
+        }
+        if self.wrong_password {
+            write!(f, ", wrong password")?;
+        }
+        if let Some((at, lasts)) = self.outage {
+            write!(f, ", cut off at {at:?} for {lasts:?}")?;
+        }
+        self.hands.map_or(Ok(()), |(at, hands)| write!(f, ", {hands:?} at {at:?}"))
+    }
+}
