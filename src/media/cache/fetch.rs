@@ -15,6 +15,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tower::ServiceExt as _;
 use url::Url;
 
@@ -330,8 +331,12 @@ async fn next_piece(body: &mut axum::body::Body) -> Option<Result<Bytes, Silent>
     }
 }
 
-/// Runs what blocks on a thread for it.
+/// Runs what blocks on a thread for it. A runtime of one thread is a simulation: there it is done in
+/// place, as another thread's pace would decide in which order things happen.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return work();
+    }
     tokio::task::spawn_blocking(work).await.expect("file work does not panic, and is never aborted")
 }
 
