@@ -21,7 +21,7 @@ mod host;
 mod journal;
 mod machine;
 mod network;
-mod persona;
+mod personas;
 mod redfish;
 mod standin;
 mod state;
@@ -33,7 +33,7 @@ pub use host::SimBmc;
 pub use journal::Happening;
 pub use machine::{InstalledSystem, UnknownRelease};
 pub use network::Network;
-pub use persona::{Persona, Sources, UnknownPersona, UnknownSource};
+pub use personas::{Persona, Sources, UnknownPersona, UnknownSource};
 pub use standin::{BUILD as STANDIN_BUILD, VERSION as STANDIN_VERSION, standin_installer, standin_writer};
 pub use state::{OverrideState, SimState, SlotState};
 

@@ -34,7 +34,7 @@ const PASSWORD_BYTES: usize = 12;
 
 /// Run simulated BMCs on loopback, each with a machine that boots and installs what is inserted.
 #[derive(Debug, Args)]
-#[command(after_long_help = format!("Faults:\n{}", fault_help()))]
+#[command(after_long_help = format!("Personas:\n  {}\n\nFaults:\n{}", Persona::names().join(", "), fault_help()))]
 pub struct SimArgs {
     /// How many machines.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
@@ -42,7 +42,7 @@ pub struct SimArgs {
     /// Port of the first machine, the others follow; 0: any free port each.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     base_port: u16,
-    /// Whose BMC it looks like: generic, power-only, one-cd or emulator.
+    /// Whose BMC it looks like. `--help` lists them.
     #[arg(long, value_name = "NAME", default_value = "generic")]
     persona: Persona,
     /// What their Systems tell of boots beside PowerState, in the place of the persona's: of

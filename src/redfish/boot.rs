@@ -109,6 +109,10 @@ impl Connection {
             let slot = self.observe_slot(cd, Some(&system.link)).await?;
             if slot.boot_on_next_reset == Some(true) {
                 self.patch_slot_boot(Op::BootDisarm, system, cd, slot.etag, false).await?;
+                // The override is refused during a self test, and was not what was armed.
+                if !boots_from_cd(&system.boot, &quirks) {
+                    return Ok(());
+                }
             }
         }
         let mode = mode_to_send(&system.boot, &quirks);

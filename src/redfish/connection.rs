@@ -279,7 +279,7 @@ impl Connection {
         if identity {
             builder = builder.header(header::ACCEPT_ENCODING, "identity");
         }
-        if self.quirks().has(Quirk::NoKeepAlive) {
+        if self.quirks().has(Quirk::NoKeepAlive) || self.is_stranger() {
             builder = builder.header(header::CONNECTION, "close");
         }
         if call.body.is_some() {

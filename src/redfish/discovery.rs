@@ -76,6 +76,11 @@ impl Connection {
         Quirks::of(&discovery.identity, &self.limits.quirks_off)
     }
 
+    /// Nobody knows yet whose BMC it is, so whether it can bear a connection that is used again.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.vendor() == Vendor::Unknown.name()
+    }
+
     pub(super) fn remembered(&self) -> MutexGuard<'_, Discovery> {
         let mut discovery = self.discovery.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

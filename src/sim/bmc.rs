@@ -15,7 +15,8 @@ use super::faults::{Fault, Faults};
 use super::guest::Software;
 use super::journal::Journal;
 use super::machine::{Board, BootMode, Disk, DriveKind, Machine};
-use super::redfish::{Accounts, Sessions, Tasks};
+use super::personas::{Drive, Media};
+use super::redfish::{Accounts, OemState, Sessions, Tasks};
 use super::{SimConfig, Timings};
 use crate::world::{self, Rng};
 
@@ -28,6 +29,8 @@ pub struct Bmc {
     pub sessions: Sessions,
     pub accounts: Accounts,
     pub tasks: Tasks,
+    /// What belongs to its maker's own resources.
+    pub oem: OemState,
     pub redfish_requests: u64,
     /// When the request came that is being answered.
     pub asked_at: Timestamp,
@@ -57,6 +60,9 @@ pub struct Bmc {
 pub struct Slot {
     pub id: &'static str,
     pub kind: DriveKind,
+    pub types: &'static [&'static str],
+    /// It is shown, and takes nothing.
+    pub refuses: bool,
     /// An insert that is not over yet.
     pub busy: bool,
     /// What the slot still shows after an eject, and until when.
@@ -67,11 +73,22 @@ pub struct Slot {
     pub copy: Option<Arc<ImageCopy>>,
 }
 
+impl Slot {
+    fn of(drive: &Drive) -> Slot {
+        let Drive { id, kind, types, refuses } = *drive;
+        Slot { id, kind, types, refuses, busy: false, stale: None, ghost: None, copy: None }
+    }
+
+    pub fn is_cd(&self) -> bool {
+        self.kind == DriveKind::Cd
+    }
+}
+
 impl Bmc {
     pub fn new(config: SimConfig, rng: Rng, now: Timestamp) -> Bmc {
         let standing = (config.persona.faults)();
         let faults = Faults::new(standing.into_iter().chain(config.faults.iter().cloned()));
-        let slots = slots(&faults);
+        let slots = slots(&faults, &config.persona.media);
         let drives = slots.iter().map(|slot| slot.kind).collect();
         let disk = match &config.previous {
             None if !config.power_on => Disk::Blank,
@@ -99,6 +116,7 @@ impl Bmc {
             sessions: Sessions::new(&faults),
             accounts: Accounts::new(&config.username, &config.password),
             tasks: Tasks::default(),
+            oem: OemState::default(),
             config,
             faults,
             rng,
@@ -200,14 +218,15 @@ impl Bmc {
     }
 }
 
-fn slots(faults: &Faults) -> Vec<Slot> {
-    let slot = |id, kind| Slot { id, kind, busy: false, stale: None, ghost: None, copy: None };
+fn slots(faults: &Faults, media: &Media) -> Vec<Slot> {
+    let slots = media.drives.iter().map(Slot::of);
     if faults.has(&Fault::NoSlots) {
         vec![]
     } else if faults.has(&Fault::OneCd) {
-        vec![slot("CD1", DriveKind::Cd), slot("USB1", DriveKind::Usb)]
+        let stick = |slot| Slot { id: "USB1", kind: DriveKind::Usb, types: &["Floppy", "USBStick"], ..slot };
+        slots.take(2).enumerate().map(|(n, slot)| if n == 0 { slot } else { stick(slot) }).collect()
     } else {
-        vec![slot("CD1", DriveKind::Cd), slot("CD2", DriveKind::Cd)]
+        slots.collect()
     }
 }
 

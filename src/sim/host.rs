@@ -126,6 +126,11 @@ impl SimBmc {
         self.shared.bmc().journal.entries().to_vec()
     }
 
+    /// How it was made.
+    pub fn config(&self) -> SimConfig {
+        self.shared.bmc().config.clone()
+    }
+
     /// How often each fault of a moment has struck.
     pub fn struck(&self) -> BTreeMap<&'static str, u64> {
         self.shared.bmc().struck.clone()

@@ -72,6 +72,8 @@ pub struct Machine {
     drives: Vec<Option<Medium>>,
     pub disk: Disk,
     pub counters: Counters,
+    /// The next boot is from a CD, whatever the override says (a slot's own switch, an import).
+    cd_next: bool,
     /// A press of the power button that no software has seen yet.
     button: Option<Button>,
     insertions: u64,
@@ -147,6 +149,7 @@ impl Machine {
             boot,
             disk,
             counters: Counters::default(),
+            cd_next: false,
             button: None,
             insertions: 0,
         }
@@ -280,6 +283,9 @@ impl Machine {
 
     /// The override that this boot follows; a one-time override is spent by that.
     pub fn take_override(&mut self) -> Option<BootTarget> {
+        if std::mem::take(&mut self.cd_next) {
+            return Some(BootTarget::Cd);
+        }
         let BootOverride { enabled, target, .. } = self.boot;
         if enabled == OverrideEnabled::Disabled || target == BootTarget::None {
             return None;
@@ -293,6 +299,20 @@ impl Machine {
 
     pub fn prefers_cd(&self) -> bool {
         self.board.cd_first
+    }
+
+    /// Makes the next boot one from a CD, or no more.
+    pub fn boot_cd_next(&mut self, on: bool) {
+        self.cd_next = on;
+    }
+
+    pub fn boots_cd_next(&self) -> bool {
+        self.cd_next
+    }
+
+    /// The host is on, and its self test never ends.
+    pub fn hang(&mut self) {
+        self.run = Run::Post { since: Timestamp::MAX };
     }
 
     /// The first CD drive from `drive` on that holds a medium.

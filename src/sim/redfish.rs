@@ -6,10 +6,13 @@
 
 mod accounts;
 mod body;
+mod boot;
 mod chassis;
 mod managers;
+mod manners;
 mod message;
 mod mishap;
+mod oem;
 mod resource;
 mod root;
 mod sessions;
@@ -34,6 +37,7 @@ use sha2::{Digest, Sha256};
 pub use self::accounts::Accounts;
 use self::message::Message;
 pub use self::mishap::ConnectionReset;
+pub use self::oem::OemState;
 use self::resource::Resource;
 pub use self::sessions::Sessions;
 pub use self::tasks::Tasks;
@@ -80,7 +84,7 @@ enum ReplyBody {
 }
 
 /// What a request came to.
-enum Outcome {
+pub enum Outcome {
     Reply(Reply),
     /// The image has to be looked at first.
     Insert(Insert),
@@ -122,8 +126,17 @@ pub async fn serve(shared: Arc<Shared>, request: Request) -> Response<Body> {
     if let Some(delay) = slowness {
         tokio::time::sleep(delay).await;
     }
+    let (reused, compresses) = {
+        let mut bmc = shared.bmc();
+        (bmc.is_reused(&call), bmc.compresses(&call))
+    };
+    if reused {
+        shared.bmc().note("connection-reused");
+        return mishap::reset();
+    }
     let mishap = shared.bmc().draw_mishap();
     match mishap {
+        None if compresses => manners::compress(answer(shared, call).await).await,
         None => answer(shared, call).await,
         Some(mishap) => match mishap.instead().await {
             Some(instead) => instead,
@@ -202,7 +215,7 @@ impl Bmc {
         }
         match call.method {
             Method::GET | Method::HEAD => self.read(call, &resource, caller.as_ref()).map(Outcome::Reply),
-            Method::PATCH => self.patch(call, &resource, now).map(Outcome::Reply),
+            Method::PATCH => self.patch(call, &resource, now),
             Method::DELETE => self.delete(call, &resource).map(Outcome::Reply),
             _ => self.post(call, resource, now),
         }
@@ -266,6 +279,9 @@ impl Bmc {
                 Reply { status: StatusCode::OK, headers: vec![], body: ReplyBody::Xml(root::METADATA) };
             return Ok(reply.with(header::ALLOW, resource.allow()));
         }
+        if *resource == Resource::Baseboard && !self.computer.machine.is_on() {
+            return Err(Message::internal());
+        }
         if let Resource::TaskMonitor(id) = resource {
             return self.tasks.monitor(*id).ok_or_else(|| Message::missing(&call.path));
         }
@@ -295,13 +311,17 @@ impl Bmc {
             Resource::Role(id) => accounts::render_role(id)?,
             Resource::Systems => self.render_systems(),
             Resource::System => self.render_system(),
+            Resource::Settings => self.render_settings()?,
+            Resource::Baseboard => self.render_baseboard(),
             Resource::ResetInfo => self.render_reset_info(),
             Resource::Managers => self.render_managers(),
             Resource::Manager => self.render_manager(),
             Resource::ChassisCollection => self.render_chassis_collection(),
             Resource::Chassis => self.render_chassis(),
             Resource::Slots => self.render_slots(),
-            Resource::Slot(drive) => self.render_slot(*drive)?,
+            Resource::Slot(drive) | Resource::OpenSlot(drive) => self.render_slot(*drive)?,
+            Resource::InsertInfo(drive) => self.render_insert_info(*drive),
+            Resource::Oem(oem) => self.render_oem(*oem)?,
             Resource::TaskService => self.render_task_service(),
             Resource::Tasks => self.render_tasks(),
             Resource::Task(id) => self.tasks.render(*id)?,
@@ -314,17 +334,28 @@ impl Bmc {
         })
     }
 
-    fn patch(&mut self, call: &Call, resource: &Resource, now: Timestamp) -> Result<Reply, Refusal> {
+    /// Whether the request's `If-Match` lets it change the resource.
+    fn check_tag(&mut self, call: &Call, resource: &Resource) -> Result<(), Refusal> {
         let before = self.render(resource, None).ok_or_else(|| Message::missing(&call.path))?;
-        if let Some(wanted) = call.headers.get(header::IF_MATCH).and_then(|etag| etag.to_str().ok())
-            && (!matches_strongly(wanted, &etag(&before)) || self.happens_once(&Fault::Etag412Once))
-        {
-            return Err(Message::precondition_failed());
+        match call.headers.get(header::IF_MATCH).and_then(|etag| etag.to_str().ok()) {
+            Some(wanted)
+                if !matches_strongly(wanted, &etag(&before)) || self.happens_once(&Fault::Etag412Once) =>
+            {
+                Err(Message::precondition_failed())
+            }
+            None if self.config.persona.manners.wants_tag => Err(Message::precondition_required()),
+            _ => Ok(()),
         }
+    }
+
+    fn patch(&mut self, call: &Call, resource: &Resource, now: Timestamp) -> Result<Outcome, Refusal> {
+        self.check_tag(call, resource)?;
         let mut body = body::object(&call.body)?;
         body::drop_annotations(&mut body)?;
         let unknown = match resource {
-            Resource::System => self.patch_system(body, now)?,
+            Resource::System | Resource::Settings => self.patch_system(resource, body, now)?,
+            Resource::OpenSlot(drive) => return self.patch_slot(*drive, &body, now),
+            Resource::Oem(oem::Oem::IsoConfig) => self.patch_iso_config(body)?,
             Resource::Account(id) => self.accounts.patch(id, body)?,
             Resource::SessionService => self.sessions.patch(body)?,
             _ => return Err(Message::method_not_allowed(resource)),
@@ -334,7 +365,7 @@ impl Bmc {
         if !unknown.is_empty() {
             after["@Message.ExtendedInfo"] = unknown.iter().map(|message| message.entry()).collect();
         }
-        Ok(represent(StatusCode::OK, resource, after))
+        Ok(Outcome::Reply(represent(StatusCode::OK, resource, after)))
     }
 
     fn delete(&mut self, call: &Call, resource: &Resource) -> Result<Reply, Refusal> {
@@ -356,6 +387,7 @@ impl Bmc {
             Resource::ManagerReset => self.reset_manager(&body, now).map(Outcome::Reply),
             Resource::Sessions => self.create_session(&body, now).map(Outcome::Reply),
             Resource::Accounts => self.create_account(&body).map(Outcome::Reply),
+            Resource::Oem(oem) => self.post_oem(oem, &body, now),
             other => Err(Message::method_not_allowed(&other)),
         }
     }

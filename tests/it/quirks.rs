@@ -1,8 +1,18 @@
-//! Quirks by name: the code, their rows in docs/quirks.md, and what misbehaves so are one set.
+//! Quirks by name: the code, their rows in docs/quirks.md, and the personas that behave so are one set;
+//! and each quirk is needed: without it the persona that has it is not installed as it should be.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
-use shoal::redfish::Quirk;
+use serde_json::json;
+use shoal::job::{Confidence, Job, MediaLayout, Password, Status};
+use shoal::redfish::{Account, Bmc, BmcPool, Limits, Quirk, ResetType, System};
+use shoal::sim::{Fault, Persona, SimConfig, Sources, Timings};
+use shoal::workflow::policy::FinalReset;
+use shoal::world::TlsPolicy;
+
+use crate::site::{CONTROLLER, Site, machine};
 
 #[test]
 fn the_document_has_a_row_for_each_quirk_and_no_other() {
@@ -10,5 +20,219 @@ fn the_document_has_a_row_for_each_quirk_and_no_other() {
     let rows = document.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let rows: Vec<&str> = rows.collect();
     assert_eq!(rows, Quirk::all().map(Quirk::name).collect::<Vec<_>>(), "in the order of the code");
-    assert_eq!(rows.iter().collect::<BTreeSet<_>>().len(), rows.len());
+}
+
+#[test]
+fn every_quirk_has_a_persona_and_no_persona_has_another() {
+    let shown: BTreeSet<&str> = Persona::all().flat_map(|persona| persona.quirks).copied().collect();
+    assert_eq!(shown, Quirk::all().map(Quirk::name).collect());
+}
+
+/// A machine of this persona, with a system on its disk that boots unless something else is asked for.
+fn config(persona: &Persona) -> SimConfig {
+    let previous = Some("8.0.2-0.0.22380479".parse().unwrap());
+    // A self test as long as real ones: who looks every half minute sees it.
+    let secs = Duration::from_secs;
+    let timings = Timings { post: secs(120), boot_load: secs(20), install: secs(300), ..Timings::default() };
+    SimConfig { persona: persona.clone(), previous, timings, ..machine(vec![]) }
+}
+
+async fn site(config: SimConfig, quirks_off: Vec<Quirk>) -> Site {
+    let https = https_only(&config.persona);
+    site_of(vec![config], https, quirks_off).await
+}
+
+async fn site_of(configs: Vec<SimConfig>, https: bool, quirks_off: Vec<Quirk>) -> Site {
+    let mut site = Site::new(1, configs).await;
+    site.quirks_off = quirks_off;
+    site.policy.final_reset = FinalReset::Never;
+    if https {
+        let base: url::Url = format!("https://{CONTROLLER}").parse().unwrap();
+        site.setup = Box::new(move |setup| {
+            let base = base.clone();
+            setup.media_base = Arc::new(move |_| {
+                let base = base.clone();
+                Box::pin(async move { Ok(base) })
+            });
+        });
+    }
+    site
+}
+
+async fn install(site: &mut Site) -> Job {
+    site.start();
+    let id = site.submit(0, json!({ "allow_powered_on": true })).await;
+    site.settle(id).await
+}
+
+fn https_only(persona: &Persona) -> bool {
+    !persona.media.protocols.contains(&"HTTP")
+}
+
+fn client(site: &Site, quirks_off: Vec<Quirk>) -> Bmc {
+    client_of(site, 0, quirks_off)
+}
+
+fn client_of(site: &Site, machine: usize, quirks_off: Vec<Quirk>) -> Bmc {
+    let config = site.machines[machine].config();
+    let account = Account {
+        address: format!("https://bmc{machine}.test").parse().unwrap(),
+        username: config.username,
+        password: Password::new(config.password),
+        tls: TlsPolicy::Insecure,
+    };
+    BmcPool::new(site.world.clone(), Limits { quirks_off, ..Limits::default() }).bmc(&account)
+}
+
+async fn host(bmc: &Bmc) -> System {
+    let systems = bmc.observe_systems().await.unwrap();
+    systems.into_iter().find(System::is_host).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_persona_is_known_by_its_quirks() {
+    for persona in Persona::all() {
+        let site = site(config(persona), vec![]).await;
+        let bmc = client(&site, vec![]);
+        bmc.observe_slots(&host(&bmc).await).await.unwrap();
+        let found: Vec<&str> = bmc.quirks().iter().map(Quirk::name).collect();
+        assert_eq!(found, persona.quirks, "{}", persona.name);
+    }
+}
+
+/// Whether everything went as it does on a BMC that follows the standard.
+async fn is_good(site: &Site, machine: usize, job: &Job) -> Result<(), String> {
+    let persona = site.machines[machine].config().persona;
+    let state = site.machines[machine].state();
+    let wanted = if persona.media.cds() > 1 { MediaLayout::DualCd } else { MediaLayout::SingleCd };
+    let mode = host(&client_of(site, machine, vec![])).await.boot.mode;
+    let checks = [
+        (job.status == Status::Succeeded, format!("{:?} {:?}", job.status, job.reason)),
+        (job.facts.layout == wanted, format!("layout {}", job.facts.layout.name())),
+        ((state.installs, state.interrupted_installs, state.starts) == (1, 0, 1), format!("{state:?}")),
+        (state.media.values().all(|medium| !medium.inserted), "media are left".to_owned()),
+        (state.boot_override.enabled == "Disabled", "the override is left".to_owned()),
+        (mode.as_deref() != Some("Legacy"), "the boot mode was changed".to_owned()),
+    ];
+    let broken = checks.into_iter().find(|(holds, _)| !holds);
+    broken.map_or(Ok(()), |(_, what)| Err(what))
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_persona_ends_an_install_with_the_evidence_that_it_offers() {
+    for https in [false, true] {
+        let takes_images = |persona: &&Persona| !persona.media.protocols.is_empty();
+        let personas = Persona::all().filter(takes_images).filter(|persona| https_only(persona) == https);
+        let configs = personas
+            .enumerate()
+            .map(|(number, persona)| SimConfig { serial: format!("SIM{number:04}"), ..config(persona) });
+        let mut site = site_of(configs.collect(), https, vec![]).await;
+        site.start();
+        let mut jobs = Vec::new();
+        for machine in 0..site.machines.len() {
+            jobs.push(site.submit(machine, json!({})).await);
+        }
+        for (machine, id) in jobs.into_iter().enumerate() {
+            let job = site.settle(id).await;
+            check_evidence(&site, machine, &job).await;
+        }
+    }
+}
+
+async fn check_evidence(site: &Site, machine: usize, job: &Job) {
+    let persona = site.machines[machine].config().persona;
+    let story = site.story(job.id).await;
+    assert_eq!(is_good(site, machine, job).await, Ok(()), "{}\n{story}", persona.name);
+    let confidence = job.verdict.as_ref().and_then(|verdict| verdict.confidence);
+    let best = if persona.sources == Sources::NONE { Confidence::Assumed } else { Confidence::Probable };
+    assert_eq!(confidence, Some(best), "{}\n{story}", persona.name);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bmc_that_takes_no_image_from_us_is_refused_in_its_own_words() {
+    for (persona, words) in [("ibmc", "FileTransferProtocolMismatch")] {
+        let mut site = site(config(&persona.parse().unwrap()), vec![]).await;
+        let job = install(&mut site).await;
+        assert_eq!(job.status, Status::Failed, "{persona}");
+        assert!(job.reason.as_deref().unwrap().contains(words), "{persona}: {:?}", job.reason);
+        assert_eq!(site.machines[0].state().starts, 0, "{persona}");
+    }
+    // They say so beforehand.
+    for persona in ["xfusion", "irmc"] {
+        let mut site = Site::new(1, vec![config(&persona.parse().unwrap())]).await;
+        let job = install(&mut site).await;
+        assert!(job.reason.as_deref().unwrap().contains("takes images by HTTPS only"), "{:?}", job.reason);
+    }
+}
+
+/// Every quirk but those that a whole installation does not show; each has a test of its own below.
+#[tokio::test(start_paused = true)]
+async fn without_a_quirk_its_persona_is_not_installed_as_it_should_be() {
+    let elsewhere = [Quirk::NoKeepAlive, Quirk::ReservedSlots, Quirk::BootOnNextReset];
+    let mut needed = BTreeSet::from(elsewhere);
+    for persona in Persona::all().filter(|persona| !persona.media.protocols.is_empty()) {
+        for quirk in Quirk::all().filter(|quirk| persona.quirks.contains(&quirk.name())) {
+            if needed.contains(&quirk) {
+                continue;
+            }
+            let mut config = config(persona);
+            if quirk == Quirk::PauseBeforeOn {
+                // So that it has to be forced off.
+                config = SimConfig { power_on: true, faults: vec![Fault::GracefulIgnored], ..config };
+            }
+            let mut with = site(config.clone(), vec![]).await;
+            let job = install(&mut with).await;
+            assert_eq!(is_good(&with, 0, &job).await, Ok(()), "{} {}", persona.name, quirk.name());
+            let mut without = site(config, vec![quirk]).await;
+            let job = install(&mut without).await;
+            if is_good(&without, 0, &job).await.is_err() {
+                needed.insert(quirk);
+            }
+        }
+    }
+    assert_eq!(needed, Quirk::all().collect());
+}
+
+/// They would be found useless one by one, and the last one by a job.
+#[tokio::test(start_paused = true)]
+async fn slots_that_a_bmc_keeps_for_itself_are_no_drives() {
+    let persona: Persona = "xcc".parse().unwrap();
+    let site = site(config(&persona), vec![]).await;
+    for (off, expected) in [(vec![], 4), (vec![Quirk::ReservedSlots], 7)] {
+        let bmc = client(&site, off);
+        let slots = bmc.observe_slots(&host(&bmc).await).await.unwrap();
+        assert_eq!(slots.iter().filter(|slot| slot.is_usable_cd()).count(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_no_keep_alive_connections_are_reset() {
+    let persona: Persona = "ilo5".parse().unwrap();
+    for (off, expected) in [(vec![], false), (vec![Quirk::NoKeepAlive], true)] {
+        let site = site(config(&persona), vec![]).await;
+        let bmc = client(&site, off);
+        bmc.observe_slots(&host(&bmc).await).await.unwrap();
+        assert_eq!(site.machines[0].struck().contains_key("connection-reused"), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn during_a_self_test_a_slot_is_told_to_be_booted_from() {
+    let persona: Persona = "ilo6".parse().unwrap();
+    for (off, works) in [(vec![], true), (vec![Quirk::BootOnNextReset], false)] {
+        let site = site(config(&persona), vec![]).await;
+        let bmc = client(&site, off);
+        let system = host(&bmc).await;
+        let slots = bmc.observe_slots(&system).await.unwrap();
+        let cd = slots.iter().find(|slot| slot.is_usable_cd()).unwrap();
+        bmc.request_reset(&system, ResetType::On).await.unwrap();
+        let armed = bmc.request_boot_from_cd(&system, Some(&cd.link)).await;
+        assert_eq!(armed.is_ok(), works, "{armed:?}");
+        let shown = bmc.observe_boot_from_cd(&host(&bmc).await, Some(&cd.link)).await.unwrap();
+        assert_eq!(shown, works);
+        if works {
+            bmc.request_boot_disarm(&system, Some(&cd.link)).await.unwrap();
+            assert!(!bmc.observe_boot_from_cd(&system, Some(&cd.link)).await.unwrap());
+        }
+    }
 }

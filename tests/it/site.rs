@@ -14,7 +14,7 @@ use shoal::engine::{Engine, EngineSettings, LeaseTerms};
 use shoal::iso::ReadAt;
 use shoal::job::{Job, JobId, Password, Phase, Serial, Server, UrlPrefixes, parse_recipe};
 use shoal::media::{InstallerCache, InstallerSource, Media};
-use shoal::redfish::{BmcPool, Limits};
+use shoal::redfish::{BmcPool, Limits, Quirk};
 use shoal::seal::Sealer;
 use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer};
 use shoal::store::{Inserted, NewJob, Store, StoreError};
@@ -44,6 +44,8 @@ pub struct Site {
     pub store: Store,
     pub machines: Vec<SimBmc>,
     pub policy: Policy,
+    /// Quirks that the Redfish client does not believe.
+    pub quirks_off: Vec<Quirk>,
     /// Jobs in flight at once.
     pub workers: usize,
     pub drain_timeout: Duration,
@@ -88,6 +90,7 @@ impl Site {
             store,
             machines: Vec::new(),
             policy: Policy { boot_timeout: Duration::from_secs(900), ..Policy::default() },
+            quirks_off: Vec::new(),
             workers: 1000,
             drain_timeout: Duration::from_secs(20),
             setup: Box::new(|_| {}),
@@ -160,7 +163,7 @@ impl Site {
             insert_timeout: Duration::from_secs(900),
             retries: 2,
             per_bmc: 1,
-            ..Limits::default()
+            quirks_off: self.quirks_off.clone(),
         };
         let kit = Kit {
             bmcs: BmcPool::new(world.clone(), limits),

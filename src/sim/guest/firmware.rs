@@ -75,8 +75,15 @@ impl Enumeration {
             Some(BootTarget::BiosSetup) => Some(BootChoice::Setup),
             Some(BootTarget::Cd) => cd.or(disk),
             // There is no network to boot from, so the firmware goes on in its own order.
-            Some(BootTarget::Pxe | BootTarget::None) | None if machine.prefers_cd() => cd.or(disk),
-            Some(BootTarget::Hdd | BootTarget::Pxe | BootTarget::None) | None => disk.or(cd),
+            Some(BootTarget::EmptyDrive | BootTarget::Pxe | BootTarget::None) | None
+                if machine.prefers_cd() =>
+            {
+                cd.or(disk)
+            }
+            // An empty drive is passed over.
+            Some(BootTarget::EmptyDrive | BootTarget::Hdd | BootTarget::Pxe | BootTarget::None) | None => {
+                disk.or(cd)
+            }
         };
         chosen.unwrap_or(BootChoice::Nothing)
     }

@@ -76,20 +76,21 @@ impl OverrideEnabled {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BootTarget {
     None,
+    /// The virtual drives.
     Cd,
+    /// A drive in the chassis, with nothing in it.
+    EmptyDrive,
     Hdd,
     Pxe,
     BiosSetup,
 }
 
 impl BootTarget {
-    pub const ALL: [BootTarget; 5] =
-        [BootTarget::None, BootTarget::Cd, BootTarget::Hdd, BootTarget::Pxe, BootTarget::BiosSetup];
-
     pub fn name(self) -> &'static str {
         match self {
             BootTarget::None => "None",
             BootTarget::Cd => "Cd",
+            BootTarget::EmptyDrive => "EmptyDrive",
             BootTarget::Hdd => "Hdd",
             BootTarget::Pxe => "Pxe",
             BootTarget::BiosSetup => "BiosSetup",

@@ -23,15 +23,15 @@ impl Bmc {
 
     pub fn render_manager(&self) -> Value {
         let persona = &self.config.persona;
-        json!({
+        let mut manager = json!({
             "@odata.id": self.path(&Resource::Manager),
             "@odata.type": "#Manager.v1_19_1.Manager",
             "Id": persona.manager,
             "Name": "Manager",
             "ManagerType": "BMC",
             "Manufacturer": persona.vendor,
-            "Model": persona.product,
-            "FirmwareVersion": env!("CARGO_PKG_VERSION"),
+            "Model": persona.manager_model,
+            "FirmwareVersion": persona.firmware,
             "UUID": self.uuid("manager"),
             "ServiceEntryPointUUID": self.uuid("service"),
             "LastResetTime": date_time(self.started_at),
@@ -47,7 +47,9 @@ impl Bmc {
                 "target": self.path(&Resource::ManagerReset),
                 "ResetType@Redfish.AllowableValues": RESET_TYPES,
             }},
-        })
+        });
+        self.add_manager_oem(&mut manager);
+        manager
     }
 
     pub fn reset_manager(&mut self, body: &Object, now: Timestamp) -> Result<Reply, Refusal> {

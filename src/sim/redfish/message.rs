@@ -172,6 +172,30 @@ impl Message {
         message(400, "OperationFailed", text, &[]).refuse()
     }
 
+    /// A slot that takes no images, whatever it shows.
+    pub fn not_for_images() -> Refusal {
+        let text = "The action VirtualMedia.InsertMedia is not supported by the resource.".to_owned();
+        message(400, "ActionNotSupported", text, &["VirtualMedia.InsertMedia"]).refuse()
+    }
+
+    /// HPE's own word for it.
+    pub fn unable_in_post() -> Refusal {
+        let text = "Unable to modify during system POST.".to_owned();
+        message(400, "UnableToModifyDuringSystemPOST", text, &[]).refuse()
+    }
+
+    /// Huawei's and xFusion's word for an image whose scheme is not taken.
+    pub fn protocol_mismatch(url: &str) -> Refusal {
+        let scheme = url.split(':').next().unwrap_or_default();
+        let text = format!("The file transfer protocol {scheme} is not supported here.");
+        message(400, "FileTransferProtocolMismatch", text, &[scheme]).refuse()
+    }
+
+    pub fn precondition_required() -> Refusal {
+        let text = "The request needs an If-Match header with the resource's ETag.".to_owned();
+        message(428, "PreconditionRequired", text, &[]).refuse()
+    }
+
     /// `$expand` and its like, which ServiceRoot says are not there.
     pub fn query_not_supported() -> Refusal {
         let text = "Querying is not supported by the implementation.".to_owned();

@@ -105,7 +105,7 @@ impl Mishap {
 }
 
 /// A body that breaks at once is what a real connection shows; in process it is told beside it.
-fn reset() -> Response<Body> {
+pub fn reset() -> Response<Body> {
     let broken =
         std::future::ready(Err::<Bytes, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
     let mut answer = Response::new(Body::from_stream(futures_util::stream::once(broken)));

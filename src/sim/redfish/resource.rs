@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::super::bmc::Bmc;
 use super::super::faults::Fault;
+use super::super::personas::Way;
+use super::oem::Oem;
 
 /// Everything that has a URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,10 @@ pub enum Resource {
     Role(String),
     Systems,
     System,
+    /// Its settings object, by the persona's name for it.
+    Settings,
+    /// A GPU baseboard beside the host.
+    Baseboard,
     ResetInfo,
     SystemReset,
     Managers,
@@ -36,26 +42,36 @@ pub enum Resource {
     Slots,
     /// By the index of the machine's drive.
     Slot(usize),
+    /// The same, of a persona whose slots take a PATCH.
+    OpenSlot(usize),
+    InsertInfo(usize),
     Insert(usize),
     Eject(usize),
     TaskService,
     Tasks,
     Task(u64),
     TaskMonitor(u64),
+    Oem(Oem),
 }
 
-const READ: &[Method] = &[Method::GET, Method::HEAD];
+/// NVIDIA's name for it.
+const BASEBOARD: &str = "HGX_Baseboard_0";
+
+pub const READ: &[Method] = &[Method::GET, Method::HEAD];
 const READ_CREATE: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
-const READ_PATCH: &[Method] = &[Method::GET, Method::HEAD, Method::PATCH];
+pub const READ_PATCH: &[Method] = &[Method::GET, Method::HEAD, Method::PATCH];
 const READ_DELETE: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE];
 const READ_PATCH_DELETE: &[Method] = &[Method::GET, Method::HEAD, Method::PATCH, Method::DELETE];
-const ACT: &[Method] = &[Method::POST];
+pub const ACT: &[Method] = &[Method::POST];
 
 impl Resource {
     pub fn methods(&self) -> &'static [Method] {
         match self {
             Resource::Sessions | Resource::Accounts => READ_CREATE,
-            Resource::System | Resource::SessionService => READ_PATCH,
+            Resource::System | Resource::Settings | Resource::OpenSlot(_) | Resource::SessionService => {
+                READ_PATCH
+            }
+            Resource::Oem(oem) => oem.methods(),
             Resource::Session(_) => READ_DELETE,
             Resource::Account(_) => READ_PATCH_DELETE,
             Resource::SystemReset | Resource::ManagerReset | Resource::Insert(_) | Resource::Eject(_) => ACT,
@@ -107,7 +123,8 @@ impl Bmc {
             ["AccountService", "Roles"] => Resource::Roles,
             ["AccountService", "Roles", id] => Resource::Role((*id).to_owned()),
             ["Systems"] => Resource::Systems,
-            ["Systems", id, rest @ ..] if *id == persona.system => return resource_of_system(rest),
+            ["Systems", id, rest @ ..] if *id == persona.system => return self.resource_of_system(rest),
+            ["Systems", BASEBOARD] if persona.baseboard => Resource::Baseboard,
             ["Managers"] => Resource::Managers,
             ["Managers", id, rest @ ..] if *id == persona.manager => return self.resource_of_manager(rest),
             ["Chassis"] => Resource::ChassisCollection,
@@ -121,18 +138,52 @@ impl Bmc {
         Some(found)
     }
 
+    fn resource_of_system(&self, parts: &[&str]) -> Option<Resource> {
+        let persona = &self.config.persona;
+        match parts {
+            [] => Some(Resource::System),
+            ["ResetActionInfo"] => Some(Resource::ResetInfo),
+            ["Actions", "ComputerSystem.Reset"] => Some(Resource::SystemReset),
+            [name] if !name.is_empty() && *name == persona.boot.settings => Some(Resource::Settings),
+            [name, rest @ ..] if *name == persona.media.collection && persona.media.of_system => {
+                self.resource_of_slots(rest)
+            }
+            _ => None,
+        }
+    }
+
     fn resource_of_manager(&self, parts: &[&str]) -> Option<Resource> {
-        let slot = |id: &str| self.slots.iter().position(|slot| slot.id == id);
-        let found = match parts {
-            [] => Resource::Manager,
-            ["Actions", "Manager.Reset"] => Resource::ManagerReset,
-            ["VirtualMedia"] => Resource::Slots,
-            ["VirtualMedia", id] => Resource::Slot(slot(id)?),
-            ["VirtualMedia", id, "Actions", "VirtualMedia.InsertMedia"] => Resource::Insert(slot(id)?),
-            ["VirtualMedia", id, "Actions", "VirtualMedia.EjectMedia"] => Resource::Eject(slot(id)?),
-            _ => return None,
+        let media = &self.config.persona.media;
+        match parts {
+            [] => Some(Resource::Manager),
+            ["Actions", "Manager.Reset"] => Some(Resource::ManagerReset),
+            [name, rest @ ..] if *name == media.collection && !media.of_system => {
+                self.resource_of_slots(rest)
+            }
+            _ => self.oem_of_manager(parts).map(Resource::Oem),
+        }
+    }
+
+    fn resource_of_slots(&self, parts: &[&str]) -> Option<Resource> {
+        let [id, rest @ ..] = parts else { return Some(Resource::Slots) };
+        let Some(drive) = self.slots.iter().take(self.drives_shown()).position(|slot| slot.id == *id) else {
+            return self.oem_of_slots(parts).map(Resource::Oem);
         };
-        Some(found)
+        let standard = self.config.persona.media.way == Way::Action;
+        match rest {
+            [] if self.takes_patch(drive) => Some(Resource::OpenSlot(drive)),
+            [] => Some(Resource::Slot(drive)),
+            ["Actions", "VirtualMedia.InsertMedia"] if standard => Some(Resource::Insert(drive)),
+            ["Actions", "VirtualMedia.EjectMedia"] if standard => Some(Resource::Eject(drive)),
+            ["InsertMediaActionInfo"] if standard => Some(Resource::InsertInfo(drive)),
+            _ => self.oem_of_slot(drive, rest).map(Resource::Oem),
+        }
+    }
+
+    fn takes_patch(&self, drive: usize) -> bool {
+        let persona = &self.config.persona;
+        let by_slot = persona.boot.by_slot && self.slots[drive].is_cd();
+        persona.media.way == Way::Patch || by_slot
     }
 
     /// The path of a resource.
@@ -140,9 +191,11 @@ impl Bmc {
         let persona = &self.config.persona;
         let system = format!("/redfish/v1/Systems/{}", persona.system);
         let manager = format!("/redfish/v1/Managers/{}", persona.manager);
+        let owner = if persona.media.of_system { &system } else { &manager };
+        let slots = format!("{owner}/{}", persona.media.collection);
         let slot = |drive: &usize| {
             let id = self.slots.get(*drive).map_or("", |slot| slot.id);
-            format!("{manager}/VirtualMedia/{id}")
+            format!("{slots}/{id}")
         };
         match resource {
             Resource::Versions => "/redfish".to_owned(),
@@ -166,8 +219,12 @@ impl Bmc {
             Resource::ManagerReset => format!("{manager}/Actions/Manager.Reset"),
             Resource::ChassisCollection => "/redfish/v1/Chassis".to_owned(),
             Resource::Chassis => format!("/redfish/v1/Chassis/{}", persona.chassis),
-            Resource::Slots => format!("{manager}/VirtualMedia"),
-            Resource::Slot(drive) => slot(drive),
+            Resource::Slots => slots,
+            Resource::Slot(drive) | Resource::OpenSlot(drive) => slot(drive),
+            Resource::InsertInfo(drive) => format!("{}/InsertMediaActionInfo", slot(drive)),
+            Resource::Oem(oem) => self.oem_path(*oem),
+            Resource::Settings => format!("{system}/{}", persona.boot.settings),
+            Resource::Baseboard => format!("/redfish/v1/Systems/{BASEBOARD}"),
             Resource::Insert(drive) => format!("{}/Actions/VirtualMedia.InsertMedia", slot(drive)),
             Resource::Eject(drive) => format!("{}/Actions/VirtualMedia.EjectMedia", slot(drive)),
             Resource::TaskService => "/redfish/v1/TaskService".to_owned(),
@@ -192,14 +249,5 @@ impl Bmc {
             "Members@odata.count": links.len(),
             "Members": links,
         })
-    }
-}
-
-fn resource_of_system(parts: &[&str]) -> Option<Resource> {
-    match parts {
-        [] => Some(Resource::System),
-        ["ResetActionInfo"] => Some(Resource::ResetInfo),
-        ["Actions", "ComputerSystem.Reset"] => Some(Resource::SystemReset),
-        _ => None,
     }
 }

@@ -38,7 +38,6 @@ impl Bmc {
             "Name": "Root Service",
             "RedfishVersion": "1.18.0",
             "UUID": self.uuid("service"),
-            "Vendor": persona.vendor,
             "Product": persona.product,
             "ProtocolFeaturesSupported": {
                 "ExcerptQuery": false,
@@ -54,6 +53,12 @@ impl Bmc {
             "AccountService": self.link(&Resource::AccountService),
             "Links": {},
         });
+        if let Some(vendor) = persona.root_vendor {
+            root["Vendor"] = json!(vendor);
+        }
+        if let Some(oem) = self.root_oem() {
+            root["Oem"] = oem;
+        }
         if !self.faults.has(&Fault::NoSessions) {
             root["SessionService"] = self.link(&Resource::SessionService);
             root["Links"]["Sessions"] = self.link(&Resource::Sessions);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::bmc::Bmc;
 use super::super::faults::Fault;
 use super::super::machine::BootProgress;
-use super::super::persona::Sources;
+use super::super::personas::Sources;
 use super::systems::date_time;
 
 /// A source that is stuck shows what it showed when it was last seen to move.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::bmc::Bmc;
 use super::super::faults::Fault;
-use super::super::machine::{BootMode, BootOverride, BootTarget, HostIsOff, OverrideEnabled, ResetType};
+use super::super::machine::{HostIsOff, ResetType};
 use super::body::{self, Object};
 use super::message::Message;
 use super::resource::Resource;
@@ -27,7 +27,11 @@ impl Bmc {
             &Resource::Systems,
             "ComputerSystemCollection",
             "Computer System Collection",
-            &[Resource::System],
+            if self.config.persona.baseboard {
+                &[Resource::System, Resource::Baseboard]
+            } else {
+                &[Resource::System]
+            },
         )
     }
 
@@ -45,13 +49,20 @@ impl Bmc {
             "PowerState": self.shown_power(),
             "Status": { "State": "Enabled", "Health": "OK" },
             "Boot": self.render_boot(),
-            "VirtualMedia": self.link(&Resource::Slots),
             "Actions": { format!("#{RESET}"): self.render_reset() },
             "Links": {
-                "ManagedBy": [self.link(&Resource::Manager)],
                 "Chassis": [self.link(&Resource::Chassis)],
             },
         });
+        if persona.names_manager {
+            system["Links"]["ManagedBy"] = json!([self.link(&Resource::Manager)]);
+        }
+        if persona.media.of_system || persona.media.linked_by_system {
+            system["VirtualMedia"] = self.link(&Resource::Slots);
+        }
+        if !persona.boot.settings.is_empty() {
+            system["@Redfish.Settings"] = json!({ "SettingsObject": self.link(&Resource::Settings) });
+        }
         if let Some(serial) = self.shown_serial() {
             system["SerialNumber"] = json!(serial);
         }
@@ -83,15 +94,19 @@ impl Bmc {
         }
     }
 
-    fn render_boot(&self) -> Value {
-        let boot = &self.computer.machine.boot;
+    fn reset_types(&self) -> Vec<&'static str> {
+        self.config.persona.resets.iter().map(|reset| reset.name()).collect()
+    }
+
+    /// A GPU baseboard: neither a reset nor an override (DGX H100, GB200).
+    pub fn render_baseboard(&self) -> Value {
         json!({
-            "BootSourceOverrideEnabled": boot.enabled.name(),
-            "BootSourceOverrideEnabled@Redfish.AllowableValues": OverrideEnabled::ALL.map(OverrideEnabled::name),
-            "BootSourceOverrideTarget": boot.target.name(),
-            "BootSourceOverrideTarget@Redfish.AllowableValues": BootTarget::ALL.map(BootTarget::name),
-            "BootSourceOverrideMode": boot.mode.name(),
-            "BootSourceOverrideMode@Redfish.AllowableValues": BootMode::ALL.map(BootMode::name),
+            "@odata.id": self.path(&Resource::Baseboard),
+            "@odata.type": "#ComputerSystem.v1_22_0.ComputerSystem",
+            "Id": "HGX_Baseboard_0",
+            "Name": "HGX Baseboard",
+            "SystemType": "Physical",
+            "PowerState": "On",
         })
     }
 
@@ -100,7 +115,7 @@ impl Bmc {
         if self.faults.has(&Fault::ResetActionInfo) {
             action["@Redfish.ActionInfo"] = json!(self.path(&Resource::ResetInfo));
         } else {
-            action["ResetType@Redfish.AllowableValues"] = json!(ResetType::ALL.map(ResetType::name));
+            action["ResetType@Redfish.AllowableValues"] = json!(self.reset_types());
         }
         action
     }
@@ -115,21 +130,18 @@ impl Bmc {
                 "Name": "ResetType",
                 "Required": true,
                 "DataType": "String",
-                "AllowableValues": ResetType::ALL.map(ResetType::name),
+                "AllowableValues": self.reset_types(),
             }],
         })
     }
 
-    /// An override that some BMCs forget a while after it was set.
-    pub fn lose_override(&mut self, now: Timestamp) {
-        if self.override_lost_at.take_if(|lost_at| *lost_at <= now).is_some() {
-            self.note("override-lost");
-            let boot = &mut self.computer.machine.boot;
-            (boot.enabled, boot.target) = (OverrideEnabled::Disabled, BootTarget::None);
-        }
-    }
-
-    pub fn patch_system(&mut self, body: Object, now: Timestamp) -> Result<Vec<Refusal>, Refusal> {
+    /// The System, or its settings object.
+    pub fn patch_system(
+        &mut self,
+        resource: &Resource,
+        body: Object,
+        now: Timestamp,
+    ) -> Result<Vec<Refusal>, Refusal> {
         const READ_ONLY: [&str; 9] = [
             "Id",
             "Name",
@@ -142,58 +154,27 @@ impl Bmc {
             "BootProgress",
         ];
         let mut unknown = body::unknown(&body, &["Boot"], &READ_ONLY);
-        let boot = match body.get("Boot") {
-            Some(Value::Object(boot)) => self.wanted_boot(boot)?,
+        match body.get("Boot") {
+            Some(Value::Object(boot)) => self.patch_boot(resource, boot, now)?,
             Some(other) => return Err(Message::property_type("Boot", other)),
             None => return Err(unknown.pop().unwrap_or_else(Message::no_operation)),
-        };
-        if self.faults.has(&Fault::BootPatch400InPost) && self.computer.machine.is_in_post() {
-            return Err(Message::in_post());
-        }
-        if !self.faults.has(&Fault::OverrideNotStored) {
-            self.computer.machine.boot = boot;
-            if boot.enabled == OverrideEnabled::Once && self.faults.has(&Fault::OverrideTurnedContinuous) {
-                self.computer.machine.boot.enabled = OverrideEnabled::Continuous;
-            }
-            self.override_lost_at = self.faults.find(|fault| match fault {
-                Fault::OverrideLost(wait) if !self.calm => Some(world::after(now, *wait)),
-                _ => None,
-            });
         }
         Ok(unknown)
-    }
-
-    /// What a PATCH of `Boot` asks for, on top of what holds.
-    fn wanted_boot(&self, wanted: &Object) -> Result<BootOverride, Refusal> {
-        const PROPERTIES: [&str; 3] =
-            ["BootSourceOverrideEnabled", "BootSourceOverrideTarget", "BootSourceOverrideMode"];
-        if let Some(name) = wanted.keys().find(|name| !PROPERTIES.contains(&name.as_str())) {
-            return Err(Message::property_unknown(&format!("Boot/{name}")));
-        }
-        let mut boot = self.computer.machine.boot;
-        let enabled = choose(wanted, PROPERTIES[0], OverrideEnabled::ALL, OverrideEnabled::name)?;
-        let target = choose(wanted, PROPERTIES[1], BootTarget::ALL, BootTarget::name)?;
-        let mode = choose(wanted, PROPERTIES[2], BootMode::ALL, BootMode::name)?;
-        boot.enabled = enabled.unwrap_or(boot.enabled);
-        boot.target = target.unwrap_or(boot.target);
-        boot.mode = mode.unwrap_or(boot.mode);
-        if boot.enabled == OverrideEnabled::Disabled {
-            boot.target = BootTarget::None;
-        }
-        Ok(boot)
     }
 
     pub fn reset_system(&mut self, body: &Object, now: Timestamp) -> Result<Reply, Refusal> {
         body::check_parameters(RESET, body, &["ResetType"])?;
         let name = body::parameter(RESET, body, "ResetType")?
             .ok_or_else(|| Message::parameter_missing(RESET, "ResetType"))?;
-        let reset =
-            ResetType::parse(name).ok_or_else(|| Message::parameter_value(RESET, "ResetType", name))?;
+        let offered = self.config.persona.resets;
+        let reset = ResetType::parse(name).filter(|reset| offered.contains(reset));
+        let reset = reset.ok_or_else(|| Message::parameter_value(RESET, "ResetType", name))?;
         if reset == ResetType::On && self.happens_once(&Fault::On409Once) {
             return Err(Message::parameter_conflict("ResetType", name));
         }
         tracing::info!(machine = self.config.serial, reset = name, "the host is reset");
         self.computer.request_reset(reset, now).map_err(|HostIsOff| Message::in_standby())?;
+        self.hurry(reset, now);
         let down = self.faults.find(|fault| match fault {
             Fault::BmcDownAfterReset(down) => Some(*down),
             _ => None,
@@ -205,16 +186,4 @@ impl Bmc {
             Ok(Reply::no_content())
         }
     }
-}
-
-/// The value of a property among those that are allowed.
-fn choose<T: Copy>(
-    wanted: &Object,
-    property: &str,
-    all: impl IntoIterator<Item = T>,
-    name: impl Fn(T) -> &'static str,
-) -> Result<Option<T>, Refusal> {
-    let Some(value) = body::text(wanted, property)? else { return Ok(None) };
-    let found = all.into_iter().find(|one| name(*one) == value);
-    found.map(Some).ok_or_else(|| Message::property_value(&format!("Boot/{property}"), value))
 }

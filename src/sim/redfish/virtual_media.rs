@@ -14,16 +14,20 @@ use super::super::bmc::Bmc;
 use super::super::drive::{FetchError, ImageCopy, Stream};
 use super::super::faults::Fault;
 use super::super::host::Shared;
-use super::super::machine::DriveKind;
+use super::super::personas::{Listed, Way};
 use super::body::{self, Object};
 use super::message::Message;
+use super::oem::Oem;
 use super::resource::Resource;
-use super::{Refusal, Reply};
+use super::{Outcome, Refusal, Reply};
 use crate::world;
 
 const INSERT: &str = "VirtualMedia.InsertMedia";
 const EJECT: &str = "VirtualMedia.EjectMedia";
+const PROTOCOL: &str = "TransferProtocolType";
 const PROTOCOLS: [&str; 2] = ["HTTP", "HTTPS"];
+const PARAMETERS: [&str; 7] =
+    ["Image", "Inserted", "WriteProtected", "TransferMethod", PROTOCOL, "UserName", "Password"];
 
 /// An insert that was accepted, and is not done yet.
 pub struct Insert {
@@ -46,38 +50,115 @@ enum LookFirst {
 
 impl Bmc {
     pub fn render_slots(&self) -> Value {
-        let members: Vec<_> = (0..self.slots.len()).map(Resource::Slot).collect();
-        self.collection(&Resource::Slots, "VirtualMediaCollection", "Virtual Media", &members)
+        let media = &self.config.persona.media;
+        let by_config = media.way == Way::IsoConfig;
+        let members: Vec<_> = (0..self.drives_shown())
+            .filter(|drive| !by_config || self.shown_image(*drive).is_some())
+            .map(Resource::Slot)
+            .collect();
+        let mut slots =
+            self.collection(&Resource::Slots, "VirtualMediaCollection", "Virtual Media", &members);
+        if by_config {
+            slots["Oem"]["Supermicro"]["VirtualMediaConfig"] = self.link(&Resource::Oem(Oem::IsoConfig));
+        }
+        slots
     }
 
     pub fn render_slot(&self, drive: usize) -> Option<Value> {
         let slot = self.slots.get(drive)?;
         let shown = self.shown_image(drive);
         let name = shown.as_deref().and_then(|image| image.rsplit('/').next()).map(str::to_owned);
-        let types: &[&str] = match slot.kind {
-            DriveKind::Cd => &["CD", "DVD"],
-            DriveKind::Usb => &["Floppy", "USBStick"],
-        };
-        Some(json!({
+        let image = shown.as_deref().map(|image| self.echo(image));
+        let mut rendered = json!({
             "@odata.id": self.path(&Resource::Slot(drive)),
             "@odata.type": "#VirtualMedia.v1_6_3.VirtualMedia",
             "Id": slot.id,
             "Name": format!("Virtual Media {}", slot.id),
-            "MediaTypes": types,
+            "MediaTypes": slot.types,
             "Inserted": shown.is_some(),
-            "Image": shown,
+            "Image": image,
             "ImageName": name,
             "ConnectedVia": if shown.is_some() { "URI" } else { "NotConnected" },
             "WriteProtected": true,
             "TransferMethod": "Stream",
-            "Actions": {
-                format!("#{INSERT}"): {
-                    "target": self.path(&Resource::Insert(drive)),
-                    "TransferProtocolType@Redfish.AllowableValues": PROTOCOLS,
-                },
-                format!("#{EJECT}"): { "target": self.path(&Resource::Eject(drive)) },
-            },
-        }))
+        });
+        if self.config.persona.media.way == Way::Action {
+            rendered["Actions"] = self.render_slot_actions(drive, shown.is_some());
+        }
+        self.add_slot_oem(drive, &mut rendered);
+        Some(rendered)
+    }
+
+    fn render_slot_actions(&self, drive: usize, is_full: bool) -> Value {
+        let media = &self.config.persona.media;
+        let mut insert = json!({ "target": self.path(&Resource::Insert(drive)) });
+        let protocols = format!("{PROTOCOL}@Redfish.AllowableValues");
+        match media.listed {
+            Listed::Nowhere => {}
+            Listed::Inline => insert[protocols] = json!(media.protocols),
+            Listed::Prose => {
+                insert[protocols] = json!(["www for HTTP and HTTPS shares", "nfs for NFS shares"])
+            }
+            Listed::Info => insert["@Redfish.ActionInfo"] = json!(self.path(&Resource::InsertInfo(drive))),
+        }
+        let mut actions = json!({ format!("#{INSERT}"): insert });
+        if is_full || !media.eject_when_full {
+            actions[format!("#{EJECT}")] = json!({ "target": self.path(&Resource::Eject(drive)) });
+        }
+        actions
+    }
+
+    /// What an insert takes, where an ActionInfo says it.
+    pub fn render_insert_info(&self, drive: usize) -> Value {
+        let media = &self.config.persona.media;
+        let parameters = PARAMETERS.map(|name| {
+            let required = name == "Image" || media.required.contains(&name);
+            let mut parameter = json!({ "Name": name, "Required": required });
+            if name == PROTOCOL && !media.protocols.is_empty() {
+                parameter["AllowableValues"] = json!(media.protocols);
+            }
+            parameter
+        });
+        json!({
+            "@odata.id": self.path(&Resource::InsertInfo(drive)),
+            "@odata.type": "#ActionInfo.v1_4_2.ActionInfo",
+            "Id": "InsertMediaActionInfo",
+            "Name": "Insert Media Action Info",
+            "Parameters": parameters,
+        })
+    }
+
+    /// The image's URL as this BMC gives it back.
+    fn echo(&self, image: &str) -> String {
+        match Url::parse(image) {
+            Ok(mut url) if self.config.persona.media.drops_port => {
+                // It has a host, so this cannot fail.
+                let _ = url.set_port(None);
+                url.to_string()
+            }
+            _ => image.to_owned(),
+        }
+    }
+
+    /// A PATCH of a slot: an image, none, or the slot's own boot switch.
+    pub fn patch_slot(&mut self, drive: usize, body: &Object, now: Timestamp) -> Result<Outcome, Refusal> {
+        let switch = body.get("Oem").and_then(|oem| oem.get("Hpe")?.get("BootOnNextServerReset")?.as_bool());
+        if let Some(on) = switch.filter(|_| self.config.persona.boot.by_slot) {
+            self.computer.machine.boot_cd_next(on);
+            return Ok(Outcome::Reply(Reply::no_content()));
+        }
+        if self.config.persona.media.way != Way::Patch || self.slots[drive].refuses {
+            return Err(Message::property_not_writable("Image"));
+        }
+        match body.get("Image") {
+            Some(Value::String(_)) => self.insert_media(drive, body).map(Outcome::Insert),
+            Some(Value::Null) => self.eject_media(drive, now).map(Outcome::Reply),
+            Some(other) => Err(Message::property_type("Image", other)),
+            None if body.get("Inserted") == Some(&Value::Bool(false)) => {
+                self.eject_media(drive, now).map(Outcome::Reply)
+            }
+            None => Err(Message::property_missing("Image")),
+        }
     }
 
     /// The image that the slot shows: what is in it, or what a stale view still says.
@@ -89,6 +170,16 @@ impl Bmc {
 
     pub fn insert_media(&mut self, drive: usize, body: &Object) -> Result<Insert, Refusal> {
         let image = self.check_insert(body)?;
+        self.begin_insert(drive, &image)
+    }
+
+    /// An insert of an image whose other parameters are in order.
+    pub fn begin_insert(&mut self, drive: usize, image: &str) -> Result<Insert, Refusal> {
+        if self.slots.get(drive).is_some_and(|slot| slot.refuses || !slot.is_cd()) {
+            return Err(Message::not_for_images());
+        }
+        self.check_scheme(image)?;
+        let image = image.to_owned();
         let occupied = self.computer.machine.medium(drive).is_some();
         if occupied || self.slots.get(drive).is_none_or(|slot| slot.busy) {
             return Err(Message::in_use());
@@ -123,18 +214,16 @@ impl Bmc {
 
     /// The URL of an insert whose parameters are all well-formed.
     fn check_insert(&self, body: &Object) -> Result<String, Refusal> {
-        const PARAMETERS: [&str; 7] = [
-            "Image",
-            "Inserted",
-            "WriteProtected",
-            "TransferMethod",
-            "TransferProtocolType",
-            "UserName",
-            "Password",
-        ];
         if self.faults.has(&Fault::InsertRejectsInserted) {
             let refused = ["Inserted", "WriteProtected"].into_iter().find(|name| body.contains_key(*name));
             refused.map_or(Ok(()), |name| Err(Message::property_unknown(name)))?;
+        }
+        let media = &self.config.persona.media;
+        if let Some(refused) = media.refused.iter().find(|name| body.contains_key(**name)) {
+            return Err(Message::property_unknown(refused));
+        }
+        if let Some(missing) = media.required.iter().find(|name| !body.contains_key(**name)) {
+            return Err(Message::parameter_missing(INSERT, missing));
         }
         body::check_parameters(INSERT, body, &PARAMETERS)?;
         let image = body::parameter(INSERT, body, "Image")?
@@ -158,6 +247,18 @@ impl Bmc {
             return Err(Message::parameter_missing(INSERT, "TransferProtocolType"));
         }
         Ok(image.to_owned())
+    }
+
+    /// The image's scheme has to be one that this BMC takes.
+    fn check_scheme(&self, image: &str) -> Result<(), Refusal> {
+        let media = &self.config.persona.media;
+        let url = Url::parse(image).map_err(|_| Message::parameter_format(INSERT, "Image", image))?;
+        let taken = media.protocols.iter().any(|protocol| protocol.eq_ignore_ascii_case(url.scheme()));
+        match media.way {
+            _ if taken => Ok(()),
+            Way::VmmControl => Err(Message::protocol_mismatch(image)),
+            _ => Err(Message::parameter_format(INSERT, "Image", image)),
+        }
     }
 
     pub fn eject_media(&mut self, drive: usize, now: Timestamp) -> Result<Reply, Refusal> {

@@ -1,0 +1,157 @@
+//! The boot override: how a persona words it, where it takes it, and what it makes of a PATCH.
+//!
+//! Invariant: the machine knows what a word reaches, never the word; what is shown is the word that
+//! was sent, as long as it is armed.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::super::bmc::Bmc;
+use super::super::faults::Fault;
+use super::super::machine::{BootMode, BootOverride, BootTarget, OverrideEnabled};
+use super::super::personas::{Mode, Place};
+use super::Refusal;
+use super::body::{self, Object};
+use super::message::Message;
+use super::resource::Resource;
+use crate::world;
+
+const ENABLED: &str = "BootSourceOverrideEnabled";
+const TARGET: &str = "BootSourceOverrideTarget";
+const MODE: &str = "BootSourceOverrideMode";
+
+impl Bmc {
+    /// `Boot` of the System.
+    pub fn render_boot(&self) -> Value {
+        let shape = self.config.persona.boot;
+        match shape.place {
+            // What is pending shows in the settings object alone.
+            Place::Pending => {
+                json!({ ENABLED: "Disabled", TARGET: "None", MODE: self.computer.machine.boot.mode.name() })
+            }
+            Place::System | Place::Settings => self.render_override(shape.place == Place::System),
+        }
+    }
+
+    fn render_override(&self, lists: bool) -> Value {
+        let (shape, boot) = (self.config.persona.boot, &self.computer.machine.boot);
+        let mut shown = json!({ ENABLED: boot.enabled.name(), TARGET: self.boot_word() });
+        if lists && shape.listed {
+            let words: Vec<&str> = shape.targets.iter().map(|(word, _)| *word).collect();
+            shown[format!("{TARGET}@Redfish.AllowableValues")] = json!(words);
+            let enabled = OverrideEnabled::ALL.map(OverrideEnabled::name);
+            shown[format!("{ENABLED}@Redfish.AllowableValues")] = json!(enabled);
+        }
+        if shape.mode != Mode::Absent {
+            shown[MODE] = json!(boot.mode.name());
+        }
+        if lists && shape.mode == Mode::Plain {
+            shown[format!("{MODE}@Redfish.AllowableValues")] = json!(BootMode::ALL.map(BootMode::name));
+        }
+        shown
+    }
+
+    fn boot_word(&self) -> &'static str {
+        match self.computer.machine.boot.target {
+            BootTarget::None => "None",
+            target => self.oem.boot_word.unwrap_or(target.name()),
+        }
+    }
+
+    /// The settings object, with the override where it takes that.
+    pub fn render_settings(&self) -> Option<Value> {
+        let shape = self.config.persona.boot;
+        let armed = self.computer.machine.boot.enabled != OverrideEnabled::Disabled;
+        let boot = match shape.place {
+            Place::Settings => self.render_override(true),
+            Place::Pending if armed => self.render_override(false),
+            Place::System | Place::Pending => json!({ "BootOrder": [] }),
+        };
+        (!shape.settings.is_empty()).then(|| {
+            json!({
+                "@odata.id": self.path(&Resource::Settings),
+                "@odata.type": "#ComputerSystem.v1_22_0.ComputerSystem",
+                "Id": shape.settings,
+                "Name": "Pending Settings",
+                "Boot": boot,
+            })
+        })
+    }
+
+    /// A PATCH of the System or of its settings object.
+    pub fn patch_boot(&mut self, resource: &Resource, boot: &Object, now: Timestamp) -> Result<(), Refusal> {
+        let of_settings = *resource == Resource::Settings;
+        if of_settings != (self.config.persona.boot.place != Place::System) {
+            return Err(Message::property_not_writable("Boot/BootSourceOverrideTarget"));
+        }
+        let (word, boot) = self.wanted_boot(boot)?;
+        if self.computer.machine.is_in_post() {
+            if self.config.persona.boot.by_slot {
+                return Err(Message::unable_in_post());
+            }
+            if self.faults.has(&Fault::BootPatch400InPost) {
+                return Err(Message::in_post());
+            }
+        }
+        if !self.faults.has(&Fault::OverrideNotStored) {
+            self.oem.boot_word = word;
+            self.store_override(boot, now);
+        }
+        Ok(())
+    }
+
+    fn store_override(&mut self, boot: BootOverride, now: Timestamp) {
+        self.computer.machine.boot = boot;
+        if boot.enabled == OverrideEnabled::Once && self.faults.has(&Fault::OverrideTurnedContinuous) {
+            self.computer.machine.boot.enabled = OverrideEnabled::Continuous;
+        }
+        self.override_lost_at = self.faults.find(|fault| match fault {
+            Fault::OverrideLost(wait) if !self.calm => Some(world::after(now, *wait)),
+            _ => None,
+        });
+    }
+
+    /// An override that some BMCs forget a while after it was set.
+    pub fn lose_override(&mut self, now: Timestamp) {
+        if self.override_lost_at.take_if(|lost_at| *lost_at <= now).is_some() {
+            self.note("override-lost");
+            let boot = &mut self.computer.machine.boot;
+            (boot.enabled, boot.target) = (OverrideEnabled::Disabled, BootTarget::None);
+        }
+    }
+
+    /// What a PATCH of `Boot` asks for, on top of what holds.
+    fn wanted_boot(&self, wanted: &Object) -> Result<(Option<&'static str>, BootOverride), Refusal> {
+        let shape = self.config.persona.boot;
+        if let Some(name) = wanted.keys().find(|name| ![ENABLED, TARGET, MODE].contains(&name.as_str())) {
+            return Err(Message::property_unknown(&format!("Boot/{name}")));
+        }
+        if wanted.contains_key(MODE) && matches!(shape.mode, Mode::Absent | Mode::ReadOnly) {
+            return Err(Message::property_not_writable(&format!("Boot/{MODE}")));
+        }
+        let mut boot = self.computer.machine.boot;
+        let enabled = choose(wanted, ENABLED, OverrideEnabled::ALL, OverrideEnabled::name)?;
+        let target = choose(wanted, TARGET, shape.targets.iter().copied(), |(word, _)| word)?;
+        let mode = choose(wanted, MODE, BootMode::ALL, BootMode::name)?;
+        let fallen = (shape.mode == Mode::FallsBack).then_some(BootMode::Legacy);
+        boot.enabled = enabled.unwrap_or(boot.enabled);
+        boot.target = target.map_or(boot.target, |(_, target)| target);
+        boot.mode = mode.or(fallen).unwrap_or(boot.mode);
+        if boot.enabled == OverrideEnabled::Disabled {
+            boot.target = BootTarget::None;
+        }
+        Ok((target.map(|(word, _)| word).or(self.oem.boot_word), boot))
+    }
+}
+
+/// The value of a property among those that are allowed.
+fn choose<T: Copy>(
+    wanted: &Object,
+    property: &str,
+    all: impl IntoIterator<Item = T>,
+    name: impl Fn(T) -> &'static str,
+) -> Result<Option<T>, Refusal> {
+    let Some(value) = body::text(wanted, property)? else { return Ok(None) };
+    let found = all.into_iter().find(|one| name(*one) == value);
+    found.map(Some).ok_or_else(|| Message::property_value(&format!("Boot/{property}"), value))
+}

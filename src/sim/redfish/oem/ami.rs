@@ -1,0 +1,68 @@
+//! AMI MegaRAC: remote media are switched on, and have as many drives as were asked for.
+//!
+//! Source: Lenovo's TSM document and script; the shape is a DGX H100's. Invariant: the media are there
+//! only a while after the switch.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::super::super::bmc::Bmc;
+use super::super::body::{self, Object};
+use super::super::message::Message;
+use super::super::{Refusal, Reply};
+use super::Oem;
+use crate::world;
+
+const ENABLE: &str = "AMIVirtualMedia.EnableRMedia";
+const CONFIGURE: &str = "AMIVirtualMedia.ConfigureCDInstance";
+/// The media service restarts meanwhile.
+const RESTART: Duration = Duration::from_secs(12);
+
+impl Bmc {
+    /// Slots that are there now.
+    pub fn drives_shown(&self) -> usize {
+        let all = self.slots.len();
+        let on = self.oem.media_at.is_some_and(|at| at <= self.asked_at);
+        match self.config.persona.media.switched {
+            false => all,
+            true if on => self.oem.instances.clamp(1, all),
+            true => 0,
+        }
+    }
+
+    pub(super) fn add_media_switch(&self, manager: &mut Value) {
+        let action = |oem| json!({ "target": self.oem_path(oem) });
+        manager["Actions"]["Oem"] = json!({
+            format!("#{CONFIGURE}"): action(Oem::CdInstances),
+            format!("#{ENABLE}"): action(Oem::MediaSwitch),
+        });
+        manager["Oem"]["Ami"]["VirtualMedia"] = json!({
+            "CDInstances": self.oem.instances.max(1),
+            "RMediaStatus": if self.oem.media_at.is_some() { "Enabled" } else { "Disabled" },
+        });
+    }
+
+    pub(super) fn switch_media_on(&mut self, body: &Object, now: Timestamp) -> Result<Reply, Refusal> {
+        match body::parameter(ENABLE, body, "RMediaState")? {
+            Some("Enable") => {
+                self.oem.media_at.get_or_insert(world::after(now, RESTART));
+                Ok(Reply::no_content())
+            }
+            Some(other) => Err(Message::parameter_value(ENABLE, "RMediaState", other)),
+            None => Err(Message::parameter_missing(ENABLE, "RMediaState")),
+        }
+    }
+
+    /// Refused while media are on.
+    pub(super) fn configure_cd_instances(&mut self, body: &Object) -> Result<Reply, Refusal> {
+        let wanted = body.get("CDInstance").and_then(Value::as_u64);
+        let wanted = wanted.ok_or_else(|| Message::parameter_missing(CONFIGURE, "CDInstance"))?;
+        if self.oem.media_at.is_some() || wanted > self.slots.len() as u64 {
+            return Err(Message::parameter_value(CONFIGURE, "CDInstance", &wanted.to_string()));
+        }
+        self.oem.instances = wanted as usize;
+        Ok(Reply::no_content())
+    }
+}
