@@ -1,7 +1,7 @@
 //! The judge: from what was seen of a BMC and of the media, is the installation over?
 //!
 //! Pure: observations, policy and times go in, a [`Judgement`] comes out; nothing here looks at a
-//! BMC or a clock. Two halves: [`observe`] folds one look at the BMC into [`WatchFacts`], [`judge`]
+//! BMC or a clock. Two halves: [`observe()`] folds one look at the BMC into [`WatchFacts`], [`judge`]
 //! weighs them. Invariants: a success names evidence that was seen after our own start of the host
 //! and after the kickstart was read (or, where the read trace cannot tell, after a floor); `On`
 //! alone convinces only where no source of the BMC could have spoken.
