@@ -1,13 +1,19 @@
-//! Acts whose answer was lost: a BMC that is still at an insertion when its controller has gone.
+//! Acts whose effect does not show yet: a BMC that is still at an insertion when its controller has
+//! gone, and one that starts its host some time after it said that it would.
 //!
-//! Whoever takes the job up neither gives up because the BMC is busy nor takes an empty drive for
-//! the end: the image may come into it minutes later.
+//! Whoever goes on neither gives up because the BMC is busy, nor takes an empty drive for the end,
+//! nor asks again for what may be under way.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
 use shoal::job::{Cancel, JobId, Status};
 use shoal::sim::Fault;
+use shoal::world::HttpRequest;
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
 
 use crate::site::{Site, machine};
 
@@ -70,4 +76,33 @@ async fn a_forced_cancel_does_not_wait_for_the_image() {
     site.start();
     site.settle(id).await;
     assert!(asked_at.elapsed() < Duration::from_secs(60), "{}", site.story(id).await);
+}
+
+/// The BMC accepts the start and acts on it twenty seconds later.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_does_not_show_at_once_is_not_asked_for_again() {
+    let mut site = Site::new(2, vec![machine(vec![])]).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (network, starts) = (site.world.transport.clone(), asked.clone());
+    let slow = tower::service_fn(move |request: HttpRequest| {
+        let (network, starts) = (network.clone(), starts.clone());
+        async move {
+            let is_start = request.uri().path().ends_with("ComputerSystem.Reset");
+            if !is_start {
+                return network.oneshot(request).await;
+            }
+            starts.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                network.oneshot(request).await
+            });
+            let accepted = http::Response::builder().status(204).body(axum::body::Body::empty());
+            Ok(accepted.unwrap())
+        }
+    });
+    site.start_over(BoxCloneSyncService::new(slow));
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "{}", site.story(id).await);
 }

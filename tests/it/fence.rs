@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 use shoal::job::{JobId, Status, Step};
 use shoal::sim::Fault;
-use shoal::store::{EventFilter, Store, StoreError};
+use shoal::store::{EventFilter, Side, Store, StoreError};
 use shoal::world::{HttpRequest, Transport};
 use tokio::time::Instant;
 use tower::ServiceExt;
@@ -184,6 +184,35 @@ async fn who_cannot_renew_has_let_go_before_another_begins() {
     assert!(begun_at - first.last_used_at() >= LEASE.reserve(), "{:?}", first.uses().last());
     check_one_install(&site, id).await;
     assert!(first.uses().iter().all(|used| used.to.is_some_and(|to| to < begun_at)), "it stays away");
+}
+
+/// The store counts a renewal from when it was asked for; so does who asked, however long it took.
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_took_long_gives_no_more_time_than_the_store_does() {
+    let mut site = site(vec![]).await;
+    let id = site.submit(0, json!({})).await;
+    let (first, second) = (Wire::default(), Wire::default());
+    let (network, asked) = (site.world.transport.clone(), Arc::new(AtomicUsize::new(0)));
+    let store = site.store.tapped(Arc::new(move |doing, side| {
+        let slow =
+            doing == "renewing leases" && side == Side::Before && asked.fetch_add(1, Ordering::SeqCst) == 0;
+        let fails = doing != "saving a job" && asked.load(Ordering::SeqCst) > 1;
+        Box::pin(async move {
+            if slow {
+                tokio::time::sleep(Duration::from_secs(25)).await;
+            }
+            if fails { Err(StoreError::Closed) } else { Ok(()) }
+        })
+    }));
+    let slow = site.controller("first", store, first.over(network.clone(), is_insert));
+    site.serve_media_of(&slow);
+    let heir = site.controller("second", site.store.beside(), second.over(network, never));
+    while second.uses().is_empty() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    site.serve_media_of(&heir);
+    assert!(second.uses()[0].from - first.last_used_at() >= LEASE.reserve(), "{:?}", first.uses().last());
+    check_one_install(&site, id).await;
 }
 
 #[tokio::test(start_paused = true)]

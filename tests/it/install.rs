@@ -60,6 +60,24 @@ async fn a_host_that_runs_is_shut_down_first() {
     check_clean(&site);
 }
 
+/// Armed before the host was asked to shut down, it is gone when the host is off: without a second look
+/// the host would start its old system.
+#[tokio::test(start_paused = true)]
+async fn an_override_that_is_lost_during_the_shutdown_is_set_again() {
+    // Lost after the last look at the running host: what is lost before is taken for used.
+    let timings = Timings { shutdown: Duration::from_millis(39_500), ..Timings::default() };
+    let faults = vec![Fault::OverrideLost(Duration::from_secs(39))];
+    let mut site = Site::new(1, vec![SimConfig { power_on: true, timings, ..machine(faults) }]).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    let state = site.machines[0].state();
+    assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
+    assert_eq!((state.installs, state.starts, job.facts.reset.rewinds), (1, 1, 1), "{state:?}");
+    check_clean(&site);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_kickstarts_own_poweroff_is_probable() {
     let mut site = site(vec![Fault::NoBootProgress, Fault::NoLastResetTime]).await;
