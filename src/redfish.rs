@@ -8,7 +8,7 @@
 //! have had one; and all clones of a [`Bmc`] share one session and one request in flight a system.
 //!
 //! - `connection`, `encoding`, `tags`: one request: headers, bounds, retries, metrics.
-//! - `session`, `gate`: login, and how many requests at once.
+//! - `session`, `gate`, `latency`: login, and how many requests at once.
 //! - `discovery`, `learned`: links and ways, and what is remembered of them.
 //! - `slots`, `system`, `slot`, `service`: where slots are, and what resources say.
 //! - `quirks`: what a BMC does differently, by name.
@@ -25,6 +25,7 @@ mod error;
 mod gate;
 mod insert_form;
 mod json;
+mod latency;
 mod learned;
 mod link;
 mod media_service;
@@ -162,6 +163,16 @@ impl Bmc {
     /// What has worked on this BMC so far, a sentence each.
     pub fn learned(&self) -> Vec<String> {
         self.0.learned.list()
+    }
+
+    /// Where the session is on the BMC, if there is one: for whoever comes after a crash.
+    pub fn session_link(&self) -> Option<String> {
+        self.0.session_link()
+    }
+
+    /// Deletes that session of a controller that is gone, with the next login.
+    pub async fn inherit_session(&self, link: &str) {
+        self.0.inherit_session(link).await;
     }
 
     /// Deletes the session on the BMC. The next request makes another.

@@ -28,6 +28,8 @@ pub struct Facts {
     pub watch: WatchFacts,
     pub progress: Progress,
     pub cleanup: CleanupFacts,
+    /// Where the session on the BMC is, for whoever takes the job over.
+    pub session: Option<String>,
 }
 
 impl Facts {

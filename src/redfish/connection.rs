@@ -18,6 +18,7 @@ use url::Url;
 use super::discovery::Discovery;
 use super::encoding;
 use super::gate::Gate;
+use super::latency::Latency;
 use super::learned::Learned;
 use super::link::Origin;
 use super::messages::{self, Complaint};
@@ -43,6 +44,7 @@ pub(super) struct Connection {
     pub(super) session: tokio::sync::Mutex<Session>,
     pub(super) discovery: Mutex<Discovery>,
     pub(super) learned: Learned,
+    latency: Latency,
     pub(super) rng: Rng,
     world: World,
 }
@@ -105,6 +107,7 @@ impl Connection {
             session: tokio::sync::Mutex::default(),
             discovery: Mutex::default(),
             learned: Learned::default(),
+            latency: Latency::default(),
             rng: world.rng.child(&format!("redfish {}", origin.authority())),
             account,
             origin,
@@ -114,7 +117,8 @@ impl Connection {
     }
 
     pub(super) fn get<'a>(&self, op: Op, link: &'a str, system: Option<&'a str>) -> Call<'a> {
-        Call { system, ..Call::new(op, Method::GET, link, None, self.limits.timeout) }
+        let timeout = self.latency.deadline(self.limits.timeout);
+        Call { system, ..Call::new(op, Method::GET, link, None, timeout) }
     }
 
     pub(super) fn post<'a>(
@@ -262,11 +266,29 @@ impl Connection {
     ) -> Result<Reply, RedfishError> {
         let request = self.request(call, url, auth, identity);
         let started = Instant::now();
-        let answer = tokio::time::timeout(call.timeout, self.receive(call, request)).await;
+        // A read that is repeated after a silence gets what that has doubled.
+        let timeout = match call.method {
+            Method::GET if call.op != Op::Logout => {
+                call.timeout.max(self.latency.deadline(self.limits.timeout))
+            }
+            _ => call.timeout,
+        };
+        let answer = tokio::time::timeout(timeout, self.receive(call, request)).await;
         let answer =
-            answer.unwrap_or_else(|_| Err(call.error(RedfishErrorKind::TimedOut { after: call.timeout })));
+            answer.unwrap_or_else(|_| Err(call.error(RedfishErrorKind::TimedOut { after: timeout })));
+        self.learn_latency(call, &answer, started.elapsed());
         self.record(call, &answer, started.elapsed());
         answer
+    }
+
+    /// Of reads alone: what a write does takes as long as it takes.
+    fn learn_latency(&self, call: &Call<'_>, answer: &Result<Reply, RedfishError>, took: Duration) {
+        match answer {
+            _ if call.method != Method::GET => {}
+            Ok(_) => self.latency.answered(took),
+            Err(error) if matches!(error.kind, RedfishErrorKind::TimedOut { .. }) => self.latency.timed_out(),
+            Err(_) => {}
+        }
     }
 
     fn request(&self, call: &Call<'_>, url: &Url, auth: Option<&Credentials>, identity: bool) -> HttpRequest {

@@ -4,6 +4,9 @@
 //! that many jobs with one wrong password do not lock the account (Supermicro X13 locks after three
 //! bad logins, AMI after five); a token that the BMC no longer knows causes one new login.
 //!
+//! A session outlives a controller that crashed. Its successor is told where it was and deletes it with
+//! its first login; BMCs have few sessions, and forget idle ones late.
+//!
 //! Basic authentication is used where the service offers no sessions, or none that work.
 
 use std::time::Duration;
@@ -29,6 +32,8 @@ const SESSIONS_BY_STANDARD: &str = "/redfish/v1/SessionService/Sessions";
 pub(super) struct Session {
     held: Option<Held>,
     refusal: Option<Refusal>,
+    /// That of a controller that is gone.
+    inherited: Option<String>,
 }
 
 struct Held {
@@ -95,9 +100,42 @@ impl Connection {
             Some(sessions) => self.create_session(&sessions, session).await?,
             None => Held { credentials: self.basic(), link: None },
         };
+        if let Some(link) = session.inherited.take() {
+            self.end_inherited(&link, &held).await;
+        }
         let credentials = held.credentials.clone();
         session.held = Some(held);
         Ok(credentials)
+    }
+
+    /// Where the session is, unless somebody is at it.
+    pub(super) fn session_link(&self) -> Option<String> {
+        self.session.try_lock().ok()?.held.as_ref()?.link.clone()
+    }
+
+    pub(super) async fn inherit_session(&self, link: &str) {
+        let mut session = self.session.lock().await;
+        let is_ours = session.held.as_ref().is_some_and(|held| held.link.as_deref() == Some(link));
+        session.inherited = Some(link.to_owned()).filter(|_| !is_ours);
+    }
+
+    /// Deletes a session of before, if it is there and this account's: a BMC that was restarted gives
+    /// its numbers out again.
+    async fn end_inherited(&self, link: &str, held: &Held) {
+        if held.link.as_deref() == Some(link) {
+            return;
+        }
+        let timeout = LOGOUT_TIMEOUT.min(self.limits.timeout);
+        let call = Call { timeout, ..self.get(Op::Logout, link, None) };
+        let Ok(found) = self.exchange(&call, Some(&held.credentials)).await else { return };
+        let user = json::text(&found.body, "/UserName");
+        if !found.status.is_success() || user.is_some_and(|user| user != self.account.username) {
+            return;
+        }
+        let call = self.delete(Op::Logout, link, timeout);
+        if let Err(error) = self.exchange(&call, Some(&held.credentials)).await {
+            tracing::debug!(path = %error.path, kind = %error.kind, "an earlier session left to its timeout");
+        }
     }
 
     async fn create_session(&self, sessions: &str, session: &mut Session) -> Result<Held, RedfishError> {

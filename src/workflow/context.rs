@@ -149,6 +149,7 @@ impl Context<'_> {
     pub(super) async fn save(&mut self, events: Vec<NewEvent>) -> Result<(), StoreError> {
         let now = self.now();
         self.job.last_update = now;
+        self.job.facts.session = self.bmc.session_link().or(self.job.facts.session.take());
         let update = JobUpdate::of(self.job, now);
         self.kit.store.save(self.lease, &update, events).await
     }

@@ -49,6 +49,9 @@ pub async fn drive(kit: &Kit, lease: Lease, mut job: Job, mut orders: Orders) ->
     if let Err(error) = resume_media(kit, &server, &job).await {
         tracing::warn!(job = %job.id, server = %job.server, error = %error, "the job's media could not be published again");
     }
+    if let Some(link) = &job.facts.session {
+        bmc.inherit_session(link).await;
+    }
     if job.status != Status::Queued {
         tell_taken_up(&mut Context { kit, lease: &lease, server: &server, bmc: &bmc, job: &mut job }).await?;
     }
@@ -61,6 +64,7 @@ pub async fn drive(kit: &Kit, lease: Lease, mut job: Job, mut orders: Orders) ->
         advance(&mut cx, &mut told).await?;
     }
     finish(kit, &job);
+    bmc.close().await;
     Ok(Ended::Done)
 }
 
@@ -236,7 +240,8 @@ async fn fail(cx: &mut Context<'_>, failure: Failure) -> Result<(), StoreError> 
     if !failure.retry || elapsed(since, now) >= policy::patience(step) {
         return give_up(cx, sentence).await;
     }
-    let pause = cx.kit.world.rng.jitter(policy::retry_delay(attempt));
+    let asked = failure.retry_after().unwrap_or_default().min(policy::RETRY_AFTER_MAX);
+    let pause = cx.kit.world.rng.jitter(policy::retry_delay(attempt)).max(asked);
     let event = cx.event(step.name(), Level::Warning, EventStatus::Retrying, sentence, Value::Null);
     cx.job.cursor.attempt += 1;
     cx.job.cursor.wake_at = crate::world::after(now, pause);

@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use crate::redfish::{ErrorClass, RedfishError};
 use crate::store::StoreError;
@@ -27,6 +28,11 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// How long the BMC asks to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.source.as_deref()?.downcast_ref::<RedfishError>()?.retry_after()
+    }
+
     /// Message and causes in one sentence.
     pub fn sentence(&self) -> String {
         let mut text = self.message.clone();

@@ -127,6 +127,9 @@ pub fn patience(step: Step) -> Duration {
     }
 }
 
+/// The longest that a BMC is left alone because it asks for that (AMI asks for minutes after a self test).
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+
 /// How long to wait after the `attempt`-th failed try (from 1): 1 s, 2 s, 4 s … at most 30 s.
 pub fn retry_delay(attempt: u32) -> Duration {
     Duration::from_secs(1u64 << attempt.saturating_sub(1).min(5)).min(Duration::from_secs(30))

@@ -48,6 +48,23 @@ async fn a_job_installs_its_host_and_says_why_it_believes_so() {
     check_clean(&site);
 }
 
+/// BMCs have few sessions: one is used at a time, and none is left, by a crash either.
+#[tokio::test(start_paused = true)]
+async fn no_session_outlives_its_job() {
+    let mut site = site(vec![]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    site.until(id, |job| job.cursor.step == Step::EsxiPollPower).await;
+    assert_eq!(site.machines[0].state().sessions, 1);
+    site.crash().await;
+    site.start();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!((site.machines[0].state().sessions, site.job(id).await.is_active()), (1, true));
+    site.settle(id).await;
+    site.shut_down().await;
+    assert_eq!(site.machines[0].state().sessions, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_host_that_runs_is_shut_down_first() {
     let mut site = Site::new(1, vec![SimConfig { power_on: true, ..machine(vec![]) }]).await;

@@ -220,3 +220,32 @@ async fn a_full_session_table_is_told_of_and_tried_later() {
     let error = bmc.observe_systems().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Retry);
 }
+
+/// What is sent to a BMC that still has, or has no more, the session of a controller that crashed.
+async fn inherit(link: &'static str, found: Option<Answer>) -> (Bmc, Log) {
+    let mut found = Some(found);
+    let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+        "GET /redfish/v1/SessionService/Sessions/3" => found.take().flatten(),
+        _ => None,
+    });
+    bmc.inherit_session(link).await;
+    bmc.observe_systems().await.unwrap();
+    (bmc, log)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_session_of_a_controller_that_crashed_is_deleted_with_the_next_login() {
+    const OLD: &str = "/redfish/v1/SessionService/Sessions/3";
+    let delete = format!("DELETE {OLD}");
+    let (bmc, log) = inherit(OLD, answer(200, json!({"UserName": "root"}))).await;
+    assert_eq!((log.count(LOGIN), log.count(&delete)), (1, 1));
+    assert_eq!(bmc.session_link().as_deref(), Some(SESSION));
+    // It is gone already, or its number has become somebody else's.
+    for found in [answer(404, json!({})), answer(200, json!({"UserName": "somebody"}))] {
+        let (_, log) = inherit(OLD, found).await;
+        assert_eq!((log.count(LOGIN), log.count(&delete)), (1, 0));
+    }
+    // Its number has become ours.
+    let (_, log) = inherit(SESSION, None).await;
+    assert!(log.lines().iter().all(|line| !line.starts_with("DELETE")));
+}
