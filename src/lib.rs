@@ -15,6 +15,7 @@
 //! - [`kickstart`]: what is added to a kickstart, where a recipe asks for it. Pure.
 //! - [`installer`]: the vendor's ESXi ISO: recognised, and made to boot unattended. Pure.
 //! - [`iso`]: ISO 9660 images as bytes: reads them, changes them without a copy, writes task ISOs. Pure.
+//! - [`fat`]: the kickstart as the image of a USB stick. Pure.
 //! - [`media`]: the images that BMCs read: an installer cache, a server of byte ranges, and what the reads
 //!   tell of the host.
 //! - [`seal`]: secrets at rest; [`token`]: words in URLs that nobody can guess.
@@ -24,6 +25,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod fat;
 pub mod installer;
 pub mod iso;
 pub mod job;

@@ -1,8 +1,10 @@
-//! Other people's tools read what we write and change: isoinfo (genisoimage), xorriso, pycdlib.
+//! Other people's tools read what we write and change: isoinfo (genisoimage), xorriso, pycdlib; of the
+//! task stick fsck.vfat (dosfstools), mtools, and partx and blkid (util-linux).
 //!
 //! Not a test of our reader, which has its own. Invariant: a missing tool fails the test with the
 //! name of the Debian package that has it.
 
+mod stick;
 mod tools;
 mod vendor;
 

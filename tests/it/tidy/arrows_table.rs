@@ -40,7 +40,19 @@ pub const ARROWS: &[Arrow] = &[
     },
     Arrow {
         from: "workflow",
-        to: &["job", "world", "redfish", "iso", "installer", "media", "kickstart", "probe", "store", "token"],
+        to: &[
+            "job",
+            "world",
+            "redfish",
+            "fat",
+            "iso",
+            "installer",
+            "media",
+            "kickstart",
+            "probe",
+            "store",
+            "token",
+        ],
         sentence: "workflow takes one job forward and knows neither who drives it nor who asks for it",
     },
     Arrow {
@@ -52,6 +64,11 @@ pub const ARROWS: &[Arrow] = &[
     Arrow { from: "kickstart", to: &["job"], sentence: "kickstart is pure: text in, text out" },
     Arrow { from: "installer", to: &["iso"], sentence: "installer is pure over bytes and knows no job" },
     Arrow { from: "iso", to: &[], sentence: "iso is pure over bytes and knows no job" },
+    Arrow {
+        from: "fat",
+        to: &["iso::KICKSTART_GAP_BYTES", "iso::NONCE_NAME", "iso::Patch", "iso::ReadAt", "iso::SparseImage"],
+        sentence: "fat writes one kind of image; what a sparse image is, iso says",
+    },
     Arrow {
         from: "media",
         to: &["job", "world", "iso", "installer", "store", "token"],
@@ -75,6 +92,7 @@ pub const PURE: &[Arrow] = &[
     Arrow { from: "kickstart", to: &["job"], sentence: "kickstart is pure" },
     Arrow { from: "installer", to: &["iso"], sentence: "installer is pure over bytes" },
     Arrow { from: "iso", to: &[], sentence: "iso is pure over bytes" },
+    Arrow { from: "fat", to: &["iso"], sentence: "fat is pure over bytes" },
     Arrow { from: "redfish::quirks", to: &[], sentence: "quirks follow from what a BMC says of itself" },
     Arrow { from: "workflow::plan", to: &["job"], sentence: "the plan is pure" },
     Arrow { from: "workflow::policy", to: &["job"], sentence: "the policy is pure" },
