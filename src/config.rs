@@ -247,14 +247,12 @@ fn installer(values: &Values) -> Result<InstallerSettings, ConfigError> {
 }
 
 fn media_layout(text: &str) -> Result<Option<MediaLayout>, String> {
-    match text {
-        "cd-usb" => Err("this version mounts no USB stick: use auto, dual-cd or single-cd".to_owned()),
-        _ => parse::word(&[
-            ("auto", None),
-            ("dual-cd", Some(MediaLayout::DualCd)),
-            ("single-cd", Some(MediaLayout::SingleCd)),
-        ])(text),
-    }
+    parse::word(&[
+        ("auto", None),
+        ("dual-cd", Some(MediaLayout::DualCd)),
+        ("single-cd", Some(MediaLayout::SingleCd)),
+        ("cd-usb", Some(MediaLayout::CdUsb)),
+    ])(text)
 }
 
 fn policy(values: &Values) -> Result<Policy, ConfigError> {

@@ -21,8 +21,25 @@ pub use recognise::recognise;
 /// Where the installer looks for its kickstart, on every CD in turn. Upper case: the lookup is
 /// case-sensitive, and plain ISO 9660 names are upper-case.
 pub const KICKSTART_PATH: &str = "/KS.CFG";
-/// What makes the installer look there. Without a `ks=` it asks, and waits for ever.
-pub const KICKSTART_OPTION: &str = "ks=cdrom:/KS.CFG";
+
+/// Which drives the installer searches for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KickstartOn {
+    /// Every CD, its own included.
+    Cd,
+    /// Every USB stick, for 50 seconds.
+    Usb,
+}
+
+impl KickstartOn {
+    /// What makes the installer look there. Without a `ks=` it asks, and waits for ever.
+    pub fn option(self) -> &'static str {
+        match self {
+            KickstartOn::Cd => "ks=cdrom:/KS.CFG",
+            KickstartOn::Usb => "ks=usb:/KS.CFG",
+        }
+    }
+}
 
 /// An image that has been recognised as an ESXi installer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -43,7 +43,7 @@ use shelf::Shelf;
 pub enum Medium {
     /// CD1, the vendor's installer.
     Installer,
-    /// CD2, the task ISO.
+    /// The task ISO on CD2, or the task stick.
     Task,
 }
 
@@ -59,10 +59,35 @@ impl Medium {
     }
 }
 
+/// What sort of drive an image is for, which shows in its path and its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Cd,
+    Disk,
+}
+
+impl Form {
+    /// Of its file's name.
+    fn ending(self) -> &'static str {
+        match self {
+            Form::Cd => "iso",
+            Form::Disk => "img",
+        }
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Form::Cd => "application/x-iso9660-image",
+            Form::Disk => "application/octet-stream",
+        }
+    }
+}
+
 /// An image, and what to look for in its reads.
 #[derive(Clone, Debug)]
 pub struct Watched {
     pub image: Arc<Image>,
+    pub form: Form,
     pub landmarks: MediumLandmarks,
 }
 
@@ -119,7 +144,8 @@ impl Media {
         Media(Arc::new(Inner { clock, key, store, shelves: Mutex::default() }))
     }
 
-    /// Serves a medium of a job from now on, under every path that [`Media::path`] gives.
+    /// Serves a medium of a job from now on, under every path that [`Media::path`], or for a disk
+    /// [`Media::disk_path`], gives.
     ///
     /// Publishing the same image again changes nothing. After a restart, what the store holds of the
     /// medium's reads goes on; `reset_at` is when the job last started its host, if it did.
@@ -143,10 +169,19 @@ impl Media {
     /// The path of one insertion of a medium (each needs one of its own). Valid while the medium is
     /// published, also after a restart.
     pub fn path(&self, job: JobId, medium: Medium, insertion: u32) -> String {
+        self.path_as(job, medium, Form::Cd, insertion)
+    }
+
+    /// The same of a task medium that is a disk.
+    pub fn disk_path(&self, job: JobId, insertion: u32) -> String {
+        self.path_as(job, Medium::Task, Form::Disk, insertion)
+    }
+
+    fn path_as(&self, job: JobId, medium: Medium, form: Form, insertion: u32) -> String {
         if let Some(shelf) = self.find(job) {
             shelf.admit(medium, insertion);
         }
-        token::path(&token::token(&self.0.key, job, medium, insertion), job, medium)
+        token::path(&token::token(&self.0.key, job, medium, insertion), job, medium, form)
     }
 
     /// Our reset: reads of this job's media from now on are its host's.
@@ -202,9 +237,11 @@ impl Media {
 
     /// Whether a path that this controller gave out belongs to a job that goes on, and whose media
     /// are just not published again: it has started a moment ago.
-    async fn is_expected(&self, job: JobId, medium: Medium, token: &str) -> bool {
+    async fn is_expected(&self, job: JobId, medium: Medium, form: Form, token: &str) -> bool {
         let Inner { key, store, .. } = &*self.0;
-        (0..shelf::INSERTIONS).any(|n| token::token(key, job, medium, n).matches(token))
+        let published = self.find(job).and_then(|shelf| shelf.form(medium));
+        published.is_none_or(|published| published == form)
+            && (0..shelf::INSERTIONS).any(|n| token::token(key, job, medium, n).matches(token))
             && !self.shelves().retired.contains(&job)
             && matches!(store.job(job).await, Ok(Some(job)) if job.is_active())
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::hint::black_box;
 use std::path::Path;
 
-use shoal::installer::{overlay, recognise};
+use shoal::installer::{KickstartOn, overlay, recognise};
 
 use crate::measure::{by_turns, print, run, write};
 
@@ -19,7 +19,9 @@ pub fn measure() {
     let patch = || {
         let file = File::open(&path).expect("just made");
         let installer = recognise(&file).expect("laid out as an installer is");
-        drop(black_box(overlay(&file, &installer).expect("its boot options can be changed")));
+        drop(black_box(
+            overlay(&file, &installer, KickstartOn::Cd).expect("its boot options can be changed"),
+        ));
     };
     let remaster = || {
         let map = ["-map", "BOOT.NEW", "/BOOT.CFG", "-map", "BOOT.NEW", "/EFI/BOOT/BOOT.CFG"];

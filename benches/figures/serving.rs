@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::json;
+use shoal::installer::KickstartOn;
 use shoal::job::{JobId, Password, Serial, Server, parse_recipe};
-use shoal::media::{InstallerCache, InstallerSource, Media, Medium, MediumLandmarks, Watched};
+use shoal::media::{Form, InstallerCache, InstallerSource, Media, Medium, MediumLandmarks, Watched};
 use shoal::seal::Sealer;
 use shoal::store::{NewJob, Store};
 use shoal::world::{Clock, TlsPolicy, real_transport};
@@ -102,10 +103,14 @@ async fn publish_and_serve(folder: &Path, listener: TcpListener, address: Socket
     let store = Store::in_memory(Sealer::new([1; 32])).expect("a database in memory");
     let media = Media::new(Clock::system(), [2; 32], store.clone());
     let mut urls = Vec::new();
-    for (number, image) in [(1, installer.as_is()), (2, installer.patched().expect("patched"))] {
+    for (number, image) in [(1, installer.as_is()), (2, installer.patched(KickstartOn::Cd).expect("patched"))]
+    {
         let job = insert_job(&store, number).await;
         let landmarks = MediumLandmarks::installer(installer.installer.landmarks.clone());
-        media.publish(job, Medium::Installer, Watched { image, landmarks }, None).await.expect("published");
+        media
+            .publish(job, Medium::Installer, Watched { image, form: Form::Cd, landmarks }, None)
+            .await
+            .expect("published");
         media.start_trace(job, Timestamp::UNIX_EPOCH);
         urls.push(format!("http://{address}{}", media.path(job, Medium::Installer, 1)));
     }

@@ -6,7 +6,13 @@
 use utoipa::OpenApi;
 
 #[derive(OpenApi)]
-#[openapi(paths(task_iso, task_iso_of_insertion, installer_of_insertion))]
+#[openapi(paths(
+    task_iso,
+    task_iso_of_insertion,
+    task_stick,
+    task_stick_of_insertion,
+    installer_of_insertion
+))]
 struct MediaRoutes;
 
 pub fn describe() -> utoipa::openapi::OpenApi {
@@ -28,6 +34,22 @@ fn task_iso() {}
         (status = 206, content_type = "application/x-iso9660-image")))]
 #[expect(dead_code, reason = "only its description is used")]
 fn task_iso_of_insertion() {}
+
+/// The same as a disk image, for an operator: of jobs whose media layout is `cd-usb`, which have no task ISO.
+#[utoipa::path(method(get, head), path = "/media/tasks/{job_id}/task.img", tag = "media",
+    params(("job_id" = String, Path), ("Range" = Option<String>, Header)),
+    responses((status = 200, content_type = "application/octet-stream"),
+        (status = 206, content_type = "application/octet-stream")))]
+#[expect(dead_code, reason = "only its description is used")]
+fn task_stick() {}
+
+/// The same as a disk image, for a BMC's USB slot (`cd-usb` alone): the token is in the path.
+#[utoipa::path(method(get, head), path = "/media/tasks/{job_id}.{token}/task.img", tag = "media", security(()),
+    params(("job_id" = String, Path), ("token" = String, Path), ("Range" = Option<String>, Header)),
+    responses((status = 200, content_type = "application/octet-stream"),
+        (status = 206, content_type = "application/octet-stream")))]
+#[expect(dead_code, reason = "only its description is used")]
+fn task_stick_of_insertion() {}
 
 /// The vendor's installer with its boot options set, for a BMC: the token is in the path.
 #[utoipa::path(method(get, head), path = "/media/installers/{job_id}.{token}/esxi.iso", tag = "media", security(()),

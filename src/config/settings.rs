@@ -98,7 +98,7 @@ settings! { MEDIA, "Media for BMCs",
         "Base of the media URLs given to BMCs [default: derived from MAINTENANCE_ISO_URL, if that leads back here, or from the listen address]";
     "MAINTENANCE_ISO_URL", "maintenance-iso-url", "URL", None,
         "CD1 of Linux and Windows jobs; ignored for ESXi, save that MEDIA_BASE_URL may be derived from it";
-    "MEDIA_LAYOUT", "media-layout", "LAYOUT", Some("auto"), "auto, dual-cd or single-cd";
+    "MEDIA_LAYOUT", "media-layout", "LAYOUT", Some("auto"), "auto, dual-cd, single-cd or cd-usb";
     "MEDIA_ADDR", "media-addr", "IP:PORT", None, "A listener of its own for media, plain HTTP";
     "MEDIA_TLS", "media-tls", "BOOL", Some("false"), "HTTPS on MEDIA_ADDR too";
 }

@@ -7,7 +7,7 @@
 //! line takes the place of an earlier one, and an empty value unsets. Invariant: the changed file
 //! means to the loader what the original meant, but for `kernelopt` and, if it must, `title`.
 
-use super::KICKSTART_OPTION;
+use super::KickstartOn;
 
 /// The loader's options, in the order of its table. Those left out stand behind these, so a
 /// shortened key that fits one of these never means one of them.
@@ -88,10 +88,11 @@ pub fn kickstart_of(kernelopt: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&last.meaning[3..]).into_owned())
 }
 
-/// The boot file with `ks=cdrom:/KS.CFG` as its only `ks=`, and without `cdromBoot`.
-pub fn set_kickstart(bytes: &[u8]) -> Result<Vec<u8>, BootConfigError> {
+/// The boot file with the option that finds the kickstart there as its only `ks=`, and without
+/// `cdromBoot`.
+pub fn set_kickstart(bytes: &[u8], on: KickstartOn) -> Result<Vec<u8>, BootConfigError> {
     let (line, value) = last_setting(bytes, Key::KernelOpt).ok_or(BootConfigError::NoOptions)?;
-    let options = kickstart_options(&value).ok_or(BootConfigError::OpenQuote)?;
+    let options = kickstart_options(&value, on).ok_or(BootConfigError::OpenQuote)?;
     let edited = replace_value(bytes, line, &options);
     check_edit(bytes, &edited, &options)?;
     Ok(edited)
@@ -204,11 +205,11 @@ struct Token {
 
 /// The options without `cdromBoot` and every `ks=`, and with ours at the end. `None` where a
 /// quote is not closed.
-fn kickstart_options(value: &[u8]) -> Option<Vec<u8>> {
+fn kickstart_options(value: &[u8], on: KickstartOn) -> Option<Vec<u8>> {
     let is_kept = |token: &Token| token.meaning != b"cdromBoot" && !token.meaning.starts_with(b"ks=");
     let mut kept: Vec<Vec<u8>> =
         split_options(value)?.into_iter().filter(is_kept).map(|token| token.written).collect();
-    kept.push(KICKSTART_OPTION.as_bytes().to_vec());
+    kept.push(on.option().as_bytes().to_vec());
     Some(kept.join(&b' '))
 }
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::bootcfg::{BootConfigError, fit, set_kickstart};
 use super::recognise::BOOT_FILE_BYTES_MAX;
 use super::verify::{Expected, verify};
-use super::{BootFile, Installer, KICKSTART_PATH};
+use super::{BootFile, Installer, KICKSTART_PATH, KickstartOn};
 use crate::iso::{
     BLOCK, Edit, Extent, IsoError, KICKSTART_GAP_BYTES, NONCE_NAME, Overlay, ReadAt, TreeKind, Volume,
     set_root_file,
@@ -50,14 +50,18 @@ pub struct SingleCd {
     pub rest_end: u64,
 }
 
-/// The image with `ks=cdrom:/KS.CFG` in its boot files, and without a `/KS.CFG` of its own: the
-/// kickstart is on another CD, and the installer searches them in no known order.
-pub fn overlay<R: ReadAt + ?Sized>(src: &R, installer: &Installer) -> Result<Overlay, PatchError> {
+/// The image with the kickstart's option in its boot files, and without a `/KS.CFG` of its own: the
+/// kickstart is on another medium, and the installer searches CDs in no known order.
+pub fn overlay<R: ReadAt + ?Sized>(
+    src: &R,
+    installer: &Installer,
+    on: KickstartOn,
+) -> Result<Overlay, PatchError> {
     let mut edit = open(src)?;
     if installer.has_ks_cfg {
         set_root_file(&mut edit, KICKSTART_NAME, None)?;
     }
-    let boot_files = patch_boot_files(&mut edit, installer)?;
+    let boot_files = patch_boot_files(&mut edit, installer, on)?;
     finish(src, edit, &Expected { boot_files, kickstart: None, nonce: None })
 }
 
@@ -76,7 +80,7 @@ pub fn overlay_single_cd<R: ReadAt + ?Sized>(
     for (name, _) in files.clone() {
         set_root_file(&mut edit, name, Some(Extent { block: 0, size: 0 }))?;
     }
-    let boot_files = patch_boot_files(&mut edit, installer)?;
+    let boot_files = patch_boot_files(&mut edit, installer, KickstartOn::Cd)?;
     let rest_end = edit.size();
     let mut places = Vec::new();
     for (name, bytes) in files {
@@ -113,6 +117,7 @@ fn finish<R: ReadAt + ?Sized>(
 fn patch_boot_files<R: ReadAt + ?Sized>(
     edit: &mut Edit<'_, R>,
     installer: &Installer,
+    on: KickstartOn,
 ) -> Result<BTreeMap<String, Vec<u8>>, PatchError> {
     let volume = Volume::open(edit)?;
     let occupied = occupied(edit, &volume)?;
@@ -120,7 +125,7 @@ fn patch_boot_files<R: ReadAt + ?Sized>(
     for place in places(edit, &volume, installer)? {
         let old = edit_bytes(edit, &place.extent)?;
         let path = place.paths.first().cloned().unwrap_or_default();
-        let new = set_kickstart(&old).map_err(|source| PatchError::BootFile { path, source })?;
+        let new = set_kickstart(&old, on).map_err(|source| PatchError::BootFile { path, source })?;
         let written = if new == old { old } else { write_boot_file(edit, &place, &occupied, new)? };
         contents.extend(place.paths.into_iter().map(|path| (path, written.clone())));
     }

@@ -48,7 +48,7 @@ fn read(image: &impl ReadAt, kind: TreeKind, path: &str) -> Option<Vec<u8>> {
 }
 
 fn patched(image: &SparseImage) -> Overlay {
-    overlay(image, &recognise(image).unwrap()).unwrap()
+    overlay(image, &recognise(image).unwrap(), KickstartOn::Cd).unwrap()
 }
 
 /// Every volume size is the image's, and every number in both orders is the same in both.
@@ -234,7 +234,7 @@ fn a_boot_file_that_shares_its_place_with_another_file_leaves_it() {
         volume.find(&base, TreeKind::Primary, "/UPGRADE.CFG").unwrap().unwrap().record_offset as usize;
     let block = (written.extents["/BOOT.CFG"].start / BLOCK) as u32;
     base[record + 2..record + 10].copy_from_slice(&both_orders(block));
-    let overlay = overlay(&base, &recognise(&base).unwrap()).unwrap();
+    let overlay = overlay(&base, &recognise(&base).unwrap(), KickstartOn::Cd).unwrap();
     let result = Overlaid::new(&base, &overlay);
     check_boot_files(&result);
     let upgrade = read(&result, TreeKind::Primary, "/UPGRADE.CFG").unwrap();
@@ -250,7 +250,7 @@ fn both_boot_files_may_be_one() {
         volume.find(&base, TreeKind::Primary, "/EFI/BOOT/BOOT.CFG").unwrap().unwrap().record_offset as usize;
     let block = (written.extents["/BOOT.CFG"].start / BLOCK) as u32;
     base[efi + 2..efi + 10].copy_from_slice(&both_orders(block));
-    let overlay = overlay(&base, &recognise(&base).unwrap()).unwrap();
+    let overlay = overlay(&base, &recognise(&base).unwrap(), KickstartOn::Cd).unwrap();
     assert_eq!((overlay.patches.len(), overlay.size), (1, base.len() as u64));
     check_boot_files(&Overlaid::new(&base, &overlay));
 }
@@ -357,7 +357,7 @@ proptest! {
         }
         let Ok(installer) = recognise(&bytes) else { return Ok(()) };
         // What is handed out has been verified; here only that it can be read.
-        if let Ok(overlay) = overlay(&bytes, &installer) {
+        if let Ok(overlay) = overlay(&bytes, &installer, KickstartOn::Cd) {
             prop_assert!(recognise(&Overlaid::new(&bytes, &overlay)).is_ok());
         }
         if let Ok(single) = overlay_single_cd(&bytes, &installer, KS, None) {

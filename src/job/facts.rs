@@ -20,7 +20,7 @@ pub struct Facts {
     /// How the media reach the host, as chosen for its BMC.
     pub layout: MediaLayout,
     pub cd1: MountFacts,
-    /// Unused where one CD holds everything.
+    /// The USB stick, where that carries the kickstart; unused where one CD holds everything.
     pub cd2: MountFacts,
     /// The one-time override was set by this job and has not been seen gone since.
     pub override_armed: bool,
@@ -35,8 +35,8 @@ pub struct Facts {
 impl Facts {
     /// The drives that the host reads from.
     pub fn drives(&self) -> impl Iterator<Item = &MountFacts> {
-        let cd2 = (self.layout == MediaLayout::DualCd).then_some(&self.cd2);
-        std::iter::once(&self.cd1).chain(cd2)
+        let second = (self.layout != MediaLayout::SingleCd).then_some(&self.cd2);
+        std::iter::once(&self.cd1).chain(second)
     }
 }
 

@@ -94,6 +94,8 @@ pub enum MediaLayout {
     DualCd,
     /// One CD: the installer with the kickstart on it.
     SingleCd,
+    /// A CD with the installer, and a USB stick with the kickstart.
+    CdUsb,
 }
 
 impl MediaLayout {
@@ -101,6 +103,7 @@ impl MediaLayout {
         match self {
             MediaLayout::DualCd => "dual-cd",
             MediaLayout::SingleCd => "single-cd",
+            MediaLayout::CdUsb => "cd-usb",
         }
     }
 }
@@ -282,13 +285,8 @@ impl Reader<'_> {
             None | Some("auto") => {}
             Some("dual-cd") => return Some(MediaLayout::DualCd),
             Some("single-cd") => return Some(MediaLayout::SingleCd),
-            Some("cd-usb") => {
-                self.refuse(
-                    "media_layout",
-                    "this version mounts no USB stick: use auto, dual-cd or single-cd",
-                );
-            }
-            Some(_) => self.refuse("media_layout", "use auto, dual-cd or single-cd"),
+            Some("cd-usb") => return Some(MediaLayout::CdUsb),
+            Some(_) => self.refuse("media_layout", "use auto, dual-cd, single-cd or cd-usb"),
         }
         None
     }

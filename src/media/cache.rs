@@ -20,7 +20,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::installer::{self, Installer, PatchError, SingleCd};
+use crate::installer::{self, Installer, KickstartOn, PatchError, SingleCd};
 use crate::iso::Overlay;
 use crate::world::Transport;
 
@@ -78,7 +78,9 @@ struct Held {
 struct Vendor {
     map: Mapping,
     installer: Installer,
-    overlay: OnceLock<Overlay>,
+    /// For a kickstart on another CD, and for one on a USB stick.
+    for_cd: OnceLock<Overlay>,
+    for_usb: OnceLock<Overlay>,
 }
 
 /// A vendor ISO at hand.
@@ -100,13 +102,17 @@ impl CachedInstaller {
         self.changed(unchanged)
     }
 
-    /// With the boot option that makes it look for a kickstart.
-    pub fn patched(&self) -> Result<Arc<Image>, PatchError> {
-        let overlay = match self.vendor.overlay.get() {
+    /// With the boot option that makes it look for a kickstart there.
+    pub fn patched(&self, on: KickstartOn) -> Result<Arc<Image>, PatchError> {
+        let made = match on {
+            KickstartOn::Cd => &self.vendor.for_cd,
+            KickstartOn::Usb => &self.vendor.for_usb,
+        };
+        let overlay = match made.get() {
             Some(overlay) => overlay,
             None => {
-                let overlay = installer::overlay(self.vendor.map.as_ref(), &self.installer)?;
-                self.vendor.overlay.get_or_init(|| overlay)
+                let overlay = installer::overlay(self.vendor.map.as_ref(), &self.installer, on)?;
+                made.get_or_init(|| overlay)
             }
         };
         Ok(self.changed(overlay.clone()))
@@ -385,7 +391,7 @@ fn open_image(entry: Entry, file: &std::fs::File, name: &str, files: &Files) -> 
     let map = Mapping::of_cached(file).map_err(CacheError::disk("mapping", &files.iso()))?;
     let installer = installer::recognise(map.as_ref())
         .map_err(|source| CacheError::NotAnInstaller { name: name.to_owned(), source })?;
-    let vendor = Arc::new(Vendor { map, installer, overlay: OnceLock::new() });
+    let vendor = Arc::new(Vendor { map, installer, for_cd: OnceLock::new(), for_usb: OnceLock::new() });
     Ok(Held { vendor, entry, looked_at: None, touched_at: None })
 }
 

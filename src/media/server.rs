@@ -24,7 +24,7 @@ use metrics::counter;
 use super::conditions::{Answer, answer};
 use super::shelf::Shelf;
 use super::token::parse_name;
-use super::{Image, Media, Medium};
+use super::{Form, Image, Media, Medium};
 use crate::job::JobId;
 use crate::store::StoreError;
 
@@ -39,15 +39,16 @@ struct Routes {
 
 pub fn router(media: Media, operator: OperatorCheck) -> axum::Router {
     axum::Router::new()
-        .route("/media/tasks/{name}/task.iso", image_route(Medium::Task))
-        .route("/media/installers/{name}/esxi.iso", image_route(Medium::Installer))
+        .route("/media/tasks/{name}/task.iso", image_route(Medium::Task, Form::Cd))
+        .route("/media/tasks/{name}/task.img", image_route(Medium::Task, Form::Disk))
+        .route("/media/installers/{name}/esxi.iso", image_route(Medium::Installer, Form::Cd))
         .route("/media/{*rest}", any(async || not_found()))
         .with_state(Routes { media, operator })
 }
 
-fn image_route(medium: Medium) -> MethodRouter<Routes> {
+fn image_route(medium: Medium, form: Form) -> MethodRouter<Routes> {
     let serve = move |State(routes): State<Routes>, Path(name): Path<String>, request: Request| async move {
-        let response = routes.serve(medium, &name, request.method(), request.headers()).await;
+        let response = routes.serve((medium, form), &name, request.method(), request.headers()).await;
         let code = response.status().as_str().to_owned();
         counter!("shoal_provisioner_media_requests_total", "kind" => medium.name(), "code" => code)
             .increment(1);
@@ -57,35 +58,41 @@ fn image_route(medium: Medium) -> MethodRouter<Routes> {
 }
 
 impl Routes {
-    async fn serve(&self, medium: Medium, name: &str, method: &Method, headers: &HeaderMap) -> Response {
+    async fn serve(
+        &self,
+        (medium, form): (Medium, Form),
+        name: &str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Response {
         let Some((job, token)) = parse_name(name) else { return not_found() };
         let fetch = match token {
-            Some(token) => self.for_bmc(medium, job, token),
+            Some(token) => self.for_bmc(medium, form, job, token),
             None if medium == Medium::Task => {
                 if let Err(refusal) = (self.operator)(headers) {
                     return refusal;
                 }
-                self.for_operator(medium, job)
+                self.for_operator(medium, form, job)
             }
             None => None,
         };
         match (fetch, token) {
             (Some(fetch), _) => fetch.answer(method, headers).await,
             // A BMC that hears 404 may drop the medium from under a running installer.
-            (None, Some(token)) if self.media.is_expected(job, medium, token).await => not_yet(),
+            (None, Some(token)) if self.media.is_expected(job, medium, form, token).await => not_yet(),
             (None, _) => not_found(),
         }
     }
 
-    fn for_bmc(&self, medium: Medium, job: JobId, token: &str) -> Option<Fetch> {
+    fn for_bmc(&self, medium: Medium, form: Form, job: JobId, token: &str) -> Option<Fetch> {
         let shelf = self.media.find(job)?;
-        let image = shelf.open(medium, token)?;
-        Some(Fetch { image, medium, watch: Some(shelf) })
+        let image = shelf.open(medium, form, token)?;
+        Some(Fetch { image, medium, form, watch: Some(shelf) })
     }
 
-    fn for_operator(&self, medium: Medium, job: JobId) -> Option<Fetch> {
-        let image = self.media.find(job)?.image(medium)?;
-        Some(Fetch { image, medium, watch: None })
+    fn for_operator(&self, medium: Medium, form: Form, job: JobId) -> Option<Fetch> {
+        let image = self.media.find(job)?.image(medium, form)?;
+        Some(Fetch { image, medium, form, watch: None })
     }
 }
 
@@ -93,6 +100,7 @@ impl Routes {
 struct Fetch {
     image: Arc<Image>,
     medium: Medium,
+    form: Form,
     watch: Option<Arc<Shelf>>,
 }
 
@@ -106,7 +114,7 @@ impl Fetch {
                 problem(StatusCode::PRECONDITION_FAILED, "the image is not the one that If-Match names")
             }
             Answer::Unsatisfiable => unsatisfiable(size),
-            Answer::Whole if method == Method::HEAD => with_length(status(StatusCode::OK), size),
+            Answer::Whole if method == Method::HEAD => with_length(status(StatusCode::OK), size, self.form),
             Answer::Whole => self.body(0..size, StatusCode::OK).await,
             Answer::Part(range) => {
                 let tells = format!("bytes {}-{}/{size}", range.start, range.end - 1);
@@ -127,7 +135,7 @@ impl Fetch {
         let length = range.end - range.start;
         let whole = length == self.image.size();
         let sent = bytes_counter(self.medium);
-        let Fetch { image, medium, watch } = self;
+        let Fetch { image, medium, form, watch } = self;
         let mut pull =
             Pull { image, medium, watch, whole, at: range.start, range, sent, next: None, settling: None };
         // The first slice is fetched and noted here, while a failure can still have a status.
@@ -140,7 +148,7 @@ impl Fetch {
         }
         let mut response = Response::new(Body::new(pull));
         *response.status_mut() = code;
-        with_length(response, length)
+        with_length(response, length, form)
     }
 }
 
@@ -152,10 +160,10 @@ fn bytes_counter(medium: Medium) -> metrics::Counter {
     }
 }
 
-fn with_length(mut response: Response, bytes: u64) -> Response {
+fn with_length(mut response: Response, bytes: u64, form: Form) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-iso9660-image"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
     response
 }
 

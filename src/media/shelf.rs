@@ -18,7 +18,7 @@ use crate::world::Clock;
 
 use super::token;
 use super::trace::{Read, Trace};
-use super::{Fetches, Image, JobTrace, Medium, Watched};
+use super::{Fetches, Form, Image, JobTrace, Medium, Watched};
 
 /// Insertions whose tokens are accepted without having been asked for in this run of the
 /// controller. A job makes a handful; nobody can guess the others.
@@ -46,6 +46,7 @@ struct State {
 
 struct Slot {
     image: Arc<Image>,
+    form: Form,
     tokens: Vec<Token>,
     fetches: Fetches,
     /// A reset is known of, and what was saved of the reads since then was taken up.
@@ -77,7 +78,7 @@ impl Shelf {
         now: Timestamp,
     ) {
         let tokens = (0..INSERTIONS).map(|n| token::token(&self.key, self.job, medium, n)).collect();
-        let Watched { image, landmarks } = watched;
+        let Watched { image, form, landmarks } = watched;
         let mut state = self.state();
         if let Some(reset_at) = reset_at {
             state.trace.start(reset_at);
@@ -85,6 +86,7 @@ impl Shelf {
         state.trace.publish(medium, image.size(), landmarks, saved, now);
         state.slots[medium as usize] = Some(Slot {
             image,
+            form,
             tokens,
             fetches: Fetches::default(),
             is_started: reset_at.is_some(),
@@ -104,9 +106,9 @@ impl Shelf {
 
     /// The image, if `token` is one of this medium's. How long that takes tells which insertion it
     /// is of, and nothing of any token.
-    pub fn open(&self, medium: Medium, token: &str) -> Option<Arc<Image>> {
+    pub fn open(&self, medium: Medium, form: Form, token: &str) -> Option<Arc<Image>> {
         let is_known = |slot: &Slot| slot.tokens.iter().any(|known| known.matches(token));
-        if !self.state().slot(medium).is_some_and(is_known) {
+        if !self.state().slot(medium).is_some_and(|slot| is_known(slot) && slot.form == form) {
             self.failed(medium, "a request with a token of another job or medium got 404".to_owned());
             return None;
         }
@@ -117,8 +119,12 @@ impl Shelf {
     }
 
     /// The image, for an operator: nothing is counted.
-    pub fn image(&self, medium: Medium) -> Option<Arc<Image>> {
-        self.state().slot(medium).map(|slot| slot.image.clone())
+    pub fn image(&self, medium: Medium, form: Form) -> Option<Arc<Image>> {
+        self.state().slot(medium).filter(|slot| slot.form == form).map(|slot| slot.image.clone())
+    }
+
+    pub fn form(&self, medium: Medium) -> Option<Form> {
+        self.state().slot(medium).map(|slot| slot.form)
     }
 
     pub fn start_trace(&self, at: Timestamp) {

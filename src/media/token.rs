@@ -1,8 +1,8 @@
 //! The paths under which a BMC finds its media, and the tokens in them that nobody else can guess.
 //!
 //! Not a session and not a signature with a date: a path is good as long as its job is published.
-//! A path holds lower-case letters, digits, dots and slashes only, ends in `.iso` and is shorter
-//! than 120 characters, because BMCs refuse hyphens (openbmc/openbmc#4064), query characters
+//! A path holds lower-case letters, digits, dots and slashes only, ends in `.iso` (`.img` where it is a
+//! disk: Dell's RemovableDisk takes nothing else) and is shorter than 120 characters, because BMCs refuse hyphens (openbmc/openbmc#4064), query characters
 //! (Supermicro X12), long URLs (iDRAC, openshift/assisted-image-service#183) and names that do not
 //! look like an image's. Invariant: every insertion has a token of its own, since a BMC may answer
 //! an insert of a URL that it knows from its cache.
@@ -10,7 +10,7 @@
 use crate::job::JobId;
 use crate::token::Token;
 
-use super::Medium;
+use super::{Form, Medium};
 
 /// The token of one insertion of one medium of one job.
 pub fn token(key: &[u8; 32], job: JobId, medium: Medium, insertion: u32) -> Token {
@@ -18,11 +18,11 @@ pub fn token(key: &[u8; 32], job: JobId, medium: Medium, insertion: u32) -> Toke
 }
 
 /// The path given to a BMC.
-pub fn path(token: &Token, job: JobId, medium: Medium) -> String {
-    let token = token.expose();
+pub fn path(token: &Token, job: JobId, medium: Medium, form: Form) -> String {
+    let (token, ending) = (token.expose(), form.ending());
     match medium {
-        Medium::Task => format!("/media/tasks/{job}.{token}/task.iso"),
-        Medium::Installer => format!("/media/installers/{job}.{token}/esxi.iso"),
+        Medium::Task => format!("/media/tasks/{job}.{token}/task.{ending}"),
+        Medium::Installer => format!("/media/installers/{job}.{token}/esxi.{ending}"),
     }
 }
 
@@ -46,9 +46,13 @@ mod tests {
 
     #[test]
     fn a_path_is_what_the_pickiest_bmc_takes() {
-        for medium in Medium::ALL {
-            let path = path(&token(&KEY, job(1), medium, u32::MAX), job(1), medium);
-            assert!(path.len() < 120 && path.ends_with(".iso"), "{path}");
+        for (medium, form, ending) in [
+            (Medium::Installer, Form::Cd, ".iso"),
+            (Medium::Task, Form::Cd, ".iso"),
+            (Medium::Task, Form::Disk, ".img"),
+        ] {
+            let path = path(&token(&KEY, job(1), medium, u32::MAX), job(1), medium, form);
+            assert!(path.len() < 120 && path.ends_with(ending), "{path}");
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '/');
             assert!(path.chars().all(plain), "{path}");
         }

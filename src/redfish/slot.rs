@@ -83,6 +83,12 @@ impl Slot {
         self.takes_cd() && self.can_insert && !self.reserved
     }
 
+    /// Whether it is a virtual USB stick that can be told to take an image.
+    pub fn is_usable_stick(&self) -> bool {
+        let is_stick = |kind: &String| kind.eq_ignore_ascii_case("USBStick");
+        self.media_types.iter().any(is_stick) && self.can_insert && !self.reserved
+    }
+
     /// How it is given images, as operators read it; empty where it is not.
     pub fn how(&self) -> &'static str {
         self.way.map_or("", Way::name)

@@ -14,7 +14,7 @@ use super::drive::ImageCopy;
 use super::faults::{Fault, Faults};
 use super::guest::Software;
 use super::journal::Journal;
-use super::machine::{Board, BootMode, Disk, DriveKind, Machine};
+use super::machine::{Board, BootMode, Disk, DriveKind, Machine, is_disk};
 use super::personas::{Drive, Media};
 use super::redfish::{Accounts, OemState, Sessions, Tasks};
 use super::{SimConfig, Timings};
@@ -81,6 +81,12 @@ impl Slot {
 
     pub fn is_cd(&self) -> bool {
         self.kind == DriveKind::Cd
+    }
+
+    /// Dell goes by the name's ending (help of its own scripts): `.img` is a disk, all else a CD. Who
+    /// obeys that pleases those too that do not look.
+    pub fn takes(&self, image: &str) -> bool {
+        if is_disk(image) { self.types.contains(&"USBStick") } else { self.is_cd() }
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! Firmware ─┬─► Loader ──► Kernel ─┬─► Search ──► Installing ──► Post ─┬─► reboot (to Firmware)
-//!  looks at │   reads      no ks=  │   every CD    from memory  reads, ├─► power off
+//!  looks at │   reads      no ks=  │   CDs/sticks  from memory  reads, ├─► power off
 //!  all      │   BOOT.CFG,  ▼       │   not found   │            calls  └─► Finished: waits for Enter
 //!  drives   │   kernel,   Prompt   │   ▼           ▼
 //!           │   modules   for ever └─► Dialog ◄────┘ refused, failed, medium taken away
@@ -17,6 +17,7 @@
 //! ```
 
 mod boot_cfg;
+mod fat;
 mod firmware;
 mod kickstart;
 mod loader;
@@ -39,7 +40,7 @@ use self::loader::{Loaded, Loader};
 pub use self::post::Call;
 use self::post::{Post, PostLook};
 use self::reader::Look;
-use self::search::Search;
+use self::search::{Search, SearchLook};
 use super::machine::{BootProgress, Button, Disk, InstalledSystem, Machine, after};
 
 /// How long the software takes, and what it does wrong.
@@ -345,12 +346,12 @@ fn step_loader(loader: &mut Loader, machine: &mut Machine, software: &Software, 
     }
 }
 
-/// What the installer does with its `ks=`. There is no network and no USB stick here.
+/// What the installer does with its `ks=`. There is no network here.
 fn start_installer(Loaded { kickstart, build }: Loaded) -> State {
     let Some(source) = kickstart else { return State::Prompt };
-    match source.strip_prefix("cdrom:") {
-        Some(path) if path.starts_with('/') => State::Search { search: Search::new(path.to_owned()), build },
-        _ => State::Dialog(format!("cannot open the kickstart ks={source}")),
+    match Search::parse(&source) {
+        Some(search) => State::Search { search, build },
+        None => State::Dialog(format!("cannot open the kickstart ks={source}")),
     }
 }
 
@@ -361,13 +362,10 @@ fn step_search(
     software: &Software,
     now: Timestamp,
 ) -> Step {
-    let script = match search.look(machine) {
-        Look::Need(request) => return Step::Need(Need::Read(request)),
-        Look::Done(Some(script)) => script,
-        Look::Done(None) => {
-            let dialog = format!("cannot find kickstart file on cd-rom with path -- {}", search.path());
-            return Step::Next(State::Dialog(dialog));
-        }
+    let script = match search.look(machine, now) {
+        SearchLook::Need(need) => return Step::Need(need),
+        SearchLook::Done(Some(script)) => script,
+        SearchLook::Done(None) => return Step::Next(State::Dialog(search.dialog())),
     };
     match parse_kickstart(&script, software.strict_kickstart, machine.disk.boots()) {
         Err(dialog) => Step::Next(State::Dialog(dialog)),

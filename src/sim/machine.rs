@@ -54,7 +54,7 @@ pub struct Board {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriveKind {
     Cd,
-    /// A USB stick: the firmware does not boot it here, and the installer finds no CD in it.
+    /// A USB stick: what it holds is a disk, and no CD.
     Usb,
 }
 
@@ -315,10 +315,15 @@ impl Machine {
         self.run = Run::Post { since: Timestamp::MAX };
     }
 
-    /// The first CD drive from `drive` on that holds a medium.
-    pub fn next_cd(&self, drive: usize) -> Option<usize> {
-        let is_cd = |drive: usize| self.board.drives.get(drive) == Some(&DriveKind::Cd);
-        (drive..self.drives.len()).find(|drive| is_cd(*drive) && self.medium(*drive).is_some())
+    /// The first drive of a kind from `drive` on that holds a medium.
+    pub fn next_drive(&self, kind: DriveKind, drive: usize) -> Option<usize> {
+        (drive..self.drives.len()).find(|drive| self.kind_with_medium(*drive) == Some(kind))
+    }
+
+    /// What the host sees of a drive that holds a medium: one for CDs may be for disks too.
+    fn kind_with_medium(&self, drive: usize) -> Option<DriveKind> {
+        let medium = self.medium(drive)?;
+        if is_disk(&medium.image) { Some(DriveKind::Usb) } else { self.board.drives.get(drive).copied() }
     }
 
     pub fn medium(&self, drive: usize) -> Option<&Medium> {
@@ -345,10 +350,17 @@ impl Machine {
         if self.board.guest_eject_ignored {
             return;
         }
-        for (slot, kind) in self.drives.iter_mut().zip(&self.board.drives) {
-            *slot = slot.take().filter(|_| *kind != DriveKind::Cd);
+        for drive in 0..self.drives.len() {
+            if self.kind_with_medium(drive) == Some(DriveKind::Cd) {
+                self.drives[drive] = None;
+            }
         }
     }
+}
+
+/// Whether an image is that of a disk, by its name.
+pub fn is_disk(image: &str) -> bool {
+    image.ends_with(".img")
 }
 
 /// `at` plus `wait`, held at the end of time.

@@ -86,6 +86,14 @@ impl Media {
     pub fn cds(&self) -> usize {
         self.drives.iter().filter(|drive| drive.kind == DriveKind::Cd && !drive.refuses).count()
     }
+
+    /// Whether a disk fits in beside a CD.
+    pub fn has_stick(&self) -> bool {
+        let usable = || self.drives.iter().filter(|drive| !drive.refuses);
+        let mut cds = usable().filter(|drive| drive.kind == DriveKind::Cd);
+        let is_stick = |drive: &&Drive| drive.types.contains(&"USBStick");
+        cds.any(|cd| usable().filter(is_stick).any(|drive| drive.id != cd.id))
+    }
 }
 
 /// One virtual drive.

@@ -95,7 +95,7 @@ fn noise(name: &str, kib: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::installer::{overlay, recognise};
+    use crate::installer::{KickstartOn, overlay, recognise};
     use crate::iso::ReadAt;
 
     #[test]
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!((installer.version.as_deref(), installer.build.as_deref()), (Some(VERSION), Some(BUILD)));
         assert!(installer.bios && installer.uefi && !installer.boots_unattended());
         assert!(installer.landmarks.payload_bytes() > image.size() / 2);
-        assert_eq!(overlay(&image, &installer).unwrap().size, image.size());
+        assert_eq!(overlay(&image, &installer, KickstartOn::Cd).unwrap().size, image.size());
     }
 
     #[test]

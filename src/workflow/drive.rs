@@ -318,5 +318,5 @@ async fn conclude(
 /// What is left when the job is over: nothing that anybody could read.
 fn finish(kit: &Kit, job: &Job) {
     kit.media.retire(job.id);
-    task_iso::remove(kit, job.id);
+    task_iso::remove(kit, job);
 }

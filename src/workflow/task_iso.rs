@@ -1,4 +1,4 @@
-//! The task ISO of a job as a file in `TASK_ISO_DIR`.
+//! The task ISO of a job, or its task stick, as a file in `TASK_ISO_DIR`.
 //!
 //! What a BMC reads is served from memory; the file is for operators who want to look, and it is
 //! written first so that a full disk fails a job before its BMC is touched. Invariants: readable by
@@ -14,13 +14,16 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
+use super::layout::task_form;
 use super::{Kit, StepError, hook};
+use crate::fat::{TaskStick, build_task_stick};
 use crate::iso::{SparseImage, TaskIso, build_task_iso};
 use crate::job::{Job, JobId, JobSpec, TaskIsoFacts, hex};
+use crate::media::{Form, KickstartPlace};
 use crate::world::elapsed;
 
-/// The same bytes for the same job, whose media base is known.
-pub fn render(kit: &Kit, job: &Job, spec: &JobSpec) -> TaskIso {
+/// The same bytes for the same job, whose layout and media base are known.
+pub fn render(kit: &Kit, job: &Job, spec: &JobSpec) -> (SparseImage, KickstartPlace) {
     let recipe = json!({
         "task_target": job.task_target,
         "server_serial": job.server,
@@ -30,14 +33,26 @@ pub fn render(kit: &Kit, job: &Job, spec: &JobSpec) -> TaskIso {
     let kickstart = hook::kickstart(kit, job, spec);
     let nonce = hook::nonce(kit, job, spec);
     let nonce = nonce.as_deref().map(str::as_bytes);
-    build_task_iso(kickstart.expose().as_bytes(), recipe.to_string().as_bytes(), nonce)
+    let (kickstart, recipe) = (kickstart.expose().as_bytes(), recipe.to_string());
+    match task_form(job.facts.layout) {
+        Form::Cd => {
+            let TaskIso { image, kickstart, nonce, metadata_end } =
+                build_task_iso(kickstart, recipe.as_bytes(), nonce);
+            (image, KickstartPlace { kickstart, nonce, rest_end: metadata_end })
+        }
+        Form::Disk => {
+            let TaskStick { image, kickstart, nonce, metadata_end } =
+                build_task_stick(kickstart, recipe.as_bytes(), nonce);
+            (image, KickstartPlace { kickstart, nonce, rest_end: metadata_end })
+        }
+    }
 }
 
 /// Writes the job's task ISO into its place.
 pub fn save(kit: &Kit, job: &Job, spec: &JobSpec) -> Result<TaskIsoFacts, StepError> {
     let began = Instant::now();
-    let image = render(kit, job, spec).image;
-    write_private(&image, &path(kit, job.id)).map_err(|error| {
+    let (image, _) = render(kit, job, spec);
+    write_private(&image, &path(kit, job)).map_err(|error| {
         let dir = kit.setup.task_iso_dir.display();
         let message = format!(
             "writing the task ISO into TASK_ISO_DIR {dir}: free space there, or correct its permissions"
@@ -49,19 +64,19 @@ pub fn save(kit: &Kit, job: &Job, spec: &JobSpec) -> Result<TaskIsoFacts, StepEr
 }
 
 /// Whether the file is there, as large as it should be.
-pub fn is_saved(kit: &Kit, job: JobId, image: &SparseImage) -> bool {
+pub fn is_saved(kit: &Kit, job: &Job, image: &SparseImage) -> bool {
     fs::metadata(path(kit, job)).is_ok_and(|file| file.len() == image.size)
 }
 
 /// Removes the job's task ISO, unless task ISOs are kept for a while.
-pub fn remove(kit: &Kit, job: JobId) {
+pub fn remove(kit: &Kit, job: &Job) {
     if !kit.setup.task_iso_retention.is_zero() {
         return;
     }
     if let Err(error) = fs::remove_file(path(kit, job))
         && error.kind() != io::ErrorKind::NotFound
     {
-        tracing::warn!(%job, %error, "the task ISO of an ended job could not be removed");
+        tracing::warn!(job = %job.id, %error, "the task ISO of an ended job could not be removed");
     }
 }
 
@@ -95,8 +110,12 @@ async fn is_over(kit: &Kit, job: JobId, now: Timestamp) -> bool {
     }
 }
 
-fn path(kit: &Kit, job: JobId) -> PathBuf {
-    kit.setup.task_iso_dir.join(format!("{job}.iso"))
+fn path(kit: &Kit, job: &Job) -> PathBuf {
+    let ending = match task_form(job.facts.layout) {
+        Form::Cd => "iso",
+        Form::Disk => "img",
+    };
+    kit.setup.task_iso_dir.join(format!("{}.{ending}", job.id))
 }
 
 /// Written aside and renamed. It can be made again at any time, so it is not flushed to the disk.

@@ -62,7 +62,7 @@ fn each_bad_value_names_its_setting() {
         ("--installer-cache-bytes", "much", "INSTALLER_CACHE_BYTES"),
         ("--media-base-url", "10.0.0.1:8080", "MEDIA_BASE_URL"),
         ("--maintenance-iso-url", "nfs://h/x", "MAINTENANCE_ISO_URL"),
-        ("--media-layout", "cd-usb", "MEDIA_LAYOUT"),
+        ("--media-layout", "floppy", "MEDIA_LAYOUT"),
         ("--media-addr", "localhost", "MEDIA_ADDR"),
         ("--media-tls", "true", "MEDIA_TLS"),
         ("--esxi-stable-window", "90", "ESXI_STABLE_WINDOW"),

@@ -367,7 +367,9 @@ async fn an_installer_that_needs_no_change_is_given_to_the_bmc_directly() {
 /// The stand-in with `ks=` set, in one piece.
 fn unattended_installer() -> Vec<u8> {
     let plain = standin_installer();
-    let overlay = installer::overlay(&plain, &installer::recognise(&plain).unwrap()).unwrap();
+    let overlay =
+        installer::overlay(&plain, &installer::recognise(&plain).unwrap(), installer::KickstartOn::Cd)
+            .unwrap();
     let changed = Overlaid::new(&plain, &overlay);
     let mut bytes = vec![0; changed.size() as usize];
     changed.read_at(0, &mut bytes).unwrap();

@@ -10,7 +10,7 @@ mod vendor;
 
 use std::collections::BTreeMap;
 
-use shoal::installer::{Installer, overlay, overlay_single_cd, parse_boot_config, recognise};
+use shoal::installer::{Installer, KickstartOn, overlay, overlay_single_cd, parse_boot_config, recognise};
 use shoal::iso::{ReadAt, TreeKind, Volume, build_task_iso};
 
 use tools::{Tools, write_overlaid};
@@ -87,7 +87,7 @@ fn each_image(maker: Maker, check: impl Fn(&Tools, &VendorImage, &Installer)) {
 /// does, in each tree.
 fn check_changed(tools: &Tools, image: &VendorImage, installer: &Installer) {
     let recipe = image.recipe;
-    let overlay = overlay(&image.bytes, installer).unwrap();
+    let overlay = overlay(&image.bytes, installer, KickstartOn::Cd).unwrap();
     let changed = write_overlaid(tools, &image.bytes, &overlay);
     for path in BOOT_FILES {
         check_boot_file(image, &tools.isoinfo_bytes(&["-x", &format!("{path};1")], &changed));

@@ -1,5 +1,5 @@
 //! Layouts: two CDs where there are two, everything on one where there is one, or where the second
-//! turns out to be none.
+//! turns out to be none; a USB stick beside the CD where somebody asks for it.
 
 use std::time::Duration;
 
@@ -80,18 +80,84 @@ async fn who_asks_for_two_cds_is_told_why_not() {
     }
 }
 
+fn by_stick(more: serde_json::Value) -> serde_json::Value {
+    let mut recipe = json!({ "media_layout": "cd-usb" });
+    recipe.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    recipe
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_usb_stick_carries_the_kickstart_beside_one_cd() {
+    let stick = MediaLayout::CdUsb;
+    check(with(&[]), by_stick(json!({})), stick, Confidence::Probable).await;
+    let noeject = "vmaccepteula\ninstall --firstdisk\nreboot --noeject\n";
+    check(with(&SILENT), by_stick(json!({ "ks_cfg": noeject })), stick, Confidence::Probable).await;
+    let hook = || by_stick(json!({ "completion_hook": "poweroff" }));
+    check(with(&SILENT), hook(), stick, Confidence::Proven).await;
+    // What the host reads of a medium that its BMC has downloaded, nobody sees.
+    check(with(&[Fault::Prefetch]), hook(), stick, Confidence::Probable).await;
+    check(with(&[Fault::LegacyBoot]), by_stick(json!({})), stick, Confidence::Probable).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stick_is_served_as_a_disk_and_read_by_its_host() {
+    let mut site = Site::new(1, vec![machine(with(&[]))]).await;
+    site.start();
+    let id = site.submit(0, by_stick(json!({ "completion_hook": "poweroff" }))).await;
+    let job = site.until(id, |job| job.facts.reset.starts == 1).await;
+    let media = site.machines[0].state().media;
+    let ends = |slot: &str, ending: &str| media[slot].image.as_ref().unwrap().ends_with(ending);
+    assert!(ends("CD1", "/esxi.iso") && ends("USB1", "/task.img"), "{media:?}");
+    assert_eq!(site.task_isos(), [format!("{id}.img")]);
+    assert!(job.facts.cd2.slot.as_ref().unwrap().ends_with("/USB1"));
+    let job = site.settle(id).await;
+    let evidence = job.verdict.unwrap().evidence;
+    let kinds: Vec<&str> = evidence.iter().map(|evidence| evidence.kind.name()).collect();
+    assert!(kinds.contains(&"installer_hook") && kinds.contains(&"kickstart_read"), "{kinds:?}");
+    let seen = site.store.load_trace(id, "task").await.unwrap().unwrap();
+    assert!(seen.ks_read_at.is_some() && seen.nonce_read_at > seen.ks_read_at, "{seen:?}");
+    assert!(
+        seen.read < 1 << 20 && !seen.nonce_copied,
+        "the host reads tables and files, not the zeros: {seen:?}"
+    );
+    let story = site.story(id).await;
+    for sentence in
+        ["the USB stick with the kickstart, is in USB1", "for a kickstart on a USB stick, is in CD1"]
+    {
+        assert!(story.contains(sentence), "{story}");
+    }
+    assert_eq!(site.task_isos(), Vec::<String>::new(), "gone with its job");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_a_stick_is_told_why_not() {
+    let (site, job) = install(vec![], by_stick(json!({}))).await;
+    assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::ResolveServer)));
+    let reason = job.reason.unwrap();
+    assert!(reason.contains("offers no such pair") && reason.contains("CD2"), "{reason}");
+    assert_eq!(site.machines[0].state().starts, 0);
+    for fault in [Fault::SecondCdRefused, Fault::SecondCdReplaces] {
+        let (site, job) = install(with(std::slice::from_ref(&fault)), by_stick(json!({}))).await;
+        assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::MountTask)), "{fault}");
+        let state = site.machines[0].state();
+        assert!(state.starts == 0 && state.media.values().all(|medium| !medium.inserted), "{state:?}");
+    }
+}
+
 /// A controller that takes such a job up serves the same image at the same URL.
 #[tokio::test(start_paused = true)]
 async fn a_restart_keeps_the_layout() {
-    let mut site = Site::new(1, vec![machine(vec![Fault::SecondCdRefused])]).await;
-    site.start();
-    let id = site.submit(0, json!({})).await;
-    site.until(id, |job| job.facts.reset.starts == 1).await;
-    site.crash().await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    site.start();
-    let job = site.settle(id).await;
-    assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
-    let state = site.machines[0].state();
-    assert_eq!((state.installs, state.starts), (1, 1), "{state:?}");
+    for (faults, recipe) in [(vec![Fault::SecondCdRefused], json!({})), (with(&[]), by_stick(json!({})))] {
+        let mut site = Site::new(1, vec![machine(faults)]).await;
+        site.start();
+        let id = site.submit(0, recipe).await;
+        site.until(id, |job| job.facts.reset.starts == 1).await;
+        site.crash().await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        site.start();
+        let job = site.settle(id).await;
+        assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
+        let state = site.machines[0].state();
+        assert_eq!((state.installs, state.starts), (1, 1), "{state:?}");
+    }
 }

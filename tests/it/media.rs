@@ -75,6 +75,26 @@ async fn the_form_without_a_token_is_for_operators_and_leaves_no_trace() {
     assert_eq!(bench.send(request().body(Body::empty()).unwrap()).await.0, StatusCode::NOT_FOUND);
 }
 
+/// A disk has a name and a type of its own, and no other medium answers to it.
+#[tokio::test]
+async fn a_disk_is_served_as_one_alone() {
+    let bench = Bench::new().await;
+    let (iso, img) = (bench.media.path(job(1), Medium::Task, 1), bench.media.disk_path(job(1), 1));
+    assert_eq!(img, iso.replace("task.iso", "task.img"));
+    assert_eq!(bench.get(&img).await.0, StatusCode::NOT_FOUND);
+    bench.publish_disk(4).await;
+    let (iso, img) = (bench.media.path(job(4), Medium::Task, 1), bench.media.disk_path(job(4), 1));
+    let (status, headers, body) = bench.get(&img).await;
+    assert_eq!(
+        (status, &headers["content-type"]),
+        (StatusCode::OK, &"application/octet-stream".parse().unwrap())
+    );
+    assert!(body == bench.task_bytes());
+    assert_eq!(bench.get(&iso).await.0, StatusCode::NOT_FOUND);
+    let operators = format!("/media/tasks/{}/task.img", job(4));
+    assert_eq!(bench.get(&operators).await.0, StatusCode::UNAUTHORIZED);
+}
+
 #[tokio::test]
 async fn other_methods_are_refused() {
     let bench = Bench::new().await;

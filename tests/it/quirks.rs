@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::job::{Confidence, Job, MediaLayout, Password, Status};
+use shoal::job::{Confidence, Job, MediaLayout, Password, Status, Step};
 use shoal::redfish::{Account, Bmc, BmcPool, Limits, Quirk, ResetType, System};
 use shoal::sim::{Fault, Persona, SimConfig, Sources, Timings};
 use shoal::workflow::policy::FinalReset;
@@ -102,9 +102,12 @@ async fn every_persona_is_known_by_its_quirks() {
 
 /// Whether everything went as it does on a BMC that follows the standard.
 async fn is_good(site: &Site, machine: usize, job: &Job) -> Result<(), String> {
-    let persona = site.machines[machine].config().persona;
+    let two = site.machines[machine].config().persona.media.cds() > 1;
+    is_installed(site, machine, job, if two { MediaLayout::DualCd } else { MediaLayout::SingleCd }).await
+}
+
+async fn is_installed(site: &Site, machine: usize, job: &Job, wanted: MediaLayout) -> Result<(), String> {
     let state = site.machines[machine].state();
-    let wanted = if persona.media.cds() > 1 { MediaLayout::DualCd } else { MediaLayout::SingleCd };
     let mode = host(&client_of(site, machine, vec![])).await.boot.mode;
     let checks = [
         (job.status == Status::Succeeded, format!("{:?} {:?}", job.status, job.reason)),
@@ -118,8 +121,8 @@ async fn is_good(site: &Site, machine: usize, job: &Job) -> Result<(), String> {
     broken.map_or(Ok(()), |(_, what)| Err(what))
 }
 
-#[tokio::test(start_paused = true)]
-async fn every_persona_ends_an_install_with_the_evidence_that_it_offers() {
+/// One job of this recipe on a machine of each persona that takes images, and what came of it.
+async fn on_every_persona(recipe: serde_json::Value, check: impl AsyncFn(&Site, usize, &Job)) {
     for https in [false, true] {
         let takes_images = |persona: &&Persona| !persona.media.protocols.is_empty();
         let personas = Persona::all().filter(takes_images).filter(|persona| https_only(persona) == https);
@@ -130,13 +133,18 @@ async fn every_persona_ends_an_install_with_the_evidence_that_it_offers() {
         site.start();
         let mut jobs = Vec::new();
         for machine in 0..site.machines.len() {
-            jobs.push(site.submit(machine, json!({})).await);
+            jobs.push(site.submit(machine, recipe.clone()).await);
         }
         for (machine, id) in jobs.into_iter().enumerate() {
             let job = site.settle(id).await;
-            check_evidence(&site, machine, &job).await;
+            check(&site, machine, &job).await;
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_persona_ends_an_install_with_the_evidence_that_it_offers() {
+    on_every_persona(json!({}), check_evidence).await;
 }
 
 async fn check_evidence(site: &Site, machine: usize, job: &Job) {
@@ -146,6 +154,35 @@ async fn check_evidence(site: &Site, machine: usize, job: &Job) {
     let confidence = job.verdict.as_ref().and_then(|verdict| verdict.confidence);
     let best = if persona.sources == Sources::NONE { Confidence::Assumed } else { Confidence::Probable };
     assert_eq!(confidence, Some(best), "{}\n{story}", persona.name);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_persona_with_a_stick_is_installed_by_one_where_that_is_asked_for() {
+    on_every_persona(json!({ "media_layout": "cd-usb" }), check_stick).await;
+}
+
+async fn check_stick(site: &Site, machine: usize, job: &Job) {
+    let persona = site.machines[machine].config().persona;
+    let story = site.story(job.id).await;
+    if persona.media.has_stick() {
+        let found = is_installed(site, machine, job, MediaLayout::CdUsb).await;
+        assert_eq!(found, Ok(()), "{}\n{story}", persona.name);
+    } else {
+        // Where a slot is there and takes nothing, only the insertion tells.
+        let told = matches!(job.failed_step, Some(Step::ResolveServer | Step::MountTask));
+        assert!(told && job.reason.is_some(), "{}\n{story}", persona.name);
+        assert_eq!(site.machines[machine].state().starts, 0, "{}", persona.name);
+    }
+}
+
+#[test]
+fn personas_have_sticks_as_their_captures_show_them() {
+    let with: Vec<&str> =
+        Persona::all().filter(|persona| persona.media.has_stick()).map(|one| one.name).collect();
+    for name in ["ilo5", "idrac8", "idrac9"] {
+        assert!(with.contains(&name), "{with:?}");
+    }
+    assert!(with.len() < Persona::all().count(), "{with:?}");
 }
 
 #[tokio::test(start_paused = true)]

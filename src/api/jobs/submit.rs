@@ -36,7 +36,7 @@ pub struct RecipeBody {
     completion_hook: Option<String>,
     /// Host name or address of the installed ESXi, with a port if that is not 443.
     management_address: Option<String>,
-    /// `auto` (default), `dual-cd` or `single-cd`.
+    /// `auto` (default), `dual-cd`, `single-cd` or `cd-usb`.
     media_layout: Option<String>,
     /// http(s), under the prefixes of `ESXI_INSTALLER_ALLOW`.
     esxi_installer_url: Option<String>,

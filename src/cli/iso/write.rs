@@ -12,7 +12,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::IsoCommandError;
-use crate::installer::{Installer, overlay, overlay_single_cd, recognise};
+use crate::installer::{Installer, KickstartOn, overlay, overlay_single_cd, recognise};
 use crate::iso::{Overlay, build_task_iso};
 use crate::job::hex;
 
@@ -74,7 +74,7 @@ pub fn prepare(vendor: &Path, kickstart: Option<&[u8]>, out: &Path) -> Result<Pr
         .map_err(|source| IsoCommandError::NotAnInstaller { path: vendor.to_owned(), source })?;
     let overlay = match kickstart {
         Some(kickstart) => overlay_single_cd(&base, &installer, kickstart, None).map(|single| single.overlay),
-        None => overlay(&base, &installer),
+        None => overlay(&base, &installer, KickstartOn::Cd),
     };
     let overlay = overlay.map_err(|source| IsoCommandError::Patch { path: vendor.to_owned(), source })?;
     let file = NewFile::create(out)?;
@@ -222,7 +222,7 @@ mod tests {
             let installer = recognise(&image).unwrap();
             let expected = match kickstart {
                 Some(kickstart) => overlay_single_cd(&image, &installer, kickstart, None).unwrap().overlay,
-                None => overlay(&image, &installer).unwrap(),
+                None => overlay(&image, &installer, KickstartOn::Cd).unwrap(),
             };
             let mut served = vec![0; expected.size as usize];
             Overlaid::new(&image, &expected).read_at(0, &mut served).unwrap();

@@ -8,7 +8,7 @@ const VENDOR: &str = "bootstate=0\ntitle=Loading ESXi installer\ntimeout=5\npref
     kernelopt=runweasel cdromBoot\nmodules=/jumpstrt.gz --- /useropts.gz\nbuild=8.0.3-0.0.24022510\nupdated=0\n";
 
 fn edited(text: &str) -> String {
-    String::from_utf8(set_kickstart(text.as_bytes()).unwrap()).unwrap()
+    String::from_utf8(set_kickstart(text.as_bytes(), KickstartOn::Cd).unwrap()).unwrap()
 }
 
 #[test]
@@ -73,12 +73,12 @@ fn the_edit_changes_the_line_that_counts_and_no_other() {
 
 #[test]
 fn what_cannot_be_edited_is_refused() {
-    let refuse = |text: &str| set_kickstart(text.as_bytes()).unwrap_err();
+    let refuse = |text: &str| set_kickstart(text.as_bytes(), KickstartOn::Cd).unwrap_err();
     assert_eq!(refuse("kernel=/b.b00\n"), BootConfigError::NoOptions);
     assert_eq!(refuse("kernelopt=a 'b c\n"), BootConfigError::OpenQuote);
     let text = format!("kernel=/b.b00\nkernelopt={}\n", "x".repeat(4096 - 6 - 18));
     assert_eq!(refuse(&text), BootConfigError::CommandLine { bytes: 4097 });
-    assert!(set_kickstart(text.replacen('x', "", 1).as_bytes()).is_ok());
+    assert!(set_kickstart(text.replacen('x', "", 1).as_bytes(), KickstartOn::Cd).is_ok());
 }
 
 #[test]
@@ -153,10 +153,10 @@ proptest! {
     fn an_edit_keeps_every_other_token_and_setting(text in boot_file(), extra in 0_usize..40) {
         let before = parse_boot_config(text.as_bytes());
         let Some(options) = before.kernelopt.clone() else {
-            prop_assert_eq!(set_kickstart(text.as_bytes()), Err(BootConfigError::NoOptions));
+            prop_assert_eq!(set_kickstart(text.as_bytes(), KickstartOn::Cd), Err(BootConfigError::NoOptions));
             return Ok(());
         };
-        let edited = set_kickstart(text.as_bytes()).unwrap();
+        let edited = set_kickstart(text.as_bytes(), KickstartOn::Cd).unwrap();
         let after = parse_boot_config(&edited);
         let new_options = after.kernelopt.clone().unwrap();
         prop_assert_eq!(kickstart_of(&new_options).unwrap(), "cdrom:/KS.CFG");
@@ -178,7 +178,7 @@ proptest! {
     fn no_boot_file_makes_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let config = parse_boot_config(&bytes);
         let _ = config.kernelopt.map(|options| kickstart_of(&options));
-        if let Ok(edited) = set_kickstart(&bytes) {
+        if let Ok(edited) = set_kickstart(&bytes, KickstartOn::Cd) {
             let _ = fit(&edited, bytes.len());
         }
     }

@@ -168,8 +168,8 @@ fn hooks_and_layouts_are_those_of_this_version() {
     assert_eq!(accepted(json!({ "media_layout": "auto" })).media_layout, None);
     let single = accepted(json!({ "media_layout": "single-cd" }));
     assert_eq!(single.media_layout, Some(MediaLayout::SingleCd));
-    check(json!({ "media_layout": "cd-usb" }), "/media_layout", "no USB stick");
-    check(json!({ "media_layout": "floppy" }), "/media_layout", "use auto, dual-cd or single-cd");
+    assert_eq!(accepted(json!({ "media_layout": "cd-usb" })).media_layout, Some(MediaLayout::CdUsb));
+    check(json!({ "media_layout": "floppy" }), "/media_layout", "use auto, dual-cd, single-cd or cd-usb");
     check(json!({ "media_layout": 2 }), "/media_layout", "must be a string");
 }
 

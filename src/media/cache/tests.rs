@@ -111,11 +111,16 @@ async fn a_source_is_fetched_once_checked_and_served() {
 #[tokio::test(start_paused = true)]
 async fn the_patched_image_differs_in_its_boot_options_and_its_tag() {
     let opened = Bench::new().open().await.unwrap();
-    let (plain, patched) = (opened.as_is(), opened.patched().unwrap());
+    let (plain, patched) = (opened.as_is(), opened.patched(KickstartOn::Cd).unwrap());
     assert_ne!(plain.etag(), patched.etag());
-    assert_eq!(patched.etag(), opened.patched().unwrap().etag());
+    assert_eq!(patched.etag(), opened.patched(KickstartOn::Cd).unwrap().etag());
     let installer = crate::installer::recognise(&*patched).unwrap();
     assert!(installer.boots_unattended() && !opened.installer.boots_unattended());
+    let usb = opened.patched(KickstartOn::Usb).unwrap();
+    assert_ne!(usb.etag(), patched.etag());
+    let installer = crate::installer::recognise(&*usb).unwrap();
+    assert!(installer.boot_files.iter().all(|file| file.kickstart.as_deref() == Some("usb:/KS.CFG")));
+    assert!(!installer.boots_unattended(), "from a CD");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,18 +2,22 @@
 //!
 //! As EDK2's El Torito driver does, it reads the volume descriptors of each CD and the boot
 //! catalogue of each that has one, on every boot, whatever it boots in the end: a media server sees
-//! by that that the host has rebooted. Invariant: a CD without a bootable entry is never booted.
+//! by that that the host has rebooted. As its partition driver does, it looks at the partition table
+//! and the volume of each USB stick; none is ever booted here. Invariant: a CD without a bootable entry is never booted.
 
 use super::Answer;
+use super::fat::FatVolume;
 use super::reader::{Look, Reader};
 use crate::iso::{BootPlatform, Volume};
-use crate::sim::machine::{BootMode, BootTarget, Machine};
+use crate::sim::machine::{BootMode, BootTarget, DriveKind, Machine};
 
 /// The look at all drives, in their order.
 #[derive(Debug, Default)]
 pub struct Enumeration {
     reader: Option<Reader>,
     next_drive: usize,
+    /// The CDs are done, the sticks are not.
+    at_sticks: bool,
     found: Vec<BootableCd>,
 }
 
@@ -38,13 +42,18 @@ impl Enumeration {
     pub fn look(&mut self, machine: &mut Machine) -> Look<BootChoice> {
         loop {
             let Some(reader) = &mut self.reader else {
-                let Some(drive) = machine.next_cd(self.next_drive) else {
+                if !self.next_reader(machine) {
                     return Look::Done(self.choose(machine));
-                };
-                self.next_drive = drive + 1;
-                self.reader = Some(Reader::new(drive));
+                }
                 continue;
             };
+            if self.at_sticks {
+                match reader.look(FatVolume::open) {
+                    Look::Need(request) => return Look::Need(request),
+                    Look::Done(_) => self.reader = None,
+                }
+                continue;
+            }
             match reader.look(Volume::open) {
                 Look::Need(request) => return Look::Need(request),
                 Look::Done(volume) => {
@@ -52,6 +61,24 @@ impl Enumeration {
                     self.found.extend(volume.ok().and_then(|volume| bootable(drive, &volume)));
                     self.reader = None;
                 }
+            }
+        }
+    }
+
+    /// Goes on to the next drive, if there is one.
+    fn next_reader(&mut self, machine: &Machine) -> bool {
+        let kind = if self.at_sticks { DriveKind::Usb } else { DriveKind::Cd };
+        match machine.next_drive(kind, self.next_drive) {
+            Some(drive) => {
+                self.next_drive = drive + 1;
+                let reader = if self.at_sticks { Reader::of_disk(drive) } else { Reader::new(drive) };
+                self.reader = Some(reader);
+                true
+            }
+            None if self.at_sticks => false,
+            None => {
+                (self.at_sticks, self.next_drive) = (true, 0);
+                self.next_reader(machine)
             }
         }
     }

@@ -1,16 +1,17 @@
-//! `%post` as it is seen from outside: files read of the CD, URLs called, the power switched.
+//! `%post` as it is seen from outside: files read of the medium, URLs called, the power switched.
 //!
-//! It is no shell: what else a script does goes by unseen. The CD that held the kickstart is still
+//! It is no shell: what else a script does goes by unseen. The medium that held the kickstart is still
 //! mounted then, and its file system keeps the directories that it has read, so a file costs the
 //! reads of its own extent. Invariant: the acts of a script happen in its order, each once.
 
 use std::collections::VecDeque;
 
+use super::fat::{FatError, FatVolume};
 use super::reader::{Look, Reader};
 use super::shell::{Command, commands};
 use super::{Answer, Need, Software};
 use crate::iso::{IsoError, PartialImage, TreeKind, Volume};
-use crate::sim::machine::Machine;
+use crate::sim::machine::{DriveKind, Machine};
 
 /// More than any `%post` has a use for.
 const ACTS_MAX: usize = 64;
@@ -51,11 +52,44 @@ enum What {
     Reboot,
 }
 
-/// The CD that the installer has left mounted.
+/// The medium that the installer has left mounted.
 #[derive(Debug)]
 pub struct Mounted {
-    pub reader: Reader,
+    pub files: FileSystem,
     pub insertion: u64,
+}
+
+/// A drive's medium by its files, and what has been read of it.
+#[derive(Debug)]
+pub struct FileSystem {
+    kind: DriveKind,
+    reader: Reader,
+}
+
+impl FileSystem {
+    pub fn new(kind: DriveKind, drive: usize) -> FileSystem {
+        let reader = match kind {
+            DriveKind::Cd => Reader::new(drive),
+            DriveKind::Usb => Reader::of_disk(drive),
+        };
+        FileSystem { kind, reader }
+    }
+
+    pub fn drive(&self) -> usize {
+        self.reader.drive
+    }
+
+    /// The file, `None` where it is not there, or why the medium cannot be mounted.
+    pub fn read(&mut self, path: &str) -> Look<Result<Option<Vec<u8>>, String>> {
+        match self.kind {
+            DriveKind::Cd => self.reader.look(|image| read_of_cd(image, path)),
+            DriveKind::Usb => self.reader.look(|image| read_of_stick(image, path)),
+        }
+    }
+
+    pub fn answer(&mut self, answer: Answer) {
+        self.reader.answer(answer);
+    }
 }
 
 /// What `%post` wants next.
@@ -119,7 +153,7 @@ impl Post {
     /// What the drive said to the last [`Need::Read`].
     pub fn answer(&mut self, answer: Answer) {
         if let Some(mounted) = &mut self.mounted {
-            mounted.reader.answer(answer);
+            mounted.files.answer(answer);
         }
     }
 
@@ -137,25 +171,29 @@ impl Post {
     }
 }
 
-/// Whether the mounted CD gives the whole file.
+/// Whether the mounted medium gives the whole file.
 fn read(mounted: &mut Option<Mounted>, path: &str, machine: &Machine, software: &Software) -> Look<bool> {
-    let Some(Mounted { reader, insertion }) = mounted.as_mut().filter(|_| !software.post_cannot_read) else {
+    let Some(Mounted { files, insertion }) = mounted.as_mut().filter(|_| !software.post_cannot_read) else {
         return Look::Done(false);
     };
-    if machine.medium(reader.drive).map(|medium| medium.insertion) != Some(*insertion) {
+    if machine.medium(files.drive()).map(|medium| medium.insertion) != Some(*insertion) {
         return Look::Done(false);
     }
-    match reader.look(|image| read_file(image, path)) {
+    match files.read(path) {
         Look::Need(request) => Look::Need(request),
         Look::Done(result) => Look::Done(result.is_ok_and(|file| file.is_some())),
     }
 }
 
 /// A file by its exact plain ISO 9660 name, as the vmkernel's CD file system sees it.
-pub fn read_file(image: &PartialImage, path: &str) -> Result<Option<Vec<u8>>, IsoError> {
+fn read_of_cd(image: &PartialImage, path: &str) -> Result<Option<Vec<u8>>, IsoError> {
     let volume = Volume::open(image)?;
     let found = volume.find_exact(image, TreeKind::Primary, path)?.filter(|entry| !entry.is_dir);
     found.map(|entry| volume.read(image, &entry, FILE_BYTES_MAX)).transpose()
+}
+
+fn read_of_stick(image: &PartialImage, path: &str) -> Result<Option<Vec<u8>>, FatError> {
+    FatVolume::open(image)?.read(image, path)
 }
 
 /// What of a section is seen from outside.

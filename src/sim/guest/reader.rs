@@ -1,4 +1,4 @@
-//! Reads a drive's medium with the pure readers of [`crate::iso`], which cannot wait for bytes.
+//! Reads a drive's medium with pure readers ([`crate::iso`], [`super::fat`]), which cannot wait for bytes.
 //!
 //! A reader that lacks a piece is stopped, the piece is asked for, and the reader starts again.
 //! Not a cache between looks: each purpose has its own [`Reader`], so that every look at a medium
@@ -13,7 +13,7 @@ use crate::iso::PartialImage;
 
 /// Firmware and boot loaders read by sectors.
 const SECTOR: usize = 2048;
-/// The first volume descriptor: what every look at a medium begins with.
+/// The first volume descriptor: what every look at a CD begins with.
 const FIRST_DESCRIPTOR: u64 = 16 * SECTOR as u64;
 /// Directories, descriptors and boot options of a real installer take well under 1 MiB.
 const HELD_BYTES_MAX: u64 = 8 << 20;
@@ -22,6 +22,8 @@ const HELD_BYTES_MAX: u64 = 8 << 20;
 #[derive(Debug)]
 pub struct Reader {
     pub drive: usize,
+    /// What is read before anything is known of the medium.
+    first: u64,
     /// Known once the drive has told its capacity with the first answer.
     image: Option<PartialImage>,
     /// Where the piece begins that is being fetched.
@@ -37,8 +39,18 @@ pub enum Look<T> {
 }
 
 impl Reader {
+    /// Of a CD.
     pub fn new(drive: usize) -> Reader {
-        Reader { drive, image: None, asked: FIRST_DESCRIPTOR, trouble: None }
+        Reader::from(drive, FIRST_DESCRIPTOR)
+    }
+
+    /// Of a disk, which begins with its partition table.
+    pub fn of_disk(drive: usize) -> Reader {
+        Reader::from(drive, 0)
+    }
+
+    fn from(drive: usize, first: u64) -> Reader {
+        Reader { drive, first, image: None, asked: first, trouble: None }
     }
 
     /// Starts `read` again with what has been fetched so far.
@@ -50,7 +62,7 @@ impl Reader {
             return Look::Done(Err(trouble.clone()));
         }
         let Some(image) = &self.image else {
-            return Look::Need(self.request(FIRST_DESCRIPTOR..FIRST_DESCRIPTOR + SECTOR as u64));
+            return Look::Need(self.request(self.first..self.first + SECTOR as u64));
         };
         let result = read(image);
         match image.take_wanted() {

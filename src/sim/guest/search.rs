@@ -1,58 +1,120 @@
-//! The installer's search for `ks=cdrom:/PATH`: each CD is mounted in turn until one has the file.
+//! The installer's search for `ks=cdrom:/PATH` and `ks=usb:/PATH`: each drive of that kind is mounted
+//! in turn until one has the file.
 //!
 //! The vmkernel's CD file system sees the plain ISO 9660 names and is case-sensitive (VMware's
-//! documentation asks for upper case). There is no second round: not found is a dialog for ever.
-//! Invariant: the script is read whole, once.
+//! documentation asks for upper case); FAT has no case. CDs are searched once, USB sticks five times
+//! with ten seconds between (weasel of ESXi 6.7); not found is a dialog for ever. Invariant: the script
+//! is read whole, once.
 
-use super::Answer;
-use super::post::{Mounted, read_file};
-use super::reader::{Look, Reader};
-use crate::sim::machine::Machine;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::post::{FileSystem, Mounted};
+use super::reader::Look;
+use super::{Answer, Need};
+use crate::sim::machine::{DriveKind, Machine, after};
+
+const USB_ROUNDS: u32 = 5;
+const USB_PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Search {
     path: String,
-    reader: Option<Reader>,
+    kind: DriveKind,
+    files: Option<FileSystem>,
     next_drive: usize,
+    /// Rounds through all drives that are over.
+    rounds: u32,
+    /// When the next round begins.
+    waits_until: Option<Timestamp>,
+}
+
+/// What the search wants, or the script, or `None` where no drive has it.
+#[derive(Debug)]
+pub enum SearchLook {
+    Need(Need),
+    Done(Option<Vec<u8>>),
 }
 
 impl Search {
-    pub fn new(path: String) -> Search {
-        Search { path, reader: None, next_drive: 0 }
+    /// Of what follows `ks=`; `None` where that is no search of drives.
+    pub fn parse(source: &str) -> Option<Search> {
+        let (word, path) = source.split_once(':')?;
+        let kind = match word {
+            "cdrom" => DriveKind::Cd,
+            "usb" => DriveKind::Usb,
+            _ => return None,
+        };
+        path.starts_with('/').then(|| Search {
+            path: path.to_owned(),
+            kind,
+            files: None,
+            next_drive: 0,
+            rounds: 0,
+            waits_until: None,
+        })
     }
 
-    pub fn path(&self) -> &str {
-        &self.path
+    /// What the console shows where no drive has the script.
+    pub fn dialog(&self) -> String {
+        let drives = match self.kind {
+            DriveKind::Cd => "cd-rom",
+            DriveKind::Usb => "usb",
+        };
+        format!("cannot find kickstart file on {drives} with path -- {}", self.path)
     }
 
-    /// The next bytes wanted; or the script, or `None` where no CD has it.
-    pub fn look(&mut self, machine: &Machine) -> Look<Option<Vec<u8>>> {
+    pub fn look(&mut self, machine: &Machine, now: Timestamp) -> SearchLook {
+        if let Some(until) = self.waits_until.filter(|until| now < *until) {
+            return SearchLook::Need(Need::Until(until));
+        }
+        self.waits_until = None;
         loop {
-            let Some(reader) = &mut self.reader else {
-                let Some(drive) = machine.next_cd(self.next_drive) else { return Look::Done(None) };
-                self.next_drive = drive + 1;
-                self.reader = Some(Reader::new(drive));
+            let Some(files) = &mut self.files else {
+                match machine.next_drive(self.kind, self.next_drive) {
+                    Some(drive) => {
+                        self.next_drive = drive + 1;
+                        self.files = Some(FileSystem::new(self.kind, drive));
+                    }
+                    None => return self.end_round(now),
+                }
                 continue;
             };
-            match reader.look(|image| read_file(image, &self.path)) {
-                Look::Need(request) => return Look::Need(request),
-                Look::Done(Ok(Some(script))) => return Look::Done(Some(script)),
+            match files.read(&self.path) {
+                Look::Need(request) => return SearchLook::Need(Need::Read(request)),
+                Look::Done(Ok(Some(script))) => return SearchLook::Done(Some(script)),
                 // Not mountable, or not there: the next drive.
-                Look::Done(_) => self.reader = None,
+                Look::Done(_) => self.files = None,
             }
         }
     }
 
-    /// The CD that has the script, which stays mounted.
+    fn end_round(&mut self, now: Timestamp) -> SearchLook {
+        self.rounds += 1;
+        self.next_drive = 0;
+        let rounds = match self.kind {
+            DriveKind::Cd => 1,
+            DriveKind::Usb => USB_ROUNDS,
+        };
+        if self.rounds >= rounds {
+            return SearchLook::Done(None);
+        }
+        let until = after(now, USB_PAUSE);
+        self.waits_until = Some(until);
+        SearchLook::Need(Need::Until(until))
+    }
+
+    /// The drive that has the script, which stays mounted.
     pub fn mounted(&mut self, machine: &Machine) -> Option<Mounted> {
-        let reader = self.reader.take()?;
-        let insertion = machine.medium(reader.drive)?.insertion;
-        Some(Mounted { reader, insertion })
+        let files = self.files.take()?;
+        let insertion = machine.medium(files.drive())?.insertion;
+        Some(Mounted { files, insertion })
     }
 
     pub fn answer(&mut self, answer: Answer) {
-        if let Some(reader) = &mut self.reader {
-            reader.answer(answer);
+        if let Some(files) = &mut self.files {
+            files.answer(answer);
         }
     }
 }

@@ -8,6 +8,7 @@ mod post;
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::fat::build_task_stick;
 use crate::iso::{BootPlatform, IsoWriter, ReadAt, build_task_iso};
 use crate::sim::computer::Computer;
 use crate::sim::machine::{Board, BootMode, BootTarget, DriveKind, OverrideEnabled, ResetType};
@@ -229,8 +230,76 @@ fn a_kickstart_is_found_on_any_cd_by_its_exact_path_only() {
     let mut bench = Bench::install("ks=cdrom:/ks.cfg", KS);
     assert_eq!(bench.run(10).guest(), "installer_error");
     assert!(bench.computer.console().unwrap().contains("/ks.cfg"));
-    assert_eq!(Bench::install("ks=usb:/KS.CFG", KS).run(10).guest(), "installer_error");
+    assert_eq!(Bench::install("ks=usb:/KS.CFG", KS).run(60).guest(), "installer_error");
     assert_eq!(Bench::install("ks=cdrom:/KS.CFG ks=http://a/b", KS).run(10).guest(), "installer_error");
+}
+
+/// A CD with the installer, a drive for sticks, and nothing in that yet.
+fn by_stick(kernelopt: &str) -> Bench {
+    let mut bench = Bench::new(|board, _| board.drives = vec![DriveKind::Cd, DriveKind::Usb]);
+    bench.insert(0, installer(kernelopt));
+    bench.arm(OverrideEnabled::Once, BootTarget::Cd);
+    bench
+}
+
+fn stick(ks: &str) -> Vec<u8> {
+    build_task_stick(ks.as_bytes(), b"{}", None).image.to_vec()
+}
+
+#[test]
+fn a_kickstart_is_found_on_a_stick_whatever_the_case_of_its_name() {
+    for path in ["/KS.CFG", "/ks.cfg"] {
+        let mut bench = by_stick(&format!("ks=usb:{path}"));
+        bench.insert(1, stick(KS));
+        bench.reset(ResetType::On);
+        assert_eq!(bench.run(120).guest(), "installed");
+        assert!(bench.computer.machine.medium(1).is_some(), "no stick is ejected by a reboot");
+    }
+    let mut long = KS.to_owned();
+    long.push_str(&"# a comment\n".repeat(1000));
+    let mut bench = by_stick("ks=usb:/KS.CFG");
+    bench.insert(1, stick(&long));
+    bench.reset(ResetType::On);
+    bench.run(120);
+    let shown = matches!(&bench.computer.machine.disk, Disk::Installed { ks_sha256, .. } if *ks_sha256 == sha256(&long));
+    assert!(shown, "every cluster of it was read");
+}
+
+#[test]
+fn sticks_are_searched_five_times_ten_seconds_apart() {
+    let mut bench = by_stick("ks=usb:/KS.CFG");
+    bench.reset(ResetType::On);
+    assert_eq!(bench.run(5 + 39).guest(), "installer_starting");
+    assert_eq!(bench.run(3).guest(), "installer_error");
+    let console = bench.computer.console().unwrap();
+    assert!(console.contains("cannot find kickstart file on usb with path -- /KS.CFG"), "{console}");
+
+    let mut late = by_stick("ks=usb:/KS.CFG");
+    late.reset(ResetType::On);
+    late.run(5 + 25);
+    late.insert(1, stick(KS));
+    assert_eq!(late.run(20).guest(), "installing");
+}
+
+#[test]
+fn no_cd_is_a_stick_and_no_stick_a_cd() {
+    for (option, image) in [("ks=usb:/KS.CFG", task_iso(KS)), ("ks=cdrom:/KS.CFG", stick(KS))] {
+        let mut bench = by_stick(option);
+        bench.insert(1, image);
+        bench.reset(ResetType::On);
+        assert_eq!(bench.run(60).guest(), "installer_error", "{option}");
+    }
+}
+
+#[test]
+fn the_firmware_looks_at_a_stick_too() {
+    let mut bench = by_stick("ks=usb:/KS.CFG");
+    bench.insert(1, stick(KS));
+    bench.reset(ResetType::On);
+    bench.run(4);
+    let offsets: Vec<u64> =
+        bench.reads.iter().filter(|read| read.drive == 1).map(|read| read.offset).collect();
+    assert_eq!(offsets, [0, 1 << 20], "partition table and boot sector");
 }
 
 #[test]

@@ -175,7 +175,7 @@ impl Bmc {
 
     /// An insert of an image whose other parameters are in order.
     pub fn begin_insert(&mut self, drive: usize, image: &str) -> Result<Insert, Refusal> {
-        if self.slots.get(drive).is_some_and(|slot| slot.refuses || !slot.is_cd()) {
+        if self.slots.get(drive).is_some_and(|slot| slot.refuses || !slot.takes(image)) {
             return Err(Message::not_for_images());
         }
         self.check_scheme(image)?;

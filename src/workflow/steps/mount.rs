@@ -1,4 +1,4 @@
-//! `mount.maintenance` (CD1) and `mount.task` (CD2): put one image into one slot.
+//! `mount.maintenance` (CD1) and `mount.task` (CD2, or the USB stick): put one image into one slot.
 //!
 //! Eject, look, insert, look. What a BMC says of a slot before our own insertion counts for
 //! nothing (iDRACs report a stale `Inserted` after an eject: ironic, fix-redfish-vmedia-stale-
@@ -14,6 +14,7 @@ use super::{Answer, prepare};
 use crate::job::{Act, Intent, MediaLayout, MountFacts, Step};
 use crate::media::Medium;
 use crate::redfish::{Effect, ErrorClass, RedfishError, Slot};
+use crate::workflow::layout::drive_name;
 use crate::workflow::{Context, StepError};
 use crate::world::{after, elapsed};
 
@@ -54,7 +55,8 @@ pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<Answe
 async fn observe(cx: &Context<'_>, medium: Medium) -> Result<Slot, StepError> {
     let link = mount(cx, medium).slot.clone();
     let link = link.ok_or_else(|| StepError::permanent("no slot was chosen for this medium"))?;
-    let doing = || format!("looking at the virtual CD {link} of server {}", cx.server.serial);
+    let drive = drive_name(cx.job.facts.layout, medium);
+    let doing = || format!("looking at the {drive} {link} of server {}", cx.server.serial);
     cx.bmc.observe_slot(&link).await.map_err(|error| StepError::bmc(doing(), error))
 }
 
@@ -90,7 +92,8 @@ async fn eject_first(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Resul
     mount_mut(cx, medium).ejected_at = Some(cx.now());
     cx.tell("media.eject", format!("{} holds another image, which is ejected first", slot.id), json!(null))
         .await?;
-    let doing = || format!("ejecting what the virtual CD {} of server {} holds", slot.id, cx.server.serial);
+    let drive = drive_name(cx.job.facts.layout, medium);
+    let doing = || format!("ejecting what the {drive} {} of server {} holds", slot.id, cx.server.serial);
     cx.bmc.request_eject(slot).await.map_err(|error| StepError::bmc(doing(), error))?;
     Ok(Answer::Wait { until: cx.now(), why: "looking whether the slot is empty".to_owned() })
 }
@@ -221,9 +224,15 @@ async fn done(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Answe
     let name = match (medium, cx.job.facts.layout) {
         (Medium::Installer, MediaLayout::DualCd) => "CD1, the installer",
         (Medium::Installer, MediaLayout::SingleCd) => "CD1, the installer with the kickstart",
+        (Medium::Installer, MediaLayout::CdUsb) => "CD1, the installer for a kickstart on a USB stick",
+        (Medium::Task, MediaLayout::CdUsb) => "the USB stick with the kickstart",
         (Medium::Task, _) => "CD2, the task ISO",
     };
-    let detail = json!({ "slot": slot.link, "insertions": mount(cx, medium).insertions });
+    let detail = json!({
+        "slot": slot.link,
+        "insertions": mount(cx, medium).insertions,
+        "media_layout": cx.job.facts.layout.name(),
+    });
     Ok(Answer::Done { message: format!("{name}, is in {}", slot.id), detail })
 }
 

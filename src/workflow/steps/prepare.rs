@@ -11,11 +11,10 @@ use serde_json::json;
 use url::{Host, Url};
 
 use super::Answer;
-use crate::iso::TaskIso;
+use crate::installer::KickstartOn;
 use crate::job::{InstallerFacts, Job, JobSpec, MediaLayout, Server, is_loopback};
-use crate::media::{
-    CachedInstaller, Image, InstallerSource, KickstartPlace, Medium, MediumLandmarks, Watched,
-};
+use crate::media::{CachedInstaller, Form, Image, InstallerSource, Medium, MediumLandmarks, Watched};
+use crate::workflow::layout::task_form;
 use crate::workflow::policy::Delivery;
 use crate::workflow::{Context, Kit, StepError, hook, task_iso};
 use crate::world::TlsPolicy;
@@ -45,7 +44,11 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         "task_iso": cx.job.facts.task_iso,
         "installer": cx.job.facts.installer,
     });
-    Ok(Answer::Done { message: "the task ISO is built and the installer is ready".to_owned(), detail })
+    let built = match task_form(cx.job.facts.layout) {
+        Form::Cd => "the task ISO is built",
+        Form::Disk => "the USB stick with the kickstart is built",
+    };
+    Ok(Answer::Done { message: format!("{built} and the installer is ready"), detail })
 }
 
 /// Makes the job's media readable at their URLs; called again whenever a controller takes the job up.
@@ -76,22 +79,27 @@ async fn publish_one(kit: &Kit, job: &Job, medium: Medium, watched: Watched) -> 
     let reset_at = job.facts.reset.started_at;
     let published = kit.media.publish(job.id, medium, watched, reset_at).await;
     published.map_err(|error| StepError::passing_from("publishing the job's media", error))?;
-    let insertions = match medium {
-        Medium::Installer => job.facts.cd1.insertions,
-        Medium::Task => job.facts.cd2.insertions,
-    };
-    kit.media.path(job.id, medium, insertions);
+    media_path(kit, job, medium);
     Ok(())
 }
 
-/// CD2; where one CD holds everything, it is there for operators to look at.
+/// Of the last insertion.
+fn media_path(kit: &Kit, job: &Job, medium: Medium) -> String {
+    match (medium, task_form(job.facts.layout)) {
+        (Medium::Installer, _) => kit.media.path(job.id, medium, job.facts.cd1.insertions),
+        (Medium::Task, Form::Cd) => kit.media.path(job.id, medium, job.facts.cd2.insertions),
+        (Medium::Task, Form::Disk) => kit.media.disk_path(job.id, job.facts.cd2.insertions),
+    }
+}
+
+/// CD2 or the USB stick; where one CD holds everything, it is there for operators to look at.
 fn task_medium(kit: &Kit, job: &Job, spec: &JobSpec) -> Result<Watched, StepError> {
-    let TaskIso { image, kickstart, nonce, metadata_end } = task_iso::render(kit, job, spec);
-    if !task_iso::is_saved(kit, job.id, &image) {
+    let (image, place) = task_iso::render(kit, job, spec);
+    if !task_iso::is_saved(kit, job, &image) {
         task_iso::save(kit, job, spec)?;
     }
-    let landmarks = MediumLandmarks::task(KickstartPlace { kickstart, nonce, rest_end: metadata_end });
-    Ok(Watched { image: Arc::new(Image::sparse(image)), landmarks })
+    let form = task_form(job.facts.layout);
+    Ok(Watched { image: Arc::new(Image::sparse(image)), form, landmarks: MediumLandmarks::task(place) })
 }
 
 fn installer_medium(
@@ -103,7 +111,8 @@ fn installer_medium(
     let patching = |error| StepError::permanent_from("setting the installer's boot options", error);
     let mut landmarks = MediumLandmarks::installer(installer.installer.landmarks.clone());
     let image = match job.facts.layout {
-        MediaLayout::DualCd => installer.patched().map_err(patching)?,
+        MediaLayout::DualCd => installer.patched(KickstartOn::Cd).map_err(patching)?,
+        MediaLayout::CdUsb => installer.patched(KickstartOn::Usb).map_err(patching)?,
         MediaLayout::SingleCd => {
             let kickstart = hook::kickstart(kit, job, spec);
             let nonce = hook::nonce(kit, job, spec);
@@ -114,7 +123,7 @@ fn installer_medium(
             image
         }
     };
-    Ok(Watched { image, landmarks })
+    Ok(Watched { image, form: Form::Cd, landmarks })
 }
 
 async fn open_installer(kit: &Kit, spec: &JobSpec) -> Result<Arc<CachedInstaller>, StepError> {
@@ -158,7 +167,8 @@ fn installer_facts(
                  served for that: set ESXI_INSTALLER_DELIVERY to auto or served",
             ));
         }
-        Delivery::Auto if layout == MediaLayout::SingleCd => false,
+        // What boots unattended by itself looks for its kickstart on CDs.
+        Delivery::Auto if layout != MediaLayout::DualCd => false,
         Delivery::Served => false,
         Delivery::Auto => remote && cached.installer.boots_unattended(),
         Delivery::Direct if remote => true,
@@ -189,12 +199,8 @@ pub(super) fn media_url(cx: &Context<'_>, medium: Medium) -> Result<String, Step
             InstallerSource::File(_) => Err(StepError::permanent("a file cannot be given to a BMC directly")),
         };
     }
-    let insertions = match medium {
-        Medium::Installer => facts.cd1.insertions,
-        Medium::Task => facts.cd2.insertions,
-    };
     let base = facts.media_base.as_deref().unwrap_or_default();
-    Ok(format!("{}{}", base.trim_end_matches('/'), cx.kit.media.path(cx.job.id, medium, insertions)))
+    Ok(format!("{}{}", base.trim_end_matches('/'), media_path(cx.kit, cx.job, medium)))
 }
 
 async fn media_base(cx: &Context<'_>) -> Result<String, StepError> {

@@ -216,7 +216,7 @@ async fn lost_medium(cx: &Context<'_>) -> Result<Option<Answer>, StepError> {
         let Some(link) = &mount.slot else { continue };
         let slot = cx.bmc.observe_slot(link).await;
         let slot =
-            slot.map_err(|error| StepError::bmc(format!("looking at the virtual CD {link}"), error))?;
+            slot.map_err(|error| StepError::bmc(format!("looking at the virtual medium {link}"), error))?;
         if slot.inserted == Some(false) {
             return Ok(Some(Answer::Back { to, why: format!("{} is empty before the start", slot.id) }));
         }

@@ -1,4 +1,4 @@
-//! `cleanup.unmount-task` (CD2) and `cleanup.unmount-maintenance` (CD1): give the drives back.
+//! `cleanup.unmount-task` (CD2, or the USB stick) and `cleanup.unmount-maintenance` (CD1): give the drives back.
 //!
 //! Runs after every outcome. Before anything is ejected the override is disarmed, and, where the
 //! host was started and the job did not succeed, the installer must be gone, the install timeout
@@ -15,6 +15,7 @@ use crate::job::{EjectFacts, MountFacts, Outcome, Release};
 use crate::media::Medium;
 use crate::redfish::Slot;
 use crate::workflow::detect;
+use crate::workflow::layout::drive_name;
 use crate::workflow::{Context, StepError};
 use crate::world::after;
 
@@ -103,7 +104,8 @@ async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, 
     let Some(link) = mount(cx, medium).slot.clone() else {
         return Ok(Answer::Skipped { why: "no slot was chosen for this medium".to_owned() });
     };
-    let doing = || format!("ejecting from the virtual CD {link} of server {}", cx.server.serial);
+    let drive = drive_name(cx.job.facts.layout, medium);
+    let doing = || format!("ejecting from the {drive} {link} of server {}", cx.server.serial);
     let slot = cx.bmc.observe_slot(&link).await.map_err(|error| StepError::bmc(doing(), error))?;
     if slot.inserted != Some(true) {
         if mount::is_open(cx, medium) && forced(cx).is_none() {

@@ -7,7 +7,8 @@ use shoal::api::{Access, Hooks};
 
 use super::{Fixture, HOOK_KEY, TOKEN, recipe};
 
-const GUARDED: [(Method, &str); 14] = [
+const GUARDED: [(Method, &str); 15] = [
+    (Method::GET, "/media/tasks/0123456789abcdef0123456789abcdef/task.img"),
     (Method::GET, "/media/tasks/0123456789abcdef0123456789abcdef/task.iso"),
     (Method::GET, "/api/v1/servers"),
     (Method::POST, "/api/v1/servers"),

@@ -103,6 +103,10 @@ async fn every_route_is_described_with_its_access_and_its_problems() {
         "HEAD /media/tasks/{job_id}/task.iso",
         "GET /media/tasks/{job_id}.{token}/task.iso",
         "HEAD /media/tasks/{job_id}.{token}/task.iso",
+        "GET /media/tasks/{job_id}/task.img",
+        "HEAD /media/tasks/{job_id}/task.img",
+        "GET /media/tasks/{job_id}.{token}/task.img",
+        "HEAD /media/tasks/{job_id}.{token}/task.img",
         "GET /media/installers/{job_id}.{token}/esxi.iso",
         "HEAD /media/installers/{job_id}.{token}/esxi.iso",
     ]

@@ -14,7 +14,7 @@ use serde_json::json;
 use shoal::installer::Landmarks;
 use shoal::iso::{Overlay, Patch, SparseImage};
 use shoal::job::{JobId, Password, Server, parse_recipe};
-use shoal::media::{Image, KickstartPlace, Media, Medium, MediumLandmarks, OperatorCheck, Watched};
+use shoal::media::{Form, Image, KickstartPlace, Media, Medium, MediumLandmarks, OperatorCheck, Watched};
 use shoal::seal::Sealer;
 use shoal::store::{NewJob, Store};
 use shoal::world::{Clock, TlsPolicy};
@@ -78,7 +78,7 @@ fn watched(medium: Medium) -> Watched {
             (installer(), MediumLandmarks::installer(landmarks))
         }
     };
-    Watched { image: Arc::new(image), landmarks }
+    Watched { image: Arc::new(image), form: Form::Cd, landmarks }
 }
 
 #[expect(clippy::result_large_err, reason = "the type of the check")]
@@ -150,6 +150,13 @@ impl Bench {
         for medium in Medium::ALL {
             self.media.publish(job, medium, watched(medium), None).await.unwrap();
         }
+    }
+
+    /// A job whose task medium is a disk.
+    pub async fn publish_disk(&self, n: u8) {
+        self.insert_job(n).await;
+        let watched = Watched { form: Form::Disk, ..watched(Medium::Task) };
+        self.media.publish(job(n), Medium::Task, watched, None).await.unwrap();
     }
 
     /// As a controller does that finds a job which has reset its host.

@@ -9,10 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
-use shoal::installer::{overlay, recognise};
+use shoal::installer::{KickstartOn, overlay, recognise};
 use shoal::iso::{TaskIso, build_task_iso};
 use shoal::job::MediaMode;
-use shoal::media::{Image, JobTrace, KickstartPlace, Media, Medium, MediumLandmarks, Watched};
+use shoal::media::{Form, Image, JobTrace, KickstartPlace, Media, Medium, MediumLandmarks, Watched};
 use shoal::seal::Sealer;
 use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer};
 use shoal::store::Store;
@@ -60,7 +60,7 @@ impl Lab {
     async fn publish(&self) {
         let base = standin_installer();
         let installer = recognise(&base).unwrap();
-        let changes = overlay(&base, &installer).unwrap();
+        let changes = overlay(&base, &installer, KickstartOn::Cd).unwrap();
         let image = Image::in_memory(base.to_vec().into(), "standin", changes);
         let landmarks = MediumLandmarks::installer(installer.landmarks);
         self.publish_one(Medium::Installer, image, landmarks).await;
@@ -71,7 +71,7 @@ impl Lab {
     }
 
     async fn publish_one(&self, medium: Medium, image: Image, landmarks: MediumLandmarks) {
-        let watched = Watched { image: Arc::new(image), landmarks };
+        let watched = Watched { image: Arc::new(image), form: Form::Cd, landmarks };
         self.bench.media.publish(job(4), medium, watched, None).await.unwrap();
     }
 

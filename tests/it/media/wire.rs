@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use shoal::job::JobId;
-use shoal::media::{Medium, SLICE_BYTES_MAX};
+use shoal::media::{Form, Medium, SLICE_BYTES_MAX};
 
 use super::bench::{Bench, INSTALLER_BYTES, at, installer, installer_bytes, job};
 
@@ -231,7 +231,8 @@ impl Bench {
         use shoal::media::{Image, MediumLandmarks, Watched};
         let image = Image::in_memory(Bytes::new(), "large", Overlay { size, patches: Vec::new() });
         let marks = Landmarks { descriptors: 0..1, boot_catalog: None, payload: Vec::new() };
-        let watched = Watched { image: image.into(), landmarks: MediumLandmarks::installer(marks) };
+        let watched =
+            Watched { image: image.into(), form: Form::Cd, landmarks: MediumLandmarks::installer(marks) };
         self.media.publish(job, Medium::Installer, watched, None).await.unwrap();
     }
 }
