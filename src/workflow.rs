@@ -27,6 +27,7 @@ pub mod detect;
 mod drive;
 mod error;
 mod hook;
+mod identity;
 mod layout;
 mod look;
 pub mod plan;

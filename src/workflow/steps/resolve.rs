@@ -12,6 +12,7 @@ use serde_json::json;
 use super::Answer;
 use crate::job::{JobSpec, Server, SystemFacts};
 use crate::redfish::{Bmc, MediaService, PowerState, System};
+use crate::workflow::identity::{choose_system, unread};
 use crate::workflow::layout::{self, Chosen};
 use crate::workflow::policy::Policy;
 use crate::workflow::{Context, Kit, StepError};
@@ -141,60 +142,4 @@ pub async fn resolve(
         drives = Some(layout::choose(slots, wanted).map_err(StepError::permanent)?);
     }
     Ok(Resolved { vendor: service.vendor, system, drives, media_service })
-}
-
-/// The system that the record means. Systems that cannot be reset (GPU baseboards) are none.
-fn choose_system(systems: Vec<System>, server: &Server) -> Result<System, String> {
-    let (serial, address) = (&server.serial, &server.bmc_address);
-    let hosts: Vec<System> = systems.into_iter().filter(|system| system.can_reset).collect();
-    let found = describe(&hosts);
-    let meant: Vec<System> = hosts.into_iter().filter(|system| is_meant(system, server)).collect();
-    if meant.is_empty() {
-        return Err(format!(
-            "the BMC at {address} has no system with the id or UUID of server {serial}; it has {found}"
-        ));
-    }
-    let (named, unnamed): (Vec<System>, Vec<System>) =
-        meant.into_iter().partition(|system| system.serial.is_some());
-    let mut matching: Vec<System> =
-        named.into_iter().filter(|system| system.serial.as_deref() == Some(serial.as_str())).collect();
-    if matching.is_empty() && !unnamed.is_empty() {
-        if server.system_id.is_none() && server.system_uuid.is_none() {
-            return Err(format!(
-                "the BMC at {address} reports no serial number: give server {serial} a system_uuid or system_id; it has {found}"
-            ));
-        }
-        matching = unnamed;
-    }
-    match (matching.pop(), matching.is_empty()) {
-        (Some(system), true) => Ok(system),
-        (Some(_), false) => Err(format!(
-            "the BMC at {address} has several systems that could be server {serial}: give it a system_id; it has {found}"
-        )),
-        (None, _) => Err(format!("the BMC at {address} is not that of server {serial}: it has {found}")),
-    }
-}
-
-/// A system that gave no answer may be the one that is looked for.
-fn unread(systems: &[System]) -> Option<String> {
-    let (system, why) = systems.iter().find_map(|system| Some((system, system.unread.as_ref()?)))?;
-    Some(format!("system {} could not be read ({why})", system.id))
-}
-
-/// Whether the system is the one that `system_id` and `system_uuid` name, where they are given.
-fn is_meant(system: &System, server: &Server) -> bool {
-    let uuid = system.uuid.as_deref().unwrap_or_default();
-    server.system_id.as_ref().is_none_or(|id| *id == system.id)
-        && server.system_uuid.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(uuid))
-}
-
-fn describe(systems: &[System]) -> String {
-    let list: Vec<String> = systems
-        .iter()
-        .take(8)
-        .map(|system| {
-            format!("{} (serial number {})", system.id, system.serial.as_deref().unwrap_or("not reported"))
-        })
-        .collect();
-    if list.is_empty() { "no system that can be reset".to_owned() } else { list.join(", ") }
 }
