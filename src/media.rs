@@ -8,12 +8,14 @@
 //! - [`Image`]: base and changes, any range of which is a sequence of slices that are not copied.
 //! - [`InstallerCache`]: vendor ISOs fetched once, checked, and mapped.
 //! - `server`: HTTP over images; `conditions` says which part of one a request means.
+//! - [`Probes`]: small images without a job, to see how a BMC fetches.
 //! - [`trace`]: what the reads of a job's media tell of its host.
 
 mod cache;
 mod conditions;
 mod image;
 mod map;
+mod probes;
 mod server;
 mod shelf;
 mod token;
@@ -33,6 +35,7 @@ pub use cache::{
     CacheError, CachedInstaller, FetchProgress, InstallerCache, InstallerSource, InstallerSourceError,
 };
 pub use image::{Image, SLICE_BYTES_MAX};
+pub use probes::{Fetch, PROBE_BYTES, Probe, Probes, Seen};
 pub use server::OperatorCheck;
 pub use trace::{KickstartPlace, MediumLandmarks};
 
@@ -126,6 +129,7 @@ struct Inner {
     key: [u8; 32],
     store: Store,
     shelves: Mutex<Shelves>,
+    probes: Probes,
 }
 
 #[derive(Default)]
@@ -141,7 +145,7 @@ const RETIRED_MAX: usize = 4096;
 impl Media {
     /// `key` makes the tokens: with another key, every path handed out before is dead.
     pub fn new(clock: Clock, key: [u8; 32], store: Store) -> Media {
-        Media(Arc::new(Inner { clock, key, store, shelves: Mutex::default() }))
+        Media(Arc::new(Inner { clock, key, store, shelves: Mutex::default(), probes: Probes::default() }))
     }
 
     /// Serves a medium of a job from now on, under every path that [`Media::path`], or for a disk
@@ -204,12 +208,13 @@ impl Media {
     }
 
     /// A connection of `peer` ended before there was a request, as one does of a BMC that does not trust
-    /// this controller's certificate. Each job that waits for that peer is told.
+    /// this controller's certificate. Each job and probe that waits for that peer is told.
     pub fn note_refused(&self, peer: IpAddr, why: &str) {
         let shelves: Vec<Arc<Shelf>> = self.shelves().of_jobs.values().cloned().collect();
         for shelf in shelves.iter().filter(|shelf| shelf.is_for(peer)) {
             shelf.refused(&format!("its connection ended before it asked for anything: {why}"));
         }
+        self.0.probes.note_refused(peer, why);
     }
 
     pub fn fetched(&self, job: JobId, medium: Medium) -> Fetches {
@@ -228,7 +233,12 @@ impl Media {
 
     /// All routes under `/media`. `operator` guards the one that needs no token.
     pub fn router(&self, operator: OperatorCheck) -> axum::Router {
-        server::router(self.clone(), operator)
+        server::router(self.clone(), operator).merge(self.0.probes.router())
+    }
+
+    /// Images that belong to no job, served beside the jobs' media.
+    pub fn probes(&self) -> &Probes {
+        &self.0.probes
     }
 
     fn find(&self, job: JobId) -> Option<Arc<Shelf>> {

@@ -10,12 +10,13 @@
 //! - `connection`, `encoding`, `tags`: one request: headers, bounds, retries, metrics.
 //! - `session`, `gate`, `latency`: login, and how many requests at once.
 //! - `discovery`, `learned`: links and ways, and what is remembered of them.
-//! - `slots`, `system`, `slot`, `service`: where slots are, and what resources say.
+//! - `slots`, `system`, `slot`, `service`, `about`: where slots are, and what resources say.
 //! - `quirks`: what a BMC does differently, by name.
 //! - `plan`: how a BMC would be asked.
 //! - `virtual_media`, `media_service`, `boot`, `reset`, `task`: what is asked for.
 //! - `error`, `messages`: what goes wrong and what the BMC says of it.
 
+mod about;
 mod boot;
 mod boot_oem;
 mod connection;
@@ -54,6 +55,7 @@ use crate::job::Password;
 use crate::world::{TlsPolicy, World};
 use connection::Connection;
 
+pub use about::{About, Manager};
 pub use error::{Effect, ErrorClass, Op, RedfishError, RedfishErrorKind};
 pub use learned::How;
 pub use media_service::MediaService;
@@ -143,6 +145,16 @@ impl Bmc {
     /// How long one insert may take, its Task included.
     pub fn insert_timeout(&self) -> Duration {
         self.0.limits.insert_timeout
+    }
+
+    /// What the BMC says of itself and its rules, as far as it does.
+    pub async fn observe_about(&self, system: &System) -> About {
+        self.0.observe_about(system).await
+    }
+
+    /// How long each of `times` reads of the resource took. One that fails is left out.
+    pub async fn observe_latency(&self, link: &str, times: usize) -> Vec<Duration> {
+        self.0.observe_latency(link, times).await
     }
 
     /// Whose BMC it is, from a closed set: the metric label. `unknown` before the first request.

@@ -17,7 +17,7 @@ use rand_chacha::ChaCha12Rng;
 use sha2::{Digest, Sha256};
 
 pub use transport::{
-    HttpRequest, HttpResponse, PeerCertificate, PinError, TlsPolicy, TlsPolicyError, Transport,
+    HttpRequest, HttpResponse, OnlyTls13, PeerCertificate, PinError, TlsPolicy, TlsPolicyError, Transport,
     TransportError, TransportErrorKind, pooled_transport, real_transport, root_store,
 };
 

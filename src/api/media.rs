@@ -11,7 +11,8 @@ use utoipa::OpenApi;
     task_iso_of_insertion,
     task_stick,
     task_stick_of_insertion,
-    installer_of_insertion
+    installer_of_insertion,
+    probe
 ))]
 struct MediaRoutes;
 
@@ -58,3 +59,11 @@ fn task_stick_of_insertion() {}
         (status = 206, content_type = "application/x-iso9660-image")))]
 #[expect(dead_code, reason = "only its description is used")]
 fn installer_of_insertion() {}
+
+/// A small image that a check shows to a BMC for a moment.
+#[utoipa::path(method(get, head), path = "/media/probes/{token}/probe.iso", tag = "media", security(()),
+    params(("token" = String, Path), ("Range" = Option<String>, Header)),
+    responses((status = 200, content_type = "application/x-iso9660-image"),
+        (status = 206, content_type = "application/x-iso9660-image")))]
+#[expect(dead_code, reason = "only its description is used")]
+fn probe() {}

@@ -21,7 +21,7 @@ use super::system::{
 use super::{Op, RedfishError, RedfishErrorKind, json};
 
 /// The service root.
-const ROOT: &str = "/redfish/v1/";
+pub(super) const ROOT: &str = "/redfish/v1/";
 /// Pages of a collection that are read.
 const PAGES_MAX: usize = 16;
 /// How long links are remembered.

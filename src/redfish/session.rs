@@ -94,6 +94,12 @@ impl Connection {
         }
     }
 
+    /// Whether requests carry the password itself, for want of a session.
+    pub(super) async fn is_basic(&self) -> bool {
+        let session = self.session.lock().await;
+        session.held.as_ref().is_some_and(|held| matches!(held.credentials, Credentials::Basic(_)))
+    }
+
     async fn login(&self, session: &mut Session) -> Result<Credentials, RedfishError> {
         session.check_refusal()?;
         let held = match self.sessions_link().await? {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
@@ -32,6 +32,10 @@ pub type Transport = BoxCloneSyncService<HttpRequest, HttpResponse, TransportErr
 /// extension of every such response, whatever the policy. No other response has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerCertificate(pub [u8; 32]);
+
+/// In a request's extensions: this request by TLS 1.3 or not at all, to find out what a peer speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct OnlyTls13;
 
 /// How the certificate of an HTTPS peer is judged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,30 +157,32 @@ pub fn root_store(extra: &[CertificateDer<'static>]) -> RootCertStore {
     roots
 }
 
-/// One client a policy, made when first needed and then shared.
+/// One client a policy (and one for [`OnlyTls13`]), made when first needed and then shared.
 struct Clients {
     roots: Arc<RootCertStore>,
     /// Idle connections kept for each peer.
     idle_max: usize,
-    made: Mutex<BTreeMap<String, reqwest::Client>>,
+    made: Mutex<BTreeMap<(String, bool), reqwest::Client>>,
 }
 
 impl Clients {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
         let policy = request.extensions().get::<TlsPolicy>().cloned().unwrap_or_default();
-        let client = self.client(&policy)?;
+        let client = self.client(&policy, request.extensions().get::<OnlyTls13>().is_some())?;
         let request = reqwest::Request::try_from(request.map(reqwest::Body::from)).map_err(classify)?;
         let response = client.oneshot(request).await.map_err(classify)?;
         Ok(with_certificate(http::Response::from(response).map(Body::new)))
     }
 
-    fn client(&self, policy: &TlsPolicy) -> Result<reqwest::Client, TransportError> {
+    fn client(&self, policy: &TlsPolicy, only_13: bool) -> Result<reqwest::Client, TransportError> {
         let mut made = self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(client) = made.get(&policy.to_string()) {
+        let key = (policy.to_string(), only_13);
+        if let Some(client) = made.get(&key) {
             return Ok(client.clone());
         }
+        let versions = if only_13 { &[&rustls::version::TLS13][..] } else { rustls::DEFAULT_VERSIONS };
         let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls_config(policy, self.roots.clone()))
+            .tls_backend_preconfigured(tls_config(policy, self.roots.clone(), versions))
             .tls_info(true)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -186,7 +192,7 @@ impl Clients {
             .pool_max_idle_per_host(self.idle_max)
             .build()
             .map_err(classify)?;
-        made.insert(policy.to_string(), client.clone());
+        made.insert(key, client.clone());
         Ok(client)
     }
 }
@@ -200,10 +206,14 @@ fn with_certificate(mut response: HttpResponse) -> HttpResponse {
     response
 }
 
-fn tls_config(policy: &TlsPolicy, roots: Arc<RootCertStore>) -> ClientConfig {
+fn tls_config(
+    policy: &TlsPolicy,
+    roots: Arc<RootCertStore>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .expect("ring offers TLS 1.2 and 1.3");
     let pin = match policy {
         TlsPolicy::Verify => return builder.with_root_certificates(roots).with_no_client_auth(),
