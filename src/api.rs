@@ -6,6 +6,7 @@
 
 mod access;
 mod body;
+mod check;
 mod error;
 mod events;
 mod fields;
@@ -37,6 +38,7 @@ pub use error::ApiError;
 pub use metrics::{MetricsAccess, install_recorder};
 pub use webhook::Hooks;
 
+use crate::doctor::Checker;
 use crate::engine::DryRunner;
 use crate::job::{JobId, UrlPrefixes};
 use crate::media::Media;
@@ -52,6 +54,7 @@ pub struct ApiParts {
     pub store: Store,
     pub media: Media,
     pub dry_run: DryRunner,
+    pub check: Checker,
     pub access: Access,
     /// Each is accepted by the webhook; without any it is 404.
     pub webhook_secrets: Vec<SecretString>,
@@ -73,6 +76,7 @@ pub struct ApiShared {
     parts: ApiParts,
     openapi: Arc<str>,
     streams: Arc<Semaphore>,
+    checks: Arc<Semaphore>,
     /// Held while a server is read, changed and written back.
     inventory: tokio::sync::Mutex<()>,
 }
@@ -123,6 +127,7 @@ pub fn router(parts: ApiParts) -> Router {
         parts,
         openapi: openapi::render(document),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        checks: Arc::new(Semaphore::new(check::CHECKS_MAX)),
         inventory: tokio::sync::Mutex::new(()),
     });
     let guard = middleware::from_fn_with_state(state.clone(), access::require_operator);
@@ -140,6 +145,7 @@ fn for_operators() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(servers::create, servers::list))
         .routes(routes!(servers::show, servers::update, servers::remove))
+        .routes(routes!(check::check))
         .routes(routes!(jobs::create, jobs::list))
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))

@@ -4,6 +4,7 @@
 //! Invariant: standard output carries a command's result and nothing else; logs, progress and
 //! errors go to standard error, and an error is printed here, once.
 
+mod bmc;
 mod client;
 mod demo;
 mod iso;
@@ -45,6 +46,7 @@ enum Command {
     Server(server::ServerArgs),
     /// Ask a controller for installations and watch them.
     Job(job::JobArgs),
+    Bmc(bmc::BmcArgs),
     Iso(iso::IsoArgs),
     Sim(sim::SimArgs),
     Demo(demo::DemoArgs),
@@ -114,6 +116,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Serve(args) => serve::run(args, cli.log, world).await,
         Command::Server(args) => server::run(args, &world, output).await,
         Command::Job(args) => job::run(args, &world, output).await,
+        Command::Bmc(args) => bmc::run(args, &world, output).await,
         Command::Iso(args) => iso::run(args, &world, output).await,
         Command::Sim(args) => sim::run(args, world).await,
         Command::Demo(args) => demo::run(args, world).await,

@@ -10,6 +10,7 @@
 //! - [`store`]: the database: servers, jobs, events, leases. The only module that knows SQL.
 //! - [`workflow`]: how one job goes forward, step by step.
 //! - [`engine`]: claims due jobs and drives them; knows no step.
+//! - [`doctor`]: can a server be installed through its BMC, and what stands in the way?
 //! - [`probe`]: is ESXi up at an address, and which one?
 //! - [`redfish`]: a lenient Redfish client for what an installation needs; knows nothing of jobs.
 //! - [`kickstart`]: what is added to a kickstart, where a recipe asks for it. Pure.
@@ -24,6 +25,7 @@
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod engine;
 pub mod fat;
 pub mod installer;

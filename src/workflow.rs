@@ -27,8 +27,8 @@ pub mod detect;
 mod drive;
 mod error;
 mod hook;
-mod identity;
-mod layout;
+pub mod identity;
+pub mod layout;
 mod look;
 pub mod plan;
 pub mod policy;
@@ -72,7 +72,7 @@ pub struct Kit {
 
 impl Kit {
     /// The client of a server's BMC.
-    fn bmc(&self, server: &Server) -> Bmc {
+    pub fn bmc(&self, server: &Server) -> Bmc {
         self.bmcs.bmc(&Account {
             address: server.bmc_address.clone(),
             username: server.bmc_username.clone(),

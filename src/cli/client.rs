@@ -52,8 +52,8 @@ pub enum ClientError {
         #[source]
         source: TransportError,
     },
-    #[error("the controller at {base} did not answer in {} s", ANSWER_TIMEOUT.as_secs())]
-    TimedOut { base: Url },
+    #[error("the controller at {base} did not answer in {} s", timeout.as_secs())]
+    TimedOut { base: Url, timeout: Duration },
     #[error("the controller at {base} broke off its answer")]
     Broken {
         base: Url,
@@ -125,6 +125,16 @@ impl Client {
         self.call(Method::POST, url, Some(body)).await
     }
 
+    /// A POST whose answer may take longer than most.
+    pub async fn post_patiently(
+        &self,
+        path: &[&str],
+        body: Value,
+        timeout: Duration,
+    ) -> Result<Value, ClientError> {
+        self.call_within(Method::POST, self.url(path), Some(body), timeout).await
+    }
+
     pub async fn patch(&self, path: &[&str], body: Value) -> Result<Value, ClientError> {
         self.call(Method::PATCH, self.url(path), Some(body)).await
     }
@@ -151,6 +161,16 @@ impl Client {
     }
 
     async fn call(&self, method: Method, url: Url, body: Option<Value>) -> Result<Value, ClientError> {
+        self.call_within(method, url, body, ANSWER_TIMEOUT).await
+    }
+
+    async fn call_within(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<Value>,
+        timeout: Duration,
+    ) -> Result<Value, ClientError> {
         let request = self
             .request(method, &url)
             .header(header::CONTENT_TYPE, "application/json")
@@ -160,8 +180,8 @@ impl Client {
             let response = self.send(request).await?;
             Ok((response.status(), self.read(response.into_body()).await?))
         };
-        let timed_out = |_| ClientError::TimedOut { base: self.base.clone() };
-        let (status, body) = tokio::time::timeout(ANSWER_TIMEOUT, answered).await.map_err(timed_out)??;
+        let timed_out = |_| ClientError::TimedOut { base: self.base.clone(), timeout };
+        let (status, body) = tokio::time::timeout(timeout, answered).await.map_err(timed_out)??;
         if !status.is_success() {
             return Err(self.refusal(status, body));
         }

@@ -5,6 +5,7 @@
 //! drives a job, since a BMC may fetch at once. Invariant: at a shutdown every job is left where the
 //! next controller can take it up.
 
+mod check;
 mod controller;
 mod listen;
 mod media_base;
@@ -13,6 +14,7 @@ mod token;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use controller::{Controller, ServeError, start};
+pub use media_base::MediaBases;
 
 use super::{CliError, Exit, logging, output};
 use crate::config::{Config, LogArgs, ServeArgs};

@@ -116,7 +116,7 @@ async fn add(args: AddArgs, world: &World, output: Output) -> Result<(), CliErro
 }
 
 /// Standard input without the end of its last line.
-fn read_password() -> Result<String, CliError> {
+pub fn read_password() -> Result<String, CliError> {
     let mut text = String::new();
     std::io::stdin().lock().take(4_096).read_to_string(&mut text)?;
     let password = text.strip_suffix('\n').unwrap_or(&text);
@@ -127,7 +127,7 @@ fn read_password() -> Result<String, CliError> {
     Ok(password.to_owned())
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
+pub fn label(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
     pair.ok_or_else(|| "write NAME=VALUE".to_owned())
 }

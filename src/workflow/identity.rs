@@ -61,3 +61,16 @@ fn describe(systems: &[System]) -> String {
         .collect();
     if list.is_empty() { "no system that can be reset".to_owned() } else { list.join(", ") }
 }
+
+/// The one host of a service of which nobody has said which it is, or that with the id `id`.
+pub fn only_host(systems: Vec<System>, id: Option<&str>) -> Result<System, String> {
+    let hosts: Vec<System> = systems.into_iter().filter(System::is_host).collect();
+    let found = describe(&hosts);
+    let mut meant: Vec<System> =
+        hosts.into_iter().filter(|system| id.is_none_or(|id| id == system.id)).collect();
+    match (meant.pop(), meant.is_empty()) {
+        (Some(system), true) => Ok(system),
+        (Some(_), false) => Err(format!("the BMC has several systems: say which is meant; it has {found}")),
+        (None, _) => Err(format!("the BMC has no such system; it has {found}")),
+    }
+}

@@ -104,6 +104,14 @@ impl Fixture {
                 let report = DryRunReport { ok: true, failed_step: None, reason: None, events: Vec::new() };
                 Box::pin(async { report })
             }),
+            check: Arc::new(|server, _| {
+                let facts = shoal::doctor::Facts {
+                    expected_serial: Some(server.serial.to_string()),
+                    ..Default::default()
+                };
+                let report = shoal::doctor::judge(server.bmc_address.as_str(), facts);
+                Box::pin(async { report })
+            }),
             access: Access::token(&TOKEN.into()),
             hooks: Hooks { store: store.clone(), clock: world.clock.clone(), key: HOOK_KEY },
             webhook_secrets: Vec::new(),

@@ -9,6 +9,8 @@ mod api;
 mod captures;
 mod config;
 mod demo;
+mod doctor;
+mod doctor_command;
 mod doubt;
 mod down;
 mod fence;

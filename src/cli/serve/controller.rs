@@ -15,11 +15,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::check;
 use super::listen::{self, Bound, ListenError, OnRefused, Server};
 use super::media_base::MediaBases;
 use super::token::{self, AdminToken, TokenFileError};
 use crate::api::{self, Access, ApiParts, Hooks, MetricsAccess};
 use crate::config::Config;
+use crate::doctor::Checker;
 use crate::engine::{Engine, EngineSettings, LeaseTerms};
 use crate::media::{CacheError, InstallerCache, Media};
 use crate::redfish::BmcPool;
@@ -97,9 +99,10 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
         store,
         metrics,
     };
-    let engine = parts.engine(&bound)?;
+    let kit = Arc::new(parts.kit(&bound)?);
+    let engine = parts.engine(kit.clone());
     let (url, is_loopback) = (bound.url(), bound.is_loopback());
-    let servers = parts.serve(&engine, &admin, bound);
+    let servers = parts.serve(&engine, check::checker(kit), &admin, bound);
     if url.scheme() == "http" && !is_loopback {
         tracing::warn!(%url, "without TLS the API's token travels in clear: see TLS_CERT_FILE and MEDIA_ADDR");
     }
@@ -136,7 +139,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn engine(&self, bound: &Bound) -> Result<Engine, ServeError> {
+    fn kit(&self, bound: &Bound) -> Result<Kit, ServeError> {
         let Config { installer, policy, redfish, .. } = &self.config;
         let transport = self.world.transport.clone();
         let bases = MediaBases {
@@ -146,7 +149,7 @@ impl Parts {
             instance_id: self.instance_id.clone(),
             transport: transport.clone(),
         };
-        let kit = Kit {
+        Ok(Kit {
             world: self.world.clone(),
             store: self.store.clone(),
             media: self.media.clone(),
@@ -167,16 +170,19 @@ impl Parts {
                 task_iso_retention: self.config.task_iso_retention,
                 media_base: bases.into_fn(),
             },
-        };
+        })
+    }
+
+    fn engine(&self, kit: Arc<Kit>) -> Engine {
         let settings = EngineSettings {
             workers: self.config.workers,
             lease: LeaseTerms { ttl: self.config.lease_ttl },
             drain_timeout: self.config.drain_timeout,
         };
-        Ok(Engine::new(Arc::new(kit), settings, self.instance_id.clone()))
+        Engine::new(kit, settings, self.instance_id.clone())
     }
 
-    fn serve(&self, engine: &Engine, admin: &AdminToken, bound: Bound) -> Vec<Server> {
+    fn serve(&self, engine: &Engine, check: Checker, admin: &AdminToken, bound: Bound) -> Vec<Server> {
         let access = admin.token.as_ref().map_or(Access::Open, Access::token);
         let media_router =
             api::media_router(&self.media, self.hooks(), access.clone(), self.instance_id.clone());
@@ -185,6 +191,7 @@ impl Parts {
             store: self.store.clone(),
             media: self.media.clone(),
             dry_run: engine.dry_runner(),
+            check,
             access,
             hooks: self.hooks(),
             webhook_secrets: self.config.webhook_secrets.clone(),

@@ -7,7 +7,7 @@ use shoal::api::{Access, Hooks};
 
 use super::{Fixture, HOOK_KEY, TOKEN, recipe};
 
-const GUARDED: [(Method, &str); 15] = [
+const GUARDED: [(Method, &str); 16] = [
     (Method::GET, "/media/tasks/0123456789abcdef0123456789abcdef/task.img"),
     (Method::GET, "/media/tasks/0123456789abcdef0123456789abcdef/task.iso"),
     (Method::GET, "/api/v1/servers"),
@@ -15,6 +15,7 @@ const GUARDED: [(Method, &str); 15] = [
     (Method::GET, "/api/v1/servers/A1"),
     (Method::PATCH, "/api/v1/servers/A1"),
     (Method::DELETE, "/api/v1/servers/A1"),
+    (Method::POST, "/api/v1/servers/A1/check"),
     (Method::GET, "/api/v1/jobs"),
     (Method::POST, "/api/v1/jobs"),
     (Method::GET, "/api/v1/jobs/0123456789abcdef0123456789abcdef"),

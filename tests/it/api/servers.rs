@@ -128,3 +128,23 @@ async fn a_server_with_an_active_job_is_neither_removed_nor_pointed_elsewhere() 
     assert_eq!(fixture.call(Method::DELETE, "/api/v1/servers/A1", None).await.status, 204);
     fixture.get(&format!("/api/v1/jobs/{job}")).await.ok(200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_check_answers_with_the_report_and_mounts_nothing_on_a_server_in_use() {
+    let fixture = Fixture::new();
+    let path = "/api/v1/servers/A1/check";
+    fixture.post(path, json!({})).await.problem(404);
+    fixture.add_server("A1").await;
+    let report = fixture.call(Method::POST, path, None).await.ok(200);
+    assert_eq!((&report["serial"], &report["verdict"]), (&json!("A1"), &json!("not_ready")));
+    assert!(report["checks"][0]["remedy"].is_string() && report["facts"].is_object(), "{report}");
+    fixture.post(path, json!({"probe": true})).await.problem(422);
+    fixture.post(path, json!({"probe_media": "yes"})).await.problem(422);
+    fixture.post(path, json!({"probe_media": true})).await.ok(200);
+    let job = fixture.add_job("A1").await;
+    let problem = fixture.post(path, json!({"probe_media": true})).await.problem(409);
+    assert_eq!(problem["job_id"], json!(job));
+    fixture.post(path, json!({"probe_media": false})).await.ok(200);
+    fixture.call(Method::PATCH, "/api/v1/servers/A1", Some(json!({"protected": true}))).await.ok(200);
+    fixture.post(path, json!({"probe_media": true})).await.problem(409);
+}

@@ -25,7 +25,17 @@ pub const ARROWS: &[Arrow] = &[
     Arrow { from: "world", to: &["job"], sentence: "world is three doors and knows no feature" },
     Arrow {
         from: "api",
-        to: &["job", "world", "store", "media", "engine", "token"],
+        to: &[
+            "job",
+            "world",
+            "store",
+            "media",
+            "engine",
+            "token",
+            "doctor::Check",
+            "doctor::Checker",
+            "doctor::Report",
+        ],
         sentence: "api translates between HTTP and job, store, media and engine",
     },
     Arrow {
@@ -74,6 +84,11 @@ pub const ARROWS: &[Arrow] = &[
         to: &["job", "world", "iso", "installer", "store", "token"],
         sentence: "media serves images and keeps the read trace",
     },
+    Arrow {
+        from: "doctor",
+        to: &["job", "world", "redfish", "iso", "media", "workflow::layout", "workflow::identity"],
+        sentence: "doctor looks at one server and knows no job that runs",
+    },
     Arrow { from: "probe", to: &["job", "world"], sentence: "probe looks at one address" },
     Arrow { from: "token", to: &["job"], sentence: "a token follows from a key and what it is for" },
     Arrow { from: "seal", to: &["job", "world"], sentence: "seal keeps secrets at rest and knows no table" },
@@ -94,6 +109,7 @@ pub const PURE: &[Arrow] = &[
     Arrow { from: "iso", to: &[], sentence: "iso is pure over bytes" },
     Arrow { from: "fat", to: &["iso"], sentence: "fat is pure over bytes" },
     Arrow { from: "redfish::quirks", to: &[], sentence: "quirks follow from what a BMC says of itself" },
+    Arrow { from: "doctor::judge", to: &[], sentence: "a verdict follows from what was seen" },
     Arrow { from: "workflow::plan", to: &["job"], sentence: "the plan is pure" },
     Arrow { from: "workflow::policy", to: &["job"], sentence: "the policy is pure" },
     Arrow {

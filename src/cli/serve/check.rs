@@ -1,0 +1,37 @@
+//! Lets the API have servers looked at: puts the doctor, the inventory's credentials and the media
+//! together.
+//!
+//! Nothing is judged here. Invariant: a check goes through the same clients as jobs, so a BMC gets no
+//! more requests at once and no second login because of it.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use crate::doctor::{self, Checker, ProbePlace, Report, Subject, Whose};
+use crate::job::Server;
+use crate::workflow::Kit;
+
+pub fn checker(kit: Arc<Kit>) -> Checker {
+    Arc::new(move |server, with_probe| {
+        let kit = kit.clone();
+        async move { check(&kit, &server, with_probe).await }.boxed()
+    })
+}
+
+async fn check(kit: &Kit, server: &Server, with_probe: bool) -> Report {
+    let bmc = kit.bmc(server);
+    let base = (kit.setup.media_base)(server.bmc_address.clone()).await;
+    let subject = Subject {
+        bmc: &bmc,
+        address: &server.bmc_address,
+        tls: &server.tls,
+        whose: Whose::Server(server),
+        layout: kit.policy.layout,
+        media_base: base.as_ref().ok().cloned(),
+    };
+    let place = with_probe.then(|| ProbePlace { probes: kit.media.probes(), base });
+    let report = doctor::check(&kit.world, &subject, place).await;
+    tracing::info!(server = %server.serial, verdict = report.verdict.name(), with_probe, "a server was checked");
+    report
+}

@@ -1,0 +1,156 @@
+//! The first contact with a BMC: does it answer, and with which certificate?
+//!
+//! No credentials are sent here, so the certificate may be looked at before anybody trusts it.
+//! Invariant: whether a peer is accepted is decided by the server's own policy alone; the other
+//! requests only tell what an operator could choose.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header;
+use tower::ServiceExt;
+use url::Url;
+
+use super::facts::{ReachFacts, TlsFacts};
+use crate::job::hex;
+use crate::world::{
+    HttpResponse, OnlyTls13, PeerCertificate, TlsPolicy, TransportError, TransportErrorKind, World,
+};
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// Tries to get any answer at all; a restarting BMC refuses a connection now and then.
+const TRIES: u32 = 2;
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+
+/// Why there is no answer.
+enum Silence {
+    TimedOut,
+    Transport(TransportError),
+}
+
+impl Silence {
+    fn is_untrusted(&self) -> bool {
+        matches!(self, Silence::Transport(error) if error.kind == TransportErrorKind::Certificate)
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Silence::TimedOut => self.reason(),
+            Silence::Transport(error) if innermost(error).is_empty() => error.to_string(),
+            Silence::Transport(error) => format!("{error}: {}", innermost(error)),
+        }
+    }
+
+    /// The last cause alone.
+    fn reason(&self) -> String {
+        match self {
+            Silence::TimedOut => format!("no answer in {} s", TIMEOUT.as_secs()),
+            Silence::Transport(error) if innermost(error).is_empty() => error.to_string(),
+            Silence::Transport(error) => innermost(error),
+        }
+    }
+}
+
+/// The text of the last cause; empty where there is none.
+fn innermost(error: &TransportError) -> String {
+    let mut cause = std::error::Error::source(error);
+    let mut text = String::new();
+    while let Some(error) = cause {
+        text = error.to_string();
+        cause = error.source();
+    }
+    text
+}
+
+/// What is kept of an answer.
+struct Answer {
+    status: u16,
+    date_ahead_secs: Option<i64>,
+    /// SHA-256 of the peer's certificate.
+    sha256: Option<String>,
+}
+
+pub async fn look(world: &World, address: &Url, policy: &TlsPolicy) -> ReachFacts {
+    let answer = ask_again(world, address, policy).await;
+    let untrusted = answer.as_ref().is_err_and(Silence::is_untrusted);
+    let mut reach = ReachFacts::default();
+    match &answer {
+        Ok(answer) => {
+            (reach.status, reach.date_ahead_secs) = (Some(answer.status), answer.date_ahead_secs);
+        }
+        // It is there; that it is not trusted is the certificate's story.
+        Err(_) if untrusted => {}
+        Err(silence) => reach.error = Some(silence.text()),
+    }
+    if address.scheme() == "https" && (answer.is_ok() || untrusted) {
+        reach.tls = Some(look_at_tls(world, address, policy, &answer).await);
+    }
+    reach
+}
+
+async fn look_at_tls(
+    world: &World,
+    address: &Url,
+    policy: &TlsPolicy,
+    answer: &Result<Answer, Silence>,
+) -> TlsFacts {
+    let reason = match (policy, answer) {
+        (TlsPolicy::Verify, answer) => answer.as_ref().err().map(Silence::reason),
+        _ => ask(world, address, &TlsPolicy::Verify, false).await.err().map(|silence| silence.reason()),
+    };
+    let sha256 = match answer {
+        Ok(answer) => answer.sha256.clone(),
+        Err(_) => {
+            ask(world, address, &TlsPolicy::Insecure, false).await.ok().and_then(|answer| answer.sha256)
+        }
+    };
+    let is_13 = ask(world, address, &TlsPolicy::Insecure, true).await.is_ok();
+    TlsFacts {
+        policy: policy.to_string().split(':').next().unwrap_or_default().to_owned(),
+        accepted: answer.is_ok(),
+        verified: reason.is_none(),
+        reason,
+        sha256,
+        version: Some(if is_13 { "TLS 1.3" } else { "TLS 1.2" }.to_owned()),
+    }
+}
+
+async fn ask_again(world: &World, address: &Url, policy: &TlsPolicy) -> Result<Answer, Silence> {
+    let mut answer = ask(world, address, policy, false).await;
+    for _ in 1..TRIES {
+        if answer.as_ref().err().is_none_or(Silence::is_untrusted) {
+            break;
+        }
+        tokio::time::sleep(TRY_AGAIN).await;
+        answer = ask(world, address, policy, false).await;
+    }
+    answer
+}
+
+/// Asks for the service root, which the standard shows to everybody; whatever it answers is an answer.
+async fn ask(world: &World, address: &Url, policy: &TlsPolicy, only_13: bool) -> Result<Answer, Silence> {
+    let root = address.join("/redfish/v1/").unwrap_or_else(|_| address.clone());
+    let mut request = http::Request::get(root.as_str())
+        .header(header::ACCEPT, "application/json")
+        .header("OData-Version", "4.0")
+        .extension(policy.clone());
+    if only_13 {
+        request = request.extension(OnlyTls13);
+    }
+    let request = request.body(Bytes::new()).expect("a URL and fixed headers make a request");
+    match tokio::time::timeout(TIMEOUT, world.transport.clone().oneshot(request)).await {
+        Ok(Ok(response)) => Ok(Answer {
+            status: response.status().as_u16(),
+            date_ahead_secs: date_ahead(world, &response),
+            sha256: response.extensions().get::<PeerCertificate>().map(|certificate| hex(&certificate.0)),
+        }),
+        Ok(Err(error)) => Err(Silence::Transport(error)),
+        Err(_) => Err(Silence::TimedOut),
+    }
+}
+
+fn date_ahead(world: &World, response: &HttpResponse) -> Option<i64> {
+    let text = response.headers().get(header::DATE)?.to_str().ok()?;
+    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(date.duration_since(world.clock.now()).as_secs())
+}

@@ -1,0 +1,26 @@
+//! How the BMC would be asked for what an installation needs: the one place that says so.
+//!
+//! Nothing is asked of it here. Invariant: the plan is the client's own, made by the code that acts.
+
+use super::facts::{PlanFacts, Planned};
+use crate::redfish::{Bmc, RedfishError, System};
+
+/// Of an image at `image_url`, of which only the protocol matters.
+pub async fn plan(bmc: &Bmc, system: &System, image_url: &str) -> Result<PlanFacts, RedfishError> {
+    let plan = bmc.observe_plan(system, image_url).await?;
+    let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+    Ok(PlanFacts {
+        switch_on: owned(plan.media_service.to_do()),
+        quirks: owned(plan.quirks),
+        learned: bmc.learned(),
+        insert: plan.insert.into(),
+        boot: plan.boot.into(),
+        reset: plan.reset.into(),
+    })
+}
+
+/// Where the plan could not be made.
+pub fn unknown(why: &str) -> PlanFacts {
+    let planned = || Planned { how: None, problem: Some(why.to_owned()) };
+    PlanFacts { insert: planned(), boot: planned(), reset: planned(), ..PlanFacts::default() }
+}

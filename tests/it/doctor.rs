@@ -1,0 +1,345 @@
+//! The doctor against simulated BMCs with their faults, in simulated time: what it finds, that it
+//! changes nothing, and that a probe leaves the drives as they were.
+//!
+//! What each finding is judged as is a table beside the judge. Invariant: after every check here the
+//! machine is as it was.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use shoal::doctor::{Check, CheckStatus, ProbePlace, Readiness, Report, Subject, Whose, check};
+use shoal::job::{MediaLayout, Password, Server, hex};
+use shoal::media::Probes;
+use shoal::redfish::{Account, Bmc, BmcPool, Limits};
+use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig};
+use shoal::world::{
+    Clock, HttpRequest, PeerCertificate, Rng, TlsPolicy, Transport, TransportError, TransportErrorKind, World,
+};
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+use url::Url;
+
+use crate::site::machine;
+
+const MEDIA: &str = "media.test";
+
+/// One simulated server, and whoever looks at it.
+struct Bench {
+    world: World,
+    network: Network,
+    machine: SimBmc,
+    server: Server,
+    probes: Probes,
+    layout: Option<MediaLayout>,
+    /// Of the address that images are served at.
+    scheme: &'static str,
+}
+
+impl Bench {
+    fn new(config: SimConfig) -> Bench {
+        let network = Network::default();
+        let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
+        let world = World { clock, rng: Rng::from_seed(1), transport: network.transport() };
+        let server = Server {
+            serial: config.serial.parse().unwrap(),
+            bmc_address: "https://bmc.test".parse().unwrap(),
+            bmc_username: config.username.clone(),
+            bmc_password: Password::new(config.password.clone()),
+            tls: TlsPolicy::Insecure,
+            system_id: None,
+            system_uuid: None,
+            management_address: None,
+            protected: false,
+            labels: Default::default(),
+        };
+        let machine = SimBmc::start(world.clone(), config);
+        let probes = Probes::default();
+        network.add_bmc("bmc.test", &machine);
+        network.add(MEDIA, probes.router());
+        Bench { world, network, machine, server, probes, layout: None, scheme: "http" }
+    }
+
+    fn faulty(faults: Vec<Fault>) -> Bench {
+        Bench::new(machine(faults))
+    }
+
+    fn bmc(&self) -> Bmc {
+        let limits = Limits { timeout: Duration::from_secs(30), retries: 4, ..Limits::default() };
+        BmcPool::new(self.world.clone(), limits).bmc(&Account {
+            address: self.server.bmc_address.clone(),
+            username: self.server.bmc_username.clone(),
+            password: self.server.bmc_password.clone(),
+            tls: self.server.tls.clone(),
+        })
+    }
+
+    fn base(&self) -> Url {
+        format!("{}://{MEDIA}", self.scheme).parse().unwrap()
+    }
+
+    async fn look_as(&self, whose: Whose<'_>, probe: Option<ProbePlace<'_>>) -> Report {
+        let bmc = self.bmc();
+        let subject = Subject {
+            bmc: &bmc,
+            address: &self.server.bmc_address,
+            tls: &self.server.tls,
+            whose,
+            layout: self.layout,
+            media_base: Some(self.base()),
+        };
+        let before = self.machine.state();
+        let report = check(&self.world, &subject, probe).await;
+        bmc.close().await;
+        let after = self.machine.state();
+        assert_eq!((&before.power, &before.media), (&after.power, &after.media));
+        assert_eq!((&before.resets, &before.boot_override), (&after.resets, &after.boot_override));
+        assert!(!format!("{report:?}").contains(self.server.bmc_password.expose()));
+        report
+    }
+
+    /// As the controller asks, without a probe.
+    async fn look(&self) -> Report {
+        self.look_as(Whose::Server(&self.server), None).await
+    }
+
+    async fn probe(&self) -> Report {
+        let place = ProbePlace { probes: &self.probes, base: Ok(self.base()) };
+        self.look_as(Whose::Server(&self.server), Some(place)).await
+    }
+}
+
+#[track_caller]
+fn line<'a>(report: &'a Report, name: &str) -> &'a Check {
+    report.checks.iter().find(|check| check.name == name).unwrap()
+}
+
+#[track_caller]
+fn assert_failed(report: &Report, name: &str, found: &str) {
+    assert_eq!(report.verdict, Readiness::NotReady, "{report:#?}");
+    let check = line(report, name);
+    assert_eq!(check.status, CheckStatus::Failed, "{report:#?}");
+    assert!(check.found.contains(found), "{report:#?}");
+    assert!(report.sentence.contains(check.remedy.as_deref().unwrap()), "{report:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_server_is_ready_and_everything_about_it_is_told() {
+    let bench = Bench::faulty(vec![]);
+    let report = bench.look().await;
+    assert_eq!(report.verdict, Readiness::Ready, "{report:#?}");
+    assert_eq!(report.serial.as_deref(), Some("SIM0001"));
+    assert_eq!(report.media_layout.as_deref(), Some("dual-cd"));
+    assert_eq!(report.confidence.as_deref(), Some("probable"));
+    let facts = &report.facts;
+    assert_eq!(facts.login.session_timeout_secs, Some(1800));
+    assert_eq!((facts.login.sessions, facts.login.lockout_threshold), (Some(1), Some(0)));
+    let system = facts.system.as_ref().unwrap();
+    assert_eq!((system.model.as_deref(), system.power.as_deref()), (Some("Simulated Server"), Some("Off")));
+    assert!(system.bmc_firmware.is_some());
+    assert_eq!(facts.slots.len(), 2);
+    assert_eq!(facts.plan.boot.how.as_deref().map(|how| how.contains("Cd")), Some(true));
+    let sources: Vec<&str> = facts.sources.iter().map(|source| source.name.as_str()).collect();
+    assert_eq!(sources, ["BootProgress"], "a host that was never started has no LastResetTime");
+    assert_eq!(facts.latency.as_ref().unwrap().answered, 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_drive_and_no_sign_of_a_boot_are_told_with_what_they_mean() {
+    let bench = Bench::faulty(vec![Fault::OneCd, Fault::NoBootProgress, Fault::NoLastResetTime]);
+    let report = bench.look().await;
+    assert_eq!(report.verdict, Readiness::ReadySingleCd, "{report:#?}");
+    assert_eq!(report.facts.layout.allowed, ["single-cd"]);
+    assert_eq!(report.confidence.as_deref(), Some("assumed"));
+    assert!(line(&report, "evidence").remedy.as_deref().unwrap().contains("completion_hook"));
+    let mut insistent = Bench::faulty(vec![Fault::OneCd]);
+    insistent.layout = Some(MediaLayout::DualCd);
+    assert_failed(&insistent.look().await, "media", "two virtual CD drives");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_persona_is_judged_by_what_it_offers_and_survives_a_probe() {
+    for persona in Persona::all() {
+        let (name, media) = (persona.name, &persona.media);
+        let scheme = if media.protocols.contains(&"HTTP") { "http" } else { "https" };
+        let is_taken = media.protocols.contains(&scheme.to_ascii_uppercase().as_str());
+        let mut bench = Bench::new(SimConfig { persona: persona.clone(), ..machine(vec![]) });
+        bench.scheme = scheme;
+        let report = bench.probe().await;
+        let wanted = match (is_taken, media.cds()) {
+            (false, _) => Readiness::NotReady,
+            (true, 1) if !media.drives.iter().any(|drive| drive.refuses) => Readiness::ReadySingleCd,
+            _ => Readiness::Ready,
+        };
+        assert_eq!(report.verdict, wanted, "{name} {report:#?}");
+        assert!(line(&report, "identity").found.contains(persona.model), "{name} {report:#?}");
+        assert_eq!(report.facts.plan.quirks, persona.quirks, "{name}");
+        let probe = line(&report, "probe");
+        match (is_taken, media.switched) {
+            (false, _) => assert!(report.sentence.contains("protocol"), "{name} {report:#?}"),
+            (true, true) => assert!(report.sentence.contains("switch remote media on"), "{name} {report:#?}"),
+            (true, false) => assert_eq!(probe.status, CheckStatus::Ok, "{name} {report:#?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_success_is_worth_follows_from_the_signs_that_a_bmc_shows() {
+    for (persona, confidence, uses_basic) in
+        [("generic", "probable", false), ("power-only", "assumed", false), ("emulator", "assumed", true)]
+    {
+        let report =
+            Bench::new(SimConfig { persona: persona.parse().unwrap(), ..machine(vec![]) }).look().await;
+        assert_eq!(report.confidence.as_deref(), Some(confidence), "{report:#?}");
+        assert_eq!(report.facts.login.uses_basic, uses_basic, "{report:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stands_in_the_way_is_named() {
+    assert_failed(&Bench::faulty(vec![Fault::NoSlots]).look().await, "media", "virtual CD drive");
+    assert_failed(
+        &Bench::faulty(vec![Fault::WrongSerial]).look().await,
+        "identity",
+        "not that of server SIM0001",
+    );
+    assert_failed(&Bench::faulty(vec![Fault::NoSerial]).look().await, "identity", "reports no serial number");
+    let cut_off = Bench::faulty(vec![]);
+    cut_off.network.cut_off("bmc.test", true);
+    assert_failed(&cut_off.look().await, "reach", "cannot be reached");
+    let silent = Bench::faulty(vec![Fault::LostRequest(1000)]);
+    assert_failed(&silent.look().await, "reach", "no answer in 15 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_password_is_tried_once_and_locks_nobody_out() {
+    let mut bench = Bench::faulty(vec![Fault::Lockout(2)]);
+    let good = bench.server.bmc_password.clone();
+    bench.server.bmc_password = Password::new("wrong".to_owned());
+    let report = bench.look().await;
+    assert_failed(&report, "login", "refused the account");
+    assert_eq!(line(&report, "media").status, CheckStatus::Skipped);
+    // A second wrong try would have locked it.
+    bench.server.bmc_password = good;
+    assert_eq!(bench.look().await.verdict, Readiness::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bmc_that_is_busy_or_slow_is_waited_for_within_bounds() {
+    let report = Bench::faulty(vec![Fault::Busy503(3)]).look().await;
+    assert_eq!(report.verdict, Readiness::Ready, "{report:#?}");
+    let report = Bench::faulty(vec![Fault::Slow(Duration::from_millis(5_000))]).look().await;
+    assert_eq!(report.verdict, Readiness::Ready, "{report:#?}");
+    let latency = report.facts.latency.as_ref().unwrap();
+    assert!(latency.p50_ms >= 5_000.0 && latency.p95_ms < 6_000.0, "{latency:?}");
+    assert_eq!(line(&report, "latency").status, CheckStatus::Warning);
+    // Later than any request is waited for: the check ends all the same.
+    let report = Bench::faulty(vec![Fault::Busy503(100_000)]).look().await;
+    assert_failed(&report, "login", "503");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_record_the_only_host_is_meant_or_the_one_that_is_named() {
+    let bench = Bench::faulty(vec![Fault::NoSerial]);
+    let report = bench.look_as(Whose::Anybody { system_id: None }, None).await;
+    assert_eq!((report.verdict, report.serial.as_deref()), (Readiness::Ready, None), "{report:#?}");
+    assert!(line(&report, "identity").remedy.as_deref().unwrap().contains("system_id (1)"));
+    let report = bench.look_as(Whose::Anybody { system_id: Some("2") }, None).await;
+    assert_failed(&report, "identity", "no such system");
+}
+
+/// The same network, as a BMC that shows a certificate which nobody has signed.
+fn self_signed(inner: Transport, with_password: Arc<AtomicU32>) -> Transport {
+    BoxCloneSyncService::new(tower::service_fn(move |request: HttpRequest| {
+        let (inner, with_password) = (inner.clone(), with_password.clone());
+        async move {
+            let policy = request.extensions().get::<TlsPolicy>().cloned().unwrap_or_default();
+            if policy == TlsPolicy::Verify || matches!(policy, TlsPolicy::Pin(pin) if pin != [7; 32]) {
+                return Err(TransportError::new(TransportErrorKind::Certificate));
+            }
+            let carries =
+                request.headers().contains_key("authorization") || request.method() == http::Method::POST;
+            with_password.fetch_add(u32::from(carries), Ordering::Relaxed);
+            let mut response = inner.oneshot(request).await?;
+            response.extensions_mut().insert(PeerCertificate([7; 32]));
+            response.headers_mut().insert("date", "Thu, 01 Jan 2026 01:00:00 GMT".parse().unwrap());
+            Ok(response)
+        }
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_untrusted_certificate_is_shown_and_sent_no_password() {
+    let mut bench = Bench::faulty(vec![]);
+    let with_password = Arc::new(AtomicU32::new(0));
+    bench.world.transport = self_signed(bench.world.transport.clone(), with_password.clone());
+    let pin = format!("pin:{}", hex(&[7; 32]));
+    for tls in [TlsPolicy::Verify, TlsPolicy::Pin([8; 32])] {
+        bench.server.tls = tls;
+        let report = bench.look().await;
+        assert_failed(&report, "tls", "certificate");
+        assert!(line(&report, "tls").remedy.as_deref().unwrap().contains(&pin), "{report:#?}");
+    }
+    assert_eq!(with_password.load(Ordering::Relaxed), 0, "nothing secret was sent");
+    bench.server.tls = pin.parse().unwrap();
+    let report = bench.look().await;
+    assert_eq!(
+        (report.verdict, line(&report, "tls").status),
+        (Readiness::Ready, CheckStatus::Ok),
+        "{report:#?}"
+    );
+    assert!(with_password.load(Ordering::Relaxed) > 0);
+    let clock = report.facts.clock.as_ref().unwrap();
+    assert!((3_590..=3_600).contains(&clock.ahead_secs), "{clock:?}");
+    assert_eq!(line(&report, "clock").status, CheckStatus::Warning);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_tells_how_images_are_fetched_and_leaves_the_drive_empty() {
+    for (faults, fetched) in [
+        (vec![], "streams when the host reads"),
+        (vec![Fault::InsertChecksUrl], "1 by Range, 0 whole; it streams"),
+        (vec![Fault::Prefetch], "1 whole; it downloads images whole"),
+        (vec![Fault::InsertTask(Duration::from_secs(20)), Fault::Prefetch], "1 whole"),
+        (vec![Fault::StaleInserted(Duration::from_secs(5))], "let go of it"),
+        (vec![Fault::OneCd, Fault::InsertNeedsProtocol], "took an image"),
+    ] {
+        let report = Bench::faulty(faults.clone()).probe().await;
+        let probe = line(&report, "probe");
+        assert_eq!(probe.status, CheckStatus::Ok, "{faults:?} {report:#?}");
+        assert!(probe.found.contains(fetched), "{faults:?} {probe:#?}");
+        assert!(report.facts.probe.as_ref().unwrap().restored);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_fails_says_why_and_still_leaves_the_drive_empty() {
+    let unreachable = Bench::faulty(vec![Fault::InsertChecksUrl]);
+    unreachable.network.cut_off(MEDIA, true);
+    let report = unreachable.probe().await;
+    assert_failed(&report, "probe", "did not take an image");
+    assert!(report.sentence.contains("MEDIA_BASE_URL"), "{}", report.sentence);
+    assert_failed(
+        &Bench::faulty(vec![Fault::InsertTaskFails]).probe().await,
+        "probe",
+        "did not take an image",
+    );
+    assert_failed(&Bench::faulty(vec![Fault::InsertNotDone(9)]).probe().await, "probe", "never showed it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drive_that_holds_something_and_a_base_that_leads_nowhere_are_left_alone() {
+    let report = Bench::faulty(vec![Fault::MediaLeft]).probe().await;
+    assert!(line(&report, "probe").found.contains("holds an image already"), "{report:#?}");
+    assert_eq!(report.facts.probe.as_ref().unwrap().insert_ms, 0);
+    let bench = Bench::faulty(vec![]);
+    for (base, why) in [
+        (Ok("http://127.0.0.1:8080".parse().unwrap()), "on loopback"),
+        (Err("there is no route".to_owned()), "there is no route"),
+    ] {
+        let place = ProbePlace { probes: &bench.probes, base };
+        let report = bench.look_as(Whose::Server(&bench.server), Some(place)).await;
+        assert!(line(&report, "probe").found.contains(why), "{report:#?}");
+        assert_eq!(report.verdict, Readiness::Ready);
+    }
+}
