@@ -33,6 +33,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The BMC is given the installer's own URL instead of ours.
+    pub fn is_direct(&self) -> bool {
+        self.installer.as_ref().is_some_and(|installer| installer.direct)
+    }
+
     /// The drives that the host reads from.
     pub fn drives(&self) -> impl Iterator<Item = &MountFacts> {
         let second = (self.layout != MediaLayout::SingleCd).then_some(&self.cd2);

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use super::detect::Judgement;
 use super::{Context, StepError};
-use crate::job::Step;
+use crate::job::{Facts, MountFacts, Step};
 use crate::media::Medium;
 
 pub(super) use prepare::publish;
@@ -43,6 +43,21 @@ pub enum Answer {
 impl Answer {
     fn done(message: impl Into<String>) -> Answer {
         Answer::Done { message: message.into(), detail: Value::Null }
+    }
+}
+
+/// What the job knows of one medium in its drive.
+fn mount_of(facts: &Facts, medium: Medium) -> &MountFacts {
+    match medium {
+        Medium::Installer => &facts.cd1,
+        Medium::Task => &facts.cd2,
+    }
+}
+
+fn mount_mut(facts: &mut Facts, medium: Medium) -> &mut MountFacts {
+    match medium {
+        Medium::Installer => &mut facts.cd1,
+        Medium::Task => &mut facts.cd2,
     }
 }
 

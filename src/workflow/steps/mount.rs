@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Answer, prepare};
+use super::{Answer, mount_mut, mount_of, prepare};
 use crate::job::{Act, Intent, MediaLayout, MountFacts, Step};
 use crate::media::Medium;
 use crate::redfish::{Effect, ErrorClass, RedfishError, Slot};
@@ -43,7 +43,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<Answe
     if accepted_at.is_some_and(|at| elapsed(at, cx.now()) < SHOW_PATIENCE) {
         return Ok(wait(cx, "the BMC accepted the medium and does not show it yet"));
     }
-    match mount(cx, medium).ejected_at {
+    match mount_of(&cx.job.facts, medium).ejected_at {
         None if slot.inserted == Some(true) => eject_first(cx, medium, &slot).await,
         Some(at) if slot.inserted == Some(true) && elapsed(at, cx.now()) < STALE_PATIENCE => {
             Ok(wait(cx, "the slot was ejected and does not show it yet"))
@@ -53,31 +53,17 @@ pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<Answe
 }
 
 async fn observe(cx: &Context<'_>, medium: Medium) -> Result<Slot, StepError> {
-    let link = mount(cx, medium).slot.clone();
+    let link = mount_of(&cx.job.facts, medium).slot.clone();
     let link = link.ok_or_else(|| StepError::permanent("no slot was chosen for this medium"))?;
     let drive = drive_name(cx.job.facts.layout, medium);
     let doing = || format!("looking at the {drive} {link} of server {}", cx.server.serial);
     cx.bmc.observe_slot(&link).await.map_err(|error| StepError::bmc(doing(), error))
 }
 
-fn mount<'a>(cx: &'a Context<'_>, medium: Medium) -> &'a MountFacts {
-    match medium {
-        Medium::Installer => &cx.job.facts.cd1,
-        Medium::Task => &cx.job.facts.cd2,
-    }
-}
-
-fn mount_mut<'a>(cx: &'a mut Context<'_>, medium: Medium) -> &'a mut MountFacts {
-    match medium {
-        Medium::Installer => &mut cx.job.facts.cd1,
-        Medium::Task => &mut cx.job.facts.cd2,
-    }
-}
-
 /// Whether the slot shows our last insertion. Some BMCs echo the URL without its port (xFusion
 /// 3.08) or not at all; the path alone is ours beyond doubt.
 fn holds_ours(cx: &Context<'_>, medium: Medium, slot: &Slot) -> Result<bool, StepError> {
-    if mount(cx, medium).insertions == 0 || slot.inserted != Some(true) {
+    if mount_of(&cx.job.facts, medium).insertions == 0 || slot.inserted != Some(true) {
         return Ok(false);
     }
     let url = prepare::media_url(cx, medium)?;
@@ -89,7 +75,7 @@ fn holds_ours(cx: &Context<'_>, medium: Medium, slot: &Slot) -> Result<bool, Ste
 }
 
 async fn eject_first(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Answer, StepError> {
-    mount_mut(cx, medium).ejected_at = Some(cx.now());
+    mount_mut(&mut cx.job.facts, medium).ejected_at = Some(cx.now());
     cx.tell("media.eject", format!("{} holds another image, which is ejected first", slot.id), json!(null))
         .await?;
     let drive = drive_name(cx.job.facts.layout, medium);
@@ -99,7 +85,7 @@ async fn eject_first(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Resul
 }
 
 async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Answer, StepError> {
-    if mount(cx, medium).insertions >= INSERTIONS_MAX {
+    if mount_of(&cx.job.facts, medium).insertions >= INSERTIONS_MAX {
         let error = StepError::permanent(format!(
             "the BMC of server {} accepted the image for {} and never showed it inserted, {INSERTIONS_MAX} times ({})",
             cx.server.serial,
@@ -108,8 +94,8 @@ async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Ans
         ));
         return fall_back(cx, medium, slot, error).await;
     }
-    let (now, earlier) = (cx.now(), (mount(cx, medium).clone(), cx.job.cursor.intent.clone()));
-    let mount = mount_mut(cx, medium);
+    let (now, earlier) = (cx.now(), (mount_of(&cx.job.facts, medium).clone(), cx.job.cursor.intent.clone()));
+    let mount = mount_mut(&mut cx.job.facts, medium);
     mount.insertions += 1;
     mount.ejected_at = None;
     mount.open_since = Some(now);
@@ -125,7 +111,7 @@ async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Ans
             return fall_back(cx, medium, slot, error).await;
         }
     };
-    mount_mut(cx, medium).open_since = None;
+    mount_mut(&mut cx.job.facts, medium).open_since = None;
     let message = format!("the BMC accepted the image for {} by {how}", slot.id);
     cx.tell_receipt("media.insert", message, json!({ "how": how.to_string() })).await?;
     let slot = observe(cx, medium).await?;
@@ -145,20 +131,20 @@ fn take_back(
 ) -> Option<Answer> {
     let is_busy = error.effect() == Effect::None && error.class() == ErrorClass::Retry;
     if is_busy && still_open(cx, &mount) {
-        *mount_mut(cx, medium) = mount;
+        *mount_mut(&mut cx.job.facts, medium) = mount;
         cx.job.cursor.intent = intent;
         let why = "the BMC is busy, most likely with the insertion that was asked for before".to_owned();
         return Some(Answer::Wait { until: after(cx.now(), OPEN_PAUSE), why });
     }
     if !error.is_open() {
-        mount_mut(cx, medium).open_since = None;
+        mount_mut(&mut cx.job.facts, medium).open_since = None;
     }
     None
 }
 
 /// Whether the BMC may still be at the last insertion.
 pub(super) fn is_open(cx: &Context<'_>, medium: Medium) -> bool {
-    still_open(cx, mount(cx, medium))
+    still_open(cx, mount_of(&cx.job.facts, medium))
 }
 
 fn still_open(cx: &Context<'_>, mount: &MountFacts) -> bool {
@@ -175,7 +161,7 @@ async fn fall_back(
 ) -> Result<Answer, StepError> {
     let wanted = cx.spec()?.media_layout.or(cx.kit.policy.layout);
     let StepError::Failed(failure) = &error else { return Err(error) };
-    if medium == Medium::Installer || failure.retry || wanted.is_some() || is_direct(cx) {
+    if medium == Medium::Installer || failure.retry || wanted.is_some() || cx.job.facts.is_direct() {
         return Err(error);
     }
     let why =
@@ -190,16 +176,12 @@ async fn fall_back(
     Ok(Answer::Back { to: Step::BuildTaskIso, why })
 }
 
-fn is_direct(cx: &Context<'_>) -> bool {
-    cx.job.facts.installer.as_ref().is_some_and(|installer| installer.direct)
-}
-
 /// A failed insertion, with what our own server saw of the BMC's fetch. The last one that is allowed
 /// is not tried again.
 fn explain(cx: &Context<'_>, medium: Medium, slot: &Slot, error: RedfishError) -> StepError {
     let seen = what_was_fetched(cx, medium);
     let message = format!("inserting the image into {} of server {} ({seen})", slot.id, cx.server.serial);
-    if mount(cx, medium).insertions >= INSERTIONS_MAX {
+    if mount_of(&cx.job.facts, medium).insertions >= INSERTIONS_MAX {
         return StepError::permanent_from(message, error);
     }
     StepError::bmc(message, error)
@@ -216,7 +198,7 @@ fn what_was_fetched(cx: &Context<'_>, medium: Medium) -> String {
 
 /// Some BMCs show two drives and have one: what goes into the second falls out of the first.
 async fn done(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Answer, StepError> {
-    mount_mut(cx, medium).open_since = None;
+    mount_mut(&mut cx.job.facts, medium).open_since = None;
     if medium == Medium::Task && observe(cx, Medium::Installer).await?.inserted == Some(false) {
         let message = format!("inserting into {} emptied the first virtual CD", slot.id);
         return fall_back(cx, medium, slot, StepError::permanent(message)).await;
@@ -230,7 +212,7 @@ async fn done(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Answe
     };
     let detail = json!({
         "slot": slot.link,
-        "insertions": mount(cx, medium).insertions,
+        "insertions": mount_of(&cx.job.facts, medium).insertions,
         "media_layout": cx.job.facts.layout.name(),
     });
     Ok(Answer::Done { message: format!("{name}, is in {}", slot.id), detail })

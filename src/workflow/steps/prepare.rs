@@ -192,7 +192,7 @@ fn installer_facts(
 /// The URL of a medium, as the BMC is given it.
 pub(super) fn media_url(cx: &Context<'_>, medium: Medium) -> Result<String, StepError> {
     let facts = &cx.job.facts;
-    let direct = facts.installer.as_ref().is_some_and(|installer| installer.direct);
+    let direct = facts.is_direct();
     if medium == Medium::Installer && direct {
         return match source(cx.kit, cx.spec()?)? {
             InstallerSource::Url(url) => Ok(url.to_string()),

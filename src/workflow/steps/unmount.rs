@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Answer, mount, watch};
-use crate::job::{EjectFacts, MountFacts, Outcome, Release};
+use super::{Answer, mount, mount_of, watch};
+use crate::job::{EjectFacts, Outcome, Release};
 use crate::media::Medium;
 use crate::redfish::Slot;
 use crate::workflow::detect;
@@ -25,20 +25,13 @@ pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<Answe
     if let Some(answer) = ensure_disarmed(cx).await? {
         return Ok(answer);
     }
-    if mount(cx, medium).insertions == 0 {
+    if mount_of(&cx.job.facts, medium).insertions == 0 {
         return Ok(Answer::Skipped { why: "this job mounted nothing there".to_owned() });
     }
     if let Some(answer) = ensure_released(cx).await? {
         return Ok(answer);
     }
     ensure_ejected(cx, medium).await
-}
-
-fn mount<'a>(cx: &'a Context<'_>, medium: Medium) -> &'a MountFacts {
-    match medium {
-        Medium::Installer => &cx.job.facts.cd1,
-        Medium::Task => &cx.job.facts.cd2,
-    }
 }
 
 /// `None` once the next boot is an ordinary one.
@@ -101,7 +94,7 @@ fn forced(cx: &Context<'_>) -> Option<Release> {
 }
 
 async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, StepError> {
-    let Some(link) = mount(cx, medium).slot.clone() else {
+    let Some(link) = mount_of(&cx.job.facts, medium).slot.clone() else {
         return Ok(Answer::Skipped { why: "no slot was chosen for this medium".to_owned() });
     };
     let drive = drive_name(cx.job.facts.layout, medium);
@@ -131,7 +124,7 @@ async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, 
 
 /// A job's own media have its id in their URL; a direct installer has the source's URL.
 fn may_be_ours(cx: &Context<'_>, slot: &Slot) -> bool {
-    let direct = cx.job.facts.installer.as_ref().is_some_and(|installer| installer.direct);
+    let direct = cx.job.facts.is_direct();
     let image = slot.image.as_deref().unwrap_or_default();
     direct || image.is_empty() || image.contains(&cx.job.id.to_string())
 }
