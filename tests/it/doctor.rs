@@ -20,7 +20,7 @@ use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 use url::Url;
 
-use crate::site::machine;
+use crate::site::{machine, record};
 
 const MEDIA: &str = "media.test";
 
@@ -41,18 +41,7 @@ impl Bench {
         let network = Network::default();
         let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
         let world = World { clock, rng: Rng::from_seed(1), transport: network.transport() };
-        let server = Server {
-            serial: config.serial.parse().unwrap(),
-            bmc_address: "https://bmc.test".parse().unwrap(),
-            bmc_username: config.username.clone(),
-            bmc_password: Password::new(config.password.clone()),
-            tls: TlsPolicy::Insecure,
-            system_id: None,
-            system_uuid: None,
-            management_address: None,
-            protected: false,
-            labels: Default::default(),
-        };
+        let server = record(&config, "bmc.test");
         let machine = SimBmc::start(world.clone(), config);
         let probes = Probes::default();
         network.add_bmc("bmc.test", &machine);

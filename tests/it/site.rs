@@ -106,18 +106,7 @@ impl Site {
 
     async fn add(&mut self, config: SimConfig) {
         let authority = format!("bmc{}.test", self.machines.len());
-        let server = Server {
-            serial: config.serial.parse().unwrap(),
-            bmc_address: format!("https://{authority}").parse().unwrap(),
-            bmc_username: config.username.clone(),
-            bmc_password: Password::new(config.password.clone()),
-            tls: TlsPolicy::Insecure,
-            system_id: None,
-            system_uuid: None,
-            management_address: None,
-            protected: false,
-            labels: Default::default(),
-        };
+        let server = record(&config, &authority);
         let machine = SimBmc::start(self.world.clone(), config);
         self.network.add_bmc(&authority, &machine);
         self.machines.push(machine);
@@ -297,6 +286,22 @@ impl Site {
             )
         };
         events.iter().map(line).collect()
+    }
+}
+
+/// The inventory's record of a machine whose BMC is behind that authority.
+pub fn record(config: &SimConfig, authority: &str) -> Server {
+    Server {
+        serial: config.serial.parse().unwrap(),
+        bmc_address: format!("https://{authority}").parse().unwrap(),
+        bmc_username: config.username.clone(),
+        bmc_password: Password::new(config.password.clone()),
+        tls: TlsPolicy::Insecure,
+        system_id: None,
+        system_uuid: None,
+        management_address: None,
+        protected: false,
+        labels: Default::default(),
     }
 }
 
