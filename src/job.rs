@@ -4,6 +4,7 @@
 //! is `store`); the serde forms are those of the database. Invariant: a value of these types is
 //! already checked; text as an operator typed it becomes one of them in [`recipe`] or not at all.
 
+mod bmc_memory;
 mod cursor;
 mod event;
 mod facts;
@@ -17,6 +18,7 @@ mod verdict;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use bmc_memory::BmcMemory;
 pub use cursor::{Act, Cursor, Intent, Phase, Step};
 pub use event::{Event, EventStatus, Level, NewEvent};
 pub use facts::{

@@ -51,7 +51,7 @@ use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::job::Password;
+use crate::job::{BmcMemory, Password};
 use crate::world::{TlsPolicy, World};
 use connection::Connection;
 
@@ -86,9 +86,12 @@ impl Bmc {
         self.0.observe_system(link, self.0.limits.retries).await
     }
 
-    /// The virtual media slots of a system, in natural order of their names.
+    /// The virtual media slots of a system, in natural order of their names; those that have refused
+    /// an image come last.
     pub async fn observe_slots(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
-        self.0.observe_slots(system).await
+        let mut slots = self.0.observe_slots(system).await?;
+        slots.sort_by_key(|slot| self.0.learned.is_refusing(&slot.link));
+        Ok(slots)
     }
 
     /// The slot at `link`, which is a [`Slot::link`].
@@ -175,6 +178,21 @@ impl Bmc {
     /// What has worked on this BMC so far, a sentence each.
     pub fn learned(&self) -> Vec<String> {
         self.0.learned.list()
+    }
+
+    /// The same to be kept beyond this process, and a number that changes with it.
+    pub fn memory(&self) -> (BmcMemory, u64) {
+        self.0.learned.memory()
+    }
+
+    /// Begins with what was kept, where nothing has been learned since.
+    pub fn recall(&self, memory: BmcMemory) {
+        self.0.learned.recall(memory);
+    }
+
+    /// The slot at this link refused an image for its own sake: it comes last from now on.
+    pub fn note_refusing(&self, slot: &str) {
+        self.0.learned.note_refusing(slot);
     }
 
     /// Where the session is on the BMC, if there is one: for whoever comes after a crash.

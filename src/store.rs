@@ -14,6 +14,7 @@
 //! A file is written in WAL mode with `synchronous=FULL`: what a call has answered survives a loss
 //! of power. What an operator keeps secret is sealed (`seal`) before it reaches SQLite.
 
+mod bmc_memory;
 mod error;
 mod events;
 mod hook_reports;

@@ -46,7 +46,7 @@ use url::Url;
 use crate::job::{JobSpec, Serial, Server, UrlPrefixes};
 use crate::media::{InstallerCache, InstallerSource, Media};
 use crate::redfish::{Account, Bmc, BmcPool};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::world::World;
 use context::Context;
 use policy::{Delivery, Policy};
@@ -80,6 +80,24 @@ impl Kit {
             tls: server.tls.clone(),
         })
     }
+
+    /// The same, beginning with what is kept of it.
+    pub async fn remembered_bmc(&self, server: &Server) -> Result<Bmc, StoreError> {
+        let bmc = self.bmc(server);
+        bmc.recall(self.store.load_bmc_memory(server).await?);
+        Ok(bmc)
+    }
+
+    /// Keeps what has been learned of it since `version`, which is the number that
+    /// [`Bmc::memory`] gave.
+    pub async fn keep_memory(&self, server: &Server, bmc: &Bmc, version: &mut u64) -> Result<(), StoreError> {
+        let (memory, now) = bmc.memory();
+        if now != *version && !memory.is_empty() {
+            self.store.save_bmc_memory(server, memory).await?;
+        }
+        *version = now;
+        Ok(())
+    }
 }
 
 /// All checks of a job up to `resolve-server`; nothing is changed, neither here nor on a BMC.
@@ -87,7 +105,7 @@ pub async fn dry_run(kit: &Kit, serial: &Serial, spec: &JobSpec) -> Result<Resol
     let server = kit.store.server(serial).await?;
     let server = server.ok_or_else(|| StepError::permanent(format!("there is no server {serial}")))?;
     check_management_address(kit, &server, spec).await?;
-    resolve(&kit.bmc(&server), &server, spec, &kit.policy).await
+    resolve(&kit.remembered_bmc(&server).await?, &server, spec, &kit.policy).await
 }
 
 /// Where things are, as configured.

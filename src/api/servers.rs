@@ -39,6 +39,9 @@ pub struct ServerBody {
     /// Jobs on it are refused.
     protected: bool,
     labels: BTreeMap<String, String>,
+    /// What has worked on its BMC, a sentence each; where one server is shown, and something has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    learned: Option<Vec<String>>,
 }
 
 impl From<Server> for ServerBody {
@@ -54,6 +57,7 @@ impl From<Server> for ServerBody {
             management_address: server.management_address,
             protected: server.protected,
             labels: server.labels,
+            learned: None,
         }
     }
 }
@@ -245,7 +249,10 @@ pub async fn show(
     State(state): State<ApiState>,
     Name(serial): Name<Serial>,
 ) -> Result<Json<ServerBody>, ApiError> {
-    Ok(Json(find(&state, &serial).await?.into()))
+    let server = find(&state, &serial).await?;
+    let learned = state.store.load_bmc_memory(&server).await?.sentences();
+    let learned = Some(learned).filter(|learned| !learned.is_empty());
+    Ok(Json(ServerBody { learned, ..server.into() }))
 }
 
 /// Change a server. Where `bmc_address` changes or `tls` becomes weaker, `bmc_password` is needed too.

@@ -156,11 +156,18 @@ fn labels_text(labels: &Value) -> String {
     pairs.join(",")
 }
 
+/// A line each.
+fn sentences_text(list: &[Value]) -> String {
+    let sentences: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+    if sentences.is_empty() { "-".to_owned() } else { sentences.join("\n") }
+}
+
 fn server_text(server: &Value) -> String {
     let fields = server.as_object().into_iter().flatten();
     let shown = fields.map(|(key, value)| match value {
         Value::String(text) => [key.clone(), text.clone()],
         Value::Object(_) => [key.clone(), labels_text(value)],
+        Value::Array(list) => [key.clone(), sentences_text(list)],
         Value::Null => [key.clone(), "-".to_owned()],
         other => [key.clone(), other.to_string()],
     });
@@ -170,6 +177,14 @@ fn server_text(server: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_learned_is_shown_a_line_each() {
+        let text =
+            server_text(&json!({"serial": "A1", "learned": ["insert: PATCH", "boot: Cd on the System"]}));
+        assert!(text.contains("insert: PATCH") && text.contains("boot: Cd on the System"), "{text}");
+        assert!(server_text(&json!({"learned": []})).contains("learned"), "{text}");
+    }
 
     #[test]
     fn a_list_has_a_row_a_server() {

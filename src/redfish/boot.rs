@@ -29,31 +29,39 @@ impl Connection {
         cd: Option<&str>,
     ) -> Result<How, RedfishError> {
         let quirks = self.quirks();
-        let how = match quirks.has(Quirk::BootByImport) {
-            true => self.import_boot(system, true).await?,
+        let (target, how) = match quirks.has(Quirk::BootByImport) {
+            true => (None, self.import_boot(system, true).await?),
             false => match self.boot_by_override(system, &quirks).await {
                 // A self test takes minutes; the slot's own switch works during it.
                 Err(error) if is_of_post(&error) && quirks.has(Quirk::BootOnNextReset) => {
-                    self.boot_by_slot(system, cd, error).await?
+                    (None, self.boot_by_slot(system, cd, error).await?)
                 }
                 result => result?,
             },
         };
-        self.learned.keep_boot(&how);
+        self.learned.keep_boot(target, &how);
         Ok(how)
     }
 
-    async fn boot_by_override(&self, system: &System, quirks: &Quirks) -> Result<How, RedfishError> {
+    /// The targets in turn, that which worked the last time first; then the boot option.
+    async fn boot_by_override(
+        &self,
+        system: &System,
+        quirks: &Quirks,
+    ) -> Result<(Option<&'static str>, How), RedfishError> {
+        let mut targets = cd_targets(&system.boot, quirks);
+        let worked = self.learned.boot_target();
+        targets.sort_by_key(|target| worked.as_deref() != Some(*target));
         let mut refused = None;
-        for target in cd_targets(&system.boot, quirks) {
+        for target in targets {
             let body = override_body("Once", target, mode_to_send(&system.boot, quirks));
             match self.patch_boot(Op::BootOnce, system, body, quirks).await {
                 Err(error) if is_of_value(&error) => refused = Some(error),
-                result => return result.map(|how| How::new(format!("{target} {how}"))),
+                result => return result.map(|how| (Some(target), How::new(format!("{target} {how}")))),
             }
         }
         match self.virtual_cd_option(system).await? {
-            Some(option) => self.boot_by_option(system, &option, quirks).await,
+            Some(option) => Ok((None, self.boot_by_option(system, &option, quirks).await?)),
             None => Err(refused.unwrap_or_else(|| cannot_boot(system))),
         }
     }
@@ -125,7 +133,14 @@ impl Connection {
         }
         body.insert(TARGET.to_owned(), json!("None"));
         body.extend(mode.map(|mode| (MODE.to_owned(), json!(mode))));
-        self.patch_boot(Op::BootDisarm, system, body, &quirks).await.map(|_| ())
+        match self.patch_boot(Op::BootDisarm, system, body.clone(), &quirks).await {
+            // The sushy emulator knows no `None`, and no override that does not last.
+            Err(error) if knows_no_none(&error, &system.boot) => {
+                body.insert(TARGET.to_owned(), json!("Hdd"));
+                self.patch_boot(Op::BootDisarm, system, body, &quirks).await.map(|_| ())
+            }
+            result => result.map(|_| ()),
+        }
     }
 
     async fn boot_by_slot(
@@ -314,6 +329,11 @@ fn cannot_boot(system: &System) -> RedfishError {
     };
     let what = format!("cannot boot once from the virtual CD; it offers {offered}");
     RedfishError::unsupported(Op::BootOnce, &system.link, &what)
+}
+
+fn knows_no_none(error: &RedfishError, boot: &Boot) -> bool {
+    let offered = |target: &str| boot.allowed_targets.iter().any(|allowed| allowed == target);
+    (is_status(error, 400) || is_status(error, 500)) && offered("Hdd") && !offered("None")
 }
 
 fn is_status(error: &RedfishError, wanted: u16) -> bool {

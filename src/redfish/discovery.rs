@@ -251,8 +251,12 @@ impl Connection {
         let mut remembered = self.remembered();
         remembered.asked_manager = true;
         if let Ok(reply) = reply {
+            let firmware = json::text(&reply.body, "/FirmwareVersion");
+            if let Some(firmware) = &firmware {
+                self.learned.note_firmware(firmware);
+            }
             remembered.identity.manager = json::text(&reply.body, "/Model").unwrap_or_default();
-            remembered.identity.firmware = json::text(&reply.body, "/FirmwareVersion").unwrap_or_default();
+            remembered.identity.firmware = firmware.unwrap_or_default();
             remembered.identity.learn(&reply.body);
         }
     }

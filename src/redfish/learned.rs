@@ -1,10 +1,14 @@
 //! What has worked on one BMC, so that the next request begins with it.
 //!
 //! It decides nothing, and is never needed: a BMC that has been forgotten is asked in the first form
-//! again. Invariant: only what a BMC accepted gets here.
+//! again, and so is one that does not take any more what it took. It outlives this process where
+//! somebody keeps it ([`Bmc::memory`](super::Bmc::memory)). Invariant: only what a BMC accepted gets
+//! here, and nothing of it stays once the BMC has another firmware.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+
+use crate::job::BmcMemory;
 
 /// How a BMC was asked for something when it agreed, as operators read it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +59,10 @@ impl TagForm {
         }
     }
 
+    fn named(name: &str) -> TagForm {
+        TagForm::ALL.into_iter().find(|form| form.name() == name).unwrap_or_default()
+    }
+
     fn name(self) -> &'static str {
         match self {
             TagForm::AsGiven => "",
@@ -67,53 +75,100 @@ impl TagForm {
 }
 
 #[derive(Default)]
-pub(super) struct Learned(Mutex<Facts>);
+pub(super) struct Learned(Mutex<Kept>);
 
-#[derive(Clone, Default)]
-struct Facts {
-    tag: TagForm,
-    /// Properties beside `Image` of the insert that was accepted.
-    insert: Option<Vec<String>>,
-    insert_how: Option<How>,
-    boot_how: Option<How>,
+#[derive(Default)]
+struct Kept {
+    memory: BmcMemory,
+    /// Counts the changes, for whoever keeps it elsewhere.
+    version: u64,
 }
 
 impl Learned {
-    fn facts(&self) -> std::sync::MutexGuard<'_, Facts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn read<T>(&self, read: impl FnOnce(&BmcMemory) -> T) -> T {
+        read(&self.0.lock().unwrap_or_else(PoisonError::into_inner).memory)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BmcMemory)) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = kept.memory.clone();
+        change(&mut kept.memory);
+        if kept.memory != before {
+            kept.version += 1;
+        }
+    }
+
+    /// What was kept of it, and the number of that version.
+    pub(super) fn memory(&self) -> (BmcMemory, u64) {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (kept.memory.clone(), kept.version)
+    }
+
+    /// Takes in what was kept elsewhere, where nothing is known yet.
+    pub(super) fn recall(&self, memory: BmcMemory) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_of_another =
+            |known: &String| memory.firmware.as_ref().is_some_and(|firmware| firmware != known);
+        if kept.memory.is_empty() && !kept.memory.firmware.as_ref().is_some_and(is_of_another) {
+            kept.memory = memory;
+        }
+    }
+
+    /// The BMC has this firmware: what was learned of another is forgotten.
+    pub(super) fn note_firmware(&self, firmware: &str) {
+        self.change(|memory| {
+            if memory.firmware.as_ref().is_some_and(|known| known != firmware) {
+                *memory = BmcMemory::default();
+            }
+            memory.firmware = Some(firmware.to_owned());
+        });
     }
 
     pub(super) fn tag_form(&self) -> TagForm {
-        self.facts().tag
+        self.read(|memory| memory.tag.as_deref().map(TagForm::named)).unwrap_or_default()
     }
 
     pub(super) fn keep_tag_form(&self, form: TagForm) {
-        self.facts().tag = form;
+        self.change(|memory| {
+            memory.tag = Some(form.name()).filter(|name| !name.is_empty()).map(str::to_owned);
+        });
     }
 
     pub(super) fn insert_form(&self) -> Option<Vec<String>> {
-        self.facts().insert.clone()
+        self.read(|memory| memory.insert.clone())
     }
 
-    pub(super) fn keep_insert(&self, form: Option<Vec<String>>, how: &How) {
-        let mut facts = self.facts();
-        facts.insert = form.or(facts.insert.take());
-        facts.insert_how = Some(how.clone());
+    /// The slot took an image so.
+    pub(super) fn keep_insert(&self, slot: &str, form: Option<Vec<String>>, how: &How) {
+        self.change(|memory| {
+            memory.insert = form.or(memory.insert.take());
+            memory.insert_how = Some(how.to_string());
+            memory.refusing.remove(slot);
+        });
     }
 
-    pub(super) fn keep_boot(&self, how: &How) {
-        self.facts().boot_how = Some(how.clone());
+    pub(super) fn boot_target(&self) -> Option<String> {
+        self.read(|memory| memory.boot_target.clone())
+    }
+
+    pub(super) fn keep_boot(&self, target: Option<&str>, how: &How) {
+        self.change(|memory| {
+            memory.boot_target = target.map(str::to_owned);
+            memory.boot_how = Some(how.to_string());
+        });
+    }
+
+    pub(super) fn note_refusing(&self, slot: &str) {
+        self.change(|memory| memory.note_refusing(slot));
+    }
+
+    pub(super) fn is_refusing(&self, slot: &str) -> bool {
+        self.read(|memory| memory.refusing.contains(slot))
     }
 
     /// Everything, as operators read it.
     pub(super) fn list(&self) -> Vec<String> {
-        let facts = self.facts();
-        let told = |what: &str, how: &Option<How>| how.as_ref().map(|how| format!("{what}: {how}"));
-        let tag = Some(facts.tag.name()).filter(|name| !name.is_empty()).map(str::to_owned);
-        [told("insert", &facts.insert_how), told("boot", &facts.boot_how), tag]
-            .into_iter()
-            .flatten()
-            .collect()
+        self.read(BmcMemory::sentences)
     }
 }
 
@@ -127,5 +182,56 @@ mod tests {
         assert_eq!(forms(Some("W/\"a\"")), ["W/\"a\"", "\"a\"", "none", "a", "*"]);
         assert_eq!(forms(Some("\"a\"")), ["\"a\"", "\"a\"", "none", "a", "*"]);
         assert_eq!(forms(None), ["none", "none", "none", "none", "*"]);
+    }
+
+    fn memory_of(firmware: Option<&str>) -> BmcMemory {
+        BmcMemory {
+            firmware: firmware.map(str::to_owned),
+            insert: Some(vec!["TransferMethod".to_owned()]),
+            tag: Some("If-Match: *".to_owned()),
+            ..BmcMemory::default()
+        }
+    }
+
+    #[test]
+    fn what_was_kept_is_taken_in_where_nothing_is_known() {
+        let learned = Learned::default();
+        learned.recall(memory_of(Some("1")));
+        assert_eq!(learned.tag_form(), TagForm::Star);
+        assert_eq!(learned.memory().1, 0, "it is kept already");
+        learned.keep_tag_form(TagForm::Absent);
+        learned.recall(memory_of(Some("1")));
+        assert_eq!(learned.tag_form(), TagForm::Absent, "what was just seen stands");
+        assert_eq!(learned.memory().1, 1);
+    }
+
+    #[test]
+    fn another_firmware_is_another_bmc() {
+        for recalled_first in [true, false] {
+            let learned = Learned::default();
+            if recalled_first {
+                learned.recall(memory_of(Some("1")));
+                learned.note_firmware("2");
+            } else {
+                learned.note_firmware("2");
+                learned.recall(memory_of(Some("1")));
+            }
+            assert_eq!((learned.tag_form(), learned.insert_form()), (TagForm::AsGiven, None));
+        }
+        let same = Learned::default();
+        same.note_firmware("1");
+        same.recall(memory_of(Some("1")));
+        same.note_firmware("1");
+        assert_eq!(same.tag_form(), TagForm::Star);
+    }
+
+    #[test]
+    fn a_slot_that_takes_an_image_again_is_forgiven() {
+        let learned = Learned::default();
+        learned.note_refusing("/slot/1");
+        learned.note_refusing("/slot/2");
+        learned.keep_insert("/slot/1", None, &How::new("InsertMedia"));
+        assert_eq!([learned.is_refusing("/slot/1"), learned.is_refusing("/slot/2")], [false, true]);
+        assert_eq!(learned.list(), ["insert: InsertMedia", "no image goes into 2"]);
     }
 }

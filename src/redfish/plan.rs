@@ -35,7 +35,8 @@ impl Plan {
 
 impl Connection {
     pub(super) async fn observe_plan(&self, system: &System, image_url: &str) -> Result<Plan, RedfishError> {
-        let slots = self.observe_slots(system).await?;
+        let mut slots = self.observe_slots(system).await?;
+        slots.sort_by_key(|slot| self.learned.is_refusing(&slot.link));
         let media_service = self.observe_media_service(system).await?;
         let insert = match slots.iter().find(|slot| slot.is_usable_cd()) {
             Some(slot) => self.planned_insert(slot, image_url).await,

@@ -1,8 +1,8 @@
 //! Putting an image into a slot and taking it out.
 //!
 //! It does not look whether the slot took it: the caller reads the slot again. Invariant: at most
-//! six requests an insert, and never another one after an answer that leaves it open whether the
-//! last one did something.
+//! eight requests a way, and never another one after an answer that leaves it open whether the last
+//! one did something.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ impl Connection {
                 return Err(RedfishError::unsupported(Op::Insert, &slot.link, what));
             }
         };
-        self.learned.keep_insert(form, &how);
+        self.learned.keep_insert(&slot.link, form, &how);
         Ok(how)
     }
 
@@ -66,11 +66,34 @@ impl Connection {
     ) -> Result<Inserted, RedfishError> {
         let by_patch = way == Way::Patch;
         let parameters = self.insert_parameters(slot).await;
-        let mut form = Form::new(image_url, parameters, by_patch, self.learned.insert_form());
-        if let Some(offered) = form.refused_protocols() {
+        let from = |learned| Form::new(image_url, parameters.clone(), by_patch, learned);
+        let cold = from(None);
+        if let Some(offered) = cold.refused_protocols() {
             let what = format!("takes images by {offered} only, and this one has another address");
             return Err(RedfishError::unsupported(Op::Insert, &slot.link, &what));
         }
+        // What worked before is a first try: refused now, the ladder is climbed from its foot.
+        if let Some(learned) = self.learned.insert_form() {
+            let first = from(Some(learned));
+            if first.body != cold.body {
+                match self.climb(slot, way, first, deadline).await {
+                    Err(error) if is_of_form(&error) => {}
+                    result => return result,
+                }
+            }
+        }
+        self.climb(slot, way, cold, deadline).await
+    }
+
+    /// One form after the other, as refusals ask, beginning with this one.
+    async fn climb(
+        &self,
+        slot: &Slot,
+        way: Way,
+        mut form: Form<'_>,
+        deadline: Instant,
+    ) -> Result<Inserted, RedfishError> {
+        let by_patch = way == Way::Patch;
         for _ in 0..INSERT_TRIES_MAX {
             let body = Value::Object(form.body.clone());
             let call = self.insert_call(slot, way, &body, deadline);
@@ -223,6 +246,13 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Another form of the request may not meet this.
+fn is_of_form(error: &RedfishError) -> bool {
+    use super::RedfishErrorKind as Kind;
+    error.class() == super::ErrorClass::Permanent
+        && matches!(error.kind, Kind::Refused { status: 400 | 422, .. } | Kind::Unsupported { .. })
 }
 
 /// How it went, and the properties to begin with the next time.

@@ -13,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::{Fault, StoreError};
 
-const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
+const MIGRATIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (
@@ -130,6 +130,16 @@ const VERSION_2: &str = "
 CREATE TABLE hook_reports (
     job TEXT PRIMARY KEY REFERENCES jobs (id),
     report TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// What BMCs agreed to. It is no column of `servers`: operators change that row as a whole, and jobs
+/// write this one.
+const VERSION_3: &str = "
+CREATE TABLE bmc_memories (
+    server TEXT PRIMARY KEY,
+    bmc_address TEXT NOT NULL,
+    memory TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 ";
 

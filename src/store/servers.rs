@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension as _, Row, named_params, params};
 
 use super::error::{Fault, StoreError};
 use super::row::{Count, Json, Word};
-use super::{Reader, Store, Writer, jobs};
+use super::{Reader, Store, Writer, bmc_memory, jobs};
 use crate::job::{Password, Serial, Server};
 
 /// The most servers that one inventory holds.
@@ -50,6 +50,7 @@ impl Store {
             if !exists(writer, &server.serial)? {
                 return Err(StoreError::UnknownServer { serial: server.serial }.into());
             }
+            bmc_memory::forget(writer, &server.serial, Some(&server.bmc_address))?;
             put(writer, &server)
         })
         .await
@@ -74,6 +75,7 @@ impl Store {
         let serial = serial.clone();
         self.write("deleting a server", move |writer| {
             jobs::check_idle(writer, &serial)?;
+            bmc_memory::forget(writer, &serial, None)?;
             match writer.execute("DELETE FROM servers WHERE serial = ?1", [serial.as_str()])? {
                 0 => Err(StoreError::UnknownServer { serial }.into()),
                 _ => Ok(()),

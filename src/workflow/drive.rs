@@ -45,7 +45,8 @@ pub async fn drive(kit: &Kit, lease: Lease, mut job: Job, mut orders: Orders) ->
     let Some(server) = kit.store.server(&job.server).await? else {
         return Err(StoreError::UnknownServer { serial: job.server });
     };
-    let bmc = kit.bmc(&server);
+    let bmc = kit.remembered_bmc(&server).await?;
+    let mut kept = bmc.memory().1;
     if let Err(error) = resume_media(kit, &server, &job).await {
         tracing::warn!(job = %job.id, server = %job.server, error = %error, "the job's media could not be published again");
     }
@@ -62,6 +63,7 @@ pub async fn drive(kit: &Kit, lease: Lease, mut job: Job, mut orders: Orders) ->
         }
         let mut cx = Context { kit, lease: &lease, server: &server, bmc: &bmc, job: &mut job };
         advance(&mut cx, &mut told).await?;
+        kit.keep_memory(&server, &bmc, &mut kept).await?;
     }
     finish(kit, &job);
     bmc.close().await;

@@ -21,6 +21,12 @@ pub fn checker(kit: Arc<Kit>) -> Checker {
 
 async fn check(kit: &Kit, server: &Server, with_probe: bool) -> Report {
     let bmc = kit.bmc(server);
+    match kit.store.load_bmc_memory(server).await {
+        Ok(memory) => bmc.recall(memory),
+        Err(error) => {
+            tracing::warn!(server = %server.serial, %error, "what its BMC agreed to cannot be read")
+        }
+    }
     let base = (kit.setup.media_base)(server.bmc_address.clone()).await;
     let subject = Subject {
         bmc: &bmc,

@@ -277,6 +277,39 @@ async fn the_next_insert_begins_with_what_worked() {
     assert_eq!(bmc.learned(), ["insert: InsertMedia with TransferProtocolType"]);
 }
 
+/// What worked before is no reason to give up where it does not any more.
+#[tokio::test(start_paused = true)]
+async fn a_remembered_form_that_is_refused_gives_way_to_the_whole_ladder() {
+    // It took the image alone with a protocol; now it wants the fullest form, and never says why.
+    let (bmc, log) = bmc(|asked| {
+        let is_full = asked.body.get("TransferMethod").is_some() && asked.body.get("Inserted").is_some();
+        if asked.line() == INSERT && !is_full { answer(400, json!({})) } else { None }
+    });
+    bmc.recall(BmcMemory { insert: Some(vec!["TransferProtocolType".to_owned()]), ..BmcMemory::default() });
+    let slot = read_slot(&bmc, &log).await;
+    bmc.request_insert(&slot, IMAGE).await.unwrap();
+    let sent = log.bodies(INSERT);
+    assert_eq!(sent[0], json!({"Image": IMAGE, "TransferProtocolType": "HTTP"}));
+    assert_eq!(sent.last().unwrap()["TransferMethod"], "Stream");
+    assert!(sent.len() <= 8, "{sent:?}");
+    let full = ["Inserted", "TransferMethod", "TransferProtocolType", "WriteProtected"];
+    assert_eq!(bmc.memory().0.insert.unwrap(), full);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_no_form_changes_is_not_asked_about_twice() {
+    for (status, message_id) in [(400, "iLO.2.15.LicenseKeyRequired"), (500, "")] {
+        let (bmc, log) = bmc(move |asked| match asked.line() == INSERT {
+            true => answer(status, refusal(message_id, &[])),
+            false => None,
+        });
+        bmc.recall(BmcMemory { insert: Some(vec!["Inserted".to_owned()]), ..BmcMemory::default() });
+        let slot = read_slot(&bmc, &log).await;
+        bmc.request_insert(&slot, IMAGE).await.unwrap_err();
+        assert_eq!(log.bodies(INSERT).len(), 1, "{message_id}");
+    }
+}
+
 fn without_of(parameter: &'static str) -> impl FnMut(&Asked) -> Option<Answer> {
     without(parameter, "Base.1.8.ActionParameterMissing")
 }

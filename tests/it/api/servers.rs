@@ -39,6 +39,34 @@ async fn the_password_never_comes_out() {
     }
 }
 
+/// It is shown with its server, and is of the address that it was learned at.
+#[tokio::test(start_paused = true)]
+async fn what_a_bmc_agreed_to_is_shown_until_its_address_changes() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    let server = fixture.store.servers().await.unwrap().remove(0);
+    let memory = shoal::job::BmcMemory {
+        firmware: Some("2.72".to_owned()),
+        insert_how: Some("InsertMedia".to_owned()),
+        ..Default::default()
+    };
+    fixture.store.save_bmc_memory(&server, memory.clone()).await.unwrap();
+    let learned = async || fixture.get("/api/v1/servers/A1").await.ok(200)["learned"].clone();
+    assert_eq!(learned().await, json!(["insert: InsertMedia"]));
+    assert!(fixture.get("/api/v1/servers").await.ok(200)["servers"][0].get("learned").is_none());
+    let patch = async |body| fixture.call(Method::PATCH, "/api/v1/servers/A1", Some(body)).await.ok(200);
+    patch(json!({ "labels": { "rack": "7" } })).await;
+    assert_eq!(learned().await, json!(["insert: InsertMedia"]), "another label is no other BMC");
+    patch(json!({ "bmc_address": "https://10.0.0.6", "bmc_password": "hunter2" })).await;
+    assert_eq!(learned().await, json!(null));
+    patch(json!({ "bmc_address": server.bmc_address, "bmc_password": "hunter2" })).await;
+    assert_eq!(learned().await, json!(null), "it does not come back with the address");
+    // A job that was at work meanwhile has nothing to add at the other address.
+    patch(json!({ "bmc_address": "https://10.0.0.7", "bmc_password": "hunter2" })).await;
+    fixture.store.save_bmc_memory(&server, memory).await.unwrap();
+    assert_eq!(learned().await, json!(null));
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_serial_is_one_server() {
     let fixture = Fixture::new();

@@ -70,7 +70,11 @@ pub const ARROWS: &[Arrow] = &[
         to: &["job", "world", "workflow", "store"],
         sentence: "engine claims jobs and drives them; it knows no step and no BMC",
     },
-    Arrow { from: "redfish", to: &["world", "job::Password"], sentence: "redfish knows nothing of jobs" },
+    Arrow {
+        from: "redfish",
+        to: &["world", "job::BmcMemory", "job::Password"],
+        sentence: "redfish knows nothing of jobs",
+    },
     Arrow { from: "kickstart", to: &["job"], sentence: "kickstart is pure: text in, text out" },
     Arrow { from: "installer", to: &["iso"], sentence: "installer is pure over bytes and knows no job" },
     Arrow { from: "iso", to: &[], sentence: "iso is pure over bytes and knows no job" },

@@ -1,0 +1,70 @@
+//! What one server's BMC has agreed to, kept with the server's record.
+//!
+//! A first try for the next job and a line for operators, never a rule: whatever fails is found out
+//! again from the beginning. Invariant: it holds no secret, and only forms that the BMC accepted.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+/// What worked, and what a slot would not take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BmcMemory {
+    /// Of the Manager, where it tells: with another firmware all of this may be wrong.
+    pub firmware: Option<String>,
+    /// Properties beside `Image` of the insert that was accepted.
+    pub insert: Option<Vec<String>>,
+    /// How an image went in, as operators read it.
+    pub insert_how: Option<String>,
+    /// The target word of the one-time boot that was accepted.
+    pub boot_target: Option<String>,
+    /// How the one-time boot was set, as operators read it.
+    pub boot_how: Option<String>,
+    /// How `If-Match` has to be written, where not as the tag was given.
+    pub tag: Option<String>,
+    /// Links of slots that refused an image which another one took.
+    pub refusing: BTreeSet<String>,
+}
+
+/// Slots that are remembered to refuse images.
+const REFUSING_MAX: usize = 32;
+
+impl BmcMemory {
+    pub fn is_empty(&self) -> bool {
+        *self == BmcMemory { firmware: self.firmware.clone(), ..BmcMemory::default() }
+    }
+
+    /// This slot refused an image for its own sake.
+    pub fn note_refusing(&mut self, slot: &str) {
+        if self.refusing.len() < REFUSING_MAX {
+            self.refusing.insert(slot.to_owned());
+        }
+    }
+
+    /// Everything, a sentence each.
+    pub fn sentences(&self) -> Vec<String> {
+        let told = |what: &str, how: &Option<String>| how.as_ref().map(|how| format!("{what}: {how}"));
+        let refusing: Vec<&str> =
+            self.refusing.iter().map(|slot| slot.rsplit('/').next().unwrap_or(slot)).collect();
+        let refusing = (!refusing.is_empty()).then(|| format!("no image goes into {}", refusing.join(", ")));
+        [told("insert", &self.insert_how), told("boot", &self.boot_how), self.tag.clone(), refusing]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_firmware_alone_is_nothing_that_worked() {
+        let mut memory = BmcMemory { firmware: Some("2.72".to_owned()), ..BmcMemory::default() };
+        assert!(memory.is_empty() && memory.sentences().is_empty());
+        memory.note_refusing("/redfish/v1/Systems/1/VirtualMedia/RDOC1");
+        assert!(!memory.is_empty());
+        assert_eq!(memory.sentences(), ["no image goes into RDOC1"]);
+    }
+}
