@@ -88,6 +88,9 @@ fn conclude(facts: &Facts, checks: &[Check]) -> (Readiness, String) {
         Some("single-cd") => {
             (Readiness::ReadySingleCd, format!("ready with single-cd: everything on {drives}; {worth}"))
         }
+        Some("cd-usb") => {
+            (Readiness::Ready, format!("ready: a virtual CD drive and a USB stick, {drives}; {worth}"))
+        }
         _ => (Readiness::Ready, format!("ready: two virtual CD drives, {drives}; {worth}")),
     }
 }

@@ -184,8 +184,8 @@ fn note_slots(slots: &[Slot], wanted: Option<MediaLayout>, facts: &mut Facts) {
             occupied: !slot.is_empty(),
         })
         .collect();
-    let both = [MediaLayout::DualCd, MediaLayout::SingleCd];
-    let allowed = both.into_iter().filter(|layout| layout::choose(slots.to_vec(), Some(*layout)).is_ok());
+    let all = [MediaLayout::DualCd, MediaLayout::SingleCd, MediaLayout::CdUsb];
+    let allowed = all.into_iter().filter(|layout| layout::choose(slots.to_vec(), Some(*layout)).is_ok());
     let allowed = allowed.map(|layout| layout.name().to_owned()).collect();
     let problem = facts.layout.problem.take();
     match layout::choose(slots.to_vec(), wanted) {

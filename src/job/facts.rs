@@ -85,6 +85,8 @@ pub struct MountFacts {
     pub ejected_at: Option<Timestamp>,
     /// When the last insertion was asked for, while nobody knows how it ended: the BMC may be at it.
     pub open_since: Option<Timestamp>,
+    /// Links of slots that refused the image for their own sake; none of those insertions did anything.
+    pub refused: Vec<String>,
 }
 
 /// What our own reset did.

@@ -14,7 +14,7 @@ use super::drive::ImageCopy;
 use super::faults::{Fault, Faults};
 use super::guest::Software;
 use super::journal::Journal;
-use super::machine::{Board, BootMode, Disk, DriveKind, Machine, is_disk};
+use super::machine::{Board, BootMode, BootTarget, Disk, DriveKind, Machine, OverrideEnabled, is_disk};
 use super::personas::{Drive, Media};
 use super::redfish::{Accounts, OemState, Sessions, Tasks};
 use super::{SimConfig, Timings};
@@ -63,6 +63,12 @@ pub struct Slot {
     pub types: &'static [&'static str],
     /// It is shown, and takes nothing.
     pub refuses: bool,
+    /// There is no action to insert.
+    pub eject_only: bool,
+    /// What it will hold at the next cold start, where a running host is not reached.
+    pub waiting: Option<Option<String>>,
+    /// When it was last ejected from.
+    pub ejected_at: Option<Timestamp>,
     /// An insert that is not over yet.
     pub busy: bool,
     /// What the slot still shows after an eject, and until when.
@@ -75,8 +81,20 @@ pub struct Slot {
 
 impl Slot {
     fn of(drive: &Drive) -> Slot {
-        let Drive { id, kind, types, refuses } = *drive;
-        Slot { id, kind, types, refuses, busy: false, stale: None, ghost: None, copy: None }
+        let Drive { id, kind, types, refuses, eject_only } = *drive;
+        Slot {
+            id,
+            kind,
+            types,
+            refuses,
+            eject_only,
+            waiting: None,
+            ejected_at: None,
+            busy: false,
+            stale: None,
+            ghost: None,
+            copy: None,
+        }
     }
 
     pub fn is_cd(&self) -> bool {
@@ -101,7 +119,10 @@ impl Bmc {
             previous => Disk::OtherSystem(previous.clone()),
         };
         let mode = if faults.has(&Fault::LegacyBoot) { BootMode::Legacy } else { BootMode::Uefi };
-        let machine = Machine::new(board(&config.timings, &faults, drives), disk, mode, now);
+        let mut machine = Machine::new(board(&config.timings, &faults, drives), disk, mode, now);
+        if config.persona.boot.lasts {
+            (machine.boot.enabled, machine.boot.target) = (OverrideEnabled::Continuous, BootTarget::Hdd);
+        }
         let software = software(&config.timings, &faults);
         let mut computer = match config.power_on {
             true => Computer::running(machine, software, now),

@@ -104,19 +104,26 @@ pub struct Drive {
     pub types: &'static [&'static str],
     /// It is shown, and takes nothing.
     pub refuses: bool,
+    /// It can be ejected from, and there is no action to insert.
+    pub eject_only: bool,
 }
 
 pub const fn cd(id: &'static str, types: &'static [&'static str]) -> Drive {
-    Drive { id, kind: DriveKind::Cd, types, refuses: false }
+    Drive { id, kind: DriveKind::Cd, types, refuses: false, eject_only: false }
 }
 
 pub const fn stick(id: &'static str, types: &'static [&'static str]) -> Drive {
-    Drive { id, kind: DriveKind::Usb, types, refuses: false }
+    Drive { id, kind: DriveKind::Usb, types, refuses: false, eject_only: false }
 }
 
 /// Shown as a drive, and of no use for images.
 pub const fn reserved(id: &'static str, types: &'static [&'static str]) -> Drive {
-    Drive { id, kind: DriveKind::Cd, types, refuses: true }
+    Drive { id, kind: DriveKind::Cd, types, refuses: true, eject_only: false }
+}
+
+/// The console's own drive (OpenBMC): it offers an eject and no insert.
+pub const fn console(id: &'static str, types: &'static [&'static str]) -> Drive {
+    Drive { eject_only: true, ..reserved(id, types) }
 }
 
 /// How images get into its drives.
@@ -156,6 +163,8 @@ pub struct Boot {
     pub import: bool,
     /// A slot can be told to be booted from; the override is refused in the self test.
     pub by_slot: bool,
+    /// Every override lasts, whatever is asked for, and a PATCH has to name a target.
+    pub lasts: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,6 +233,7 @@ const PLAIN_BOOT: Boot = Boot {
     place: Place::System,
     import: false,
     by_slot: false,
+    lasts: false,
 };
 
 const PLAIN: Persona = Persona {

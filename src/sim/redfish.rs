@@ -46,6 +46,7 @@ use super::bmc::Bmc;
 use super::faults::Fault;
 use super::guest::hex;
 use super::host::Shared;
+use crate::world::{after, elapsed};
 
 /// Real BMCs take little more than this.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -106,6 +107,16 @@ impl Reply {
         self.headers.push((name, value.into()));
         self
     }
+
+    /// The first message of an error, without the list around it.
+    fn with_info_as_object(mut self) -> Reply {
+        if let ReplyBody::Json(body) = &mut self.body
+            && let Some(info) = body.pointer_mut("/error/@Message.ExtendedInfo")
+        {
+            *info = info.get(0).cloned().unwrap_or_default();
+        }
+        self
+    }
 }
 
 impl From<Refusal> for Reply {
@@ -151,10 +162,12 @@ async fn answer(shared: Arc<Shared>, call: Call) -> Response<Body> {
     } else {
         shared.change(|bmc, now| bmc.answer(&call, now))
     };
-    render(match outcome {
+    let as_object = shared.bmc().faults.has(&Fault::ExtendedInfoObject);
+    let reply = match outcome {
         Outcome::Reply(reply) => reply,
         Outcome::Insert(insert) => insert.run(shared).await,
-    })
+    };
+    render(if as_object { reply.with_info_as_object() } else { reply })
 }
 
 fn slowness(bmc: &Bmc) -> Option<Duration> {
@@ -197,6 +210,9 @@ impl Bmc {
         if self.is_down(now) {
             return Err(Message::unavailable(self.config.timings.bmc_restart));
         }
+        if let Some(left) = self.busy_after_start(now) {
+            return Err(Message::unavailable(left));
+        }
         if call.headers.get("odata-version").is_some_and(|version| version != "4.0") {
             return Err(Message::precondition_failed());
         }
@@ -219,6 +235,22 @@ impl Bmc {
             Method::DELETE => self.delete(call, &resource).map(Outcome::Reply),
             _ => self.post(call, resource, now),
         }
+    }
+
+    /// How long it goes on answering nothing else after a start of its host.
+    fn busy_after_start(&mut self, now: Timestamp) -> Option<Duration> {
+        let busy = self.faults.find(|fault| match fault {
+            Fault::Busy503AfterStart(wait) => Some((fault.name(), *wait)),
+            _ => None,
+        });
+        let (name, wait) = busy?;
+        let until = after(self.computer.machine.last_reset()?, wait);
+        let left = elapsed(now, until);
+        if left.is_zero() {
+            return None;
+        }
+        self.note(name);
+        Some(left)
     }
 
     /// Who asks, by session token or Basic credentials.
@@ -339,7 +371,9 @@ impl Bmc {
         let before = self.render(resource, None).ok_or_else(|| Message::missing(&call.path))?;
         match call.headers.get(header::IF_MATCH).and_then(|etag| etag.to_str().ok()) {
             Some(wanted)
-                if !matches_strongly(wanted, &etag(&before)) || self.happens_once(&Fault::Etag412Once) =>
+                if !matches_strongly(wanted, &etag(&before))
+                    || self.faults.has(&Fault::Etag412Always)
+                    || self.happens_once(&Fault::Etag412Once) =>
             {
                 Err(Message::precondition_failed())
             }

@@ -41,7 +41,9 @@ impl Bench {
         let network = Network::default();
         let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
         let world = World { clock, rng: Rng::from_seed(1), transport: network.transport() };
-        let server = record(&config, "bmc.test");
+        let mut server = record(&config, "bmc.test");
+        // A service that reports no serial number, whose record names the system.
+        server.system_id = config.persona.boot.lasts.then(|| config.persona.system.to_owned());
         let machine = SimBmc::start(world.clone(), config);
         let probes = Probes::default();
         network.add_bmc("bmc.test", &machine);
@@ -138,7 +140,8 @@ async fn one_drive_and_no_sign_of_a_boot_are_told_with_what_they_mean() {
     let bench = Bench::faulty(vec![Fault::OneCd, Fault::NoBootProgress, Fault::NoLastResetTime]);
     let report = bench.look().await;
     assert_eq!(report.verdict, Readiness::ReadySingleCd, "{report:#?}");
-    assert_eq!(report.facts.layout.allowed, ["single-cd"]);
+    assert_eq!(report.facts.layout.allowed, ["single-cd", "cd-usb"]);
+    assert!(line(&report, "media").found.ends_with("layout single-cd on CD1, and cd-usb if asked for"));
     assert_eq!(report.confidence.as_deref(), Some("assumed"));
     assert!(line(&report, "evidence").remedy.as_deref().unwrap().contains("completion_hook"));
     let mut insistent = Bench::faulty(vec![Fault::OneCd]);
@@ -169,6 +172,67 @@ async fn every_persona_is_judged_by_what_it_offers_and_survives_a_probe() {
             (true, true) => assert!(report.sentence.contains("switch remote media on"), "{name} {report:#?}"),
             (true, false) => assert_eq!(probe.status, CheckStatus::Ok, "{name} {report:#?}"),
         }
+    }
+}
+
+/// Each persona, and what the facts say of its family: layout by its slots (A.1, A.2), confidence by its
+/// sources (A.8). A verdict in words, a layout, what a success is worth.
+const EXPECTED: &[(&str, Readiness, &str, &str)] = {
+    use Readiness::{NotReady, Ready, ReadySingleCd};
+    &[
+        ("generic", Ready, "dual-cd", "probable"),
+        ("power-only", Ready, "dual-cd", "assumed"),
+        ("one-cd", ReadySingleCd, "single-cd", "probable"),
+        ("emulator", Ready, "dual-cd", "assumed"),
+        ("sushy", ReadySingleCd, "single-cd", "assumed"),
+        ("idrac8", ReadySingleCd, "single-cd", "assumed"),
+        ("idrac9", Ready, "dual-cd", "probable"),
+        // Which of its two slots takes nothing only an insert tells.
+        ("idrac10", Ready, "dual-cd", "probable"),
+        ("ilo4", ReadySingleCd, "single-cd", "assumed"),
+        ("ilo5", ReadySingleCd, "single-cd", "probable"),
+        ("ilo6", ReadySingleCd, "single-cd", "probable"),
+        ("ilo7", ReadySingleCd, "single-cd", "probable"),
+        ("xcc", Ready, "dual-cd", "probable"),
+        ("xcc2", Ready, "dual-cd", "probable"),
+        ("xcc3", Ready, "dual-cd", "probable"),
+        ("x10", ReadySingleCd, "single-cd", "assumed"),
+        ("x11", ReadySingleCd, "single-cd", "assumed"),
+        ("x12", ReadySingleCd, "single-cd", "probable"),
+        ("x13", Ready, "dual-cd", "probable"),
+        ("x14", Ready, "dual-cd", "probable"),
+        ("cimc", ReadySingleCd, "single-cd", "assumed"),
+        ("ucsx", Ready, "dual-cd", "assumed"),
+        ("irmc", Ready, "dual-cd", "assumed"),
+        // Off until a job switches them on.
+        ("megarac", Ready, "", "probable"),
+        ("dgx", Ready, "", "probable"),
+        // Virtual media from NFS and CIFS alone, which only an insert tells.
+        ("ibmc", ReadySingleCd, "single-cd", "assumed"),
+        ("xfusion", ReadySingleCd, "single-cd", "assumed"),
+        ("hdm", ReadySingleCd, "single-cd", "assumed"),
+        ("openbmc", Ready, "dual-cd", "probable"),
+        ("gb200", Ready, "dual-cd", "probable"),
+        ("gb300", Ready, "dual-cd", "probable"),
+    ]
+};
+
+#[tokio::test(start_paused = true)]
+async fn every_persona_is_judged_as_the_facts_say_of_its_family() {
+    let names: Vec<&str> = EXPECTED.iter().map(|row| row.0).collect();
+    assert_eq!(names, Persona::names(), "in the order of the personas");
+    for (name, verdict, layout, confidence) in EXPECTED {
+        let persona: Persona = name.parse().unwrap();
+        let mut bench = Bench::new(SimConfig { persona, power_on: true, ..machine(vec![]) });
+        bench.scheme = "https";
+        // Some answer nothing for minutes after a start.
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        let report = bench.look().await;
+        let found = (report.verdict, report.media_layout.as_deref().unwrap_or_default());
+        assert_eq!(found, (*verdict, *layout), "{name} {report:#?}");
+        assert_eq!(report.confidence.as_deref(), Some(*confidence), "{name} {report:#?}");
+        let good = verdict != &Readiness::NotReady;
+        assert_eq!(report.checks.iter().all(|check| check.status != CheckStatus::Failed), good, "{name}");
     }
 }
 

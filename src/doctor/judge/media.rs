@@ -23,11 +23,12 @@ pub fn drives(facts: &Facts) -> Check {
             remedy_without_drives(facts),
         );
     };
-    let found = format!("virtual drives {shown}; layout {layout} on {}", facts.layout.drives.join(" and "));
+    let drives = facts.layout.drives.join(" and ");
+    let found = format!("virtual drives {shown}; layout {layout} on {drives}{}", others(facts, layout));
     let occupied: Vec<&str> = facts
         .slots
         .iter()
-        .filter(|slot| slot.usable_cd && slot.occupied)
+        .filter(|slot| (slot.usable_cd || facts.layout.drives.contains(&slot.id)) && slot.occupied)
         .map(|slot| slot.id.as_str())
         .collect();
     if occupied.is_empty() {
@@ -38,6 +39,13 @@ pub fn drives(facts: &Facts) -> Check {
         format!("{found}; {} not empty", are(&occupied)),
         "a job ejects what the drives that it uses hold: make sure that nobody needs it",
     )
+}
+
+/// The layouts that somebody could ask for instead.
+fn others(facts: &Facts, chosen: &str) -> String {
+    let others: Vec<&str> =
+        facts.layout.allowed.iter().map(String::as_str).filter(|layout| *layout != chosen).collect();
+    if others.is_empty() { String::new() } else { format!(", and {} if asked for", others.join(" or ")) }
 }
 
 /// What a job would do before there are drives.

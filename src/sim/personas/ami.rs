@@ -37,6 +37,7 @@ const MEGARAC: Persona = Persona {
             Fault::SessionTimeout(Duration::from_secs(30)),
             Fault::Lockout(5),
             Fault::Busy503(2),
+            Fault::Busy503AfterStart(Duration::from_secs(180)),
         ]
     },
     quirks: &["remote-media-switch", "cd-instances", "boot-wants-mode"],

@@ -1,8 +1,11 @@
 //! Cisco CIMC of rack servers: one CD drive, and sentences where words belong. Shape: iserver's dumps.
+//! UCS X and blades: drives for DVDs alone, of which some are the console's own. Shape: ironic's notes.
 
 use super::*;
 
-pub const PERSONAS: &[Persona] = &[Persona {
+const DVD: &[&str] = &["DVD"];
+
+const CIMC: Persona = Persona {
     name: "cimc",
     vendor: "Cisco Systems Inc",
     root_vendor: Some("Cisco Systems Inc."),
@@ -29,4 +32,19 @@ pub const PERSONAS: &[Persona] = &[Persona {
     ],
     sources: Sources::NONE,
     ..PLAIN
-}];
+};
+
+pub const PERSONAS: &[Persona] = &[
+    CIMC,
+    Persona {
+        name: "ucsx",
+        product: "UCS X210c M7",
+        model: "UCSX-210C-M7",
+        firmware: "5.2(2.240074)",
+        media: Media {
+            drives: &[console("0", DVD), reserved("1", DVD), cd("2", DVD), stick("3", FLOPPY_STICK)],
+            ..CIMC.media
+        },
+        ..CIMC
+    },
+];

@@ -1,5 +1,7 @@
 //! Dell iDRAC 8, 9 and 10. Shapes: captures of 6.00.30, 7.10.30 and 1.20.50; older ones by Dell's scripts.
 
+use std::time::Duration;
+
 use super::*;
 
 const ALL_KINDS: &[&str] = &["CD", "DVD", "USBStick"];
@@ -62,7 +64,14 @@ pub const PERSONAS: &[Persona] = &[
         media: OLD_MEDIA,
         boot: OLD_BOOT,
         sources: Sources::NONE,
-        faults: || vec![Fault::StaleInserted(std::time::Duration::from_secs(5))],
+        faults: || {
+            vec![
+                Fault::StaleInserted(Duration::from_secs(5)),
+                Fault::Insert500AfterEject(Duration::from_secs(8)),
+                Fault::EjectEmpty500,
+                Fault::ExtendedInfoObject,
+            ]
+        },
         quirks: &["boot-by-import"],
         ..IDRAC
     },
@@ -76,7 +85,10 @@ pub const PERSONAS: &[Persona] = &[
         sources: Sources { boot_progress: true, last_reset_time: true, ..Sources::NONE },
         faults: || {
             vec![
-                Fault::StaleInserted(std::time::Duration::from_secs(5)),
+                Fault::StaleInserted(Duration::from_secs(5)),
+                Fault::Insert500AfterEject(Duration::from_secs(8)),
+                Fault::EjectEmpty500,
+                Fault::ExtendedInfoObject,
                 Fault::InsertChecksUrl,
                 Fault::ZeroLastResetTime,
             ]
@@ -96,7 +108,7 @@ pub const PERSONAS: &[Persona] = &[
         },
         boot: Boot { listed: false, settings: "Settings", place: Place::Pending, ..PLAIN_BOOT },
         sources: Sources { boot_progress: true, ..Sources::NONE },
-        faults: || vec![Fault::On409Once],
+        faults: || vec![Fault::On409Once, Fault::ExtendedInfoObject],
         quirks: &["boot-in-settings"],
         ..IDRAC
     },

@@ -49,4 +49,29 @@ pub const PERSONAS: &[Persona] = &[
         faults: || vec![Fault::ResetActionInfo],
         ..PLAIN
     },
+    Persona {
+        name: "gb300",
+        vendor: "Supermicro",
+        root_vendor: Some("Supermicro"),
+        oem: "OpenBmc",
+        product: "GB300 NVL72",
+        model: "ARS-121GL-NB3B",
+        manager_model: "OpenBmc",
+        firmware: "70.01.00.09",
+        system: "System_0",
+        manager: "BMC_0",
+        chassis: "Chassis_0",
+        baseboard: true,
+        media: Media {
+            drives: &[
+                console("Slot_0", &["CD", "USBStick"]),
+                cd("USB1", &["CD", "USBStick"]),
+                cd("USB2", &["CD", "USBStick"]),
+            ],
+            ..MEDIA
+        },
+        boot: Boot { mode: Mode::Absent, settings: "Settings", place: Place::Settings, ..PLAIN_BOOT },
+        faults: || vec![Fault::ResetActionInfo],
+        ..PLAIN
+    },
 ];

@@ -1,4 +1,4 @@
-//! Made-up BMCs: the default, and three that lack one thing each.
+//! Made-up BMCs: the default, and three that lack one thing each; and two emulators as they are shipped.
 
 use super::*;
 
@@ -40,6 +40,32 @@ pub const PERSONAS: &[Persona] = &[
         chassis: "1U",
         sources: Sources::NONE,
         faults: || vec![Fault::Prefetch, Fault::NoSessions, Fault::NoEject],
+        ..PLAIN
+    },
+    Persona {
+        name: "sushy",
+        vendor: "Sushy Emulator",
+        root_vendor: None,
+        product: "sushy-emulator",
+        model: "libvirt",
+        manager_model: "sushy-emulator",
+        system: "vm",
+        manager: "vm",
+        media: Media {
+            linked_by_system: true,
+            drives: &[cd("Cd", CD_DVD), stick("Floppy", FLOPPY_STICK)],
+            listed: Listed::Nowhere,
+            ..PLAIN_MEDIA
+        },
+        boot: Boot {
+            targets: &[("Pxe", BootTarget::Pxe), ("Hdd", BootTarget::Hdd), ("Cd", BootTarget::Cd)],
+            lasts: true,
+            ..PLAIN_BOOT
+        },
+        sources: Sources::NONE,
+        faults: || {
+            vec![Fault::NoSerial, Fault::Prefetch, Fault::NoSessions, Fault::NoEject, Fault::LiveMediaIgnored]
+        },
         ..PLAIN
     },
 ];

@@ -48,6 +48,7 @@ const X11: Persona = Persona {
     boot: BOOT,
     resets: OLD_RESETS,
     sources: Sources::NONE,
+    faults: || vec![Fault::EjectEmpty400, Fault::Etag412Always],
     quirks: &["usb-cd", "boot-wants-mode"],
     ..PLAIN
 };

@@ -129,6 +129,9 @@ impl Bmc {
         if wanted.contains_key(MODE) && matches!(shape.mode, Mode::Absent | Mode::ReadOnly) {
             return Err(Message::property_not_writable(&format!("Boot/{MODE}")));
         }
+        if shape.lasts && !wanted.contains_key(TARGET) {
+            return Err(Message::property_missing(&format!("Boot/{TARGET}")));
+        }
         let mut boot = self.computer.machine.boot;
         let enabled = choose(wanted, ENABLED, OverrideEnabled::ALL, OverrideEnabled::name)?;
         let target = choose(wanted, TARGET, shape.targets.iter().copied(), |(word, _)| word)?;
@@ -137,6 +140,9 @@ impl Bmc {
         boot.enabled = enabled.unwrap_or(boot.enabled);
         boot.target = target.map_or(boot.target, |(_, target)| target);
         boot.mode = mode.or(fallen).unwrap_or(boot.mode);
+        if shape.lasts {
+            boot.enabled = OverrideEnabled::Continuous;
+        }
         if boot.enabled == OverrideEnabled::Disabled {
             boot.target = BootTarget::None;
         }

@@ -178,6 +178,17 @@ impl Message {
         message(400, "ActionNotSupported", text, &["VirtualMedia.InsertMedia"]).refuse()
     }
 
+    /// A slot that will not have an image, in the words that go with each status.
+    pub fn of_this_slot(status: u64) -> Refusal {
+        let (status, id, text) = match status {
+            405 => (405, "OperationNotAllowed", "The HTTP method is not allowed on this resource."),
+            409 => (409, "ResourceInUse", "The resource is in use or in transition."),
+            500 => (500, "ResourceInUse", "The resource is in use or in transition."),
+            _ => (400, "ActionNotSupported", "The action is not supported by the resource."),
+        };
+        message(status, id, text.to_owned(), &[]).refuse()
+    }
+
     /// HPE's own word for it.
     pub fn unable_in_post() -> Refusal {
         let text = "Unable to modify during system POST.".to_owned();

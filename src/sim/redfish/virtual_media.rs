@@ -101,7 +101,10 @@ impl Bmc {
             }
             Listed::Info => insert["@Redfish.ActionInfo"] = json!(self.path(&Resource::InsertInfo(drive))),
         }
-        let mut actions = json!({ format!("#{INSERT}"): insert });
+        let mut actions = match self.slots.get(drive).is_some_and(|slot| slot.eject_only) {
+            true => json!({}),
+            false => json!({ format!("#{INSERT}"): insert }),
+        };
         if is_full || !media.eject_when_full {
             actions[format!("#{EJECT}")] = json!({ "target": self.path(&Resource::Eject(drive)) });
         }
@@ -164,6 +167,9 @@ impl Bmc {
     /// The image that the slot shows: what is in it, or what a stale view still says.
     fn shown_image(&self, drive: usize) -> Option<String> {
         let slot = self.slots.get(drive)?;
+        if let Some(waiting) = &slot.waiting {
+            return waiting.clone();
+        }
         let stale = slot.stale.as_ref().map(|(image, _)| image).or(slot.ghost.as_ref());
         self.computer.machine.medium(drive).map(|medium| &medium.image).or(stale).cloned()
     }
@@ -178,9 +184,12 @@ impl Bmc {
         if self.slots.get(drive).is_some_and(|slot| slot.refuses || !slot.takes(image)) {
             return Err(Message::not_for_images());
         }
+        if let Some(status) = self.first_slot_refuses().filter(|_| drive == 0) {
+            return Err(Message::of_this_slot(status));
+        }
         self.check_scheme(image)?;
         let image = image.to_owned();
-        let occupied = self.computer.machine.medium(drive).is_some();
+        let occupied = self.held(drive).is_some();
         if occupied || self.slots.get(drive).is_none_or(|slot| slot.busy) {
             return Err(Message::in_use());
         }
@@ -188,7 +197,7 @@ impl Bmc {
         if other.is_some() && self.faults.has(&Fault::SecondCdRefused) {
             return Err(Message::in_use());
         }
-        if self.happens_once(&Fault::Insert500Once) {
+        if self.happens_once(&Fault::Insert500Once) || self.is_unwell_after_eject(drive) {
             return Err(Message::internal());
         }
         let look = if self.faults.has(&Fault::Prefetch) {
@@ -210,6 +219,53 @@ impl Bmc {
         let fails_after = fails_after.filter(|(fault, _)| self.happens_once(fault)).map(|(_, wait)| wait);
         self.slots[drive].busy = true;
         Ok(Insert { drive, image, look, task: takes.or(fails_after), fails: fails_after.is_some() })
+    }
+
+    fn first_slot_refuses(&self) -> Option<u64> {
+        self.faults.find(|fault| match fault {
+            Fault::FirstSlotRefuses(status) => Some(*status),
+            _ => None,
+        })
+    }
+
+    /// An insert comes too soon after an eject.
+    fn is_unwell_after_eject(&mut self, drive: usize) -> bool {
+        let patience = self.faults.find(|fault| match fault {
+            Fault::Insert500AfterEject(wait) => Some((fault.name(), *wait)),
+            _ => None,
+        });
+        let ejected_at = self.slots.get(drive).and_then(|slot| slot.ejected_at);
+        let Some(((name, wait), at)) = patience.zip(ejected_at) else { return false };
+        let is_too_soon = self.asked_at < world::after(at, wait);
+        if is_too_soon {
+            self.note(name);
+        }
+        is_too_soon
+    }
+
+    /// What the slot holds, or will at the next cold start.
+    fn held(&self, drive: usize) -> Option<String> {
+        let in_drive = || self.computer.machine.medium(drive).map(|medium| medium.image.clone());
+        self.slots.get(drive).and_then(|slot| slot.waiting.clone()).unwrap_or_else(in_drive)
+    }
+
+    /// Whether the host does not see what is done to its drives.
+    fn is_out_of_reach(&self) -> bool {
+        self.faults.has(&Fault::LiveMediaIgnored) && self.computer.machine.is_on()
+    }
+
+    /// A host that is off takes what its slots were given meanwhile.
+    pub fn settle_slots(&mut self) {
+        if self.computer.machine.is_on() {
+            return;
+        }
+        for drive in 0..self.slots.len() {
+            match self.slots[drive].waiting.take() {
+                Some(Some(image)) => drop(self.computer.machine.insert(drive, image)),
+                Some(None) => self.computer.machine.eject(drive),
+                None => {}
+            }
+        }
     }
 
     /// The URL of an insert whose parameters are all well-formed.
@@ -262,19 +318,27 @@ impl Bmc {
     }
 
     pub fn eject_media(&mut self, drive: usize, now: Timestamp) -> Result<Reply, Refusal> {
-        let image = self.computer.machine.medium(drive).map(|medium| medium.image.clone());
+        let image = self.held(drive);
         let ghost = self.slots.get_mut(drive).and_then(|slot| slot.ghost.take());
         let Some(image) = image else {
             if ghost.is_some() {
                 return Ok(Reply::no_content());
             }
-            let refuses = self.faults.has(&Fault::EjectEmpty400);
-            return if refuses {
+            return if self.faults.has(&Fault::EjectEmpty400) {
                 Err(Message::property_value("Inserted", "false"))
+            } else if self.faults.has(&Fault::EjectEmpty500) {
+                Err(Message::internal())
             } else {
                 Ok(Reply::no_content())
             };
         };
+        if let Some(slot) = self.slots.get_mut(drive) {
+            slot.ejected_at = Some(now);
+        }
+        if self.is_out_of_reach() {
+            self.slots[drive].waiting = Some(None);
+            return Ok(Reply::no_content());
+        }
         self.computer.eject(drive);
         let stale = self.faults.find(|fault| match fault {
             Fault::StaleInserted(stale) => Some(*stale),
@@ -289,6 +353,7 @@ impl Bmc {
 
     /// Ends what slots show beyond its time.
     pub fn refresh_slots(&mut self, now: Timestamp) {
+        self.settle_slots();
         for slot in &mut self.slots {
             slot.stale = slot.stale.take().filter(|(_, until)| now < *until);
         }
@@ -326,6 +391,10 @@ impl Bmc {
             return Ok(());
         }
         tracing::info!(machine = self.config.serial, slot = slot.id, "a medium is inserted");
+        if self.is_out_of_reach() {
+            self.slots[insert.drive].waiting = Some(Some(insert.image.clone()));
+            return Ok(());
+        }
         if let Some(other) = self.other_filled(insert.drive)
             && self.faults.has(&Fault::SecondCdReplaces)
         {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Answer;
+use super::{Answer, watch};
+use crate::job::{CompletionHook, MediaMode};
 use crate::redfish::{How, System};
 use crate::workflow::{Context, StepError};
 use crate::world::after;
@@ -19,6 +20,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let system = cx.observe_system().await?;
     if cx.boots_from_cd(&system).await? {
         cx.job.facts.override_armed = true;
+        check_end(cx, &system)?;
         return Ok(done(&system, None));
     }
     cx.job.facts.override_armed = true;
@@ -29,6 +31,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let how = how.map_err(|error| StepError::bmc(doing(), error))?;
     let system = cx.observe_system().await?;
     if cx.boots_from_cd(&system).await? {
+        check_end(cx, &system)?;
         return Ok(done(&system, Some(how)));
     }
     let shown = format!(
@@ -45,6 +48,25 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     cx.job.cursor.attempt += 1;
     let why = format!("the BMC accepted the override and reads back {shown}");
     Ok(Answer::Wait { until: after(cx.now(), Duration::from_secs(2)), why })
+}
+
+/// A BMC that makes a lasting override of a one-time boot starts the installer again at its end, unless
+/// somebody sees it start and disarms that in time. Where neither the reads of the media nor the BMC's
+/// own words show it, and the installation does not end with the host off, nobody could.
+fn check_end(cx: &Context<'_>, system: &System) -> Result<(), StepError> {
+    let lasts = system.boot.enabled.as_deref() == Some("Continuous");
+    let is_copied = cx.kit.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched;
+    let ends_off =
+        matches!(cx.spec()?.completion_hook, CompletionHook::Poweroff | CompletionHook::OwnPoweroff);
+    if !lasts || !is_copied || ends_off || watch::tells_of_the_loader(system) {
+        return Ok(());
+    }
+    Err(StepError::permanent(format!(
+        "the BMC of server {} turns a one-time boot into a lasting one, downloads images whole and tells nothing of \
+         the host's boots: the installer would start again and again, unseen; ask for completion_hook: poweroff, \
+         with which the installation ends with the host off",
+        cx.server.serial
+    )))
 }
 
 fn done(system: &System, how: Option<How>) -> Answer {

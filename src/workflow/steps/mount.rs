@@ -2,7 +2,8 @@
 //!
 //! Eject, look, insert, look. What a BMC says of a slot before our own insertion counts for
 //! nothing (iDRACs report a stale `Inserted` after an eject: ironic, fix-redfish-vmedia-stale-
-//! insert-skip), and every insertion has a URL of its own. One whose end nobody knows is *open*: a
+//! insert-skip), and every insertion has a URL of its own. A slot that refuses the image for its own sake
+//! gives way to the next. One whose end nobody knows is *open*: a
 //! BMC may be at it for minutes after its controller has gone. Invariant: the step is done only when
 //! the BMC reports the slot inserted with the URL of the last insertion.
 
@@ -12,9 +13,9 @@ use serde_json::json;
 
 use super::{Answer, mount_mut, mount_of, prepare};
 use crate::job::{Act, Intent, MediaLayout, MountFacts, Step};
-use crate::media::Medium;
+use crate::media::{Form, Medium};
 use crate::redfish::{Effect, ErrorClass, RedfishError, Slot};
-use crate::workflow::layout::drive_name;
+use crate::workflow::layout::{drive_name, task_form};
 use crate::workflow::{Context, StepError};
 use crate::world::{after, elapsed};
 
@@ -30,6 +31,8 @@ pub(super) const OPEN_PAUSE: Duration = Duration::from_secs(10);
 
 /// Insertions of one medium after which the BMC is given up.
 const INSERTIONS_MAX: u32 = 5;
+/// Slots that may refuse one medium.
+const REFUSED_MAX: usize = 8;
 
 pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, StepError> {
     if medium == Medium::Task && cx.job.facts.layout == MediaLayout::SingleCd {
@@ -85,7 +88,7 @@ async fn eject_first(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Resul
 }
 
 async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Answer, StepError> {
-    if mount_of(&cx.job.facts, medium).insertions >= INSERTIONS_MAX {
+    if insertions(cx, medium) >= INSERTIONS_MAX {
         let error = StepError::permanent(format!(
             "the BMC of server {} accepted the image for {} and never showed it inserted, {INSERTIONS_MAX} times ({})",
             cx.server.serial,
@@ -105,6 +108,9 @@ async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Ans
         Ok(how) => how,
         Err(error) => {
             if let Some(answer) = take_back(cx, medium, &error, earlier) {
+                return Ok(answer);
+            }
+            if let Some(answer) = next_slot(cx, medium, slot, &error).await? {
                 return Ok(answer);
             }
             let error = explain(cx, medium, slot, error);
@@ -142,6 +148,109 @@ fn take_back(
     None
 }
 
+/// Those that slots refused for their own sake do not count: they did nothing.
+fn insertions(cx: &Context<'_>, medium: Medium) -> u32 {
+    let mount = mount_of(&cx.job.facts, medium);
+    mount.insertions.saturating_sub(mount.refused.len() as u32)
+}
+
+/// The slot is kept for something else, or cannot be given images: the next one that would do for this
+/// medium is tried, an empty one before one that holds something. What was refused is looked at once
+/// more, so that no copy stays behind in a slot that took the image all the same.
+async fn next_slot(
+    cx: &mut Context<'_>,
+    medium: Medium,
+    slot: &Slot,
+    error: &RedfishError,
+) -> Result<Option<Answer>, StepError> {
+    if !error.is_of_this_slot() || mount_of(&cx.job.facts, medium).refused.len() >= REFUSED_MAX {
+        return Ok(None);
+    }
+    let seen = observe(cx, medium).await?;
+    if holds_ours(cx, medium, &seen)? {
+        return Ok(Some(wait(cx, "the BMC refused the medium and shows it all the same")));
+    }
+    let Some(next) = another_slot(cx, medium).await? else { return Ok(None) };
+    let message = format!("{} does not take the image ({error}): {} is tried instead", slot.id, next.slot.id);
+    let detail = json!({ "refused": slot.link, "slot": next.slot.link });
+    cx.bmc.note_refusing(&slot.link);
+    let mount = mount_mut(&mut cx.job.facts, medium);
+    mount.refused.push(slot.link.clone());
+    mount.slot = Some(next.slot.link);
+    (mount.ejected_at, mount.open_since) = (None, None);
+    cx.job.cursor.intent = None;
+    cx.warn("media.slot", message, detail).await?;
+    match next.second {
+        Second::Stays => {}
+        Second::Moves(slot) => cx.job.facts.cd2.slot = Some(slot.link),
+        Second::Joins => {
+            cx.job.facts.layout = MediaLayout::SingleCd;
+            let why = "there is one virtual CD that takes images: both media go onto it".to_owned();
+            cx.warn("media.layout", why.clone(), json!({ "media_layout": MediaLayout::SingleCd.name() }))
+                .await?;
+            return Ok(Some(Answer::Back { to: Step::BuildTaskIso, why }));
+        }
+    }
+    Ok(Some(Answer::Wait { until: cx.now(), why: format!("looking at {}", next.slot.id) }))
+}
+
+/// Where a refused medium goes.
+struct Next {
+    slot: Slot,
+    second: Second,
+}
+
+/// What becomes of the second medium, for which that slot may have been chosen.
+enum Second {
+    Stays,
+    Moves(Slot),
+    /// There is no slot for it, and nobody asked for two.
+    Joins,
+}
+
+/// One that this job has nothing in and that has not refused the medium; that of the second medium last.
+async fn another_slot(cx: &Context<'_>, medium: Medium) -> Result<Option<Next>, StepError> {
+    let system = cx.observe_system().await?;
+    let doing = || format!("looking for another slot of server {}", cx.server.serial);
+    let slots = cx.bmc.observe_slots(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
+    let facts = &cx.job.facts;
+    let own = &mount_of(facts, medium).slot;
+    let refused = |slot: &Slot| {
+        mount_of(facts, medium).refused.contains(&slot.link) || own.as_ref() == Some(&slot.link)
+    };
+    let is_second = |slot: &Slot| medium == Medium::Installer && facts.cd2.slot.as_ref() == Some(&slot.link);
+    let is_installers = |slot: &Slot| medium == Medium::Task && facts.cd1.slot.as_ref() == Some(&slot.link);
+    let mut others: Vec<Slot> = slots
+        .into_iter()
+        .filter(|slot| fits(facts.layout, medium, slot) && !refused(slot) && !is_installers(slot))
+        .collect();
+    others.sort_by_key(|slot| (is_second(slot), !slot.is_empty()));
+    let mut others = others.into_iter();
+    let Some(slot) = others.next() else { return Ok(None) };
+    if !is_second(&slot) {
+        return Ok(Some(Next { slot, second: Second::Stays }));
+    }
+    let second = match others.find(|slot| fits(facts.layout, Medium::Task, slot)) {
+        Some(other) => Second::Moves(other),
+        None if may_share(cx)? => Second::Joins,
+        None => return Ok(None),
+    };
+    Ok(Some(Next { slot, second }))
+}
+
+fn fits(layout: MediaLayout, medium: Medium, slot: &Slot) -> bool {
+    match (medium, task_form(layout)) {
+        (Medium::Task, Form::Disk) => slot.is_usable_stick(),
+        (Medium::Installer, _) | (Medium::Task, Form::Cd) => slot.is_usable_cd(),
+    }
+}
+
+/// Whether everything may go onto one CD: nobody asked for two, and we serve it.
+fn may_share(cx: &Context<'_>) -> Result<bool, StepError> {
+    let wanted = cx.spec()?.media_layout.or(cx.kit.policy.layout);
+    Ok(wanted.is_none() && !cx.job.facts.is_direct())
+}
+
 /// Whether the BMC may still be at the last insertion.
 pub(super) fn is_open(cx: &Context<'_>, medium: Medium) -> bool {
     still_open(cx, mount_of(&cx.job.facts, medium))
@@ -159,9 +268,8 @@ async fn fall_back(
     slot: &Slot,
     error: StepError,
 ) -> Result<Answer, StepError> {
-    let wanted = cx.spec()?.media_layout.or(cx.kit.policy.layout);
     let StepError::Failed(failure) = &error else { return Err(error) };
-    if medium == Medium::Installer || failure.retry || wanted.is_some() || cx.job.facts.is_direct() {
+    if medium == Medium::Installer || failure.retry || !may_share(cx)? {
         return Err(error);
     }
     let why =
@@ -181,7 +289,7 @@ async fn fall_back(
 fn explain(cx: &Context<'_>, medium: Medium, slot: &Slot, error: RedfishError) -> StepError {
     let seen = what_was_fetched(cx, medium);
     let message = format!("inserting the image into {} of server {} ({seen})", slot.id, cx.server.serial);
-    if mount_of(&cx.job.facts, medium).insertions >= INSERTIONS_MAX {
+    if insertions(cx, medium) >= INSERTIONS_MAX {
         return StepError::permanent_from(message, error);
     }
     StepError::bmc(message, error)

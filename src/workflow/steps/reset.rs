@@ -23,6 +23,8 @@ const API_TRIES: u32 = 3;
 /// So long after its start a host that is off may have installed and gone off: that it is off is no
 /// sign any more that it never started.
 const DOUBT: Duration = Duration::from_secs(180);
+/// Starts that a BMC may accept without any sign of one: a mock-up accepts them for ever.
+const STARTS_MAX: u32 = 10;
 /// Beyond the graceful timeout, how long the host may hang between On and Off.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(600);
 
@@ -164,6 +166,12 @@ async fn start(
     let disturbed = cx.job.cursor.intent.is_some() || cx.job.facts.reset.rewinds > 0;
     if disturbed && let Some(lost) = lost_medium(cx).await? {
         return Ok(lost);
+    }
+    if cx.job.facts.reset.starts >= STARTS_MAX {
+        return Err(StepError::permanent(format!(
+            "the BMC of server {} accepted {STARTS_MAX} starts and the host never came on: look at its power and console",
+            cx.server.serial
+        )));
     }
     let now = cx.now();
     let reset_facts = &mut cx.job.facts.reset;

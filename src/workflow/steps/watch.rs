@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::Answer;
-use crate::job::{CompletionHook, Confidence, Evidence, EvidenceKind, Progress};
+use crate::job::{BootSource, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode, Progress};
 use crate::redfish::{Slot, System};
 use crate::workflow::detect::{self, Judgement, Management, Scene};
 use crate::workflow::look::sample;
@@ -24,10 +24,16 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         Ok(system) => system,
         Err(answer) => return Ok(answer),
     };
-    disarm_if_installing(cx, &system).await?;
+    let armed = disarm_if_installing(cx, &system).await?;
     listen(cx).await?;
     match with_scene(cx, detect::judge)? {
         Judgement::Wait { until, why } => Ok(wait(cx, until, why)),
+        Judgement::Succeeded { confidence: Confidence::Assumed, .. } if armed && is_copied(cx) => {
+            let reason = "the host is on, and the one-time boot from the virtual CD is still armed: it has not booted \
+                          the installer, or boots it at every start; look at its console, and ask for \
+                          completion_hook: poweroff";
+            Ok(Answer::Decided(Judgement::Failed { reason: reason.to_owned() }))
+        }
         Judgement::Succeeded { confidence, mut evidence } => {
             evidence.extend(guest_ejected(cx, confidence).await);
             Ok(Answer::Decided(Judgement::Succeeded { confidence, evidence }))
@@ -128,19 +134,19 @@ fn note_progress(cx: &mut Context<'_>) {
 }
 
 /// A one-time boot that is still armed while the installer runs was turned into a lasting one by
-/// the BMC, or never took effect; either way the next boot must not start the installer again.
-async fn disarm_if_installing(cx: &mut Context<'_>, system: &System) -> Result<(), StepError> {
+/// the BMC, or never took effect; either way the next boot must not start the installer again. Says
+/// whether it was seen armed.
+async fn disarm_if_installing(cx: &mut Context<'_>, system: &System) -> Result<bool, StepError> {
     if !cx.job.facts.override_armed {
-        return Ok(());
+        return Ok(false);
     }
-    let Ok(armed) = cx.boots_from_cd(system).await else { return Ok(()) };
+    let Ok(armed) = cx.boots_from_cd(system).await else { return Ok(false) };
     if !armed {
         cx.job.facts.override_armed = false;
-        return Ok(());
+        return Ok(false);
     }
-    let installs = cx.kit.media.trace(cx.job.id).kickstart.ks_read_at.is_some();
-    if !installs || cx.job.facts.watch.disarms >= DISARMS_MAX {
-        return Ok(());
+    if !is_installing(cx, system) || cx.job.facts.watch.disarms >= DISARMS_MAX {
+        return Ok(true);
     }
     cx.job.facts.watch.disarms += 1;
     let message = match cx.bmc.request_boot_disarm(system, cx.job.facts.cd1.slot.as_deref()).await {
@@ -149,7 +155,38 @@ async fn disarm_if_installing(cx: &mut Context<'_>, system: &System) -> Result<(
         }
         Err(error) => format!("the boot override is still armed and could not be disarmed: {error}"),
     };
-    cx.warn("boot.override.disarm", message, json!(null)).await
+    cx.warn("boot.override.disarm", message, json!(null)).await?;
+    Ok(true)
+}
+
+/// The kickstart was read; or, where reads tell nothing, the firmware has handed over to a loader since
+/// our start, which an override that was armed then has chosen.
+fn is_installing(cx: &Context<'_>, system: &System) -> bool {
+    let watch = &cx.job.facts.watch;
+    let showed_start = |source| watch.sources.get(&source).is_some_and(|seen| seen.showed_start);
+    let handed_over = (showed_start(BootSource::BootProgress) && is_past_firmware(system))
+        || (showed_start(BootSource::PostState) && has_finished_post(system));
+    let ks_read = cx.kit.media.trace(cx.job.id).kickstart.ks_read_at.is_some();
+    ks_read || (is_copied(cx) && watch.effect_at.is_some() && handed_over)
+}
+
+/// What the host reads of the kickstart's medium, nobody sees.
+fn is_copied(cx: &Context<'_>) -> bool {
+    cx.kit.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched
+}
+
+fn is_past_firmware(system: &System) -> bool {
+    let state = system.boot_progress.as_ref().map(|progress| progress.state.as_str());
+    matches!(state, Some("OSBootStarted" | "OSRunning"))
+}
+
+fn has_finished_post(system: &System) -> bool {
+    system.post_state.as_deref() == Some("FinishedPost")
+}
+
+/// Whether this BMC shows when the firmware has handed over to a loader.
+pub(super) fn tells_of_the_loader(system: &System) -> bool {
+    system.boot_progress.is_some() || system.post_state.is_some()
 }
 
 /// Media that the guest ejected corroborate that its installer came to its end.

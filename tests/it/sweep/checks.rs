@@ -276,7 +276,8 @@ fn leaves_nothing(case: &Case<'_>) -> Option<String> {
     if let Some((slot, _)) = state.media.iter().find(|(_, slot)| is_ours(&slot.image)) {
         return Some(format!("a medium of the job is in {slot}"));
     }
-    let armed = state.boot_override.enabled != "Disabled" && state.boot_override.target != "None";
+    let armed =
+        state.boot_override.enabled != "Disabled" && !matches!(state.boot_override.target, "None" | "Hdd");
     (armed && case.until == Timestamp::MAX)
         .then(|| format!("the override is armed: {:?}", state.boot_override))
 }

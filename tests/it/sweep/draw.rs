@@ -84,6 +84,7 @@ const GRAVE: &[Row] = &[
     ("guest-fails", 0, 0),
     ("guest-crashes", 0, 0),
     ("guest-crashes", 0, 0),
+    ("live-media-ignored", 0, 0),
 ];
 
 /// These should not matter, or not much.
@@ -146,6 +147,12 @@ const BEARABLE: &[Row] = &[
     ("post-cannot-read", 0, 0),
     ("hook-fails", 0, 0),
     ("no-guest-network", 0, 0),
+    ("first-slot-refuses", 400, 409),
+    ("insert-500-after-eject", 1, 15),
+    ("eject-empty-500", 0, 0),
+    ("etag-412-always", 0, 0),
+    ("busy-503-after-start", 5, 600),
+    ("extended-info-object", 0, 0),
 ];
 
 /// Of a bad connection or a bad web server: in a thousand requests.

@@ -1,0 +1,134 @@
+//! Slots that are shown and take nothing: the next one is tried, told of, and remembered.
+//!
+//! Invariant: at no moment do two slots hold the same medium of one job.
+
+use serde_json::json;
+use shoal::job::{Job, MediaLayout, Status, Step};
+use shoal::redfish::Quirk;
+use shoal::sim::{Fault, SimConfig};
+
+use crate::site::{Site, machine};
+
+fn config(persona: &str, faults: Vec<Fault>) -> SimConfig {
+    SimConfig { persona: persona.parse().unwrap(), ..machine(faults) }
+}
+
+async fn install(config: SimConfig, recipe: serde_json::Value) -> (Site, Job) {
+    let mut site = Site::new(1, vec![config]).await;
+    site.start();
+    let job = run(&mut site, recipe).await;
+    (site, job)
+}
+
+async fn run(site: &mut Site, recipe: serde_json::Value) -> Job {
+    let id = site.submit(0, recipe).await;
+    let mut mounted = site.until(id, |job| job.facts.reset.starts == 1 || !job.is_active()).await;
+    if mounted.is_active() {
+        let media = site.machines[0].state().media;
+        let held: Vec<_> = media.values().filter(|medium| medium.inserted).collect();
+        let wanted = if mounted.facts.layout == MediaLayout::SingleCd { 1 } else { 2 };
+        assert_eq!(held.len(), wanted, "{media:?}");
+        mounted = site.settle(id).await;
+    }
+    mounted
+}
+
+fn told(story: &str, op: &str) -> usize {
+    story.lines().filter(|line| line.contains(op)).count()
+}
+
+fn segment(link: &Option<String>) -> &str {
+    link.as_deref().and_then(|link| link.rsplit('/').next()).unwrap_or_default()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_refuses_for_its_own_sake_gives_way_to_the_next() {
+    for status in [400, 405, 409, 500] {
+        let (site, job) = install(config("x13", vec![Fault::FirstSlotRefuses(status)]), json!({})).await;
+        let story = site.story(job.id).await;
+        assert_eq!(
+            (job.status, job.facts.layout),
+            (Status::Succeeded, MediaLayout::DualCd),
+            "{status} {story}"
+        );
+        let slots = [segment(&job.facts.cd1.slot), segment(&job.facts.cd2.slot)];
+        assert_eq!(slots, ["VirtualMedia3", "VirtualMedia2"], "{status}: the second medium keeps its slot");
+        assert_eq!(told(&story, "media.slot"), 1, "{story}");
+        assert!(story.contains("VirtualMedia1 does not take the image"), "{story}");
+        let state = site.machines[0].state();
+        assert_eq!((state.installs, state.starts), (1, 1), "{state:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_refused_is_remembered_beyond_the_controller() {
+    let (mut site, job) = install(config("x13", vec![Fault::FirstSlotRefuses(405)]), json!({})).await;
+    assert_eq!(job.facts.cd1.insertions, 2);
+    let server = site.store.server(&job.server).await.unwrap().unwrap();
+    let memory = site.store.load_bmc_memory(&server).await.unwrap();
+    assert_eq!(memory.firmware.as_deref(), Some("11.01.01"));
+    let told = memory.sentences();
+    assert!(told.contains(&"no image goes into VirtualMedia1".to_owned()), "{told:?}");
+    assert!(told.iter().any(|line| line.starts_with("boot: UsbCd on the System with the mode")), "{told:?}");
+    site.shut_down().await;
+    site.start();
+    let job = run(&mut site, json!({ "allow_powered_on": true })).await;
+    let story = site.story(job.id).await;
+    assert_eq!((job.status, told_slots(&story)), (Status::Succeeded, 0), "{story}");
+    assert_eq!(segment(&job.facts.cd1.slot), "VirtualMedia2");
+}
+
+fn told_slots(story: &str) -> usize {
+    told(story, "media.slot")
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_drives_of_which_one_takes_images_are_one_drive() {
+    let refusing = || vec![Fault::FirstSlotRefuses(400)];
+    let (site, job) = install(config("generic", refusing()), json!({})).await;
+    let story = site.story(job.id).await;
+    assert_eq!((job.status, job.facts.layout), (Status::Succeeded, MediaLayout::SingleCd), "{story}");
+    assert_eq!(segment(&job.facts.cd1.slot), "CD2");
+    let (site, job) = install(config("generic", refusing()), json!({ "media_layout": "dual-cd" })).await;
+    assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::MountMaintenance)));
+    assert!(job.reason.as_deref().unwrap().contains("ActionNotSupported"), "{:?}", job.reason);
+    let state = site.machines[0].state();
+    assert!(state.starts == 0 && state.media.values().all(|medium| !medium.inserted), "{state:?}");
+}
+
+/// Without the quirk that passes them over: three slots refuse each medium, and the job goes on.
+#[tokio::test(start_paused = true)]
+async fn slots_that_a_bmc_keeps_for_itself_are_found_out_one_by_one() {
+    let mut site = Site::new(1, vec![config("xcc", vec![])]).await;
+    site.quirks_off = vec![Quirk::ReservedSlots];
+    site.start();
+    let job = run(&mut site, json!({})).await;
+    let story = site.story(job.id).await;
+    assert_eq!((job.status, job.facts.layout), (Status::Succeeded, MediaLayout::DualCd), "{story}");
+    let slots = [segment(&job.facts.cd1.slot), segment(&job.facts.cd2.slot)];
+    assert!(slots.iter().all(|slot| slot.starts_with("EXT")) && slots[0] != slots[1], "{slots:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bmc_whose_slots_all_refuse_is_given_up_at_once() {
+    let mut refusing = config("xcc", vec![]);
+    refusing.persona.media.drives = &refusing.persona.media.drives[..3];
+    let mut site = Site::new(1, vec![refusing]).await;
+    site.quirks_off = vec![Quirk::ReservedSlots];
+    site.start();
+    let job = run(&mut site, json!({})).await;
+    assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::MountMaintenance)));
+    assert_eq!(job.facts.cd1.refused.len(), 2, "{}", site.story(job.id).await);
+    assert_eq!(site.machines[0].state().starts, 0);
+}
+
+/// iDRACs do so (ironic).
+#[tokio::test(start_paused = true)]
+async fn an_insert_too_soon_after_an_eject_is_tried_again() {
+    let faults = vec![Fault::MediaLeft, Fault::Insert500AfterEject(std::time::Duration::from_secs(8))];
+    let mut slow = config("idrac9", faults);
+    slow.timings.post = std::time::Duration::from_secs(120);
+    let (site, job) = install(slow, json!({})).await;
+    assert_eq!(job.status, Status::Succeeded, "{}", site.story(job.id).await);
+    assert!(site.machines[0].struck().contains_key("insert-500-after-eject"));
+}
