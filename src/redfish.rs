@@ -13,7 +13,7 @@
 //! - `slots`, `system`, `slot`, `service`, `about`: where slots are, and what resources say.
 //! - `quirks`: what a BMC does differently, by name.
 //! - `plan`: how a BMC would be asked.
-//! - `virtual_media`, `media_service`, `boot`, `reset`, `task`: what is asked for.
+//! - `virtual_media`, `remote_map`, `media_service`, `boot`, `reset`, `task`: what is asked for.
 //! - `error`, `messages`: what goes wrong and what the BMC says of it.
 
 mod about;
@@ -33,6 +33,7 @@ mod media_service;
 mod messages;
 mod plan;
 mod quirks;
+mod remote_map;
 mod reset;
 mod service;
 mod session;
@@ -168,6 +169,12 @@ impl Bmc {
     /// How this BMC would be asked for all that, with an image at `image_url`.
     pub async fn observe_plan(&self, system: &System, image_url: &str) -> Result<Plan, RedfishError> {
         self.0.observe_plan(system, image_url).await
+    }
+
+    /// Why this BMC has no virtual drives that could be given images from here, and what to do about it,
+    /// where it is known for that.
+    pub fn without_drives(&self) -> Option<&'static str> {
+        self.0.quirks().without_drives()
     }
 
     /// What this BMC does differently, as far as it has said who it is.

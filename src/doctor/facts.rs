@@ -121,6 +121,8 @@ pub struct LayoutFacts {
     pub drives: Vec<String>,
     /// Why there is none.
     pub problem: Option<String>,
+    /// What is known of such a BMC, and what to do about it.
+    pub hint: Option<String>,
 }
 
 /// How the BMC would be asked for what an installation needs.

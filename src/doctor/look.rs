@@ -67,6 +67,7 @@ pub async fn look(world: &World, subject: &Subject<'_>, facts: &mut Facts) -> Op
         }
     };
     note_slots(&slots, subject.layout, facts);
+    facts.layout.hint = subject.bmc.without_drives().map(str::to_owned);
     let url = subject.media_base.as_ref().map_or("http://media.invalid/", Url::as_str);
     facts.plan = match bounded(plan::plan(subject.bmc, &system, url)).await {
         Ok(plan) => plan,
@@ -193,7 +194,7 @@ fn note_slots(slots: &[Slot], wanted: Option<MediaLayout>, facts: &mut Facts) {
             let drives =
                 std::iter::once(&chosen.cd1).chain(&chosen.cd2).map(|slot| slot.id.clone()).collect();
             let name = chosen.layout.name().to_owned();
-            facts.layout = LayoutFacts { allowed, chosen: Some(name), drives, problem: None };
+            facts.layout = LayoutFacts { allowed, chosen: Some(name), drives, ..LayoutFacts::default() };
         }
         Err(reason) => {
             let problem = Some(problem.unwrap_or(reason));

@@ -36,6 +36,8 @@ pub(super) struct Discovery {
     pub(super) identity: Identity,
     root: Option<Root>,
     systems: Option<Vec<String>>,
+    /// Of a service with one system that names none of them.
+    pub(super) managers: Option<Vec<String>>,
     /// The manager that was asked who it is, or could not be.
     asked_manager: bool,
     /// Slots by System.
@@ -244,6 +246,13 @@ impl Connection {
             remembered.identity.model = system.model.clone().unwrap_or_default();
             remembered.identity.learn(body);
             system.managed_by.first().filter(|_| !remembered.asked_manager).cloned()
+        };
+        let manager = match manager {
+            // Some name no manager of a system (Huawei 1288H).
+            None if system.managed_by.is_empty() && !self.remembered().asked_manager => {
+                self.managers_of(system).await.ok().and_then(|managers| managers.into_iter().next())
+            }
+            named => named,
         };
         let Some(manager) = manager else { return };
         let call = self.get(Op::Manager, &manager, Some(&system.link));

@@ -7,6 +7,7 @@ use super::boot::{cd_targets, option_target, planned_place};
 use super::connection::Connection;
 use super::insert_form::Form;
 use super::quirks::Quirk;
+use super::remote_map::refused_protocol;
 use super::slot::{Slot, Way};
 use super::system::{ResetType, System};
 use super::{MediaService, RedfishError};
@@ -57,6 +58,9 @@ impl Connection {
         let way = slot.way.unwrap_or(Way::Action);
         let parameters = match way {
             Way::Action | Way::Patch => self.insert_parameters(slot).await,
+            Way::RemoteMap if let Some(offered) = refused_protocol(image_url) => {
+                return Err(format!("the BMC takes images by {offered} only"));
+            }
             _ => return Ok(way.name().to_owned()),
         };
         let form = Form::new(image_url, parameters, way == Way::Patch, self.learned.insert_form());

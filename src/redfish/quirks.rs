@@ -22,8 +22,12 @@ pub enum Quirk {
     IloAction,
     /// Images are inserted by writing an address into a configuration and mounting it.
     IsoConfig,
+    /// Images are inserted by adding them to a list and mounting that.
+    RemoteMap,
     /// Images are inserted by `VirtualMedia.VmmControl`.
     VmmControl,
+    /// An OEM form takes images from NFS and SMB shares, which nobody here serves.
+    ShareMount,
     /// Virtual media have to be switched on, and are an empty collection until then.
     RemoteMediaSwitch,
     /// The number of virtual CD drives is a setting.
@@ -53,14 +57,21 @@ const fn row(quirk: Quirk, name: &'static str, holds: fn(&Identity) -> bool) -> 
 }
 
 /// Which BMC has which quirk; the sources are in docs/quirks.md.
-static TABLE: [Row; 13] = [
+static TABLE: [Row; 15] = [
     row(Quirk::NoKeepAlive, "no-keep-alive", |bmc| {
         bmc.vendor == Vendor::Hpe && bmc.generation().is_none_or(|ilo| ilo < 7)
     }),
     row(Quirk::ReservedSlots, "reserved-slots", |bmc| bmc.vendor == Vendor::Lenovo),
     row(Quirk::IloAction, "ilo-action", |bmc| bmc.names("HpiLOVirtualMedia.InsertVirtualMedia")),
     row(Quirk::IsoConfig, "iso-config", |bmc| bmc.names("VirtualMediaConfig")),
+    row(Quirk::RemoteMap, "remote-map", |bmc| {
+        bmc.vendor == Vendor::Lenovo
+            && bmc.names("RemoteMap")
+            && bmc.generation().is_none()
+            && bmc.release().is_none_or(|release| release < (2, 50))
+    }),
     row(Quirk::VmmControl, "vmm-control", |bmc| bmc.names("VirtualMedia.VmmControl")),
+    row(Quirk::ShareMount, "share-mount", |bmc| bmc.names("FTSComputerSystem.VirtualMedia")),
     row(Quirk::RemoteMediaSwitch, "remote-media-switch", |bmc| bmc.names("AMIVirtualMedia.EnableRMedia")),
     row(Quirk::CdInstances, "cd-instances", |bmc| bmc.names("AMIVirtualMedia.ConfigureCDInstance")),
     row(Quirk::UsbCd, "usb-cd", |bmc| is_aten(bmc) && !bmc.model.starts_with("ARS-111GL-NHR")),
@@ -121,6 +132,15 @@ impl Quirks {
         self.0.contains(&quirk)
     }
 
+    /// Why a BMC with these has no drive for our images, and what to do about it.
+    pub fn without_drives(&self) -> Option<&'static str> {
+        self.has(Quirk::ShareMount).then_some(
+            "this BMC (Fujitsu iRMC) mounts images by a form of its own, from NFS and SMB shares, which Shoal does \
+             not serve: update it to a firmware with standard VirtualMedia slots, or look whether its licence for \
+             virtual media is there",
+        )
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = Quirk> {
         self.0.iter().copied()
     }
@@ -171,6 +191,15 @@ impl Identity {
     fn generation(&self) -> Option<u32> {
         let digits = self.manager.split(|c: char| !c.is_ascii_digit());
         digits.filter(|part| !part.is_empty()).find_map(|part| part.parse().ok())
+    }
+
+    /// The two numbers of a version among words: 2.83 of `TGBT42S 2.83 2023-07-05`.
+    fn release(&self) -> Option<(u32, u32)> {
+        let parse = |word: &str| {
+            let (major, minor) = word.split_once('.')?;
+            Some((major.parse().ok()?, minor.parse().ok()?))
+        };
+        self.firmware.split_whitespace().find_map(parse)
     }
 
     /// The first three numbers of the firmware's version.
@@ -262,6 +291,21 @@ mod tests {
         assert_eq!(names(&seen), expected);
         for nothing in [json!(null), json!([]), json!({"Oem": 3, "Actions": {"Oem": "x"}})] {
             seen.learn(&nothing);
+        }
+    }
+
+    #[test]
+    fn xccs_differ_by_release_and_generation() {
+        for (manager, firmware, expected) in [
+            ("Lenovo XClarity Controller", "CDI327H 2.10 2018-10-19", true),
+            ("Lenovo XClarity Controller", "CDI338M 2.50 2019-03-22", false),
+            ("Lenovo XClarity Controller", "TGBT42S 2.83 2023-07-05", false),
+            ("Lenovo XClarity Controller", "", true),
+            ("Lenovo XClarity Controller 3", "IHX304E 1.20 2025-04-02", false),
+        ] {
+            let mut seen = identity(Vendor::Lenovo, "ThinkSystem SR650", manager, firmware);
+            seen.learn(&json!({"Oem": {"Lenovo": {"RemoteMap": {"@odata.id": "/map"}}}}));
+            assert_eq!(names(&seen).contains(&"remote-map"), expected, "{manager} {firmware}");
         }
     }
 

@@ -38,7 +38,7 @@ pub struct Slot {
     pub(super) eject: Action,
     /// Values that the action itself advertises for `TransferProtocolType`.
     pub(super) protocols: Vec<String>,
-    /// The configuration that an image's address is written into ([`Way::IsoConfig`]).
+    /// What an image's address is written into ([`Way::IsoConfig`], [`Way::RemoteMap`]).
     pub(super) config: Option<String>,
     pub(super) etag: Option<String>,
     /// The slot may take a PATCH: `Allow` says so, or there is none.
@@ -62,6 +62,8 @@ pub(super) enum Way {
     VmmControl,
     /// Supermicro X10, X11: a configuration with actions beside the collection.
     IsoConfig,
+    /// Lenovo XCC before 2.50: a list of images that is mounted as a whole.
+    RemoteMap,
 }
 
 impl Way {
@@ -73,6 +75,7 @@ impl Way {
             Way::IloAction => "InsertVirtualMedia",
             Way::VmmControl => "VmmControl",
             Way::IsoConfig => "IsoConfig.Mount",
+            Way::RemoteMap => "RemoteMap.Mount",
         }
     }
 }

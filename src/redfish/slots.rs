@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::connection::Connection;
 use super::discovery::is_gone;
 use super::quirks::Quirk;
+use super::remote_map::REMOTE_MAP;
 use super::slot::{Slot, Way, parse_slot};
 use super::system::{Action, System, last_segment};
 use super::{Op, RedfishError, RedfishErrorKind, json};
@@ -49,6 +50,13 @@ impl Connection {
         }
         if !found.has_usable() && self.quirks().has(Quirk::IsoConfig) {
             self.collect_iso_configs(system, &mut found).await?;
+        }
+        if !found.has_usable() && self.quirks().has(Quirk::RemoteMap) {
+            for map in self.find_remote_maps(system).await? {
+                let link = format!("{map}{REMOTE_MAP}");
+                found.slots.push(self.observe_slot(&link, Some(&system.link)).await?);
+                found.members.push(link);
+            }
         }
         if found.has_usable() {
             self.remembered().slots.insert(system.link.clone(), found.members);
@@ -139,6 +147,9 @@ impl Connection {
         if let Some(collection) = link.strip_suffix(ISO_CONFIG) {
             return self.observe_iso_config(link, collection, system).await;
         }
+        if let Some(map) = link.strip_suffix(REMOTE_MAP) {
+            return self.observe_remote_map(link, map, system).await;
+        }
         let reply = self.read(&self.get(Op::Slot, link, system.as_deref())).await;
         let reply = reply.inspect_err(|error| self.forget_if_gone(error))?;
         self.remembered().identity.learn(&reply.body);
@@ -187,9 +198,13 @@ impl Connection {
         if !system.managed_by.is_empty() {
             return Ok(system.managed_by.clone());
         }
+        if let Some(managers) = self.remembered().managers.clone() {
+            return Ok(managers);
+        }
         let Some(managers) = self.root().await?.managers else { return Ok(Vec::new()) };
         let all = self.read_members(Op::Manager, &managers, None).await?;
         if self.system_links().await?.len() == 1 {
+            self.remembered().managers = Some(all.clone());
             return Ok(all);
         }
         let mut naming = Vec::new();

@@ -31,6 +31,7 @@ impl Connection {
                 (self.insert_by_oem(slot, way, image_url, deadline).await?, None)
             }
             Some(Way::IsoConfig) => (self.mount_iso(slot, image_url, deadline).await?, None),
+            Some(Way::RemoteMap) => (self.mount_remote(slot, image_url, deadline).await?, None),
             None => {
                 let what = "offers no way to insert an image here";
                 return Err(RedfishError::unsupported(Op::Insert, &slot.link, what));
@@ -171,10 +172,15 @@ impl Connection {
         let call = self.patch(Op::Insert, config, &body, slot.system.as_deref());
         let reply = self.write_tagged(call.clone(), slot.etag.clone()).await?;
         self.accepted(&call, &reply)?;
-        let call = self.insert_call(slot, Way::IsoConfig, &Value::Null, deadline);
-        let empty = json!({});
-        self.act(slot, &Call { body: Some(&empty), ..call }, deadline).await?;
+        self.mount(slot, deadline).await?;
         Ok(How::new(Way::IsoConfig.name()))
+    }
+
+    /// Of what was written down before.
+    pub(super) async fn mount(&self, slot: &Slot, deadline: Instant) -> Result<(), RedfishError> {
+        let empty = json!({});
+        let call = self.insert_call(slot, Way::IsoConfig, &empty, deadline);
+        self.act(slot, &call, deadline).await
     }
 
     async fn act(&self, slot: &Slot, call: &Call<'_>, deadline: Instant) -> Result<(), RedfishError> {

@@ -134,6 +134,9 @@ pub enum Way {
     IloAction,
     VmmControl,
     IsoConfig,
+    RemoteMap,
+    /// From NFS and SMB shares alone, by an action of the System.
+    Shares,
 }
 
 /// Where it tells which protocols it takes.

@@ -206,7 +206,7 @@ async fn a_bmc_that_takes_no_image_from_us_is_refused_in_its_own_words() {
 /// Every quirk but those that a whole installation does not show; each has a test of its own below.
 #[tokio::test(start_paused = true)]
 async fn without_a_quirk_its_persona_is_not_installed_as_it_should_be() {
-    let elsewhere = [Quirk::NoKeepAlive, Quirk::ReservedSlots, Quirk::BootOnNextReset];
+    let elsewhere = [Quirk::NoKeepAlive, Quirk::ReservedSlots, Quirk::BootOnNextReset, Quirk::ShareMount];
     let mut needed = BTreeSet::from(elsewhere);
     for persona in Persona::all().filter(|persona| !persona.media.protocols.is_empty()) {
         for quirk in Quirk::all().filter(|quirk| persona.quirks.contains(&quirk.name())) {
@@ -229,6 +229,36 @@ async fn without_a_quirk_its_persona_is_not_installed_as_it_should_be() {
         }
     }
     assert_eq!(needed, Quirk::all().collect());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bmc_that_mounts_shares_alone_is_refused_with_what_to_do() {
+    for (off, told) in [(vec![], true), (vec![Quirk::ShareMount], false)] {
+        let mut site = site(config(&"irmc4".parse().unwrap()), off).await;
+        let job = install(&mut site).await;
+        assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::ResolveServer)));
+        let reason = job.reason.unwrap();
+        assert!(reason.contains("virtual CD drive"), "{reason}");
+        assert_eq!(reason.contains("NFS and SMB shares"), told, "{reason}");
+        assert_eq!(site.machines[0].state().starts, 0);
+    }
+}
+
+/// A list that an earlier mount left something in would be mounted as a whole.
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_mount_left_in_the_list_is_taken_out() {
+    let site = site(config(&"xcc1".parse().unwrap()), vec![]).await;
+    let bmc = client(&site, vec![]);
+    let slots = bmc.observe_slots(&host(&bmc).await).await.unwrap();
+    for image in ["http://media.test/a/one.iso", "http://media.test/a/two.iso"] {
+        bmc.request_insert(&slots[0], image).await.unwrap();
+        let slot = bmc.observe_slot(&slots[0].link).await.unwrap();
+        assert_eq!((slot.inserted, slot.image.as_deref()), (Some(true), Some(image)));
+        bmc.request_eject(&slot).await.unwrap();
+        assert!(bmc.observe_slot(&slots[0].link).await.unwrap().is_empty());
+    }
+    let error = bmc.request_insert(&slots[0], "https://media.test/a/one.iso").await.unwrap_err();
+    assert!(error.to_string().contains("takes images by HTTP only"), "{error}");
 }
 
 /// They would be found useless one by one, and the last one by a job.

@@ -20,7 +20,7 @@ pub fn drives(facts: &Facts) -> Check {
         return failed(
             "media",
             problem.unwrap_or_else(|| "there is no virtual CD drive that can be given an image".to_owned()),
-            remedy_without_drives(facts),
+            facts.layout.hint.clone().unwrap_or_else(|| remedy_without_drives(facts).to_owned()),
         );
     };
     let drives = facts.layout.drives.join(" and ");

@@ -68,6 +68,7 @@ fn good() -> Facts {
             chosen: text("dual-cd"),
             drives: vec!["CD1".to_owned(), "CD2".to_owned()],
             problem: None,
+            hint: None,
         },
         plan: PlanFacts {
             insert: how("InsertMedia"),

@@ -1,8 +1,8 @@
-//! Fujitsu iRMC: images by HTTPS alone. Shape: Fsas's own provider.
+//! Fujitsu iRMC: images by HTTPS alone; iRMC S4 by shares alone. Shape: Fsas's own provider and modules.
 
 use super::*;
 
-pub const PERSONAS: &[Persona] = &[Persona {
+const IRMC: Persona = Persona {
     name: "irmc",
     vendor: "FUJITSU",
     root_vendor: Some("Fujitsu"),
@@ -24,4 +24,18 @@ pub const PERSONAS: &[Persona] = &[Persona {
     manners: Manners { wants_tag: true, ..PLAIN_MANNERS },
     sources: Sources::NONE,
     ..PLAIN
-}];
+};
+
+pub const PERSONAS: &[Persona] = &[
+    Persona {
+        name: "irmc4",
+        product: "iRMC S4",
+        model: "PRIMERGY RX2530 M2",
+        manager_model: "iRMC S4",
+        firmware: "9.69F",
+        media: Media { drives: &[], way: Way::Shares, protocols: &[], ..IRMC.media },
+        quirks: &["share-mount"],
+        ..IRMC
+    },
+    IRMC,
+];

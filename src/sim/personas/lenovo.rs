@@ -1,5 +1,5 @@
-//! Lenovo XCC, XCC2 and XCC3: slots that are changed by PATCH. Shape: a capture of XCC 2.83; XCC2 and XCC3
-//! by Lenovo's documents and scripts.
+//! Lenovo XCC, XCC2 and XCC3: slots that are changed by PATCH; before 2.50 a list that is mounted. Shape: a
+//! capture of XCC 2.83; the others by Lenovo's documents and scripts.
 
 use super::*;
 
@@ -52,6 +52,22 @@ const XCC: Persona = Persona {
 };
 
 pub const PERSONAS: &[Persona] = &[
+    Persona {
+        name: "xcc1",
+        model: "ThinkSystem SR650",
+        firmware: "CDI327H 2.10 2018-10-19",
+        media: Media {
+            of_system: false,
+            linked_by_system: false,
+            drives: &[cd("RemoteMap", CD_DVD)],
+            way: Way::RemoteMap,
+            protocols: &["HTTP"],
+            listed: Listed::Nowhere,
+            ..PLAIN_MEDIA
+        },
+        quirks: &["reserved-slots", "remote-map"],
+        ..XCC
+    },
     XCC,
     Persona {
         name: "xcc2",

@@ -8,6 +8,7 @@ mod dell;
 mod huawei;
 mod ilo;
 mod iso_config;
+mod remote_map;
 
 use http::Method;
 use jiff::Timestamp;
@@ -17,7 +18,7 @@ use super::super::bmc::Bmc;
 use super::super::personas::Way;
 use super::body::Object;
 use super::message::Message;
-use super::resource::{ACT, READ, READ_PATCH, Resource};
+use super::resource::{ACT, READ, READ_DELETE, READ_PATCH, READ_POST, Resource};
 use super::{Outcome, Refusal};
 
 /// Everything that has a URI and is no standard resource.
@@ -33,6 +34,11 @@ pub enum Oem {
     CdInstances,
     Import,
     Attributes,
+    RemoteMap,
+    MapImages,
+    MapImage(usize),
+    MapMount,
+    MapUnMount,
 }
 
 /// What these keep.
@@ -41,6 +47,8 @@ pub struct OemState {
     /// The address in the configuration, as it was written.
     pub iso_host: String,
     pub iso_path: String,
+    /// What was added to the map.
+    pub map_images: Vec<String>,
     /// When the media that were switched on are there.
     pub media_at: Option<Timestamp>,
     /// CD drives that were asked for.
@@ -57,7 +65,9 @@ impl Oem {
     pub fn methods(self) -> &'static [Method] {
         match self {
             Oem::IsoConfig => READ_PATCH,
-            Oem::Attributes => READ,
+            Oem::Attributes | Oem::RemoteMap => READ,
+            Oem::MapImages => READ_POST,
+            Oem::MapImage(_) => READ_DELETE,
             _ => ACT,
         }
     }
@@ -107,8 +117,22 @@ impl Bmc {
                 Some(Oem::Import)
             }
             ["Attributes"] if persona.boot.import => Some(Oem::Attributes),
+            ["Oem", name, "RemoteMap", rest @ ..] if *name == persona.oem => self.oem_of_map(rest),
             _ => None,
         }
+    }
+
+    /// Of a path below the map.
+    fn oem_of_map(&self, parts: &[&str]) -> Option<Oem> {
+        let oem = match parts {
+            [] => Oem::RemoteMap,
+            ["MountImages"] => Oem::MapImages,
+            ["MountImages", number] => Oem::MapImage(number.parse().ok()?),
+            ["Actions", "LenovoRemoteMapService.Mount"] => Oem::MapMount,
+            ["Actions", "LenovoRemoteMapService.UMount"] => Oem::MapUnMount,
+            _ => return None,
+        };
+        Some(oem).filter(|_| self.config.persona.media.way == Way::RemoteMap)
     }
 
     pub fn oem_path(&self, oem: Oem) -> String {
@@ -130,6 +154,15 @@ impl Bmc {
             Oem::CdInstances => format!("{manager}/Actions/Oem/AMIVirtualMedia.ConfigureCDInstance"),
             Oem::Import => format!("{manager}/Actions/Oem/EID_674_Manager.ImportSystemConfiguration"),
             Oem::Attributes => format!("{manager}/Attributes"),
+            Oem::RemoteMap => format!("{manager}/Oem/{name}/RemoteMap"),
+            Oem::MapImages => format!("{manager}/Oem/{name}/RemoteMap/MountImages"),
+            Oem::MapImage(number) => format!("{manager}/Oem/{name}/RemoteMap/MountImages/{number}"),
+            Oem::MapMount => {
+                format!("{manager}/Oem/{name}/RemoteMap/Actions/LenovoRemoteMapService.Mount")
+            }
+            Oem::MapUnMount => {
+                format!("{manager}/Oem/{name}/RemoteMap/Actions/LenovoRemoteMapService.UMount")
+            }
         }
     }
 
@@ -137,6 +170,9 @@ impl Bmc {
         match oem {
             Oem::IsoConfig => Some(self.render_iso_config()),
             Oem::Attributes => Some(self.render_attributes()),
+            Oem::RemoteMap => Some(self.render_remote_map()),
+            Oem::MapImages => Some(self.render_map_images()),
+            Oem::MapImage(number) => self.render_map_image(number),
             _ => None,
         }
     }
@@ -151,7 +187,12 @@ impl Bmc {
             Oem::MediaSwitch => self.switch_media_on(body, now).map(Outcome::Reply),
             Oem::CdInstances => self.configure_cd_instances(body).map(Outcome::Reply),
             Oem::Import => self.import_configuration(body, now).map(Outcome::Reply),
-            Oem::IsoConfig | Oem::Attributes => Err(Message::method_not_allowed(&Resource::Oem(oem))),
+            Oem::MapImages => self.add_map_image(body).map(Outcome::Reply),
+            Oem::MapMount => self.mount_map().map(Outcome::Insert),
+            Oem::MapUnMount => self.eject_media(0, now).map(Outcome::Reply),
+            Oem::IsoConfig | Oem::Attributes | Oem::RemoteMap | Oem::MapImage(_) => {
+                Err(Message::method_not_allowed(&Resource::Oem(oem)))
+            }
         }
     }
 
@@ -173,6 +214,20 @@ impl Bmc {
         }
         if persona.boot.import {
             self.add_import(manager);
+        }
+        if persona.media.way == Way::RemoteMap {
+            manager["Oem"][persona.oem]["RemoteMap"] = json!({ "@odata.id": self.oem_path(Oem::RemoteMap) });
+        }
+    }
+
+    /// Adds what the System has of its maker.
+    pub fn add_system_oem(&self, system: &mut Value) {
+        let persona = &self.config.persona;
+        if persona.media.way == Way::Shares {
+            system["Actions"]["Oem"]["#FTSComputerSystem.VirtualMedia"] = json!({
+                "target": format!("{}/Actions/Oem/FTSComputerSystem.VirtualMedia", self.path(&Resource::System)),
+                "FTSVirtualMediaAction@Redfish.AllowableValues": ["ConnectCD", "ConnectHD"],
+            });
         }
     }
 

@@ -58,16 +58,16 @@ pub enum Resource {
 const BASEBOARD: &str = "HGX_Baseboard_0";
 
 pub const READ: &[Method] = &[Method::GET, Method::HEAD];
-const READ_CREATE: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
+pub const READ_POST: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
 pub const READ_PATCH: &[Method] = &[Method::GET, Method::HEAD, Method::PATCH];
-const READ_DELETE: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE];
+pub const READ_DELETE: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE];
 const READ_PATCH_DELETE: &[Method] = &[Method::GET, Method::HEAD, Method::PATCH, Method::DELETE];
 pub const ACT: &[Method] = &[Method::POST];
 
 impl Resource {
     pub fn methods(&self) -> &'static [Method] {
         match self {
-            Resource::Sessions | Resource::Accounts => READ_CREATE,
+            Resource::Sessions | Resource::Accounts => READ_POST,
             Resource::System | Resource::Settings | Resource::OpenSlot(_) | Resource::SessionService => {
                 READ_PATCH
             }

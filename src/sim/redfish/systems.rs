@@ -67,6 +67,7 @@ impl Bmc {
             system["SerialNumber"] = json!(serial);
         }
         self.add_sources(&mut system);
+        self.add_system_oem(&mut system);
         system
     }
 

@@ -53,6 +53,7 @@ impl Bmc {
         let media = &self.config.persona.media;
         let by_config = media.way == Way::IsoConfig;
         let members: Vec<_> = (0..self.drives_shown())
+            .filter(|_| media.way != Way::RemoteMap)
             .filter(|drive| !by_config || self.shown_image(*drive).is_some())
             .map(Resource::Slot)
             .collect();

@@ -72,6 +72,14 @@ async fn switch_on(cx: &mut Context<'_>, service: &MediaService) -> Result<Answe
     Ok(Answer::Wait { until: after(cx.now(), LOOK_AGAIN), why })
 }
 
+/// With what is known of such a BMC.
+fn without_drives(bmc: &Bmc, why: String) -> StepError {
+    StepError::permanent(match bmc.without_drives() {
+        Some(known) => format!("{why}; {known}"),
+        None => why,
+    })
+}
+
 /// What the step found.
 pub struct Resolved {
     pub vendor: String,
@@ -139,7 +147,7 @@ pub async fn resolve(
     if media_service.is_ready() {
         let slots = bmc.observe_slots(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
         let wanted = spec.media_layout.or(policy.layout);
-        drives = Some(layout::choose(slots, wanted).map_err(StepError::permanent)?);
+        drives = Some(layout::choose(slots, wanted).map_err(|why| without_drives(bmc, why))?);
     }
     Ok(Resolved { vendor: service.vendor, system, drives, media_service })
 }
