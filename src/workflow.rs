@@ -29,7 +29,7 @@ mod error;
 mod hook;
 pub mod identity;
 pub mod layout;
-mod look;
+pub mod look;
 pub mod plan;
 pub mod policy;
 pub mod power;

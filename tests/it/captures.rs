@@ -16,8 +16,11 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::IntoResponse;
 use axum::{Json, Router};
-use shoal::job::Password;
+use jiff::Timestamp;
+use shoal::job::{MediaLayout, Password};
 use shoal::redfish::{Account, Bmc, BmcPool, Limits, Plan, Slot, System};
+use shoal::workflow::layout::choose;
+use shoal::workflow::look::sample;
 use shoal::world::{Clock, HttpRequest, Rng, TlsPolicy, Transport, World};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
@@ -27,11 +30,10 @@ const IMAGE: &str = "http://10.0.0.1:8080/media/installers/esxi.iso";
 #[tokio::test(start_paused = true)]
 async fn every_capture_reads_as_is_known_of_its_bmc() {
     let Some(captures) = captures() else { return };
-    let mut table = String::new();
     for capture in captures {
-        writeln!(table, "{}", describe(&capture).await).unwrap();
+        let name = capture.file_name().unwrap().to_string_lossy().into_owned();
+        insta::assert_snapshot!(name, describe(&capture).await);
     }
-    insta::assert_snapshot!(table);
 }
 
 /// The captures, sorted; `None` where there are none.
@@ -77,6 +79,14 @@ fn describe_plan(text: &mut String, plan: &Plan) {
         Err(why) => format!("refused: {why}"),
     };
     write!(text, "\n  plan: {} CDs, quirks [{}]", plan.cds().count(), plan.quirks.join(" ")).unwrap();
+    let layouts = [MediaLayout::DualCd, MediaLayout::SingleCd, MediaLayout::CdUsb];
+    let allowed = layouts.into_iter().filter(|layout| choose(plan.slots.clone(), Some(*layout)).is_ok());
+    let allowed: Vec<&str> = allowed.map(MediaLayout::name).collect();
+    let chosen = match choose(plan.slots.clone(), None) {
+        Ok(chosen) => chosen.layout.name().to_owned(),
+        Err(why) => format!("refused: {why}"),
+    };
+    write!(text, "\n    layout {chosen} of [{}]", allowed.join(" ")).unwrap();
     for to_do in plan.media_service.to_do() {
         write!(text, "\n    first {to_do}").unwrap();
     }
@@ -106,6 +116,11 @@ fn describe_system(text: &mut String, system: &System) {
         or_none(&system.last_reset_time)
     )
     .unwrap();
+    // What the judge compares with, under the names of its sources.
+    let sources: Vec<&str> =
+        sample(system, Timestamp::UNIX_EPOCH).sources.into_keys().map(|source| source.property()).collect();
+    write!(text, "\n    evidence of a boot: {}", if sources.is_empty() { "none" } else { "" }).unwrap();
+    text.push_str(&sources.join(", "));
 }
 
 fn describe_slot(text: &mut String, slot: &Slot) {
