@@ -71,6 +71,8 @@ pub struct Timings {
     pub shutdown: Duration,
     /// How long a restarting BMC does not answer.
     pub bmc_restart: Duration,
+    /// What its persona always does late, it does after this at the latest.
+    pub lateness_max: Duration,
 }
 
 impl Default for Timings {
@@ -84,6 +86,7 @@ impl Default for Timings {
             hostd: Duration::from_secs(3),
             shutdown: Duration::from_secs(2),
             bmc_restart: Duration::from_secs(5),
+            lateness_max: Duration::MAX,
         }
     }
 }

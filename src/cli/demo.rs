@@ -1,7 +1,8 @@
 //! `shoal demo`: one command that shows an installation from recipe to verdict.
 //!
 //! A controller and simulated servers in one process, over real HTTP on loopback; the demo itself
-//! speaks to them only through the public REST API. Times are scaled down, and it says so.
+//! speaks to them only through the public REST API. With a persona, everything is HTTPS. Times are scaled
+//! down, and it says so.
 //! Invariant: it ends well only if every job succeeded and every simulated machine says the same.
 
 mod screen;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::screen::Screen;
-use self::site::{KICKSTART, Site, Truth};
+use self::site::{KICKSTART, KICKSTART_OFF, Site, Truth};
 use super::{CliError, Exit};
 use crate::sim::Persona;
 use crate::world::World;
@@ -23,9 +24,10 @@ pub struct DemoArgs {
     /// How many servers are installed at once.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     servers: u16,
-    /// Whose BMC it looks like: generic, power-only, one-cd or emulator.
-    #[arg(long, value_name = "NAME", default_value = "generic")]
-    persona: Persona,
+    /// Whose BMC it looks like, as `shoal sim --help` lists them; over HTTPS then, its media too where it
+    /// takes them so.
+    #[arg(long, value_name = "NAME")]
+    persona: Option<Persona>,
     /// Leave everything running afterwards, until interrupted.
     #[arg(long)]
     keep: bool,
@@ -42,7 +44,7 @@ pub async fn run(args: DemoArgs, world: World) -> Result<Exit, CliError> {
         }
     };
     tokio::pin!(asked_to_end);
-    let screen = Screen::begin(args.servers);
+    let screen = Screen::begin(args.servers, if args.persona.is_some() { "HTTPS" } else { "HTTP" });
     let site = Site::open(&args, &world, &screen).await?;
     let shown = tokio::select! {
         biased;
@@ -74,7 +76,16 @@ async fn show(site: &Site, screen: &Screen) -> Result<Exit, CliError> {
     Ok(if ended.iter().zip(&truths).all(is_good) { Exit::Done } else { Exit::Failed })
 }
 
-/// The recipe of one server.
-fn recipe(serial: &str) -> Value {
-    json!({ "task_target": "install-esxi.target", "server_serial": serial, "ks_cfg": KICKSTART })
+/// The recipe of one server. Where a one-time boot would last for ever, the installer has to end with the
+/// host off.
+fn recipe(serial: &str, persona: &Persona) -> Value {
+    let mut recipe = json!({ "task_target": "install-esxi.target", "server_serial": serial, "ks_cfg": kickstart(persona) });
+    if persona.boot.lasts {
+        recipe["completion_hook"] = json!("own-poweroff");
+    }
+    recipe
+}
+
+fn kickstart(persona: &Persona) -> &'static str {
+    if persona.boot.lasts { KICKSTART_OFF } else { KICKSTART }
 }

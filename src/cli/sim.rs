@@ -95,6 +95,9 @@ pub struct Line {
     /// Where its ESXi answers, with `--management`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub management_address: Option<String>,
+    /// Which system of its service it is, where that reports no serial number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_id: Option<String>,
 }
 
 impl Line {
@@ -104,8 +107,9 @@ impl Line {
             bmc_address: listener.url(tls.is_some()),
             username: machine.username.clone(),
             password: machine.password.clone(),
-            tls: tls.map(|tls| tls.policy().to_owned()),
+            tls: tls.map(|tls| tls.policy().to_string()),
             management_address: None,
+            system_id: machine.persona.hides_serial().then(|| machine.persona.system.to_owned()),
         }
     }
 }

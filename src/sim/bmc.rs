@@ -110,8 +110,9 @@ impl Slot {
 
 impl Bmc {
     pub fn new(config: SimConfig, rng: Rng, now: Timestamp) -> Bmc {
-        let standing = (config.persona.faults)();
-        let faults = Faults::new(standing.into_iter().chain(config.faults.iter().cloned()));
+        let lateness_max = config.timings.lateness_max;
+        let standing = (config.persona.faults)().into_iter().map(|fault| fault.at_most(lateness_max));
+        let faults = Faults::new(standing.chain(config.faults.iter().cloned()));
         let slots = slots(&faults, &config.persona.media);
         let drives = slots.iter().map(|slot| slot.kind).collect();
         let disk = match &config.previous {

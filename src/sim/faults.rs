@@ -195,6 +195,20 @@ impl fmt::Display for Fault {
     }
 }
 
+impl Fault {
+    /// The same, late by `max` at the most.
+    pub fn at_most(self, max: Duration) -> Fault {
+        match self {
+            Fault::StaleInserted(wait) => Fault::StaleInserted(wait.min(max)),
+            Fault::InsertTask(wait) => Fault::InsertTask(wait.min(max)),
+            Fault::InsertTaskFailsLate(wait) => Fault::InsertTaskFailsLate(wait.min(max)),
+            Fault::Insert500AfterEject(wait) => Fault::Insert500AfterEject(wait.min(max)),
+            Fault::Busy503AfterStart(wait) => Fault::Busy503AfterStart(wait.min(max)),
+            other => other,
+        }
+    }
+}
+
 /// The faults of one machine.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Vec<Fault>);

@@ -294,6 +294,11 @@ impl Persona {
         FAMILIES.iter().copied().flatten()
     }
 
+    /// Its service reports no serial number of the System.
+    pub fn hides_serial(&self) -> bool {
+        (self.faults)().contains(&Fault::NoSerial)
+    }
+
     pub fn names() -> Vec<&'static str> {
         Persona::all().map(|persona| persona.name).collect()
     }

@@ -25,12 +25,12 @@ pub struct Screen {
 }
 
 impl Screen {
-    pub fn begin(servers: u16) -> Screen {
+    pub fn begin(servers: u16, scheme: &str) -> Screen {
         let what = match servers {
             1 => "one ESXi installation on a simulated server".to_owned(),
             more => format!("{more} ESXi installations on simulated servers"),
         };
-        line(&format!("shoal demo: {what}, over real HTTP on loopback."));
+        line(&format!("shoal demo: {what}, over real {scheme} on loopback."));
         line(&format!(
             "Times are scaled down: an install takes {} s instead of minutes, and the host must stay on for {} s \
              instead of 90.\n",

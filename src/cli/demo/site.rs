@@ -16,18 +16,22 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::screen::Screen;
-use super::{DemoArgs, recipe};
+use super::{DemoArgs, kickstart, recipe};
 use crate::cli::CliError;
 use crate::cli::client::{Client, ClientError};
 use crate::cli::serve::{self, Controller};
-use crate::cli::sim::{Line, Listener, machine, media_transport, register, serve as serve_bmc};
+use crate::cli::sim::{Line, Listener, Tls, machine, media_transport, register, serve as serve_bmc};
 use crate::config::{ClientArgs, Config, temp_dir};
 use crate::job::hex;
-use crate::sim::{SimBmc, SimState, Timings, standin_installer};
+use crate::sim::{Persona, SimBmc, SimState, Timings, standin_installer};
 use crate::world::World;
 
 /// The kickstart of every server: that of the documentation.
 pub const KICKSTART: &str = "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n";
+
+/// The same for a host that has to be off at the end.
+pub const KICKSTART_OFF: &str =
+    "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n%post --interpreter=busybox\npoweroff\n";
 
 /// How long a simulated install takes. Real ones take minutes.
 pub const INSTALL: Duration = Duration::from_secs(5);
@@ -35,6 +39,9 @@ pub const INSTALL: Duration = Duration::from_secs(5);
 pub const STABLE_WINDOW: Duration = Duration::from_secs(3);
 /// For hosts of which nothing but the power is seen. In production 10 minutes.
 const MIN_INSTALL_TIME: Duration = Duration::from_secs(15);
+
+/// Of what a persona does late, which real BMCs do for minutes.
+const LATENESS_MAX: Duration = Duration::from_secs(2);
 
 const SUBMITTED_AT_ONCE: usize = 8;
 /// A host that was reset at the very end still has to boot.
@@ -45,6 +52,7 @@ pub struct Site {
     pub controller: Controller,
     pub servers: Vec<(Line, SimBmc)>,
     pub directory: Directory,
+    persona: Persona,
     _listening: JoinSet<io::Result<()>>,
 }
 
@@ -88,19 +96,25 @@ impl Site {
             &format!("a stand-in laid out like VMware's, {} bytes: {installer}", image.size),
         );
 
-        let controller = serve::start(settings(&directory, &installer)?, world.clone()).await?;
+        let tls = args.persona.as_ref().map(|_| Tls::self_signed()).transpose()?;
+        let persona = args.persona.clone().unwrap_or_default();
+        let settings = settings(&directory, &installer, &persona, tls.as_ref())?;
+        let controller = serve::start(settings, world.clone()).await?;
         screen.say(
             "controller",
             &format!("listens on {}, database in {}", controller.url(), directory.path().display()),
         );
-        let credentials = ClientArgs::new(controller.url().clone(), controller.token().cloned());
+        let mut credentials = ClientArgs::new(controller.url().clone(), controller.token().cloned());
+        if let Some(tls) = &tls {
+            credentials.controller_tls = tls.policy().clone();
+        }
         let client = Client::new(&credentials, world)?;
 
         let mut listening = JoinSet::new();
-        let servers = start_servers(args, world, &mut listening)?;
+        let servers = start_servers(args, &persona, tls.as_ref(), world, &mut listening)?;
         if let [(first, _), ..] = servers.as_slice() {
             let more = if servers.len() > 1 { " and the following ports" } else { "" };
-            let persona = args.persona.name;
+            let persona = persona.name;
             screen.say(
                 "servers",
                 &format!(
@@ -111,7 +125,7 @@ impl Site {
                 ),
             );
         }
-        Ok(Site { client, controller, servers, directory, _listening: listening })
+        Ok(Site { client, controller, servers, directory, persona, _listening: listening })
     }
 
     /// Adds every server to the controller's inventory.
@@ -126,7 +140,7 @@ impl Site {
     /// Asks for every installation; gives the ids of the jobs.
     pub async fn submit(&self, screen: &Screen) -> Result<Vec<String>, CliError> {
         let submit = async |(line, _): &(Line, SimBmc)| {
-            let job = self.client.post(&["jobs"], &[], recipe(&line.serial)).await?;
+            let job = self.client.post(&["jobs"], &[], recipe(&line.serial, &self.persona)).await?;
             Ok::<_, ClientError>(job["job_id"].as_str().unwrap_or_default().to_owned())
         };
         let mut submitted = stream::iter(&self.servers).map(submit).buffered(SUBMITTED_AT_ONCE);
@@ -150,7 +164,7 @@ impl Site {
         while job["status"] == "succeeded" && bmc.state().guest != "installed" && Instant::now() < give_up {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Truth::of(&bmc.state())
+        Truth::of(&bmc.state(), kickstart(&self.persona))
     }
 
     pub async fn close(self) {
@@ -166,28 +180,33 @@ pub struct Truth {
 }
 
 impl Truth {
-    fn of(state: &SimState) -> Truth {
+    fn of(state: &SimState, kickstart: &str) -> Truth {
         let times = match state.installs {
             0 => "never installed".to_owned(),
             1 => "installed once".to_owned(),
             more => format!("installed {more} times"),
         };
-        let by_kickstart = state.installed_ks_sha256.as_deref() == Some(&hex(&Sha256::digest(KICKSTART)));
+        let by_kickstart = state.installed_ks_sha256.as_deref() == Some(&hex(&Sha256::digest(kickstart)));
         let is_empty = state.media.values().all(|slot| !slot.inserted);
         let once = state.installs == 1 && state.interrupted_installs == 0;
         let media = if is_empty { "drives empty" } else { "media inserted" };
-        let kickstart = if by_kickstart { ", by this very kickstart" } else { "" };
+        let by = if by_kickstart { ", by this very kickstart" } else { "" };
         Truth {
-            text: format!("{} ({times}{kickstart}, {media})", state.guest),
+            text: format!("{} ({times}{by}, {media})", state.guest),
             as_installed: state.guest == "installed" && by_kickstart && is_empty && once,
         }
     }
 }
 
 /// A controller on loopback with a database of its own, in a hurry.
-fn settings(directory: &Directory, installer: &str) -> Result<Config, CliError> {
+fn settings(
+    directory: &Directory,
+    installer: &str,
+    persona: &Persona,
+    tls: Option<&Tls>,
+) -> Result<Config, CliError> {
     let secs = |wait: Duration| format!("{}s", wait.as_secs());
-    let given = [
+    let mut given = vec![
         ("CONTROLLER_HTTP_ADDR", "127.0.0.1:0".to_owned()),
         ("DB_URL", directory.join("shoal.db")),
         ("MASTER_KEY_FILE", directory.join("master.key")),
@@ -202,22 +221,37 @@ fn settings(directory: &Directory, installer: &str) -> Result<Config, CliError> 
         ("ESXI_INSTALL_TIMEOUT", "10m".to_owned()),
         ("DRAIN_TIMEOUT", "2s".to_owned()),
     ];
+    if let Some(tls) = tls {
+        for (setting, file, pem) in
+            [("TLS_CERT_FILE", "cert.pem", tls.pem()[0]), ("TLS_KEY_FILE", "key.pem", tls.pem()[1])]
+        {
+            let path = directory.join(file);
+            std::fs::write(&path, pem).map_err(|error| format!("cannot write {path}: {error}"))?;
+            given.push((setting, path));
+        }
+        // A listener of its own for who takes images by plain HTTP alone.
+        if !persona.media.protocols.contains(&"HTTPS") {
+            given.push(("MEDIA_ADDR", "127.0.0.1:0".to_owned()));
+        }
+    }
     Ok(Config::with(&given)?)
 }
 
 fn start_servers(
     args: &DemoArgs,
+    persona: &Persona,
+    tls: Option<&Tls>,
     world: &World,
     listening: &mut JoinSet<io::Result<()>>,
 ) -> Result<Vec<(Line, SimBmc)>, CliError> {
-    let timings = Timings { install: INSTALL, ..Timings::default() };
+    let timings = Timings { install: INSTALL, lateness_max: LATENESS_MAX, ..Timings::default() };
     let world = World { transport: media_transport(), ..world.clone() };
     let start = |number| {
         let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
-        let machine = machine(number, args.persona.clone(), timings, &world.rng);
-        let line = Line::new(&machine, &listener, None);
+        let machine = machine(number, persona.clone(), timings, &world.rng);
+        let line = Line::new(&machine, &listener, tls);
         let bmc = SimBmc::start(world.clone(), machine);
-        listening.spawn(serve_bmc(listener, None, bmc.clone()));
+        listening.spawn(serve_bmc(listener, tls.cloned(), bmc.clone()));
         Ok((line, bmc))
     };
     (0..args.servers).map(start).collect()

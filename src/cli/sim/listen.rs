@@ -63,7 +63,9 @@ impl Listener {
 #[derive(Clone)]
 pub struct Tls {
     config: RustlsConfig,
-    policy: String,
+    policy: TlsPolicy,
+    /// Certificate and key, in PEM.
+    pem: [String; 2],
 }
 
 impl Tls {
@@ -71,17 +73,23 @@ impl Tls {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let made = rcgen::generate_simple_self_signed(names)?;
         let certificate = made.cert.der().clone();
-        let policy = TlsPolicy::Pin(Sha256::digest(&certificate).into()).to_string();
+        let policy = TlsPolicy::Pin(Sha256::digest(&certificate).into());
+        let pem = [made.cert.pem(), made.signing_key.serialize_pem()];
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
         let config = rustls::ServerConfig::builder()
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key.into())?;
-        Ok(Tls { config: RustlsConfig::from_config(config.into()), policy })
+        Ok(Tls { config: RustlsConfig::from_config(config.into()), policy, pem })
     }
 
     /// The inventory's `tls` that trusts this certificate alone.
-    pub fn policy(&self) -> &str {
+    pub fn policy(&self) -> &TlsPolicy {
         &self.policy
+    }
+
+    /// Certificate and key, in PEM, for another server with the same.
+    pub fn pem(&self) -> [&[u8]; 2] {
+        [self.pem[0].as_bytes(), self.pem[1].as_bytes()]
     }
 }
 

@@ -18,8 +18,11 @@ pub async fn register(controller: &Client, machine: &Line) -> Result<(), ClientE
         "bmc_password": machine.password,
         "tls": machine.tls.as_deref().unwrap_or("verify"),
     });
-    if let (Some(address), Value::Object(body)) = (&machine.management_address, &mut body) {
-        body.insert("management_address".to_owned(), address.clone().into());
+    let more = [("management_address", &machine.management_address), ("system_id", &machine.system_id)];
+    for (name, value) in more {
+        if let (Some(value), Value::Object(body)) = (value, &mut body) {
+            body.insert(name.to_owned(), value.clone().into());
+        }
     }
     match controller.post(&["servers"], &[], body.clone()).await {
         Err(ClientError::Refused(refusal)) if refusal.status == StatusCode::CONFLICT => {

@@ -45,9 +45,10 @@ impl Bmc {
     }
 
     pub(super) fn switch_media_on(&mut self, body: &Object, now: Timestamp) -> Result<Reply, Refusal> {
+        let restart = RESTART.min(self.config.timings.lateness_max);
         match body::parameter(ENABLE, body, "RMediaState")? {
             Some("Enable") => {
-                self.oem.media_at.get_or_insert(world::after(now, RESTART));
+                self.oem.media_at.get_or_insert(world::after(now, restart));
                 Ok(Reply::no_content())
             }
             Some(other) => Err(Message::parameter_value(ENABLE, "RMediaState", other)),
