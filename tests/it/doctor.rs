@@ -157,6 +157,11 @@ async fn every_persona_is_judged_by_what_it_offers_and_survives_a_probe() {
         let is_taken = media.protocols.contains(&scheme.to_ascii_uppercase().as_str());
         let mut bench = Bench::new(SimConfig { persona: persona.clone(), ..machine(vec![]) });
         bench.scheme = scheme;
+        if (persona.faults)().iter().any(|fault| fault.name() == "insert-task-fails-late") {
+            // It fails the first insert, whoever asks.
+            let first = bench.probe().await;
+            assert_eq!(line(&first, "probe").status, CheckStatus::Failed, "{name} {first:#?}");
+        }
         let report = bench.probe().await;
         let wanted = match (is_taken, media.cds()) {
             (false, _) => Readiness::NotReady,

@@ -14,6 +14,7 @@ mod doctor_command;
 mod doubt;
 mod down;
 mod emulators;
+mod fault_list;
 mod fence;
 mod hooks;
 mod install;

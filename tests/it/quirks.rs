@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::job::{Confidence, Job, MediaLayout, Password, Status, Step};
+use shoal::job::{Confidence, Evidence, EvidenceKind, Job, MediaLayout, Password, Status, Step};
 use shoal::redfish::{Account, Bmc, BmcPool, Limits, Quirk, ResetType, System};
 use shoal::sim::{Fault, Persona, SimConfig, Sources, Timings};
 use shoal::workflow::policy::FinalReset;
@@ -155,6 +155,56 @@ async fn check_evidence(site: &Site, machine: usize, job: &Job) {
     let confidence = job.verdict.as_ref().and_then(|verdict| verdict.confidence);
     let best = if persona.sources == Sources::NONE { Confidence::Assumed } else { Confidence::Probable };
     assert_eq!(confidence, Some(best), "{}\n{story}", persona.name);
+    let evidence = &job.verdict.as_ref().unwrap().evidence;
+    let kinds: Vec<EvidenceKind> = evidence.iter().map(|evidence| evidence.kind).collect();
+    assert_eq!(
+        kinds.contains(&EvidenceKind::KickstartRead),
+        !is_copying(&persona),
+        "{}\n{story}",
+        persona.name
+    );
+    assert!(kinds.contains(&EvidenceKind::PowerStable), "{}\n{story}", persona.name);
+    let offered = offered(&persona.sources);
+    let by_a_source = |evidence: &Evidence| {
+        let property = evidence.detail.split(' ').next().unwrap_or_default();
+        evidence.kind == EvidenceKind::SecondBoot && offered.contains(&property)
+    };
+    assert_eq!(evidence.iter().any(by_a_source), !offered.is_empty(), "{} {evidence:?}", persona.name);
+}
+
+fn is_copying(persona: &Persona) -> bool {
+    (persona.faults)().contains(&Fault::Prefetch)
+}
+
+/// The properties that tell of a boot.
+fn offered(sources: &Sources) -> Vec<&'static str> {
+    let all = [
+        (sources.boot_progress, "BootProgress"),
+        (sources.last_boot_time, "LastBootTimeSeconds"),
+        (sources.last_reset_time, "LastResetTime"),
+        (sources.post_state, "PostState"),
+        (sources.number_of_reboots, "NumberOfReboots"),
+    ];
+    all.into_iter().filter(|(shown, _)| *shown).map(|(_, property)| property).collect()
+}
+
+/// The strongest word there is, wherever the nonce's read can be seen.
+#[tokio::test(start_paused = true)]
+async fn every_persona_proves_an_install_that_powers_off_at_its_end() {
+    on_every_persona(json!({ "completion_hook": "poweroff" }), check_proof).await;
+}
+
+async fn check_proof(site: &Site, machine: usize, job: &Job) {
+    let persona = site.machines[machine].config().persona;
+    let story = site.story(job.id).await;
+    let state = site.machines[machine].state();
+    assert_eq!(job.status, Status::Succeeded, "{}\n{story}", persona.name);
+    assert_eq!((state.installs, state.interrupted_installs), (1, 0), "{} {state:?}", persona.name);
+    assert!(state.media.values().all(|medium| !medium.inserted), "{} {state:?}", persona.name);
+    let verdict = job.verdict.as_ref().unwrap();
+    let best = if is_copying(&persona) { Confidence::Probable } else { Confidence::Proven };
+    assert_eq!(verdict.confidence, Some(best), "{}\n{story}", persona.name);
+    assert_eq!(verdict.evidence[0].kind, EvidenceKind::InstallerHook, "{}\n{story}", persona.name);
 }
 
 #[tokio::test(start_paused = true)]

@@ -72,6 +72,8 @@ pub const PERSONAS: &[Persona] = &[
         firmware: "2.13",
         names_manager: true,
         media: Media { protocols: &["HTTPS"], ..MEDIA },
+        // `ConnectionFailed` now and then, as the iBMC that it resembles.
+        faults: || vec![Fault::InsertTaskFailsLate(std::time::Duration::from_secs(15))],
         ..IBMC
     },
 ];
