@@ -197,6 +197,8 @@ impl Connection {
                 place = Place::Settings;
             } else if !is_last && !mode_changed && change_mode(&mut boot, system, &reply) {
                 mode_changed = true;
+            } else if !is_last && drop_enabled(&mut boot, &reply) {
+                // Sent without it from here on; there is nothing more to drop.
             } else {
                 return Err(self.refusal(&call, &reply));
             }
@@ -308,6 +310,16 @@ fn change_mode(boot: &mut Map<String, Value>, system: &System, refusal: &Reply) 
         }
         (None, None) => false,
     }
+}
+
+/// Older iDRACs refuse `Enabled` beside a `UefiTarget`, which is for one boot there anyway
+/// (community.general). False of any other refusal.
+fn drop_enabled(boot: &mut Map<String, Value>, refusal: &Reply) -> bool {
+    let is_for_target = boot.get(TARGET).and_then(Value::as_str) == Some("UefiTarget");
+    is_for_target
+        && refusal.status == StatusCode::BAD_REQUEST
+        && messages::names(&refusal.body, ENABLED)
+        && boot.remove(ENABLED).is_some()
 }
 
 /// A target for a boot option, where one is offered.

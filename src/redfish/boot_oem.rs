@@ -106,7 +106,7 @@ struct DellManager {
 fn parse_dell_manager(link: &str, body: &Value) -> DellManager {
     let id = last_segment(link).to_owned();
     let actions = body.pointer("/Actions/Oem").and_then(Value::as_object).into_iter().flatten();
-    let mut imports = actions.filter(|(name, _)| name.ends_with("#OemManager.ImportSystemConfiguration"));
+    let mut imports = actions.filter(|(name, _)| name.ends_with("Manager.ImportSystemConfiguration"));
     let attributes = read::links(body, "/Links/Oem/Dell/DellAttributes");
     DellManager {
         import: imports.next().and_then(|(_, action)| Action::of(action).target),
@@ -154,6 +154,7 @@ mod tests {
                 "/m/iDRAC.Embedded.1/Oem/Dell/DellAttributes/iDRAC.Embedded.1",
             ),
             ("OemManager.v1_0_0#OemManager.ImportSystemConfiguration", "/m/iDRAC.Embedded.1/Attributes"),
+            ("#EID_674_Manager.ImportSystemConfiguration", "/m/iDRAC.Embedded.1/Attributes"),
         ] {
             let manager = parse_dell_manager(
                 "/m/iDRAC.Embedded.1",

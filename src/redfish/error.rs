@@ -214,7 +214,7 @@ impl RedfishError {
 const PATH_CHARS_MAX: usize = 200;
 
 /// Message ids, by their last part, that mean "not now".
-const BUSY: [&str; 12] = [
+const BUSY: [&str; 13] = [
     "UnableToModifyDuringSystemPOST",
     "InvalidOperationForSystemState",
     "ResourceInUse",
@@ -227,8 +227,9 @@ const BUSY: [&str; 12] = [
     "CouldNotEstablishConnection",
     // HPE iLO.
     "MaxVirtualMediaConnectionEstablished",
-    // iDRAC: not ready.
+    // iDRAC: not ready; all sessions are in use.
     "SYS518",
+    "RAC0218",
 ];
 
 /// Message ids of a slot that holds something already. Some say so with a 500.
@@ -360,6 +361,8 @@ mod tests {
             (Op::System, 404, "", Permanent),
             (Op::Insert, 500, "", Retry),
             (Op::Insert, 501, "", Permanent),
+            (Op::Login, 400, "IDRAC.2.8.RAC0218", Retry),
+            (Op::BootImport, 400, "IDRAC.2.8.RAC052", Retry),
         ] {
             assert_eq!(refused(op, status, message_id).class(), class, "{op:?} {status} {message_id}");
         }

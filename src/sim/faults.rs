@@ -47,6 +47,7 @@ pub enum Fault {
     OverrideLost(Duration),
     OverrideNotStored,
     BootPatch400InPost,
+    ImportBusy(u64),
     Etag412Once,
     Etag412Always,
     GracefulIgnored,
@@ -181,6 +182,7 @@ impl fmt::Display for Fault {
             Fault::InsertNotDone(count)
             | Fault::InsertNotSeen(count)
             | Fault::FirstSlotRefuses(count)
+            | Fault::ImportBusy(count)
             | Fault::Lockout(count)
             | Fault::Busy503(count)
             | Fault::Throttled429(count)

@@ -68,6 +68,7 @@ const ENTRIES: &[Entry] = &[
     entry("one CD drive", &["one-cd"], |persona| persona.media.cds() == 1),
     entry("the image's URL without its port", &[], |persona| persona.media.drops_port),
     entry("a second System that answers 500", &[], |persona| persona.baseboard),
+    entry("400 on an import while a job is at work", &["import-busy"], no),
     entry("an override that lasts", &["override-turned-continuous", "override-continuous"], |persona| {
         persona.boot.lasts
     }),

@@ -303,6 +303,24 @@ async fn a_host_that_boots_the_installer_by_itself_at_once_is_left_to_it() {
     check_left_to_itself(Timings::default()).await;
 }
 
+/// A refusal during the self test is waited out, and the host's own boot after it is none of ours.
+#[tokio::test(start_paused = true)]
+async fn an_override_that_is_refused_in_a_self_test_is_set_after_it() {
+    let timings = Timings { post: Duration::from_secs(240), ..Timings::default() };
+    let config = SimConfig { power_on: true, timings, ..machine(vec![Fault::BootPatch400InPost]) };
+    let mut site = Site::new(1, vec![config]).await;
+    site.machines[0].press_reset();
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    let story = site.story(id).await;
+    assert_eq!(job.status, Status::Succeeded, "{story}");
+    assert!(story.contains("Retrying setting the one-time boot"), "{story}");
+    let state = site.machines[0].state();
+    assert_eq!((state.installs, state.interrupted_installs, state.starts), (1, 0, 1), "{state:?}");
+    check_clean(&site);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_task_iso_is_there_during_its_job_and_gone_afterwards() {
     let mut site = site(vec![]).await;

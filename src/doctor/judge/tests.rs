@@ -393,3 +393,23 @@ fn probes() {
     let errors = ProbeFacts { requests: 2, errors: 2, ..base() };
     expect(with(errors), "probe", Failed, "could not fetch", "MEDIA_BASE_URL");
 }
+
+#[test]
+fn a_stick_beside_the_cd_is_told_as_one() {
+    let mut facts = good();
+    facts.layout.allowed = vec!["single-cd".to_owned(), "cd-usb".to_owned()];
+    (facts.layout.chosen, facts.layout.drives) = (text("cd-usb"), vec!["CD2".to_owned(), "CD1".to_owned()]);
+    let report = judge("https://10.0.0.5", facts);
+    assert_eq!(report.verdict, Readiness::Ready);
+    assert!(
+        report.sentence.contains("a virtual CD drive and a USB stick, CD2 and CD1"),
+        "{}",
+        report.sentence
+    );
+    let media = report.checks.iter().find(|check| check.name == "media").unwrap();
+    assert!(
+        media.found.ends_with("layout cd-usb on CD2 and CD1, and single-cd if asked for"),
+        "{}",
+        media.found
+    );
+}

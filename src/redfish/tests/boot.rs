@@ -236,6 +236,86 @@ async fn without_a_target_for_cds_the_boot_option_of_the_virtual_one_is_next() {
     assert_eq!(log.bodies(PATCH), [body]);
 }
 
+/// By its device path, and without `Enabled` where that is refused beside it (older iDRACs).
+#[tokio::test(start_paused = true)]
+async fn a_boot_option_is_reached_by_its_path_too() {
+    const OPTIONS: &str = "/redfish/v1/Systems/1/BootOptions";
+    const PATH: &str = "PciRoot(0x0)/Pci(0x14,0x0)/USB(0xD,0x0)/USB(0x0,0x0)";
+    let (bmc, log) = bmc(|asked| match (asked.method.as_str(), asked.path.as_str()) {
+        ("GET", SYSTEM) => {
+            let mut body = system();
+            body["Boot"]["BootSourceOverrideTarget@Redfish.AllowableValues"] = json!(["None", "UefiTarget"]);
+            body["Boot"]["BootOptions"] = link(OPTIONS);
+            answer(200, body)
+        }
+        ("GET", OPTIONS) => answer(200, collection(&["/o/1"])),
+        ("GET", "/o/1") => answer(
+            200,
+            json!({"Name": "Virtual CD", "BootOptionReference": "Boot0003", "UefiDevicePath": PATH}),
+        ),
+        ("PATCH", SYSTEM) if asked.body["Boot"].get("BootSourceOverrideEnabled").is_some() => {
+            answer(400, refusal("Base.1.8.PropertyNotWritable", &["BootSourceOverrideEnabled"]))
+        }
+        _ => None,
+    });
+    let how = bmc.request_boot_from_cd(&read_system(&bmc).await, None).await.unwrap();
+    assert_eq!(how.to_string(), "UefiTarget Boot0003 on the System");
+    let sent = log.bodies("PATCH /redfish/v1/Systems/1");
+    let body =
+        json!({"Boot": {"BootSourceOverrideTarget": "UefiTarget", "UefiTargetBootSourceOverride": PATH}});
+    assert_eq!((sent.len(), sent.last()), (2, Some(&body)));
+}
+
+/// What worked the last time goes first, as long as it is offered.
+#[tokio::test(start_paused = true)]
+async fn a_remembered_target_is_the_first_try_and_not_the_last() {
+    let offer = |targets: &'static [&'static str]| {
+        move |asked: &Asked| match asked.line().as_str() {
+            "GET /redfish/v1/Systems/1" => {
+                let mut body = system();
+                body["Boot"]["BootSourceOverrideTarget@Redfish.AllowableValues"] = json!(targets);
+                answer(200, body)
+            }
+            PATCH if asked.body["Boot"]["BootSourceOverrideTarget"] == "UsbCd" => {
+                answer(400, refusal("Base.1.8.PropertyValueNotInList", &["UsbCd"]))
+            }
+            _ => None,
+        }
+    };
+    let (bmc, log) = bmc(offer(&["None", "UefiUsbCd", "UsbCd"]));
+    bmc.recall(BmcMemory { boot_target: Some("UsbCd".to_owned()), ..BmcMemory::default() });
+    let how = bmc.request_boot_from_cd(&read_system(&bmc).await, None).await.unwrap();
+    assert_eq!(how.to_string(), "UefiUsbCd on the System");
+    let target = |body: &Value| body["Boot"]["BootSourceOverrideTarget"].clone();
+    assert_eq!(log.bodies(PATCH).iter().map(target).collect::<Vec<_>>(), ["UsbCd", "UefiUsbCd"]);
+    assert_eq!(bmc.memory().0.boot_target.as_deref(), Some("UefiUsbCd"));
+}
+
+/// The stock sushy emulator knows neither `None` nor an override that ends.
+#[tokio::test(start_paused = true)]
+async fn an_override_that_knows_no_none_is_disarmed_by_the_disk() {
+    for refusing in [400, 500] {
+        let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+            "GET /redfish/v1/Systems/1" => {
+                let mut body = system();
+                body["Boot"]["BootSourceOverrideTarget@Redfish.AllowableValues"] =
+                    json!(["Pxe", "Hdd", "Cd"]);
+                answer(200, body)
+            }
+            PATCH => match asked.body["Boot"]["BootSourceOverrideTarget"].as_str() {
+                Some("Hdd") => None,
+                Some(_) => answer(refusing, json!({})),
+                None => answer(400, json!({})),
+            },
+            _ => None,
+        });
+        bmc.request_boot_disarm(&read_system(&bmc).await, None).await.unwrap();
+        let last =
+            json!({"Boot": {"BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": "Hdd"}});
+        assert_eq!(log.bodies(PATCH).last(), Some(&last));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_bmc_that_offers_no_cd_at_all_is_refused_with_what_it_offers() {
     let (sent, result) = patches(

@@ -130,6 +130,11 @@ pub static TABLE: &[Row] = &[
         Plain(|| Fault::BootPatch400InPost),
         "a boot PATCH during the self test is 400 (HPE UnableToModifyDuringSystemPOST)",
     ),
+    row(
+        "import-busy",
+        Count(Fault::ImportBusy, 3),
+        "the first VALUE configuration imports are 400: another job is at work (iDRAC, sushy-oem-idrac)",
+    ),
     row("etag-412-once", Plain(|| Fault::Etag412Once), "the first PATCH with If-Match is 412"),
     row(
         "etag-412-always",

@@ -70,6 +70,7 @@ pub const PERSONAS: &[Persona] = &[
                 Fault::Insert500AfterEject(Duration::from_secs(8)),
                 Fault::EjectEmpty500,
                 Fault::ExtendedInfoObject,
+                Fault::ImportBusy(3),
             ]
         },
         quirks: &["boot-by-import"],

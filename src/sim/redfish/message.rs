@@ -189,6 +189,12 @@ impl Message {
         message(status, id, text.to_owned(), &[]).refuse()
     }
 
+    /// Dell's: the configuration cannot be changed while a job does so.
+    pub fn job_running() -> Refusal {
+        let text = "Unable to start the operation because another job is already running.".to_owned();
+        message(400, "OperationFailed", text, &[]).refuse()
+    }
+
     /// HPE's own word for it.
     pub fn unable_in_post() -> Refusal {
         let text = "Unable to modify during system POST.".to_owned();

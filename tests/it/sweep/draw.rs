@@ -153,6 +153,7 @@ const BEARABLE: &[Row] = &[
     ("etag-412-always", 0, 0),
     ("busy-503-after-start", 5, 600),
     ("extended-info-object", 0, 0),
+    ("import-busy", 1, 6),
 ];
 
 /// Of a bad connection or a bad web server: in a thousand requests.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::super::bmc::Bmc;
+use super::super::super::faults::Fault;
 use super::super::body::{self, Object};
 use super::super::message::Message;
 use super::super::resource::Resource;
@@ -49,6 +50,13 @@ impl Bmc {
         }
         let buffer = body::parameter(IMPORT, body, "ImportBuffer")?
             .ok_or_else(|| Message::parameter_missing(IMPORT, "ImportBuffer"))?;
+        let is_busy = self.happens_counted(|fault| match fault {
+            Fault::ImportBusy(times) => Some(*times),
+            _ => None,
+        });
+        if is_busy {
+            return Err(Message::job_running());
+        }
         let device = buffer.split_once(DEVICE).and_then(|(_, rest)| rest.split('<').next());
         match device {
             Some("VCD-DVD") => self.computer.machine.boot_cd_next(true),
