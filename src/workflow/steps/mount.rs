@@ -182,7 +182,7 @@ async fn next_slot(
     cx.warn("media.slot", message, detail).await?;
     match next.second {
         Second::Stays => {}
-        Second::Moves(slot) => cx.job.facts.cd2.slot = Some(slot.link),
+        Second::Moves(link) => cx.job.facts.cd2.slot = Some(link),
         Second::Joins => {
             cx.job.facts.layout = MediaLayout::SingleCd;
             let why = "there is one virtual CD that takes images: both media go onto it".to_owned();
@@ -203,7 +203,8 @@ struct Next {
 /// What becomes of the second medium, for which that slot may have been chosen.
 enum Second {
     Stays,
-    Moves(Slot),
+    /// To the slot of this link.
+    Moves(String),
     /// There is no slot for it, and nobody asked for two.
     Joins,
 }
@@ -231,7 +232,7 @@ async fn another_slot(cx: &Context<'_>, medium: Medium) -> Result<Option<Next>, 
         return Ok(Some(Next { slot, second: Second::Stays }));
     }
     let second = match others.find(|slot| fits(facts.layout, Medium::Task, slot)) {
-        Some(other) => Second::Moves(other),
+        Some(other) => Second::Moves(other.link),
         None if may_share(cx)? => Second::Joins,
         None => return Ok(None),
     };
