@@ -95,6 +95,8 @@ pub struct MountFacts {
 pub struct ResetFacts {
     /// The BMC's sources as they were before the first act of the reset.
     pub before: Option<BootSample>,
+    /// The look that showed, since then, that the host had begun to boot unasked.
+    pub unasked_boot: Option<BootSample>,
     /// What answered at the management address then.
     pub api_before: Option<ApiSample>,
     /// When the host was last asked to start for this job's installer.
@@ -195,6 +197,10 @@ pub struct WatchFacts {
     pub hook: Option<HookReport>,
     /// Times that an override which outlived the start was disarmed.
     pub disarms: u32,
+    /// Times that a host which installs again and again was to lose its media between two runs.
+    pub loop_ejects: u32,
+    /// When it did.
+    pub loop_ended_at: Option<Timestamp>,
 }
 
 /// What the hook of an installer reported.

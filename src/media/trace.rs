@@ -191,7 +191,10 @@ impl Trace {
         }
         let enumerated = self.firmware.read(read, marks, ks_read_at);
         let streamed = self.installer.mode() == MediaMode::Streamed;
-        if enumerated && hosts && streamed && self.installer.seen.reenumerated_at.is_none() {
+        // Once a run; the next one begins with its kickstart's read.
+        let again = self.kickstart().ks_read_again_at;
+        let known = self.installer.seen.reenumerated_at;
+        if enumerated && hosts && streamed && known.is_none_or(|known| again > Some(known)) {
             self.installer.seen.reenumerated_at = Some(read.at);
             self.gap.read = Coverage::default();
         }
@@ -230,6 +233,7 @@ impl Trace {
             let again = &mut carrier.seen.ks_read_again_at;
             if again.is_none_or(|at| elapsed(at, read.at) >= QUIET) {
                 *again = Some(read.at);
+                self.firmware.round = None;
             }
         } else {
             carrier.seen.ks_read_at.get_or_insert(read.at);

@@ -20,7 +20,7 @@ use crate::job::{
 };
 use crate::world::after;
 
-pub use observe::{observe, observe_api};
+pub use observe::{observe, observe_api, observe_sources};
 
 /// No ESXi installation is over so soon after its start; a boot before that is still our own
 /// (a firmware that restarts itself during POST). Only used where the read trace cannot tell.
@@ -244,7 +244,9 @@ fn os_api(watch: &WatchFacts, scene: &Scene<'_>) -> Option<Evidence> {
     let before = management.before.host.as_ref();
     let is_unchanged = before.is_some_and(|before| before.certificate == host.certificate);
     let is_new = before.is_some() || scene.ks_read_at().is_some();
-    (host.build == management.build && !is_unchanged && is_new).then(|| Evidence {
+    // A host that has not booted again runs its installer: somebody else answers.
+    let is_contradicted = is_live(watch) && second_boot(watch, scene).is_none();
+    (host.build == management.build && !is_unchanged && is_new && !is_contradicted).then(|| Evidence {
         kind: EvidenceKind::OsApi,
         at: *at,
         detail: format!(
@@ -304,6 +306,11 @@ fn second_boot(watch: &WatchFacts, scene: &Scene<'_>) -> Option<Evidence> {
         at,
         detail: detail.to_owned(),
     })
+}
+
+/// Whether a source of the BMC would have shown a second boot.
+fn is_live(watch: &WatchFacts) -> bool {
+    watch.sources.values().any(|facts: &SourceFacts| facts.live)
 }
 
 fn kickstart_read(scene: &Scene<'_>) -> Option<Evidence> {
@@ -407,7 +414,7 @@ fn give_up(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Option<Judg
         let reason = "the host came out of the installer and did not stay On: look at its power and console";
         return Some(Judgement::Failed { reason: reason.to_owned() });
     }
-    let live = watch.sources.values().any(|facts: &SourceFacts| facts.live);
+    let live = is_live(watch);
     let minutes = scene.policy.install_timeout.as_secs() / 60;
     let reason = match (scene.ks_read_at(), live) {
         (Some(_), true) => "kickstart read, the installer never rebooted: look at the console".to_owned(),
@@ -420,11 +427,34 @@ fn give_up(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Option<Judg
     Some(Judgement::Failed { reason })
 }
 
+/// Whether the host reads again what it has installed already, and has come to the end of that run: a
+/// firmware that prefers CDs behind a BMC that ignores its guest's eject would go on so for ever. It is
+/// in its self test then, or looks for something to boot, so its media may go.
+pub fn reinstalls_and_is_between_runs(watch: &WatchFacts, scene: &Scene<'_>) -> bool {
+    let is_again = scene.trace_tells() && scene.kickstart.ks_read_again_at.is_some();
+    is_again && second_boot(watch, scene).is_some()
+}
+
+/// Whether whoever answers at the management address now cannot be what this job installs.
+pub fn is_too_early_to_answer(watch: &WatchFacts, scene: &Scene<'_>) -> bool {
+    let is_silent_before = scene.management.is_some_and(|management| management.before.host.is_none());
+    let unread = scene.trace_tells() && scene.ks_read_at().is_none();
+    is_silent_before && unread && watch.hook.is_none()
+}
+
 /// Whether the host may be so far that the installed system runs, and its address is worth a question.
 pub fn may_run_what_it_installed(watch: &WatchFacts, scene: &Scene<'_>) -> bool {
     let is_on = matches!(watch.power, Some((Power::On, _)));
     let counts = watch.observed_at.is_some_and(|now| scene.counting_since(now).is_some());
     scene.management.is_some() && is_on && counts
+}
+
+/// Whether a source of the BMC shows that the host has begun to boot something since `before`.
+pub fn shows_a_start(before: &BootSample, sample: &BootSample) -> bool {
+    let earlier = |source| before.sources.get(source);
+    sample.sources.iter().any(|(source, value)| {
+        earlier(source).is_some_and(|before| source::shows_a_start(*source, before, value))
+    })
 }
 
 /// When the whole wait ends, unobserved time not counted.

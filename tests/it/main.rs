@@ -22,6 +22,7 @@ mod iso_command;
 mod iso_tools;
 mod kill;
 mod layouts;
+mod loops;
 mod media;
 mod moments;
 mod operator;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shoal::job::{Confidence, EvidenceKind, Job, Status, Step};
-use shoal::sim::{Fault, InstalledSystem, STANDIN_BUILD, SimConfig};
+use shoal::sim::{Fault, InstalledSystem, STANDIN_BUILD, SimBmc, SimConfig, Timings};
 
 use crate::site::{Site, machine};
 
@@ -22,7 +22,16 @@ fn running(build: &str, faults: Vec<Fault>) -> SimConfig {
 }
 
 /// A job on the first machine, whose management address leads to the last one.
-async fn install(mut machines: Vec<SimConfig>, with: Value) -> (Site, Job) {
+async fn install(machines: Vec<SimConfig>, with: Value) -> (Site, Job) {
+    install_beside(machines, with, |_| {}).await
+}
+
+/// The same, where something is done to the machines just before.
+async fn install_beside(
+    mut machines: Vec<SimConfig>,
+    with: Value,
+    first: impl FnOnce(&[SimBmc]),
+) -> (Site, Job) {
     for (n, config) in machines.iter_mut().enumerate() {
         config.serial = format!("SIM000{}", n + 1);
     }
@@ -30,6 +39,7 @@ async fn install(mut machines: Vec<SimConfig>, with: Value) -> (Site, Job) {
     site.network.add_host(ADDRESS, site.machines.last().unwrap());
     tokio::time::sleep(Duration::from_secs(60)).await;
     site.policy.install_timeout = Duration::from_secs(45 * 60);
+    first(&site.machines);
     site.start();
     let mut recipe = json!({ "management_address": ADDRESS });
     recipe.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
@@ -80,6 +90,31 @@ async fn another_hosts_answer_is_no_proof() {
     let (site, job) = install(vec![machine(vec![Fault::GuestHangs]), other], json!({})).await;
     assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::EsxiPollPower)));
     assert_eq!(site.machines[0].state().installs, 0);
+}
+
+/// Somebody else's host that was down before the reset and comes up while ours still loads its installer:
+/// what it answers is known before it could pass for ours.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_answers_before_the_kickstart_was_read_is_not_ours() {
+    let timings = Timings { boot_load: Duration::from_secs(120), ..Timings::default() };
+    let stuck = SimConfig { timings, ..silent(machine(vec![Fault::GuestHangs])) };
+    let late = running(STANDIN_BUILD, vec![Fault::ApiLate(Duration::from_secs(90))]);
+    let (site, job) = install_beside(vec![stuck, late], json!({}), |all| all[1].press_reset()).await;
+    let story = site.story(job.id).await;
+    assert!(story.contains("before this one can have installed anything"), "{story}");
+    assert_ne!(job.verdict.unwrap().confidence, Some(Confidence::Proven), "{story}");
+}
+
+/// One that comes up later still, beside a BMC that would have shown our host's second boot.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_a_live_source_contradicts_is_no_proof() {
+    let late = running(STANDIN_BUILD, vec![Fault::ApiLate(Duration::from_secs(400))]);
+    let stuck = machine(vec![Fault::GuestHangs]);
+    let (site, job) = install_beside(vec![stuck, late], json!({}), |all| all[1].press_reset()).await;
+    assert_eq!(job.status, Status::Failed, "{}", site.story(job.id).await);
+    let answered = job.facts.watch.api.as_ref().and_then(|sample| sample.host.as_ref());
+    assert_eq!(answered.unwrap().build, STANDIN_BUILD, "the other host did answer");
+    assert_eq!(job.facts.reset.api_before.unwrap().host, None);
 }
 
 /// The host ignores the override and boots the old system again: the same build, and up.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::job::{Cancel, Confidence, Phase, Status};
+use shoal::job::{Act, Cancel, Confidence, Job, Phase, Release, Status, Step};
 use shoal::sim::{Fault, SimConfig, Timings};
 use shoal::workflow::policy::FinalReset;
 
@@ -64,6 +64,96 @@ async fn an_override_lost_during_the_shutdown_is_no_sign_of_a_start() {
     let state = site.machines[0].state();
     assert_eq!((job.status, state.installs), (Status::Succeeded, 1), "{}", site.story(id).await);
     assert_eq!(job.verdict.unwrap().confidence, Some(Confidence::Probable));
+}
+
+/// An old system that does not listen to ACPI, and a BMC that has forgotten the one-time boot by the time
+/// that the shutdown has taken too long.
+const FORGOTTEN: [Fault; 2] = [Fault::GracefulIgnored, Fault::OverrideLost(Duration::from_secs(60))];
+
+/// Nothing shows whether the host has used the one-time boot, so it is neither taken for installed nor
+/// forced off. (`cargo xtask sim --seeds 1 --jobs 50 --first-seed 13`, before its draws changed.)
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_override_is_no_start_of_the_host() {
+    let mut config = blind(&FORGOTTEN);
+    config.persona.sources = "none".parse().unwrap();
+    let mut site = Site::new(1, vec![config]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    let state = site.machines[0].state();
+    assert_eq!(
+        (job.status, job.failed_step),
+        (Status::Failed, Some(Step::Reset)),
+        "{}",
+        site.story(id).await
+    );
+    assert!(job.reason.as_deref().unwrap().contains("Nothing on this BMC tells which"), "{job:?}");
+    assert_eq!((state.guest, state.starts, state.installs_begun), ("other_system", 0, 0));
+    assert_eq!(state.resets.get("ForceOff"), None, "{state:?}");
+    let left = state.media.values().filter(|slot| slot.inserted).count();
+    assert_eq!((job.facts.cleanup.released, left), (Some(Release::TimedOut), 0));
+}
+
+/// The same where the media are streamed: that nobody read the kickstart tells.
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_override_is_set_again_where_the_reads_tell() {
+    let faults = [&FORGOTTEN[..], &[Fault::NoBootProgress, Fault::NoLastResetTime]].concat();
+    let mut site = Site::new(1, vec![SimConfig { power_on: true, ..machine(faults) }]).await;
+    site.policy.graceful_timeout = Duration::from_secs(90);
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    let state = site.machines[0].state();
+    assert_eq!(
+        (job.status, state.installs, job.facts.reset.starts),
+        (Status::Succeeded, 1, 1),
+        "{}",
+        site.story(id).await
+    );
+}
+
+/// Somebody presses the reset button during the shutdown: the host installs, and is left to it.
+async fn press_reset_during_the_shutdown(sources: &str) -> (Site, Job) {
+    let (post, install) = (Duration::from_secs(30), Duration::from_secs(900));
+    let timings = Timings { post, install, ..Timings::default() };
+    let mut config = SimConfig { timings, ..blind(&[Fault::GracefulIgnored]) };
+    config.faults.retain(|fault| !matches!(fault, Fault::NoBootProgress | Fault::NoLastResetTime));
+    config.persona.sources = sources.parse().unwrap();
+    let mut site = Site::new(1, vec![config]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    site.until(id, |job| job.cursor.intent.as_ref().is_some_and(|it| it.act == Act::GracefulShutdown)).await;
+    site.machines[0].press_reset();
+    let job = site.settle(id).await;
+    let state = site.machines[0].state();
+    assert_eq!(
+        (state.installs, state.interrupted_installs, state.starts),
+        (1, 0, 0),
+        "{}",
+        site.story(id).await
+    );
+    (site, job)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_a_source_shows_is_taken_for_ours() {
+    for sources in ["number-of-reboots", "last-reset-time", "boot-progress", "post-state"] {
+        let (site, job) = press_reset_during_the_shutdown(sources).await;
+        assert_eq!(job.status, Status::Succeeded, "{sources}\n{}", site.story(job.id).await);
+    }
+}
+
+/// Nobody can tell that it installs: the job fails and says so, and its media stay until it cannot be.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_nothing_shows_fails_the_job_and_not_the_installation() {
+    let (site, job) = press_reset_during_the_shutdown("none").await;
+    assert_eq!(
+        (job.status, job.failed_step),
+        (Status::Failed, Some(Step::Reset)),
+        "{}",
+        site.story(job.id).await
+    );
+    assert!(job.reason.unwrap().contains("look at its console"));
 }
 
 /// Its media are still there, and would install it again.

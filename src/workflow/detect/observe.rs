@@ -16,15 +16,21 @@ use crate::world::elapsed;
 pub fn observe(watch: &mut WatchFacts, scene: &Scene<'_>, sample: &BootSample) {
     note_silence(watch, scene, sample.at);
     note_power(watch, scene, sample);
-    let readable = sample.sources.iter().filter(|(source, value)| source::is_readable(**source, value));
-    for (source, value) in readable {
-        note_source(watch, scene, *source, value, sample.at);
-    }
+    observe_sources(watch, scene, sample);
     let counting = scene.counting_since(sample.at);
     if watch.second_boot.as_ref().is_some_and(|boot| counting.is_none_or(|since| boot.at <= since)) {
         watch.second_boot = None;
     }
     watch.observed_at = Some(sample.at);
+}
+
+/// Folds the sources in alone: of the look that showed the host's start, where that was before anybody
+/// watched the host.
+pub fn observe_sources(watch: &mut WatchFacts, scene: &Scene<'_>, sample: &BootSample) {
+    let readable = sample.sources.iter().filter(|(source, value)| source::is_readable(**source, value));
+    for (source, value) in readable {
+        note_source(watch, scene, *source, value, sample.at);
+    }
 }
 
 /// Folds one look at the management address in. The first sight of each host there stays.

@@ -38,6 +38,20 @@ pub fn is_boot(source: BootSource, last: &str, value: &str) -> bool {
     }
 }
 
+/// Whether the host has begun a boot between two values, or come to the end of its self test.
+pub fn shows_a_start(source: BootSource, before: &str, value: &str) -> bool {
+    let handed_over = |course: &[&str], before: &str, value: &str, to: &str| {
+        rank(course, before) < rank(course, to) && rank(course, to) <= rank(course, value)
+    };
+    let is_readable = is_readable(source, before) && is_readable(source, value);
+    let is_handed_over = || match source {
+        BootSource::BootProgress => handed_over(&PROGRESS, split(before).0, split(value).0, "OSBootStarted"),
+        BootSource::PostState => handed_over(&POST_STATES, before, value, "FinishedPost"),
+        _ => false,
+    };
+    is_readable && (is_boot(source, before, value) || is_handed_over())
+}
+
 /// Whether a change from `before` is the source's word on our own start.
 pub fn differs(source: BootSource, before: Option<&str>, value: &str) -> bool {
     match source {
@@ -144,6 +158,31 @@ mod tests {
         check(PostState, &course, &[false, true, false, false]);
         check(LastBootTimeSeconds, &["114.0", "0", "120", "120", "121", ""], &[true, false, false, true]);
         check(LastResetTime, &["2026-01-01T00:00:00Z", "soon", "2026-02-01T00:00:00Z"], &[true]);
+    }
+
+    #[test]
+    fn a_start_is_a_boot_or_the_end_of_a_self_test() {
+        let starts = [
+            (BootProgress, "OSRunning@2026-01-01T00:00:00Z", "MemoryInitializationStarted"),
+            (BootProgress, "MemoryInitializationStarted", "OSBootStarted"),
+            (PostState, "FinishedPost", "InPost"),
+            (PostState, "InPostDiscoveryComplete", "FinishedPost"),
+            (NumberOfReboots, "16", "17"),
+        ];
+        for (source, before, value) in starts {
+            assert!(shows_a_start(source, before, value), "{source:?} {before} {value}");
+        }
+        let none = [
+            (BootProgress, "OSBootStarted", "OSRunning"),
+            (BootProgress, "None", "MemoryInitializationStarted"),
+            (PostState, "InPost", "InPostDiscoveryComplete"),
+            (PostState, "FinishedPost", "FinishedPost"),
+            (LastResetTime, "", "2026-02-01T00:00:00Z"),
+            (NumberOfReboots, "16", "16"),
+        ];
+        for (source, before, value) in none {
+            assert!(!shows_a_start(source, before, value), "{source:?} {before} {value}");
+        }
     }
 
     #[test]

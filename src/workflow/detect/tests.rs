@@ -1,5 +1,7 @@
 //! The judge, case by case: each test tells a story of looks and reads and names the judgement.
 
+mod again;
+
 use super::*;
 use crate::job::{ApiHost, BootSource, CompletionHook, HookReport};
 use crate::world::elapsed;

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{Answer, watch};
 use crate::job::{CompletionHook, MediaMode};
 use crate::redfish::{How, System};
+use crate::workflow::look::sample;
 use crate::workflow::{Context, StepError};
 use crate::world::after;
 
@@ -21,7 +22,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     if cx.boots_from_cd(&system).await? {
         cx.job.facts.override_armed = true;
         check_end(cx, &system)?;
-        return Ok(done(&system, None));
+        return Ok(done(cx, &system, None));
     }
     cx.job.facts.override_armed = true;
     cx.tell("boot.override.set", "asking for a one-time boot from the virtual CD", json!(null)).await?;
@@ -32,7 +33,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let system = cx.observe_system().await?;
     if cx.boots_from_cd(&system).await? {
         check_end(cx, &system)?;
-        return Ok(done(&system, Some(how)));
+        return Ok(done(cx, &system, Some(how)));
     }
     let shown = format!(
         "{}/{}",
@@ -69,7 +70,10 @@ fn check_end(cx: &Context<'_>, system: &System) -> Result<(), StepError> {
     )))
 }
 
-fn done(system: &System, how: Option<How>) -> Answer {
+/// What the BMC shows now is what a start of the host, by us or not, is compared with.
+fn done(cx: &mut Context<'_>, system: &System, how: Option<How>) -> Answer {
+    cx.job.facts.reset.before = Some(sample(system, cx.now()));
+    cx.job.facts.reset.unasked_boot = None;
     let detail = json!({
         "how": how.map(|how| how.to_string()),
         "enabled": system.boot.enabled,

@@ -26,8 +26,10 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         return Ok(Answer::Skipped { why: why.to_owned() });
     }
     let intent = cx.job.cursor.intent.clone();
+    let wants_reset =
+        wants_reset(cx.kit.policy.final_reset, &verdict, cx.job.facts.watch.loop_ended_at.is_some());
     let power_known_on = verdict.evidence.iter().any(|evidence| evidence.kind == EvidenceKind::PowerStable);
-    if intent.is_none() && power_known_on && !wants_reset(cx.kit.policy.final_reset, &verdict) {
+    if intent.is_none() && power_known_on && !wants_reset {
         return Ok(Answer::Skipped { why: "the host runs what was installed".to_owned() });
     }
     let system = cx.observe_system().await?;
@@ -44,7 +46,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         if intent.act == Act::PowerOn && elapsed(intent.at, cx.now()) < POWER_GRACE {
             return Ok(wait(cx, "looking for a sign that the host started"));
         }
-    } else if power == PowerState::On && !wants_reset(cx.kit.policy.final_reset, &verdict) {
+    } else if power == PowerState::On && !wants_reset {
         return Ok(Answer::Skipped { why: "the host runs what was installed".to_owned() });
     }
     let graceful_timeout = cx.kit.policy.graceful_timeout;
@@ -63,11 +65,13 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     }
 }
 
-/// Whether a host that is on is to be reset. What was seen to boot the installed system needs none.
-fn wants_reset(setting: FinalReset, verdict: &Verdict) -> bool {
+/// Whether a host that is on is to be reset. What was seen to boot the installed system needs none; a host
+/// whose boots led to its installer, until that was taken away, may stand before a loader's error.
+fn wants_reset(setting: FinalReset, verdict: &Verdict, is_loop: bool) -> bool {
     match setting {
         FinalReset::Always => true,
         FinalReset::Never => false,
+        FinalReset::Auto if is_loop => true,
         FinalReset::Auto => !verdict.evidence.iter().any(|evidence| {
             matches!(
                 evidence.kind,

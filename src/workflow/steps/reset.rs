@@ -3,15 +3,16 @@
 //! A sequence of shutdown, Off, a look at media and override, On; each act has its own intent.
 //! Invariants: a start that may have happened is not repeated before a grace period without any
 //! sign of it, and never once this job's installer has been read; every start is written down
-//! before it is asked for.
+//! before it is asked for; a start that nobody asked for is believed only where something shows it.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::Answer;
+use super::{Answer, watch};
 use crate::job::{Act, MediaMode, Step};
 use crate::redfish::{Effect, PowerState, ResetType, System};
+use crate::workflow::detect;
 use crate::workflow::look::sample;
 use crate::workflow::power::{Move, POWER_GRACE, next_move};
 use crate::workflow::{Context, StepError};
@@ -25,6 +26,8 @@ const API_TRIES: u32 = 3;
 const DOUBT: Duration = Duration::from_secs(180);
 /// Starts that a BMC may accept without any sign of one: a mock-up accepts them for ever.
 const STARTS_MAX: u32 = 10;
+/// A medium that was read so lately is being read.
+const READING: Duration = Duration::from_secs(60);
 /// Beyond the graceful timeout, how long the host may hang between On and Off.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(600);
 
@@ -49,11 +52,21 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
                 cx.server.serial
             )));
         }
-    } else if has_restarted_by_itself(cx, &system).await? {
-        return adopt_start(cx).await;
-    } else if cx.job.facts.reset.before.is_none() {
-        cx.job.facts.reset.before = Some(sample(&system, now));
-        cx.job.facts.reset.api_before = cx.observe_api(API_TRIES).await;
+    } else {
+        if cx.job.facts.reset.before.is_none() {
+            cx.job.facts.reset.before = Some(sample(&system, now));
+        }
+        match own_start(cx, &system).await? {
+            OwnStart::Seen => return adopt_start(cx).await,
+            OwnStart::Reading => {
+                return Ok(wait(cx, "the installer is being read, and nobody has started the host"));
+            }
+            OwnStart::InDoubt => return Err(leave_in_doubt(cx)),
+            OwnStart::Unseen => {}
+        }
+        if cx.job.facts.reset.api_before.is_none() {
+            cx.job.facts.reset.api_before = cx.observe_api(API_TRIES).await;
+        }
     }
     let graceful_timeout = cx.kit.policy.graceful_timeout;
     let last = cx.job.cursor.intent.as_ref();
@@ -113,27 +126,75 @@ fn is_in_doubt(cx: &Context<'_>) -> bool {
     accepted && was_off_before(cx) && cx.kit.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched
 }
 
-/// The one-time boot was armed when this step began; a host that is still on and has used it up, or
-/// that reads the kickstart, has booted this job's installer without us: it was in its self test, or
-/// somebody restarted it. What such a host reads counts from the beginning of this step.
-async fn has_restarted_by_itself(cx: &Context<'_>, system: &System) -> Result<bool, StepError> {
-    if system.power != Some(PowerState::On) {
-        return Ok(false);
-    }
-    if let Some(entered_at) = cx.job.cursor.entered_at {
+/// Whether the host has booted this job's installer without our start: it was in its self test when the
+/// one-time boot was armed, or somebody restarted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OwnStart {
+    /// Nothing speaks for it.
+    Unseen,
+    Seen,
+    /// The one-time boot is gone and CD1 is being read: the kickstart's read will tell.
+    Reading,
+    /// The one-time boot is gone, and whatever this BMC shows would be the same either way.
+    InDoubt,
+}
+
+/// What such a host reads counts from the beginning of this step. That the one-time boot is gone proves
+/// nothing by itself, because some BMCs forget it.
+async fn own_start(cx: &mut Context<'_>, system: &System) -> Result<OwnStart, StepError> {
+    let is_on = system.power == Some(PowerState::On);
+    if let Some(entered_at) = cx.job.cursor.entered_at.filter(|_| is_on) {
         cx.kit.media.start_trace(cx.job.id, entered_at);
     }
-    let reads_kickstart = cx.kit.media.trace(cx.job.id).kickstart.ks_read_at.is_some();
-    Ok(match cx.job.cursor.intent.as_ref() {
-        None => reads_kickstart || !cx.boots_from_cd(system).await?,
-        // Some BMCs forget an override: while the host may still obey, that it is gone proves nothing,
-        // and an Off would be our own.
-        Some(intent) if intent.act == Act::GracefulShutdown => {
-            let obeys = elapsed(intent.at, cx.now()) < cx.kit.policy.graceful_timeout;
-            reads_kickstart || (!obeys && !cx.boots_from_cd(system).await?)
-        }
-        Some(_) => false,
-    })
+    let trace = cx.kit.media.trace(cx.job.id);
+    if trace.kickstart.ks_read_at.is_some() {
+        return Ok(OwnStart::Seen);
+    }
+    let last = cx.job.cursor.intent.as_ref();
+    let by_our_own_act = last.is_some_and(|intent| intent.act != Act::GracefulShutdown);
+    if !is_on || by_our_own_act {
+        return Ok(OwnStart::Unseen);
+    }
+    note_unasked_boot(cx, system);
+    if cx.boots_from_cd(system).await? {
+        return Ok(OwnStart::Unseen);
+    }
+    if cx.job.facts.reset.unasked_boot.is_some() {
+        return Ok(OwnStart::Seen);
+    }
+    let is_read = |at| elapsed(at, cx.now()) < READING;
+    if trace.installer.mode == MediaMode::Streamed && trace.installer.last_read_at.is_some_and(is_read) {
+        return Ok(OwnStart::Reading);
+    }
+    // A shutdown in good order harms no installer, which does not listen; force would.
+    let last = cx.job.cursor.intent.as_ref();
+    let is_next_forced =
+        last.is_some_and(|intent| elapsed(intent.at, cx.now()) >= cx.kit.policy.graceful_timeout);
+    let is_untold = trace.kickstart.mode == MediaMode::Prefetched;
+    Ok(if is_next_forced && is_untold { OwnStart::InDoubt } else { OwnStart::Unseen })
+}
+
+/// A source that only shows the present tells of a boot while the host is in its self test, before it has
+/// used the one-time boot up, and no more afterwards.
+fn note_unasked_boot(cx: &mut Context<'_>, system: &System) {
+    let seen = sample(system, cx.now());
+    let reset = &mut cx.job.facts.reset;
+    let before = reset.before.as_ref();
+    if before.is_some_and(|before| detect::shows_a_start(before, &seen)) {
+        reset.unasked_boot.get_or_insert(seen);
+    }
+}
+
+/// From here on the host is treated as one that installs, so its media stay until it cannot be.
+fn leave_in_doubt(cx: &mut Context<'_>) -> StepError {
+    cx.job.facts.reset.started_at = Some(cx.now());
+    StepError::permanent(format!(
+        "server {} did not shut down when asked, and meanwhile the one-time boot from the virtual CD is gone: either its \
+         BMC has forgotten it, or somebody has restarted the host and it installs. Nothing on this BMC tells which (it \
+         downloads its media whole, and no property shows a boot), so the host was not forced off: look at its console; \
+         if the old system runs, shut that down and try again",
+        cx.server.serial
+    ))
 }
 
 /// Forcing that host off now would cut its installation short, and another start would be a second
@@ -142,6 +203,10 @@ async fn adopt_start(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let now = cx.now();
     cx.job.facts.reset.started_at = Some(now);
     cx.job.facts.reset.starts += 1;
+    cx.job.facts.watch.effect_at.get_or_insert(now);
+    if let Some(seen) = cx.job.facts.reset.unasked_boot.clone() {
+        watch::fold(cx, |facts, scene| detect::observe_sources(facts, scene, &seen))?;
+    }
     let message = "the host restarted by itself and used the one-time boot up: its start is taken for ours";
     cx.warn("reset.adopt", message, json!(null)).await?;
     Ok(Answer::Done { message: "the host had started by itself".to_owned(), detail: json!(null) })

@@ -60,7 +60,10 @@ async fn ensure_released(cx: &mut Context<'_>) -> Result<Option<Answer>, StepErr
         return Ok(None);
     }
     let succeeded = cx.job.verdict.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Succeeded);
-    if succeeded || cx.job.facts.reset.starts == 0 {
+    let reset = &mut cx.job.facts.reset;
+    // A host that nobody had started yet may have started by itself.
+    reset.started_at = reset.started_at.or(cx.kit.media.trace(cx.job.id).kickstart.ks_read_at);
+    if succeeded || reset.started_at.is_none() {
         cx.job.facts.cleanup.released = Some(Release::Safe);
         return Ok(None);
     }

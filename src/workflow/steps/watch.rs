@@ -1,21 +1,26 @@
 //! `esxi.poll_power`: watch the BMC and the media until the judge is convinced.
 //!
 //! Looks only, with two exceptions that cannot hurt an installer: an override that is still armed
-//! once the installer runs is disarmed, and nothing else. Invariant: no failure to look at the BMC
-//! fails the job; what could not be observed is not held against it.
+//! once the installer runs is disarmed, and a host that installs again and again loses its media between
+//! two runs. Invariant: no failure to look at the BMC fails the job; what could not be observed is not
+//! held against it.
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::Answer;
-use crate::job::{BootSource, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode, Progress};
-use crate::redfish::{Slot, System};
+use crate::job::{
+    BootSource, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode, Progress, WatchFacts,
+};
+use crate::redfish::{RedfishError, Slot, System};
 use crate::workflow::detect::{self, Judgement, Management, Scene};
 use crate::workflow::look::sample;
 use crate::workflow::policy::{self, Policy};
 use crate::workflow::{Context, StepError};
 use crate::world::after;
 
+/// Times that a loop of installations is tried to be ended.
+const LOOP_EJECTS_MAX: u32 = 5;
 /// Times that an override is disarmed under a running installer; the cleanup tries again.
 const DISARMS_MAX: u32 = 3;
 
@@ -25,6 +30,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         Err(answer) => return Ok(answer),
     };
     let armed = disarm_if_installing(cx, &system).await?;
+    end_loop(cx).await?;
     listen(cx).await?;
     match with_scene(cx, detect::judge)? {
         Judgement::Wait { until, why } => Ok(wait(cx, until, why)),
@@ -78,10 +84,7 @@ pub(super) async fn look(cx: &mut Context<'_>) -> Result<Result<System, Answer>,
         Err(error) => return Ok(Err(wait(cx, None, format!("the BMC cannot be observed: {error}")))),
     };
     let seen = sample(&system, cx.now());
-    let mut facts = std::mem::take(&mut cx.job.facts.watch);
-    let observed = with_scene(cx, |_, scene| detect::observe(&mut facts, scene, &seen));
-    cx.job.facts.watch = facts;
-    observed?;
+    fold(cx, |facts, scene| detect::observe(facts, scene, &seen))?;
     Ok(Ok(system))
 }
 
@@ -91,6 +94,14 @@ async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
     if cx.spec()?.completion_hook == CompletionHook::Webhook && cx.job.facts.watch.hook.is_none() {
         cx.job.facts.watch.hook = cx.kit.store.load_hook_report(cx.job.id).await?;
     }
+    if with_scene(cx, detect::is_too_early_to_answer)?
+        && let Some(early) = cx.observe_api(1).await.filter(|sample| sample.host.is_some())
+    {
+        let message = "a host answers at the management address before this one can have installed anything: its answer \
+                       will prove nothing";
+        cx.job.facts.reset.api_before = Some(early);
+        cx.warn("os_api", message, json!(null)).await?;
+    }
     let may_answer = with_scene(cx, detect::may_run_what_it_installed)?;
     if may_answer && let Some(sample) = cx.observe_api(1).await {
         detect::observe_api(&mut cx.job.facts.watch, sample);
@@ -98,10 +109,21 @@ async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
     Ok(())
 }
 
+/// Changes what is known of the watched host by what was seen of it.
+pub(super) fn fold(
+    cx: &mut Context<'_>,
+    observe: impl FnOnce(&mut WatchFacts, &Scene<'_>),
+) -> Result<(), StepError> {
+    let mut facts = std::mem::take(&mut cx.job.facts.watch);
+    let observed = with_scene(cx, |_, scene| observe(&mut facts, scene));
+    cx.job.facts.watch = facts;
+    observed
+}
+
 /// Runs `judge` on what is known of this job.
 pub(super) fn with_scene<T>(
     cx: &Context<'_>,
-    judge: impl FnOnce(&crate::job::WatchFacts, &Scene<'_>) -> T,
+    judge: impl FnOnce(&WatchFacts, &Scene<'_>) -> T,
 ) -> Result<T, StepError> {
     let facts = &cx.job.facts;
     let traces = cx.kit.media.trace(cx.job.id);
@@ -189,9 +211,46 @@ pub(super) fn tells_of_the_loader(system: &System) -> bool {
     system.boot_progress.is_some() || system.post_state.is_some()
 }
 
+/// A firmware that prefers CDs, behind a BMC that ignores its guest's eject, installs again and again. The
+/// run that goes on is let end; then, before the next one can begin, the media go.
+async fn end_loop(cx: &mut Context<'_>) -> Result<(), StepError> {
+    let watch = &cx.job.facts.watch;
+    if watch.loop_ended_at.is_some() || watch.loop_ejects >= LOOP_EJECTS_MAX {
+        return Ok(());
+    }
+    if !with_scene(cx, detect::reinstalls_and_is_between_runs)? {
+        return Ok(());
+    }
+    cx.job.facts.watch.loop_ejects += 1;
+    let ejected = eject_between_runs(cx).await;
+    let message = match ejected {
+        Ok(()) => {
+            cx.job.facts.watch.loop_ended_at = Some(cx.now());
+            "the host boots its installer again and again: its media were ejected between two runs".to_owned()
+        }
+        Err(error) => {
+            format!(
+                "the host boots its installer again and again, and its media could not be ejected: {error}"
+            )
+        }
+    };
+    cx.warn("media.eject", message, json!(null)).await
+}
+
+async fn eject_between_runs(cx: &Context<'_>) -> Result<(), RedfishError> {
+    for link in cx.job.facts.drives().filter_map(|drive| drive.slot.as_ref()) {
+        let slot = cx.bmc.observe_slot(link).await?;
+        if slot.inserted == Some(true) {
+            cx.bmc.request_eject(&slot).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Media that the guest ejected corroborate that its installer came to its end.
 async fn guest_ejected(cx: &Context<'_>, confidence: Confidence) -> Option<Evidence> {
-    if confidence == Confidence::Assumed {
+    // What we have ejected ourselves, the guest has not.
+    if confidence == Confidence::Assumed || cx.job.facts.watch.loop_ejects > 0 {
         return None;
     }
     let slot = empty_slot(cx).await?;

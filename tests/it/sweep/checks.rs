@@ -171,10 +171,11 @@ impl Case<'_> {
     /// The BMC, the network or the controller were away at some time; a source that could not be
     /// watched when it would have spoken is not live.
     fn may_be_unwatched(&self) -> bool {
-        const AWAY: [&str; 6] = [
+        const AWAY: [&str; 7] = [
             "bmc-down-after-reset",
             "bmc-down-in-install",
             "bmc-restarts-in-install",
+            "busy-503-after-start",
             "lost-request",
             "lost-answer",
             "slow",

@@ -1,0 +1,61 @@
+//! Of hosts that install again, and of answers that come from somebody else's host.
+
+use super::*;
+
+const L: BootSource = BootSource::LastResetTime;
+const T: [&str; 4] =
+    ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z", "2026-01-04T00:00:00Z"];
+
+fn first_run() -> Story {
+    let story = Story::new(&[(L, T[0])]).sees(5, Power::On, &[(L, T[1])]).ks_read(60);
+    story.sees_on(65, 300, &[(L, T[1])]).sees(310, Power::On, &[(L, T[2])])
+}
+
+fn second_run() -> Story {
+    let mut story = first_run();
+    story.installer.reenumerated_at = Some(at(340));
+    story.task.ks_read_again_at = Some(at(360));
+    story.sees_on(370, 600, &[(L, T[2])])
+}
+
+fn is_between_runs(story: &Story) -> bool {
+    reinstalls_and_is_between_runs(&story.watch, &story.scene())
+}
+
+#[test]
+fn a_host_is_between_two_runs_when_it_boots_again_after_it_read_its_kickstart_again() {
+    assert!(!is_between_runs(&first_run()), "one boot is what an installation ends with");
+    assert!(!is_between_runs(&second_run().waits()), "the second run goes on");
+    let ended = second_run().sees(610, Power::On, &[(L, T[3])]).waits();
+    assert!(is_between_runs(&ended));
+    ended.sees(710, Power::On, &[(L, T[3])]).succeeds(Confidence::Probable);
+    let mut by_reads = second_run();
+    by_reads.installer.reenumerated_at = Some(at(640));
+    assert!(is_between_runs(&by_reads));
+    by_reads.task.ks_read_again_at = Some(at(650));
+    assert!(!is_between_runs(&by_reads), "the third run goes on");
+}
+
+#[test]
+fn an_answer_is_no_proof_while_a_live_source_shows_no_second_boot() {
+    let new = Some((BUILD, "bb"));
+    let live = Story::new(&[(L, T[0])]).sees(5, Power::On, &[(L, T[1])]).ks_read(60);
+    live.sees_on(65, 600, &[(L, T[1])]).api(None, 605, new).sees_on(610, 800, &[(L, T[1])]).waits();
+    let stuck = Story::new(&[(L, T[0])]).sees(5, Power::On, &[(L, T[0])]).ks_read(60);
+    stuck
+        .sees_on(65, 600, &[(L, T[0])])
+        .api(None, 605, new)
+        .sees_on(610, 800, &[(L, T[0])])
+        .succeeds(Confidence::Proven);
+}
+
+#[test]
+fn an_answer_before_the_kickstart_was_read_is_too_early() {
+    let early = |story: Story| is_too_early_to_answer(&story.watch, &story.scene());
+    let started = || Story::new(&[]).sees(5, Power::On, &[]);
+    assert!(early(started().api(None, 10, None)));
+    assert!(!early(started()), "there is no address");
+    assert!(!early(started().api(Some(("1", "aa")), 10, None)), "who answers there is known");
+    assert!(!early(started().ks_read(60).api(None, 70, None)));
+    assert!(!early(Story::prefetched(&[]).api(None, 10, None)), "nobody can tell how far the host is");
+}
