@@ -29,7 +29,18 @@ pub fn fail<T>(sentence: impl Into<String>) -> Done<T> {
 pub fn command(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(ROOT);
+    forget_own_package(&mut command);
     command
+}
+
+/// What cargo told this program of its own package makes build scripts that watch such variables run anew
+/// (ring's does), and with them a third of all dependencies be compiled, each time.
+fn forget_own_package(command: &mut Command) {
+    let is_own = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    let own = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_str().is_some_and(is_own));
+    for name in own {
+        command.env_remove(name);
+    }
 }
 
 /// Runs a program whose output people read as it comes.
