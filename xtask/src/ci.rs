@@ -18,7 +18,7 @@ pub fn check() -> Done {
     dependencies()?;
     documentation()?;
     println!("checks passed after {:.0} s", start.elapsed().as_secs_f64());
-    test::run(&test::Options { all: true, lab: true, profile: "ci" })
+    test::run(&test::Options { all: true, lab: true, outside: true, profile: "ci" })
 }
 
 fn lints() -> Done {

@@ -8,7 +8,9 @@ mod ci;
 mod closing;
 mod debian;
 mod lab;
+mod outside;
 mod process;
+mod report;
 mod shape;
 mod sim;
 mod test;
@@ -20,13 +22,15 @@ use process::{Done, fail};
 const USAGE: &str = "\
 cargo xtask VERB
 
-  test [--all] [--no-lab]   every test, and one BIOS and one UEFI machine installed in the lab;
-                            --all: every scenario of the lab
+  test [--all] [--no-lab] [--no-outside]
+                            every test, clients and checkers that nobody here wrote, and one BIOS and one
+                            UEFI machine installed in the lab; --all: every scenario and every client
   ci                        what a change must pass: format, lints, licences, docs, all tests
   bench [FIGURE ...]        the project's figures, as ratios to peers measured in the same run
   lab up [N]                N virtual machines (2) behind a real Redfish service, on loopback
   lab test [--all]          install them with this checkout's controller
   lab down [--purge]        stop them; --purge: delete them too
+  outside [PROGRAM ...]     clients and checkers that nobody here wrote (all of them unless said)
   sim [--seeds N] [--jobs M] [--first-seed S] [--rule evidence|power]
                             N simulated worlds (100) of M jobs each (50) with faults in everything,
                             and checkers over all of them; one seed alone tells its whole story
@@ -59,6 +63,7 @@ fn verb(words: &[&str]) -> Done {
         ["lab", "test", "--all"] => lab::test(lab::Scenarios::All),
         ["lab", "down"] => lab::down(false),
         ["lab", "down", "--purge"] => lab::down(true),
+        ["outside", programs @ ..] => outside::check(programs),
         ["sim", flags @ ..] => sim::sweep(flags),
         ["shape", folders @ ..] => shape::run(folders),
         ["help" | "--help" | "-h"] => {
@@ -70,11 +75,12 @@ fn verb(words: &[&str]) -> Done {
 }
 
 fn test_options(flags: &[&str]) -> Done<test::Options> {
-    let mut options = test::Options { all: false, lab: true, profile: "default" };
+    let mut options = test::Options { all: false, lab: true, outside: true, profile: "default" };
     for flag in flags {
         match *flag {
             "--all" => options.all = true,
             "--no-lab" => options.lab = false,
+            "--no-outside" => options.outside = false,
             other => return fail(format!("test: unknown flag {other}\n\n{USAGE}")),
         }
     }

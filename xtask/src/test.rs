@@ -1,4 +1,5 @@
-//! `cargo xtask test`: what the tests need, then every test, then a real installation in the lab.
+//! `cargo xtask test`: what the tests need, then every test, then programs that nobody here wrote, then a
+//! real installation in the lab.
 //!
 //! Part after part, each timed; a part that fails does not keep the next from running, except that a
 //! lab is no use to a controller whose own tests fail. Invariant: the last lines are the runner's own
@@ -9,21 +10,30 @@ use std::time::Instant;
 use crate::closing::Tally;
 use crate::debian;
 use crate::lab;
+use crate::outside;
 use crate::process::{Done, command, fail, has, tee};
+use crate::report::{self, Table};
 
 pub struct Options {
-    /// Every scenario of the lab.
+    /// Every scenario of the lab, and every program from outside.
     pub all: bool,
     pub lab: bool,
+    /// Clients and checkers that nobody here wrote.
+    pub outside: bool,
     /// The profile of `.config/nextest.toml`.
     pub profile: &'static str,
 }
 
 pub fn run(options: &Options) -> Done {
     debian::ensure("the tests", debian::FOR_TESTS)?;
-    let mut report = Report::default();
+    report::begin();
+    let mut report = Report::new();
     report.part("tests", || tests(options))?;
     report.part("doc tests", doc_tests)?;
+    match options.outside {
+        true => report.part("outside", || from_outside(options))?,
+        false => println!("outside: left out (--no-outside)"),
+    }
     match (options.lab, report.total.failed) {
         (false, _) => println!("lab: left out (--no-lab)"),
         (true, 0) => report.part("lab", || in_the_lab(options))?,
@@ -39,26 +49,37 @@ struct Part {
     closing: Vec<String>,
 }
 
-#[derive(Default)]
 struct Report {
     total: Tally,
     /// Closing lines and durations of the parts, in order.
     lines: Vec<String>,
+    parts: Table,
 }
 
 impl Report {
+    fn new() -> Report {
+        let parts = Table::new("Parts", &["part", "passed", "failed", "skipped", "time"]);
+        Report { total: Tally::default(), lines: Vec::new(), parts }
+    }
+
     fn part(&mut self, name: &str, run: impl FnOnce() -> Done<Part>) -> Done {
         println!("\n== {name}");
         let start = Instant::now();
         let part = run()?;
+        let Tally { passed, failed, skipped } = part.tally;
+        let time = format!("{:.0} s", start.elapsed().as_secs_f64());
+        let [passed, failed, skipped] = [passed, failed, skipped].map(|count| count.to_string());
+        self.parts.row(&[name, &passed, &failed, &skipped, &time]);
         self.total += part.tally;
-        self.lines.push(format!("{name} ({:.0} s)", start.elapsed().as_secs_f64()));
+        self.lines.push(format!("{name} ({time})"));
         self.lines.extend(part.closing);
         Ok(())
     }
 
     fn close(self) -> Done {
-        println!();
+        self.parts.show();
+        report::keep(&format!("total: {}\n", self.total));
+        println!("kept in {}\n", report::path().display());
         for line in &self.lines {
             println!("{line}");
         }
@@ -96,6 +117,12 @@ fn runner(arguments: &[&str]) -> Done<Part> {
         (true, 0) | (false, 1..) => Ok(part),
         _ => fail(format!("`cargo {}` ended otherwise than it counted", arguments.join(" "))),
     }
+}
+
+fn from_outside(options: &Options) -> Done<Part> {
+    let extent = if options.all { outside::Extent::All } else { outside::Extent::Fast };
+    let tally = outside::run_all(extent)?;
+    Ok(Part { tally, closing: vec![format!("outside: {tally}")] })
 }
 
 fn in_the_lab(options: &Options) -> Done<Part> {

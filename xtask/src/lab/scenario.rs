@@ -15,6 +15,7 @@ use super::machine::{Account, Machine};
 use super::{MACHINES, Scenarios, home};
 use crate::closing::Tally;
 use crate::process::{Done, capture, command, fail};
+use crate::report::Table;
 
 /// One controller with its settings, and every machine installed by it at once.
 struct Scenario {
@@ -251,19 +252,14 @@ fn sha256(text: &str) -> Done<String> {
 }
 
 fn print_table(rows: &[Row]) {
-    println!(
-        "{:<14} {:<8} {:>6}  {:<10} {:<24} result",
-        "scenario", "firmware", "time", "verdict", "evidence"
+    let mut table = Table::new(
+        "Installations in the lab",
+        &["scenario", "firmware", "time", "verdict", "evidence", "result"],
     );
     for row in rows {
-        println!(
-            "{:<14} {:<8} {:>4} s  {:<10} {:<24} {}",
-            row.scenario,
-            row.firmware,
-            row.elapsed.as_secs(),
-            row.verdict,
-            row.evidence,
-            row.fault.as_deref().map_or("ok", |_| "FAILED"),
-        );
+        let time = format!("{} s", row.elapsed.as_secs());
+        let result = row.fault.as_deref().map_or("ok", |_| "FAILED");
+        table.row(&[row.scenario, row.firmware, &time, &row.verdict, &row.evidence, result]);
     }
+    table.show();
 }

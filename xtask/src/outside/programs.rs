@@ -1,0 +1,34 @@
+//! The programs that nobody here wrote, and what each needs. Data.
+//!
+//! Not how they are run. Invariant: a program is here only with its driver.
+
+use super::Extent;
+use super::python::Locked;
+
+/// One program, or one family that a single driver knows.
+pub struct Program {
+    pub name: &'static str,
+    /// The file in `tests/outside/`.
+    pub driver: &'static str,
+    pub python: &'static Locked,
+    pub packages: &'static [&'static str],
+    pub extent: Extent,
+    /// The least number of checks that pass: a checker that could not look at anything finds no fault.
+    pub least: u64,
+    pub drives: &'static str,
+}
+
+const CLIENTS: Locked =
+    Locked { name: "clients", requirements: include_str!("../../../tests/outside/clients.txt") };
+
+pub const PROGRAMS: &[Program] = &[
+    Program { least: 340, ..fast("redfish-protocol-validator", "protocol_validator.py", "a simulated BMC") },
+    Program { least: 34, ..fast("redfish-use-case-checkers", "use_case_checkers.py", "simulated BMCs") },
+    Program { least: 35, ..fast("sushy", "sushy_client.py", "a simulated BMC") },
+    Program { least: 25, ..fast("redfish-utilities", "redfish_utilities.py", "a simulated BMC") },
+];
+
+/// A program of the first environment that is through within a minute or so.
+const fn fast(name: &'static str, driver: &'static str, drives: &'static str) -> Program {
+    Program { name, driver, python: &CLIENTS, packages: &[], extent: Extent::Fast, least: 1, drives }
+}
