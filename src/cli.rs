@@ -48,7 +48,7 @@ enum Command {
     Job(job::JobArgs),
     Bmc(bmc::BmcArgs),
     Iso(iso::IsoArgs),
-    Sim(sim::SimArgs),
+    Sim(Box<sim::SimArgs>),
     Demo(demo::DemoArgs),
 }
 
@@ -118,7 +118,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Job(args) => job::run(args, &world, output).await,
         Command::Bmc(args) => bmc::run(args, &world, output).await,
         Command::Iso(args) => iso::run(args, &world, output).await,
-        Command::Sim(args) => sim::run(args, world).await,
+        Command::Sim(args) => sim::run(*args, world).await,
         Command::Demo(args) => demo::run(args, world).await,
     }
 }

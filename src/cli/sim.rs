@@ -65,6 +65,10 @@ pub struct SimArgs {
     /// How long an install takes, in seconds.
     #[arg(long, value_name = "S", default_value = "10", value_parser = parse_secs)]
     install_seconds: Duration,
+    /// What is drawn by lot (passwords, tokens, session numbers) comes from this number, so that it is
+    /// the same each time; by chance without it.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// HTTPS with a self-signed certificate, made at the start.
     #[arg(long)]
     tls: bool,
@@ -130,7 +134,8 @@ pub async fn run(args: SimArgs, world: World) -> Result<Exit, CliError> {
     let tls = args.tls.then(Tls::self_signed).transpose()?;
     let client = |url| Client::new(&ClientArgs::new(url, args.token.clone()), &world);
     let controller = args.register.clone().map(client).transpose()?;
-    let world = World { transport: media_transport(), ..world };
+    let rng = args.seed.map_or_else(|| world.rng.clone(), Rng::from_seed);
+    let world = World { transport: media_transport(), rng, ..world };
     let mut servers = JoinSet::new();
     // All ports first: a taken one ends the command before it has printed anything.
     for (number, (listener, management)) in (0..).zip(listeners(&args)?) {

@@ -232,6 +232,9 @@ const BUSY: [&str; 13] = [
     "RAC0218",
 ];
 
+/// Message ids of a BMC that has no session left.
+pub(super) const SESSIONS_FULL: [&str; 2] = ["SessionLimitExceeded", "RAC0218"];
+
 /// Message ids of a slot that holds something already. Some say so with a 500.
 const OCCUPIED: [&str; 2] = ["ResourceInUse", "ConnectionOccupied"];
 

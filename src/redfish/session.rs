@@ -7,7 +7,9 @@
 //! A session outlives a controller that crashed. Its successor is told where it was and deletes it with
 //! its first login; BMCs have few sessions, and forget idle ones late.
 //!
-//! Basic authentication is used where the service offers no sessions, or none that work.
+//! Basic authentication is used where the service offers no sessions, or none that work, and for a
+//! while where all of them are taken: what a tool that logs in and never out (or a controller that is
+//! killed between the BMC's answer and its note of it) leaves behind must not stop an installation.
 
 use std::time::Duration;
 
@@ -18,13 +20,16 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::connection::{Call, Connection, Reply};
-use super::messages::Complaint;
+use super::error::SESSIONS_FULL;
+use super::messages::{self, Complaint};
 use super::{Op, RedfishError, RedfishErrorKind, json};
 
 /// How long a refused login is remembered.
 const COOL_DOWN: Duration = Duration::from_secs(120);
 /// A logout is a courtesy; it must not hold up a shutdown.
 const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a BMC without a free session is asked with the password itself, before another login.
+const WITHOUT_SESSION: Duration = Duration::from_secs(300);
 /// Where sessions are by the standard, for a BMC that shows its root to nobody without a login.
 const SESSIONS_BY_STANDARD: &str = "/redfish/v1/SessionService/Sessions";
 
@@ -32,6 +37,8 @@ const SESSIONS_BY_STANDARD: &str = "/redfish/v1/SessionService/Sessions";
 pub(super) struct Session {
     held: Option<Held>,
     refusal: Option<Refusal>,
+    /// The BMC refused Basic authentication where no session was free.
+    basic_refused: bool,
     /// That of a controller that is gone.
     inherited: Option<String>,
 }
@@ -40,6 +47,14 @@ struct Held {
     credentials: Credentials,
     /// The session's own resource, where the BMC named it.
     link: Option<String>,
+    /// When a session is to be asked for again: Basic authentication for want of a free one.
+    makeshift_until: Option<Instant>,
+}
+
+impl Held {
+    fn has_passed(&self) -> bool {
+        self.makeshift_until.is_some_and(|until| Instant::now() >= until)
+    }
 }
 
 struct Refusal {
@@ -69,8 +84,8 @@ impl Connection {
     pub(super) async fn credentials(&self) -> Result<Credentials, RedfishError> {
         let mut session = self.session.lock().await;
         match &session.held {
-            Some(held) => Ok(held.credentials.clone()),
-            None => self.login(&mut session).await,
+            Some(held) if !held.has_passed() => Ok(held.credentials.clone()),
+            _ => self.login(&mut session).await,
         }
     }
 
@@ -83,12 +98,19 @@ impl Connection {
         reply: &Reply,
     ) -> Result<Credentials, RedfishError> {
         let mut session = self.session.lock().await;
-        match &session.held {
-            Some(held) if held.credentials != *stale => return Ok(held.credentials.clone()),
-            _ => session.held = None,
-        }
+        let held = match session.held.take() {
+            Some(held) if held.credentials != *stale => {
+                return Ok(session.held.insert(held).credentials.clone());
+            }
+            held => held,
+        };
         match stale {
             Credentials::Token(_) => self.login(&mut session).await,
+            // Not the account, but Basic authentication.
+            Credentials::Basic(_) if held.is_some_and(|held| held.makeshift_until.is_some()) => {
+                session.basic_refused = true;
+                self.login(&mut session).await
+            }
             // Basic: the account itself was refused.
             Credentials::Basic(_) => Err(session.refuse(call.link, self.complaint(&reply.body))),
         }
@@ -104,7 +126,7 @@ impl Connection {
         session.check_refusal()?;
         let held = match self.sessions_link().await? {
             Some(sessions) => self.create_session(&sessions, session).await?,
-            None => Held { credentials: self.basic(), link: None },
+            None => self.without_session(),
         };
         if let Some(link) = session.inherited.take() {
             self.end_inherited(&link, &held).await;
@@ -150,7 +172,15 @@ impl Connection {
         let reply = self.exchange(&call, None).await?;
         match reply.status.as_u16() {
             200..300 => Ok(self.held(&reply)),
-            404 | 405 | 501 => Ok(Held { credentials: self.basic(), link: None }),
+            404 | 405 | 501 => Ok(self.without_session()),
+            _ if messages::has_id(&reply.body, &SESSIONS_FULL) && !session.basic_refused => {
+                tracing::warn!(
+                    path = sessions,
+                    "no session is free on the BMC: Basic authentication for a while"
+                );
+                let until = Instant::now() + WITHOUT_SESSION;
+                Ok(Held { makeshift_until: Some(until), ..self.without_session() })
+            }
             401 | 403 => Err(session.refuse(sessions, self.complaint(&reply.body))),
             _ => Err(self.refusal(&call, &reply)),
         }
@@ -160,20 +190,20 @@ impl Connection {
     fn held(&self, reply: &Reply) -> Held {
         let Some(mut token) = reply.headers.get("x-auth-token").filter(|token| !token.is_empty()).cloned()
         else {
-            return Held { credentials: self.basic(), link: None };
+            return self.without_session();
         };
         token.set_sensitive(true);
         let location = reply.header(header::LOCATION).map(str::to_owned);
         let link = location.or_else(|| json::text(&reply.body, "/@odata.id"));
-        Held { credentials: Credentials::Token(token), link }
+        Held { credentials: Credentials::Token(token), link, makeshift_until: None }
     }
 
-    fn basic(&self) -> Credentials {
+    fn without_session(&self) -> Held {
         let pair = format!("{}:{}", self.account.username, self.account.password.expose());
         let text = format!("Basic {}", BASE64_STANDARD.encode(pair));
         let mut value = HeaderValue::from_str(&text).expect("base64 fits a header");
         value.set_sensitive(true);
-        Credentials::Basic(value)
+        Held { credentials: Credentials::Basic(value), link: None, makeshift_until: None }
     }
 
     /// Where to log in; `None` where the service has no sessions.

@@ -22,6 +22,17 @@ async fn it_prints_its_machines_serves_them_and_ends_cleanly() {
 }
 
 #[tokio::test]
+async fn a_seed_gives_the_same_secrets_each_time() {
+    let mut drawn = Vec::new();
+    for seed in ["5", "5", "6"] {
+        let sim = Sim::start(&["--seed", seed]).await;
+        drawn.push(sim.machines[0].text("password").to_owned());
+    }
+    assert_eq!(drawn[0], drawn[1]);
+    assert_ne!(drawn[0], drawn[2]);
+}
+
+#[tokio::test]
 async fn an_unknown_fault_is_a_usage_error() {
     let mut command = shoal();
     command.args(["sim", "--fault", "no-such"]);

@@ -7,12 +7,15 @@ import pathlib
 
 import shoal
 
+# One of its assertions is a statistical test of the session token, which a good token in fifty fails
+# (two tests with p < 0.01): the simulator draws one that is known to pass.
+SEED = "1"
 NAMES = {"PASS": "passed", "FAIL": "failed", "WARN": "failed", "NOT_TESTED": "skipped"}
 
 
 def main():
     shoal.version("redfish-protocol-validator")
-    with shoal.simulator(1, "--tls") as [machine]:
+    with shoal.simulator(1, "--tls", "--seed", SEED) as [machine]:
         done = shoal.run(shoal.tool("rf_protocol_validator"), "-r", machine.url, "-u", machine.username,
                          "-p", machine.password, "--no-cert-check", "--avoid-http-redirect",
                          "--report-type", "tsv", "--report-dir", "report")

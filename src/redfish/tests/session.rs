@@ -211,14 +211,45 @@ async fn a_session_without_location_or_on_another_name_works_and_is_left() {
     }
 }
 
+/// A BMC whose sessions are all taken for as many logins, and that takes Basic authentication or not.
+fn full(mut logins: usize, basic: bool) -> (Bmc, Log) {
+    bmc(move |asked| {
+        let takes = basic || asked.header("authorization").is_none();
+        match asked.line().as_str() {
+            LOGIN if logins > 0 => {
+                logins -= 1;
+                answer(400, refusal("IDRAC.2.8.RAC0218", &[]))
+            }
+            _ if takes => None,
+            _ => answer(401, json!({})),
+        }
+    })
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_full_session_table_is_told_of_and_tried_later() {
-    let (bmc, _) = bmc(|asked| {
-        let full = refusal("Base.1.8.SessionLimitExceeded", &[]);
-        if asked.line() == LOGIN { answer(400, full) } else { None }
-    });
-    let error = bmc.observe_systems().await.unwrap_err();
-    assert_eq!(error.class(), ErrorClass::Retry);
+async fn a_full_session_table_is_got_round_with_basic_authentication_for_a_while() {
+    let (bmc, log) = full(1, true);
+    bmc.observe_systems().await.unwrap();
+    assert!(log.all().pop().unwrap().header("authorization").unwrap().starts_with("Basic "));
+    bmc.observe_systems().await.unwrap();
+    assert_eq!(log.count(LOGIN), 1);
+    tokio::time::advance(Duration::from_secs(301)).await;
+    bmc.observe_systems().await.unwrap();
+    assert_eq!(log.count(LOGIN), 2);
+    assert_eq!(log.all().pop().unwrap().header("x-auth-token"), Some("t0ken"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_basic_authentication_a_full_session_table_is_told_of_and_tried_later() {
+    let (bmc, log) = full(usize::MAX, false);
+    let refused = || log.all().iter().filter(|asked| asked.header("authorization").is_some()).count();
+    for _ in 0..2 {
+        let error = bmc.observe_systems().await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Retry);
+        assert!(error.to_string().contains("RAC0218"), "{error}");
+    }
+    // A password that is refused again and again locks accounts.
+    assert_eq!(refused(), 1);
 }
 
 /// What is sent to a BMC that still has, or has no more, the session of a controller that crashed.
