@@ -28,6 +28,8 @@ pub mod config;
 pub mod doctor;
 pub mod engine;
 pub mod fat;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod installer;
 pub mod iso;
 pub mod job;

@@ -34,6 +34,8 @@ use crate::world::Clock;
 pub use cache::{
     CacheError, CachedInstaller, FetchProgress, InstallerCache, InstallerSource, InstallerSourceError,
 };
+#[cfg(any(test, fuzzing))]
+pub(crate) use conditions::{Answer, answer};
 pub use image::{Image, SLICE_BYTES_MAX};
 pub use probes::{Fetch, PROBE_BYTES, Probe, Probes, Seen};
 pub use server::OperatorCheck;

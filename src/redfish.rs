@@ -23,6 +23,8 @@ mod connection;
 mod discovery;
 mod encoding;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod gate;
 mod insert_form;
 mod json;

@@ -19,6 +19,8 @@
 mod boot_cfg;
 mod fat;
 mod firmware;
+#[cfg(any(test, fuzzing))]
+pub mod for_comparison;
 mod kickstart;
 mod loader;
 mod post;

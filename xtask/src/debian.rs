@@ -36,6 +36,9 @@ pub const FOR_LAB: &[&str] = &[
     "xorriso",
 ];
 
+/// Writers of the images that a corpus begins with, and a compiler for libFuzzer.
+pub const FOR_FUZZ: &[&str] = &["g++", "genisoimage", "xorriso"];
+
 /// The peers that figures are measured against, and wrk, which loads two of them.
 pub const FOR_BENCH: &[&str] = &["genisoimage", "nginx-light", "wrk", "xorriso"];
 

@@ -101,6 +101,11 @@ pub const ARROWS: &[Arrow] = &[
         to: &["world", "redfish", "iso"],
         sentence: "sim stands in for hardware: it shares resource names and the ISO reader, nothing else",
     },
+    Arrow {
+        from: "fuzz",
+        to: &[EVERYTHING],
+        sentence: "fuzz feeds whatever reads bytes, and no module names it",
+    },
     Arrow { from: "ui", to: &[], sentence: "ui talks only to the public API" },
 ];
 

@@ -1,0 +1,32 @@
+//! What the simulated guest makes of texts and disks, for whoever compares our readers with it.
+//!
+//! For tests and fuzz targets alone. Invariant: nothing here is shared with what it is compared with.
+
+use crate::iso::{PartialImage, ReadAt, SparseImage};
+
+use super::boot_cfg::parse_boot_cfg;
+use super::fat::FatVolume;
+use super::kickstart::parse_kickstart;
+
+/// What the last `ks=` of a BOOT.CFG names.
+pub fn boot_options(boot_cfg: &[u8]) -> Option<String> {
+    parse_boot_cfg(boot_cfg).kickstart_option().map(str::to_owned)
+}
+
+/// The `%post` sections of a kickstart, where it is accepted.
+pub fn posts(kickstart: &str) -> Option<Vec<String>> {
+    parse_kickstart(kickstart.as_bytes(), false, false).ok().map(|script| script.posts)
+}
+
+/// A file at the root of a stick.
+pub fn file_of_stick(stick: &SparseImage, path: &str) -> Option<Vec<u8>> {
+    const PIECE_BYTES: usize = 64 << 10;
+    let mut image = PartialImage::new(stick.size, PIECE_BYTES);
+    loop {
+        let read = FatVolume::open(&image).and_then(|volume| volume.read(&image, path));
+        let Some(range) = image.take_wanted() else { return read.ok().flatten() };
+        let mut piece = vec![0; (range.end - range.start) as usize];
+        stick.read_at(range.start, &mut piece).ok()?;
+        image.insert(range.start, piece.into());
+    }
+}
