@@ -31,6 +31,9 @@ pub enum PatchError {
     Vanished { path: String },
     #[error("the image is a UDF bridge too, and would show other content there")]
     Udf,
+    /// Both would have to change, and nobody makes such images.
+    #[error("the image has two {tree} trees")]
+    Twins { tree: &'static str },
     #[error("{path} does not read back as it should after the change, in the {tree} tree")]
     Unverified { path: String, tree: &'static str },
     #[error("the change would touch {what}")]
@@ -98,7 +101,15 @@ pub fn overlay_single_cd<R: ReadAt + ?Sized>(
 const KICKSTART_NAME: &str = KICKSTART_PATH.split_at(1).1;
 
 fn open<R: ReadAt + ?Sized>(src: &R) -> Result<Edit<'_, R>, PatchError> {
-    if Volume::open(src)?.udf { Err(PatchError::Udf) } else { Ok(Edit::new(src)) }
+    let volume = Volume::open(src)?;
+    if volume.udf {
+        return Err(PatchError::Udf);
+    }
+    let mut seen = BTreeSet::new();
+    match volume.trees.iter().find(|tree| !seen.insert(tree.kind)) {
+        Some(twin) => Err(PatchError::Twins { tree: twin.kind.name() }),
+        None => Ok(Edit::new(src)),
+    }
 }
 
 fn finish<R: ReadAt + ?Sized>(

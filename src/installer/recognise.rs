@@ -14,6 +14,10 @@ use crate::iso::{BLOCK, BootPlatform, Entry, IsoError, ReadAt, TreeKind, Volume}
 pub const BOOT_FILES: [&str; 2] = ["/BOOT.CFG", "/EFI/BOOT/BOOT.CFG"];
 /// Vendor files have 2 KB, OEM ones with many modules 4 KB.
 pub const BOOT_FILE_BYTES_MAX: u64 = 256 * 1024;
+/// Files of a boot file that are looked for; vendor images have 130, the largest of OEMs 200.
+const PAYLOAD_FILES_MAX: usize = 2048;
+/// No path to a kernel is longer.
+const PATH_BYTES_MAX: usize = 1024;
 
 /// Reads an image as far as it takes to know.
 pub fn recognise<R: ReadAt + ?Sized>(src: &R) -> Result<Installer, NotAnInstaller> {
@@ -141,7 +145,10 @@ impl Payload {
         let own_dir = found.path.rsplit_once('/').map_or("", |(dir, _)| dir);
         let prefix = found.config.prefix.as_deref().unwrap_or(own_dir);
         let names = found.config.kernel.iter().chain(found.config.modules.iter().flatten());
-        let extents = names.clone().filter_map(|name| files.get(&loader_path(prefix, name)).cloned());
+        let below = |name: &str| if name.starts_with('/') { 0 } else { prefix.len() };
+        let may_be_there = |name: &&String| below(name) + name.len() < PATH_BYTES_MAX;
+        let looked_for = names.clone().take(PAYLOAD_FILES_MAX).filter(may_be_there);
+        let extents = looked_for.filter_map(|name| files.get(&loader_path(prefix, name)).cloned());
         Payload { path: found.path, named: names.clone().count(), extents: extents.collect() }
     }
 }

@@ -255,6 +255,39 @@ fn both_boot_files_may_be_one() {
     check_boot_files(&Overlaid::new(&base, &overlay));
 }
 
+/// Each of the two Joliet trees would have to change, and the second one is seen by nobody.
+#[test]
+fn an_image_with_two_trees_of_a_kind_is_not_changed() {
+    let mut writer = writer();
+    writer.joliet = true;
+    let mut base = image(&writer).to_vec();
+    let volume = Volume::open(&base).unwrap();
+    let joliet = volume.tree(TreeKind::Joliet).unwrap().descriptor as usize;
+    // In place of the boot record.
+    base.copy_within(joliet..joliet + BLOCK as usize, 17 * BLOCK as usize);
+    let installer = recognise(&base).unwrap();
+    let changed = overlay(&base, &installer, KickstartOn::Cd);
+    assert!(matches!(changed, Err(PatchError::Twins { tree: "Joliet" })), "{changed:?}");
+    let changed = overlay_single_cd(&base, &installer, KS, None);
+    assert!(matches!(changed, Err(PatchError::Twins { .. })), "{changed:?}");
+}
+
+/// A boot file of 256 KiB may name a hundred thousand files, below a prefix that fills the rest.
+#[test]
+fn of_the_files_that_a_boot_file_names_a_bounded_number_is_looked_for() {
+    let modules = |count: usize| vec!["/b.b00"; count].join(" --- ");
+    let mut writer = writer();
+    let text = boot_cfg("x").replace("modules=/jumpstrt.gz", &format!("modules={}", modules(20_000)));
+    writer.file("/BOOT.CFG", text);
+    let long = format!("prefix={}\n", "x".repeat(2000));
+    writer.file("/EFI/BOOT/BOOT.CFG", boot_cfg("x").replace("prefix=\n", &long).replace("/b.b00", "b.b00"));
+    let installer = recognise(&image(&writer)).unwrap();
+    assert_eq!(installer.boot_files[0].payload_files, 20_002);
+    let absent = |path: &str| installer.warnings.iter().find(|text| text.contains(path)).unwrap().clone();
+    assert!(absent("in /BOOT.CFG").starts_with("17954 of the 20002"), "{}", absent("in /BOOT.CFG"));
+    assert!(absent("/EFI").starts_with("1 of the 3"), "{}", absent("/EFI"));
+}
+
 #[test]
 fn a_kickstart_of_the_image_is_hidden_or_replaced() {
     for joliet in [false, true] {

@@ -1,7 +1,7 @@
 //! What a directory record's file is called, in each of the trees that an image can have.
 //!
-//! No paths and no searching. Invariant: a name has no control character and no slash, so it can
-//! be shown and can be part of a path.
+//! No paths and no searching. Invariant: a name is not empty and has no control character and no slash,
+//! so it can be shown and can be part of a path.
 
 use super::field::{le32, read_range};
 use super::record::Record;
@@ -44,12 +44,12 @@ pub fn name_of<R: ReadAt + ?Sized>(
     record: &Record,
     susp_skip: usize,
 ) -> Result<String, IsoError> {
-    let plain = || plain_name(record.identifier());
-    Ok(match kind {
-        TreeKind::Primary | TreeKind::Supplementary => plain(),
-        TreeKind::Joliet => joliet_name(record.identifier()),
-        TreeKind::RockRidge => rock_ridge_name(src, record, susp_skip)?.unwrap_or_else(plain),
-    })
+    let name = match kind {
+        TreeKind::Primary | TreeKind::Supplementary => None,
+        TreeKind::Joliet => Some(joliet_name(record.identifier())),
+        TreeKind::RockRidge => rock_ridge_name(src, record, susp_skip)?,
+    };
+    Ok(name.filter(|name| !name.is_empty()).unwrap_or_else(|| plain_name(record.identifier())))
 }
 
 /// `KS.CFG;1` is `KS.CFG`, and `README.;1` is `README`.
@@ -147,6 +147,18 @@ mod tests {
         let record = Record::new(b"KS.CFG;1", &extent, [0; 7], false, &system_use);
         assert_eq!(name_of(&image, TreeKind::RockRidge, &record, 0).unwrap(), "ks.cfg");
         assert_eq!(name_of(&image, TreeKind::Primary, &record, 0).unwrap(), "KS.CFG");
+    }
+
+    #[test]
+    fn a_name_that_a_tree_leaves_empty_is_the_plain_one() {
+        let image = vec![0; BLOCK as usize];
+        let record = |identifier: &[u8], system_use: &[u8]| {
+            Record::new(identifier, &Extent { block: 0, size: 0 }, [0; 7], false, system_use)
+        };
+        let empty = record(b"KS.CFG;1", b"NM\x05\x01\0");
+        assert_eq!(name_of(&image, TreeKind::RockRidge, &empty, 0).unwrap(), "KS.CFG");
+        let half_a_letter = record(b"K", b"");
+        assert_eq!(name_of(&image, TreeKind::Joliet, &half_a_letter, 0).unwrap(), "K");
     }
 
     #[test]

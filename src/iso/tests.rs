@@ -87,6 +87,27 @@ fn sizes_are_checked_before_anything_is_read() {
     assert!(matches!(volume.read(&image, &file, u64::MAX), Err(IsoError::Truncated { .. })));
 }
 
+/// The sample with a root that says where the Rock Ridge entries of a record begin.
+fn rock_ridge_after(skip: u8) -> Vec<u8> {
+    let mut image = sample();
+    let root = Volume::open(&image).unwrap().primary().root.clone();
+    let mut records = record::read_records(&image, &root).unwrap();
+    let own = record::Extent { block: (root.start / BLOCK) as u32, size: BLOCK as u32 };
+    let says = [b"SP\x07\x01\xBE\xEF", &[skip][..], b"PX\x04\x01"].concat();
+    records[0] = record::Record::new(&[0], &own, [0; 7], true, &says);
+    let bytes = record::lay_out(&records);
+    image[root.start as usize..][..bytes.len()].copy_from_slice(&bytes);
+    image
+}
+
+#[test]
+fn rock_ridge_entries_that_begin_nowhere_are_refused() {
+    let image = rock_ridge_after(14);
+    assert!(Volume::open(&image).unwrap().tree(TreeKind::RockRidge).is_some());
+    let error = Volume::open(&rock_ridge_after(200)).unwrap_err();
+    assert!(matches!(error, IsoError::Malformed { what: "the root directory", .. }), "{error}");
+}
+
 #[test]
 fn an_image_may_be_read_piece_by_piece_as_it_comes() {
     let whole = sample();

@@ -164,6 +164,8 @@ fn list_extent<R: ReadAt + ?Sized>(
     parent: &str,
 ) -> Result<Vec<Entry>, IsoError> {
     let records = read_records(src, extent)?;
+    // Before they are made: a long path above many names would be many long paths.
+    limit("bytes of paths", parent.len() as u64 * records.len() as u64, PATH_BYTES_MAX)?;
     let shown = records.iter().filter(|record| is_shown(record));
     shown
         .map(|record| Ok(Entry::new(parent, name_of(src, tree.kind, record, tree.susp_skip)?, record)))
@@ -172,4 +174,29 @@ fn list_extent<R: ReadAt + ?Sized>(
 
 fn is_shown(record: &Record) -> bool {
     !record.is_dot() && !record.is_associated()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::{Extent, lay_out};
+    use super::super::volume::PathTables;
+    use super::*;
+
+    /// Thirty thousand names below a path of twenty thousand letters would take 600 MB.
+    #[test]
+    fn a_long_path_above_many_names_is_refused_before_they_are_made() {
+        let record = Record::new(b"A", &Extent { block: 0, size: 0 }, [0; 7], false, &[]);
+        let image = lay_out(&vec![record; 20_000]);
+        let extent = 0..image.len() as u64;
+        let tree = Tree {
+            kind: TreeKind::Primary,
+            descriptor: 0,
+            root: extent.clone(),
+            path_tables: PathTables::default(),
+            susp_skip: 0,
+        };
+        let list = |parent: usize| list_extent(&image, &tree, &extent, &"x".repeat(parent));
+        assert_eq!(list(400).unwrap().len(), 20_000);
+        assert!(matches!(list(500), Err(IsoError::TooMuch { what: "bytes of paths", .. })));
+    }
 }

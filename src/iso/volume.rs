@@ -18,6 +18,9 @@ const DESCRIPTORS_MAX: u64 = 32;
 /// Blocks after the terminator in which a UDF bridge would show.
 const UDF_SEARCH_BLOCKS: u64 = 4;
 
+/// What may stand before the Rock Ridge entries of a record: 14 bytes of CD-ROM XA, or nothing.
+const SUSP_SKIP_MAX: usize = 64;
+
 /// Offset of the volume space size (both orders) in a descriptor.
 pub const VOLUME_SIZE: u64 = 80;
 /// Offset of the root directory's record in a descriptor.
@@ -189,6 +192,10 @@ fn rock_ridge_of<R: ReadAt + ?Sized>(src: &R, primary: &Tree) -> Result<Option<T
     };
     let is_rock_ridge = susp_entries(&area[at..]).any(|entry| matches!(&entry[..2], b"PX" | b"RR"));
     let susp_skip = area.get(at + 6).copied().map_or(0, usize::from);
+    if susp_skip > SUSP_SKIP_MAX {
+        let reason = "its Rock Ridge entries begin behind the end of a record";
+        return Err(IsoError::Malformed { what: "the root directory", offset: dot.offset, reason });
+    }
     Ok(is_rock_ridge.then(|| Tree { kind: TreeKind::RockRidge, susp_skip, ..primary.clone() }))
 }
 
