@@ -7,7 +7,7 @@
 //! within bounds, writes never blindly: an error says by [`RedfishError::effect`] whether it may
 //! have had one; and all clones of a [`Bmc`] share one session and one request in flight a system.
 //!
-//! - `connection`, `encoding`, `tags`: one request: headers, bounds, retries, metrics.
+//! - `connection`, `encoding`, `bounded`, `tags`: one request: headers, bounds, retries, metrics.
 //! - `session`, `gate`, `latency`: login, and how many requests at once.
 //! - `discovery`, `learned`: links and ways, and what is remembered of them.
 //! - `slots`, `system`, `slot`, `service`, `about`: where slots are, and what resources say.
@@ -19,6 +19,7 @@
 mod about;
 mod boot;
 mod boot_oem;
+mod bounded;
 mod connection;
 mod discovery;
 mod encoding;

@@ -9,19 +9,29 @@
 
 use serde_json::Value;
 
+use super::bounded::Bounded;
+
 /// Entries of a list that are looked at.
 pub(super) const MEMBERS_MAX: usize = 256;
+/// A longer text is none: texts are kept in the database and shown in events.
+const TEXT_BYTES_MAX: usize = 16 << 10;
 
 /// The body as JSON. A body that is not JSON gets one repair.
 ///
 /// Depth is bounded by `serde_json`'s own limit of 128.
 pub(super) fn parse_body(body: &[u8]) -> Result<Value, serde_json::Error> {
-    serde_json::from_slice(body).or_else(|error| first_value(&repair(body)).ok_or(error))
+    whole_value(body).or_else(|error| first_value(&repair(body)).ok_or(error))
+}
+
+fn whole_value(body: &[u8]) -> Result<Value, serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = Bounded::read(&mut json)?;
+    json.end().map(|()| value)
 }
 
 /// The first value of `text`; whatever stands after it is ignored.
 fn first_value(text: &str) -> Option<Value> {
-    serde_json::Deserializer::from_str(text).into_iter().next()?.ok()
+    Bounded::read(&mut serde_json::Deserializer::from_str(text)).ok()
 }
 
 /// Without byte order mark, without control bytes around it, without commas before a bracket.
@@ -53,6 +63,7 @@ fn drop_trailing_comma(out: &mut String) {
 /// A text; `""` and `null` are none, a number is its digits.
 pub(super) fn text(value: &Value, pointer: &str) -> Option<String> {
     match value.pointer(pointer)? {
+        Value::String(text) if text.len() > TEXT_BYTES_MAX => None,
         Value::String(text) => Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
@@ -106,6 +117,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::bounded::VALUES_MAX;
     use super::*;
 
     #[test]
@@ -128,6 +140,27 @@ mod tests {
     #[test]
     fn depth_is_bounded() {
         assert!(parse_body("[".repeat(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded_whatever_they_are() {
+        let many = |item: &str, count: usize| vec![item; count].join(",");
+        let list = |count| format!("[{}]", many("1", count));
+        let members: Vec<String> = (0..VALUES_MAX).map(|n| format!("\"{n}\":0")).collect();
+        assert!(parse_body(list(VALUES_MAX - 1).as_bytes()).is_ok());
+        for body in
+            [list(VALUES_MAX), format!("{{{}}}", members.join(",")), format!("[{}]", many("[]", VALUES_MAX))]
+        {
+            assert!(parse_body(body.as_bytes()).is_err(), "{} bytes", body.len());
+            assert!(parse_body(format!("{body},").as_bytes()).is_err(), "nor is it after the repair");
+        }
+    }
+
+    #[test]
+    fn a_text_that_nobody_could_show_is_none() {
+        let value = json!({"long": "x".repeat(TEXT_BYTES_MAX + 1), "fits": "x".repeat(TEXT_BYTES_MAX)});
+        assert_eq!((text(&value, "/long"), link(&value, "/long")), (None, None));
+        assert!(text(&value, "/fits").is_some());
     }
 
     #[test]
@@ -161,7 +194,11 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_end_without_a_panic(body in proptest::collection::vec(any::<u8>(), 0..512)) {
-            if let Ok(value) = parse_body(&body) {
+            let read = parse_body(&body);
+            if let Ok(value) = serde_json::from_slice::<Value>(&body) {
+                prop_assert_eq!(read.as_ref().ok(), Some(&value), "JSON is read as what it is");
+            }
+            if let Ok(value) = read {
                 text(&value, "/a");
                 links(&value, "/a");
             }
