@@ -65,7 +65,7 @@ pub fn save(kit: &Kit, job: &Job, spec: &JobSpec) -> Result<TaskIsoFacts, StepEr
 
 /// Whether the file is there, as large as it should be.
 pub fn is_saved(kit: &Kit, job: &Job, image: &SparseImage) -> bool {
-    fs::metadata(path(kit, job)).is_ok_and(|file| file.len() == image.size)
+    fs::symlink_metadata(path(kit, job)).is_ok_and(|file| file.is_file() && file.len() == image.size)
 }
 
 /// Removes the job's task ISO, unless task ISOs are kept for a while.
@@ -121,10 +121,11 @@ fn path(kit: &Kit, job: &Job) -> PathBuf {
 /// Written aside and renamed. It can be made again at any time, so it is not flushed to the disk.
 fn write_private(image: &SparseImage, path: &std::path::Path) -> io::Result<()> {
     let aside = path.with_extension("part");
+    // A leftover, or a link that somebody put there: it goes, and what it leads to stays as it is.
+    let _ = fs::remove_file(&aside);
     let written = fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&aside)
         .and_then(|file| image.write_to(&file))
@@ -162,6 +163,22 @@ fn hash_zeroes(hash: &mut Sha256, mut count: u64) {
 mod tests {
     use super::*;
     use crate::iso::ReadAt;
+
+    #[test]
+    fn a_link_in_the_directory_is_replaced_and_not_followed() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let (path, victim) = (dir.path().join("job.iso"), dir.path().join("victim"));
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, dir.path().join("job.part")).unwrap();
+        symlink(&victim, &path).unwrap();
+        let image = build_task_iso(b"vmaccepteula\n", b"{}", None).image;
+        write_private(&image, &path).unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        let written = fs::symlink_metadata(&path).unwrap();
+        assert!(written.is_file() && written.len() == image.size);
+        assert_eq!(written.permissions().mode() & 0o777, 0o600);
+    }
 
     #[test]
     fn the_sum_is_that_of_every_byte() {

@@ -91,7 +91,7 @@ impl Files {
     /// The complete image, if there is one and nobody touched it.
     pub fn load(&self) -> Option<(Entry, File)> {
         let entry: Entry = read_json(&self.named("json"))?;
-        let file = File::open(self.iso()).ok()?;
+        let file = open_own(OpenOptions::new().read(true), &self.iso()).ok()?;
         let stamp = Stamp::of(&file.metadata().ok()?);
         (stamp == entry.stamp).then_some((entry, file))
     }
@@ -145,7 +145,7 @@ impl Files {
         let new = self.named(&format!("{extension}.new"));
         let text = serde_json::to_vec(value).expect("plain structs become JSON");
         let write = || {
-            let mut file = private(OpenOptions::new().write(true).create(true).truncate(true)).open(&new)?;
+            let mut file = create_anew(&new)?;
             file.write_all(&text)?;
             file.sync_all()?;
             fs::rename(&new, &path)?;
@@ -155,8 +155,21 @@ impl Files {
     }
 }
 
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    options.mode(0o600)
+/// A new file under this name, for us alone. What stands there goes, a link and not what it leads to.
+fn create_anew(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// The plain file of this name; a link that somebody put there is none.
+fn open_own(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.open(path)?;
+    let (opened, named) = (file.metadata()?, fs::symlink_metadata(path)?);
+    let is_same = (opened.dev(), opened.ino()) == (named.dev(), named.ino());
+    if opened.is_file() && is_same { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
@@ -185,8 +198,8 @@ impl Part {
     pub fn open(files: &Files) -> Result<Part, CacheError> {
         let path = files.part();
         let open = || {
-            let file = private(OpenOptions::new().read(true).write(true).create(true).truncate(false))
-                .open(&path)?;
+            let found = open_own(OpenOptions::new().read(true).write(true), &path);
+            let file = found.or_else(|_| create_anew(&path))?;
             file.lock()?;
             Ok(file)
         };

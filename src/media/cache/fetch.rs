@@ -16,6 +16,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::time::Instant;
 use tower::ServiceExt as _;
 use url::Url;
 
@@ -24,10 +25,12 @@ use super::source::shown;
 use super::{Allowed, CacheError, FetchProgress};
 use crate::world::{HttpRequest, HttpResponse, Transport, TransportErrorKind};
 
-/// An answer's head, and then every piece of its body, must come within this.
+/// An answer's head, and then every [`PACE_BYTES`] of its body, must come within this.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// So much of a body must come within that time, or its end: a byte a minute is a silence too.
+const PACE_BYTES: usize = 64 << 10;
 const REDIRECTS_MAX: usize = 5;
-/// Tries in a row that bring nothing.
+/// Tries in a row that bring nothing, or less than [`PACE_BYTES`].
 const TRIES_MAX: u32 = 5;
 /// Tries of one download, however much each brings.
 const ATTEMPTS_MAX: u32 = 200;
@@ -82,7 +85,8 @@ impl Remote<'_> {
                 Ok(()) => return Ok(download.done()),
                 Err(error) => error,
             };
-            fruitless = if download.bytes() > had { 1 } else { fruitless + 1 };
+            let brought = download.bytes().saturating_sub(had);
+            fruitless = if brought >= PACE_BYTES as u64 { 1 } else { fruitless + 1 };
             if !error.is_passing() || fruitless >= TRIES_MAX {
                 return Err(error);
             }
@@ -129,9 +133,9 @@ impl Remote<'_> {
         sink: &Sink<'_>,
     ) -> Result<(), CacheError> {
         let mut body = response.into_body();
-        let mut pending = BytesMut::new();
+        let (mut pending, mut pace) = (BytesMut::new(), Pace::new());
         loop {
-            let piece = next_piece(&mut body).await;
+            let piece = next_piece(&mut body, &mut pace).await;
             if let Some(Ok(data)) = &piece {
                 pending.extend_from_slice(data);
                 if pending.len() < CHUNK_BYTES {
@@ -139,6 +143,7 @@ impl Remote<'_> {
                 }
             }
             download.append(&mut pending, total, sink).await?;
+            pace = Pace::new();
             match piece {
                 Some(Ok(_)) => {}
                 Some(Err(Silent)) => return Err(self.broken(download, total)),
@@ -323,9 +328,32 @@ fn stamp_of(path: &Path) -> Result<Stamp, CacheError> {
 /// The body broke off, or nothing came for too long.
 struct Silent;
 
-async fn next_piece(body: &mut axum::body::Body) -> Option<Result<Bytes, Silent>> {
-    match tokio::time::timeout(SILENCE_MAX, body.frame()).await {
-        Ok(Some(Ok(frame))) => Some(Ok(frame.into_data().unwrap_or_default())),
+/// How much of a body has come since when.
+struct Pace {
+    since: Instant,
+    bytes: usize,
+}
+
+impl Pace {
+    fn new() -> Pace {
+        Pace { since: Instant::now(), bytes: 0 }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes >= PACE_BYTES {
+            *self = Pace::new();
+        }
+    }
+}
+
+async fn next_piece(body: &mut axum::body::Body, pace: &mut Pace) -> Option<Result<Bytes, Silent>> {
+    match tokio::time::timeout_at(pace.since + SILENCE_MAX, body.frame()).await {
+        Ok(Some(Ok(frame))) => {
+            let data = frame.into_data().unwrap_or_default();
+            pace.count(data.len());
+            Some(Ok(data))
+        }
         Ok(Some(Err(_))) | Err(_) => Some(Err(Silent)),
         Ok(None) => None,
     }

@@ -142,6 +142,37 @@ async fn a_broken_download_goes_on_where_it_broke() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_that_sends_a_byte_now_and_then_is_given_up() {
+    let bench = Bench::new();
+    bench.source.set(|script| script.trickles = Some(std::time::Duration::from_secs(20)));
+    let start = tokio::time::Instant::now();
+    let error = bench.open().await.err().unwrap();
+    assert!(matches!(error, CacheError::Broken { .. }), "{error}");
+    assert!(start.elapsed() < std::time::Duration::from_secs(600), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_in_the_directory_are_replaced_and_not_followed() {
+    let bench = Bench::new();
+    bench.open().await.unwrap();
+    let victim = bench.dir.path().join("victim");
+    std::fs::write(&victim, "precious").unwrap();
+    let ours: Vec<_> =
+        std::fs::read_dir(bench.dir.path().join("cache")).unwrap().map(|file| file.unwrap().path()).collect();
+    let linked = |extension: &str| ours[0].with_extension(extension);
+    std::fs::remove_file(linked("iso")).unwrap();
+    for extension in ["iso", "part", "part.json", "part.json.new", "json.new"] {
+        std::os::unix::fs::symlink(&victim, linked(extension)).unwrap();
+    }
+    let opened = bench.restarted().open(&url(), None, &anywhere).await.unwrap();
+    assert_eq!(bytes_of(&opened.as_is()), iso(1));
+    assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
+    for extension in ["iso", "json"] {
+        assert!(std::fs::symlink_metadata(linked(extension)).unwrap().is_file(), "{extension}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_that_changed_in_the_middle_is_fetched_anew() {
     let bench = Bench::new();
     bench.source.set(|script| script.breaks = vec![1_200_000]);

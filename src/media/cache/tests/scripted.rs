@@ -2,6 +2,7 @@
 //! server does, unless told otherwise.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -25,6 +26,8 @@ pub struct Script {
     pub fails: Option<TransportErrorKind>,
     pub ignores_conditions: bool,
     pub hides_length: bool,
+    /// A byte, and again one after this time, and so on.
+    pub trickles: Option<Duration>,
     log: Vec<String>,
 }
 
@@ -41,6 +44,7 @@ impl Source {
             fails: None,
             ignores_conditions: false,
             hides_length: false,
+            trickles: None,
             log: Vec::new(),
         })))
     }
@@ -117,8 +121,20 @@ impl Script {
                 response.header("content-range", format!("bytes {}-{}/{size}", range.start, range.end - 1));
         }
         let broken = (!self.breaks.is_empty()).then(|| self.breaks.remove(0));
-        response.body(body(bytes, broken)).unwrap()
+        let body = match self.trickles {
+            Some(pause) => trickle(bytes, pause),
+            None => body(bytes, broken),
+        };
+        response.body(body).unwrap()
     }
+}
+
+fn trickle(bytes: Bytes, pause: Duration) -> Body {
+    Body::from_stream(futures_util::stream::unfold(bytes, move |mut rest| async move {
+        tokio::time::sleep(pause).await;
+        let piece = (!rest.is_empty()).then(|| rest.split_to(1))?;
+        Some((Ok::<_, std::io::Error>(piece), rest))
+    }))
 }
 
 fn body(bytes: Bytes, broken: Option<usize>) -> Body {
