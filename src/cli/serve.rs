@@ -6,6 +6,7 @@
 //! next controller can take it up.
 
 mod check;
+mod connections;
 mod controller;
 mod listen;
 mod media_base;

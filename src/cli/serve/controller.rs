@@ -82,7 +82,10 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
     };
     let sealer = Sealer::new(seal::load_or_create_key(&config.master_key_file, &world.rng)?);
     make_dir("DB_URL", token::directory(&config.database))?;
-    make_dir("TASK_ISO_DIR", &config.task_iso_dir)?;
+    make_private_dir("TASK_ISO_DIR", &config.task_iso_dir)?;
+    if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES) {
+        tracing::warn!(%error, "the limit of open files cannot be raised: connections may be refused");
+    }
     let store = Store::open(&config.database, sealer.clone())?;
     let admin = token::admin_token(&config.auth, &config.database, &world.rng)?;
     let bound = listen::bind(&config.listen).await?;
@@ -123,6 +126,18 @@ fn make_dir(setting: &'static str, path: &Path) -> Result<(), ServeError> {
     let failed = |source| ServeError::Directory { setting, path: path.to_owned(), source };
     std::fs::create_dir_all(path).map_err(failed)
 }
+
+/// Kickstarts hold passwords: nobody else may look into this directory, nor put anything there.
+fn make_private_dir(setting: &'static str, path: &Path) -> Result<(), ServeError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    make_dir(setting, path)?;
+    let private = std::fs::Permissions::from_mode(0o700);
+    let failed = |source| ServeError::Directory { setting, path: path.to_owned(), source };
+    std::fs::set_permissions(path, private).map_err(failed)
+}
+
+/// Connections, BMCs and the database need more than the 1,024 that many systems begin with.
+const OPEN_FILES: u64 = 65_536;
 
 /// What the engine and the API share.
 struct Parts {

@@ -10,18 +10,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::connections::{Connections, SeatAcceptor};
 use crate::config::{ListenSettings, TlsFiles};
 
 const RELOAD_EVERY: Duration = Duration::from_secs(10);
 /// Some BMCs take their time.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two requests of a connection, the head of the second included. Common servers wait for 5 to
+/// 75 seconds, so BMCs know how to come again.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// What one connection may keep here, a request's head among it.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
@@ -160,25 +165,28 @@ async fn serve(
     handle: axum_server::Handle<SocketAddr>,
 ) -> io::Result<()> {
     let service = router.into_make_service();
-    let server = axum_server::from_tcp(listening.listener)?
+    let acceptor = SeatAcceptor::new(Connections::default());
+    let mut server = axum_server::from_tcp(listening.listener)?
         .http1_only()
         .handle(handle)
         .first_request_timeout(FIRST_REQUEST_TIMEOUT)
         .accept_error_handler(move |peer, error| {
             // A BMC that does not trust our certificate is seen here and nowhere else.
+            if Connections::is_refusal(error) {
+                return tracing::debug!(?peer, %error, "a connection was refused");
+            }
             tracing::info!(?peer, %error, "a connection was not accepted");
             if let Some(peer) = peer {
                 refused(peer.ip(), &error.to_string());
             }
         });
+    let mut http = server.http_builder().http1();
+    http.header_read_timeout(IDLE_TIMEOUT).max_buf_size(BUFFER_BYTES_MAX);
     match listening.tls {
-        // Without it the last part of a range waits for the BMC's delayed acknowledgement.
-        None => server.acceptor(NoDelayAcceptor::new()).serve(service).await,
+        None => server.acceptor(acceptor).serve(service).await,
         Some(config) => {
-            let acceptor = RustlsAcceptor::new(config)
-                .handshake_timeout(HANDSHAKE_TIMEOUT)
-                .acceptor(NoDelayAcceptor::new());
-            server.acceptor(acceptor).serve(service).await
+            let tls = RustlsAcceptor::new(config).handshake_timeout(HANDSHAKE_TIMEOUT);
+            server.acceptor(tls.acceptor(acceptor)).serve(service).await
         }
     }
 }
@@ -271,6 +279,45 @@ mod tests {
         std::fs::write(&files.key, "no key").unwrap();
         assert!(certificate.reload().await.is_err());
         assert_eq!(certificate.loaded.cert, second);
+    }
+
+    /// What a peer reads until the listener has had enough of it, whether it is told so or cut off. Time is
+    /// paused: nothing but a timeout ends the wait.
+    #[expect(clippy::disallowed_methods, reason = "a peer that speaks no proper HTTP")]
+    async fn answer_to(address: SocketAddr, words: &[&str]) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        for word in words {
+            let _ = stream.write_all(word.as_bytes()).await;
+            tokio::time::sleep(FIRST_REQUEST_TIMEOUT / 4).await;
+        }
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_or_takes_for_ever_is_let_go() {
+        let settings = ListenSettings { addr: "127.0.0.1:0".parse().unwrap(), tls: None, media: None };
+        let bound = bind(&settings).await.unwrap();
+        let address = bound.api.addr;
+        let router = Router::new().route("/", axum::routing::get(|| async { "hello" }));
+        let refused: OnRefused = Arc::new(|_, _| {});
+        let servers = bound.serve(router.clone(), router, &refused, &CancellationToken::new());
+        assert_eq!(answer_to(address, &[]).await, "");
+        assert_eq!(answer_to(address, &["GET / HT"]).await, "");
+        assert_eq!(answer_to(address, &["GET /", " HTTP/1.1\r\n", "a: ", "b\r\n", "c: "]).await, "");
+        let request = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+        let idle = answer_to(address, &[request]).await;
+        assert!(idle.starts_with("HTTP/1.1 200 OK\r\n") && idle.ends_with("hello"), "{idle}");
+        let half = answer_to(address, &[request, "GET / HT"]).await;
+        assert_eq!(half.matches("hello").count(), 1, "{half}");
+        let head = format!("GET / HTTP/1.1\r\nhost: x\r\na: {}\r\n\r\n", "b".repeat(4 * BUFFER_BYTES_MAX));
+        let too_long = answer_to(address, &[&head]).await;
+        assert!(too_long.is_empty() || too_long.starts_with("HTTP/1.1 431 "), "{too_long}");
+        for server in servers {
+            server.stop(Duration::ZERO).await;
+        }
     }
 
     #[tokio::test]

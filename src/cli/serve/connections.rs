@@ -1,0 +1,197 @@
+//! How many connections a listener holds at once, of all peers and of one.
+//!
+//! It knows no HTTP and sets no deadline; those are the listener's. Invariant: a connection has a seat
+//! from before its TLS handshake until its stream is dropped, and one without a seat costs nothing more.
+
+use std::collections::BTreeMap;
+use std::future::{Ready, ready};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use axum_server::accept::Accept;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Of one listener.
+const CONNECTIONS_MAX: usize = 16_384;
+/// Of one address that is not loopback, where proxies are: so that one stranger leaves seats to others.
+const OF_ONE_PEER_MAX: usize = 1_024;
+
+const REFUSED: &str = "shoal_provisioner_connections_refused_total";
+
+/// The seats of one listener.
+#[derive(Clone, Default)]
+pub struct Connections(Arc<Mutex<Counts>>);
+
+#[derive(Default)]
+struct Counts {
+    all: usize,
+    by_peer: BTreeMap<IpAddr, usize>,
+}
+
+/// Why a connection got no seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum Refusal {
+    #[error("{CONNECTIONS_MAX} connections are open")]
+    Full,
+    #[error("{OF_ONE_PEER_MAX} connections of this address are open")]
+    Peer,
+}
+
+impl Connections {
+    /// Whether a connection came to nothing for want of a seat.
+    pub fn is_refusal(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Refusal>())
+    }
+
+    fn take_seat(&self, peer: IpAddr) -> Result<Seat, Refusal> {
+        let mut counts = self.counts();
+        if counts.all >= CONNECTIONS_MAX {
+            return Err(Refusal::Full);
+        }
+        let of_peer = counts.by_peer.entry(peer).or_default();
+        if *of_peer >= OF_ONE_PEER_MAX && !peer.is_loopback() {
+            return Err(Refusal::Peer);
+        }
+        *of_peer += 1;
+        counts.all += 1;
+        Ok(Seat { connections: self.clone(), peer })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Given back when it is dropped.
+struct Seat {
+    connections: Connections,
+    peer: IpAddr,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut counts = self.connections.counts();
+        counts.all -= 1;
+        if let Some(of_peer) = counts.by_peer.get_mut(&self.peer) {
+            *of_peer -= 1;
+            if *of_peer == 0 {
+                counts.by_peer.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// What a listener of this kind of address accepts.
+type Stream = <SocketAddr as axum_server::Address>::Stream;
+
+/// Gives each accepted connection its seat, and sends what it is given at once: without that, the last
+/// part of a range waits for the BMC's delayed acknowledgement.
+#[derive(Clone)]
+pub struct SeatAcceptor(Connections);
+
+impl SeatAcceptor {
+    pub fn new(connections: Connections) -> SeatAcceptor {
+        SeatAcceptor(connections)
+    }
+
+    fn seat(&self, stream: Stream) -> io::Result<Seated> {
+        let seat = self.0.take_seat(stream.peer_addr()?.ip()).map_err(|refusal| {
+            metrics::counter!(REFUSED).increment(1);
+            io::Error::other(refusal)
+        })?;
+        stream.set_nodelay(true)?;
+        Ok(Seated { stream, _seat: seat })
+    }
+}
+
+impl<S> Accept<Stream, S> for SeatAcceptor {
+    type Stream = Seated;
+    type Service = S;
+    type Future = Ready<io::Result<(Seated, S)>>;
+
+    fn accept(&self, stream: Stream, service: S) -> Self::Future {
+        ready(self.seat(stream).map(|seated| (seated, service)))
+    }
+}
+
+/// A connection that has a seat.
+pub struct Seated {
+    stream: Stream,
+    _seat: Seat,
+}
+
+impl AsyncRead for Seated {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Seated {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(n: u32) -> IpAddr {
+        IpAddr::from(std::net::Ipv4Addr::from(0x0A00_0000 + n))
+    }
+
+    #[test]
+    fn one_peer_leaves_seats_to_the_others() {
+        let connections = Connections::default();
+        let mut seats: Vec<Seat> =
+            (0..OF_ONE_PEER_MAX).map(|_| connections.take_seat(peer(1)).ok().unwrap()).collect();
+        assert_eq!(connections.take_seat(peer(1)).err(), Some(Refusal::Peer));
+        seats.push(connections.take_seat(peer(2)).ok().unwrap());
+        seats.remove(0);
+        seats.push(connections.take_seat(peer(1)).ok().unwrap());
+        drop(seats);
+        let counts = connections.counts();
+        assert_eq!((counts.all, counts.by_peer.len()), (0, 0));
+    }
+
+    #[test]
+    fn all_peers_together_have_a_bound_too_and_loopback_no_other() {
+        let connections = Connections::default();
+        let home = IpAddr::from([127, 0, 0, 1]);
+        let seats: Vec<Seat> =
+            (0..CONNECTIONS_MAX).map(|_| connections.take_seat(home).ok().unwrap()).collect();
+        for other in [home, peer(1)] {
+            assert_eq!(connections.take_seat(other).err(), Some(Refusal::Full));
+        }
+        assert!(connections.counts().by_peer.len() == 1 && seats.len() == CONNECTIONS_MAX);
+        assert!(Connections::is_refusal(&io::Error::other(Refusal::Full)));
+        assert!(!Connections::is_refusal(&io::Error::other("handshake")));
+    }
+}
