@@ -16,6 +16,7 @@ mod media;
 mod metrics;
 mod openapi;
 mod servers;
+mod tokens;
 mod webhook;
 
 use std::path::PathBuf;
@@ -33,9 +34,10 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub use access::Access;
+pub use access::{Access, Tokens};
 pub use error::ApiError;
 pub use metrics::{MetricsAccess, install_recorder};
+pub use tokens::{new_id as new_token_id, new_text as new_token_text};
 pub use webhook::Hooks;
 
 use crate::doctor::Checker;
@@ -44,6 +46,7 @@ use crate::job::{JobId, UrlPrefixes};
 use crate::media::Media;
 use crate::store::Store;
 use crate::world::World;
+use access::Guard;
 
 /// Event streams open at once.
 const STREAMS_MAX: usize = 1_000;
@@ -109,20 +112,22 @@ pub fn media_router(media: &Media, hooks: Hooks, access: Access, instance_id: St
         access => access,
     };
     let health = Arc::new(move || health::HealthBody::new(instance_id.clone(), "ok"));
+    let guard = Guard { access, open_metrics: false };
     media
-        .router(access::operator_check(access))
+        .router()
         .merge(hooks.router())
         .route("/healthz", axum::routing::get(async move || axum::Json(health())))
+        .layer(middleware::from_fn_with_state(guard, access::guard))
         .fallback(async || ApiError::NotFound("this listener serves media only".to_owned()))
+        .layer(middleware::from_fn(finish))
 }
 
 /// All routes: the API's and the media's.
 pub fn router(parts: ApiParts) -> Router {
-    let (for_operators, mut document) = for_operators().split_for_parts();
-    let (for_all, described) = for_all().split_for_parts();
-    document.merge(described);
+    let (routes, mut document) = routes().split_for_parts();
     document.merge(media::describe());
-    let media = parts.media.router(access::operator_check(parts.access.clone()));
+    let guard = Guard { access: parts.access.clone(), open_metrics: parts.metrics.open };
+    let media = parts.media.router();
     let state = Arc::new(ApiShared {
         parts,
         openapi: openapi::render(document),
@@ -130,18 +135,16 @@ pub fn router(parts: ApiParts) -> Router {
         checks: Arc::new(Semaphore::new(check::CHECKS_MAX)),
         inventory: tokio::sync::Mutex::new(()),
     });
-    let guard = middleware::from_fn_with_state(state.clone(), access::require_operator);
-    for_operators
-        .route_layer(guard)
-        .merge(for_all)
-        .fallback(async || ApiError::NotFound("there is nothing under that path".to_owned()))
-        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(middleware::from_fn(finish))
+    routes
         .with_state(state)
         .merge(media)
+        .layer(middleware::from_fn_with_state(guard, access::guard))
+        .fallback(async || ApiError::NotFound("there is nothing under that path".to_owned()))
+        .layer(middleware::from_fn(finish))
 }
 
-fn for_operators() -> OpenApiRouter<ApiState> {
+/// Who may use each is the table of `access::roles`.
+fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(servers::create, servers::list))
         .routes(routes!(servers::show, servers::update, servers::remove))
@@ -152,11 +155,8 @@ fn for_operators() -> OpenApiRouter<ApiState> {
         .routes(routes!(jobs::retry))
         .routes(routes!(events::of_one_job))
         .routes(routes!(events::all))
-}
-
-/// Routes that let everybody in, or have a rule of their own.
-fn for_all() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
+        .routes(routes!(tokens::create, tokens::list))
+        .routes(routes!(tokens::revoke))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::metrics))

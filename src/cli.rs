@@ -14,6 +14,7 @@ pub mod output;
 pub mod serve;
 mod server;
 mod sim;
+mod token;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -46,6 +47,8 @@ enum Command {
     Server(server::ServerArgs),
     /// Ask a controller for installations and watch them.
     Job(job::JobArgs),
+    /// Who may ask a controller.
+    Token(token::TokenArgs),
     Bmc(bmc::BmcArgs),
     Iso(iso::IsoArgs),
     Sim(Box<sim::SimArgs>),
@@ -116,6 +119,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Serve(args) => serve::run(args, cli.log, world).await,
         Command::Server(args) => server::run(args, &world, output).await,
         Command::Job(args) => job::run(args, &world, output).await,
+        Command::Token(args) => token::run(args, &world, output).await,
         Command::Bmc(args) => bmc::run(args, &world, output).await,
         Command::Iso(args) => iso::run(args, &world, output).await,
         Command::Sim(args) => sim::run(*args, world).await,

@@ -19,6 +19,7 @@ use url::Url;
 
 pub use client::ClientArgs;
 pub use log::{LogArgs, LogFormat, LogLevel, LogLevelError, LogSettings};
+pub use parse::duration;
 pub use values::{ConfigError, Origin, ServeArgs};
 
 use crate::job::{Confidence, MediaLayout, UrlPrefixes};

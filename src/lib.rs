@@ -6,6 +6,7 @@
 //! - [`config`]: flags, environment and file become one validated value.
 //! - [`world`]: the three doors, clock, randomness and outbound HTTP.
 //! - [`api`]: routes and public JSON, one resource a file.
+//! - [`access`]: who may do what: roles and tokens. Pure.
 //! - [`job`]: the domain. What an operator asks for, what a job is, what became of it. Pure.
 //! - [`store`]: the database: servers, jobs, events, leases. The only module that knows SQL.
 //! - [`workflow`]: how one job goes forward, step by step.
@@ -22,6 +23,7 @@
 //! - [`seal`]: secrets at rest; [`token`]: words in URLs that nobody can guess.
 //! - [`sim`]: simulated servers, whose guests boot and install from what their BMCs were given.
 
+pub mod access;
 pub mod api;
 pub mod cli;
 pub mod config;

@@ -38,7 +38,7 @@ pub use cache::{
 pub(crate) use conditions::{Answer, answer};
 pub use image::{Image, SLICE_BYTES_MAX};
 pub use probes::{Fetch, PROBE_BYTES, Probe, Probes, Seen};
-pub use server::OperatorCheck;
+pub use server::OperatorPass;
 pub use trace::{KickstartPlace, MediumLandmarks};
 
 use shelf::Shelf;
@@ -233,9 +233,9 @@ impl Media {
         }
     }
 
-    /// All routes under `/media`. `operator` guards the one that needs no token.
-    pub fn router(&self, operator: OperatorCheck) -> axum::Router {
-        server::router(self.clone(), operator).merge(self.0.probes.router())
+    /// All routes under `/media`. The one whose path holds no token needs an [`OperatorPass`].
+    pub fn router(&self) -> axum::Router {
+        server::router(self.clone()).merge(self.0.probes.router())
     }
 
     /// Images that belong to no job, served beside the jobs' media.

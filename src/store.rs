@@ -1,4 +1,4 @@
-//! The database: servers, jobs, events, leases, read traces. The only module that knows SQL.
+//! The database: servers, jobs, events, leases, read traces, tokens. The only module that knows SQL.
 //!
 //! It is not a queue and drives nothing; `engine` claims jobs here and saves how they go forward.
 //! Invariants, each kept by the database itself and not by the good behaviour of callers: a server
@@ -20,6 +20,7 @@ mod events;
 mod hook_reports;
 mod idempotency;
 mod jobs;
+mod kept;
 mod leases;
 mod lock;
 mod recipes;
@@ -27,6 +28,7 @@ mod row;
 mod schema;
 mod servers;
 mod tap;
+mod tokens;
 mod traces;
 
 use std::cell::Cell;
@@ -39,6 +41,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 use tokio::sync::{Notify, Semaphore, watch};
 
+use crate::access::TokenKey;
 use crate::seal::Sealer;
 use error::Fault;
 
@@ -49,6 +52,7 @@ pub use jobs::{CancelOutcome, Inserted, JobFilter, NewJob, RefusedJob};
 pub use leases::{JobUpdate, Lease};
 pub use servers::SERVERS_MAX;
 pub use tap::{Side, Tap};
+pub use tokens::TOKENS_MAX;
 
 /// The most rows that one call returns, whatever limit it was given.
 pub const PAGE_MAX: usize = 500;
@@ -63,6 +67,7 @@ const PROBE_BYTES: usize = 32 * 1024;
 pub struct Store {
     database: Arc<Database>,
     sealer: Sealer,
+    token_key: TokenKey,
     latest_event: Arc<watch::Sender<u64>>,
     jobs_changed: Arc<Notify>,
     tap: Option<Tap>,
@@ -116,8 +121,8 @@ impl Store {
     /// The same database in the hands of another controller: leases stand, and neither is told at
     /// once of what the other one writes. Simulations only.
     pub fn beside(&self) -> Store {
-        let latest = *self.latest_event.borrow();
-        Store::handle(self.database.clone(), self.sealer.clone(), latest)
+        let found = Found { latest_event: *self.latest_event.borrow(), token_key: self.token_key.clone() };
+        Store::handle(self.database.clone(), self.sealer.clone(), found)
     }
 
     /// The same, with `tap` asked around each write. Simulations only.
@@ -126,15 +131,15 @@ impl Store {
     }
 
     fn start(database: Arc<Database>, sealer: Sealer) -> Result<Store, StoreError> {
-        let latest = prepare(&mut database.lock(), &database.name, &sealer);
-        let latest = latest.map_err(|fault| fault.at("opening", &database.name))?;
-        Ok(Store::handle(database, sealer, latest))
+        let found = prepare(&mut database.lock(), &database.name, &sealer);
+        let found = found.map_err(|fault| fault.at("opening", &database.name))?;
+        Ok(Store::handle(database, sealer, found))
     }
 
-    fn handle(database: Arc<Database>, sealer: Sealer, latest_event: u64) -> Store {
-        let (latest_event, _) = watch::channel(latest_event);
+    fn handle(database: Arc<Database>, sealer: Sealer, found: Found) -> Store {
+        let (latest_event, _) = watch::channel(found.latest_event);
         let (latest_event, jobs_changed) = (Arc::new(latest_event), Arc::new(Notify::new()));
-        Store { database, sealer, latest_event, jobs_changed, tap: None }
+        Store { database, sealer, token_key: found.token_key, latest_event, jobs_changed, tap: None }
     }
 
     /// The id of the last event, after each commit that wrote one. Ids are assigned in the order of
@@ -306,12 +311,21 @@ fn configured(connection: Connection) -> Result<Connection, Fault> {
     Ok(connection)
 }
 
-/// Migrates, checks the key and voids the leases of the run before; returns the last event's id.
-fn prepare(connection: &mut Connection, name: &str, sealer: &Sealer) -> Result<u64, Fault> {
+/// What an opened database holds for all of its handles.
+struct Found {
+    latest_event: u64,
+    token_key: TokenKey,
+}
+
+/// Migrates, checks the key and voids the leases of the run before.
+fn prepare(connection: &mut Connection, name: &str, sealer: &Sealer) -> Result<Found, Fault> {
     schema::migrate(connection, name)?;
     check_key(connection, name, sealer)?;
     leases::release_all_of_previous_run(connection)?;
-    events::latest(connection)
+    Ok(Found {
+        latest_event: events::latest(connection)?,
+        token_key: TokenKey::new(kept::key(connection, name, sealer, "tokens")?),
+    })
 }
 
 /// A database sealed with another key is refused at once, not at the first password.

@@ -114,7 +114,7 @@ async fn publish_and_serve(folder: &Path, listener: TcpListener, address: Socket
         media.start_trace(job, Timestamp::UNIX_EPOCH);
         urls.push(format!("http://{address}{}", media.path(job, Medium::Installer, 1)));
     }
-    let router = media.router(Arc::new(|_| Ok(()))).into_make_service();
+    let router = media.router().into_make_service();
     listener.set_nonblocking(true).expect("a socket of ours");
     let server = axum_server::from_tcp(listener).expect("a runtime runs").http1_only();
     tokio::spawn(server.serve(router));

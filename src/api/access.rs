@@ -1,22 +1,25 @@
-//! Who may ask: the bearer token, and what protects a controller that asks for none.
+//! Who may ask: bearer tokens, and what protects a controller that asks for none.
 //!
-//! This version knows one token, the admin's. Invariants: tokens are compared by their SHA-256 in
-//! constant time, and without tokens no web page of another origin can act through a browser.
+//! Which role a route needs is the table of [`roles`], which [`guard`] enforces before every route.
+//! Invariants: secrets are compared by a hash in constant time, and without tokens no web page of
+//! another origin can act through a browser.
+
+mod guard;
+pub mod roles;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::ApiState;
 use super::body::is_json;
 use super::error::ApiError;
-use crate::media::OperatorCheck;
+use crate::access::{Actor, Standing, may_be_token};
+use crate::store::Store;
+use crate::world::Clock;
+
+pub use guard::{Guard, Who, guard};
 
 /// How requests are let in.
 #[derive(Clone)]
@@ -25,47 +28,54 @@ pub enum Access {
     Open,
     /// Nobody.
     Closed,
-    /// Whoever shows the admin token, of which this is the SHA-256.
-    Token([u8; 32]),
+    /// Whoever shows a token that is kept, and has not ended.
+    Tokens(Tokens),
+}
+
+/// What tokens are judged by.
+#[derive(Clone)]
+pub struct Tokens {
+    pub store: Store,
+    pub clock: Clock,
 }
 
 impl Access {
-    pub fn token(token: &SecretString) -> Access {
-        Access::Token(digest(token.expose_secret().as_bytes()))
-    }
-
-    /// Whether a request with these headers comes from an operator.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let expected = match self {
-            Access::Open => return check_host(headers),
-            Access::Closed => return Err(ApiError::Forbidden("ask the API's listener".to_owned())),
-            Access::Token(expected) => expected,
-        };
-        let shown = bearer(headers).ok_or(ApiError::Unauthorised)?;
-        if is_same(&digest(shown.as_bytes()), expected) { Ok(()) } else { Err(ApiError::Unauthorised) }
+    /// Who sent a request with these headers.
+    pub async fn actor(&self, headers: &HeaderMap, source: Option<IpAddr>) -> Result<Actor, ApiError> {
+        match self {
+            Access::Open => check_host(headers).map(|()| Actor::anybody()),
+            Access::Closed => Err(ApiError::Forbidden("ask the API's listener".to_owned())),
+            Access::Tokens(tokens) => tokens.actor(headers, source).await,
+        }
     }
 }
 
-/// Guards what media serve to operators.
-#[expect(clippy::result_large_err, reason = "the media's own form: its refusal is a whole answer")]
-pub fn operator_check(access: Access) -> OperatorCheck {
-    Arc::new(move |headers: &HeaderMap| match access.check(headers) {
-        Ok(()) => Ok(()),
-        Err(error) => Err(error.into_response()),
-    })
+impl Tokens {
+    async fn actor(&self, headers: &HeaderMap, source: Option<IpAddr>) -> Result<Actor, ApiError> {
+        let Some(shown) = headers.get(header::AUTHORIZATION) else { return Err(refused("none")) };
+        let shown = shown.to_str().ok().and_then(bearer).filter(|text| may_be_token(text));
+        let Some(shown) = shown else { return Err(refused("malformed")) };
+        let Some(token) = self.store.token_shown(shown).await? else { return Err(refused("unknown")) };
+        let now = self.clock.now();
+        match token.standing(now) {
+            Standing::Live => {}
+            ended => return Err(refused(ended.name())),
+        }
+        // Whoever is let in is not kept out because a full disk takes no note of it.
+        let source = source.map(|source| source.to_string());
+        if let Err(error) = self.store.note_token_use(&token, now, source).await {
+            tracing::debug!(%error, "the use of a token is not noted");
+        }
+        Ok(Actor::of_token(&token))
+    }
 }
 
-/// Lets operators through.
-pub async fn require_operator(
-    State(state): State<ApiState>,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    state.access.check(request.headers())?;
-    if matches!(state.access, Access::Open) {
-        check_same_site(request.method(), request.headers())?;
-    }
-    Ok(next.run(request).await)
+const FAILURES: &str = "shoal_provisioner_auth_failures_total";
+
+/// Why somebody is not let in is counted and not told: only whoever has a token knows what it was.
+fn refused(reason: &'static str) -> ApiError {
+    metrics::counter!(FAILURES, "reason" => reason).increment(1);
+    ApiError::Unauthorised
 }
 
 /// Whether `X-Webhook-Secret` is one of `secrets`. All are compared, whichever fits.
@@ -76,8 +86,8 @@ pub fn is_webhook_secret(headers: &HeaderMap, secrets: &[SecretString]) -> bool 
     known.fold(false, |found, secret| is_same(&shown, &secret) | found)
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+fn bearer(text: &str) -> Option<&str> {
+    let (scheme, token) = text.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
@@ -135,14 +145,11 @@ mod tests {
     }
 
     #[test]
-    fn the_right_token_alone_opens() {
-        let access = Access::token(&"s3cret".into());
-        let check = |value| access.check(&headers(&[("authorization", value)])).is_ok();
-        assert!(check("Bearer s3cret") && check("bearer s3cret"));
-        for wrong in ["Bearer s3creT", "Bearer s3cre", "Bearer ", "Basic s3cret", "s3cret", ""] {
-            assert!(!check(wrong), "{wrong}");
+    fn the_bearer_scheme_alone_is_read() {
+        assert_eq!((bearer("Bearer s3cret"), bearer("bearer  s3cret ")), (Some("s3cret"), Some("s3cret")));
+        for other in ["Basic s3cret", "s3cret", "", "Bearers3cret"] {
+            assert_eq!(bearer(other), None, "{other}");
         }
-        assert!(access.check(&HeaderMap::new()).is_err());
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub enum ApiError {
     #[error("{0}")]
     BadRequest(String),
     #[error(
-        "send Authorization: Bearer and a token; the first start wrote one to admin.token beside the database"
+        "send Authorization: Bearer and a token that is good; the first start wrote one to admin.token beside the \
+         database, and an admin makes others"
     )]
     Unauthorised,
     #[error("{0}")]
@@ -99,12 +100,15 @@ impl ApiError {
 
 fn store_status(error: &StoreError) -> (StatusCode, &'static str) {
     match error {
-        StoreError::UnknownServer { .. } | StoreError::UnknownJob { .. } => {
-            (StatusCode::NOT_FOUND, "Not found")
-        }
-        StoreError::ServerExists { .. } | StoreError::Busy { .. } | StoreError::Decided { .. } => {
-            (StatusCode::CONFLICT, "Conflict")
-        }
+        StoreError::UnknownServer { .. }
+        | StoreError::UnknownJob { .. }
+        | StoreError::UnknownToken { .. } => (StatusCode::NOT_FOUND, "Not found"),
+        StoreError::ServerExists { .. }
+        | StoreError::Busy { .. }
+        | StoreError::Decided { .. }
+        | StoreError::TokenExists { .. }
+        | StoreError::LastAdminToken => (StatusCode::CONFLICT, "Conflict"),
+        StoreError::TooManyTokens { .. } => (StatusCode::INSUFFICIENT_STORAGE, "Too many tokens"),
         StoreError::IdempotencyConflict => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid content"),
         StoreError::InventoryFull { .. } => (StatusCode::INSUFFICIENT_STORAGE, "Inventory full"),
         _ => match error.kind() {

@@ -1,21 +1,26 @@
 //! `/openapi.json`: the API's description, generated from the code that answers.
 //!
-//! Invariant: every route that is served is described, which a test compares.
+//! Invariant: every route that is served is described, which a test compares, and who may use it is
+//! what the table of roles says.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::header;
+use http::{Method, header};
 use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::Ref;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{Info, OpenApi as Document, PathItem, RefOr};
 use utoipa::{OpenApi, ToSchema};
 
 use super::ApiState;
+use super::access::roles::{self, Need};
 use super::error::{FieldProblem, Problem};
 
 #[derive(OpenApi)]
@@ -38,13 +43,53 @@ pub fn render(mut document: Document) -> Arc<str> {
     let webhook = ApiKey::Header(ApiKeyValue::new("X-Webhook-Secret"));
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     components.add_security_scheme("webhook_secret", SecurityScheme::ApiKey(webhook));
-    document.paths.paths.values_mut().flat_map(operations).for_each(refusable);
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations(item) {
+            say_who(operation, &method, path);
+            refusable(operation);
+        }
+    }
     document.to_json().expect("the description has string keys").into()
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
     let PathItem { get, post, patch, delete, head, .. } = item;
-    [get, post, patch, delete, head].into_iter().flatten()
+    let all = [
+        (Method::GET, get),
+        (Method::POST, post),
+        (Method::PATCH, patch),
+        (Method::DELETE, delete),
+        (Method::HEAD, head),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// What the table of roles says of an operation: `security` and `x-required-role`, which is `none`
+/// where no token is asked for. A route with a proof of its own has said which.
+fn say_who(operation: &mut Operation, method: &Method, path: &str) {
+    let need = roles::need(method, path).expect("every route stands in the table of roles");
+    let bearer = || Some(vec![SecurityRequirement::new("bearer", [""; 0])]);
+    let role = match need {
+        Need::Role(role) => role.name(),
+        Need::Metrics => "viewer",
+        Need::Nothing | Need::OwnProof => "none",
+    };
+    match need {
+        Need::Role(_) | Need::Metrics => {
+            operation.security = bearer();
+            for (status, meaning) in [("401", "No good token"), ("403", "The token's role does not do")] {
+                operation
+                    .responses
+                    .responses
+                    .entry(status.to_owned())
+                    .or_insert_with(|| ResponseBuilder::new().description(meaning).build().into());
+            }
+        }
+        Need::Nothing => operation.security = Some(vec![SecurityRequirement::default()]),
+        Need::OwnProof => {}
+    }
+    let who = ExtensionsBuilder::new().add("x-required-role", role).build();
+    operation.extensions.get_or_insert_default().merge(who);
 }
 
 /// Any route may answer with a problem.

@@ -17,6 +17,7 @@ use axum::routing::{MethodRouter, any, get};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, poll_fn};
 use http::header::{ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RETRY_AFTER};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use metrics::counter;
@@ -28,27 +29,28 @@ use super::{Form, Image, Media, Medium};
 use crate::job::JobId;
 use crate::store::StoreError;
 
-/// Lets an operator's request pass, or gives the answer that refuses it.
-pub type OperatorCheck = Arc<dyn Fn(&HeaderMap) -> Result<(), Response> + Send + Sync>;
+/// In a request's extensions: whoever let it in has found an operator behind it. Without one, only the
+/// paths that hold a token are served.
+#[derive(Clone, Copy, Debug)]
+pub struct OperatorPass;
 
 #[derive(Clone)]
 struct Routes {
     media: Media,
-    operator: OperatorCheck,
 }
 
-pub fn router(media: Media, operator: OperatorCheck) -> axum::Router {
+pub fn router(media: Media) -> axum::Router {
     axum::Router::new()
         .route("/media/tasks/{name}/task.iso", image_route(Medium::Task, Form::Cd))
         .route("/media/tasks/{name}/task.img", image_route(Medium::Task, Form::Disk))
         .route("/media/installers/{name}/esxi.iso", image_route(Medium::Installer, Form::Cd))
         .route("/media/{*rest}", any(async || not_found()))
-        .with_state(Routes { media, operator })
+        .with_state(Routes { media })
 }
 
 fn image_route(medium: Medium, form: Form) -> MethodRouter<Routes> {
     let serve = move |State(routes): State<Routes>, Path(name): Path<String>, request: Request| async move {
-        let response = routes.serve((medium, form), &name, request.method(), request.headers()).await;
+        let response = routes.serve((medium, form), &name, &request.into_parts().0).await;
         let code = response.status().as_str().to_owned();
         counter!("shoal_provisioner_media_requests_total", "kind" => medium.name(), "code" => code)
             .increment(1);
@@ -58,26 +60,17 @@ fn image_route(medium: Medium, form: Form) -> MethodRouter<Routes> {
 }
 
 impl Routes {
-    async fn serve(
-        &self,
-        (medium, form): (Medium, Form),
-        name: &str,
-        method: &Method,
-        headers: &HeaderMap,
-    ) -> Response {
+    async fn serve(&self, (medium, form): (Medium, Form), name: &str, request: &Parts) -> Response {
         let Some((job, token)) = parse_name(name) else { return not_found() };
         let fetch = match token {
             Some(token) => self.for_bmc(medium, form, job, token),
-            None if medium == Medium::Task => {
-                if let Err(refusal) = (self.operator)(headers) {
-                    return refusal;
-                }
+            None if medium == Medium::Task && request.extensions.get::<OperatorPass>().is_some() => {
                 self.for_operator(medium, form, job)
             }
             None => None,
         };
         match (fetch, token) {
-            (Some(fetch), _) => fetch.answer(method, headers).await,
+            (Some(fetch), _) => fetch.answer(&request.method, &request.headers).await,
             // A BMC that hears 404 may drop the medium from under a running installer.
             (None, Some(token)) if self.media.is_expected(job, medium, form, token).await => not_yet(),
             (None, _) => not_found(),

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use crate::access::TokenId;
 use crate::job::{JobId, Serial, Status};
 use crate::seal::SealError;
 
@@ -48,6 +49,16 @@ pub enum StoreError {
     Busy { server: Serial, job: JobId },
     #[error("there is no job {job}")]
     UnknownJob { job: JobId },
+    #[error("there is no token {id}")]
+    UnknownToken { id: TokenId },
+    #[error(
+        "a live token has the name {name:?} already, or the same text: revoke it, or choose another name"
+    )]
+    TokenExists { name: String },
+    #[error("{max} live tokens are kept, and no more: revoke some")]
+    TooManyTokens { max: u64 },
+    #[error("this is the last live admin token: create another one before you revoke it")]
+    LastAdminToken,
     #[error("this Idempotency-Key was used within a day with another body")]
     IdempotencyConflict,
     /// Somebody else goes on with the job; nothing was written.

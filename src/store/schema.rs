@@ -13,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::{Fault, StoreError};
 
-const MIGRATIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (
@@ -141,6 +141,30 @@ CREATE TABLE bmc_memories (
     bmc_address TEXT NOT NULL,
     memory TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// Bearer tokens. A token's text is kept nowhere; `hash` is keyed, and `hash_prefix` finds it.
+const VERSION_4: &str = "
+CREATE TABLE tokens (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    hash_prefix BLOB NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    expires_at INTEGER,
+    revoked_at INTEGER,
+    last_used_at INTEGER,
+    last_used_from TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX tokens_by_hash ON tokens (hash_prefix);
+
+CREATE TRIGGER a_revoked_token_stays_so BEFORE UPDATE OF revoked_at ON tokens
+WHEN OLD.revoked_at IS NOT NULL AND NEW.revoked_at IS NOT OLD.revoked_at
+BEGIN SELECT RAISE(ABORT, 'a token is revoked for ever'); END;
 ";
 
 /// Brings the database up to this version's schema; refuses one that is newer.

@@ -8,7 +8,9 @@ mod errors;
 mod events;
 mod health;
 mod jobs;
+mod matrix;
 mod servers;
+mod tokens;
 mod webhook;
 
 use std::sync::Arc;
@@ -16,11 +18,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use futures_util::FutureExt;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
-use shoal::api::{Access, ApiParts, Hooks, MetricsAccess};
+use shoal::access::{NewToken, Role, TokenOrigin, TokenRecord};
+use shoal::api::{Access, ApiParts, Hooks, MetricsAccess, Tokens};
 use shoal::engine::DryRunReport;
 use shoal::job::{Cursor, NewEvent, Phase, Serial, Status, Step};
 use shoal::media::Media;
@@ -95,6 +99,7 @@ impl Fixture {
             transport: BoxCloneSyncService::new(offline),
         };
         let store = Store::in_memory(Sealer::new([7; 32])).unwrap();
+        keep_token(&store, &world, "test", Role::Admin, TOKEN);
         let shutdown = CancellationToken::new();
         let mut parts = ApiParts {
             world: world.clone(),
@@ -112,7 +117,7 @@ impl Fixture {
                 let report = shoal::doctor::judge(server.bmc_address.as_str(), facts);
                 Box::pin(async { report })
             }),
-            access: Access::token(&TOKEN.into()),
+            access: Access::Tokens(Tokens { store: store.clone(), clock: world.clock.clone() }),
             hooks: Hooks { store: store.clone(), clock: world.clock.clone(), key: HOOK_KEY },
             webhook_secrets: Vec::new(),
             installer_allow: "https://images.example/esxi/".parse().unwrap(),
@@ -184,6 +189,21 @@ impl Fixture {
         update.finished_at = Some(now);
         self.store.save(&lease, &update, events).await.unwrap();
     }
+}
+
+/// Makes the store know a token with that text.
+pub fn keep_token(store: &Store, world: &World, name: &str, role: Role, text: &str) -> TokenRecord {
+    let new = NewToken {
+        id: shoal::api::new_token_id(&world.rng),
+        name: name.to_owned(),
+        role,
+        origin: TokenOrigin::Created,
+        expires_at: None,
+        created_at: world.clock.now(),
+        created_by: "test".to_owned(),
+    };
+    // A store in memory works inline.
+    store.insert_token(new, text).now_or_never().expect("nothing waits").unwrap()
 }
 
 pub fn request(method: Method, path: &str, body: Option<Value>, headers: &[(&str, &str)]) -> Request<Body> {

@@ -37,7 +37,7 @@ async fn it_starts_with_nothing_set_and_stops_when_asked_to() {
         let mode = std::fs::metadata(dir.path().join("var/shoal").join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-    assert_eq!(served.token.len(), 64);
+    assert_eq!(served.token.len(), 70);
     assert_eq!(served.get("/readyz").await.0, 200);
     assert_eq!(served.get("/metrics").await.0, 200);
     assert_eq!(served.get("/api/v1/jobs").await.0, 200);

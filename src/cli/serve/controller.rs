@@ -19,7 +19,7 @@ use super::check;
 use super::listen::{self, Bound, ListenError, OnRefused, Server};
 use super::media_base::MediaBases;
 use super::token::{self, AdminToken, TokenFileError};
-use crate::api::{self, Access, ApiParts, Hooks, MetricsAccess};
+use crate::api::{self, Access, ApiParts, Hooks, MetricsAccess, Tokens};
 use crate::config::Config;
 use crate::doctor::Checker;
 use crate::engine::{Engine, EngineSettings, LeaseTerms};
@@ -87,7 +87,7 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
         tracing::warn!(%error, "the limit of open files cannot be raised: connections may be refused");
     }
     let store = Store::open(&config.database, sealer.clone())?;
-    let admin = token::admin_token(&config.auth, &config.database, &world.rng)?;
+    let admin = token::admin_token(&config.auth, &config.database, &store, &world).await?;
     let bound = listen::bind(&config.listen).await?;
     let metrics = api::install_recorder()?;
 
@@ -198,7 +198,10 @@ impl Parts {
     }
 
     fn serve(&self, engine: &Engine, check: Checker, admin: &AdminToken, bound: Bound) -> Vec<Server> {
-        let access = admin.token.as_ref().map_or(Access::Open, Access::token);
+        let access = match admin.open {
+            true => Access::Open,
+            false => Access::Tokens(Tokens { store: self.store.clone(), clock: self.world.clock.clone() }),
+        };
         let media_router =
             api::media_router(&self.media, self.hooks(), access.clone(), self.instance_id.clone());
         let api_router = api::router(ApiParts {
@@ -256,7 +259,8 @@ impl Controller {
         &self.url
     }
 
-    /// The admin token; `None` where everybody on this machine is let in.
+    /// The admin token; `None` where everybody on this machine is let in, or an admin has put others in
+    /// its place.
     pub fn token(&self) -> Option<&SecretString> {
         self.admin.token.as_ref()
     }
@@ -265,7 +269,8 @@ impl Controller {
     pub fn greeting(&self) -> String {
         let url = self.url.as_str().trim_end_matches('/');
         match (&self.admin.token, &self.admin.file) {
-            (None, _) => format!("listening on {url}, for everybody on this machine"),
+            _ if self.admin.open => format!("listening on {url}, for everybody on this machine"),
+            (None, _) => format!("listening on {url}, for the tokens that admins have made"),
             (_, Some(file)) => format!("listening on {url}, admin token in {}", file.display()),
             (_, None) => format!("listening on {url}, admin token as in SHOAL_BOOTSTRAP_TOKEN"),
         }

@@ -164,7 +164,7 @@ async fn serve(
     refused: OnRefused,
     handle: axum_server::Handle<SocketAddr>,
 ) -> io::Result<()> {
-    let service = router.into_make_service();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let acceptor = SeatAcceptor::new(Connections::default());
     let mut server = axum_server::from_tcp(listening.listener)?
         .http1_only()

@@ -1,22 +1,28 @@
-//! The admin token: made at the first start, in a file beside the database.
+//! The admin token: made at the first start, in a file beside the database, or given by the settings.
 //!
-//! It compares nothing (that is `api`). Invariant: the file is its owner's alone and holds one line.
+//! It compares nothing (that is `api`) and hashes nothing (that is `store`). Invariant: the file is its
+//! owner's alone and holds one line.
 
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
+use crate::access::{NewToken, Role, TokenOrigin};
+use crate::api::{new_token_id, new_token_text};
 use crate::config::AuthSettings;
-use crate::world::Rng;
+use crate::store::{Store, StoreError};
+use crate::world::World;
 
-/// What an operator must show.
+/// What an admin may show from the start.
 pub struct AdminToken {
-    /// `None`: nothing.
+    /// `None`: nothing is asked for, or other admin tokens have taken its place.
     pub token: Option<SecretString>,
     /// Where it is kept, if it is.
     pub file: Option<PathBuf>,
+    /// Nobody is asked for a token.
+    pub open: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +36,8 @@ pub enum TokenFileError {
     },
     #[error("{} does not hold one line with a token: delete it, and the next start makes a new one", .path.display())]
     Unusable { path: PathBuf },
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// The directory that a file stands in.
@@ -40,27 +48,60 @@ pub fn directory(file: &Path) -> &Path {
     }
 }
 
-/// Reads the token beside `database`, or makes one, unless the settings give one or want none.
-/// The caller holds the database's lock, so nobody else makes one meanwhile.
-pub fn admin_token(auth: &AuthSettings, database: &Path, rng: &Rng) -> Result<AdminToken, TokenFileError> {
+/// Makes the store know the admin token: the one of the settings, else the one in the file, else a new
+/// one, unless an admin has made others and removed the file. A token in the file that the store does
+/// not know is let in, as one is that an older version wrote: whoever writes there can write the
+/// database too. The caller holds the database's lock, so nobody else makes one meanwhile.
+pub async fn admin_token(
+    auth: &AuthSettings,
+    database: &Path,
+    store: &Store,
+    world: &World,
+) -> Result<AdminToken, TokenFileError> {
     let bootstrap = match auth {
-        AuthSettings::None => return Ok(AdminToken { token: None, file: None }),
+        AuthSettings::None => return Ok(AdminToken { token: None, file: None, open: true }),
         AuthSettings::Token { bootstrap } => bootstrap,
     };
     if let Some(token) = bootstrap {
-        return Ok(AdminToken { token: Some(token.clone()), file: None });
+        let new = new_token("SHOAL_BOOTSTRAP_TOKEN", TokenOrigin::Environment, world);
+        settle(store, new, token.expose_secret()).await?;
+        return Ok(AdminToken { token: Some(token.clone()), file: None, open: false });
     }
     let path = directory(database).join("admin.token");
     let token = match std::fs::read_to_string(&path) {
         Ok(text) => checked(&path, &text)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let token = rng.hex(32);
+            if store.has_created_admin(world.clock.now()).await? {
+                return Ok(AdminToken { token: None, file: None, open: false });
+            }
+            let token = new_token_text(&world.rng);
             write(&path, &token).map_err(|source| failed("write", &path, source))?;
             token
         }
         Err(error) => return Err(failed("read", &path, error)),
     };
-    Ok(AdminToken { token: Some(token.into()), file: Some(path) })
+    settle(store, new_token("admin.token", TokenOrigin::File, world), &token).await?;
+    Ok(AdminToken { token: Some(token.into()), file: Some(path), open: false })
+}
+
+fn new_token(name: &str, origin: TokenOrigin, world: &World) -> NewToken {
+    NewToken {
+        id: new_token_id(&world.rng),
+        name: name.to_owned(),
+        role: Role::Admin,
+        origin,
+        expires_at: None,
+        created_at: world.clock.now(),
+        created_by: "controller".to_owned(),
+    }
+}
+
+async fn settle(store: &Store, new: NewToken, text: &str) -> Result<(), StoreError> {
+    let settled = store.settle_admin_token(new, text).await?;
+    if settled.revoked_at.is_some() {
+        tracing::warn!(token = settled.name, "the admin token was revoked, and opens nothing");
+    }
+    Ok(())
 }
 
 fn failed(doing: &'static str, path: &Path, source: io::Error) -> TokenFileError {
@@ -92,41 +133,118 @@ fn write(path: &Path, token: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
+    use crate::access::Standing;
+    use crate::seal::Sealer;
+    use crate::world::{Clock, Rng, real_transport};
 
     const BY_FILE: AuthSettings = AuthSettings::Token { bootstrap: None };
 
-    #[test]
-    fn it_is_made_once_for_its_owner_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let database = dir.path().join("shoal.db");
-        let made = admin_token(&BY_FILE, &database, &Rng::from_seed(1)).unwrap();
-        let path = made.file.unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!((text.lines().count(), text.len()), (1, 65));
-        let again = admin_token(&BY_FILE, &database, &Rng::from_seed(2)).unwrap();
-        let shown = |token: &Option<SecretString>| token.as_ref().unwrap().expose_secret().to_owned();
-        assert_eq!(shown(&again.token), shown(&made.token));
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
+    struct Start {
+        dir: tempfile::TempDir,
+        store: Store,
+        world: World,
     }
 
-    #[test]
-    fn one_that_is_given_is_not_written() {
-        let dir = tempfile::tempdir().unwrap();
-        let given = AuthSettings::Token { bootstrap: Some("given".into()) };
-        let admin = admin_token(&given, &dir.path().join("shoal.db"), &Rng::from_seed(1)).unwrap();
-        assert_eq!(admin.token.unwrap().expose_secret(), "given");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    impl Start {
+        fn new() -> Start {
+            let _already_installed = rustls::crypto::ring::default_provider().install_default();
+            let clock = Clock::virtual_from("2026-11-25T12:00:00Z".parse().unwrap());
+            Start {
+                dir: tempfile::tempdir().unwrap(),
+                store: Store::in_memory(Sealer::new([7; 32])).unwrap(),
+                world: World { clock, rng: Rng::from_seed(1), transport: real_transport(&[]) },
+            }
+        }
+
+        async fn admin(&self, auth: &AuthSettings) -> Result<AdminToken, TokenFileError> {
+            admin_token(auth, &self.dir.path().join("shoal.db"), &self.store, &self.world).await
+        }
+
+        fn file(&self) -> PathBuf {
+            self.dir.path().join("admin.token")
+        }
+
+        async fn standing(&self, text: &str) -> Option<Standing> {
+            let token = self.store.token_shown(text).await.unwrap();
+            token.map(|token| token.standing(self.world.clock.now()))
+        }
     }
 
-    #[test]
-    fn an_empty_file_is_refused_and_named() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("admin.token"), "\n").unwrap();
-        let error = admin_token(&BY_FILE, &dir.path().join("shoal.db"), &Rng::from_seed(1)).err().unwrap();
+    fn shown(admin: &AdminToken) -> String {
+        admin.token.as_ref().unwrap().expose_secret().to_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_made_once_for_its_owner_alone() {
+        let start = Start::new();
+        let made = start.admin(&BY_FILE).await.unwrap();
+        assert_eq!(std::fs::metadata(start.file()).unwrap().permissions().mode() & 0o777, 0o600);
+        let text = std::fs::read_to_string(start.file()).unwrap();
+        assert_eq!((text.lines().count(), text.len()), (1, 71));
+        let again = start.admin(&BY_FILE).await.unwrap();
+        assert_eq!(shown(&again), shown(&made));
+        assert_eq!(std::fs::read_dir(start.dir.path()).unwrap().count(), 1, "no draft is left");
+        assert_eq!(start.standing(&shown(&made)).await, Some(Standing::Live));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_an_older_version_wrote_is_good() {
+        let start = Start::new();
+        std::fs::write(start.file(), format!("{}\n", "5".repeat(64))).unwrap();
+        let admin = start.admin(&BY_FILE).await.unwrap();
+        assert_eq!(shown(&admin), "5".repeat(64));
+        assert_eq!(start.standing(&"5".repeat(64)).await, Some(Standing::Live));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_given_is_not_written_and_replaces_the_one_before() {
+        let start = Start::new();
+        for text in ["given", "another"] {
+            let given = AuthSettings::Token { bootstrap: Some(text.into()) };
+            assert_eq!(shown(&start.admin(&given).await.unwrap()), text);
+        }
+        assert_eq!(std::fs::read_dir(start.dir.path()).unwrap().count(), 0);
+        assert_eq!(start.standing("given").await, Some(Standing::Revoked));
+        assert_eq!(start.standing("another").await, Some(Standing::Live));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_file_is_a_new_token_unless_there_is_another_admin() {
+        let start = Start::new();
+        let lost = shown(&start.admin(&BY_FILE).await.unwrap());
+        std::fs::remove_file(start.file()).unwrap();
+        let new = shown(&start.admin(&BY_FILE).await.unwrap());
+        assert_eq!(start.standing(&lost).await, Some(Standing::Revoked));
+        assert_eq!(start.standing(&new).await, Some(Standing::Live));
+        let created = NewToken {
+            id: new_token_id(&start.world.rng),
+            name: "mine".to_owned(),
+            origin: TokenOrigin::Created,
+            ..new_token("mine", TokenOrigin::Created, &start.world)
+        };
+        start.store.insert_token(created, "my own").await.unwrap();
+        std::fs::remove_file(start.file()).unwrap();
+        assert!(start.admin(&BY_FILE).await.unwrap().token.is_none() && !start.file().exists());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_was_revoked_stays_so() {
+        let start = Start::new();
+        let text = shown(&start.admin(&BY_FILE).await.unwrap());
+        let other = new_token("mine", TokenOrigin::Created, &start.world);
+        start.store.insert_token(other, "my own").await.unwrap();
+        let token = start.store.token_shown(&text).await.unwrap().unwrap();
+        start.store.revoke_token(&token.id, start.world.clock.now()).await.unwrap();
+        start.admin(&BY_FILE).await.unwrap();
+        assert_eq!(start.standing(&text).await, Some(Standing::Revoked));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_empty_file_is_refused_and_named() {
+        let start = Start::new();
+        std::fs::write(start.file(), "\n").unwrap();
+        let error = start.admin(&BY_FILE).await.err().unwrap();
         assert!(error.to_string().contains("admin.token"), "{error}");
     }
 }

@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -14,7 +13,7 @@ use serde_json::json;
 use shoal::installer::Landmarks;
 use shoal::iso::{Overlay, Patch, SparseImage};
 use shoal::job::{JobId, Password, Server, parse_recipe};
-use shoal::media::{Form, Image, KickstartPlace, Media, Medium, MediumLandmarks, OperatorCheck, Watched};
+use shoal::media::{Form, Image, KickstartPlace, Media, Medium, MediumLandmarks, Watched};
 use shoal::seal::Sealer;
 use shoal::store::{NewJob, Store};
 use shoal::world::{Clock, TlsPolicy};
@@ -81,16 +80,6 @@ fn watched(medium: Medium) -> Watched {
     Watched { image: Arc::new(image), form: Form::Cd, landmarks }
 }
 
-#[expect(clippy::result_large_err, reason = "the type of the check")]
-fn operator() -> OperatorCheck {
-    Arc::new(|headers: &HeaderMap| -> Result<(), Response> {
-        match headers.get("authorization") {
-            Some(token) if token == "Bearer operator" => Ok(()),
-            _ => Err(StatusCode::UNAUTHORIZED.into_response()),
-        }
-    })
-}
-
 impl Bench {
     /// Jobs 1 to 3, with their media published.
     pub async fn new() -> Bench {
@@ -108,7 +97,7 @@ impl Bench {
 
     /// Nothing but the routes.
     pub fn of(media: Media, store: Store) -> Bench {
-        let router = media.router(operator());
+        let router = media.router();
         Bench { media, store, router }
     }
 

@@ -1,0 +1,93 @@
+//! Who may do what: roles, the tokens that prove one, and who somebody turned out to be.
+//!
+//! Pure: it reads no header (that is `api`) and keeps nothing (that is `store`). Invariant: a
+//! token's text is never part of these types, only its keyed hash is.
+
+mod token;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub use token::{
+    NewToken, Standing, TOKEN_CHARS_MAX, TokenHash, TokenId, TokenIdError, TokenKey, TokenOrigin,
+    TokenRecord, may_be_token,
+};
+
+/// What somebody may do; each role may do what the one before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Looks.
+    Viewer,
+    /// Changes the inventory and installs servers.
+    Operator,
+    /// Says who may do so, and reads who did.
+    Admin,
+}
+
+impl Role {
+    pub const ALL: [Role; 3] = [Role::Viewer, Role::Operator, Role::Admin];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+            Role::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("must be viewer, operator or admin")]
+pub struct RoleError;
+
+impl FromStr for Role {
+    type Err = RoleError;
+
+    fn from_str(text: &str) -> Result<Role, RoleError> {
+        Role::ALL.into_iter().find(|role| role.name() == text).ok_or(RoleError)
+    }
+}
+
+/// Somebody who was let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// Names one holder for ever: `token:` and its id, or `anybody` where no token is asked for.
+    pub id: String,
+    /// As people call it.
+    pub name: String,
+    pub role: Role,
+}
+
+impl Actor {
+    /// Whoever reaches a controller that asks for no tokens.
+    pub fn anybody() -> Actor {
+        Actor { id: "anybody".to_owned(), name: "anybody".to_owned(), role: Role::Admin }
+    }
+
+    pub fn of_token(token: &TokenRecord) -> Actor {
+        Actor { id: format!("token:{}", token.id), name: token.name.clone(), role: token.role }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_are_ordered_and_read_back() {
+        assert!(Role::Viewer < Role::Operator && Role::Operator < Role::Admin);
+        for role in Role::ALL {
+            assert_eq!(role.name().parse(), Ok(role));
+        }
+        assert!("Admin".parse::<Role>().is_err() && "".parse::<Role>().is_err());
+    }
+}
