@@ -1,8 +1,9 @@
-//! Who may do what: roles, the tokens that prove one, and who somebody turned out to be.
+//! Who may do what, and who did it: roles, the tokens that prove one, and the chain of the audit.
 //!
 //! Pure: it reads no header (that is `api`) and keeps nothing (that is `store`). Invariant: a
 //! token's text is never part of these types, only its keyed hash is.
 
+mod audit;
 mod token;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use audit::{Act, ChainCheck, ChainFault, ChainKey, Entry};
 pub use token::{
     NewToken, Standing, TOKEN_CHARS_MAX, TokenHash, TokenId, TokenIdError, TokenKey, TokenOrigin,
     TokenRecord, may_be_token,
@@ -71,6 +73,11 @@ impl Actor {
     /// Whoever reaches a controller that asks for no tokens.
     pub fn anybody() -> Actor {
         Actor { id: "anybody".to_owned(), name: "anybody".to_owned(), role: Role::Admin }
+    }
+
+    /// The controller itself.
+    pub fn controller() -> Actor {
+        Actor { id: "controller".to_owned(), name: "controller".to_owned(), role: Role::Admin }
     }
 
     pub fn of_token(token: &TokenRecord) -> Actor {

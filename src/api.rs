@@ -5,6 +5,7 @@
 //! refusal is `application/problem+json`.
 
 mod access;
+mod audit;
 mod body;
 mod check;
 mod error;
@@ -23,10 +24,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
@@ -34,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub use access::{Access, Tokens};
+pub use access::{Access, Limits, Rates, Tokens};
 pub use error::ApiError;
 pub use metrics::{MetricsAccess, install_recorder};
 pub use tokens::{new_id as new_token_id, new_text as new_token_text};
@@ -59,6 +60,8 @@ pub struct ApiParts {
     pub dry_run: DryRunner,
     pub check: Checker,
     pub access: Access,
+    /// The listener speaks TLS.
+    pub tls: bool,
     /// Each is accepted by the webhook; without any it is 404.
     pub webhook_secrets: Vec<SecretString>,
     /// Take what installers report.
@@ -119,7 +122,7 @@ pub fn media_router(media: &Media, hooks: Hooks, access: Access, instance_id: St
         .route("/healthz", axum::routing::get(async move || axum::Json(health())))
         .layer(middleware::from_fn_with_state(guard, access::guard))
         .fallback(async || ApiError::NotFound("this listener serves media only".to_owned()))
-        .layer(middleware::from_fn(finish))
+        .layer(middleware::from_fn_with_state(false, finish))
 }
 
 /// All routes: the API's and the media's.
@@ -127,7 +130,7 @@ pub fn router(parts: ApiParts) -> Router {
     let (routes, mut document) = routes().split_for_parts();
     document.merge(media::describe());
     let guard = Guard { access: parts.access.clone(), open_metrics: parts.metrics.open };
-    let media = parts.media.router();
+    let (media, tls) = (parts.media.router(), parts.tls);
     let state = Arc::new(ApiShared {
         parts,
         openapi: openapi::render(document),
@@ -140,7 +143,7 @@ pub fn router(parts: ApiParts) -> Router {
         .merge(media)
         .layer(middleware::from_fn_with_state(guard, access::guard))
         .fallback(async || ApiError::NotFound("there is nothing under that path".to_owned()))
-        .layer(middleware::from_fn(finish))
+        .layer(middleware::from_fn_with_state(tls, finish))
 }
 
 /// Who may use each is the table of `access::roles`.
@@ -157,6 +160,8 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(events::all))
         .routes(routes!(tokens::create, tokens::list))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::verify))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::metrics))
@@ -165,8 +170,21 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(webhook::by_token))
 }
 
+/// Tell browsers what the answers of an API are not: pages, parts of other sites' pages, or to be kept.
+/// No header lets another origin read them.
+const HEADERS: [(HeaderName, &str); 6] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (header::CACHE_CONTROL, "no-store"),
+];
+/// A year, of this host alone: others of its domain are not ours.
+const HSTS: &str = "max-age=31536000";
+
 /// What every answer has in common.
-async fn finish(request: Request, next: Next) -> Response {
+async fn finish(State(tls): State<bool>, request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let started = tokio::time::Instant::now();
@@ -175,7 +193,11 @@ async fn finish(request: Request, next: Next) -> Response {
     let (status, route) = (response.status().as_u16(), route.unwrap_or_default());
     tracing::debug!(%method, route, status, duration_ms, "answered");
     let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    for (name, value) in HEADERS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if tls {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
+    }
     response
 }

@@ -4,6 +4,7 @@
 //! Invariant: standard output carries a command's result and nothing else; logs, progress and
 //! errors go to standard error, and an error is printed here, once.
 
+mod audit;
 mod bmc;
 mod client;
 mod demo;
@@ -49,6 +50,8 @@ enum Command {
     Job(job::JobArgs),
     /// Who may ask a controller.
     Token(token::TokenArgs),
+    /// Who did what.
+    Audit(audit::AuditArgs),
     Bmc(bmc::BmcArgs),
     Iso(iso::IsoArgs),
     Sim(Box<sim::SimArgs>),
@@ -120,6 +123,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Server(args) => server::run(args, &world, output).await,
         Command::Job(args) => job::run(args, &world, output).await,
         Command::Token(args) => token::run(args, &world, output).await,
+        Command::Audit(args) => audit::run(args, &world, output).await,
         Command::Bmc(args) => bmc::run(args, &world, output).await,
         Command::Iso(args) => iso::run(args, &world, output).await,
         Command::Sim(args) => sim::run(*args, world).await,

@@ -10,6 +10,7 @@ mod settings;
 mod values;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use values::Values;
 pub struct Config {
     pub listen: ListenSettings,
     pub auth: AuthSettings,
+    pub rates: RateSettings,
     /// Each is accepted in `X-Webhook-Secret`; without any the webhook is 404.
     pub webhook_secrets: Vec<SecretString>,
     /// Trusted beside the system's roots in outbound TLS.
@@ -84,6 +86,15 @@ pub enum AuthSettings {
     Token { bootstrap: Option<SecretString> },
 }
 
+/// What is too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateSettings {
+    /// Wrong tokens or secrets from one address.
+    pub failures_per_minute: NonZeroU32,
+    /// Writes by one token.
+    pub writes_per_minute: NonZeroU32,
+}
+
 #[derive(Clone, Debug)]
 pub struct InstallerSettings {
     pub source: Option<InstallerSource>,
@@ -113,6 +124,7 @@ impl Config {
             log: log_settings(values, log)?,
             listen: listen(values)?,
             auth: auth(values)?,
+            rates: rates(values)?,
             webhook_secrets: webhook_secrets(values)?,
             extra_roots: extra_roots(values)?,
             database: values.required("DB_URL", parse::database)?,
@@ -202,6 +214,17 @@ fn auth(values: &Values) -> Result<AuthSettings, ConfigError> {
         None => Ok(AuthSettings::None),
         Some(_) => Err(values.invalid("SHOAL_BOOTSTRAP_TOKEN", "AUTH_MODE=none knows no tokens")),
     }
+}
+
+fn rates(values: &Values) -> Result<RateSettings, ConfigError> {
+    let rate = |name| {
+        let number = values.required(name, parse::number_within(1, 1_000_000))?;
+        Ok(NonZeroU32::new(number).expect("the least is 1"))
+    };
+    Ok(RateSettings {
+        failures_per_minute: rate("AUTH_FAILURES_PER_MINUTE")?,
+        writes_per_minute: rate("WRITES_PER_MINUTE")?,
+    })
 }
 
 fn webhook_secrets(values: &Values) -> Result<Vec<SecretString>, ConfigError> {

@@ -131,6 +131,11 @@ pub fn load_or_create_key(path: &Path, rng: &Rng) -> Result<[u8; 32], KeyFileErr
     }
 }
 
+/// Reads the master key at `path` and makes none.
+pub fn load_key(path: &Path) -> Result<[u8; 32], KeyFileError> {
+    checked_key(path, std::fs::read(path).map_err(|error| failed("read", path, error))?)
+}
+
 fn failed(doing: &'static str, path: &Path, source: io::Error) -> KeyFileError {
     KeyFileError::Io { doing, path: path.to_owned(), source }
 }

@@ -1,4 +1,4 @@
-//! The database: servers, jobs, events, leases, read traces, tokens. The only module that knows SQL.
+//! The database: servers, jobs, events, leases, read traces, tokens, the audit. The only module that knows SQL.
 //!
 //! It is not a queue and drives nothing; `engine` claims jobs here and saves how they go forward.
 //! Invariants, each kept by the database itself and not by the good behaviour of callers: a server
@@ -14,6 +14,7 @@
 //! A file is written in WAL mode with `synchronous=FULL`: what a call has answered survives a loss
 //! of power. What an operator keeps secret is sealed (`seal`) before it reaches SQLite.
 
+mod audit;
 mod bmc_memory;
 mod error;
 mod events;
@@ -41,10 +42,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::access::TokenKey;
+use crate::access::{Act, ChainKey, TokenKey};
 use crate::seal::Sealer;
 use error::Fault;
 
+pub use audit::{AuditFilter, AuditReport, verify_audit_file};
 pub use error::{StoreError, StoreErrorKind};
 pub use events::{EVENTS_A_JOB_MAX, EventFilter};
 pub use idempotency::{IDEMPOTENCY_TTL, IdempotencyKey};
@@ -68,9 +70,12 @@ pub struct Store {
     database: Arc<Database>,
     sealer: Sealer,
     token_key: TokenKey,
+    chain_key: ChainKey,
     latest_event: Arc<watch::Sender<u64>>,
     jobs_changed: Arc<Notify>,
     tap: Option<Tap>,
+    /// What the next write is told as.
+    act: Option<Act>,
 }
 
 struct Database {
@@ -121,7 +126,11 @@ impl Store {
     /// The same database in the hands of another controller: leases stand, and neither is told at
     /// once of what the other one writes. Simulations only.
     pub fn beside(&self) -> Store {
-        let found = Found { latest_event: *self.latest_event.borrow(), token_key: self.token_key.clone() };
+        let found = Found {
+            latest_event: *self.latest_event.borrow(),
+            token_key: self.token_key.clone(),
+            chain_key: self.chain_key.clone(),
+        };
         Store::handle(self.database.clone(), self.sealer.clone(), found)
     }
 
@@ -139,7 +148,8 @@ impl Store {
     fn handle(database: Arc<Database>, sealer: Sealer, found: Found) -> Store {
         let (latest_event, _) = watch::channel(found.latest_event);
         let (latest_event, jobs_changed) = (Arc::new(latest_event), Arc::new(Notify::new()));
-        Store { database, sealer, token_key: found.token_key, latest_event, jobs_changed, tap: None }
+        let Found { token_key, chain_key, .. } = found;
+        Store { database, sealer, token_key, chain_key, latest_event, jobs_changed, tap: None, act: None }
     }
 
     /// The id of the last event, after each commit that wrote one. Ids are assigned in the order of
@@ -180,19 +190,28 @@ impl Store {
     }
 
     /// Runs `work` in one transaction, tells what it changed after the commit, and undoes all of it
-    /// if it fails.
+    /// if it fails. Where the store was told of an act, and `work` changes something, the audit tells
+    /// of it in the same transaction.
     async fn write<T: Send + 'static>(
         &self,
         doing: &'static str,
         work: impl FnOnce(&Writer<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (latest_event, jobs_changed) = (self.latest_event.clone(), self.jobs_changed.clone());
+        let (chain_key, act) = (self.chain_key.clone(), self.act.clone());
         tap::ask(self.tap.as_ref(), doing, Side::Before).await?;
         let answer = self.call(doing, move |connection, sealer| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let (last_event, jobs_changed_here) = (Cell::new(None), Cell::new(false));
             let writer =
-                Writer { transaction, sealer, last_event: Cell::new(None), jobs_changed: Cell::new(false) };
+                Writer { transaction, sealer, chain_key, last_event, jobs_changed: jobs_changed_here };
+            let changes = writer.total_changes();
             let answer = work(&writer)?;
+            if let Some(act) = act
+                && writer.total_changes() != changes
+            {
+                audit::append(&writer, act)?;
+            }
             writer.transaction.commit()?;
             if let Some(id) = writer.last_event.get() {
                 latest_event.send_replace(id);
@@ -258,6 +277,7 @@ impl Database {
 struct Writer<'a> {
     transaction: Transaction<'a>,
     sealer: &'a Sealer,
+    chain_key: ChainKey,
     last_event: Cell<Option<u64>>,
     jobs_changed: Cell<bool>,
 }
@@ -315,6 +335,7 @@ fn configured(connection: Connection) -> Result<Connection, Fault> {
 struct Found {
     latest_event: u64,
     token_key: TokenKey,
+    chain_key: ChainKey,
 }
 
 /// Migrates, checks the key and voids the leases of the run before.
@@ -325,6 +346,7 @@ fn prepare(connection: &mut Connection, name: &str, sealer: &Sealer) -> Result<F
     Ok(Found {
         latest_event: events::latest(connection)?,
         token_key: TokenKey::new(kept::key(connection, name, sealer, "tokens")?),
+        chain_key: ChainKey::new(kept::key(connection, name, sealer, audit::KEY)?),
     })
 }
 

@@ -5,21 +5,25 @@
 //! another origin can act through a browser.
 
 mod guard;
+mod limits;
 pub mod roles;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::body::is_json;
 use super::error::ApiError;
-use crate::access::{Actor, Standing, may_be_token};
+use crate::access::{Actor, Standing, TokenRecord, may_be_token};
 use crate::store::Store;
 use crate::world::Clock;
 
-pub use guard::{Guard, Who, guard};
+pub use guard::{Guard, Source, Who, guard};
+pub use limits::{Limits, Rates};
 
 /// How requests are let in.
 #[derive(Clone)]
@@ -37,6 +41,7 @@ pub enum Access {
 pub struct Tokens {
     pub store: Store,
     pub clock: Clock,
+    pub limits: Arc<Limits>,
 }
 
 impl Access {
@@ -48,25 +53,50 @@ impl Access {
             Access::Tokens(tokens) => tokens.actor(headers, source).await,
         }
     }
+
+    /// Counts a wrong secret that is no token; refuses where there were too many.
+    pub fn count_failure(&self, source: Option<IpAddr>) -> Result<(), ApiError> {
+        match self {
+            Access::Tokens(tokens) => tokens.limits.count_failure(source),
+            Access::Open | Access::Closed => Ok(()),
+        }
+    }
 }
 
 impl Tokens {
     async fn actor(&self, headers: &HeaderMap, source: Option<IpAddr>) -> Result<Actor, ApiError> {
         let Some(shown) = headers.get(header::AUTHORIZATION) else { return Err(refused("none")) };
-        let shown = shown.to_str().ok().and_then(bearer).filter(|text| may_be_token(text));
-        let Some(shown) = shown else { return Err(refused("malformed")) };
-        let Some(token) = self.store.token_shown(shown).await? else { return Err(refused("unknown")) };
         let now = self.clock.now();
-        match token.standing(now) {
-            Standing::Live => {}
-            ended => return Err(refused(ended.name())),
-        }
+        let token = match self.judge(shown, now).await? {
+            Ok(token) => token,
+            Err(reason) => {
+                self.limits.count_failure(source)?;
+                return Err(refused(reason));
+            }
+        };
         // Whoever is let in is not kept out because a full disk takes no note of it.
         let source = source.map(|source| source.to_string());
         if let Err(error) = self.store.note_token_use(&token, now, source).await {
             tracing::debug!(%error, "the use of a token is not noted");
         }
         Ok(Actor::of_token(&token))
+    }
+}
+
+impl Tokens {
+    /// The live token that is shown, or why it is none.
+    async fn judge(
+        &self,
+        shown: &HeaderValue,
+        now: Timestamp,
+    ) -> Result<Result<TokenRecord, &'static str>, ApiError> {
+        let shown = shown.to_str().ok().and_then(bearer).filter(|text| may_be_token(text));
+        let Some(shown) = shown else { return Ok(Err("malformed")) };
+        let Some(token) = self.store.token_shown(shown).await? else { return Ok(Err("unknown")) };
+        match token.standing(now) {
+            Standing::Live => Ok(Ok(token)),
+            ended => Ok(Err(ended.name())),
+        }
     }
 }
 

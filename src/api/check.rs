@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::ApiState;
+use super::access::Who;
 use super::body::{Name, OptionalJsonObject};
 use super::error::{ApiError, Problem};
 use super::fields::Fields;
@@ -92,6 +93,7 @@ impl From<Check> for CheckLine {
         (status = 409, description = "An image cannot be mounted: a job is active, or the server is protected", body = Problem)))]
 pub async fn check(
     State(state): State<ApiState>,
+    who: Who,
     Name(serial): Name<Serial>,
     OptionalJsonObject(body): OptionalJsonObject,
 ) -> Result<Json<CheckBody>, ApiError> {
@@ -99,6 +101,8 @@ pub async fn check(
     let server = find(&state, &serial).await?;
     if input.probe_media {
         refuse_if_in_use(&state, &server).await?;
+        let act = who.act(state.world.clock.now(), "server.probe").on_server(&serial);
+        state.store.tell(act).await?;
     }
     let turn = state.checks.clone().acquire_owned().await.expect("nobody closes it");
     // In a task of its own: a probe whose asker hangs up still takes its image out.

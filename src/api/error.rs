@@ -40,6 +40,8 @@ pub enum ApiError {
     NotJsonType,
     #[error("{detail}")]
     Invalid { detail: String, errors: Vec<FieldError>, job: Option<JobId> },
+    #[error("too many {what}: wait {} s", wait.as_secs() + 1)]
+    TooMany { what: &'static str, wait: Duration },
     #[error("{0}")]
     NotReady(String),
     #[error("too many event streams are open: close some")]
@@ -67,6 +69,7 @@ impl ApiError {
             ApiError::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "Body too slow"),
             ApiError::NotJsonType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
             ApiError::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid content"),
+            ApiError::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
             ApiError::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "Not ready"),
             ApiError::TooManyStreams => (StatusCode::SERVICE_UNAVAILABLE, "Too many streams"),
             ApiError::Store(error) => store_status(error),
@@ -129,9 +132,16 @@ impl IntoResponse for ApiError {
             let causes = causes(&self);
             tracing::error!(status = status.as_u16(), causes, "a request failed");
         }
+        let wait = match &self {
+            ApiError::TooMany { wait, .. } => Some(wait.as_secs() + 1),
+            _ => None,
+        };
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(wait) = wait {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
+        }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"shoal\""));
         }

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use utoipa::IntoParams;
 
 use super::ApiState;
+use super::access::Who;
 use super::body::{JsonObject, Name, OptionalJsonObject, Params, at_location};
 use super::error::{ApiError, Problem};
 use super::events::{self, EventBody};
@@ -50,6 +51,7 @@ pub struct CreateParams {
         (status = 422, description = "The recipe is refused; the job named has failed at once", body = Problem)))]
 pub async fn create(
     State(state): State<ApiState>,
+    who: Who,
     Params(params): Params<CreateParams>,
     headers: HeaderMap,
     JsonObject(body): JsonObject,
@@ -57,7 +59,7 @@ pub async fn create(
     let key = submit::idempotency_key(&headers, "create", &Value::Object(body.clone()))?;
     let order = Order::read(body)?;
     let server = servers::find(&state, &order.serial()?).await?;
-    let request = Request { server, recipe: order.recipe, retry_of: None, key };
+    let request = Request { server, recipe: order.recipe, retry_of: None, key, who };
     match params.dry_run {
         true => submit::dry_run(&state, request).await,
         false => submit::submit(&state, request).await,
@@ -155,11 +157,15 @@ async fn with_events(state: &ApiState, job: Job) -> Result<JobBody, ApiError> {
     responses((status = 202, body = JobBody), (status = 409, description = "The job is over", body = Problem)))]
 pub async fn cancel(
     State(state): State<ApiState>,
+    who: Who,
     Name(id): Name<JobId>,
     OptionalJsonObject(body): OptionalJsonObject,
 ) -> Result<Response, ApiError> {
     let cancel = CancelInput::read(&body)?;
-    match state.store.request_cancel(id, Cancel { force: cancel.force }).await? {
+    let server = find(&state, id).await?.server;
+    let detail = serde_json::json!({ "force": cancel.force });
+    let act = who.act(state.world.clock.now(), "job.cancel").on_server(server).on_job(id).with(detail);
+    match state.store.telling(act).request_cancel(id, Cancel { force: cancel.force }).await? {
         CancelOutcome::Recorded(job) => {
             tracing::info!(job = %id, force = cancel.force, "a job is to be cancelled");
             Ok((StatusCode::ACCEPTED, Json(with_events(&state, job).await?)).into_response())
@@ -202,6 +208,7 @@ fn too_late(job: &Job) -> String {
     responses((status = 202, body = JobBody), (status = 409, description = "The server is busy or protected", body = Problem)))]
 pub async fn retry(
     State(state): State<ApiState>,
+    who: Who,
     Name(id): Name<JobId>,
     headers: HeaderMap,
     OptionalJsonObject(body): OptionalJsonObject,
@@ -215,7 +222,7 @@ pub async fn retry(
     let key = submit::idempotency_key(&headers, "retry", &Value::String(id.to_string()))?;
     let server = servers::find(&state, &job.server).await?;
     let recipe = recipe.as_object().cloned().unwrap_or_default();
-    submit::submit(&state, Request { server, recipe, retry_of: Some(id), key }).await
+    submit::submit(&state, Request { server, recipe, retry_of: Some(id), key, who }).await
 }
 
 /// Where a job is found.

@@ -11,10 +11,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::ApiState;
+use super::access::Who;
 use super::body::{JsonObject, Name, at_location};
 use super::error::{ApiError, Problem};
 use super::fields::{Fields, Given};
@@ -221,15 +222,42 @@ fn is_weaker(after: &TlsPolicy, before: &TlsPolicy) -> bool {
     after != before && strength(after) <= strength(before)
 }
 
+/// What a change means to whoever reads of it later: where credentials go, to whom, and which other
+/// fields are not as before.
+fn changes(before: &Server, after: &Server) -> Value {
+    let fields = [
+        ("bmc_username", before.bmc_username != after.bmc_username),
+        ("bmc_password", before.bmc_password.expose() != after.bmc_password.expose()),
+        ("system_id", before.system_id != after.system_id),
+        ("system_uuid", before.system_uuid != after.system_uuid),
+        ("management_address", before.management_address != after.management_address),
+        ("protected", before.protected != after.protected),
+        ("labels", before.labels != after.labels),
+    ];
+    let changed: Vec<&str> =
+        fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect();
+    let mut detail = json!({ "changed": changed });
+    if before.bmc_address != after.bmc_address {
+        detail["bmc_address"] = json!([before.bmc_address.as_str(), after.bmc_address.as_str()]);
+    }
+    if before.tls != after.tls {
+        detail["tls"] = json!([before.tls.to_string(), after.tls.to_string()]);
+    }
+    detail
+}
+
 /// Add a server to the inventory.
 #[utoipa::path(post, path = "/api/v1/servers", tag = "servers", request_body = ServerInput,
     responses((status = 201, body = ServerBody), (status = 409, description = "It exists already", body = Problem)))]
 pub async fn create(
     State(state): State<ApiState>,
+    who: Who,
     JsonObject(body): JsonObject,
 ) -> Result<Response, ApiError> {
     let server = ServerInput::read(&body, make)?;
-    state.store.insert_server(&server).await?;
+    let detail = json!({ "bmc_address": server.bmc_address.as_str(), "tls": server.tls.to_string() });
+    let act = who.act(state.world.clock.now(), "server.add").on_server(&server.serial).with(detail);
+    state.store.telling(act).insert_server(&server).await?;
     tracing::info!(server = %server.serial, "a server was added");
     let path = format!("/api/v1/servers/{}", server.serial);
     Ok(at_location((StatusCode::CREATED, Json(ServerBody::from(server))).into_response(), &path))
@@ -262,6 +290,7 @@ pub async fn show(
         (status = 409, description = "A job is active, and the change would lead it to another machine", body = Problem)))]
 pub async fn update(
     State(state): State<ApiState>,
+    who: Who,
     Name(serial): Name<Serial>,
     JsonObject(body): JsonObject,
 ) -> Result<Json<ServerBody>, ApiError> {
@@ -274,7 +303,8 @@ pub async fn update(
     if other_machine && let Some(job) = state.store.active_job(&serial).await? {
         return Err(StoreError::Busy { server: serial, job: job.id }.into());
     }
-    state.store.update_server(&after).await?;
+    let act = who.act(state.world.clock.now(), "server.change").on_server(&serial);
+    state.store.telling(act.with(changes(&before, &after))).update_server(&after).await?;
     tracing::info!(server = %serial, "a server was changed");
     Ok(Json(after.into()))
 }
@@ -285,9 +315,11 @@ pub async fn update(
     responses((status = 204), (status = 409, description = "A job is active on it", body = Problem)))]
 pub async fn remove(
     State(state): State<ApiState>,
+    who: Who,
     Name(serial): Name<Serial>,
 ) -> Result<StatusCode, ApiError> {
-    state.store.delete_server(&serial).await?;
+    let act = who.act(state.world.clock.now(), "server.remove").on_server(&serial);
+    state.store.telling(act).delete_server(&serial).await?;
     tracing::info!(server = %serial, "a server was removed");
     Ok(StatusCode::NO_CONTENT)
 }

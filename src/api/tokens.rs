@@ -158,7 +158,11 @@ pub async fn create(
         created_at: now,
         created_by: who.actor.id.clone(),
     };
-    let record = state.store.insert_token(new, &text).await?;
+    let detail = serde_json::json!({
+        "token": new.id, "name": new.name, "role": new.role, "expires_at": new.expires_at,
+    });
+    let act = who.act(now, "token.create").with(detail);
+    let record = state.store.telling(act).insert_token(new, &text).await?;
     tracing::info!(token = %record.id, role = %record.role, actor = who.actor.id, "a token was made");
     let path = format!("/api/v1/tokens/{}", record.id);
     let body = TokenBody { token: Some(text), ..TokenBody::new(record, now) };
@@ -181,7 +185,9 @@ pub async fn revoke(
     who: Who,
     Name(id): Name<TokenId>,
 ) -> Result<StatusCode, ApiError> {
-    state.store.revoke_token(&id, state.world.clock.now()).await?;
+    let now = state.world.clock.now();
+    let act = who.act(now, "token.revoke").with(serde_json::json!({ "token": id }));
+    state.store.telling(act).revoke_token(&id, now).await?;
     tracing::info!(token = %id, actor = who.actor.id, "a token was revoked");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::ApiState;
-use super::access::is_webhook_secret;
+use super::access::{Source, is_webhook_secret};
 use super::body::{self, JsonObject, Name};
 use super::error::{ApiError, Problem};
 use super::fields::Fields;
@@ -42,6 +42,7 @@ pub struct Taken {
     responses((status = 404, description = "No secret is set, or no job of that server waits", body = Problem)))]
 pub async fn by_secret(
     State(state): State<ApiState>,
+    Source(source): Source,
     headers: HeaderMap,
     Name(serial): Name<Serial>,
     body: Result<JsonObject, ApiError>,
@@ -50,6 +51,9 @@ pub async fn by_secret(
         return counted("off", nothing_waits());
     }
     if !is_webhook_secret(&headers, &state.webhook_secrets) {
+        if let Err(refusal) = state.access.count_failure(source) {
+            return counted("denied", refusal);
+        }
         return counted("denied", ApiError::Forbidden("X-Webhook-Secret is missing or wrong".to_owned()));
     }
     match body.and_then(|JsonObject(body)| succeeded(&body, true)) {

@@ -33,7 +33,8 @@ enum TokenCommand {
     /// End a token, at once and for ever.
     Revoke {
         /// The token's name or id.
-        token: String,
+        #[arg(value_name = "TOKEN")]
+        which: String,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -60,11 +61,11 @@ pub async fn run(args: TokenArgs, world: &World, output: Output) -> Result<Exit,
             let tokens = Client::new(&client, world)?.get(&["tokens"]).await?;
             output.print(&tokens, list_text);
         }
-        TokenCommand::Revoke { token, client } => {
+        TokenCommand::Revoke { which, client } => {
             let client = Client::new(&client, world)?;
-            let id = id_of(&client.get(&["tokens"]).await?, &token)?;
+            let id = id_of(&client.get(&["tokens"]).await?, &which)?;
             client.delete(&["tokens", &id]).await?;
-            output.print(&json!({ "revoked": id }), |_| format!("token {token} revoked"));
+            output.print(&json!({ "revoked": id }), |_| format!("token {which} revoked"));
         }
     }
     Ok(Exit::Done)

@@ -64,6 +64,9 @@ settings! { LISTEN, "Listening and access",
         "token; or none, where the listener is on loopback only";
     "SHOAL_BOOTSTRAP_TOKEN", "bootstrap-token", "TOKEN", None,
         "The admin token, instead of the one in admin.token beside the database; better given by the environment";
+    "AUTH_FAILURES_PER_MINUTE", "auth-failures-per-minute", "N", Some("10"),
+        "Wrong tokens or secrets from one address that are answered 401; more are 429. All addresses together may be wrong 30 times as often";
+    "WRITES_PER_MINUTE", "writes-per-minute", "N", Some("6000"), "Writes by one token; more are 429";
     "WEBHOOK_SECRET", "webhook-secret", "SECRET", None,
         "Expected in X-Webhook-Secret; without one the webhook is 404";
     "WEBHOOK_SECRET_OLD", "webhook-secret-old", "SECRET", None,

@@ -13,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::{Fault, StoreError};
 
-const MIGRATIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (
@@ -165,6 +165,36 @@ CREATE INDEX tokens_by_hash ON tokens (hash_prefix);
 CREATE TRIGGER a_revoked_token_stays_so BEFORE UPDATE OF revoked_at ON tokens
 WHEN OLD.revoked_at IS NOT NULL AND NEW.revoked_at IS NOT OLD.revoked_at
 BEGIN SELECT RAISE(ABORT, 'a token is revoked for ever'); END;
+";
+
+/// Who did what. `hash` ties an entry to all before it, with a key; the seal of the last one is in `meta`.
+const VERSION_5: &str = "
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    actor_name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    source TEXT,
+    action TEXT NOT NULL,
+    server TEXT,
+    job TEXT,
+    detail TEXT NOT NULL,
+    hash BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX audit_by_server ON audit (server, seq);
+CREATE INDEX audit_by_job ON audit (job, seq);
+
+CREATE TRIGGER the_audit_is_not_changed BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit is not changed'); END;
+
+CREATE TRIGGER the_audit_is_not_shortened BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit is not shortened'); END;
+
+CREATE TRIGGER the_audit_has_no_gap BEFORE INSERT ON audit
+WHEN NEW.seq <> (SELECT coalesce(max(seq), 0) + 1 FROM audit)
+BEGIN SELECT RAISE(ABORT, 'the audit goes on at its end'); END;
 ";
 
 /// Brings the database up to this version's schema; refuses one that is newer.

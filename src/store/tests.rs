@@ -1,6 +1,7 @@
 //! What only shows from inside the store: its files, its schema, and rows that nobody should have
 //! written. Its promises to callers are in `tests/it/store.rs`.
 
+mod audit;
 mod damage;
 mod files;
 mod schema;

@@ -4,15 +4,18 @@
 //! is in `serve`.
 
 mod access;
+mod audit;
 mod errors;
 mod events;
 mod health;
 mod jobs;
+mod limits;
 mod matrix;
 mod servers;
 mod tokens;
 mod webhook;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +27,7 @@ use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use shoal::access::{NewToken, Role, TokenOrigin, TokenRecord};
-use shoal::api::{Access, ApiParts, Hooks, MetricsAccess, Tokens};
+use shoal::api::{Access, ApiParts, Hooks, Limits, MetricsAccess, Rates, Tokens};
 use shoal::engine::DryRunReport;
 use shoal::job::{Cursor, NewEvent, Phase, Serial, Status, Step};
 use shoal::media::Media;
@@ -117,7 +120,8 @@ impl Fixture {
                 let report = shoal::doctor::judge(server.bmc_address.as_str(), facts);
                 Box::pin(async { report })
             }),
-            access: Access::Tokens(Tokens { store: store.clone(), clock: world.clock.clone() }),
+            access: Access::Tokens(tokens(&store, &world)),
+            tls: false,
             hooks: Hooks { store: store.clone(), clock: world.clock.clone(), key: HOOK_KEY },
             webhook_secrets: Vec::new(),
             installer_allow: "https://images.example/esxi/".parse().unwrap(),
@@ -189,6 +193,13 @@ impl Fixture {
         update.finished_at = Some(now);
         self.store.save(&lease, &update, events).await.unwrap();
     }
+}
+
+/// What tokens are judged by, with limits that no other test comes near.
+pub fn tokens(store: &Store, world: &World) -> Tokens {
+    let much = NonZeroU32::new(1_000_000).unwrap();
+    let limits = Limits::new(Rates { failures_per_minute: much, writes_per_minute: much });
+    Tokens { store: store.clone(), clock: world.clock.clone(), limits: Arc::new(limits) }
 }
 
 /// Makes the store know a token with that text.

@@ -9,13 +9,29 @@ use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderValue, header};
+use http::{Extensions, HeaderValue, Method, header};
+use jiff::Timestamp;
 
 use super::roles::{self, Need};
 use super::{Access, check_same_site};
-use crate::access::{Actor, Role};
+use crate::access::{Act, Actor, Role};
 use crate::api::error::ApiError;
 use crate::media::OperatorPass;
+use crate::store::Store;
+
+/// So much of a path is told.
+const PATH_CHARS_MAX: usize = 200;
+
+/// Where a request came from. An extractor of handlers that anybody may call.
+pub struct Source(pub Option<IpAddr>);
+
+impl<S: Sync> FromRequestParts<S> for Source {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Source, Self::Rejection> {
+        Ok(Source(source(&parts.extensions)))
+    }
+}
 
 /// What stands before the routes of one listener.
 #[derive(Clone)]
@@ -31,6 +47,21 @@ pub struct Who {
     pub actor: Actor,
     /// Unknown where no socket is in between.
     pub source: Option<IpAddr>,
+}
+
+impl Who {
+    /// What the audit tells of an act of theirs, before it says on what.
+    pub fn act(&self, at: Timestamp, action: &str) -> Act {
+        Act {
+            at,
+            actor: self.actor.clone(),
+            source: self.source.map(|source| source.to_string()),
+            action: action.to_owned(),
+            server: None,
+            job: None,
+            detail: serde_json::json!({}),
+        }
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Who {
@@ -60,21 +91,64 @@ pub async fn guard(
         Need::Metrics => Role::Viewer,
         Need::Role(role) => role,
     };
-    let source = source(&request);
+    let source = source(request.extensions());
     let actor = guard.access.actor(request.headers(), source).await?;
     if matches!(guard.access, Access::Open) {
         check_same_site(request.method(), request.headers())?;
     }
-    if actor.role < role {
-        let detail = format!("this needs the role {role}; {} is {}", actor.name, actor.role);
-        tracing::warn!(actor = actor.id, %role, "a request was refused for its role");
+    let who = Who { actor, source };
+    guard.count(&request, &who)?;
+    if who.actor.role < role {
+        tell(guard.told(&request, &who, "access.denied")).await?;
+        tracing::warn!(actor = who.actor.id, %role, "a request was refused for its role");
+        let detail = format!("this needs the role {role}; {} is {}", who.actor.name, who.actor.role);
         return Err(ApiError::Forbidden(detail));
     }
-    if actor.role >= Role::Operator {
+    if who.actor.role >= Role::Operator {
         request.extensions_mut().insert(OperatorPass);
     }
-    request.extensions_mut().insert(Who { actor, source });
+    if is_start_of_media(&request) {
+        tell(guard.told(&request, &who, "media.read")).await?;
+    }
+    request.extensions_mut().insert(who);
     Ok(next.run(request).await)
+}
+
+impl Guard {
+    /// Counts a write of this token.
+    fn count(&self, request: &Request, who: &Who) -> Result<(), ApiError> {
+        match &self.access {
+            Access::Tokens(tokens) if !request.method().is_safe() => tokens.limits.count_write(&who.actor.id),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the audit is told of that no handler tells of: a refused write, and a read of what holds a
+    /// secret.
+    fn told(&self, request: &Request, who: &Who, action: &str) -> Option<(Store, Act)> {
+        let Access::Tokens(tokens) = &self.access else { return None };
+        if request.method().is_safe() && action == "access.denied" {
+            return None;
+        }
+        let path: String = request.uri().path().chars().take(PATH_CHARS_MAX).collect();
+        let asked = serde_json::json!({ "method": request.method().as_str(), "path": path });
+        Some((tokens.store.clone(), who.act(tokens.clock.now(), action).with(asked)))
+    }
+}
+
+async fn tell(told: Option<(Store, Act)>) -> Result<(), ApiError> {
+    match told {
+        Some((store, act)) => Ok(store.tell(act).await?),
+        None => Ok(()),
+    }
+}
+
+/// An operator's read of a task ISO, told of once and not for each of its ranges.
+fn is_start_of_media(request: &Request) -> bool {
+    let range = request.headers().get(header::RANGE).map(HeaderValue::as_bytes);
+    request.uri().path().starts_with("/media/")
+        && request.method() == Method::GET
+        && range.is_none_or(|range| range.starts_with(b"bytes=0-"))
 }
 
 /// What the table says of this request, or the answer where it says nothing.
@@ -100,7 +174,7 @@ fn need(request: &Request) -> Result<Need, Response> {
     })
 }
 
-fn source(request: &Request) -> Option<IpAddr> {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+fn source(extensions: &Extensions) -> Option<IpAddr> {
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
     peer.map(|ConnectInfo(peer)| peer.ip().to_canonical())
 }

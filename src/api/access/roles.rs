@@ -45,6 +45,8 @@ const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/tokens", ADMIN),
     ("POST", "/api/v1/tokens", ADMIN),
     ("DELETE", "/api/v1/tokens/{id}", ADMIN),
+    ("GET", "/api/v1/audit", ADMIN),
+    ("GET", "/api/v1/audit/verify", ADMIN),
     ("POST", "/api/v1/status-webhook/{serial}", Need::OwnProof),
     ("GET", "/api/v1/status-webhook/{serial}/{token}", Need::OwnProof),
     ("POST", "/api/v1/status-webhook/{serial}/{token}", Need::OwnProof),

@@ -9,12 +9,14 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::accepted;
+use crate::access::Act;
 use crate::api::ApiState;
+use crate::api::access::Who;
 use crate::api::error::{ApiError, FieldProblem};
 use crate::api::events::NewEventBody;
 use crate::job::{
@@ -102,6 +104,19 @@ pub struct Request {
     pub recipe: Map<String, Value>,
     pub retry_of: Option<JobId>,
     pub key: Option<IdempotencyKey>,
+    pub who: Who,
+}
+
+impl Request {
+    /// What the audit tells of the job that this becomes.
+    fn act(&self, state: &ApiState, job: JobId, refused: bool) -> Act {
+        let (action, detail) = match self.retry_of {
+            Some(first) => ("job.retry", json!({ "retry_of": first, "refused": refused })),
+            None => ("job.submit", json!({ "refused": refused })),
+        };
+        let act = self.who.act(state.world.clock.now(), action);
+        act.on_server(&self.server.serial).on_job(job).with(detail)
+    }
 }
 
 /// Makes the job, or says why not.
@@ -117,8 +132,10 @@ pub async fn submit(state: &ApiState, request: Request) -> Result<Response, ApiE
     };
     check_protected(&request.server)?;
     let created_at = state.world.clock.now();
+    let id = state.new_job_id(created_at);
+    let store = state.store.telling(request.act(state, id, false));
     let new = NewJob {
-        id: state.new_job_id(created_at),
+        id,
         server: request.server.serial,
         task_target: target_as_typed(&request.recipe),
         spec,
@@ -126,7 +143,7 @@ pub async fn submit(state: &ApiState, request: Request) -> Result<Response, ApiE
         retry_of: request.retry_of,
         created_at,
     };
-    answer(state, state.store.insert_job(new, request.key).await?).await
+    answer(state, store.insert_job(new, request.key).await?).await
 }
 
 /// Tries the job up to `resolve-server` and changes nothing.
@@ -190,8 +207,10 @@ async fn refuse(state: &ApiState, request: Request, errors: Vec<FieldError>) -> 
     let faults: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let reason = format!("The recipe is refused: {}.", faults.join("; "));
     let events = refusal_events(created_at, &reason, &errors);
+    let id = state.new_job_id(created_at);
+    let store = state.store.telling(request.act(state, id, true));
     let refused = RefusedJob {
-        id: state.new_job_id(created_at),
+        id,
         server: request.server.serial,
         task_target: target_as_typed(&request.recipe),
         recipe: Value::Object(request.recipe),
@@ -200,7 +219,7 @@ async fn refuse(state: &ApiState, request: Request, errors: Vec<FieldError>) -> 
         retry_of: request.retry_of,
         created_at,
     };
-    match state.store.insert_refused_job(refused, events, request.key).await? {
+    match store.insert_refused_job(refused, events, request.key).await? {
         Inserted::New(job) => {
             tracing::info!(job = %job.id, server = %job.server, "a job's recipe was refused");
             count_refusal(&job.task_target);

@@ -19,8 +19,8 @@ use super::check;
 use super::listen::{self, Bound, ListenError, OnRefused, Server};
 use super::media_base::MediaBases;
 use super::token::{self, AdminToken, TokenFileError};
-use crate::api::{self, Access, ApiParts, Hooks, MetricsAccess, Tokens};
-use crate::config::Config;
+use crate::api::{self, Access, ApiParts, Hooks, Limits, MetricsAccess, Rates, Tokens};
+use crate::config::{Config, RateSettings};
 use crate::doctor::Checker;
 use crate::engine::{Engine, EngineSettings, LeaseTerms};
 use crate::media::{CacheError, InstallerCache, Media};
@@ -200,7 +200,7 @@ impl Parts {
     fn serve(&self, engine: &Engine, check: Checker, admin: &AdminToken, bound: Bound) -> Vec<Server> {
         let access = match admin.open {
             true => Access::Open,
-            false => Access::Tokens(Tokens { store: self.store.clone(), clock: self.world.clock.clone() }),
+            false => Access::Tokens(self.tokens()),
         };
         let media_router =
             api::media_router(&self.media, self.hooks(), access.clone(), self.instance_id.clone());
@@ -211,6 +211,7 @@ impl Parts {
             dry_run: engine.dry_runner(),
             check,
             access,
+            tls: bound.url().scheme() == "https",
             hooks: self.hooks(),
             webhook_secrets: self.config.webhook_secrets.clone(),
             installer_allow: self.config.installer.allow.clone(),
@@ -225,6 +226,15 @@ impl Parts {
         let media = self.media.clone();
         let refused: OnRefused = Arc::new(move |peer, why| media.note_refused(peer, why));
         bound.serve(api_router, media_router, &refused, &self.broken)
+    }
+
+    fn tokens(&self) -> Tokens {
+        let RateSettings { failures_per_minute, writes_per_minute } = self.config.rates;
+        Tokens {
+            store: self.store.clone(),
+            clock: self.world.clock.clone(),
+            limits: Arc::new(Limits::new(Rates { failures_per_minute, writes_per_minute })),
+        }
     }
 
     fn hooks(&self) -> Hooks {

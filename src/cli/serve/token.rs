@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::access::{NewToken, Role, TokenOrigin};
+use crate::access::{Act, Actor, NewToken, Role, TokenOrigin};
 use crate::api::{new_token_id, new_token_text};
 use crate::config::AuthSettings;
 use crate::store::{Store, StoreError};
@@ -97,7 +97,16 @@ fn new_token(name: &str, origin: TokenOrigin, world: &World) -> NewToken {
 }
 
 async fn settle(store: &Store, new: NewToken, text: &str) -> Result<(), StoreError> {
-    let settled = store.settle_admin_token(new, text).await?;
+    let act = Act {
+        at: new.created_at,
+        actor: Actor::controller(),
+        source: None,
+        action: "token.create".to_owned(),
+        server: None,
+        job: None,
+        detail: serde_json::json!({ "token": new.id, "name": new.name, "role": new.role }),
+    };
+    let settled = store.telling(act).settle_admin_token(new, text).await?;
     if settled.revoked_at.is_some() {
         tracing::warn!(token = settled.name, "the admin token was revoked, and opens nothing");
     }

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::{Method, Request, header};
 use serde_json::json;
-use shoal::api::{Access, Hooks, Tokens};
+use shoal::api::{Access, Hooks};
 
 use super::{Fixture, HOOK_KEY, TOKEN, recipe};
 
@@ -40,7 +40,7 @@ async fn a_listener_of_its_own_serves_media_and_says_which_instance_it_is() {
     let media = shoal::media::Media::new(fixture.world.clock.clone(), [7; 32], fixture.store.clone());
     let hooks = Hooks { store: fixture.store.clone(), clock: fixture.world.clock.clone(), key: HOOK_KEY };
     let router = |access| shoal::api::media_router(&media, hooks.clone(), access, "abc".to_owned());
-    let tokens = Access::Tokens(Tokens { store: fixture.store.clone(), clock: fixture.world.clock.clone() });
+    let tokens = Access::Tokens(super::tokens(&fixture.store, &fixture.world));
     let fixture = Fixture { router: router(tokens), ..fixture };
     assert_eq!(fixture.get("/healthz").await.ok(200)["instance_id"], "abc");
     let path = "/media/tasks/0123456789abcdef0123456789abcdef/task.iso";

@@ -100,6 +100,8 @@ async fn every_route_is_described_with_its_access_and_its_problems() {
         "POST /api/v1/tokens",
         "GET /api/v1/tokens",
         "DELETE /api/v1/tokens/{id}",
+        "GET /api/v1/audit",
+        "GET /api/v1/audit/verify",
         "POST /api/v1/status-webhook/{serial}",
         "GET /api/v1/status-webhook/{serial}/{token}",
         "POST /api/v1/status-webhook/{serial}/{token}",

@@ -26,7 +26,7 @@ enum For {
     Admins,
 }
 
-const EXPECTED: [(&str, For); 35] = [
+const EXPECTED: [(&str, For); 37] = [
     ("GET /healthz", For::Everybody),
     ("GET /readyz", For::Everybody),
     ("GET /openapi.json", For::Everybody),
@@ -47,6 +47,8 @@ const EXPECTED: [(&str, For); 35] = [
     ("GET /api/v1/tokens", For::Admins),
     ("POST /api/v1/tokens", For::Admins),
     ("DELETE /api/v1/tokens/{id}", For::Admins),
+    ("GET /api/v1/audit", For::Admins),
+    ("GET /api/v1/audit/verify", For::Admins),
     ("POST /api/v1/status-webhook/{serial}", For::OwnProof),
     ("GET /api/v1/status-webhook/{serial}/{token}", For::OwnProof),
     ("POST /api/v1/status-webhook/{serial}/{token}", For::OwnProof),

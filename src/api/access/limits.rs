@@ -1,0 +1,193 @@
+//! How often somebody may be wrong, and how often a token may write.
+//!
+//! Whoever shows a good token is never refused for what others did: only failures are counted against
+//! an address, so that a stranger behind the same one locks nobody out. Invariant: what is remembered
+//! is bounded, however many addresses or tokens come.
+
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::HashMapStateStore;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+
+use crate::api::error::ApiError;
+
+/// Addresses, and holders of tokens, that are told apart at once.
+const KEYS_MAX: usize = 4_096;
+/// All failures together may be so many times as frequent as those of one address.
+const ALL_FACTOR: u32 = 30;
+
+/// How much is too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// Of requests with a wrong token or secret, from one address.
+    pub failures_per_minute: NonZeroU32,
+    /// Of one token.
+    pub writes_per_minute: NonZeroU32,
+}
+
+type Limiter<K, S> = RateLimiter<K, S, Ticks, NoOpMiddleware<Duration>>;
+
+pub struct Limits {
+    ticks: Ticks,
+    failures: Keyed<IpAddr>,
+    all_failures: Limiter<NotKeyed, InMemoryState>,
+    writes: Keyed<String>,
+}
+
+impl Limits {
+    pub fn new(rates: Rates) -> Limits {
+        let all = Quota::per_minute(
+            rates
+                .failures_per_minute
+                .saturating_mul(NonZeroU32::new(ALL_FACTOR).expect("the factor is not 0")),
+        );
+        let ticks = Ticks::start();
+        Limits {
+            failures: Keyed::new(rates.failures_per_minute, &ticks),
+            all_failures: RateLimiter::new(all, InMemoryState::default(), ticks.clone()),
+            writes: Keyed::new(rates.writes_per_minute, &ticks),
+            ticks,
+        }
+    }
+
+    /// Counts a wrong token or secret; refuses where there were too many.
+    pub fn count_failure(&self, source: Option<IpAddr>) -> Result<(), ApiError> {
+        let of_source = self.failures.check(source.map_or_else(IpAddr::others, network), &self.ticks);
+        let of_all = self.all_failures.check().map_err(|until| until.wait_time_from(self.ticks.now()));
+        of_source.and(of_all).map_err(|wait| ApiError::TooMany { what: "wrong tokens", wait })
+    }
+
+    /// Counts a write; refuses where there were too many.
+    pub fn count_write(&self, actor: &str) -> Result<(), ApiError> {
+        let counted = self.writes.check(actor.to_owned(), &self.ticks);
+        counted.map_err(|wait| ApiError::TooMany { what: "writes with this token", wait })
+    }
+}
+
+/// Whoever has one address of an IPv6 network has all of it.
+fn network(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        v4 => v4,
+    }
+}
+
+/// One limit for each of many.
+struct Keyed<K: Hash + Eq + Clone>(Limiter<K, HashMapStateStore<K>>);
+
+impl<K: Hash + Eq + Clone + Place> Keyed<K> {
+    fn new(per_minute: NonZeroU32, ticks: &Ticks) -> Keyed<K> {
+        let state = HashMapStateStore::default();
+        Keyed(RateLimiter::new(Quota::per_minute(per_minute), state, ticks.clone()))
+    }
+
+    /// How long to wait, where it was too often. Those beyond the bound share one place.
+    fn check(&self, key: K, ticks: &Ticks) -> Result<(), Duration> {
+        if self.0.len() >= KEYS_MAX {
+            self.0.retain_recent();
+        }
+        let key = if self.0.len() < KEYS_MAX { key } else { K::others() };
+        self.0.check_key(&key).map_err(|until| until.wait_time_from(ticks.now()))
+    }
+}
+
+/// Stands for all that there is no place for.
+trait Place {
+    fn others() -> Self;
+}
+
+impl Place for IpAddr {
+    fn others() -> IpAddr {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    }
+}
+
+impl Place for String {
+    fn others() -> String {
+        String::new()
+    }
+}
+
+/// Tokio's time, which a simulation pauses.
+#[derive(Clone, Debug)]
+struct Ticks(tokio::time::Instant);
+
+impl Ticks {
+    fn start() -> Ticks {
+        Ticks(tokio::time::Instant::now())
+    }
+}
+
+impl Clock for Ticks {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(failures: u32, writes: u32) -> Limits {
+        let [failures_per_minute, writes_per_minute] =
+            [failures, writes].map(|number| NonZeroU32::new(number).unwrap());
+        Limits::new(Rates { failures_per_minute, writes_per_minute })
+    }
+
+    fn wait(refusal: Result<(), ApiError>) -> Option<Duration> {
+        match refusal {
+            Ok(()) => None,
+            Err(ApiError::TooMany { wait, .. }) => Some(wait),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_address_has_its_own_tries_and_gets_new_ones() {
+        let limits = limits(3, 1);
+        let (one, other) = ("10.0.0.1".parse().ok(), "10.0.0.2".parse().ok());
+        for _ in 0..3 {
+            assert_eq!(wait(limits.count_failure(one)), None);
+        }
+        assert_eq!(wait(limits.count_failure(one)), Some(Duration::from_secs(20)));
+        assert_eq!(wait(limits.count_failure(other)), None);
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(wait(limits.count_failure(one)), None);
+        assert!(wait(limits.count_failure(one)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_addresses_together_are_limited_too_and_a_whole_network_is_one() {
+        let limits = limits(1, 1);
+        let refused = (0..100).filter(|n| {
+            let source = Some(IpAddr::from([10, 0, 0, *n]));
+            wait(limits.count_failure(source)).is_some()
+        });
+        assert_eq!(refused.count(), 100 - ALL_FACTOR as usize);
+        let address = |text: &str| network(text.parse().unwrap());
+        assert_eq!(address("2001:db8::1"), address("2001:db8::ffff:2"));
+        assert_ne!(address("2001:db8::1"), address("2001:db8:0:1::1"));
+        assert_ne!(address("::ffff:10.0.0.1"), address("::ffff:10.0.0.2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_remembered_is_bounded_and_those_beyond_share_one_place() {
+        let limits = limits(1_000_000, 2);
+        for n in 0..2 * KEYS_MAX {
+            let _counted = limits.count_write(&n.to_string());
+        }
+        assert!(limits.writes.0.len() <= KEYS_MAX + 1, "{}", limits.writes.0.len());
+        assert!(wait(limits.count_write("one more")).is_some(), "the common place is full");
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert_eq!(wait(limits.count_write("one more")), None);
+        assert!(limits.writes.0.len() <= 2, "who has not come for a minute is forgotten");
+    }
+}
