@@ -1,5 +1,7 @@
 //! `shoal server`: the inventory of a controller.
 
+mod pin;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -34,6 +36,8 @@ enum ServerCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Trust the certificate that a BMC shows, and nothing else; without --accept or --first-use, show it.
+    Pin(pin::PinArgs),
     /// Remove a server; its past jobs stay.
     Rm {
         serial: Serial,
@@ -79,6 +83,7 @@ struct AddArgs {
 
 pub async fn run(args: ServerArgs, world: &World, output: Output) -> Result<Exit, CliError> {
     match args.command {
+        ServerCommand::Pin(args) => return pin::run(args, world, output).await,
         ServerCommand::Add(args) => add(args, world, output).await?,
         ServerCommand::List { client } => {
             let servers = Client::new(&client, world)?.get(&["servers"]).await?;

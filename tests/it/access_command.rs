@@ -7,7 +7,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::process::{BOUND, Served, shoal, start, text};
+use crate::process::{BOUND, Served, Sim, recipe, shoal, start, text};
 
 async fn run(served: &Served, token: &str, arguments: &[&str]) -> Output {
     let mut command = shoal();
@@ -82,4 +82,33 @@ async fn the_audit_is_verified_with_and_without_the_controller_and_tampering_is_
     let (code, verdict) = offline(dir.path()).await;
     assert_eq!((code, &verdict["ok"], &verdict["entries"]), (Some(1), &false.into(), &2.into()));
     assert_eq!(verdict["fault"], "entry 3 was changed, or one before it was");
+}
+
+#[tokio::test]
+async fn a_bmcs_certificate_is_pinned_by_an_explicit_word_only() {
+    let sim = Sim::start(&["--tls"]).await;
+    let machine = &sim.machines[0];
+    let dir = tempfile::tempdir().unwrap();
+    let served = start(dir.path(), &["--drain-timeout=1s"]).await;
+    let mut record = machine.record();
+    record["tls"] = "insecure".into();
+    assert_eq!(served.post("/api/v1/servers", record).await.0, 201);
+    let (serial, pin) = (machine.text("serial"), machine.text("tls"));
+    let tls = async || served.get(&format!("/api/v1/servers/{serial}")).await.1["tls"].clone();
+
+    let shown = run(&served, &served.token, &["server", "pin", serial]).await;
+    assert_eq!((shown.status.code(), tls().await), (Some(1), "insecure".into()));
+    assert!(text(&shown.stdout).contains(pin), "{}", text(&shown.stdout));
+    let wrong = run(&served, &served.token, &["server", "pin", serial, "--accept", &"ab".repeat(32)]).await;
+    assert_eq!((wrong.status.code(), tls().await), (Some(1), "insecure".into()), "{}", text(&wrong.stderr));
+    ok(&served, &["server", "pin", serial, "--accept", pin]).await;
+    assert_eq!(tls().await, pin);
+    ok(&served, &["server", "pin", serial, "--first-use"]).await;
+    let changes = ok(&served, &["audit", "list", "--server", serial, "--action", "server.change"]).await;
+    assert!(changes.contains("insecure") && changes.contains(pin), "{changes}");
+    // Another peer may be trusted after this, so the password is asked for.
+    let change = serde_json::json!({ "tls": "verify" });
+    assert_eq!(served.patch(&format!("/api/v1/servers/{serial}"), change).await.0, 422);
+    let (status, _) = served.post("/api/v1/jobs?dry_run=true", recipe(serial)).await;
+    assert_eq!(status, 200);
 }

@@ -39,4 +39,5 @@ mod starts;
 mod store;
 mod sweep;
 mod tidy;
+mod tls;
 mod verdicts;

@@ -320,6 +320,67 @@ mod tests {
         }
     }
 
+    /// A stream that goes on while the certificate changes, and a new connection that shows the new one.
+    #[tokio::test]
+    async fn a_new_certificate_breaks_no_connection() {
+        let _already_installed = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let files = TlsFiles { cert: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+        write_pair(&files);
+        let settings =
+            ListenSettings { addr: "127.0.0.1:0".parse().unwrap(), tls: Some(files.clone()), media: None };
+        let mut bound = bind(&settings).await.unwrap();
+        let mut certificate = bound.certificate.take().unwrap();
+        let url = bound.url();
+        let (send, receive) = tokio::sync::mpsc::channel::<Result<bytes::Bytes, io::Error>>(1);
+        let receive = Arc::new(std::sync::Mutex::new(Some(receive)));
+        let stream = move || {
+            let receive = receive.lock().unwrap().take();
+            let stream = receive.map(tokio_stream::wrappers::ReceiverStream::new);
+            async move { stream.map_or(axum::body::Body::empty(), axum::body::Body::from_stream) }
+        };
+        let router = Router::new().route("/", axum::routing::get(stream));
+        let refused: OnRefused = Arc::new(|_, _| {});
+        let mut servers = bound.serve(router.clone(), router, &refused, &CancellationToken::new());
+
+        let transport = crate::world::real_transport(&[]);
+        let get = async || {
+            let request = http::Request::get(url.as_str()).extension(crate::world::TlsPolicy::Insecure);
+            let request = request.body(bytes::Bytes::new()).unwrap();
+            let response = tower::ServiceExt::oneshot(transport.clone(), request).await.unwrap();
+            let shown = *response.extensions().get::<crate::world::PeerCertificate>().unwrap();
+            (shown, response.into_body())
+        };
+        use http_body_util::BodyExt;
+        let (first, mut body) = get().await;
+        send.send(Ok("before".into())).await.unwrap();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "before");
+        write_pair(&files);
+        certificate.reload().await.unwrap();
+        let (second, _) = get().await;
+        assert_ne!(first, second, "a new connection shows the new certificate");
+        send.send(Ok("after".into())).await.unwrap();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "after");
+        drop(send);
+        assert!(body.frame().await.is_none(), "the stream ended, and was not broken off");
+        servers.remove(0).stop(Duration::from_secs(1)).await;
+    }
+
+    #[tokio::test]
+    async fn media_have_tls_where_they_are_to_and_not_otherwise() {
+        let _already_installed = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let files = TlsFiles { cert: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+        write_pair(&files);
+        let addr = "127.0.0.1:0".parse().unwrap();
+        for (tls, scheme) in [(false, "http"), (true, "https")] {
+            let media = Some(crate::config::MediaListen { addr, tls });
+            let bound = bind(&ListenSettings { addr, tls: Some(files.clone()), media }).await.unwrap();
+            assert_eq!((bound.url().scheme(), bound.media_url().scheme()), ("https", scheme));
+            assert_ne!(bound.url(), bound.media_url());
+        }
+    }
+
     #[tokio::test]
     async fn an_address_in_use_is_named_with_its_setting() {
         let settings = ListenSettings { addr: "127.0.0.1:0".parse().unwrap(), tls: None, media: None };
