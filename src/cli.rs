@@ -15,6 +15,7 @@ pub mod output;
 pub mod serve;
 mod server;
 mod sim;
+mod tls;
 mod token;
 
 use std::ffi::OsString;
@@ -52,6 +53,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Who did what.
     Audit(audit::AuditArgs),
+    /// Certificates of a controller.
+    Tls(tls::TlsArgs),
     Bmc(bmc::BmcArgs),
     Iso(iso::IsoArgs),
     Sim(Box<sim::SimArgs>),
@@ -124,6 +127,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Job(args) => job::run(args, &world, output).await,
         Command::Token(args) => token::run(args, &world, output).await,
         Command::Audit(args) => audit::run(args, &world, output).await,
+        Command::Tls(args) => tls::run(args, &world, output).await,
         Command::Bmc(args) => bmc::run(args, &world, output).await,
         Command::Iso(args) => iso::run(args, &world, output).await,
         Command::Sim(args) => sim::run(*args, world).await,

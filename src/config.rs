@@ -25,6 +25,7 @@ pub use values::{ConfigError, Origin, ServeArgs};
 
 use crate::job::{Confidence, MediaLayout, UrlPrefixes};
 use crate::media::InstallerSource;
+use crate::oidc::OidcSettings;
 use crate::redfish::Limits;
 use crate::workflow::policy::{Delivery, Policy};
 use values::Values;
@@ -35,6 +36,8 @@ pub struct Config {
     pub listen: ListenSettings,
     pub auth: AuthSettings,
     pub rates: RateSettings,
+    /// Whose signed tokens are good too.
+    pub oidc: Option<OidcSettings>,
     /// Each is accepted in `X-Webhook-Secret`; without any the webhook is 404.
     pub webhook_secrets: Vec<SecretString>,
     /// Trusted beside the system's roots in outbound TLS.
@@ -125,6 +128,7 @@ impl Config {
             listen: listen(values)?,
             auth: auth(values)?,
             rates: rates(values)?,
+            oidc: oidc(values)?,
             webhook_secrets: webhook_secrets(values)?,
             extra_roots: extra_roots(values)?,
             database: values.required("DB_URL", parse::database)?,
@@ -225,6 +229,20 @@ fn rates(values: &Values) -> Result<RateSettings, ConfigError> {
         failures_per_minute: rate("AUTH_FAILURES_PER_MINUTE")?,
         writes_per_minute: rate("WRITES_PER_MINUTE")?,
     })
+}
+
+fn oidc(values: &Values) -> Result<Option<OidcSettings>, ConfigError> {
+    let issuer = values.optional("OIDC_ISSUER", parse::secure_url)?;
+    let audience = values.optional("OIDC_AUDIENCE", parse::plain_text)?;
+    let role_claim = values.required("OIDC_ROLE_CLAIM", parse::claim)?;
+    let role_map = values.required("OIDC_ROLE_MAP", parse::role_map)?;
+    match (issuer, audience) {
+        (Some(issuer), Some(audience)) => Ok(Some(OidcSettings { issuer, audience, role_claim, role_map })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(values
+            .invalid("OIDC_ISSUER", "needs OIDC_AUDIENCE beside it: tokens for others are no good here")),
+        (None, Some(_)) => Err(values.invalid("OIDC_AUDIENCE", "needs OIDC_ISSUER beside it")),
+    }
 }
 
 fn webhook_secrets(values: &Values) -> Result<Vec<SecretString>, ConfigError> {
@@ -355,6 +373,9 @@ fn refuse_contradictions(values: &Values, config: &Config) -> Result<(), ConfigE
     if matches!(config.auth, AuthSettings::None) && !listen.addr.ip().is_loopback() {
         let problem = "without tokens the listener must be on loopback";
         return against("AUTH_MODE", "CONTROLLER_HTTP_ADDR", problem);
+    }
+    if matches!(config.auth, AuthSettings::None) && config.oidc.is_some() {
+        return against("OIDC_ISSUER", "AUTH_MODE", "without tokens nobody is asked for any");
     }
     if listen.media.is_some_and(|media| media.addr == listen.addr && media.addr.port() != 0) {
         return against("MEDIA_ADDR", "CONTROLLER_HTTP_ADDR", "both are the same address");

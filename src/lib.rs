@@ -7,6 +7,7 @@
 //! - [`world`]: the three doors, clock, randomness and outbound HTTP.
 //! - [`api`]: routes and public JSON, one resource a file.
 //! - [`access`]: who may do what: roles and tokens. Pure.
+//! - [`oidc`]: signed tokens of an identity provider.
 //! - [`job`]: the domain. What an operator asks for, what a job is, what became of it. Pure.
 //! - [`store`]: the database: servers, jobs, events, leases. The only module that knows SQL.
 //! - [`workflow`]: how one job goes forward, step by step.
@@ -37,6 +38,7 @@ pub mod iso;
 pub mod job;
 pub mod kickstart;
 pub mod media;
+pub mod oidc;
 pub mod probe;
 pub mod redfish;
 pub mod seal;

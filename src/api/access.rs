@@ -11,14 +11,14 @@ pub mod roles;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
-use jiff::Timestamp;
+use http::{HeaderMap, Method, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::body::is_json;
 use super::error::ApiError;
-use crate::access::{Actor, Standing, TokenRecord, may_be_token};
+use crate::access::{Actor, Standing, may_be_token};
+use crate::oidc::{Oidc, OidcError, may_be_jwt};
 use crate::store::Store;
 use crate::world::Clock;
 
@@ -42,6 +42,8 @@ pub struct Tokens {
     pub store: Store,
     pub clock: Clock,
     pub limits: Arc<Limits>,
+    /// Whose signed tokens are good too.
+    pub oidc: Option<Arc<Oidc>>,
 }
 
 impl Access {
@@ -66,37 +68,48 @@ impl Access {
 impl Tokens {
     async fn actor(&self, headers: &HeaderMap, source: Option<IpAddr>) -> Result<Actor, ApiError> {
         let Some(shown) = headers.get(header::AUTHORIZATION) else { return Err(refused("none")) };
-        let now = self.clock.now();
-        let token = match self.judge(shown, now).await? {
-            Ok(token) => token,
-            Err(reason) => {
-                self.limits.count_failure(source)?;
-                return Err(refused(reason));
-            }
+        let judged = match (&self.oidc, shown.to_str().ok().and_then(bearer)) {
+            (_, None) => Err("malformed"),
+            (Some(oidc), Some(shown)) if may_be_jwt(shown) => signed(oidc, shown).await?,
+            (_, Some(shown)) => self.kept(shown, source).await?,
         };
+        judged.or_else(|reason| {
+            self.limits.count_failure(source)?;
+            Err(refused(reason))
+        })
+    }
+
+    /// Whose token that is by the store, or why it is nobody's.
+    async fn kept(
+        &self,
+        shown: &str,
+        source: Option<IpAddr>,
+    ) -> Result<Result<Actor, &'static str>, ApiError> {
+        if !may_be_token(shown) {
+            return Ok(Err("malformed"));
+        }
+        let now = self.clock.now();
+        let Some(token) = self.store.token_shown(shown).await? else { return Ok(Err("unknown")) };
+        match token.standing(now) {
+            Standing::Live => {}
+            ended => return Ok(Err(ended.name())),
+        }
         // Whoever is let in is not kept out because a full disk takes no note of it.
         let source = source.map(|source| source.to_string());
         if let Err(error) = self.store.note_token_use(&token, now, source).await {
             tracing::debug!(%error, "the use of a token is not noted");
         }
-        Ok(Actor::of_token(&token))
+        Ok(Ok(Actor::of_token(&token)))
     }
 }
 
-impl Tokens {
-    /// The live token that is shown, or why it is none.
-    async fn judge(
-        &self,
-        shown: &HeaderValue,
-        now: Timestamp,
-    ) -> Result<Result<TokenRecord, &'static str>, ApiError> {
-        let shown = shown.to_str().ok().and_then(bearer).filter(|text| may_be_token(text));
-        let Some(shown) = shown else { return Ok(Err("malformed")) };
-        let Some(token) = self.store.token_shown(shown).await? else { return Ok(Err("unknown")) };
-        match token.standing(now) {
-            Standing::Live => Ok(Ok(token)),
-            ended => Ok(Err(ended.name())),
-        }
+/// Whose token that is by the identity provider, or why it is nobody's.
+async fn signed(oidc: &Oidc, shown: &str) -> Result<Result<Actor, &'static str>, ApiError> {
+    match oidc.actor(shown).await {
+        Ok(actor) => Ok(Ok(actor)),
+        Err(OidcError::Refused(reason)) => Ok(Err(reason)),
+        Err(error @ OidcError::NoRole { .. }) => Err(ApiError::Forbidden(error.to_string())),
+        Err(error @ OidcError::Unavailable) => Err(ApiError::NotReady(error.to_string())),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Pure; each function reads one text and says what is wrong in a sentence with a remedy. Invariant:
 //! nothing is guessed: a duration without a unit is refused.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::access::Role;
 use crate::media::InstallerSource;
 
 /// `90s`, `15m`, `2h`, `500ms`, `1d`, or several of these, as in `1h30m`.
@@ -59,6 +61,42 @@ pub fn number_within(min: u32, max: u32) -> impl FnOnce(&str) -> Result<u32, Str
         Ok(value) if (min..=max).contains(&value) => Ok(value),
         _ => Err(format!("`{text}` is not a whole number from {min} to {max}")),
     }
+}
+
+/// An https URL; plain http on loopback only.
+pub fn secure_url(text: &str) -> Result<Url, String> {
+    let url = http_url(text)?;
+    match url.scheme() == "https" || crate::job::is_loopback(&url) {
+        true => Ok(url),
+        false => Err("must be an https URL: what is fetched there decides who is let in".to_owned()),
+    }
+}
+
+/// One word or a few, without control characters.
+pub fn plain_text(text: &str) -> Result<String, String> {
+    match text.trim() {
+        text if text.len() <= 256 && !text.chars().any(char::is_control) => Ok(text.to_owned()),
+        _ => Err("must be a plain text of at most 256 characters".to_owned()),
+    }
+}
+
+/// `roles`, or names within one another: `realm_access.roles`.
+pub fn claim(text: &str) -> Result<Vec<String>, String> {
+    let names: Vec<String> = text.trim().split('.').map(str::to_owned).collect();
+    match names.len() <= 8 && names.iter().all(|name| !name.is_empty()) {
+        true => Ok(names),
+        false => Err(format!("`{text}` is no claim: write roles, or realm_access.roles")),
+    }
+}
+
+/// `WORD=ROLE`, several of them with commas between.
+pub fn role_map(text: &str) -> Result<BTreeMap<String, Role>, String> {
+    let pair = |pair: &str| {
+        let (word, role) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not WORD=ROLE"))?;
+        let role = role.trim().parse::<Role>().map_err(|error| format!("the role of `{word}` {error}"))?;
+        Ok((word.trim().to_owned(), role))
+    };
+    text.split(',').map(pair).collect()
 }
 
 /// `20GiB`, `500MB`, or a number of bytes.

@@ -199,7 +199,7 @@ impl Fixture {
 pub fn tokens(store: &Store, world: &World) -> Tokens {
     let much = NonZeroU32::new(1_000_000).unwrap();
     let limits = Limits::new(Rates { failures_per_minute: much, writes_per_minute: much });
-    Tokens { store: store.clone(), clock: world.clock.clone(), limits: Arc::new(limits) }
+    Tokens { store: store.clone(), clock: world.clock.clone(), limits: Arc::new(limits), oidc: None }
 }
 
 /// Makes the store know a token with that text.

@@ -26,6 +26,7 @@ mod layouts;
 mod loops;
 mod media;
 mod moments;
+mod oidc;
 mod operator;
 mod os_api;
 mod process;

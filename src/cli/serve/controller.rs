@@ -24,6 +24,7 @@ use crate::config::{Config, RateSettings};
 use crate::doctor::Checker;
 use crate::engine::{Engine, EngineSettings, LeaseTerms};
 use crate::media::{CacheError, InstallerCache, Media};
+use crate::oidc::Oidc;
 use crate::redfish::BmcPool;
 use crate::seal::{self, KeyFileError, Sealer};
 use crate::store::{Store, StoreError};
@@ -234,6 +235,7 @@ impl Parts {
             store: self.store.clone(),
             clock: self.world.clock.clone(),
             limits: Arc::new(Limits::new(Rates { failures_per_minute, writes_per_minute })),
+            oidc: self.config.oidc.clone().map(|settings| Arc::new(Oidc::new(settings, &self.world))),
         }
     }
 

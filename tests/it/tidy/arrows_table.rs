@@ -19,7 +19,15 @@ pub const ARROWS: &[Arrow] = &[
     Arrow { from: "cli", to: &[EVERYTHING], sentence: "cli puts everything together" },
     Arrow {
         from: "config",
-        to: &["job", "world", "workflow::policy", "redfish::Limits", "media::InstallerSource"],
+        to: &[
+            "access::Role",
+            "job",
+            "world",
+            "workflow::policy",
+            "oidc::OidcSettings",
+            "redfish::Limits",
+            "media::InstallerSource",
+        ],
         sentence: "config knows the settings' types and nothing that acts on them",
     },
     Arrow {
@@ -27,11 +35,17 @@ pub const ARROWS: &[Arrow] = &[
         to: &["job::hex"],
         sentence: "access says who may do what, and knows no header and no table",
     },
+    Arrow {
+        from: "oidc",
+        to: &["access", "job::is_loopback", "world"],
+        sentence: "oidc judges tokens and knows no route",
+    },
     Arrow { from: "world", to: &["job"], sentence: "world is three doors and knows no feature" },
     Arrow {
         from: "api",
         to: &[
             "access",
+            "oidc",
             "job",
             "world",
             "store",
@@ -120,6 +134,11 @@ pub const ARROWS: &[Arrow] = &[
 pub const PURE: &[Arrow] = &[
     Arrow { from: "job", to: &["world::TlsPolicy"], sentence: "job is pure" },
     Arrow { from: "access", to: &["job"], sentence: "access is pure" },
+    Arrow {
+        from: "oidc::claims",
+        to: &["access", "world::after"],
+        sentence: "who it is follows from claims and now",
+    },
     Arrow { from: "kickstart", to: &["job"], sentence: "kickstart is pure" },
     Arrow { from: "installer", to: &["iso"], sentence: "installer is pure over bytes" },
     Arrow { from: "iso", to: &[], sentence: "iso is pure over bytes" },
