@@ -49,6 +49,8 @@ pub struct Config {
     pub task_iso_retention: Duration,
     pub installer: InstallerSettings,
     pub media_base_url: Option<Url>,
+    /// A job's media are served to its BMC's address alone.
+    pub media_bind_peer: bool,
     /// Media URLs are derived from its host, if that leads back to this controller.
     pub maintenance_iso_url: Option<Url>,
     pub policy: Policy,
@@ -137,6 +139,7 @@ impl Config {
             task_iso_retention: values.required("TASK_ISO_RETENTION", parse::duration)?,
             installer: installer(values)?,
             media_base_url: values.optional("MEDIA_BASE_URL", parse::media_base)?,
+            media_bind_peer: values.required("MEDIA_BIND_PEER", parse::boolean)?,
             maintenance_iso_url: values.optional("MAINTENANCE_ISO_URL", parse::http_url)?,
             policy: policy(values)?,
             redfish: redfish(values)?,

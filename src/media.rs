@@ -130,6 +130,7 @@ struct Inner {
     clock: Clock,
     key: [u8; 32],
     store: Store,
+    binds_peers: bool,
     shelves: Mutex<Shelves>,
     probes: Probes,
 }
@@ -147,7 +148,18 @@ const RETIRED_MAX: usize = 4096;
 impl Media {
     /// `key` makes the tokens: with another key, every path handed out before is dead.
     pub fn new(clock: Clock, key: [u8; 32], store: Store) -> Media {
-        Media(Arc::new(Inner { clock, key, store, shelves: Mutex::default(), probes: Probes::default() }))
+        Media::bound(clock, key, store, false)
+    }
+
+    /// The same; with `binds_peers` a job's media are served to its BMC's address alone, once
+    /// [`Media::expect_peer`] has said which that is.
+    pub fn bound(clock: Clock, key: [u8; 32], store: Store, binds_peers: bool) -> Media {
+        let (shelves, probes) = (Mutex::default(), Probes::default());
+        Media(Arc::new(Inner { clock, key, store, binds_peers, shelves, probes }))
+    }
+
+    pub fn binds_peers(&self) -> bool {
+        self.0.binds_peers
     }
 
     /// Serves a medium of a job from now on, under every path that [`Media::path`], or for a disk

@@ -3,15 +3,17 @@
 //! It opens no listener and sets no deadline: a BMC may read small pieces for hours, so the body is
 //! pulled and no more than one slice waits for a reader. No redirect is ever sent, because nobody
 //! knows which BMC follows one. Invariant: a path with a wrong token, one of an ended job and one of
-//! a job that never was answer alike; one of a job that goes on never says 404, not even while a
+//! a job that never was answer alike, as does one that another than the job's BMC asks for where
+//! media are bound to it; one of a job that goes on never says 404, not even while a
 //! restarted controller takes its jobs up.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, get};
 use bytes::Bytes;
@@ -61,32 +63,80 @@ fn image_route(medium: Medium, form: Form) -> MethodRouter<Routes> {
 
 impl Routes {
     async fn serve(&self, (medium, form): (Medium, Form), name: &str, request: &Parts) -> Response {
-        let Some((job, token)) = parse_name(name) else { return not_found() };
+        let Some((job, token)) = parse_name(name) else {
+            count_refused(medium, "malformed");
+            return not_found();
+        };
         let fetch = match token {
-            Some(token) => self.for_bmc(medium, form, job, token),
+            Some(token) => return self.serve_bmc((medium, form), job, token, request).await,
             None if medium == Medium::Task && request.extensions.get::<OperatorPass>().is_some() => {
                 self.for_operator(medium, form, job)
             }
             None => None,
         };
-        match (fetch, token) {
-            (Some(fetch), _) => fetch.answer(&request.method, &request.headers).await,
-            // A BMC that hears 404 may drop the medium from under a running installer.
-            (None, Some(token)) if self.media.is_expected(job, medium, form, token).await => not_yet(),
-            (None, _) => not_found(),
+        match fetch {
+            Some(fetch) => fetch.answer(&request.method, &request.headers).await,
+            None => not_found(),
         }
     }
 
-    fn for_bmc(&self, medium: Medium, form: Form, job: JobId, token: &str) -> Option<Fetch> {
-        let shelf = self.media.find(job)?;
-        let image = shelf.open(medium, form, token)?;
-        Some(Fetch { image, medium, form, watch: Some(shelf) })
+    async fn serve_bmc(
+        &self,
+        (medium, form): (Medium, Form),
+        job: JobId,
+        token: &str,
+        request: &Parts,
+    ) -> Response {
+        let refused = match self.for_bmc((medium, form), job, token, request) {
+            Ok(fetch) => return fetch.answer(&request.method, &request.headers).await,
+            Err(refused) => refused,
+        };
+        // A BMC that hears 404 may drop the medium from under a running installer.
+        if refused != FOREIGN && self.media.is_expected(job, medium, form, token).await {
+            return not_yet();
+        }
+        count_refused(medium, refused);
+        not_found()
+    }
+
+    fn for_bmc(
+        &self,
+        (medium, form): (Medium, Form),
+        job: JobId,
+        token: &str,
+        request: &Parts,
+    ) -> Result<Fetch, &'static str> {
+        let shelf = self.media.find(job).ok_or(ENDED)?;
+        // Whether a token is right is told to the right peer alone. A HEAD gives away a size: it is how
+        // the controller sees whether its own media are reached.
+        if self.media.binds_peers() && request.method != Method::HEAD && !is_from_bmc(&shelf, request) {
+            shelf.failed(medium, "a request from another address than the BMC's got 404".to_owned());
+            return Err(FOREIGN);
+        }
+        let image = shelf.open(medium, form, token).ok_or(WRONG)?;
+        Ok(Fetch { image, medium, form, watch: Some(shelf) })
     }
 
     fn for_operator(&self, medium: Medium, form: Form, job: JobId) -> Option<Fetch> {
         let image = self.media.find(job)?.image(medium, form)?;
         Some(Fetch { image, medium, form, watch: None })
     }
+}
+
+/// Why a path with a token opens nothing: its job is over or never was, the token is not one of its
+/// job's and medium's, or another than the job's BMC asks.
+const ENDED: &str = "ended";
+const WRONG: &str = "wrong";
+const FOREIGN: &str = "foreign";
+
+fn count_refused(medium: Medium, reason: &'static str) {
+    let labels = [("kind", medium.name()), ("reason", reason)];
+    counter!("shoal_provisioner_media_refused_total", &labels).increment(1);
+}
+
+fn is_from_bmc(shelf: &Shelf, request: &Parts) -> bool {
+    let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
+    peer.is_some_and(|ConnectInfo(peer)| shelf.is_for(peer.ip()))
 }
 
 /// One request for one image. Reads are noted in `watch`; an operator's are nobody's business.

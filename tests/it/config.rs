@@ -58,6 +58,7 @@ fn each_bad_value_names_its_setting() {
         ("--oidc-role-claim", "a..b", "OIDC_ROLE_CLAIM"),
         ("--auth-failures-per-minute", "0", "AUTH_FAILURES_PER_MINUTE"),
         ("--writes-per-minute", "many", "WRITES_PER_MINUTE"),
+        ("--media-bind-peer", "maybe", "MEDIA_BIND_PEER"),
         ("--tls-cert", "cert.pem", "TLS_CERT_FILE"),
         ("--tls-key", "key.pem", "TLS_KEY_FILE"),
         ("--webhook-secret-old", "old", "WEBHOOK_SECRET_OLD"),

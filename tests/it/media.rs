@@ -5,6 +5,7 @@
 
 mod bench;
 mod cache;
+mod refused;
 mod simulated;
 mod wire;
 

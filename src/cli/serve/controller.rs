@@ -95,7 +95,12 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
     let parts = Parts {
         instance_id: world.rng.hex(16),
         hook_key: sealer.derive("hook"),
-        media: Media::new(world.clock.clone(), sealer.derive("media"), store.clone()),
+        media: Media::bound(
+            world.clock.clone(),
+            sealer.derive("media"),
+            store.clone(),
+            config.media_bind_peer,
+        ),
         shutdown: CancellationToken::new(),
         broken: CancellationToken::new(),
         config,

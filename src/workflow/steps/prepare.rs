@@ -35,6 +35,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     cx.job.facts.progress.installer_bytes_total = facts.size;
     cx.job.facts.installer = Some(facts);
     cx.job.facts.task_iso = Some(task_iso);
+    check_peer(cx.kit, cx.server)?;
     publish(cx.kit, cx.server, cx.job).await?;
     check_own_media(cx).await?;
     let (given, embedded) = (&cx.spec()?.kickstart, hook::kickstart(cx.kit, cx.job, cx.spec()?));
@@ -64,6 +65,17 @@ pub async fn publish(kit: &Kit, server: &Server, job: &Job) -> Result<(), StepEr
     let installer = open_installer(kit, spec).await?;
     let watched = installer_medium(kit, job, spec, &installer)?;
     publish_one(kit, job, Medium::Installer, watched).await
+}
+
+/// Media that are bound to an address need one.
+fn check_peer(kit: &Kit, server: &Server) -> Result<(), StepError> {
+    if !kit.media.binds_peers() || address(&server.bmc_address).is_some() {
+        return Ok(());
+    }
+    Err(StepError::permanent(
+        "MEDIA_BIND_PEER serves media to the BMC's address alone, and this BMC is known by a name: give its \
+         bmc_address as an IP address, or do without MEDIA_BIND_PEER",
+    ))
 }
 
 /// Of a BMC that is known by one; its media are fetched from there.

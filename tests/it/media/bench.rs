@@ -83,7 +83,13 @@ fn watched(medium: Medium) -> Watched {
 impl Bench {
     /// Jobs 1 to 3, with their media published.
     pub async fn new() -> Bench {
-        let bench = Bench::over(Store::in_memory(Sealer::new([7; 32])).unwrap());
+        let store = Store::in_memory(Sealer::new([7; 32])).unwrap();
+        Bench::filled(Media::new(Clock::system(), [9; 32], store.clone()), store).await
+    }
+
+    /// The same three jobs in other media.
+    pub async fn filled(media: Media, store: Store) -> Bench {
+        let bench = Bench::of(media, store);
         for n in 1..=3 {
             bench.insert_job(n).await;
             bench.publish(job(n)).await;

@@ -1,0 +1,77 @@
+//! Paths that open nothing: wrong, old and foreign ones are 404 alike, and each is counted.
+
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use http::{Method, Request, StatusCode};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use shoal::media::{Media, Medium};
+use shoal::seal::Sealer;
+use shoal::store::Store;
+use shoal::world::Clock;
+
+use super::bench::{Bench, job};
+
+fn from(peer: &str, method: Method, path: &str) -> Request<Body> {
+    let peer: SocketAddr = peer.parse().unwrap();
+    let request = Request::builder().method(method).uri(path).extension(ConnectInfo(peer));
+    request.body(Body::empty()).unwrap()
+}
+
+#[test]
+fn wrong_old_and_foreign_paths_are_404_alike_and_counted_apart() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    metrics::with_local_recorder(&recorder, || runtime.block_on(refusals()));
+    let text = handle.render();
+    for (reason, count) in [("wrong", 2), ("ended", 2), ("foreign", 2), ("malformed", 1)] {
+        let line =
+            format!("shoal_provisioner_media_refused_total{{kind=\"task\",reason=\"{reason}\"}} {count}");
+        assert!(text.contains(&line), "{line} is missing in\n{text}");
+    }
+}
+
+async fn refusals() {
+    let store = Store::in_memory(Sealer::new([7; 32])).unwrap();
+    let media = Media::bound(Clock::system(), [9; 32], store.clone(), true);
+    let bench = Bench::filled(media, store).await;
+    bench.media.expect_peer(job(1), "10.0.0.5".parse().unwrap());
+    let path = bench.media.path(job(1), Medium::Task, 1);
+    let ask = async |request| {
+        let (status, headers, body) = bench.send(request).await;
+        (status, headers.get("content-type").cloned(), body)
+    };
+    let bmc = "10.0.0.5:1024";
+    assert_eq!(ask(from(bmc, Method::GET, &path)).await.0, StatusCode::OK);
+    assert_eq!(
+        ask(from("[::ffff:10.0.0.5]:1024", Method::GET, &path)).await.0,
+        StatusCode::OK,
+        "the same in IPv6"
+    );
+    assert_eq!(
+        ask(from("10.0.0.9:1024", Method::HEAD, &path)).await.0,
+        StatusCode::OK,
+        "a size is no secret"
+    );
+
+    let other_token =
+        bench.media.path(job(2), Medium::Task, 1).replace(&job(2).to_string(), &job(1).to_string());
+    let wrong = path.replace(&path[60..68], "00000000");
+    let nobody = path.replace(&job(1).to_string(), &job(9).to_string());
+    let foreign = ask(from("10.0.0.9:1024", Method::GET, &path)).await;
+    assert_eq!(foreign.0, StatusCode::NOT_FOUND);
+    let unknown_peer = ask(Request::get(&path).body(Body::empty()).unwrap()).await;
+    for answer in [
+        unknown_peer,
+        ask(from(bmc, Method::GET, &other_token)).await,
+        ask(from(bmc, Method::GET, &wrong)).await,
+        ask(from(bmc, Method::GET, &nobody)).await,
+        ask(from(bmc, Method::GET, "/media/tasks/nothing.nothing/task.iso")).await,
+    ] {
+        assert_eq!(answer, foreign);
+    }
+    bench.media.retire(job(1));
+    assert_eq!(ask(from(bmc, Method::GET, &path)).await, foreign);
+}
