@@ -8,7 +8,6 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -93,7 +92,6 @@ impl Ours {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "the check's type is the media server's")]
 async fn publish_and_serve(folder: &Path, listener: TcpListener, address: SocketAddr) -> (String, String) {
     let transport = real_transport(&[]);
     let cache = InstallerCache::new(folder.join("cache"), u64::MAX, transport).expect("a cache");

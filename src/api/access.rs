@@ -33,7 +33,7 @@ pub enum Access {
     /// Nobody.
     Closed,
     /// Whoever shows a token that is kept, and has not ended.
-    Tokens(Tokens),
+    Tokens(Arc<Tokens>),
 }
 
 /// What tokens are judged by.

@@ -34,7 +34,7 @@ impl Store {
 
     /// All tokens, oldest first.
     pub async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
-        self.read("reading the tokens", |reader| all(reader)).await
+        self.read("reading the tokens", all).await
     }
 
     /// Ends a token. One that is revoked already stays as it is.

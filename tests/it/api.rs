@@ -196,10 +196,11 @@ impl Fixture {
 }
 
 /// What tokens are judged by, with limits that no other test comes near.
-pub fn tokens(store: &Store, world: &World) -> Tokens {
+pub fn tokens(store: &Store, world: &World) -> Arc<Tokens> {
     let much = NonZeroU32::new(1_000_000).unwrap();
     let limits = Limits::new(Rates { failures_per_minute: much, writes_per_minute: much });
-    Tokens { store: store.clone(), clock: world.clock.clone(), limits: Arc::new(limits), oidc: None }
+    let (store, clock) = (store.clone(), world.clock.clone());
+    Arc::new(Tokens { store, clock, limits: Arc::new(limits), oidc: None })
 }
 
 /// Makes the store know a token with that text.

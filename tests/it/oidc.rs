@@ -36,7 +36,7 @@ impl Site {
             let world = World { transport, ..parts.world.clone() };
             let oidc = Some(Arc::new(Oidc::new(settings(), &world)));
             parts.access = match &parts.access {
-                Access::Tokens(tokens) => Access::Tokens(Tokens { oidc, ..tokens.clone() }),
+                Access::Tokens(tokens) => Access::Tokens(Arc::new(Tokens { oidc, ..(**tokens).clone() })),
                 _ => unreachable!("the fixture asks for tokens"),
             };
         });

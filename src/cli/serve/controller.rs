@@ -206,7 +206,7 @@ impl Parts {
     fn serve(&self, engine: &Engine, check: Checker, admin: &AdminToken, bound: Bound) -> Vec<Server> {
         let access = match admin.open {
             true => Access::Open,
-            false => Access::Tokens(self.tokens()),
+            false => Access::Tokens(Arc::new(self.tokens())),
         };
         let media_router =
             api::media_router(&self.media, self.hooks(), access.clone(), self.instance_id.clone());

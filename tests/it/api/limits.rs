@@ -20,7 +20,7 @@ fn limited(failures: u32, writes: u32) -> Fixture {
             [failures, writes].map(|n| NonZeroU32::new(n).unwrap());
         let limits = Arc::new(Limits::new(Rates { failures_per_minute, writes_per_minute }));
         parts.access = match &parts.access {
-            Access::Tokens(tokens) => Access::Tokens(Tokens { limits, ..tokens.clone() }),
+            Access::Tokens(tokens) => Access::Tokens(Arc::new(Tokens { limits, ..(**tokens).clone() })),
             _ => unreachable!("the fixture asks for tokens"),
         };
         parts.webhook_secrets = vec!["hook".into()];
