@@ -406,7 +406,7 @@ impl Bmc {
         let gone = match resource {
             Resource::Session(id) => self.sessions.remove(id),
             Resource::Account(id) => self.accounts.remove(id)?,
-            Resource::Oem(oem::Oem::MapImage(number)) => self.remove_map_image(*number),
+            Resource::Oem(oem::Oem::MapImage(number)) => self.remove_map_image(*number)?,
             _ => return Err(Message::method_not_allowed(resource)),
         };
         if gone { Ok(Reply::no_content()) } else { Err(Message::missing(&call.path)) }

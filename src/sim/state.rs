@@ -46,6 +46,8 @@ pub struct SimState {
 pub struct SlotState {
     pub inserted: bool,
     pub image: Option<String>,
+    /// What the slot holds once the host is off: some BMCs keep a change of it from a running host.
+    pub image_when_off: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -94,5 +96,5 @@ impl SimState {
 
 fn slot_state(bmc: &Bmc, drive: usize) -> SlotState {
     let image = bmc.computer.machine.medium(drive).map(|medium| medium.image.clone());
-    SlotState { inserted: image.is_some(), image }
+    SlotState { inserted: image.is_some(), image, image_when_off: bmc.held(drive) }
 }

@@ -245,7 +245,7 @@ impl Bmc {
     }
 
     /// What the slot holds, or will at the next cold start.
-    fn held(&self, drive: usize) -> Option<String> {
+    pub fn held(&self, drive: usize) -> Option<String> {
         let in_drive = || self.computer.machine.medium(drive).map(|medium| medium.image.clone());
         self.slots.get(drive).and_then(|slot| slot.waiting.clone()).unwrap_or_else(in_drive)
     }

@@ -77,6 +77,13 @@ fn holds_ours(cx: &Context<'_>, medium: Medium, slot: &Slot) -> Result<bool, Ste
     })
 }
 
+/// Whether an image of this job is there that should have been ejected: the eject's request was lost.
+/// Nobody would look into that slot again if the medium went to another one.
+fn holds_earlier(cx: &Context<'_>, slot: &Slot) -> bool {
+    let name = cx.job.id.to_string();
+    slot.inserted == Some(true) && slot.image.as_ref().is_some_and(|image| image.contains(&name))
+}
+
 async fn eject_first(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Answer, StepError> {
     mount_mut(&mut cx.job.facts, medium).ejected_at = Some(cx.now());
     cx.tell("media.eject", format!("{} holds another image, which is ejected first", slot.id), json!(null))
@@ -169,6 +176,10 @@ async fn next_slot(
     let seen = observe(cx, medium).await?;
     if holds_ours(cx, medium, &seen)? {
         return Ok(Some(wait(cx, "the BMC refused the medium and shows it all the same")));
+    }
+    if holds_earlier(cx, &seen) {
+        mount_mut(&mut cx.job.facts, medium).ejected_at = None;
+        return Ok(Some(wait(cx, "the slot still holds this job's earlier image, which is ejected again")));
     }
     let Some(next) = another_slot(cx, medium).await? else { return Ok(None) };
     let message = format!("{} does not take the image ({error}): {} is tried instead", slot.id, next.slot.id);

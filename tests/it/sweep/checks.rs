@@ -265,7 +265,8 @@ fn starts_once(case: &Case<'_>) -> Option<String> {
         .then(|| format!("{} starts, {before} of them before the verdict", starts.len()))
 }
 
-/// Of this job, unless its cleanup says what and why.
+/// Of this job, unless its cleanup says what and why. A running host that its BMC keeps from seeing a
+/// change of its drives is clean once it has been off.
 fn leaves_nothing(case: &Case<'_>) -> Option<String> {
     let job = &case.job.job;
     if job.cursor.phase != Phase::Done || !job.facts.cleanup.left.is_empty() {
@@ -274,7 +275,7 @@ fn leaves_nothing(case: &Case<'_>) -> Option<String> {
     let state = &case.machine.state;
     let name = job.id.to_string();
     let is_ours = |image: &Option<String>| image.as_ref().is_some_and(|image| image.contains(&name));
-    if let Some((slot, _)) = state.media.iter().find(|(_, slot)| is_ours(&slot.image)) {
+    if let Some((slot, _)) = state.media.iter().find(|(_, slot)| is_ours(&slot.image_when_off)) {
         return Some(format!("a medium of the job is in {slot}"));
     }
     let armed =

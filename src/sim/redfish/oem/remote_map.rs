@@ -80,12 +80,14 @@ impl Bmc {
         }
     }
 
-    /// Of an image that is not mounted.
-    pub fn remove_map_image(&mut self, number: usize) -> bool {
-        let is_there = number < self.oem.map_images.len();
-        if is_there {
-            self.oem.map_images.remove(number);
+    /// Refused for an image that is mounted, or is being mounted.
+    pub fn remove_map_image(&mut self, number: usize) -> Result<bool, Refusal> {
+        let Some(image) = self.oem.map_images.get(number) else { return Ok(false) };
+        let is_busy = self.slots.first().is_some_and(|slot| slot.busy);
+        if is_busy || self.held(0).as_ref() == Some(image) {
+            return Err(Message::in_use());
         }
-        is_there
+        self.oem.map_images.remove(number);
+        Ok(true)
     }
 }
