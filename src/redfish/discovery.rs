@@ -18,7 +18,7 @@ use super::slots::concerns_all;
 use super::system::{
     Boot, SettingsBoot, System, has_clean_reset_types, last_segment, parse_boot, parse_system, reset_types,
 };
-use super::{Op, RedfishError, RedfishErrorKind, json};
+use super::{ErrorClass, Op, RedfishError, RedfishErrorKind, json};
 
 /// The service root.
 pub(super) const ROOT: &str = "/redfish/v1/";
@@ -26,6 +26,8 @@ pub(super) const ROOT: &str = "/redfish/v1/";
 const PAGES_MAX: usize = 16;
 /// How long links are remembered.
 const REMEMBERED: Duration = Duration::from_secs(600);
+/// How often a manager is asked who it is. Some answer 500, always.
+const MANAGER_ASKED: u32 = 3;
 
 /// What is remembered of one BMC.
 #[derive(Default)]
@@ -38,8 +40,8 @@ pub(super) struct Discovery {
     systems: Option<Vec<String>>,
     /// Of a service with one system that names none of them.
     pub(super) managers: Option<Vec<String>>,
-    /// The manager that was asked who it is, or could not be.
-    asked_manager: bool,
+    /// Times that the manager was asked who it is; [`MANAGER_ASKED`] once it has answered.
+    manager_asked: u32,
     /// Slots by System.
     pub(super) slots: BTreeMap<String, Vec<String>>,
     /// What actions take, by the link of the ActionInfo.
@@ -139,12 +141,18 @@ impl Connection {
         let root = parse_root(&reply.body);
         let mut remembered = self.remembered();
         remembered.vendor = root.vendor;
-        remembered.identity = Identity::of(root.vendor);
+        // What managers and systems have said stays when the root is read once more: nobody asks them again
+        // for each look, and what the BMC is, does not change.
+        if root.vendor != Vendor::Unknown && root.vendor != remembered.identity.vendor {
+            remembered.identity = Identity::of(root.vendor);
+        }
         remembered.identity.learn(&reply.body);
         // HPE shows the same there, before any login.
         let manager = ["/Oem/Hpe/Manager/0/ManagerType", "/Oem/Hp/Manager/0/ManagerType"];
         let manager = manager.into_iter().find_map(|pointer| json::text(&reply.body, pointer));
-        remembered.identity.manager = manager.unwrap_or_default();
+        if let Some(manager) = manager {
+            remembered.identity.manager = manager;
+        }
         remembered.root = Some(root.clone());
         root
     }
@@ -245,11 +253,11 @@ impl Connection {
             remembered.identity.vendor = remembered.vendor;
             remembered.identity.model = system.model.clone().unwrap_or_default();
             remembered.identity.learn(body);
-            system.managed_by.first().filter(|_| !remembered.asked_manager).cloned()
+            system.managed_by.first().filter(|_| remembered.manager_asked < MANAGER_ASKED).cloned()
         };
         let manager = match manager {
             // Some name no manager of a system (Huawei 1288H).
-            None if system.managed_by.is_empty() && !self.remembered().asked_manager => {
+            None if system.managed_by.is_empty() && self.remembered().manager_asked < MANAGER_ASKED => {
                 self.managers_of(system).await.ok().and_then(|managers| managers.into_iter().next())
             }
             named => named,
@@ -258,8 +266,9 @@ impl Connection {
         let call = self.get(Op::Manager, &manager, Some(&system.link));
         let reply = self.read_up_to(&call, 1).await;
         let mut remembered = self.remembered();
-        remembered.asked_manager = true;
+        remembered.manager_asked += 1;
         if let Ok(reply) = reply {
+            remembered.manager_asked = MANAGER_ASKED;
             let firmware = json::text(&reply.body, "/FirmwareVersion");
             if let Some(firmware) = &firmware {
                 self.learned.note_firmware(firmware);
@@ -302,7 +311,8 @@ impl Connection {
         let Some(link) = system.settings.clone() else { return Ok(()) };
         let known = self.remembered().settings.get(&link).copied();
         // An override that is pending may show there and at no other time.
-        if known == Some(false) && !self.quirks().has(Quirk::BootInSettings) {
+        let may_be_pending = self.quirks().has(Quirk::BootInSettings);
+        if known == Some(false) && !may_be_pending {
             return Ok(());
         }
         match self.read_up_to(&self.get(Op::Settings, &link, Some(&system.link)), 1).await {
@@ -316,6 +326,7 @@ impl Connection {
             }
             // The System's own override would be the wrong one.
             Err(error) if known == Some(true) => return Err(error),
+            Err(error) if may_be_pending && error.class() == ErrorClass::Retry => return Err(error),
             // Absent, as on Lenovo XCC 2.83: the System itself takes the override.
             Err(error) if matches!(error.kind, RedfishErrorKind::Refused { status: 400..500, .. }) => {
                 self.remembered().settings.insert(link, false);

@@ -358,3 +358,77 @@ async fn the_override_is_read_where_it_is_set() {
     assert_eq!(log.count("GET /redfish/v1/Systems/1/SD"), 1);
     assert_eq!(log.count("PATCH /redfish/v1/Systems/1"), 1);
 }
+
+/// An iDRAC 10, whose settings object shows the override only while it is pending.
+fn idrac10(mut script: impl FnMut(&Asked) -> Option<Answer> + Send + 'static) -> (Bmc, Log) {
+    const SETTINGS: &str = "/redfish/v1/Systems/1/Settings";
+    bmc(move |asked| {
+        let given = script(asked);
+        given.or_else(|| match (asked.method.as_str(), asked.path.as_str()) {
+            ("GET", "/redfish/v1/") => {
+                answer(200, json!({"Vendor": "Dell", "Systems": link("/redfish/v1/Systems")}))
+            }
+            ("GET", "/redfish/v1/Managers/1") => answer(200, json!({"Model": "17G Monolithic"})),
+            ("GET", SYSTEM) => {
+                let mut body = system();
+                body["@Redfish.Settings"] = json!({"SettingsObject": link(SETTINGS)});
+                answer(200, body)
+            }
+            ("GET", SETTINGS) => answer(200, json!({"Boot": {"BootOrder": []}})),
+            _ => None,
+        })
+    })
+}
+
+fn has_settings_quirk(bmc: &Bmc) -> bool {
+    bmc.quirks().has(Quirk::BootInSettings)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_bmc_is_outlives_the_memory_of_its_links() {
+    let mut moved = false;
+    let (bmc, log) = idrac10(move |asked| {
+        let gone = asked.path == CD1 && !std::mem::replace(&mut moved, true);
+        if gone { answer(404, json!({})) } else { None }
+    });
+    read_system(&bmc).await;
+    assert!(has_settings_quirk(&bmc));
+    bmc.observe_slot(CD1).await.unwrap_err();
+    bmc.observe_service().await.unwrap();
+    assert!(has_settings_quirk(&bmc), "the root was read again, and no manager");
+    assert_eq!(log.count("GET /redfish/v1/"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_does_not_answer_is_asked_again_with_the_next_looks() {
+    for (failures, knows) in [(2, [false, true]), (9, [false, false])] {
+        let mut left = failures;
+        let (bmc, log) = idrac10(move |asked| {
+            let fails = asked.path == "/redfish/v1/Managers/1" && left > 0;
+            left -= i32::from(fails);
+            if fails { answer(500, json!({})) } else { None }
+        });
+        for known in knows {
+            read_system(&bmc).await;
+            assert_eq!(has_settings_quirk(&bmc), known);
+        }
+        for _ in 0..5 {
+            read_system(&bmc).await;
+        }
+        let asked = log.count("GET /redfish/v1/Managers/1");
+        assert!(asked <= 3 * 2, "one that always fails is not asked for ever: {asked}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pending_override_that_cannot_be_read_is_not_taken_for_none() {
+    let mut reads = 0;
+    let (bmc, _) = idrac10(move |asked| {
+        reads += i32::from(asked.path.ends_with("/Settings"));
+        let fails = asked.path.ends_with("/Settings") && reads > 1;
+        if fails { answer(503, json!({})) } else { None }
+    });
+    read_system(&bmc).await;
+    let error = bmc.observe_system(SYSTEM).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Retry);
+}
