@@ -106,6 +106,8 @@ pub struct ResetFacts {
     /// Installing starts caused so far; more than one only where the first is known not to have
     /// happened.
     pub starts: u32,
+    /// Times that the host was asked to be forced off, the final reset's included.
+    pub forced_off: u32,
 }
 
 /// The sources of one BMC at one moment.
@@ -189,6 +191,9 @@ pub struct WatchFacts {
     pub silence_ended_at: Option<Timestamp>,
     /// Milliseconds since the reset in which the BMC could not be observed.
     pub blind_ms: u64,
+    /// Of these, the longest at a stretch.
+    #[serde(default)]
+    pub longest_blind_ms: u64,
     /// The host booted again after the kickstart was read.
     pub second_boot: Option<Evidence>,
     /// The last look at the management address at which an ESXi host answered.

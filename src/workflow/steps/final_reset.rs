@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Answer;
+use super::{Answer, reset};
 use crate::job::{Act, EvidenceKind, Outcome, Verdict};
 use crate::redfish::PowerState;
 use crate::workflow::policy::FinalReset;
@@ -51,13 +51,14 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     }
     let graceful_timeout = cx.kit.policy.graceful_timeout;
     match next_move(power, &system.reset_types, intent.as_ref(), graceful_timeout, cx.now()) {
-        Move::Request { act, reset } => {
+        Move::Request { act, reset: kind } => {
+            reset::count_force(cx, act)?;
             cx.save_intent(act).await?;
-            let doing = || format!("asking the BMC of server {} for {reset:?}", cx.server.serial);
-            cx.bmc.request_reset(&system, reset).await.map_err(|error| StepError::bmc(doing(), error))?;
+            let doing = || format!("asking the BMC of server {} for {kind:?}", cx.server.serial);
+            cx.bmc.request_reset(&system, kind).await.map_err(|error| StepError::bmc(doing(), error))?;
             cx.save_receipt().await?;
-            let detail = json!({ "reset_type": format!("{reset:?}") });
-            cx.tell("reset.request", format!("asked the BMC for {reset:?}"), detail).await?;
+            let detail = json!({ "reset_type": format!("{kind:?}") });
+            cx.tell("reset.request", format!("asked the BMC for {kind:?}"), detail).await?;
             Ok(wait(cx, "looking what the host does"))
         }
         Move::Wait(why) => Ok(wait(cx, why)),

@@ -26,6 +26,8 @@ const API_TRIES: u32 = 3;
 const DOUBT: Duration = Duration::from_secs(180);
 /// Starts that a BMC may accept without any sign of one: a mock-up accepts them for ever.
 const STARTS_MAX: u32 = 10;
+/// Times that a BMC may be asked to force its host off, and show it on still.
+const FORCES_MAX: u32 = 10;
 /// A medium that was read so lately is being read.
 const READING: Duration = Duration::from_secs(60);
 /// Beyond the graceful timeout, how long the host may hang between On and Off.
@@ -262,6 +264,7 @@ async fn request(
     reset: ResetType,
 ) -> Result<Answer, StepError> {
     let earlier = cx.job.cursor.intent.clone();
+    count_force(cx, act)?;
     cx.save_intent(act).await?;
     if let Err(error) = cx.bmc.request_reset(system, reset).await {
         if error.effect() == Effect::None {
@@ -280,6 +283,23 @@ async fn request(
     )
     .await?;
     Ok(wait(cx, "looking what the host does"))
+}
+
+/// A BMC that takes each power-off and shows the host on has to be looked at by somebody.
+pub(super) fn count_force(cx: &mut Context<'_>, act: Act) -> Result<(), StepError> {
+    if act != Act::ForceOff {
+        return Ok(());
+    }
+    let forced = &mut cx.job.facts.reset.forced_off;
+    if *forced >= FORCES_MAX {
+        return Err(StepError::permanent(format!(
+            "the BMC of server {} was asked {FORCES_MAX} times to force the host off and still shows it on: look at \
+             its power and console",
+            cx.server.serial
+        )));
+    }
+    *forced += 1;
+    Ok(())
 }
 
 /// Power changes detach media on some BMCs (AMI MegaRAC 13: a fresh mount can go at power-on).
