@@ -228,8 +228,10 @@ impl Trace {
         if !is_kickstart {
             return;
         }
-        if reenumerated {
-            // Each run of the installer reads it once, in one go.
+        // Each run of the installer reads it once, in one go. A firmware's look at its drives may be
+        // missed: while the controller is away, or where the BMC reads nothing during the self test.
+        let is_later = carrier.seen.ks_read_at.is_some_and(|first| elapsed(first, read.at) >= QUIET);
+        if reenumerated || is_later {
             let again = &mut carrier.seen.ks_read_again_at;
             if again.is_none_or(|at| elapsed(at, read.at) >= QUIET) {
                 *again = Some(read.at);

@@ -23,7 +23,7 @@ use crate::world::after;
 pub use observe::{observe, observe_api, observe_sources};
 
 /// No ESXi installation is over so soon after its start; a boot before that is still our own
-/// (a firmware that restarts itself during POST). Only used where the read trace cannot tell.
+/// (a firmware that restarts itself during POST). Used where the read trace cannot tell.
 const BOOT_FLOOR: Duration = Duration::from_secs(120);
 
 /// How long a BMC whose fetches of CD1 fail may go on trying.
@@ -103,8 +103,17 @@ impl Scene<'_> {
         if self.trace_tells() {
             return self.ks_read_at();
         }
-        let floor = after(self.started_at, BOOT_FLOOR.min(self.policy.min_install_time));
+        let floor = self.floor();
         (now >= floor).then_some(floor)
+    }
+
+    /// Whether no installation can have come to its end yet.
+    fn is_too_early_for_a_second_boot(&self, now: Timestamp) -> bool {
+        now < self.floor()
+    }
+
+    fn floor(&self) -> Timestamp {
+        after(self.started_at, BOOT_FLOOR.min(self.policy.min_install_time))
     }
 }
 
@@ -263,7 +272,7 @@ fn unless_the_api_may_answer(
     from: Timestamp,
     judged: Judgement,
 ) -> Judgement {
-    let until = shifted(watch, after(from, API_PATIENCE)).min(install_deadline(
+    let until = shifted(watch, scene.policy, after(from, API_PATIENCE)).min(install_deadline(
         watch,
         scene.policy,
         scene.started_at,
@@ -357,7 +366,7 @@ fn judge_power_alone(watch: &WatchFacts, scene: &Scene<'_>) -> Judgement {
         return Judgement::Wait { until: None, why };
     }
     let from = scene.ks_read_at().unwrap_or(scene.started_at);
-    let floor = shifted(watch, after(from, scene.policy.min_install_time));
+    let floor = shifted(watch, scene.policy, after(from, scene.policy.min_install_time));
     if watch.observed_at.is_none_or(|now| now < floor) {
         let why = "this BMC shows no second boot: waiting until an installation can be over".to_owned();
         return Judgement::Wait { until: Some(floor), why };
@@ -371,7 +380,7 @@ fn judge_power_alone(watch: &WatchFacts, scene: &Scene<'_>) -> Judgement {
 /// What the reads of the media say is wrong, long before the install timeout.
 fn early_failure(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Option<String> {
     let policy = scene.policy;
-    let late = |from: Timestamp, timeout: Duration| now >= shifted(watch, after(from, timeout));
+    let late = |from: Timestamp, timeout: Duration| now >= shifted(watch, policy, after(from, timeout));
     let unread = scene.serves_installer
         && scene.installer.first_read_at.is_none()
         && scene.installer.mode != MediaMode::Prefetched;
@@ -459,11 +468,15 @@ pub fn shows_a_start(before: &BootSample, sample: &BootSample) -> bool {
 
 /// When the whole wait ends, unobserved time not counted.
 pub fn install_deadline(watch: &WatchFacts, policy: &Policy, started_at: Timestamp) -> Timestamp {
-    shifted(watch, after(started_at, policy.install_timeout))
+    shifted(watch, policy, after(started_at, policy.install_timeout))
 }
 
-fn shifted(watch: &WatchFacts, deadline: Timestamp) -> Timestamp {
-    after(deadline, Duration::from_millis(watch.blind_ms))
+/// By the time in which nobody saw the host. A BMC that is silent again and again (after each boot of a
+/// host that installs in a loop, say) moves a deadline by no more than the whole patience, or its longest
+/// silence.
+fn shifted(watch: &WatchFacts, policy: &Policy, deadline: Timestamp) -> Timestamp {
+    let most = Duration::from_millis(watch.longest_blind_ms).max(policy.install_timeout);
+    after(deadline, Duration::from_millis(watch.blind_ms).min(most))
 }
 
 /// Whether the installer cannot be running any more (or cannot have begun): then media may be

@@ -461,3 +461,14 @@ proptest! {
         prop_assert_eq!(bench.trace.seen(Task).mode, MediaMode::Prefetched);
     }
 }
+
+#[test]
+fn a_second_read_of_the_kickstart_a_minute_later_is_a_second_run_whatever_was_enumerated() {
+    let again = |secs| seen(&with(install(), &[Part(secs, Task, KS)])).ks_again;
+    let first = seen(&install()).ks.unwrap();
+    assert_eq!(again(first + 59), None, "one run reads it in one go");
+    assert_eq!(again(first + 60), Some(first + 60));
+    // The controller was away while the firmware looked at its drives.
+    let missed = with(install(), &[Crash(first + 100), Part(first + 130, Task, KS)]);
+    assert_eq!(seen(&missed).ks_again, Some(first + 130));
+}

@@ -51,7 +51,9 @@ fn note_silence(watch: &mut WatchFacts, scene: &Scene<'_>, now: Timestamp) {
     if silence <= (3 * scene.policy.poll_interval).max(Duration::from_secs(10)) {
         return;
     }
-    watch.blind_ms = watch.blind_ms.saturating_add(u64::try_from(silence.as_millis()).unwrap_or(u64::MAX));
+    let silent_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+    watch.blind_ms = watch.blind_ms.saturating_add(silent_ms);
+    watch.longest_blind_ms = watch.longest_blind_ms.max(silent_ms);
     watch.silence_ended_at = Some(now);
     for (source, facts) in &mut watch.sources {
         facts.live &= facts.last.as_deref().is_some_and(|value| source::remembers(*source, value));
@@ -75,7 +77,8 @@ fn note_power(watch: &mut WatchFacts, scene: &Scene<'_>, sample: &BootSample) {
 }
 
 /// Until a boot counts, a change is our own start. So is the first change of a source that had not
-/// shown it by then; but what such a source missed nobody knows, so it is not live.
+/// shown it by then; but what such a source missed nobody knows, so it is not live, unless it is too
+/// early for it to have missed anything.
 fn note_source(watch: &mut WatchFacts, scene: &Scene<'_>, source: BootSource, value: &str, now: Timestamp) {
     let counts = scene.counting_since(now).is_some();
     let was_silent = watch.silence_ended_at == Some(now);
@@ -85,14 +88,25 @@ fn note_source(watch: &mut WatchFacts, scene: &Scene<'_>, source: BootSource, va
         let before = scene.before.map(|sample| sample.sources.get(&source).map(String::as_str));
         let shows_start = before.is_some_and(|before| source::differs(source, before, value));
         facts.showed_start |= shows_start || (before.is_none() && !counts);
-        facts.live |= shows_start && !counts && source::shows_each_boot(source);
+        let missed_nothing = !counts || scene.is_too_early_for_a_second_boot(now);
+        facts.live |= shows_start && missed_nothing && source::shows_each_boot(source);
     } else if let Some(last) = last {
         if source::is_boot(source, &last, value) {
+            if may_be_of_an_earlier_run(watch, scene) {
+                return;
+            }
             note_boot(watch, now, format!("{} went from {last} to {value}", source.property()));
         } else if was_silent && source::may_hide_a_boot(source, &last, value) {
             facts.live = false;
         }
     }
+}
+
+/// Whether a boot since the last look may be the one that led to the run of the installer which goes on
+/// now: its kickstart was read since that look too.
+fn may_be_of_an_earlier_run(watch: &WatchFacts, scene: &Scene<'_>) -> bool {
+    let again = scene.kickstart.ks_read_again_at.filter(|_| scene.trace_tells());
+    again.is_some_and(|again| watch.observed_at.is_none_or(|looked| looked < again))
 }
 
 fn note_boot(watch: &mut WatchFacts, at: Timestamp, detail: String) {

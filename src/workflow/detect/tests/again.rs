@@ -37,6 +37,31 @@ fn a_host_is_between_two_runs_when_it_boots_again_after_it_read_its_kickstart_ag
 }
 
 #[test]
+fn a_boot_between_two_looks_that_also_hold_the_kickstarts_read_led_to_that_read() {
+    let mut story = first_run().silence();
+    story.installer.reenumerated_at = Some(at(340));
+    story.task.ks_read_again_at = Some(at(360));
+    let second = story.sees(900, Power::On, &[(L, T[3])]).waits();
+    assert!(!is_between_runs(&second), "the second run goes on, and was not seen to begin");
+    let ended = second.sees_on(910, 1200, &[(L, T[3])]).sees(1210, Power::On, &[(L, "2026-01-05T00:00:00Z")]);
+    assert!(is_between_runs(&ended));
+}
+
+#[test]
+fn a_bmc_that_is_silent_after_each_boot_does_not_put_the_end_off_for_ever() {
+    let mut story = first_run();
+    let mut now = 310;
+    let minutes = i64::try_from(story.policy.install_timeout.as_secs() / 60).unwrap();
+    story.installer.reenumerated_at = Some(at(340));
+    while now < minutes * 60 * 2 + 600 {
+        story.task.ks_read_again_at = Some(at(now + 50));
+        now += 180;
+        story = story.silence().sees(now, Power::On, &[(L, T[2])]);
+    }
+    assert!(matches!(story.judged(), Judgement::Failed { .. }), "{:?}", story.judged());
+}
+
+#[test]
 fn an_answer_is_no_proof_while_a_live_source_shows_no_second_boot() {
     let new = Some((BUILD, "bb"));
     let live = Story::new(&[(L, T[0])]).sees(5, Power::On, &[(L, T[1])]).ks_read(60);
