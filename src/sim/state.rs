@@ -47,6 +47,7 @@ pub struct SlotState {
     pub inserted: bool,
     pub image: Option<String>,
     /// What the slot holds once the host is off: some BMCs keep a change of it from a running host.
+    #[serde(skip)]
     pub image_when_off: Option<String>,
 }
 

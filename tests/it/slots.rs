@@ -2,10 +2,16 @@
 //!
 //! Invariant: at no moment do two slots hold the same medium of one job.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::json;
 use shoal::job::{Job, MediaLayout, Status, Step};
 use shoal::redfish::Quirk;
 use shoal::sim::{Fault, SimConfig};
+use shoal::world::{HttpRequest, TransportError, TransportErrorKind};
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
 
 use crate::site::{Site, machine};
 
@@ -131,4 +137,30 @@ async fn an_insert_too_soon_after_an_eject_is_tried_again() {
     let (site, job) = install(slow, json!({})).await;
     assert_eq!(job.status, Status::Succeeded, "{}", site.story(job.id).await);
     assert!(site.machines[0].struck().contains_key("insert-500-after-eject"));
+}
+
+/// The eject between two insertions does not reach the BMC.
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_still_holds_the_jobs_earlier_image_is_emptied_before_another_is_tried() {
+    let mut site = Site::new(1, vec![config("x13", vec![Fault::SecondCdRefused])]).await;
+    let lost = Arc::new(AtomicBool::new(false));
+    let (network, once) = (site.world.transport.clone(), lost.clone());
+    let transport = BoxCloneSyncService::new(tower::service_fn(move |request: HttpRequest| {
+        let network = network.clone();
+        let is_eject = request.uri().path().ends_with("VirtualMedia1/Actions/VirtualMedia.EjectMedia");
+        let loses = is_eject && !once.swap(true, Ordering::Relaxed);
+        async move {
+            if loses {
+                return Err(TransportError::new(TransportErrorKind::Broken));
+            }
+            network.oneshot(request).await
+        }
+    }));
+    site.start_on(site.store.clone(), transport);
+    let job = run(&mut site, json!({})).await;
+    let story = site.story(job.id).await;
+    assert!(lost.load(Ordering::Relaxed), "{story}");
+    assert_eq!((job.status, job.facts.layout), (Status::Succeeded, MediaLayout::SingleCd), "{story}");
+    assert_eq!(segment(&job.facts.cd1.slot), "VirtualMedia1", "{story}");
+    assert!(site.machines[0].state().media.values().all(|medium| !medium.inserted), "{story}");
 }

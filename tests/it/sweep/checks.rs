@@ -8,7 +8,9 @@ use std::fmt;
 
 use jiff::Timestamp;
 use shoal::job::{Confidence, Outcome, Phase, Release, Status};
+use shoal::media::trace::QUIET;
 use shoal::sim::{Fault, Happening};
+use shoal::world::elapsed;
 
 use super::leaks;
 use super::run::{JobRan, MachineRan, Ran};
@@ -230,19 +232,23 @@ fn evidence(case: &Case<'_>) -> String {
 }
 
 /// By a reset or by an eject. What follows from a wrong verdict is that rule's, and an eject by force
-/// or at the install timeout is what was promised.
+/// or at the install timeout is what was promised. A host that rebooted by itself is seen to install
+/// again only where its kickstart is read a minute after the first time.
 fn cuts_nothing(case: &Case<'_>) -> Option<String> {
     let wrong = case.success().is_some_and(|success| !success.is_true);
     if wrong || case.installs_again_unseen() {
         return None;
     }
-    let mut by_hand = None;
-    let mut reset_at = None;
+    let (mut by_hand, mut reset_at, mut begun_at, mut is_hidden) = (None, None, None, false);
     for (at, happening) in case.happenings(Timestamp::MAX) {
         match happening {
             Happening::HandsOn => by_hand = Some(*at),
             Happening::Reset(_) => reset_at = Some(*at),
-            Happening::InstallCut if by_hand != Some(*at) => {
+            Happening::InstallBegun => {
+                let again = begun_at.replace(*at).is_some_and(|begun| elapsed(begun, *at) < QUIET);
+                is_hidden = again && case.rebooted_by_itself();
+            }
+            Happening::InstallCut if by_hand != Some(*at) && !is_hidden => {
                 let is_reset = reset_at == Some(*at);
                 if is_reset || !case.released_without_proof() {
                     return Some(format!("{} at {at}", if is_reset { "a reset" } else { "an eject" }));
@@ -254,14 +260,30 @@ fn cuts_nothing(case: &Case<'_>) -> Option<String> {
     None
 }
 
-/// Through Redfish; after a success the final reset may start the host once more. What is done in the
+/// Through Redfish; after a success the final reset may start the host once more, and whoever cuts its
+/// power before an installation has begun makes a start as if it had never been. What is done in the
 /// cleanup may happen at the very time of the verdict.
 fn starts_once(case: &Case<'_>) -> Option<String> {
-    let is_start = |(at, happening): &(Timestamp, Happening)| (*happening == Happening::Start).then_some(*at);
-    let starts: Vec<Timestamp> = case.happenings(Timestamp::MAX).filter_map(is_start).collect();
-    let before = starts.iter().filter(|at| **at < case.decided_at()).count();
-    let allowed = 1 + usize::from(case.job.job.status == Status::Succeeded);
-    (before > 1 || starts.len() > allowed)
+    let (mut starts, mut undone, mut may_be_undone) = (vec![], vec![], false);
+    let mut by_hand = None;
+    for (at, happening) in case.happenings(Timestamp::MAX) {
+        match happening {
+            Happening::Start => {
+                starts.push(*at);
+                may_be_undone = true;
+            }
+            Happening::InstallBegun => may_be_undone = false,
+            Happening::HandsOn => by_hand = Some(*at),
+            Happening::PowerOff if by_hand == Some(*at) && std::mem::take(&mut may_be_undone) => {
+                undone.push(*at)
+            }
+            _ => {}
+        }
+    }
+    let by_verdict = |times: &[Timestamp]| times.iter().filter(|at| **at < case.decided_at()).count();
+    let before = by_verdict(&starts);
+    let allowed = 1 + usize::from(case.job.job.status == Status::Succeeded) + undone.len();
+    (before > 1 + by_verdict(&undone) || starts.len() > allowed)
         .then(|| format!("{} starts, {before} of them before the verdict", starts.len()))
 }
 

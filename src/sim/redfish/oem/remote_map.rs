@@ -47,7 +47,7 @@ impl Bmc {
 
     pub(super) fn render_map_image(&self, number: usize) -> Option<Value> {
         let image = self.oem.map_images.get(number)?;
-        let mounted = self.computer.machine.medium(0).is_some_and(|medium| medium.image == *image);
+        let mounted = self.held(0).as_ref() == Some(image);
         Some(json!({
             "@odata.id": self.oem_path(Oem::MapImage(number)),
             "@odata.type": "#LenovoRemoteMapMedia.v1_0_0.LenovoRemoteMapMedia",
