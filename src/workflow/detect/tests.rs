@@ -162,16 +162,6 @@ fn a_second_last_reset_time_is_a_second_boot_once_power_is_stable() {
 }
 
 #[test]
-fn a_first_look_after_the_kickstarts_read_makes_a_source_live_while_no_second_boot_can_have_been() {
-    use BootSource::LastResetTime as L;
-    const T: [&str; 2] = ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"];
-    let first_seen_at = |secs| Story::new(&[(L, T[0])]).ks_read(34).sees_on(secs, 1200, &[(L, T[1])]);
-    first_seen_at(50).waits();
-    first_seen_at(119).waits();
-    first_seen_at(130).succeeds(Confidence::Assumed);
-}
-
-#[test]
 fn on_alone_never_convinces_where_a_source_is_live() {
     let story = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).ks_read(60);
     let story = story.sees_on(65, 5390, &[(L, T1)]).waits();

@@ -84,3 +84,11 @@ fn an_answer_before_the_kickstart_was_read_is_too_early() {
     assert!(!early(started().ks_read(60).api(None, 70, None)));
     assert!(!early(Story::prefetched(&[]).api(None, 10, None)), "nobody can tell how far the host is");
 }
+
+#[test]
+fn a_first_look_after_the_kickstarts_read_makes_a_source_live_while_no_second_boot_can_have_been() {
+    let first_seen_at = |secs| Story::new(&[(L, T[0])]).ks_read(34).sees_on(secs, 1200, &[(L, T[1])]);
+    first_seen_at(50).waits();
+    first_seen_at(119).waits();
+    first_seen_at(130).succeeds(Confidence::Assumed);
+}
