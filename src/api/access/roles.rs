@@ -1,6 +1,6 @@
 //! Who may do what: one table of all routes.
 //!
-//! It checks nothing (that is [`super::guard`]) and describes nothing (that is `openapi`, which
+//! It checks nothing (that is [`super::guard()`]) and describes nothing (that is `openapi`, which
 //! reads it). Invariant: a route that is not in the table is not served.
 
 use http::Method;
