@@ -77,9 +77,15 @@ pub struct Boot {
     /// The collection of its boot options.
     pub(super) options: Option<String>,
     /// `BootNext`: whether it has that property, and what it says.
+    #[serde(deserialize_with = "read_even_null", skip_serializing_if = "Option::is_none")]
     pub(super) next: Option<Option<String>>,
     /// `UefiTargetBootSourceOverride`.
     pub(super) uefi_target: Option<String>,
+}
+
+/// A property that is there, and is null, is not one that is absent.
+fn read_even_null<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(value).map(Some)
 }
 
 impl Boot {
@@ -351,6 +357,17 @@ mod tests {
             let want = System { link: "/redfish/v1/Systems/1".into(), id: "1".into(), ..System::default() };
             assert_eq!(system, want, "{nothing}");
             assert!(!system.is_host());
+        }
+    }
+
+    /// NVIDIA BlueField-3 24.10 has an empty one, which a saved system had forgotten.
+    #[test]
+    fn a_saved_system_knows_that_it_has_a_boot_next() {
+        for body in [json!({"Boot": {"BootNext": ""}}), json!({"Boot": {"BootNext": "Boot0001"}}), json!({})]
+        {
+            let system = parse(body);
+            let saved = serde_json::to_string(&system).unwrap();
+            assert_eq!(serde_json::from_str::<System>(&saved).unwrap(), system);
         }
     }
 
