@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::blocks::pack;
+use super::blocks::{pack, pack_hollow};
 use crate::iso::{BootPlatform, IsoWriter, build_task_iso};
 
 /// Where there is more to begin with.
@@ -30,7 +30,7 @@ pub fn write_seeds(folder: &Path, found: Option<&Found>) -> io::Result<()> {
     }
     let Some(found) = found else { return Ok(()) };
     for path in sorted(&found.images)? {
-        let (name, packed) = (name_of(&path), pack(&std::fs::read(&path)?));
+        let (name, packed) = (name_of(&path), pack_hollow(std::fs::read(&path)?));
         seeds.write("iso", &name, &packed)?;
         seeds.write("installer", &name, &packed)?;
     }

@@ -36,8 +36,24 @@ pub const FOR_LAB: &[&str] = &[
     "xorriso",
 ];
 
-/// Writers of the images that a corpus begins with, and a compiler for libFuzzer.
-pub const FOR_FUZZ: &[&str] = &["g++", "genisoimage", "xorriso"];
+/// A compiler for libFuzzer, writers of images and what the stand-in installer is made of, and two packages
+/// that hold images.
+pub const FOR_FUZZ: &[&str] = &[
+    "busybox-static",
+    "cpio",
+    "g++",
+    "genisoimage",
+    "grub-common",
+    "grub-efi-amd64-bin",
+    "ipxe",
+    "isolinux",
+    "kmod",
+    "memtest86+",
+    "mtools",
+    "syslinux",
+    "syslinux-common",
+    "xorriso",
+];
 
 /// The peers that figures are measured against, and wrk, which loads two of them.
 pub const FOR_BENCH: &[&str] = &["genisoimage", "nginx-light", "wrk", "xorriso"];

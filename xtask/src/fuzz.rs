@@ -1,15 +1,17 @@
 //! `cargo xtask fuzz`: cargo-fuzz over every target, or some, for so long each.
 //!
-//! What a target checks is in `src/fuzz/`. Corpora grow in `target/fuzz/corpus`, and a finding is left in
-//! `target/fuzz/findings`; what is kept of one for ever, by hand, is in `fuzz/regressions`. Invariant: a
-//! finding fails the chore, and the others still get their time.
+//! What a target checks is in `src/fuzz/`. Corpora grow in `target/fuzz/corpus`, what libFuzzer says is in
+//! `target/fuzz/TARGET.log`, and a finding is left in `target/fuzz/findings`; what is kept of one for ever, by
+//! hand, is in `fuzz/regressions`. Invariant: a finding fails the chore, and the others still get their time.
 //!
 //! No sanitizer is built in: the project's code is safe Rust but for one mapping, and with one the
 //! compiler would have to be a nightly. Sums are checked, memory and time are limited.
 
+mod images;
+
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use xtask::source::ROOT;
 
@@ -45,11 +47,9 @@ pub fn targets(words: &[&str]) -> Done {
     begin(targets[0])?;
     let mut found = Vec::new();
     for target in targets {
-        let start = Instant::now();
-        let clean = fuzz(target, options.seconds);
-        let word = if clean.is_ok() { "clean" } else { "a finding" };
-        println!("fuzz {target}: {word} after {:.0} s", start.elapsed().as_secs_f64());
-        found.extend(clean.err().map(|_| target));
+        let (clean, figures) = fuzz(target, options.seconds)?;
+        println!("fuzz {target}: {}, {figures}", if clean { "clean" } else { "a finding" });
+        found.extend((!clean).then_some(target));
     }
     match found.as_slice() {
         [] => Ok(()),
@@ -90,10 +90,9 @@ fn make(folder: &Path) -> Done {
 /// A corpus to begin with, written by whichever target.
 fn begin(target: &str) -> Done {
     let images = folder("images");
-    make_images(&images)?;
-    let images = images.join("made");
+    images::make(&images)?;
     let mut seeds = cargo_fuzz(target);
-    seeds.env("SHOAL_FUZZ_SEEDS", folder("corpus")).env("SHOAL_FUZZ_IMAGES", images);
+    seeds.env("SHOAL_FUZZ_SEEDS", folder("corpus")).env("SHOAL_FUZZ_IMAGES", images.join("made"));
     if std::env::var_os("SHOAL_CAPTURES").is_none() {
         seeds.env("SHOAL_CAPTURES", Path::new(ROOT).join(CAPTURES));
     }
@@ -106,78 +105,71 @@ fn cargo_fuzz(target: &str) -> std::process::Command {
     fuzz
 }
 
-fn fuzz(target: &str, seconds: u32) -> Done {
+/// Whether nothing was found, and the figures.
+fn fuzz(target: &str, seconds: u32) -> Done<(bool, Figures)> {
     let (corpus, findings) = (folder("corpus").join(target), folder("findings").join(target));
     make(&corpus)?;
     make(&findings)?;
     let kept = Path::new(ROOT).join("fuzz/regressions").join(target);
+    let log = folder(&format!("{target}.log"));
+    let said = fs::File::create(&log).or_else(|error| fail(format!("{}: {error}", log.display())))?;
     let mut fuzz = cargo_fuzz(target);
-    fuzz.arg(corpus).args(kept.is_dir().then_some(kept)).arg("--").args(LIMITS);
+    fuzz.arg(corpus).args(kept.is_dir().then_some(kept)).arg("--").args(LIMITS).stderr(said);
     fuzz.arg(format!("-max_total_time={seconds}")).arg(format!("-artifact_prefix={}/", findings.display()));
-    run(fuzz.arg("-print_final_stats=1"))
+    let clean = run(fuzz.arg("-print_final_stats=1")).is_ok();
+    let said = fs::read_to_string(&log).or_else(|error| fail(format!("{}: {error}", log.display())))?;
+    Ok((clean, Figures::of(&said)))
 }
 
-/// Small images laid out like the vendor's, by the writers that people use.
-fn make_images(folder: &Path) -> Done {
-    let tree = folder.join("tree");
-    make(&tree.join("EFI/BOOT"))?;
-    let boot_cfg = "bootstate=0\ntitle=Loading ESXi installer\nkernel=/b.b00\nkernelopt=runweasel cdromBoot\n\
-                    modules=/k.b00 --- /long_name.v00\nbuild=8.0.3-0.0.24022510\n";
-    let files: [(&str, &[u8]); 7] = [
-        ("BOOT.CFG", boot_cfg.as_bytes()),
-        ("EFI/BOOT/BOOT.CFG", boot_cfg.as_bytes()),
-        ("B.B00", b"kernel"),
-        ("K.B00", b"module"),
-        ("LONG_NAM.V00", b"module"),
-        ("ISOLINUX.BIN", &[0x15; 100]),
-        ("EFIBOOT.IMG", &[0xFA; 100]),
-    ];
-    for (name, content) in files {
-        fs::write(tree.join(name), content)
-            .or_else(|error| fail(format!("{name} cannot be written: {error}")))?;
+/// What libFuzzer says of its work.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Figures {
+    executions: u64,
+    /// Edges of the control flow that some input took.
+    edges: u64,
+    seconds: u64,
+}
+
+impl Figures {
+    fn of(log: &str) -> Figures {
+        let mut figures = Figures::default();
+        for line in log.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words.as_slice() {
+                ["stat::number_of_executed_units:", number] => figures.set(|it| &mut it.executions, number),
+                ["Done", _, "runs", "in", number, "second(s)"] => figures.set(|it| &mut it.seconds, number),
+                [_, _, "cov:", number, ..] => figures.set(|it| &mut it.edges, number),
+                _ => {}
+            }
+        }
+        figures
     }
-    let made = folder.join("made");
-    make(&made)?;
-    for (maker, prefix) in [("xorriso", &["-as", "mkisofs"][..]), ("genisoimage", &[])] {
-        for (name, flags) in [
-            ("plain", &[][..]),
-            ("joliet", &["-J"]),
-            ("rock-ridge", &["-R"]),
-            ("both", &["-J", "-R"]),
-            ("relaxed", &["-iso-level", "3", "-J", "-R"]),
-        ] {
-            let plain = maker == "xorriso" && !flags.contains(&"-R");
-            let mut make = command(maker, prefix);
-            make.args(plain.then_some("--norock")).args(flags);
-            make.args([
-                "-quiet",
-                "-V",
-                "ESXI-8.0U3-24022510",
-                "-A",
-                "ESXIMAGE",
-                "-no-pad",
-                "-b",
-                "ISOLINUX.BIN",
-            ]);
-            make.args([
-                "-c",
-                "BOOT.CAT",
-                "-no-emul-boot",
-                "-boot-load-size",
-                "1",
-                "-eltorito-alt-boot",
-                "-e",
-            ]);
-            make.args(["EFIBOOT.IMG", "-no-emul-boot", "-o"]).arg(made.join(format!("{maker}-{name}.iso")));
-            capture(make.arg(&tree))?;
+
+    fn set(&mut self, field: fn(&mut Figures) -> &mut u64, number: &str) {
+        if let Ok(number) = number.parse() {
+            *field(self) = number;
         }
     }
-    Ok(())
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Figures { executions, edges, seconds } = self;
+        write!(f, "{executions} runs in {seconds} s, {edges} edges")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_figures_are_those_of_the_run() {
+        let log = "#2\tINITED cov: 7 ft: 8 corp: 1/1b exec/s: 0\n#9\tDONE   cov: 31 ft: 4 corp: 2/4b\n\
+                   Done 900 runs in 601 second(s)\nstat::number_of_executed_units: 900\n";
+        assert_eq!(Figures::of(log).to_string(), "900 runs in 601 s, 31 edges");
+        assert_eq!(Figures::of("error: could not compile"), Figures::default());
+    }
 
     #[test]
     fn targets_and_their_time_come_in_any_order() {

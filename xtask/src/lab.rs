@@ -31,10 +31,15 @@ pub enum Scenarios {
 pub fn up(count: u32) -> Done {
     debian::ensure("the lab", debian::FOR_LAB)?;
     run(script("up").arg(count.to_string()))?;
+    ensure_standin().map(drop)
+}
+
+/// The stand-in installer, which is made once.
+pub fn ensure_standin() -> Done<PathBuf> {
     if !standin().exists() {
         run(script("standin").arg(standin()))?;
     }
-    Ok(())
+    Ok(standin())
 }
 
 pub fn down(purge: bool) -> Done {
