@@ -18,6 +18,7 @@ mod emulators;
 mod fault_list;
 mod fence;
 mod hooks;
+mod hostile;
 mod install;
 mod iso_command;
 mod iso_tools;
