@@ -10,6 +10,7 @@ mod client;
 mod demo;
 mod iso;
 mod job;
+mod key;
 mod logging;
 pub mod output;
 pub mod serve;
@@ -57,6 +58,7 @@ enum Command {
     Tls(tls::TlsArgs),
     Bmc(bmc::BmcArgs),
     Iso(iso::IsoArgs),
+    Key(key::KeyArgs),
     Sim(Box<sim::SimArgs>),
     Demo(demo::DemoArgs),
 }
@@ -130,6 +132,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Tls(args) => tls::run(args, &world, output).await,
         Command::Bmc(args) => bmc::run(args, &world, output).await,
         Command::Iso(args) => iso::run(args, &world, output).await,
+        Command::Key(args) => key::run(args, &world, output).await,
         Command::Sim(args) => sim::run(*args, world).await,
         Command::Demo(args) => demo::run(args, world).await,
     }

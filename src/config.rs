@@ -4,6 +4,7 @@
 //! contradicts another, is an error that names its setting; nothing falls back silently.
 
 mod client;
+mod files;
 mod log;
 mod parse;
 mod settings;
@@ -19,6 +20,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use client::ClientArgs;
+pub use files::{FileArgs, FileSettings};
 pub use log::{LogArgs, LogFormat, LogLevel, LogLevelError, LogSettings};
 pub use parse::duration;
 pub use values::{ConfigError, Origin, ServeArgs};
@@ -27,6 +29,7 @@ use crate::job::{Confidence, MediaLayout, UrlPrefixes};
 use crate::media::InstallerSource;
 use crate::oidc::OidcSettings;
 use crate::redfish::Limits;
+use crate::seal::{KeySource, MasterKey};
 use crate::workflow::policy::{Delivery, Policy};
 use values::Values;
 
@@ -43,7 +46,7 @@ pub struct Config {
     /// Trusted beside the system's roots in outbound TLS.
     pub extra_roots: Vec<CertificateDer<'static>>,
     pub database: PathBuf,
-    pub master_key_file: PathBuf,
+    pub master_key: KeySource,
     pub task_iso_dir: PathBuf,
     /// How long a task ISO is kept after its job.
     pub task_iso_retention: Duration,
@@ -134,7 +137,7 @@ impl Config {
             webhook_secrets: webhook_secrets(values)?,
             extra_roots: extra_roots(values)?,
             database: values.required("DB_URL", parse::database)?,
-            master_key_file: values.required("MASTER_KEY_FILE", parse::path)?,
+            master_key: master_key(values)?,
             task_iso_dir: values.required("TASK_ISO_DIR", parse::path)?,
             task_iso_retention: values.required("TASK_ISO_RETENTION", parse::duration)?,
             installer: installer(values)?,
@@ -155,6 +158,12 @@ impl Config {
 /// Where the system keeps what lives no longer than a command (`TMPDIR`).
 pub fn temp_dir() -> PathBuf {
     std::env::temp_dir()
+}
+
+/// Where systemd puts what its `LoadCredential=` and `SetCredential=` name.
+#[expect(clippy::disallowed_methods, reason = "config reads the environment")]
+fn credentials_directory() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 const fn secs(secs: u64) -> Duration {
@@ -255,6 +264,29 @@ fn webhook_secrets(values: &Values) -> Result<Vec<SecretString>, ConfigError> {
         return Err(values.invalid("WEBHOOK_SECRET_OLD", "needs WEBHOOK_SECRET beside it"));
     }
     Ok(now.into_iter().chain(old).collect())
+}
+
+/// What is given outright, then a credential of systemd, then a file; two that are both asked for
+/// contradict each other.
+fn master_key(values: &Values) -> Result<KeySource, ConfigError> {
+    let current = values.optional("MASTER_KEY", str::parse::<MasterKey>)?;
+    let old = values.optional("MASTER_KEY_OLD", str::parse::<MasterKey>)?;
+    if old.is_some() && current.is_none() {
+        return Err(values.invalid("MASTER_KEY_OLD", "needs MASTER_KEY beside it"));
+    }
+    let file = values.required("MASTER_KEY_FILE", parse::path)?;
+    match (current, values.is_given("MASTER_KEY_FILE"), &values.credentials) {
+        (Some(_), true, _) => Err(ConfigError::Contradiction {
+            name: "MASTER_KEY",
+            other: "MASTER_KEY_FILE",
+            problem: "give the key itself, or the file that holds it".to_owned(),
+        }),
+        (Some(current), false, _) => Ok(KeySource::Given { current, old }),
+        (None, false, Some(directory)) => {
+            Ok(KeySource::credential(directory).unwrap_or(KeySource::File(file)))
+        }
+        (None, _, _) => Ok(KeySource::File(file)),
+    }
 }
 
 fn extra_roots(values: &Values) -> Result<Vec<CertificateDer<'static>>, ConfigError> {

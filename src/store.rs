@@ -21,7 +21,7 @@ mod events;
 mod hook_reports;
 mod idempotency;
 mod jobs;
-mod kept;
+mod keys;
 mod leases;
 mod lock;
 mod recipes;
@@ -51,7 +51,9 @@ pub use error::{StoreError, StoreErrorKind};
 pub use events::{EVENTS_A_JOB_MAX, EventFilter};
 pub use idempotency::{IDEMPOTENCY_TTL, IdempotencyKey};
 pub use jobs::{CancelOutcome, Inserted, JobFilter, NewJob, RefusedJob};
+pub use keys::{KnownKey, OwnSecret, Resealed, keys_of_database};
 pub use leases::{JobUpdate, Lease};
+pub use lock::LockedDatabase;
 pub use servers::SERVERS_MAX;
 pub use tap::{Side, Tap};
 pub use tokens::TOKENS_MAX;
@@ -99,10 +101,12 @@ impl Store {
     /// Opens the database at `path`, made if it is missing, and takes its exclusive lock: a second
     /// controller is refused, and the leases of the run before this one are void.
     pub fn open(path: &Path, sealer: Sealer) -> Result<Store, StoreError> {
-        let name = path.display().to_string();
-        let at_path = |source| StoreError::Path { database: name.clone(), source };
-        let path = lock::canonical(path).map_err(at_path)?;
-        let lock = lock::Lock::take(&path).map_err(|error| error.into_store_error(at_path))?;
+        Store::open_locked(LockedDatabase::lock(path)?, sealer)
+    }
+
+    /// The same where the lock was taken before, to look which keys are needed.
+    pub fn open_locked(locked: LockedDatabase, sealer: Sealer) -> Result<Store, StoreError> {
+        let LockedDatabase { path, name, lock } = locked;
         let connection = connect(&path).map_err(|fault| fault.at("opening", &name))?;
         let place = Place::File { turn: Arc::new(Semaphore::new(1)), _lock: lock };
         Store::start(Arc::new(Database { connection: Mutex::new(connection), name, place }), sealer)
@@ -341,24 +345,13 @@ struct Found {
 /// Migrates, checks the key and voids the leases of the run before.
 fn prepare(connection: &mut Connection, name: &str, sealer: &Sealer) -> Result<Found, Fault> {
     schema::migrate(connection, name)?;
-    check_key(connection, name, sealer)?;
+    keys::check(connection, name, sealer)?;
     leases::release_all_of_previous_run(connection)?;
     Ok(Found {
         latest_event: events::latest(connection)?,
-        token_key: TokenKey::new(kept::key(connection, name, sealer, "tokens")?),
-        chain_key: ChainKey::new(kept::key(connection, name, sealer, audit::KEY)?),
+        token_key: TokenKey::new(*keys::own(connection, name, sealer, OwnSecret::Tokens)?),
+        chain_key: ChainKey::new(*keys::own(connection, name, sealer, OwnSecret::Audit)?),
     })
-}
-
-/// A database sealed with another key is refused at once, not at the first password.
-fn check_key(connection: &Connection, name: &str, sealer: &Sealer) -> Result<(), Fault> {
-    const CONTEXT: &str = "meta.value/key_check";
-    let sql = "INSERT INTO meta (name, value) VALUES ('key_check', ?1) ON CONFLICT (name) DO NOTHING";
-    connection.execute(sql, [sealer.seal(CONTEXT, b"shoal")])?;
-    let sql = "SELECT value FROM meta WHERE name = 'key_check'";
-    let sealed: Vec<u8> = connection.query_row(sql, [], |row| row.get(0))?;
-    let opened = sealer.open(CONTEXT, &sealed);
-    opened.map(drop).map_err(|source| StoreError::Key { database: name.to_owned(), source }.into())
 }
 
 #[cfg(test)]

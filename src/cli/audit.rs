@@ -13,7 +13,7 @@ use super::output::table;
 use super::{CliError, Exit, Output};
 use crate::config::ClientArgs;
 use crate::job::hex;
-use crate::seal::{Sealer, load_key};
+use crate::seal::{self, KeySource};
 use crate::store::verify_audit_file;
 use crate::world::World;
 
@@ -91,7 +91,8 @@ async fn list(args: ListArgs, world: &World, output: Output) -> Result<Exit, Cli
 async fn verify(args: VerifyArgs, world: &World, output: Output) -> Result<Exit, CliError> {
     let verdict = match (args.db, args.master_key_file) {
         (Some(database), Some(key)) => {
-            let report = verify_audit_file(&database, &Sealer::new(load_key(&key)?))?;
+            let sealer = seal::load_existing(&KeySource::File(key), &database)?;
+            let report = verify_audit_file(&database, &sealer)?;
             json!({
                 "ok": report.fault.is_none(),
                 "entries": report.good,

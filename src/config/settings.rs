@@ -85,6 +85,10 @@ settings! { STORE, "Files",
     "DB_URL", "db", "FILE", Some("./var/shoal/shoal.db"), "SQLite database";
     "MASTER_KEY_FILE", "master-key-file", "FILE", Some("./var/shoal/master.key"),
         "32 random bytes, made at the first start; seals BMC passwords and kickstarts at rest";
+    "MASTER_KEY", "master-key", "HEX", None,
+        "The master key itself, 64 hex digits; better given by the environment, or as the credential master.key of systemd";
+    "MASTER_KEY_OLD", "master-key-old", "HEX", None,
+        "The key before it, while shoal key rotate seals everything anew";
     "TASK_ISO_DIR", "task-iso-dir", "DIR", Some("./var/shoal/task-isos"), "Where task ISOs are built";
     "TASK_ISO_RETENTION", "task-iso-retention", "DURATION", Some("0s"),
         "How long a task ISO is kept after its job";

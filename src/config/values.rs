@@ -67,23 +67,17 @@ impl fmt::Debug for ServeArgs {
 
 const CONFIG_FLAG: &str = "config";
 
-impl Args for ServeArgs {
-    fn augment_args(command: Command) -> Command {
-        let config = Arg::new(CONFIG_FLAG)
+impl ServeArgs {
+    pub fn config_arg() -> Arg {
+        Arg::new(CONFIG_FLAG)
             .long(CONFIG_FLAG)
             .value_name("FILE")
             .value_parser(clap::value_parser!(PathBuf))
-            .help("TOML file with settings, each under its name in lower case; flags and environment win");
-        command.arg(config).args(settings::all().map(settings::Setting::arg))
+            .help("TOML file with settings, each under its name in lower case; flags and environment win")
     }
 
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
-    }
-}
-
-impl FromArgMatches for ServeArgs {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+    /// Those of the settings that are `wanted`; a command has no others.
+    pub fn read(matches: &ArgMatches, wanted: impl Fn(&settings::Setting) -> bool) -> ServeArgs {
         let value = |name: &'static str| {
             let text = matches.get_one::<String>(name)?.clone();
             let origin = match matches.value_source(name)? {
@@ -93,8 +87,27 @@ impl FromArgMatches for ServeArgs {
             };
             Some((name, (text, origin)))
         };
-        let values = settings::all().filter_map(|setting| value(setting.name)).collect();
-        Ok(ServeArgs { file: matches.get_one::<PathBuf>(CONFIG_FLAG).cloned(), values })
+        let wanted = settings::all().filter(|setting| wanted(setting));
+        ServeArgs {
+            file: matches.get_one::<PathBuf>(CONFIG_FLAG).cloned(),
+            values: wanted.filter_map(|setting| value(setting.name)).collect(),
+        }
+    }
+}
+
+impl Args for ServeArgs {
+    fn augment_args(command: Command) -> Command {
+        command.arg(ServeArgs::config_arg()).args(settings::all().map(settings::Setting::arg))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for ServeArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(ServeArgs::read(matches, |_| true))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -108,6 +121,8 @@ pub struct Values {
     values: BTreeMap<&'static str, (String, Origin)>,
     /// From the file: `log_level` and `log_format`, which are not in the table.
     pub log: BTreeMap<&'static str, (String, Origin)>,
+    /// Where systemd put the credentials of this service, if it did.
+    pub credentials: Option<PathBuf>,
 }
 
 const LOG_NAMES: [&str; 2] = ["LOG_LEVEL", "LOG_FORMAT"];
@@ -115,7 +130,8 @@ const LOG_NAMES: [&str; 2] = ["LOG_LEVEL", "LOG_FORMAT"];
 impl Values {
     /// Reads the file that `args` name, and puts its values below theirs.
     pub fn gather(args: ServeArgs) -> Result<Values, ConfigError> {
-        let mut values = Values { values: args.values, log: BTreeMap::new() };
+        let credentials = super::credentials_directory();
+        let mut values = Values { values: args.values, log: BTreeMap::new(), credentials };
         if let Some(path) = args.file {
             let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable {
                 name: "--config",
@@ -136,7 +152,7 @@ impl Values {
         for (name, text) in given {
             values.insert(setting(name).name, (text.clone(), Origin::Flag));
         }
-        Values { values, log: BTreeMap::new() }
+        Values { values, log: BTreeMap::new(), credentials: None }
     }
 
     fn add_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {

@@ -9,14 +9,13 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, named_params};
 
 use super::error::{Fault, StoreError};
+use super::keys::{self, OwnSecret};
 use super::row::{Count, Millis};
-use super::{PAGE_MAX, Reader, Store, Writer, kept};
+use super::{PAGE_MAX, Reader, Store, Writer};
 use crate::access::{Act, ChainCheck, ChainFault, ChainKey, Entry};
 use crate::seal::Sealer;
 
 const END: &str = "audit_end";
-/// Label of the chain's key.
-pub(super) const KEY: &str = "audit";
 
 /// Which entries, newest first.
 #[derive(Clone, Debug, Default)]
@@ -73,15 +72,14 @@ impl Store {
     }
 }
 
-/// Checks the chain of a database that may have no controller; nothing is written. Without a key
-/// there is no entry either, or none that could be believed.
+/// Checks the chain of a database that may have no controller; nothing is written.
 pub fn verify_audit_file(path: &Path, sealer: &Sealer) -> Result<AuditReport, StoreError> {
     let name = path.display().to_string();
     let verified = || {
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         let reader = Reader { connection: &connection, sealer };
-        let key = kept::read(&connection, &name, sealer, KEY)?.unwrap_or_default();
-        let mut check = ChainCheck::new(ChainKey::new(key));
+        let key = keys::own(&connection, &name, sealer, OwnSecret::Audit)?;
+        let mut check = ChainCheck::new(ChainKey::new(*key));
         loop {
             let (entries, end) = stretch(&reader, check.last())?;
             if let Some(report) = go_on(&mut check, &entries, end) {

@@ -21,7 +21,7 @@ pub enum StoreError {
          start that version, or name another database in DB_URL"
     )]
     Newer { database: String, found: i64, known: i64 },
-    #[error("the secrets in {database} (DB_URL) need another master key: restore MASTER_KEY_FILE")]
+    #[error("the master key does not open the secrets in {database} (DB_URL): restore the one that it needs")]
     Key { database: String, source: SealError },
     #[error("cannot open the database {database} (DB_URL)")]
     Path { database: String, source: std::io::Error },

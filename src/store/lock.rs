@@ -11,11 +11,38 @@ use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
 
+/// A database that nobody else can open now, and that has not been opened yet.
+pub struct LockedDatabase {
+    pub(super) path: PathBuf,
+    /// For error messages: the path as given.
+    pub(super) name: String,
+    pub(super) lock: Lock,
+}
+
+impl LockedDatabase {
+    /// Takes the exclusive lock on the database at `path`, which is made, empty, if it is missing.
+    pub fn lock(path: &Path) -> Result<LockedDatabase, StoreError> {
+        let name = path.display().to_string();
+        let at_path = |source| StoreError::Path { database: name.clone(), source };
+        let path = canonical(path).map_err(at_path)?;
+        let lock = Lock::take(&path).map_err(|error| error.into_store_error(at_path))?;
+        Ok(LockedDatabase { path, name, lock })
+    }
+
+    /// Whether nothing was ever written into it.
+    pub fn is_new(&self) -> bool {
+        let mut log = self.path.as_os_str().to_owned();
+        log.push("-wal");
+        let is_empty = |path: &Path| std::fs::metadata(path).map_or(true, |file| file.len() == 0);
+        is_empty(&self.path) && is_empty(Path::new(&log))
+    }
+}
+
 /// Held until dropped.
 pub(super) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
 
 impl Lock {
-    pub(super) fn take(database: &Path) -> Result<Lock, LockError> {
+    fn take(database: &Path) -> Result<Lock, LockError> {
         let mut path = database.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
@@ -30,13 +57,13 @@ impl Lock {
     }
 }
 
-pub(super) enum LockError {
+enum LockError {
     Held(PathBuf),
     Io(io::Error),
 }
 
 impl LockError {
-    pub(super) fn into_store_error(self, at_path: impl FnOnce(io::Error) -> StoreError) -> StoreError {
+    fn into_store_error(self, at_path: impl FnOnce(io::Error) -> StoreError) -> StoreError {
         match self {
             LockError::Held(lock) => StoreError::Locked { lock },
             LockError::Io(error) => at_path(error),
@@ -46,7 +73,7 @@ impl LockError {
 
 /// The database's real path, its directory made and links followed; the file is made, readable by
 /// its owner only, if it is missing (SQLite gives its WAL the same mode).
-pub(super) fn canonical(path: &Path) -> io::Result<PathBuf> {
+fn canonical(path: &Path) -> io::Result<PathBuf> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }

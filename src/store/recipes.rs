@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::{Fault, StoreError};
 use super::row::{Json, Word, json};
@@ -35,9 +36,9 @@ pub(super) struct SealedRecipe {
 
 impl SealedRecipe {
     pub(super) fn accepted(sealer: &Sealer, job: JobId, recipe: &Value, spec: &JobSpec) -> SealedRecipe {
-        let spec = json(&StoredSpec::from(spec));
+        let spec = Zeroizing::new(json(&StoredSpec::from(spec)));
         SealedRecipe {
-            recipe: seal(sealer, "recipe", job, &recipe.to_string()),
+            recipe: seal_recipe(sealer, job, recipe),
             spec: Some(seal(sealer, "spec", job, &spec)),
             errors: Vec::new(),
         }
@@ -49,7 +50,7 @@ impl SealedRecipe {
         recipe: &Value,
         errors: Vec<FieldError>,
     ) -> SealedRecipe {
-        SealedRecipe { recipe: seal(sealer, "recipe", job, &recipe.to_string()), spec: None, errors }
+        SealedRecipe { recipe: seal_recipe(sealer, job, recipe), spec: None, errors }
     }
 
     pub(super) fn put(self, writer: &Writer<'_>, job: JobId) -> Result<(), Fault> {
@@ -69,6 +70,10 @@ pub(super) fn errors(reader: &Reader<'_>, job: JobId) -> Result<Vec<FieldError>,
 /// Opens the specification of a job.
 pub(super) fn open_spec(sealer: &Sealer, job: JobId, sealed: &[u8]) -> Result<JobSpec, Fault> {
     unseal::<StoredSpec>(sealer, "spec", job, sealed).map(JobSpec::from)
+}
+
+fn seal_recipe(sealer: &Sealer, job: JobId, recipe: &Value) -> Vec<u8> {
+    seal(sealer, "recipe", job, &Zeroizing::new(recipe.to_string()))
 }
 
 fn seal(sealer: &Sealer, column: &str, job: JobId, text: &str) -> Vec<u8> {
@@ -102,6 +107,12 @@ struct StoredSpec {
     metadata: Value,
 }
 
+impl Drop for StoredSpec {
+    fn drop(&mut self) {
+        self.kickstart.zeroize();
+    }
+}
+
 impl From<&JobSpec> for StoredSpec {
     fn from(spec: &JobSpec) -> StoredSpec {
         StoredSpec {
@@ -119,17 +130,17 @@ impl From<&JobSpec> for StoredSpec {
 }
 
 impl From<StoredSpec> for JobSpec {
-    fn from(stored: StoredSpec) -> JobSpec {
+    fn from(mut stored: StoredSpec) -> JobSpec {
         JobSpec {
             target: stored.target,
-            kickstart: Kickstart::new(stored.kickstart),
+            kickstart: Kickstart::new(std::mem::take(&mut stored.kickstart)),
             completion_hook: stored.completion_hook,
-            management_address: stored.management_address,
+            management_address: stored.management_address.take(),
             media_layout: stored.media_layout,
-            installer_url: stored.installer_url,
-            installer_sha256: stored.installer_sha256,
+            installer_url: stored.installer_url.take(),
+            installer_sha256: stored.installer_sha256.take(),
             allow_powered_on: stored.allow_powered_on,
-            metadata: stored.metadata,
+            metadata: stored.metadata.take(),
         }
     }
 }

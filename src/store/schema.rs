@@ -13,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::{Fault, StoreError};
 
-const MIGRATIONS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+const MIGRATIONS: [&str; 6] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (
@@ -195,6 +195,28 @@ BEGIN SELECT RAISE(ABORT, 'the audit is not shortened'); END;
 CREATE TRIGGER the_audit_has_no_gap BEFORE INSERT ON audit
 WHEN NEW.seq <> (SELECT coalesce(max(seq), 0) + 1 FROM audit)
 BEGIN SELECT RAISE(ABORT, 'the audit goes on at its end'); END;
+";
+
+/// Master keys by their ids, with what proves that a key is the one; secrets of the controller itself,
+/// sealed; and how far the values of each place are sealed anew in a rotation.
+const VERSION_6: &str = "
+CREATE TABLE keys (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    proof BLOB NOT NULL,
+    retired_at INTEGER
+) STRICT;
+
+CREATE TABLE secrets (
+    name TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE resealing (
+    place TEXT PRIMARY KEY,
+    key TEXT NOT NULL,
+    after TEXT NOT NULL
+) STRICT;
 ";
 
 /// Brings the database up to this version's schema; refuses one that is newer.

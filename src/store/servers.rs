@@ -134,7 +134,9 @@ fn columns(reader: &Reader<'_>, row: &Row<'_>) -> Result<Server, Box<dyn std::er
     Ok(Server {
         bmc_address: row.get::<_, Word<_>>("bmc_address")?.0,
         bmc_username: row.get("bmc_username")?,
-        bmc_password: Password::new(String::from_utf8(password).map_err(|_| "its password is not text")?),
+        bmc_password: Password::new(
+            std::str::from_utf8(&password).map_err(|_| "its password is not text")?.to_owned(),
+        ),
         tls: row.get::<_, Word<_>>("tls")?.0,
         system_id: row.get("system_id")?,
         system_uuid: row.get("system_uuid")?,

@@ -4,6 +4,7 @@
 mod audit;
 mod damage;
 mod files;
+mod keys;
 mod schema;
 
 use jiff::Timestamp;

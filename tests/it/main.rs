@@ -32,6 +32,7 @@ mod operator;
 mod os_api;
 mod process;
 mod quirks;
+mod rotation;
 mod serve;
 mod sim;
 mod sim_command;

@@ -26,8 +26,8 @@ use crate::engine::{Engine, EngineSettings, LeaseTerms};
 use crate::media::{CacheError, InstallerCache, Media};
 use crate::oidc::Oidc;
 use crate::redfish::BmcPool;
-use crate::seal::{self, KeyFileError, Sealer};
-use crate::store::{Store, StoreError};
+use crate::seal::{self, KeyError};
+use crate::store::{LockedDatabase, OwnSecret, Store, StoreError};
 use crate::workflow::{Kit, Setup};
 use crate::world::{World, real_transport};
 
@@ -42,7 +42,7 @@ pub enum ServeError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Key(#[from] KeyFileError),
+    Key(#[from] KeyError),
     #[error(transparent)]
     Token(#[from] TokenFileError),
     #[error(transparent)]
@@ -81,23 +81,24 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
         [] => world,
         roots => World { transport: real_transport(roots), ..world },
     };
-    let sealer = Sealer::new(seal::load_or_create_key(&config.master_key_file, &world.rng)?);
     make_dir("DB_URL", token::directory(&config.database))?;
+    let locked = LockedDatabase::lock(&config.database)?;
+    let keys = seal::load_or_create(&config.master_key, &config.database, locked.is_new(), &world.rng)?;
+    let store = Store::open_locked(locked, keys)?;
     make_private_dir("TASK_ISO_DIR", &config.task_iso_dir)?;
     if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES) {
         tracing::warn!(%error, "the limit of open files cannot be raised: connections may be refused");
     }
-    let store = Store::open(&config.database, sealer.clone())?;
     let admin = token::admin_token(&config.auth, &config.database, &store, &world).await?;
     let bound = listen::bind(&config.listen).await?;
     let metrics = api::install_recorder()?;
 
     let parts = Parts {
         instance_id: world.rng.hex(16),
-        hook_key: sealer.derive("hook"),
+        hook_key: *store.own_secret(OwnSecret::Hook).await?,
         media: Media::bound(
             world.clock.clone(),
-            sealer.derive("media"),
+            *store.own_secret(OwnSecret::Media).await?,
             store.clone(),
             config.media_bind_peer,
         ),

@@ -110,6 +110,7 @@ async fn a_long_chain_is_checked_page_by_page_on_the_file_alone() {
     assert_eq!(verify_audit_file(&path, &sealer()).unwrap(), report, "beside the controller");
     drop(store);
     assert_eq!(verify_audit_file(&path, &sealer()).unwrap(), report);
-    let error = verify_audit_file(&path, &Sealer::new([8; 32])).unwrap_err().to_string();
-    assert!(error.contains("MASTER_KEY_FILE"), "{error}");
+    let error = verify_audit_file(&path, &Sealer::new([8; 32])).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("MASTER_KEY_FILE"), "{error}: {cause}");
 }

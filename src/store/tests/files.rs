@@ -58,7 +58,11 @@ fn another_master_key_is_refused_at_once() {
     open(&directory).map(drop).unwrap();
     let path = directory.path().join("shoal.db");
     let error = Store::open(&path, Sealer::new([8; 32])).map(drop).unwrap_err();
-    assert!(error.to_string().contains("restore MASTER_KEY_FILE"), "{error}");
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(
+        error.to_string().contains("DB_URL") && cause.contains("MASTER_KEY_FILE holds"),
+        "{error}: {cause}"
+    );
     open(&directory).map(drop).unwrap();
 }
 

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use shoal::seal::{Sealer, load_or_create_key};
+use shoal::seal::KeySource;
 use shoal::sim::standin_installer;
 use shoal::store::Store;
 use shoal::world::Rng;
@@ -88,8 +88,8 @@ fn check(job: &Value, state: &Value) {
 }
 
 async fn check_database(dir: &Path) {
-    let key = load_or_create_key(&dir.join("var/shoal/master.key"), &Rng::from_seed(0)).unwrap();
-    let store = Store::open(&dir.join("var/shoal/shoal.db"), Sealer::new(key)).unwrap();
+    let keys = KeySource::File(dir.join("var/shoal/master.key")).load().unwrap().unwrap();
+    let store = Store::open(&dir.join("var/shoal/shoal.db"), keys).unwrap();
     store.integrity_check().await.unwrap();
     let counts = store.status_counts().await.unwrap();
     assert_eq!(counts.iter().sum::<u64>(), HOSTS as u64);

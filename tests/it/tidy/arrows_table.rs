@@ -27,6 +27,8 @@ pub const ARROWS: &[Arrow] = &[
             "oidc::OidcSettings",
             "redfish::Limits",
             "media::InstallerSource",
+            "seal::KeySource",
+            "seal::MasterKey",
         ],
         sentence: "config knows the settings' types and nothing that acts on them",
     },
