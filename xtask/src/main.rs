@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod closing;
 mod debian;
+mod dist;
 mod fuzz;
 mod lab;
 mod outside;
@@ -35,6 +36,8 @@ cargo xtask VERB
   sim [--seeds N] [--jobs M] [--first-seed S] [--rule evidence|power]
                             N simulated worlds (100) of M jobs each (50) with faults in everything,
                             and checkers over all of them; one seed alone tells its whole story
+  dist                      what a release is made of, in target/dist: binary, systemd unit, documents,
+                            a CycloneDX list of what is in it, hashes
   fuzz [TARGET ...] [--seconds N]
                             any bytes for every reader of strangers' bytes, N seconds (60) for each target
   shape [FOLDER ...]        how long files and functions are (src, tests and xtask unless said)
@@ -68,6 +71,7 @@ fn verb(words: &[&str]) -> Done {
         ["lab", "down", "--purge"] => lab::down(true),
         ["outside", programs @ ..] => outside::check(programs),
         ["sim", flags @ ..] => sim::sweep(flags),
+        ["dist"] => dist::release(),
         ["fuzz", words @ ..] => fuzz::targets(words),
         ["shape", folders @ ..] => shape::run(folders),
         ["help" | "--help" | "-h"] => {
