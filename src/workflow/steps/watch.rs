@@ -32,7 +32,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let armed = disarm_if_installing(cx, &system).await?;
     end_loop(cx).await?;
     listen(cx).await?;
-    match with_scene(cx, detect::judge)? {
+    match judged(cx).await? {
         Judgement::Wait { until, why } => Ok(wait(cx, until, why)),
         Judgement::Succeeded { confidence: Confidence::Assumed, .. } if armed && is_copied(cx) => {
             let reason = "the host is on, and the one-time boot from the virtual CD is still armed: it has not booted \
@@ -40,10 +40,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
                           completion_hook: poweroff";
             Ok(Answer::Decided(Judgement::Failed { reason: reason.to_owned() }))
         }
-        Judgement::Succeeded { confidence, mut evidence } => {
-            evidence.extend(guest_ejected(cx, confidence).await);
-            Ok(Answer::Decided(Judgement::Succeeded { confidence, evidence }))
-        }
+        succeeded @ Judgement::Succeeded { .. } => Ok(Answer::Decided(succeeded)),
         Judgement::Failed { reason } => {
             let reason = match lost_medium(cx).await {
                 Some(lost) => format!("{reason}; {lost}"),
@@ -52,6 +49,20 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
             Ok(Answer::Decided(Judgement::Failed { reason }))
         }
     }
+}
+
+/// What the evidence says, and what the slots add to a success. A slow BMC is asked about them for
+/// seconds, in which the host may begin to install again: so the judge has the last word.
+async fn judged(cx: &Context<'_>) -> Result<Judgement, StepError> {
+    let mut judged = with_scene(cx, detect::judge)?;
+    if let Judgement::Succeeded { confidence, .. } = judged {
+        let ejected = guest_ejected(cx, confidence).await;
+        judged = with_scene(cx, detect::judge)?;
+        if let Judgement::Succeeded { evidence, .. } = &mut judged {
+            evidence.extend(ejected);
+        }
+    }
+    Ok(judged)
 }
 
 /// A medium that the host never read and that is gone explains a failure. Some BMCs drop a fresh
