@@ -166,7 +166,8 @@ impl Media {
     /// [`Media::disk_path`], gives.
     ///
     /// Publishing the same image again changes nothing. After a restart, what the store holds of the
-    /// medium's reads goes on; `reset_at` is when the job last started its host, if it did.
+    /// medium's reads goes on; `reset_at` is from when on they are the host's: its last start, or, before
+    /// any, the arming of the one-time boot.
     pub async fn publish(
         &self,
         job: JobId,

@@ -99,6 +99,9 @@ pub struct ResetFacts {
     pub unasked_boot: Option<BootSample>,
     /// What answered at the management address then.
     pub api_before: Option<ApiSample>,
+    /// When a one-time boot from this job's CD was first asked for. Whatever starts the host from then
+    /// on, by us or not, may boot the installer.
+    pub armed_at: Option<Timestamp>,
     /// When the host was last asked to start for this job's installer.
     pub started_at: Option<Timestamp>,
     /// Times that the job went back because a medium, the override or the start itself was lost.
@@ -202,7 +205,8 @@ pub struct WatchFacts {
     pub hook: Option<HookReport>,
     /// Times that an override which outlived the start was disarmed.
     pub disarms: u32,
-    /// Times that a host which installs again and again was to lose its media between two runs.
+    /// Times that a host which installs again and again, or might unseen, was to lose its media between
+    /// two runs.
     pub loop_ejects: u32,
     /// When it did.
     pub loop_ended_at: Option<Timestamp>,

@@ -303,10 +303,11 @@ fn why_no_api(watch: &WatchFacts, scene: &Scene<'_>) -> String {
 /// The second boot, in a source of the BMC or in the read trace. The trace counts only where the
 /// BMC answered all along: one that restarted reads its media again of its own accord.
 fn second_boot(watch: &WatchFacts, scene: &Scene<'_>) -> Option<Evidence> {
-    if let Some(boot) = &watch.second_boot {
+    let read = scene.ks_read_at();
+    if let Some(boot) = watch.second_boot.as_ref().filter(|boot| read.is_none_or(|read| boot.at > read)) {
         return Some(boot.clone());
     }
-    let (ks_read_at, at) = (scene.ks_read_at()?, scene.installer.reenumerated_at?);
+    let (ks_read_at, at) = (read?, scene.installer.reenumerated_at?);
     let unbroken = watch.silence_ended_at.is_none_or(|ended| ended < ks_read_at);
     let detail = "media_trace: long after the kickstart was read, the volume descriptors and the boot catalogue of CD1 \
                   were read again, as a firmware does that looks for something to boot";

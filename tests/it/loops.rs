@@ -85,6 +85,44 @@ async fn a_medium_that_cannot_be_ejected_at_once_is_tried_again() {
     assert!(state.installs < 5, "{state:?}");
 }
 
+/// Behind a BMC that downloads its media whole nobody sees the next run begin, so the media go when the
+/// installer reports its end.
+#[tokio::test(start_paused = true)]
+async fn an_installer_that_has_reported_does_not_begin_again_unseen() {
+    for sources in ["none", "boot-progress"] {
+        let with = json!({ "completion_hook": "webhook" });
+        let (site, job) = install(looping(sources, &[Fault::Prefetch]), FinalReset::Auto, with).await;
+        let (state, story) = (site.machines[0].state(), site.story(job.id).await);
+        assert_eq!((job.status, state.installs_begun, state.installs), (Status::Succeeded, 1, 1), "{story}");
+        assert_eq!(job.verdict.unwrap().confidence, Some(Confidence::Proven), "{story}");
+        assert_eq!((state.starts, state.guest), (1, "installed"), "what was just installed is not reset");
+        assert!(story.contains("nobody would see it begin again"), "{story}");
+    }
+}
+
+/// What a slow BMC is asked between the judgement and the ejects takes it seconds, in which the next run
+/// may begin: it is seen, and let end.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_begins_at_the_verdict_is_let_end() {
+    let (mut begun_at_the_verdict, mut cut) = (0, 0);
+    for post in (84..106).map(Duration::from_secs) {
+        let mut config = looping("boot-progress", &[Fault::Slow(Duration::from_secs(4))]);
+        config.timings = Timings { post, boot_load: Duration::from_secs(3), ..config.timings };
+        let (site, job) = install(config, FinalReset::Auto, json!({})).await;
+        let (state, story) = (site.machines[0].state(), site.story(job.id).await);
+        assert_eq!(job.status, Status::Succeeded, "POST {post:?}\n{story}");
+        if state.interrupted_installs > 0 {
+            assert!(story.contains("once more while the BMC was at the eject"), "POST {post:?}\n{story}");
+        } else {
+            assert_eq!(state.guest, "installed", "POST {post:?}\n{story}");
+            begun_at_the_verdict += u32::from(state.installs > 1);
+        }
+        cut += state.interrupted_installs;
+    }
+    assert!(begun_at_the_verdict > 2, "{begun_at_the_verdict}");
+    assert!(cut <= 2 * 4 / 2, "only within the eject of one drive, which takes four seconds: {cut}");
+}
+
 /// Failed or cancelled: the run that goes on is let end too.
 #[tokio::test(start_paused = true)]
 async fn a_cancel_in_a_loop_lets_the_run_end() {

@@ -143,6 +143,31 @@ async fn a_start_that_a_source_shows_is_taken_for_ours() {
     }
 }
 
+/// The host uses the one-time boot up before the BMC, which is slow, has read it back, and so it is
+/// asked for again: what the host has read of its kickstart meanwhile keeps it from being forced off.
+#[tokio::test(start_paused = true)]
+async fn a_start_before_the_override_is_read_back_is_taken_for_ours() {
+    for post in (20..80).step_by(3).map(Duration::from_secs) {
+        let timings = Timings {
+            post,
+            boot_load: Duration::from_secs(3),
+            install: Duration::from_secs(400),
+            ..Timings::default()
+        };
+        let faults = vec![Fault::Slow(Duration::from_secs(6)), Fault::NoBootProgress, Fault::NoLastResetTime];
+        let mut site = Site::new(1, vec![SimConfig { power_on: true, timings, ..machine(faults) }]).await;
+        site.start();
+        let id = site.submit(0, json!({})).await;
+        site.until(id, |job| job.cursor.step == Step::BootOverride).await;
+        site.machines[0].press_reset();
+        let job = site.settle(id).await;
+        let (state, story) = (site.machines[0].state(), site.story(id).await);
+        assert_eq!((state.installs, state.interrupted_installs), (1, 0), "POST {post:?}\n{story}");
+        assert!(story.contains("its start is taken for ours"), "POST {post:?}\n{story}");
+        assert_eq!(job.status, Status::Succeeded, "POST {post:?}\n{story}");
+    }
+}
+
 /// Nobody can tell that it installs: the job fails and says so, and its media stay until it cannot be.
 #[tokio::test(start_paused = true)]
 async fn a_start_that_nothing_shows_fails_the_job_and_not_the_installation() {

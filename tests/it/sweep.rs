@@ -80,7 +80,9 @@ fn sweep(order: Order) -> Report {
             });
         }
     });
-    report.into_inner().unwrap()
+    let mut report = report.into_inner().unwrap();
+    report.close();
+    report
 }
 
 /// One world, in a runtime of its own whose time is simulated.

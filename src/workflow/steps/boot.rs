@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Answer, watch};
 use crate::job::{CompletionHook, MediaMode};
-use crate::redfish::{How, System};
+use crate::redfish::{How, PowerState, System};
 use crate::workflow::look::sample;
 use crate::workflow::{Context, StepError};
 use crate::world::after;
@@ -25,6 +25,11 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         return Ok(done(cx, &system, None));
     }
     cx.job.facts.override_armed = true;
+    let now = cx.now();
+    let armed_at = *cx.job.facts.reset.armed_at.get_or_insert(now);
+    if system.power == Some(PowerState::On) {
+        cx.kit.media.start_trace(cx.job.id, armed_at);
+    }
     cx.tell("boot.override.set", "asking for a one-time boot from the virtual CD", json!(null)).await?;
     let doing = || format!("setting the one-time boot of server {}", cx.server.serial);
     let cd = cx.job.facts.cd1.slot.clone();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Answer, reset};
+use super::{Answer, reset, watch};
 use crate::job::{Act, EvidenceKind, Outcome, Verdict};
 use crate::redfish::PowerState;
 use crate::workflow::policy::FinalReset;
@@ -26,8 +26,8 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         return Ok(Answer::Skipped { why: why.to_owned() });
     }
     let intent = cx.job.cursor.intent.clone();
-    let wants_reset =
-        wants_reset(cx.kit.policy.final_reset, &verdict, cx.job.facts.watch.loop_ended_at.is_some());
+    let is_seen_loop = cx.job.facts.watch.loop_ended_at.is_some() && !watch::is_copied(cx);
+    let wants_reset = wants_reset(cx.kit.policy.final_reset, &verdict, is_seen_loop);
     let power_known_on = verdict.evidence.iter().any(|evidence| evidence.kind == EvidenceKind::PowerStable);
     if intent.is_none() && power_known_on && !wants_reset {
         return Ok(Answer::Skipped { why: "the host runs what was installed".to_owned() });

@@ -141,12 +141,13 @@ enum OwnStart {
     InDoubt,
 }
 
-/// What such a host reads counts from the beginning of this step. That the one-time boot is gone proves
+/// What such a host reads counts from when the one-time boot was first asked for. That the one-time boot is gone proves
 /// nothing by itself, because some BMCs forget it.
 async fn own_start(cx: &mut Context<'_>, system: &System) -> Result<OwnStart, StepError> {
     let is_on = system.power == Some(PowerState::On);
-    if let Some(entered_at) = cx.job.cursor.entered_at.filter(|_| is_on) {
-        cx.kit.media.start_trace(cx.job.id, entered_at);
+    let may_be_used_from = cx.job.facts.reset.armed_at.or(cx.job.cursor.entered_at);
+    if let Some(from) = may_be_used_from.filter(|_| is_on) {
+        cx.kit.media.start_trace(cx.job.id, from);
     }
     let trace = cx.kit.media.trace(cx.job.id);
     if trace.kickstart.ks_read_at.is_some() {

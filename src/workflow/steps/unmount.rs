@@ -2,9 +2,10 @@
 //!
 //! Runs after every outcome. Before anything is ejected the override is disarmed, and, where the
 //! host was started and the job did not succeed, the installer must be gone, the install timeout
-//! over, or an operator must have said `force`. An insertion whose end nobody knows is waited for:
-//! the image would else appear in a drive after its job. Invariant: what this job did not insert is left
-//! alone, and a BMC on which it inserted and armed nothing is not touched.
+//! over, or an operator must have said `force`; so it is after a success whose host installs again. An
+//! insertion whose end nobody knows is waited for: the image would else appear in a drive after its job.
+//! Invariant: what this job did not insert is left alone, and a BMC on which it inserted and armed nothing
+//! is not touched.
 
 use std::time::Duration;
 
@@ -56,14 +57,15 @@ async fn ensure_disarmed(cx: &mut Context<'_>) -> Result<Option<Answer>, StepErr
 
 /// `None` once the media may be ejected.
 async fn ensure_released(cx: &mut Context<'_>) -> Result<Option<Answer>, StepError> {
-    if cx.job.facts.cleanup.released.is_some() {
+    let installs_again = installs_again(cx);
+    if cx.job.facts.cleanup.released.is_some() && !installs_again {
         return Ok(None);
     }
     let succeeded = cx.job.verdict.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Succeeded);
     let reset = &mut cx.job.facts.reset;
     // A host that nobody had started yet may have started by itself.
     reset.started_at = reset.started_at.or(cx.kit.media.trace(cx.job.id).kickstart.ks_read_at);
-    if succeeded || reset.started_at.is_none() {
+    if (succeeded && !installs_again) || reset.started_at.is_none() {
         cx.job.facts.cleanup.released = Some(Release::Safe);
         return Ok(None);
     }
@@ -78,6 +80,14 @@ async fn ensure_released(cx: &mut Context<'_>) -> Result<Option<Answer>, StepErr
     }
     cx.job.facts.cleanup.released = release;
     Ok(None)
+}
+
+/// The host has read its kickstart once more since the verdict: a firmware that prefers CDs was quicker
+/// than this BMC.
+fn installs_again(cx: &Context<'_>) -> bool {
+    let evidence = cx.job.verdict.iter().flat_map(|verdict| &verdict.evidence);
+    let known_at = evidence.map(|evidence| evidence.at).max();
+    known_at.is_some() && cx.kit.media.trace(cx.job.id).kickstart.ks_read_again_at > known_at
 }
 
 fn may_release(cx: &Context<'_>) -> Result<Option<Release>, StepError> {
@@ -113,7 +123,17 @@ async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, 
     if !may_be_ours(cx, &slot) {
         return Ok(Answer::Skipped { why: format!("{} holds an image that is not this job's", slot.id) });
     }
+    // A slow BMC has taken seconds to show its slot.
+    if let Some(answer) = ensure_released(cx).await? {
+        return Ok(answer);
+    }
+    let was_known = installs_again(cx);
     cx.bmc.request_eject(&slot).await.map_err(|error| StepError::bmc(doing(), error))?;
+    if !was_known && installs_again(cx) {
+        let message = "the host began to install once more while the BMC was at the eject: look at its console, and \
+                       install it again with a completion_hook that ends with the host off";
+        cx.warn("media.eject", message, json!(null)).await?;
+    }
     let slot = cx.bmc.observe_slot(&link).await.map_err(|error| StepError::bmc(doing(), error))?;
     if slot.inserted == Some(true) {
         let until = after(cx.now(), LOOK_AGAIN);

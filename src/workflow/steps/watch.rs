@@ -5,6 +5,8 @@
 //! two runs. Invariant: no failure to look at the BMC fails the job; what could not be observed is not
 //! held against it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -17,12 +19,14 @@ use crate::workflow::detect::{self, Judgement, Management, Scene};
 use crate::workflow::look::sample;
 use crate::workflow::policy::{self, Policy};
 use crate::workflow::{Context, StepError};
-use crate::world::after;
+use crate::world::{after, elapsed};
 
 /// Times that a loop of installations is tried to be ended.
 const LOOP_EJECTS_MAX: u32 = 5;
 /// Times that an override is disarmed under a running installer; the cleanup tries again.
 const DISARMS_MAX: u32 = 3;
+/// No server is through its shutdown and self test so soon.
+const SELF_TEST_MIN: Duration = Duration::from_secs(60);
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let system = match look(cx).await? {
@@ -30,8 +34,8 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         Err(answer) => return Ok(answer),
     };
     let armed = disarm_if_installing(cx, &system).await?;
-    end_loop(cx).await?;
     listen(cx).await?;
+    end_loop(cx).await?;
     match judged(cx).await? {
         Judgement::Wait { until, why } => Ok(wait(cx, until, why)),
         Judgement::Succeeded { confidence: Confidence::Assumed, .. } if armed && is_copied(cx) => {
@@ -204,7 +208,7 @@ fn is_installing(cx: &Context<'_>, system: &System) -> bool {
 }
 
 /// What the host reads of the kickstart's medium, nobody sees.
-fn is_copied(cx: &Context<'_>) -> bool {
+pub(super) fn is_copied(cx: &Context<'_>) -> bool {
     cx.kit.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched
 }
 
@@ -223,29 +227,35 @@ pub(super) fn tells_of_the_loader(system: &System) -> bool {
 }
 
 /// A firmware that prefers CDs, behind a BMC that ignores its guest's eject, installs again and again. The
-/// run that goes on is let end; then, before the next one can begin, the media go.
+/// run that goes on is let end; then, before the next one can begin, the media go. Where nobody would
+/// see the next one begin, they go at the end of the first.
 async fn end_loop(cx: &mut Context<'_>) -> Result<(), StepError> {
     let watch = &cx.job.facts.watch;
     if watch.loop_ended_at.is_some() || watch.loop_ejects >= LOOP_EJECTS_MAX {
         return Ok(());
     }
-    if !with_scene(cx, detect::reinstalls_and_is_between_runs)? {
+    let why = if with_scene(cx, detect::reinstalls_and_is_between_runs)? {
+        "the host boots its installer again and again"
+    } else if has_reported_unseen(cx) {
+        "the installer has reported its end, and nobody would see it begin again"
+    } else {
         return Ok(());
-    }
+    };
     cx.job.facts.watch.loop_ejects += 1;
-    let ejected = eject_between_runs(cx).await;
-    let message = match ejected {
+    let told = match eject_between_runs(cx).await {
         Ok(()) => {
             cx.job.facts.watch.loop_ended_at = Some(cx.now());
-            "the host boots its installer again and again: its media were ejected between two runs".to_owned()
+            format!("{why}: its media were ejected between two runs")
         }
-        Err(error) => {
-            format!(
-                "the host boots its installer again and again, and its media could not be ejected: {error}"
-            )
-        }
+        Err(error) => format!("{why}, and its media could not be ejected: {error}"),
     };
-    cx.warn("media.eject", message, json!(null)).await
+    cx.warn("media.eject", told, json!(null)).await
+}
+
+/// A run that has begun since must not be cut short, so it is now or not at all.
+fn has_reported_unseen(cx: &Context<'_>) -> bool {
+    let is_new = |at| elapsed(at, cx.now()) < SELF_TEST_MIN && Some(at) > cx.job.facts.reset.started_at;
+    is_copied(cx) && cx.job.facts.watch.hook.is_some_and(|report| report.succeeded && is_new(report.at))
 }
 
 async fn eject_between_runs(cx: &Context<'_>) -> Result<(), RedfishError> {

@@ -5,6 +5,7 @@
 //! an exception says for which class, and the class follows from the scenario or the journal.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use shoal::job::{Confidence, Outcome, Phase, Release, Status};
@@ -51,6 +52,9 @@ pub struct Case<'a> {
     /// The controller was stopped at some time.
     stops: bool,
 }
+
+/// The slowest BMC's answer.
+const EJECT_TAKES: Duration = Duration::from_secs(10);
 
 type Rule = (&'static str, fn(&Case<'_>) -> Option<String>);
 
@@ -215,7 +219,7 @@ fn has_one_verdict(case: &Case<'_>) -> Option<String> {
 }
 
 fn proven_is_true(case: &Case<'_>) -> Option<String> {
-    (case.false_success(Confidence::Proven) && !case.installs_again_unseen()).then(|| evidence(case))
+    case.false_success(Confidence::Proven).then(|| evidence(case))
 }
 
 fn probable_is_true(case: &Case<'_>) -> Option<String> {
@@ -233,23 +237,31 @@ fn evidence(case: &Case<'_>) -> String {
 
 /// By a reset or by an eject. What follows from a wrong verdict is that rule's, and an eject by force
 /// or at the install timeout is what was promised. A host that rebooted by itself is seen to install
-/// again only where its kickstart is read a minute after the first time.
+/// again only where its kickstart is read a minute after the first time. A run that begins once an eject
+/// was asked for cannot be saved.
 fn cuts_nothing(case: &Case<'_>) -> Option<String> {
     let wrong = case.success().is_some_and(|success| !success.is_true);
     if wrong || case.installs_again_unseen() {
         return None;
     }
-    let (mut by_hand, mut reset_at, mut begun_at, mut is_hidden) = (None, None, None, false);
+    let (mut by_hand, mut reset_at, mut begun_at) = (None, None, None);
+    let (mut is_again, mut is_hidden) = (false, false);
     for (at, happening) in case.happenings(Timestamp::MAX) {
         match happening {
             Happening::HandsOn => by_hand = Some(*at),
             Happening::Reset(_) => reset_at = Some(*at),
             Happening::InstallBegun => {
-                let again = begun_at.replace(*at).is_some_and(|begun| elapsed(begun, *at) < QUIET);
-                is_hidden = again && case.rebooted_by_itself();
+                let earlier = begun_at.replace(*at);
+                is_again = earlier.is_some();
+                let is_soon = earlier.is_some_and(|begun| elapsed(begun, *at) < QUIET);
+                is_hidden = is_soon && case.rebooted_by_itself();
             }
             Happening::InstallCut if by_hand != Some(*at) && !is_hidden => {
                 let is_reset = reset_at == Some(*at);
+                let is_new = begun_at.is_some_and(|begun| elapsed(begun, *at) <= EJECT_TAKES);
+                if is_again && is_new && !is_reset {
+                    continue;
+                }
                 if is_reset || !case.released_without_proof() {
                     return Some(format!("{} at {at}", if is_reset { "a reset" } else { "an eject" }));
                 }

@@ -17,6 +17,35 @@ use shoal::sim::Happening;
 /// Violations that are shown; all are counted.
 const SHOWN_MAX: usize = 25;
 
+/// A fault of a moment that so many machines had and that struck none of them is not tried at all.
+const STRIKES_WITHIN: u64 = 100;
+
+/// The faults that wait for a moment. The others are in a BMC's nature and work all the time.
+const OF_A_MOMENT: &[&str] = &[
+    "bmc-down-in-install",
+    "bmc-restarts-in-install",
+    "busy-503",
+    "busy-503-after-start",
+    "etag-412-once",
+    "flaky-5xx",
+    "garbled-json",
+    "import-busy",
+    "insert-500-after-eject",
+    "insert-500-once",
+    "insert-not-done",
+    "insert-not-seen",
+    "insert-task-fails-late",
+    "lost-answer",
+    "lost-request",
+    "on-409-once",
+    "override-lost",
+    "reset-answer-lost",
+    "reset-connection",
+    "throttled-429",
+    "truncated-json",
+    "unauthorised-once",
+];
+
 pub struct Report {
     order: Order,
     pub violations: Vec<Violation>,
@@ -85,6 +114,22 @@ impl Report {
         }
         self.violations.extend(violations);
         self.violations.sort_by_key(|one| (one.seed, one.machine));
+    }
+
+    /// All worlds are in.
+    pub fn close(&mut self) {
+        let is_untried = |fault: &&&str| {
+            self.machines_with.get(**fault).is_some_and(|machines| *machines >= STRIKES_WITHIN)
+                && !self.struck.contains_key(**fault)
+        };
+        let untried = OF_A_MOMENT.iter().filter(is_untried).map(|fault| Violation {
+            seed: self.order.first,
+            machine: None,
+            rule: "every fault strikes",
+            told: format!("{fault} never did"),
+        });
+        let untried: Vec<Violation> = untried.collect();
+        self.violations.extend(untried);
     }
 
     fn add_case(&mut self, case: &Case<'_>) {
@@ -186,4 +231,18 @@ impl Report {
         writeln!(f, "failed at: {}", failed.join(", "))?;
         writeln!(f, "failed with the installation on the disk {}", self.missed)
     }
+}
+
+#[test]
+fn a_fault_that_strikes_nobody_is_told() {
+    let mut report = Report::new(Order::FIXED);
+    report.machines_with.extend([
+        ("busy-503", STRIKES_WITHIN),
+        ("lost-answer", STRIKES_WITHIN),
+        ("prefetch", 900),
+    ]);
+    report.struck.insert("busy-503", 1);
+    report.close();
+    let told: Vec<&str> = report.violations.iter().map(|one| one.told.as_str()).collect();
+    assert_eq!(told, ["lost-answer never did"]);
 }

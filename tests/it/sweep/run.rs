@@ -22,8 +22,8 @@ use tower::util::BoxCloneSyncService;
 
 use super::installer;
 use super::leaks::{self, Watch};
-use super::scenario::{CALM_AT, Ending, Hands, Plan, Scenario, Stop, Trigger, serial};
-use crate::site::Site;
+use super::scenario::{Address, CALM_AT, Ending, Hands, Plan, Scenario, Stop, Trigger, serial};
+use crate::site::{Site, machine};
 
 /// After the calm, beyond the install timeout: the longest patience of a cleanup, twice.
 const OVER_WITHIN: Duration = Duration::from_secs(2 * 3600);
@@ -107,8 +107,11 @@ pub async fn run(scenario: Scenario) -> Ran {
 
 impl Run {
     async fn new(scenario: Scenario) -> Run {
-        let machines = scenario.plans.iter().enumerate().map(|(number, plan)| config(number, plan)).collect();
-        let mut site = Site::new(scenario.seed, machines).await;
+        let machines = scenario.plans.iter().enumerate().map(|(number, plan)| config(number, plan));
+        let mut site = Site::new(scenario.seed, machines.chain([bystander()]).collect()).await;
+        for (number, machine) in site.machines.iter().enumerate() {
+            site.network.add_host(&management_address(number), machine);
+        }
         site.policy = scenario.policy.clone();
         site.setup =
             Box::new(|setup| setup.installer = Some(InstallerSource::File(installer::path().to_owned())));
@@ -217,7 +220,11 @@ impl Run {
     async fn submit(&mut self, machine: usize) {
         let plan = &self.scenario.plans[machine];
         let ks = kickstart(plan.kickstart, &format!("{}-{}", machine, self.jobs.len()));
-        let with = json!({ "ks_cfg": ks, "completion_hook": plan.hook });
+        let mut with = json!({ "ks_cfg": ks, "completion_hook": plan.hook });
+        if let Some(address) = plan.management {
+            let at = if address == Address::Own { machine } else { self.scenario.plans.len() };
+            with["management_address"] = management_address(at).into();
+        }
         match self.site.try_submit(machine, with).await {
             Ok(id) => {
                 let spec = self.site.job(id).await.spec.unwrap();
@@ -316,6 +323,21 @@ impl Run {
 
 fn is_cleanup(step: Step) -> bool {
     matches!(step, Step::CleanupUnmountTask | Step::CleanupUnmountMaintenance | Step::CleanupReset)
+}
+
+/// What answers at the management address of the machine of that number.
+fn management_address(number: usize) -> String {
+    format!("esx{number}.test")
+}
+
+/// A host without a job, behind all machines that have one.
+fn bystander() -> SimConfig {
+    SimConfig {
+        serial: "BYSTANDER".to_owned(),
+        power_on: true,
+        previous: Some(installer::RELEASE.parse().unwrap()),
+        ..machine(vec![])
+    }
 }
 
 fn config(number: usize, plan: &Plan) -> SimConfig {

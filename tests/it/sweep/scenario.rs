@@ -51,6 +51,16 @@ pub struct Plan {
     /// The network to the BMC is cut: from, for.
     pub outage: Option<(Duration, Duration)>,
     pub hands: Option<(Duration, Hands)>,
+    /// Where the recipe says that the installed system will answer.
+    pub management: Option<Address>,
+}
+
+/// Whose management address a recipe names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    Own,
+    /// Mistyped: another host of the site, up all the time, of the release that is installed.
+    Bystander,
 }
 
 /// How the kickstart leaves the installer.
@@ -107,9 +117,7 @@ impl Scenario {
         Scenario {
             seed,
             policy: draw_policy(&draw),
-            plans: (0..jobs)
-                .map(|number| draw_plan(&Draw::new(rng.child(&format!("plan {number}")))))
-                .collect(),
+            plans: (0..jobs).map(|number| draw_plan(&rng.child(&format!("plan {number}")))).collect(),
             stops,
         }
     }
@@ -145,7 +153,8 @@ fn draw_stop(draw: &Draw, jobs: usize) -> Stop {
     Stop { trigger, away }
 }
 
-fn draw_plan(draw: &Draw) -> Plan {
+fn draw_plan(rng: &Rng) -> Plan {
+    let draw = &Draw::new(rng.clone());
     let submit_at = draw.secs(1, SUBMIT_WITHIN_SECS);
     let (kickstart, hook) = draw_recipe(draw);
     let within_job = || submit_at + draw.secs(0, 2400);
@@ -165,6 +174,15 @@ fn draw_plan(draw: &Draw) -> Plan {
         hands: draw.sometimes(4, || {
             (within_job(), if draw.percent(50) { Hands::PressReset } else { Hands::CutPower })
         }),
+        management: draw_management(&Draw::new(rng.child("management"))),
+    }
+}
+
+fn draw_management(draw: &Draw) -> Option<Address> {
+    match draw.below(100) {
+        0..20 => Some(Address::Own),
+        20..26 => Some(Address::Bystander),
+        _ => None,
     }
 }
 
@@ -316,6 +334,13 @@ impl fmt::Display for Plan {
         if let Some((at, lasts)) = self.outage {
             write!(f, ", cut off at {at:?} for {lasts:?}")?;
         }
-        self.hands.map_or(Ok(()), |(at, hands)| write!(f, ", {hands:?} at {at:?}"))
+        if let Some((at, hands)) = self.hands {
+            write!(f, ", {hands:?} at {at:?}")?;
+        }
+        match self.management {
+            Some(Address::Own) => write!(f, ", its own management address"),
+            Some(Address::Bystander) => write!(f, ", a bystander's management address"),
+            None => Ok(()),
+        }
     }
 }
