@@ -102,6 +102,8 @@ pub struct ResetFacts {
     /// When a one-time boot from this job's CD was first asked for. Whatever starts the host from then
     /// on, by us or not, may boot the installer.
     pub armed_at: Option<Timestamp>,
+    /// The host had started by itself, so `started_at` is only when that was seen.
+    pub adopted: bool,
     /// When the host was last asked to start for this job's installer.
     pub started_at: Option<Timestamp>,
     /// Times that the job went back because a medium, the override or the start itself was lost.
@@ -208,7 +210,7 @@ pub struct WatchFacts {
     /// Times that a host which installs again and again, or might unseen, was to lose its media between
     /// two runs.
     pub loop_ejects: u32,
-    /// When it did.
+    /// When they were out.
     pub loop_ended_at: Option<Timestamp>,
 }
 

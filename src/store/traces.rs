@@ -46,7 +46,7 @@ fn load(reader: &Reader<'_>, job: JobId, medium: &str) -> Result<Option<MediumTr
 }
 
 /// `new`, with every milestone that only `saved` knows; of two times of a milestone the first one
-/// counts, of two last reads the later one.
+/// counts, of what happens once in each run of an installer the last.
 fn joined(saved: MediumTrace, new: MediumTrace) -> MediumTrace {
     let nonce_copied = saved.nonce_copied || new.nonce_copied;
     MediumTrace {
@@ -58,8 +58,8 @@ fn joined(saved: MediumTrace, new: MediumTrace) -> MediumTrace {
         ks_read_at: saved.ks_read_at.or(new.ks_read_at),
         nonce_read_at: saved.nonce_read_at.or(new.nonce_read_at).filter(|_| !nonce_copied),
         nonce_copied,
-        reenumerated_at: saved.reenumerated_at.or(new.reenumerated_at),
-        ks_read_again_at: saved.ks_read_again_at.or(new.ks_read_again_at),
+        reenumerated_at: saved.reenumerated_at.max(new.reenumerated_at),
+        ks_read_again_at: saved.ks_read_again_at.max(new.ks_read_again_at),
         ..new
     }
 }

@@ -7,6 +7,7 @@
 //! alone convinces only where no source of the BMC could have spoken.
 
 mod observe;
+mod proof;
 mod source;
 
 use std::time::Duration;
@@ -20,7 +21,10 @@ use crate::job::{
 };
 use crate::world::after;
 
+use proof::proof;
+
 pub use observe::{observe, observe_api, observe_sources};
+pub use proof::NEXT_RUN_MIN;
 
 /// No ESXi installation is over so soon after its start; a boot before that is still our own
 /// (a firmware that restarts itself during POST). Used where the read trace cannot tell.
@@ -166,7 +170,7 @@ fn judge_evidence(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Judg
         return when_stable(watch, scene, proof.at, || {
             let boot = second_boot(watch, scene);
             let rest = [boot, kickstart_read(scene), Some(power_stable(watch, scene))];
-            succeeded(Confidence::Proven, proof.clone(), rest)
+            succeeded(proof::worth(watch, scene, &proof), proof.clone(), rest)
         });
     }
     if let Some(boot) = second_boot(watch, scene) {
@@ -203,7 +207,8 @@ fn judge_off(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Option<Ju
         });
     }
     if let Some(proof) = proof(watch, scene) {
-        return Some(succeeded(Confidence::Proven, proof, [kickstart_read(scene)]));
+        let worth = proof::worth(watch, scene, &proof);
+        return Some(succeeded(worth, proof, [kickstart_read(scene)]));
     }
     let may_be_done = scene.ks_read_at().is_some() || !scene.trace_tells();
     if scene.hook.powers_off() && may_be_done {
@@ -228,41 +233,6 @@ fn judge_hook(scene: &Scene<'_>, off_since: Timestamp) -> Judgement {
     };
     let off = Evidence { kind: EvidenceKind::InstallerHook, at: off_since, detail: detail.to_owned() };
     succeeded(confidence, off, [kickstart_read(scene)])
-}
-
-/// The word of the installer or of the installed system itself, unless the kickstart was read again
-/// since.
-fn proof(watch: &WatchFacts, scene: &Scene<'_>) -> Option<Evidence> {
-    let reported = watch.hook.filter(|report| report.succeeded).map(|report| Evidence {
-        kind: EvidenceKind::InstallerHook,
-        at: report.at,
-        detail: "the installer's %post called the job's webhook".to_owned(),
-    });
-    let stands = |evidence: &Evidence| {
-        evidence.at > scene.started_at && scene.ks_read_at().is_none_or(|read| evidence.at >= read)
-    };
-    reported.filter(stands).or_else(|| os_api(watch, scene).filter(stands))
-}
-
-/// The installed system at the management address: of the installer's build, and not what answered
-/// there before. Every installation makes a certificate of its own, so one that has not changed
-/// belongs to another host, or to a host that was not installed.
-fn os_api(watch: &WatchFacts, scene: &Scene<'_>) -> Option<Evidence> {
-    let management = scene.management?;
-    let ApiSample { at, host: Some(host) } = watch.api.as_ref()? else { return None };
-    let before = management.before.host.as_ref();
-    let is_unchanged = before.is_some_and(|before| before.certificate == host.certificate);
-    let is_new = before.is_some() || scene.ks_read_at().is_some();
-    // A host that has not booted again runs its installer: somebody else answers.
-    let is_contradicted = is_live(watch) && second_boot(watch, scene).is_none();
-    (host.build == management.build && !is_unchanged && is_new && !is_contradicted).then(|| Evidence {
-        kind: EvidenceKind::OsApi,
-        at: *at,
-        detail: format!(
-            "ESXi {} build {} answered at the management address with a certificate of its own",
-            host.version, host.build
-        ),
-    })
 }
 
 /// A success that is weaker than what the management address may yet say is held back for a while.

@@ -168,6 +168,36 @@ async fn a_start_before_the_override_is_read_back_is_taken_for_ours() {
     }
 }
 
+/// What such a host has read is its installer's reading after a crash of the controller too.
+#[tokio::test(start_paused = true)]
+async fn the_reads_of_a_start_that_was_taken_for_ours_outlive_the_controller() {
+    for layout in ["dual-cd", "single-cd"] {
+        let timings = Timings {
+            post: Duration::from_secs(30),
+            install: Duration::from_secs(400),
+            ..Timings::default()
+        };
+        let faults = vec![Fault::NoBootProgress, Fault::NoLastResetTime];
+        let mut site = Site::new(1, vec![SimConfig { power_on: true, timings, ..machine(faults) }]).await;
+        site.start();
+        let id = site.submit(0, json!({ "media_layout": layout })).await;
+        site.until(id, |job| job.cursor.step == Step::Reset).await;
+        site.machines[0].press_reset();
+        let job = site.until(id, |job| job.cursor.step == Step::EsxiPollPower).await;
+        assert!(job.facts.reset.adopted, "{}", site.story(id).await);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        site.crash().await;
+        site.start();
+        let job = site.settle(id).await;
+        let (state, story) = (site.machines[0].state(), site.story(id).await);
+        assert_eq!(
+            (job.status, state.installs, state.interrupted_installs),
+            (Status::Succeeded, 1, 0),
+            "{story}"
+        );
+    }
+}
+
 /// Nobody can tell that it installs: the job fails and says so, and its media stay until it cannot be.
 #[tokio::test(start_paused = true)]
 async fn a_start_that_nothing_shows_fails_the_job_and_not_the_installation() {

@@ -1,6 +1,7 @@
 //! The judge, case by case: each test tells a story of looks and reads and names the judgement.
 
 mod again;
+mod hook;
 
 use super::*;
 use crate::job::{ApiHost, BootSource, CompletionHook, HookReport};
@@ -392,59 +393,6 @@ fn post_state_loses_its_word_in_a_silence_and_a_counter_does_not() {
     };
     watched(H, "PowerOff", "InPost", "FinishedPost").succeeds(Confidence::Assumed);
     watched(N, "16", "17", "17").waits();
-}
-
-#[test]
-fn our_own_hook_is_proven_by_the_nonce_and_probable_without_it() {
-    let off = |nonce: Option<i64>| {
-        let mut story = Story::new(&[]).sees(5, Power::On, &[]).ks_read(60).sees_on(65, 300, &[]);
-        story.hook = CompletionHook::Poweroff;
-        story.task.nonce_read_at = nonce.map(at);
-        story.sees(310, Power::Off, &[]).waits().sees(401, Power::Off, &[])
-    };
-    let kinds = off(Some(305)).succeeds(Confidence::Proven);
-    assert_eq!(kinds, [EvidenceKind::InstallerHook, EvidenceKind::KickstartRead]);
-    off(None).succeeds(Confidence::Probable);
-    off(Some(50)).succeeds(Confidence::Probable);
-    let mut blind = Story::prefetched(&[]).sees(5, Power::On, &[]).sees_on(10, 300, &[]);
-    blind.hook = CompletionHook::Poweroff;
-    blind.sees(310, Power::Off, &[]).sees(401, Power::Off, &[]).succeeds(Confidence::Probable);
-}
-
-#[test]
-fn a_poweroff_that_failed_leaves_the_second_boot() {
-    let mut story = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).ks_read(60);
-    story.hook = CompletionHook::Poweroff;
-    story.task.nonce_read_at = Some(at(305));
-    story.sees_on(65, 310, &[(L, T1)]).sees_on(320, 420, &[(L, T2)]).succeeds(Confidence::Probable);
-}
-
-fn reported(secs: i64, succeeded: bool) -> Story {
-    let mut story = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).ks_read(60);
-    story.hook = CompletionHook::Webhook;
-    story.watch.hook = Some(HookReport { at: at(secs), succeeded });
-    story
-}
-
-#[test]
-fn the_installers_own_call_proves_it_once_power_is_stable() {
-    let story = reported(300, true).sees_on(65, 385, &[(L, T1)]).waits();
-    let kinds = story.sees(391, Power::On, &[(L, T2)]).succeeds(Confidence::Proven);
-    assert_eq!(&kinds[..2], [EvidenceKind::InstallerHook, EvidenceKind::SecondBoot]);
-    reported(300, false).sees_on(65, 310, &[(L, T1)]).fails("reported by its webhook that it failed");
-}
-
-#[test]
-fn a_host_that_goes_off_after_its_proof_is_installed_all_the_same() {
-    let story = reported(300, true).sees_on(65, 310, &[(L, T1)]);
-    story.sees(320, Power::Off, &[]).waits().sees(411, Power::Off, &[]).succeeds(Confidence::Proven);
-}
-
-#[test]
-fn a_report_from_before_the_kickstart_was_read_again_is_of_another_run() {
-    let mut story = reported(300, true).sees_on(65, 310, &[(L, T1)]);
-    story.task.ks_read_again_at = Some(at(315));
-    story.sees_on(320, 700, &[(L, T1)]).waits();
 }
 
 #[test]

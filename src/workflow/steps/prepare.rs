@@ -88,7 +88,8 @@ fn address(url: &Url) -> Option<IpAddr> {
 }
 
 async fn publish_one(kit: &Kit, job: &Job, medium: Medium, watched: Watched) -> Result<(), StepError> {
-    let reset_at = job.facts.reset.started_at.or(job.facts.reset.armed_at);
+    let reset = &job.facts.reset;
+    let reset_at = reset.started_at.filter(|_| !reset.adopted).or(reset.armed_at).or(reset.started_at);
     let published = kit.media.publish(job.id, medium, watched, reset_at).await;
     published.map_err(|error| StepError::passing_from("publishing the job's media", error))?;
     media_path(kit, job, medium);

@@ -204,8 +204,9 @@ fn leave_in_doubt(cx: &mut Context<'_>) -> StepError {
 /// one: its own start is taken for ours.
 async fn adopt_start(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let now = cx.now();
-    cx.job.facts.reset.started_at = Some(now);
-    cx.job.facts.reset.starts += 1;
+    let reset = &mut cx.job.facts.reset;
+    (reset.started_at, reset.adopted) = (Some(now), true);
+    reset.starts += 1;
     cx.job.facts.watch.effect_at.get_or_insert(now);
     if let Some(seen) = cx.job.facts.reset.unasked_boot.clone() {
         watch::fold(cx, |facts, scene| detect::observe_sources(facts, scene, &seen))?;

@@ -5,8 +5,6 @@
 //! two runs. Invariant: no failure to look at the BMC fails the job; what could not be observed is not
 //! held against it.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -15,7 +13,7 @@ use crate::job::{
     BootSource, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode, Progress, WatchFacts,
 };
 use crate::redfish::{RedfishError, Slot, System};
-use crate::workflow::detect::{self, Judgement, Management, Scene};
+use crate::workflow::detect::{self, Judgement, Management, NEXT_RUN_MIN, Scene};
 use crate::workflow::look::sample;
 use crate::workflow::policy::{self, Policy};
 use crate::workflow::{Context, StepError};
@@ -25,8 +23,6 @@ use crate::world::{after, elapsed};
 const LOOP_EJECTS_MAX: u32 = 5;
 /// Times that an override is disarmed under a running installer; the cleanup tries again.
 const DISARMS_MAX: u32 = 3;
-/// No server is through its shutdown and self test so soon.
-const SELF_TEST_MIN: Duration = Duration::from_secs(60);
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let system = match look(cx).await? {
@@ -234,36 +230,51 @@ async fn end_loop(cx: &mut Context<'_>) -> Result<(), StepError> {
     if watch.loop_ended_at.is_some() || watch.loop_ejects >= LOOP_EJECTS_MAX {
         return Ok(());
     }
-    let why = if with_scene(cx, detect::reinstalls_and_is_between_runs)? {
-        "the host boots its installer again and again"
-    } else if has_reported_unseen(cx) {
-        "the installer has reported its end, and nobody would see it begin again"
-    } else {
-        return Ok(());
+    let report = watch.hook.filter(|report| report.succeeded && is_copied(cx));
+    let is_again = with_scene(cx, detect::reinstalls_and_is_between_runs)?;
+    let why = match (is_again, report) {
+        (true, _) => "the host boots its installer again and again",
+        (false, Some(_)) => "the installer has reported its end, and nobody would see it begin again",
+        (false, None) => return Ok(()),
     };
-    cx.job.facts.watch.loop_ejects += 1;
-    let told = match eject_between_runs(cx).await {
-        Ok(()) => {
-            cx.job.facts.watch.loop_ended_at = Some(cx.now());
-            format!("{why}: its media were ejected between two runs")
+    let slots = match loaded_slots(cx).await {
+        Ok(slots) => slots,
+        Err(error) => {
+            tracing::debug!(job = %cx.job.id, %error, "looking whether the media are out");
+            return Ok(());
         }
-        Err(error) => format!("{why}, and its media could not be ejected: {error}"),
     };
+    if slots.is_empty() {
+        cx.job.facts.watch.loop_ended_at = Some(cx.now());
+        return Ok(());
+    }
+    // A run that may have begun unseen must not be cut short.
+    if !is_again && report.is_some_and(|report| elapsed(report.at, cx.now()) > NEXT_RUN_MIN) {
+        return Ok(());
+    }
+    cx.job.facts.watch.loop_ejects += 1;
+    let mut told = format!("{why}: its media were ejected between two runs");
+    match eject_all(cx, &slots).await {
+        Ok(()) => cx.job.facts.watch.loop_ended_at = Some(cx.now()),
+        Err(error) => told = format!("{why}, and its media could not be ejected: {error}"),
+    }
     cx.warn("media.eject", told, json!(null)).await
 }
 
-/// A run that has begun since must not be cut short, so it is now or not at all.
-fn has_reported_unseen(cx: &Context<'_>) -> bool {
-    let is_new = |at| elapsed(at, cx.now()) < SELF_TEST_MIN && Some(at) > cx.job.facts.reset.started_at;
-    is_copied(cx) && cx.job.facts.watch.hook.is_some_and(|report| report.succeeded && is_new(report.at))
-}
-
-async fn eject_between_runs(cx: &Context<'_>) -> Result<(), RedfishError> {
+async fn loaded_slots(cx: &Context<'_>) -> Result<Vec<Slot>, RedfishError> {
+    let mut loaded = vec![];
     for link in cx.job.facts.drives().filter_map(|drive| drive.slot.as_ref()) {
         let slot = cx.bmc.observe_slot(link).await?;
         if slot.inserted == Some(true) {
-            cx.bmc.request_eject(&slot).await?;
+            loaded.push(slot);
         }
+    }
+    Ok(loaded)
+}
+
+async fn eject_all(cx: &Context<'_>, slots: &[Slot]) -> Result<(), RedfishError> {
+    for slot in slots {
+        cx.bmc.request_eject(slot).await?;
     }
     Ok(())
 }

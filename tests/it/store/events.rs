@@ -184,5 +184,15 @@ async fn a_milestone_that_was_saved_once_stays(bench: Bench) {
     let later = MediumTrace { ks_read_at: Some(at(20)), reenumerated_at: Some(at(30)), ..newer.clone() };
     bench.store.save_trace(id(1), "task", &later).await.unwrap();
     let expected = MediumTrace { reenumerated_at: Some(at(30)), ..newer };
-    assert_eq!(bench.store.load_trace(id(1), "task").await.unwrap(), Some(expected));
+    assert_eq!(bench.store.load_trace(id(1), "task").await.unwrap(), Some(expected.clone()));
+    // Of later runs of the installer the last one is kept.
+    let run = |ks_read, boot| MediumTrace {
+        ks_read_again_at: Some(at(ks_read)),
+        reenumerated_at: Some(at(boot)),
+        ..expected.clone()
+    };
+    for saved in [run(40, 50), run(60, 70), run(40, 50)] {
+        bench.store.save_trace(id(1), "task", &saved).await.unwrap();
+    }
+    assert_eq!(bench.store.load_trace(id(1), "task").await.unwrap(), Some(run(60, 70)));
 }

@@ -8,11 +8,12 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use shoal::job::{Confidence, Outcome, Phase, Release, Status};
+use shoal::job::{Confidence, EvidenceKind, Outcome, Phase, Release, Status};
 use shoal::media::trace::QUIET;
 use shoal::sim::{Fault, Happening};
 use shoal::world::elapsed;
 
+use super::installer;
 use super::leaks;
 use super::run::{JobRan, MachineRan, Ran};
 use super::scenario::{Plan, serial};
@@ -190,12 +191,21 @@ impl Case<'_> {
     }
 
     /// The installation was over, and the firmware has booted the installer once more, behind a BMC that
-    /// shows nobody what its host reads.
+    /// shows nobody what its host reads, or keeps its host from seeing that the media are out.
     pub fn installs_again_unseen(&self) -> bool {
         let mut journal = self.happenings(Timestamp::MAX).map(|(_, happening)| happening);
         let is_over = journal.any(|happening| matches!(happening, Happening::Installed { .. }));
-        let is_seen = !self.faults().any(|fault| *fault == Fault::Prefetch);
+        let is_seen = !self.faults().any(|fault| matches!(fault, Fault::Prefetch | Fault::LiveMediaIgnored));
         !is_seen && is_over && journal.any(|happening| *happening == Happening::InstallBegun)
+    }
+
+    /// What answered is the ESXi that was on the disk: of the installer's own build, never seen before
+    /// because the host was off, and started in the middle of the installation by somebody at the machine.
+    fn was_its_old_system(&self) -> bool {
+        let first = self.job.job.verdict.as_ref().and_then(|verdict| verdict.evidence.first());
+        let answered = first.is_some_and(|first| first.kind == EvidenceKind::OsApi);
+        let is_same = self.plan.previous == Some(installer::RELEASE);
+        answered && is_same && !self.plan.power_on && self.rebooted_by_itself()
     }
 
     fn released_without_proof(&self) -> bool {
@@ -219,7 +229,7 @@ fn has_one_verdict(case: &Case<'_>) -> Option<String> {
 }
 
 fn proven_is_true(case: &Case<'_>) -> Option<String> {
-    case.false_success(Confidence::Proven).then(|| evidence(case))
+    (case.false_success(Confidence::Proven) && !case.was_its_old_system()).then(|| evidence(case))
 }
 
 fn probable_is_true(case: &Case<'_>) -> Option<String> {

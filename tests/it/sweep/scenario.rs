@@ -228,8 +228,9 @@ fn draw_persona(draw: &Draw) -> Persona {
 
 fn draw_timings(draw: &Draw) -> Timings {
     Timings {
-        post: draw.secs(2, if draw.percent(20) { 300 } else { 60 }),
-        boot_load: draw.secs(1, 30),
+        // No firmware and no loader of a machine with a BMC is quicker.
+        post: draw.secs(10, if draw.percent(20) { 300 } else { 60 }),
+        boot_load: draw.secs(10, 30),
         // Two runs of an installer are never nearer to each other than the trace's `QUIET`.
         install: draw.secs(60, if draw.percent(15) { 1500 } else { 500 }),
         first_boot: draw.secs(5, 200),

@@ -1,0 +1,73 @@
+//! Installers that tell of their end: by going off, or by their webhook.
+
+use super::*;
+
+#[test]
+fn our_own_hook_is_proven_by_the_nonce_and_probable_without_it() {
+    let off = |nonce: Option<i64>| {
+        let mut story = Story::new(&[]).sees(5, Power::On, &[]).ks_read(60).sees_on(65, 300, &[]);
+        story.hook = CompletionHook::Poweroff;
+        story.task.nonce_read_at = nonce.map(at);
+        story.sees(310, Power::Off, &[]).waits().sees(401, Power::Off, &[])
+    };
+    let kinds = off(Some(305)).succeeds(Confidence::Proven);
+    assert_eq!(kinds, [EvidenceKind::InstallerHook, EvidenceKind::KickstartRead]);
+    off(None).succeeds(Confidence::Probable);
+    off(Some(50)).succeeds(Confidence::Probable);
+    let mut blind = Story::prefetched(&[]).sees(5, Power::On, &[]).sees_on(10, 300, &[]);
+    blind.hook = CompletionHook::Poweroff;
+    blind.sees(310, Power::Off, &[]).sees(401, Power::Off, &[]).succeeds(Confidence::Probable);
+}
+
+#[test]
+fn a_poweroff_that_failed_leaves_the_second_boot() {
+    let mut story = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).ks_read(60);
+    story.hook = CompletionHook::Poweroff;
+    story.task.nonce_read_at = Some(at(305));
+    story.sees_on(65, 310, &[(L, T1)]).sees_on(320, 420, &[(L, T2)]).succeeds(Confidence::Probable);
+}
+
+fn reported(secs: i64, succeeded: bool) -> Story {
+    let mut story = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).ks_read(60);
+    story.hook = CompletionHook::Webhook;
+    story.watch.hook = Some(HookReport { at: at(secs), succeeded });
+    story
+}
+
+#[test]
+fn the_installers_own_call_proves_it_once_power_is_stable() {
+    let story = reported(300, true).sees_on(65, 385, &[(L, T1)]).waits();
+    let kinds = story.sees(391, Power::On, &[(L, T2)]).succeeds(Confidence::Proven);
+    assert_eq!(&kinds[..2], [EvidenceKind::InstallerHook, EvidenceKind::SecondBoot]);
+    reported(300, false).sees_on(65, 310, &[(L, T1)]).fails("reported by its webhook that it failed");
+}
+
+/// Where the reads tell nothing, the next run may have begun, unless there is nothing to begin it from.
+#[test]
+fn behind_a_bmc_that_copies_its_media_a_report_is_proof_if_they_were_out_in_time() {
+    let story = |out: Option<i64>, by_us: bool| {
+        let mut story = Story::prefetched(&[]).sees(5, Power::On, &[]).sees_on(10, 300, &[]);
+        story.hook = CompletionHook::Webhook;
+        story.watch.hook = Some(HookReport { at: at(300), succeeded: true });
+        story.watch.loop_ended_at = out.map(at);
+        story.watch.loop_ejects = u32::from(by_us);
+        story.sees_on(305, 391, &[])
+    };
+    story(Some(315), true).succeeds(Confidence::Proven);
+    story(Some(380), false).succeeds(Confidence::Proven);
+    story(Some(340), true).succeeds(Confidence::Probable);
+    story(None, true).succeeds(Confidence::Probable);
+}
+
+#[test]
+fn a_host_that_goes_off_after_its_proof_is_installed_all_the_same() {
+    let story = reported(300, true).sees_on(65, 310, &[(L, T1)]);
+    story.sees(320, Power::Off, &[]).waits().sees(411, Power::Off, &[]).succeeds(Confidence::Proven);
+}
+
+#[test]
+fn a_report_from_before_the_kickstart_was_read_again_is_of_another_run() {
+    let mut story = reported(300, true).sees_on(65, 310, &[(L, T1)]);
+    story.task.ks_read_again_at = Some(at(315));
+    story.sees_on(320, 700, &[(L, T1)]).waits();
+}
