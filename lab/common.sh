@@ -48,4 +48,14 @@ until_true() {
   return 1
 }
 
+# drop_inherited: closes what the caller had open, a lock say, before daemons are started that outlive it.
+drop_inherited() {
+  local descriptor
+  for descriptor in /proc/$BASHPID/fd/*; do
+    descriptor=${descriptor##*/}
+    # 255 is where bash reads its script.
+    if ((descriptor > 2 && descriptor != 255)); then exec {descriptor}>&-; fi
+  done
+}
+
 virsh_() { virsh -q -c "$LIBVIRT_URI" "$@"; }
