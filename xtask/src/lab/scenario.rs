@@ -1,9 +1,9 @@
 //! Installations of the lab's machines by the real controller, and what must be true afterwards.
 //!
-//! In this lab PowerState never dips in a warm reboot, nothing tells of a second boot, and images are
-//! fetched whole when they are inserted. So a plain installation is `assumed`, after the time that an
-//! installation takes at least, and one that powers off at its end is `probable`: nobody sees its nonce
-//! read.
+//! In this lab PowerState never dips in a warm reboot. Without traits nothing tells of a second boot
+//! either, and images are fetched whole when they are inserted. So a plain installation is `assumed`, after
+//! the time that an installation takes at least, and one that powers off at its end is `probable`: nobody
+//! sees its nonce read. With traits a BMC streams its media, or tells of boots.
 //! Invariant: every claim is checked against the machine, not against what the controller says.
 
 use std::time::{Duration, Instant, SystemTime};
@@ -22,17 +22,35 @@ struct Scenario {
     name: &'static str,
     completion_hook: &'static str,
     media_layout: &'static str,
+    /// What the machines' BMCs are like: see the head of lab/emulator.py.
+    traits: &'static str,
     /// `ESXI_MIN_INSTALL_TIME`: longer than both machines take here together, or never reached.
     min_install_time: &'static str,
-    confidence: &'static str,
+    install_timeout: &'static str,
+    end: End,
 }
+
+/// How its jobs must end.
+#[derive(Clone, Copy)]
+enum End {
+    /// Succeeded, with that confidence and that first evidence.
+    Installed { confidence: &'static str, evidence: &'static str },
+    /// Failed, for a reason with these words, and the console shows those.
+    Refused { reason: &'static str, console: &'static str },
+}
+
+const BY_HOOK: End = End::Installed { confidence: "probable", evidence: "installer_hook" };
+const STREAMS: &str = r#"{"media": "stream"}"#;
+const STREAMS_AND_TELLS: &str = r#"{"media": "stream", "tells": ["LastResetTime", "BootProgress"]}"#;
 
 const OWN_POWEROFF: Scenario = Scenario {
     name: "own-poweroff",
     completion_hook: "own-poweroff",
     media_layout: "dual-cd",
+    traits: "{}",
     min_install_time: "10m",
-    confidence: "probable",
+    install_timeout: "20m",
+    end: BY_HOOK,
 };
 /// The section that Shoal adds, read and run by a real shell.
 const HOOK: Scenario = Scenario { name: "poweroff-hook", completion_hook: "poweroff", ..OWN_POWEROFF };
@@ -41,9 +59,34 @@ const SINGLE_CD: Scenario = Scenario { name: "single-cd", media_layout: "single-
 const POWER_ALONE: Scenario = Scenario {
     name: "power-alone",
     completion_hook: "none",
-    media_layout: "dual-cd",
     min_install_time: "100s",
-    confidence: "assumed",
+    end: End::Installed { confidence: "assumed", evidence: "power_stable" },
+    ..OWN_POWEROFF
+};
+/// The machine's own drive reads the URL, so the nonce is seen read.
+const HOOK_STREAMED: Scenario = Scenario {
+    name: "poweroff-hook, streamed",
+    completion_hook: "poweroff",
+    traits: STREAMS,
+    end: End::Installed { confidence: "proven", evidence: "installer_hook" },
+    ..OWN_POWEROFF
+};
+const SECOND_BOOT: Scenario = Scenario {
+    name: "second boot",
+    completion_hook: "none",
+    traits: STREAMS_AND_TELLS,
+    end: End::Installed { confidence: "probable", evidence: "second_boot" },
+    ..OWN_POWEROFF
+};
+/// The installer stops at a dialog; nothing is ejected or reset while it might still run.
+const REFUSED: Scenario = Scenario {
+    name: "refused kickstart",
+    completion_hook: "none",
+    traits: STREAMS_AND_TELLS,
+    install_timeout: "3m",
+    min_install_time: "1m",
+    end: End::Refused { reason: "the installer never rebooted", console: "the licence is not accepted" },
+    ..OWN_POWEROFF
 };
 
 const JOB: Duration = Duration::from_secs(5 * 60);
@@ -52,8 +95,8 @@ const POLL: Duration = Duration::from_secs(1);
 
 pub fn run_all(scenarios: Scenarios) -> Done<Tally> {
     let chosen: &[Scenario] = match scenarios {
-        Scenarios::Fast => &[HOOK, SINGLE_CD],
-        Scenarios::All => &[HOOK, SINGLE_CD, OWN_POWEROFF, POWER_ALONE],
+        Scenarios::Fast => &[HOOK_STREAMED, SINGLE_CD],
+        Scenarios::All => &[HOOK_STREAMED, SINGLE_CD, SECOND_BOOT, REFUSED, HOOK, OWN_POWEROFF, POWER_ALONE],
     };
     let (mut rows, mut tally) = (Vec::new(), Tally::default());
     for scenario in chosen {
@@ -82,6 +125,7 @@ struct Row {
 impl Scenario {
     fn run(&self) -> Done<Vec<Row>> {
         let account = Account::of_lab()?;
+        self.set_traits()?;
         let controller = Controller::start(self.name, &self.settings())?;
         let machines: Vec<Machine> = (0..MACHINES).map(|number| Machine::new(number, &account)).collect();
         let tls = [format!("pin:{}", account.pin), "insecure".to_owned()];
@@ -100,12 +144,22 @@ impl Scenario {
         Ok(rows)
     }
 
+    fn set_traits(&self) -> Done {
+        for number in 0..MACHINES {
+            let path = home().join(format!("run/traits/vm{number}.json"));
+            if let Err(error) = std::fs::write(&path, self.traits) {
+                return fail(format!("{}: {error}", path.display()));
+            }
+        }
+        Ok(())
+    }
+
     fn settings(&self) -> [(&'static str, &'static str); 6] {
         [
             ("ESXI_MIN_INSTALL_TIME", self.min_install_time),
             ("ESXI_STABLE_WINDOW", "5s"),
             ("ESXI_POLL_INTERVAL", "1s"),
-            ("ESXI_INSTALL_TIMEOUT", "20m"),
+            ("ESXI_INSTALL_TIMEOUT", self.install_timeout),
             ("RESET_GRACEFUL_TIMEOUT", "3s"),
             ("LOG_LEVEL", "info"),
         ]
@@ -143,13 +197,32 @@ impl Scenario {
         let job = await_end(controller, &id)?;
         row.verdict = text(&job["verdict"]["confidence"]);
         row.evidence = evidence(&job);
-        if job["status"] != "succeeded" || row.verdict != self.confidence {
-            return fail(format!("should have succeeded, {}, but: {}", self.confidence, summary(&job)));
+        match self.end {
+            End::Installed { confidence, evidence } => {
+                let found = job["verdict"]["evidence"][0]["kind"].as_str();
+                if row.verdict != confidence || found != Some(evidence) {
+                    return fail(format!(
+                        "should have succeeded, {confidence}, by {evidence}, but: {}",
+                        summary(&job)
+                    ));
+                }
+                self.check_installed(machine, &kickstart, &job)
+            }
+            End::Refused { reason, console } => {
+                "failed".clone_into(&mut row.verdict);
+                if job["status"] != "failed" || !text(&job["reason"]).contains(reason) {
+                    return fail(format!("should have failed because {reason}, but: {}", summary(&job)));
+                }
+                check_refused(machine, console)
+            }
         }
+    }
+
+    fn check_installed(&self, machine: &Machine, kickstart: &str, job: &Value) -> Done {
         let used = match self.completion_hook {
             // With the section that was added: what the controller says it embedded.
-            "poweroff" => embedded(&job)?,
-            _ => sha256(&kickstart)?,
+            "poweroff" => embedded(job)?,
+            _ => sha256(kickstart)?,
         };
         await_installed_system(machine, &used)?;
         check_machine(machine)
@@ -162,8 +235,12 @@ impl Scenario {
             "own-poweroff" => "%post --interpreter=busybox --ignorefailure=true\npoweroff\n",
             _ => "",
         };
+        let licence = match self.end {
+            End::Installed { .. } => "vmaccepteula\n",
+            End::Refused { .. } => "",
+        };
         format!(
-            "# {} of {run}\nvmaccepteula\nrootpw VMware1!\ninstall --firstdisk --overwritevmfs\nreboot\n{post}",
+            "# {} of {run}\n{licence}rootpw VMware1!\ninstall --firstdisk --overwritevmfs\nreboot\n{post}",
             machine.serial()
         )
     }
@@ -199,6 +276,18 @@ fn await_installed_system(machine: &Machine, ks_sha256: &str) -> Done {
         1 => Ok(()),
         count => fail(format!("it was installed {count} times")),
     }
+}
+
+/// Nobody disturbed what an operator will want to read: the installer was started once and stands there.
+fn check_refused(machine: &Machine, shown: &str) -> Done {
+    let console = machine.console();
+    let starts = console.matches("STANDIN: installer starts").count();
+    if starts != 1 || !console.contains(shown) || console.contains("INSTALL COMPLETE") {
+        return fail(format!(
+            "the installer should have been started once and show {shown:?}, not {starts} times"
+        ));
+    }
+    check_machine(machine)
 }
 
 fn check_machine(machine: &Machine) -> Done {
