@@ -6,9 +6,13 @@ const L: BootSource = BootSource::LastResetTime;
 const T: [&str; 4] =
     ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z", "2026-01-04T00:00:00Z"];
 
-fn first_run() -> Story {
+fn in_first_run() -> Story {
     let story = Story::new(&[(L, T[0])]).sees(5, Power::On, &[(L, T[1])]).ks_read(60);
-    story.sees_on(65, 300, &[(L, T[1])]).sees(310, Power::On, &[(L, T[2])])
+    story.sees_on(65, 300, &[(L, T[1])])
+}
+
+fn first_run() -> Story {
+    in_first_run().sees(310, Power::On, &[(L, T[2])])
 }
 
 fn second_run() -> Story {
@@ -38,13 +42,16 @@ fn a_host_is_between_two_runs_when_it_boots_again_after_it_read_its_kickstart_ag
 
 #[test]
 fn a_boot_between_two_looks_that_also_hold_the_kickstarts_read_led_to_that_read() {
-    let mut story = first_run().silence();
-    story.installer.reenumerated_at = Some(at(340));
-    story.task.ks_read_again_at = Some(at(360));
-    let second = story.sees(900, Power::On, &[(L, T[3])]).waits();
-    assert!(!is_between_runs(&second), "the second run goes on, and was not seen to begin");
-    let ended = second.sees_on(910, 1200, &[(L, T[3])]).sees(1210, Power::On, &[(L, "2026-01-05T00:00:00Z")]);
-    assert!(is_between_runs(&ended));
+    for before in [first_run(), in_first_run()] {
+        let mut story = before.silence();
+        story.installer.reenumerated_at = Some(at(340));
+        story.task.ks_read_again_at = Some(at(360));
+        let second = story.sees(900, Power::On, &[(L, T[3])]).waits();
+        assert!(!is_between_runs(&second), "the second run goes on, and was not seen to begin");
+        let after = "2026-01-05T00:00:00Z";
+        let ended = second.sees_on(910, 1200, &[(L, T[3])]).sees(1210, Power::On, &[(L, after)]);
+        assert!(is_between_runs(&ended));
+    }
 }
 
 #[test]
