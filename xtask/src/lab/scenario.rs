@@ -6,6 +6,7 @@
 //! sees its nonce read. With traits a BMC streams its media, or tells of boots.
 //! Invariant: every claim is checked against the machine, not against what the controller says.
 
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
@@ -39,10 +40,6 @@ enum End {
     Refused { reason: &'static str, console: &'static str },
 }
 
-const BY_HOOK: End = End::Installed { confidence: "probable", evidence: "installer_hook" };
-const STREAMS: &str = r#"{"media": "stream"}"#;
-const STREAMS_AND_TELLS: &str = r#"{"media": "stream", "tells": ["LastResetTime", "BootProgress"]}"#;
-
 const OWN_POWEROFF: Scenario = Scenario {
     name: "own-poweroff",
     completion_hook: "own-poweroff",
@@ -50,7 +47,7 @@ const OWN_POWEROFF: Scenario = Scenario {
     traits: "{}",
     min_install_time: "10m",
     install_timeout: "20m",
-    end: BY_HOOK,
+    end: End::Installed { confidence: "probable", evidence: "installer_hook" },
 };
 /// The section that Shoal adds, read and run by a real shell.
 const HOOK: Scenario = Scenario { name: "poweroff-hook", completion_hook: "poweroff", ..OWN_POWEROFF };
@@ -66,27 +63,24 @@ const POWER_ALONE: Scenario = Scenario {
 /// The machine's own drive reads the URL, so the nonce is seen read.
 const HOOK_STREAMED: Scenario = Scenario {
     name: "poweroff-hook, streamed",
-    completion_hook: "poweroff",
-    traits: STREAMS,
+    traits: r#"{"media": "stream"}"#,
     end: End::Installed { confidence: "proven", evidence: "installer_hook" },
-    ..OWN_POWEROFF
+    ..HOOK
 };
 const SECOND_BOOT: Scenario = Scenario {
     name: "second boot",
     completion_hook: "none",
-    traits: STREAMS_AND_TELLS,
+    traits: r#"{"media": "stream", "tells": ["LastResetTime", "BootProgress"]}"#,
     end: End::Installed { confidence: "probable", evidence: "second_boot" },
     ..OWN_POWEROFF
 };
 /// The installer stops at a dialog; nothing is ejected or reset while it might still run.
 const REFUSED: Scenario = Scenario {
     name: "refused kickstart",
-    completion_hook: "none",
-    traits: STREAMS_AND_TELLS,
     install_timeout: "3m",
     min_install_time: "1m",
     end: End::Refused { reason: "the installer never rebooted", console: "the licence is not accepted" },
-    ..OWN_POWEROFF
+    ..SECOND_BOOT
 };
 
 const JOB: Duration = Duration::from_secs(5 * 60);
@@ -146,10 +140,7 @@ impl Scenario {
 
     fn set_traits(&self) -> Done {
         for number in 0..MACHINES {
-            let path = home().join(format!("run/traits/vm{number}.json"));
-            if let Err(error) = std::fs::write(&path, self.traits) {
-                return fail(format!("{}: {error}", path.display()));
-            }
+            write(&home().join(format!("run/traits/vm{number}.json")), self.traits)?;
         }
         Ok(())
     }
@@ -200,7 +191,7 @@ impl Scenario {
         match self.end {
             End::Installed { confidence, evidence } => {
                 let found = job["verdict"]["evidence"][0]["kind"].as_str();
-                if row.verdict != confidence || found != Some(evidence) {
+                if job["status"] != "succeeded" || row.verdict != confidence || found != Some(evidence) {
                     return fail(format!(
                         "should have succeeded, {confidence}, by {evidence}, but: {}",
                         summary(&job)
@@ -333,11 +324,13 @@ fn text(value: &Value) -> String {
 /// By a program that is not ours.
 fn sha256(text: &str) -> Done<String> {
     let path = home().join(format!("kickstart.{:?}", std::thread::current().id()));
-    if let Err(error) = std::fs::write(&path, text) {
-        return fail(format!("{}: {error}", path.display()));
-    }
+    write(&path, text)?;
     let said = capture(command("sha256sum", &[]).arg(&path))?;
     Ok(said.split(' ').next().unwrap_or_default().to_owned())
+}
+
+fn write(path: &Path, text: &str) -> Done {
+    std::fs::write(path, text).or_else(|error| fail(format!("{}: {error}", path.display())))
 }
 
 fn print_table(rows: &[Row]) {
