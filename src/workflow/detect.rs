@@ -167,11 +167,12 @@ fn judge_evidence(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Judg
         return judged;
     }
     if let Some(proof) = proof(watch, scene) {
-        return when_stable(watch, scene, proof.at, || {
+        let judged = when_stable(watch, scene, proof.at, || {
             let boot = second_boot(watch, scene);
             let rest = [boot, kickstart_read(scene), Some(power_stable(watch, scene))];
             succeeded(proof::worth(watch, scene, &proof), proof.clone(), rest)
         });
+        return unless_the_api_may_answer(watch, scene, proof.at, judged);
     }
     if let Some(boot) = second_boot(watch, scene) {
         let judged = when_stable(watch, scene, boot.at, || {
@@ -249,7 +250,9 @@ fn unless_the_api_may_answer(
     ));
     let too_early = watch.observed_at.is_none_or(|now| now < until);
     match judged {
-        Judgement::Succeeded { .. } if scene.management.is_some() && too_early => {
+        Judgement::Succeeded { confidence, .. }
+            if confidence < Confidence::Proven && scene.management.is_some() && too_early =>
+        {
             Judgement::Wait { until: Some(until), why: why_no_api(watch, scene) }
         }
         judged => judged,

@@ -13,8 +13,8 @@ use crate::world::elapsed;
 /// shutdown, the firmware's self test and the loader.
 pub const NEXT_RUN_MIN: Duration = Duration::from_secs(20);
 
-/// The word of the installer or of the installed system itself, unless the kickstart was read again
-/// since.
+/// The word of the installer or of the installed system itself, the one that is worth more, unless the
+/// kickstart was read again since.
 pub(super) fn proof(watch: &WatchFacts, scene: &Scene<'_>) -> Option<Evidence> {
     let reported = watch.hook.filter(|report| report.succeeded).map(|report| Evidence {
         kind: EvidenceKind::InstallerHook,
@@ -24,7 +24,9 @@ pub(super) fn proof(watch: &WatchFacts, scene: &Scene<'_>) -> Option<Evidence> {
     let stands = |evidence: &Evidence| {
         evidence.at > scene.started_at && scene.ks_read_at().is_none_or(|read| evidence.at >= read)
     };
-    reported.filter(stands).or_else(|| os_api(watch, scene).filter(stands))
+    let reported = reported.filter(stands);
+    let proven = reported.clone().filter(|report| worth(watch, scene, report) == Confidence::Proven);
+    proven.or_else(|| os_api(watch, scene).filter(stands)).or(reported)
 }
 
 /// The installed system at the management address: of the installer's build, and not what answered

@@ -59,6 +59,17 @@ fn behind_a_bmc_that_copies_its_media_a_report_is_proof_if_they_were_out_in_time
     story(None, true).succeeds(Confidence::Probable);
 }
 
+/// The installed system's answer is worth more than such a report, and waited for.
+#[test]
+fn a_report_that_proves_nothing_leaves_the_word_to_the_installed_system() {
+    let mut story = Story::prefetched(&[]).sees(5, Power::On, &[]).sees_on(10, 300, &[]);
+    story.hook = CompletionHook::Webhook;
+    story.watch.hook = Some(HookReport { at: at(300), succeeded: true });
+    let unanswered = story.api(Some(("1", "aa")), 290, None).sees_on(305, 500, &[]).waits();
+    let kinds = unanswered.api(Some(("1", "aa")), 505, Some((BUILD, "bb"))).sees_on(510, 600, &[]);
+    assert_eq!(kinds.succeeds(Confidence::Proven)[0], EvidenceKind::OsApi);
+}
+
 #[test]
 fn a_host_that_goes_off_after_its_proof_is_installed_all_the_same() {
     let story = reported(300, true).sees_on(65, 310, &[(L, T1)]);
