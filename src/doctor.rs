@@ -7,11 +7,12 @@
 //! and no more; credentials are sent only to a peer that the server's TLS policy accepts; a check
 //! ends, whatever the BMC does.
 //!
-//! - `connect`: is it there, and who shows which certificate? Without credentials.
+//! - `connect`: is it there, and who shows which certificate? Without credentials. `certificate`: what that says.
 //! - `look`: what the BMC says. `plan`: how it would be asked.
 //! - `probe`: how it fetches an image.
 //! - `facts`: what was seen. [`judge()`]: what that is worth. Pure.
 
+mod certificate;
 mod connect;
 mod facts;
 mod judge;
@@ -31,8 +32,8 @@ use crate::redfish::Bmc;
 use crate::world::{TlsPolicy, World};
 
 pub use facts::{
-    ClockFacts, Facts, LatencyFacts, LayoutFacts, LoginFacts, PlanFacts, Planned, ProbeFacts, ReachFacts,
-    SlotFacts, SourceFact, SystemSeen, TlsFacts, Trouble,
+    CertificateFacts, ClockFacts, Facts, LatencyFacts, LayoutFacts, LoginFacts, PlanFacts, Planned,
+    ProbeFacts, ReachFacts, SlotFacts, SourceFact, SystemSeen, TlsFacts, Trouble,
 };
 pub use judge::judge;
 

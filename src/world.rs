@@ -17,8 +17,8 @@ use rand_chacha::ChaCha12Rng;
 use sha2::{Digest, Sha256};
 
 pub use transport::{
-    HttpRequest, HttpResponse, OnlyTls13, PeerCertificate, PinError, TlsPolicy, TlsPolicyError, Transport,
-    TransportError, TransportErrorKind, pooled_transport, real_transport, root_store,
+    HttpRequest, HttpResponse, OnlyTls13, PeerCertificate, PinError, ShownChain, TlsPolicy, TlsPolicyError,
+    Transport, TransportError, TransportErrorKind, pooled_transport, real_transport, root_store,
 };
 
 /// Clock, randomness and outbound HTTP, handed to whatever needs them.

@@ -11,10 +11,12 @@ use http::header;
 use tower::ServiceExt;
 use url::Url;
 
+use super::certificate;
 use super::facts::{ReachFacts, TlsFacts};
 use crate::job::hex;
 use crate::world::{
-    HttpResponse, OnlyTls13, PeerCertificate, TlsPolicy, TransportError, TransportErrorKind, World,
+    HttpResponse, OnlyTls13, PeerCertificate, ShownChain, TlsPolicy, TransportError, TransportErrorKind,
+    World,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -96,47 +98,55 @@ async fn look_at_tls(
 ) -> TlsFacts {
     let reason = match (policy, answer) {
         (TlsPolicy::Verify, answer) => answer.as_ref().err().map(Silence::reason),
-        _ => ask(world, address, &TlsPolicy::Verify, false).await.err().map(|silence| silence.reason()),
+        _ => ask(world, address, &TlsPolicy::Verify, Look::Plain).await.err().map(|silence| silence.reason()),
     };
-    let sha256 = match answer {
-        Ok(answer) => answer.sha256.clone(),
-        Err(_) => {
-            ask(world, address, &TlsPolicy::Insecure, false).await.ok().and_then(|answer| answer.sha256)
-        }
-    };
-    let is_13 = ask(world, address, &TlsPolicy::Insecure, true).await.is_ok();
+    let chain = ShownChain::default();
+    let shown = ask(world, address, &TlsPolicy::Insecure, Look::Chain(&chain)).await;
+    let shown = answer.as_ref().ok().or(shown.as_ref().ok());
+    let is_13 = ask(world, address, &TlsPolicy::Insecure, Look::OnlyTls13).await.is_ok();
+    let now = world.clock.now();
     TlsFacts {
         policy: policy.to_string().split(':').next().unwrap_or_default().to_owned(),
         accepted: answer.is_ok(),
         verified: reason.is_none(),
         reason,
-        sha256,
+        sha256: shown.and_then(|answer| answer.sha256.clone()),
         version: Some(if is_13 { "TLS 1.3" } else { "TLS 1.2" }.to_owned()),
+        chain: chain.certificates().iter().filter_map(|der| certificate::read(der, now)).collect(),
     }
 }
 
 async fn ask_again(world: &World, address: &Url, policy: &TlsPolicy) -> Result<Answer, Silence> {
-    let mut answer = ask(world, address, policy, false).await;
+    let mut answer = ask(world, address, policy, Look::Plain).await;
     for _ in 1..TRIES {
         if answer.as_ref().err().is_none_or(Silence::is_untrusted) {
             break;
         }
         tokio::time::sleep(TRY_AGAIN).await;
-        answer = ask(world, address, policy, false).await;
+        answer = ask(world, address, policy, Look::Plain).await;
     }
     answer
 }
 
+/// What a request is to find out, besides whether it is answered.
+enum Look<'a> {
+    Plain,
+    OnlyTls13,
+    Chain(&'a ShownChain),
+}
+
 /// Asks for the service root, which the standard shows to everybody; whatever it answers is an answer.
-async fn ask(world: &World, address: &Url, policy: &TlsPolicy, only_13: bool) -> Result<Answer, Silence> {
+async fn ask(world: &World, address: &Url, policy: &TlsPolicy, look: Look<'_>) -> Result<Answer, Silence> {
     let root = address.join("/redfish/v1/").unwrap_or_else(|_| address.clone());
     let mut request = http::Request::get(root.as_str())
         .header(header::ACCEPT, "application/json")
         .header("OData-Version", "4.0")
         .extension(policy.clone());
-    if only_13 {
-        request = request.extension(OnlyTls13);
-    }
+    request = match look {
+        Look::Plain => request,
+        Look::OnlyTls13 => request.extension(OnlyTls13),
+        Look::Chain(shown) => request.extension(shown.clone()),
+    };
     let request = request.body(Bytes::new()).expect("a URL and fixed headers make a request");
     match tokio::time::timeout(TIMEOUT, world.transport.clone().oneshot(request)).await {
         Ok(Ok(response)) => Ok(Answer {

@@ -64,6 +64,28 @@ pub struct TlsFacts {
     pub sha256: Option<String>,
     /// `TLS 1.3`, or `TLS 1.2` where the BMC does not speak that.
     pub version: Option<String>,
+    /// What the BMC shows: its own certificate, then those of who signed it, as far as it shows them.
+    pub chain: Vec<CertificateFacts>,
+}
+
+/// What one certificate says of itself. Nothing of it is verified here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateFacts {
+    pub subject: String,
+    pub issuer: String,
+    /// The names and addresses that it is good for.
+    pub names: Vec<String>,
+    /// RFC 3339.
+    pub not_before: String,
+    pub not_after: String,
+    /// From now; negative once it has expired.
+    pub days_left: i64,
+}
+
+impl CertificateFacts {
+    pub fn is_self_signed(&self) -> bool {
+        self.subject == self.issuer
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

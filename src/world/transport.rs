@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -16,7 +16,10 @@ use bytes::Bytes;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion, WantsVerifier,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
@@ -36,6 +39,24 @@ pub struct PeerCertificate(pub [u8; 32]);
 /// In a request's extensions: this request by TLS 1.3 or not at all, to find out what a peer speaks.
 #[derive(Clone, Copy, Debug)]
 pub struct OnlyTls13;
+
+/// In a request's extensions, beside [`TlsPolicy::Insecure`]: keeps the certificates that the peer shows.
+///
+/// Such a request has a connection of its own.
+#[derive(Clone, Debug, Default)]
+pub struct ShownChain(Arc<OnceLock<Vec<CertificateDer<'static>>>>);
+
+impl ShownChain {
+    /// In DER, the peer's own first; empty where no handshake came that far.
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.0.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn keep(&self, leaf: &CertificateDer<'_>, others: &[CertificateDer<'_>]) {
+        let all = std::iter::once(leaf).chain(others);
+        self.0.get_or_init(|| all.map(|certificate| certificate.clone().into_owned()).collect());
+    }
+}
 
 /// How the certificate of an HTTPS peer is judged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,7 +189,10 @@ struct Clients {
 impl Clients {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
         let policy = request.extensions().get::<TlsPolicy>().cloned().unwrap_or_default();
-        let client = self.client(&policy, request.extensions().get::<OnlyTls13>().is_some())?;
+        let client = match request.extensions().get::<ShownChain>() {
+            Some(shown) => self.make(leaf_config(rustls::DEFAULT_VERSIONS, None, Some(shown.clone())))?,
+            None => self.client(&policy, request.extensions().get::<OnlyTls13>().is_some())?,
+        };
         let request = reqwest::Request::try_from(request.map(reqwest::Body::from)).map_err(classify)?;
         let response = client.oneshot(request).await.map_err(classify)?;
         Ok(with_certificate(http::Response::from(response).map(Body::new)))
@@ -181,8 +205,14 @@ impl Clients {
             return Ok(client.clone());
         }
         let versions = if only_13 { &[&rustls::version::TLS13][..] } else { rustls::DEFAULT_VERSIONS };
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls_config(policy, self.roots.clone(), versions))
+        let client = self.make(tls_config(policy, self.roots.clone(), versions))?;
+        made.insert(key, client.clone());
+        Ok(client)
+    }
+
+    fn make(&self, tls: ClientConfig) -> Result<reqwest::Client, TransportError> {
+        reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
             .tls_info(true)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -191,9 +221,7 @@ impl Clients {
             .pool_idle_timeout(Duration::from_secs(60))
             .pool_max_idle_per_host(self.idle_max)
             .build()
-            .map_err(classify)?;
-        made.insert(key, client.clone());
-        Ok(client)
+            .map_err(classify)
     }
 }
 
@@ -211,17 +239,34 @@ fn tls_config(
     roots: Arc<RootCertStore>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> ClientConfig {
+    match policy {
+        TlsPolicy::Verify => {
+            let (builder, _) = config_builder(versions);
+            builder.with_root_certificates(roots).with_no_client_auth()
+        }
+        TlsPolicy::Pin(sha256) => leaf_config(versions, Some(*sha256), None),
+        TlsPolicy::Insecure | TlsPolicy::None => leaf_config(versions, None, None),
+    }
+}
+
+fn leaf_config(
+    versions: &[&'static SupportedProtocolVersion],
+    pin: Option<[u8; 32]>,
+    shown: Option<ShownChain>,
+) -> ClientConfig {
+    let (builder, provider) = config_builder(versions);
+    let verifier = Arc::new(LeafVerifier { pin, shown, provider });
+    builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+}
+
+fn config_builder(
+    versions: &[&'static SupportedProtocolVersion],
+) -> (ConfigBuilder<ClientConfig, WantsVerifier>, Arc<CryptoProvider>) {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions)
         .expect("ring offers TLS 1.2 and 1.3");
-    let pin = match policy {
-        TlsPolicy::Verify => return builder.with_root_certificates(roots).with_no_client_auth(),
-        TlsPolicy::Pin(sha256) => Some(*sha256),
-        TlsPolicy::Insecure | TlsPolicy::None => None,
-    };
-    let verifier = Arc::new(LeafVerifier { pin, provider });
-    builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+    (builder, provider)
 }
 
 fn classify(error: reqwest::Error) -> TransportError {
@@ -268,6 +313,7 @@ pub struct PinError {
 #[derive(Debug)]
 struct LeafVerifier {
     pin: Option<[u8; 32]>,
+    shown: Option<ShownChain>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -275,11 +321,14 @@ impl ServerCertVerifier for LeafVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         _name: &ServerName<'_>,
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(shown) = &self.shown {
+            shown.keep(leaf, intermediates);
+        }
         let found: [u8; 32] = Sha256::digest(leaf).into();
         match self.pin {
             Some(pin) if pin != found => {

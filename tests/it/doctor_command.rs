@@ -64,6 +64,10 @@ async fn a_bmc_is_checked_from_here_over_tls_with_a_probe() {
     assert_eq!(untrusted["facts"]["reach"]["tls"]["version"], "TLS 1.3", "{untrusted:#}");
     assert_eq!(format!("pin:{}", untrusted["facts"]["reach"]["tls"]["sha256"].as_str().unwrap()), pin);
     assert!(untrusted["sentence"].as_str().unwrap().contains(pin), "{untrusted:#}");
+    let shown = &untrusted["facts"]["reach"]["tls"]["chain"];
+    assert_eq!(shown.as_array().map(Vec::len), Some(1), "{shown:#}");
+    assert_eq!(shown[0]["names"], json!(["localhost", "127.0.0.1"]));
+    assert_eq!(shown[0]["subject"], shown[0]["issuer"], "signed by itself");
 
     let pinned = direct(machine, password, &["--tls", pin, "--probe-media", "-o", "json"]).await;
     assert_eq!(pinned.status.code(), Some(0), "{pinned:?}");

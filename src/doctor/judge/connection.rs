@@ -1,9 +1,12 @@
 //! Judges the way to the BMC: reach, TLS, login, clock, latency. Pure.
 
 use super::{Check, CheckStatus, Facts, check, failed, ok, warning};
+use crate::doctor::{CertificateFacts, TlsFacts};
 
 /// Beyond it a clock is worth a word. A TLS handshake with our media server can fail by it.
 const CLOCK_SECS_MAX: u64 = 300;
+/// A certificate that must be good is worth a word so long before its end.
+const RENEW_DAYS: i64 = 30;
 /// Slower than that, a BMC is worth a word.
 const SLOW_MS: f64 = 3_000.0;
 
@@ -37,28 +40,59 @@ pub fn tls(address: &str, facts: &Facts) -> Check {
         }
         return check("tls", CheckStatus::Skipped, "no connection was made");
     };
-    let version = tls.version.as_deref().unwrap_or("TLS");
+    let version = format!("{}{}", tls.version.as_deref().unwrap_or("TLS"), shown(&tls.chain));
     let pin =
         tls.sha256.as_deref().map(|sha256| format!("pin:{sha256}")).unwrap_or_else(|| "a pin".to_owned());
     let reason = tls.reason.as_deref().unwrap_or("no reason was given");
     match (tls.accepted, tls.policy.as_str(), tls.verified) {
-        (true, "pin", _) => ok("tls", format!("{version}, the pinned certificate")),
-        (true, _, true) => ok("tls", format!("{version}, the certificate's chain and name are good")),
+        (true, "pin", _) => ok("tls", format!("{version}; it is the pinned one")),
+        (true, policy, true) => match tls.chain.first() {
+            Some(own) if policy == "verify" && own.days_left < RENEW_DAYS => warning(
+                "tls",
+                format!("{version}; chain and name are good for {} more days", own.days_left),
+                "renew it before then: a job does not begin with a BMC whose certificate has expired",
+            ),
+            _ => ok("tls", format!("{version}; the certificate's chain and name are good")),
+        },
         (true, _, false) => warning(
             "tls",
-            format!("{version}, any certificate is accepted, and this one is not good ({reason})"),
+            format!("{version}; any certificate is accepted, and this one is not good ({reason})"),
             format!("set tls to {pin}, so that nobody can stand between"),
         ),
         (false, "pin", _) => failed(
             "tls",
-            "the BMC shows another certificate than the pinned one",
+            format!("the BMC shows another certificate than the pinned one{}", shown(&tls.chain)),
             format!("find out why it changed; if it is the BMC's own, set tls to {pin}"),
         ),
         (false, _, _) => failed(
             "tls",
-            format!("the BMC's certificate is not trusted ({reason})"),
-            format!("compare it with the BMC's own pages and set tls to {pin}; or trust its root by CA_FILE"),
+            format!("the BMC's certificate is not trusted ({reason}){}", shown(&tls.chain)),
+            format!("compare it with the BMC's own pages and set tls to {pin}; or {}", trust(tls)),
         ),
+    }
+}
+
+/// Whose certificate it is, who signed it, and how long it lasts; empty where none could be read.
+fn shown(chain: &[CertificateFacts]) -> String {
+    let Some((own, signers)) = chain.split_first() else { return String::new() };
+    let until = own.not_after.split('T').next().unwrap_or_default();
+    let signed = match signers {
+        _ if own.is_self_signed() => "signed by itself".to_owned(),
+        [] => format!("signed by {}, whose own certificate it does not show", own.issuer),
+        [.., last] => format!("signed by {}, {} shown up to {}", own.issuer, chain.len(), last.subject),
+    };
+    format!(", {}, {signed}, until {until}", own.subject)
+}
+
+/// How the chain could be made good instead.
+fn trust(tls: &TlsFacts) -> String {
+    match tls.chain.as_slice() {
+        [own, ..] if own.days_left < 0 => "renew it, since it has expired".to_owned(),
+        [own, ..] if own.is_self_signed() => {
+            "give the BMC a certificate of an authority that CA_FILE names".to_owned()
+        }
+        [.., last] => format!("trust {} by CA_FILE", last.issuer),
+        [] => "trust its root by CA_FILE".to_owned(),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::doctor::{
-    ClockFacts, LatencyFacts, LayoutFacts, LoginFacts, PlanFacts, Planned, ProbeFacts, ReachFacts, SlotFacts,
-    SourceFact, SystemSeen, TlsFacts, Trouble,
+    CertificateFacts, ClockFacts, LatencyFacts, LayoutFacts, LoginFacts, PlanFacts, Planned, ProbeFacts,
+    ReachFacts, SlotFacts, SourceFact, SystemSeen, TlsFacts, Trouble,
 };
 
 fn text(text: &str) -> Option<String> {
@@ -191,6 +191,61 @@ fn the_way_to_the_bmc() {
     assert_eq!(line(&report, "login").status, Skipped, "no credentials go to a peer that is not trusted");
     let plain = judge("http://10.0.0.5", Facts { reach: ReachFacts { tls: None, ..good().reach }, ..good() });
     assert_eq!((line(&plain, "tls").status, plain.verdict), (Warning, Readiness::Ready));
+}
+
+#[test]
+fn a_certificate_is_named_with_who_signed_it_and_its_end() {
+    let certificate = |subject: &str, issuer: &str, days_left: i64| CertificateFacts {
+        subject: subject.to_owned(),
+        issuer: issuer.to_owned(),
+        not_after: "2031-05-01T00:00:00Z".to_owned(),
+        days_left,
+        ..CertificateFacts::default()
+    };
+    let shows = |policy: &str, good: bool, chain: Vec<CertificateFacts>| {
+        let policy = policy.to_owned();
+        move |facts: &mut Facts| {
+            let tls = facts.reach.tls.get_or_insert_default();
+            (tls.policy, tls.accepted, tls.verified) = (policy, good, good);
+            tls.chain = chain;
+        }
+    };
+    let own = certificate("CN=bmc7", "CN=bmc7", 900);
+    let text = "CN=bmc7, signed by itself, until 2031-05-01";
+    expect(
+        shows("verify", false, vec![own.clone()]),
+        "tls",
+        Failed,
+        text,
+        "of an authority that CA_FILE names",
+    );
+    expect(shows("pin", true, vec![own]), "tls", Good, text, "");
+
+    let leaf = certificate("CN=bmc7", "CN=Rack", 900);
+    let alone = shows("verify", false, vec![leaf.clone()]);
+    expect(
+        alone,
+        "tls",
+        Failed,
+        "signed by CN=Rack, whose own certificate it does not show",
+        "trust CN=Rack by",
+    );
+    let chain = vec![leaf.clone(), certificate("CN=Rack", "CN=Root", 900)];
+    let text = "signed by CN=Rack, 2 shown up to CN=Rack";
+    expect(shows("verify", false, chain.clone()), "tls", Failed, text, "trust CN=Root by CA_FILE");
+    expect(shows("verify", true, chain), "tls", Good, "chain and name are good", "");
+
+    let ends = vec![certificate("CN=bmc7", "CN=Rack", 29)];
+    expect(
+        shows("verify", true, ends.clone()),
+        "tls",
+        Warning,
+        "good for 29 more days",
+        "renew it before then",
+    );
+    expect(shows("pin", true, ends), "tls", Good, "pinned", "");
+    let ended = vec![certificate("CN=bmc7", "CN=Rack", -1)];
+    expect(shows("verify", false, ended), "tls", Failed, "not trusted", "it has expired");
 }
 
 #[test]
