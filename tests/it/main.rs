@@ -30,6 +30,7 @@ mod moments;
 mod oidc;
 mod operator;
 mod os_api;
+mod personas;
 mod process;
 mod quirks;
 mod rotation;

@@ -122,7 +122,7 @@ async fn is_installed(site: &Site, machine: usize, job: &Job, wanted: MediaLayou
 }
 
 /// One job of this recipe on a machine of each persona that takes images, and what came of it.
-async fn on_every_persona(recipe: serde_json::Value, check: impl AsyncFn(&Site, usize, &Job)) {
+pub async fn on_every_persona(recipe: serde_json::Value, check: impl AsyncFn(&Site, usize, &Job)) {
     for https in [false, true] {
         // The stock emulator, whose override lasts, has tests of its own (`emulators`).
         let takes_images = |persona: &&Persona| !persona.media.protocols.is_empty() && !persona.boot.lasts;

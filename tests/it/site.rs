@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use shoal::api::{Access, Hooks, media_router};
 use shoal::engine::{Engine, EngineSettings, LeaseTerms};
 use shoal::iso::ReadAt;
-use shoal::job::{Job, JobId, Password, Phase, Serial, Server, UrlPrefixes, parse_recipe};
+use shoal::job::{Job, JobId, NewEvent, Password, Phase, Serial, Server, UrlPrefixes, parse_recipe};
 use shoal::media::{InstallerCache, InstallerSource, Media};
 use shoal::redfish::{BmcPool, Limits, Quirk};
 use shoal::seal::Sealer;
@@ -272,13 +272,16 @@ impl Site {
         }
     }
 
+    pub async fn events(&self, id: JobId) -> Vec<NewEvent> {
+        let filter = shoal::store::EventFilter { job: Some(id), after: 0, limit: 1000 };
+        self.store.events(&filter).await.unwrap().into_iter().map(|event| event.event).collect()
+    }
+
     /// The job's events, a line each, for a failing test.
     pub async fn story(&self, id: JobId) -> String {
-        let filter = shoal::store::EventFilter { job: Some(id), after: 0, limit: 1000 };
-        let events = self.store.events(&filter).await.unwrap();
-        let start = events.first().map_or(Timestamp::UNIX_EPOCH, |event| event.event.time);
-        let line = |event: &shoal::job::Event| {
-            let event = &event.event;
+        let events = self.events(id).await;
+        let start = events.first().map_or(Timestamp::UNIX_EPOCH, |event| event.time);
+        let line = |event: &NewEvent| {
             let secs = event.time.duration_since(start).as_secs_f64();
             format!(
                 "{secs:9.3} {:?} {} {:?} {} {}\n",

@@ -43,6 +43,7 @@ pub const FOR_LAB: &[&str] = &[
 pub const FOR_FUZZ: &[&str] = &[
     "busybox-static",
     "cpio",
+    "eject",
     "g++",
     "genisoimage",
     "grub-common",
