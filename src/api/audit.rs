@@ -10,7 +10,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ApiState;
-use super::body::Params;
+use super::body::{Params, Position};
 use super::error::ApiError;
 use crate::access::Entry;
 use crate::job::hex;
@@ -76,9 +76,11 @@ pub struct AuditParams {
     server_serial: Option<String>,
     job_id: Option<String>,
     /// At most 499; 100 by default.
+    #[param(minimum = 1, maximum = 499)]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
-    cursor: Option<u64>,
+    #[param(value_type = Option<u64>)]
+    cursor: Option<Position>,
 }
 
 /// What was done, newest first.
@@ -102,7 +104,7 @@ pub async fn list(
         action: params.action,
         server: params.server_serial,
         job: params.job_id,
-        before: params.cursor,
+        before: params.cursor.map(|Position(number)| number),
         limit: limit + 1,
     };
     let mut entries = state.store.audit(&filter).await?;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -36,7 +37,7 @@ impl<S: Sync> FromRequest<S> for JsonObject {
     }
 }
 
-/// The JSON object that a request may carry; an empty body is an empty object.
+/// The JSON object that a request may carry; an empty body, or `null`, is an empty object.
 pub struct OptionalJsonObject(pub Map<String, Value>);
 
 impl<S: Sync> FromRequest<S> for OptionalJsonObject {
@@ -45,7 +46,7 @@ impl<S: Sync> FromRequest<S> for OptionalJsonObject {
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         let typed = check_json_type(request.headers());
         let body = read(request).await?;
-        if body.iter().all(u8::is_ascii_whitespace) {
+        if matches!(body.trim_ascii(), b"" | b"null") {
             return Ok(OptionalJsonObject(Map::new()));
         }
         typed?;
@@ -63,6 +64,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
         let query = Query::<T>::from_request_parts(parts, state).await;
         let wrong = |problem: String| ApiError::BadRequest(format!("the query is not understood: {problem}"));
         query.map(|Query(value)| Params(value)).map_err(|error| wrong(error.body_text()))
+    }
+}
+
+/// A place in a list that goes by numbers, as far as the store counts.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Position(pub u64);
+
+impl TryFrom<u64> for Position {
+    type Error = &'static str;
+
+    fn try_from(number: u64) -> Result<Position, &'static str> {
+        i64::try_from(number).map(|_| Position(number)).map_err(|_| "a number is too large")
     }
 }
 

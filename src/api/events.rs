@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ApiState;
-use super::body::{Name, Params};
+use super::body::{Name, Params, Position};
 use super::error::ApiError;
 use super::jobs;
 use crate::job::{Event, JobId, NewEvent};
@@ -105,8 +105,10 @@ pub struct EventList {
 #[into_params(parameter_in = Query)]
 pub struct EventParams {
     /// Only events with a greater `id`.
-    after: Option<u64>,
+    #[param(value_type = Option<u64>)]
+    after: Option<Position>,
     /// At most 500; 100 by default. Streams know no limit.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
@@ -159,7 +161,7 @@ async fn answer(
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let resumed = last_event_id(headers)?;
-    let after = resumed.or(params.after).unwrap_or(0);
+    let after = resumed.or(params.after.map(|Position(number)| number)).unwrap_or(0);
     if wants_stream(headers) {
         return follow(state, job, after, resumed.is_some()).await;
     }
@@ -175,9 +177,10 @@ async fn answer(
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     let Some(value) = headers.get("last-event-id") else { return Ok(None) };
-    let id = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    let id = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
     let wrong = || ApiError::BadRequest("Last-Event-ID is the number of an event".to_owned());
-    id.map(Some).ok_or_else(wrong)
+    let Position(id) = id.and_then(|id| Position::try_from(id).ok()).ok_or_else(wrong)?;
+    Ok(Some(id))
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {

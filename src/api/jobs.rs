@@ -25,7 +25,8 @@ use crate::job::{Cancel, Job, JobId, Serial, Status};
 use crate::store::{CancelOutcome, JobFilter, StoreError};
 use submit::{Order, Request};
 
-use submit::RecipeBody;
+use submit::FoundBody;
+pub use submit::RecipeBody;
 pub use view::{JobBody, JobList};
 
 const LIST_DEFAULT: usize = 100;
@@ -45,7 +46,7 @@ pub struct CreateParams {
     params(CreateParams, ("Idempotency-Key" = Option<String>, Header,
         description = "The same key and body within 24 hours make one job")),
     responses((status = 202, description = "The job is queued", body = JobBody),
-        (status = 200, description = "The job that this Idempotency-Key made; or the report of a dry run", body = JobBody),
+        (status = 200, description = "The job that this Idempotency-Key made; or the report of a dry run", body = FoundBody),
         (status = 404, description = "No such server; no job is left", body = Problem),
         (status = 409, description = "The server is protected, or busy with the job named", body = Problem),
         (status = 422, description = "The recipe is refused; the job named has failed at once", body = Problem)))]
@@ -70,14 +71,18 @@ pub async fn create(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListParams {
-    /// `queued`, `provisioning`, `succeeded`, `failed` or `cancelled`.
+    #[param(pattern = "^(queued|provisioning|succeeded|failed|cancelled)$")]
     status: Option<String>,
+    #[param(pattern = "^[A-Za-z0-9._-]*[A-Za-z0-9][A-Za-z0-9._-]*$", max_length = 64)]
     server_serial: Option<String>,
     /// `name=value`, of the server's labels when the job was made.
+    #[param(pattern = "=")]
     label: Option<String>,
     /// At most 500; 100 by default.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
+    #[param(pattern = "^[0-9a-f]{32}$")]
     cursor: Option<String>,
 }
 
@@ -153,7 +158,7 @@ async fn with_events(state: &ApiState, job: Job) -> Result<JobBody, ApiError> {
 /// End a job. It is still cleaned up: media are ejected once the installer cannot be running any
 /// more, or at once with `{"force": true}`.
 #[utoipa::path(post, path = "/api/v1/jobs/{job_id}/cancel", tag = "jobs",
-    params(("job_id" = String, Path)), request_body = CancelInput,
+    params(("job_id" = String, Path)), request_body = Option<CancelInput>,
     responses((status = 202, body = JobBody), (status = 409, description = "The job is over", body = Problem)))]
 pub async fn cancel(
     State(state): State<ApiState>,
@@ -177,7 +182,7 @@ pub async fn cancel(
 #[derive(Debug, utoipa::ToSchema)]
 pub struct CancelInput {
     /// Eject at once, even from under a running installer, which destroys the installation.
-    #[schema(required = false, default = false)]
+    #[schema(value_type = Option<bool>, default = false)]
     force: bool,
 }
 

@@ -3,11 +3,13 @@
 //! Invariant: every route that is served is described, which a test compares, and who may use it is
 //! what the table of roles says.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::{Method, header};
+use http::{Method, StatusCode, header};
+use serde_json::Value;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::Operation;
@@ -22,6 +24,7 @@ use utoipa::{OpenApi, ToSchema};
 use super::ApiState;
 use super::access::roles::{self, Need};
 use super::error::{FieldProblem, Problem};
+use super::jobs::RecipeBody;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(Problem, FieldProblem)), security(("bearer" = [])))]
@@ -43,13 +46,43 @@ pub fn render(mut document: Document) -> Arc<str> {
     let webhook = ApiKey::Header(ApiKeyValue::new("X-Webhook-Secret"));
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     components.add_security_scheme("webhook_secret", SecurityScheme::ApiKey(webhook));
+    let mut names = BTreeSet::new();
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
+            name(operation, &method, &mut names);
             say_who(operation, &method, path);
             refusable(operation);
         }
     }
-    document.to_json().expect("the description has string keys").into()
+    let mut document = serde_json::to_value(&document).expect("the description has string keys");
+    make_strict(&mut document);
+    document.to_string().into()
+}
+
+/// What the derived schemas leave open: a parameter is left out and never null, and a body has no keys but
+/// those that are described (a recipe has another spelling, and another form).
+fn make_strict(document: &mut Value) {
+    let mut bodies = BTreeSet::new();
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    for operation in
+        paths.flat_map(|item| item.as_object_mut().into_iter().flat_map(|item| item.values_mut()))
+    {
+        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+        for parameter in parameters.into_iter().flatten() {
+            if let Some(Value::Array(types)) = parameter.pointer_mut("/schema/type") {
+                types.retain(|kind| kind != "null");
+            }
+        }
+        let body = operation.pointer("/requestBody/content/application~1json/schema");
+        // One that may be left out is described as an object or `null`.
+        let object = body.and_then(|schema| schema.get("$ref").or(schema.pointer("/oneOf/0/$ref")));
+        let name = object.and_then(Value::as_str).and_then(|body| body.strip_prefix("#/components/schemas/"));
+        bodies.extend(name.map(str::to_owned));
+    }
+    bodies.remove(RecipeBody::name().as_ref());
+    for body in bodies {
+        document["components"]["schemas"][&body]["additionalProperties"] = Value::Bool(false);
+    }
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
@@ -62,6 +95,19 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operati
         (Method::HEAD, head),
     ];
     all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// Programs that are made of this document call an operation by its name: the handler's, after its tag, and
+/// the method too where the handler has two of them.
+fn name(operation: &mut Operation, method: &Method, names: &mut BTreeSet<String>) {
+    let tag = operation.tags.iter().flatten().next().expect("every route has a tag");
+    let handler = operation.operation_id.take().expect("every route is named after its handler");
+    let mut name = format!("{tag}_{handler}");
+    if names.contains(&name) {
+        name += &format!("_{}", method.as_str().to_lowercase());
+    }
+    assert!(names.insert(name.clone()), "no two operations are called {name}");
+    operation.operation_id = Some(name);
 }
 
 /// What the table of roles says of an operation: `security` and `x-required-role`, which is `none`
@@ -77,6 +123,10 @@ fn say_who(operation: &mut Operation, method: &Method, path: &str) {
     match need {
         Need::Role(_) | Need::Metrics => {
             operation.security = bearer();
+            if let (Need::Metrics, Some(ways)) = (&need, &mut operation.security) {
+                // Anybody, where the listener is on loopback.
+                ways.push(SecurityRequirement::default());
+            }
             for (status, meaning) in [("401", "No good token"), ("403", "The token's role does not do")] {
                 operation
                     .responses
@@ -92,14 +142,20 @@ fn say_who(operation: &mut Operation, method: &Method, path: &str) {
     operation.extensions.get_or_insert_default().merge(who);
 }
 
-/// Any route may answer with a problem.
+/// Any route may answer with a problem, and each answer is described.
 fn refusable(operation: &mut Operation) {
     let reference = || RefOr::Ref(Ref::from_schema_name(Problem::name()));
     let content = || ContentBuilder::new().schema(Some(reference())).build();
     let responses = &mut operation.responses.responses;
-    for response in responses.iter_mut().filter(|(status, _)| status.starts_with(['4', '5'])) {
-        if let (_, RefOr::T(response)) = response {
+    for (status, response) in responses.iter_mut() {
+        let RefOr::T(response) = response else { continue };
+        if status.starts_with(['4', '5']) {
             response.content = [("application/problem+json".to_owned(), content().into())].into();
+        }
+        // A description there must be; most codes say enough.
+        if response.description.is_empty() {
+            let code = status.parse::<StatusCode>().ok().and_then(|code| code.canonical_reason());
+            code.unwrap_or(status).clone_into(&mut response.description);
         }
     }
     let problem =

@@ -72,10 +72,10 @@ pub struct ServerList {
 #[derive(Debug, Default, ToSchema)]
 pub struct ServerInput {
     /// Must equal the SerialNumber that the BMC reports. Cannot be changed.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, min_length = 1, max_length = 64)]
     serial: Given<Serial>,
     /// `https://host[:port]`; `http://` off loopback needs `tls: none`.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^https?://")]
     bmc_address: Given<String>,
     #[schema(value_type = String)]
     bmc_username: Given<String>,
@@ -83,7 +83,7 @@ pub struct ServerInput {
     #[schema(value_type = String, write_only)]
     bmc_password: Given<String>,
     /// `verify` (default), `pin:<sha256>`, `insecure` or `none`.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^(verify|insecure|none|pin:[0-9A-Fa-f]{64})$")]
     tls: Given<TlsPolicy>,
     #[schema(value_type = Option<String>)]
     system_id: Given<String>,

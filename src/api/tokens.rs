@@ -93,11 +93,12 @@ pub struct TokenList {
 #[derive(Debug, ToSchema)]
 pub struct TokenInput {
     /// 1 to 64 letters, digits, dots, hyphens and underscores; no other live token may have it.
+    #[schema(pattern = "^[A-Za-z0-9._-]{1,64}$")]
     name: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^(viewer|operator|admin)$")]
     role: Role,
     /// RFC 3339; without it the token is good until it is revoked.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
 }
 

@@ -18,6 +18,7 @@ use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, E
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::conditions::{Answer, answer};
+use super::server::not_found;
 use crate::iso::IsoWriter;
 use crate::world::Rng;
 
@@ -96,10 +97,10 @@ impl Probes {
     }
 
     fn serve(&self, name: &str, image: &Bytes, method: &Method, headers: &HeaderMap) -> Response {
-        let tag = HeaderValue::from_str(&format!("\"{}\"", &name[..name.len().min(32)]));
-        let tag = tag.unwrap_or_else(|_| HeaderValue::from_static("\"probe\""));
         let mut shown = self.shown();
-        let Some((_, seen)) = shown.get_mut(name) else { return empty(StatusCode::NOT_FOUND) };
+        let Some((_, seen)) = shown.get_mut(name) else { return not_found() };
+        let public = name.split('.').next().unwrap_or_default();
+        let tag = HeaderValue::from_str(&format!("\"{public}\"")).expect("a probe's name is plain ASCII");
         let (response, range) = respond(image, method, headers, tag);
         seen.requests += 1;
         if seen.fetches.len() < FETCHES_MAX {
@@ -239,6 +240,13 @@ mod tests {
         assert_eq!(seen.fetches[2].agent.as_deref(), Some("bmc/1"));
         drop(probe);
         assert_eq!(ask(&probes, Method::GET, &path, None).await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn a_name_of_whatever_characters_is_none() {
+        let name = "%C3%A9".repeat(40);
+        let path = format!("/media/probes/a{name}/probe.iso");
+        assert_eq!(ask(&Probes::default(), Method::GET, &path, None).await.0, 404);
     }
 
     #[tokio::test]

@@ -295,7 +295,7 @@ impl Drop for Pull {
     }
 }
 
-fn not_found() -> Response {
+pub(super) fn not_found() -> Response {
     problem(StatusCode::NOT_FOUND, "there is no such image, or its job has ended")
 }
 

@@ -368,6 +368,8 @@ fn early_failure(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Optio
         return Some(with_fault("the BMC's fetches of CD1 fail since the reset", scene.installer));
     }
     let last_new = match scene.installer.mode {
+        // Who gives the installer to the host is not seen: it has had its time to be read.
+        _ if !scene.serves_installer => after(scene.started_at, policy.boot_timeout),
         MediaMode::Streamed => scene.installer.last_new_read_at?,
         MediaMode::Prefetched | MediaMode::None => return None,
     };

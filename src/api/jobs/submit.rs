@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use super::accepted;
+use super::{JobBody, accepted};
 use crate::access::Act;
 use crate::api::ApiState;
 use crate::api::access::Who;
@@ -28,20 +28,24 @@ use crate::store::{IdempotencyKey, Inserted, NewJob, RefusedJob, StoreError};
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its shape is used, by the API's description")]
 pub struct RecipeBody {
-    /// `install-esxi.target`.
+    #[schema(pattern = "^install-esxi[.]target$")]
     task_target: String,
     server_serial: String,
     /// The exact text of the kickstart, at most 65,536 bytes of UTF-8. Also taken as `ks.cfg`.
+    #[schema(min_length = 1, max_length = 65536)]
     ks_cfg: String,
     /// `none` (default); `poweroff` or `webhook` add a last `%post` that tells of the end;
     /// `own-poweroff` where the kickstart itself powers the host off at its end.
+    #[schema(pattern = "^(none|poweroff|webhook|own-poweroff)$")]
     completion_hook: Option<String>,
     /// Host name or address of the installed ESXi, with a port if that is not 443.
     management_address: Option<String>,
     /// `auto` (default), `dual-cd`, `single-cd` or `cd-usb`.
+    #[schema(pattern = "^(auto|dual-cd|single-cd|cd-usb)$")]
     media_layout: Option<String>,
     /// http(s), under the prefixes of `ESXI_INSTALLER_ALLOW`.
     esxi_installer_url: Option<String>,
+    #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
     esxi_installer_sha256: Option<String>,
     allow_powered_on: Option<bool>,
     /// Free-form, at most 16 KiB.
@@ -57,6 +61,15 @@ pub struct DryRunBody {
     failed_step: Option<&'static str>,
     reason: Option<String>,
     events: Vec<NewEventBody>,
+}
+
+/// What is answered where no job was made.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its shape is used, by the API's description")]
+pub enum FoundBody {
+    DryRun(DryRunBody),
+    Repeated(Box<JobBody>),
 }
 
 /// The body of a request for a job, of either form.

@@ -20,6 +20,7 @@ struct Story {
     policy: Policy,
     hook: CompletionHook,
     before: Option<BootSample>,
+    serves_installer: bool,
     installer: MediumTrace,
     task: MediumTrace,
     api_before: Option<ApiSample>,
@@ -35,6 +36,7 @@ impl Story {
             policy: Policy::default(),
             hook: CompletionHook::None,
             before: Some(look(-1, Power::Off, before)),
+            serves_installer: true,
             installer: streamed.clone(),
             task: streamed,
             api_before: None,
@@ -46,6 +48,13 @@ impl Story {
     fn prefetched(before: &[(BootSource, &str)]) -> Story {
         let fetched = MediumTrace { mode: MediaMode::Prefetched, ..MediumTrace::default() };
         Story { installer: fetched.clone(), task: fetched, ..Story::new(before) }
+    }
+
+    /// The BMC fetches the installer from somebody else.
+    fn direct(mut self) -> Story {
+        self.serves_installer = false;
+        self.installer = MediumTrace::default();
+        self
     }
 
     fn installer_read(mut self, secs: i64) -> Story {
@@ -107,7 +116,7 @@ impl Story {
             hook: self.hook,
             before: self.before.as_ref(),
             started_at: at(0),
-            serves_installer: true,
+            serves_installer: self.serves_installer,
             installer: &self.installer,
             kickstart: &self.task,
             management: self.api_before.as_ref().map(|before| Management { before, build: BUILD }),
@@ -303,6 +312,16 @@ fn a_kickstart_that_nobody_reads_fails_early_only_where_media_are_streamed() {
     let story = Story::new(&[]).sees(5, Power::On, &[]).installer_read(60);
     story.sees_on(65, 1255, &[]).waits().sees(1261, Power::On, &[]).fails("waits at a prompt");
     Story::prefetched(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).sees_on(15, 2000, &[(L, T1)]).waits();
+}
+
+#[test]
+fn a_kickstart_that_nobody_reads_fails_where_the_bmc_fetches_the_installer_from_somebody_else() {
+    let story = Story::new(&[]).direct().sees_on(5, 2995, &[]).waits();
+    story.sees(3001, Power::On, &[]).fails("waits at a prompt");
+    let story = Story::prefetched(&[(L, T0)]).direct().sees(5, Power::On, &[(L, T1)]);
+    let mut copied = story.sees_on(15, 3100, &[(L, T1)]);
+    copied.task.mode = MediaMode::Prefetched;
+    copied.waits();
 }
 
 #[test]

@@ -71,10 +71,12 @@ async fn every_route_is_described_with_its_access_and_its_problems() {
     assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
     assert_eq!(document["security"][0]["bearer"], Value::Array(Vec::new()));
     assert!(document["components"]["schemas"]["Problem"]["properties"]["detail"].is_object());
-    let mut operations = BTreeSet::new();
+    let (mut operations, mut names) = (BTreeSet::new(), BTreeSet::new());
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             operations.insert(format!("{} {path}", method.to_uppercase()));
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(names.insert(name.to_owned()), "two operations are called {name}");
             let problem = &operation["responses"]["default"]["content"]["application/problem+json"];
             assert_eq!(problem["schema"]["$ref"], "#/components/schemas/Problem", "{path}");
         }
