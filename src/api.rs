@@ -46,7 +46,7 @@ use crate::engine::DryRunner;
 use crate::job::{JobId, UrlPrefixes};
 use crate::media::Media;
 use crate::store::Store;
-use crate::world::World;
+use crate::world::{Secrets, World};
 use access::Guard;
 
 /// Event streams open at once.
@@ -60,6 +60,8 @@ pub struct ApiParts {
     pub dry_run: DryRunner,
     pub check: Checker,
     pub access: Access,
+    /// Where a `bmc_password` that is named only must be found.
+    pub secrets: Secrets,
     /// The listener speaks TLS.
     pub tls: bool,
     /// Each is accepted by the webhook; without any it is 404.

@@ -10,6 +10,8 @@ mod parse;
 mod settings;
 mod values;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -25,12 +27,13 @@ pub use log::{LogArgs, LogFormat, LogLevel, LogLevelError, LogSettings};
 pub use parse::duration;
 pub use values::{ConfigError, Origin, ServeArgs};
 
-use crate::job::{Confidence, MediaLayout, UrlPrefixes};
+use crate::job::{Confidence, MediaLayout, Password, UrlPrefixes};
 use crate::media::InstallerSource;
 use crate::oidc::OidcSettings;
 use crate::redfish::Limits;
 use crate::seal::{KeySource, MasterKey};
 use crate::workflow::policy::{Delivery, Policy};
+use crate::world::{Secrets, VARIABLES};
 use values::Values;
 
 /// What `shoal serve` runs with.
@@ -47,6 +50,8 @@ pub struct Config {
     pub extra_roots: Vec<CertificateDer<'static>>,
     pub database: PathBuf,
     pub master_key: KeySource,
+    /// Passwords of BMCs that the inventory only names.
+    pub bmc_secrets: Secrets,
     pub task_iso_dir: PathBuf,
     /// How long a task ISO is kept after its job.
     pub task_iso_retention: Duration,
@@ -138,6 +143,7 @@ impl Config {
             extra_roots: extra_roots(values)?,
             database: values.required("DB_URL", parse::database)?,
             master_key: master_key(values)?,
+            bmc_secrets: bmc_secrets(values)?,
             task_iso_dir: values.required("TASK_ISO_DIR", parse::path)?,
             task_iso_retention: values.required("TASK_ISO_RETENTION", parse::duration)?,
             installer: installer(values)?,
@@ -164,6 +170,15 @@ pub fn temp_dir() -> PathBuf {
 #[expect(clippy::disallowed_methods, reason = "config reads the environment")]
 fn credentials_directory() -> Option<PathBuf> {
     std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// The variables that passwords of BMCs may be in.
+fn secret_variables() -> BTreeMap<String, Password> {
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let all = std::env::vars_os().filter_map(text);
+    let ours = all.filter(|(name, _)| name.starts_with(VARIABLES));
+    ours.map(|(name, value)| (name, Password::new(value))).collect()
 }
 
 const fn secs(secs: u64) -> Duration {
@@ -287,6 +302,14 @@ fn master_key(values: &Values) -> Result<KeySource, ConfigError> {
         }
         (None, _, _) => Ok(KeySource::File(file)),
     }
+}
+
+fn bmc_secrets(values: &Values) -> Result<Secrets, ConfigError> {
+    let directory = values.optional("BMC_SECRETS_DIR", parse::path)?;
+    if directory.as_ref().is_some_and(|directory| !directory.is_dir()) {
+        return Err(values.invalid("BMC_SECRETS_DIR", "is no directory: make it first"));
+    }
+    Ok(Secrets::new(values.secrets.clone(), directory))
 }
 
 fn extra_roots(values: &Values) -> Result<Vec<CertificateDer<'static>>, ConfigError> {

@@ -56,7 +56,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::job::{BmcMemory, Password};
-use crate::world::{TlsPolicy, World};
+use crate::world::{Secrets, TlsPolicy, World};
 use connection::Connection;
 
 pub use about::{About, Manager};
@@ -279,12 +279,15 @@ pub struct Account {
     pub address: Url,
     pub username: String,
     pub password: Password,
+    /// Where the password is, if it is kept elsewhere.
+    pub secrets: Secrets,
     pub tls: TlsPolicy,
 }
 
 impl Account {
     fn key(&self) -> Key {
-        let password = Sha256::digest(self.password.expose()).into();
+        let password = self.secrets.resolve(&self.password).unwrap_or_else(|_| self.password.clone());
+        let password = Sha256::digest(password.expose()).into();
         (self.address.to_string(), self.username.clone(), password, self.tls.to_string())
     }
 }

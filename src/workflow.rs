@@ -47,7 +47,7 @@ use crate::job::{JobSpec, Serial, Server, UrlPrefixes};
 use crate::media::{InstallerCache, InstallerSource, Media};
 use crate::redfish::{Account, Bmc, BmcPool};
 use crate::store::{Store, StoreError};
-use crate::world::World;
+use crate::world::{Secrets, World};
 use context::Context;
 use policy::{Delivery, Policy};
 
@@ -77,6 +77,7 @@ impl Kit {
             address: server.bmc_address.clone(),
             username: server.bmc_username.clone(),
             password: server.bmc_password.clone(),
+            secrets: self.setup.secrets.clone(),
             tls: server.tls.clone(),
         })
     }
@@ -120,6 +121,8 @@ pub struct Setup {
     pub task_iso_dir: PathBuf,
     pub task_iso_retention: Duration,
     pub media_base: MediaBase,
+    /// Where the passwords of BMCs are that the inventory only names.
+    pub secrets: Secrets,
 }
 
 /// The base of the media URLs for the BMC at an address, or why there is none.

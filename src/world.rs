@@ -6,6 +6,7 @@
 //! clock, draws a random number or opens an outbound connection (`clippy.toml` bans the ways
 //! around). Waiting is `tokio::time`, which a simulation pauses.
 
+mod secrets;
 mod transport;
 
 use std::sync::{Arc, Mutex};
@@ -16,6 +17,7 @@ use rand::{Rng as _, SeedableRng, TryRng, rngs::SysRng};
 use rand_chacha::ChaCha12Rng;
 use sha2::{Digest, Sha256};
 
+pub use secrets::{SecretError, Secrets, VARIABLES, reference};
 pub use transport::{
     HttpRequest, HttpResponse, OnlyTls13, PeerCertificate, PinError, ShownChain, TlsPolicy, TlsPolicyError,
     Transport, TransportError, TransportErrorKind, pooled_transport, real_transport, root_store,

@@ -19,9 +19,10 @@ use super::access::Who;
 use super::body::{JsonObject, Name, at_location};
 use super::error::{ApiError, Problem};
 use super::fields::{Fields, Given};
-use crate::job::{Password, Serial, Server, check_bmc_address, management_url};
+use crate::access::Role;
+use crate::job::{FieldError, Password, Serial, Server, check_bmc_address, management_url};
 use crate::store::StoreError;
-use crate::world::TlsPolicy;
+use crate::world::{TlsPolicy, reference};
 
 /// A server as shown: everything but the password.
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,6 +30,9 @@ pub struct ServerBody {
     serial: String,
     bmc_address: String,
     bmc_username: String,
+    /// Where the password is kept, `env:NAME` or `file:NAME`, if that is elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bmc_password_from: Option<String>,
     /// `verify`, `pin:<sha256>`, `insecure` or `none`.
     tls: String,
     /// Which system of the service it is, where the service reports no serial number.
@@ -52,6 +56,7 @@ impl From<Server> for ServerBody {
             // As most people write it: without the slash that a parsed URL ends with.
             bmc_address: server.bmc_address.as_str().trim_end_matches('/').to_owned(),
             bmc_username: server.bmc_username,
+            bmc_password_from: reference(&server.bmc_password).map(str::to_owned),
             tls: server.tls.to_string(),
             system_id: server.system_id,
             system_uuid: server.system_uuid,
@@ -79,7 +84,8 @@ pub struct ServerInput {
     bmc_address: Given<String>,
     #[schema(value_type = String)]
     bmc_username: Given<String>,
-    /// Never shown. Needed where `bmc_address` changes or `tls` becomes weaker.
+    /// Never shown; or, by an admin alone, where it is: `env:SHOAL_SECRET_…` or `file:` and a name below
+    /// `BMC_SECRETS_DIR`, which is read when it is needed. Needed where `bmc_address` changes or `tls` becomes weaker.
     #[schema(value_type = String, write_only)]
     bmc_password: Given<String>,
     /// `verify` (default), `pin:<sha256>`, `insecure` or `none`.
@@ -255,6 +261,7 @@ pub async fn create(
     JsonObject(body): JsonObject,
 ) -> Result<Response, ApiError> {
     let server = ServerInput::read(&body, make)?;
+    check_reference(&state, &who, &server)?;
     let detail = json!({ "bmc_address": server.bmc_address.as_str(), "tls": server.tls.to_string() });
     let act = who.act(state.world.clock.now(), "server.add").on_server(&server.serial).with(detail);
     state.store.telling(act).insert_server(&server).await?;
@@ -297,6 +304,9 @@ pub async fn update(
     let _unchanged_by_others = state.inventory.lock().await;
     let before = find(&state, &serial).await?;
     let after = ServerInput::read(&body, |input, fields| change(&before, input, fields))?;
+    if body.contains_key("bmc_password") {
+        check_reference(&state, &who, &after)?;
+    }
     // A running job has checked the machine at the old address, and only that one.
     let other_machine = (&before.bmc_address, &before.system_id, &before.system_uuid)
         != (&after.bmc_address, &after.system_id, &after.system_uuid);
@@ -324,6 +334,25 @@ pub async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Whoever names a password that is kept elsewhere could have it sent to a machine of theirs; and it must be
+/// there.
+fn check_reference(state: &ApiState, who: &Who, server: &Server) -> Result<(), ApiError> {
+    if reference(&server.bmc_password).is_none() {
+        return Ok(());
+    }
+    if who.actor.role < Role::Admin {
+        let detail = "only an admin names a bmc_password that is kept elsewhere: give the password itself";
+        return Err(ApiError::Forbidden(detail.to_owned()));
+    }
+    match state.secrets.resolve(&server.bmc_password) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let fault = FieldError::new("/bmc_password", error.sentence());
+            Err(ApiError::invalid("the server is not understood", vec![fault]))
+        }
+    }
+}
+
 pub async fn find(state: &ApiState, serial: &Serial) -> Result<Server, ApiError> {
     let server = state.store.server(serial).await?;
     server.ok_or_else(|| StoreError::UnknownServer { serial: serial.clone() }.into())
@@ -332,7 +361,6 @@ pub async fn find(state: &ApiState, serial: &Serial) -> Result<Server, ApiError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::FieldError;
 
     fn made(body: Value) -> Result<Server, Vec<FieldError>> {
         let body = body.as_object().unwrap().clone();

@@ -56,9 +56,8 @@ struct AddArgs {
     /// Account at the BMC.
     #[arg(long, value_name = "NAME")]
     user: String,
-    /// Read the account's password from standard input, to its end.
-    #[arg(long, required = true)]
-    password_stdin: bool,
+    #[command(flatten)]
+    password: PasswordArgs,
     /// verify, pin:SHA256, insecure; or none for plain http off loopback. [default: verify]
     #[arg(long, value_name = "POLICY")]
     tls: Option<TlsPolicy>,
@@ -79,6 +78,24 @@ struct AddArgs {
     labels: Vec<(String, String)>,
     #[command(flatten)]
     client: ClientArgs,
+}
+
+/// Whence the account's password comes: one of the two.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct PasswordArgs {
+    /// Read the account's password from standard input, to its end.
+    #[arg(long)]
+    password_stdin: bool,
+    /// Where the controller finds it: env:SHOAL_SECRET_…, or file: and a name below its BMC_SECRETS_DIR.
+    #[arg(long, value_name = "REFERENCE")]
+    password_from: Option<String>,
+}
+
+impl PasswordArgs {
+    fn read(self) -> Result<String, CliError> {
+        self.password_from.map_or_else(read_password, Ok)
+    }
 }
 
 pub async fn run(args: ServerArgs, world: &World, output: Output) -> Result<Exit, CliError> {
@@ -107,7 +124,7 @@ async fn add(args: AddArgs, world: &World, output: Output) -> Result<(), CliErro
         "serial": args.serial,
         "bmc_address": args.bmc,
         "bmc_username": args.user,
-        "bmc_password": read_password()?,
+        "bmc_password": args.password.read()?,
         "tls": args.tls.unwrap_or_default().to_string(),
         "system_id": args.system_id,
         "system_uuid": args.system_uuid,

@@ -89,6 +89,8 @@ settings! { STORE, "Files",
         "The master key itself, 64 hex digits; better given by the environment, or as the credential master.key of systemd";
     "MASTER_KEY_OLD", "master-key-old", "HEX", None,
         "The key before it, while shoal key rotate seals everything anew";
+    "BMC_SECRETS_DIR", "bmc-secrets-dir", "DIR", None,
+        "Where the files are that a bmc_password of the form file:NAME names; one of the form env:NAME is in a variable SHOAL_SECRET_…";
     "TASK_ISO_DIR", "task-iso-dir", "DIR", Some("./var/shoal/task-isos"), "Where task ISOs are built";
     "TASK_ISO_RETENTION", "task-iso-retention", "DURATION", Some("0s"),
         "How long a task ISO is kept after its job";

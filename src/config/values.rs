@@ -11,6 +11,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use super::settings::{self, setting};
+use crate::job::Password;
 
 /// What stops the start.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +124,8 @@ pub struct Values {
     pub log: BTreeMap<&'static str, (String, Origin)>,
     /// Where systemd put the credentials of this service, if it did.
     pub credentials: Option<PathBuf>,
+    /// The variables that passwords of BMCs may be in.
+    pub secrets: BTreeMap<String, Password>,
 }
 
 const LOG_NAMES: [&str; 2] = ["LOG_LEVEL", "LOG_FORMAT"];
@@ -131,7 +134,12 @@ impl Values {
     /// Reads the file that `args` name, and puts its values below theirs.
     pub fn gather(args: ServeArgs) -> Result<Values, ConfigError> {
         let credentials = super::credentials_directory();
-        let mut values = Values { values: args.values, log: BTreeMap::new(), credentials };
+        let mut values = Values {
+            values: args.values,
+            log: BTreeMap::new(),
+            credentials,
+            secrets: super::secret_variables(),
+        };
         if let Some(path) = args.file {
             let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable {
                 name: "--config",
@@ -152,7 +160,7 @@ impl Values {
         for (name, text) in given {
             values.insert(setting(name).name, (text.clone(), Origin::Flag));
         }
-        Values { values, log: BTreeMap::new(), credentials: None }
+        Values { values, log: BTreeMap::new(), credentials: None, secrets: BTreeMap::new() }
     }
 
     fn add_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {

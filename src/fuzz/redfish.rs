@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::job::Password;
 use crate::redfish::{Account, Bmc, BmcPool, Limits, RedfishError, ResetType, System, fuzzed};
-use crate::world::{Clock, HttpRequest, HttpResponse, Rng, TlsPolicy, Transport, World};
+use crate::world::{Clock, HttpRequest, HttpResponse, Rng, Secrets, TlsPolicy, Transport, World};
 
 const AUTHORITY: &str = "bmc.test:8443";
 const PASSWORD: &str = "s3cret-of-the-BMC";
@@ -60,6 +60,7 @@ pub fn service(data: &[u8]) {
 
 fn account() -> Account {
     Account {
+        secrets: Secrets::default(),
         address: Url::parse(&format!("https://{AUTHORITY}")).expect("a URL"),
         username: "root".into(),
         password: Password::new(PASSWORD.into()),

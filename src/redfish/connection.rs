@@ -214,7 +214,9 @@ impl Connection {
 
     /// What the BMC complains of, without anything secret.
     pub(super) fn complaint(&self, body: &Value) -> Complaint {
-        messages::complaint(body, &[self.account.password.expose()])
+        let Account { password, secrets, .. } = &self.account;
+        let meant = secrets.resolve(password).unwrap_or_else(|_| password.clone());
+        messages::complaint(body, &[meant.expose()])
     }
 
     /// One request and its answer, but for two things that change nothing: a redirect to the same

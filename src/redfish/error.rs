@@ -44,6 +44,9 @@ pub enum RedfishErrorKind {
     /// The account was refused.
     #[error("the BMC refused the account{}", quoted(.message_id, .message))]
     Unauthorised { message_id: String, message: String },
+    /// The account's password is kept elsewhere, and is not there.
+    #[error("the account has no password: {why}")]
+    NoPassword { why: String },
     #[error("the BMC's answer is not JSON")]
     Garbled,
     #[error("the BMC's answer is larger than {max_bytes} bytes")]
@@ -105,7 +108,9 @@ impl RedfishError {
         use RedfishErrorKind as Kind;
         match &self.kind {
             Kind::Unreachable | Kind::Broken | Kind::TimedOut { .. } | Kind::Garbled => ErrorClass::Retry,
-            Kind::Certificate | Kind::Unauthorised { .. } => ErrorClass::NeedsOperator,
+            Kind::Certificate | Kind::Unauthorised { .. } | Kind::NoPassword { .. } => {
+                ErrorClass::NeedsOperator
+            }
             Kind::TooLarge { .. } | Kind::Unsupported { .. } | Kind::OtherOrigin { .. } => {
                 ErrorClass::Permanent
             }
@@ -165,7 +170,7 @@ impl RedfishError {
             Kind::Unreachable | Kind::Certificate | Kind::Unauthorised { .. } | Kind::Unsupported { .. } => {
                 Effect::None
             }
-            Kind::OtherOrigin { .. } => Effect::None,
+            Kind::OtherOrigin { .. } | Kind::NoPassword { .. } => Effect::None,
             Kind::Refused { status, message_id, .. } => self.effect_of_status(*status, message_id),
             _ => Effect::Unknown,
         }

@@ -22,7 +22,8 @@ use tokio::time::Instant;
 use super::connection::{Call, Connection, Reply};
 use super::error::SESSIONS_FULL;
 use super::messages::{self, Complaint};
-use super::{Op, RedfishError, RedfishErrorKind, json};
+use super::{Account, Op, RedfishError, RedfishErrorKind, json};
+use crate::job::Password;
 
 /// How long a refused login is remembered.
 const COOL_DOWN: Duration = Duration::from_secs(120);
@@ -126,7 +127,7 @@ impl Connection {
         session.check_refusal()?;
         let held = match self.sessions_link().await? {
             Some(sessions) => self.create_session(&sessions, session).await?,
-            None => self.without_session(),
+            None => self.without_session()?,
         };
         if let Some(link) = session.inherited.take() {
             self.end_inherited(&link, &held).await;
@@ -167,19 +168,19 @@ impl Connection {
     }
 
     async fn create_session(&self, sessions: &str, session: &mut Session) -> Result<Held, RedfishError> {
-        let body = json!({"UserName": self.account.username, "Password": self.account.password.expose()});
+        let body = json!({"UserName": self.account.username, "Password": self.password()?.expose()});
         let call = self.post(Op::Login, sessions, &body, None);
         let reply = self.exchange(&call, None).await?;
         match reply.status.as_u16() {
-            200..300 => Ok(self.held(&reply)),
-            404 | 405 | 501 => Ok(self.without_session()),
+            200..300 => self.held(&reply),
+            404 | 405 | 501 => self.without_session(),
             _ if messages::has_id(&reply.body, &SESSIONS_FULL) && !session.basic_refused => {
                 tracing::warn!(
                     path = sessions,
                     "no session is free on the BMC: Basic authentication for a while"
                 );
                 let until = Instant::now() + WITHOUT_SESSION;
-                Ok(Held { makeshift_until: Some(until), ..self.without_session() })
+                Ok(Held { makeshift_until: Some(until), ..self.without_session()? })
             }
             401 | 403 => Err(session.refuse(sessions, self.complaint(&reply.body))),
             _ => Err(self.refusal(&call, &reply)),
@@ -187,7 +188,7 @@ impl Connection {
     }
 
     /// The session of a successful login; one without a token is of no use (DMTF mockup server).
-    fn held(&self, reply: &Reply) -> Held {
+    fn held(&self, reply: &Reply) -> Result<Held, RedfishError> {
         let Some(mut token) = reply.headers.get("x-auth-token").filter(|token| !token.is_empty()).cloned()
         else {
             return self.without_session();
@@ -195,15 +196,24 @@ impl Connection {
         token.set_sensitive(true);
         let location = reply.header(header::LOCATION).map(str::to_owned);
         let link = location.or_else(|| json::text(&reply.body, "/@odata.id"));
-        Held { credentials: Credentials::Token(token), link, makeshift_until: None }
+        Ok(Held { credentials: Credentials::Token(token), link, makeshift_until: None })
     }
 
-    fn without_session(&self) -> Held {
-        let pair = format!("{}:{}", self.account.username, self.account.password.expose());
+    fn without_session(&self) -> Result<Held, RedfishError> {
+        let pair = format!("{}:{}", self.account.username, self.password()?.expose());
         let text = format!("Basic {}", BASE64_STANDARD.encode(pair));
         let mut value = HeaderValue::from_str(&text).expect("base64 fits a header");
         value.set_sensitive(true);
-        Held { credentials: Credentials::Basic(value), link: None, makeshift_until: None }
+        Ok(Held { credentials: Credentials::Basic(value), link: None, makeshift_until: None })
+    }
+
+    /// As it is now, where it is kept elsewhere.
+    fn password(&self) -> Result<Password, RedfishError> {
+        let Account { password, secrets, .. } = &self.account;
+        secrets.resolve(password).map_err(|error| {
+            let why = error.sentence();
+            RedfishError::new(Op::Login, SESSIONS_BY_STANDARD, RedfishErrorKind::NoPassword { why })
+        })
     }
 
     /// Where to log in; `None` where the service has no sessions.

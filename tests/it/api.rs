@@ -121,6 +121,7 @@ impl Fixture {
                 Box::pin(async { report })
             }),
             access: Access::Tokens(tokens(&store, &world)),
+            secrets: Default::default(),
             tls: false,
             hooks: Hooks { store: store.clone(), clock: world.clock.clone(), key: HOOK_KEY },
             webhook_secrets: Vec::new(),

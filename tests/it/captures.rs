@@ -144,6 +144,7 @@ fn connect(capture: &Path, requests: Arc<AtomicUsize>) -> Bmc {
         address: "https://bmc.test".parse().unwrap(),
         username: "root".into(),
         password: Password::new("calvin".into()),
+        secrets: Default::default(),
         tls: TlsPolicy::Insecure,
     };
     BmcPool::new(world, Limits { retries: 0, ..Limits::default() }).bmc(&account)

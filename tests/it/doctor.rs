@@ -61,6 +61,7 @@ impl Bench {
             address: self.server.bmc_address.clone(),
             username: self.server.bmc_username.clone(),
             password: self.server.bmc_password.clone(),
+            secrets: Default::default(),
             tls: self.server.tls.clone(),
         })
     }

@@ -80,6 +80,7 @@ fn bmc(address: SocketAddr) -> Bmc {
         address: Url::parse(&format!("http://{address}")).unwrap(),
         username: "root".into(),
         password: Password::new(PASSWORD.into()),
+        secrets: Default::default(),
         tls: TlsPolicy::Insecure,
     };
     BmcPool::new(world, Limits { retries: 1, ..Limits::default() }).bmc(&account)

@@ -33,6 +33,7 @@ mod os_api;
 mod personas;
 mod process;
 mod quirks;
+mod references;
 mod rotation;
 mod serve;
 mod sim;

@@ -79,6 +79,7 @@ fn client_of(site: &Site, machine: usize, quirks_off: Vec<Quirk>) -> Bmc {
         address: format!("https://bmc{machine}.test").parse().unwrap(),
         username: config.username,
         password: Password::new(config.password),
+        secrets: Default::default(),
         tls: TlsPolicy::Insecure,
     };
     BmcPool::new(site.world.clone(), Limits { quirks_off, ..Limits::default() }).bmc(&account)

@@ -20,7 +20,7 @@ use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_in
 use shoal::store::{Inserted, NewJob, Store, StoreError};
 use shoal::workflow::policy::{Delivery, Policy};
 use shoal::workflow::{Kit, Setup};
-use shoal::world::{Clock, Rng, TlsPolicy, Transport, World};
+use shoal::world::{Clock, Rng, Secrets, TlsPolicy, Transport, World};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -189,6 +189,7 @@ impl Site {
             task_iso_dir: self.dir.path().join("task-isos"),
             task_iso_retention: Duration::ZERO,
             media_base: Arc::new(|_| Box::pin(async { Ok(format!("http://{CONTROLLER}").parse().unwrap()) })),
+            secrets: Secrets::default(),
         };
         (self.setup)(&mut setup);
         setup

@@ -17,7 +17,7 @@ use crate::doctor::{self, ProbePlace, Report, Subject, Whose};
 use crate::job::{Password, Server, check_bmc_address};
 use crate::media::Probes;
 use crate::redfish::{Account, BmcPool, Limits};
-use crate::world::{TlsPolicy, World, real_transport};
+use crate::world::{Secrets, TlsPolicy, World, real_transport};
 
 pub async fn check(address: &Url, args: &CheckArgs, world: &World) -> Result<Report, CliError> {
     let account = account(address, args)?;
@@ -68,7 +68,13 @@ fn account(address: &Url, args: &CheckArgs) -> Result<Account, CliError> {
     let (Some(username), true) = (args.direct.user.clone(), args.direct.password_stdin) else {
         return Err(CliError::usage("with the URL of a BMC, give --user and --password-stdin"));
     };
-    Ok(Account { address, username, password: Password::new(read_password()?), tls })
+    Ok(Account {
+        address,
+        username,
+        password: Password::new(read_password()?),
+        secrets: Secrets::default(),
+        tls,
+    })
 }
 
 /// A socket for the image of one probe.

@@ -191,6 +191,7 @@ impl Parts {
                 task_iso_dir: self.config.task_iso_dir.clone(),
                 task_iso_retention: self.config.task_iso_retention,
                 media_base: bases.into_fn(),
+                secrets: self.config.bmc_secrets.clone(),
             },
         })
     }
@@ -219,6 +220,7 @@ impl Parts {
             check,
             access,
             tls: bound.url().scheme() == "https",
+            secrets: self.config.bmc_secrets.clone(),
             hooks: self.hooks(),
             webhook_secrets: self.config.webhook_secrets.clone(),
             installer_allow: self.config.installer.allow.clone(),

@@ -131,6 +131,7 @@ pub(super) fn account(password: &str) -> Account {
         address: Url::parse("https://bmc-1.test").unwrap(),
         username: "root".into(),
         password: Password::new(password.into()),
+        secrets: Default::default(),
         tls: TlsPolicy::Insecure,
     }
 }

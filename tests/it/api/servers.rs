@@ -3,7 +3,11 @@
 use http::{Method, header};
 use serde_json::{Value, json};
 
-use super::{Fixture, server_json};
+use shoal::access::Role;
+use shoal::job::Password;
+use shoal::world::Secrets;
+
+use super::{Fixture, keep_token, request, server_json};
 
 async fn patch(fixture: &Fixture, change: Value) -> super::Answer {
     fixture.call(Method::PATCH, "/api/v1/servers/A1", Some(change)).await
@@ -37,6 +41,44 @@ async fn the_password_never_comes_out() {
     for answer in [added, shown, listed] {
         assert!(!answer.text.contains("hunter2") && !answer.text.contains("password"), "{}", answer.text);
     }
+}
+
+/// Whoever may name one could have it sent to a machine of theirs.
+#[tokio::test(start_paused = true)]
+async fn a_password_that_is_kept_elsewhere_is_named_by_an_admin_and_must_be_there() {
+    let known = [("SHOAL_SECRET_A1".to_owned(), Password::new("hunter2".to_owned()))];
+    let fixture = Fixture::with(|parts| parts.secrets = Secrets::new(known.into(), None));
+    keep_token(&fixture.store, &fixture.world, "olga", Role::Operator, "olga");
+    let with = |password: &str| {
+        let mut body = server_json("A1");
+        body["bmc_password"] = json!(password);
+        body
+    };
+    let as_operator = async |method, path, body| {
+        let mut request = request(method, path, Some(body), &[]);
+        request.headers_mut().insert("authorization", "Bearer olga".parse().unwrap());
+        fixture.send(request).await
+    };
+    let named = with("env:SHOAL_SECRET_A1");
+    let refused = as_operator(Method::POST, "/api/v1/servers", named.clone()).await.problem(403);
+    assert!(refused["detail"].as_str().unwrap().contains("only an admin"), "{refused}");
+    for (password, words) in [
+        ("env:SHOAL_SECRET_B2", "is not set"),
+        ("env:MASTER_KEY", "SHOAL_SECRET_…"),
+        ("file:rack1/a1", "BMC_SECRETS_DIR"),
+    ] {
+        let refused = fixture.post("/api/v1/servers", with(password)).await.problem(422);
+        assert_eq!(refused["errors"][0]["pointer"], "/bmc_password");
+        assert!(refused["errors"][0]["message"].as_str().unwrap().contains(words), "{refused}");
+    }
+    let added = fixture.post("/api/v1/servers", named).await.ok(201);
+    assert_eq!(added["bmc_password_from"], "env:SHOAL_SECRET_A1");
+    // An operator changes what has nothing to do with it, and cannot lead it elsewhere.
+    as_operator(Method::PATCH, "/api/v1/servers/A1", json!({ "labels": { "rack": "7" } })).await.ok(200);
+    let elsewhere = json!({ "bmc_address": "https://10.6.6.6", "bmc_password": "env:SHOAL_SECRET_A1" });
+    as_operator(Method::PATCH, "/api/v1/servers/A1", elsewhere).await.problem(403);
+    let plain = patch(&fixture, json!({ "bmc_password": "hunter3" })).await.ok(200);
+    assert!(plain.get("bmc_password_from").is_none(), "{plain}");
 }
 
 /// It is shown with its server, and is of the address that it was learned at.
