@@ -8,7 +8,9 @@ Invariant: whatever a driver started has ended before it does, and ended well.
 """
 import base64
 import contextlib
+import functools
 import hashlib
+import http.server
 import importlib.metadata
 import json
 import os
@@ -19,6 +21,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -125,6 +128,21 @@ def process(command, log, environment=None, stdout=None):
         if child.poll() is None:
             child.kill()
             child.wait()
+
+
+class served:
+    """A folder on loopback by Python's own web server, which knows no ranges."""
+
+    def __init__(self, folder):
+        handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return "http://127.0.0.1:%d" % self.server.server_port
+
+    def __exit__(self, *_):
+        self.server.shutdown()
 
 
 class Machine:

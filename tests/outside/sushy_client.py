@@ -2,10 +2,7 @@
 
 Ironic and Metal3 drive every BMC through it. What it is told is compared with what is true of the machine.
 """
-import functools
-import http.server
 import pathlib
-import threading
 
 import sushy
 
@@ -15,7 +12,7 @@ import shoal
 def main():
     shoal.version("sushy")
     image = shoal.installer("live.iso")
-    with shoal.simulator(1, "--tls", "--install-seconds", "2") as [machine], served(".") as base:
+    with shoal.simulator(1, "--tls", "--install-seconds", "2") as [machine], shoal.served(".") as base:
         client = sushy.Sushy(machine.url + "/redfish/v1/", verify=False, auth=sushy.auth.SessionAuth(
             machine.username, machine.password))
         reading(client, machine)
@@ -114,21 +111,6 @@ def installation(client, machine, image, base):
     system.reset_system(sushy.ResetType.GRACEFUL_SHUTDOWN)
     shoal.until(lambda: system.refresh() or system.power_state == sushy.PowerState.OFF, 30, "it shuts down")
     shoal.equal("power: GracefulShutdown is obeyed by what was installed", machine.state()["power"], "Off")
-
-
-class served:
-    """A folder on loopback by Python's own web server, which knows no ranges."""
-
-    def __init__(self, folder):
-        handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return "http://127.0.0.1:%d" % self.server.server_port
-
-    def __exit__(self, *_):
-        self.server.shutdown()
 
 
 main()

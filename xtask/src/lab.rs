@@ -7,59 +7,87 @@
 
 mod controller;
 mod http;
+mod installer;
+mod judge;
 mod machine;
 mod scenario;
+mod scenarios;
+mod trouble;
 
 use std::fs::File;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use crate::closing::Tally;
 use crate::debian;
 use crate::process::{Done, command, fail, run};
-
-/// One machine that boots by BIOS, one by UEFI.
-pub const MACHINES: u32 = 2;
+use crate::report::Table;
+use scenario::{Round, Row};
+use scenarios::{ALL, FAST, MACHINES};
 
 /// How much of the lab's proof is wanted.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Scenarios {
-    /// Each firmware once, by the scenario that ends soonest.
+pub enum Extent<'a> {
+    /// Each firmware twice, by the scenarios that end soonest.
     Fast,
     All,
+    /// The rounds that hold a scenario of one of these names.
+    Named(&'a [&'a str]),
+}
+
+impl Extent<'_> {
+    fn rounds(self) -> Done<Vec<&'static Round>> {
+        let Extent::Named(names) = self else {
+            return Ok(if self == Extent::All { ALL } else { FAST }.iter().collect());
+        };
+        let known = || ALL.iter().flat_map(|round| round.scenarios).map(|scenario| scenario.name);
+        if let Some(unknown) = names.iter().find(|name| !known().any(|known| known == **name)) {
+            let known: Vec<&str> = known().collect();
+            return fail(format!(
+                "lab test: no scenario is called {unknown:?}; there are: {}",
+                known.join("; ")
+            ));
+        }
+        let wanted = |round: &&Round| round.scenarios.iter().any(|scenario| names.contains(&scenario.name));
+        Ok(ALL.iter().filter(wanted).collect())
+    }
 }
 
 pub fn up(count: u32) -> Done {
     debian::ensure("the lab", debian::FOR_LAB)?;
     run(script("up").arg(count.to_string()))?;
-    ensure_standin().map(drop)
+    installer::standin().map(drop)
 }
 
 /// The stand-in installer, which is made once.
 pub fn ensure_standin() -> Done<PathBuf> {
-    if !standin().exists() {
-        run(script("standin").arg(standin()))?;
-    }
-    Ok(standin())
+    installer::standin()
+}
+
+/// Where it is, once it is made.
+pub fn standin() -> PathBuf {
+    home().join(installer::STANDIN)
 }
 
 pub fn down(purge: bool) -> Done {
     run(script("down").args(purge.then_some("--purge")))
 }
 
-pub fn test(scenarios: Scenarios) -> Done {
-    match prove(scenarios)? {
+pub fn test(extent: Extent) -> Done {
+    match prove(extent)? {
         Tally { failed: 0, .. } => Ok(()),
         tally => fail(format!("lab: {tally}")),
     }
 }
 
 /// Brings the lab up, runs the scenarios, and leaves the lab as it was found.
-pub fn prove(scenarios: Scenarios) -> Done<Tally> {
+pub fn prove(extent: Extent) -> Done<Tally> {
+    let rounds = extent.rounds()?;
     let _alone = lock()?;
     let was_up = home().join("run/emulator.pid").exists();
     up(MACHINES)?;
     run(&mut command("cargo", &["build", "--locked", "--bin", "shoal"]))?;
-    let tally = scenario::run_all(scenarios)?;
+    let tally = run_rounds(&rounds)?;
     if tally.failed > 0 {
         eprintln!("lab: is it the lab itself? Its own proof, without the controller:");
         run(&mut script("smoke"))?;
@@ -68,6 +96,32 @@ pub fn prove(scenarios: Scenarios) -> Done<Tally> {
         down(false)?;
     }
     Ok(tally)
+}
+
+fn run_rounds(rounds: &[&Round]) -> Done<Tally> {
+    let (mut rows, mut tally) = (Vec::new(), Tally::default());
+    for round in rounds {
+        rows.extend(round.run()?);
+    }
+    for row in &rows {
+        match row.fault {
+            None => tally.passed += 1,
+            Some(_) => tally.failed += 1,
+        }
+    }
+    show(&rows);
+    Ok(tally)
+}
+
+fn show(rows: &[Row]) {
+    let head = ["scenario", "machine", "time", "verdict", "evidence or reason", "result"];
+    let mut table = Table::new("Installations in the lab", &head);
+    for row in rows {
+        let time = format!("{} s", row.elapsed.as_secs());
+        let result = row.fault.as_deref().map_or("ok", |_| "FAILED");
+        table.row(&[row.scenario, &row.machine, &time, &row.verdict, &row.evidence, result]);
+    }
+    table.show();
 }
 
 /// Two runs at once would fight for the same machines.
@@ -82,11 +136,6 @@ fn home() -> PathBuf {
     std::env::var_os("LAB").map_or_else(|| PathBuf::from("/tmp/shoal-lab"), PathBuf::from)
 }
 
-/// The installer that the machines boot.
-fn standin() -> PathBuf {
-    home().join("standin.iso")
-}
-
 fn script(name: &str) -> std::process::Command {
     let mut script = command(&format!("lab/{name}"), &[]);
     script.env("LAB", home());
@@ -98,4 +147,13 @@ fn read(path: &Path) -> Done<String> {
         Ok(text) => Ok(text.trim().to_owned()),
         Err(error) => fail(format!("{}: {error}", path.display())),
     }
+}
+
+fn write(path: &Path, text: &str) -> Done {
+    std::fs::write(path, text).or_else(|error| fail(format!("{}: {error}", path.display())))
+}
+
+fn free_port() -> Done<u16> {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    port.map(|address| address.port()).or_else(|error| fail(format!("a free port: {error}")))
 }

@@ -30,7 +30,7 @@ cargo xtask VERB
   ci                        what a change must pass: format, lints, licences, docs, all tests
   bench [FIGURE ...]        the project's figures, as ratios to peers measured in the same run
   lab up [N]                N virtual machines (2) behind a real Redfish service, on loopback
-  lab test [--all]          install them with this checkout's controller
+  lab test [--all | NAME …] install them with this checkout's controller; --all: every scenario; or those
   lab down [--purge]        stop them; --purge: delete them too
   outside [PROGRAM ...]     clients and checkers that nobody here wrote (all of them unless said)
   sim [--seeds N] [--jobs M] [--first-seed S] [--rule evidence|power]
@@ -60,13 +60,14 @@ fn verb(words: &[&str]) -> Done {
         ["test", flags @ ..] => test::run(&test_options(flags)?),
         ["ci"] => ci::check(),
         ["bench", figures @ ..] => bench::measure(figures),
-        ["lab", "up"] => lab::up(lab::MACHINES),
+        ["lab", "up"] => lab::up(2),
         ["lab", "up", count] => match count.parse() {
             Ok(count @ 1..=64) => lab::up(count),
             _ => fail(format!("lab up: {count} is no number of machines from 1 to 64")),
         },
-        ["lab", "test"] => lab::test(lab::Scenarios::Fast),
-        ["lab", "test", "--all"] => lab::test(lab::Scenarios::All),
+        ["lab", "test"] => lab::test(lab::Extent::Fast),
+        ["lab", "test", "--all"] => lab::test(lab::Extent::All),
+        ["lab", "test", names @ ..] => lab::test(lab::Extent::Named(names)),
         ["lab", "down"] => lab::down(false),
         ["lab", "down", "--purge"] => lab::down(true),
         ["outside", programs @ ..] => outside::check(programs),

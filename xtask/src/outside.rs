@@ -19,6 +19,7 @@ use self::exceptions::Exceptions;
 use self::programs::{PROGRAMS, Program};
 use crate::closing::Tally;
 use crate::debian;
+use crate::lab;
 use crate::process::{Done, command, fail, run};
 use crate::report::Table;
 
@@ -75,6 +76,9 @@ fn prepare(programs: &[&Program]) -> Done {
     debian::ensure("the clients and checkers", &packages)?;
     for program in programs {
         python::ensure(program.python)?;
+        if program.boots {
+            lab::ensure_standin()?;
+        }
     }
     run(&mut command("cargo", &["build", "--locked", "--bin", "shoal"]))
 }

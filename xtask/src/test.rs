@@ -126,7 +126,7 @@ fn from_outside(options: &Options) -> Done<Part> {
 }
 
 fn in_the_lab(options: &Options) -> Done<Part> {
-    let scenarios = if options.all { lab::Scenarios::All } else { lab::Scenarios::Fast };
-    let tally = lab::prove(scenarios)?;
+    let extent = if options.all { lab::Extent::All } else { lab::Extent::Fast };
+    let tally = lab::prove(extent)?;
     Ok(Part { tally, closing: vec![format!("lab: {tally}")] })
 }

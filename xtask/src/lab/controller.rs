@@ -1,27 +1,33 @@
 //! This checkout's `shoal serve`, started on a free port with a folder of its own.
 //!
-//! Driven only as an operator would: by settings and the public API. Invariant: it is asked to end,
-//! not killed, and it must end by itself.
+//! Driven only as an operator would: by settings and the public API. Invariant: at the end it is asked to
+//! end, not killed, and it must end by itself.
 
-use std::fs::File;
-use std::net::TcpListener;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::http::Service;
 use super::machine::{Account, Machine};
-use super::{home, read, standin};
+use super::{free_port, home, read};
 use crate::process::{Done, command, fail};
 
 const START: Duration = Duration::from_secs(30);
 const END: Duration = Duration::from_secs(30);
+/// How long a question waits for a controller that is being started again.
+const AWAY: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(200);
 
 pub struct Controller {
-    child: Child,
+    pub port: u16,
+    settings: Vec<(String, String)>,
+    child: Mutex<Child>,
+    kills: AtomicUsize,
     service: Service,
     log: PathBuf,
 }
@@ -32,30 +38,26 @@ impl Controller {
         let folder = home().join("controller").join(name);
         let made =
             std::fs::remove_dir_all(&folder).or(Ok(())).and_then(|()| std::fs::create_dir_all(&folder));
-        let port = made.and_then(|()| free_port());
-        let log = folder.join("shoal.log");
-        let (port, file) = match (port, File::create(&log)) {
-            (Ok(port), Ok(file)) => (port, file),
-            (Err(error), _) | (_, Err(error)) => return fail(format!("{}: {error}", folder.display())),
-        };
+        made.or_else(|error| fail(format!("{}: {error}", folder.display())))?;
+        let port = free_port()?;
         let address = format!("127.0.0.1:{port}");
-        let mut serve = command("target/debug/shoal", &["serve"]);
-        serve.env("CONTROLLER_HTTP_ADDR", &address).env("ESXI_INSTALLER_URL", standin());
-        serve.envs(folders(&folder)).envs(settings.iter().copied());
-        let child = serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn();
-        let child = child.or_else(|error| fail(format!("shoal serve: {error}")))?;
+        let mut all = folders(&folder).to_vec();
+        all.push(("CONTROLLER_HTTP_ADDR".to_owned(), address.clone()));
+        all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let log = folder.join("shoal.log");
+        let child = Mutex::new(spawn(&all, &log)?);
         let service = Service { base: format!("http://{address}"), authorization: String::new() };
-        let mut controller = Controller { child, service, log };
+        let mut controller =
+            Controller { port, settings: all, child, kills: AtomicUsize::new(0), service, log };
         controller.await_ready()?;
-        let token = read(&folder.join("admin.token"))?;
-        controller.service.authorization = format!("Bearer {token}");
+        controller.service.authorization = format!("Bearer {}", read(&folder.join("admin.token"))?);
         Ok(controller)
     }
 
-    fn await_ready(&mut self) -> Done {
+    fn await_ready(&self) -> Done {
         let start = Instant::now();
         while !matches!(self.service.get("/readyz"), Ok(answer) if answer.status == 200) {
-            let ended = matches!(self.child.try_wait(), Ok(Some(_)));
+            let ended = matches!(self.child().try_wait(), Ok(Some(_)));
             if ended || start.elapsed() > START {
                 return fail(format!("shoal serve is not ready:\n{}", self.log_tail()));
             }
@@ -64,14 +66,37 @@ impl Controller {
         Ok(())
     }
 
-    /// Registers a machine under its serial number.
-    pub fn add_server(&self, machine: &Machine, account: &Account, tls: &str) -> Done {
+    /// By SIGKILL, and at once anew on what it left.
+    pub fn kill_and_start_again(&self) -> Done {
+        {
+            let mut child = self.child();
+            let _ = child.kill();
+            let _ = child.wait();
+            *child = spawn(&self.settings, &self.log)?;
+        }
+        self.kills.fetch_add(1, Ordering::Relaxed);
+        self.await_ready()
+    }
+
+    pub fn kills(&self) -> usize {
+        self.kills.load(Ordering::Relaxed)
+    }
+
+    fn child(&self) -> std::sync::MutexGuard<'_, Child> {
+        self.child.lock().expect("nobody panics while it is held")
+    }
+
+    /// Registers a machine under its serial number, its certificate pinned if it boots by UEFI.
+    pub fn add_server(&self, machine: &Machine, account: &Account) -> Done {
+        let tls =
+            if machine.number % 2 == 1 { format!("pin:{}", account.pin) } else { "insecure".to_owned() };
         let server = json!({
             "serial": machine.serial(),
             "bmc_address": account.url,
             "bmc_username": account.username,
             "bmc_password": account.password,
             "tls": tls,
+            "system_id": machine.system_id(),
         });
         match self.service.post("/api/v1/servers", &server)? {
             answer if answer.status == 201 => Ok(()),
@@ -88,16 +113,37 @@ impl Controller {
         }
     }
 
+    pub fn cancel(&self, id: &str) -> Done {
+        match self.service.post(&format!("/api/v1/jobs/{id}/cancel"), &json!({}))? {
+            answer if answer.status == 202 => Ok(()),
+            answer => fail(format!("the cancel is refused: {} {}", answer.status, answer.body)),
+        }
+    }
+
     pub fn job(&self, id: &str) -> Done<Value> {
-        self.service.read(&format!("/api/v1/jobs/{id}"))
+        let (start, path) = (Instant::now(), format!("/api/v1/jobs/{id}"));
+        loop {
+            match self.service.read(&path) {
+                Err(_) if start.elapsed() < AWAY => std::thread::sleep(POLL),
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Which job is at which step.
+    pub fn steps(&self) -> Done<Vec<String>> {
+        let jobs = self.service.read("/api/v1/jobs")?;
+        let jobs = jobs["jobs"].as_array().into_iter().flatten();
+        Ok(jobs.map(|job| format!("{} {}", job["server_serial"], job["step"])).collect())
     }
 
     /// Asks it to end and waits for that.
-    pub fn stop(mut self) -> Done {
-        let asked = command("kill", &["-TERM", &self.child.id().to_string()]).status();
+    pub fn stop(self) -> Done {
+        let mut child = self.child();
+        let asked = command("kill", &["-TERM", &child.id().to_string()]).status();
         let start = Instant::now();
         while asked.is_ok() && start.elapsed() < END {
-            match self.child.try_wait() {
+            match child.try_wait() {
                 Ok(Some(status)) if status.success() => return Ok(()),
                 Ok(Some(status)) => {
                     return fail(format!("shoal serve ended with {status}:\n{}", self.log_tail()));
@@ -119,21 +165,30 @@ impl Controller {
 impl Drop for Controller {
     /// Nothing a failed test started outlives it. Killing one that has ended does no harm.
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let mut child = self.child();
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
-/// Where the controller keeps things, all of it in one folder.
-fn folders(folder: &Path) -> [(&'static str, PathBuf); 4] {
-    [
-        ("DB_URL", folder.join("shoal.db")),
-        ("TASK_ISO_DIR", folder.join("task-isos")),
-        ("INSTALLER_CACHE_DIR", folder.join("installers")),
-        ("MASTER_KEY_FILE", folder.join("master.key")),
-    ]
+fn spawn(settings: &[(String, String)], log: &Path) -> Done<Child> {
+    let log = OpenOptions::new().create(true).append(true).open(log);
+    let spawned = log.and_then(|log: File| {
+        // Should this chore be interrupted, the controller hears of that from the kernel.
+        let mut serve: Command = command("setpriv", &["--pdeathsig", "KILL", "target/debug/shoal", "serve"]);
+        serve.envs(settings.iter().map(|(name, value)| (name, value)));
+        serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()
+    });
+    spawned.or_else(|error| fail(format!("shoal serve: {error}")))
 }
 
-fn free_port() -> std::io::Result<u16> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr().map(|address| address.port())
+/// Where the controller keeps things, all of it in one folder.
+fn folders(folder: &Path) -> [(String, String); 4] {
+    let places = [
+        ("DB_URL", "shoal.db"),
+        ("TASK_ISO_DIR", "task-isos"),
+        ("INSTALLER_CACHE_DIR", "installers"),
+        ("MASTER_KEY_FILE", "master.key"),
+    ];
+    places.map(|(name, place)| (name.to_owned(), folder.join(place).to_string_lossy().into_owned()))
 }

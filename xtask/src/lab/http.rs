@@ -32,6 +32,10 @@ impl Service {
         self.send("POST", path, Some(body))
     }
 
+    pub fn patch(&self, path: &str, body: &Value) -> Done<Answer> {
+        self.send("PATCH", path, Some(body))
+    }
+
     /// The body of a successful answer.
     pub fn read(&self, path: &str) -> Done<Value> {
         let answer = self.get(path)?;

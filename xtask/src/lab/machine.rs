@@ -1,24 +1,36 @@
-//! One machine of the lab, looked at from outside: its console and its Redfish resources.
+//! One machine of the lab, looked at from outside: its console, its disk and its Redfish resources.
 //!
-//! Only looks: what changes the machine is the controller's doing. Invariant: the console is read
-//! from where it was when watching began.
+//! Only looks, but for what makes it ready beforehand: what else changes the machine is the controller's
+//! doing. Invariant: the console is read from where it was when watching began.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::http::Service;
+use super::scenario::Redfish;
 use super::{home, read};
 use crate::process::{Done, capture, command, fail};
+
+/// What tells a disk with a datastore, and where (lab/guest/disk).
+const DATASTORE: (&[u8; 4], u64) = (b"SINS", 440);
+/// So much of the disk's beginning is compared: an installation writes all of it.
+const DISK_HEAD: usize = 1 << 20;
+const CONSOLE: Duration = Duration::from_secs(4 * 60);
+const LOOK: Duration = Duration::from_millis(100);
 
 pub struct Machine {
     pub number: u32,
     service: Service,
     console: PathBuf,
+    disk: PathBuf,
     since: usize,
 }
 
-/// The account of the lab's Redfish service.
+/// The account of one of the lab's Redfish services.
 pub struct Account {
     pub url: String,
     pub username: &'static str,
@@ -28,14 +40,18 @@ pub struct Account {
 }
 
 impl Account {
-    pub fn of_lab() -> Done<Account> {
+    pub fn of(service: Redfish) -> Done<Account> {
+        let url = match service {
+            Redfish::Lab => "url",
+            Redfish::Stock => "stock.url",
+        };
         let run = home().join("run");
         let certificate = run.join("cert.pem");
         let query = ["x509", "-noout", "-fingerprint", "-sha256", "-in"];
         let said = capture(command("openssl", &query).arg(&certificate))?;
         let pin = said.trim().rsplit('=').next().unwrap_or_default().replace(':', "").to_lowercase();
         Ok(Account {
-            url: read(&run.join("url"))?,
+            url: read(&run.join(url))?,
             username: "admin",
             password: read(&run.join("password"))?,
             pin,
@@ -50,7 +66,8 @@ impl Machine {
         let service = Service { base: account.url.clone(), authorization };
         let console = home().join(format!("log/vm{number}.serial"));
         let since = std::fs::read(&console).map_or(0, |text| text.len());
-        Machine { number, service, console, since }
+        let disk = home().join(format!("vm/vm{number}.img"));
+        Machine { number, service, console, disk, since }
     }
 
     pub fn serial(&self) -> String {
@@ -71,22 +88,81 @@ impl Machine {
         self.service.read(&self.path())
     }
 
+    /// Waits until the console shows these words.
+    pub fn await_console(&self, words: &str) -> Done {
+        let start = Instant::now();
+        while self.count(words) == 0 {
+            if start.elapsed() > CONSOLE {
+                return fail(format!("the console never showed: {words}"));
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// How often the console has shown these words.
+    pub fn count(&self, words: &str) -> usize {
+        self.console().matches(words).count()
+    }
+
+    /// Makes the disk one that an earlier installation has left, as far as an installer looks.
+    pub fn make_datastore(&self) -> Done {
+        let (mark, place) = DATASTORE;
+        let written = OpenOptions::new().write(true).open(&self.disk);
+        let written = written.and_then(|disk| disk.write_all_at(mark, place));
+        written.or_else(|error| fail(format!("{}: {error}", self.disk.display())))
+    }
+
+    /// Whether nothing was written since the disk was made, blank or with a datastore.
+    pub fn is_disk_as_prepared(&self, used: bool) -> Done<bool> {
+        let (mut head, mut expected) = (vec![0; DISK_HEAD], vec![0; DISK_HEAD]);
+        if used {
+            let (mark, place) = (DATASTORE.0, DATASTORE.1 as usize);
+            expected[place..place + mark.len()].copy_from_slice(mark);
+        }
+        let read = OpenOptions::new().read(true).open(&self.disk);
+        let read = read.and_then(|disk| disk.read_exact_at(&mut head, 0));
+        read.or_else(|error| fail(format!("{}: {error}", self.disk.display())))?;
+        Ok(head == expected)
+    }
+
+    /// Makes its BMC forget what an earlier scenario has left of media and overrides.
+    pub fn release(&self) -> Done {
+        let disarmed = json!({ "Boot": { "BootSourceOverrideEnabled": "Disabled" } });
+        let mut answers = vec![self.service.patch(&self.path(), &disarmed)?];
+        for slot in self.inserted()? {
+            let eject = format!("{}/VirtualMedia/{slot}/Actions/VirtualMedia.EjectMedia", self.path());
+            answers.push(self.service.post(&eject, &json!({}))?);
+        }
+        match answers.iter().find(|answer| answer.status >= 300) {
+            None => Ok(()),
+            Some(answer) => fail(format!("the machine is not released: {} {}", answer.status, answer.body)),
+        }
+    }
+
     /// The names of the slots that hold a medium.
-    pub fn inserted(&self) -> Done<Vec<&'static str>> {
+    pub fn inserted(&self) -> Done<Vec<String>> {
+        let slots = self.service.read(&format!("{}/VirtualMedia", self.path()))?;
+        let links = slots["Members"].as_array().into_iter().flatten();
         let mut inserted = Vec::new();
-        for slot in ["CD1", "CD2"] {
-            let body = self.service.read(&format!("{}/VirtualMedia/{slot}", self.path()))?;
+        for link in links.filter_map(|member| member["@odata.id"].as_str()) {
+            let body = self.service.read(link)?;
             match body["Inserted"].as_bool() {
-                Some(true) => inserted.push(slot),
+                Some(true) => inserted.push(link.rsplit('/').next().unwrap_or(link).to_owned()),
                 Some(false) => {}
-                None => return fail(format!("{slot} does not say whether it holds a medium: {body}")),
+                None => return fail(format!("{link} does not say whether it holds a medium: {body}")),
             }
         }
         Ok(inserted)
     }
 
+    /// Its `Id` among the systems of its service.
+    pub fn system_id(&self) -> String {
+        format!("00000000-0000-0000-0000-{:012x}", self.number)
+    }
+
     fn path(&self) -> String {
-        format!("/redfish/v1/Systems/00000000-0000-0000-0000-{:012x}", self.number)
+        format!("/redfish/v1/Systems/{}", self.system_id())
     }
 }
 

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use xtask::source::ROOT;
 
 use super::python::{self, Locked};
+use crate::lab;
 use crate::process::{Done, fail};
 
 /// Far more than any needs on a machine that is busy.
@@ -46,7 +47,7 @@ pub fn run(name: &str, driver: &str, locked: &Locked) -> Done<Told> {
     command.args(["--pdeathsig", "TERM", "timeout", "--kill-after", KILL_AFTER_SECS, LIMIT_SECS]);
     command.arg(python::interpreter(locked));
     command.arg(folder().join(driver)).current_dir(&place);
-    command.env("SHOAL", Path::new(ROOT).join("target/debug/shoal"));
+    command.env("SHOAL", Path::new(ROOT).join("target/debug/shoal")).env("SHOAL_STANDIN", lab::standin());
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn();
     let mut child = child.or_else(|error| fail(format!("timeout {driver}: {error}")))?;

@@ -4,6 +4,7 @@
 
 use super::Extent;
 use super::python::Locked;
+use crate::debian;
 
 /// One program, or one family that a single driver knows.
 pub struct Program {
@@ -13,6 +14,8 @@ pub struct Program {
     pub python: &'static Locked,
     pub packages: &'static [&'static str],
     pub extent: Extent,
+    /// Whether it boots the lab's stand-in installer.
+    pub boots: bool,
     /// The least number of checks that pass: a checker that could not look at anything finds no fault.
     pub least: u64,
     pub drives: &'static str,
@@ -21,14 +24,47 @@ pub struct Program {
 const CLIENTS: Locked =
     Locked { name: "clients", requirements: include_str!("../../../tests/outside/clients.txt") };
 
+/// A hundred packages that only it needs.
+const IRONIC: Locked =
+    Locked { name: "ironic", requirements: include_str!("../../../tests/outside/ironic.txt") };
+
 pub const PROGRAMS: &[Program] = &[
     Program { least: 340, ..fast("redfish-protocol-validator", "protocol_validator.py", "a simulated BMC") },
     Program { least: 34, ..fast("redfish-use-case-checkers", "use_case_checkers.py", "simulated BMCs") },
     Program { least: 35, ..fast("sushy", "sushy_client.py", "a simulated BMC") },
     Program { least: 25, ..fast("redfish-utilities", "redfish_utilities.py", "a simulated BMC") },
+    Program { least: 35, ..fast("schemathesis", "api_schema.py", "the API") },
+    Program {
+        least: 20,
+        ..fast("openapi-python-client", "api_client.py", "the API, and an installation by it")
+    },
+    Program { least: 60, packages: &["curl"], ..fast("curl", "ranges.py", "the media of a job") },
+    Program { least: 20, ..fast("promtool", "metrics.py", "the metrics of a controller") },
+    Program {
+        least: 15,
+        python: &IRONIC,
+        extent: Extent::All,
+        ..fast("ironic", "ironic_standalone.py", "a simulated BMC")
+    },
+    Program {
+        least: 8,
+        packages: debian::FOR_LAB,
+        extent: Extent::All,
+        boots: true,
+        ..fast("qemu", "boot_by_http.py", "the media of a job, as drives")
+    },
 ];
 
 /// A program of the first environment that is through within a minute or so.
 const fn fast(name: &'static str, driver: &'static str, drives: &'static str) -> Program {
-    Program { name, driver, python: &CLIENTS, packages: &[], extent: Extent::Fast, least: 1, drives }
+    Program {
+        name,
+        driver,
+        python: &CLIENTS,
+        packages: &[],
+        extent: Extent::Fast,
+        boots: false,
+        least: 1,
+        drives,
+    }
 }

@@ -1,0 +1,91 @@
+//! The installer images that scenarios use, and whence the controller or the BMC gets them.
+//!
+//! Made once each by `lab/standin`, and kept. Invariant: nothing but the image is offered to anybody.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use xtask::source::ROOT;
+
+use super::{free_port, home, script};
+use crate::process::{Done, command, fail, run};
+
+/// The name of the image that most scenarios use, in the lab's folder.
+pub const STANDIN: &str = "standin.iso";
+
+#[derive(Clone, Copy)]
+pub enum Installer {
+    /// From a file of the controller's machine.
+    Standin,
+    /// The same with a module of a gigabyte.
+    Large,
+    /// By HTTP, from a server that knows nothing of `ks=`.
+    Direct,
+}
+
+/// An image that can be had as long as this lives.
+pub struct Offered {
+    pub url: String,
+    server: Option<Child>,
+}
+
+impl Installer {
+    pub fn offer(self) -> Done<Offered> {
+        match self {
+            Installer::Standin => Ok(Offered::file(standin()?)),
+            Installer::Large => Ok(Offered::file(made("large.iso", "1000")?)),
+            Installer::Direct => Offered::by_http(&standin()?),
+        }
+    }
+}
+
+/// The installer that the machines boot, made if it is not there.
+pub fn standin() -> Done<PathBuf> {
+    made(STANDIN, "0")
+}
+
+fn made(name: &str, filler: &str) -> Done<PathBuf> {
+    let path = home().join(name);
+    if !is_newer_than_its_sources(&path) {
+        run(script("standin").arg(&path).env("STANDIN_FILLER", filler))?;
+    }
+    Ok(path)
+}
+
+/// Whether the image is there, and made of what makes it now.
+fn is_newer_than_its_sources(image: &Path) -> bool {
+    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    let lab = Path::new(ROOT).join("lab");
+    let guest = lab.join("guest").read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let newest = guest.chain([lab.join("standin")]).filter_map(|source| changed(&source)).max();
+    changed(image) > newest
+}
+
+impl Offered {
+    fn file(path: PathBuf) -> Offered {
+        Offered { url: path.to_string_lossy().into_owned(), server: None }
+    }
+
+    fn by_http(image: &Path) -> Done<Offered> {
+        let folder = home().join("elsewhere");
+        let offered = folder.join("installer.iso");
+        let linked = std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::remove_file(&offered).or(Ok(())))
+            .and_then(|()| std::fs::hard_link(image, &offered));
+        linked.or_else(|error| fail(format!("{}: {error}", offered.display())))?;
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let mut httpd = command("busybox", &["httpd", "-f", "-p", &address, "-h"]);
+        let server = httpd.arg(&folder).stdin(Stdio::null()).spawn();
+        let server = server.or_else(|error| fail(format!("busybox httpd: {error}")))?;
+        Ok(Offered { url: format!("http://{address}/installer.iso"), server: Some(server) })
+    }
+}
+
+impl Drop for Offered {
+    fn drop(&mut self) {
+        if let Some(server) = &mut self.server {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+}
