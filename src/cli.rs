@@ -5,6 +5,7 @@
 //! errors go to standard error, and an error is printed here, once.
 
 mod audit;
+mod backup;
 mod bmc;
 mod client;
 mod demo;
@@ -59,6 +60,8 @@ enum Command {
     Bmc(bmc::BmcArgs),
     Iso(iso::IsoArgs),
     Key(key::KeyArgs),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
     Sim(Box<sim::SimArgs>),
     Demo(demo::DemoArgs),
 }
@@ -133,6 +136,8 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Bmc(args) => bmc::run(args, &world, output).await,
         Command::Iso(args) => iso::run(args, &world, output).await,
         Command::Key(args) => key::run(args, &world, output).await,
+        Command::Backup(args) => backup::backup(args, &world, output),
+        Command::Restore(args) => backup::restore(args, &world, output).await,
         Command::Sim(args) => sim::run(*args, world).await,
         Command::Demo(args) => demo::run(args, world).await,
     }

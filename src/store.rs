@@ -15,6 +15,7 @@
 //! of power. What an operator keeps secret is sealed (`seal`) before it reaches SQLite.
 
 mod audit;
+mod backup;
 mod bmc_memory;
 mod error;
 mod events;
@@ -47,6 +48,7 @@ use crate::seal::Sealer;
 use error::Fault;
 
 pub use audit::{AuditFilter, AuditReport, verify_audit_file};
+pub use backup::{Restored, Taken, take_backup};
 pub use error::{StoreError, StoreErrorKind};
 pub use events::{EVENTS_A_JOB_MAX, EventFilter};
 pub use idempotency::{IDEMPOTENCY_TTL, IdempotencyKey};

@@ -30,6 +30,9 @@ pub struct Facts {
     pub cleanup: CleanupFacts,
     /// Where the session on the BMC is, for whoever takes the job over.
     pub session: Option<String>,
+    /// The job was put back from a backup then. What else was done for it, between that backup and then, is
+    /// not known here, so it starts no host any more.
+    pub restored_at: Option<Timestamp>,
 }
 
 impl Facts {

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Request, State};
@@ -23,6 +24,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use metrics::counter;
+use tokio::time::Instant;
 
 use super::conditions::{Answer, answer};
 use super::shelf::Shelf;
@@ -35,6 +37,10 @@ use crate::store::StoreError;
 /// paths that hold a token are served.
 #[derive(Clone, Copy, Debug)]
 pub struct OperatorPass;
+
+/// How long a request is held for an image that is to be published; most BMCs wait longer for an answer.
+const HELD: Duration = Duration::from_secs(10);
+const HELD_LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Clone)]
 struct Routes {
@@ -87,16 +93,33 @@ impl Routes {
         token: &str,
         request: &Parts,
     ) -> Response {
-        let refused = match self.for_bmc((medium, form), job, token, request) {
-            Ok(fetch) => return fetch.answer(&request.method, &request.headers).await,
-            Err(refused) => refused,
-        };
+        let mut opened = self.for_bmc((medium, form), job, token, request);
         // A BMC that hears 404 may drop the medium from under a running installer.
-        if refused != FOREIGN && self.media.is_expected(job, medium, form, token).await {
-            return not_yet();
+        if matches!(opened, Err(refused) if refused != FOREIGN)
+            && self.media.is_expected(job, medium, form, token).await
+        {
+            self.await_image(medium, form, job).await;
+            opened = self.for_bmc((medium, form), job, token, request);
+            if opened.is_err() {
+                return not_yet();
+            }
         }
-        count_refused(medium, refused);
-        not_found()
+        match opened {
+            Ok(fetch) => fetch.answer(&request.method, &request.headers).await,
+            Err(refused) => {
+                count_refused(medium, refused);
+                not_found()
+            }
+        }
+    }
+
+    /// A controller that has just started publishes what its jobs have mounted within moments. A drive takes an
+    /// error for a bad medium, where it would have waited for an answer.
+    async fn await_image(&self, medium: Medium, form: Form, job: JobId) {
+        let until = Instant::now() + HELD;
+        while Instant::now() < until && self.for_operator(medium, form, job).is_none() {
+            tokio::time::sleep(HELD_LOOK).await;
+        }
     }
 
     fn for_bmc(

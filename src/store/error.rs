@@ -25,6 +25,9 @@ pub enum StoreError {
     Key { database: String, source: SealError },
     #[error("cannot open the database {database} (DB_URL)")]
     Path { database: String, source: std::io::Error },
+    /// A file beside the database.
+    #[error("{doing}: {}", path.display())]
+    File { doing: &'static str, path: PathBuf, source: std::io::Error },
     /// SQLite failed; what was being done is undone.
     #[error("{doing}: the database {database} {kind}")]
     Sqlite { doing: &'static str, database: String, kind: StoreErrorKind, source: rusqlite::Error },
@@ -104,7 +107,7 @@ impl StoreError {
                 StoreErrorKind::Corrupt
             }
             StoreError::Locked { .. } | StoreError::Closed => StoreErrorKind::Unavailable,
-            StoreError::Path { source, .. } => path_kind(source),
+            StoreError::Path { source, .. } | StoreError::File { source, .. } => path_kind(source),
             _ => StoreErrorKind::Refused,
         }
     }

@@ -224,6 +224,17 @@ pub(super) fn migrate(connection: &mut Connection, database: &str) -> Result<(),
     apply(connection, database, &MIGRATIONS)
 }
 
+/// Refuses what is no database of a controller, or one of a later version.
+pub(super) fn check(connection: &Connection) -> Result<(), Fault> {
+    let found = version(connection)?;
+    let known = MIGRATIONS.len() as i64;
+    if !(1..=known).contains(&found) {
+        let what = format!("no database of this or an earlier version of Shoal (schema {found} of {known})");
+        return Err(Fault::row("the file", what));
+    }
+    Ok(())
+}
+
 fn apply(connection: &mut Connection, database: &str, migrations: &[&str]) -> Result<(), Fault> {
     let known = migrations.len() as i64;
     let found = version(connection)?;

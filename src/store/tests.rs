@@ -2,6 +2,7 @@
 //! written. Its promises to callers are in `tests/it/store.rs`.
 
 mod audit;
+mod backup;
 mod damage;
 mod files;
 mod keys;

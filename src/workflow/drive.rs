@@ -25,6 +25,10 @@ use crate::world::elapsed;
 /// Rewinds of one job before it is given up.
 const REWINDS_MAX: u32 = 5;
 
+const RESTORED: &str = "the controller was restored from a backup, and whether this job started its host since then is \
+    not known: nothing more is done to the host; look at it and at its virtual drives, and submit the job again if it \
+    was not installed";
+
 /// What reaches a job from outside while it is driven.
 pub struct Orders {
     /// The controller shuts down: stop at the next point from which another can resume.
@@ -115,6 +119,9 @@ async fn advance(cx: &mut Context<'_>, told: &mut String) -> Result<(), StoreErr
     }
     if cx.job.cursor.entered_at.is_none() {
         enter(cx).await?;
+    }
+    if cx.job.facts.restored_at.is_some() && plan::leads_to_a_start(target(cx.job), cx.job.cursor.step) {
+        return give_up(cx, RESTORED.to_owned()).await;
     }
     tracing::debug!(
         job = %cx.job.id, server = %cx.job.server, step = cx.job.cursor.step.name(),

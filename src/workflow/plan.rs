@@ -29,6 +29,13 @@ pub fn forward(target: TaskTarget) -> &'static [Step] {
 /// The first step of the cleanup.
 pub const CLEANUP_START: Step = CLEANUP[0];
 
+/// Whether the way on from `step` leads to a start of the host into the installer.
+pub fn leads_to_a_start(target: TaskTarget, step: Step) -> bool {
+    let path = forward(target);
+    let place = |wanted: Step| path.iter().position(|other| *other == wanted);
+    place(step).is_some_and(|at| Some(at) <= place(Step::Reset))
+}
+
 /// The step after `step`; `None` at the end of the phase.
 pub fn next(target: TaskTarget, phase: Phase, step: Step) -> Option<Step> {
     let path = match phase {
@@ -59,5 +66,12 @@ mod tests {
         );
         assert_eq!(next(TaskTarget::InstallEsxi, Phase::Cleanup, CLEANUP_START), Some(CLEANUP[1]));
         assert_eq!(next(TaskTarget::InstallEsxi, Phase::Cleanup, CLEANUP[2]), None);
+    }
+
+    #[test]
+    fn every_step_to_the_reset_leads_to_a_start_and_none_after_it() {
+        let leading = ESXI.map(|step| leads_to_a_start(TaskTarget::InstallEsxi, step));
+        assert_eq!(leading, [true, true, true, true, true, true, true, false, false]);
+        assert!(CLEANUP.iter().all(|step| !leads_to_a_start(TaskTarget::InstallEsxi, *step)));
     }
 }

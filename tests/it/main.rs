@@ -7,6 +7,7 @@
 
 mod access_command;
 mod api;
+mod backup;
 mod captures;
 mod config;
 mod demo;
@@ -34,6 +35,7 @@ mod personas;
 mod process;
 mod quirks;
 mod references;
+mod restored;
 mod rotation;
 mod serve;
 mod sim;

@@ -9,6 +9,8 @@ mod refused;
 mod simulated;
 mod wire;
 
+use std::time::Duration;
+
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -169,7 +171,21 @@ async fn a_restarted_controller_serves_the_same_paths_and_knows_the_same_milesto
     assert_eq!((installer.mode, installer.read), (MediaMode::Streamed, 4096));
 }
 
-#[tokio::test]
+/// A drive takes an error for a bad medium, where it would have waited.
+#[tokio::test(start_paused = true)]
+async fn a_request_is_held_until_a_restarted_controller_has_taken_its_job_up() {
+    let bench = Bench::new().await;
+    let path = bench.media.path(job(1), Medium::Installer, 1);
+    let again = bench.restarted().await;
+    let publish = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        again.publish(job(1)).await;
+    };
+    let (answered, ()) = tokio::join!(again.range(&path, 0..4096), publish);
+    assert_eq!(answered.len(), 4096);
+}
+
+#[tokio::test(start_paused = true)]
 async fn until_a_restarted_controller_has_taken_a_job_up_its_bmc_is_put_off() {
     let bench = Bench::new().await;
     let path = bench.media.path(job(1), Medium::Installer, 1);

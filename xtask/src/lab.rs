@@ -6,6 +6,7 @@
 //! is down after it.
 
 mod controller;
+mod gate;
 mod http;
 mod installer;
 mod judge;

@@ -25,6 +25,10 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         let why = "the override or a medium of this job may still be there: a reset would start its installer again";
         return Ok(Answer::Skipped { why: why.to_owned() });
     }
+    if cx.job.facts.restored_at.is_some() {
+        let why = "the controller was restored from a backup, and what the host does since then is not known";
+        return Ok(Answer::Skipped { why: why.to_owned() });
+    }
     let intent = cx.job.cursor.intent.clone();
     let is_seen_loop = cx.job.facts.watch.loop_ended_at.is_some() && !watch::is_copied(cx);
     let wants_reset = wants_reset(cx.kit.policy.final_reset, &verdict, is_seen_loop);

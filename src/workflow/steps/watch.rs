@@ -137,7 +137,12 @@ pub(super) fn with_scene<T>(
     judge: impl FnOnce(&WatchFacts, &Scene<'_>) -> T,
 ) -> Result<T, StepError> {
     let facts = &cx.job.facts;
-    let traces = cx.kit.media.trace(cx.job.id);
+    let mut traces = cx.kit.media.trace(cx.job.id);
+    // What was read since the backup, another controller has served.
+    let is_unseen = facts.restored_at.is_some() && traces.kickstart.ks_read_at.is_none();
+    if is_unseen {
+        traces.kickstart.mode = MediaMode::Prefetched;
+    }
     let started_at =
         facts.reset.started_at.ok_or_else(|| StepError::permanent("the host was never started"))?;
     let build = facts.installer.as_ref().and_then(|installer| installer.build.as_deref());
@@ -148,7 +153,7 @@ pub(super) fn with_scene<T>(
         hook: cx.spec()?.completion_hook,
         before: facts.reset.before.as_ref(),
         started_at,
-        serves_installer: facts.installer.as_ref().is_some_and(|installer| !installer.direct),
+        serves_installer: !is_unseen && facts.installer.as_ref().is_some_and(|installer| !installer.direct),
         installer: &traces.installer,
         kickstart: &traces.kickstart,
         management,

@@ -9,7 +9,7 @@ use http::header;
 use serde_json::json;
 
 use super::{Desk, controller};
-use crate::process::{recipe, start_command};
+use crate::process::{output, recipe, shoal, start_command};
 
 const KICKSTART: &str = "rootpw canary-kickstart-9f3a";
 const PASSWORD: &str = "canary-password-5e1c";
@@ -53,7 +53,11 @@ async fn no_answer_event_log_or_file_holds_a_secret() {
     assert!(answers.contains("ks_cfg") && answers.contains("sha256"), "what is no secret is told");
     search("the answers", answers.as_bytes(), &canaries);
     let Desk { dir, served, sim: _sim } = desk;
+    let mut backup = shoal();
+    backup.current_dir(dir.path()).args(["backup", "all.backup"]);
+    assert!(output(backup).await.status.success());
     served.stop("-KILL").await;
+    assert!(dir.path().join("all.backup").exists(), "it is searched too");
     search_files(dir.path(), &canaries);
     let served = start_command(dir.path(), controller(dir.path(), &[])).await;
     assert_eq!(served.get(&format!("/api/v1/jobs/{installing}")).await.0, 200);

@@ -174,8 +174,7 @@ impl Drop for Controller {
 fn spawn(settings: &[(String, String)], log: &Path) -> Done<Child> {
     let log = OpenOptions::new().create(true).append(true).open(log);
     let spawned = log.and_then(|log: File| {
-        // Should this chore be interrupted, the controller hears of that from the kernel.
-        let mut serve: Command = command("setpriv", &["--pdeathsig", "KILL", "target/debug/shoal", "serve"]);
+        let mut serve: Command = command("target/debug/shoal", &["serve"]);
         serve.envs(settings.iter().map(|(name, value)| (name, value)));
         serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()
     });

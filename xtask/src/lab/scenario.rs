@@ -8,10 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Value, json};
 
 use super::controller::Controller;
+use super::gate::Gate;
 use super::installer::Installer;
 use super::judge;
 use super::machine::{Account, Machine};
-use super::trouble::{Gate, Trouble};
+use super::trouble::Trouble;
 use super::{home, script, write};
 use crate::process::{Done, fail, run};
 

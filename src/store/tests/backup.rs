@@ -1,0 +1,78 @@
+//! What a restore finds in its place: a log that was not folded in, a database that cannot be opened.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+/// A backup of a database that holds the server `A`.
+async fn backup(folder: &Path) -> PathBuf {
+    let (database, to) = (folder.join("first.db"), folder.join("a.backup"));
+    let store = Store::open(&database, sealer()).unwrap();
+    store.insert_server(&server("A")).await.unwrap();
+    assert_eq!(take_backup(&database, &to, at(9)).unwrap().active_jobs, 0);
+    to
+}
+
+async fn serials(database: &Path) -> Vec<String> {
+    let store = Store::open(database, sealer()).unwrap();
+    store.servers().await.unwrap().iter().map(|server| server.serial.to_string()).collect()
+}
+
+async fn restore(database: &Path, from: &Path) -> Restored {
+    let locked = LockedDatabase::lock(database).unwrap();
+    locked.restore(from, sealer(), false, at(10)).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_log_of_a_controller_that_died_goes_with_its_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = backup(folder.path()).await;
+    let live = Store::open(&folder.path().join("live.db"), sealer()).unwrap();
+    live.insert_server(&server("B")).await.unwrap();
+    // As a crash leaves both: the server is in the log alone.
+    let database = folder.path().join("crashed.db");
+    for rest in ["", "-wal"] {
+        let name = |base: &str| folder.path().join(format!("{base}.db{rest}"));
+        std::fs::copy(name("live"), name("crashed")).unwrap();
+    }
+    let restored = restore(&database, &from).await;
+    assert_eq!(restored.taken_at, Some(at(9)));
+    assert_eq!(serials(&database).await, ["A"]);
+    assert_eq!(serials(&restored.before.unwrap()).await, ["B"], "nothing of it is lost");
+    let store = Store::open(&database, sealer()).unwrap();
+    let audit = store.audit(&AuditFilter { limit: 9, ..AuditFilter::default() }).await.unwrap();
+    assert_eq!((audit[0].action.as_str(), audit[0].actor.as_str()), ("controller.restore", "controller"));
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_opened_is_kept_as_it_is_with_its_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = backup(folder.path()).await;
+    let database = folder.path().join("damaged.db");
+    std::fs::write(&database, "not a database ".repeat(500)).unwrap();
+    std::fs::write(folder.path().join("damaged.db-wal"), "its log").unwrap();
+    let before = restore(&database, &from).await.before.unwrap();
+    assert_eq!(serials(&database).await, ["A"]);
+    assert!(std::fs::read(&before).unwrap().starts_with(b"not a database"));
+    let log = folder.path().join(format!("{}-wal", before.file_name().unwrap().to_string_lossy()));
+    assert_eq!(std::fs::read(log).unwrap(), b"its log");
+}
+
+#[tokio::test]
+async fn an_active_job_says_that_it_was_restored_unless_nothing_can_have_been_done_since() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, to) = (folder.path().join("jobs.db"), folder.path().join("jobs.backup"));
+    let store = Store::open(&database, sealer()).unwrap();
+    two_claimed_jobs(&store).await;
+    assert_eq!(take_backup(&database, &to, at(9)).unwrap().active_jobs, 2);
+    for (name, resume, mark) in [("marked.db", false, Some(at(10))), ("resumed.db", true, None)] {
+        let database = folder.path().join(name);
+        let locked = LockedDatabase::lock(&database).unwrap();
+        let restored = locked.restore(&to, sealer(), resume, at(10)).await.unwrap();
+        assert_eq!((restored.jobs, restored.before), (vec![id(1), id(2)], None));
+        let store = Store::open(&database, sealer()).unwrap();
+        for job in [id(1), id(2)] {
+            assert_eq!(store.job(job).await.unwrap().unwrap().facts.restored_at, mark, "{name}");
+        }
+    }
+}
