@@ -9,7 +9,7 @@
 mod secrets;
 mod transport;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -31,39 +31,81 @@ pub struct World {
     pub transport: Transport,
 }
 
-/// Tells the time of day.
+/// Tells the time of day, and never goes back.
 #[derive(Clone, Debug)]
 pub struct Clock(ClockKind);
 
 #[derive(Clone, Debug)]
 enum ClockKind {
-    System,
-    /// Follows Tokio's (pausable) time from a fixed start.
+    System(Arc<Mutex<Steady>>),
+    /// Follows Tokio's (pausable) time from a fixed start, and whoever set it ahead.
     Virtual {
         start: Timestamp,
         origin: tokio::time::Instant,
+        ahead: Arc<Mutex<Duration>>,
     },
+}
+
+/// The machine's clock without its steps back: jobs compare times. Where that clock was set back, this one goes
+/// on from where it was, a tenth slower than time passes, until the other one has caught up. Where it was set
+/// ahead, this one follows at once; to a job that is a time in which nobody looked.
+#[derive(Debug)]
+struct Steady {
+    told: Timestamp,
+    at: tokio::time::Instant,
+    /// It was said that this clock is ahead of the machine's.
+    is_ahead: bool,
+}
+
+/// Of which the log tells; a machine's clock is corrected by less all the time.
+const STEP_BACK: Duration = Duration::from_secs(5);
+
+impl Steady {
+    fn tell(&mut self, system: Timestamp, now: tokio::time::Instant) -> Timestamp {
+        let passed = now.saturating_duration_since(self.at);
+        let told = system.max(after(self.told, passed * 9 / 10));
+        let ahead = elapsed(system, told);
+        if ahead > STEP_BACK && !self.is_ahead {
+            tracing::warn!(
+                seconds = ahead.as_secs(),
+                "the machine's clock was set back: times are told from where it was, and slowly meet it again"
+            );
+        }
+        *self = Steady { told, at: now, is_ahead: ahead > STEP_BACK };
+        told
+    }
 }
 
 impl Clock {
     /// The machine's own clock.
     pub fn system() -> Clock {
-        Clock(ClockKind::System)
+        let steady = Steady { told: Timestamp::MIN, at: tokio::time::Instant::now(), is_ahead: false };
+        Clock(ClockKind::System(Arc::new(Mutex::new(steady))))
     }
 
     /// A clock that reads `start` now and follows Tokio's time from here on.
     /// Must be called inside a Tokio runtime.
     pub fn virtual_from(start: Timestamp) -> Clock {
-        Clock(ClockKind::Virtual { start, origin: tokio::time::Instant::now() })
+        Clock(ClockKind::Virtual { start, origin: tokio::time::Instant::now(), ahead: Arc::default() })
+    }
+
+    /// Somebody sets the clock ahead. Simulations only: the machine's own is set by whoever runs the machine.
+    pub fn set_ahead(&self, by: Duration) {
+        if let ClockKind::Virtual { ahead, .. } = &self.0 {
+            *ahead.lock().unwrap_or_else(PoisonError::into_inner) += by;
+        }
     }
 
     /// The time now, to the millisecond (the precision that the store keeps).
     pub fn now(&self) -> Timestamp {
         let now = match &self.0 {
-            ClockKind::System => system_now(),
-            ClockKind::Virtual { start, origin } => {
-                let elapsed = SignedDuration::try_from(origin.elapsed()).unwrap_or(SignedDuration::MAX);
-                start.saturating_add(elapsed).unwrap_or(Timestamp::MAX)
+            ClockKind::System(steady) => {
+                let mut steady = steady.lock().unwrap_or_else(PoisonError::into_inner);
+                steady.tell(system_now(), tokio::time::Instant::now())
+            }
+            ClockKind::Virtual { start, origin, ahead } => {
+                let ahead = *ahead.lock().unwrap_or_else(PoisonError::into_inner);
+                after(*start, origin.elapsed() + ahead)
             }
         };
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
@@ -145,7 +187,7 @@ impl Rng {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, ChaCha12Rng> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -160,6 +202,24 @@ mod tests {
         assert_eq!(a.child("job").u64(), b.child("job").u64());
         assert_ne!(b.child("job").u64(), b.child("machine").u64());
         assert_ne!(b.child("job").u64(), Rng::from_seed(8).child("job").u64());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_back_is_waited_for_and_one_that_is_set_ahead_is_followed() {
+        let noon: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        let begin = tokio::time::Instant::now();
+        let mut steady = Steady { told: Timestamp::MIN, at: begin, is_ahead: false };
+        let mut tell = |system: i64, secs: u64| {
+            let system = noon + SignedDuration::from_secs(system);
+            elapsed(noon, steady.tell(system, begin + Duration::from_secs(secs))).as_secs()
+        };
+        assert_eq!((tell(0, 0), tell(10, 10)), (0, 10));
+        // An hour back: nine seconds are told in ten, and time is met again after ten hours.
+        assert_eq!((tell(-3580, 20), tell(-3570, 30)), (19, 28));
+        assert_eq!(tell(32_380, 35_980), 32_383);
+        assert_eq!((tell(32_410, 36_010), tell(32_420, 36_020)), (32_410, 32_420));
+        // An hour ahead.
+        assert_eq!((tell(36_030, 36_030), tell(36_040, 36_040)), (36_030, 36_040));
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ mod access_command;
 mod api;
 mod backup;
 mod captures;
+mod clock;
 mod config;
 mod demo;
 mod doctor;
