@@ -60,8 +60,7 @@ pub fn take_backup(database: &Path, to: &Path, now: Timestamp) -> Result<Taken, 
     empty_file(&partial).map_err(at_path)?;
     let source = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE);
     let source = source.map_err(Fault::from).map_err(fault)?;
-    let copy = copy(&source, &partial, now);
-    let active_jobs = copy.map_err(fault)?;
+    let active_jobs = copy(&source, &partial, now).map_err(fault)?;
     publish(&partial, to).map_err(at_path)?;
     let bytes = to.metadata().map_err(at_path)?.len();
     Ok(Taken { bytes, active_jobs })
@@ -75,7 +74,7 @@ impl Store {
     }
 }
 
-/// One consistent copy that says of itself when it was taken; the number of jobs that were active.
+/// One consistent copy in an empty file that says of itself when it was taken; the number of jobs that were active.
 fn copy(source: &Connection, to: &Path, now: Timestamp) -> Result<u64, Fault> {
     source.busy_timeout(super::BUSY_TIMEOUT)?;
     schema::check(source)?;
@@ -109,7 +108,7 @@ impl LockedDatabase {
             |source| StoreError::File { doing: "restoring a backup", path: from.to_owned(), source };
         let place = self.path.clone();
         let new = beside(&place, ".restoring");
-        empty_file(&new).and_then(|()| std::fs::copy(from, &new)).map_err(at_path)?;
+        empty_file(&new).and_then(|()| copy_bytes(from, &new)).map_err(at_path)?;
         let restored = settle(&new, &name, sealer, resume, now).await?;
         let before = match self.is_new() {
             true => None,
@@ -129,7 +128,6 @@ async fn settle(
     now: Timestamp,
 ) -> Result<Restored, StoreError> {
     let taken_at = looked_at(copy).map_err(|fault| fault.at("reading the backup", name))?;
-    let store = Store::open(copy, sealer)?;
     let act = Act {
         at: now,
         actor: Actor::controller(),
@@ -139,7 +137,7 @@ async fn settle(
         job: None,
         detail: serde_json::json!({ "taken_at": taken_at, "resumed": resume }),
     };
-    let store = store.telling(act);
+    let store = Store::open(copy, sealer)?.telling(act);
     let mark = move |writer: &Writer<'_>| mark(writer, resume, now);
     let jobs = store.write("marking the jobs of a backup", mark).await?;
     store.fold_log().await?;
@@ -213,6 +211,12 @@ fn put_aside(place: &Path, now: Timestamp) -> io::Result<PathBuf> {
     remove(&beside(place, "-wal"));
     remove(&beside(place, "-shm"));
     Ok(aside)
+}
+
+/// The bytes alone: whoever could read the backup is not to read the database.
+fn copy_bytes(from: &Path, to: &Path) -> io::Result<()> {
+    let mut to = OpenOptions::new().write(true).open(to)?;
+    io::copy(&mut File::open(from)?, &mut to).map(drop)
 }
 
 /// Gives a finished file its name, for good.

@@ -1,5 +1,6 @@
 //! What a restore finds in its place: a log that was not folded in, a database that cannot be opened.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::*;
@@ -67,9 +68,12 @@ async fn an_active_job_says_that_it_was_restored_unless_nothing_can_have_been_do
     assert_eq!(take_backup(&database, &to, at(9)).unwrap().active_jobs, 2);
     for (name, resume, mark) in [("marked.db", false, Some(at(10))), ("resumed.db", true, None)] {
         let database = folder.path().join(name);
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o644)).unwrap();
         let locked = LockedDatabase::lock(&database).unwrap();
         let restored = locked.restore(&to, sealer(), resume, at(10)).await.unwrap();
         assert_eq!((restored.jobs, restored.before), (vec![id(1), id(2)], None));
+        let mode = std::fs::metadata(&database).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "whoever may read the backup may not read the database");
         let store = Store::open(&database, sealer()).unwrap();
         for job in [id(1), id(2)] {
             assert_eq!(store.job(job).await.unwrap().unwrap().facts.restored_at, mark, "{name}");
