@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
 use super::error::{Fault, StoreError};
 use super::row::{Word, json};
@@ -112,7 +112,7 @@ impl LockedDatabase {
         let restored = settle(&new, &name, sealer, resume, now).await?;
         let before = match self.is_new() {
             true => None,
-            false => Some(put_aside(&place, now).map_err(at_path)?),
+            false => Some(put_aside(&place, now).inspect_err(|_| remove(&new))?),
         };
         publish(&new, &place).map_err(at_path)?;
         Ok(Restored { before, ..restored })
@@ -183,7 +183,12 @@ fn mark(writer: &Writer<'_>, resume: bool, now: Timestamp) -> Result<Vec<JobId>,
 
 /// The database that is there gets a second name, its log folded into it. One that cannot be opened is kept with
 /// its log as both are.
-fn put_aside(place: &Path, now: Timestamp) -> io::Result<PathBuf> {
+fn put_aside(place: &Path, now: Timestamp) -> Result<PathBuf, StoreError> {
+    let at_path = |source| StoreError::File {
+        doing: "keeping the database that is replaced",
+        path: place.to_owned(),
+        source,
+    };
     let named = format!(".before-{}", now.strftime("%Y%m%dT%H%M%SZ"));
     let mut aside = beside(place, &named);
     for number in 2.. {
@@ -195,22 +200,30 @@ fn put_aside(place: &Path, now: Timestamp) -> io::Result<PathBuf> {
     // Whoever opens a database that is damaged may do away with its log.
     let (log, kept_log) = (beside(place, "-wal"), beside(&aside, "-wal"));
     if log.exists() {
-        std::fs::copy(&log, &kept_log)?;
+        std::fs::copy(&log, &kept_log).map_err(at_path)?;
     }
-    let fold = |connection: Connection| {
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(Fault::from)
-    };
-    match connect(place).and_then(fold) {
+    match connect(place).and_then(|connection| fold_whole(&connection)) {
         Ok(()) => remove(&kept_log),
+        Err(Fault::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+            remove(&kept_log);
+            return Err(StoreError::InUse { database: place.display().to_string() });
+        }
         Err(fault) => {
             tracing::warn!(error = ?fault, "the database that is replaced cannot be opened; its log is kept beside it");
         }
     }
-    std::fs::hard_link(place, &aside)?;
-    // A log of the old database must not meet the new one.
+    std::fs::hard_link(place, &aside).map_err(at_path)?;
+    // A log of the old database must not meet the new one, and SQLite may have left one that it cannot read.
     remove(&beside(place, "-wal"));
     remove(&beside(place, "-shm"));
     Ok(aside)
+}
+
+/// Everything is in the one file then, and nobody else has it open: who did would do away with the log of the
+/// database that comes into its place.
+fn fold_whole(connection: &Connection) -> Result<(), Fault> {
+    let mode: String = connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))?;
+    if mode == "delete" { Ok(()) } else { Err(Fault::row("the journal mode", mode)) }
 }
 
 /// The bytes alone: whoever could read the backup is not to read the database.

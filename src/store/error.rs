@@ -23,6 +23,10 @@ pub enum StoreError {
     Newer { database: String, found: i64, known: i64 },
     #[error("the master key does not open the secrets in {database} (DB_URL): restore the one that it needs")]
     Key { database: String, source: SealError },
+    #[error(
+        "another program has {database} open (a shell of sqlite3, a backup that runs): close it, and try again"
+    )]
+    InUse { database: String },
     #[error("cannot open the database {database} (DB_URL)")]
     Path { database: String, source: std::io::Error },
     /// A file beside the database.
@@ -106,7 +110,9 @@ impl StoreError {
             StoreError::Row { .. } | StoreError::Key { .. } | StoreError::Newer { .. } => {
                 StoreErrorKind::Corrupt
             }
-            StoreError::Locked { .. } | StoreError::Closed => StoreErrorKind::Unavailable,
+            StoreError::Locked { .. } | StoreError::InUse { .. } | StoreError::Closed => {
+                StoreErrorKind::Unavailable
+            }
             StoreError::Path { source, .. } | StoreError::File { source, .. } => path_kind(source),
             _ => StoreErrorKind::Refused,
         }

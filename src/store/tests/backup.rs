@@ -60,6 +60,32 @@ async fn a_database_that_cannot_be_opened_is_kept_as_it_is_with_its_log() {
 }
 
 #[tokio::test]
+async fn a_database_that_another_program_has_open_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = backup(folder.path()).await;
+    let database = folder.path().join("open.db");
+    drop(Store::open(&database, sealer()).unwrap());
+    let shell = rusqlite::Connection::open(&database).unwrap();
+    // Idle, as a shell is that has shown something.
+    shell.query_row("SELECT count(*) FROM servers", [], |_| Ok(())).unwrap();
+    shell.execute("INSERT INTO meta (name, value) VALUES ('in the log alone', x'01')", []).unwrap();
+    let locked = LockedDatabase::lock(&database).unwrap();
+    let refused = locked.restore(&from, sealer(), false, at(10)).await.unwrap_err();
+    assert!(refused.to_string().contains("close it, and try again"), "{refused}");
+    let mut left: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|at| at.unwrap().file_name()).collect();
+    left.retain(|name| name.to_string_lossy().starts_with("open."));
+    left.sort();
+    assert_eq!(left, ["open.db", "open.db-shm", "open.db-wal", "open.db.lock"]);
+    drop(shell);
+    let before = restore(&database, &from).await.before.unwrap();
+    assert_eq!(serials(&database).await, ["A"]);
+    let before = rusqlite::Connection::open(before).unwrap();
+    let sql = "SELECT count(*) FROM meta WHERE name = 'in the log alone'";
+    assert_eq!(before.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+}
+
+#[tokio::test]
 async fn an_active_job_says_that_it_was_restored_unless_nothing_can_have_been_done_since() {
     let folder = tempfile::tempdir().unwrap();
     let (database, to) = (folder.path().join("jobs.db"), folder.path().join("jobs.backup"));
