@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
 use super::error::{Fault, StoreError};
+use super::lock::hand_over;
 use super::row::{Word, json};
 use super::{LockedDatabase, Store, Writer, connect, schema};
 use crate::access::{Act, Actor};
@@ -108,7 +109,10 @@ impl LockedDatabase {
             |source| StoreError::File { doing: "restoring a backup", path: from.to_owned(), source };
         let place = self.path.clone();
         let new = beside(&place, ".restoring");
-        empty_file(&new).and_then(|()| copy_bytes(from, &new)).map_err(at_path)?;
+        empty_file(&new)
+            .and_then(|file| hand_over(&file, &place))
+            .and_then(|()| copy_bytes(from, &new))
+            .map_err(at_path)?;
         let restored = settle(&new, &name, sealer, resume, now).await?;
         let before = match self.is_new() {
             true => None,
@@ -241,12 +245,12 @@ fn publish(partial: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Empty, and its owner's alone; what an interrupted run has left there is gone.
-fn empty_file(path: &Path) -> io::Result<()> {
+fn empty_file(path: &Path) -> io::Result<File> {
     for rest in ["-journal", "-wal", "-shm"] {
         remove(&beside(path, rest));
     }
     remove(path);
-    OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).map(drop)
+    OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)
 }
 
 fn remove(path: &Path) {

@@ -2,11 +2,12 @@
 //!
 //! A lock of the operating system on the file `<database>.lock`, which ends with the process however
 //! that ends. It is what makes the leases of an earlier run void: nobody else can be alive to hold
-//! them. Invariant: two paths to one database take the same lock.
+//! them. Invariants: two paths to one database take the same lock; what root makes here belongs to
+//! whoever runs the controller, or that could not open it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
@@ -46,9 +47,7 @@ impl Lock {
         let mut path = database.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
-        let mut options = OpenOptions::new();
-        let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let file = file.map_err(LockError::Io)?;
+        let file = open_or_make(&path, database).map_err(LockError::Io)?;
         match file.try_lock() {
             Ok(()) => Ok(Lock(file)),
             Err(TryLockError::WouldBlock) => Err(LockError::Held(path)),
@@ -72,11 +71,34 @@ impl LockError {
 }
 
 /// The database's real path, its directory made and links followed; the file is made, readable by
-/// its owner only, if it is missing (SQLite gives its WAL the same mode).
+/// its owner only, if it is missing (SQLite gives its WAL the same mode and owner).
 fn canonical(path: &Path) -> io::Result<PathBuf> {
-    if let Some(directory) = path.parent() {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    if let Some(directory) = directory {
         std::fs::create_dir_all(directory)?;
     }
-    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    open_or_make(path, directory.unwrap_or(Path::new(".")))?;
     path.canonicalize()
+}
+
+/// A file that is made belongs to the owner of `model`.
+fn open_or_make(path: &Path, model: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    match options.clone().create_new(true).open(path) {
+        Ok(made) => hand_over(&made, model).map(|()| made),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            options.create(true).truncate(false).open(path)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives a file that root has just made to the owner of `model`. Never one that was there: its name may be a link.
+pub(super) fn hand_over(made: &File, model: &Path) -> io::Result<()> {
+    let (made_by, owner) = (made.metadata()?.uid(), model.metadata()?);
+    if made_by == 0 && owner.uid() != 0 {
+        fchown(made, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 A driver sets one program to work that nobody here wrote, and prints a line of JSON for every check that
 the program made: {"check", "result", "detail"}, where result is passed, failed or skipped; and one with
-the program's {"version"}. It is run by `cargo xtask outside`, in a folder of its own that is empty at the
+the program's {"version"}; {"unfit"} tells why this machine cannot run it. It is run by `cargo xtask outside`, in a folder of its own that is empty at the
 start; SHOAL is the binary.
 Invariant: whatever a driver started has ended before it does, and ended well.
 """
@@ -57,6 +57,12 @@ def check(name, passed, detail=""):
 
 def skipped(name, why):
     tell(name, "skipped", why)
+
+
+def unfit(why):
+    """This machine cannot run the program at all, and the report says so."""
+    print(json.dumps({"unfit": why}), flush=True)
+    sys.exit(0)
 
 
 def equal(name, found, expected):

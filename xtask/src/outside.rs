@@ -100,6 +100,9 @@ fn examine<'a>(program: &'a Program, exceptions: &Exceptions) -> Row<'a> {
     findings.except(exceptions.of(program.name));
     findings.demand(program.least);
     println!("{}: {} ({secs:.0} s)", program.name, findings.tally());
+    if let Some(why) = findings.unfit() {
+        println!("{}: SKIPPED {why}", program.name);
+    }
     for fault in findings.faults() {
         println!("{}: FAILED {fault}", program.name);
     }

@@ -85,6 +85,29 @@ async fn a_database_that_another_program_has_open_stays_as_it_is() {
     assert_eq!(before.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
 }
 
+/// Tried for real where the tests run as root; elsewhere nothing can be given away, and nothing must be.
+#[tokio::test]
+async fn what_root_puts_back_belongs_to_whoever_the_controller_runs_as() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let folder = tempfile::tempdir().unwrap();
+    let from = backup(folder.path()).await;
+    let is_root = folder.path().metadata().unwrap().uid() == 0;
+    let user = if is_root { 61_184 } else { folder.path().metadata().unwrap().uid() };
+    let owners = |place: &Path| {
+        let owner = |at: std::io::Result<std::fs::DirEntry>| at.unwrap().metadata().unwrap().uid();
+        std::fs::read_dir(place).unwrap().map(owner).collect::<Vec<_>>()
+    };
+    let state = folder.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    chown(&state, Some(user), Some(user)).unwrap();
+    let database = state.join("shoal.db");
+    assert_eq!(restore(&database, &from).await.before, None);
+    assert_eq!(owners(&state), [user; 2], "a database and its lock, where there was none");
+    std::fs::remove_file(state.join("shoal.db.lock")).unwrap();
+    assert!(restore(&database, &from).await.before.is_some());
+    assert_eq!(owners(&state), [user; 3], "and beside the one before");
+}
+
 #[tokio::test]
 async fn an_active_job_says_that_it_was_restored_unless_nothing_can_have_been_done_since() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! What a driver tells: a line of JSON for every check. Pure.
 //!
 //! Invariant: a driver that ends otherwise than well, says what cannot be read, or passes fewer checks than
-//! it should, has failed, whatever its checks say.
+//! it should, has failed, whatever its checks say; unless it says that this machine cannot run its program.
 
 use serde_json::Value;
 
@@ -17,6 +17,8 @@ pub struct Findings {
     skipped: u64,
     failed: Vec<Failed>,
     excepted: u64,
+    /// Why this machine cannot run the program.
+    unfit: Option<String>,
     /// What is wrong with the run as a whole.
     broken: Vec<String>,
 }
@@ -52,6 +54,11 @@ impl Findings {
             self.version = version;
             return Ok(());
         }
+        if let Some(why) = text("unfit") {
+            self.unfit = Some(why);
+            self.skipped += 1;
+            return Ok(());
+        }
         let check = text("check").ok_or("no check")?;
         match told["result"].as_str() {
             Some("passed") => self.passed += 1,
@@ -78,7 +85,7 @@ impl Findings {
 
     /// Fewer passed checks mean that the program did not see what it should have seen.
     pub fn demand(&mut self, least: u64) {
-        if self.passed < least {
+        if self.passed < least && self.unfit.is_none() {
             self.broken.push(format!("only {} checks passed, where {least} should", self.passed));
         }
     }
@@ -86,6 +93,10 @@ impl Findings {
     pub fn tally(&self) -> Tally {
         let failed = self.failed.len() + self.broken.len();
         Tally { passed: self.passed, failed: failed as u64, skipped: self.skipped }
+    }
+
+    pub fn unfit(&self) -> Option<&str> {
+        self.unfit.as_deref()
     }
 
     pub fn excepted(&self) -> u64 {
@@ -136,6 +147,11 @@ mod tests {
         let expected =
             "1 passed, 1 failed, 1 skipped; the exception a is needed no more: take it off the list";
         check(TOLD, "x | b | known\nx | a | it passes", 1, None, expected);
+    }
+
+    #[test]
+    fn a_program_that_the_machine_cannot_run_is_skipped() {
+        check(r#"{"unfit": "no root"}"#, "", 9, None, "0 passed, 0 failed, 1 skipped; ");
     }
 
     #[test]

@@ -47,6 +47,11 @@ pub const PROGRAMS: &[Program] = &[
         ..fast("ironic", "ironic_standalone.py", "a simulated BMC")
     },
     Program {
+        least: 30,
+        packages: &["systemd-container"],
+        ..fast("systemd", "systemd_unit.py", "the unit, as a booted system's service")
+    },
+    Program {
         least: 8,
         packages: debian::FOR_LAB,
         extent: Extent::All,

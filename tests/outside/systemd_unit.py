@@ -1,0 +1,244 @@
+"""`dist/shoal.service` under systemd itself, in a container of this machine's own /usr.
+
+systemd-nspawn boots the machine's systemd with an empty /var and an /etc of what the unit's own header says; the
+driver joins its network. Looked at: who the service is and what it may do, as the kernel tells it; an installation
+in which it is killed; and what operators do as root beside it, or while it is stopped.
+"""
+import contextlib
+import ctypes
+import os
+import pathlib
+import re
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+
+import shoal
+
+UNIT = pathlib.Path(__file__).parents[2] / "dist/shoal.service"
+URL = "http://127.0.0.1:8080"
+STATE = "/var/lib/shoal"
+# What an operator's shell is told, since the unit's settings are in the unit.
+KEY = "/etc/credstore/shoal.master-key"
+AS_OPERATOR = ["env", f"DB_URL={STATE}/shoal.db", f"MASTER_KEY_FILE={KEY}"]
+AS_SERVICE = ["systemd-run", "--pipe", "--wait", "-p", "DynamicUser=yes", "-p", "User=shoal", "-p", "StateDirectory=shoal",
+              "-p", f"LoadCredential=master.key:{KEY}", "-p", f"LoadCredential=master.key.old:{KEY}.old"]
+SETTINGS = {"esxi_installer_url": "/srv/installer.iso", "esxi_stable_window": "2s", "esxi_poll_interval": "200ms",
+            "esxi_min_install_time": "2s"}
+# What `cargo xtask dist` asks of the unit too.
+MOST_EXPOSED = 1.5
+
+
+def main():
+    if os.geteuid() != 0:
+        shoal.unfit("only root can boot a container")
+    shoal.version(re.match(r"systemd (\d+)", shoal.run("systemd-nspawn", "--version").stdout)[1])
+    make_etc(pathlib.Path("etc"))
+    pathlib.Path("srv").mkdir()
+    shutil.copy(shoal.installer(), "srv/installer.iso")
+    pathlib.Path("local/bin").mkdir(parents=True)
+    shutil.copy(shoal.SHOAL, "local/bin/shoal")
+    with container() as leader:
+        join_network(leader)
+        inside = Inside(leader)
+        confined(inside)
+        with shoal.simulator(2, "--install-seconds", "6") as machines:
+            installs_though_killed(inside, machines[0])
+            operated(inside, machines)
+        media_on_port_80(inside)
+        inside.run("systemctl", "stop", "shoal")
+        shoal.equal("it stops when it is asked to", inside.show("Result", "ExecMainStatus"), ["success", "0"])
+        refused = [line for line in inside.journal() if "not permitted" in line or "ermission denied" in line]
+        shoal.equal("nothing that it asked of the kernel was refused", refused, [])
+
+
+def make_etc(etc):
+    """The unit as its header has it installed, and what a machine is that has been booted before."""
+    (etc / "systemd/system/multi-user.target.wants").mkdir(parents=True)
+    shutil.copy(UNIT, etc / "systemd/system")
+    (etc / "systemd/system/multi-user.target.wants/shoal.service").symlink_to("/etc/systemd/system/shoal.service")
+    (etc / "machine-id").write_text(secrets.token_hex(16) + "\n")
+    (etc / "hosts").write_text("127.0.0.1 localhost\n")
+    for name in ("passwd", "group", "nsswitch.conf"):
+        shutil.copy(pathlib.Path("/etc") / name, etc)
+    (etc / "shoal").mkdir()
+    (etc / "shoal/shoal.toml").write_text("".join(f'{name} = "{value}"\n' for name, value in SETTINGS.items()))
+    (etc / "credstore").mkdir(mode=0o700)
+    (etc / "credstore/shoal.master-key").write_bytes(secrets.token_bytes(32))
+    (etc / "credstore/shoal.master-key").chmod(0o600)
+
+
+@contextlib.contextmanager
+def container():
+    """The first process of a booted system; all others end with it."""
+    here = pathlib.Path.cwd()
+    command = ["systemd-nspawn", "--boot", "--directory=/", "--volatile=yes", "--private-network",
+               "--register=no", "--keep-unit", f"--machine=shoal-{os.getpid()}", "--console=pipe",
+               f"--bind={here}/etc:/etc", f"--bind-ro={here}/local:/usr/local", f"--bind-ro={here}/srv:/srv"]
+    with open("container.log", "ab") as log:
+        nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    leader = None
+    try:
+        def first_process():
+            if nspawn.poll() is not None:
+                shoal.unfit(f"no container can be booted: {pathlib.Path('container.log').read_text()[-500:]}")
+            children = pathlib.Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split()
+            booted = children and "systemd" in pathlib.Path(f"/proc/{children[0]}/comm").read_text()
+            return int(children[0]) if booted else None
+        leader = shoal.until(first_process, 60, "a container boots")
+        answers = ("running", "degraded")
+        shoal.until(lambda: Inside(leader).run("systemctl", "is-system-running").stdout.strip() in answers, 60,
+                    "its systemd is up")
+        yield leader
+    finally:
+        if leader:
+            os.kill(leader, signal.SIGKILL)
+        else:
+            nspawn.kill()
+        nspawn.wait(30)
+
+
+def join_network(leader):
+    """From here on, loopback is the container's, for this process and all that it starts."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open(f"/proc/{leader}/ns/net") as network:
+        if libc.setns(network.fileno(), 0x40000000) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+
+
+class Inside:
+    """The container, as root sees it in there."""
+
+    def __init__(self, leader):
+        self.enter = ["nsenter", "--target", str(leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+
+    def run(self, *command):
+        return shoal.run(*self.enter, *command, env={"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"})
+
+    def done(self, name, *command):
+        """A check that a command ends well; what it said."""
+        ended = self.run(*command)
+        shoal.check(name, ended.returncode == 0, ended.stderr)
+        return ended.stdout
+
+    def read(self, path):
+        return self.run("cat", path).stdout
+
+    def show(self, *properties):
+        return [self.run("systemctl", "show", "--value", "-p", name, "shoal").stdout.strip() for name in properties]
+
+    def journal(self):
+        return self.run("journalctl", "--no-pager", "--output=cat", "--unit=shoal").stdout.splitlines()
+
+    def files(self):
+        """All of the service's own, with owner and mode."""
+        listed = self.run("find", f"{STATE}/", "-printf", "%U %m %y %p\n").stdout.splitlines()
+        return [line.split(" ", 3) for line in listed]
+
+
+def ready():
+    with contextlib.suppress(OSError):
+        return shoal.request(f"{URL}/readyz").status == 200
+
+
+def confined(inside):
+    """Who it is."""
+    shoal.until(ready, shoal.START_SECONDS, "the service is ready")
+    shoal.equal("it is up", inside.show("ActiveState", "NRestarts"), ["active", "0"])
+    status = dict(line.split(":\t", 1) for line in inside.read(f"/proc/{inside.show('MainPID')[0]}/status").splitlines()
+                  if ":\t" in line)
+    uids = set(status["Uid"].split())
+    shoal.check("it is one user, not root", len(uids) == 1 and uids != {"0"}, uids)
+    user = uids.pop()
+    shoal.check("that user is in no file", f":{user}:" not in inside.read("/etc/passwd"), user)
+    for kind in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        shoal.equal(f"no capability in {kind}", int(status[kind], 16), 0)
+    shoal.equal("no privilege can be gained", status["NoNewPrivs"], "1")
+    shoal.equal("system calls are filtered", status["Seccomp"], "2")
+    files = inside.files()
+    shoal.check("its files are there", any(path.endswith("/shoal.db") for *_, path in files), files)
+    shoal.equal("they are its own", {owner for owner, *_ in files}, {user})
+    shoal.equal("nobody else reads them", [path for _, mode, kind, path in files
+                                           if int(mode, 8) & (stat.S_IRWXG | stat.S_IRWXO)], [])
+    shoal.equal("no key is among them", [path for *_, path in files if "key" in path], [])
+    told = inside.run("systemd-analyze", "security", "--no-pager", "shoal.service").stdout
+    exposed = float(re.search(r"exposure level for shoal.service: ([\d.]+)", told)[1])
+    shoal.check(f"its exposure is {MOST_EXPOSED} at most, as systemd finds it at work", exposed <= MOST_EXPOSED, exposed)
+
+
+def admin(inside):
+    return shoal.Controller(URL, inside.read(f"{STATE}/admin.token").strip())
+
+
+def installs_though_killed(inside, machine):
+    controller = admin(inside)
+    controller.add(machine)
+    job = controller.submit(shoal.recipe(machine))
+    shoal.until(lambda: controller.job(job)["step"] == "esxi.poll_power", 60, "the installation is watched")
+    inside.run("systemctl", "kill", "--signal=KILL", "shoal")
+    shoal.until(lambda: inside.show("NRestarts") == ["1"] and ready(), 60, "systemd starts it again")
+    shoal.until(lambda: controller.job(job)["finished_at"], 120, "the job is over")
+    shoal.equal("a job goes on after a kill", controller.job(job)["status"], "succeeded")
+    state = machine.state()
+    shoal.equal("its machine was installed once", [state["installs"], state["interrupted_installs"]], [1, 0])
+
+
+def operated(inside, machines):
+    """What operators do as root: beside the service, and while it is stopped."""
+    backup = "/root/shoal.backup"
+    inside.done("the audit is whole", *AS_OPERATOR, "shoal", "audit", "verify", "--db", f"{STATE}/shoal.db",
+                "--master-key-file", KEY)
+    inside.done("a backup is taken beside it", *AS_OPERATOR, "shoal", "backup", backup)
+    admin(inside).add(machines[1])
+    inside.run("systemctl", "stop", "shoal")
+    inside.done("the key is rotated", *AS_OPERATOR, "shoal", "key", "rotate")
+    goes_on(inside, "with the new key", machines)
+    inside.run("systemctl", "stop", "shoal")
+    inside.run("cp", KEY, f"{KEY}.old")
+    pathlib.Path("etc/credstore/shoal.master-key").write_bytes(secrets.token_bytes(32))
+    inside.done("a key that is given comes into use", *AS_SERVICE, "/usr/local/bin/shoal", "key", "rotate",
+                "--db", f"{STATE}/shoal.db")
+    inside.run("rm", f"{KEY}.old")
+    goes_on(inside, "with the key that was given", machines)
+    inside.run("systemctl", "stop", "shoal")
+    refused = inside.run(*AS_OPERATOR, "shoal", "restore", backup)
+    shoal.check("a backup from before the rotation needs the key of then", refused.returncode == 1, refused.stdout)
+    inside.done("a backup is taken of the stopped one", *AS_OPERATOR, "shoal", "backup", "/root/second.backup")
+    inside.done("it is put back", *AS_OPERATOR, "shoal", "restore", "/root/second.backup")
+    goes_on(inside, "after a restore", machines)
+    inside.run("systemctl", "stop", "shoal")
+    inside.run("rm", "-r", STATE, "/var/lib/private/shoal")
+    inside.done("it is put back on a machine that had none", *AS_OPERATOR, "shoal", "restore", "/root/second.backup")
+    goes_on(inside, "on another machine", machines)
+
+
+def media_on_port_80(inside):
+    """As the unit says that it is to be changed for BMCs that know no other port."""
+    changes = pathlib.Path("etc/systemd/system/shoal.service.d")
+    changes.mkdir()
+    (changes / "port-80.conf").write_text("[Service]\nPrivateUsers=no\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"
+                                          "CapabilityBoundingSet=CAP_NET_BIND_SERVICE\n"
+                                          "Environment=MEDIA_ADDR=127.0.0.1:80\n")
+    inside.run("systemctl", "daemon-reload")
+    inside.run("systemctl", "restart", "shoal")
+    shoal.until(ready, shoal.START_SECONDS, "the service is ready")
+    answer = shoal.request(f"http://127.0.0.1/media/tasks/{'0' * 32}.{'0' * 32}/task.iso")
+    shoal.equal("media are served on port 80", [answer.status, inside.show("NRestarts")], [404, ["0"]])
+
+
+def goes_on(inside, when, machines):
+    inside.run("systemctl", "start", "shoal")
+    try:
+        shoal.until(ready, shoal.START_SECONDS, "the service is ready")
+    except TimeoutError as late:
+        shoal.check(f"it goes on {when}", False, inside.journal()[-3:])
+        raise late
+    known = [server["serial"] for server in admin(inside).read("/api/v1/servers")["servers"]]
+    shoal.equal(f"it goes on {when}", known, [machine.serial for machine in machines])
+    owners = {owner for owner, *_ in inside.files()}
+    shoal.equal(f"its files are its own {when}", len(owners), 1)
+
+
+main()
