@@ -23,8 +23,9 @@ STATE = "/var/lib/shoal"
 # What an operator's shell is told, since the unit's settings are in the unit.
 KEY = "/etc/credstore/shoal.master-key"
 AS_OPERATOR = ["env", f"DB_URL={STATE}/shoal.db", f"MASTER_KEY_FILE={KEY}"]
-AS_SERVICE = ["systemd-run", "--pipe", "--wait", "-p", "DynamicUser=yes", "-p", "User=shoal", "-p", "StateDirectory=shoal",
-              "-p", f"LoadCredential=master.key:{KEY}", "-p", f"LoadCredential=master.key.old:{KEY}.old"]
+AS_SERVICE = ["systemd-run", "--pipe", "--wait", "-p", "DynamicUser=yes", "-p", "User=shoal",
+              "-p", "StateDirectory=shoal", "-p", f"LoadCredential=master.key:{KEY}",
+              "-p", f"LoadCredential=master.key.old:{KEY}.old"]
 SETTINGS = {"esxi_installer_url": "/srv/installer.iso", "esxi_stable_window": "2s", "esxi_poll_interval": "200ms",
             "esxi_min_install_time": "2s"}
 # What `cargo xtask dist` asks of the unit too.
@@ -165,7 +166,7 @@ def confined(inside):
     shoal.equal("no key is among them", [path for *_, path in files if "key" in path], [])
     told = inside.run("systemd-analyze", "security", "--no-pager", "shoal.service").stdout
     exposed = float(re.search(r"exposure level for shoal.service: ([\d.]+)", told)[1])
-    shoal.check(f"its exposure is {MOST_EXPOSED} at most, as systemd finds it at work", exposed <= MOST_EXPOSED, exposed)
+    shoal.check(f"systemd finds its exposure to be {MOST_EXPOSED} at most", exposed <= MOST_EXPOSED, exposed)
 
 
 def admin(inside):
