@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use crate::closing::Tally;
 use crate::debian;
 use crate::process::{Done, command, fail, run};
-use crate::report::Table;
+use crate::report::{self, Table};
 use scenario::{Round, Row};
 use scenarios::{ALL, FAST, MACHINES};
 
@@ -75,6 +75,7 @@ pub fn down(purge: bool) -> Done {
 }
 
 pub fn test(extent: Extent) -> Done {
+    report::begin();
     match prove(extent)? {
         Tally { failed: 0, .. } => Ok(()),
         tally => fail(format!("lab: {tally}")),

@@ -21,7 +21,7 @@ use crate::closing::Tally;
 use crate::debian;
 use crate::lab;
 use crate::process::{Done, command, fail, run};
-use crate::report::Table;
+use crate::report::{self, Table};
 
 /// Which programs are wanted.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub fn check(names: &[&str]) -> Done {
         let known: Vec<&str> = PROGRAMS.iter().map(|program| program.name).collect();
         return fail(format!("outside: there is no {unknown}, only {}", known.join(", ")));
     }
+    report::begin();
     let tally = prove(|program| names.is_empty() || names.contains(&program.name))?;
     println!("outside: {tally}");
     match tally.failed {
