@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use xtask::source::ROOT;
 
+/// Where the file is, from the project's root.
+pub const PLACE: &str = "target/test-report.txt";
+
 /// Rows under a title, all of one width in each column.
 pub struct Table {
     title: &'static str,
@@ -62,8 +65,8 @@ pub fn keep(text: &str) {
     }
 }
 
-pub fn path() -> PathBuf {
-    Path::new(ROOT).join("target/test-report.txt")
+fn path() -> PathBuf {
+    Path::new(ROOT).join(PLACE)
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl Report {
     fn close(self) -> Done {
         self.parts.show();
         report::keep(&format!("total: {}\n", self.total));
-        println!("kept in {}\n", report::path().display());
+        println!("kept in {}\n", report::PLACE);
         for line in &self.lines {
             println!("{line}");
         }
