@@ -80,24 +80,33 @@ def container():
                f"--bind={here}/etc:/etc", f"--bind-ro={here}/local:/usr/local", f"--bind-ro={here}/srv:/srv"]
     with open("container.log", "ab") as log:
         nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    leader = None
+
+    def children():
+        with contextlib.suppress(OSError):
+            return pathlib.Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split()
+        return []
+
+    def first_process():
+        if nspawn.poll() is not None:
+            shoal.unfit(f"no container can be booted: {pathlib.Path('container.log').read_text()[-500:]}")
+        named = (child for child in children() if "systemd" in pathlib.Path(f"/proc/{child}/comm").read_text())
+        return next(map(int, named), None)
+
+    def is_up(leader):
+        return Inside(leader).run("systemctl", "is-system-running").stdout.strip() in ("running", "degraded")
+
     try:
-        def first_process():
-            if nspawn.poll() is not None:
-                shoal.unfit(f"no container can be booted: {pathlib.Path('container.log').read_text()[-500:]}")
-            children = pathlib.Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split()
-            booted = children and "systemd" in pathlib.Path(f"/proc/{children[0]}/comm").read_text()
-            return int(children[0]) if booted else None
-        leader = shoal.until(first_process, 60, "a container boots")
-        answers = ("running", "degraded")
-        shoal.until(lambda: Inside(leader).run("systemctl", "is-system-running").stdout.strip() in answers, 60,
-                    "its systemd is up")
+        try:
+            leader = shoal.until(first_process, 60, "a container boots")
+            shoal.until(lambda: is_up(leader), 60, "its systemd is up")
+        except TimeoutError as late:
+            shoal.unfit(str(late))
         yield leader
     finally:
-        if leader:
-            os.kill(leader, signal.SIGKILL)
-        else:
-            nspawn.kill()
+        # Its first process outlives nspawn, and nothing outlives that one.
+        for child in children():
+            os.kill(int(child), signal.SIGKILL)
+        nspawn.kill()
         nspawn.wait(30)
 
 
