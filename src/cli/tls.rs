@@ -4,7 +4,7 @@
 //! is overwritten unasked, and the key is its owner's alone from its first byte.
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -103,13 +103,21 @@ fn params(args: &InitArgs, now: Timestamp) -> Result<CertificateParams, InitErro
     Ok(params)
 }
 
-/// Beside its place first, so that a controller that reloads it never reads half of it.
+/// Beside its place first, so that a controller that reloads it never reads half of it. Whoever could read the
+/// file that is replaced can read this one.
 fn write(path: &Path, pem: &str, mode: u32) -> Result<(), InitError> {
     let failed = |source| InitError::Write { path: path.to_owned(), source };
     let draft = path.with_extension("draft");
     let _left_by_a_crash = std::fs::remove_file(&draft);
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft);
     let mut file = file.map_err(failed)?;
+    if let Ok(before) = path.metadata() {
+        let made = file.metadata().map_err(failed)?;
+        if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
+            fchown(&file, Some(before.uid()), Some(before.gid())).map_err(failed)?;
+        }
+        file.set_permissions(before.permissions()).map_err(failed)?;
+    }
     file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     std::fs::rename(&draft, path).map_err(failed)
 }

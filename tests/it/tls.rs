@@ -6,7 +6,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
@@ -65,6 +65,23 @@ async fn a_certificate_of_its_own_is_made_once_and_clients_can_trust_it() {
     let request = request.body(bytes::Bytes::new()).unwrap();
     let answer = tower::ServiceExt::oneshot(shoal::world::real_transport(&[]), request).await.unwrap();
     assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
+}
+
+#[tokio::test]
+async fn whoever_could_read_a_key_can_read_the_one_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    init(dir.path(), &[]).await;
+    let path = dir.path().join("tls.key");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let before = std::fs::metadata(&path).unwrap();
+    // Only root can give a file to a group that it is not in.
+    let group = if before.uid() == 0 { 61_184 } else { before.gid() };
+    std::os::unix::fs::chown(&path, None, Some(group)).unwrap();
+    let (key, again) = (std::fs::read(&path).unwrap(), init(dir.path(), &["--force"]).await);
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
+    assert_ne!(std::fs::read(&path).unwrap(), key);
+    let after = std::fs::metadata(&path).unwrap();
+    assert_eq!((after.permissions().mode() & 0o777, after.gid(), after.uid()), (0o640, group, before.uid()));
 }
 
 /// Suites of TLS 1.2 with forward secrecy and authenticated encryption.

@@ -12,13 +12,14 @@ import re
 import secrets
 import shutil
 import signal
+import ssl
 import stat
 import subprocess
 
 import shoal
 
 UNIT = pathlib.Path(__file__).parents[2] / "dist/shoal.service"
-URL = "http://127.0.0.1:8080"
+ADDRESS = "127.0.0.1:8080"
 STATE = "/var/lib/shoal"
 # What an operator's shell is told, since the unit's settings are in the unit.
 KEY = "/etc/credstore/shoal.master-key"
@@ -48,7 +49,7 @@ def main():
         with shoal.simulator(2, "--install-seconds", "6") as machines:
             installs_though_killed(inside, machines[0])
             operated(inside, machines)
-        media_on_port_80(inside)
+            in_production(inside, machines[1])
         inside.run("systemctl", "stop", "shoal")
         shoal.equal("it stops when it is asked to", inside.show("Result", "ExecMainStatus"), ["success", "0"])
         refused = [line for line in inside.journal() if "not permitted" in line or "ermission denied" in line]
@@ -148,9 +149,9 @@ class Inside:
         return [line.split(" ", 3) for line in listed]
 
 
-def ready():
+def ready(scheme="http"):
     with contextlib.suppress(OSError):
-        return shoal.request(f"{URL}/readyz").status == 200
+        return shoal.request(f"{scheme}://{ADDRESS}/readyz").status == 200
 
 
 def confined(inside):
@@ -178,8 +179,8 @@ def confined(inside):
     shoal.check(f"systemd finds its exposure to be {MOST_EXPOSED} at most", exposed <= MOST_EXPOSED, exposed)
 
 
-def admin(inside):
-    return shoal.Controller(URL, inside.read(f"{STATE}/admin.token").strip())
+def admin(inside, scheme="http"):
+    return shoal.Controller(f"{scheme}://{ADDRESS}", inside.read(f"{STATE}/admin.token").strip())
 
 
 def installs_though_killed(inside, machine):
@@ -224,18 +225,40 @@ def operated(inside, machines):
     goes_on(inside, "on another machine", machines)
 
 
-def media_on_port_80(inside):
-    """As the unit says that it is to be changed for BMCs that know no other port."""
+def in_production(inside, machine):
+    """TLS for the API, plain media on port 80, a BMC's password in a file; as docs/operations.md has it."""
+    for command in (["groupadd", "--system", "shoal-files"],
+                    ["install", "-d", "-m", "0750", "-g", "shoal-files", "/etc/shoal/bmc-secrets"],
+                    ["shoal", "tls", "init", "--host", "127.0.0.1", "--dir", "/etc/shoal"],
+                    ["chgrp", "shoal-files", "/etc/shoal/tls.key"], ["chmod", "0640", "/etc/shoal/tls.key"]):
+        inside.done(" ".join(command), *command)
+    secret = pathlib.Path("etc/shoal/bmc-secrets/rack7")
+    secret.write_text(machine.password)
+    secret.chmod(0o640)
+    inside.run("chgrp", "shoal-files", "/etc/shoal/bmc-secrets/rack7")
     changes = pathlib.Path("etc/systemd/system/shoal.service.d")
     changes.mkdir()
-    (changes / "port-80.conf").write_text("[Service]\nPrivateUsers=no\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"
-                                          "CapabilityBoundingSet=CAP_NET_BIND_SERVICE\n"
-                                          "Environment=MEDIA_ADDR=127.0.0.1:80\n")
+    (changes / "site.conf").write_text("""[Service]
+SupplementaryGroups=shoal-files
+Environment=TLS_CERT_FILE=/etc/shoal/tls.crt TLS_KEY_FILE=/etc/shoal/tls.key BMC_SECRETS_DIR=/etc/shoal/bmc-secrets
+Environment=MEDIA_ADDR=127.0.0.1:80
+PrivateUsers=no
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+""")
     inside.run("systemctl", "daemon-reload")
     inside.run("systemctl", "restart", "shoal")
-    shoal.until(ready, shoal.START_SECONDS, "the service is ready")
-    answer = shoal.request(f"http://127.0.0.1/media/tasks/{'0' * 32}.{'0' * 32}/task.iso")
-    shoal.equal("media are served on port 80", [answer.status, inside.show("NRestarts")], [404, ["0"]])
+    shoal.until(lambda: ready("https"), shoal.START_SECONDS, "the service is ready")
+    controller = admin(inside, "https")
+    named = controller.call("PATCH", f"/api/v1/servers/{machine.serial}", {"bmc_password": "file:rack7"})
+    shoal.equal("a password in a file is taken", named.status, 200)
+    job = controller.submit(shoal.recipe(machine))
+    shoal.until(lambda: controller.job(job)["finished_at"], 120, "the job is over")
+    shoal.equal("a machine is installed in this way", controller.job(job)["status"], "succeeded")
+    first = ssl.get_server_certificate(("127.0.0.1", 8080))
+    inside.done("tls init --force", "shoal", "tls", "init", "--host", "127.0.0.1", "--dir", "/etc/shoal", "--force")
+    shoal.until(lambda: ssl.get_server_certificate(("127.0.0.1", 8080)) != first, 30, "the new certificate is shown")
+    shoal.equal("a new certificate needs no start", inside.show("NRestarts", "ActiveState"), ["0", "active"])
 
 
 def goes_on(inside, when, machines):

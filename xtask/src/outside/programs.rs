@@ -47,7 +47,7 @@ pub const PROGRAMS: &[Program] = &[
         ..fast("ironic", "ironic_standalone.py", "a simulated BMC")
     },
     Program {
-        least: 30,
+        least: 40,
         packages: &["systemd-container"],
         ..fast("systemd", "systemd_unit.py", "the unit, as a booted system's service")
     },
