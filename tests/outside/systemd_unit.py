@@ -90,8 +90,12 @@ def container():
     def first_process():
         if nspawn.poll() is not None:
             shoal.unfit(f"no container can be booted: {pathlib.Path('container.log').read_text()[-500:]}")
-        named = (child for child in children() if "systemd" in pathlib.Path(f"/proc/{child}/comm").read_text())
-        return next(map(int, named), None)
+        for child in children():
+            # Until it runs the container's own program it has nspawn's name.
+            with contextlib.suppress(OSError):
+                if pathlib.Path(f"/proc/{child}/comm").read_text() == "systemd\n":
+                    return int(child)
+        return None
 
     def is_up(leader):
         return Inside(leader).run("systemctl", "is-system-running").stdout.strip() in ("running", "degraded")
@@ -106,7 +110,8 @@ def container():
     finally:
         # Its first process outlives nspawn, and nothing outlives that one.
         for child in children():
-            os.kill(int(child), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
         nspawn.kill()
         nspawn.wait(30)
 
