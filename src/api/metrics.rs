@@ -6,6 +6,7 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
+use jiff::Timestamp;
 use metrics::Unit;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -27,8 +28,8 @@ pub struct MetricsAccess {
     pub open: bool,
 }
 
-/// Makes this process record its metrics. Once a process.
-pub fn install_recorder() -> Result<PrometheusHandle, BuildError> {
+/// Makes this process, which began at `started_at`, record its metrics. Once a process.
+pub fn install_recorder(started_at: Timestamp) -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(
             Matcher::Full("shoal_provisioner_iso_build_duration_seconds".to_owned()),
@@ -37,6 +38,8 @@ pub fn install_recorder() -> Result<PrometheusHandle, BuildError> {
         .set_buckets_for_metric(Matcher::Suffix("_duration_seconds".to_owned()), &DURATION_BUCKETS)?
         .install_recorder()?;
     describe();
+    // The collector reads it in `/proc/stat`, which a sandbox may hide (`ProcSubset=pid`).
+    metrics::gauge!("process_start_time_seconds").set(started_at.as_second() as f64);
     Ok(handle)
 }
 

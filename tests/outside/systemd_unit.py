@@ -15,6 +15,7 @@ import signal
 import ssl
 import stat
 import subprocess
+import time
 
 import shoal
 
@@ -46,6 +47,7 @@ def main():
         join_network(leader)
         inside = Inside(leader)
         confined(inside)
+        measured(inside)
         with shoal.simulator(2, "--install-seconds", "6") as machines:
             installs_though_killed(inside, machines[0])
             operated(inside, machines)
@@ -188,6 +190,17 @@ def admin(inside, scheme="http"):
     return shoal.Controller(f"{scheme}://{ADDRESS}", inside.read(f"{STATE}/admin.token").strip())
 
 
+def measured(inside):
+    """That the sandbox hides nothing of the process from its own metrics."""
+    page = admin(inside).call("GET", "/metrics").body.decode()
+    values = dict(re.findall(r"^(process_\w+) (\S+)$", page, re.MULTILINE))
+    for name in ("cpu_seconds_total", "max_fds", "open_fds", "resident_memory_bytes", "start_time_seconds", "threads",
+                 "virtual_memory_bytes"):
+        shoal.check(f"process_{name} is told", f"process_{name}" in values, values)
+    begun = float(values.get("process_start_time_seconds", 0))
+    shoal.check("it began a moment ago", 0 <= time.time() - begun < 120, begun)
+
+
 def installs_though_killed(inside, machine):
     controller = admin(inside)
     controller.add(machine)
@@ -203,10 +216,11 @@ def installs_though_killed(inside, machine):
 
 def operated(inside, machines):
     """What operators do as root: beside the service, and while it is stopped."""
-    backup = "/root/shoal.backup"
+    first, second = "/backup/first.backup", "/backup/second.backup"
+    inside.run("mkdir", "/backup")
     inside.done("the audit is whole", *AS_OPERATOR, "shoal", "audit", "verify", "--db", f"{STATE}/shoal.db",
                 "--master-key-file", KEY)
-    inside.done("a backup is taken beside it", *AS_OPERATOR, "shoal", "backup", backup)
+    inside.done("a backup is taken beside it", *AS_OPERATOR, "shoal", "backup", first)
     admin(inside).add(machines[1])
     inside.run("systemctl", "stop", "shoal")
     inside.done("the key is rotated", *AS_OPERATOR, "shoal", "key", "rotate")
@@ -219,14 +233,14 @@ def operated(inside, machines):
     inside.run("rm", f"{KEY}.old")
     goes_on(inside, "with the key that was given", machines)
     inside.run("systemctl", "stop", "shoal")
-    refused = inside.run(*AS_OPERATOR, "shoal", "restore", backup)
+    refused = inside.run(*AS_OPERATOR, "shoal", "restore", first)
     shoal.check("a backup from before the rotation needs the key of then", refused.returncode == 1, refused.stdout)
-    inside.done("a backup is taken of the stopped one", *AS_OPERATOR, "shoal", "backup", "/root/second.backup")
-    inside.done("it is put back", *AS_OPERATOR, "shoal", "restore", "/root/second.backup")
+    inside.done("a backup is taken of the stopped one", *AS_OPERATOR, "shoal", "backup", second)
+    inside.done("it is put back", *AS_OPERATOR, "shoal", "restore", second)
     goes_on(inside, "after a restore", machines)
     inside.run("systemctl", "stop", "shoal")
     inside.run("rm", "-r", STATE, "/var/lib/private/shoal")
-    inside.done("it is put back on a machine that had none", *AS_OPERATOR, "shoal", "restore", "/root/second.backup")
+    inside.done("it is put back on a machine that had none", *AS_OPERATOR, "shoal", "restore", second)
     goes_on(inside, "on another machine", machines)
 
 

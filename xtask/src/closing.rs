@@ -16,10 +16,10 @@ pub struct Tally {
 impl Tally {
     /// The tally that a line closes a run with, if it is such a line.
     pub fn of_closing_line(line: &str) -> Option<Tally> {
-        let line = line.trim();
+        // Indented, it is what nextest shows of a test that failed.
         let counts = match line.strip_prefix("test result:") {
             Some(counts) => counts,
-            None if line.starts_with("Summary [") => line.split_once("run:")?.1,
+            None if line.trim().starts_with("Summary [") => line.split_once("run:")?.1,
             None => return None,
         };
         // A detail in brackets, as in `5 passed (2 slow)`, is counted before it.
@@ -76,6 +76,7 @@ mod tests {
             "test result: ok. 7 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.02s",
             "7 passed, 0 failed, 1 skipped",
         );
+        check("    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 9 filtered out", "");
         check("test tidy::words ... ok", "");
         check("3 passed, 1 failed", "");
     }

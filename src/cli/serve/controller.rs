@@ -91,7 +91,7 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
     }
     let admin = token::admin_token(&config.auth, &config.database, &store, &world).await?;
     let bound = listen::bind(&config.listen).await?;
-    let metrics = api::install_recorder()?;
+    let metrics = api::install_recorder(world.clock.now())?;
 
     let parts = Parts {
         instance_id: world.rng.hex(16),

@@ -12,7 +12,7 @@ use super::{Fixture, recipe};
 /// The recorder is the process's, and tests share one.
 fn recorder() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-    HANDLE.get_or_init(|| shoal::api::install_recorder().unwrap()).clone()
+    HANDLE.get_or_init(|| shoal::api::install_recorder(jiff::Timestamp::UNIX_EPOCH).unwrap()).clone()
 }
 
 #[tokio::test(start_paused = true)]
