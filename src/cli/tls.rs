@@ -1,7 +1,8 @@
 //! `shoal tls init`: a certificate of one's own, to begin with.
 //!
 //! No authority, and no renewal: whoever has an authority uses that. Invariants: nothing that is there
-//! is overwritten unasked, and the key is its owner's alone from its first byte.
+//! is overwritten unasked, and the key is its owner's alone from its first byte, unless others could read the one
+//! in whose place it comes.
 
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
@@ -112,10 +113,7 @@ fn write(path: &Path, pem: &str, mode: u32) -> Result<(), InitError> {
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft);
     let mut file = file.map_err(failed)?;
     if let Ok(before) = path.metadata() {
-        let made = file.metadata().map_err(failed)?;
-        if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
-            fchown(&file, Some(before.uid()), Some(before.gid())).map_err(failed)?;
-        }
+        fchown(&file, Some(before.uid()), Some(before.gid())).map_err(failed)?;
         file.set_permissions(before.permissions()).map_err(failed)?;
     }
     file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
 use super::error::{Fault, StoreError};
-use super::lock::hand_over;
+use super::lock::{folder_of, hand_over};
 use super::row::{Word, json};
 use super::{LockedDatabase, Store, Writer, connect, schema};
 use crate::access::{Act, Actor};
@@ -109,10 +109,7 @@ impl LockedDatabase {
             |source| StoreError::File { doing: "restoring a backup", path: from.to_owned(), source };
         let place = self.path.clone();
         let new = beside(&place, ".restoring");
-        empty_file(&new)
-            .and_then(|file| hand_over(&file, &place))
-            .and_then(|()| copy_bytes(from, &new))
-            .map_err(at_path)?;
+        copy_for_owner(from, &new, &place).map_err(at_path)?;
         let restored = settle(&new, &name, sealer, resume, now).await?;
         let before = match self.is_new() {
             true => None,
@@ -193,14 +190,7 @@ fn put_aside(place: &Path, now: Timestamp) -> Result<PathBuf, StoreError> {
         path: place.to_owned(),
         source,
     };
-    let named = format!(".before-{}", now.strftime("%Y%m%dT%H%M%SZ"));
-    let mut aside = beside(place, &named);
-    for number in 2.. {
-        if !aside.exists() {
-            break;
-        }
-        aside = beside(place, &format!("{named}-{number}"));
-    }
+    let aside = free_name(place, now);
     // Whoever opens a database that is damaged may do away with its log.
     let (log, kept_log) = (beside(place, "-wal"), beside(&aside, "-wal"));
     if log.exists() {
@@ -223,6 +213,19 @@ fn put_aside(place: &Path, now: Timestamp) -> Result<PathBuf, StoreError> {
     Ok(aside)
 }
 
+/// A name that no database put aside before has.
+fn free_name(place: &Path, now: Timestamp) -> PathBuf {
+    let named = format!(".before-{}", now.strftime("%Y%m%dT%H%M%SZ"));
+    let mut aside = beside(place, &named);
+    for number in 2.. {
+        if !aside.exists() {
+            break;
+        }
+        aside = beside(place, &format!("{named}-{number}"));
+    }
+    aside
+}
+
 /// Everything is in the one file then, and nobody else has it open: who did would do away with the log of the
 /// database that comes into its place.
 fn fold_whole(connection: &Connection) -> Result<(), Fault> {
@@ -230,9 +233,10 @@ fn fold_whole(connection: &Connection) -> Result<(), Fault> {
     if mode == "delete" { Ok(()) } else { Err(Fault::row("the journal mode", mode)) }
 }
 
-/// The bytes alone: whoever could read the backup is not to read the database.
-fn copy_bytes(from: &Path, to: &Path) -> io::Result<()> {
-    let mut to = OpenOptions::new().write(true).open(to)?;
+/// The bytes alone: whoever could read the backup is not to read the database, but who owns the one in `place`.
+fn copy_for_owner(from: &Path, to: &Path, place: &Path) -> io::Result<()> {
+    let mut to = empty_file(to)?;
+    hand_over(&to, place)?;
     io::copy(&mut File::open(from)?, &mut to).map(drop)
 }
 
@@ -240,8 +244,7 @@ fn copy_bytes(from: &Path, to: &Path) -> io::Result<()> {
 fn publish(partial: &Path, to: &Path) -> io::Result<()> {
     File::open(partial)?.sync_all()?;
     std::fs::rename(partial, to)?;
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder_of(to))?.sync_all()
 }
 
 /// Empty, and its owner's alone; what an interrupted run has left there is gone.

@@ -73,12 +73,15 @@ impl LockError {
 /// The database's real path, its directory made and links followed; the file is made, readable by
 /// its owner only, if it is missing (SQLite gives its WAL the same mode and owner).
 fn canonical(path: &Path) -> io::Result<PathBuf> {
-    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
-    if let Some(directory) = directory {
-        std::fs::create_dir_all(directory)?;
-    }
-    open_or_make(path, directory.unwrap_or(Path::new(".")))?;
+    let folder = folder_of(path);
+    std::fs::create_dir_all(folder)?;
+    open_or_make(path, folder)?;
     path.canonicalize()
+}
+
+/// A bare name is in the working directory.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A file that is made belongs to the owner of `model`.
@@ -88,6 +91,7 @@ fn open_or_make(path: &Path, model: &Path) -> io::Result<File> {
     match options.clone().create_new(true).open(path) {
         Ok(made) => hand_over(&made, model).map(|()| made),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // A link to nothing is there too: the file is made where it leads.
             options.create(true).truncate(false).open(path)
         }
         Err(error) => Err(error),

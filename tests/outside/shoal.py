@@ -213,6 +213,11 @@ class Controller:
     def job(self, job_id):
         return self.read(f"/api/v1/jobs/{job_id}")
 
+    def ended(self, job_id):
+        """The job, once its cleanup is over too."""
+        until(lambda: self.job(job_id)["finished_at"], 120, "the job is over")
+        return self.job(job_id)
+
 
 @contextlib.contextmanager
 def controller(**settings):
