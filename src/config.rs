@@ -371,6 +371,7 @@ fn policy(values: &Values) -> Result<Policy, ConfigError> {
         poll_interval: poll_interval(values, stable_window)?,
         detection: values.required("ESXI_DETECTION", str::parse)?,
         min_install_time: values.required("ESXI_MIN_INSTALL_TIME", parse::duration)?,
+        proof_floor: values.required("ESXI_PROOF_FLOOR", parse::duration_within(secs(0), hours(1)))?,
         min_confidence: values.required("ESXI_MIN_CONFIDENCE", parse::word(confidences))?,
         final_reset: values.required("ESXI_FINAL_RESET", str::parse)?,
         graceful_timeout: wait("RESET_GRACEFUL_TIMEOUT")?,
@@ -447,6 +448,12 @@ fn refuse_contradictions(values: &Values, config: &Config) -> Result<(), ConfigE
     {
         let problem = "a verdict on power alone would never be in time";
         return against("ESXI_MIN_INSTALL_TIME", "ESXI_INSTALL_TIMEOUT", problem);
+    }
+    if both_given("ESXI_PROOF_FLOOR", "ESXI_INSTALL_TIMEOUT")
+        && 3 * policy.proof_floor >= policy.install_timeout
+    {
+        let problem = "no answer of an installed system would ever be late enough to prove anything";
+        return against("ESXI_PROOF_FLOOR", "ESXI_INSTALL_TIMEOUT", problem);
     }
     if both_given("ESXI_STABLE_WINDOW", "ESXI_INSTALL_TIMEOUT")
         && policy.stable_window >= policy.install_timeout

@@ -23,9 +23,10 @@ use crate::measure::time;
 const TOKEN: &str = "figures-of-a-benchmark-on-loopback";
 const MANY: usize = 1000;
 const LIMIT: Duration = Duration::from_secs(15 * 60);
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 5] = [
     ("ESXI_STABLE_WINDOW", "10s"),
     ("ESXI_POLL_INTERVAL", "5s"),
+    ("ESXI_PROOF_FLOOR", "1s"),
     ("WORKER_CONCURRENCY", "1000"),
     ("LOG_LEVEL", "warn"),
 ];

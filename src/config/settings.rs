@@ -134,6 +134,8 @@ settings! { VERDICT, "Watching the installation",
         "evidence; or power, the plain rule of stable On for the window";
     "ESXI_MIN_INSTALL_TIME", "esxi-min-install-time", "DURATION", Some("10m"),
         "Floor for a verdict that rests on power alone";
+    "ESXI_PROOF_FLOOR", "esxi-proof-floor", "DURATION", Some("1m"),
+        "No real installation gets from the read of its kickstart to its %post sooner; set it lower for quick stand-ins only";
     "ESXI_MIN_CONFIDENCE", "esxi-min-confidence", "WORD", Some("assumed"),
         "assumed, probable or proven; a weaker verdict ends the job failed";
     "ESXI_FINAL_RESET", "esxi-final-reset", "WHEN", Some("auto"), "auto, always or never";

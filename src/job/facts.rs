@@ -208,6 +208,8 @@ pub struct WatchFacts {
     pub api: Option<ApiSample>,
     /// What the installer's webhook said, if it did.
     pub hook: Option<HookReport>,
+    /// Milliseconds in which the host was watched, and not seen off, since the hook read its nonce.
+    pub since_nonce_ms: u64,
     /// Times that an override which outlived the start was disarmed.
     pub disarms: u32,
     /// Times that a host which installs again and again, or might unseen, was to lose its media between

@@ -287,6 +287,7 @@ fn software(timings: &Timings, faults: &Faults) -> Software {
         fails: faults.has(&Fault::GuestFails),
         crashes: faults.has(&Fault::GuestCrashes),
         ejects_early: faults.has(&Fault::GuestEjectsEarly),
+        pre_copies_media: faults.has(&Fault::PreCopiesMedia),
         post_skipped: faults.has(&Fault::PostSkipped),
         post_cannot_read: faults.has(&Fault::PostCannotRead),
         hook_fails: faults.has(&Fault::HookFails),

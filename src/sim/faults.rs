@@ -91,6 +91,7 @@ pub enum Fault {
     GuestFails,
     GuestCrashes,
     GuestEjectsEarly,
+    PreCopiesMedia,
     PostSkipped,
     PostCannotRead,
     HookFails,

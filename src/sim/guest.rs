@@ -66,6 +66,8 @@ pub struct Software {
     pub crashes: bool,
     /// The installer needs its media no more once it runs, and ejects them.
     pub ejects_early: bool,
+    /// `%pre` reads the file that the hook reads.
+    pub pre_copies_media: bool,
     /// `%post` does not run.
     pub post_skipped: bool,
     /// `%post` finds no CD mounted.
@@ -256,6 +258,7 @@ impl Guest {
             State::Loader(loader) => loader.answer(answer),
             State::Search { search, .. } => search.answer(answer),
             State::Post { post, .. } => post.answer(answer),
+            State::Installing(install) => install.post.answer(answer),
             _ => {}
         }
     }
@@ -378,7 +381,7 @@ fn step_search(
             machine.disk = Disk::Broken;
             machine.counters.installs_begun += 1;
             let mut post = Post::new(&posts);
-            post.mount(search.mounted(machine));
+            post.mount(search.mounted(machine), software.pre_copies_media);
             Step::Next(State::Installing(Box::new(Install {
                 half: Some(after(now, software.install / 2)),
                 until: after(now, software.install),
@@ -397,6 +400,9 @@ fn step_installing(
     software: &mut Software,
     now: Timestamp,
 ) -> Step {
+    if let Some(request) = install.post.copy_medium(machine, software) {
+        return Step::Need(Need::Read(request));
+    }
     let due = install.half.unwrap_or(install.until);
     if now < due {
         return Step::Need(Need::Until(due));

@@ -6,6 +6,7 @@
 //! and after the kickstart was read (or, where the read trace cannot tell, after a floor); `On`
 //! alone convinces only where no source of the BMC could have spoken.
 
+mod hook;
 mod observe;
 mod proof;
 mod source;
@@ -21,6 +22,7 @@ use crate::job::{
 };
 use crate::world::after;
 
+use hook::judge_hook;
 use proof::proof;
 
 pub use observe::{observe, observe_api, observe_sources};
@@ -213,7 +215,7 @@ fn judge_off(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Option<Ju
     }
     let may_be_done = scene.ks_read_at().is_some() || !scene.trace_tells();
     if scene.hook.powers_off() && may_be_done {
-        return Some(judge_hook(scene, since));
+        return Some(judge_hook(watch, scene, since));
     }
     let when = if may_be_done { "" } else { " before the kickstart was read" };
     Some(Judgement::Failed {
@@ -221,19 +223,6 @@ fn judge_off(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Option<Ju
             "the host went off by itself{when} and stayed off: look at its console and its power"
         ),
     })
-}
-
-/// The hook that Shoal adds reads the nonce before it powers off; nobody else does.
-fn judge_hook(scene: &Scene<'_>, off_since: Timestamp) -> Judgement {
-    let is_ours = scene.hook == CompletionHook::Poweroff;
-    let nonce_read = is_ours && scene.nonce_read_at().is_some_and(|at| at <= off_since);
-    let (confidence, detail) = match (nonce_read, is_ours) {
-        (true, _) => (Confidence::Proven, "the installer's %post read its nonce and powered the host off"),
-        (_, true) => (Confidence::Probable, "the host powered itself off, as the installer's %post does"),
-        _ => (Confidence::Probable, "the host powered itself off, as its kickstart said it would"),
-    };
-    let off = Evidence { kind: EvidenceKind::InstallerHook, at: off_since, detail: detail.to_owned() };
-    succeeded(confidence, off, [kickstart_read(scene)])
 }
 
 /// A success that is weaker than what the management address may yet say is held back for a while.

@@ -19,6 +19,8 @@ pub struct Policy {
     pub poll_interval: Duration,
     pub detection: Detection,
     pub min_install_time: Duration,
+    /// No installer gets from the read of its kickstart to its `%post` sooner.
+    pub proof_floor: Duration,
     pub min_confidence: Confidence,
     pub final_reset: FinalReset,
     pub graceful_timeout: Duration,
@@ -41,6 +43,7 @@ impl Default for Policy {
             poll_interval: Duration::from_secs(10),
             detection: Detection::Evidence,
             min_install_time: minutes(10),
+            proof_floor: minutes(1),
             min_confidence: Confidence::Assumed,
             final_reset: FinalReset::Auto,
             graceful_timeout: minutes(3),

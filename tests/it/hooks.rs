@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shoal::job::{Confidence, EvidenceKind, HookReport, Job, Phase, Status};
-use shoal::sim::Fault;
+use shoal::sim::{Fault, SimConfig, Timings};
 use shoal::workflow::policy::FinalReset;
 
 use crate::site::{Site, machine};
@@ -64,6 +64,26 @@ async fn a_power_off_whose_nonce_nobody_saw_read_is_probable() {
     check("poweroff", prefetch, Confidence::Probable, EvidenceKind::InstallerHook).await;
     let unread = vec![Fault::PostCannotRead];
     check("poweroff", unread, Confidence::Probable, EvidenceKind::InstallerHook).await;
+}
+
+/// A `%pre` copies the medium, and somebody presses the power button in the middle of the installation.
+#[tokio::test(start_paused = true)]
+async fn a_power_button_after_a_copy_of_the_medium_proves_nothing() {
+    let timings = Timings { install: Duration::from_secs(600), ..Timings::default() };
+    for pressed_after in [20, 120] {
+        let host = SimConfig { timings, ..machine(vec![Fault::PreCopiesMedia]) };
+        let mut site = Site::new(1, vec![host]).await;
+        site.policy.proof_floor = Duration::from_secs(60);
+        site.start();
+        let id = site.submit(0, json!({ "completion_hook": "poweroff" })).await;
+        site.until(id, |job| job.facts.progress.ks_read).await;
+        tokio::time::sleep(Duration::from_secs(pressed_after)).await;
+        site.machines[0].cut_power();
+        let job = site.settle(id).await;
+        let story = site.story(id).await;
+        assert_eq!(site.machines[0].state().installs, 0);
+        assert_eq!(job.verdict.unwrap().confidence, Some(Confidence::Probable), "{story}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -89,7 +89,12 @@ impl Site {
             network,
             store,
             machines: Vec::new(),
-            policy: Policy { boot_timeout: Duration::from_secs(900), ..Policy::default() },
+            // The stand-in installs in ten seconds.
+            policy: Policy {
+                boot_timeout: Duration::from_secs(900),
+                proof_floor: Duration::from_secs(1),
+                ..Policy::default()
+            },
             quirks_off: Vec::new(),
             workers: 1000,
             drain_timeout: Duration::from_secs(20),

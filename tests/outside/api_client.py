@@ -18,7 +18,8 @@ def main():
         drive(machine, controller)
 
 
-SETTINGS = {"ESXI_STABLE_WINDOW": "2s", "ESXI_POLL_INTERVAL": "200ms", "ESXI_MIN_INSTALL_TIME": "2s"}
+SETTINGS = {"ESXI_STABLE_WINDOW": "2s", "ESXI_POLL_INTERVAL": "200ms", "ESXI_MIN_INSTALL_TIME": "2s",
+            "ESXI_PROOF_FLOOR": "1s"}
 
 
 def generate(controller):

@@ -11,7 +11,8 @@ import prometheus_client.parser
 
 import shoal
 
-SETTINGS = {"ESXI_STABLE_WINDOW": "2s", "ESXI_POLL_INTERVAL": "200ms", "ESXI_MIN_INSTALL_TIME": "2s"}
+SETTINGS = {"ESXI_STABLE_WINDOW": "2s", "ESXI_POLL_INTERVAL": "200ms", "ESXI_MIN_INSTALL_TIME": "2s",
+            "ESXI_PROOF_FLOOR": "1s"}
 
 
 def main():

@@ -30,7 +30,7 @@ AS_SERVICE = ["systemd-run", "--pipe", "--wait", "-p", "DynamicUser=yes", "-p", 
               "-p", "StateDirectory=shoal", "-p", f"LoadCredential=master.key:{KEY}",
               "-p", f"LoadCredential=master.key.old:{KEY}.old"]
 SETTINGS = {"esxi_installer_url": "/srv/installer.iso", "esxi_stable_window": "2s", "esxi_poll_interval": "200ms",
-            "esxi_min_install_time": "2s"}
+            "esxi_min_install_time": "2s", "esxi_proof_floor": "1s"}
 # What `cargo xtask dist` asks of the unit too.
 MOST_EXPOSED = 1.5
 

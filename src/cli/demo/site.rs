@@ -40,6 +40,9 @@ pub const STABLE_WINDOW: Duration = Duration::from_secs(3);
 /// For hosts of which nothing but the power is seen. In production 10 minutes.
 const MIN_INSTALL_TIME: Duration = Duration::from_secs(15);
 
+/// From its kickstart's read to its `%post` such an install takes at least so long. In production a minute.
+const PROOF_FLOOR: Duration = Duration::from_secs(1);
+
 /// Of what a persona does late, which real BMCs do for minutes.
 const LATENESS_MAX: Duration = Duration::from_secs(2);
 
@@ -215,6 +218,7 @@ fn settings(
         ("ESXI_INSTALLER_URL", installer.to_owned()),
         ("ESXI_STABLE_WINDOW", secs(STABLE_WINDOW)),
         ("ESXI_MIN_INSTALL_TIME", secs(MIN_INSTALL_TIME)),
+        ("ESXI_PROOF_FLOOR", secs(PROOF_FLOOR)),
         ("ESXI_POLL_INTERVAL", "1s".to_owned()),
         ("ESXI_BOOT_TIMEOUT", "2m".to_owned()),
         ("ESXI_KS_TIMEOUT", "2m".to_owned()),

@@ -262,6 +262,11 @@ pub static TABLE: &[Row] = &[
         Plain(|| Fault::GuestEjectsEarly),
         "the installer ejects its media before it writes the disk",
     ),
+    row(
+        "pre-copies-media",
+        Plain(|| Fault::PreCopiesMedia),
+        "the kickstart's `%pre` reads the file of the nonce, as one does that copies its medium",
+    ),
     row("post-skipped", Plain(|| Fault::PostSkipped), "the installer does not run `%post`"),
     row("post-cannot-read", Plain(|| Fault::PostCannotRead), "`%post` finds no CD mounted"),
     row("hook-fails", Plain(|| Fault::HookFails), "`%post` cannot power the host off"),

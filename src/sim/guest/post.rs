@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use super::fat::{FatError, FatVolume};
 use super::reader::{Look, Reader};
 use super::shell::{Command, commands};
-use super::{Answer, Need, Software};
+use super::{Answer, Need, ReadRequest, Software};
 use crate::iso::{IsoError, PartialImage, TreeKind, Volume};
 use crate::sim::machine::{DriveKind, Machine};
 
@@ -19,6 +19,9 @@ const ACTS_MAX: usize = 64;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Every mounted volume, as a shell on ESXi names it.
 const VOLUMES: &str = "/vmfs/volumes/*/";
+
+/// The file beside a kickstart that its hook reads.
+const NONCE: &str = "/NONCE.TXT";
 
 /// A request that the guest sends into its network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +108,8 @@ pub enum PostLook {
 #[derive(Debug, Default)]
 pub struct Post {
     acts: VecDeque<Act>,
+    /// `%pre` copies the medium, and has not done so yet.
+    is_copying: bool,
     mounted: Option<Mounted>,
     /// The last act that was tried has failed.
     failed: bool,
@@ -119,8 +124,21 @@ impl Post {
         Post { acts, ..Post::default() }
     }
 
-    pub fn mount(&mut self, mounted: Option<Mounted>) {
+    /// The medium that holds the kickstart; `copies`: its `%pre` copies that.
+    pub fn mount(&mut self, mounted: Option<Mounted>, copies: bool) {
         self.mounted = mounted;
+        self.is_copying = copies;
+    }
+
+    /// What the copy by `%pre` still reads: the kickstart's own file has been read already.
+    pub fn copy_medium(&mut self, machine: &Machine, software: &Software) -> Option<ReadRequest> {
+        if std::mem::take(&mut self.is_copying)
+            && let Look::Need(request) = read(&mut self.mounted, NONCE, machine, software)
+        {
+            self.is_copying = true;
+            return Some(request);
+        }
+        None
     }
 
     pub fn look(&mut self, machine: &Machine, software: &Software) -> PostLook {

@@ -49,6 +49,7 @@ impl Bench {
             fails: false,
             crashes: false,
             ejects_early: false,
+            pre_copies_media: false,
             post_skipped: false,
             post_cannot_read: false,
             hook_fails: false,

@@ -15,6 +15,7 @@ use crate::world::elapsed;
 /// (last) read is taken back.
 pub fn observe(watch: &mut WatchFacts, scene: &Scene<'_>, sample: &BootSample) {
     note_silence(watch, scene, sample.at);
+    note_nonce(watch, scene, sample.at);
     note_power(watch, scene, sample);
     observe_sources(watch, scene, sample);
     let counting = scene.counting_since(sample.at);
@@ -58,6 +59,21 @@ fn note_silence(watch: &mut WatchFacts, scene: &Scene<'_>, now: Timestamp) {
     for (source, facts) in &mut watch.sources {
         facts.live &= facts.last.as_deref().is_some_and(|value| source::remembers(*source, value));
     }
+}
+
+/// Counts the time from the nonce's read to the look that showed the host off; a silence is none of it.
+fn note_nonce(watch: &mut WatchFacts, scene: &Scene<'_>, now: Timestamp) {
+    let Some(nonce_read_at) = scene.nonce_read_at() else {
+        watch.since_nonce_ms = 0;
+        return;
+    };
+    let was_off = matches!(watch.power, Some((Power::Off, _)));
+    if was_off || watch.silence_ended_at == Some(now) {
+        return;
+    }
+    let from = watch.observed_at.unwrap_or(scene.started_at).max(nonce_read_at);
+    let watched_ms = u64::try_from(elapsed(from, now).as_millis()).unwrap_or(u64::MAX);
+    watch.since_nonce_ms = watch.since_nonce_ms.saturating_add(watched_ms);
 }
 
 fn note_power(watch: &mut WatchFacts, scene: &Scene<'_>, sample: &BootSample) {

@@ -143,6 +143,7 @@ const BEARABLE: &[Row] = &[
     ("slow-media", 1, 400),
     ("guest-ejects-early", 0, 0),
     ("verifies-media-tls", 0, 0),
+    ("pre-copies-media", 0, 0),
     ("post-skipped", 0, 0),
     ("post-cannot-read", 0, 0),
     ("hook-fails", 0, 0),

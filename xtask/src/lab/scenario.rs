@@ -26,9 +26,10 @@ pub struct Round {
 }
 
 /// Windows and pauses as short as machines on loopback allow.
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 6] = [
     ("ESXI_STABLE_WINDOW", "5s"),
     ("ESXI_POLL_INTERVAL", "1s"),
+    ("ESXI_PROOF_FLOOR", "1s"),
     ("ESXI_INSTALL_TIMEOUT", "20m"),
     ("RESET_GRACEFUL_TIMEOUT", "3s"),
     ("LOG_LEVEL", "info"),

@@ -19,6 +19,42 @@ fn our_own_hook_is_proven_by_the_nonce_and_probable_without_it() {
     blind.sees(310, Power::Off, &[]).sees(401, Power::Off, &[]).succeeds(Confidence::Probable);
 }
 
+/// A kickstart's own `%pre` may copy the medium, and somebody may press the power button.
+#[test]
+fn a_nonce_that_was_read_too_early_or_long_before_the_host_went_off_is_probable() {
+    let hooked = || {
+        let mut story = Story::new(&[]).sees(5, Power::On, &[]).ks_read(60);
+        story.hook = CompletionHook::Poweroff;
+        story
+    };
+    let off = |nonce: i64, off: i64| {
+        let mut story = hooked();
+        story.task.nonce_read_at = Some(at(nonce));
+        story.sees_on(65, off - 10, &[]).sees(off, Power::Off, &[]).sees(off + 91, Power::Off, &[])
+    };
+    off(120, 170).succeeds(Confidence::Proven);
+    off(119, 170).succeeds(Confidence::Probable);
+    off(240, 300).succeeds(Confidence::Proven);
+    off(239, 300).succeeds(Confidence::Probable);
+    let mut quick = off(65, 75);
+    quick.policy.proof_floor = Duration::from_secs(5);
+    quick.succeeds(Confidence::Proven);
+}
+
+/// What nobody saw is not held against the hook: the host may have gone off at the beginning of it.
+#[test]
+fn a_silence_between_the_nonce_and_the_power_off_does_not_count() {
+    let story = |last_on: i64| {
+        let mut story = Story::new(&[]).sees(5, Power::On, &[]).ks_read(60);
+        story.hook = CompletionHook::Poweroff;
+        story.task.nonce_read_at = Some(at(305));
+        story.sees_on(65, last_on, &[]).silence().sees(4000, Power::Off, &[]).sees(4091, Power::Off, &[])
+    };
+    story(300).succeeds(Confidence::Proven);
+    story(360).succeeds(Confidence::Proven);
+    story(370).succeeds(Confidence::Probable);
+}
+
 #[test]
 fn a_poweroff_that_failed_leaves_the_second_boot() {
     let mut story = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).ks_read(60);
