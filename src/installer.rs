@@ -77,6 +77,8 @@ pub struct BootFile {
     pub kernelopt: String,
     /// Value of the `ks=` that counts, which is the last one.
     pub kickstart: Option<String>,
+    /// `cdromBoot` stands among the options, in whatever case: some installers then pass over `ks=`.
+    pub has_cdrom_boot: bool,
     /// Files that the boot loader loads, the kernel among them.
     pub payload_files: usize,
 }
@@ -92,11 +94,17 @@ pub struct Landmarks {
 
 impl Installer {
     /// Whether the image, as it is, starts an unattended installation from another medium's
-    /// `/KS.CFG`: the option that counts asks for it in every boot file, and the image itself has
-    /// no such file that could be found first.
+    /// `/KS.CFG`: the option that counts asks for it in every boot file and `cdromBoot` stands in
+    /// none, and the image itself has no such file that could be found first.
     pub fn boots_unattended(&self) -> bool {
-        let asks = |file: &BootFile| file.kickstart.as_deref() == Some("cdrom:/KS.CFG");
-        !self.has_ks_cfg && self.boot_files.iter().all(asks)
+        !self.has_ks_cfg && self.boot_files.iter().all(BootFile::asks_for_kickstart)
+    }
+}
+
+impl BootFile {
+    /// Whether it leads the installer to the `/KS.CFG` of any CD, and nothing in it prevents that.
+    pub fn asks_for_kickstart(&self) -> bool {
+        self.kickstart.as_deref() == Some("cdrom:/KS.CFG") && !self.has_cdrom_boot
     }
 }
 
@@ -114,6 +122,12 @@ pub enum NotAnInstaller {
     NotIso(#[source] IsoError),
     #[error("the image `{volume_id}` (application `{application_id}`) is no ESXi installer: {reason}")]
     OtherImage { volume_id: String, application_id: String, reason: String },
+    #[error(
+        "the image `{volume_id}` is a UDF bridge: firmware may boot from its UDF tree, which cannot be \
+         given the kickstart option; write the image again without UDF (mkisofs without -udf), or \
+         use VMware's own, which has none"
+    )]
+    UdfBridge { volume_id: String },
     #[error("the image `{volume_id}` is cut off: it has {size} bytes, and its files need {needed}")]
     CutOff { volume_id: String, size: u64, needed: u64 },
     #[error("the image `{volume_id}` is damaged")]

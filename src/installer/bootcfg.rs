@@ -88,6 +88,11 @@ pub fn kickstart_of(kernelopt: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&last.meaning[3..]).into_owned())
 }
 
+/// Whether `cdromBoot` is among the options.
+pub fn has_cdrom_boot(kernelopt: &str) -> bool {
+    split_options(kernelopt.as_bytes()).is_some_and(|tokens| tokens.iter().any(Token::is_cdrom_boot))
+}
+
 /// The boot file with the option that finds the kickstart there as its only `ks=`, and without
 /// `cdromBoot`.
 pub fn set_kickstart(bytes: &[u8], on: KickstartOn) -> Result<Vec<u8>, BootConfigError> {
@@ -203,10 +208,19 @@ struct Token {
     meaning: Vec<u8>,
 }
 
+impl Token {
+    /// Installers match tokens with their case, and at their start. Which of them act on `cdromBoot`,
+    /// and how strictly they compare it, is not known of every release, so any spelling of it goes.
+    fn is_cdrom_boot(&self) -> bool {
+        let name = self.meaning.split(|byte| *byte == b'=').next().unwrap_or_default();
+        name.eq_ignore_ascii_case(b"cdromBoot")
+    }
+}
+
 /// The options without `cdromBoot` and every `ks=`, and with ours at the end. `None` where a
 /// quote is not closed.
 fn kickstart_options(value: &[u8], on: KickstartOn) -> Option<Vec<u8>> {
-    let is_kept = |token: &Token| token.meaning != b"cdromBoot" && !token.meaning.starts_with(b"ks=");
+    let is_kept = |token: &Token| !token.is_cdrom_boot() && !token.meaning.starts_with(b"ks=");
     let mut kept: Vec<Vec<u8>> =
         split_options(value)?.into_iter().filter(is_kept).map(|token| token.written).collect();
     kept.push(on.option().as_bytes().to_vec());

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::bootcfg::{BootConfig, kickstart_of, parse_boot_config};
+use super::bootcfg::{BootConfig, has_cdrom_boot, kickstart_of, parse_boot_config};
 use super::{BootFile, Installer, KICKSTART_PATH, Landmarks, NotAnInstaller};
 use crate::iso::{BLOCK, BootPlatform, Entry, IsoError, ReadAt, TreeKind, Volume};
 
@@ -25,6 +25,9 @@ pub fn recognise<R: ReadAt + ?Sized>(src: &R) -> Result<Installer, NotAnInstalle
     let judge = Judge { src, volume: &volume };
     let damaged = |source| NotAnInstaller::Damaged { volume_id: volume.volume_id.clone(), source };
     let configs = judge.boot_configs()?;
+    if volume.udf {
+        return Err(NotAnInstaller::UdfBridge { volume_id: volume.volume_id.clone() });
+    }
     let entries = volume.walk(src, TreeKind::Primary).map_err(damaged)?;
     judge.check_length(&entries)?;
     let files: BTreeMap<String, Range<u64>> = entries
@@ -167,6 +170,7 @@ fn boot_file(found: &Found, payload: &Payload) -> BootFile {
         path: found.path.to_owned(),
         size: found.size,
         kickstart: kickstart_of(&kernelopt),
+        has_cdrom_boot: has_cdrom_boot(&kernelopt),
         kernelopt,
         payload_files: payload.named,
     }

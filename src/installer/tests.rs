@@ -167,7 +167,7 @@ fn an_image_that_asks_for_the_kickstart_needs_no_change() {
         }
         image(&writer)
     };
-    let boots = |image: &SparseImage| recognise(image).unwrap().boots_unattended();
+    let boots = |image: &dyn ReadAt| recognise(image).unwrap().boots_unattended();
     let prepared = with("runweasel ks=cdrom:/KS.CFG", false);
     assert!(boots(&prepared));
     assert_eq!(patched(&prepared), Overlay { size: prepared.size, patches: Vec::new() });
@@ -175,6 +175,54 @@ fn an_image_that_asks_for_the_kickstart_needs_no_change() {
     assert!(!boots(&with("ks=cdrom:/KS.CFG ks=usb", false)));
     assert!(!boots(&with("ks=cdrom:/KS.CFG", true)));
     assert!(!boots(&with("ks=cdrom:/ks.cfg", false)));
+    for word in ["cdromBoot", "CDROMBOOT", "cdromboot", "cdromBoot=1", "'cdromBoot'"] {
+        let image = with(&format!("{word} ks=cdrom:/KS.CFG"), false);
+        assert!(!boots(&image), "{word}");
+        assert!(boots(&applied(&image, &patched(&image))), "{word} is dropped when it is served");
+    }
+    assert!(boots(&with("xcdromBoot ks=cdrom:/KS.CFG", false)), "another option");
+    for path in ["/BOOT.CFG", "/EFI/BOOT/BOOT.CFG"] {
+        let mut writer = writer();
+        for each in ["/BOOT.CFG", "/EFI/BOOT/BOOT.CFG"] {
+            let options = if each == path { "ks=cdrom:/KS.CFG cdromBoot" } else { "ks=cdrom:/KS.CFG" };
+            writer.file(each, boot_cfg(options));
+        }
+        assert!(!boots(&image(&writer)), "one of both is enough: {path}");
+    }
+}
+
+fn applied(image: &SparseImage, overlay: &Overlay) -> Vec<u8> {
+    let mut bytes = vec![0; overlay.size as usize];
+    Overlaid::new(image, overlay).read_at(0, &mut bytes).unwrap();
+    bytes
+}
+
+/// A block of the volume recognition sequence (ECMA-167).
+fn recognition_block(id: &[u8; 5]) -> Vec<u8> {
+    let mut block = vec![0; BLOCK as usize];
+    block[1..6].copy_from_slice(id);
+    block[6] = 1;
+    block
+}
+
+#[test]
+fn an_image_with_a_udf_tree_is_refused_with_the_remedy() {
+    let plain = image(&writer()).to_vec();
+    let tables = Volume::open(&plain).unwrap().primary().path_tables.clone();
+    for (id, place) in [(b"NSR02", tables.little[0]), (b"NSR03", tables.big[0])] {
+        // Nobody here reads path tables, so they give way.
+        let mut bytes = plain.clone();
+        bytes[place as usize..][..BLOCK as usize].copy_from_slice(&recognition_block(id));
+        let error = recognise(&bytes).unwrap_err().to_string();
+        assert!(error.contains("UDF bridge") && error.contains("without -udf"), "{error}");
+    }
+    let mut pure = vec![0; 400 * BLOCK as usize];
+    for (block, id) in [(16, b"BEA01"), (17, b"NSR03"), (18, b"TEA01")] {
+        pure[block * BLOCK as usize..][..BLOCK as usize].copy_from_slice(&recognition_block(id));
+    }
+    let error = recognise(&pure).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("UDF image without an ISO 9660 tree"), "{source}");
 }
 
 #[test]

@@ -15,8 +15,12 @@ use super::{BLOCK, BLOCK_LEN, IsoError, ReadAt};
 const FIRST_DESCRIPTOR: u64 = 16;
 /// Real images have 3 to 6.
 const DESCRIPTORS_MAX: u64 = 32;
-/// Blocks after the terminator in which a UDF bridge would show.
+/// Blocks in which a volume recognition sequence (ECMA-167 part 2, 8.3) is looked for, foreign ones
+/// included, and the most that one may have.
 const UDF_SEARCH_BLOCKS: u64 = 4;
+const RECOGNITION_BLOCKS_MAX: u64 = 32;
+/// What stands in such a sequence beside UDF's `NSR…`.
+const RECOGNITION_IDS: [&[u8; 5]; 5] = [b"CD001", b"BEA01", b"TEA01", b"BOOT2", b"CDW02"];
 
 /// What may stand before the Rock Ridge entries of a record: 14 bytes of CD-ROM XA, or nothing.
 const SUSP_SKIP_MAX: usize = 64;
@@ -142,6 +146,9 @@ fn read_descriptor<R: ReadAt + ?Sized>(src: &R, offset: u64) -> Result<[u8; BLOC
     let block = read_block(src, offset / BLOCK, "the volume descriptors")?;
     match &block[1..6] {
         b"CD001" => Ok(block),
+        _ if first && find_udf(src, offset)? => {
+            Err(IsoError::NotIso { reason: "it is a UDF image without an ISO 9660 tree" })
+        }
         _ if first => Err(IsoError::NotIso { reason: "there is no CD001 at byte 32769" }),
         _ => Err(IsoError::Malformed { what: "the volume descriptor", offset, reason: "it is not CD001" }),
     }
@@ -199,14 +206,21 @@ fn rock_ridge_of<R: ReadAt + ?Sized>(src: &R, primary: &Tree) -> Result<Option<T
     Ok(is_rock_ridge.then(|| Tree { kind: TreeKind::RockRidge, susp_skip, ..primary.clone() }))
 }
 
-fn find_udf<R: ReadAt + ?Sized>(src: &R, end: u64) -> Result<bool, IsoError> {
-    for block in end / BLOCK..end / BLOCK + UDF_SEARCH_BLOCKS {
+/// Whether a volume recognition sequence from the byte `start` on announces UDF: `NSR02` for UDF up
+/// to 1.50, `NSR03` from 2.00 on.
+fn find_udf<R: ReadAt + ?Sized>(src: &R, start: u64) -> Result<bool, IsoError> {
+    for index in 0..RECOGNITION_BLOCKS_MAX {
+        let block = start / BLOCK + index;
         if (block + 1) * BLOCK > src.size() {
             break;
         }
-        let bytes = read_block(src, block, "the blocks after the descriptors")?;
-        if bytes[1..].starts_with(b"NSR0") {
+        let bytes = read_block(src, block, "the volume recognition sequence")?;
+        let id = &bytes[1..6];
+        if id.starts_with(b"NSR0") {
             return Ok(true);
+        }
+        if index + 1 >= UDF_SEARCH_BLOCKS && !RECOGNITION_IDS.iter().any(|known| known.as_slice() == id) {
+            break;
         }
     }
     Ok(false)

@@ -281,6 +281,7 @@ fn software(timings: &Timings, faults: &Faults) -> Software {
         first_boot: timings.first_boot,
         shutdown: timings.shutdown,
         strict_kickstart: faults.has(&Fault::StrictKickstart),
+        cdrom_boot_skips_ks: faults.has(&Fault::CdromBootSkipsKs),
         ignores_acpi: faults.has(&Fault::GracefulIgnored),
         os_running_early: faults.has(&Fault::OsRunningEarly),
         hangs: faults.has(&Fault::GuestHangs),

@@ -87,6 +87,7 @@ pub enum Fault {
     SlowMedia(Duration),
     OsRunningEarly,
     StrictKickstart,
+    CdromBootSkipsKs,
     GuestHangs,
     GuestFails,
     GuestCrashes,

@@ -57,6 +57,8 @@ pub struct Software {
     /// From an ACPI request to the system's end.
     pub shutdown: Duration,
     pub strict_kickstart: bool,
+    /// `cdromBoot` keeps the installer from looking at `ks=`.
+    pub cdrom_boot_skips_ks: bool,
     pub ignores_acpi: bool,
     /// The installer, too, shows as `OSRunning`.
     pub os_running_early: bool,
@@ -206,7 +208,7 @@ impl Guest {
             },
             State::Loader(loader) => step_loader(loader, machine, software, now),
             State::Kernel { until, .. } if now < *until => Step::Need(Need::Until(*until)),
-            State::Kernel { loaded, .. } => Step::Next(start_installer(std::mem::take(loaded))),
+            State::Kernel { loaded, .. } => Step::Next(start_installer(std::mem::take(loaded), software)),
             State::Search { search, build } => step_search(search, build, machine, software, now),
             State::Installing(install) => step_installing(install, machine, software, now),
             State::Post { post, ending } => match post.look(machine, software) {
@@ -352,8 +354,9 @@ fn step_loader(loader: &mut Loader, machine: &mut Machine, software: &Software, 
 }
 
 /// What the installer does with its `ks=`. There is no network here.
-fn start_installer(Loaded { kickstart, build }: Loaded) -> State {
-    let Some(source) = kickstart else { return State::Prompt };
+fn start_installer(Loaded { kickstart, cdrom_boot, build }: Loaded, software: &Software) -> State {
+    let is_skipped = cdrom_boot && software.cdrom_boot_skips_ks;
+    let Some(source) = kickstart.filter(|_| !is_skipped) else { return State::Prompt };
     match Search::parse(&source) {
         Some(search) => State::Search { search, build },
         None => State::Dialog(format!("cannot open the kickstart ks={source}")),

@@ -217,12 +217,21 @@ fn judge_off(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Option<Ju
     if scene.hook.powers_off() && may_be_done {
         return Some(judge_hook(watch, scene, since));
     }
-    let when = if may_be_done { "" } else { " before the kickstart was read" };
-    Some(Judgement::Failed {
-        reason: format!(
-            "the host went off by itself{when} and stayed off: look at its console and its power"
-        ),
-    })
+    Some(Judgement::Failed { reason: unrequested_off(may_be_done) })
+}
+
+/// Why a host that is off ends the job. Once the kickstart was read, its own `%post` is the likely cause.
+fn unrequested_off(may_be_done: bool) -> String {
+    if may_be_done {
+        "the host went off by itself after the kickstart was read, and stayed off: if the kickstart's %post \
+         powers the host off (poweroff, halt, esxcli system shutdown), submit it with `completion_hook: \
+         own-poweroff`; otherwise look at the host's console and its power"
+            .to_owned()
+    } else {
+        "the host went off by itself before the kickstart was read and stayed off: look at its console and \
+         its power"
+            .to_owned()
+    }
 }
 
 /// A success that is weaker than what the management address may yet say is held back for a while.

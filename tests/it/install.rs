@@ -110,6 +110,24 @@ async fn the_kickstarts_own_poweroff_is_probable() {
     check_clean(&site);
 }
 
+/// Published kickstarts do so: nothing but the recipe can tell it from a host that lost power.
+#[tokio::test(start_paused = true)]
+async fn a_kickstart_that_powers_off_unannounced_fails_with_the_remedy() {
+    for end in
+        ["poweroff", "/sbin/halt -f", "sleep 5; busybox poweroff", "esxcli system shutdown poweroff -r x"]
+    {
+        let mut site = site(vec![Fault::NoBootProgress, Fault::NoLastResetTime]).await;
+        site.start();
+        let ks = format!("vmaccepteula\ninstall --firstdisk\nreboot\n%post --interpreter=busybox\n{end}\n");
+        let id = site.submit(0, json!({ "ks_cfg": ks })).await;
+        let job = site.settle(id).await;
+        assert_eq!(job.status, Status::Failed, "{}", site.story(id).await);
+        let reason = job.reason.as_deref().unwrap();
+        assert!(reason.contains("`completion_hook: own-poweroff`"), "{end}: {reason}");
+        assert_eq!(site.machines[0].state().installs, 1, "{end}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_bmc_that_tells_nothing_gives_an_assumed_success() {
     let mut site = site(vec![Fault::NoBootProgress, Fault::NoLastResetTime, Fault::Prefetch]).await;

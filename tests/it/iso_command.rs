@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use shoal::iso::Volume;
 use shoal::sim::standin_installer;
 
 fn shoal(arguments: &[&str], dir: &Path) -> Output {
@@ -42,6 +43,10 @@ fn an_installer_is_inspected_prepared_and_inspected_again() {
 fn what_goes_wrong_is_told_with_its_exit_code() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("zeros.iso"), vec![0; 100_000]).unwrap();
+    let mut bridge = standin_installer().to_vec();
+    let table = Volume::open(&bridge).unwrap().primary().path_tables.little[0] as usize;
+    bridge[table + 1..table + 6].copy_from_slice(b"NSR02");
+    std::fs::write(dir.path().join("bridge.iso"), bridge).unwrap();
     let check = |arguments: &[&str], code: i32, part: &str| {
         let output = shoal(arguments, dir.path());
         let said = String::from_utf8(output.stderr).unwrap();
@@ -51,6 +56,7 @@ fn what_goes_wrong_is_told_with_its_exit_code() {
     check(&["iso", "inspect", "zeros.iso"], 1, "no ISO 9660 image");
     check(&["iso", "inspect", "absent.iso"], 1, "cannot open absent.iso");
     check(&["iso", "prepare", "zeros.iso", "out.iso"], 1, "zeros.iso cannot be used");
+    check(&["iso", "prepare", "bridge.iso", "out.iso"], 1, "write the image again without UDF");
     check(&["iso", "build", "out.iso"], 2, "--ks");
     assert!(!dir.path().join("out.iso").exists());
 }

@@ -10,7 +10,9 @@ mod vendor;
 
 use std::collections::BTreeMap;
 
-use shoal::installer::{Installer, KickstartOn, overlay, overlay_single_cd, parse_boot_config, recognise};
+use shoal::installer::{
+    Installer, KickstartOn, NotAnInstaller, overlay, overlay_single_cd, parse_boot_config, recognise,
+};
 use shoal::iso::{ReadAt, TreeKind, Volume, build_task_iso};
 
 use tools::{Tools, write_overlaid};
@@ -236,5 +238,17 @@ fn our_reader_sees_what_the_tools_wrote() {
                 assert!(ours == tools.extract(&image.path, mode), "{recipe:?} {mode}");
             }
         }
+    }
+}
+
+#[test]
+fn a_udf_bridge_of_genisoimage_is_refused_in_each_of_its_forms() {
+    for trees in Trees::ALL {
+        let tools = Tools::new();
+        let recipe = Recipe { udf: true, ..Recipe::new(Maker::Genisoimage, trees, BootFileKind::Titled) };
+        let image = VendorImage::make(&tools, recipe);
+        assert!(Volume::open(&image.bytes).unwrap().udf, "{recipe:?}");
+        let error = recognise(&image.bytes).unwrap_err();
+        assert!(matches!(error, NotAnInstaller::UdfBridge { .. }), "{recipe:?}: {error}");
     }
 }

@@ -25,6 +25,8 @@ pub struct Inspection {
     system_id: String,
     volume_blocks: u64,
     trees: Vec<&'static str>,
+    /// It has a UDF tree too, which is not listed here; then it is no installer that can be used.
+    udf: bool,
     boot: Vec<Boot>,
     /// Absent where it is no ESXi installer; then `not_an_installer` says why.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +65,9 @@ struct BootOptions {
     payload_files: usize,
     kernelopt: String,
     kickstart: Option<String>,
+    cdrom_boot: bool,
+    #[serde(skip)]
+    asks_for_kickstart: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,6 +99,7 @@ pub fn inspect<R: ReadAt + ?Sized>(name: &str, src: &R) -> Result<Inspection, Is
         image: name.to_owned(),
         size_bytes: src.size(),
         trees: volume.trees.iter().map(|tree| tree.kind.name()).collect(),
+        udf: volume.udf,
         boot: boot
             .map(|entry| Boot {
                 platform: platform(entry.platform),
@@ -131,6 +137,8 @@ fn esxi(installer: &Installer) -> Esxi {
         payload_files: file.payload_files,
         kernelopt: file.kernelopt.clone(),
         kickstart: file.kickstart.clone(),
+        cdrom_boot: file.has_cdrom_boot,
+        asks_for_kickstart: file.asks_for_kickstart(),
     });
     Esxi {
         version: installer.version.clone(),
@@ -153,7 +161,8 @@ pub fn render(inspection: &Inspection) -> String {
     fact("size", format!("{} bytes", inspection.size_bytes));
     fact("volume", format!("{} ({} blocks)", inspection.volume_id, inspection.volume_blocks));
     fact("application", inspection.application_id.clone());
-    fact("trees", inspection.trees.join(", "));
+    let udf = inspection.udf.then_some("UDF");
+    fact("trees", inspection.trees.iter().copied().chain(udf).collect::<Vec<_>>().join(", "));
     for boot in &inspection.boot {
         let bootable = if boot.bootable { "" } else { ", not bootable" };
         fact(
@@ -179,11 +188,13 @@ fn installer_facts(esxi: &Esxi, fact: &mut impl FnMut(&str, String)) {
         fact(&file.path, file.kernelopt.clone());
     }
     fact("payload", format!("{} bytes", esxi.payload_bytes));
-    let asks = esxi.boot_files.iter().all(|file| file.kickstart.as_deref() == Some("cdrom:/KS.CFG"));
+    let asks = esxi.boot_files.iter().all(|file| file.asks_for_kickstart);
     let unattended = match (asks, esxi.has_ks_cfg) {
         (true, true) => "yes: with the /KS.CFG that it brings",
         (true, false) => "yes: with the /KS.CFG of another CD",
-        (false, _) => "not as it is: the controller adds ks=cdrom:/KS.CFG while serving it",
+        (false, _) => {
+            "not as it is: the controller adds ks=cdrom:/KS.CFG and drops cdromBoot while serving it"
+        }
     };
     fact("unattended", unattended.to_owned());
     for warning in &esxi.warnings {
@@ -229,6 +240,28 @@ mod tests {
         assert!(text.contains("no: the image `SHOAL_TASK`"), "{text}");
         assert!(!text.contains("secret"), "{text}");
         assert!(inspect("zeros", &vec![0; 100_000]).is_err());
+    }
+
+    #[test]
+    fn a_udf_tree_is_shown_and_refused() {
+        let mut bridge = standin_installer().to_vec();
+        let table = Volume::open(&bridge).unwrap().primary().path_tables.little[0] as usize;
+        bridge[table + 1..table + 6].copy_from_slice(b"NSR02");
+        let inspection = inspect("bridge.iso", &bridge).unwrap();
+        let text = render(&inspection);
+        assert!(text.contains(", UDF\n") && text.contains("no: the image `ESXI-8.0U3"), "{text}");
+        let json = serde_json::to_value(&inspection).unwrap();
+        assert_eq!((json["udf"].as_bool(), json["installer"].is_null()), (Some(true), true));
+    }
+
+    #[test]
+    fn an_image_that_keeps_cdrom_boot_is_not_said_to_boot_unattended() {
+        let mut writer = standin_writer();
+        let cfg = "kernel=/b.b00\nmodules=/k.b00\nkernelopt=CDROMBOOT ks=cdrom:/KS.CFG\n";
+        writer.file("/EFI/BOOT/BOOT.CFG", cfg);
+        let inspection = inspect("a.iso", &writer.write().unwrap().image).unwrap();
+        assert!(render(&inspection).contains("not as it is"));
+        assert!(inspection.installer.unwrap().boot_files[1].cdrom_boot);
     }
 
     #[test]

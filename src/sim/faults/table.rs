@@ -250,6 +250,11 @@ pub static TABLE: &[Row] = &[
         Plain(|| Fault::StrictKickstart),
         "the installer wants rootpw and a disk, as the real one does",
     ),
+    row(
+        "cdrom-boot-skips-ks",
+        Plain(|| Fault::CdromBootSkipsKs),
+        "an installer booted with cdromBoot ignores ks= and waits at its prompt (ESXi 8, testrange)",
+    ),
     row("guest-hangs", Plain(|| Fault::GuestHangs), "the installer never ends"),
     row("guest-fails", Plain(|| Fault::GuestFails), "the installer stops half-way with an error dialog"),
     row(

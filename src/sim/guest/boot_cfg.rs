@@ -67,6 +67,10 @@ impl BootCfg {
     pub fn kickstart_option(&self) -> Option<&str> {
         self.kernelopt.split(' ').rev().find_map(|token| token.strip_prefix("ks="))
     }
+
+    pub fn has_cdrom_boot(&self) -> bool {
+        self.kernelopt.split(' ').any(|token| token == "cdromBoot")
+    }
 }
 
 #[cfg(test)]

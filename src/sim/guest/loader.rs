@@ -45,6 +45,8 @@ struct Plan {
 pub struct Loaded {
     /// What follows `ks=` on the command line.
     pub kickstart: Option<String>,
+    /// `cdromBoot` is on the command line.
+    pub cdrom_boot: bool,
     /// The image's release, as its BOOT.CFG has it.
     pub build: String,
 }
@@ -124,7 +126,8 @@ fn plan(image: &PartialImage, cfg_path: &str) -> Result<Plan, LoadError> {
         files.extend((!extent.is_empty()).then_some(extent));
     }
     let kickstart = cfg.kickstart_option().map(str::to_owned);
-    Ok(Plan { files, loaded: Loaded { kickstart, build: cfg.build } })
+    let cdrom_boot = cfg.has_cdrom_boot();
+    Ok(Plan { files, loaded: Loaded { kickstart, cdrom_boot, build: cfg.build } })
 }
 
 fn check(cfg: &BootCfg) -> Result<(), LoadError> {

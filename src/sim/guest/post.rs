@@ -244,7 +244,18 @@ fn seen(command: &Command) -> Vec<What> {
         }
         "poweroff" | "halt" => vec![What::PowerOff],
         "reboot" => vec![What::Reboot],
+        "esxcli" | "localcli" => system_shutdown(&command.words).into_iter().collect(),
         _ => vec![],
+    }
+}
+
+/// `esxcli system shutdown poweroff|reboot`, with esxcli's own options before it.
+fn system_shutdown(words: &[String]) -> Option<What> {
+    let at = words.windows(2).position(|pair| pair == ["system", "shutdown"])?;
+    match words.get(at + 2)?.as_str() {
+        "poweroff" => Some(What::PowerOff),
+        "reboot" => Some(What::Reboot),
+        _ => None,
     }
 }
 
@@ -315,6 +326,14 @@ mod tests {
                 "else GET http://c.test/api/v1/status-webhook/S/T",
             ],
         );
+    }
+
+    #[test]
+    fn the_host_is_shut_down_by_any_of_its_programs() {
+        check("esxcli --debug system shutdown poweroff --reason=done", &["off"]);
+        check("/bin/localcli system shutdown reboot -r done", &["reboot"]);
+        check("esxcli system version get; esxcli system shutdown", &[]);
+        check("busybox halt -f", &["off"]);
     }
 
     #[test]

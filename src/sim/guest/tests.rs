@@ -43,6 +43,7 @@ impl Bench {
             first_boot: Duration::from_secs(5),
             shutdown: Duration::from_secs(3),
             strict_kickstart: false,
+            cdrom_boot_skips_ks: false,
             ignores_acpi: false,
             os_running_early: false,
             hangs: false,
@@ -223,6 +224,21 @@ fn without_ks_the_installer_waits_at_its_prompt_for_ever() {
     let mut bench = Bench::install("runweasel cdromBoot", KS);
     assert_eq!(bench.run(100_000).guest(), "installer_prompt");
     assert_eq!(bench.installs(), (0, 0));
+}
+
+#[test]
+fn an_installer_that_obeys_cdrom_boot_passes_over_ks() {
+    let run = |skips, kernelopt: &str| {
+        let mut bench = Bench::new(|_, software| software.cdrom_boot_skips_ks = skips);
+        bench.insert(0, installer(kernelopt));
+        bench.insert(1, task_iso(KS));
+        bench.arm(OverrideEnabled::Once, BootTarget::Cd);
+        bench.reset(ResetType::On);
+        bench.run(10).guest()
+    };
+    assert_eq!(run(true, "cdromBoot runweasel ks=cdrom:/KS.CFG"), "installer_prompt");
+    assert_eq!(run(true, "runweasel ks=cdrom:/KS.CFG"), "installing");
+    assert_eq!(run(false, "cdromBoot runweasel ks=cdrom:/KS.CFG"), "installing");
 }
 
 #[test]

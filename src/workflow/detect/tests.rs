@@ -249,7 +249,13 @@ fn the_hook_counts_for_nothing_before_the_kickstart_was_read() {
 fn an_unasked_off_without_a_hook_is_watched_for_a_window_and_fails() {
     let story = Story::new(&[]).sees(5, Power::On, &[]).ks_read(60).sees_on(65, 300, &[]);
     let story = story.sees(310, Power::Off, &[]).waits();
-    story.sees(401, Power::Off, &[]).fails("went off by itself");
+    story.sees(401, Power::Off, &[]).fails("`completion_hook: own-poweroff`");
+}
+
+#[test]
+fn an_off_before_the_kickstart_was_read_is_not_blamed_on_it() {
+    let story = Story::new(&[]).sees(5, Power::On, &[]).installer_read(20);
+    story.sees(30, Power::Off, &[]).sees(125, Power::Off, &[]).fails("look at its console and its power");
 }
 
 #[test]

@@ -107,11 +107,13 @@ pub struct Recipe {
     pub modules: usize,
     /// Length of the name of one more file there.
     pub extra: usize,
+    /// A UDF tree beside the others, of genisoimage alone.
+    pub udf: bool,
 }
 
 impl Recipe {
     pub fn new(maker: Maker, trees: Trees, kind: BootFileKind) -> Recipe {
-        Recipe { maker, trees, kind, modules: 20, extra: 5 }
+        Recipe { maker, trees, kind, modules: 20, extra: 5, udf: false }
     }
 
     fn files(&self, boot_file: &[u8]) -> Vec<(String, Vec<u8>)> {
@@ -140,6 +142,7 @@ impl Recipe {
         }
         command.args(self.trees.has_joliet().then_some("-J"));
         command.args(self.trees.has_rock_ridge().then_some("-R"));
+        command.args(self.udf.then_some("-udf"));
         command.args(["-quiet", "-iso-level", "1", "-V", "ESXI-8.0U3-24022510-STANDARD", "-A", "ESXIMAGE"]);
         command.args(["-b", "ISOLINUX.BIN", "-c", "BOOT.CAT", "-no-emul-boot", "-boot-load-size", "4"]);
         command.args(["-boot-info-table", "-eltorito-alt-boot", "-e", "EFIBOOT.IMG", "-no-emul-boot"]);

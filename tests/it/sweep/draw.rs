@@ -147,6 +147,7 @@ const BEARABLE: &[Row] = &[
     ("post-skipped", 0, 0),
     ("post-cannot-read", 0, 0),
     ("hook-fails", 0, 0),
+    ("cdrom-boot-skips-ks", 0, 0),
     ("no-guest-network", 0, 0),
     ("first-slot-refuses", 400, 409),
     ("insert-500-after-eject", 1, 15),
