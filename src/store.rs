@@ -32,6 +32,8 @@ mod servers;
 mod tap;
 mod tokens;
 mod traces;
+mod unreadable;
+mod versions;
 
 use std::cell::Cell;
 use std::ops::Deref;
@@ -59,6 +61,7 @@ pub use lock::LockedDatabase;
 pub use servers::SERVERS_MAX;
 pub use tap::{Side, Tap};
 pub use tokens::TOKENS_MAX;
+pub use unreadable::{StoredJob, UnreadableJob};
 
 /// The most rows that one call returns, whatever limit it was given.
 pub const PAGE_MAX: usize = 500;
@@ -331,6 +334,7 @@ fn connect(path: &Path) -> Result<Connection, Fault> {
 fn configured(connection: Connection) -> Result<Connection, Fault> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    connection.execute_batch(unreadable::TABLE)?;
     connection.set_prepared_statement_cache_capacity(64);
     // Else a statement whose plan could depend on a value is planned anew for each value.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;

@@ -134,7 +134,7 @@ async fn refuse_if_in_use(state: &ApiState, server: &Server) -> Result<(), ApiEr
         return Err(ApiError::Conflict { detail, job: None });
     }
     match state.store.active_job(&server.serial).await? {
-        Some(job) => Err(StoreError::Busy { server: server.serial.clone(), job: job.id }.into()),
+        Some(job) => Err(StoreError::Busy { server: server.serial.clone(), job }.into()),
         None => Ok(()),
     }
 }

@@ -79,7 +79,9 @@ impl ApiError {
     fn job(&self) -> Option<JobId> {
         match self {
             ApiError::Conflict { job, .. } | ApiError::Invalid { job, .. } => *job,
-            ApiError::Store(StoreError::Busy { job, .. } | StoreError::Decided { job, .. }) => Some(*job),
+            ApiError::Store(
+                StoreError::Busy { job, .. } | StoreError::Decided { job, .. } | StoreError::Leased { job },
+            ) => Some(*job),
             _ => None,
         }
     }
@@ -109,6 +111,7 @@ fn store_status(error: &StoreError) -> (StatusCode, &'static str) {
         StoreError::ServerExists { .. }
         | StoreError::Busy { .. }
         | StoreError::Decided { .. }
+        | StoreError::Leased { .. }
         | StoreError::TokenExists { .. }
         | StoreError::LastAdminToken => (StatusCode::CONFLICT, "Conflict"),
         StoreError::TooManyTokens { .. } => (StatusCode::INSUFFICIENT_STORAGE, "Too many tokens"),

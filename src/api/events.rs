@@ -251,7 +251,7 @@ impl Follower {
         self.latest.mark_unchanged();
         // Read before the events: a job that is over now writes none after the page.
         let over = match self.job {
-            Some(id) => self.state.store.job(id).await?.is_none_or(|job| !job.is_active()),
+            Some(id) => self.state.store.stored_job(id).await?.is_none_or(|job| !job.is_active()),
             None => false,
         };
         let filter = EventFilter { job: self.job, after: self.after, limit: PAGE_MAX };

@@ -21,8 +21,9 @@ use super::error::{ApiError, Problem};
 use super::events::{self, EventBody};
 use super::fields::Fields;
 use super::servers;
+use crate::access::Act;
 use crate::job::{Cancel, Job, JobId, Serial, Status};
-use crate::store::{CancelOutcome, JobFilter, StoreError};
+use crate::store::{CancelOutcome, JobFilter, StoreError, StoredJob, UnreadableJob};
 use submit::{Order, Request};
 
 use submit::FoundBody;
@@ -131,7 +132,7 @@ pub async fn list(
     let mut jobs = state.store.jobs(&filter).await?;
     let more = jobs.len() > limit;
     jobs.truncate(limit);
-    let next_cursor = jobs.last().filter(|_| more).map(|job| job.id.to_string());
+    let next_cursor = jobs.last().filter(|_| more).map(|job| job.id().to_string());
     Ok(Json(JobList { jobs: jobs.into_iter().map(JobBody::from).collect(), next_cursor }))
 }
 
@@ -140,17 +141,17 @@ pub async fn list(
     params(("job_id" = String, Path)), responses((status = 200, body = JobBody)))]
 pub async fn show(State(state): State<ApiState>, Name(id): Name<JobId>) -> Result<Json<JobBody>, ApiError> {
     let job = find(&state, id).await?;
-    Ok(Json(with_events(&state, job).await?))
+    Ok(Json(with_events(&state, id, job).await?))
 }
 
-pub async fn find(state: &ApiState, id: JobId) -> Result<Job, ApiError> {
-    let job = state.store.job(id).await?;
+pub async fn find(state: &ApiState, id: JobId) -> Result<StoredJob, ApiError> {
+    let job = state.store.stored_job(id).await?;
     job.ok_or_else(|| StoreError::UnknownJob { job: id }.into())
 }
 
-async fn with_events(state: &ApiState, job: Job) -> Result<JobBody, ApiError> {
-    let events = events::of_job(&state.store, job.id).await?;
-    let mut body = JobBody::from(job);
+async fn with_events(state: &ApiState, id: JobId, job: impl Into<JobBody>) -> Result<JobBody, ApiError> {
+    let events = events::of_job(&state.store, id).await?;
+    let mut body: JobBody = job.into();
     body.events = Some(events.into_iter().map(EventBody::from).collect());
     Ok(body)
 }
@@ -167,16 +168,41 @@ pub async fn cancel(
     OptionalJsonObject(body): OptionalJsonObject,
 ) -> Result<Response, ApiError> {
     let cancel = CancelInput::read(&body)?;
-    let server = find(&state, id).await?.server;
+    let job = find(&state, id).await?;
+    let now = state.world.clock.now();
     let detail = serde_json::json!({ "force": cancel.force });
-    let act = who.act(state.world.clock.now(), "job.cancel").on_server(server).on_job(id).with(detail);
+    let act = who.act(now, "job.cancel").on_server(job.server()).on_job(id).with(detail);
+    if let StoredJob::Unreadable(job) = job {
+        return end_unreadable(&state, job, act, cancel.force).await;
+    }
     match state.store.telling(act).request_cancel(id, Cancel { force: cancel.force }).await? {
         CancelOutcome::Recorded(job) => {
             tracing::info!(job = %id, force = cancel.force, "a job is to be cancelled");
-            Ok((StatusCode::ACCEPTED, Json(with_events(&state, job).await?)).into_response())
+            Ok((StatusCode::ACCEPTED, Json(with_events(&state, id, job).await?)).into_response())
         }
         CancelOutcome::Refused(job) => Err(ApiError::Conflict { detail: too_late(&job), job: Some(id) }),
     }
+}
+
+/// A job that this release cannot read is not driven by it: only a forced cancel ends the job, immediately.
+async fn end_unreadable(
+    state: &ApiState,
+    job: UnreadableJob,
+    act: Act,
+    force: bool,
+) -> Result<Response, ApiError> {
+    let (id, conflict) = (job.id, |detail: String| ApiError::Conflict { detail, job: Some(job.id) });
+    if !job.is_active {
+        return Err(conflict("the job is over".to_owned()));
+    }
+    if !force {
+        let detail = format!("{}; a cancel with force ends the job without touching its host", job.why);
+        return Err(conflict(detail));
+    }
+    state.store.telling(act).end_unreadable_job(id, state.world.clock.now()).await?;
+    tracing::warn!(job = %id, "a job that cannot be read was ended by force");
+    let job = find(state, id).await?;
+    Ok((StatusCode::ACCEPTED, Json(with_events(state, id, job).await?)).into_response())
 }
 
 #[derive(Debug, utoipa::ToSchema)]
@@ -225,7 +251,8 @@ pub async fn retry(
     let job = find(&state, id).await?;
     let recipe = state.store.job_recipe(id).await?.ok_or(StoreError::UnknownJob { job: id })?;
     let key = submit::idempotency_key(&headers, "retry", &Value::String(id.to_string()))?;
-    let server = servers::find(&state, &job.server).await?;
+    let serial = job.server().parse().map_err(|_| StoreError::UnknownJob { job: id })?;
+    let server = servers::find(&state, &serial).await?;
     let recipe = recipe.as_object().cloned().unwrap_or_default();
     submit::submit(&state, Request { server, recipe, retry_of: Some(id), key, who }).await
 }
@@ -237,6 +264,7 @@ fn location(id: JobId) -> String {
 
 /// The answer that a job was made.
 async fn accepted(state: &ApiState, status: StatusCode, job: Job) -> Result<Response, ApiError> {
-    let path = location(job.id);
-    Ok(at_location((status, Json(with_events(state, job).await?)).into_response(), &path))
+    let id = job.id;
+    let body = Json(with_events(state, id, job).await?);
+    Ok(at_location((status, body).into_response(), &location(id)))
 }

@@ -311,7 +311,7 @@ pub async fn update(
     let other_machine = (&before.bmc_address, &before.system_id, &before.system_uuid)
         != (&after.bmc_address, &after.system_id, &after.system_uuid);
     if other_machine && let Some(job) = state.store.active_job(&serial).await? {
-        return Err(StoreError::Busy { server: serial, job: job.id }.into());
+        return Err(StoreError::Busy { server: serial, job }.into());
     }
     let act = who.act(state.world.clock.now(), "server.change").on_server(&serial);
     state.store.telling(act.with(changes(&before, &after))).update_server(&after).await?;

@@ -180,7 +180,8 @@ fn list_text(page: &Value) -> String {
 }
 
 fn job_text(job: &Value) -> String {
-    let plain = ["job_id", "server_serial", "task_target", "status", "step", "failed_step", "reason"];
+    let plain =
+        ["job_id", "server_serial", "task_target", "status", "step", "failed_step", "failure_code", "reason"];
     let later = ["cleanup", "retry_of", "created_at", "last_update", "finished_at"];
     let mut rows: Vec<[String; 2]> = plain.map(|key| [key.to_owned(), word(&job[key]).to_owned()]).into();
     rows.push(["verdict".to_owned(), verdict_text(&job["verdict"])]);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where in its job the controller is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cursor {
     pub phase: Phase,
     pub step: Step,
@@ -55,6 +56,7 @@ impl Cursor {
 /// The verdict is set on leaving `Forward`; `Done` is the end of the cleanup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Phase {
     Forward,
     Cleanup,
@@ -63,6 +65,7 @@ pub enum Phase {
 
 /// An act that is not idempotent, written down before it is done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Intent {
     pub act: Act,
     pub at: Timestamp,
@@ -73,6 +76,7 @@ pub struct Intent {
 /// The acts that need an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Act {
     /// `InsertMedia` of this step's image.
     Insert,
@@ -97,6 +101,7 @@ impl fmt::Display for Act {
 
 /// The steps of every path, named as in the public contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Step {
     #[serde(rename = "validate-recipe")]
     ValidateRecipe,

@@ -11,6 +11,7 @@ use super::{Evidence, MediaLayout};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Facts {
     pub system: Option<SystemFacts>,
     pub installer: Option<InstallerFacts>,
@@ -50,6 +51,7 @@ impl Facts {
 
 /// The system that the server's record turned out to mean.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SystemFacts {
     /// `@odata.id`.
     pub link: String,
@@ -58,6 +60,7 @@ pub struct SystemFacts {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InstallerFacts {
     /// The BMC is given the source's own URL instead of ours.
     pub direct: bool,
@@ -70,6 +73,7 @@ pub struct InstallerFacts {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskIsoFacts {
     pub size: u64,
     /// Lower-case hex, of the whole image.
@@ -79,6 +83,7 @@ pub struct TaskIsoFacts {
 /// One medium in one slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MountFacts {
     /// `@odata.id` of the slot, once this job has chosen it.
     pub slot: Option<String>,
@@ -95,6 +100,7 @@ pub struct MountFacts {
 /// What our own reset did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ResetFacts {
     /// The BMC's sources as they were before the first act of the reset.
     pub before: Option<BootSample>,
@@ -120,6 +126,7 @@ pub struct ResetFacts {
 
 /// The sources of one BMC at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BootSample {
     pub at: Timestamp,
     pub power: Power,
@@ -129,6 +136,7 @@ pub struct BootSample {
 
 /// One look at a management address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ApiSample {
     pub at: Timestamp,
     /// Who answered as an ESXi host; absent where nobody did.
@@ -137,6 +145,7 @@ pub struct ApiSample {
 
 /// What an ESXi host's API says of it, to whoever asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ApiHost {
     pub version: String,
     /// Such as `24022510`.
@@ -148,6 +157,7 @@ pub struct ApiHost {
 /// `PowerState`, as far as a verdict can use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Power {
     On,
     Off,
@@ -158,6 +168,7 @@ pub enum Power {
 /// Something in a BMC that shows a boot of its host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum BootSource {
     BootProgress,
     LastResetTime,
@@ -185,6 +196,7 @@ impl BootSource {
 /// What the watch over the installer has seen; `workflow::detect` reads and writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WatchFacts {
     /// Looks at the BMC since the reset.
     pub polls: u32,
@@ -221,6 +233,7 @@ pub struct WatchFacts {
 
 /// What the hook of an installer reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HookReport {
     pub at: Timestamp,
     pub succeeded: bool,
@@ -229,6 +242,7 @@ pub struct HookReport {
 /// One second-boot source of this BMC.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SourceFacts {
     /// It visibly changed at our own reset: what it shows later can be believed.
     pub showed_start: bool,
@@ -241,6 +255,7 @@ pub struct SourceFacts {
 /// For whoever watches the job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Progress {
     pub installer_bytes_read: u64,
     pub installer_bytes_total: u64,
@@ -250,6 +265,7 @@ pub struct Progress {
 /// Result of the cleanup, beside the verdict and never instead of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CleanupFacts {
     /// The override is no longer armed.
     pub disarmed: bool,
@@ -264,6 +280,7 @@ pub struct CleanupFacts {
 /// Why ejecting is safe, or done all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Release {
     /// The installer cannot be running.
     Safe,
@@ -275,6 +292,7 @@ pub enum Release {
 
 /// How an eject went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EjectFacts {
     pub at: Timestamp,
     /// Done although an installer might still have been running.
@@ -284,6 +302,7 @@ pub struct EjectFacts {
 /// How a BMC reads one medium, judged from what it reads after our reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum MediaMode {
     /// Never fetched from us.
     #[default]
@@ -298,6 +317,7 @@ pub enum MediaMode {
 /// `fault` count from the reset only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MediumTrace {
     pub mode: MediaMode,
     /// Size of the image, bytes.

@@ -59,6 +59,7 @@ impl JobSpec {
 
 /// Which path the job takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum TaskTarget {
     #[serde(rename = "install-esxi.target")]
     InstallEsxi,
@@ -67,6 +68,7 @@ pub enum TaskTarget {
 /// How the installer tells that it is done, if it does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum CompletionHook {
     #[default]
     None,
@@ -88,6 +90,7 @@ impl CompletionHook {
 /// How the installer and the kickstart reach the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum MediaLayout {
     /// Two CDs: the installer, and the task ISO.
     #[default]

@@ -55,6 +55,7 @@ impl Confidence {
 
 /// One observation that the verdict rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Evidence {
     pub kind: EvidenceKind,
     pub at: Timestamp,
@@ -63,6 +64,7 @@ pub struct Evidence {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum EvidenceKind {
     /// A hook inside the installer: its call of the webhook, or an unasked power-off.
     InstallerHook,

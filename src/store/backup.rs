@@ -17,8 +17,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
 use super::error::{Fault, StoreError};
 use super::lock::{folder_of, hand_over};
-use super::row::{Word, json};
-use super::{LockedDatabase, Store, Writer, connect, schema};
+use super::row::{Stored, Word};
+use super::{LockedDatabase, Store, Writer, connect, schema, versions};
 use crate::access::{Act, Actor};
 use crate::job::{Facts, JobId};
 use crate::seal::Sealer;
@@ -174,10 +174,10 @@ fn mark(writer: &Writer<'_>, resume: bool, now: Timestamp) -> Result<Vec<JobId>,
         if resume {
             continue;
         }
-        let mut facts: Facts =
-            serde_json::from_str(&text).map_err(|error| Fault::row("a job's facts", error))?;
+        // One that cannot be read is not driven by this release, and says what it is to the release that can.
+        let Ok(mut facts) = versions::decode::<Facts>(text.as_bytes()) else { continue };
         facts.restored_at = Some(now);
-        writer.execute("UPDATE jobs SET facts = ?2 WHERE id = ?1", (Word(id), json(&facts)))?;
+        writer.execute("UPDATE jobs SET facts = ?2 WHERE id = ?1", (Word(id), Stored(&facts)))?;
     }
     Ok(jobs)
 }

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, params};
 use url::Url;
 
 use super::error::Fault;
-use super::row::{Json, Word};
+use super::row::{Stored, Word};
 use super::{Reader, Store, StoreError, Writer};
 use crate::job::{BmcMemory, Serial, Server};
 
@@ -19,7 +19,7 @@ impl Store {
         self.write("saving what a BMC agreed to", move |writer| {
             let sql = "INSERT OR REPLACE INTO bmc_memories (server, bmc_address, memory)
                 SELECT serial, bmc_address, ?3 FROM servers WHERE serial = ?1 AND bmc_address = ?2";
-            let params = params![serial.as_str(), address.as_str(), Json(&memory)];
+            let params = params![serial.as_str(), address.as_str(), Stored(&memory)];
             writer.prepare_cached(sql)?.execute(params)?;
             Ok(())
         })
@@ -37,11 +37,17 @@ fn load(reader: &Reader<'_>, serial: &Serial, address: &Url) -> Result<BmcMemory
     let sql = "SELECT memory FROM bmc_memories WHERE server = ?1 AND bmc_address = ?2";
     let mut statement = reader.prepare_cached(sql)?;
     let found = statement
-        .query_row(params![Word(serial), address.as_str()], |row| row.get::<_, Json<_>>(0))
+        .query_row(params![Word(serial), address.as_str()], |row| row.get::<_, Stored<_>>(0))
         .optional();
-    let found =
-        found.map_err(|error| Fault::in_row(format!("what the BMC of server {serial} agreed to"), error))?;
-    Ok(found.map(|Json(memory)| memory).unwrap_or_default())
+    match found.map_err(|error| Fault::in_row("what a BMC agreed to", error)) {
+        Ok(found) => Ok(found.map(|Stored(memory)| memory).unwrap_or_default()),
+        // It only saves tries, so whatever another release has learned is learned again.
+        Err(Fault::Row { source, .. }) => {
+            tracing::info!(server = %serial, error = %source, "what was remembered of a BMC cannot be read and is discarded");
+            Ok(BmcMemory::default())
+        }
+        Err(fault) => Err(fault),
+    }
 }
 
 /// With the server, or with the address that it was learned at.

@@ -71,6 +71,9 @@ pub enum StoreError {
     /// Somebody else goes on with the job; nothing was written.
     #[error("the lease on job {job} is lost")]
     LeaseLost { job: JobId },
+    /// A controller that can read the job drives it.
+    #[error("another controller drives job {job}: cancel the job there")]
+    Leased { job: JobId },
     /// The update would have changed what is written once; nothing was written.
     #[error("job {job} is already {}, and that stands", status.name())]
     Decided { job: JobId, status: Status },

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::error::{Fault, StoreError};
 use super::recipes::{self, SealedRecipe};
-use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Word, clipped};
+use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Stored, Word, clipped};
+use super::unreadable::{self, StoredJob};
 use super::{IdempotencyKey, PAGE_MAX, Reader, Store, Writer, events, idempotency, servers};
 use crate::job::{
     Cancel, Counts, Cursor, Facts, FieldError, Job, JobId, JobSpec, NewEvent, Outcome, Phase, Serial, Status,
@@ -121,19 +122,19 @@ impl Store {
     }
 
     /// The job that holds the server, if one does.
-    pub async fn active_job(&self, server: &Serial) -> Result<Option<Job>, StoreError> {
+    pub async fn active_job(&self, server: &Serial) -> Result<Option<JobId>, StoreError> {
         let server = server.clone();
         self.read("looking for a server's active job", move |reader| {
             let sql = "SELECT id FROM jobs WHERE server = ?1 AND phase <> 'done'";
             let id = reader.prepare_cached(sql)?.query_row([Word(&server)], |row| row.get::<_, Word<_>>(0));
             let id = id.optional().map_err(|error| Fault::in_row("a job's id", error))?;
-            Ok(id.map(|Word(id)| load(reader, id)).transpose()?.flatten())
+            Ok(id.map(|Word(id)| id))
         })
         .await
     }
 
     /// One page of jobs; go on `before` the last one's id.
-    pub async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, StoreError> {
+    pub async fn jobs(&self, filter: &JobFilter) -> Result<Vec<StoredJob>, StoreError> {
         let filter = filter.clone();
         self.read("reading jobs", move |reader| page(reader, &filter)).await
     }
@@ -256,8 +257,8 @@ fn insert_row(writer: &Writer<'_>, new: &NewRow) -> Result<(), Fault> {
         ":failed_step": refused.then_some(Word(Step::ValidateRecipe)),
         ":reason": new.refusal.as_deref().map(|reason| clipped(reason, SENTENCE_CHARS_MAX)),
         ":verdict": refused.then_some(Json(verdict)),
-        ":cursor": Json(cursor),
-        ":facts": Json(Facts::default()),
+        ":cursor": Stored(&cursor),
+        ":facts": Stored(&Facts::default()),
     })?;
     Ok(())
 }
@@ -292,7 +293,7 @@ pub(super) fn load(reader: &Reader<'_>, id: JobId) -> Result<Option<Job>, Fault>
     rows.next().transpose()
 }
 
-fn page(reader: &Reader<'_>, filter: &JobFilter) -> Result<Vec<Job>, Fault> {
+fn page(reader: &Reader<'_>, filter: &JobFilter) -> Result<Vec<StoredJob>, Fault> {
     // Only the conditions that are asked for, so that SQLite chooses the index made for them.
     let mut sql = format!("{JOBS} WHERE true");
     let mut values: Vec<Box<dyn ToSql>> = Vec::new();
@@ -316,7 +317,12 @@ fn page(reader: &Reader<'_>, filter: &JobFilter) -> Result<Vec<Job>, Fault> {
     sql += " ORDER BY jobs.id DESC LIMIT ?";
     values.push(Box::new(Count(filter.limit.min(PAGE_MAX) as u64)));
     let mut statement = reader.prepare_cached(&sql)?;
-    statement.query_and_then(rusqlite::params_from_iter(&values), |row| parse(reader, row))?.collect()
+    let jobs =
+        statement.query_and_then(rusqlite::params_from_iter(&values), |row| match parse(reader, row) {
+            Ok(job) => Ok(StoredJob::Readable(Box::new(job))),
+            Err(fault) => unreadable::of_row(row, fault).map(StoredJob::Unreadable),
+        })?;
+    jobs.collect()
 }
 
 fn parse(reader: &Reader<'_>, row: &Row<'_>) -> Result<Job, Fault> {
@@ -335,8 +341,8 @@ fn columns(id: JobId, row: &Row<'_>) -> rusqlite::Result<Job> {
         task_target: row.get("task_target")?,
         spec: None,
         status: row.get::<_, Word<_>>("status")?.0,
-        cursor: row.get::<_, Json<_>>("cursor")?.0,
-        facts: row.get::<_, Json<_>>("facts")?.0,
+        cursor: row.get::<_, Stored<_>>("cursor")?.0,
+        facts: row.get::<_, Stored<_>>("facts")?.0,
         verdict: row.get::<_, Option<Json<_>>>("verdict")?.map(|Json(verdict)| verdict),
         failed_step: row.get::<_, Option<Word<_>>>("failed_step")?.map(|Word(step)| step),
         reason: row.get("reason")?,

@@ -10,13 +10,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 
 use super::error::{Fault, StoreError};
-use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Word, clipped, json};
-use super::{PAGE_MAX, Reader, Store, Writer, events, jobs};
+use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Stored, Word, clipped, json};
+use super::{PAGE_MAX, Reader, Store, Writer, events, unreadable};
 use crate::job::{Cursor, Facts, Job, JobId, JobIdError, NewEvent, Phase, Status, Step, Verdict};
 use crate::world::after;
-
-/// A job that cannot be read is left alone for so long, so that it does not hold up the others.
-const UNREADABLE_PAUSE: Duration = Duration::from_secs(60);
 
 /// The right to go on with one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,7 +53,8 @@ impl JobUpdate {
 
 impl Store {
     /// Leases to `owner`, until `now + ttl`, up to `limit` active jobs that are due (their time to
-    /// wake has come, or they were cancelled) and that nobody holds, oldest first.
+    /// wake has come, or they were cancelled) and that nobody holds, oldest first. Jobs that this release
+    /// cannot read are left as they are.
     pub async fn claim(
         &self,
         owner: &str,
@@ -66,18 +64,23 @@ impl Store {
     ) -> Result<Vec<(Lease, Job)>, StoreError> {
         let owner = owner.to_owned();
         self.write("claiming jobs", move |writer| {
-            let mut claimed = Vec::new();
-            for id in due(writer, now, limit.min(PAGE_MAX))? {
-                match read(writer, &id) {
-                    Ok(job) => {
-                        let generation = lease(writer, &id, &owner, after(now, ttl))?;
-                        claimed.push((Lease { job: job.id, generation }, job));
+            let (limit, mut claimed) = (limit.min(PAGE_MAX), Vec::new());
+            while claimed.len() < limit {
+                let due = due(writer, now, limit - claimed.len())?;
+                if due.is_empty() {
+                    break;
+                }
+                for id in due {
+                    match read(writer, &id) {
+                        Ok(job) => {
+                            let generation = lease(writer, &id, &owner, after(now, ttl))?;
+                            claimed.push((Lease { job: job.id, generation }, job));
+                        }
+                        Err(Fault::Row { row, source }) => {
+                            unreadable::set_aside(writer, &id, &row, &*source)?;
+                        }
+                        Err(fault) => return Err(fault),
                     }
-                    Err(Fault::Row { row, source }) => {
-                        tracing::error!(job = id, row, error = %source, "a job cannot be read and is left alone");
-                        lease(writer, &id, "nobody", after(now, UNREADABLE_PAUSE))?;
-                    }
-                    Err(fault) => return Err(fault),
                 }
             }
             Ok(claimed)
@@ -156,10 +159,13 @@ impl Store {
 /// SQL for "due, whatever the time to wake says".
 const AT_ONCE: &str = "(nudged OR (cancel IS NOT NULL AND phase = 'forward'))";
 
+/// SQL for "not met as unreadable yet".
+const READABLE: &str = "id NOT IN (SELECT id FROM temp.unreadable_jobs)";
+
 /// Ids of due jobs, as they stand in the database: one that cannot be read must not hold up others.
 fn due(writer: &Writer<'_>, now: Timestamp, limit: usize) -> Result<Vec<String>, Fault> {
     let sql = format!(
-        "SELECT id FROM jobs WHERE phase <> 'done' AND coalesce(lease_until, 0) <= ?1
+        "SELECT id FROM jobs WHERE phase <> 'done' AND {READABLE} AND coalesce(lease_until, 0) <= ?1
             AND (wake_at <= ?1 OR {AT_ONCE}) ORDER BY id LIMIT ?2"
     );
     let mut statement = writer.prepare_cached(&sql)?;
@@ -169,7 +175,7 @@ fn due(writer: &Writer<'_>, now: Timestamp, limit: usize) -> Result<Vec<String>,
 
 fn read(writer: &Writer<'_>, id: &str) -> Result<Job, Fault> {
     let id: JobId = id.parse().map_err(|error: JobIdError| Fault::row(format!("job {id:?}"), error))?;
-    Ok(jobs::load(&writer.reader(), id)?.ok_or(StoreError::UnknownJob { job: id })?)
+    unreadable::load_whole(&writer.reader(), id)
 }
 
 /// Returns the lease's generation.
@@ -234,8 +240,8 @@ fn put(writer: &Writer<'_>, job: JobId, update: &JobUpdate) -> Result<(), Fault>
         ":status": Word(update.status),
         ":phase": Word(update.cursor.phase),
         ":wake_at": Millis(update.cursor.wake_at),
-        ":cursor": Json(&update.cursor),
-        ":facts": Json(&update.facts),
+        ":cursor": Stored(&update.cursor),
+        ":facts": Stored(&update.facts),
         ":verdict": update.verdict.as_ref().map(Json),
         ":failed_step": update.failed_step.map(Word),
         ":reason": update.reason.as_deref().map(|reason| clipped(reason, SENTENCE_CHARS_MAX)),
@@ -247,7 +253,8 @@ fn put(writer: &Writer<'_>, job: JobId, update: &JobUpdate) -> Result<(), Fault>
 
 fn next_claimable(reader: &Reader<'_>) -> Result<Option<Timestamp>, Fault> {
     let sql = format!(
-        "SELECT min(max(iif({AT_ONCE}, 0, wake_at), coalesce(lease_until, 0))) FROM jobs WHERE phase <> 'done'"
+        "SELECT min(max(iif({AT_ONCE}, 0, wake_at), coalesce(lease_until, 0))) FROM jobs
+            WHERE phase <> 'done' AND {READABLE}"
     );
     let at = reader.prepare_cached(&sql)?.query_row([], |row| row.get::<_, Option<Millis>>(0));
     Ok(at.map_err(|error| Fault::in_row("a job's time to wake", error))?.map(|Millis(at)| at))
@@ -257,5 +264,5 @@ fn next_claimable(reader: &Reader<'_>) -> Result<Option<Timestamp>, Fault> {
 pub(super) fn release_all_of_previous_run(connection: &Connection) -> Result<(), Fault> {
     let sql = "UPDATE jobs SET lease_owner = NULL, lease_until = NULL WHERE phase <> 'done'";
     connection.execute(sql, [])?;
-    Ok(())
+    unreadable::forget_all(connection)
 }

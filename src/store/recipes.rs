@@ -10,7 +10,8 @@ use url::Url;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::{Fault, StoreError};
-use super::row::{Json, Word, json};
+use super::row::{Json, Word};
+use super::versions::{self, Persisted};
 use super::{Reader, Store, Writer};
 use crate::job::{CompletionHook, FieldError, JobId, JobSpec, Kickstart, MediaLayout, TaskTarget};
 use crate::seal::Sealer;
@@ -21,7 +22,7 @@ impl Store {
         self.read("reading a recipe", move |reader| {
             let mut statement = reader.prepare_cached("SELECT recipe FROM recipes WHERE job = ?1")?;
             let sealed: Option<Vec<u8>> = statement.query_row([Word(job)], |row| row.get(0)).optional()?;
-            sealed.map(|sealed| unseal(reader.sealer, "recipe", job, &sealed)).transpose()
+            sealed.map(|sealed| open_recipe(reader.sealer, job, &sealed)).transpose()
         })
         .await
     }
@@ -36,7 +37,7 @@ pub(super) struct SealedRecipe {
 
 impl SealedRecipe {
     pub(super) fn accepted(sealer: &Sealer, job: JobId, recipe: &Value, spec: &JobSpec) -> SealedRecipe {
-        let spec = Zeroizing::new(json(&StoredSpec::from(spec)));
+        let spec = Zeroizing::new(versions::encode(&StoredSpec::from(spec)));
         SealedRecipe {
             recipe: seal_recipe(sealer, job, recipe),
             spec: Some(seal(sealer, "spec", job, &spec)),
@@ -69,7 +70,8 @@ pub(super) fn errors(reader: &Reader<'_>, job: JobId) -> Result<Vec<FieldError>,
 
 /// Opens the specification of a job.
 pub(super) fn open_spec(sealer: &Sealer, job: JobId, sealed: &[u8]) -> Result<JobSpec, Fault> {
-    unseal::<StoredSpec>(sealer, "spec", job, sealed).map(JobSpec::from)
+    let spec = versions::decode::<StoredSpec>(&unsealed(sealer, "spec", job, sealed)?);
+    spec.map(JobSpec::from).map_err(|error| Fault::row(format!("the sealed spec of job {job}"), error))
 }
 
 fn seal_recipe(sealer: &Sealer, job: JobId, recipe: &Value) -> Vec<u8> {
@@ -80,22 +82,23 @@ fn seal(sealer: &Sealer, column: &str, job: JobId, text: &str) -> Vec<u8> {
     sealer.seal(&format!("recipes.{column}/{job}"), text.as_bytes())
 }
 
-fn unseal<T: for<'de> Deserialize<'de>>(
-    sealer: &Sealer,
-    column: &str,
-    job: JobId,
-    sealed: &[u8],
-) -> Result<T, Fault> {
-    let row = || format!("the sealed {column} of job {job}");
-    let plain = sealer.open(&format!("recipes.{column}/{job}"), sealed);
-    let plain = plain.map_err(|error| Fault::row(row(), error))?;
+/// The recipe is in the public form, which has no version of its own: a retry reads it as a new one.
+fn open_recipe(sealer: &Sealer, job: JobId, sealed: &[u8]) -> Result<Value, Fault> {
+    let plain = unsealed(sealer, "recipe", job, sealed)?;
     // The parser's own error could quote the kickstart.
-    serde_json::from_slice(&plain).map_err(|_| Fault::row(row(), "it is not what this version writes"))
+    serde_json::from_slice(&plain)
+        .map_err(|_| Fault::row(format!("the sealed recipe of job {job}"), "it is not JSON"))
+}
+
+fn unsealed(sealer: &Sealer, column: &str, job: JobId, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let plain = sealer.open(&format!("recipes.{column}/{job}"), sealed);
+    plain.map_err(|error| Fault::row(format!("the sealed {column} of job {job}"), error))
 }
 
 /// A [`JobSpec`] with its kickstart in the open, which exists between serde and the sealer only.
 #[derive(Serialize, Deserialize)]
-struct StoredSpec {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct StoredSpec {
     target: TaskTarget,
     kickstart: String,
     completion_hook: CompletionHook,
@@ -105,6 +108,12 @@ struct StoredSpec {
     installer_sha256: Option<String>,
     allow_powered_on: bool,
     metadata: Value,
+}
+
+impl Persisted for StoredSpec {
+    const IS_SECRET: bool = true;
+
+    fn upgrade(_: &mut Value, _: u64) {}
 }
 
 impl Drop for StoredSpec {

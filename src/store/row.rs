@@ -8,6 +8,8 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::versions::{self, Persisted};
+
 /// A time, as milliseconds since 1970.
 pub(super) struct Millis(pub Timestamp);
 
@@ -36,6 +38,21 @@ impl<T: Serialize> ToSql for Json<T> {
 impl<T: DeserializeOwned> FromSql for Json<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Json<T>> {
         serde_json::from_str(value.as_str()?).map(Json).map_err(FromSqlError::other)
+    }
+}
+
+/// A value in its versioned envelope.
+pub(super) struct Stored<T>(pub T);
+
+impl<T: Persisted> ToSql for Stored<&T> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(versions::encode(self.0).into())
+    }
+}
+
+impl<T: Persisted> FromSql for Stored<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Stored<T>> {
+        versions::decode(value.as_bytes()?).map(Stored).map_err(FromSqlError::other)
     }
 }
 

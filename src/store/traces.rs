@@ -9,7 +9,7 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use super::error::{Fault, StoreError};
-use super::row::{Json, Word};
+use super::row::{Stored, Word};
 use super::{Reader, Store, jobs};
 use crate::job::{JobId, MediumTrace};
 
@@ -25,7 +25,7 @@ impl Store {
             };
             let sql = "INSERT INTO traces (job, medium, trace) VALUES (?1, ?2, ?3)
                 ON CONFLICT (job, medium) DO UPDATE SET trace = excluded.trace";
-            writer.prepare_cached(sql)?.execute(params![Word(job), medium, Json(trace)])?;
+            writer.prepare_cached(sql)?.execute(params![Word(job), medium, Stored(&trace)])?;
             Ok(())
         })
         .await
@@ -39,10 +39,18 @@ impl Store {
 
 fn load(reader: &Reader<'_>, job: JobId, medium: &str) -> Result<Option<MediumTrace>, Fault> {
     let mut statement = reader.prepare_cached("SELECT trace FROM traces WHERE job = ?1 AND medium = ?2")?;
-    let trace = statement.query_row(params![Word(job), medium], |row| row.get::<_, Json<_>>(0)).optional();
+    let trace = statement.query_row(params![Word(job), medium], |row| row.get::<_, Stored<_>>(0)).optional();
     Ok(trace
         .map_err(|error| Fault::in_row(format!("the read trace of job {job}"), error))?
-        .map(|Json(trace)| trace))
+        .map(|Stored(trace)| trace))
+}
+
+/// Fails where one of the job's traces cannot be read.
+pub(super) fn check(reader: &Reader<'_>, job: JobId) -> Result<(), Fault> {
+    let mut statement = reader.prepare_cached("SELECT trace FROM traces WHERE job = ?1")?;
+    let traces = statement.query_and_then([Word(job)], |row| row.get::<_, Stored<MediumTrace>>(0))?;
+    let read: rusqlite::Result<Vec<_>> = traces.collect();
+    read.map(drop).map_err(|error| Fault::in_row(format!("the read trace of job {job}"), error))
 }
 
 /// `new`, with every milestone that only `saved` knows; of two times of a milestone the first one

@@ -13,6 +13,7 @@ mod limits;
 mod matrix;
 mod servers;
 mod tokens;
+mod unreadable;
 mod webhook;
 
 use std::num::NonZeroU32;

@@ -45,6 +45,7 @@ mod site;
 mod slots;
 mod starts;
 mod store;
+mod stored;
 mod sweep;
 mod tidy;
 mod tls;

@@ -164,7 +164,7 @@ pub async fn dry_run(state: &ApiState, request: Request) -> Result<Response, Api
     let spec = check_recipe(state, &request).map_err(|errors| ApiError::invalid(REFUSED, errors))?;
     check_protected(&request.server)?;
     let serial = request.server.serial;
-    if let Some(job) = state.store.active_job(&serial).await?.map(|job| job.id) {
+    if let Some(job) = state.store.active_job(&serial).await? {
         return Err(StoreError::Busy { server: serial, job }.into());
     }
     let report = (state.dry_run)(serial, spec).await;

@@ -6,7 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::events::EventBody;
-use crate::job::{CleanupFacts, Job, Phase, Verdict};
+use crate::job::{CleanupFacts, Job, Phase, Status, Verdict};
+use crate::store::{StoredJob, UnreadableJob};
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct JobBody {
@@ -17,13 +18,16 @@ pub struct JobBody {
     /// `queued`, `provisioning`, `succeeded`, `failed` or `cancelled`.
     #[schema(value_type = String)]
     status: &'static str,
-    /// Where the job is, or was when it ended.
-    #[schema(value_type = String)]
-    step: &'static str,
+    /// Where the job is, or was when it ended; `null` only where its stored state cannot be read.
+    #[schema(value_type = Option<String>)]
+    step: Option<&'static str>,
     #[schema(value_type = Option<String>)]
     failed_step: Option<&'static str>,
     /// Why it failed or was cancelled, and what to do.
     reason: Option<String>,
+    /// `unreadable_state`: this release cannot read what another one stored of the job.
+    #[schema(value_type = Option<String>)]
+    failure_code: Option<&'static str>,
     verdict: Option<VerdictBody>,
     progress: ProgressBody,
     /// `pending`, `done` or `partial`.
@@ -86,11 +90,12 @@ impl From<Job> for JobBody {
             job_id: job.id.to_string(),
             server_serial: job.server.to_string(),
             status: job.status.name(),
-            step: job.cursor.step.name(),
+            step: Some(job.cursor.step.name()),
             failed_step: job.failed_step.map(|step| step.name()),
             cleanup: cleanup(job.cursor.phase, &job.facts.cleanup),
             task_target: job.task_target,
             reason: job.reason,
+            failure_code: None,
             verdict: job.verdict.map(VerdictBody::from),
             progress,
             retry_of: job.retry_of.map(|id| id.to_string()),
@@ -101,6 +106,51 @@ impl From<Job> for JobBody {
         }
     }
 }
+
+impl From<StoredJob> for JobBody {
+    fn from(job: StoredJob) -> JobBody {
+        match job {
+            StoredJob::Readable(job) => JobBody::from(*job),
+            StoredJob::Unreadable(job) => JobBody::from(job),
+        }
+    }
+}
+
+/// A status of a newer release is shown as one that means the same to whoever waits.
+impl From<UnreadableJob> for JobBody {
+    fn from(job: UnreadableJob) -> JobBody {
+        let status = job.status.unwrap_or(if job.is_active { Status::Provisioning } else { Status::Failed });
+        let reason = match job.is_active {
+            true => format!(
+                "{}: the controller leaves the job and its host as they are; start the release that stored the job, or \
+                 end the job with `shoal job cancel {} --force` and then run `shoal server release {}`",
+                job.why, job.id, job.server
+            ),
+            false => job.reason.unwrap_or(job.why),
+        };
+        JobBody {
+            job_id: job.id.to_string(),
+            server_serial: job.server,
+            status: status.name(),
+            step: None,
+            failed_step: job.failed_step.map(|step| step.name()),
+            cleanup: if job.is_active { "pending" } else { "partial" },
+            task_target: job.task_target,
+            reason: Some(reason),
+            failure_code: (status != Status::Succeeded).then_some(UNREADABLE_STATE),
+            verdict: None,
+            progress: ProgressBody { installer_bytes_read: 0, installer_bytes_total: 0, ks_read: false },
+            retry_of: job.retry_of.map(|id| id.to_string()),
+            created_at: job.created_at,
+            last_update: job.last_update,
+            finished_at: job.finished_at,
+            events: None,
+        }
+    }
+}
+
+/// Code of a job whose stored state this release cannot read.
+const UNREADABLE_STATE: &str = "unreadable_state";
 
 fn cleanup(phase: Phase, facts: &CleanupFacts) -> &'static str {
     match phase {

@@ -83,12 +83,87 @@ async fn a_damaged_job_is_an_error_that_names_it_and_holds_up_nobody() {
         let shown = format!("{error:?}");
         assert!(!shown.contains("planted"), "{broken}: {shown}");
 
+        let before = row_of(&store, id(1));
         let claimed = store.claim("me", at(1), TTL, 1).await.unwrap();
-        assert!(claimed.is_empty(), "{broken}: the oldest is the damaged one");
-        let claimed = store.claim("me", at(1), TTL, 1).await.unwrap();
-        assert_eq!(claimed[0].0.job, id(2), "{broken}");
+        assert_eq!(claimed[0].0.job, id(2), "{broken}: the oldest is the damaged one");
+        assert_eq!(row_of(&store, id(1)), before, "{broken}: a job that cannot be read was written to");
+        let jobs = store.jobs(&JobFilter { limit: 9, ..JobFilter::default() }).await.unwrap();
+        assert_eq!(jobs.iter().map(StoredJob::id).collect::<Vec<_>>(), [id(2), id(1)], "{broken}");
+        assert!(matches!(&jobs[1], StoredJob::Unreadable(job) if job.is_active), "{broken}");
         assert!(store.next_wake(at(2)).await.unwrap() > Some(at(2)), "{broken}: the engine would spin");
     }
+}
+
+/// All columns of the job's row.
+fn row_of(store: &Store, id: JobId) -> Vec<rusqlite::types::Value> {
+    let connection = store.database.lock();
+    let mut statement = connection.prepare("SELECT * FROM jobs WHERE id = ?1").unwrap();
+    let columns = statement.column_count();
+    let row = |row: &rusqlite::Row<'_>| (0..columns).map(|column| row.get(column)).collect();
+    statement.query_row([id.to_string()], row).unwrap()
+}
+
+#[tokio::test]
+async fn a_job_of_a_newer_release_is_left_to_it_and_ends_by_force_alone() {
+    let newer = "'{\"version\":3,\"value\":{}}'";
+    for (table, key, column) in [
+        ("jobs", "id", "facts"),
+        ("jobs", "id", "cursor"),
+        ("traces", "job", "trace"),
+        ("hook_reports", "job", "report"),
+    ] {
+        let store = Store::in_memory(sealer()).unwrap();
+        for (lease, _) in two_claimed_jobs(&store).await {
+            store.release(&lease).await.unwrap();
+        }
+        store.save_trace(id(1), "task", &crate::job::MediumTrace::default()).await.unwrap();
+        store.save_hook_report(id(1), crate::job::HookReport { at: at(1), succeeded: true }).await.unwrap();
+        execute(&store, &format!("UPDATE {table} SET {column} = {newer} WHERE {key} = '{}'", id(1))).unwrap();
+        let claimed = store.claim("me", at(1), TTL, 9).await.unwrap();
+        assert_eq!(
+            claimed.iter().map(|(lease, _)| lease.job).collect::<Vec<_>>(),
+            [id(2)],
+            "{table}.{column}"
+        );
+        assert!(store.next_wake(at(2)).await.unwrap() > Some(at(2)), "{column}: the engine would spin");
+        if table == "jobs" {
+            ends_by_force_alone(&store).await;
+        }
+    }
+}
+
+/// Job 1 cannot be read, job 2 can.
+async fn ends_by_force_alone(store: &Store) {
+    let found = async || match store.stored_job(id(1)).await.unwrap() {
+        Some(StoredJob::Unreadable(job)) => job,
+        other => panic!("it can be read: {other:?}"),
+    };
+    let job = found().await;
+    assert!(job.why.contains("newer release (version 3;"), "{}", job.why);
+    assert_eq!(store.active_job(&"A".parse().unwrap()).await.unwrap(), Some(id(1)));
+
+    assert!(store.end_unreadable_job(id(1), at(5)).await.unwrap());
+    assert!(!store.end_unreadable_job(id(1), at(6)).await.unwrap(), "it is over");
+    assert!(!store.end_unreadable_job(id(2), at(6)).await.unwrap(), "it can be read");
+    let job = found().await;
+    assert_eq!((job.status, job.is_active), (Some(crate::job::Status::Cancelled), false));
+    assert!(job.reason.unwrap().contains("shoal server release A"));
+    assert_eq!(store.active_job(&"A".parse().unwrap()).await.unwrap(), None, "the server is free");
+    let filter = EventFilter { job: Some(id(1)), limit: 9, ..EventFilter::default() };
+    let events = store.events(&filter).await.unwrap();
+    assert_eq!(events.last().unwrap().event.op, "job.end");
+}
+
+#[tokio::test]
+async fn what_a_bmc_agreed_to_is_discarded_where_it_cannot_be_read() {
+    let store = Store::in_memory(sealer()).unwrap();
+    let server = server("A");
+    store.insert_server(&server).await.unwrap();
+    let memory = crate::job::BmcMemory { boot_target: Some("UsbCd".to_owned()), ..Default::default() };
+    store.save_bmc_memory(&server, memory.clone()).await.unwrap();
+    assert_eq!(store.load_bmc_memory(&server).await.unwrap(), memory);
+    execute(&store, "UPDATE bmc_memories SET memory = '{\"version\":3,\"value\":{}}'").unwrap();
+    assert!(store.load_bmc_memory(&server).await.unwrap().is_empty());
 }
 
 #[tokio::test]

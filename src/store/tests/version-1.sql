@@ -57,7 +57,7 @@ CREATE TABLE jobs (
     cursor TEXT NOT NULL,
     facts TEXT NOT NULL
 ) STRICT;
-INSERT INTO "jobs" VALUES('019b76daa80171018101010101010101','A','install-esxi.target','provisioning','forward',1767225600000,'me',1,1767225661000,1,'{"force":true}',1,0,NULL,1767225600000,1767225601000,NULL,NULL,NULL,NULL,'{"phase":"forward","step":"validate-recipe","attempt":3,"entered_at":null,"failing_since":null,"wake_at":"2026-01-01T00:00:00Z","intent":null}','{"system":null,"installer":null,"task_iso":null,"media_base":null,"cd1":{"slot":null,"insertions":0,"ejected_at":null},"cd2":{"slot":null,"insertions":0,"ejected_at":null},"override_armed":false,"reset":{"before":null,"started_at":null,"rewinds":0,"starts":0},"watch":{"polls":0,"effect_at":null,"sources":{},"power":null,"observed_at":null,"silence_ended_at":null,"blind_ms":0,"second_boot":null},"progress":{"installer_bytes_read":0,"installer_bytes_total":0,"ks_read":false},"cleanup":{"disarmed":false,"task":null,"installer":null,"left":[],"released":null}}');
+INSERT INTO "jobs" VALUES('019b76daa80171018101010101010101','A','install-esxi.target','provisioning','forward',1767225600000,'me',1,1767225661000,1,'{"force":true}',1,0,NULL,1767225600000,1767225601000,NULL,NULL,NULL,NULL,'{"phase":"forward","step":"validate-recipe","attempt":3,"entered_at":null,"failing_since":null,"wake_at":"2026-01-01T00:00:00Z","intent":null,"attended_since":null}','{"system":null,"installer":null,"task_iso":null,"media_base":null,"cd1":{"slot":null,"insertions":0,"ejected_at":null,"open_since":null,"refused":[]},"cd2":{"slot":null,"insertions":0,"ejected_at":null,"open_since":null,"refused":[]},"override_armed":false,"reset":{"before":null,"started_at":null,"rewinds":0,"starts":0,"unasked_boot":null,"api_before":null,"armed_at":null,"adopted":false,"forced_off":0},"watch":{"polls":0,"effect_at":null,"sources":{},"power":null,"observed_at":null,"silence_ended_at":null,"blind_ms":0,"second_boot":null,"longest_blind_ms":0,"api":null,"hook":null,"disarms":0,"loop_ejects":0,"loop_ended_at":null},"progress":{"installer_bytes_read":0,"installer_bytes_total":0,"ks_read":false},"cleanup":{"disarmed":false,"task":null,"installer":null,"left":[],"released":null},"layout":"dual-cd","session":null,"restored_at":null}');
 CREATE TABLE meta (
     name TEXT PRIMARY KEY,
     value BLOB NOT NULL
@@ -89,7 +89,7 @@ CREATE TABLE traces (
     trace TEXT NOT NULL,
     PRIMARY KEY (job, medium)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO "traces" VALUES('019b76daa80171018101010101010101','task','{"mode":"streamed","total":0,"read":9,"first_read_at":null,"last_read_at":null,"last_new_read_at":null,"read_through_at":null,"ks_read_at":"2026-01-01T00:00:04Z","reenumerated_at":null,"ks_read_again_at":null,"fault":null}');
+INSERT INTO "traces" VALUES('019b76daa80171018101010101010101','task','{"mode":"streamed","total":0,"read":9,"first_read_at":null,"last_read_at":null,"last_new_read_at":null,"read_through_at":null,"ks_read_at":"2026-01-01T00:00:04Z","reenumerated_at":null,"ks_read_again_at":null,"fault":null,"nonce_read_at":null,"nonce_copied":false,"fault_at":null}');
 CREATE UNIQUE INDEX one_active_job_a_server ON jobs (server) WHERE phase <> 'done';
 CREATE INDEX active_jobs ON jobs (id) WHERE phase <> 'done';
 CREATE INDEX jobs_by_status ON jobs (status, id);

@@ -208,9 +208,9 @@ impl Drop for Busy<'_> {
 /// The site's one job.
 pub async fn the_job(store: &Store) -> Job {
     let all = JobFilter { limit: 2, ..JobFilter::default() };
-    let mut jobs = store.jobs(&all).await.unwrap();
+    let jobs = store.jobs(&all).await.unwrap();
     assert_eq!(jobs.len(), 1);
-    jobs.remove(0)
+    store.job(jobs[0].id()).await.unwrap().unwrap()
 }
 
 /// A hand on the store that tells of its first save.

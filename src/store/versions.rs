@@ -1,0 +1,154 @@
+//! Versions of what is stored as JSON: a job's specification, cursor, facts, read traces and hook report, and what
+//! is remembered of a BMC.
+//!
+//! Each value lies in an envelope that carries the version it was written in: `{"version":2,"value":…}`. Release
+//! 0.1.0 wrote its values bare; they are version 1. A value of an earlier version is upgraded step by step while it
+//! is read, and written back in the current version by the next save. It is no lenient reader: a value is accepted
+//! only if writing it again gives the same JSON, so a field that is unknown, missing or renamed is an error and
+//! never a default. Invariant: what cannot be read stays in the database as it is.
+//!
+//! To change a stored type: raise [`VERSION`] if that version has been released, add the step to `upgrade`, and
+//! accept the new shape (`shapes.rs`). `tests/it/stored/` keeps values of every released version.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use zeroize::Zeroize as _;
+
+use crate::job::{BmcMemory, Cursor, Facts, HookReport, MediumTrace};
+
+/// The version that this release writes: 1 is 0.1.0, 2 is 0.2.0.
+pub(super) const VERSION: u64 = 2;
+
+/// A type whose values are stored in an envelope.
+pub(super) trait Persisted: Serialize + DeserializeOwned {
+    /// Its texts are wiped from memory once they are read.
+    const IS_SECRET: bool = false;
+
+    /// Changes a value of version `from` into one of `from + 1`.
+    fn upgrade(value: &mut Value, from: u64);
+}
+
+impl Persisted for Cursor {
+    fn upgrade(_: &mut Value, _: u64) {}
+}
+
+impl Persisted for Facts {
+    fn upgrade(_: &mut Value, _: u64) {}
+}
+
+impl Persisted for MediumTrace {
+    fn upgrade(_: &mut Value, _: u64) {}
+}
+
+impl Persisted for HookReport {
+    fn upgrade(_: &mut Value, _: u64) {}
+}
+
+impl Persisted for BmcMemory {
+    fn upgrade(_: &mut Value, _: u64) {}
+}
+
+/// Why a stored value is not read. Quotes names of fields and no values.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum VersionError {
+    #[error(
+        "it was stored by a newer release (version {found}; this release reads versions up to {VERSION})"
+    )]
+    Newer { found: u64 },
+    #[error("it is not a value that this release stores")]
+    Malformed,
+    #[error("its field {pointer} is not one that version {VERSION} has")]
+    Unknown { pointer: String },
+    #[error("its field {pointer} is missing")]
+    Missing { pointer: String },
+    #[error("its field {pointer} does not hold a value that this release writes")]
+    Different { pointer: String },
+}
+
+/// The value in its envelope, as JSON text.
+pub(super) fn encode(value: &impl Persisted) -> String {
+    #[derive(Serialize)]
+    struct Envelope<'a, T> {
+        version: u64,
+        value: &'a T,
+    }
+    let envelope = Envelope { version: VERSION, value };
+    serde_json::to_string(&envelope).expect("stored types have string keys and no failing parts")
+}
+
+/// The value of an envelope, or of bare version 1.
+pub(super) fn decode<T: Persisted>(text: &[u8]) -> Result<T, VersionError> {
+    let stored: Value = serde_json::from_slice(text).map_err(|_| VersionError::Malformed)?;
+    let (version, mut value) = opened(stored)?;
+    if version > VERSION {
+        return Err(VersionError::Newer { found: version });
+    }
+    for from in version..VERSION {
+        T::upgrade(&mut value, from);
+    }
+    let read = T::deserialize(&value).map_err(|_| VersionError::Malformed);
+    let compared = read.and_then(|read| {
+        let mut again = written(&read);
+        let difference = difference(&value, &again, String::new());
+        wipe::<T>(&mut again);
+        difference.map_or(Ok(read), Err)
+    });
+    wipe::<T>(&mut value);
+    compared
+}
+
+fn wipe<T: Persisted>(value: &mut Value) {
+    match value {
+        _ if !T::IS_SECRET => {}
+        Value::String(text) => text.zeroize(),
+        Value::Array(values) => values.iter_mut().for_each(wipe::<T>),
+        Value::Object(fields) => fields.values_mut().for_each(wipe::<T>),
+        _ => {}
+    }
+}
+
+/// Version and value of an envelope; bare values are of version 1.
+fn opened(stored: Value) -> Result<(u64, Value), VersionError> {
+    match stored {
+        Value::Object(mut fields) if fields.len() == 2 && fields.contains_key("value") => {
+            let version = fields.get("version").and_then(Value::as_u64).ok_or(VersionError::Malformed)?;
+            Ok((version, fields.remove("value").unwrap_or_default()))
+        }
+        bare => Ok((1, bare)),
+    }
+}
+
+fn written(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("stored types have string keys and no failing parts")
+}
+
+/// The first place where `again`, what would be written, is not what is stored.
+fn difference(stored: &Value, again: &Value, pointer: String) -> Option<VersionError> {
+    match (stored, again) {
+        (Value::Object(stored), Value::Object(again)) => {
+            let of = |key: &str| format!("{pointer}/{key}");
+            if let Some(key) = stored.keys().find(|key| !again.contains_key(*key)) {
+                return Some(VersionError::Unknown { pointer: of(key) });
+            }
+            again.iter().find_map(|(key, again)| match stored.get(key) {
+                Some(stored) => difference(stored, again, of(key)),
+                None => Some(VersionError::Missing { pointer: of(key) }),
+            })
+        }
+        (Value::Array(stored), Value::Array(again)) if stored.len() == again.len() => {
+            let pairs = stored.iter().zip(again).enumerate();
+            pairs
+                .into_iter()
+                .find_map(|(index, (stored, again))| difference(stored, again, format!("{pointer}/{index}")))
+        }
+        (stored, again) if stored == again => None,
+        _ if pointer.is_empty() => Some(VersionError::Malformed),
+        _ => Some(VersionError::Different { pointer }),
+    }
+}
+
+#[cfg(test)]
+mod shapes;
+#[cfg(test)]
+mod tests;
