@@ -12,7 +12,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use zeroize::Zeroize as _;
 
 use crate::job::{BmcMemory, Cursor, Facts, HookReport, MediumTrace};
@@ -34,7 +34,11 @@ impl Persisted for Cursor {
 }
 
 impl Persisted for Facts {
-    fn upgrade(_: &mut Value, _: u64) {}
+    fn upgrade(value: &mut Value, from: u64) {
+        if from == 1 {
+            added(value, "/watch", "since_nonce_ms", json!(0));
+        }
+    }
 }
 
 impl Persisted for MediumTrace {
@@ -47,6 +51,15 @@ impl Persisted for HookReport {
 
 impl Persisted for BmcMemory {
     fn upgrade(_: &mut Value, _: u64) {}
+}
+
+/// Gives the object at `pointer` a field that it did not have in the version before.
+fn added(value: &mut Value, pointer: &str, field: &str, initial: Value) {
+    if let Some(object) = value.pointer_mut(pointer).and_then(Value::as_object_mut)
+        && !object.contains_key(field)
+    {
+        object.insert(field.to_owned(), initial);
+    }
 }
 
 /// Why a stored value is not read. Quotes names of fields and no values.

@@ -1,9 +1,7 @@
 //! Envelopes, upgrades and what is refused.
 
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-
 use super::*;
+use serde::{Deserialize, Serialize};
 
 /// Version 1 had `old`; version 2 calls it `new` and counts from it.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
