@@ -16,6 +16,7 @@ mod jobs;
 mod media;
 mod metrics;
 mod openapi;
+mod query;
 mod servers;
 mod tokens;
 mod webhook;
@@ -48,6 +49,7 @@ use crate::media::Media;
 use crate::store::Store;
 use crate::world::{Secrets, World};
 use access::Guard;
+use query::QueryTable;
 
 /// Event streams open at once.
 const STREAMS_MAX: usize = 1_000;
@@ -117,7 +119,7 @@ pub fn media_router(media: &Media, hooks: Hooks, access: Access, instance_id: St
         access => access,
     };
     let health = Arc::new(move || health::HealthBody::new(instance_id.clone(), "ok"));
-    let guard = Guard { access, open_metrics: false };
+    let guard = Guard { access, open_metrics: false, queries: queries(&mut routes().into_openapi()) };
     media
         .router()
         .merge(hooks.router())
@@ -131,7 +133,8 @@ pub fn media_router(media: &Media, hooks: Hooks, access: Access, instance_id: St
 pub fn router(parts: ApiParts) -> Router {
     let (routes, mut document) = routes().split_for_parts();
     document.merge(media::describe());
-    let guard = Guard { access: parts.access.clone(), open_metrics: parts.metrics.open };
+    let queries = queries(&mut document);
+    let guard = Guard { access: parts.access.clone(), open_metrics: parts.metrics.open, queries };
     let (media, tls) = (parts.media.router(), parts.tls);
     let state = Arc::new(ApiShared {
         parts,
@@ -146,6 +149,10 @@ pub fn router(parts: ApiParts) -> Router {
         .layer(middleware::from_fn_with_state(guard, access::guard))
         .fallback(async || ApiError::NotFound("there is nothing under that path".to_owned()))
         .layer(middleware::from_fn_with_state(tls, finish))
+}
+
+fn queries(document: &mut utoipa::openapi::OpenApi) -> Arc<QueryTable> {
+    Arc::new(QueryTable::of(document))
 }
 
 /// Who may use each is the table of `access::roles`.

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::IntoParams;
 
 use super::ApiState;
@@ -24,7 +24,7 @@ use super::servers;
 use crate::access::Act;
 use crate::job::{Cancel, Job, JobId, Serial, Status};
 use crate::store::{CancelOutcome, JobFilter, StoreError, StoredJob, UnreadableJob};
-use submit::{Order, Request};
+use submit::{Order, Request, Retry};
 
 use submit::FoundBody;
 pub use submit::RecipeBody;
@@ -170,7 +170,7 @@ pub async fn cancel(
     let cancel = CancelInput::read(&body)?;
     let job = find(&state, id).await?;
     let now = state.world.clock.now();
-    let detail = serde_json::json!({ "force": cancel.force });
+    let detail = json!({ "force": cancel.force });
     let act = who.act(now, "job.cancel").on_server(job.server()).on_job(id).with(detail);
     if let StoredJob::Unreadable(job) = job {
         return end_unreadable(&state, job, act, cancel.force).await;
@@ -235,26 +235,77 @@ fn too_late(job: &Job) -> String {
 
 /// Try again: a new job with the same recipe.
 #[utoipa::path(post, path = "/api/v1/jobs/{job_id}/retry", tag = "jobs",
-    params(("job_id" = String, Path)),
-    responses((status = 202, body = JobBody), (status = 409, description = "The server is busy or protected", body = Problem)))]
+    params(("job_id" = String, Path), CreateParams, ("Idempotency-Key" = Option<String>, Header,
+        description = "The same key and body within 24 hours make one job")),
+    request_body = Option<RetryInput>,
+    responses((status = 202, description = "The job is queued", body = JobBody),
+        (status = 200, description = "The job that this Idempotency-Key made; or the report of a dry run", body = FoundBody),
+        (status = 409, description = "The job succeeded and `force` is not set; or the server is busy or protected", body = Problem)))]
 pub async fn retry(
     State(state): State<ApiState>,
     who: Who,
     Name(id): Name<JobId>,
+    Params(params): Params<CreateParams>,
     headers: HeaderMap,
     OptionalJsonObject(body): OptionalJsonObject,
 ) -> Result<Response, ApiError> {
-    if !body.is_empty() {
-        let errors = Fields::new(&body, &[]).errors;
-        return Err(ApiError::invalid("a retry takes the recipe of the first job: send no body", errors));
-    }
+    let input = RetryInput::read(&body)?;
     let job = find(&state, id).await?;
+    if has_succeeded(&job) && !input.force {
+        let detail = format!(
+            "job {id} succeeded: a retry installs server {} again and erases what is on it; send \
+             {{\"force\": true}} if that is what you want",
+            job.server()
+        );
+        return Err(ApiError::Conflict { detail, job: Some(id) });
+    }
     let recipe = state.store.job_recipe(id).await?.ok_or(StoreError::UnknownJob { job: id })?;
-    let key = submit::idempotency_key(&headers, "retry", &Value::String(id.to_string()))?;
+    let key = submit::idempotency_key(&headers, "retry", &input.key_body(id))?;
     let serial = job.server().parse().map_err(|_| StoreError::UnknownJob { job: id })?;
     let server = servers::find(&state, &serial).await?;
     let recipe = recipe.as_object().cloned().unwrap_or_default();
-    submit::submit(&state, Request { server, recipe, retry_of: Some(id), key, who }).await
+    let retry_of = Some(Retry { job: id, force: input.force });
+    let request = Request { server, recipe, retry_of, key, who };
+    match params.dry_run {
+        true => submit::dry_run(&state, request).await,
+        false => submit::submit(&state, request).await,
+    }
+}
+
+fn has_succeeded(job: &StoredJob) -> bool {
+    let status = match job {
+        StoredJob::Readable(job) => Some(job.status),
+        StoredJob::Unreadable(job) => job.status,
+    };
+    status == Some(Status::Succeeded)
+}
+
+#[derive(Debug, utoipa::ToSchema)]
+pub struct RetryInput {
+    /// Install again although the job succeeded, which erases what it installed.
+    #[schema(value_type = Option<bool>, default = false)]
+    force: bool,
+}
+
+impl RetryInput {
+    fn read(body: &Map<String, Value>) -> Result<RetryInput, ApiError> {
+        let mut fields = Fields::new(body, &["force"]);
+        let force = fields.boolean("force").over(None).unwrap_or(false);
+        match fields.errors.is_empty() {
+            true => Ok(RetryInput { force }),
+            false => {
+                Err(ApiError::invalid("a retry uses the recipe of the first job; only `force` may be set", fields.errors))
+            }
+        }
+    }
+
+    /// What an idempotency key stands for.
+    fn key_body(&self, id: JobId) -> Value {
+        match self.force {
+            true => json!({ "job": id, "force": true }),
+            false => Value::String(id.to_string()),
+        }
+    }
 }
 
 /// Where a job is found.

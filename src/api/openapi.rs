@@ -85,11 +85,13 @@ fn make_strict(document: &mut Value) {
     }
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
-    let PathItem { get, post, patch, delete, head, .. } = item;
+/// Every operation of a path, with its method.
+pub fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    let PathItem { get, post, put, patch, delete, head, .. } = item;
     let all = [
         (Method::GET, get),
         (Method::POST, post),
+        (Method::PUT, put),
         (Method::PATCH, patch),
         (Method::DELETE, delete),
         (Method::HEAD, head),

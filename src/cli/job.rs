@@ -51,8 +51,14 @@ enum JobCommand {
     Retry {
         job: JobId,
         /// Follow the new job to its end.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "dry_run")]
         watch: bool,
+        /// Install again although the job succeeded, which erases what it installed.
+        #[arg(long)]
+        force: bool,
+        /// Check everything up to the server's identity, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -108,10 +114,11 @@ pub async fn run(args: JobArgs, world: &World, output: Output) -> Result<Exit, C
             output.print(&job, |job| format!("job {} is being cancelled", id(job)));
             Ok(Exit::Done)
         }
-        JobCommand::Retry { job, watch, client } => {
+        JobCommand::Retry { job, watch, force, dry_run, client } => {
             let client = Client::new(&client, world)?;
-            let job = client.post(&["jobs", &job.to_string(), "retry"], &[], json!({})).await?;
-            added(&client, &job, watch, output).await
+            let body = if force { json!({ "force": true }) } else { json!({}) };
+            let job = job.to_string();
+            add(&client, &["jobs", &job, "retry"], body, AddOptions { watch, dry_run }, output).await
         }
     }
 }
@@ -119,11 +126,29 @@ pub async fn run(args: JobArgs, world: &World, output: Output) -> Result<Exit, C
 async fn submit(args: SubmitArgs, world: &World, output: Output) -> Result<Exit, CliError> {
     let client = Client::new(&args.client, world)?;
     let recipe = read_recipe(&args.recipe)?;
-    if !args.dry_run {
-        let job = client.post(&["jobs"], &[], recipe).await?;
-        return added(&client, &job, args.watch, output).await;
+    let options = AddOptions { watch: args.watch, dry_run: args.dry_run };
+    add(&client, &["jobs"], recipe, options, output).await
+}
+
+/// What is to become of a new job.
+struct AddOptions {
+    watch: bool,
+    dry_run: bool,
+}
+
+/// Posts what makes a job, and prints or follows the job; or prints the report of a dry run.
+async fn add(
+    client: &Client,
+    path: &[&str],
+    body: Value,
+    options: AddOptions,
+    output: Output,
+) -> Result<Exit, CliError> {
+    if !options.dry_run {
+        let job = client.post(path, &[], body).await?;
+        return added(client, &job, options.watch, output).await;
     }
-    let report = client.post(&["jobs"], &[("dry_run", "true".to_owned())], recipe).await?;
+    let report = client.post(path, &[("dry_run", "true".to_owned())], body).await?;
     output.print(&report, |report| match report["ok"].as_bool() {
         Some(true) => "all checks passed; nothing was changed".to_owned(),
         _ => format!("{}: {}", word(&report["failed_step"]), word(&report["reason"])),

@@ -4,6 +4,7 @@
 //! allows, and knows who that is.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -16,6 +17,7 @@ use super::roles::{self, Need};
 use super::{Access, check_same_site};
 use crate::access::{Act, Actor, Role};
 use crate::api::error::ApiError;
+use crate::api::query::QueryTable;
 use crate::media::OperatorPass;
 use crate::store::Store;
 
@@ -39,6 +41,8 @@ pub struct Guard {
     pub access: Access,
     /// `/metrics` is for everybody.
     pub open_metrics: bool,
+    /// The query parameters of each route.
+    pub queries: Arc<QueryTable>,
 }
 
 /// Who asks, and from where. An extractor of handlers behind the guard.
@@ -84,7 +88,10 @@ pub async fn guard(
         Err(refusal) => return Ok(refusal),
     };
     let role = match need {
-        Need::Nothing | Need::OwnProof => return Ok(next.run(request).await),
+        Need::Nothing | Need::OwnProof => {
+            guard.check_query(&request)?;
+            return Ok(next.run(request).await);
+        }
         Need::Metrics if guard.open_metrics && !matches!(guard.access, Access::Open) => {
             return Ok(next.run(request).await);
         }
@@ -104,6 +111,7 @@ pub async fn guard(
         let detail = format!("this needs the role {role}; {} is {}", who.actor.name, who.actor.role);
         return Err(ApiError::Forbidden(detail));
     }
+    guard.check_query(&request)?;
     if who.actor.role >= Role::Operator {
         request.extensions_mut().insert(OperatorPass);
     }
@@ -115,6 +123,11 @@ pub async fn guard(
 }
 
 impl Guard {
+    fn check_query(&self, request: &Request) -> Result<(), ApiError> {
+        let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
+        self.queries.check(request.method(), matched, request.uri().query())
+    }
+
     /// Counts a write of this token.
     fn count(&self, request: &Request, who: &Who) -> Result<(), ApiError> {
         match &self.access {

@@ -111,11 +111,19 @@ impl Order {
     }
 }
 
+/// Which job is tried again.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    pub job: JobId,
+    /// Even if it succeeded.
+    pub force: bool,
+}
+
 /// A request for a job on a server that exists.
 pub struct Request {
     pub server: Server,
     pub recipe: Map<String, Value>,
-    pub retry_of: Option<JobId>,
+    pub retry_of: Option<Retry>,
     pub key: Option<IdempotencyKey>,
     pub who: Who,
 }
@@ -124,7 +132,9 @@ impl Request {
     /// What the audit tells of the job that this becomes.
     fn act(&self, state: &ApiState, job: JobId, refused: bool) -> Act {
         let (action, detail) = match self.retry_of {
-            Some(first) => ("job.retry", json!({ "retry_of": first, "refused": refused })),
+            Some(Retry { job, force }) => {
+                ("job.retry", json!({ "retry_of": job, "force": force, "refused": refused }))
+            }
             None => ("job.submit", json!({ "refused": refused })),
         };
         let act = self.who.act(state.world.clock.now(), action);
@@ -153,7 +163,7 @@ pub async fn submit(state: &ApiState, request: Request) -> Result<Response, ApiE
         task_target: target_as_typed(&request.recipe),
         spec,
         recipe: Value::Object(request.recipe),
-        retry_of: request.retry_of,
+        retry_of: request.retry_of.map(|retry| retry.job),
         created_at,
     };
     answer(state, store.insert_job(new, request.key).await?).await
@@ -229,7 +239,7 @@ async fn refuse(state: &ApiState, request: Request, errors: Vec<FieldError>) -> 
         recipe: Value::Object(request.recipe),
         reason,
         errors: errors.clone(),
-        retry_of: request.retry_of,
+        retry_of: request.retry_of.map(|retry| retry.job),
         created_at,
     };
     match store.insert_refused_job(refused, events, request.key).await? {

@@ -260,6 +260,60 @@ async fn a_retry_is_a_new_job_with_the_same_recipe() {
     fixture.call(Method::POST, "/api/v1/jobs/0123/retry", None).await.problem(404);
 }
 
+/// Issue 15, kind 22.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_succeeded_is_tried_again_by_force_only() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    let id = fixture.add_job("A1").await;
+    fixture.end_job(Status::Succeeded, Vec::new()).await;
+    let path = format!("/api/v1/jobs/{id}/retry");
+    for body in [None, Some(json!({})), Some(json!({"force": false})), Some(json!({"force": null}))] {
+        for path in [path.clone(), format!("{path}?dry_run=true")] {
+            let problem = fixture.call(Method::POST, &path, body.clone()).await.problem(409);
+            assert_eq!(problem["job_id"], id);
+            assert!(problem["detail"].as_str().unwrap().contains("\"force\": true"), "{problem}");
+        }
+    }
+    assert_eq!(fixture.post(&path, json!({"force": "yes"})).await.problem(422)["errors"][0]["pointer"], "/force");
+    assert_eq!(count(&fixture).await, 1);
+    let again = fixture.post(&path, json!({"force": true})).await.ok(202);
+    assert_eq!(again["retry_of"], id);
+    let entry = fixture.get("/api/v1/audit?action=job.retry").await.ok(200)["entries"][0].clone();
+    assert_eq!(entry["detail"]["force"], true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_of_a_retry_reports_and_leaves_no_job() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    let id = fixture.add_job("A1").await;
+    let path = format!("/api/v1/jobs/{id}/retry?dry_run=true");
+    assert_eq!(fixture.call(Method::POST, &path, None).await.problem(409)["job_id"], id);
+    fixture.end_job(Status::Failed, Vec::new()).await;
+    let report = fixture.call(Method::POST, &path, None).await.ok(200);
+    assert_eq!((&report["dry_run"], &report["ok"]), (&json!(true), &json!(true)));
+    fixture.call(Method::POST, &path.replace("true", "1"), None).await.problem(400);
+    assert_eq!(count(&fixture).await, 1);
+}
+
+/// A key stands for the force too: another body is another request.
+#[tokio::test(start_paused = true)]
+async fn a_retry_sent_twice_makes_one_job() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    let id = fixture.add_job("A1").await;
+    fixture.end_job(Status::Failed, Vec::new()).await;
+    let path = format!("/api/v1/jobs/{id}/retry");
+    let send = async |body| {
+        fixture.call_with(Method::POST, &path, Some(body), &[("idempotency-key", "k")]).await
+    };
+    let first = send(json!({})).await.ok(202);
+    assert_eq!(send(json!({})).await.ok(200)["job_id"], first["job_id"]);
+    send(json!({"force": true})).await.problem(422);
+    assert_eq!(count(&fixture).await, 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_retry_of_a_refused_recipe_is_refused_again() {
     let fixture = Fixture::new();

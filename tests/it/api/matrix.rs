@@ -235,3 +235,67 @@ async fn the_open_mode_lets_in_everybody_here_and_nobody_from_elsewhere() {
         }
     }
 }
+
+/// Everything that a request could have changed: the audit, the inventory, the jobs and the tokens.
+async fn kept(fixture: &Fixture) -> [String; 4] {
+    let mut kept = [const { String::new() }; 4];
+    for (kept, path) in kept.iter_mut().zip(["audit", "servers", "jobs", "tokens"]) {
+        let mut list = fixture.get(&format!("/api/v1/{path}")).await.ok(200);
+        // To the minute, of every request.
+        for token in list["tokens"].as_array_mut().into_iter().flatten() {
+            token["last_used_at"] = Value::Null;
+        }
+        *kept = list.to_string();
+    }
+    kept
+}
+
+/// Issue 15, kind 22: `DELETE ?dry_run=true` deleted, and `retry?dry_run=true` installed.
+#[tokio::test(start_paused = true)]
+async fn an_unknown_or_repeated_query_parameter_is_400_on_every_route_of_the_api_and_nothing_is_done() {
+    let fixture = site().await;
+    fixture.add_server("A1").await;
+    let job = fixture.add_job("A1").await;
+    let before = kept(&fixture).await;
+    let mut tried = 0;
+    for (route, operation) in described(&fixture).await {
+        let (method, path) = route.split_once(' ').unwrap();
+        if !path.starts_with("/api/v1/") {
+            continue;
+        }
+        let path = path.replace("{serial}", "A1").replace("{job_id}", &job);
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let known: Vec<&str> = parameters
+            .filter(|parameter| parameter["in"] == "query")
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .collect();
+        let takes_dry_run = known.contains(&"dry_run");
+        let mut queries = vec!["nonsense=1".to_owned(), "nonsense".to_owned(), "=".to_owned()];
+        queries.extend((!takes_dry_run).then(|| "dry_run=true".to_owned()));
+        queries.extend(known.iter().map(|name| format!("{name}=1&{name}=1")));
+        queries.extend(known.iter().map(|name| format!("{name}=%FF")));
+        queries.extend(known.iter().map(|name| format!("{}=1", name.to_uppercase())));
+        for query in queries {
+            let answer = fixture.send(request(&format!("{method} {path}?{query}"), Some("Bearer admin"))).await;
+            let detail = answer.problem(400)["detail"].to_string();
+            let name = query.split('=').next().unwrap();
+            assert!(detail.contains(&format!("`{name}`")), "{route}?{query}: {detail}");
+            if let (true, "nonsense", Some(_)) = (known.len() == 1, name, known.first()) {
+                assert!(detail.contains(&format!("`{}`", known[0])), "{route}?{query}: {detail}");
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried > 80, "{tried}");
+    assert_eq!(kept(&fixture).await, before);
+}
+
+/// An OIDC callback, a health check or a BMC may send some.
+#[tokio::test(start_paused = true)]
+async fn elsewhere_an_unknown_query_parameter_is_ignored() {
+    let fixture = site().await;
+    for path in ["/healthz", "/readyz", "/openapi.json", "/metrics"] {
+        let answer = fixture.send(request(&format!("GET {path}?x=1&x=2"), Some("Bearer admin"))).await;
+        assert_eq!(answer.status, 200, "{path}");
+    }
+}
