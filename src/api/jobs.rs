@@ -293,9 +293,10 @@ impl RetryInput {
         let force = fields.boolean("force").over(None).unwrap_or(false);
         match fields.errors.is_empty() {
             true => Ok(RetryInput { force }),
-            false => {
-                Err(ApiError::invalid("a retry uses the recipe of the first job; only `force` may be set", fields.errors))
-            }
+            false => Err(ApiError::invalid(
+                "a retry uses the recipe of the first job; only `force` may be set",
+                fields.errors,
+            )),
         }
     }
 

@@ -101,7 +101,9 @@ impl fmt::Display for QueryFault {
                     None => write!(f, "; this route has no query parameters"),
                 }
             }
-            QueryFault::Repeated { name } => write!(f, "the query parameter `{name}` is given more than once"),
+            QueryFault::Repeated { name } => {
+                write!(f, "the query parameter `{name}` is given more than once")
+            }
             QueryFault::NotText { name } => {
                 write!(f, "the query parameter `{name}` is not percent-encoded UTF-8")
             }

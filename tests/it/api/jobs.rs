@@ -275,7 +275,10 @@ async fn a_job_that_succeeded_is_tried_again_by_force_only() {
             assert!(problem["detail"].as_str().unwrap().contains("\"force\": true"), "{problem}");
         }
     }
-    assert_eq!(fixture.post(&path, json!({"force": "yes"})).await.problem(422)["errors"][0]["pointer"], "/force");
+    assert_eq!(
+        fixture.post(&path, json!({"force": "yes"})).await.problem(422)["errors"][0]["pointer"],
+        "/force"
+    );
     assert_eq!(count(&fixture).await, 1);
     let again = fixture.post(&path, json!({"force": true})).await.ok(202);
     assert_eq!(again["retry_of"], id);
@@ -305,9 +308,8 @@ async fn a_retry_sent_twice_makes_one_job() {
     let id = fixture.add_job("A1").await;
     fixture.end_job(Status::Failed, Vec::new()).await;
     let path = format!("/api/v1/jobs/{id}/retry");
-    let send = async |body| {
-        fixture.call_with(Method::POST, &path, Some(body), &[("idempotency-key", "k")]).await
-    };
+    let send =
+        async |body| fixture.call_with(Method::POST, &path, Some(body), &[("idempotency-key", "k")]).await;
     let first = send(json!({})).await.ok(202);
     assert_eq!(send(json!({})).await.ok(200)["job_id"], first["job_id"]);
     send(json!({"force": true})).await.problem(422);

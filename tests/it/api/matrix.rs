@@ -276,7 +276,8 @@ async fn an_unknown_or_repeated_query_parameter_is_400_on_every_route_of_the_api
         queries.extend(known.iter().map(|name| format!("{name}=%FF")));
         queries.extend(known.iter().map(|name| format!("{}=1", name.to_uppercase())));
         for query in queries {
-            let answer = fixture.send(request(&format!("{method} {path}?{query}"), Some("Bearer admin"))).await;
+            let answer =
+                fixture.send(request(&format!("{method} {path}?{query}"), Some("Bearer admin"))).await;
             let detail = answer.problem(400)["detail"].to_string();
             let name = query.split('=').next().unwrap();
             assert!(detail.contains(&format!("`{name}`")), "{route}?{query}: {detail}");
