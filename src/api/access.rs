@@ -6,12 +6,14 @@
 
 mod guard;
 mod limits;
+mod reads;
 pub mod roles;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Uri, header};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
@@ -24,6 +26,7 @@ use crate::world::Clock;
 
 pub use guard::{Guard, Source, Who, guard};
 pub use limits::{Limits, Rates};
+pub use reads::MediaReads;
 
 /// How requests are let in.
 #[derive(Clone)]
@@ -59,7 +62,10 @@ impl Access {
     /// Counts a wrong secret that is no token; refuses where there were too many.
     pub fn count_failure(&self, source: Option<IpAddr>) -> Result<(), ApiError> {
         match self {
-            Access::Tokens(tokens) => tokens.limits.count_failure(source),
+            Access::Tokens(tokens) => {
+                tokens.limits.log_failure(source, "webhook secret");
+                tokens.limits.count_failure(source)
+            }
             Access::Open | Access::Closed => Ok(()),
         }
     }
@@ -74,6 +80,7 @@ impl Tokens {
             (_, Some(shown)) => self.kept(shown, source).await?,
         };
         judged.or_else(|reason| {
+            self.limits.log_failure(source, reason);
             self.limits.count_failure(source)?;
             Err(refused(reason))
         })
@@ -143,6 +150,25 @@ fn is_same(a: &[u8; 32], b: &[u8; 32]) -> bool {
     std::hint::black_box(a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b))) == 0
 }
 
+/// Refuses a request that names its host twice, or with userinfo (RFC 9112, 3.2): what stands before this
+/// controller might read another host out of it.
+pub fn check_host_form(headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    let bad = |host: &HeaderValue| host.to_str().is_ok_and(|host| host.contains('@') || host.contains(','));
+    let authority = uri.authority().map(Authority::as_str);
+    let named = host.and_then(|host| host.to_str().ok());
+    let differs = authority.zip(named).is_some_and(|(uri, host)| !uri.eq_ignore_ascii_case(host));
+    let is_unreadable = host.is_some() && named.is_none();
+    let has_userinfo = host.is_some_and(bad) || authority.is_some_and(|uri| uri.contains('@'));
+    match second.is_some() || is_unreadable || has_userinfo || differs {
+        true => Err(ApiError::BadRequest(
+            "send one Host header with a host name or address, and a port at most".to_owned(),
+        )),
+        false => Ok(()),
+    }
+}
+
 /// A name that leads here from another site's DNS would make a browser a go-between (DNS rebinding).
 fn check_host(headers: &HeaderMap) -> Result<(), ApiError> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
@@ -173,8 +199,9 @@ fn check_same_site(method: &Method, headers: &HeaderMap) -> Result<(), ApiError>
 
 /// Whether `host`, with or without a port, is of this machine only.
 fn is_loopback(host: &str) -> bool {
-    let uri: Result<Uri, _> = format!("http://{host}/").parse();
-    let Some(name) = uri.ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase)) else { return false };
+    let authority: Result<Authority, _> = host.parse();
+    let plain = authority.ok().filter(|authority| !authority.as_str().contains('@'));
+    let Some(name) = plain.map(|authority| authority.host().to_ascii_lowercase()) else { return false };
     let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     name == "localhost" || name.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
 }

@@ -68,7 +68,7 @@ fn check(query: &str, known: &[String]) -> Result<(), QueryFault> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let decoded = decode(name).ok_or_else(|| QueryFault::NotText { name: shown(name) })?;
-        if !known.iter().any(|known| *known == decoded) {
+        if !known.contains(&decoded) {
             return Err(QueryFault::Unknown { name: shown(&decoded), known: known.to_vec() });
         }
         if seen.contains(&decoded) {

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 /// Prefixes of http(s) URLs. An empty list allows nothing.
@@ -28,12 +29,41 @@ impl UrlPrefixes {
     }
 }
 
-/// The parser has resolved `..` in both already.
+/// The parser has resolved `..` and `%2e%2e` in both already. What a server might resolve later, when it has
+/// decoded the path once more or cut off parameters, lies under no path.
 fn lies_under(url: &Url, prefix: &Url) -> bool {
-    let same_origin = url.origin() == prefix.origin();
+    let same_origin = url.origin() == prefix.origin() && (prefix.path() == "/" || !may_climb(url.path()));
     let rest = url.path().strip_prefix(prefix.path());
     let at_boundary = |rest: &str| rest.is_empty() || rest.starts_with('/') || prefix.path().ends_with('/');
     same_origin && rest.is_some_and(at_boundary)
+}
+
+/// Decodings that are looked through.
+const DECODINGS_MAX: usize = 8;
+
+/// Whether some server may take `path` for one with `..` in it: encoded once or more (`..%2f`, `%252e`), by
+/// backslashes, with parameters (`..;x/`, Tomcat), with blanks or control characters, or in an encoding that is
+/// not UTF-8 (`%c0%ae`).
+fn may_climb(path: &str) -> bool {
+    let mut path = path.to_owned();
+    for _ in 0..DECODINGS_MAX {
+        if path.split(['/', '\\']).any(is_parent) {
+            return true;
+        }
+        match percent_decode_str(&path).decode_utf8() {
+            Err(_) => return true,
+            Ok(decoded) if decoded == path => return false,
+            Ok(decoded) => path = decoded.into_owned(),
+        }
+    }
+    true
+}
+
+fn is_parent(segment: &str) -> bool {
+    let name = segment.split([';', '\0', '?', '#']).next().unwrap_or_default();
+    let is_dot = |c: char| matches!(c, '.' | '\u{2024}' | '\u{ff0e}');
+    let name = name.trim_matches(|c: char| c.is_whitespace() || c.is_control());
+    name.chars().count() == 2 && name.chars().all(is_dot)
 }
 
 impl FromStr for UrlPrefixes {
@@ -83,6 +113,49 @@ mod tests {
             assert!(!allows(bad), "{bad}");
         }
         assert!(!UrlPrefixes::default().allow(&"https://a.example/".parse().unwrap()));
+    }
+
+    /// Issue 15, kind 26.
+    #[test]
+    fn no_spelling_of_a_parent_directory_leads_out_of_a_path() {
+        let prefixes: UrlPrefixes = "https://a.example/iso/".parse().unwrap();
+        let allows = |url: &str| prefixes.allow(&url.parse().unwrap());
+        for bad in [
+            "https://a.example/iso/..%2fsecret",
+            "https://a.example/iso/..%2Fsecret",
+            "https://a.example/iso/%2e%2e/secret",
+            "https://a.example/iso/%2e%2e%2fsecret",
+            "https://a.example/iso/.%2e/secret",
+            "https://a.example/iso/..;/secret",
+            "https://a.example/iso/..;a=b/secret",
+            "https://a.example/iso/%2e%2e;/secret",
+            "https://a.example/iso/..%3b/secret",
+            "https://a.example/iso/%252e%252e/secret",
+            "https://a.example/iso/..%252fsecret",
+            "https://a.example/iso/..%25252fsecret",
+            "https://a.example/iso/..\\secret",
+            "https://a.example/iso/..%5csecret",
+            "https://a.example/iso/x%5c..%5c..%5csecret",
+            "https://a.example/iso/..%00/secret",
+            "https://a.example/iso/..%20/secret",
+            "https://a.example/iso/%c0%ae%c0%ae/secret",
+            "https://a.example/iso/%ef%bc%8e%ef%bc%8e/secret",
+            "https://a.example/iso/..%23/secret",
+        ] {
+            assert!(!allows(bad), "{bad}");
+        }
+        for good in [
+            "https://a.example/iso/8.0/x.iso",
+            "https://a.example/iso/a..b/x.iso",
+            "https://a.example/iso/...%2fx.iso",
+            "https://a.example/iso/100%25/x.iso",
+            "https://a.example/iso/x%20y;v=1.iso?path=../x",
+            "https://a.example/iso/%E2%82%AC.iso",
+        ] {
+            assert!(allows(good), "{good}");
+        }
+        let all: UrlPrefixes = "https://a.example/".parse().unwrap();
+        assert!(all.allow(&"https://a.example/iso/..%2fx".parse().unwrap()), "the whole host is allowed");
     }
 
     #[test]

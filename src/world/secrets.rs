@@ -40,6 +40,12 @@ pub enum SecretError {
     NoDirectory,
     #[error("a password's file has a name below BMC_SECRETS_DIR, of letters, digits and `. _ - /`")]
     NotAFile,
+    #[error(
+        "the password file {path} leads out of BMC_SECRETS_DIR by a symbolic link: put the file there, or link to \
+         one that is there",
+        path = path.display()
+    )]
+    LeadsOut { path: PathBuf },
     #[error("the password file {path} cannot be read", path = path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("the password in {place} is not one line of 1 to {PASSWORD_CHARS_MAX} characters")]
@@ -96,14 +102,25 @@ impl Secrets {
         if name.is_empty() || !below || !name.chars().all(is_plain) {
             return Err(SecretError::NotAFile);
         }
-        let path = self.0.directory.as_ref().ok_or(SecretError::NoDirectory)?.join(name);
-        let text = read(&path).map_err(|source| SecretError::Unreadable { path: path.clone(), source })?;
+        let directory = self.0.directory.as_ref().ok_or(SecretError::NoDirectory)?;
+        let path = directory.join(name);
+        let unreadable = |source| SecretError::Unreadable { path: path.clone(), source };
+        // Links within the directory are how Kubernetes mounts secrets.
+        let real = path.canonicalize().map_err(unreadable)?;
+        if !real.starts_with(directory.canonicalize().map_err(unreadable)?) {
+            return Err(SecretError::LeadsOut { path });
+        }
+        let text = read(&real).map_err(unreadable)?;
         let line = text.strip_suffix('\n').unwrap_or(&text);
         checked(line.strip_suffix('\r').unwrap_or(line), || path.display().to_string())
     }
 }
 
+/// A pipe would keep its reader waiting, and a link that was put there meanwhile is not followed.
 fn read(path: &Path) -> std::io::Result<String> {
+    if !path.symlink_metadata()?.is_file() {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file"));
+    }
     let mut text = String::new();
     File::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
     Ok(text)
@@ -159,6 +176,36 @@ mod tests {
         }
         let nowhere = Secrets::default();
         assert!(said(&nowhere, "file:rack1/idrac-7").unwrap_err().contains("say BMC_SECRETS_DIR"));
+    }
+
+    /// Issue 15, kind 26.
+    #[test]
+    fn a_link_leads_to_no_file_outside_the_directory() {
+        use std::os::unix::fs::symlink;
+        let (outside, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let shadow = outside.path().join("shadow");
+        std::fs::write(&shadow, "hunter2").unwrap();
+        let inside = directory.path();
+        std::fs::create_dir_all(inside.join("..data")).unwrap();
+        std::fs::write(inside.join("..data/idrac"), "calvin").unwrap();
+        symlink(&shadow, inside.join("file")).unwrap();
+        symlink(outside.path(), inside.join("folder")).unwrap();
+        symlink(inside.join("file"), inside.join("twice")).unwrap();
+        symlink("..data/idrac", inside.join("idrac")).unwrap();
+        let by_link = outside.path().join("secrets");
+        symlink(inside, &by_link).unwrap();
+        for directory in [inside, &by_link] {
+            let secrets = Secrets::new(BTreeMap::new(), Some(directory.to_owned()));
+            for name in ["file:file", "file:folder/shadow", "file:twice"] {
+                let error = said(&secrets, name).unwrap_err();
+                assert!(
+                    error.contains("leads out of BMC_SECRETS_DIR") && !error.contains("hunter2"),
+                    "{error}"
+                );
+            }
+            assert_eq!(said(&secrets, "file:idrac").as_deref(), Ok("calvin"), "as Kubernetes mounts them");
+            assert!(said(&secrets, "file:..data").unwrap_err().contains("cannot be read"));
+        }
     }
 
     #[test]

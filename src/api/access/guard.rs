@@ -10,11 +10,11 @@ use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{Extensions, HeaderValue, Method, header};
+use http::{Extensions, HeaderValue, header};
 use jiff::Timestamp;
 
 use super::roles::{self, Need};
-use super::{Access, check_same_site};
+use super::{Access, MediaReads, check_same_site};
 use crate::access::{Act, Actor, Role};
 use crate::api::error::ApiError;
 use crate::api::query::QueryTable;
@@ -43,6 +43,8 @@ pub struct Guard {
     pub open_metrics: bool,
     /// The query parameters of each route.
     pub queries: Arc<QueryTable>,
+    /// Records operators' reads of task media.
+    pub reads: Arc<MediaReads>,
 }
 
 /// Who asks, and from where. An extractor of handlers behind the guard.
@@ -106,7 +108,7 @@ pub async fn guard(
     let who = Who { actor, source };
     guard.count(&request, &who)?;
     if who.actor.role < role {
-        tell(guard.told(&request, &who, "access.denied")).await?;
+        tell(guard.denied(&request, &who)).await?;
         tracing::warn!(actor = who.actor.id, %role, "a request was refused for its role");
         let detail = format!("this needs the role {role}; {} is {}", who.actor.name, who.actor.role);
         return Err(ApiError::Forbidden(detail));
@@ -115,8 +117,8 @@ pub async fn guard(
     if who.actor.role >= Role::Operator {
         request.extensions_mut().insert(OperatorPass);
     }
-    if is_start_of_media(&request) {
-        tell(guard.told(&request, &who, "media.read")).await?;
+    if let Some(read) = guard.reads.read_of(&request, &who) {
+        guard.reads.record(read).await?;
     }
     request.extensions_mut().insert(who);
     Ok(next.run(request).await)
@@ -136,16 +138,15 @@ impl Guard {
         }
     }
 
-    /// What the audit is told of that no handler tells of: a refused write, and a read of what holds a
-    /// secret.
-    fn told(&self, request: &Request, who: &Who, action: &str) -> Option<(Store, Act)> {
+    /// What the audit is told of a refused write, of which no handler tells.
+    fn denied(&self, request: &Request, who: &Who) -> Option<(Store, Act)> {
         let Access::Tokens(tokens) = &self.access else { return None };
-        if request.method().is_safe() && action == "access.denied" {
+        if request.method().is_safe() {
             return None;
         }
         let path: String = request.uri().path().chars().take(PATH_CHARS_MAX).collect();
         let asked = serde_json::json!({ "method": request.method().as_str(), "path": path });
-        Some((tokens.store.clone(), who.act(tokens.clock.now(), action).with(asked)))
+        Some((tokens.store.clone(), who.act(tokens.clock.now(), "access.denied").with(asked)))
     }
 }
 
@@ -154,14 +155,6 @@ async fn tell(told: Option<(Store, Act)>) -> Result<(), ApiError> {
         Some((store, act)) => Ok(store.tell(act).await?),
         None => Ok(()),
     }
-}
-
-/// An operator's read of a task ISO, told of once and not for each of its ranges.
-fn is_start_of_media(request: &Request) -> bool {
-    let range = request.headers().get(header::RANGE).map(HeaderValue::as_bytes);
-    request.uri().path().starts_with("/media/")
-        && request.method() == Method::GET
-        && range.is_none_or(|range| range.starts_with(b"bytes=0-"))
 }
 
 /// What the table says of this request, or the answer where it says nothing.

@@ -7,6 +7,7 @@
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -21,6 +22,9 @@ use crate::api::error::ApiError;
 const KEYS_MAX: usize = 4_096;
 /// All failures together may be so many times as frequent as those of one address.
 const ALL_FACTOR: u32 = 30;
+
+/// Lines of the log about wrong tokens and secrets, of all addresses together.
+const FAILURE_LINES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).expect("it is not 0");
 
 /// How much is too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,9 @@ pub struct Limits {
     failures: Keyed<IpAddr>,
     all_failures: Limiter<NotKeyed, InMemoryState>,
     writes: Keyed<String>,
+    failure_log: Limiter<NotKeyed, InMemoryState>,
+    /// Failures since the last line of the log about one.
+    unlogged: AtomicU64,
 }
 
 impl Limits {
@@ -52,6 +59,12 @@ impl Limits {
             failures: Keyed::new(rates.failures_per_minute, &ticks),
             all_failures: RateLimiter::new(all, InMemoryState::default(), ticks.clone()),
             writes: Keyed::new(rates.writes_per_minute, &ticks),
+            failure_log: RateLimiter::new(
+                Quota::per_minute(FAILURE_LINES_PER_MINUTE),
+                InMemoryState::default(),
+                ticks.clone(),
+            ),
+            unlogged: AtomicU64::new(0),
             ticks,
         }
     }
@@ -61,6 +74,17 @@ impl Limits {
         let of_source = self.failures.check(source.map_or_else(IpAddr::others, network), &self.ticks);
         let of_all = self.all_failures.check().map_err(|until| until.wait_time_from(self.ticks.now()));
         of_source.and(of_all).map_err(|wait| ApiError::TooMany { what: "wrong tokens", wait })
+    }
+
+    /// Logs a wrong token or secret, at a bounded rate: a stranger cannot fill the disk.
+    pub fn log_failure(&self, source: Option<IpAddr>, reason: &'static str) {
+        if self.failure_log.check().is_err() {
+            self.unlogged.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let unlogged = self.unlogged.swap(0, Ordering::Relaxed);
+        let source = source.map_or_else(|| "unknown".to_owned(), |source| source.to_string());
+        tracing::warn!(source, reason, unlogged, "authentication failed");
     }
 
     /// Counts a write; refuses where there were too many.
@@ -176,6 +200,46 @@ mod tests {
         assert_eq!(address("2001:db8::1"), address("2001:db8::ffff:2"));
         assert_ne!(address("2001:db8::1"), address("2001:db8:0:1::1"));
         assert_ne!(address("::ffff:10.0.0.1"), address("::ffff:10.0.0.2"));
+    }
+
+    /// Issue 15, kind 26.
+    #[tokio::test(start_paused = true)]
+    async fn wrong_tokens_are_logged_at_a_bounded_rate_and_counted_meanwhile() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let limits = limits(1, 1);
+        for _ in 0..1_000 {
+            limits.log_failure("10.0.0.1".parse().ok(), "unknown");
+        }
+        assert_eq!(log.lines().len(), 10);
+        assert!(log.lines()[0].contains("WARN") && log.lines()[0].contains("10.0.0.1"), "{:?}", log.lines());
+        tokio::time::advance(Duration::from_secs(6)).await;
+        limits.log_failure(None, "expired");
+        assert_eq!(log.lines().len(), 11);
+        assert!(log.lines()[10].contains("unlogged=990"), "{:?}", log.lines());
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Log {
+        fn lines(&self) -> Vec<String> {
+            let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            text.lines().map(str::to_owned).collect()
+        }
+    }
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -89,3 +89,29 @@ async fn the_webhook_is_not_there_without_a_secret() {
     }
     fixture.post("/api/v1/status-webhook/A1/sometoken", json!({"status": "success"})).await.problem(404);
 }
+
+/// Issue 15, kind 26: with userinfo a foreign name was read as a loopback one.
+#[tokio::test(start_paused = true)]
+async fn a_host_with_userinfo_or_named_twice_is_refused_in_every_mode() {
+    let open = Fixture::with(|parts| parts.access = Access::Open);
+    let tokens = Fixture::new();
+    let token = ("authorization", "Bearer test-token");
+    for fixture in [&open, &tokens] {
+        let get = async |path: &str, headers: &[(&str, &str)]| {
+            let headers = [&[token], headers].concat();
+            fixture.send(bare(&Method::GET, path, &headers)).await
+        };
+        assert_eq!(get("/api/v1/jobs", &[("host", "localhost:8080")]).await.status, 200);
+        for bad in
+            ["evil.example@localhost", "evil.example:80@localhost:8080", "@localhost", "localhost, localhost"]
+        {
+            for path in ["/api/v1/jobs", "/healthz", "/nowhere"] {
+                get(path, &[("host", bad)]).await.problem(400);
+            }
+        }
+        get("/api/v1/jobs", &[("host", "localhost"), ("host", "localhost")]).await.problem(400);
+        get("/api/v1/jobs", &[("host", "localhost"), ("host", "evil.example")]).await.problem(400);
+        get("http://evil.example/api/v1/jobs", &[("host", "localhost")]).await.problem(400);
+        get("http://u@localhost/api/v1/jobs", &[("host", "localhost")]).await.problem(400);
+    }
+}

@@ -130,3 +130,71 @@ async fn pages_and_filters_find_an_act() {
         fixture.get(&format!("/api/v1/audit{query}")).await.problem(400);
     }
 }
+
+/// Issue 15, kind 23: a `Range` that began at 1, or did not parse, escaped the audit.
+#[tokio::test(start_paused = true)]
+async fn every_read_of_a_task_medium_is_told_once_a_window_whatever_its_range() {
+    let job = "0123456789abcdef0123456789abcdef";
+    let ranges = [
+        "",
+        "bytes=0-",
+        "bytes=1-",
+        "bytes=-1",
+        "bytes=5-7",
+        "bytes=1-,2-",
+        "items=0-",
+        "nonsense",
+        "\u{e9}",
+    ];
+    let paths = [
+        format!("/media/tasks/{job}/task.iso"),
+        format!("/media/tasks/{job}/task.img"),
+        format!("/media/tasks/%30{}/task.iso", &job[1..]),
+        format!("/media/tasks/{job}/task.iso?x=1"),
+    ];
+    for (method, range, path) in [Method::GET, Method::HEAD]
+        .into_iter()
+        .flat_map(|method| ranges.map(|range| (method.clone(), range)))
+        .flat_map(|(method, range)| paths.each_ref().map(|path| (method.clone(), range, path)))
+    {
+        let fixture = Fixture::new();
+        let read = async || {
+            let mut request = super::request(method.clone(), path, None, &[]);
+            if !range.is_empty() {
+                let range = http::HeaderValue::from_bytes(range.as_bytes()).unwrap();
+                request.headers_mut().insert("range", range);
+            }
+            assert_eq!(fixture.send(request).await.status, 404, "no such job is there");
+        };
+        read().await;
+        read().await;
+        let told = entries(&fixture, "").await;
+        assert_eq!(actions(&told), ["media.read"], "{method} {path} {range}");
+        assert_eq!((&told[0]["job_id"], &told[0]["actor_name"]), (&job.into(), &"test".into()));
+        tokio::time::advance(std::time::Duration::from_secs(601)).await;
+        read().await;
+        assert_eq!(actions(&entries(&fixture, "").await).len(), 2, "a new window");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_job_reader_and_address_has_a_window_of_its_own() {
+    let fixture = Fixture::new();
+    keep_token(&fixture.store, &fixture.world, "op", Role::Operator, "op");
+    keep_token(&fixture.store, &fixture.world, "viewer", Role::Viewer, "viewer");
+    let read = async |job: u8, token: &str, peer: &str| {
+        let path = format!("/media/tasks/{}/task.iso", job.to_string().repeat(32));
+        let mut request = super::request(Method::GET, &path, None, &[("range", "bytes=1-")]);
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        request.extensions_mut().insert(ConnectInfo(peer.parse::<SocketAddr>().unwrap()));
+        fixture.send(request).await.status.as_u16()
+    };
+    for _ in 0..2 {
+        assert_eq!(read(1, "op", "10.0.0.1:1").await, 404);
+        assert_eq!(read(2, "op", "10.0.0.1:1").await, 404);
+        assert_eq!(read(1, "op", "10.0.0.2:1").await, 404);
+        assert_eq!(read(1, super::TOKEN, "10.0.0.1:1").await, 404);
+        assert_eq!(read(1, "viewer", "10.0.0.1:1").await, 403);
+    }
+    assert_eq!(actions(&entries(&fixture, "?action=media.read").await).len(), 4);
+}
