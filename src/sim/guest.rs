@@ -21,6 +21,7 @@ mod fat;
 mod firmware;
 #[cfg(any(test, fuzzing))]
 pub mod for_comparison;
+mod installer;
 mod kickstart;
 mod loader;
 mod post;
@@ -32,18 +33,17 @@ mod tests;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use jiff::Timestamp;
-use sha2::{Digest, Sha256};
-
 use self::firmware::{BootChoice, Enumeration};
-use self::kickstart::{Ending, Script, parse_kickstart};
+use self::installer::{Accepted, Install, ScriptReading};
+use self::kickstart::Ending;
 use self::loader::{Loaded, Loader};
 pub use self::post::Call;
 use self::post::{Post, PostLook};
 use self::reader::Look;
-use self::search::{Search, SearchLook};
-use super::machine::{BootProgress, Button, Disk, InstalledSystem, Machine, after};
+use self::search::Search;
+use super::machine::{BootProgress, Button, Disk, Machine, after};
+use bytes::Bytes;
+use jiff::Timestamp;
 
 /// How long the software takes, and what it does wrong.
 #[derive(Clone, Debug)]
@@ -135,9 +135,11 @@ enum State {
     },
     /// The interactive installer: "(Enter) Continue".
     Prompt,
-    Search {
-        search: Search,
-        build: String,
+    Search(Box<ScriptReading>),
+    /// A modal dialog that goes away by itself.
+    Warning {
+        until: Timestamp,
+        accepted: Box<Accepted>,
     },
     /// A modal dialog without a time-out.
     Dialog(String),
@@ -147,7 +149,10 @@ enum State {
         post: Post,
         ending: Ending,
     },
-    Finished,
+    Finished {
+        /// When it goes on by itself, and how.
+        leaving: Option<(Timestamp, Ending)>,
+    },
     DiskBoot {
         until: Timestamp,
     },
@@ -155,17 +160,6 @@ enum State {
         since: Timestamp,
         leaving: Option<(Timestamp, Button)>,
     },
-}
-
-/// The writing of the disk, and what follows it.
-#[derive(Debug)]
-struct Install {
-    half: Option<Timestamp>,
-    until: Timestamp,
-    ks_sha256: String,
-    build: String,
-    post: Post,
-    ending: Ending,
 }
 
 /// What one look at the state came to.
@@ -209,17 +203,26 @@ impl Guest {
             State::Loader(loader) => step_loader(loader, machine, software, now),
             State::Kernel { until, .. } if now < *until => Step::Need(Need::Until(*until)),
             State::Kernel { loaded, .. } => Step::Next(start_installer(std::mem::take(loaded), software)),
-            State::Search { search, build } => step_search(search, build, machine, software, now),
-            State::Installing(install) => step_installing(install, machine, software, now),
+            State::Search(reading) => reading.step(machine, software, now),
+            State::Warning { until, .. } if now < *until => Step::Need(Need::Until(*until)),
+            State::Warning { accepted, .. } => {
+                Step::Next(std::mem::take(accepted.as_mut()).dismissed().go_on(machine, software, now))
+            }
+            State::Installing(install) => install.step(machine, software, now),
             State::Post { post, ending } => match post.look(machine, software) {
                 PostLook::Need(need) => Step::Need(need),
                 PostLook::PowerOff => {
                     machine.power_off(now);
                     Step::Gone
                 }
-                PostLook::Reboot => end_installer(Ending::Reboot { eject: false }, machine, now),
-                PostLook::Over => end_installer(*ending, machine, now),
+                PostLook::Reboot => installer::leave(Ending::Reboot { eject: false }, machine, now),
+                PostLook::Failed(why) => {
+                    Step::Next(State::Dialog(format!("%post: the script has failed: {why}")))
+                }
+                PostLook::Over => installer::finish(*ending, machine, software, now),
             },
+            State::Finished { leaving: Some((until, _)) } if now < *until => Step::Need(Need::Until(*until)),
+            State::Finished { leaving: Some((_, ending)) } => installer::leave(*ending, machine, now),
             State::DiskBoot { until } if now < *until => Step::Need(Need::Until(*until)),
             State::DiskBoot { .. } => {
                 machine.set_progress(BootProgress::OsRunning, now);
@@ -239,7 +242,7 @@ impl Guest {
             | State::LoaderError(_)
             | State::Prompt
             | State::Dialog(_)
-            | State::Finished => Step::Need(Need::Event),
+            | State::Finished { leaving: None } => Step::Need(Need::Event),
         }
     }
 
@@ -258,9 +261,9 @@ impl Guest {
         match &mut self.state {
             State::Firmware(enumeration) => enumeration.answer(answer),
             State::Loader(loader) => loader.answer(answer),
-            State::Search { search, .. } => search.answer(answer),
+            State::Search(reading) => reading.answer(answer),
             State::Post { post, .. } => post.answer(answer),
-            State::Installing(install) => install.post.answer(answer),
+            State::Installing(install) => install.answer(answer),
             _ => {}
         }
     }
@@ -296,12 +299,13 @@ impl Guest {
             State::Firmware(_) | State::Setup | State::NoBootDevice => "firmware",
             State::Loader(_) => "loading",
             State::LoaderError(_) => "boot_error",
-            State::Kernel { .. } | State::Search { .. } => "installer_starting",
+            State::Kernel { .. } | State::Search(_) => "installer_starting",
+            State::Warning { .. } => "installer_warning",
             State::Prompt => "installer_prompt",
             State::Dialog(_) => "installer_error",
             State::Installing(_) => "installing",
             State::Post { .. } => "installer_post",
-            State::Finished => "installer_finished",
+            State::Finished { .. } => "installer_finished",
             State::DiskBoot { .. } => "booting",
             State::Running { .. } if matches!(disk, Disk::Installed { .. }) => "installed",
             State::Running { .. } => "other_system",
@@ -314,7 +318,8 @@ impl Guest {
             State::Setup => Some("the firmware's setup menu is open"),
             State::NoBootDevice => Some("no bootable device was found"),
             State::Prompt => Some("Welcome to the VMware ESXi Installation: (Enter) Continue"),
-            State::Finished => Some("Installation Complete: (Enter) Reboot"),
+            State::Finished { .. } => Some("Installation Complete: (Enter) Reboot"),
+            State::Warning { accepted, .. } => accepted.warning(),
             State::LoaderError(text) | State::Dialog(text) => Some(text),
             _ => None,
         }
@@ -358,97 +363,8 @@ fn start_installer(Loaded { kickstart, cdrom_boot, build }: Loaded, software: &S
     let is_skipped = cdrom_boot && software.cdrom_boot_skips_ks;
     let Some(source) = kickstart.filter(|_| !is_skipped) else { return State::Prompt };
     match Search::parse(&source) {
-        Some(search) => State::Search { search, build },
+        Some(search) => State::Search(Box::new(ScriptReading::new(search, build))),
         None => State::Dialog(format!("cannot open the kickstart ks={source}")),
-    }
-}
-
-fn step_search(
-    search: &mut Search,
-    build: &mut String,
-    machine: &mut Machine,
-    software: &Software,
-    now: Timestamp,
-) -> Step {
-    let script = match search.look(machine, now) {
-        SearchLook::Need(need) => return Step::Need(need),
-        SearchLook::Done(Some(script)) => script,
-        SearchLook::Done(None) => return Step::Next(State::Dialog(search.dialog())),
-    };
-    match parse_kickstart(&script, software.strict_kickstart, machine.disk.boots()) {
-        Err(dialog) => Step::Next(State::Dialog(dialog)),
-        Ok(Script { posts, ending }) => {
-            if software.ejects_early {
-                machine.eject_all_by_guest();
-            }
-            machine.disk = Disk::Broken;
-            machine.counters.installs_begun += 1;
-            let mut post = Post::new(&posts);
-            post.mount(search.mounted(machine), software.pre_copies_media);
-            Step::Next(State::Installing(Box::new(Install {
-                half: Some(after(now, software.install / 2)),
-                until: after(now, software.install),
-                ks_sha256: hex(&Sha256::digest(&script)),
-                build: std::mem::take(build),
-                post,
-                ending,
-            })))
-        }
-    }
-}
-
-fn step_installing(
-    install: &mut Install,
-    machine: &mut Machine,
-    software: &mut Software,
-    now: Timestamp,
-) -> Step {
-    if let Some(request) = install.post.copy_medium(machine, software) {
-        return Step::Need(Need::Read(request));
-    }
-    let due = install.half.unwrap_or(install.until);
-    if now < due {
-        return Step::Need(Need::Until(due));
-    }
-    if install.half.take().is_some() {
-        return pass_half(install, machine, software, now);
-    }
-    // What follows can no longer spoil what is on the disk.
-    let unnamed = || InstalledSystem { version: "0.0.0".to_owned(), build: "0".to_owned() };
-    machine.disk = Disk::Installed {
-        ks_sha256: std::mem::take(&mut install.ks_sha256),
-        esxi: install.build.parse().unwrap_or_else(|_| unnamed()),
-    };
-    machine.counters.installs += 1;
-    Step::Next(State::Post { post: std::mem::take(&mut install.post), ending: install.ending })
-}
-
-/// Half-way through is where an install goes wrong.
-fn pass_half(install: &mut Install, machine: &mut Machine, software: &mut Software, now: Timestamp) -> Step {
-    if software.hangs {
-        // The progress bar stands still: no time will come.
-        install.until = Timestamp::MAX;
-    } else if software.fails {
-        let dialog = "An error has occurred during installation: the image could not be written";
-        return Step::Next(State::Dialog(dialog.to_owned()));
-    } else if std::mem::take(&mut software.crashes) {
-        machine.counters.crashes += 1;
-        machine.begin_post(now);
-        return Step::Gone;
-    }
-    Step::Need(Need::Until(install.until))
-}
-
-fn end_installer(ending: Ending, machine: &mut Machine, now: Timestamp) -> Step {
-    match ending {
-        Ending::Wait => Step::Next(State::Finished),
-        Ending::Reboot { eject } => {
-            if eject {
-                machine.eject_all_by_guest();
-            }
-            machine.begin_post(now);
-            Step::Gone
-        }
     }
 }
 

@@ -248,7 +248,7 @@ pub static TABLE: &[Row] = &[
     row(
         "strict-kickstart",
         Plain(|| Fault::StrictKickstart),
-        "the installer wants rootpw and a disk, as the real one does",
+        "the installer stops and warns as ESXi 6.7 does: rootpw, disks, network, sections, failing scripts",
     ),
     row(
         "cdrom-boot-skips-ks",

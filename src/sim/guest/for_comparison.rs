@@ -2,11 +2,14 @@
 //!
 //! For tests and fuzz targets alone. Invariant: nothing here is shared with what it is compared with.
 
+use std::collections::BTreeMap;
+
 use crate::iso::{PartialImage, ReadAt, SparseImage};
 
 use super::boot_cfg::parse_boot_cfg;
 use super::fat::FatVolume;
-use super::kickstart::parse_kickstart;
+use super::kickstart::{Parsed, Source, parse_kickstart};
+use crate::sim::machine::Disk;
 
 /// What the last `ks=` of a BOOT.CFG names.
 pub fn boot_options(boot_cfg: &[u8]) -> Option<String> {
@@ -15,7 +18,12 @@ pub fn boot_options(boot_cfg: &[u8]) -> Option<String> {
 
 /// The `%post` sections of a kickstart, where it is accepted.
 pub fn posts(kickstart: &str) -> Option<Vec<String>> {
-    parse_kickstart(kickstart.as_bytes(), false, false).ok().map(|script| script.posts)
+    let (text, files) = (kickstart.as_bytes(), BTreeMap::new());
+    let source = Source { text, path: "/KS.CFG", files: &files, strict: false, disk: &Disk::Blank };
+    match parse_kickstart(&source) {
+        Parsed::Accepted(script) => Some(script.posts.into_iter().map(|section| section.text).collect()),
+        Parsed::Refused(_) | Parsed::Wants(_) => None,
+    }
 }
 
 /// A file at the root of a stick.

@@ -1,17 +1,48 @@
-//! What the simulated installer makes of a kickstart: accept or refuse it, what its `%post` says,
-//! and how it ends.
+//! What the simulated installer makes of a kickstart: what it installs, the dialog at which it stops,
+//! what it warns of, what its `%post` says, and how it ends.
 //!
-//! It is not a linter and shares no code with `crate::kickstart`. Source of the rules: the
-//! behaviour of the ESXi 6.7 installer and VMware's documentation. Invariant: a refused script has
-//! the sentence that the installer's dialog would show.
+//! It plays the real installer and shares no code with `crate::kickstart` or any linter. Source of the
+//! rules: the ESXi 6.7 installer and VMware's documentation. Without `strict` only the licence, one
+//! command that installs, and sections and includes as they are read matter. Invariant: a refused
+//! script has the sentence that the installer's dialog shows, and no password is in one.
 
-/// What an accepted kickstart asks for once the disk is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+mod disks;
+mod file;
+mod network;
+mod options;
+mod password;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::collections::BTreeMap;
+
+use super::shell::failure;
+use crate::sim::machine::Disk;
+use file::{Reading, Stop, read_file};
+
+/// What an accepted kickstart asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script {
-    /// The text of every `%post` that busybox runs, in their order.
-    pub posts: Vec<String>,
+    /// Every `%post` that busybox runs, in their order.
+    pub posts: Vec<PostSection>,
     /// What holds if no `%post` has gone another way.
     pub ending: Ending,
+    /// Dialogs before the installation, each for 30 seconds.
+    pub warnings: Vec<String>,
+    /// `dryrun`: nothing is installed.
+    pub is_dry_run: bool,
+}
+
+/// One `%post`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PostSection {
+    pub text: String,
+    /// Why the installation counts as failed when it is over, if that is known of its text.
+    pub failure: Option<String>,
+    /// The failure of its last command fails the installation.
+    pub must_succeed: bool,
 }
 
 /// How the installer leaves after `%post`.
@@ -24,105 +55,91 @@ pub enum Ending {
     Wait,
 }
 
-/// What `text` asks for, or the error dialog that the installer shows for ever.
-///
-/// `strict` also wants `rootpw` and a disk, as the real installer does; `disk_in_use` says that a
-/// datastore is on the disk, which a strict installer overwrites by an explicit option only.
-pub fn parse_kickstart(text: &[u8], strict: bool, disk_in_use: bool) -> Result<Script, String> {
-    let text = String::from_utf8_lossy(text).replace("\r\n", "\n");
-    let (commands, posts) = split(&text);
-    let find = |names: &[&str]| commands.iter().find(|words| names.contains(&words[0]));
-    if find(&["accepteula", "vmaccepteula"]).is_none() {
-        return Err("accepteula: the license agreement was not accepted".to_owned());
-    }
-    let install = find(&["install", "installorupgrade", "upgrade"])
-        .ok_or("install: no install, upgrade or installorupgrade command was given")?;
-    if strict {
-        check_strictly(install, find(&["rootpw"]).is_some(), disk_in_use)?;
-    }
-    let ending = find(&["reboot"])
-        .map_or(Ending::Wait, |words| Ending::Reboot { eject: !words.contains(&"--noeject") });
-    Ok(Script { posts, ending })
+/// A kickstart, and what it is judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    pub text: &'a [u8],
+    /// Where it lies on its medium.
+    pub path: &'a str,
+    /// Files of that medium that have been read: by path, `None` where there is no such file.
+    pub files: &'a BTreeMap<String, Option<Vec<u8>>>,
+    pub strict: bool,
+    pub disk: &'a Disk,
 }
 
-fn check_strictly(install: &[&str], has_rootpw: bool, disk_in_use: bool) -> Result<(), String> {
-    let has = |option: &str| install.iter().any(|word| word.split('=').next() == Some(option));
-    if !has_rootpw {
-        return Err("rootpw: a password is required".to_owned());
-    }
-    if !["--firstdisk", "--disk", "--drive"].into_iter().any(has) {
-        return Err("install: no disk was specified".to_owned());
-    }
-    if disk_in_use && !has("--overwritevmfs") && !has("--preservevmfs") {
-        return Err("install: the disk holds a VMFS partition, and --overwritevmfs was not given".to_owned());
-    }
-    Ok(())
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    Accepted(Script),
+    /// The dialog that the installer shows for ever.
+    Refused(String),
+    /// The file of the kickstart's medium that has to be read first.
+    Wants(String),
 }
 
-/// The commands before the first section, as words, and every `%post` that busybox runs.
-fn split(text: &str) -> (Vec<Vec<&str>>, Vec<String>) {
-    const SECTIONS: [&str; 5] = ["%pre", "%post", "%firstboot", "%packages", "%vmlicense_text"];
-    let (mut commands, mut posts, mut section) = (vec![], Vec::<String>::new(), None);
-    for line in text.lines() {
-        if let Some(begun) = SECTIONS.into_iter().find(|name| line.starts_with(name)) {
-            let runs = begun == "%post" && !line.contains("--interpreter=python");
-            section = Some(runs);
-            posts.extend(runs.then(String::new));
-        } else if let (Some(true), Some(post)) = (section, posts.last_mut()) {
-            post.push_str(line);
-            post.push('\n');
-        } else if section.is_none() {
-            let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
-            commands.extend((!words.is_empty()).then_some(words));
-        }
-    }
-    (commands, posts)
+/// A command line as words; there is at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Command {
+    words: Vec<String>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Command {
+    fn name(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+}
 
-    fn check(text: &str, ending: Result<Ending, &str>, posts: &[&str]) {
-        let found = parse_kickstart(text.as_bytes(), false, false);
-        let posts = posts.iter().map(|post| (*post).to_owned()).collect();
-        let expected = ending.map(|ending| Script { posts, ending });
-        let found = found.map_err(|error| error.split(':').next().unwrap_or_default().to_owned());
-        assert_eq!(found, expected.map_err(str::to_owned), "{text}");
+/// What the installer warns of, by the dialog that it shows.
+#[derive(Debug, Default)]
+struct Findings {
+    parse: Vec<String>,
+    network: Vec<String>,
+}
+
+impl Findings {
+    fn warn(&mut self, warning: String) {
+        self.parse.push(warning);
     }
 
-    #[test]
-    fn the_end_follows_the_script() {
-        let head = "vmaccepteula\ninstall --firstdisk --overwritevmfs\n";
-        check(&format!("{head}reboot\n"), Ok(Ending::Reboot { eject: true }), &[]);
-        check(&format!("{head}reboot --noeject\r\n"), Ok(Ending::Reboot { eject: false }), &[]);
-        check(head, Ok(Ending::Wait), &[]);
+    fn warn_network(&mut self, warning: String) {
+        self.network.push(warning);
     }
+}
 
-    #[test]
-    fn the_posts_of_busybox_are_kept_in_their_order() {
-        let text = "vmaccepteula\ninstall --firstdisk\n%post\nsync\nhalt\n%post --interpreter=python\nx\n\
-                    %firstboot\ny\n%post --interpreter=busybox --ignorefailure=true\r\nz\r\n";
-        check(text, Ok(Ending::Wait), &["sync\nhalt\n", "z\n"]);
+/// What the kickstart asks for, or where the installer stops.
+pub fn parse_kickstart(source: &Source<'_>) -> Parsed {
+    let mut findings = Findings::default();
+    let mut reading = Reading::new(source);
+    let read = read_file(&mut reading, source.text, source.path, &mut findings);
+    match read.and_then(|()| judge(source, &reading, findings)) {
+        Ok(script) => Parsed::Accepted(script),
+        Err(Stop::Dialog(text)) => Parsed::Refused(text),
+        Err(Stop::Wants(path)) => Parsed::Wants(path),
     }
+}
 
-    #[test]
-    fn a_command_after_a_section_belongs_to_the_section() {
-        let head = "vmaccepteula\ninstall --firstdisk\n";
-        check(&format!("{head}%firstboot\npoweroff\nreboot\n"), Ok(Ending::Wait), &[]);
-        check(&format!("{head}%post\ntrue\nreboot\n"), Ok(Ending::Wait), &["true\nreboot\n"]);
-        check("%pre\nvmaccepteula\ninstall\n", Err("accepteula"), &[]);
+fn judge(source: &Source<'_>, reading: &Reading<'_>, mut findings: Findings) -> Result<Script, Stop> {
+    let find = |name: &str| reading.commands.iter().rfind(|command| command.name() == name);
+    rules::check_needed(reading)?;
+    if source.strict {
+        rules::check(reading, source.disk, &mut findings)?;
     }
-
-    #[test]
-    fn what_stops_the_installer_is_named() {
-        check("install --firstdisk\nreboot\n", Err("accepteula"), &[]);
-        check("accepteula\n# install\nreboot\n", Err("install"), &[]);
-        let strict = |text: &str, in_use| parse_kickstart(text.as_bytes(), true, in_use).is_ok();
-        assert!(!strict("accepteula\ninstall --firstdisk\n", false), "rootpw");
-        assert!(!strict("accepteula\ninstall\nrootpw x\n", false), "disk");
-        assert!(strict("accepteula\ninstall --disk=naa.1\nrootpw x\n", false));
-        assert!(!strict("accepteula\ninstall --firstdisk=usb\nrootpw x\n", true), "datastore");
-        assert!(strict("accepteula\ninstall --firstdisk --overwritevmfs\nrootpw x\n", true));
+    let Findings { parse, network } = findings;
+    if let Some(warning) = parse.first().or(network.first()).filter(|_| find("paranoid").is_some()) {
+        return Err(Stop::Dialog(format!("paranoid: {warning}")));
     }
+    let dialogs = [parse, network].into_iter().filter(|warnings| !warnings.is_empty());
+    let reboot = find("reboot");
+    let eject = !reboot.is_some_and(|command| command.words.iter().any(|word| word == "--noeject"));
+    let posts = reading.posts.iter().filter(|section| section.is_busybox).map(|section| PostSection {
+        text: section.text.clone(),
+        failure: failure(&section.text).filter(|_| source.strict && !section.ignores_failure),
+        must_succeed: source.strict && !section.ignores_failure,
+    });
+    Ok(Script {
+        posts: posts.collect(),
+        ending: reboot.map_or(Ending::Wait, |_| Ending::Reboot { eject }),
+        warnings: dialogs.map(|warnings| warnings.join("; ")).filter(|_| source.strict).collect(),
+        is_dry_run: find("dryrun").is_some(),
+    })
 }

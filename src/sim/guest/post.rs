@@ -1,12 +1,13 @@
 //! `%post` as it is seen from outside: files read of the medium, URLs called, the power switched.
 //!
-//! It is no shell: what else a script does goes by unseen. The medium that held the kickstart is still
+//! It is no shell: what else a script does goes by unseen, but for an end that is known to be an error. The medium that held the kickstart is still
 //! mounted then, and its file system keeps the directories that it has read, so a file costs the
 //! reads of its own extent. Invariant: the acts of a script happen in its order, each once.
 
 use std::collections::VecDeque;
 
 use super::fat::{FatError, FatVolume};
+use super::kickstart::PostSection;
 use super::reader::{Look, Reader};
 use super::shell::{Command, commands};
 use super::{Answer, Need, ReadRequest, Software};
@@ -53,6 +54,12 @@ enum What {
     },
     PowerOff,
     Reboot,
+    /// The script is over, with an error that is known of its text.
+    Fail {
+        why: String,
+    },
+    /// The script is over; its last command may have failed.
+    End,
 }
 
 /// The medium that the installer has left mounted.
@@ -101,6 +108,8 @@ pub enum PostLook {
     Need(Need),
     PowerOff,
     Reboot,
+    /// A script that must not fail has failed.
+    Failed(String),
     Over,
 }
 
@@ -119,8 +128,8 @@ pub struct Post {
 
 impl Post {
     /// The sections in the order of the kickstart.
-    pub fn new(sections: &[String]) -> Post {
-        let acts = sections.iter().flat_map(|section| acts(section)).take(ACTS_MAX).collect();
+    pub fn new(sections: &[PostSection]) -> Post {
+        let acts = sections.iter().flat_map(section_acts).take(ACTS_MAX).collect();
         Post { acts, ..Post::default() }
     }
 
@@ -159,6 +168,11 @@ impl Post {
                     let call = Call { number: self.done, url: url.clone(), body: body.clone() };
                     return PostLook::Need(Need::Call(call));
                 }
+                What::Fail { why } => return PostLook::Failed(why.clone()),
+                What::End if self.failed => {
+                    return PostLook::Failed("its last command has failed".to_owned());
+                }
+                What::End => true,
                 What::PowerOff if !software.hook_fails => return PostLook::PowerOff,
                 What::Reboot => return PostLook::Reboot,
                 What::Call { .. } | What::PowerOff => false,
@@ -214,7 +228,20 @@ fn read_of_stick(image: &PartialImage, path: &str) -> Result<Option<Vec<u8>>, Fa
     FatVolume::open(image)?.read(image, path)
 }
 
-/// What of a section is seen from outside.
+/// What of a section is seen from outside, its end included where it must not fail.
+fn section_acts(section: &PostSection) -> Vec<Act> {
+    let mut acts = acts(&section.text);
+    let always = |what| Act { what, after_failure: false };
+    let last = commands(&section.text).pop();
+    let ends_with_act = last.is_some_and(|command| command.depth == 0 && !seen(&command).is_empty());
+    match &section.failure {
+        Some(why) => acts.push(always(What::Fail { why: why.clone() })),
+        None if section.must_succeed && ends_with_act => acts.push(always(What::End)),
+        None => {}
+    }
+    acts
+}
+
 fn acts(section: &str) -> Vec<Act> {
     let mut acts = vec![];
     // Whether the command before this one was an act, so that its failure is known.
@@ -298,6 +325,8 @@ mod tests {
                 What::Call { url, body: Some(body) } => format!("POST {url} {body}"),
                 What::PowerOff => "off".to_owned(),
                 What::Reboot => "reboot".to_owned(),
+                What::Fail { why } => format!("fail {why}"),
+                What::End => "end".to_owned(),
             };
             format!("{fallback}{what}")
         };

@@ -105,6 +105,18 @@ impl Search {
         SearchLook::Need(Need::Until(until))
     }
 
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Another file of the medium that has the script.
+    pub fn read(&mut self, path: &str) -> Look<Result<Option<Vec<u8>>, String>> {
+        match &mut self.files {
+            Some(files) => files.read(path),
+            None => Look::Done(Ok(None)),
+        }
+    }
+
     /// The drive that has the script, which stays mounted.
     pub fn mounted(&mut self, machine: &Machine) -> Option<Mounted> {
         let files = self.files.take()?;

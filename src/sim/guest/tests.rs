@@ -4,14 +4,19 @@
 //! by [`Need`] alone, as the host task does.
 
 mod post;
+mod strict;
 
 use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::fat::build_task_stick;
 use crate::iso::{BootPlatform, IsoWriter, ReadAt, build_task_iso};
 use crate::sim::computer::Computer;
-use crate::sim::machine::{Board, BootMode, BootTarget, DriveKind, OverrideEnabled, ResetType};
+use crate::sim::machine::{
+    Board, BootMode, BootTarget, DriveKind, InstalledSystem, OverrideEnabled, ResetType,
+};
 
 const KS: &str = "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n";
 

@@ -22,7 +22,7 @@ use tower::util::BoxCloneSyncService;
 
 use super::installer;
 use super::leaks::{self, Watch};
-use super::scenario::{Address, CALM_AT, Ending, Hands, Plan, Scenario, Stop, Trigger, serial};
+use super::scenario::{Address, CALM_AT, Ending, Hands, Plan, Scenario, Stop, Trigger, Wording, serial};
 use crate::site::{Site, machine};
 
 /// After the calm, beyond the install timeout: the longest patience of a cleanup, twice.
@@ -219,7 +219,7 @@ impl Run {
 
     async fn submit(&mut self, machine: usize) {
         let plan = &self.scenario.plans[machine];
-        let ks = kickstart(plan.kickstart, &format!("{}-{}", machine, self.jobs.len()));
+        let ks = kickstart(plan.kickstart, plan.wording, &format!("{}-{}", machine, self.jobs.len()));
         let mut with = json!({ "ks_cfg": ks, "completion_hook": plan.hook });
         if let Some(address) = plan.management {
             let at = if address == Address::Own { machine } else { self.scenario.plans.len() };
@@ -354,13 +354,23 @@ fn config(number: usize, plan: &Plan) -> SimConfig {
 }
 
 /// Each job's own text, so that a disk tells which job wrote it.
-fn kickstart(ending: Ending, job: &str) -> String {
+fn kickstart(ending: Ending, wording: Wording, job: &str) -> String {
     let licence = if ending == Ending::Refused { "" } else { "vmaccepteula\n" };
     let end = match ending {
         Ending::Reboot | Ending::Refused => "reboot\n",
         Ending::RebootNoEject => "reboot --noeject\n",
         Ending::PowerOff => "reboot\n%post --interpreter=busybox\npoweroff\n",
         Ending::Wait => "",
+    };
+    let end = match wording {
+        Wording::Plain => end.to_owned(),
+        Wording::Included => {
+            let (command, sections) = end.split_once('\n').unwrap_or((end, ""));
+            let pre = "%pre --interpreter=busybox\ncat > /tmp/end.cfg <<'EOF'\n";
+            format!("%include /tmp/end.cfg\n{sections}{pre}{command}\nEOF\n")
+        }
+        Wording::Swallowed => format!("  %firstboot --interpreter=busybox\ntrue\n{end}"),
+        Wording::Warned => format!("timezone UTC\n{end}"),
     };
     format!("{licence}install --firstdisk --overwritevmfs\nrootpw {}-{job}\n{end}", leaks::KICKSTART)
 }

@@ -40,6 +40,7 @@ pub struct Plan {
     /// The release of the ESXi on the disk.
     pub previous: Option<&'static str>,
     pub kickstart: Ending,
+    pub wording: Wording,
     /// As the recipe says it.
     pub hook: &'static str,
     pub submit_at: Duration,
@@ -73,6 +74,18 @@ pub enum Ending {
     Wait,
     /// The licence is not accepted: the installer refuses it.
     Refused,
+}
+
+/// How the kickstart says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wording {
+    Plain,
+    /// A `%pre` writes the end of it, which is included.
+    Included,
+    /// The end follows an indented section, which swallows it.
+    Swallowed,
+    /// With warnings, which a strict installer shows.
+    Warned,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +178,7 @@ fn draw_plan(rng: &Rng) -> Plan {
         power_on: draw.percent(50),
         previous: draw.sometimes(40, || draw.among(&["7.0.3-0.0.19193900", installer::RELEASE])),
         kickstart,
+        wording: draw_wording(&Draw::new(rng.child("wording"))),
         hook,
         submit_at,
         submit_again_at: draw.sometimes(10, || submit_at + draw.secs(1, 6000)),
@@ -202,6 +216,15 @@ fn draw_recipe(draw: &Draw) -> (Ending, &'static str) {
         96..97 => (Ending::Wait, "webhook"),
         97..98 => (Ending::Refused, "poweroff"),
         _ => (Ending::Refused, "none"),
+    }
+}
+
+fn draw_wording(draw: &Draw) -> Wording {
+    match draw.below(100) {
+        0..10 => Wording::Included,
+        10..13 => Wording::Swallowed,
+        13..20 => Wording::Warned,
+        _ => Wording::Plain,
     }
 }
 
@@ -307,10 +330,11 @@ impl fmt::Display for Plan {
         let previous = self.previous.unwrap_or("no ESXi");
         write!(
             f,
-            "{} (sources {}) {power}, {previous}, {:?}, hook {}, submitted at {:?}",
+            "{} (sources {}) {power}, {previous}, {:?} {:?}, hook {}, submitted at {:?}",
             self.persona.name,
             sources(self.persona.sources),
             self.kickstart,
+            self.wording,
             self.hook,
             self.submit_at
         )?;
