@@ -9,6 +9,7 @@ mod token;
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use audit::{Act, ChainCheck, ChainFault, ChainKey, Entry};
@@ -67,21 +68,32 @@ pub struct Actor {
     /// As people call it.
     pub name: String,
     pub role: Role,
+    /// When what they showed is no longer good, if that is known.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Actor {
     /// Whoever reaches a controller that asks for no tokens.
     pub fn anybody() -> Actor {
-        Actor { id: "anybody".to_owned(), name: "anybody".to_owned(), role: Role::Admin }
+        Actor::admin("anybody")
     }
 
     /// The controller itself.
     pub fn controller() -> Actor {
-        Actor { id: "controller".to_owned(), name: "controller".to_owned(), role: Role::Admin }
+        Actor::admin("controller")
+    }
+
+    fn admin(name: &str) -> Actor {
+        Actor { id: name.to_owned(), name: name.to_owned(), role: Role::Admin, expires_at: None }
     }
 
     pub fn of_token(token: &TokenRecord) -> Actor {
-        Actor { id: format!("token:{}", token.id), name: token.name.clone(), role: token.role }
+        Actor {
+            id: format!("token:{}", token.id),
+            name: token.name.clone(),
+            role: token.role,
+            expires_at: token.expires_at,
+        }
     }
 }
 

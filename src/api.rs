@@ -31,7 +31,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, header};
 use jiff::Timestamp;
 use secrecy::SecretString;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -89,6 +89,8 @@ pub struct ApiShared {
     checks: Arc<Semaphore>,
     /// Held while a server is read, changed and written back.
     inventory: tokio::sync::Mutex<()>,
+    /// Sent to whenever a token was revoked.
+    revocations: watch::Sender<()>,
 }
 
 type ApiState = Arc<ApiShared>;
@@ -152,6 +154,7 @@ pub fn router(parts: ApiParts) -> Router {
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         checks: Arc::new(Semaphore::new(check::CHECKS_MAX)),
         inventory: tokio::sync::Mutex::new(()),
+        revocations: watch::Sender::new(()),
     });
     routes
         .with_state(state)

@@ -11,6 +11,7 @@ mod facts;
 mod id;
 mod prefixes;
 mod recipe;
+mod redact;
 mod secret;
 mod server;
 mod verdict;
@@ -32,6 +33,7 @@ pub use recipe::{
     CompletionHook, FieldError, JobSpec, KICKSTART_BYTES_MAX, MediaLayout, RecipeError, TaskTarget,
     parse_recipe,
 };
+pub use redact::{UrlSecrets, hide_url_secrets};
 pub use secret::{Kickstart, Password, hide_media_tokens};
 pub use server::{Server, check_bmc_address, is_loopback, management_url};
 pub use verdict::{Confidence, Evidence, EvidenceKind, Outcome, Verdict};

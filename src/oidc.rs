@@ -83,7 +83,8 @@ impl Oidc {
         let key = self.keys.find(header.kid.as_deref(), header.alg).await?;
         let claims = self.claims(text, &key, header.alg)?;
         claims::check_times(&claims, self.clock.now(), LEEWAY)?;
-        claims::actor(&claims, &self.settings)
+        let actor = claims::actor(&claims, &self.settings)?;
+        Ok(Actor { expires_at: claims::end(&claims, LEEWAY), ..actor })
     }
 
     /// The claims of a token that the key has signed, for us, by the provider. Its times are checked

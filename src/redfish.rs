@@ -55,7 +55,7 @@ use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::job::{BmcMemory, Password};
+use crate::job::{BmcMemory, Password, UrlSecrets};
 use crate::world::{Secrets, TlsPolicy, World};
 use connection::Connection;
 
@@ -74,6 +74,11 @@ pub use system::{Boot, BootProgress, PowerState, ResetType, System, UnknownReset
 pub struct Bmc(Arc<Connection>);
 
 impl Bmc {
+    /// Hides the secrets of URLs that this BMC is given from all that it says.
+    pub fn hide(&self, secrets: UrlSecrets) {
+        self.0.hide(secrets);
+    }
+
     /// What the service root says.
     pub async fn observe_service(&self) -> Result<Service, RedfishError> {
         Ok(self.0.root().await?.service)

@@ -19,6 +19,7 @@ mod backup;
 mod bmc_memory;
 mod error;
 mod events;
+mod files;
 mod hook_reports;
 mod idempotency;
 mod jobs;
@@ -37,8 +38,8 @@ mod versions;
 
 use std::cell::Cell;
 use std::ops::Deref;
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -48,11 +49,13 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::access::{Act, ChainKey, TokenKey};
 use crate::seal::Sealer;
 use error::Fault;
+use files::OpenFiles;
 
 pub use audit::{AuditFilter, AuditReport, verify_audit_file};
 pub use backup::{Restored, Taken, take_backup};
 pub use error::{StoreError, StoreErrorKind};
 pub use events::{EVENTS_A_JOB_MAX, EventFilter};
+pub use files::FileFault;
 pub use idempotency::{IDEMPOTENCY_TTL, IdempotencyKey};
 pub use jobs::{CancelOutcome, Inserted, JobFilter, NewJob, RefusedJob};
 pub use keys::{KnownKey, OwnSecret, Resealed, keys_of_database};
@@ -97,6 +100,9 @@ enum Place {
     File {
         /// One call at a time, in turn, so that a slow disk cannot use up the blocking threads.
         turn: Arc<Semaphore>,
+        path: PathBuf,
+        /// Known once SQLite has made them all.
+        files: OnceLock<OpenFiles>,
         /// Held for as long as the database is open.
         _lock: lock::Lock,
     },
@@ -113,7 +119,8 @@ impl Store {
     pub fn open_locked(locked: LockedDatabase, sealer: Sealer) -> Result<Store, StoreError> {
         let LockedDatabase { path, name, lock } = locked;
         let connection = connect(&path).map_err(|fault| fault.at("opening", &name))?;
-        let place = Place::File { turn: Arc::new(Semaphore::new(1)), _lock: lock };
+        let (turn, files) = (Arc::new(Semaphore::new(1)), OnceLock::new());
+        let place = Place::File { turn, path, files, _lock: lock };
         Store::start(Arc::new(Database { connection: Mutex::new(connection), name, place }), sealer)
     }
 
@@ -151,6 +158,7 @@ impl Store {
     fn start(database: Arc<Database>, sealer: Sealer) -> Result<Store, StoreError> {
         let found = prepare(&mut database.lock(), &database.name, &sealer);
         let found = found.map_err(|fault| fault.at("opening", &database.name))?;
+        database.know_files()?;
         Ok(Store::handle(database, sealer, found))
     }
 
@@ -173,9 +181,12 @@ impl Store {
         self.jobs_changed.clone()
     }
 
-    /// Reads, writes and commits about as much as a save does: whether the database works at all,
-    /// for readiness.
+    /// Reads, writes and commits about as much as a save does, and looks at the database's files: whether it
+    /// works at all, for readiness.
     pub async fn check(&self) -> Result<(), StoreError> {
+        let database = self.database.clone();
+        self.call("checking the database's files", move |connection, _| database.check_log(connection))
+            .await?;
         self.write("checking the database", |writer| {
             let sql = "SELECT value FROM meta WHERE name = 'probe'";
             let found: Option<Vec<u8>> = writer.query_row(sql, [], |row| row.get(0)).optional()?;
@@ -208,8 +219,10 @@ impl Store {
     ) -> Result<T, StoreError> {
         let (latest_event, jobs_changed) = (self.latest_event.clone(), self.jobs_changed.clone());
         let (chain_key, act) = (self.chain_key.clone(), self.act.clone());
+        let database = self.database.clone();
         tap::ask(self.tap.as_ref(), doing, Side::Before).await?;
         let answer = self.call(doing, move |connection, sealer| {
+            database.check_names()?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let (last_event, jobs_changed_here) = (Cell::new(None), Cell::new(false));
             let writer =
@@ -222,6 +235,7 @@ impl Store {
                 audit::append(&writer, act)?;
             }
             writer.transaction.commit()?;
+            database.check_names()?;
             if let Some(id) = writer.last_event.get() {
                 latest_event.send_replace(id);
             }
@@ -279,6 +293,39 @@ impl Database {
     /// A panic while it was locked has rolled its transaction back: the connection is sound.
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn know_files(&self) -> Result<(), StoreError> {
+        let Place::File { path, files, .. } = &self.place else { return Ok(()) };
+        let found = OpenFiles::of(path);
+        let found = found.map_err(|source| StoreError::Path { database: self.name.clone(), source })?;
+        let _known_before = files.set(found);
+        Ok(())
+    }
+
+    fn files(&self) -> Option<&OpenFiles> {
+        match &self.place {
+            Place::File { files, .. } => files.get(),
+            Place::Memory => None,
+        }
+    }
+
+    /// Whether a write would reach the files that the next start opens.
+    fn check_names(&self) -> Result<(), Fault> {
+        let checked = self.files().map_or(Ok(()), OpenFiles::check_names);
+        checked.map_err(|fault| StoreError::Files { fault }.into())
+    }
+
+    /// Whether the write-ahead log holds what was committed to it.
+    fn check_log(&self, connection: &Connection) -> Result<(), Fault> {
+        let Some(files) = self.files() else { return Ok(()) };
+        self.check_names()?;
+        let frames = || {
+            let sql = "PRAGMA wal_checkpoint(NOOP)";
+            let frames: i64 = connection.query_row(sql, [], |row| row.get(1))?;
+            Ok::<_, rusqlite::Error>(u64::try_from(frames).unwrap_or(0))
+        };
+        files.check_log(frames)?.map_err(|fault| StoreError::Files { fault }.into())
     }
 }
 

@@ -43,7 +43,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use url::Url;
 
-use crate::job::{JobSpec, Serial, Server, UrlPrefixes};
+use crate::job::{JobSpec, Serial, Server, UrlPrefixes, UrlSecrets};
 use crate::media::{InstallerCache, InstallerSource, Media};
 use crate::redfish::{Account, Bmc, BmcPool};
 use crate::store::{Store, StoreError};
@@ -89,6 +89,12 @@ impl Kit {
         Ok(bmc)
     }
 
+    /// What must not be shown of the URLs that a job gives to its BMC.
+    pub fn url_secrets(&self, spec: Option<&JobSpec>) -> UrlSecrets {
+        let own = spec.and_then(|spec| spec.installer_url.as_ref());
+        UrlSecrets::of(own).and(&self.setup.url_secrets)
+    }
+
     /// Keeps what has been learned of it since `version`, which is the number that
     /// [`Bmc::memory`] gave.
     pub async fn keep_memory(&self, server: &Server, bmc: &Bmc, version: &mut u64) -> Result<(), StoreError> {
@@ -106,7 +112,9 @@ pub async fn dry_run(kit: &Kit, serial: &Serial, spec: &JobSpec) -> Result<Resol
     let server = kit.store.server(serial).await?;
     let server = server.ok_or_else(|| StepError::permanent(format!("there is no server {serial}")))?;
     check_management_address(kit, &server, spec).await?;
-    resolve(&kit.remembered_bmc(&server).await?, &server, spec, &kit.policy).await
+    let bmc = kit.remembered_bmc(&server).await?;
+    bmc.hide(kit.url_secrets(Some(spec)));
+    resolve(&bmc, &server, spec, &kit.policy).await
 }
 
 /// Where things are, as configured.
@@ -123,6 +131,8 @@ pub struct Setup {
     pub media_base: MediaBase,
     /// Where the passwords of BMCs are that the inventory only names.
     pub secrets: Secrets,
+    /// Of the URLs in the settings.
+    pub url_secrets: UrlSecrets,
 }
 
 /// The base of the media URLs for the BMC at an address, or why there is none.

@@ -67,7 +67,7 @@ impl ChainKey {
 
     /// The entry that follows the one with the number `last` and that hash.
     pub fn entry(&self, act: Act, last: u64, previous: &[u8; 32]) -> Entry {
-        let Actor { id, name, role }: Actor = act.actor;
+        let Actor { id, name, role, expires_at: _ }: Actor = act.actor;
         let mut entry = Entry {
             seq: last + 1,
             at: act.at,

@@ -4,6 +4,7 @@
 //! Invariants: secrets are compared by a hash in constant time, and without tokens no web page of
 //! another origin can act through a browser.
 
+mod admission;
 mod guard;
 mod limits;
 mod reads;
@@ -24,6 +25,7 @@ use crate::oidc::{Oidc, OidcError, may_be_jwt};
 use crate::store::Store;
 use crate::world::Clock;
 
+pub use admission::Admission;
 pub use guard::{Guard, Source, Who, guard};
 pub use limits::{Limits, Rates};
 pub use reads::MediaReads;

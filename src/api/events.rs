@@ -2,7 +2,8 @@
 //!
 //! A stream is resumed by the global id of the last event seen. Invariants: events come in the order
 //! of their ids and none is left out; the stream of a job ends once the job is over, and one that is
-//! resumed after that is answered 204, which tells a browser not to ask again.
+//! resumed after that is answered 204, which tells a browser not to ask again; every stream ends with the
+//! token that opened it.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ApiState;
+use super::access::{Admission, Who};
 use super::body::{Name, Params, Position};
 use super::error::ApiError;
 use super::jobs;
@@ -118,10 +120,11 @@ pub struct EventParams {
     responses((status = 200, body = EventList)))]
 pub async fn all(
     State(state): State<ApiState>,
+    who: Who,
     Params(params): Params<EventParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    answer(&state, None, params, &headers).await
+    answer(&state, &who, None, params, &headers).await
 }
 
 /// The events of one job: JSON, or `text/event-stream` resumable by `Last-Event-ID`.
@@ -131,12 +134,13 @@ pub async fn all(
         (status = 204, description = "The job is over and its stream was read to the end")))]
 pub async fn of_one_job(
     State(state): State<ApiState>,
+    who: Who,
     Name(id): Name<JobId>,
     Params(params): Params<EventParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     jobs::find(&state, id).await?;
-    answer(&state, Some(id), params, &headers).await
+    answer(&state, &who, Some(id), params, &headers).await
 }
 
 /// All events of one job; the store bounds how many there can be.
@@ -156,6 +160,7 @@ pub async fn of_job(store: &Store, job: JobId) -> Result<Vec<Event>, StoreError>
 
 async fn answer(
     state: &ApiState,
+    who: &Who,
     job: Option<JobId>,
     params: EventParams,
     headers: &HeaderMap,
@@ -163,7 +168,7 @@ async fn answer(
     let resumed = last_event_id(headers)?;
     let after = resumed.or(params.after.map(|Position(number)| number)).unwrap_or(0);
     if wants_stream(headers) {
-        return follow(state, job, after, resumed.is_some()).await;
+        return follow(state, who, (job, after), resumed.is_some()).await;
     }
     let limit = match params.limit.unwrap_or(LIST_DEFAULT) {
         limit @ 1..=PAGE_MAX => limit,
@@ -190,14 +195,22 @@ fn wants_stream(headers: &HeaderMap) -> bool {
 
 async fn follow(
     state: &ApiState,
-    job: Option<JobId>,
-    after: u64,
+    who: &Who,
+    (job, after): (Option<JobId>, u64),
     resumed: bool,
 ) -> Result<Response, ApiError> {
     let permit = state.streams.clone().try_acquire_owned().map_err(|_| ApiError::TooManyStreams)?;
     let latest = state.store.latest_event();
-    let mut follower =
-        Follower { state: state.clone(), job, after, ready: VecDeque::new(), latest, _permit: permit };
+    let revocations = state.revocations.subscribe();
+    let mut follower = Follower {
+        state: state.clone(),
+        admission: Admission::new(who, &state.store, &state.world.clock, revocations),
+        job,
+        after,
+        ready: VecDeque::new(),
+        latest,
+        _permit: permit,
+    };
     // The first look is made here, so that a broken store is a status and not a broken stream.
     if follower.look().await? == Look::Over && resumed {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -212,6 +225,7 @@ async fn follow(
 /// One reader of a stream, and how far it has read.
 struct Follower {
     state: ApiState,
+    admission: Admission,
     job: Option<JobId>,
     after: u64,
     ready: VecDeque<Event>,
@@ -231,6 +245,9 @@ impl Follower {
     /// The next event; `None` at the end of the stream.
     async fn next(&mut self) -> Option<sse::Event> {
         loop {
+            if !self.admission.holds().await {
+                return None;
+            }
             if let Some(event) = self.ready.pop_front() {
                 return Some(render(event));
             }
@@ -274,6 +291,7 @@ impl Follower {
             () = self.state.shutdown.cancelled() => None,
             changed = self.latest.changed() => changed.ok(),
             () = tokio::time::sleep(LOOK_EVERY), if self.job.is_some() => Some(()),
+            () = self.admission.may_have_changed() => Some(()),
         }
     }
 }

@@ -13,7 +13,7 @@ use url::{Host, Url};
 use super::facts::ProbeFacts;
 use super::look::{Seen, trouble};
 use super::{ProbePlace, Subject};
-use crate::job::{hide_media_tokens, is_loopback};
+use crate::job::{hide_media_tokens, hide_url_secrets, is_loopback};
 use crate::media::Probe;
 use crate::redfish::Slot;
 use crate::world::World;
@@ -98,7 +98,7 @@ async fn insert<'s>(
             Err(error) if error.is_of_this_slot() && drives.peek().is_some() => continue,
             Err(error) => {
                 let mut trouble = trouble(&error);
-                trouble.text = hide_media_tokens(&trouble.text);
+                trouble.text = shown(&trouble.text);
                 facts.insert_error = Some(trouble);
             }
         }
@@ -130,6 +130,11 @@ fn holds_another(slot: &Slot, image: &Probe) -> bool {
     slot.image.as_deref().is_some_and(|shown| !shown.ends_with(&image.path()))
 }
 
+/// What a BMC said, which may quote the URL that it was given.
+fn shown(text: &str) -> String {
+    hide_url_secrets(&hide_media_tokens(text))
+}
+
 async fn wait_for_quiet(image: &Probe) {
     let deadline = Instant::now() + FETCH_PATIENCE;
     let mut requests = None;
@@ -158,7 +163,7 @@ async fn take_out(subject: &Subject<'_>, drive: &Slot, image: &Probe, facts: &mu
         let slot = match subject.bmc.observe_slot(&drive.link).await {
             Ok(slot) => slot,
             Err(error) => {
-                facts.eject_error = Some(hide_media_tokens(&error.to_string()));
+                facts.eject_error = Some(shown(&error.to_string()));
                 tokio::time::sleep(LOOK_AGAIN).await;
                 continue;
             }
@@ -172,7 +177,7 @@ async fn take_out(subject: &Subject<'_>, drive: &Slot, image: &Probe, facts: &mu
             return;
         }
         let ejected = subject.bmc.request_eject(&slot).await;
-        facts.eject_error = ejected.err().map(|error| hide_media_tokens(&error.to_string()));
+        facts.eject_error = ejected.err().map(|error| shown(&error.to_string()));
         if until(subject, drive, Slot::is_empty).await {
             facts.restored = true;
             return;

@@ -30,13 +30,19 @@ pub fn check_times(claims: &Map<String, Value>, now: Timestamp, leeway: Duration
     Ok(())
 }
 
+/// When the claims no longer hold.
+pub fn end(claims: &Map<String, Value>, leeway: Duration) -> Option<Timestamp> {
+    let seconds = claims.get("exp")?.as_f64().filter(|seconds| seconds.is_finite())?;
+    Timestamp::from_second(seconds as i64).ok().map(|end| after(end, leeway))
+}
+
 /// Who the claims tell of, and the strongest of their roles.
 pub fn actor(claims: &Map<String, Value>, settings: &OidcSettings) -> Result<Actor, OidcError> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| is_name(text));
     let subject = text("sub").ok_or(OidcError::Refused("malformed"))?;
     let name = text("preferred_username").or(text("email")).unwrap_or(subject).to_owned();
     match role(claims, settings) {
-        Some(role) => Ok(Actor { id: format!("oidc:{subject}"), name, role }),
+        Some(role) => Ok(Actor { id: format!("oidc:{subject}"), name, role, expires_at: None }),
         None => Err(OidcError::NoRole { name }),
     }
 }

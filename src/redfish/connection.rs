@@ -4,7 +4,7 @@
 //! read is repeated within bounds, a write is sent once; a request goes to the BMC's own origin
 //! with a bound on its time and on the size of its answer; no header and no body is ever logged.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +25,7 @@ use super::messages::{self, Complaint};
 use super::quirks::Quirk;
 use super::session::{Credentials, Session};
 use super::{Account, ErrorClass, Limits, Op, RedfishError, RedfishErrorKind, json};
+use crate::job::UrlSecrets;
 use crate::world::{HttpRequest, Rng, TransportError, TransportErrorKind, World};
 
 /// Bytes of an answer that are read.
@@ -44,6 +45,8 @@ pub(super) struct Connection {
     pub(super) session: tokio::sync::Mutex<Session>,
     pub(super) discovery: Mutex<Discovery>,
     pub(super) learned: Learned,
+    /// Secrets of URLs that this BMC is given.
+    hidden: Mutex<UrlSecrets>,
     latency: Latency,
     pub(super) rng: Rng,
     world: World,
@@ -107,6 +110,7 @@ impl Connection {
             session: tokio::sync::Mutex::default(),
             discovery: Mutex::default(),
             learned: Learned::default(),
+            hidden: Mutex::default(),
             latency: Latency::default(),
             rng: world.rng.child(&format!("redfish {}", origin.authority())),
             account,
@@ -212,11 +216,18 @@ impl Connection {
         error
     }
 
+    /// Hides these from what the BMC says from now on, in the place of those before.
+    pub(super) fn hide(&self, secrets: UrlSecrets) {
+        *self.hidden.lock().unwrap_or_else(PoisonError::into_inner) = secrets;
+    }
+
     /// What the BMC complains of, without anything secret.
     pub(super) fn complaint(&self, body: &Value) -> Complaint {
         let Account { password, secrets, .. } = &self.account;
         let meant = secrets.resolve(password).unwrap_or_else(|_| password.clone());
-        messages::complaint(body, &[meant.expose()])
+        let hidden = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
+        let secrets: Vec<&str> = hidden.words().chain([meant.expose()]).collect();
+        messages::complaint(body, &secrets)
     }
 
     /// One request and its answer, but for two things that change nothing: a redirect to the same

@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use super::json;
+use crate::job::hide_url_secrets;
 
 /// The first message that is not about success, fit to be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,6 +110,7 @@ fn shown(text: Option<String>, secrets: &[&str]) -> String {
     for secret in secrets.iter().filter(|secret| secret.len() >= 4) {
         text = text.replace(secret, HIDDEN);
     }
+    let text = hide_url_secrets(&text);
     let words: Vec<String> = text.split_whitespace().map(redact_word).collect();
     words.join(" ").chars().take(TEXT_CHARS_MAX).collect()
 }

@@ -29,6 +29,7 @@ pub enum Fault {
     InsertNotDone(u64),
     InsertNotSeen(u64),
     Insert500Once,
+    InsertQuotesUrl,
     InsertChecksUrl,
     InsertNeedsProtocol,
     InsertRejectsInserted,

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use super::files::FileFault;
 use crate::access::TokenId;
 use crate::job::{JobId, Serial, Status};
 use crate::seal::SealError;
@@ -27,6 +28,9 @@ pub enum StoreError {
         "another program has {database} open (a shell of sqlite3, a backup that runs): close it, and try again"
     )]
     InUse { database: String },
+    /// Nothing more is written.
+    #[error("{fault}")]
+    Files { fault: FileFault },
     #[error("cannot open the database {database} (DB_URL)")]
     Path { database: String, source: std::io::Error },
     /// A file beside the database.
@@ -113,9 +117,10 @@ impl StoreError {
             StoreError::Row { .. } | StoreError::Key { .. } | StoreError::Newer { .. } => {
                 StoreErrorKind::Corrupt
             }
-            StoreError::Locked { .. } | StoreError::InUse { .. } | StoreError::Closed => {
-                StoreErrorKind::Unavailable
-            }
+            StoreError::Files { .. }
+            | StoreError::Locked { .. }
+            | StoreError::InUse { .. }
+            | StoreError::Closed => StoreErrorKind::Unavailable,
             StoreError::Path { source, .. } | StoreError::File { source, .. } => path_kind(source),
             _ => StoreErrorKind::Refused,
         }

@@ -1,7 +1,7 @@
 //! The exclusive lock: one controller a database.
 //!
-//! A lock of the operating system on the file `<database>.lock`, which ends with the process however
-//! that ends. It is what makes the leases of an earlier run void: nobody else can be alive to hold
+//! Two locks of the operating system (`flock`, which SQLite does not use), on the file `<database>.lock` and on the
+//! database itself, which end with the process however that ends: deleting the first lets nobody in. It is what makes the leases of an earlier run void: nobody else can be alive to hold
 //! them. Invariants: two paths to one database take the same lock; what root makes here belongs to
 //! whoever runs the controller, or that could not open it.
 
@@ -39,8 +39,13 @@ impl LockedDatabase {
     }
 }
 
-/// Held until dropped.
-pub(super) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
+/// Held until dropped, which must be after SQLite has closed the database: closing another descriptor of a file
+/// drops SQLite's own locks on it (POSIX).
+pub(super) struct Lock {
+    _beside: File,
+    /// The lock beside the database can be deleted; this one cannot without the database.
+    _database: File,
+}
 
 impl Lock {
     fn take(database: &Path) -> Result<Lock, LockError> {
@@ -48,11 +53,18 @@ impl Lock {
         path.push(".lock");
         let path = PathBuf::from(path);
         let file = open_or_make(&path, database).map_err(LockError::Io)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock(file)),
-            Err(TryLockError::WouldBlock) => Err(LockError::Held(path)),
-            Err(TryLockError::Error(error)) => Err(LockError::Io(error)),
-        }
+        take(&file, &path)?;
+        let database = File::open(database).map_err(LockError::Io)?;
+        take(&database, &path)?;
+        Ok(Lock { _beside: file, _database: database })
+    }
+}
+
+fn take(file: &File, shown: &Path) -> Result<(), LockError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(LockError::Held(shown.to_owned())),
+        Err(TryLockError::Error(error)) => Err(LockError::Io(error)),
     }
 }
 

@@ -6,6 +6,7 @@ mod backup;
 mod damage;
 mod files;
 mod keys;
+mod replaced;
 mod schema;
 
 use jiff::Timestamp;

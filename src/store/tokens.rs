@@ -32,6 +32,12 @@ impl Store {
         self.read("looking for a token", move |reader| find(reader, &hash)).await
     }
 
+    /// The token of that id, whether it still opens anything or not.
+    pub async fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError> {
+        let id = id.clone();
+        self.read("reading a token", move |reader| with_id(reader, &id)).await
+    }
+
     /// All tokens, oldest first.
     pub async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
         self.read("reading the tokens", all).await
@@ -173,6 +179,12 @@ fn all(reader: &Reader<'_>) -> Result<Vec<TokenRecord>, Fault> {
 }
 
 /// By a part of the hash; all of it is compared in constant time.
+fn with_id(reader: &Reader<'_>, id: &TokenId) -> Result<Option<TokenRecord>, Fault> {
+    let mut statement = reader.prepare_cached("SELECT * FROM tokens WHERE id = ?1")?;
+    let mut rows = statement.query([Word(id)])?;
+    rows.next()?.map(parse).transpose()
+}
+
 fn find(reader: &Reader<'_>, hash: &TokenHash) -> Result<Option<TokenRecord>, Fault> {
     let mut statement = reader.prepare_cached("SELECT * FROM tokens WHERE hash_prefix = ?1")?;
     let mut rows = statement.query([hash.prefix()])?;

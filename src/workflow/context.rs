@@ -8,8 +8,7 @@ use serde_json::Value;
 
 use super::{Kit, StepError};
 use crate::job::{
-    Act, ApiSample, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Server, hide_media_tokens,
-    management_url,
+    Act, ApiSample, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Server, UrlSecrets, management_url,
 };
 use crate::probe;
 use crate::redfish::{Bmc, System};
@@ -122,7 +121,7 @@ impl Context<'_> {
         Ok(self.save(vec![event]).await?)
     }
 
-    /// An event of this step. What a BMC said may be in its message, and may hold a media URL.
+    /// An event of this step.
     pub(super) fn event(
         &self,
         op: &str,
@@ -140,17 +139,31 @@ impl Context<'_> {
             status,
             attempt: cursor.attempt.max(1),
             duration_ms: None,
-            message: hide_media_tokens(&message.into()),
+            message: message.into(),
             detail,
         }
     }
 
     /// Saves the job as it stands, with `events`, in one transaction.
-    pub(super) async fn save(&mut self, events: Vec<NewEvent>) -> Result<(), StoreError> {
+    pub(super) async fn save(&mut self, mut events: Vec<NewEvent>) -> Result<(), StoreError> {
         let now = self.now();
+        hide_secrets(&self.kit.url_secrets(self.job.spec.as_ref()), self.job, &mut events);
         self.job.last_update = now;
         self.job.facts.session = self.bmc.session_link().or(self.job.facts.session.take());
         let update = JobUpdate::of(self.job, now);
         self.kit.store.save(self.lease, &update, events).await
+    }
+}
+
+/// What a BMC said may be in any text of a job, and may quote the URLs that it was given.
+fn hide_secrets(secrets: &UrlSecrets, job: &mut Job, events: &mut [NewEvent]) {
+    for event in events {
+        event.message = secrets.hide(&event.message);
+        secrets.hide_in(&mut event.detail);
+    }
+    let evidence = job.verdict.iter_mut().flat_map(|verdict| &mut verdict.evidence);
+    let texts = evidence.map(|evidence| &mut evidence.detail);
+    for text in texts.chain(&mut job.reason).chain(&mut job.facts.cleanup.left) {
+        *text = secrets.hide(text);
     }
 }

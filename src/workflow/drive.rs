@@ -17,7 +17,6 @@ use super::steps::{self, Answer};
 use super::{Kit, plan, policy, task_iso};
 use crate::job::{
     Cancel, Cursor, EventStatus, Job, Level, Outcome, Phase, Server, Status, Step, TaskTarget, Verdict,
-    hide_media_tokens,
 };
 use crate::store::{Lease, StoreError};
 use crate::world::elapsed;
@@ -50,6 +49,7 @@ pub async fn drive(kit: &Kit, lease: Lease, mut job: Job, mut orders: Orders) ->
         return Err(StoreError::UnknownServer { serial: job.server });
     };
     let bmc = kit.remembered_bmc(&server).await?;
+    bmc.hide(kit.url_secrets(job.spec.as_ref()));
     let mut kept = bmc.memory().1;
     if let Err(error) = resume_media(kit, &server, &job).await {
         tracing::warn!(job = %job.id, server = %job.server, error = %error, "the job's media could not be published again");
@@ -261,7 +261,6 @@ async fn fail(cx: &mut Context<'_>, failure: Failure) -> Result<(), StoreError> 
 /// that is left to an operator.
 async fn give_up(cx: &mut Context<'_>, sentence: String) -> Result<(), StoreError> {
     let step = cx.job.cursor.step;
-    let sentence = hide_media_tokens(&sentence);
     let event = ended(cx, Level::Error, EventStatus::Failed, sentence.clone(), Value::Null);
     if cx.job.cursor.phase == Phase::Forward {
         let verdict = Verdict { outcome: Outcome::Failed, confidence: None, evidence: vec![] };

@@ -319,3 +319,31 @@ async fn client_commands_talk_to_it() {
     assert_eq!(output(client(&["job", "show", "not-an-id"])).await.status.code(), Some(2));
     served.stop("-TERM").await;
 }
+
+/// Issue 15, kind 26: the lock was in a file that could be deleted, and nobody looked at the files again.
+#[tokio::test]
+async fn files_that_are_deleted_while_it_runs_stop_all_work_and_let_no_second_controller_in() {
+    for name in ["shoal.db.lock", "shoal.db-wal", "shoal.db"] {
+        let dir = temp();
+        let served = start(dir.path(), &[]).await;
+        assert_eq!(served.post("/api/v1/servers", server_json()).await.0, 201);
+        let path = dir.path().join("var/shoal").join(name);
+        let aside = path.with_extension("aside");
+        std::fs::rename(&path, &aside).unwrap();
+        let (status, problem) = served.get("/readyz").await;
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(status == 503 && detail.contains(&format!("{name} was deleted")), "{problem}");
+        let (status, problem) = served.post("/api/v1/jobs", recipe("A1")).await;
+        assert!(status == 503 && problem["detail"].as_str().unwrap().contains(name), "{problem}");
+        if name == "shoal.db.lock" {
+            let second = output(serve(dir.path(), &[])).await;
+            let error = text(&second.stderr);
+            assert!(second.status.code() == Some(1) && error.contains("another controller holds"), "{error}");
+            std::fs::remove_file(&path).unwrap();
+        }
+        std::fs::rename(&aside, &path).unwrap();
+        assert_eq!(served.get("/readyz").await.0, 200, "nothing was lost meanwhile");
+        let (code, log) = served.stop("-TERM").await;
+        assert_eq!(code, Some(0), "{log}");
+    }
+}

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use shoal::api::{Access, Hooks, media_router};
 use shoal::engine::{Engine, EngineSettings, LeaseTerms};
 use shoal::iso::ReadAt;
-use shoal::job::{Job, JobId, NewEvent, Password, Phase, Serial, Server, UrlPrefixes, parse_recipe};
+use shoal::job::{
+    Job, JobId, NewEvent, Password, Phase, Serial, Server, UrlPrefixes, UrlSecrets, parse_recipe,
+};
 use shoal::media::{InstallerCache, InstallerSource, Media};
 use shoal::redfish::{BmcPool, Limits, Quirk};
 use shoal::seal::Sealer;
@@ -195,6 +197,7 @@ impl Site {
             task_iso_retention: Duration::ZERO,
             media_base: Arc::new(|_| Box::pin(async { Ok(format!("http://{CONTROLLER}").parse().unwrap()) })),
             secrets: Secrets::default(),
+            url_secrets: UrlSecrets::default(),
         };
         (self.setup)(&mut setup);
         setup

@@ -23,7 +23,8 @@ use crate::api::{self, Access, ApiParts, Hooks, Limits, MetricsAccess, Rates, To
 use crate::config::{Config, RateSettings};
 use crate::doctor::Checker;
 use crate::engine::{Engine, EngineSettings, LeaseTerms};
-use crate::media::{CacheError, InstallerCache, Media};
+use crate::job::UrlSecrets;
+use crate::media::{CacheError, InstallerCache, InstallerSource, Media};
 use crate::oidc::Oidc;
 use crate::redfish::BmcPool;
 use crate::seal::{self, KeyError};
@@ -33,6 +34,8 @@ use crate::world::{World, real_transport};
 
 /// How often old samples of metrics are put away.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often the database and its files are checked.
+const DATABASE_CHECK_EVERY: Duration = Duration::from_secs(20);
 /// What a stop may take beyond the time for requests in flight.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
 
@@ -192,8 +195,18 @@ impl Parts {
                 task_iso_retention: self.config.task_iso_retention,
                 media_base: bases.into_fn(),
                 secrets: self.config.bmc_secrets.clone(),
+                url_secrets: self.url_secrets(),
             },
         })
+    }
+
+    /// Of the URLs that BMCs are given as they stand in the settings.
+    fn url_secrets(&self) -> UrlSecrets {
+        let installer = match &self.config.installer.source {
+            Some(InstallerSource::Url(url)) => Some(url),
+            _ => None,
+        };
+        UrlSecrets::of(installer.into_iter().chain(&self.config.maintenance_iso_url))
     }
 
     fn engine(&self, kit: Arc<Kit>) -> Engine {
@@ -264,13 +277,26 @@ impl Parts {
 
     /// What is done now and then, beside the engine.
     fn chores(&self) -> JoinHandle<()> {
-        let metrics = self.metrics.clone();
+        let (metrics, store) = (self.metrics.clone(), self.store.clone());
         tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(UPKEEP_EVERY).await;
-                metrics.run_upkeep();
-            }
+            let upkeep = async {
+                loop {
+                    tokio::time::sleep(UPKEEP_EVERY).await;
+                    metrics.run_upkeep();
+                }
+            };
+            tokio::join!(upkeep, watch_database(&store));
         })
+    }
+}
+
+/// Says when the database cannot be relied on, also while nothing is written.
+async fn watch_database(store: &Store) {
+    loop {
+        tokio::time::sleep(DATABASE_CHECK_EVERY).await;
+        if let Err(error) = store.check().await {
+            tracing::error!(%error, "the database cannot be relied on: no job is accepted or driven");
+        }
     }
 }
 

@@ -73,6 +73,11 @@ pub static TABLE: &[Row] = &[
     ),
     row("insert-500-once", Plain(|| Fault::Insert500Once), "the first insert is answered 500 and not done"),
     row(
+        "insert-quotes-url",
+        Plain(|| Fault::InsertQuotesUrl),
+        "the first insert is refused quoting the image's URL: whole, decoded, encoded again and in parts",
+    ),
+    row(
         "insert-checks-url",
         Plain(|| Fault::InsertChecksUrl),
         "an insert fetches the image's first block, and is refused if it cannot (iDRAC RAC0904)",

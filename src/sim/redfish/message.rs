@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::resource::Resource;
@@ -322,6 +323,20 @@ impl Message {
     /// The BMC cannot read the image that it was told to insert.
     pub fn cannot_fetch(url: &str) -> Refusal {
         let text = format!("The service failed to establish a connection with the URI '{url}'.");
+        message(400, "CouldNotEstablishConnection", text, &[url]).critical().refuse()
+    }
+
+    /// The same, told by whoever wrote the BMC's log lines.
+    pub fn quotes(url: &str) -> Refusal {
+        let decoded = percent_decode_str(url).decode_utf8_lossy();
+        let encoded = utf8_percent_encode(url, NON_ALPHANUMERIC);
+        let after_scheme = decoded.split_once("://").map_or(&*decoded, |(_, rest)| rest);
+        let (login, rest) = after_scheme.rsplit_once('@').unwrap_or(("nobody:nothing", after_scheme));
+        let (user, password) = login.split_once(':').unwrap_or((login, ""));
+        let query = rest.split_once('?').map_or("", |(_, query)| query);
+        let text = format!(
+            "{password} is the password of {user} at '{url}' ({decoded}, {encoded}) with {query}: cannot connect."
+        );
         message(400, "CouldNotEstablishConnection", text, &[url]).critical().refuse()
     }
 

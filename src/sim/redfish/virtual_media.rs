@@ -201,6 +201,9 @@ impl Bmc {
         if self.happens_once(&Fault::Insert500Once) || self.is_unwell_after_eject(drive) {
             return Err(Message::internal());
         }
+        if self.happens_once(&Fault::InsertQuotesUrl) {
+            return Err(Message::quotes(&image));
+        }
         let look = if self.faults.has(&Fault::Prefetch) {
             LookFirst::Whole
         } else if self.faults.has(&Fault::InsertChecksUrl) {

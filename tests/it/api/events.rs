@@ -1,12 +1,15 @@
 //! Events as JSON and as a stream that is resumed by their ids.
 
+use std::time::Duration;
+
 use http::Method;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use shoal::access::{NewToken, Role, TokenOrigin};
 use shoal::job::{EventStatus, Level, NewEvent, Status, Step};
 use tower::ServiceExt;
 
-use super::Fixture;
+use super::{Fixture, keep_token};
 
 fn event(fixture: &Fixture, message: &str) -> NewEvent {
     NewEvent {
@@ -134,4 +137,87 @@ async fn the_stream_of_a_job_that_ends_without_an_event_ends_too() {
     };
     let (answer, ()) = tokio::join!(stream(&fixture, &path, &[]), ending);
     assert_eq!(parse_stream(&answer.text), []);
+}
+
+/// Opens a stream with that token, and gives what it sent until it ended, and when that was. `None` where it
+/// goes on for ten minutes.
+async fn until_end(fixture: &Fixture, token: &str, meanwhile: impl AsyncFnOnce()) -> Option<Duration> {
+    let mut request = super::request(Method::GET, "/api/v1/events", None, &[("accept", "text/event-stream")]);
+    request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    let response = fixture.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let reading = tokio::spawn(async move {
+        response.into_body().collect().await.unwrap();
+        tokio::time::Instant::now()
+    });
+    // It waits for events by then.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let began = tokio::time::Instant::now();
+    meanwhile().await;
+    let ended = tokio::time::timeout(Duration::from_secs(600), reading).await.ok()?.unwrap();
+    Some(ended.saturating_duration_since(began))
+}
+
+/// Issue 15, kind 26.
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_when_its_token_is_revoked() {
+    let fixture = Fixture::new();
+    let reader = keep_token(&fixture.store, &fixture.world, "reader", Role::Viewer, "reader");
+    let other = keep_token(&fixture.store, &fixture.world, "other", Role::Viewer, "other");
+    let revoke = async |id| {
+        let answer = fixture.call(Method::DELETE, &format!("/api/v1/tokens/{id}"), None).await;
+        assert_eq!(answer.status, 204, "{}", answer.text);
+    };
+    assert_eq!(until_end(&fixture, "reader", async || revoke(other.id).await).await, None, "not its own");
+    let ended = until_end(&fixture, "reader", async || revoke(reader.id).await).await;
+    assert!(ended.is_some_and(|after| after < Duration::from_secs(1)), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_soon_when_another_controller_revokes_its_token() {
+    let fixture = Fixture::new();
+    let reader = keep_token(&fixture.store, &fixture.world, "reader", Role::Viewer, "reader");
+    let now = fixture.world.clock.now();
+    let revoke = async || drop(fixture.store.revoke_token(&reader.id, now).await.unwrap());
+    let ended = until_end(&fixture, "reader", revoke).await;
+    assert!(ended.is_some_and(|after| after <= Duration::from_secs(20)), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_when_its_token_expires() {
+    let fixture = Fixture::new();
+    let now = fixture.world.clock.now();
+    let expiring = NewToken {
+        id: shoal::api::new_token_id(&fixture.world.rng),
+        name: "expiring".to_owned(),
+        role: Role::Viewer,
+        origin: TokenOrigin::Created,
+        expires_at: Some(shoal::world::after(now, Duration::from_secs(95))),
+        created_at: now,
+        created_by: "test".to_owned(),
+    };
+    fixture.store.insert_token(expiring, "expiring").await.unwrap();
+    let ended = until_end(&fixture, "expiring", async || {}).await.expect("it ends");
+    assert!((93..=95).contains(&ended.as_secs()), "{ended:?}");
+}
+
+/// What was ready before the revocation is not sent after it.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_after_a_revocation() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    fixture.add_job("A1").await;
+    let events = (0..50).map(|number| event(&fixture, &number.to_string())).collect();
+    fixture.end_job(Status::Failed, events).await;
+    let reader = keep_token(&fixture.store, &fixture.world, "reader", Role::Viewer, "reader");
+    let mut request = super::request(Method::GET, "/api/v1/events", None, &[("accept", "text/event-stream")]);
+    request.headers_mut().insert("authorization", "Bearer reader".parse().unwrap());
+    let mut body = fixture.router.clone().oneshot(request).await.unwrap().into_body();
+    assert!(body.frame().await.unwrap().is_ok());
+    fixture.call(Method::DELETE, &format!("/api/v1/tokens/{}", reader.id), None).await;
+    let mut rest = 0;
+    while body.frame().await.is_some() {
+        rest += 1;
+    }
+    assert_eq!(rest, 0);
 }

@@ -18,11 +18,11 @@ use crate::process::{Machine, Sim, recipe};
 
 /// A web server with installers, as a test puts them there.
 #[derive(Clone, Default)]
-struct Shelf(Arc<Mutex<BTreeMap<String, Bytes>>>);
+pub struct Shelf(Arc<Mutex<BTreeMap<String, Bytes>>>);
 
 impl Shelf {
     /// Its URL.
-    fn serve(&self) -> String {
+    pub fn serve(&self) -> String {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -36,7 +36,7 @@ impl Shelf {
         shelf.0.lock().unwrap().get(&name).cloned().ok_or(StatusCode::NOT_FOUND)
     }
 
-    fn put(&self, name: &str, image: &SparseImage) {
+    pub fn put(&self, name: &str, image: &SparseImage) {
         let mut bytes = vec![0; usize::try_from(image.size).unwrap()];
         image.read_at(0, &mut bytes).unwrap();
         self.0.lock().unwrap().insert(name.to_owned(), bytes.into());

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use http::header;
 use serde_json::json;
 
-use super::{Desk, controller};
-use crate::process::{output, recipe, shoal, start_command};
+use super::failures::Shelf;
+use super::{Desk, SHORT, controller};
+use crate::process::{Sim, output, recipe, serve, shoal, start_command};
 
 const KICKSTART: &str = "rootpw canary-kickstart-9f3a";
 const PASSWORD: &str = "canary-password-5e1c";
@@ -63,6 +64,42 @@ async fn no_answer_event_log_or_file_holds_a_secret() {
     assert_eq!(served.get(&format!("/api/v1/jobs/{installing}")).await.0, 200);
     search("the answers after the restart", served.answers().as_bytes(), &canaries);
     assert_eq!(served.stop("-TERM").await.0, Some(0));
+    search_files(dir.path(), &canaries);
+}
+
+/// Issue 15, kind 25: what a BMC says of the URL that it was given, in `direct` delivery the installer's own.
+#[tokio::test]
+async fn no_secret_of_the_installers_url_is_kept_whatever_a_bmc_quotes() {
+    let shelf = Shelf::default();
+    shelf.put("esxi.iso", &shoal::sim::standin_installer());
+    let host = shelf.serve().replace("http://", "");
+    let url = format!("http://svc:canary-url-pass%2F7@{host}/esxi.iso?sig=canary-url-query%2B1&v=8");
+    let sim = Sim::start(&["--fault=insert-quotes-url"]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let flags = [&["--esxi-installer-delivery=direct", "--esxi-installer-url", &url], &SHORT[1..]].concat();
+    let mut command = serve(dir.path(), &flags);
+    command.stderr(super::log(dir.path()));
+    let served = start_command(dir.path(), command).await;
+    assert_eq!(served.post("/api/v1/servers", sim.machines[0].record()).await.0, 201);
+    let (_, job) = served.post("/api/v1/jobs", recipe(sim.machines[0].text("serial"))).await;
+    let job = super::id(&job);
+    // The first insert was refused, with the URL in the refusal.
+    let mounted = sim.machines[0].until(|state| state["media"]["CD1"]["inserted"] == true).await;
+    assert!(mounted["media"]["CD1"]["image"].as_str().unwrap().contains("canary-url-query"), "{mounted}");
+    assert_eq!(served.post(&format!("/api/v1/jobs/{job}/cancel"), json!({"force": true})).await.0, 202);
+    assert_eq!(served.settled(&job).await["status"], "cancelled");
+    for path in ["/api/v1/servers", "/api/v1/events?limit=500", "/api/v1/audit", "/metrics", "/readyz"] {
+        assert_eq!(served.get(path).await.0, 200, "{path}");
+    }
+    let answers = served.answers().clone();
+    assert!(answers.contains("CouldNotEstablishConnection") && answers.contains("(hidden)"), "{answers}");
+    let canaries: Canaries = vec![("a secret of the installer's URL", "canary-url".to_owned())];
+    search("the answers", answers.as_bytes(), &canaries);
+    let mut backup = shoal();
+    backup.current_dir(dir.path()).args(["backup", "all.backup"]);
+    assert!(output(backup).await.status.success());
+    assert!(dir.path().join("var/shoal/shoal.db-wal").exists(), "it is searched too");
+    served.stop("-KILL").await;
     search_files(dir.path(), &canaries);
 }
 

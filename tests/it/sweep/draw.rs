@@ -103,6 +103,7 @@ const BEARABLE: &[Row] = &[
     ("insert-task", 1, 90),
     ("insert-task-fails-late", 5, 120),
     ("insert-500-once", 0, 0),
+    ("insert-quotes-url", 0, 0),
     ("insert-not-done", 1, 2),
     ("insert-not-seen", 1, 1),
     ("insert-checks-url", 0, 0),

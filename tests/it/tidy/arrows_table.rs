@@ -94,7 +94,7 @@ pub const ARROWS: &[Arrow] = &[
     },
     Arrow {
         from: "redfish",
-        to: &["world", "job::BmcMemory", "job::Password"],
+        to: &["world", "job::BmcMemory", "job::Password", "job::UrlSecrets", "job::hide_url_secrets"],
         sentence: "redfish knows nothing of jobs",
     },
     Arrow { from: "kickstart", to: &["job"], sentence: "kickstart is pure: text in, text out" },
