@@ -6,9 +6,11 @@
 mod listen;
 mod management;
 mod register;
+mod standin;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -20,7 +22,8 @@ use url::Url;
 
 pub use self::listen::{Listener, Tls, serve};
 use self::management::serve_management;
-pub use self::register::register;
+pub use self::register::{Existing, register};
+use self::standin::write_installer;
 use super::client::Client;
 use super::{CliError, Exit, output};
 use crate::config::ClientArgs;
@@ -42,9 +45,13 @@ pub struct SimArgs {
     /// Port of the first machine, the others follow; 0: any free port each.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     base_port: u16,
-    /// Whose BMC it looks like. `--help` lists them.
-    #[arg(long, value_name = "NAME", default_value = "generic")]
-    persona: Persona,
+    /// Whose BMC it looks like; of several, with commas between them, the machines take turns. `--help`
+    /// lists them.
+    #[arg(long = "persona", value_name = "NAME[,NAME]…", default_value = "generic", value_delimiter = ',')]
+    personas: Vec<Persona>,
+    /// What the serial numbers begin with; four digits follow.
+    #[arg(long, value_name = "TEXT", default_value = "SIM", value_parser = parse_prefix)]
+    serial_prefix: String,
     /// What their Systems tell of boots beside PowerState, in the place of the persona's: of
     /// boot-progress, boot-progress-time, last-boot-time, last-reset-time, post-state and
     /// number-of-reboots any, with commas between them, or none.
@@ -69,12 +76,19 @@ pub struct SimArgs {
     /// the same each time; by chance without it.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Write the stand-in for an ESXi installer to this file first, for a controller to install from
+    /// (ESXI_INSTALLER_URL).
+    #[arg(long, value_name = "FILE")]
+    write_installer: Option<PathBuf>,
     /// HTTPS with a self-signed certificate, made at the start.
     #[arg(long)]
     tls: bool,
     /// Add every machine to the inventory of the controller at this URL.
     #[arg(long, value_name = "URL")]
     register: Option<Url>,
+    /// With --register: change records that exist already and differ. Without it nothing is changed then.
+    #[arg(long, requires = "register")]
+    replace: bool,
     /// Token for --register.
     #[arg(long, env = "SHOAL_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = parse_token)]
     token: Option<SecretString>,
@@ -123,6 +137,17 @@ fn parse_secs(text: &str) -> Result<Duration, String> {
     secs.map(Duration::from_secs_f64).ok_or_else(|| "not a number of seconds from 0 to 86400".to_owned())
 }
 
+/// As a serial number is written, with room for its digits.
+fn parse_prefix(text: &str) -> Result<String, String> {
+    let fits = (1..=32).contains(&text.len());
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if fits && is_plain {
+        Ok(text.to_owned())
+    } else {
+        Err("not 1 to 32 letters, digits, hyphens and underscores".to_owned())
+    }
+}
+
 fn parse_token(text: &str) -> Result<SecretString, Infallible> {
     Ok(text.into())
 }
@@ -136,7 +161,10 @@ pub async fn run(args: SimArgs, world: World) -> Result<Exit, CliError> {
     let controller = args.register.clone().map(client).transpose()?;
     let rng = args.seed.map_or_else(|| world.rng.clone(), Rng::from_seed);
     let world = World { transport: media_transport(), rng, ..world };
-    let mut servers = JoinSet::new();
+    if let Some(path) = args.write_installer.clone() {
+        tokio::task::spawn_blocking(move || write_installer(&path)).await??;
+    }
+    let (mut servers, mut lines) = (JoinSet::new(), Vec::new());
     // All ports first: a taken one ends the command before it has printed anything.
     for (number, (listener, management)) in (0..).zip(listeners(&args)?) {
         let machine = config(&args, number, &world.rng);
@@ -145,14 +173,16 @@ pub async fn run(args: SimArgs, world: World) -> Result<Exit, CliError> {
             ..Line::new(&machine, &listener, tls.as_ref())
         };
         output::line(&serde_json::to_string(&line)?);
+        lines.push(line);
         let bmc = SimBmc::start(world.clone(), machine);
         servers.spawn(serve(listener, tls.clone(), bmc.clone()));
         if let Some(management) = management {
             servers.spawn(serve_management(management, bmc));
         }
-        if let Some(controller) = &controller {
-            register(controller, &line).await?;
-        }
+    }
+    if let Some(controller) = &controller {
+        let existing = Existing { replace: args.replace, same_passwords: args.seed.is_some() };
+        register(controller, &lines, existing).await?;
     }
     output::line(r#"{"ready":true}"#);
     tokio::select! {
@@ -190,19 +220,20 @@ fn port(base: u16, number: u16) -> Result<SocketAddr, CliError> {
 
 fn config(args: &SimArgs, number: u16, rng: &Rng) -> SimConfig {
     let timings = Timings { install: args.install_seconds, ..Timings::default() };
-    let sources = args.sources.unwrap_or(args.persona.sources);
-    let persona = Persona { sources, ..args.persona.clone() };
+    let turn = usize::from(number) % args.personas.len().max(1);
+    let persona = args.personas[turn].clone();
+    let persona = Persona { sources: args.sources.unwrap_or(persona.sources), ..persona };
     SimConfig {
         power_on: args.power == Power::On,
         previous: args.previous.clone(),
         faults: args.faults.clone(),
-        ..machine(number, persona, timings, rng)
+        ..machine(&args.serial_prefix, number, persona, timings, rng)
     }
 }
 
 /// The machine of this number, off and without faults.
-pub fn machine(number: u16, persona: Persona, timings: Timings, rng: &Rng) -> SimConfig {
-    let serial = format!("SIM{:04}", number + 1);
+pub fn machine(prefix: &str, number: u16, persona: Persona, timings: Timings, rng: &Rng) -> SimConfig {
+    let serial = format!("{prefix}{:04}", number + 1);
     SimConfig {
         username: "admin".to_owned(),
         password: rng.child(&serial).hex(PASSWORD_BYTES),
@@ -224,6 +255,16 @@ mod tests {
         assert_eq!(port(0, 7).unwrap().port(), 0);
         assert_eq!(port(8000, 7).unwrap().port(), 8007);
         assert!(port(65_535, 1).is_err());
+    }
+
+    #[test]
+    fn a_serial_prefix_is_plain() {
+        for good in ["SIM", "rack-7_", "A"] {
+            assert_eq!(parse_prefix(good).as_deref(), Ok(good));
+        }
+        for wrong in ["", "a b", "a/b", "ä", &"x".repeat(33)] {
+            assert!(parse_prefix(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

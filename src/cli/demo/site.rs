@@ -20,7 +20,9 @@ use super::{DemoArgs, kickstart, recipe};
 use crate::cli::CliError;
 use crate::cli::client::{Client, ClientError};
 use crate::cli::serve::{self, Controller};
-use crate::cli::sim::{Line, Listener, Tls, machine, media_transport, register, serve as serve_bmc};
+use crate::cli::sim::{
+    Existing, Line, Listener, Tls, machine, media_transport, register, serve as serve_bmc,
+};
 use crate::config::{ClientArgs, Config, temp_dir};
 use crate::job::hex;
 use crate::sim::{Persona, SimBmc, SimState, Timings, standin_installer};
@@ -133,9 +135,9 @@ impl Site {
 
     /// Adds every server to the controller's inventory.
     pub async fn register(&self, screen: &Screen) -> Result<(), CliError> {
-        for (line, _) in &self.servers {
-            register(&self.client, line).await?;
-        }
+        let lines: Vec<Line> = self.servers.iter().map(|(line, _)| line.clone()).collect();
+        // The controller is this demo's own, and new.
+        register(&self.client, &lines, Existing { replace: false, same_passwords: false }).await?;
         screen.say("POST", &format!("/api/v1/servers: {} in the inventory", self.servers.len()));
         Ok(())
     }
@@ -252,7 +254,7 @@ fn start_servers(
     let world = World { transport: media_transport(), ..world.clone() };
     let start = |number| {
         let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
-        let machine = machine(number, persona.clone(), timings, &world.rng);
+        let machine = machine("SIM", number, persona.clone(), timings, &world.rng);
         let line = Line::new(&machine, &listener, tls);
         let bmc = SimBmc::start(world.clone(), machine);
         listening.spawn(serve_bmc(listener, tls.cloned(), bmc.clone()));

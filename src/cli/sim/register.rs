@@ -1,36 +1,152 @@
 //! Puts simulated machines into a controller's inventory, by its public API.
 //!
-//! Invariant: a server that is there already gets the new address and password, since both are new
-//! at every start.
+//! Invariant: a record that exists is changed only if that was asked for; otherwise nothing is changed
+//! at all, and the difference is reported.
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Line;
+use crate::cli::CliError;
 use crate::cli::client::{Client, ClientError};
 
-/// Adds one machine.
-pub async fn register(controller: &Client, machine: &Line) -> Result<(), ClientError> {
-    let mut body = json!({
-        "serial": machine.serial,
-        "bmc_address": machine.bmc_address,
-        "bmc_username": machine.username,
-        "bmc_password": machine.password,
-        "tls": machine.tls.as_deref().unwrap_or("verify"),
-    });
-    let more = [("management_address", &machine.management_address), ("system_id", &machine.system_id)];
-    for (name, value) in more {
-        if let (Some(value), Value::Object(body)) = (value, &mut body) {
-            body.insert(name.to_owned(), value.clone().into());
+/// Fields that are compared, in the order in which they are reported. A password cannot be read back.
+const COMPARED: [&str; 5] = ["bmc_address", "bmc_username", "tls", "management_address", "system_id"];
+/// Records whose differences are reported.
+const REPORTED_MAX: usize = 5;
+
+/// What is known of the records that may exist already.
+#[derive(Clone, Copy, Debug)]
+pub struct Existing {
+    /// They are changed to what the machines are now.
+    pub replace: bool,
+    /// The passwords are those of every start (`--seed`), so a record that shows no difference has none.
+    pub same_passwords: bool,
+}
+
+/// Adds the machines, or changes nothing.
+pub async fn register(controller: &Client, machines: &[Line], existing: Existing) -> Result<(), CliError> {
+    let mut records = Vec::with_capacity(machines.len());
+    for machine in machines {
+        records.push(find(controller, &machine.serial).await?);
+    }
+    let pairs = || machines.iter().zip(&records);
+    if !existing.replace {
+        let differences = pairs().filter_map(|(machine, record)| {
+            let differences = differences(&body(machine), record.as_ref()?, existing.same_passwords);
+            (!differences.is_empty()).then(|| format!("{}: {}", machine.serial, differences.join(", ")))
+        });
+        let differences: Vec<String> = differences.collect();
+        if !differences.is_empty() {
+            return Err(refusal(&differences).into());
         }
     }
-    match controller.post(&["servers"], &[], body.clone()).await {
-        Err(ClientError::Refused(refusal)) if refusal.status == StatusCode::CONFLICT => {
-            if let Value::Object(body) = &mut body {
-                body.remove("serial");
+    for (machine, record) in pairs() {
+        match record {
+            None => drop(controller.post(&["servers"], &[], Value::Object(body(machine))).await?),
+            Some(_) if existing.replace => {
+                let mut change = body(machine);
+                change.remove("serial");
+                controller.patch(&["servers", &machine.serial], Value::Object(change)).await?;
             }
-            controller.patch(&["servers", &machine.serial], body).await.map(drop)
+            Some(_) => {}
         }
-        added => added.map(drop),
+    }
+    Ok(())
+}
+
+async fn find(controller: &Client, serial: &str) -> Result<Option<Value>, ClientError> {
+    match controller.get(&["servers", serial]).await {
+        Err(ClientError::Refused(refusal)) if refusal.status == StatusCode::NOT_FOUND => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// The record of a machine.
+fn body(machine: &Line) -> Map<String, Value> {
+    let tls = machine.tls.as_deref().unwrap_or("verify");
+    let mut body = Map::new();
+    for (name, value) in [
+        ("serial", Some(machine.serial.as_str())),
+        ("bmc_address", Some(machine.bmc_address.as_str())),
+        ("bmc_username", Some(machine.username.as_str())),
+        ("bmc_password", Some(machine.password.as_str())),
+        ("tls", Some(tls)),
+        ("management_address", machine.management_address.as_deref()),
+        ("system_id", machine.system_id.as_deref()),
+    ] {
+        body.extend(value.map(|value| (name.to_owned(), json!(value))));
+    }
+    body
+}
+
+fn differences(wanted: &Map<String, Value>, record: &Value, same_passwords: bool) -> Vec<String> {
+    let differs = |name: &&str| wanted.get(*name).is_some_and(|wanted| *wanted != record[*name]);
+    let told = |name: &str| {
+        let shown = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("not set").to_owned();
+        format!("{name} is {} and would be {}", shown(record.get(name)), shown(wanted.get(name)))
+    };
+    let password = (!same_passwords).then(|| "bmc_password is drawn anew at every start".to_owned());
+    COMPARED.into_iter().filter(|name| differs(name)).map(told).chain(password).collect()
+}
+
+fn refusal(differences: &[String]) -> String {
+    let shown = &differences[..differences.len().min(REPORTED_MAX)];
+    let more = differences.len() - shown.len();
+    let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
+    format!(
+        "{} of the machines are in the inventory already, with other values; nothing was changed\n  {}{more}\n\
+         --replace changes these records; --serial-prefix gives the machines other serial numbers; --seed \
+         keeps the passwords",
+        differences.len(),
+        shown.join("\n  ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> Line {
+        Line {
+            serial: "SIM0001".to_owned(),
+            bmc_address: "http://127.0.0.1:9001".to_owned(),
+            username: "admin".to_owned(),
+            password: "not-shown".to_owned(),
+            tls: None,
+            management_address: None,
+            system_id: None,
+        }
+    }
+
+    #[test]
+    fn a_record_is_compared_field_by_field_and_its_password_never_shown() {
+        let wanted = body(&line());
+        let mut record = Value::Object(wanted.clone());
+        record["management_address"] = json!("esx1.example");
+        assert_eq!(
+            differences(&wanted, &record, true),
+            Vec::<String>::new(),
+            "what is not given is left alone"
+        );
+        record["bmc_address"] = json!("https://10.0.0.9");
+        record["tls"] = Value::Null;
+        let told = differences(&wanted, &record, false).join("; ");
+        assert!(
+            told.contains("bmc_address is https://10.0.0.9 and would be http://127.0.0.1:9001"),
+            "{told}"
+        );
+        assert!(told.contains("tls is not set and would be verify"), "{told}");
+        assert!(told.contains("bmc_password is drawn anew") && !told.contains("not-shown"), "{told}");
+    }
+
+    #[test]
+    fn a_long_refusal_is_cut() {
+        let many: Vec<String> = (0..1000).map(|number| format!("SIM{number}: x")).collect();
+        let text = refusal(&many);
+        assert!(
+            text.contains("SIM4: x") && !text.contains("SIM5: x") && text.contains("and 995 more"),
+            "{text}"
+        );
     }
 }

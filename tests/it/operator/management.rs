@@ -8,7 +8,7 @@ use shoal::world::{PeerCertificate, TlsPolicy, Transport, real_transport};
 use tower::ServiceExt;
 
 use super::{Desk, assert_installed};
-use crate::process::{Machine, Sim, recipe};
+use crate::process::{Machine, Sim, output, recipe, shoal, text};
 
 /// The certificate that the host shows now, or `None` where it takes no connection.
 async fn shown_certificate(client: &Transport, machine: &Machine) -> Option<[u8; 32]> {
@@ -44,10 +44,10 @@ async fn a_new_system_with_a_new_certificate_at_its_address_is_proof() {
 #[tokio::test]
 async fn a_machine_that_registers_itself_tells_its_address() {
     let desk = Desk::with_empty_inventory(&[], &[]).await;
-    let arguments = ["--management", "--register", &desk.served.url, "--token", &desk.served.token];
+    let register = ["--management", "--register", &desk.served.url, "--token", &desk.served.token];
     let mut running = vec![];
-    for _ in 0..2 {
-        let sim = Sim::start(&arguments).await;
+    for more in [[].as_slice(), &["--replace"]] {
+        let sim = Sim::start(&[register.as_slice(), more].concat()).await;
         let address = sim.machines[0].text("management_address").to_owned();
         let server = desk.served.get("/api/v1/servers/SIM0001").await.1;
         assert_eq!(server["management_address"], json!(address), "{server}");
@@ -55,4 +55,26 @@ async fn a_machine_that_registers_itself_tells_its_address() {
         assert_eq!(refused, None, "the host is off");
         running.push(sim);
     }
+}
+
+#[tokio::test]
+async fn a_record_that_exists_is_not_changed_without_being_asked() {
+    let desk = Desk::with_empty_inventory(&[], &[]).await;
+    let register = ["sim", "--register", &desk.served.url, "--token", &desk.served.token];
+    let _first = Sim::start(&register[1..]).await;
+    let before = desk.served.get("/api/v1/servers/SIM0001").await.1;
+    let mut second = shoal();
+    second.args(register).args(["--count", "2"]);
+    let refused = output(second).await;
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("SIM0001: bmc_address is http://127.0.0.1:") && said.contains("--replace"),
+        "{said}"
+    );
+    assert!(!text(&refused.stdout).contains("ready"), "{said}");
+    assert_eq!(desk.served.get("/api/v1/servers/SIM0001").await.1, before);
+    assert_eq!(desk.served.get("/api/v1/servers/SIM0002").await.0, 404, "not the other one either");
+    let _third = Sim::start(&[&register[1..], &["--serial-prefix", "LAB-"]].concat()).await;
+    assert_eq!(desk.served.get("/api/v1/servers/LAB-0001").await.0, 200);
 }
