@@ -204,7 +204,7 @@ impl Engine {
         }
         driven.jobs.remove(&id);
         match result {
-            Some(Ok(Ended::Done)) => tracing::info!(job = %id, "job over"),
+            Some(Ok(Ended::Done)) => {}
             Some(Ok(Ended::Stopped)) => self.release(&lease).await,
             Some(Err(error)) => tracing::error!(job = %id, %error, "the job's records could not be written"),
             None => {

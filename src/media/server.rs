@@ -133,7 +133,7 @@ impl Routes {
         // Whether a token is right is told to the right peer alone. A HEAD gives away a size: it is how
         // the controller sees whether its own media are reached.
         if self.media.binds_peers() && request.method != Method::HEAD && !is_from_bmc(&shelf, request) {
-            shelf.failed(medium, "a request from another address than the BMC's got 404".to_owned());
+            shelf.refused_peer(medium, form, token);
             return Err(FOREIGN);
         }
         let image = shelf.open(medium, form, token).ok_or(WRONG)?;

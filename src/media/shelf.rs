@@ -106,16 +106,21 @@ impl Shelf {
 
     /// The image, if `token` is one of this medium's. How long that takes tells which insertion it
     /// is of, and nothing of any token.
+    ///
+    /// A request with any other token leaves no trace: whoever can reach the listener can send one.
     pub fn open(&self, medium: Medium, form: Form, token: &str) -> Option<Arc<Image>> {
-        let is_known = |slot: &Slot| slot.tokens.iter().any(|known| known.matches(token));
-        if !self.state().slot(medium).is_some_and(|slot| is_known(slot) && slot.form == form) {
-            self.failed(medium, "a request with a token of another job or medium got 404".to_owned());
-            return None;
-        }
         let mut state = self.state();
-        let slot = state.slot_mut(medium)?;
+        let slot = state.slot_mut(medium).filter(|slot| slot.opens_with(form, token))?;
         slot.fetches.requests += 1;
         Some(slot.image.clone())
+    }
+
+    /// A request from another address than the BMC's was refused. It is worth a word to the operator only where
+    /// its token is right: the BMC then fetches through another interface, or through address translation.
+    pub fn refused_peer(&self, medium: Medium, form: Form, token: &str) {
+        if self.state().slot(medium).is_some_and(|slot| slot.opens_with(form, token)) {
+            self.failed(medium, "a request from another address than the BMC's got 404".to_owned());
+        }
     }
 
     /// The image, for an operator: nothing is counted.
@@ -205,6 +210,12 @@ impl Shelf {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn opens_with(&self, form: Form, token: &str) -> bool {
+        self.form == form && self.tokens.iter().any(|known| known.matches(token))
     }
 }
 

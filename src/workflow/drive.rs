@@ -16,7 +16,8 @@ use super::error::{Failure, StepError};
 use super::steps::{self, Answer};
 use super::{Kit, plan, policy, task_iso};
 use crate::job::{
-    Cancel, Cursor, EventStatus, Job, Level, Outcome, Phase, Server, Status, Step, TaskTarget, Verdict,
+    Cancel, Confidence, Cursor, EventStatus, Job, Level, Outcome, Phase, Server, Status, Step, TaskTarget,
+    Verdict,
 };
 use crate::store::{Lease, StoreError};
 use crate::world::elapsed;
@@ -213,7 +214,7 @@ fn ended(
         .record(took.as_secs_f64());
     tracing::info!(
         job = %cx.job.id, server = %cx.job.server, step = step.name(), attempt = event.attempt,
-        status = ?status, message = event.message, "step ended"
+        status = status.name(), outcome = event.message, "step ended"
     );
     event
 }
@@ -313,18 +314,41 @@ async fn conclude(
         "shoal_provisioner_jobs_total",
         "task_target" => cx.job.task_target.clone(),
         "outcome" => cx.job.status.name(),
-        "confidence" => verdict.confidence.map_or("none", crate::job::Confidence::name)
+        "confidence" => verdict.confidence.map_or("none", Confidence::name)
     )
     .increment(1);
     cx.job.verdict = Some(verdict);
     cx.job.failed_step = failed_step;
     cx.job.reason = reason;
     cx.job.cursor = Cursor::enter(Phase::Cleanup, plan::CLEANUP_START, cx.now());
-    cx.save(vec![event]).await
+    cx.save(vec![event]).await?;
+    log_outcome(cx.job);
+    Ok(())
+}
+
+/// A failure is a warning: operators filter the log by level.
+fn log_outcome(job: &Job) {
+    let (id, server, outcome) = (&job.id, &job.server, job.status.name());
+    let failed_step = job.failed_step.map(Step::name);
+    let reason = job.reason.as_deref();
+    let confidence = job.verdict.as_ref().and_then(|verdict| verdict.confidence).map(Confidence::name);
+    match job.status {
+        Status::Failed => {
+            tracing::warn!(job = %id, server = %server, outcome, failed_step, reason, "job failed");
+        }
+        _ => tracing::info!(job = %id, server = %server, outcome, confidence, reason, "job decided"),
+    }
 }
 
 /// What is left when the job is over: nothing that anybody could read.
 fn finish(kit: &Kit, job: &Job) {
+    let (outcome, left) = (job.status.name(), job.facts.cleanup.left.join("; "));
+    match left.is_empty() {
+        true => tracing::info!(job = %job.id, server = %job.server, outcome, cleanup = "done", "job over"),
+        false => {
+            tracing::warn!(job = %job.id, server = %job.server, outcome, cleanup = "partial", left, "job over")
+        }
+    }
     kit.media.retire(job.id);
     task_iso::remove(kit, job);
 }

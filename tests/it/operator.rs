@@ -8,6 +8,7 @@ mod failures;
 mod follow;
 mod full_disk;
 mod install;
+mod log;
 mod management;
 mod refusals;
 mod secrets;

@@ -1,4 +1,6 @@
-"""curl, with every form of Range that RFC 9110 knows, against the media of a job.
+"""curl, with every form of Range that RFC 9110 knows, against the media of a job, over HTTP and over HTTPS.
+
+Over HTTPS curl offers HTTP/2, as it does by default.
 
 A BMC's virtual drive is a Range client of unknown manners. What curl is answered is compared with the whole
 file, as curl fetched it first; the forms are the RFC's own, and those that are no ranges at all.
@@ -32,13 +34,17 @@ IGNORED = ["bytes=", "bytes=-", "bytes=5-2", "bytes=a-b", "bytes=0-1-2", "lines=
 
 def main():
     shoal.version(re.match(r"curl (\S+)", shoal.run("curl", "--version").stdout)[1])
-    with shoal.simulator(1, "--tls", "--install-seconds", "600") as [machine], shoal.controller() as controller:
-        controller.add(machine)
-        controller.submit(shoal.recipe(machine))
-        shoal.until(lambda: machine.state()["starts"] == 1, 60, "the machine is started")
-        for slot, medium in sorted(machine.state()["media"].items()):
-            if medium["inserted"]:
-                ranges(slot, medium["image"])
+    for scheme in ("http", "https"):
+        with shoal.folder(scheme), shoal.simulator(1, "--tls", "--install-seconds", "600") as [machine], \
+                shoal.controller(**(shoal.tls() if scheme == "https" else {})) as controller:
+            shoal.equal(f"{scheme}: curl as it comes reads /healthz", Curl(controller.url + "/healthz").status, 200)
+            controller.add(machine)
+            controller.submit(shoal.recipe(machine))
+            shoal.until(lambda: machine.state()["starts"] == 1, 60, "the machine is started")
+            for slot, medium in sorted(machine.state()["media"].items()):
+                if medium["inserted"]:
+                    shoal.check(f"{scheme}: {slot} is served by {scheme}", medium["image"].startswith(scheme + ":"))
+                    ranges(f"{scheme}: {slot}", medium["image"])
 
 
 class Curl:
@@ -47,7 +53,7 @@ class Curl:
     def __init__(self, url, *flags):
         body, head = pathlib.Path("body"), pathlib.Path("head")
         body.unlink(missing_ok=True)
-        done = shoal.run("curl", "--silent", "--show-error", "--max-time", "60", "--output", str(body),
+        done = shoal.run("curl", "--insecure", "--silent", "--show-error", "--max-time", "60", "--output", str(body),
                          "--dump-header", str(head), "--write-out", "%{http_code}", *flags, url)
         self.status = int(done.stdout or 0)
         self.body = body.read_bytes() if body.exists() else b""
@@ -124,7 +130,7 @@ def resumed(slot, url, whole):
     """A download that broke off in the middle is gone on with."""
     part = pathlib.Path("part")
     part.write_bytes(whole[:len(whole) // 2])
-    done = shoal.run("curl", "--silent", "--show-error", "--continue-at", "-", "--output", str(part), url)
+    done = shoal.run("curl", "--insecure", "--silent", "--show-error", "--continue-at", "-", "--output", str(part), url)
     shoal.check(f"{slot}: a download is resumed", done.returncode == 0 and part.read_bytes() == whole)
     part.unlink()
     piece = Curl(url, "--http1.0", "--range", "7-8")

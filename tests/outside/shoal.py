@@ -26,7 +26,7 @@ import time
 import urllib.error
 import urllib.request
 
-SHOAL = os.environ.get("SHOAL", "target/debug/shoal")
+SHOAL = os.path.abspath(os.environ.get("SHOAL", "target/debug/shoal"))
 KICKSTART = "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n"
 START_SECONDS = 30
 END_SECONDS = 30
@@ -217,6 +217,24 @@ class Controller:
         """The job, once its cleanup is over too."""
         until(lambda: self.job(job_id)["finished_at"], 120, "the job is over")
         return self.job(job_id)
+
+
+@contextlib.contextmanager
+def folder(name):
+    """A folder of its own for a part of a driver."""
+    before, here = os.getcwd(), pathlib.Path(name)
+    here.mkdir()
+    os.chdir(here)
+    try:
+        yield here
+    finally:
+        os.chdir(before)
+
+
+def tls():
+    """Settings of a controller that serves its API and its media over HTTPS, by a certificate made here."""
+    run(SHOAL, "tls", "init", "--host", "localhost", "--host", "127.0.0.1", "--dir", ".", check=True)
+    return {"TLS_CERT_FILE": "tls.crt", "TLS_KEY_FILE": "tls.key"}
 
 
 @contextlib.contextmanager

@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -44,8 +47,10 @@ pub enum ListenError {
         #[source]
         source: io::Error,
     },
-    #[error("TLS_CERT_FILE and TLS_KEY_FILE make no TLS server")]
-    Tls(#[source] io::Error),
+    #[error("TLS_CERT_FILE or TLS_KEY_FILE is not valid PEM")]
+    Pem(#[from] rustls::pki_types::pem::Error),
+    #[error("TLS_CERT_FILE and TLS_KEY_FILE do not make a TLS server")]
+    Tls(#[from] rustls::Error),
 }
 
 /// Told of a peer whose connection came to nothing, and why.
@@ -208,8 +213,7 @@ struct Pem {
 impl Certificate {
     async fn load(files: &TlsFiles) -> Result<Certificate, ListenError> {
         let loaded = read(files).await?;
-        let Pem { cert, key } = loaded.clone();
-        let config = RustlsConfig::from_pem(cert, key).await.map_err(ListenError::Tls)?;
+        let config = RustlsConfig::from_config(tls_server(&loaded)?);
         Ok(Certificate { files: files.clone(), loaded, config })
     }
 
@@ -229,12 +233,20 @@ impl Certificate {
         if found == self.loaded {
             return Ok(());
         }
-        let Pem { cert, key } = found.clone();
-        self.config.reload_from_pem(cert, key).await.map_err(ListenError::Tls)?;
+        self.config.reload_from_config(tls_server(&found)?);
         self.loaded = found;
         tracing::info!("the certificate was reloaded");
         Ok(())
     }
+}
+
+/// What is offered by ALPN is what is served: a client that was offered `h2` would speak it.
+fn tls_server(pem: &Pem) -> Result<Arc<ServerConfig>, ListenError> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem.cert).collect::<Result<_, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(&pem.key)?;
+    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
 
 async fn read(files: &TlsFiles) -> Result<Pem, ListenError> {
@@ -364,6 +376,57 @@ mod tests {
         drop(send);
         assert!(body.frame().await.is_none(), "the stream ended, and was not broken off");
         servers.remove(0).stop(Duration::from_secs(1)).await;
+    }
+
+    /// The protocol that a client which offers `offered` is to speak.
+    async fn negotiated(bound: Bound, offered: &[&[u8]]) -> Result<Option<Vec<u8>>, io::Error> {
+        let address = bound.api.addr;
+        let mut roots = rustls::RootCertStore::empty();
+        let shown = &bound.certificate.as_ref().unwrap().loaded.cert;
+        roots.add(CertificateDer::from_pem_slice(shown).unwrap()).unwrap();
+        let refused: OnRefused = Arc::new(|_, _| {});
+        let servers = bound.serve(Router::new(), Router::new(), &refused, &CancellationToken::new());
+        let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
+        let mut client =
+            rustls::ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+        let shaken = tokio::task::spawn_blocking(move || {
+            #[expect(clippy::disallowed_methods, reason = "a client that is not ours")]
+            let mut stream = std::net::TcpStream::connect(address)?;
+            while client.is_handshaking() {
+                client.complete_io(&mut stream)?;
+            }
+            Ok(client.alpn_protocol().map(<[u8]>::to_vec))
+        });
+        let protocol = shaken.await.unwrap();
+        for server in servers {
+            server.stop(Duration::ZERO).await;
+        }
+        protocol
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_client_that_offers_http_2_is_answered_http_1() {
+        let _already_installed = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let files = TlsFiles { cert: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+        write_pair(&files);
+        let addr = "127.0.0.1:0".parse().unwrap();
+        for is_reloaded in [false, true] {
+            for (offered, spoken) in
+                [(&[b"h2".as_slice(), b"http/1.1"][..], Some(b"http/1.1".to_vec())), (&[], None)]
+            {
+                let settings = ListenSettings { addr, tls: Some(files.clone()), media: None };
+                let mut bound = bind(&settings).await.unwrap();
+                if is_reloaded {
+                    write_pair(&files);
+                    bound.certificate.as_mut().unwrap().reload().await.unwrap();
+                }
+                assert_eq!(negotiated(bound, offered).await.unwrap(), spoken, "reloaded: {is_reloaded}");
+            }
+        }
+        let bound = bind(&ListenSettings { addr, tls: Some(files), media: None }).await.unwrap();
+        assert!(negotiated(bound, &[b"h2"]).await.is_err(), "h2 alone is refused in the handshake");
     }
 
     #[tokio::test]

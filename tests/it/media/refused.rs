@@ -33,6 +33,52 @@ fn wrong_old_and_foreign_paths_are_404_alike_and_counted_apart() {
     }
 }
 
+/// Issue 15, kind 19: one request with a wrong token failed a job, and its media were ejected.
+#[tokio::test]
+async fn a_request_without_the_right_token_leaves_no_trace_on_the_job() {
+    for binds_peers in [false, true] {
+        let store = Store::in_memory(Sealer::new([7; 32])).unwrap();
+        let media = Media::bound(Clock::system(), [9; 32], store.clone(), binds_peers);
+        let bench = Bench::filled(media, store).await;
+        bench.media.expect_peer(job(1), "10.0.0.5".parse().unwrap());
+        bench.media.start_trace(job(1), Clock::system().now());
+        let [task, installer] =
+            [Medium::Task, Medium::Installer].map(|medium| bench.media.path(job(1), medium, 1));
+        let known = || {
+            let of = |medium| format!("{:?}", bench.media.fetched(job(1), medium));
+            (of(Medium::Task), of(Medium::Installer), format!("{:?}", bench.media.trace(job(1))))
+        };
+        let before = known();
+        let other_job = bench.media.path(job(2), Medium::Task, 1);
+        let other_job = other_job.replace(&job(2).to_string(), &job(1).to_string());
+        let name = |path: &str| path.rsplit('/').nth(1).unwrap().to_owned();
+        for path in [
+            task.replace(&task[60..68], "00000000"),
+            installer.replace(&installer[60..68], "00000000"),
+            other_job,
+            format!("/media/installers/{}/esxi.iso", name(&task)),
+            format!("/media/tasks/{}/task.iso", name(&installer)),
+            format!("/media/tasks/{}/task.img", name(&task)),
+            format!("/media/tasks/{}./task.iso", job(1)),
+            format!("/media/tasks/{}/task.iso", job(1)),
+        ] {
+            for method in [Method::GET, Method::HEAD] {
+                for peer in ["10.0.0.5:1", "10.0.0.9:1"] {
+                    let (status, ..) = bench.send(from(peer, method.clone(), &path)).await;
+                    assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+                }
+            }
+        }
+        for method in [Method::POST, Method::DELETE, Method::PUT] {
+            let (status, ..) = bench.send(from("10.0.0.5:1", method, &task)).await;
+            assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+        }
+        assert_eq!(known(), before);
+        bench.send(from("10.0.0.5:1", Method::GET, &task)).await;
+        assert_ne!(known(), before, "the right token is seen");
+    }
+}
+
 async fn refusals() {
     let store = Store::in_memory(Sealer::new([7; 32])).unwrap();
     let media = Media::bound(Clock::system(), [9; 32], store.clone(), true);

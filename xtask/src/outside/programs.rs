@@ -38,7 +38,13 @@ pub const PROGRAMS: &[Program] = &[
         least: 20,
         ..fast("openapi-python-client", "api_client.py", "the API, and an installation by it")
     },
-    Program { least: 60, packages: &["curl"], ..fast("curl", "ranges.py", "the media of a job") },
+    Program { least: 120, packages: &["curl"], ..fast("curl", "ranges.py", "the media of a job") },
+    Program {
+        least: 5,
+        packages: &["qemu-utils", "qemu-block-extra", "nbdkit", "libnbd-bin", "chromium", "curl"],
+        extent: Extent::All,
+        ..fast("https-readers", "https_readers.py", "the media of a job and the API, over HTTPS")
+    },
     Program { least: 20, ..fast("promtool", "metrics.py", "the metrics of a controller") },
     Program {
         least: 15,
