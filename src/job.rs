@@ -23,9 +23,9 @@ pub use bmc_memory::BmcMemory;
 pub use cursor::{Act, Cursor, Intent, Phase, Step};
 pub use event::{Event, EventStatus, Level, NewEvent};
 pub use facts::{
-    ApiHost, ApiSample, BootSample, BootSource, CleanupFacts, Counts, EjectFacts, Facts, HookReport,
-    InstallerFacts, MediaMode, MediumTrace, MountFacts, Power, Progress, Release, ResetFacts, SourceFacts,
-    SystemFacts, TaskIsoFacts, WatchFacts,
+    AddressFacts, ApiHost, ApiSample, BootSample, BootSource, CleanupFacts, Counts, EjectFacts, Facts,
+    HookReport, InstallerFacts, MediaMode, MediumTrace, MountFacts, Power, Progress, Release, ResetFacts,
+    SourceFacts, SystemFacts, TaskIsoFacts, WatchFacts,
 };
 pub use id::{JobId, JobIdError, Serial, SerialError, hex, unhex};
 pub use prefixes::{UrlPrefixError, UrlPrefixes};

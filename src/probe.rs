@@ -13,7 +13,7 @@ use tower::ServiceExt;
 use url::Url;
 
 use crate::job::{ApiHost, hex};
-use crate::world::{HttpResponse, PeerCertificate, TlsPolicy, Transport, TransportError};
+use crate::world::{HttpResponse, PeerCertificate, TlsPolicy, Transport, TransportError, TransportErrorKind};
 
 /// For one question with its answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,6 +36,17 @@ pub enum ProbeError {
     Url(#[source] http::Error),
 }
 
+impl ProbeError {
+    /// No connection was made, or nothing came over it: a host that is down drops what it is sent.
+    pub fn is_silence(&self) -> bool {
+        match self {
+            ProbeError::NoAnswer(error) => error.kind == TransportErrorKind::Connect,
+            ProbeError::TimedOut => true,
+            ProbeError::Status(_) | ProbeError::NotEsxi | ProbeError::Url(_) => false,
+        }
+    }
+}
+
 /// Asks the API at `url`, up to `tries` times while no answer comes in time.
 pub async fn observe_esxi(transport: &Transport, url: &Url, tries: u32) -> Result<ApiHost, ProbeError> {
     for _ in 1..tries {
@@ -52,6 +63,8 @@ async fn ask(transport: &Transport, url: &Url) -> Result<ApiHost, ProbeError> {
         .extension(TlsPolicy::Insecure)
         .header(header::CONTENT_TYPE, "text/xml; charset=utf-8")
         .header("SOAPAction", "\"urn:vim25/\"")
+        // The next question is asked over a connection of its own: a name may lead to another host by then.
+        .header(header::CONNECTION, "close")
         .body(Bytes::from_static(RETRIEVE_SERVICE_CONTENT.as_bytes()))
         .map_err(ProbeError::Url)?;
     let answer = async {

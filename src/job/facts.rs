@@ -141,6 +141,25 @@ pub struct ApiSample {
     pub at: Timestamp,
     /// Who answered as an ESXi host; absent where nobody did.
     pub host: Option<ApiHost>,
+    /// No connection was made. An answer of another kind (503, a web page) is none of ESXi, and no silence.
+    #[serde(default)]
+    pub silent: bool,
+}
+
+/// What was seen of a management address since the reset, beside its last host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AddressFacts {
+    /// Since when no connection has been made.
+    pub silent_since: Option<Timestamp>,
+    /// When that had lasted long enough for a host that is down, the first time.
+    pub silent_at: Option<Timestamp>,
+    /// The last answer of the host that is told in `WatchFacts::api`.
+    pub answered_at: Option<Timestamp>,
+    /// The certificates that were shown, each once.
+    pub certificates: Vec<String>,
+    /// A certificate came back after another one.
+    pub alternates: bool,
 }
 
 /// What an ESXi host's API says of it, to whoever asks.
@@ -218,6 +237,7 @@ pub struct WatchFacts {
     pub second_boot: Option<Evidence>,
     /// The last look at the management address at which an ESXi host answered.
     pub api: Option<ApiSample>,
+    pub address: AddressFacts,
     /// What the installer's webhook said, if it did.
     pub hook: Option<HookReport>,
     /// Milliseconds in which the host was watched, and not seen off, since the hook read its nonce.

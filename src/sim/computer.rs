@@ -14,6 +14,8 @@ pub struct Computer {
     pub machine: Machine,
     software: Software,
     guest: Option<Guest>,
+    /// Certificates that the system has made beside those of its installations.
+    renewals: u64,
 }
 
 /// What the management address of the host does.
@@ -22,21 +24,21 @@ pub enum Management {
     /// A connection is refused: no ESXi runs, or no network leads to it.
     Unreachable,
     /// The system runs, and its API does not answer yet.
-    Starting { installation: u64 },
-    /// It answers. Each installation makes a certificate of its own; the one before the first is 0.
-    Ready { esxi: InstalledSystem, installation: u64 },
+    Starting { certificate: u64 },
+    /// It answers. Each installation and each renewal makes a certificate of its own; the first is 0.
+    Ready { esxi: InstalledSystem, certificate: u64 },
 }
 
 impl Computer {
     pub fn new(machine: Machine, software: Software) -> Computer {
-        Computer { machine, software, guest: None }
+        Computer { machine, software, guest: None, renewals: 0 }
     }
 
     /// A computer whose disk holds a system that has been running for long.
     pub fn running(mut machine: Machine, software: Software, now: Timestamp) -> Computer {
         machine.has_run(now);
         let guest = Guest::running(machine.power_since());
-        Computer { machine, software, guest: Some(guest) }
+        Computer { machine, software, guest: Some(guest), renewals: 0 }
     }
 
     /// Goes on to `now`, and says what has to happen next.
@@ -82,6 +84,11 @@ impl Computer {
         self.guest = None;
     }
 
+    /// The system on the disk makes a new certificate for its API.
+    pub fn renew_certificate(&mut self) {
+        self.renewals += 1;
+    }
+
     /// Somebody presses the reset button at the machine.
     pub fn press_reset(&mut self, now: Timestamp) {
         if self.machine.is_on() {
@@ -118,13 +125,13 @@ impl Computer {
 
     pub fn management(&self, now: Timestamp) -> Management {
         let since = self.guest.as_ref().and_then(Guest::running_since);
-        let installation = self.machine.counters.installs;
+        let certificate = self.machine.counters.installs + self.renewals;
         match (since, self.machine.disk.esxi()) {
             _ if self.software.no_network => Management::Unreachable,
             (Some(since), Some(_)) if now < after(since, self.software.api_start) => {
-                Management::Starting { installation }
+                Management::Starting { certificate }
             }
-            (Some(_), Some(esxi)) => Management::Ready { esxi: esxi.clone(), installation },
+            (Some(_), Some(esxi)) => Management::Ready { esxi: esxi.clone(), certificate },
             _ => Management::Unreachable,
         }
     }

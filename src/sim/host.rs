@@ -75,20 +75,18 @@ impl SimBmc {
     }
 
     /// What an installed ESXi answers on its own address, for whoever can connect to it
-    /// ([`SimBmc::installation`]).
+    /// ([`SimBmc::certificate`]).
     pub fn management_router(&self) -> Router {
         let host = self.clone();
         Router::new().fallback(move |request| esxi::serve(host.clone(), request))
     }
 
-    /// The number of the installation whose certificate the host shows now; `None` where a
-    /// connection to its own address is refused.
-    pub fn installation(&self) -> Option<u64> {
+    /// The number of the certificate that the host shows now; `None` where a connection to its own address
+    /// is refused.
+    pub fn certificate(&self) -> Option<u64> {
         match self.management() {
             Management::Unreachable => None,
-            Management::Starting { installation } | Management::Ready { installation, .. } => {
-                Some(installation)
-            }
+            Management::Starting { certificate } | Management::Ready { certificate, .. } => Some(certificate),
         }
     }
 
@@ -114,6 +112,11 @@ impl SimBmc {
             bmc.journal.push(now, Happening::HandsOn);
             bmc.computer.press_reset(now);
         });
+    }
+
+    /// The installed system's certificate is renewed, as an operator or a vCenter does.
+    pub fn renew_certificate(&self) {
+        self.shared.change(|bmc, _| bmc.computer.renew_certificate());
     }
 
     /// Faults of a moment (lost and spoilt requests, outages) strike no more.

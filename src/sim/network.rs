@@ -4,7 +4,7 @@
 //! Invariant: an authority that is unknown, cut off, or of a BMC or host that does not listen is
 //! [`TransportErrorKind::Connect`], as a refused connection is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
@@ -25,7 +25,8 @@ pub struct Network(Arc<Mutex<Places>>);
 
 #[derive(Default)]
 struct Places {
-    listeners: BTreeMap<String, (Router, Listener)>,
+    /// Of several, the first answers next.
+    listeners: BTreeMap<String, VecDeque<(Router, Listener)>>,
     cut_off: BTreeSet<String>,
 }
 
@@ -56,8 +57,14 @@ impl Network {
         self.put(authority, bmc.management_router(), Listener::Host(bmc.clone()));
     }
 
+    /// The same for a name that leads to several hosts in turn, connection by connection.
+    pub fn add_hosts(&self, authority: &str, hosts: &[&SimBmc]) {
+        let listeners = hosts.iter().map(|host| (host.management_router(), Listener::Host((*host).clone())));
+        self.places().listeners.insert(authority.to_owned(), listeners.collect());
+    }
+
     fn put(&self, authority: &str, router: Router, listener: Listener) {
-        self.places().listeners.insert(authority.to_owned(), (router, listener));
+        self.places().listeners.insert(authority.to_owned(), [(router, listener)].into());
     }
 
     /// Whatever was behind the authority is gone, as a process that has died.
@@ -98,8 +105,13 @@ impl Network {
     }
 
     fn listener(&self, authority: &str) -> Option<(Router, Listener)> {
-        let places = self.places();
-        places.listeners.get(authority).filter(|_| !places.cut_off.contains(authority)).cloned()
+        let mut places = self.places();
+        if places.cut_off.contains(authority) {
+            return None;
+        }
+        let listeners = places.listeners.get_mut(authority)?;
+        listeners.rotate_left(1 % listeners.len().max(1));
+        listeners.back().cloned()
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
@@ -116,11 +128,11 @@ impl Listener {
             Listener::Bmc(_) => return Err(TransportErrorKind::Connect),
             Listener::Host(host) => host,
         };
-        let installation = host.installation().ok_or(TransportErrorKind::Connect)?;
+        let number = host.certificate().ok_or(TransportErrorKind::Connect)?;
         if request.uri().scheme_str() != Some("https") {
             return Err(TransportErrorKind::Connect);
         }
-        let shown = certificate(&host.serial(), installation);
+        let shown = certificate(&host.serial(), number);
         match request.extensions().get::<TlsPolicy>() {
             Some(TlsPolicy::Insecure | TlsPolicy::None) => Ok(Some(PeerCertificate(shown))),
             Some(TlsPolicy::Pin(pin)) if *pin == shown => Ok(Some(PeerCertificate(shown))),
@@ -129,7 +141,7 @@ impl Listener {
     }
 }
 
-/// What stands for the certificate of one installation: only its hash is ever seen.
-fn certificate(serial: &str, installation: u64) -> [u8; 32] {
-    Sha256::digest(format!("the certificate of installation {installation} of {serial}")).into()
+/// What stands for a certificate: only its hash is ever seen.
+fn certificate(serial: &str, number: u64) -> [u8; 32] {
+    Sha256::digest(format!("certificate {number} of {serial}")).into()
 }

@@ -10,7 +10,7 @@ use super::{Kit, StepError};
 use crate::job::{
     Act, ApiSample, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Server, UrlSecrets, management_url,
 };
-use crate::probe;
+use crate::probe::{self, ProbeError};
 use crate::redfish::{Bmc, System};
 use crate::store::{JobUpdate, Lease, StoreError};
 
@@ -53,7 +53,8 @@ impl Context<'_> {
         if let Err(error) = &host {
             tracing::debug!(job = %self.job.id, server = %self.server.serial, %url, %error, "no ESXi answers");
         }
-        Some(ApiSample { at: self.now(), host: host.ok() })
+        let silent = host.as_ref().is_err_and(ProbeError::is_silence);
+        Some(ApiSample { at: self.now(), host: host.ok(), silent })
     }
 
     /// One look at the job's system.

@@ -6,6 +6,7 @@
 //! and after the kickstart was read (or, where the read trace cannot tell, after a floor); `On`
 //! alone convinces only where no source of the BMC could have spoken.
 
+mod address;
 mod hook;
 mod observe;
 mod proof;
@@ -17,15 +18,16 @@ use jiff::Timestamp;
 
 use super::policy::{Detection, Policy};
 use crate::job::{
-    ApiSample, BootSample, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode, MediumTrace, Power,
-    SourceFacts, WatchFacts,
+    ApiHost, ApiSample, BootSample, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode,
+    MediumTrace, Power, SourceFacts, WatchFacts,
 };
 use crate::world::after;
 
 use hook::judge_hook;
-use proof::proof;
+use proof::{proof, settles};
 
-pub use observe::{observe, observe_api, observe_sources};
+pub use address::{may_fall_silent, observe_api, silent_until};
+pub use observe::{observe, observe_sources};
 pub use proof::NEXT_RUN_MIN;
 
 /// No ESXi installation is over so soon after its start; a boot before that is still our own
@@ -169,6 +171,9 @@ fn judge_evidence(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Judg
         return judged;
     }
     if let Some(proof) = proof(watch, scene) {
+        if let Some(wait) = wait_for_doubted(watch, scene, &proof) {
+            return wait;
+        }
         let judged = when_stable(watch, scene, proof.at, || {
             let boot = second_boot(watch, scene);
             let rest = [boot, kickstart_read(scene), Some(power_stable(watch, scene))];
@@ -187,6 +192,16 @@ fn judge_evidence(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Judg
         return Judgement::Failed { reason };
     }
     judge_power_alone(watch, scene)
+}
+
+/// An answer that may be another host's is no reason to leave an installation alone in its midst.
+fn wait_for_doubted(watch: &WatchFacts, scene: &Scene<'_>, proof: &Evidence) -> Option<Judgement> {
+    let is_answer = proof.kind == EvidenceKind::OsApi;
+    let until = address::doubted_until(watch, scene, proof.at).filter(|_| is_answer)?;
+    watch.observed_at.is_none_or(|now| now < until).then(|| Judgement::Wait {
+        until: Some(until),
+        why: format!("{}: waiting until an installation can be over", proof.detail),
+    })
 }
 
 fn succeeded(
@@ -209,7 +224,7 @@ fn judge_off(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Option<Ju
             why: "the host is off: watching whether it stays so".into(),
         });
     }
-    if let Some(proof) = proof(watch, scene) {
+    if let Some(proof) = settles(watch, scene) {
         let worth = proof::worth(watch, scene, &proof);
         return Some(succeeded(worth, proof, [kickstart_read(scene)]));
     }
@@ -246,7 +261,11 @@ fn unless_the_api_may_answer(
         scene.policy,
         scene.started_at,
     ));
-    let too_early = watch.observed_at.is_none_or(|now| now < until);
+    // What has answered and can prove nothing any more is not waited for.
+    let is_over = matches!(&judged, Judgement::Succeeded { evidence, .. }
+        if evidence.first().is_some_and(|first| first.kind == EvidenceKind::OsApi
+            && address::doubt(watch, scene, first.at).is_some()));
+    let too_early = !is_over && watch.observed_at.is_none_or(|now| now < until);
     match judged {
         Judgement::Succeeded { confidence, .. }
             if confidence < Confidence::Proven && scene.management.is_some() && too_early =>
@@ -265,10 +284,15 @@ fn why_no_api(watch: &WatchFacts, scene: &Scene<'_>) -> String {
         Some((host, management)) if host.build != management.build => {
             format!("{waiting}, where a host of build {} answers instead of {}", host.build, management.build)
         }
+        Some((host, management)) if !is_before(host, management) => format!("{waiting} once more"),
         Some(_) => format!(
             "{waiting}, where a host answers with the certificate that it had before the reset: is the address right?"
         ),
     }
+}
+
+fn is_before(host: &ApiHost, management: Management<'_>) -> bool {
+    management.before.host.as_ref().is_some_and(|before| before.certificate == host.certificate)
 }
 
 /// The second boot, in a source of the BMC or in the read trace. The trace counts only where the
@@ -460,7 +484,7 @@ pub fn installer_is_gone(watch: &WatchFacts, scene: &Scene<'_>) -> bool {
     let never_read = scene.serves_installer
         && scene.installer.first_read_at.is_none()
         && scene.installer.mode != MediaMode::Prefetched;
-    off || never_read || proof(watch, scene).is_some() || second_boot(watch, scene).is_some()
+    off || never_read || settles(watch, scene).is_some() || second_boot(watch, scene).is_some()
 }
 
 #[cfg(test)]

@@ -117,6 +117,68 @@ async fn an_answer_that_a_live_source_contradicts_is_no_proof() {
     assert_eq!(job.facts.reset.api_before.unwrap().host, None);
 }
 
+/// Another host at that address, and ours never comes to its end: what happens there must not pass for an
+/// installation here.
+async fn beside_a_hung_installer(other: SimConfig, happens: impl AsyncFn(&Site)) -> (Site, Job) {
+    let hung = SimConfig { serial: "SIM0001".into(), ..silent(machine(vec![Fault::GuestHangs])) };
+    let mut site = Site::new(1, vec![hung, SimConfig { serial: "SIM0002".into(), ..other }]).await;
+    site.network.add_host(ADDRESS, &site.machines[1]);
+    site.policy.proof_floor = Duration::from_secs(60);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    site.start();
+    let id = site.submit(0, json!({ "management_address": ADDRESS })).await;
+    happens(&site).await;
+    let job = site.settle(id).await;
+    assert_eq!(site.machines[0].state().installs, 0);
+    (site, job)
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_hosts_renewed_certificate_is_no_proof() {
+    for renewed_after in [30, 120, 300, 900] {
+        let (site, job) = beside_a_hung_installer(running(STANDIN_BUILD, vec![]), async |site: &Site| {
+            tokio::time::sleep(Duration::from_secs(renewed_after)).await;
+            site.machines[1].renew_certificate();
+        })
+        .await;
+        let confidence = job.verdict.as_ref().unwrap().confidence;
+        assert_ne!(confidence, Some(Confidence::Proven), "{}", site.story(job.id).await);
+    }
+}
+
+/// It was down when the job looked, and comes up while ours installs.
+#[tokio::test(start_paused = true)]
+async fn another_host_that_restarts_is_no_proof() {
+    for up_after in [30, 90, 170] {
+        let other = running(STANDIN_BUILD, vec![Fault::ApiLate(Duration::from_secs(up_after))]);
+        let (site, job) = beside_a_hung_installer(other, async |site: &Site| {
+            site.machines[1].press_reset();
+        })
+        .await;
+        let confidence = job.verdict.as_ref().unwrap().confidence;
+        assert_ne!(confidence, Some(Confidence::Proven), "{}", site.story(job.id).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_alternates_between_two_hosts_is_no_proof() {
+    for third_build in [STANDIN_BUILD, "1234"] {
+        let hung = silent(machine(vec![Fault::GuestHangs]));
+        let others = [running(STANDIN_BUILD, vec![]), running(third_build, vec![])];
+        let numbered = (1..).zip([vec![hung], others.to_vec()].concat());
+        let machines = numbered.map(|(n, host)| SimConfig { serial: format!("SIM000{n}"), ..host }).collect();
+        let mut site = Site::new(1, machines).await;
+        site.network.add_hosts(ADDRESS, &[&site.machines[1], &site.machines[2]]);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        site.start();
+        let id = site.submit(0, json!({ "management_address": ADDRESS })).await;
+        let job = site.settle(id).await;
+        let story = site.story(id).await;
+        assert_eq!(site.machines[0].state().installs, 0);
+        assert_ne!(job.verdict.unwrap().confidence, Some(Confidence::Proven), "{story}");
+    }
+}
+
 /// The host ignores the override and boots the old system again: the same build, and up.
 #[tokio::test(start_paused = true)]
 async fn the_old_system_is_not_taken_for_a_new_one() {

@@ -25,14 +25,14 @@ pub async fn serve_management(listener: Listener, host: SimBmc) -> io::Result<()
     config.send_tls13_tickets = 0;
     let inner = RustlsAcceptor::new(RustlsConfig::from_config(Arc::new(config)));
     let service = host.management_router().into_make_service_with_connect_info::<SocketAddr>();
-    let gate = Gate::new(inner.handshake_timeout(HANDSHAKE_TIMEOUT), move || host.installation().is_some());
+    let gate = Gate::new(inner.handshake_timeout(HANDSHAKE_TIMEOUT), move || host.certificate().is_some());
     axum_server::from_tcp(listener.into_tcp())?.acceptor(gate).serve(service).await
 }
 
 /// A certificate for each installation of one host, made when it is first asked for.
 struct Certificates {
     host: SimBmc,
-    /// Installations only follow one another, so the last is the only one that is asked for again.
+    /// Certificates only follow one another, so the last is the only one that is asked for again.
     last: Mutex<Option<(u64, Arc<CertifiedKey>)>>,
 }
 
@@ -44,9 +44,9 @@ impl fmt::Debug for Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let installation = self.host.installation()?;
+        let number = self.host.certificate()?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, key)) = last.as_ref().filter(|(number, _)| *number == installation) {
+        if let Some((_, key)) = last.as_ref().filter(|(made, _)| *made == number) {
             return Some(key.clone());
         }
         let key = match self_signed() {
@@ -56,7 +56,7 @@ impl ResolvesServerCert for Certificates {
                 return None;
             }
         };
-        *last = Some((installation, key.clone()));
+        *last = Some((number, key.clone()));
         Some(key)
     }
 }

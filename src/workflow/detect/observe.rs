@@ -1,4 +1,4 @@
-//! One look at a BMC, or at a management address, folded into what is known of a watched host. Pure.
+//! One look at a BMC folded into what is known of a watched host. Pure.
 //!
 //! Invariant: a source is believed only once it has shown our own start, so that a value which a BMC
 //! updates late is never taken for a second boot.
@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Scene, source};
-use crate::job::{ApiSample, BootSample, BootSource, Evidence, EvidenceKind, Power, WatchFacts};
+use crate::job::{BootSample, BootSource, Evidence, EvidenceKind, Power, WatchFacts};
 use crate::world::elapsed;
 
 /// Folds one look at the BMC into the facts. A boot that turns out to be from before the kickstart's
@@ -31,14 +31,6 @@ pub fn observe_sources(watch: &mut WatchFacts, scene: &Scene<'_>, sample: &BootS
     let readable = sample.sources.iter().filter(|(source, value)| source::is_readable(**source, value));
     for (source, value) in readable {
         note_source(watch, scene, *source, value, sample.at);
-    }
-}
-
-/// Folds one look at the management address in. The first sight of each host there stays.
-pub fn observe_api(watch: &mut WatchFacts, sample: ApiSample) {
-    let known = watch.api.as_ref().and_then(|known| known.host.as_ref());
-    if sample.host.is_some() && sample.host.as_ref() != known {
-        watch.api = Some(sample);
     }
 }
 

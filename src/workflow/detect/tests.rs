@@ -1,6 +1,7 @@
 //! The judge, case by case: each test tells a story of looks and reads and names the judgement.
 
 mod again;
+mod api;
 mod hook;
 
 use super::*;
@@ -24,6 +25,8 @@ struct Story {
     installer: MediumTrace,
     task: MediumTrace,
     api_before: Option<ApiSample>,
+    /// Who answers at each look.
+    answers: Option<ApiHost>,
     watch: WatchFacts,
     last: Option<BootSample>,
 }
@@ -40,6 +43,7 @@ impl Story {
             installer: streamed.clone(),
             task: streamed,
             api_before: None,
+            answers: None,
             watch: WatchFacts::default(),
             last: None,
         }
@@ -84,6 +88,9 @@ impl Story {
         let mut watch = std::mem::take(&mut self.watch);
         observe(&mut watch, &self.scene(), &sample);
         self.watch = watch;
+        if self.answers.is_some() {
+            self.ask(sample.at);
+        }
         self.last = Some(sample);
     }
 
@@ -94,9 +101,27 @@ impl Story {
             build: build.to_owned(),
             certificate: certificate.to_owned(),
         };
-        self.api_before = Some(ApiSample { at: at(-1), host: before.map(host) });
-        observe_api(&mut self.watch, ApiSample { at: at(secs), host: then.map(host) });
+        let silent = before.is_none();
+        self.api_before.get_or_insert(ApiSample { at: at(-1), host: before.map(host), silent });
+        self.answers = then.map(host);
+        self.ask(at(secs));
         self
+    }
+
+    /// Nobody answers there from `from` to `until`.
+    fn api_silent(mut self, from: i64, until: i64) -> Story {
+        for secs in [from, until] {
+            let (mut watch, at) = (std::mem::take(&mut self.watch), at(secs));
+            observe_api(&mut watch, &self.scene(), ApiSample { at, host: None, silent: true });
+            self.watch = watch;
+        }
+        self
+    }
+
+    fn ask(&mut self, at: Timestamp) {
+        let mut watch = std::mem::take(&mut self.watch);
+        observe_api(&mut watch, &self.scene(), ApiSample { at, host: self.answers.clone(), silent: false });
+        self.watch = watch;
     }
 
     /// Nobody looks until the next `sees`.
@@ -418,48 +443,6 @@ fn post_state_loses_its_word_in_a_silence_and_a_counter_does_not() {
     };
     watched(H, "PowerOff", "InPost", "FinishedPost").succeeds(Confidence::Assumed);
     watched(N, "16", "17", "17").waits();
-}
-
-#[test]
-fn the_installed_system_itself_is_proof() {
-    let started = || Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]);
-    let read = || started().ks_read(60).sees_on(65, 600, &[(L, T1)]);
-    let (old, new, other) = (Some(("1", "aa")), Some((BUILD, "bb")), Some(("1", "bb")));
-    let kinds = read().api(None, 605, new).sees_on(610, 700, &[(L, T2)]).succeeds(Confidence::Proven);
-    assert_eq!(kinds[0], EvidenceKind::OsApi);
-    read().api(old, 605, new).sees_on(610, 700, &[(L, T2)]).succeeds(Confidence::Proven);
-    read().api(old, 605, other).sees_on(610, 700, &[(L, T1)]).waits();
-    read().api(Some((BUILD, "bb")), 605, new).sees_on(610, 800, &[(L, T1)]).waits();
-    let mut unread = started().sees_on(65, 600, &[(L, T1)]).installer_read(60);
-    unread.policy.ks_timeout = Duration::from_secs(5000);
-    unread.api(None, 605, new).sees_on(610, 700, &[(L, T1)]).waits();
-}
-
-#[test]
-fn another_certificate_before_the_reset_stands_in_for_a_kickstart_that_nobody_saw_read() {
-    let blind = || Story::prefetched(&[]).sees(5, Power::On, &[]).sees_on(10, 300, &[]);
-    let new = Some((BUILD, "bb"));
-    blind().api(Some(("1", "aa")), 305, new).sees_on(310, 400, &[]).succeeds(Confidence::Proven);
-    blind().api(None, 305, new).sees_on(310, 500, &[]).waits();
-}
-
-#[test]
-fn a_weaker_word_waits_for_the_installed_system_and_not_for_ever() {
-    let booted = |then| {
-        let story = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).ks_read(60);
-        story.sees_on(65, 300, &[(L, T1)]).api(Some(("7", "aa")), 305, then).sees_on(310, 500, &[(L, T2)])
-    };
-    booted(None).waits().sees(1220, Power::On, &[(L, T2)]).succeeds(Confidence::Probable);
-    let why = |story: &Story| match story.judged() {
-        Judgement::Wait { why, .. } => why,
-        other => panic!("{other:?}"),
-    };
-    assert!(why(&booted(None)).contains("to answer at its management address"));
-    assert!(why(&booted(Some(("7", "aa")))).contains("a host of build 7 answers"));
-    assert!(why(&booted(Some((BUILD, "aa")))).contains("is the address right?"));
-    let mut short = booted(None).waits();
-    short.policy.install_timeout = Duration::from_secs(600);
-    short.sees(600, Power::On, &[(L, T2)]).succeeds(Confidence::Probable);
 }
 
 #[test]

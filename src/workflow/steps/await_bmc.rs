@@ -11,6 +11,7 @@ use crate::workflow::{Context, StepError};
 use crate::world::elapsed;
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+    watch::notice_silence(cx).await?;
     if let Err(answer) = watch::look(cx).await? {
         return Ok(answer);
     }

@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::Answer;
 use crate::job::{
-    BootSource, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode, Progress, WatchFacts,
+    AddressFacts, BootSource, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode, Progress,
+    WatchFacts,
 };
 use crate::redfish::{RedfishError, Slot, System};
 use crate::workflow::detect::{self, Judgement, Management, NEXT_RUN_MIN, Scene};
@@ -25,6 +26,7 @@ const LOOP_EJECTS_MAX: u32 = 5;
 const DISARMS_MAX: u32 = 3;
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+    notice_silence(cx).await?;
     let system = match look(cx).await? {
         Ok(system) => system,
         Err(answer) => return Ok(answer),
@@ -111,11 +113,25 @@ async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
         let message = "a host answers at the management address before this one can have installed anything: its answer \
                        will prove nothing";
         cx.job.facts.reset.api_before = Some(early);
+        cx.job.facts.watch.address = AddressFacts::default();
         cx.warn("os_api", message, json!(null)).await?;
     }
-    let may_answer = with_scene(cx, detect::may_run_what_it_installed)?;
+    let may_answer = with_scene(cx, |facts, scene| {
+        let is_asked_already = detect::may_fall_silent(facts, scene);
+        detect::may_run_what_it_installed(facts, scene) && !is_asked_already
+    })?;
     if may_answer && let Some(sample) = cx.observe_api(1).await {
-        detect::observe_api(&mut cx.job.facts.watch, sample);
+        fold(cx, |facts, scene| detect::observe_api(facts, scene, sample))?;
+    }
+    Ok(())
+}
+
+/// Whoever answered at the management address before the reset falls silent after it, if that was this host.
+pub(super) async fn notice_silence(cx: &mut Context<'_>) -> Result<(), StepError> {
+    if with_scene(cx, detect::may_fall_silent)?
+        && let Some(sample) = cx.observe_api(1).await
+    {
+        fold(cx, |facts, scene| detect::observe_api(facts, scene, sample))?;
     }
     Ok(())
 }
@@ -302,6 +318,7 @@ pub(super) fn wait(cx: &Context<'_>, until: Option<Timestamp>, why: String) -> A
     let pause = policy::poll_delay(cx.job.facts.watch.polls, policy.poll_interval);
     let pause = cx.kit.world.rng.jitter(pause).min(policy.poll_interval).min(policy.stable_window / 2);
     let next = after(cx.now(), pause);
+    let until = until.into_iter().chain(detect::silent_until(&cx.job.facts.watch)).min();
     let until = until.filter(|until| *until > cx.now()).map_or(next, |until| until.min(next));
     Answer::Wait { until, why }
 }

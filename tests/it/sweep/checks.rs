@@ -16,7 +16,7 @@ use shoal::world::elapsed;
 use super::installer;
 use super::leaks;
 use super::run::{JobRan, MachineRan, Ran};
-use super::scenario::{Plan, serial};
+use super::scenario::{Address, Plan, serial};
 
 /// One thing that should not be.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ const RULES: [Rule; 9] = [
     ("every job is over in time", is_over),
     ("every job gets exactly one verdict", has_one_verdict),
     ("`proven` is never false", proven_is_true),
-    ("`probable` is false only where the host rebooted by itself", probable_is_true),
+    ("`probable` is false only where the host rebooted by itself, or another one answered", probable_is_true),
     ("`assumed` is false only without a live source", assumed_is_true),
     ("nothing is cut short that installs", cuts_nothing),
     ("one installing start a job", starts_once),
@@ -208,6 +208,13 @@ impl Case<'_> {
         answered && is_same && !self.plan.power_on && self.rebooted_by_itself()
     }
 
+    /// What answered is another host, since the operator gave its address.
+    fn was_another_host(&self) -> bool {
+        let first = self.job.job.verdict.as_ref().and_then(|verdict| verdict.evidence.first());
+        let answered = first.is_some_and(|first| first.kind == EvidenceKind::OsApi);
+        answered && matches!(self.plan.management, Some(Address::Bystander | Address::Both))
+    }
+
     fn released_without_proof(&self) -> bool {
         matches!(self.job.job.facts.cleanup.released, Some(Release::Forced | Release::TimedOut))
     }
@@ -233,7 +240,7 @@ fn proven_is_true(case: &Case<'_>) -> Option<String> {
 }
 
 fn probable_is_true(case: &Case<'_>) -> Option<String> {
-    let excused = case.rebooted_by_itself() || case.installs_again_unseen();
+    let excused = case.rebooted_by_itself() || case.installs_again_unseen() || case.was_another_host();
     (case.false_success(Confidence::Probable) && !excused).then(|| evidence(case))
 }
 

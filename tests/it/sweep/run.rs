@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use shoal::job::{Cancel, Event, Job, JobId, Password, Status, Step};
 use shoal::media::InstallerSource;
-use shoal::sim::{Happening, SimConfig, SimState};
+use shoal::sim::{Happening, SimConfig, SimState, Timings};
 use shoal::store::{EventFilter, Side, Store, StoreError};
 use shoal::world::{HttpRequest, Transport};
 use tokio::sync::Notify;
@@ -22,7 +22,9 @@ use tower::util::BoxCloneSyncService;
 
 use super::installer;
 use super::leaks::{self, Watch};
-use super::scenario::{Address, CALM_AT, Ending, Hands, Plan, Scenario, Stop, Trigger, Wording, serial};
+use super::scenario::{
+    Address, Bystanding, CALM_AT, Ending, Hands, Plan, Scenario, Stop, Trigger, Wording, serial,
+};
 use crate::site::{Site, machine};
 
 /// After the calm, beyond the install timeout: the longest patience of a cleanup, twice.
@@ -75,6 +77,7 @@ enum Deed {
     Cancel(usize, bool),
     CutOff(usize, bool),
     Hands(usize, Hands),
+    Bystander(Bystanding),
     Start,
     Stop { killed: bool },
     Calm,
@@ -111,6 +114,8 @@ impl Run {
         let mut site = Site::new(scenario.seed, machines.chain([bystander()]).collect()).await;
         for (number, machine) in site.machines.iter().enumerate() {
             site.network.add_host(&management_address(number), machine);
+            let bystander = site.machines.last().expect("the bystander is there");
+            site.network.add_hosts(&shared_address(number), &[machine, bystander]);
         }
         site.policy = scenario.policy.clone();
         site.setup =
@@ -134,6 +139,9 @@ impl Run {
     async fn plan(&mut self) {
         self.add(Duration::ZERO, Deed::Start);
         self.add(CALM_AT, Deed::Calm);
+        for (at, what) in self.scenario.bystander.clone() {
+            self.add(at, Deed::Bystander(what));
+        }
         for (machine, plan) in self.scenario.plans.clone().iter().enumerate() {
             self.add(plan.submit_at, Deed::Submit(machine));
             plan.submit_again_at.into_iter().for_each(|at| self.add(at, Deed::SubmitAgain(machine)));
@@ -210,6 +218,13 @@ impl Run {
             }
             Deed::Hands(machine, Hands::PressReset) => self.site.machines[machine].press_reset(),
             Deed::Hands(machine, Hands::CutPower) => self.site.machines[machine].cut_power(),
+            Deed::Bystander(what) => {
+                let bystander = self.site.machines.last().expect("the bystander is there");
+                match what {
+                    Bystanding::RenewCertificate => bystander.renew_certificate(),
+                    Bystanding::Restart => bystander.press_reset(),
+                }
+            }
             Deed::Start => self.start().await,
             Deed::Stop { killed } if self.is_up => self.stop(killed).await,
             Deed::Stop { .. } => {}
@@ -222,8 +237,12 @@ impl Run {
         let ks = kickstart(plan.kickstart, plan.wording, &format!("{}-{}", machine, self.jobs.len()));
         let mut with = json!({ "ks_cfg": ks, "completion_hook": plan.hook });
         if let Some(address) = plan.management {
-            let at = if address == Address::Own { machine } else { self.scenario.plans.len() };
-            with["management_address"] = management_address(at).into();
+            let name = match address {
+                Address::Own => management_address(machine),
+                Address::Bystander => management_address(self.scenario.plans.len()),
+                Address::Both => shared_address(machine),
+            };
+            with["management_address"] = name.into();
         }
         match self.site.try_submit(machine, with).await {
             Ok(id) => {
@@ -330,10 +349,21 @@ fn management_address(number: usize) -> String {
     format!("esx{number}.test")
 }
 
+/// A name that leads to that machine and to the host without a job.
+fn shared_address(number: usize) -> String {
+    format!("both{number}.test")
+}
+
 /// A host without a job, behind all machines that have one.
 fn bystander() -> SimConfig {
     SimConfig {
         serial: "BYSTANDER".to_owned(),
+        timings: Timings {
+            post: Duration::from_secs(60),
+            first_boot: Duration::from_secs(40),
+            hostd: Duration::from_secs(30),
+            ..Timings::default()
+        },
         power_on: true,
         previous: Some(installer::RELEASE.parse().unwrap()),
         ..machine(vec![])

@@ -28,6 +28,15 @@ pub struct Scenario {
     pub plans: Vec<Plan>,
     /// Each begins to count when the controller is up again after the one before.
     pub stops: Vec<Stop>,
+    /// What is done to the host without a job.
+    pub bystander: Vec<(Duration, Bystanding)>,
+}
+
+/// Work on another host of the site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bystanding {
+    RenewCertificate,
+    Restart,
 }
 
 /// One machine, its job, and what is done to both.
@@ -60,8 +69,10 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Address {
     Own,
-    /// Mistyped: another host of the site, up all the time, of the release that is installed.
+    /// Mistyped: another host of the site, of the release that is installed.
     Bystander,
+    /// A name that leads to the host and to that other one in turn.
+    Both,
 }
 
 /// How the kickstart leaves the installer.
@@ -132,8 +143,15 @@ impl Scenario {
             policy: draw_policy(&draw),
             plans: (0..jobs).map(|number| draw_plan(&rng.child(&format!("plan {number}")))).collect(),
             stops,
+            bystander: draw_bystander(&Draw::new(rng.child("bystander"))),
         }
     }
+}
+
+/// Either kind of work, again and again while jobs are under way. Both at once would look as an installation does.
+fn draw_bystander(draw: &Draw) -> Vec<(Duration, Bystanding)> {
+    let what = draw.among(&[Bystanding::RenewCertificate, Bystanding::Restart]);
+    (0..draw.below(8)).map(|_| (draw.secs(1, SUBMIT_WITHIN_SECS + 2400), what)).collect()
 }
 
 fn draw_policy(draw: &Draw) -> Policy {
@@ -195,7 +213,8 @@ fn draw_plan(rng: &Rng) -> Plan {
 fn draw_management(draw: &Draw) -> Option<Address> {
     match draw.below(100) {
         0..20 => Some(Address::Own),
-        20..26 => Some(Address::Bystander),
+        20..28 => Some(Address::Bystander),
+        28..32 => Some(Address::Both),
         _ => None,
     }
 }
@@ -280,6 +299,9 @@ impl fmt::Display for Scenario {
             policy.min_confidence.name(),
             policy.final_reset,
         )?;
+        for (at, what) in &self.bystander {
+            writeln!(f, "  bystander {what:?} at {at:?}")?;
+        }
         for stop in &self.stops {
             writeln!(f, "  controller {}", stop)?;
         }
@@ -365,6 +387,7 @@ impl fmt::Display for Plan {
         match self.management {
             Some(Address::Own) => write!(f, ", its own management address"),
             Some(Address::Bystander) => write!(f, ", a bystander's management address"),
+            Some(Address::Both) => write!(f, ", an address that leads to it and to the bystander"),
             None => Ok(()),
         }
     }

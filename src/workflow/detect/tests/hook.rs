@@ -101,7 +101,8 @@ fn a_report_that_proves_nothing_leaves_the_word_to_the_installed_system() {
     let mut story = Story::prefetched(&[]).sees(5, Power::On, &[]).sees_on(10, 300, &[]);
     story.hook = CompletionHook::Webhook;
     story.watch.hook = Some(HookReport { at: at(300), succeeded: true });
-    let unanswered = story.api(Some(("1", "aa")), 290, None).sees_on(305, 500, &[]).waits();
+    let unanswered =
+        story.api(Some(("1", "aa")), 290, None).api_silent(291, 301).sees_on(305, 500, &[]).waits();
     let kinds = unanswered.api(Some(("1", "aa")), 505, Some((BUILD, "bb"))).sees_on(510, 600, &[]);
     assert_eq!(kinds.succeeds(Confidence::Proven)[0], EvidenceKind::OsApi);
 }
