@@ -244,6 +244,8 @@ pub struct WatchFacts {
     pub since_nonce_ms: u64,
     /// Times that an override which outlived the start was disarmed.
     pub disarms: u32,
+    /// One of them was disarmed before anything had shown that the host used it.
+    pub disarmed_unused: bool,
     /// Times that a host which installs again and again, or might unseen, was to lose its media between
     /// two runs.
     pub loop_ejects: u32,
@@ -348,6 +350,8 @@ pub struct MediumTrace {
     pub last_read_at: Option<Timestamp>,
     /// Last read of a part that had not been read before.
     pub last_new_read_at: Option<Timestamp>,
+    /// As much has been read as a boot loader reads of an installer, and nothing else does (CD1 only).
+    pub loaded_at: Option<Timestamp>,
     /// Every file of the installer has been read (CD1 only).
     pub read_through_at: Option<Timestamp>,
     /// The kickstart's extent was read without the gap before it (CD2 only).
@@ -365,6 +369,21 @@ pub struct MediumTrace {
     pub fault: Option<String>,
     /// The first one since our reset, or since a fetch that ended well.
     pub fault_at: Option<Timestamp>,
+}
+
+impl MediumTrace {
+    /// Whether an installer can have been loaded from this medium by then; so it may where its reads tell
+    /// nothing of the host.
+    pub fn may_be_loaded_by(&self, at: Timestamp) -> bool {
+        let is_told = self.total > 0 && self.mode != MediaMode::Prefetched;
+        !is_told || self.loaded_at.or(self.read_through_at).is_some_and(|loaded_at| loaded_at <= at)
+    }
+
+    /// When an installer that was loaded from this medium read its kickstart, the first time. A system on the
+    /// host's disk may have read that before.
+    pub fn installer_read(&self, kickstart: &MediumTrace) -> Option<Timestamp> {
+        kickstart.ks_read_at.filter(|at| self.may_be_loaded_by(*at))
+    }
 }
 
 /// How many jobs stand in each status, in the order of `Status::ALL`.

@@ -26,6 +26,9 @@
 //!   kickstart and the nonce lies such a gap again; the nonce counts as read only after the
 //!   kickstart, and under the same rule for this second gap.
 //!
+//! A system on the disk may read its CDs too. An installer is loaded from CD1 first: a kickstart's read from
+//! before [`LOADED_BYTES`] (or half the payload) is replaced by the next one.
+//!
 //! The first two rules alone can take a download over several connections for a host. On CD1 that
 //! costs nothing, because all evidence also rests on the kickstart's read, which the gap guards. So
 //! a [`MediumTrace`] with `ks_read_at` is always [`MediaMode::Streamed`].
@@ -50,6 +53,9 @@ pub const QUIET: Duration = Duration::from_secs(60);
 /// Ranges that go straight on from the first byte are a download from here on. More than the
 /// read-ahead over the metadata of an image, which a host reads in order too.
 pub const SWEEP_BYTES_MAX: u64 = 1 << 20;
+
+/// More than a system reads of a CD to show it, and less than any boot loader reads of an installer.
+pub const LOADED_BYTES: u64 = 4 << 20;
 
 /// Byte ranges of a medium that mean something to whoever watches its reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -132,7 +138,8 @@ impl Trace {
     /// known not to have happened), but never once the kickstart has been read.
     pub fn start(&mut self, at: Timestamp) {
         let stands = self.reset_at.is_some_and(|reset_at| at <= reset_at);
-        if stands || self.kickstart().ks_read_at.is_some() {
+        let is_read = self.kickstart().ks_read_at.is_some_and(|at| self.installer.seen.may_be_loaded_by(at));
+        if stands || is_read {
             return;
         }
         self.reset_at = Some(at);
@@ -202,6 +209,7 @@ impl Trace {
 
     fn read_kickstart(&mut self, read: &Read, hosts: bool) {
         let reenumerated = self.installer.seen.reenumerated_at.is_some();
+        let installer = self.installer.seen.clone();
         let carrier = match self.carrier() {
             Medium::Installer => &mut self.installer,
             Medium::Task => &mut self.task,
@@ -230,8 +238,11 @@ impl Trace {
         }
         // Each run of the installer reads it once, in one go. A firmware's look at its drives may be
         // missed: while the controller is away, or where the BMC reads nothing during the self test.
-        let is_later = carrier.seen.ks_read_at.is_some_and(|first| elapsed(first, read.at) >= QUIET);
-        if reenumerated || is_later {
+        let first = carrier.seen.ks_read_at;
+        let is_later = first.is_some_and(|first| elapsed(first, read.at) >= QUIET);
+        if first.is_some_and(|first| !installer.may_be_loaded_by(first)) {
+            carrier.seen.ks_read_at = Some(read.at);
+        } else if reenumerated || is_later {
             let again = &mut carrier.seen.ks_read_again_at;
             if again.is_none_or(|at| elapsed(at, read.at) >= QUIET) {
                 *again = Some(read.at);
@@ -354,8 +365,10 @@ impl Reads {
         // first reads.
         if reset_at.is_some() && saved.last_read_at >= reset_at {
             let first_read_at = saved.first_read_at.max(reset_at);
-            let read_through_at = saved.read_through_at.filter(|at| Some(*at) >= reset_at);
-            reads.seen = MediumTrace { total, first_read_at, read_through_at, ..saved };
+            let since_reset = |at: Option<Timestamp>| at.filter(|at| Some(*at) >= reset_at);
+            let (loaded_at, read_through_at) =
+                (since_reset(saved.loaded_at), since_reset(saved.read_through_at));
+            reads.seen = MediumTrace { total, first_read_at, loaded_at, read_through_at, ..saved };
         }
         if copied {
             reads.seen.ks_read_at = None;
@@ -396,6 +409,10 @@ impl Reads {
         seen.last_read_at = Some(read.at);
         if new > 0 {
             seen.last_new_read_at = Some(read.at);
+        }
+        let payload = self.marks.installer.as_ref().map_or(u64::MAX, Landmarks::payload_bytes);
+        if seen.read >= (payload / 2).min(LOADED_BYTES) && self.marks.installer.is_some() {
+            seen.loaded_at.get_or_insert(read.at);
         }
     }
 
@@ -447,10 +464,10 @@ impl Reads {
     }
 
     /// What is worth a write to the database before the bytes leave.
-    fn milestones(&self) -> (MediaMode, bool, [Option<Timestamp>; 6]) {
+    fn milestones(&self) -> (MediaMode, bool, [Option<Timestamp>; 7]) {
         let MediumTrace { first_read_at, read_through_at, ks_read_at, reenumerated_at, .. } = self.seen;
-        let (nonce, again) = (self.seen.nonce_read_at, self.seen.ks_read_again_at);
-        let times = [first_read_at, read_through_at, ks_read_at, nonce, reenumerated_at, again];
+        let MediumTrace { loaded_at, nonce_read_at: nonce, ks_read_again_at: again, .. } = self.seen;
+        let times = [first_read_at, loaded_at, read_through_at, ks_read_at, nonce, reenumerated_at, again];
         (self.seen.mode, self.seen.nonce_copied, times)
     }
 }

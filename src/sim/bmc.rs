@@ -280,6 +280,7 @@ fn software(timings: &Timings, faults: &Faults) -> Software {
         install: timings.install,
         first_boot: timings.first_boot,
         shutdown: timings.shutdown,
+        reads_media: faults.has(&Fault::OldSystemReadsMedia),
         strict_kickstart: faults.has(&Fault::StrictKickstart),
         cdrom_boot_skips_ks: faults.has(&Fault::CdromBootSkipsKs),
         ignores_acpi: faults.has(&Fault::GracefulIgnored),

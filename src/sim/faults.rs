@@ -87,6 +87,7 @@ pub enum Fault {
     Slow(Duration),
     SlowMedia(Duration),
     OsRunningEarly,
+    OldSystemReadsMedia,
     StrictKickstart,
     CdromBootSkipsKs,
     GuestHangs,

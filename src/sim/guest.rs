@@ -17,6 +17,7 @@
 //! ```
 
 mod boot_cfg;
+mod curious;
 mod fat;
 mod firmware;
 #[cfg(any(test, fuzzing))]
@@ -33,6 +34,7 @@ mod tests;
 
 use std::time::Duration;
 
+use self::curious::Curious;
 use self::firmware::{BootChoice, Enumeration};
 use self::installer::{Accepted, Install, ScriptReading};
 use self::kickstart::Ending;
@@ -56,6 +58,8 @@ pub struct Software {
     pub first_boot: Duration,
     /// From an ACPI request to the system's end.
     pub shutdown: Duration,
+    /// A system that this site has not installed reads the CDs that it finds.
+    pub reads_media: bool,
     pub strict_kickstart: bool,
     /// `cdromBoot` keeps the installer from looking at `ks=`.
     pub cdrom_boot_skips_ks: bool,
@@ -159,6 +163,7 @@ enum State {
     Running {
         since: Timestamp,
         leaving: Option<(Timestamp, Button)>,
+        curious: Curious,
     },
 }
 
@@ -178,7 +183,7 @@ impl Guest {
 
     /// A system that has been running for long.
     pub fn running(since: Timestamp) -> Guest {
-        Guest { state: State::Running { since, leaving: None } }
+        Guest { state: State::Running { since, leaving: None, curious: Curious::default() } }
     }
 
     /// Goes on until something is needed; `None` when the machine has rebooted or is off.
@@ -226,11 +231,14 @@ impl Guest {
             State::DiskBoot { until } if now < *until => Step::Need(Need::Until(*until)),
             State::DiskBoot { .. } => {
                 machine.set_progress(BootProgress::OsRunning, now);
-                Step::Next(State::Running { since: now, leaving: None })
+                Step::Next(State::Running { since: now, leaving: None, curious: Curious::default() })
             }
-            State::Running { leaving, .. } => {
+            State::Running { leaving, curious, .. } => {
                 *leaving = leaving.or(button.map(|button| (after(now, software.shutdown), button)));
-                step_running(*leaving, machine, now)
+                match leaving {
+                    None if software.reads_media => curious.look(machine, now),
+                    _ => step_running(*leaving, machine, now),
+                }
             }
             State::Setup | State::NoBootDevice if button.is_some() => {
                 machine.counters.starts += 1;
@@ -264,6 +272,7 @@ impl Guest {
             State::Search(reading) => reading.answer(answer),
             State::Post { post, .. } => post.answer(answer),
             State::Installing(install) => install.answer(answer),
+            State::Running { curious, .. } => curious.answer(answer),
             _ => {}
         }
     }

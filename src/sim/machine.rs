@@ -339,6 +339,11 @@ impl Machine {
         self.insertions
     }
 
+    /// How often a medium was put into a drive.
+    pub fn insertions(&self) -> u64 {
+        self.insertions
+    }
+
     pub fn eject(&mut self, drive: usize) {
         if let Some(slot) = self.drives.get_mut(drive) {
             *slot = None;

@@ -11,6 +11,7 @@ mod hook;
 mod observe;
 mod proof;
 mod source;
+mod unused;
 
 use std::time::Duration;
 
@@ -25,10 +26,12 @@ use crate::world::after;
 
 use hook::judge_hook;
 use proof::{proof, settles};
+use unused::capped;
 
 pub use address::{may_fall_silent, observe_api, silent_until};
 pub use observe::{observe, observe_sources};
 pub use proof::NEXT_RUN_MIN;
+pub use unused::shows_a_used_override;
 
 /// No ESXi installation is over so soon after its start; a boot before that is still our own
 /// (a firmware that restarts itself during POST). Used where the read trace cannot tell.
@@ -97,7 +100,8 @@ impl Scene<'_> {
         if !self.trace_tells() {
             return None;
         }
-        self.kickstart.ks_read_again_at.or(self.kickstart.ks_read_at)
+        let first = self.installer.installer_read(self.kickstart)?;
+        Some(self.kickstart.ks_read_again_at.unwrap_or(first))
     }
 
     /// When the hook read the nonce, in the run of the installer that read the kickstart last.
@@ -134,7 +138,7 @@ pub fn judge(watch: &WatchFacts, scene: &Scene<'_>) -> Judgement {
         Detection::Power => judge_power(watch, scene),
         Detection::Evidence => judge_evidence(watch, scene, now),
     };
-    match judged {
+    match capped(judged, watch, scene) {
         Judgement::Wait { until, why } => {
             give_up(watch, scene, now).unwrap_or(Judgement::Wait { until, why })
         }

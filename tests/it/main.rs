@@ -30,6 +30,7 @@ mod loops;
 mod media;
 mod moments;
 mod oidc;
+mod old_system;
 mod operator;
 mod os_api;
 mod personas;

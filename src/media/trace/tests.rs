@@ -285,6 +285,19 @@ fn a_restart_does_not_bring_a_taken_back_kickstart_read_again() {
     assert_eq!(bench.trace.seen(Task).ks_read_at, None);
 }
 
+/// The system on the disk shows what is in its drives, and reads the files there.
+#[test]
+fn a_kickstart_that_was_read_before_the_installer_is_read_anew() {
+    let little = [Part(11, Installer, DESCRIPTORS), Part(12, Installer, CATALOG), Part(13, Task, KS)];
+    let story = with(vec![Part(5, Installer, KERNEL), Reset(10)], &little);
+    assert_eq!(seen(&story).ks, Some(13));
+    let installs = [Part(30, Installer, KERNEL), Crash(35), Part(40, Task, KS), Part(45, Task, KS)];
+    assert_eq!(seen(&with(story.clone(), &installs)).ks, Some(40));
+    assert_eq!(seen(&with(story, &[Reset(20)])).ks, None, "it starts anew");
+    let loaded = with(vec![Reset(10), Part(15, Installer, KERNEL)], &little);
+    assert_eq!(seen(&with(loaded, &[Reset(20)])).ks, Some(13), "an installer runs");
+}
+
 #[test]
 fn read_ahead_over_less_than_half_of_the_gap_changes_nothing() {
     let ahead =

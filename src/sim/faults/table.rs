@@ -251,6 +251,11 @@ pub static TABLE: &[Row] = &[
     row("slow-media", Millis(Fault::SlowMedia, 50), "every read of an image takes VALUE milliseconds more"),
     row("os-running-early", Plain(|| Fault::OsRunningEarly), "the installer too shows as OSRunning"),
     row(
+        "old-system-reads-media",
+        Plain(|| Fault::OldSystemReadsMedia),
+        "the system that was on the disk reads the CDs that it finds, the kickstart included",
+    ),
+    row(
         "strict-kickstart",
         Plain(|| Fault::StrictKickstart),
         "the installer stops and warns as ESXi 6.7 does: rootpw, disks, network, sections, failing scripts",

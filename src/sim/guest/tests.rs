@@ -47,6 +47,7 @@ impl Bench {
             install: Duration::from_secs(100),
             first_boot: Duration::from_secs(5),
             shutdown: Duration::from_secs(3),
+            reads_media: false,
             strict_kickstart: false,
             cdrom_boot_skips_ks: false,
             ignores_acpi: false,

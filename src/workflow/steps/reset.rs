@@ -150,7 +150,7 @@ async fn own_start(cx: &mut Context<'_>, system: &System) -> Result<OwnStart, St
         cx.kit.media.start_trace(cx.job.id, from);
     }
     let trace = cx.kit.media.trace(cx.job.id);
-    if trace.kickstart.ks_read_at.is_some() {
+    if trace.installer.installer_read(&trace.kickstart).is_some() {
         return Ok(OwnStart::Seen);
     }
     let last = cx.job.cursor.intent.as_ref();

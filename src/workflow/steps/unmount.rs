@@ -64,7 +64,8 @@ async fn ensure_released(cx: &mut Context<'_>) -> Result<Option<Answer>, StepErr
     let succeeded = cx.job.verdict.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Succeeded);
     let reset = &mut cx.job.facts.reset;
     // A host that nobody had started yet may have started by itself.
-    reset.started_at = reset.started_at.or(cx.kit.media.trace(cx.job.id).kickstart.ks_read_at);
+    let traces = cx.kit.media.trace(cx.job.id);
+    reset.started_at = reset.started_at.or(traces.installer.installer_read(&traces.kickstart));
     if (succeeded && !installs_again) || reset.started_at.is_none() {
         cx.job.facts.cleanup.released = Some(Release::Safe);
         return Ok(None);

@@ -70,7 +70,8 @@ async fn judged(cx: &Context<'_>) -> Result<Judgement, StepError> {
 /// A medium that the host never read and that is gone explains a failure. Some BMCs drop a fresh
 /// mount when the host starts (AMI MegaRAC 13, field report).
 async fn lost_medium(cx: &Context<'_>) -> Option<String> {
-    if cx.kit.media.trace(cx.job.id).kickstart.ks_read_at.is_some() {
+    let traces = cx.kit.media.trace(cx.job.id);
+    if traces.installer.installer_read(&traces.kickstart).is_some() {
         return None;
     }
     let slot = empty_slot(cx).await?;
@@ -183,7 +184,7 @@ fn note_progress(cx: &mut Context<'_>) {
     cx.job.facts.progress = Progress {
         installer_bytes_read: traces.installer.read,
         installer_bytes_total: installer.map_or(0, |installer| installer.size),
-        ks_read: traces.kickstart.ks_read_at.is_some(),
+        ks_read: traces.installer.installer_read(&traces.kickstart).is_some(),
     };
 }
 
@@ -203,6 +204,8 @@ async fn disarm_if_installing(cx: &mut Context<'_>, system: &System) -> Result<b
         return Ok(true);
     }
     cx.job.facts.watch.disarms += 1;
+    let is_used = with_scene(cx, detect::shows_a_used_override)?;
+    cx.job.facts.watch.disarmed_unused |= !is_used;
     let message = match cx.bmc.request_boot_disarm(system, cx.job.facts.cd1.slot.as_deref()).await {
         Ok(()) => {
             "the BMC kept the boot override armed after the installer had started: it was disarmed".to_owned()
@@ -220,7 +223,8 @@ fn is_installing(cx: &Context<'_>, system: &System) -> bool {
     let showed_start = |source| watch.sources.get(&source).is_some_and(|seen| seen.showed_start);
     let handed_over = (showed_start(BootSource::BootProgress) && is_past_firmware(system))
         || (showed_start(BootSource::PostState) && has_finished_post(system));
-    let ks_read = cx.kit.media.trace(cx.job.id).kickstart.ks_read_at.is_some();
+    let traces = cx.kit.media.trace(cx.job.id);
+    let ks_read = traces.installer.installer_read(&traces.kickstart).is_some();
     ks_read || (is_copied(cx) && watch.effect_at.is_some() && handed_over)
 }
 

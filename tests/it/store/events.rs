@@ -145,6 +145,7 @@ async fn a_trace_reads_back_as_written(bench: Bench) {
         mode: MediaMode::Streamed,
         total: 600 << 20,
         read: 1 << 20,
+        loaded_at: None,
         first_read_at: Some(at(1)),
         last_read_at: Some(at(2)),
         last_new_read_at: Some(at(2)),

@@ -135,6 +135,8 @@ const BEARABLE: &[Row] = &[
     ("no-last-reset-time", 0, 0),
     ("zero-last-reset-time", 0, 0),
     ("os-running-early", 0, 0),
+    ("old-system-reads-media", 0, 0),
+    ("old-system-reads-media", 0, 0),
     ("no-sessions", 0, 0),
     ("session-timeout", 30, 120),
     ("lockout", 3, 5),

@@ -99,3 +99,25 @@ fn a_first_look_after_the_kickstarts_read_makes_a_source_live_while_no_second_bo
     first_seen_at(119).waits();
     first_seen_at(130).succeeds(Confidence::Assumed);
 }
+
+/// Nobody sees what the host reads of an installer that its BMC fetches from elsewhere, and the system on its
+/// disk may have read CD2.
+#[test]
+fn an_override_that_we_cleared_unused_leaves_no_more_than_assumed() {
+    let story = |used: bool| {
+        let mut story = Story::new(&[]).direct().sees(5, Power::On, &[]).ks_read(60);
+        story.installer = MediumTrace::default();
+        assert!(!shows_a_used_override(&story.watch, &story.scene()));
+        story.watch.disarmed_unused = !used;
+        story.sees_on(65, 300, &[]).sees(310, Power::Off, &[]).sees_on(320, 420, &[])
+    };
+    story(true).succeeds(Confidence::Probable);
+    assert_eq!(story(false).succeeds(Confidence::Assumed)[0], EvidenceKind::SecondBoot);
+    let mut hooked = story(false);
+    hooked.hook = CompletionHook::Poweroff;
+    hooked.task.nonce_read_at = Some(at(425));
+    let hooked = hooked.sees(430, Power::Off, &[]).sees(521, Power::Off, &[]);
+    hooked.succeeds(Confidence::Proven);
+    let live = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]);
+    assert!(shows_a_used_override(&live.watch, &live.scene()));
+}
