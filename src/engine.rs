@@ -131,7 +131,11 @@ impl Engine {
                 return UNKNOWN;
             }
         }
-        match self.kit.store.next_wake(now).await {
+        let next = self.kit.store.next_wake(now).await;
+        if let Ok(wake) = &next {
+            self.kit.world.clock.set_idle(wake.is_none() && driven.jobs.is_empty());
+        }
+        match next {
             Ok(Some(wake)) => crate::world::elapsed(now, wake).clamp(Duration::from_millis(1), UNKNOWN),
             _ => UNKNOWN,
         }

@@ -82,7 +82,7 @@ impl Oidc {
         }
         let key = self.keys.find(header.kid.as_deref(), header.alg).await?;
         let claims = self.claims(text, &key, header.alg)?;
-        claims::check_times(&claims, self.clock.now(), LEEWAY)?;
+        claims::check_times(&claims, self.clock.wall(), LEEWAY)?;
         let actor = claims::actor(&claims, &self.settings)?;
         Ok(Actor { expires_at: claims::end(&claims, LEEWAY), ..actor })
     }

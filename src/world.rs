@@ -31,14 +31,18 @@ pub struct World {
     pub transport: Transport,
 }
 
-/// Tells the time of day, and never goes back.
+/// Tells the time of day as this process counts it: from the machine's clock at the start, by the steady clock
+/// from then on. It never goes back, and nobody sets it. Jobs compare its times.
 #[derive(Clone, Debug)]
-pub struct Clock(ClockKind);
+pub struct Clock {
+    kind: ClockKind,
+    steady: Arc<Mutex<Steady>>,
+}
 
 #[derive(Clone, Debug)]
 enum ClockKind {
-    System(Arc<Mutex<Steady>>),
-    /// Follows Tokio's (pausable) time from a fixed start, and whoever set it ahead.
+    System,
+    /// Follows Tokio's (pausable) time from a fixed start; the machine's clock is what it is set ahead by.
     Virtual {
         start: Timestamp,
         origin: tokio::time::Instant,
@@ -46,32 +50,42 @@ enum ClockKind {
     },
 }
 
-/// The machine's clock without its steps back: jobs compare times. Where that clock was set back, this one goes
-/// on from where it was, a tenth slower than time passes, until the other one has caught up. Where it was set
-/// ahead, this one follows at once; to a job that is a time in which nobody looked.
-#[derive(Debug)]
+/// What was told last, and when by the steady clock. A machine's clock that is set meanwhile is followed only
+/// where no job is active (a deadline that is stored as a time would move with it): ahead in one step, back by
+/// telling nine seconds in ten until both meet.
+#[derive(Debug, Default)]
 struct Steady {
-    told: Timestamp,
-    at: tokio::time::Instant,
-    /// It was said that this clock is ahead of the machine's.
-    is_ahead: bool,
+    told: Option<(Timestamp, Duration)>,
+    is_idle: bool,
+    /// It was logged that the machine's clock is another one.
+    is_apart: bool,
 }
 
-/// Of which the log tells; a machine's clock is corrected by less all the time.
-const STEP_BACK: Duration = Duration::from_secs(5);
+/// A difference that the log reports; a machine's clock is corrected by less all the time.
+const APART: Duration = Duration::from_secs(5);
 
 impl Steady {
-    fn tell(&mut self, system: Timestamp, now: tokio::time::Instant) -> Timestamp {
-        let passed = now.saturating_duration_since(self.at);
-        let told = system.max(after(self.told, passed * 9 / 10));
-        let ahead = elapsed(system, told);
-        if ahead > STEP_BACK && !self.is_ahead {
+    fn tell(&mut self, wall: Timestamp, now: Duration) -> Timestamp {
+        let told = match self.told {
+            None => wall,
+            Some((told, at)) => {
+                let passed = now.saturating_sub(at);
+                let exact = after(told, passed);
+                match self.is_idle {
+                    true => after(told, passed * 9 / 10).max(wall),
+                    false => exact,
+                }
+            }
+        };
+        let apart = elapsed(wall, told).max(elapsed(told, wall));
+        if apart > APART && !self.is_apart {
             tracing::warn!(
-                seconds = ahead.as_secs(),
-                "the machine's clock was set back: times are told from where it was, and slowly meet it again"
+                seconds = apart.as_secs(),
+                "the machine's clock was set: times go on as before, and meet it when no job is active or at the next start"
             );
         }
-        *self = Steady { told, at: now, is_ahead: ahead > STEP_BACK };
+        self.is_apart = apart > APART;
+        self.told = Some((told, now));
         told
     }
 }
@@ -79,37 +93,74 @@ impl Steady {
 impl Clock {
     /// The machine's own clock.
     pub fn system() -> Clock {
-        let steady = Steady { told: Timestamp::MIN, at: tokio::time::Instant::now(), is_ahead: false };
-        Clock(ClockKind::System(Arc::new(Mutex::new(steady))))
+        Clock { kind: ClockKind::System, steady: Arc::default() }
     }
 
     /// A clock that reads `start` now and follows Tokio's time from here on.
     /// Must be called inside a Tokio runtime.
     pub fn virtual_from(start: Timestamp) -> Clock {
-        Clock(ClockKind::Virtual { start, origin: tokio::time::Instant::now(), ahead: Arc::default() })
+        let kind = ClockKind::Virtual { start, origin: tokio::time::Instant::now(), ahead: Arc::default() };
+        Clock { kind, steady: Arc::default() }
     }
 
-    /// Somebody sets the clock ahead. Simulations only: the machine's own is set by whoever runs the machine.
+    /// The same machine's clock, read by a process that starts now.
+    pub fn restarted(&self) -> Clock {
+        Clock { kind: self.kind.clone(), steady: Arc::default() }
+    }
+
+    /// Somebody sets the machine's clock ahead. Simulations only: the real one is set by whoever runs the machine.
     pub fn set_ahead(&self, by: Duration) {
-        if let ClockKind::Virtual { ahead, .. } = &self.0 {
+        if let ClockKind::Virtual { ahead, .. } = &self.kind {
             *ahead.lock().unwrap_or_else(PoisonError::into_inner) += by;
         }
     }
 
+    /// Whether no job is active, so that times may meet the machine's clock.
+    pub fn set_idle(&self, is_idle: bool) {
+        self.now();
+        self.steady.lock().unwrap_or_else(PoisonError::into_inner).is_idle = is_idle;
+    }
+
     /// The time now, to the millisecond (the precision that the store keeps).
     pub fn now(&self) -> Timestamp {
-        let now = match &self.0 {
-            ClockKind::System(steady) => {
-                let mut steady = steady.lock().unwrap_or_else(PoisonError::into_inner);
-                steady.tell(system_now(), tokio::time::Instant::now())
-            }
+        let (wall, now) = (self.wall(), self.steady());
+        let now = self.steady.lock().unwrap_or_else(PoisonError::into_inner).tell(wall, now);
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+
+    /// The machine's clock, for what is compared with times that others have written: tokens, certificates, a
+    /// BMC's own clock.
+    pub fn wall(&self) -> Timestamp {
+        match &self.kind {
+            ClockKind::System => system_now(),
             ClockKind::Virtual { start, origin, ahead } => {
                 let ahead = *ahead.lock().unwrap_or_else(PoisonError::into_inner);
                 after(*start, origin.elapsed() + ahead)
             }
-        };
-        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+        }
     }
+
+    /// Counts on while a machine is suspended, where its system can tell.
+    fn steady(&self) -> Duration {
+        match &self.kind {
+            ClockKind::System => since_boot(),
+            ClockKind::Virtual { origin, .. } => origin.elapsed(),
+        }
+    }
+}
+
+/// By the clock of the system's start, which nobody sets.
+#[cfg(target_os = "linux")]
+fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(now).unwrap_or_default()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn since_boot() -> Duration {
+    static ORIGIN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    #[expect(clippy::disallowed_methods, reason = "the one door to the system's clock")]
+    ORIGIN.get_or_init(std::time::Instant::now).elapsed()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one door to the system's clock")]
@@ -204,22 +255,52 @@ mod tests {
         assert_ne!(b.child("job").u64(), Rng::from_seed(8).child("job").u64());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_clock_that_is_set_back_is_waited_for_and_one_that_is_set_ahead_is_followed() {
+    /// The machine's clock and what is told, in seconds since noon.
+    fn tells(steady: &mut Steady, wall: i64, secs: u64) -> u64 {
         let noon: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
-        let begin = tokio::time::Instant::now();
-        let mut steady = Steady { told: Timestamp::MIN, at: begin, is_ahead: false };
-        let mut tell = |system: i64, secs: u64| {
-            let system = noon + SignedDuration::from_secs(system);
-            elapsed(noon, steady.tell(system, begin + Duration::from_secs(secs))).as_secs()
-        };
-        assert_eq!((tell(0, 0), tell(10, 10)), (0, 10));
+        elapsed(noon, steady.tell(noon + SignedDuration::from_secs(wall), Duration::from_secs(secs)))
+            .as_secs()
+    }
+
+    #[test]
+    fn a_clock_that_is_set_is_not_followed_while_jobs_are_active() {
+        let mut steady = Steady::default();
+        assert_eq!((tells(&mut steady, 100, 0), tells(&mut steady, 110, 10)), (100, 110));
+        assert_eq!((tells(&mut steady, 3720, 20), tells(&mut steady, 7330, 30)), (120, 130));
+        assert_eq!((tells(&mut steady, 0, 40), tells(&mut steady, 10, 50)), (140, 150));
+    }
+
+    #[test]
+    fn where_no_job_is_active_both_clocks_meet_and_none_goes_back() {
+        let mut steady = Steady { is_idle: true, ..Steady::default() };
+        assert_eq!((tells(&mut steady, 100, 0), tells(&mut steady, 3710, 10)), (100, 3710));
         // An hour back: nine seconds are told in ten, and time is met again after ten hours.
-        assert_eq!((tell(-3580, 20), tell(-3570, 30)), (19, 28));
-        assert_eq!(tell(32_380, 35_980), 32_383);
-        assert_eq!((tell(32_410, 36_010), tell(32_420, 36_020)), (32_410, 32_420));
-        // An hour ahead.
-        assert_eq!((tell(36_030, 36_030), tell(36_040, 36_040)), (36_030, 36_040));
+        assert_eq!((tells(&mut steady, 120, 20), tells(&mut steady, 130, 30)), (3719, 3728));
+        assert_eq!(tells(&mut steady, 36_080, 35_980), 36_083);
+        assert_eq!(
+            (tells(&mut steady, 36_110, 36_010), tells(&mut steady, 36_120, 36_020)),
+            (36_110, 36_120)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_starts_reads_the_machines_clock() {
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let clock = Clock::virtual_from(start);
+        clock.now();
+        clock.set_ahead(Duration::from_secs(3600));
+        assert_eq!((clock.now(), clock.wall()), (start, after(start, Duration::from_secs(3600))));
+        assert_eq!(clock.restarted().now(), clock.wall());
+        clock.set_idle(true);
+        assert_eq!(clock.now(), clock.wall());
+    }
+
+    #[test]
+    fn the_steady_clock_runs() {
+        let clock = Clock::system();
+        let (first, second) = (clock.now(), clock.now());
+        assert!(first <= second && elapsed(clock.wall(), second) < Duration::from_secs(5));
+        assert!(since_boot() > Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

@@ -99,7 +99,7 @@ impl Tokens {
         }
         let now = self.clock.now();
         let Some(token) = self.store.token_shown(shown).await? else { return Ok(Err("unknown")) };
-        match token.standing(now) {
+        match token.standing(self.clock.wall()) {
             Standing::Live => {}
             ended => return Ok(Err(ended.name())),
         }

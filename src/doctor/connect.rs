@@ -162,5 +162,5 @@ async fn ask(world: &World, address: &Url, policy: &TlsPolicy, look: Look<'_>) -
 fn date_ahead(world: &World, response: &HttpResponse) -> Option<i64> {
     let text = response.headers().get(header::DATE)?.to_str().ok()?;
     let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(date.duration_since(world.clock.now()).as_secs())
+    Some(date.duration_since(world.clock.wall()).as_secs())
 }

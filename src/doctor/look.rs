@@ -163,7 +163,7 @@ fn note_about(world: &World, about: About, facts: &mut Facts) {
         (system.bmc_model, system.bmc_firmware) = (manager.model, manager.firmware);
     }
     let by_header = facts.reach.date_ahead_secs.map(|ahead_secs| ("Date", ahead_secs));
-    let by_manager = || Some(("DateTime", date_ahead(manager.date_time.as_deref()?, world.clock.now())?));
+    let by_manager = || Some(("DateTime", date_ahead(manager.date_time.as_deref()?, world.clock.wall())?));
     let ahead = by_header.or_else(by_manager);
     facts.clock = ahead.map(|(source, ahead_secs)| ClockFacts { source: source.to_owned(), ahead_secs });
 }

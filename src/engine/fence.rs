@@ -42,8 +42,8 @@ impl LeaseTerms {
     }
 }
 
-/// A moment by both clocks: the one that the store's leases are written in, and the one that
-/// nobody sets.
+/// A moment by both clocks: the one that the store's leases are written in, which counts on while a machine is
+/// suspended, and the one that timers go by.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     wall: Timestamp,
@@ -63,8 +63,7 @@ impl Moment {
         Moment { wall: after(self.wall, wait), steady: self.steady + wait }
     }
 
-    /// By either clock: the steady one stands still while a machine is suspended, and the other one
-    /// may be set back.
+    /// By either clock: the one of timers stands still while a machine is suspended.
     fn is_over(self, clock: &Clock) -> bool {
         Instant::now() >= self.steady || clock.now() >= self.wall
     }

@@ -363,7 +363,7 @@ impl Connection {
             return Some(Duration::from_secs(seconds.into()));
         }
         let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-        Some(crate::world::elapsed(self.world.clock.now(), date))
+        Some(crate::world::elapsed(self.world.clock.wall(), date))
     }
 
     fn record(&self, call: &Call<'_>, answer: &Result<Reply, RedfishError>, took: Duration) {

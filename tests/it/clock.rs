@@ -1,5 +1,5 @@
-//! A machine whose clock is set ahead in the middle of a job, by minutes, hours or days: an installation goes on,
-//! and no patience ends by it, since all leases have run out and the jobs are taken up anew. (A clock that is set back is `world::Clock`'s matter: nobody sees it go back.)
+//! A machine whose clock is set ahead in the middle of a job, by minutes, hours or days, once or again and again:
+//! an installation goes on, and no deadline comes nearer by it. (A clock that is set back is `world::Clock`'s matter.)
 
 use std::time::Duration;
 
@@ -59,4 +59,47 @@ async fn a_clock_that_is_set_ahead_during_the_installation_ends_no_patience() {
         assert_eq!(job.status, Status::Succeeded, "{offset} {:?}\n{story}", job.reason);
         assert_eq!(site.machines[0].state().installs, 1, "{story}");
     }
+}
+
+/// An installation that takes nearly all of its time, and a clock that is set ahead by an hour four times.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_ahead_again_and_again_cuts_no_installation_short() {
+    for offset in 0..12 {
+        let timings = Timings { install: Duration::from_secs(80 * 60), ..Timings::default() };
+        let mut site = Site::new(1, vec![SimConfig { timings, ..machine(vec![]) }]).await;
+        site.start();
+        let id = site.submit(0, json!({})).await;
+        site.until(id, |job| job.facts.progress.ks_read).await;
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_secs(300 + offset)).await;
+            site.world.clock.set_ahead(HOUR);
+        }
+        let job = site.settle(id).await;
+        let (state, story) = (site.machines[0].state(), site.story(id).await);
+        assert_eq!(job.status, Status::Succeeded, "{offset} {:?}\n{story}", job.reason);
+        assert_eq!((state.installs, state.interrupted_installs), (1, 0), "{story}");
+        assert!(!story.contains("taken up again"), "no lease runs out either\n{story}");
+        assert_eq!(job.facts.watch.blind_ms, 0, "and no time is lost");
+    }
+}
+
+/// A controller that starts again goes by the machine's clock, and what lies between is unobserved time.
+#[tokio::test(start_paused = true)]
+async fn a_restart_after_the_clock_was_set_costs_no_installation_its_time() {
+    let timings = Timings { install: Duration::from_secs(80 * 60), ..Timings::default() };
+    let mut site = Site::new(1, vec![SimConfig { timings, ..machine(vec![]) }]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    site.until(id, |job| job.facts.progress.ks_read).await;
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        site.world.clock.set_ahead(HOUR);
+    }
+    site.crash().await;
+    site.start();
+    let job = site.settle(id).await;
+    let story = site.story(id).await;
+    assert_eq!((job.status, site.machines[0].state().installs), (Status::Succeeded, 1), "{story}");
+    assert!(job.facts.watch.blind_ms >= 4 * 3_600_000, "{story}");
+    assert!(job.finished_at.unwrap() > site.world.clock.now() + 3 * HOUR, "times are the machine's again");
 }

@@ -151,7 +151,8 @@ impl Site {
     /// Starts a controller of that name with its own hand on the store and its own way to the
     /// network, beside any other; it does not serve its media yet.
     pub fn controller(&self, name: &str, store: Store, transport: Transport) -> Controller {
-        let world = World { transport, ..self.world.clone() };
+        // A process reads the machine's clock at its start; machines go by their own.
+        let world = World { transport, clock: self.world.clock.restarted(), ..self.world.clone() };
         let media = Media::new(world.clock.clone(), [9; 32], store.clone());
         let hooks = Hooks { store: store.clone(), clock: world.clock.clone(), key: HOOK_KEY };
         let limits = Limits {

@@ -46,7 +46,7 @@ impl Admission {
 
     /// Whether they may still be answered. A token that cannot be looked up is no admission.
     pub async fn holds(&mut self) -> bool {
-        let now = self.clock.now();
+        let now = self.clock.wall();
         if self.expires_at.is_some_and(|end| end <= now) {
             return false;
         }
@@ -66,7 +66,7 @@ impl Admission {
 
     /// Waits until the answer of [`Admission::holds`] may be another one.
     pub async fn may_have_changed(&mut self) {
-        let until_end = self.expires_at.map_or(CHECK_EVERY, |end| elapsed(self.clock.now(), end));
+        let until_end = self.expires_at.map_or(CHECK_EVERY, |end| elapsed(self.clock.wall(), end));
         let pause = tokio::time::sleep(until_end.clamp(Duration::from_millis(1), CHECK_EVERY));
         tokio::select! {
             Ok(()) = self.revocations.changed() => self.checked = None,
