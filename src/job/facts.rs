@@ -148,6 +148,7 @@ pub struct ApiSample {
 
 /// What was seen of a management address since the reset, beside its last host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct AddressFacts {
     /// Since when no connection has been made.
@@ -238,6 +239,10 @@ pub struct WatchFacts {
     /// The last look at the management address at which an ESXi host answered.
     pub api: Option<ApiSample>,
     pub address: AddressFacts,
+    /// The longest pause between two looks since the kickstart was read, in milliseconds.
+    pub longest_pause_ms: u64,
+    /// A source showed another boot before one counts, where the reads tell nothing.
+    pub booted_early: bool,
     /// What the installer's webhook said, if it did.
     pub hook: Option<HookReport>,
     /// Milliseconds in which the host was watched, and not seen off, since the hook read its nonce.

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use zeroize::Zeroize as _;
 
-use crate::job::{BmcMemory, Cursor, Facts, HookReport, MediumTrace};
+use crate::job::{AddressFacts, BmcMemory, Cursor, Facts, HookReport, MediumTrace};
 
 /// The version that this release writes: 1 is 0.1.0, 2 is 0.2.0.
 pub(super) const VERSION: u64 = 2;
@@ -37,12 +37,24 @@ impl Persisted for Facts {
     fn upgrade(value: &mut Value, from: u64) {
         if from == 1 {
             added(value, "/watch", "since_nonce_ms", json!(0));
+            added(value, "/watch", "address", json!(AddressFacts::default()));
+            added(value, "/watch", "disarmed_unused", json!(false));
+            added(value, "/watch", "longest_pause_ms", json!(0));
+            added(value, "/watch", "booted_early", json!(false));
+            added(value, "/watch/api", "silent", json!(false));
+            added(value, "/reset/api_before", "silent", json!(false));
         }
     }
 }
 
 impl Persisted for MediumTrace {
-    fn upgrade(_: &mut Value, _: u64) {}
+    fn upgrade(value: &mut Value, from: u64) {
+        if from == 1 {
+            // By then all of the installer has been read, so as much of it as tells of a loader.
+            let loaded_at = value.get("read_through_at").cloned().unwrap_or_default();
+            added(value, "", "loaded_at", loaded_at);
+        }
+    }
 }
 
 impl Persisted for HookReport {

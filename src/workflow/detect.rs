@@ -8,6 +8,7 @@
 
 mod address;
 mod hook;
+mod missed;
 mod observe;
 mod proof;
 mod source;
@@ -29,6 +30,7 @@ use proof::{proof, settles};
 use unused::capped;
 
 pub use address::{may_fall_silent, observe_api, silent_until};
+pub use missed::pause_max;
 pub use observe::{observe, observe_sources};
 pub use proof::NEXT_RUN_MIN;
 pub use unused::shows_a_used_override;
@@ -428,9 +430,9 @@ fn give_up(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Option<Judg
     let live = is_live(watch);
     let minutes = scene.policy.install_timeout.as_secs() / 60;
     let reason = match (scene.ks_read_at(), live) {
-        (Some(_), true) => "kickstart read, the installer never rebooted: look at the console".to_owned(),
+        (Some(_), true) => missed::reason(watch, true),
         (None, _) if scene.trace_tells() => "the kickstart was never read: look at the console".to_owned(),
-        (_, true) => "the installer never rebooted: look at the console".to_owned(),
+        (_, true) => missed::reason(watch, false),
         (_, false) => {
             format!("no evidence of a finished installation within {minutes} minutes: look at the console")
         }

@@ -7,14 +7,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::missed::POST_MIN;
 use super::{Scene, source};
 use crate::job::{BootSample, BootSource, Evidence, EvidenceKind, Power, WatchFacts};
-use crate::world::elapsed;
+use crate::world::{after, elapsed};
+
+/// What an installer shows of its own beginning, it has shown by then.
+const SETTLED: Duration = Duration::from_secs(30);
 
 /// Folds one look at the BMC into the facts. A boot that turns out to be from before the kickstart's
 /// (last) read is taken back.
 pub fn observe(watch: &mut WatchFacts, scene: &Scene<'_>, sample: &BootSample) {
     note_silence(watch, scene, sample.at);
+    note_pause(watch, scene, sample.at);
     note_nonce(watch, scene, sample.at);
     note_power(watch, scene, sample);
     observe_sources(watch, scene, sample);
@@ -50,6 +55,15 @@ fn note_silence(watch: &mut WatchFacts, scene: &Scene<'_>, now: Timestamp) {
     watch.silence_ended_at = Some(now);
     for (source, facts) in &mut watch.sources {
         facts.live &= facts.last.as_deref().is_some_and(|value| source::remembers(*source, value));
+    }
+}
+
+/// The longest pause between two looks while a second boot was to be seen; a silence is told of elsewhere.
+fn note_pause(watch: &mut WatchFacts, scene: &Scene<'_>, now: Timestamp) {
+    let counted = scene.counting_since(now).zip(watch.observed_at).filter(|(since, looked)| looked >= since);
+    if let Some((_, looked)) = counted.filter(|_| watch.silence_ended_at != Some(now)) {
+        let pause_ms = u64::try_from(elapsed(looked, now).as_millis()).unwrap_or(u64::MAX);
+        watch.longest_pause_ms = watch.longest_pause_ms.max(pause_ms);
     }
 }
 
@@ -89,25 +103,35 @@ fn note_power(watch: &mut WatchFacts, scene: &Scene<'_>, sample: &BootSample) {
 /// early for it to have missed anything.
 fn note_source(watch: &mut WatchFacts, scene: &Scene<'_>, source: BootSource, value: &str, now: Timestamp) {
     let counts = scene.counting_since(now).is_some();
-    let was_silent = watch.silence_ended_at == Some(now);
+    let was_unseen = watch.silence_ended_at == Some(now) || may_have_missed_a_boot(watch, scene, now);
     let facts = watch.sources.entry(source).or_default();
     let last = facts.last.replace(value.to_owned());
+    let was_shown = facts.showed_start;
     if !counts || !facts.showed_start {
         let before = scene.before.map(|sample| sample.sources.get(&source).map(String::as_str));
         let shows_start = before.is_some_and(|before| source::differs(source, before, value));
         facts.showed_start |= shows_start || (before.is_none() && !counts);
         let missed_nothing = !counts || scene.is_too_early_for_a_second_boot(now);
         facts.live |= shows_start && missed_nothing && source::shows_each_boot(source);
+        let is_another = facts.showed_start && last.is_some_and(|last| source::is_boot(source, &last, value));
+        watch.booted_early |= is_another && was_shown && !scene.trace_tells();
     } else if let Some(last) = last {
         if source::is_boot(source, &last, value) {
             if may_be_of_an_earlier_run(watch, scene) {
                 return;
             }
             note_boot(watch, now, format!("{} went from {last} to {value}", source.property()));
-        } else if was_silent && source::may_hide_a_boot(source, &last, value) {
+        } else if was_unseen && source::may_hide_a_boot(source, &last, value) {
             facts.live = false;
         }
     }
+}
+
+/// Whether a whole boot may lie between this look and the last one, and both are well after the kickstart's read.
+fn may_have_missed_a_boot(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> bool {
+    let looked = watch.observed_at.filter(|looked| elapsed(*looked, now) >= POST_MIN);
+    let since = scene.counting_since(now).map(|since| after(since, SETTLED));
+    looked.zip(since).is_some_and(|(looked, since)| looked >= since)
 }
 
 /// Whether a boot since the last look may be the one that led to the run of the installer which goes on

@@ -321,6 +321,8 @@ pub(super) fn wait(cx: &Context<'_>, until: Option<Timestamp>, why: String) -> A
     let policy: &Policy = &cx.kit.policy;
     let pause = policy::poll_delay(cx.job.facts.watch.polls, policy.poll_interval);
     let pause = cx.kit.world.rng.jitter(pause).min(policy.poll_interval).min(policy.stable_window / 2);
+    let pause_max = with_scene(cx, |facts, scene| detect::pause_max(facts, scene, cx.now()));
+    let pause = pause_max.ok().flatten().map_or(pause, |most| pause.min(most));
     let next = after(cx.now(), pause);
     let until = until.into_iter().chain(detect::silent_until(&cx.job.facts.watch)).min();
     let until = until.filter(|until| *until > cx.now()).map_or(next, |until| until.min(next));

@@ -121,3 +121,51 @@ fn an_override_that_we_cleared_unused_leaves_no_more_than_assumed() {
     let live = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]);
     assert!(shows_a_used_override(&live.watch, &live.scene()));
 }
+
+/// A boot that came and went between two looks of ten seconds and more leaves a later stage behind.
+#[test]
+fn a_progress_that_went_on_between_two_distant_looks_loses_its_word() {
+    let story = |pause: i64| {
+        let story = Story::new(&[(P, "None")]).sees(5, Power::On, &[(P, "OSBootStarted")]).ks_read(60);
+        let mut story = story.sees_on(65, 300, &[(P, "OSBootStarted")]);
+        story.policy.poll_interval = Duration::from_secs(30);
+        story.last = None;
+        story.sees_on(300 + pause, 1000, &[(P, "OSRunning")])
+    };
+    story(9).waits();
+    assert_eq!(story(12).succeeds(Confidence::Assumed)[0], EvidenceKind::PowerStable);
+}
+
+#[test]
+fn what_keeps_no_record_is_said_not_to_have_shown_a_boot_and_is_looked_at_more_often() {
+    let pause =
+        |story: &Story, secs| pause_max(&story.watch, &story.scene(), at(secs)).map(|pause| pause.as_secs());
+    let story = |source, start: &str| {
+        Story::new(&[(source, "None")]).sees(5, Power::On, &[(source, start)]).ks_read(60).sees(
+            70,
+            Power::On,
+            &[(source, start)],
+        )
+    };
+    let progress = story(P, "OSBootStarted");
+    assert_eq!(
+        (pause(&progress, 70), pause(&progress, 359), pause(&progress, 361)),
+        (Some(1), Some(1), Some(5))
+    );
+    let told = story(P, "OSRunning@2026-02-01T00:00:00Z");
+    assert_eq!(pause(&told, 70), None);
+    let mut counter =
+        Story::new(&[(N, "16")]).sees(5, Power::On, &[(N, "17"), (P, "OSBootStarted")]).ks_read(60);
+    assert_eq!(pause(&counter, 70), None);
+    counter.hook = CompletionHook::Poweroff;
+    assert_eq!(pause(&counter, 70), Some(20));
+    let never = progress.sees_on(75, 5401, &[(P, "OSBootStarted")]);
+    never.fails("BootProgress, which keeps no record of one: a boot shorter than the 10 s between two looks");
+}
+
+/// Where the reads tell nothing, a boot counts from two minutes on.
+#[test]
+fn a_boot_that_came_too_early_to_count_is_not_denied() {
+    let story = Story::prefetched(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).sees(30, Power::On, &[(L, T2)]);
+    story.sees_on(35, 5401, &[(L, T2)]).fails("an earlier one counts as the firmware's own");
+}
