@@ -46,7 +46,12 @@ fn is_plain(boot_cfg: &[u8]) -> bool {
 
 /// A hook behind whatever an operator wrote.
 pub fn kickstart(data: &[u8]) {
+    read_as_guest::judge(data);
     let Ok(text) = std::str::from_utf8(data) else { return };
+    // A keyword on the last line belongs to the section before it, and no more once a hook follows.
+    if text.lines().last().is_some_and(|line| line.starts_with('%') || line.starts_with("include")) {
+        return;
+    }
     let before = read_as_guest::posts(text);
     for hook in [Hook::Poweroff { nonce_name: "NONCE.TXT" }, Hook::Webhook { url: "http://10.0.0.1/x/y" }] {
         let rendered = render_with_hook(text, hook);

@@ -26,6 +26,15 @@ pub fn posts(kickstart: &str) -> Option<Vec<String>> {
     }
 }
 
+/// Any bytes have an answer, of a strict installer too.
+pub fn judge(kickstart: &[u8]) {
+    let files = BTreeMap::from([("/MORE.CFG".to_owned(), Some(kickstart.to_vec()))]);
+    for strict in [false, true] {
+        let source = Source { text: kickstart, path: "/KS.CFG", files: &files, strict, disk: &Disk::Blank };
+        parse_kickstart(&source);
+    }
+}
+
 /// A file at the root of a stick.
 pub fn file_of_stick(stick: &SparseImage, path: &str) -> Option<Vec<u8>> {
     const PIECE_BYTES: usize = 64 << 10;

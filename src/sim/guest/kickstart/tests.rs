@@ -445,3 +445,36 @@ fn includes_lie_on_the_medium_or_nowhere() {
     assert_eq!(with(Some("%include ./LESS.CFG\n")), "wants /LESS.CFG");
     assert_eq!(with(None), "dialog: include: cannot open the file ./MORE.CFG");
 }
+
+#[test]
+fn any_text_gives_an_answer() {
+    let head = format!("{HEAD}install --firstdisk\n");
+    for rest in [
+        "",
+        "\0",
+        "%",
+        "%post",
+        "%pre\n",
+        "%pre --interpreter",
+        "include",
+        "%include \u{FDD0}",
+        "part",
+        "part =",
+        "--",
+        "=",
+        "network --ip",
+        "network --bootproto=static --ip=0.0.0.0 --netmask=0.0.0.0",
+        "keyboard",
+        "serialnum --esx",
+        "network --bootproto=static --ip=255.255.255.255 --netmask=255.255.255.255",
+        "\\",
+        "'",
+        "%include ./KS.CFG",
+    ] {
+        for text in [rest.to_owned(), format!("{head}{rest}"), format!("{head}%pre\n{rest}\n%post\n{rest}")] {
+            for strict in [false, true] {
+                parse(&text, strict, &Disk::Blank, &[("/KS.CFG", Some(&text))]);
+            }
+        }
+    }
+}
