@@ -20,6 +20,7 @@ mod query;
 mod servers;
 mod tokens;
 mod webhook;
+mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -172,7 +173,7 @@ fn queries(document: &mut utoipa::openapi::OpenApi) -> Arc<QueryTable> {
 fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(servers::create, servers::list))
-        .routes(routes!(servers::show, servers::update, servers::remove))
+        .routes(routes!(servers::show, servers::replace, servers::update, servers::remove))
         .routes(routes!(check::check))
         .routes(routes!(jobs::create, jobs::list))
         .routes(routes!(jobs::show))

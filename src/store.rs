@@ -61,7 +61,7 @@ pub use jobs::{CancelOutcome, Inserted, JobFilter, NewJob, RefusedJob};
 pub use keys::{KnownKey, OwnSecret, Resealed, keys_of_database};
 pub use leases::{JobUpdate, Lease};
 pub use lock::LockedDatabase;
-pub use servers::SERVERS_MAX;
+pub use servers::{SERVERS_MAX, ServerRecord};
 pub use tap::{Side, Tap};
 pub use tokens::TOKENS_MAX;
 pub use unreadable::{StoredJob, UnreadableJob};

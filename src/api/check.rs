@@ -17,6 +17,7 @@ use super::body::{Name, OptionalJsonObject};
 use super::error::{ApiError, Problem};
 use super::fields::Fields;
 use super::servers::find;
+use super::words::{CheckStatus, CheckVerdict, ConfidenceName, MediaLayoutName};
 use crate::doctor::{Check, Report};
 use crate::job::{Serial, Server};
 use crate::store::StoreError;
@@ -37,13 +38,14 @@ pub struct CheckInput {
 pub struct CheckBody {
     serial: Option<String>,
     bmc_address: String,
-    /// `ready`, `ready_single_cd` or `not_ready`.
+    #[schema(value_type = CheckVerdict)]
     verdict: &'static str,
     /// The verdict with its reason, and what to do where it is a bad one.
     sentence: String,
-    /// `dual-cd` or `single-cd`.
+    #[schema(value_type = Option<MediaLayoutName>)]
     media_layout: Option<String>,
-    /// What a success would be worth without a hook: `probable` or `assumed`.
+    /// What a success would be worth without a hook.
+    #[schema(value_type = Option<ConfidenceName>)]
     confidence: Option<String>,
     checks: Vec<CheckLine>,
     /// What was read, for programs; a version may add to it.
@@ -57,7 +59,7 @@ pub struct CheckLine {
     /// `reach`, `tls`, `login`, `identity`, `power`, `media`, `insert`, `boot`, `reset`, `evidence`,
     /// `licence`, `clock`, `latency` or `probe`.
     name: String,
-    /// `ok`, `warning`, `failed` or `skipped`.
+    #[schema(value_type = CheckStatus)]
     status: &'static str,
     found: String,
     /// What to do about it.

@@ -32,6 +32,8 @@ pub enum ApiError {
     MethodNotAllowed,
     #[error("{detail}")]
     Conflict { detail: String, job: Option<JobId> },
+    #[error("the record has changed since it was read: read it again, and send its ETag as If-Match")]
+    Stale,
     #[error("the body is larger than {max} bytes")]
     TooLarge { max: usize },
     #[error("the body did not come in {} s", within.as_secs())]
@@ -65,6 +67,7 @@ impl ApiError {
             ApiError::NotFound(_) => (StatusCode::NOT_FOUND, "Not found"),
             ApiError::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
             ApiError::Conflict { .. } => (StatusCode::CONFLICT, "Conflict"),
+            ApiError::Stale => (StatusCode::PRECONDITION_FAILED, "Precondition failed"),
             ApiError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "Body too large"),
             ApiError::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "Body too slow"),
             ApiError::NotJsonType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),

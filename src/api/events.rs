@@ -24,6 +24,7 @@ use super::access::{Admission, Who};
 use super::body::{Name, Params, Position};
 use super::error::ApiError;
 use super::jobs;
+use super::words::{EventLevel, EventStatusName, StepName};
 use crate::job::{Event, JobId, NewEvent};
 use crate::store::{EventFilter, PAGE_MAX, Store, StoreError};
 
@@ -49,15 +50,13 @@ pub struct EventBody {
 pub struct NewEventBody {
     #[schema(value_type = String, format = DateTime)]
     time: jiff::Timestamp,
-    /// `info`, `warning` or `error`.
-    #[schema(value_type = String)]
+    #[schema(value_type = EventLevel)]
     level: &'static str,
-    #[schema(value_type = String)]
+    #[schema(value_type = StepName)]
     step: &'static str,
     /// The step's name, or that of a part of it.
     op: String,
-    /// `started`, `progress`, `retrying`, `succeeded`, `skipped` or `failed`.
-    #[schema(value_type = String)]
+    #[schema(value_type = EventStatusName)]
     status: &'static str,
     /// Try within the step, from 1.
     attempt: u32,

@@ -40,6 +40,26 @@ impl<T> Given<T> {
     }
 }
 
+/// Labels by name; `None` where one is to be taken away.
+pub type LabelChanges = BTreeMap<String, Option<String>>;
+
+/// `before` with `changes`, or what is wrong with the whole.
+pub fn merge_labels(
+    mut before: BTreeMap<String, String>,
+    changes: LabelChanges,
+) -> Result<BTreeMap<String, String>, String> {
+    for (name, value) in changes {
+        match value {
+            Some(value) => drop(before.insert(name, value)),
+            None => drop(before.remove(&name)),
+        }
+    }
+    match before.len() > LABELS_MAX {
+        true => Err(format!("there would be more than {LABELS_MAX} labels")),
+        false => Ok(before),
+    }
+}
+
 /// The fields of one object, and what was wrong with them so far.
 pub struct Fields<'a> {
     object: &'a Map<String, Value>,
@@ -115,8 +135,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Names with values, both short texts.
-    pub fn labels(&mut self, key: &str) -> Given<BTreeMap<String, String>> {
+    /// Names with values, both short texts. In a merge patch `null` takes a label away.
+    pub fn labels(&mut self, key: &str) -> Given<LabelChanges> {
         let object = match self.object.get(key) {
             None => return Given::Absent,
             Some(Value::Null) => return Given::Null,
@@ -131,9 +151,12 @@ impl<'a> Fields<'a> {
         }
         let mut labels = BTreeMap::new();
         for (name, value) in object.iter().take(LABELS_MAX) {
-            match value.as_str().filter(|value| is_label(name, value)) {
-                Some(value) => drop(labels.insert(name.clone(), value.to_owned())),
-                None => self.refuse(key, LABEL_RULE),
+            match value {
+                Value::Null if is_label(name, "") => drop(labels.insert(name.clone(), None)),
+                Value::String(value) if is_label(name, value) => {
+                    labels.insert(name.clone(), Some(value.clone()));
+                }
+                _ => self.refuse(key, LABEL_RULE),
             }
         }
         Given::Value(labels)
@@ -178,7 +201,7 @@ mod tests {
         let mut fields = Fields::new(&body, &["a", "labels"]);
         assert_eq!(fields.text("a", 9).over(Some("before".into())), None);
         assert_eq!(fields.text("b", 9).over(Some("before".into())), Some("before".into()));
-        assert_eq!(fields.labels("labels").value().unwrap()["rack"], "7");
+        assert_eq!(fields.labels("labels").value().unwrap()["rack"], Some("7".to_owned()));
         assert_eq!(fields.errors.len(), 1, "a blank is no part of a label's name");
     }
 }

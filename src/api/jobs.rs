@@ -21,6 +21,7 @@ use super::error::{ApiError, Problem};
 use super::events::{self, EventBody};
 use super::fields::Fields;
 use super::servers;
+use super::words::JobStatus;
 use crate::access::Act;
 use crate::job::{Cancel, Job, JobId, Serial, Status};
 use crate::store::{CancelOutcome, JobFilter, StoreError, StoredJob, UnreadableJob};
@@ -72,7 +73,7 @@ pub async fn create(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListParams {
-    #[param(pattern = "^(queued|provisioning|succeeded|failed|cancelled)$")]
+    #[param(value_type = Option<JobStatus>)]
     status: Option<String>,
     #[param(pattern = "^[A-Za-z0-9._-]*[A-Za-z0-9][A-Za-z0-9._-]*$", max_length = 64)]
     server_serial: Option<String>,
@@ -133,7 +134,7 @@ pub async fn list(
     let more = jobs.len() > limit;
     jobs.truncate(limit);
     let next_cursor = jobs.last().filter(|_| more).map(|job| job.id().to_string());
-    Ok(Json(JobList { jobs: jobs.into_iter().map(JobBody::from).collect(), next_cursor }))
+    Ok(Json(JobList { jobs: jobs.into_iter().map(|job| JobBody::from(job).brief()).collect(), next_cursor }))
 }
 
 /// One job, with its events.

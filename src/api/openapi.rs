@@ -72,6 +72,13 @@ fn make_strict(document: &mut Value) {
             if let Some(Value::Array(types)) = parameter.pointer_mut("/schema/type") {
                 types.retain(|kind| kind != "null");
             }
+            let only = parameter.pointer("/schema/oneOf").and_then(Value::as_array).and_then(|schemas| {
+                let mut others = schemas.iter().filter(|schema| schema["type"] != "null");
+                others.next().filter(|_| others.next().is_none()).cloned()
+            });
+            if let Some(only) = only {
+                parameter["schema"] = only;
+            }
         }
         let body = operation.pointer("/requestBody/content/application~1json/schema");
         // One that may be left out is described as an object or `null`.

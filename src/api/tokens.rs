@@ -16,6 +16,7 @@ use super::access::Who;
 use super::body::{JsonObject, Name, at_location};
 use super::error::{ApiError, Problem};
 use super::fields::Fields;
+use super::words::{RoleName, TokenOriginName, TokenStatus};
 use crate::access::{NewToken, Role, TokenId, TokenOrigin, TokenRecord};
 use crate::world::Rng;
 
@@ -41,11 +42,12 @@ pub struct TokenBody {
     /// 16 hex digits; the name of its holder in the audit is `token:` and this.
     id: String,
     name: String,
-    /// `viewer`, `operator` or `admin`.
+    #[schema(value_type = RoleName)]
     role: &'static str,
-    /// `live`, `expired` or `revoked`.
+    #[schema(value_type = TokenStatus)]
     status: &'static str,
-    /// `created`, `file` (admin.token) or `environment` (SHOAL_BOOTSTRAP_TOKEN).
+    /// `file` is admin.token, `environment` SHOAL_BOOTSTRAP_TOKEN.
+    #[schema(value_type = TokenOriginName)]
     origin: String,
     created_at: String,
     created_by: String,
@@ -95,7 +97,7 @@ pub struct TokenInput {
     /// 1 to 64 letters, digits, dots, hyphens and underscores; no other live token may have it.
     #[schema(pattern = "^[A-Za-z0-9._-]{1,64}$")]
     name: String,
-    #[schema(value_type = String, pattern = "^(viewer|operator|admin)$")]
+    #[schema(value_type = RoleName)]
     role: Role,
     /// RFC 3339; without it the token is good until it is revoked.
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -39,6 +39,7 @@ pub struct Event {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Level {
     Info,
     Warning,
@@ -58,6 +59,7 @@ impl Level {
 /// `Started` and one of the last three frame every step; `Progress` lies between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum EventStatus {
     Started,
     Progress,

@@ -87,6 +87,13 @@ mod tests {
     }
 
     #[test]
+    fn claims_end_with_their_expiry_and_the_leeway() {
+        let read = |claims: Value| end(claims.as_object().unwrap(), Duration::from_secs(60));
+        assert_eq!(read(json!({"exp": 1_000})), Timestamp::from_second(1_060).ok());
+        assert_eq!((read(json!({})), read(json!({"exp": "soon"}))), (None, None));
+    }
+
+    #[test]
     fn the_strongest_known_word_is_the_role() {
         for (claims, claim, role) in [
             (json!({"sub": "1", "roles": ["ops", "boss", "x"]}), "roles", Some(Role::Admin)),

@@ -13,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::{Fault, StoreError};
 
-const MIGRATIONS: [&str; 6] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
+const MIGRATIONS: [&str; 7] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (
@@ -195,6 +195,13 @@ BEGIN SELECT RAISE(ABORT, 'the audit is not shortened'); END;
 CREATE TRIGGER the_audit_has_no_gap BEFORE INSERT ON audit
 WHEN NEW.seq <> (SELECT coalesce(max(seq), 0) + 1 FROM audit)
 BEGIN SELECT RAISE(ABORT, 'the audit goes on at its end'); END;
+";
+
+/// When a server's record was added and changed, unknown of those that are older, and how often.
+const VERSION_7: &str = "
+ALTER TABLE servers ADD COLUMN created_at INTEGER;
+ALTER TABLE servers ADD COLUMN updated_at INTEGER;
+ALTER TABLE servers ADD COLUMN revision INTEGER NOT NULL DEFAULT 1;
 ";
 
 /// Master keys by their ids, with what proves that a key is the one; secrets of the controller itself,

@@ -1,18 +1,33 @@
 //! The inventory: one row a server. The BMC's password is sealed.
 
+use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, named_params, params};
 
 use super::error::{Fault, StoreError};
-use super::row::{Count, Json, Word};
+use super::row::{Count, Json, Millis, Word};
+use super::unreadable::{self, StoredJob};
 use super::{Reader, Store, Writer, bmc_memory, jobs};
 use crate::job::{Password, Serial, Server};
 
 /// The most servers that one inventory holds.
 pub const SERVERS_MAX: u64 = 50_000;
 
+/// A server with what is known of its record.
+#[derive(Clone, Debug)]
+pub struct ServerRecord {
+    pub server: Server,
+    /// Unknown of a record that an earlier release wrote.
+    pub created_at: Option<Timestamp>,
+    pub updated_at: Option<Timestamp>,
+    /// Rises with every change.
+    pub revision: u64,
+    /// The newest, refused ones included.
+    pub last_job: Option<StoredJob>,
+}
+
 impl Store {
     pub async fn insert_server(&self, server: &Server) -> Result<(), StoreError> {
-        let server = server.clone();
+        let (server, at) = (server.clone(), self.act.as_ref().map(|act| act.at));
         self.write("adding a server", move |writer| {
             if load(&writer.reader(), &server.serial)?.is_some() {
                 return Err(StoreError::ServerExists { serial: server.serial }.into());
@@ -21,9 +36,15 @@ impl Store {
             if held >= SERVERS_MAX {
                 return Err(StoreError::InventoryFull { max: SERVERS_MAX }.into());
             }
-            put(writer, &server)
+            put(writer, &server, at)
         })
         .await
+    }
+
+    /// A server with what is known of its record.
+    pub async fn server_record(&self, serial: &Serial) -> Result<Option<ServerRecord>, StoreError> {
+        let serial = serial.clone();
+        self.read("reading a server", move |reader| record(reader, &serial)).await
     }
 
     /// Another server with this management address.
@@ -45,13 +66,13 @@ impl Store {
 
     /// Replaces the record of the same serial number.
     pub async fn update_server(&self, server: &Server) -> Result<(), StoreError> {
-        let server = server.clone();
+        let (server, at) = (server.clone(), self.act.as_ref().map(|act| act.at));
         self.write("changing a server", move |writer| {
             if !exists(writer, &server.serial)? {
                 return Err(StoreError::UnknownServer { serial: server.serial }.into());
             }
             bmc_memory::forget(writer, &server.serial, Some(&server.bmc_address))?;
-            put(writer, &server)
+            put(writer, &server, at)
         })
         .await
     }
@@ -91,18 +112,43 @@ pub(super) fn load(reader: &Reader<'_>, serial: &Serial) -> Result<Option<Server
     rows.next().transpose()
 }
 
+fn record(reader: &Reader<'_>, serial: &Serial) -> Result<Option<ServerRecord>, Fault> {
+    let Some(server) = load(reader, serial)? else { return Ok(None) };
+    let sql = "SELECT created_at, updated_at, revision FROM servers WHERE serial = ?1";
+    let mut statement = reader.prepare_cached(sql)?;
+    let read = |row: &Row<'_>| {
+        let time = |at: Option<Millis>| at.map(|Millis(at)| at);
+        Ok((time(row.get(0)?), time(row.get(1)?), row.get::<_, Count>(2)?.0))
+    };
+    let (created_at, updated_at, revision) = statement
+        .query_row([serial.as_str()], read)
+        .map_err(|error| Fault::in_row(format!("server {serial}"), error))?;
+    let sql = "SELECT id FROM jobs WHERE server = ?1 ORDER BY id DESC LIMIT 1";
+    let last = reader.prepare_cached(sql)?.query_row([serial.as_str()], |row| row.get::<_, Word<_>>(0));
+    let last = last.optional().map_err(|error| Fault::in_row("a job's id", error))?;
+    let last_job = last.map(|Word(id)| unreadable::load(reader, id)).transpose()?.flatten();
+    Ok(Some(ServerRecord { server, created_at, updated_at, revision, last_job }))
+}
+
 fn exists(writer: &Writer<'_>, serial: &Serial) -> Result<bool, Fault> {
     let sql = "SELECT 1 FROM servers WHERE serial = ?1";
     Ok(writer.query_row(sql, [serial.as_str()], |_| Ok(())).optional()?.is_some())
 }
 
-fn put(writer: &Writer<'_>, server: &Server) -> Result<(), Fault> {
+/// Adds or replaces a record; `at` is when.
+fn put(writer: &Writer<'_>, server: &Server, at: Option<Timestamp>) -> Result<(), Fault> {
     let password = server.bmc_password.expose().as_bytes();
-    let sql = "INSERT OR REPLACE INTO servers
+    let sql = "INSERT INTO servers
         (serial, bmc_address, bmc_username, bmc_password, tls, system_id, system_uuid,
-         management_address, protected, labels)
+         management_address, protected, labels, created_at, updated_at)
         VALUES (:serial, :bmc_address, :bmc_username, :bmc_password, :tls, :system_id, :system_uuid,
-         :management_address, :protected, :labels)";
+         :management_address, :protected, :labels, :at, :at)
+        ON CONFLICT (serial) DO UPDATE SET
+         bmc_address = excluded.bmc_address, bmc_username = excluded.bmc_username,
+         bmc_password = excluded.bmc_password, tls = excluded.tls, system_id = excluded.system_id,
+         system_uuid = excluded.system_uuid, management_address = excluded.management_address,
+         protected = excluded.protected, labels = excluded.labels, updated_at = excluded.updated_at,
+         revision = revision + 1";
     let params = named_params! {
         ":serial": server.serial.as_str(),
         ":bmc_address": server.bmc_address.as_str(),
@@ -114,6 +160,7 @@ fn put(writer: &Writer<'_>, server: &Server) -> Result<(), Fault> {
         ":management_address": server.management_address,
         ":protected": server.protected,
         ":labels": Json(&server.labels),
+        ":at": at.map(Millis),
     };
     writer.prepare_cached(sql)?.execute(params)?;
     Ok(())

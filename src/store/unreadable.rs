@@ -84,7 +84,7 @@ impl Store {
     }
 }
 
-fn load(reader: &Reader<'_>, id: JobId) -> Result<Option<StoredJob>, Fault> {
+pub(super) fn load(reader: &Reader<'_>, id: JobId) -> Result<Option<StoredJob>, Fault> {
     match jobs::load(reader, id) {
         Ok(job) => Ok(job.map(|job| StoredJob::Readable(Box::new(job)))),
         Err(Fault::Row { row, source }) => {

@@ -45,6 +45,14 @@ def call(operation, client, **arguments):
     return module.sync_detailed(client=client, **arguments)
 
 
+def patch(models, **changes):
+    return models.ServerPatch.from_dict(changes)
+
+
+def plain(value):
+    return value.to_dict() if hasattr(value, "to_dict") else value
+
+
 def drive(machine, controller):
     models = importlib.import_module("made.models")
     client = importlib.import_module("made.client").AuthenticatedClient(base_url=controller.url, token=controller.token)
@@ -58,11 +66,17 @@ def drive(machine, controller):
                                 bmc_password=machine.password, tls=machine.tls)
     shoal.equal("the server that was made is the one that was given",
                 done("servers_create", 201, body=server).serial, machine.serial)
+    done("servers_update", 200, serial=machine.serial, body=patch(models, labels={"rack": "7", "row": "b"}))
+    patched = done("servers_update", 200, serial=machine.serial, body=patch(models, labels={"row": None, "site": "x"}))
+    shoal.equal("a patch merges labels, and takes away one that is null", patched.labels.to_dict(),
+                {"rack": "7", "site": "x"})
+    shoal.equal("and leaves the rest as it was", (patched.bmc_username, patched.protected), (machine.username, False))
     shoal.equal("the server is listed", [s.serial for s in done("servers_list", 200).servers], [machine.serial])
     checked = done("servers_check", 200, serial=machine.serial, body=models.CheckInput())
     shoal.equal("the check says that it is ready", checked.verdict, "ready")
 
-    recipe = models.RecipeBody(task_target="install-esxi.target", server_serial=machine.serial, ks_cfg=shoal.KICKSTART)
+    recipe = models.RecipeBody(task_target="install-esxi.target", server_serial=machine.serial, ks_cfg=shoal.KICKSTART,
+                               metadata={"ticket": 7})
     shoal.check("a dry run is ok", done("jobs_create", 200, body=recipe, dry_run=True).ok)
     job = done("jobs_create", 202, body=recipe)
     call_again = call("jobs_create", client, body=recipe)
@@ -73,6 +87,12 @@ def drive(machine, controller):
     shoal.equal("it succeeded, and says by what evidence",
                 (job.status, job.verdict.confidence, job.verdict.evidence[0].kind),
                 ("succeeded", "probable", "second_boot"))
+    shoal.equal("its status is one of an enumeration", job.status, models.JobStatus.SUCCEEDED)
+    shoal.equal("its metadata is read back", plain(job.metadata), {"ticket": 7})
+    shoal.equal("a retry of it needs force", call("jobs_retry", client, job_id=job.job_id,
+                                                  body=models.RetryInput()).status_code, 409)
+    shoal.equal("a forced retry can be a dry run",
+                done("jobs_retry", 200, job_id=job.job_id, body=models.RetryInput(force=True), dry_run=True).ok, True)
     shoal.equal("the machine says the same", machine.state()["installs"], 1)
     events = done("events_of_one_job", 200, job_id=job.job_id, limit=500).events
     shoal.equal("its events are numbered without a gap", [event.seq for event in events],
@@ -81,7 +101,7 @@ def drive(machine, controller):
                 [(job.job_id, "succeeded")])
     shoal.equal("a job that is over cannot be cancelled",
                 call("jobs_cancel", client, job_id=job.job_id, body=models.CancelInput()).status_code, 409)
-    token = done("tokens_create", 201, body=models.TokenInput(name="reader", role="viewer"))
+    token = done("tokens_create", 201, body=models.TokenInput(name="reader", role=models.RoleName.VIEWER))
     reader = type(client)(base_url=controller.url, token=token.token)
     shoal.equal("a viewer reads", call("jobs_list", reader).status_code, 200)
     shoal.equal("a viewer does not submit", call("jobs_create", reader, body=recipe).status_code, 403)

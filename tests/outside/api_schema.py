@@ -10,12 +10,13 @@ import xml.etree.ElementTree
 
 import shoal
 
-# What no schema says of a body: that an address is one, a name free, a kickstart sound.
+# What no schema says of a request: that an address is one, a name free, a kickstart sound, a validator current.
 CONFIG = """
 [phases.stateful.generation]
 mode = "positive"
 [[operations]]
-include-name = ["POST /api/v1/jobs", "POST /api/v1/servers", "PATCH /api/v1/servers/{serial}", "POST /api/v1/tokens"]
+include-name = ["POST /api/v1/jobs", "POST /api/v1/servers", "PATCH /api/v1/servers/{serial}",
+  "PUT /api/v1/servers/{serial}", "DELETE /api/v1/servers/{serial}", "POST /api/v1/tokens"]
 [operations.checks.positive_data_acceptance]
 enabled = false
 """

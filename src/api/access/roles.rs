@@ -33,6 +33,7 @@ const ROUTES: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/servers", OPERATOR),
     ("GET", "/api/v1/servers/{serial}", VIEWER),
     ("PATCH", "/api/v1/servers/{serial}", OPERATOR),
+    ("PUT", "/api/v1/servers/{serial}", OPERATOR),
     ("DELETE", "/api/v1/servers/{serial}", OPERATOR),
     ("POST", "/api/v1/servers/{serial}/check", OPERATOR),
     ("GET", "/api/v1/jobs", VIEWER),

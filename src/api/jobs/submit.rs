@@ -19,6 +19,7 @@ use crate::api::ApiState;
 use crate::api::access::Who;
 use crate::api::error::{ApiError, FieldProblem};
 use crate::api::events::NewEventBody;
+use crate::api::words::StepName;
 use crate::job::{
     EventStatus, FieldError, JobId, JobSpec, Level, NewEvent, Serial, Server, Step, parse_recipe,
 };
@@ -57,7 +58,7 @@ pub struct RecipeBody {
 pub struct DryRunBody {
     dry_run: bool,
     ok: bool,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<StepName>)]
     failed_step: Option<&'static str>,
     reason: Option<String>,
     events: Vec<NewEventBody>,

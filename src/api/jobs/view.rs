@@ -1,11 +1,13 @@
 //! How a job is shown.
 //!
-//! Invariant: what is shown of a recipe is its target; its kickstart never is.
+//! Invariant: what is shown of a recipe is its target and its metadata; its kickstart never is.
 
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::api::events::EventBody;
+use crate::api::words::{CleanupState, ConfidenceName, EvidenceKindName, JobStatus, OutcomeName, StepName};
 use crate::job::{CleanupFacts, Job, Phase, Status, Verdict};
 use crate::store::{StoredJob, UnreadableJob};
 
@@ -15,13 +17,12 @@ pub struct JobBody {
     job_id: String,
     server_serial: String,
     task_target: String,
-    /// `queued`, `provisioning`, `succeeded`, `failed` or `cancelled`.
-    #[schema(value_type = String)]
+    #[schema(value_type = JobStatus)]
     status: &'static str,
     /// Where the job is, or was when it ended; `null` only where its stored state cannot be read.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<StepName>)]
     step: Option<&'static str>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<StepName>)]
     failed_step: Option<&'static str>,
     /// Why it failed or was cancelled, and what to do.
     reason: Option<String>,
@@ -30,8 +31,7 @@ pub struct JobBody {
     failure_code: Option<&'static str>,
     verdict: Option<VerdictBody>,
     progress: ProgressBody,
-    /// `pending`, `done` or `partial`.
-    #[schema(value_type = String)]
+    #[schema(value_type = CleanupState)]
     cleanup: &'static str,
     retry_of: Option<String>,
     #[schema(value_type = String, format = DateTime)]
@@ -41,6 +41,10 @@ pub struct JobBody {
     /// When the cleanup was over too.
     #[schema(value_type = Option<String>, format = DateTime)]
     finished_at: Option<jiff::Timestamp>,
+    /// As the recipe gave it, `null` if it gave none. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Value>)]
+    pub metadata: Option<Value>,
     /// Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<EventBody>>,
@@ -55,17 +59,17 @@ pub struct JobList {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct VerdictBody {
-    #[schema(value_type = String)]
+    #[schema(value_type = OutcomeName)]
     outcome: &'static str,
-    /// `assumed`, `probable` or `proven`, of a success.
-    #[schema(value_type = Option<String>)]
+    /// Of a success.
+    #[schema(value_type = Option<ConfidenceName>)]
     confidence: Option<&'static str>,
     evidence: Vec<EvidenceBody>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 struct EvidenceBody {
-    #[schema(value_type = String)]
+    #[schema(value_type = EvidenceKindName)]
     kind: &'static str,
     #[schema(value_type = String, format = DateTime)]
     at: jiff::Timestamp,
@@ -79,8 +83,21 @@ struct ProgressBody {
     ks_read: bool,
 }
 
+impl JobBody {
+    /// Status, and confidence of a success.
+    pub fn outcome(&self) -> (&'static str, Option<&'static str>) {
+        (self.status, self.verdict.as_ref().and_then(|verdict| verdict.confidence))
+    }
+
+    /// As in a list: metadata may be large.
+    pub fn brief(self) -> JobBody {
+        JobBody { metadata: None, events: None, ..self }
+    }
+}
+
 impl From<Job> for JobBody {
     fn from(job: Job) -> JobBody {
+        let metadata = job.spec.map_or(Value::Null, |spec| spec.metadata);
         let progress = ProgressBody {
             installer_bytes_read: job.facts.progress.installer_bytes_read,
             installer_bytes_total: job.facts.progress.installer_bytes_total,
@@ -102,6 +119,7 @@ impl From<Job> for JobBody {
             created_at: job.created_at,
             last_update: job.last_update,
             finished_at: job.finished_at,
+            metadata: Some(metadata),
             events: None,
         }
     }
@@ -144,6 +162,7 @@ impl From<UnreadableJob> for JobBody {
             created_at: job.created_at,
             last_update: job.last_update,
             finished_at: job.finished_at,
+            metadata: None,
             events: None,
         }
     }

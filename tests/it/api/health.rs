@@ -90,6 +90,7 @@ async fn every_route_is_described_with_its_access_and_its_problems() {
         "GET /api/v1/servers",
         "GET /api/v1/servers/{serial}",
         "PATCH /api/v1/servers/{serial}",
+        "PUT /api/v1/servers/{serial}",
         "DELETE /api/v1/servers/{serial}",
         "POST /api/v1/servers/{serial}/check",
         "POST /api/v1/jobs",

@@ -25,7 +25,7 @@ async fn a_recipe_becomes_a_queued_job() {
         "step": "validate-recipe", "failed_step": null, "failure_code": null, "reason": null, "verdict": null,
         "progress": {"installer_bytes_read": 0, "installer_bytes_total": 0, "ks_read": false},
         "cleanup": "pending", "retry_of": null, "created_at": "2026-11-22T12:00:00Z",
-        "last_update": "2026-11-22T12:00:00Z", "finished_at": null, "events": [],
+        "last_update": "2026-11-22T12:00:00Z", "finished_at": null, "metadata": null, "events": [],
     });
     assert_eq!(job, expected);
     assert_eq!(fixture.get(&format!("/api/v1/jobs/{id}")).await.ok(200), expected);
@@ -339,4 +339,20 @@ async fn a_job_that_is_not_there_is_404_under_any_name() {
         fixture.get(&format!("/api/v1/jobs/{name}/events")).await.problem(404);
         fixture.call(Method::POST, &format!("/api/v1/jobs/{name}/cancel"), None).await.problem(404);
     }
+}
+
+/// Issue 15, kind 30.
+#[tokio::test(start_paused = true)]
+async fn the_metadata_of_a_recipe_is_read_back_on_its_job_and_not_in_lists() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    let metadata = json!({"ticket": 7, "tags": ["a", null]});
+    let mut body = recipe("A1");
+    body["metadata"] = metadata.clone();
+    let job = fixture.post("/api/v1/jobs", body).await.ok(202);
+    assert_eq!(job["metadata"], metadata);
+    let path = format!("/api/v1/jobs/{}", job["job_id"].as_str().unwrap());
+    assert_eq!(fixture.get(&path).await.ok(200)["metadata"], metadata);
+    let listed = fixture.get("/api/v1/jobs").await.ok(200)["jobs"][0].clone();
+    assert_eq!((listed.get("metadata"), &listed["job_id"]), (None, &job["job_id"]));
 }

@@ -26,7 +26,7 @@ enum For {
     Admins,
 }
 
-const EXPECTED: [(&str, For); 37] = [
+const EXPECTED: [(&str, For); 38] = [
     ("GET /healthz", For::Everybody),
     ("GET /readyz", For::Everybody),
     ("GET /openapi.json", For::Everybody),
@@ -35,6 +35,7 @@ const EXPECTED: [(&str, For); 37] = [
     ("GET /api/v1/servers", For::Viewers),
     ("GET /api/v1/servers/{serial}", For::Viewers),
     ("PATCH /api/v1/servers/{serial}", For::Operators),
+    ("PUT /api/v1/servers/{serial}", For::Operators),
     ("DELETE /api/v1/servers/{serial}", For::Operators),
     ("POST /api/v1/servers/{serial}/check", For::Operators),
     ("POST /api/v1/jobs", For::Operators),

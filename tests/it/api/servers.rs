@@ -25,7 +25,11 @@ async fn a_server_is_added_shown_listed_and_removed() {
     assert_eq!((&added["tls"], &added["bmc_address"]), (&json!("verify"), &json!("https://10.0.0.5")));
     assert_eq!(added["labels"]["rack"], "7");
     assert_eq!(fixture.get("/api/v1/servers/A1").await.ok(200), added);
-    assert_eq!(fixture.get("/api/v1/servers").await.ok(200)["servers"], json!([added]));
+    let mut listed = added.clone();
+    for key in ["created_at", "updated_at"] {
+        assert!(listed.as_object_mut().unwrap().remove(key).is_some(), "{key}: {added}");
+    }
+    assert_eq!(fixture.get("/api/v1/servers").await.ok(200)["servers"], json!([listed]));
     let removed = fixture.call(Method::DELETE, "/api/v1/servers/A1", None).await;
     assert_eq!((removed.status.as_u16(), removed.text.as_str()), (204, ""));
     fixture.get("/api/v1/servers/A1").await.problem(404);
@@ -217,4 +221,214 @@ async fn a_check_answers_with_the_report_and_mounts_nothing_on_a_server_in_use()
     fixture.post(path, json!({"probe_media": false})).await.ok(200);
     fixture.call(Method::PATCH, "/api/v1/servers/A1", Some(json!({"protected": true}))).await.ok(200);
     fixture.post(path, json!({"probe_media": true})).await.problem(409);
+}
+
+/// RFC 7396, issue 15, kind 30.
+#[tokio::test(start_paused = true)]
+async fn labels_are_merged_by_a_patch_and_null_takes_one_away() {
+    let fixture = Fixture::new();
+    let mut server = server_json("A1");
+    server["labels"] = json!({"rack": "7", "row": "b"});
+    fixture.post("/api/v1/servers", server.clone()).await.ok(201);
+    for (patch, labels) in [
+        (json!({"labels": {"rack": "8"}}), json!({"rack": "8", "row": "b"})),
+        (json!({"labels": {"row": null, "site": "x", "absent": null}}), json!({"rack": "8", "site": "x"})),
+        (json!({"labels": {}}), json!({"rack": "8", "site": "x"})),
+        (json!({"protected": true}), json!({"rack": "8", "site": "x"})),
+        (json!({"labels": null}), json!({})),
+    ] {
+        let typed = [("content-type", "application/merge-patch+json")];
+        let mut request = super::request(Method::PATCH, "/api/v1/servers/A1", None, &typed);
+        *request.body_mut() = axum::body::Body::from(patch.to_string());
+        assert_eq!(fixture.send(request).await.ok(200)["labels"], labels, "{patch}");
+    }
+    for bad in [json!({"labels": {"a b": null}}), json!({"labels": {"rack": 7}}), json!({"labels": ["rack"]})]
+    {
+        let problem = fixture.call(Method::PATCH, "/api/v1/servers/A1", Some(bad)).await.problem(422);
+        assert_eq!(problem["errors"][0]["pointer"], "/labels");
+    }
+    let many = |from: u32, to: u32| {
+        let labels: serde_json::Map<_, _> = (from..to).map(|n| (format!("l{n}"), json!("x"))).collect();
+        json!({ "labels": labels })
+    };
+    fixture.call(Method::PATCH, "/api/v1/servers/A1", Some(many(0, 30))).await.ok(200);
+    fixture.call(Method::PATCH, "/api/v1/servers/A1", Some(many(30, 33))).await.problem(422);
+    assert_eq!(fixture.get("/api/v1/servers/A1").await.ok(200)["labels"].as_object().unwrap().len(), 30);
+    server["serial"] = json!("A2");
+    server["labels"] = json!({"rack": null});
+    assert_eq!(fixture.post("/api/v1/servers", server).await.problem(422)["errors"][0]["pointer"], "/labels");
+}
+
+/// A program that is made of the description must know that a patch needs nothing, and each closed set of words.
+#[tokio::test(start_paused = true)]
+async fn the_description_has_a_body_for_patches_and_enumerations() {
+    let document = Fixture::new().get("/openapi.json").await.ok(200);
+    let patch = &document["paths"]["/api/v1/servers/{serial}"]["patch"]["requestBody"]["content"];
+    for kind in ["application/json", "application/merge-patch+json"] {
+        assert_eq!(patch[kind]["schema"]["$ref"], "#/components/schemas/ServerPatch", "{patch}");
+    }
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(schemas["ServerPatch"].get("required"), None, "{}", schemas["ServerPatch"]);
+    assert_eq!(schemas["ServerPatch"]["additionalProperties"], false);
+    let label = &schemas["ServerPatch"]["properties"]["labels"]["additionalProperties"]["type"];
+    assert!(label.as_array().is_some_and(|types| types.contains(&json!("null"))), "{schemas}");
+    assert_eq!(schemas["ServerInput"]["required"].as_array().unwrap().len(), 4);
+    let reference = |schema: &Value| schema.to_string();
+    for (body, field, words) in [
+        ("JobBody", "status", "JobStatus"),
+        ("JobBody", "step", "StepName"),
+        ("JobBody", "failed_step", "StepName"),
+        ("JobBody", "cleanup", "CleanupState"),
+        ("VerdictBody", "confidence", "ConfidenceName"),
+        ("VerdictBody", "outcome", "OutcomeName"),
+        ("EvidenceBody", "kind", "EvidenceKindName"),
+        ("EventBody", "level", "EventLevel"),
+        ("TokenBody", "role", "RoleName"),
+        ("CheckBody", "verdict", "CheckVerdict"),
+    ] {
+        let shown = reference(&schemas[body]);
+        assert!(
+            shown.contains(&format!("#/components/schemas/{words}\"")) || body == "EventBody",
+            "{field}: {shown}"
+        );
+        assert!(schemas[words]["enum"].as_array().is_some_and(|words| words.len() > 1), "{words}");
+    }
+    let parameters = document["paths"]["/api/v1/jobs"]["get"]["parameters"].as_array().unwrap();
+    let status = parameters.iter().find(|parameter| parameter["name"] == "status").unwrap();
+    assert_eq!(status["schema"]["$ref"], "#/components/schemas/JobStatus", "{status}");
+}
+
+async fn put(fixture: &Fixture, body: Value) -> super::Answer {
+    fixture.call(Method::PUT, "/api/v1/servers/A1", Some(body)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_put_adds_a_server_or_replaces_its_record() {
+    let fixture = Fixture::new();
+    let mut whole = server_json("A1");
+    whole["labels"] = json!({"rack": "7"});
+    whole["protected"] = json!(true);
+    let added = put(&fixture, whole).await;
+    assert_eq!(added.ok(201)["labels"], json!({"rack": "7"}));
+    assert_eq!(added.headers[header::LOCATION], "/api/v1/servers/A1");
+    // No serial, no labels, no password, no `protected`: the last two stay as they are.
+    let bare = json!({"bmc_address": "https://10.0.0.5/", "bmc_username": "admin"});
+    let replaced = put(&fixture, bare).await.ok(200);
+    assert_eq!(
+        (&replaced["labels"], &replaced["protected"], &replaced["bmc_username"]),
+        (&json!({}), &json!(true), &json!("admin"))
+    );
+    let kept = fixture.store.server(&super::serial("A1")).await.unwrap().unwrap();
+    assert_eq!(kept.bmc_password.expose(), "hunter2-calvin");
+    let actions = fixture.get("/api/v1/audit").await.ok(200);
+    let actions: Vec<&str> = actions["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["action"].as_str().unwrap())
+        .collect();
+    assert_eq!(actions, ["server.change", "server.add"]);
+}
+
+/// A token alone cannot have a password sent elsewhere.
+#[tokio::test(start_paused = true)]
+async fn a_put_keeps_the_password_only_where_address_and_tls_stay() {
+    let fixture = Fixture::new();
+    let body = |change: Value| {
+        let mut body = json!({"bmc_address": "https://10.0.0.5", "bmc_username": "root"});
+        body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        body
+    };
+    let pointers = |problem: Value| -> Vec<String> {
+        let errors = problem["errors"].as_array().unwrap().iter();
+        errors.map(|error| error["pointer"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        pointers(put(&fixture, body(json!({}))).await.problem(422)),
+        ["/bmc_password"],
+        "a new server"
+    );
+    fixture.add_server("A1").await;
+    for change in [
+        json!({"bmc_address": "https://10.0.0.6"}),
+        json!({"tls": "insecure"}),
+        json!({"tls": format!("pin:{}", "a".repeat(64))}),
+        json!({"bmc_password": null}),
+    ] {
+        let problem = put(&fixture, body(change.clone())).await.problem(422);
+        assert!(pointers(problem).contains(&"/bmc_password".to_owned()), "{change}");
+    }
+    assert_eq!(pointers(put(&fixture, body(json!({"serial": "B2"}))).await.problem(422)), ["/serial"]);
+    put(&fixture, body(json!({}))).await.ok(200);
+    put(&fixture, body(json!({"tls": "insecure", "bmc_password": "hunter2-calvin"}))).await.ok(200);
+    // The other way round needs it as well: PUT without `tls` means `verify`.
+    put(&fixture, body(json!({}))).await.problem(422);
+    fixture.add_job("A1").await;
+    let moved = body(json!({"bmc_address": "https://10.0.0.6", "bmc_password": "x", "tls": "insecure"}));
+    assert!(put(&fixture, moved).await.problem(409)["job_id"].is_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_if_match_is_412_and_changes_nothing() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    let path = "/api/v1/servers/A1";
+    let tag = async || fixture.get(path).await.headers[header::ETAG].to_str().unwrap().to_owned();
+    let first = tag().await;
+    assert_eq!(tag().await, first, "reading changes nothing");
+    let send = async |method: Method, tag: &str| {
+        let body = match method {
+            Method::DELETE => None,
+            Method::PUT => Some(json!({"bmc_address": "https://10.0.0.5", "bmc_username": "root"})),
+            _ => Some(json!({"labels": {"rack": "7"}})),
+        };
+        fixture.call_with(method, path, body, &[("if-match", tag)]).await
+    };
+    let changed = send(Method::PATCH, &first).await;
+    changed.ok(200);
+    let second = changed.headers[header::ETAG].to_str().unwrap().to_owned();
+    assert_ne!(first, second);
+    assert_eq!(second, tag().await);
+    for method in [Method::PATCH, Method::PUT, Method::DELETE] {
+        for stale in [first.as_str(), "\"x\"", "W/\"x\"", "", &format!("W/{second}")] {
+            send(method.clone(), stale).await.problem(412);
+        }
+    }
+    assert_eq!(tag().await, second);
+    send(Method::PATCH, &format!("\"x\", {second}")).await.ok(200);
+    send(Method::PATCH, "*").await.ok(200);
+    fixture.call(Method::PATCH, path, Some(json!({}))).await.ok(200);
+    let last = tag().await;
+    assert_eq!(send(Method::DELETE, &last).await.status, 204);
+    send(Method::PUT, "*").await.problem(412);
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    fixture.add_server("A1").await;
+    send(Method::PATCH, &first).await.problem(412);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_shows_when_it_was_added_and_changed_and_its_last_job() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    let show = async || fixture.get("/api/v1/servers/A1").await.ok(200);
+    let record = show().await;
+    assert_eq!(
+        (&record["created_at"], &record["updated_at"], record.get("last_job")),
+        (&json!("2026-11-22T12:00:00Z"), &json!("2026-11-22T12:00:00Z"), None)
+    );
+    tokio::time::advance(std::time::Duration::from_secs(60)).await;
+    fixture.call(Method::PATCH, "/api/v1/servers/A1", Some(json!({"labels": {"a": "b"}}))).await.ok(200);
+    let record = show().await;
+    assert_eq!(
+        (&record["created_at"], &record["updated_at"]),
+        (&json!("2026-11-22T12:00:00Z"), &json!("2026-11-22T12:01:00Z"))
+    );
+    let first = fixture.add_job("A1").await;
+    assert_eq!(
+        show().await["last_job"],
+        json!({"job_id": first, "status": "queued", "confidence": null, "build": null})
+    );
+    fixture.end_job(shoal::job::Status::Failed, Vec::new()).await;
+    let second = fixture.add_job("A1").await;
+    assert_eq!(show().await["last_job"]["job_id"], second);
 }

@@ -1,0 +1,323 @@
+//! From a body to a server's record: what is wrong with it, and what may not change so.
+//!
+//! Whoever points a record elsewhere, or trusts more peers than before, must know the password. Invariant: all
+//! faults of a body are told in one answer, and none quotes a value.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use crate::api::error::ApiError;
+use crate::api::fields::{Fields, Given, LabelChanges, merge_labels};
+use crate::job::{Password, Serial, Server, check_bmc_address, management_url};
+use crate::world::TlsPolicy;
+
+/// A server as given.
+#[derive(Debug, Default, ToSchema)]
+pub struct ServerInput {
+    /// Must equal the SerialNumber that the BMC reports. Cannot be changed.
+    #[schema(value_type = String, min_length = 1, max_length = 64)]
+    serial: Given<Serial>,
+    /// `https://host[:port]`; `http://` off loopback needs `tls: none`.
+    #[schema(value_type = String, pattern = "^https?://")]
+    bmc_address: Given<String>,
+    #[schema(value_type = String)]
+    bmc_username: Given<String>,
+    /// Never shown; or, by an admin alone, where it is: `env:SHOAL_SECRET_…` or `file:` and a name below
+    /// `BMC_SECRETS_DIR`, which is read when it is needed. Needed where `bmc_address` changes or `tls` becomes weaker.
+    #[schema(value_type = String, write_only)]
+    bmc_password: Given<String>,
+    /// `verify` (default), `pin:<sha256>`, `insecure` or `none`.
+    #[schema(value_type = Option<String>, pattern = "^(verify|insecure|none|pin:[0-9A-Fa-f]{64})$")]
+    tls: Given<TlsPolicy>,
+    #[schema(value_type = Option<String>)]
+    system_id: Given<String>,
+    #[schema(value_type = Option<String>)]
+    system_uuid: Given<String>,
+    #[schema(value_type = Option<String>)]
+    management_address: Given<String>,
+    #[schema(value_type = Option<bool>)]
+    protected: Given<bool>,
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    labels: Given<LabelChanges>,
+}
+
+/// A whole record for PUT; what is absent is empty afterwards, but for `bmc_password` and `protected`.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its shape is used, by the API's description; ServerInput reads it")]
+pub struct ServerReplacement {
+    /// That of the path, if it is there.
+    #[schema(required = false, min_length = 1, max_length = 64)]
+    serial: String,
+    #[schema(pattern = "^https?://")]
+    bmc_address: String,
+    bmc_username: String,
+    /// Needed for a new server, and where `bmc_address` or `tls` changes.
+    #[schema(required = false, write_only)]
+    bmc_password: String,
+    #[schema(pattern = "^(verify|insecure|none|pin:[0-9A-Fa-f]{64})$")]
+    tls: Option<String>,
+    system_id: Option<String>,
+    system_uuid: Option<String>,
+    management_address: Option<String>,
+    protected: Option<bool>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// A JSON merge patch (RFC 7396) of a server: what is absent stays as it is, `null` empties an optional field.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its shape is used, by the API's description; ServerInput reads it")]
+pub struct ServerPatch {
+    /// Cannot be changed.
+    #[schema(required = false, min_length = 1, max_length = 64)]
+    serial: String,
+    /// Needs `bmc_password` in the same request.
+    #[schema(required = false, pattern = "^https?://")]
+    bmc_address: String,
+    #[schema(required = false)]
+    bmc_username: String,
+    #[schema(required = false, write_only)]
+    bmc_password: String,
+    /// Needs `bmc_password` in the same request where it becomes weaker; `null` is `verify`.
+    #[schema(pattern = "^(verify|insecure|none|pin:[0-9A-Fa-f]{64})$")]
+    tls: Option<String>,
+    system_id: Option<String>,
+    system_uuid: Option<String>,
+    management_address: Option<String>,
+    protected: Option<bool>,
+    /// Merged with those that are there; `null` takes a label away, or all of them.
+    labels: Option<BTreeMap<String, Option<String>>>,
+}
+
+const KEYS: [&str; 10] = [
+    "serial",
+    "bmc_address",
+    "bmc_username",
+    "bmc_password",
+    "tls",
+    "system_id",
+    "system_uuid",
+    "management_address",
+    "protected",
+    "labels",
+];
+
+impl ServerInput {
+    /// Reads `body`, and makes `make` of it. All faults are told at once.
+    pub fn read<T>(
+        body: &Map<String, Value>,
+        make: impl FnOnce(ServerInput, &mut Fields<'_>) -> Option<T>,
+    ) -> Result<T, ApiError> {
+        let mut fields = Fields::new(body, &KEYS);
+        let input = ServerInput {
+            serial: fields.parsed("serial", str::parse),
+            bmc_address: fields.text("bmc_address", 1_024),
+            bmc_username: fields.text("bmc_username", 128),
+            bmc_password: fields.text("bmc_password", 512),
+            tls: fields.parsed("tls", str::parse),
+            system_id: fields.text("system_id", 256),
+            system_uuid: fields.text("system_uuid", 64),
+            management_address: fields.parsed("management_address", host),
+            protected: fields.boolean("protected"),
+            labels: fields.labels("labels"),
+        };
+        let made = make(input, &mut fields);
+        match made.filter(|_| fields.errors.is_empty()) {
+            Some(made) => Ok(made),
+            None => Err(ApiError::invalid("the server is not understood", fields.errors)),
+        }
+    }
+}
+
+fn host(text: &str) -> Result<String, &'static str> {
+    let message = "must be a host name or an IP address, with a port if not 443";
+    management_url(text).map(|_| text.to_owned()).ok_or(message)
+}
+
+/// A whole record; the errors tell what is missing.
+pub fn make(input: ServerInput, fields: &mut Fields<'_>) -> Option<Server> {
+    let tls = input.tls.over(None).unwrap_or_default();
+    let mut required = |key: &str, value: Option<String>| {
+        if value.is_none() && !fields.errors.iter().any(|error| error.pointer == format!("/{key}")) {
+            fields.refuse(key, "is missing");
+        }
+        value
+    };
+    let serial = required("serial", input.serial.value().map(Serial::to_string));
+    let address = required("bmc_address", input.bmc_address.over(None));
+    let username = required("bmc_username", input.bmc_username.over(None));
+    let password = required("bmc_password", input.bmc_password.over(None));
+    let address = check_bmc_address(&address?, &tls).map_err(|error| fields.errors.push(error)).ok();
+    if input.labels.value().is_some_and(|labels| labels.values().any(Option::is_none)) {
+        fields.refuse("labels", "a new server has no label that `null` could take away");
+    }
+    let labels = labels(BTreeMap::new(), input.labels, fields);
+    Some(Server {
+        serial: serial?.parse().ok()?,
+        bmc_address: address?,
+        bmc_username: username?,
+        bmc_password: Password::new(password?),
+        tls,
+        system_id: input.system_id.over(None),
+        system_uuid: input.system_uuid.over(None),
+        management_address: input.management_address.over(None),
+        protected: input.protected.over(None).unwrap_or(false),
+        labels: labels?,
+    })
+}
+
+fn labels(
+    before: BTreeMap<String, String>,
+    changes: Given<LabelChanges>,
+    fields: &mut Fields<'_>,
+) -> Option<BTreeMap<String, String>> {
+    match changes {
+        Given::Absent => Some(before),
+        Given::Null => Some(BTreeMap::new()),
+        Given::Value(changes) => {
+            let merged = merge_labels(before, changes);
+            merged.map_err(|fault| fields.refuse("labels", fault)).ok()
+        }
+    }
+}
+
+/// The whole record that is to be in the place of `before`; the errors tell why it may not.
+pub fn replacement(
+    serial: &Serial,
+    before: Option<&Server>,
+    mut input: ServerInput,
+    fields: &mut Fields<'_>,
+) -> Option<Server> {
+    if input.serial.value().is_some_and(|given| given != serial) {
+        fields.refuse("serial", "is not the one of the path");
+    }
+    let Some(before) = before else { return make(input, fields) };
+    if input.bmc_password == Given::Absent {
+        let tls = input.tls.value().cloned().unwrap_or_default();
+        let address = input.bmc_address.value().and_then(|text| check_bmc_address(text, &tls).ok());
+        match address.is_none_or(|address| address == before.bmc_address) && tls == before.tls {
+            true => input.bmc_password = Given::Value(before.bmc_password.expose().to_owned()),
+            false => fields.refuse("bmc_password", "is needed where bmc_address or tls changes"),
+        }
+    }
+    let protected = input.protected.clone().over(Some(before.protected)).unwrap_or(false);
+    let made = make(input, fields)?;
+    Some(Server { protected, ..made })
+}
+
+/// `before` with what `input` changes; the errors tell what may not change so.
+pub fn change(before: &Server, input: ServerInput, fields: &mut Fields<'_>) -> Option<Server> {
+    if input.serial.value().is_some_and(|serial| *serial != before.serial) {
+        fields.refuse("serial", "cannot be changed: add another server");
+    }
+    for (key, is_null) in [
+        ("bmc_address", input.bmc_address == Given::Null),
+        ("bmc_username", input.bmc_username == Given::Null),
+        ("bmc_password", input.bmc_password == Given::Null),
+    ] {
+        if is_null {
+            fields.refuse(key, "cannot be empty");
+        }
+    }
+    let tls = input.tls.over(Some(before.tls.clone())).unwrap_or_default();
+    let address = input.bmc_address.over(Some(before.bmc_address.to_string()))?;
+    let address = check_bmc_address(&address, &tls).map_err(|error| fields.errors.push(error)).ok()?;
+    if input.bmc_password.value().is_none() {
+        if address != before.bmc_address {
+            fields.refuse("bmc_password", "is needed in the same request where bmc_address changes");
+        } else if is_weaker(&tls, &before.tls) {
+            fields.refuse("bmc_password", "is needed in the same request where tls becomes weaker");
+        }
+    }
+    Some(Server {
+        serial: before.serial.clone(),
+        bmc_address: address,
+        bmc_username: input.bmc_username.over(Some(before.bmc_username.clone()))?,
+        bmc_password: input
+            .bmc_password
+            .value()
+            .map_or(before.bmc_password.clone(), |text| Password::new(text.clone())),
+        tls,
+        system_id: input.system_id.over(before.system_id.clone()),
+        system_uuid: input.system_uuid.over(before.system_uuid.clone()),
+        management_address: input.management_address.over(before.management_address.clone()),
+        protected: input.protected.over(Some(before.protected)).unwrap_or(false),
+        labels: labels(before.labels.clone(), input.labels, fields)?,
+    })
+}
+
+/// Whether `after` may trust a peer that `before` did not. A pin trusts one key and `verify` many
+/// names' holders, so neither is stronger than the other, nor one pin than another.
+fn is_weaker(after: &TlsPolicy, before: &TlsPolicy) -> bool {
+    let strength = |policy: &TlsPolicy| match policy {
+        TlsPolicy::None => 0,
+        TlsPolicy::Insecure => 1,
+        TlsPolicy::Verify | TlsPolicy::Pin(_) => 2,
+    };
+    after != before && strength(after) <= strength(before)
+}
+
+/// What a change means to whoever reads of it later: where credentials go, to whom, and which other
+/// fields are not as before.
+pub fn changes(before: &Server, after: &Server) -> Value {
+    let fields = [
+        ("bmc_username", before.bmc_username != after.bmc_username),
+        ("bmc_password", before.bmc_password.expose() != after.bmc_password.expose()),
+        ("system_id", before.system_id != after.system_id),
+        ("system_uuid", before.system_uuid != after.system_uuid),
+        ("management_address", before.management_address != after.management_address),
+        ("protected", before.protected != after.protected),
+        ("labels", before.labels != after.labels),
+    ];
+    let changed: Vec<&str> =
+        fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect();
+    let mut detail = json!({ "changed": changed });
+    if before.bmc_address != after.bmc_address {
+        detail["bmc_address"] = json!([before.bmc_address.as_str(), after.bmc_address.as_str()]);
+    }
+    if before.tls != after.tls {
+        detail["tls"] = json!([before.tls.to_string(), after.tls.to_string()]);
+    }
+    detail
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::FieldError;
+
+    fn made(body: Value) -> Result<Server, Vec<FieldError>> {
+        let body = body.as_object().unwrap().clone();
+        ServerInput::read(&body, make).map_err(|error| match error {
+            ApiError::Invalid { errors, .. } => errors,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn every_missing_field_is_named_once() {
+        let errors = made(serde_json::json!({"bmc_username": 7})).unwrap_err();
+        let mut pointers: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
+        pointers.sort_unstable();
+        assert_eq!(pointers, ["/bmc_address", "/bmc_password", "/bmc_username", "/serial"]);
+    }
+
+    #[test]
+    fn weaker_means_that_another_peer_may_be_trusted() {
+        let pin = |byte| TlsPolicy::Pin([byte; 32]);
+        let weaker = [
+            (TlsPolicy::Insecure, TlsPolicy::Verify),
+            (TlsPolicy::None, TlsPolicy::Insecure),
+            (pin(1), TlsPolicy::Verify),
+            (TlsPolicy::Verify, pin(1)),
+            (pin(2), pin(1)),
+        ];
+        for (after, before) in weaker {
+            assert!(is_weaker(&after, &before), "{before} to {after}");
+        }
+        for (after, before) in [(TlsPolicy::Verify, TlsPolicy::Insecure), (pin(1), pin(1))] {
+            assert!(!is_weaker(&after, &before), "{before} to {after}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The closed sets of words in the API, as enumerations of its description.
+//!
+//! Nothing here is ever made: answers hold the domain's own names. Invariant: a set is what the domain says,
+//! which a test compares, so that a client made of the description knows every word that it can be sent.
+
+use std::borrow::Cow;
+
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::access::Role;
+use crate::job::{Confidence, EventStatus, EvidenceKind, Level, MediaLayout, Outcome, Status, Step};
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident = $words:expr;)*) => {$(
+        $(#[$doc])*
+        pub struct $name;
+
+        impl $name {
+            fn words() -> Vec<&'static str> {
+                $words.into()
+            }
+        }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                enumeration($name::words())
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed(stringify!($name))
+            }
+        }
+    )*};
+}
+
+fn enumeration(words: Vec<&'static str>) -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
+}
+
+words! {
+    JobStatus = Status::ALL.map(Status::name);
+    StepName = Step::ALL.map(Step::name);
+    EventLevel = [Level::Info, Level::Warning, Level::Error].map(Level::name);
+    EventStatusName = [
+        EventStatus::Started,
+        EventStatus::Progress,
+        EventStatus::Retrying,
+        EventStatus::Succeeded,
+        EventStatus::Skipped,
+        EventStatus::Failed,
+    ].map(EventStatus::name);
+    OutcomeName = [Outcome::Succeeded, Outcome::Failed, Outcome::Cancelled].map(Outcome::name);
+    ConfidenceName = [Confidence::Assumed, Confidence::Probable, Confidence::Proven].map(Confidence::name);
+    EvidenceKindName = [
+        EvidenceKind::InstallerHook,
+        EvidenceKind::OsApi,
+        EvidenceKind::SecondBoot,
+        EvidenceKind::KickstartRead,
+        EvidenceKind::GuestEjected,
+        EvidenceKind::PowerStable,
+    ].map(EvidenceKind::name);
+    CleanupState = ["pending", "done", "partial"];
+    RoleName = Role::ALL.map(Role::name);
+    TokenStatus = ["live", "expired", "revoked"];
+    TokenOriginName = ["created", "file", "environment"];
+    CheckVerdict = ["ready", "ready_single_cd", "not_ready"];
+    CheckStatus = ["ok", "warning", "failed", "skipped"];
+    MediaLayoutName = [MediaLayout::DualCd, MediaLayout::SingleCd, MediaLayout::CdUsb].map(MediaLayout::name);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use schemars::JsonSchema;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Every text that a derived schema allows, wherever it says so.
+    fn stored<T: JsonSchema>() -> BTreeSet<String> {
+        fn collect(schema: &Value, words: &mut BTreeSet<String>) {
+            let listed = schema["enum"].as_array().into_iter().flatten().chain([&schema["const"]]);
+            words.extend(listed.filter_map(Value::as_str).map(str::to_owned));
+            let nested = schema["oneOf"].as_array().into_iter().flatten();
+            nested.for_each(|schema| collect(schema, words));
+        }
+        let mut words = BTreeSet::new();
+        collect(schemars::schema_for!(T).as_value(), &mut words);
+        words
+    }
+
+    #[track_caller]
+    fn check<T: JsonSchema>(words: Vec<&str>) {
+        let described: BTreeSet<String> = words.into_iter().map(str::to_owned).collect();
+        assert_eq!(described, stored::<T>());
+    }
+
+    #[test]
+    fn every_set_is_what_the_domain_says() {
+        check::<Level>(EventLevel::words());
+        check::<EventStatus>(EventStatusName::words());
+        check::<Step>(StepName::words());
+        check::<Outcome>(OutcomeName::words());
+        check::<Confidence>(ConfidenceName::words());
+        check::<EvidenceKind>(EvidenceKindName::words());
+        check::<MediaLayout>(MediaLayoutName::words());
+    }
+}
