@@ -46,7 +46,7 @@ pub struct CreateParams {
 /// Ask for an installation. The body is the recipe, or `{"server_serial", "recipe": {…}}`.
 #[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = RecipeBody,
     params(CreateParams, ("Idempotency-Key" = Option<String>, Header,
-        description = "The same key and body within 24 hours make one job")),
+        pattern = "^[!-~]{1,255}$", description = "The same key and body within 24 hours make one job")),
     responses((status = 202, description = "The job is queued", body = JobBody),
         (status = 200, description = "The job that this Idempotency-Key made; or the report of a dry run", body = FoundBody),
         (status = 404, description = "No such server; no job is left", body = Problem),
@@ -237,7 +237,7 @@ fn too_late(job: &Job) -> String {
 /// Try again: a new job with the same recipe.
 #[utoipa::path(post, path = "/api/v1/jobs/{job_id}/retry", tag = "jobs",
     params(("job_id" = String, Path), CreateParams, ("Idempotency-Key" = Option<String>, Header,
-        description = "The same key and body within 24 hours make one job")),
+        pattern = "^[!-~]{1,255}$", description = "The same key and body within 24 hours make one job")),
     request_body = Option<RetryInput>,
     responses((status = 202, description = "The job is queued", body = JobBody),
         (status = 200, description = "The job that this Idempotency-Key made; or the report of a dry run", body = FoundBody),

@@ -95,7 +95,7 @@ pub async fn replace(
 ) -> Result<Response, ApiError> {
     let _unchanged_by_others = state.inventory.lock().await;
     let record = state.store.server_record(&serial).await?;
-    check_match(&headers, record.as_ref())?;
+    let matched = check_match(&headers, record.as_ref());
     body.entry("serial").or_insert_with(|| serial.to_string().into());
     let before = record.map(|record| record.server);
     let after =
@@ -103,6 +103,8 @@ pub async fn replace(
     if body.contains_key("bmc_password") {
         check_reference(&state, &who, &after)?;
     }
+    // Last (RFC 9110, 13.2.1): what is wrong by itself is told whatever the record's state.
+    matched?;
     match before {
         Some(before) => {
             save_change(&state, &who, &before, &after).await?;
@@ -132,12 +134,13 @@ pub async fn update(
 ) -> Result<Response, ApiError> {
     let _unchanged_by_others = state.inventory.lock().await;
     let record = find_record(&state, &serial).await?;
-    check_match(&headers, Some(&record))?;
+    let matched = check_match(&headers, Some(&record));
     let before = record.server;
     let after = ServerInput::read(&body, |input, fields| change(&before, input, fields))?;
     if body.contains_key("bmc_password") {
         check_reference(&state, &who, &after)?;
     }
+    matched?;
     save_change(&state, &who, &before, &after).await?;
     Ok(shown(&state, &serial).await?.into_response())
 }

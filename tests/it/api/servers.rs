@@ -394,13 +394,17 @@ async fn a_stale_if_match_is_412_and_changes_nothing() {
             send(method.clone(), stale).await.problem(412);
         }
     }
+    let wrong =
+        fixture.call_with(Method::PATCH, path, Some(json!({"tls": 7})), &[("if-match", &first)]).await;
+    wrong.problem(422);
     assert_eq!(tag().await, second);
     send(Method::PATCH, &format!("\"x\", {second}")).await.ok(200);
     send(Method::PATCH, "*").await.ok(200);
     fixture.call(Method::PATCH, path, Some(json!({}))).await.ok(200);
     let last = tag().await;
     assert_eq!(send(Method::DELETE, &last).await.status, 204);
-    send(Method::PUT, "*").await.problem(412);
+    let nothing_there = [("if-match", "*")];
+    fixture.call_with(Method::PUT, path, Some(server_json("A1")), &nothing_there).await.problem(412);
     tokio::time::advance(std::time::Duration::from_secs(1)).await;
     fixture.add_server("A1").await;
     send(Method::PATCH, &first).await.problem(412);
