@@ -257,8 +257,11 @@ mod tests {
     #[test]
     fn an_image_that_keeps_cdrom_boot_is_not_said_to_boot_unattended() {
         let mut writer = standin_writer();
-        let cfg = "kernel=/b.b00\nmodules=/k.b00\nkernelopt=CDROMBOOT ks=cdrom:/KS.CFG\n";
-        writer.file("/EFI/BOOT/BOOT.CFG", cfg);
+        let cfg = |options| format!("kernel=/b.b00\nmodules=/k.b00\nkernelopt={options}ks=cdrom:/KS.CFG\n");
+        writer.file("/BOOT.CFG", cfg("")).file("/EFI/BOOT/BOOT.CFG", cfg(""));
+        let inspection = inspect("a.iso", &writer.write().unwrap().image).unwrap();
+        assert!(render(&inspection).contains("yes: with the /KS.CFG of another CD"));
+        writer.file("/EFI/BOOT/BOOT.CFG", cfg("CDROMBOOT "));
         let inspection = inspect("a.iso", &writer.write().unwrap().image).unwrap();
         assert!(render(&inspection).contains("not as it is"));
         assert!(inspection.installer.unwrap().boot_files[1].cdrom_boot);
