@@ -110,26 +110,31 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 }
 
 pub async fn read(request: Request) -> Result<Bytes, ApiError> {
-    let read = tokio::time::timeout(BODY_TIMEOUT, read_bounded(request.into_body())).await;
+    read_at_most(request, BODY_BYTES_MAX).await
+}
+
+/// The body, where it has at most `bytes_max` bytes.
+pub async fn read_at_most(request: Request, bytes_max: usize) -> Result<Bytes, ApiError> {
+    let read = tokio::time::timeout(BODY_TIMEOUT, read_bounded(request.into_body(), bytes_max)).await;
     read.map_err(|_| ApiError::TooSlow { within: BODY_TIMEOUT })?
 }
 
-async fn read_bounded(mut body: Body) -> Result<Bytes, ApiError> {
+async fn read_bounded(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
     let (mut kept, mut size) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ApiError::BadRequest("the body broke off".to_owned()))?;
         let data = frame.data_ref().map_or(&[][..], |data| data);
         size += data.len();
-        if size <= BODY_BYTES_MAX {
+        if size <= bytes_max {
             kept.extend_from_slice(data);
         } else if size > DISCARD_BYTES_MAX {
             break;
         }
     }
-    if size > BODY_BYTES_MAX { Err(ApiError::TooLarge { max: BODY_BYTES_MAX }) } else { Ok(kept.into()) }
+    if size > bytes_max { Err(ApiError::TooLarge { max: bytes_max }) } else { Ok(kept.into()) }
 }
 
-fn parse_object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+pub fn parse_object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(ApiError::BadRequest("the body must be a JSON object".to_owned())),

@@ -8,6 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::job::FieldError;
 
+/// Unknown keys that are named, each a fault of its own; the others are counted.
+const UNKNOWN_KEYS_NAMED_MAX: usize = 16;
+/// So much of an unknown key is compared with the known ones, and shown.
+const KEY_CHARS_MAX: usize = 40;
 const LABELS_MAX: usize = 32;
 const LABEL_NAME_CHARS_MAX: usize = 63;
 const LABEL_VALUE_CHARS_MAX: usize = 256;
@@ -70,12 +74,17 @@ impl<'a> Fields<'a> {
     /// A field that is none of `known` is a fault that names the nearest.
     pub fn new(object: &'a Map<String, Value>, known: &[&str]) -> Fields<'a> {
         let mut fields = Fields { object, errors: Vec::new() };
-        for key in object.keys().filter(|key| !known.contains(&key.as_str())) {
-            let likeness = |name: &&&str| strsim::jaro_winkler(key, name);
+        let mut unknown = object.keys().filter(|key| !known.contains(&key.as_str()));
+        for key in unknown.by_ref().take(UNKNOWN_KEYS_NAMED_MAX) {
+            let key: String = key.chars().take(KEY_CHARS_MAX).collect();
+            let likeness = |name: &&&str| strsim::jaro_winkler(&key, name);
             let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-            let shown: String = key.chars().take(40).collect();
             let nearest = nearest.copied().unwrap_or_default();
-            fields.refuse(&shown, format!("unknown key; the nearest known one is `{nearest}`"));
+            fields.refuse(&key, format!("unknown key; the nearest known one is `{nearest}`"));
+        }
+        let more = unknown.count();
+        if more > 0 {
+            fields.errors.push(FieldError::new("", format!("has {more} more unknown keys")));
         }
         fields
     }
@@ -193,6 +202,16 @@ mod tests {
         let pointers: Vec<&str> = fields.errors.iter().map(|error| error.pointer.as_str()).collect();
         assert_eq!(pointers, ["/ab~1c", "/a", "/b", "/c", "/d"]);
         assert!(fields.errors[0].message.contains("`ab_c`"));
+    }
+
+    #[test]
+    fn of_many_unknown_keys_some_are_named_and_the_others_counted() {
+        let keys = (0..100_000).map(|n| (format!("key{n}{}", "x".repeat(n % 900)), Value::Null));
+        let body: Map<String, Value> = keys.collect();
+        let fields = Fields::new(&body, &["a", "b"]);
+        assert_eq!(fields.errors.len(), UNKNOWN_KEYS_NAMED_MAX + 1);
+        assert_eq!(fields.errors.last().unwrap().message, "has 99984 more unknown keys");
+        assert!(fields.errors.iter().all(|error| error.pointer.len() <= KEY_CHARS_MAX + 1));
     }
 
     #[test]

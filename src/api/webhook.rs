@@ -7,20 +7,23 @@
 use axum::extract::{Path, Request, State};
 use axum::{Json, Router};
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::ApiState;
 use super::access::{Source, is_webhook_secret};
-use super::body::{self, JsonObject, Name};
+use super::body::{self, Name};
 use super::error::{ApiError, Problem};
 use super::fields::Fields;
 use crate::job::{CompletionHook, HookReport, Job, Serial};
 use crate::store::Store;
 use crate::token;
 use crate::world::Clock;
+
+/// The largest body of a report; a status, a step and an id are short.
+const REPORT_BYTES_MAX: usize = 4 << 10;
 
 /// What takes the reports of installers.
 #[derive(Clone)]
@@ -45,7 +48,7 @@ pub async fn by_secret(
     Source(source): Source,
     headers: HeaderMap,
     Name(serial): Name<Serial>,
-    body: Result<JsonObject, ApiError>,
+    request: Request,
 ) -> ApiError {
     if state.webhook_secrets.is_empty() {
         return counted("off", nothing_waits());
@@ -56,7 +59,8 @@ pub async fn by_secret(
         }
         return counted("denied", ApiError::Forbidden("X-Webhook-Secret is missing or wrong".to_owned()));
     }
-    match body.and_then(|JsonObject(body)| succeeded(&body, true)) {
+    let body = body::read_at_most(request, REPORT_BYTES_MAX).await;
+    match body.and_then(|body| succeeded(&body::parse_object(&body)?, true)) {
         Ok(_) => {
             tracing::warn!(server = %serial, "a webhook call found no job that waits");
             counted("unexpected", nothing_waits())
@@ -90,12 +94,16 @@ impl Hooks {
     }
 
     /// The oldest busybox has a wget that can only GET, and none sets a content type: the token says
-    /// it all, and a body is read only to learn of a failure.
+    /// it all, and a body is read, once the token is known to be right, only to learn of a failure. HEAD is what
+    /// link checkers and proxies send by themselves, so it reports nothing.
     async fn answer(&self, serial: &str, shown: &str, request: Request) -> Result<Json<Taken>, ApiError> {
-        let body = body::read(request).await.map_err(|error| counted("invalid", error))?;
-        let succeeded = reported(&body).map_err(|error| counted("invalid", error))?;
+        if request.method() == Method::HEAD {
+            return Err(counted("invalid", ApiError::MethodNotAllowed));
+        }
         let waiting = self.waiting_job(serial, shown).await?;
         let job = waiting.ok_or_else(|| counted("unexpected", nothing_waits()))?;
+        let body = body::read_at_most(request, REPORT_BYTES_MAX).await;
+        let succeeded = body.and_then(|body| reported(&body)).map_err(|error| counted("invalid", error))?;
         let report = HookReport { at: self.clock.now(), succeeded };
         if !self.store.save_hook_report(job.id, report).await? {
             return Err(counted("repeated", nothing_waits()));

@@ -80,6 +80,25 @@ async fn nobody_waits_before_the_reset_without_the_hook_or_with_another_token() 
     assert_eq!(fixture.store.load_hook_report(id).await.unwrap(), None);
 }
 
+/// Issue 15, kind 20: bodies were read and judged before the token.
+#[tokio::test(start_paused = true)]
+async fn a_token_comes_before_the_body_and_head_reports_nothing() {
+    let fixture = Fixture::new();
+    let id = job(&fixture, "webhook", true).await;
+    let wrong = path(id).replace("/A1/", "/A2/");
+    let never = || {
+        let body = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
+        Request::builder().method(Method::POST).uri(&wrong).body(Body::from_stream(body)).unwrap()
+    };
+    fixture.send(never()).await.problem(404);
+    call(&fixture, Method::POST, &wrong, &"x".repeat(957_000)).await.problem(404);
+    let answer = call(&fixture, Method::HEAD, &path(id), "").await;
+    assert_eq!(answer.status, 405);
+    assert_eq!(fixture.store.load_hook_report(id).await.unwrap(), None);
+    call(&fixture, Method::POST, &path(id), &"x".repeat(4097)).await.problem(413);
+    call(&fixture, Method::POST, &path(id), &" ".repeat(4096)).await.ok(200);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_decided_job_waits_for_nothing() {
     let fixture = Fixture::new();
