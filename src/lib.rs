@@ -21,6 +21,7 @@
 //! - [`fat`]: the kickstart as the image of a USB stick. Pure.
 //! - [`media`]: the images that BMCs read: an installer cache, a server of byte ranges, and what the reads
 //!   tell of the host.
+//! - [`visible`]: text of others, made safe to print. Pure.
 //! - [`seal`]: secrets at rest; [`token`]: words in URLs that nobody can guess.
 //! - [`sim`]: simulated servers, whose guests boot and install from what their BMCs were given.
 
@@ -45,5 +46,6 @@ pub mod seal;
 pub mod sim;
 pub mod store;
 pub mod token;
+pub mod visible;
 pub mod workflow;
 pub mod world;

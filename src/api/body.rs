@@ -20,8 +20,8 @@ use super::error::ApiError;
 
 /// The largest body of a request.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
-/// What is read of a body that is too large: many clients read no answer before they have sent all.
-const DISCARD_BYTES_MAX: usize = 32 << 20;
+/// So many times its bound is read of a body that is too large: many clients read no answer before they have sent all.
+const DISCARD_TIMES: usize = 32;
 /// How long the body of a request may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -94,7 +94,7 @@ impl<S: Send + Sync, T: std::str::FromStr> FromRequestParts<S> for Name<T> {
 }
 
 /// A body without a type is taken for JSON; one with another type is not.
-fn check_json_type(headers: &HeaderMap) -> Result<(), ApiError> {
+pub fn check_json_type(headers: &HeaderMap) -> Result<(), ApiError> {
     match headers.get(header::CONTENT_TYPE) {
         Some(_) if !is_json(headers) => Err(ApiError::NotJsonType),
         _ => Ok(()),
@@ -127,7 +127,7 @@ async fn read_bounded(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiErro
         size += data.len();
         if size <= bytes_max {
             kept.extend_from_slice(data);
-        } else if size > DISCARD_BYTES_MAX {
+        } else if size > bytes_max.saturating_mul(DISCARD_TIMES) {
             break;
         }
     }

@@ -59,8 +59,9 @@ pub async fn by_secret(
         }
         return counted("denied", ApiError::Forbidden("X-Webhook-Secret is missing or wrong".to_owned()));
     }
+    let typed = body::check_json_type(&headers);
     let body = body::read_at_most(request, REPORT_BYTES_MAX).await;
-    match body.and_then(|body| succeeded(&body::parse_object(&body)?, true)) {
+    match typed.and(body).and_then(|body| succeeded(&body::parse_object(&body)?, true)) {
         Ok(_) => {
             tracing::warn!(server = %serial, "a webhook call found no job that waits");
             counted("unexpected", nothing_waits())

@@ -2,10 +2,13 @@
 //!
 //! Not logging. Invariant: a closed pipe is not an error, since whoever closed it has read enough.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use clap::ValueEnum;
 use serde::Serialize;
+
+use crate::visible::{is_visible, visible_lines};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -29,7 +32,9 @@ impl Output {
     /// Prints `value` as indented JSON, or what `text` makes of it.
     pub fn print<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) {
         match self.format {
-            Format::Json => line(&serde_json::to_string_pretty(value).expect("results have string keys")),
+            Format::Json => {
+                line(&escaped(&serde_json::to_string_pretty(value).expect("results have string keys")));
+            }
             Format::Table => line(text(value).trim_end()),
         }
     }
@@ -37,7 +42,7 @@ impl Output {
     /// Prints one of many results: a line of JSON, or what `text` makes of it.
     pub fn print_line<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) {
         match self.format {
-            Format::Json => line(&serde_json::to_string(value).expect("results have string keys")),
+            Format::Json => line(&escaped(&serde_json::to_string(value).expect("results have string keys"))),
             Format::Table => line(text(value).trim_end()),
         }
     }
@@ -55,20 +60,50 @@ pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [
     unpadded.collect::<Vec<_>>().join("\n")
 }
 
+/// JSON with everything escaped that a terminal would obey: its strings mean the same.
+fn escaped(json: &str) -> Cow<'_, str> {
+    if json.chars().all(|c| c == '\n' || is_visible(c)) {
+        return Cow::Borrowed(json);
+    }
+    let mut text = String::with_capacity(json.len() + 64);
+    for c in json.chars() {
+        match c == '\n' || is_visible(c) {
+            true => text.push(c),
+            false => {
+                let units = c
+                    .encode_utf16(&mut [0; 2])
+                    .iter()
+                    .map(|unit| format!("\\u{unit:04x}"))
+                    .collect::<String>();
+                text.push_str(&units);
+            }
+        }
+    }
+    Cow::Owned(text)
+}
+
 /// One line on standard output.
 pub fn line(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let _closed_pipe = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    let _closed_pipe = writeln!(stdout, "{}", visible_lines(text)).and_then(|()| stdout.flush());
 }
 
 /// One line on standard error.
 pub fn to_stderr(text: &str) {
-    let _closed_pipe = writeln!(std::io::stderr().lock(), "{text}");
+    let _closed_pipe = writeln!(std::io::stderr().lock(), "{}", visible_lines(text));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_keeps_its_meaning_and_holds_nothing_that_a_terminal_obeys() {
+        let value = serde_json::json!({ "a": "x\u{9b}31m\u{202e}\u{1b}\u{7f}" });
+        let text = escaped(&serde_json::to_string_pretty(&value).unwrap()).into_owned();
+        assert_eq!(text, "{\n  \"a\": \"x\\u009b31m\\u202e\\u001b\\u007f\"\n}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
 
     #[test]
     fn a_table_has_a_header_and_aligned_columns() {

@@ -8,13 +8,14 @@
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::job::{JobId, MediumTrace};
 use crate::store::{Store, StoreError};
 use crate::token::Token;
-use crate::world::Clock;
+use crate::world::{Clock, elapsed};
 
 use super::token;
 use super::trace::{Read, Trace};
@@ -25,6 +26,8 @@ use super::{Fetches, Form, Image, JobTrace, Medium, Watched};
 pub const INSERTIONS: u32 = 64;
 /// Insertions of one medium at most.
 const INSERTIONS_MAX: u32 = 1024;
+/// Connections that come to nothing for so long are the BMC's own.
+const REFUSALS_COUNT_AFTER: Duration = Duration::from_secs(60);
 
 pub struct Shelf {
     job: JobId,
@@ -42,6 +45,8 @@ struct State {
     peer: Option<IpAddr>,
     trace: Trace,
     slots: [Option<Slot>; 2],
+    /// The first connection from there that came to nothing.
+    refused_since: Option<Timestamp>,
 }
 
 struct Slot {
@@ -181,9 +186,24 @@ impl Shelf {
         self.state().peer.is_some_and(|expected| expected.to_canonical() == peer.to_canonical())
     }
 
-    /// A connection of the BMC came to nothing; for which medium it was made nobody knows.
+    /// A connection from the BMC's address came to nothing before a token was shown. One alone may be another
+    /// program's behind the same address, so it explains a failure and is none; those that keep coming are the BMC's.
     pub fn refused(&self, fault: &str) {
-        Medium::ALL.into_iter().for_each(|medium| self.failed(medium, fault.to_owned()));
+        let now = self.clock.now();
+        let first = *self.state().refused_since.get_or_insert(now);
+        for medium in Medium::ALL {
+            match elapsed(first, now) >= REFUSALS_COUNT_AFTER {
+                true => self.failed(medium, fault.to_owned()),
+                false => self.explain(medium, fault),
+            }
+        }
+    }
+
+    /// For an error message only.
+    fn explain(&self, medium: Medium, fault: &str) {
+        if let Some(slot) = self.state().slot_mut(medium) {
+            slot.fetches.last_fault = Some(fault.to_owned());
+        }
     }
 
     /// A fetch was answered in full.

@@ -10,6 +10,7 @@
 use serde_json::Value;
 
 use super::bounded::Bounded;
+use crate::visible::visible;
 
 /// Entries of a list that are looked at.
 pub(super) const MEMBERS_MAX: usize = 256;
@@ -64,7 +65,7 @@ fn drop_trailing_comma(out: &mut String) {
 pub(super) fn text(value: &Value, pointer: &str) -> Option<String> {
     match value.pointer(pointer)? {
         Value::String(text) if text.len() > TEXT_BYTES_MAX => None,
-        Value::String(text) => Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned),
+        Value::String(text) => Some(visible(text.trim()).into_owned()).filter(|text| !text.is_empty()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }

@@ -79,6 +79,31 @@ async fn a_request_without_the_right_token_leaves_no_trace_on_the_job() {
     }
 }
 
+/// One connection that came to nothing may be anybody's behind the BMC's address; those that keep coming are its own.
+#[tokio::test(start_paused = true)]
+async fn a_single_broken_handshake_is_no_fault_of_the_bmc() {
+    let store = Store::in_memory(Sealer::new([7; 32])).unwrap();
+    let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
+    let media = Media::new(clock.clone(), [9; 32], store.clone());
+    let bench = Bench::filled(media, store).await;
+    let bmc = "10.0.0.5".parse().unwrap();
+    bench.media.expect_peer(job(1), bmc);
+    bench.media.start_trace(job(1), clock.now());
+    let faults = || {
+        let trace = bench.media.trace(job(1));
+        (trace.installer.fault_at.is_some(), trace.kickstart.fault_at.is_some())
+    };
+    bench.media.note_refused(bmc, "received fatal alert: UnknownCA");
+    assert_eq!(faults(), (false, false));
+    let explained = bench.media.fetched(job(1), Medium::Installer).last_fault;
+    assert!(explained.is_some_and(|fault| fault.contains("UnknownCA")));
+    tokio::time::sleep(std::time::Duration::from_secs(61)).await;
+    bench.media.note_refused("10.0.0.9".parse().unwrap(), "somebody else's");
+    assert_eq!(faults(), (false, false));
+    bench.media.note_refused(bmc, "received fatal alert: UnknownCA");
+    assert_eq!(faults(), (true, true));
+}
+
 async fn refusals() {
     let store = Store::in_memory(Sealer::new([7; 32])).unwrap();
     let media = Media::bound(Clock::system(), [9; 32], store.clone(), true);

@@ -94,7 +94,14 @@ pub const ARROWS: &[Arrow] = &[
     },
     Arrow {
         from: "redfish",
-        to: &["world", "job::BmcMemory", "job::Password", "job::UrlSecrets", "job::hide_url_secrets"],
+        to: &[
+            "world",
+            "job::BmcMemory",
+            "job::Password",
+            "job::UrlSecrets",
+            "job::hide_url_secrets",
+            "visible",
+        ],
         sentence: "redfish knows nothing of jobs",
     },
     Arrow { from: "kickstart", to: &["job"], sentence: "kickstart is pure: text in, text out" },
@@ -116,6 +123,7 @@ pub const ARROWS: &[Arrow] = &[
         sentence: "doctor looks at one server and knows no job that runs",
     },
     Arrow { from: "probe", to: &["job", "world"], sentence: "probe looks at one address" },
+    Arrow { from: "visible", to: &[], sentence: "visible is about characters and nothing else" },
     Arrow { from: "token", to: &["job"], sentence: "a token follows from a key and what it is for" },
     Arrow { from: "seal", to: &["job", "world"], sentence: "seal keeps secrets at rest and knows no table" },
     Arrow {
