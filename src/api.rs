@@ -18,6 +18,7 @@ mod metrics;
 mod openapi;
 mod query;
 mod servers;
+mod streams;
 mod tokens;
 mod webhook;
 mod words;
@@ -52,9 +53,6 @@ use crate::world::{Secrets, World};
 use access::{Guard, MediaReads};
 use query::QueryTable;
 
-/// Event streams open at once.
-const STREAMS_MAX: usize = 1_000;
-
 /// What the API is made of.
 pub struct ApiParts {
     pub world: World,
@@ -86,7 +84,7 @@ pub struct ApiParts {
 pub struct ApiShared {
     parts: ApiParts,
     openapi: Arc<str>,
-    streams: Arc<Semaphore>,
+    streams: streams::StreamSeats,
     checks: Arc<Semaphore>,
     /// Held while a server is read, changed and written back.
     inventory: tokio::sync::Mutex<()>,
@@ -152,7 +150,7 @@ pub fn router(parts: ApiParts) -> Router {
     let state = Arc::new(ApiShared {
         parts,
         openapi: openapi::render(document),
-        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        streams: streams::StreamSeats::default(),
         checks: Arc::new(Semaphore::new(check::CHECKS_MAX)),
         inventory: tokio::sync::Mutex::new(()),
         revocations: watch::Sender::new(()),

@@ -11,8 +11,12 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::streams::NoSeat;
 use crate::job::{FieldError, JobId};
 use crate::store::{StoreError, StoreErrorKind};
+
+/// When a client that found no room for a stream may ask again.
+const STREAM_RETRY_SECS: u64 = 10;
 
 /// Why a request is not answered as its sender hoped.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +50,14 @@ pub enum ApiError {
     TooMany { what: &'static str, wait: Duration },
     #[error("{0}")]
     NotReady(String),
-    #[error("too many event streams are open: close some")]
-    TooManyStreams,
+    #[error(
+        "{}: close some, or try again in {STREAM_RETRY_SECS} s",
+        match .0 {
+            NoSeat::Token => "this token holds as many event streams as one token may",
+            NoSeat::Full => "the controller holds as many event streams as it can",
+        }
+    )]
+    TooManyStreams(NoSeat),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -74,7 +84,7 @@ impl ApiError {
             ApiError::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid content"),
             ApiError::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
             ApiError::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "Not ready"),
-            ApiError::TooManyStreams => (StatusCode::SERVICE_UNAVAILABLE, "Too many streams"),
+            ApiError::TooManyStreams(_) => (StatusCode::TOO_MANY_REQUESTS, "Too many streams"),
             ApiError::Store(error) => store_status(error),
         }
     }
@@ -140,6 +150,7 @@ impl IntoResponse for ApiError {
         }
         let wait = match &self {
             ApiError::TooMany { wait, .. } => Some(wait.as_secs() + 1),
+            ApiError::TooManyStreams(_) => Some(STREAM_RETRY_SECS),
             _ => None,
         };
         let mut response = (status, Json(problem)).into_response();

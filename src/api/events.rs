@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ApiState;
@@ -24,6 +24,7 @@ use super::access::{Admission, Who};
 use super::body::{Name, Params, Position};
 use super::error::ApiError;
 use super::jobs;
+use super::streams::StreamSeat;
 use super::words::{EventLevel, EventStatusName, StepName};
 use crate::job::{Event, JobId, NewEvent};
 use crate::store::{EventFilter, PAGE_MAX, Store, StoreError};
@@ -31,6 +32,8 @@ use crate::store::{EventFilter, PAGE_MAX, Store, StoreError};
 const LIST_DEFAULT: usize = 100;
 /// An idle stream says so this often, so that nobody between takes it for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Events that one stream holds ready: a client that does not read costs no more than these.
+const STREAM_PAGE: usize = 16;
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -198,7 +201,7 @@ async fn follow(
     (job, after): (Option<JobId>, u64),
     resumed: bool,
 ) -> Result<Response, ApiError> {
-    let permit = state.streams.clone().try_acquire_owned().map_err(|_| ApiError::TooManyStreams)?;
+    let seat = state.streams.take(&who.actor.id).map_err(ApiError::TooManyStreams)?;
     let latest = state.store.latest_event();
     let revocations = state.revocations.subscribe();
     let mut follower = Follower {
@@ -208,7 +211,7 @@ async fn follow(
         after,
         ready: VecDeque::new(),
         latest,
-        _permit: permit,
+        _seat: seat,
     };
     // The first look is made here, so that a broken store is a status and not a broken stream.
     if follower.look().await? == Look::Over && resumed {
@@ -229,7 +232,7 @@ struct Follower {
     after: u64,
     ready: VecDeque<Event>,
     latest: watch::Receiver<u64>,
-    _permit: OwnedSemaphorePermit,
+    _seat: StreamSeat,
 }
 
 #[derive(PartialEq, Eq)]
@@ -270,7 +273,7 @@ impl Follower {
             Some(id) => self.state.store.stored_job(id).await?.is_none_or(|job| !job.is_active()),
             None => false,
         };
-        let filter = EventFilter { job: self.job, after: self.after, limit: PAGE_MAX };
+        let filter = EventFilter { job: self.job, after: self.after, limit: STREAM_PAGE };
         self.ready.extend(self.state.store.events(&filter).await?);
         match self.ready.back() {
             Some(event) => {

@@ -11,18 +11,22 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
 use serde_json::json;
+use utoipa::IntoParams;
 
 use super::ApiState;
 use super::access::Who;
-use super::body::{JsonObject, Name, at_location};
+use super::body::{JsonObject, Name, Params, at_location};
 use super::error::{ApiError, Problem};
 use crate::access::Role;
 use crate::job::{FieldError, Serial, Server};
-use crate::store::{ServerRecord, StoreError};
+use crate::store::{PAGE_MAX, ServerRecord, StoreError};
 use crate::world::reference;
 use input::{ServerInput, ServerPatch, ServerReplacement, change, changes, make, replacement};
 use shown::{ServerBody, ServerList, check_match, etag};
+
+const LIST_DEFAULT: usize = 100;
 
 /// Add a server to the inventory.
 #[utoipa::path(post, path = "/api/v1/servers", tag = "servers", request_body = ServerInput,
@@ -57,11 +61,36 @@ async fn shown(state: &ApiState, serial: &Serial) -> Result<impl IntoResponse + 
     Ok(([(header::ETAG, etag(&record))], Json(ServerBody::from(record))))
 }
 
-/// The whole inventory, by serial number.
-#[utoipa::path(get, path = "/api/v1/servers", tag = "servers", responses((status = 200, body = ServerList)))]
-pub async fn list(State(state): State<ApiState>) -> Result<Json<ServerList>, ApiError> {
-    let servers = state.store.servers().await?;
-    Ok(Json(ServerList { servers: servers.into_iter().map(ServerBody::from).collect() }))
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListParams {
+    /// At most 500; 100 by default.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    #[param(pattern = "^[A-Za-z0-9._-]*[A-Za-z0-9][A-Za-z0-9._-]*$", max_length = 64)]
+    cursor: Option<String>,
+}
+
+/// The inventory by serial number, page by page.
+#[utoipa::path(get, path = "/api/v1/servers", tag = "servers", params(ListParams),
+    responses((status = 200, body = ServerList)))]
+pub async fn list(
+    State(state): State<ApiState>,
+    Params(params): Params<ListParams>,
+) -> Result<Json<ServerList>, ApiError> {
+    let wrong = |what: &str| ApiError::BadRequest(format!("the query is not understood: {what}"));
+    let limit = match params.limit.unwrap_or(LIST_DEFAULT) {
+        limit @ 1..=PAGE_MAX => limit,
+        _ => return Err(wrong("limit is a number from 1 to 500")),
+    };
+    let after = params.cursor.map(|cursor| cursor.parse::<Serial>()).transpose();
+    let after = after.map_err(|_| wrong("cursor is not one that a page gave"))?;
+    let servers = state.store.servers_after(after.as_ref(), limit).await?;
+    let next_cursor = servers.last().filter(|_| servers.len() == limit);
+    let next_cursor = next_cursor.map(|server| server.serial.to_string());
+    Ok(Json(ServerList { servers: servers.into_iter().map(ServerBody::from).collect(), next_cursor }))
 }
 
 /// One server.

@@ -112,6 +112,22 @@ impl Client {
         self.call(Method::GET, url, None).await
     }
 
+    /// The inventory, whole: a body as of one page, with every server.
+    pub async fn servers(&self) -> Result<Value, ClientError> {
+        let mut all = Vec::new();
+        let mut query = vec![("limit", "500".to_owned())];
+        loop {
+            let mut page = self.get_with(&["servers"], &query).await?;
+            if let Some(servers) = page["servers"].as_array_mut() {
+                all.append(servers);
+            }
+            let Some(cursor) = page["next_cursor"].as_str() else { break };
+            query.truncate(1);
+            query.push(("cursor", cursor.to_owned()));
+        }
+        Ok(serde_json::json!({ "servers": all }))
+    }
+
     pub async fn post(
         &self,
         path: &[&str],

@@ -103,7 +103,7 @@ pub async fn run(args: ServerArgs, world: &World, output: Output) -> Result<Exit
         ServerCommand::Pin(args) => return pin::run(args, world, output).await,
         ServerCommand::Add(args) => add(args, world, output).await?,
         ServerCommand::List { client } => {
-            let servers = Client::new(&client, world)?.get(&["servers"]).await?;
+            let servers = Client::new(&client, world)?.servers().await?;
             output.print(&servers, list_text);
         }
         ServerCommand::Show { serial, client } => {

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension as _, Row, named_params, params};
 use super::error::{Fault, StoreError};
 use super::row::{Count, Json, Millis, Word};
 use super::unreadable::{self, StoredJob};
-use super::{Reader, Store, Writer, bmc_memory, jobs};
+use super::{PAGE_MAX, Reader, Store, Writer, bmc_memory, jobs};
 use crate::job::{Password, Serial, Server};
 
 /// The most servers that one inventory holds.
@@ -87,6 +87,22 @@ impl Store {
         self.read("reading the servers", |reader| {
             let mut statement = reader.prepare_cached("SELECT * FROM servers ORDER BY serial")?;
             statement.query_and_then([], |row| parse(reader, row))?.collect()
+        })
+        .await
+    }
+
+    /// One page of the inventory, by serial number: those after `after`, at most `limit` and [`PAGE_MAX`].
+    pub async fn servers_after(
+        &self,
+        after: Option<&Serial>,
+        limit: usize,
+    ) -> Result<Vec<Server>, StoreError> {
+        let after = after.map(ToString::to_string).unwrap_or_default();
+        self.read("reading servers", move |reader| {
+            let sql = "SELECT * FROM servers WHERE serial > ?1 ORDER BY serial LIMIT ?2";
+            let mut statement = reader.prepare_cached(sql)?;
+            let limit = Count(limit.min(PAGE_MAX) as u64);
+            statement.query_and_then(params![after, limit], |row| parse(reader, row))?.collect()
         })
         .await
     }

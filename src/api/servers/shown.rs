@@ -113,6 +113,8 @@ impl From<StoredJob> for LastJobBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ServerList {
     pub servers: Vec<ServerBody>,
+    /// Give it as `cursor` for the next page.
+    pub next_cursor: Option<String>,
 }
 
 /// Another one for each change, and for a record that was removed and added again.

@@ -71,7 +71,7 @@ pub async fn check_all(
     output: Output,
 ) -> Result<bool, CliError> {
     let client = Client::new(&args.client, world)?;
-    let serials = serials(&client.get(&["servers"]).await?, labels);
+    let serials = serials(&client.servers().await?, labels);
     let screen = Screen::new(serials.len() as u64);
     let check = |serial: String| {
         let client = client.clone();

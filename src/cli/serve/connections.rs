@@ -1,23 +1,28 @@
 //! How many connections a listener holds at once, of all peers and of one.
 //!
-//! It knows no HTTP and sets no deadline; those are the listener's. Invariant: a connection has a seat
+//! It knows no HTTP; the deadlines of requests are the listener's. Invariant: a connection has a seat
 //! from before its TLS handshake until its stream is dropped, and one without a seat costs nothing more.
 
 use std::collections::BTreeMap;
-use std::future::{Ready, ready};
+use std::future::{Future as _, Ready, ready};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum_server::accept::Accept;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 /// Of one listener.
 const CONNECTIONS_MAX: usize = 16_384;
 /// Of one address that is not loopback, where proxies are: so that one stranger leaves seats to others.
 const OF_ONE_PEER_MAX: usize = 1_024;
+
+/// A peer that takes not one byte for so long is gone, or never meant to read. A BMC may take pieces for hours.
+const SEND_TIMEOUT: Duration = Duration::from_secs(600);
 
 const REFUSED: &str = "shoal_provisioner_connections_refused_total";
 
@@ -103,7 +108,7 @@ impl SeatAcceptor {
             io::Error::other(refusal)
         })?;
         stream.set_nodelay(true)?;
-        Ok(Seated { stream, _seat: seat })
+        Ok(Seated { stream, stalled: None, _seat: seat })
     }
 }
 
@@ -117,10 +122,27 @@ impl<S> Accept<Stream, S> for SeatAcceptor {
     }
 }
 
-/// A connection that has a seat.
+/// A connection that has a seat, until its peer takes nothing of what it is sent for [`SEND_TIMEOUT`].
 pub struct Seated {
     stream: Stream,
+    /// Runs while a write waits for the peer.
+    stalled: Option<Pin<Box<Sleep>>>,
     _seat: Seat,
+}
+
+impl Seated {
+    /// What `write` came to, unless the peer has taken nothing for too long.
+    fn watched<T>(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if write.is_ready() {
+            self.stalled = None;
+            return write;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(SEND_TIMEOUT)));
+        match stalled.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
 }
 
 impl AsyncRead for Seated {
@@ -135,7 +157,8 @@ impl AsyncRead for Seated {
 
 impl AsyncWrite for Seated {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let write = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.watched(cx, write)
     }
 
     fn poll_write_vectored(
@@ -143,7 +166,8 @@ impl AsyncWrite for Seated {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let write = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.watched(cx, write)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -332,6 +332,48 @@ mod tests {
         }
     }
 
+    /// A peer that asks for a large answer and never reads it: paused time shows that it is dropped, and when.
+    #[expect(clippy::disallowed_methods, reason = "a peer that does not read")]
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_of_an_answer_is_dropped() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let settings = ListenSettings { addr: "127.0.0.1:0".parse().unwrap(), tls: None, media: None };
+        let bound = bind(&settings).await.unwrap();
+        let address = bound.api.addr;
+        let dropped = Arc::new(tokio::sync::Notify::new());
+        let told = dropped.clone();
+        let endless = move || {
+            let guard = Told(told.clone());
+            let pieces = futures_util::stream::repeat_with(move || {
+                let _alive = &guard;
+                Ok::<_, io::Error>(bytes::Bytes::from_static(&[0; 65536]))
+            });
+            async move { axum::body::Body::from_stream(pieces) }
+        };
+        let router = Router::new().route("/", axum::routing::get(endless));
+        let refused: OnRefused = Arc::new(|_, _| {});
+        let servers = bound.serve(router.clone(), router, &refused, &CancellationToken::new());
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut piece = [0; 1024];
+        assert!(stream.read(&mut piece).await.unwrap() > 0, "it reads a little, and then no more");
+        let begun = tokio::time::Instant::now();
+        dropped.notified().await;
+        assert!(begun.elapsed() >= Duration::from_secs(600), "{:?}", begun.elapsed());
+        for server in servers {
+            server.stop(Duration::ZERO).await;
+        }
+    }
+
+    /// Tells when it is dropped.
+    struct Told(Arc<tokio::sync::Notify>);
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.0.notify_one();
+        }
+    }
+
     /// A stream that goes on while the certificate changes, and a new connection that shows the new one.
     #[tokio::test]
     async fn a_new_certificate_breaks_no_connection() {
