@@ -20,7 +20,8 @@ async fn shown_certificate(client: &Transport, machine: &Machine) -> Option<[u8;
 
 #[tokio::test]
 async fn a_new_system_with_a_new_certificate_at_its_address_is_proof() {
-    let sim = ["--management", "--power=on", "--previous=7.0.3-0.0.20036589", "--install-seconds=1"];
+    // Long enough for the address to be seen silent twice, ten seconds apart.
+    let sim = ["--management", "--power=on", "--previous=7.0.3-0.0.20036589", "--install-seconds=15"];
     let desk = Desk::with_empty_inventory(&[], &sim).await;
     let machine = &desk.sim.machines[0];
     // One client for all, which would resume a session if it could.
