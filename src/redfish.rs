@@ -17,6 +17,7 @@
 //! - `error`, `messages`: what goes wrong and what the BMC says of it.
 
 mod about;
+mod body;
 mod boot;
 mod boot_oem;
 mod bounded;

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
 use tokio::time::Instant;
 use tower::ServiceExt;
 use url::Url;
 
+use super::body;
 use super::discovery::Discovery;
 use super::encoding;
 use super::gate::Gate;
@@ -30,6 +30,8 @@ use crate::world::{HttpRequest, Rng, TransportError, TransportErrorKind, World};
 
 /// Bytes of an answer that are read.
 const BODY_BYTES_MAX: usize = 4 << 20;
+/// How long a body that is not needed may take after its head: an error's, or that of a write's answer.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first wait before a read is repeated; it doubles.
 const RETRY_DELAY_FIRST: Duration = Duration::from_millis(500);
 /// The longest of those waits.
@@ -286,9 +288,7 @@ impl Connection {
             }
             _ => call.timeout,
         };
-        let answer = tokio::time::timeout(timeout, self.receive(call, request)).await;
-        let answer =
-            answer.unwrap_or_else(|_| Err(call.error(RedfishErrorKind::TimedOut { after: timeout })));
+        let answer = self.receive(&Call { timeout, ..call.clone() }, request).await;
         self.learn_latency(call, &answer, started.elapsed());
         self.record(call, &answer, started.elapsed());
         answer
@@ -331,18 +331,24 @@ impl Connection {
         builder.body(Bytes::from(body)).expect("a URL and checked headers make a request")
     }
 
+    /// The answer: its head within the call's timeout, and of its body what comes within that too. Only the answer
+    /// to a read needs its body: an error stands without it, and so does a write that was done.
     async fn receive(&self, call: &Call<'_>, request: HttpRequest) -> Result<Reply, RedfishError> {
-        let sent = self.world.transport.clone().oneshot(request).await;
-        let response = sent.map_err(|error| transport_error(call, error))?;
-        let is_done = response.status().is_success() && call.method != Method::GET;
-        let (head, body) = response.into_parts();
-        let body = match read_body(call, body).await {
-            Ok(body) => body,
-            // The head of a write's answer says that it was done; its body is not needed.
-            Err(_) if is_done => Bytes::new(),
-            Err(error) => return Err(error),
-        };
-        let body = encoding::decode(&head.headers, body, BODY_BYTES_MAX);
+        let deadline = Instant::now() + call.timeout;
+        let sent = self.world.transport.clone().oneshot(request);
+        let sent = tokio::time::timeout_at(deadline, sent).await;
+        let sent = sent.map_err(|_| call.error(RedfishErrorKind::TimedOut { after: call.timeout }))?;
+        let (head, body) = sent.map_err(|error| transport_error(call, error))?.into_parts();
+        let needs_body = head.status.is_success() && call.method == Method::GET;
+        let deadline = if needs_body { deadline } else { deadline.min(Instant::now() + BODY_TIMEOUT) };
+        let body = body::receive(call, body, BODY_BYTES_MAX, deadline).await;
+        if let Some(defect) = body.defect {
+            if needs_body {
+                return Err(defect);
+            }
+            tracing::debug!(path = call.link, status = head.status.as_u16(), kind = %defect.kind, "body incomplete");
+        }
+        let body = encoding::decode(&head.headers, body.bytes, BODY_BYTES_MAX);
         let parsed = if body.is_empty() { Ok(Value::Null) } else { json::parse_body(&body) };
         Ok(Reply {
             status: head.status,
@@ -433,14 +439,4 @@ fn transport_error(call: &Call<'_>, error: TransportError) -> RedfishError {
         TransportErrorKind::Broken => RedfishErrorKind::Broken,
     };
     RedfishError { source: Some(Box::new(error)), ..call.error(kind) }
-}
-
-async fn read_body(call: &Call<'_>, body: axum::body::Body) -> Result<Bytes, RedfishError> {
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(call.error(RedfishErrorKind::TooLarge { max_bytes: BODY_BYTES_MAX }))
-        }
-        Err(error) => Err(RedfishError { source: Some(error), ..call.error(RedfishErrorKind::Broken) }),
-    }
 }

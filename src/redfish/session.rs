@@ -229,6 +229,9 @@ impl Connection {
         let reply = self.exchange(&call, None).await?;
         Ok(match reply.status {
             StatusCode::UNAUTHORIZED => Some(SESSIONS_BY_STANDARD.to_owned()),
+            status if status.is_success() && reply.is_garbled => {
+                return Err(call.error(RedfishErrorKind::Garbled));
+            }
             _ => json::link(&reply.body, "/Sessions"),
         })
     }

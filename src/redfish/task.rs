@@ -90,7 +90,9 @@ impl Connection {
         loop {
             let error = match self.write(call).await {
                 Ok(reply) if is_for_now(reply.status) => self.refusal(call, &reply),
-                Ok(reply) if reply.is_garbled => call.error(RedfishErrorKind::Garbled),
+                Ok(reply) if reply.is_garbled && reply.status.is_success() => {
+                    call.error(RedfishErrorKind::Garbled)
+                }
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };

@@ -3,6 +3,7 @@
 //! Not a simulator (that is `sim`): [`fake`] answers from a table of resources, and each test says
 //! in one closure where its BMC differs. Time is paused everywhere.
 
+mod bodies;
 mod boot;
 mod discovery;
 mod fake;

@@ -84,6 +84,8 @@ pub enum Fault {
     ResetConnection(u64),
     TruncatedJson(u64),
     GarbledJson(u64),
+    CutBody(u64),
+    ErrorBodiesCut,
     Slow(Duration),
     SlowMedia(Duration),
     OsRunningEarly,
@@ -195,7 +197,8 @@ impl fmt::Display for Fault {
             | Fault::LostAnswer(count)
             | Fault::ResetConnection(count)
             | Fault::TruncatedJson(count)
-            | Fault::GarbledJson(count) => write!(f, "={count}"),
+            | Fault::GarbledJson(count)
+            | Fault::CutBody(count) => write!(f, "={count}"),
             _ => Ok(()),
         }
     }

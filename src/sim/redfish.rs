@@ -162,12 +162,17 @@ async fn answer(shared: Arc<Shared>, call: Call) -> Response<Body> {
     } else {
         shared.change(|bmc, now| bmc.answer(&call, now))
     };
-    let as_object = shared.bmc().faults.has(&Fault::ExtendedInfoObject);
+    let (as_object, cuts_errors) = {
+        let faults = &shared.bmc().faults;
+        (faults.has(&Fault::ExtendedInfoObject), faults.has(&Fault::ErrorBodiesCut))
+    };
     let reply = match outcome {
         Outcome::Reply(reply) => reply,
         Outcome::Insert(insert) => insert.run(shared).await,
     };
-    render(if as_object { reply.with_info_as_object() } else { reply })
+    let is_error = reply.status.is_client_error() || reply.status.is_server_error();
+    let response = render(if as_object { reply.with_info_as_object() } else { reply });
+    if is_error && cuts_errors { mishap::cut(response).await } else { response }
 }
 
 fn slowness(bmc: &Bmc) -> Option<Duration> {

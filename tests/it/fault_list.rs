@@ -60,6 +60,7 @@ const ENTRIES: &[Entry] = &[
     entry("a reset connection when it is used again", &["reset-connection"], |persona| {
         persona.manners.no_keep_alive
     }),
+    entry("an error whose body ends early", &["error-bodies-cut", "cut-body"], no),
     entry("503 for minutes", &["busy-503-after-start", "busy-503"], no),
     entry("ExtendedInfo as an object", &["extended-info-object"], no),
     entry("dates of the year 0", &["zero-last-reset-time"], no),

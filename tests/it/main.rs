@@ -9,6 +9,7 @@ mod access_command;
 mod api;
 mod backup;
 mod captures;
+mod client_faults;
 mod clock;
 mod config;
 mod demo;

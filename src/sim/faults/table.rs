@@ -247,6 +247,16 @@ pub static TABLE: &[Row] = &[
         Count(Fault::GarbledJson, 20),
         "VALUE in a thousand answers are a web page instead of JSON",
     ),
+    row(
+        "cut-body",
+        Count(Fault::CutBody, 20),
+        "VALUE in a thousand answers end early: status and headers arrive, half of the body, and no more",
+    ),
+    row(
+        "error-bodies-cut",
+        Plain(|| Fault::ErrorBodiesCut),
+        "the body of every error ends early (iDRAC 8 with a 401, check_redfish)",
+    ),
     row("slow", Millis(Fault::Slow, 1000), "every Redfish answer takes VALUE milliseconds more"),
     row("slow-media", Millis(Fault::SlowMedia, 50), "every read of an image takes VALUE milliseconds more"),
     row("os-running-early", Plain(|| Fault::OsRunningEarly), "the installer too shows as OSRunning"),

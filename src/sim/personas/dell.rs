@@ -71,6 +71,7 @@ pub const PERSONAS: &[Persona] = &[
                 Fault::EjectEmpty500,
                 Fault::ExtendedInfoObject,
                 Fault::ImportBusy(3),
+                Fault::ErrorBodiesCut,
             ]
         },
         quirks: &["boot-by-import"],

@@ -32,6 +32,7 @@ pub enum Mishap {
     },
     Truncated,
     Garbled,
+    Cut,
 }
 
 /// Put into an answer's extensions: the connection was reset before any of it arrived.
@@ -74,6 +75,7 @@ fn mishap(fault: &Fault, coin: bool) -> Option<(u64, Mishap)> {
         Fault::ResetConnection(permille) => (*permille, Mishap::Reset { done: coin }),
         Fault::TruncatedJson(permille) => (*permille, Mishap::Truncated),
         Fault::GarbledJson(permille) => (*permille, Mishap::Garbled),
+        Fault::CutBody(permille) => (*permille, Mishap::Cut),
         _ => return None,
     })
 }
@@ -99,6 +101,7 @@ impl Mishap {
             Mishap::Reset { .. } => reset(),
             Mishap::Truncated => truncated(answer).await,
             Mishap::Garbled => garbled(answer),
+            Mishap::Cut => cut(answer).await,
             Mishap::Throttled | Mishap::ServerError { .. } => answer,
         }
     }
@@ -117,6 +120,15 @@ async fn truncated(answer: Response<Body>) -> Response<Body> {
     let (head, body) = answer.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     Response::from_parts(head, Body::from(body.slice(..body.len() / 2)))
+}
+
+/// The same answer, whose body breaks off in its middle.
+pub async fn cut(answer: Response<Body>) -> Response<Body> {
+    let (head, body) = answer.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let half = Ok(body.slice(..body.len() / 2));
+    let end = Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
+    Response::from_parts(head, Body::from_stream(futures_util::stream::iter([half, end])))
 }
 
 fn garbled(answer: Response<Body>) -> Response<Body> {

@@ -159,6 +159,7 @@ const BEARABLE: &[Row] = &[
     ("busy-503-after-start", 5, 600),
     ("extended-info-object", 0, 0),
     ("import-busy", 1, 6),
+    ("error-bodies-cut", 0, 0),
 ];
 
 /// Of a bad connection or a bad web server: in a thousand requests.
@@ -170,6 +171,7 @@ const MISHAPS: &[Row] = &[
     ("reset-connection", 5, 50),
     ("truncated-json", 5, 50),
     ("garbled-json", 5, 50),
+    ("cut-body", 5, 50),
 ];
 
 #[test]

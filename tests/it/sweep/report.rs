@@ -26,6 +26,7 @@ const OF_A_MOMENT: &[&str] = &[
     "bmc-restarts-in-install",
     "busy-503",
     "busy-503-after-start",
+    "cut-body",
     "etag-412-once",
     "flaky-5xx",
     "garbled-json",
