@@ -24,7 +24,7 @@ pub fn read_body(bytes: &[u8], allow: Option<&str>, secret: &str) {
     assert!(json::links(&body, "/Members").len() <= json::MEMBERS_MAX);
     let complaint = messages::complaint(&body, &[secret]);
     for text in [&complaint.message, &complaint.message_id] {
-        assert!(text.chars().count() <= 300 && !text.contains(secret));
+        assert!(text.chars().count() <= messages::COMPLAINT_CHARS_MAX && !text.contains(secret));
     }
     messages::names(&body, "Inserted");
     messages::says_why(&body);

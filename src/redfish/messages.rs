@@ -14,6 +14,7 @@ use crate::job::hide_url_secrets;
 pub(super) struct Complaint {
     /// Such as `Base.1.8.ActionParameterMissing`; empty where there is none.
     pub(super) message_id: String,
+    /// The message, followed by its `Resolution` where that says anything.
     pub(super) message: String,
     pub(super) severity: Severity,
 }
@@ -28,8 +29,15 @@ pub(super) enum Severity {
 
 /// Messages that are looked at.
 const MESSAGES_MAX: usize = 16;
-/// Characters of a message that are kept.
+/// Characters of a message, and of a message id, that are kept.
 const TEXT_CHARS_MAX: usize = 300;
+/// Characters of a `Resolution` that are kept.
+const RESOLUTION_CHARS_MAX: usize = 200;
+/// Characters of a complaint's message, `Resolution` included.
+#[cfg(any(test, fuzzing))]
+pub(super) const COMPLAINT_CHARS_MAX: usize = TEXT_CHARS_MAX + LABEL.len() + 1 + RESOLUTION_CHARS_MAX;
+/// Introduces a `Resolution` behind its message.
+const LABEL: &str = "Resolution: ";
 
 /// The complaint of an answer; empty where it makes none.
 ///
@@ -46,10 +54,41 @@ pub(super) fn complaint(body: &Value, secrets: &[&str]) -> Complaint {
     let or_general = |of_message: &str, general: &str| {
         shown(json::text(worst, of_message).or_else(|| json::text(body, general)), secrets)
     };
+    let message = or_general("/Message", "/error/message");
+    let resolution = json::text(worst, "/Resolution").filter(|text| resolves_something(text));
+    let resolution: String = shown(resolution, secrets).chars().take(RESOLUTION_CHARS_MAX).collect();
     Complaint {
         message_id: or_general("/MessageId", "/error/code"),
-        message: or_general("/Message", "/error/message"),
+        message: with_resolution(message, &resolution),
         severity: severity(worst),
+    }
+}
+
+/// Registries fill the property where there is nothing to do.
+fn resolves_something(resolution: &str) -> bool {
+    const NOTHING: [&str; 10] = [
+        "",
+        "none",
+        "n/a",
+        "na",
+        "not applicable",
+        "not available",
+        "no action required",
+        "no action is required",
+        "no resolution is required",
+        "no response action is required",
+    ];
+    let text = resolution.trim().trim_end_matches('.').to_ascii_lowercase();
+    !NOTHING.contains(&text.as_str())
+}
+
+fn with_resolution(message: String, resolution: &str) -> String {
+    match (message.as_str(), resolution) {
+        (_, "") => message,
+        ("", _) => format!("{LABEL}{resolution}"),
+        // Some repeat themselves.
+        _ if message.contains(resolution) => message,
+        _ => format!("{message} {LABEL}{resolution}"),
     }
 }
 
@@ -188,6 +227,27 @@ mod tests {
             {"MessageId": "IDRAC.2.8.RAC0904", "Message": "Unable to reach.", "MessageSeverity": "Critical"},
         ]}});
         assert_eq!(complaint(&body, &[]).message_id, "IDRAC.2.8.RAC0904");
+    }
+
+    #[test]
+    fn a_resolution_is_quoted_behind_its_message() {
+        let of = |message: &str, resolution: Value| {
+            let entry = json!({"MessageId": "X.1.Y", "Message": message, "Resolution": resolution});
+            complaint(&json!({"error": {"@Message.ExtendedInfo": [entry]}}), &["hunter2"]).message
+        };
+        let advice = "Use one of HTTPS or NFS.";
+        assert_eq!(of("Not taken.", json!(advice)), "Not taken. Resolution: Use one of HTTPS or NFS.");
+        assert_eq!(of("", json!(advice)), "Resolution: Use one of HTTPS or NFS.");
+        for nothing in
+            [json!("None."), json!("no response action is required"), json!(null), json!([]), json!(" ")]
+        {
+            assert_eq!(of("Not taken.", nothing.clone()), "Not taken.", "{nothing}");
+        }
+        assert_eq!(of(&format!("Not taken. {advice}"), json!(advice)), format!("Not taken. {advice}"));
+        let secret = of("No.", json!("See http://h/media/tasks/x/task.iso with hunter2"));
+        assert_eq!(secret, "No. Resolution: See http://h/(hidden) with (hidden)");
+        let long = of(&"m".repeat(1000), json!("r".repeat(1000)));
+        assert_eq!(long.len(), COMPLAINT_CHARS_MAX);
     }
 
     #[test]

@@ -87,7 +87,7 @@ proptest! {
         discovery::parse_parameters(&body);
         messages::names(&body, "Inserted");
         let complaint = messages::complaint(&body, &["secret"]);
-        prop_assert!(complaint.message.chars().count() <= 300);
+        prop_assert!(complaint.message.chars().count() <= messages::COMPLAINT_CHARS_MAX);
     }
 
     #[test]

@@ -32,6 +32,20 @@ fn message(status: u16, id: &'static str, text: String, args: &[&str]) -> Messag
     Message { status, id, text, args, property: None, severity: "Warning", header: None }
 }
 
+/// What the registry advises; for most messages there is nothing that the caller's operator could do.
+fn resolution(id: &str) -> &'static str {
+    match id {
+        "ActionParameterValueNotInList" => "Choose a value from the list that the service supports.",
+        "CouldNotEstablishConnection" => {
+            "Check that the URI names a node that the service can reach, and a protocol that it speaks."
+        }
+        "FileTransferProtocolMismatch" => "Use a supported protocol, such as NFS or CIFS.",
+        "InsufficientPrivilege" => "Use an account that has the privilege.",
+        "SessionLimitExceeded" => "Reduce the number of other sessions before establishing another.",
+        _ => "None.",
+    }
+}
+
 impl Message {
     fn about(self, pointer: String) -> Message {
         Message { property: Some(pointer), ..self }
@@ -349,7 +363,7 @@ impl Message {
             "MessageArgs": self.args,
             "MessageSeverity": self.severity,
             "Severity": self.severity,
-            "Resolution": "See the message, correct the request and submit it again.",
+            "Resolution": resolution(self.id),
         });
         if let Some(property) = &self.property {
             entry["RelatedProperties"] = json!([property]);
