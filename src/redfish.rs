@@ -100,8 +100,17 @@ impl Bmc {
     /// an image come last.
     pub async fn observe_slots(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
         let mut slots = self.0.observe_slots(system).await?;
-        slots.sort_by_key(|slot| self.0.learned.is_refusing(&slot.link));
+        slots::rule_out_consoles(&mut slots);
+        for slot in &mut slots {
+            slot.refusing = self.0.learned.is_refusing(&slot.link);
+        }
+        slots.sort_by_key(|slot| slot.refusing);
         Ok(slots)
+    }
+
+    /// The protocols that the slot takes images by, where that of `image_url` is none of them.
+    pub async fn observe_refused_protocols(&self, slot: &Slot, image_url: &str) -> Option<String> {
+        self.0.refused_protocols(slot, image_url).await
     }
 
     /// The slot at `link`, which is a [`Slot::link`].

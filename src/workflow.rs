@@ -114,7 +114,7 @@ pub async fn dry_run(kit: &Kit, serial: &Serial, spec: &JobSpec) -> Result<Resol
     check_management_address(kit, &server, spec).await?;
     let bmc = kit.remembered_bmc(&server).await?;
     bmc.hide(kit.url_secrets(Some(spec)));
-    resolve(&bmc, &server, spec, &kit.policy).await
+    resolve(kit, &bmc, &server, spec).await
 }
 
 /// Where things are, as configured.

@@ -56,6 +56,9 @@ pub enum RedfishErrorKind {
     TaskFailed { message_id: String, message: String },
     #[error("the BMC {what}")]
     Unsupported { what: String },
+    /// It fetches images by other protocols than that of this one's URL; no slot of it will take the URL.
+    #[error("the BMC takes images by {offered} only, and this one's URL has another scheme")]
+    ImageProtocol { offered: String },
     /// A link or a redirect that would carry the credentials elsewhere.
     #[error("the BMC's link leads to {origin}, which is not the BMC: not followed")]
     OtherOrigin { origin: String },
@@ -114,6 +117,7 @@ impl RedfishError {
             Kind::TooLarge { .. } | Kind::Unsupported { .. } | Kind::OtherOrigin { .. } => {
                 ErrorClass::Permanent
             }
+            Kind::ImageProtocol { .. } => ErrorClass::NeedsOperator,
             Kind::Refused { status, message_id, .. } => self.class_of_status(*status, message_id),
             // Huawei iBMC 6.41: `ConnectionFailed` at random, so another try is worth it.
             Kind::TaskFailed { message_id, .. } => class_of_message(message_id).unwrap_or(ErrorClass::Retry),
@@ -170,7 +174,7 @@ impl RedfishError {
             Kind::Unreachable | Kind::Certificate | Kind::Unauthorised { .. } | Kind::Unsupported { .. } => {
                 Effect::None
             }
-            Kind::OtherOrigin { .. } | Kind::NoPassword { .. } => Effect::None,
+            Kind::OtherOrigin { .. } | Kind::NoPassword { .. } | Kind::ImageProtocol { .. } => Effect::None,
             Kind::Refused { status, message_id, .. } => self.effect_of_status(*status, message_id),
             _ => Effect::Unknown,
         }
@@ -196,9 +200,36 @@ impl RedfishError {
                 self.op == Op::Insert && names_one_of(message_id, &OCCUPIED)
             }
             RedfishErrorKind::Refused { status, message_id, .. } => {
-                let of_image = names_one_of(message_id, &["CouldNotEstablishConnection", "RAC0904"]);
+                let of_image = names_one_of(message_id, &["CouldNotEstablishConnection", "RAC0904"])
+                    || self.concerns_the_url();
                 let of_all = class_of_message(message_id) == Some(ErrorClass::NeedsOperator) || of_image;
                 self.op == Op::Insert && matches!(status, 400 | 404 | 405 | 409) && !of_all
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether an insert was refused for the image's URL, its protocol most likely: any slot would refuse it (OpenBMC
+    /// on GH200 answers 400 `ActionParameterValueNotInList` naming `Image` where a URL is not HTTPS).
+    pub fn concerns_the_url(&self) -> bool {
+        const VALUE_REFUSED: [&str; 6] = [
+            "ValueNotInList",
+            "ValueFormatError",
+            "ValueError",
+            "ValueTypeError",
+            "InvalidURI",
+            "ProtocolMismatch",
+        ];
+        match &self.kind {
+            RedfishErrorKind::ImageProtocol { .. } => true,
+            RedfishErrorKind::Refused { message_id, message, .. } => {
+                let names_it =
+                    ["Image", "TransferProtocolType", "://"].iter().any(|part| message.contains(part));
+                self.op == Op::Insert
+                    && (names_one_of(
+                        message_id,
+                        &["SourceDoesNotSupportProtocol", "FileTransferProtocolMismatch"],
+                    ) || (names_one_of(message_id, &VALUE_REFUSED) && names_it))
             }
             _ => false,
         }

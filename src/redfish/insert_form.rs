@@ -18,7 +18,8 @@ pub(super) const OPTIONAL: [&str; 6] =
 const FULL: [&str; 4] = ["TransferProtocolType", "TransferMethod", "Inserted", "WriteProtected"];
 
 /// Words of `TransferProtocolType`. A list with others in it is prose (Cisco CIMC).
-const PROTOCOLS: [&str; 9] = ["CIFS", "FTP", "SFTP", "HTTP", "HTTPS", "NFS", "SCP", "TFTP", "SMB"];
+/// `OEM` is one of the standard's, and opens no way for us.
+const PROTOCOLS: [&str; 10] = ["CIFS", "FTP", "SFTP", "HTTP", "HTTPS", "NFS", "SCP", "TFTP", "SMB", "OEM"];
 
 /// Ids of messages that mean "leave this property out".
 const UNWANTED: [&str; 5] = [
@@ -167,6 +168,9 @@ mod tests {
     fn a_protocol_that_is_not_offered_is_not_asked_for() {
         assert_eq!(offered(&["NFS", "CIFS", "https"], "http://h/a.iso").as_deref(), Some("NFS, CIFS, https"));
         assert_eq!(offered(&["NFS", "CIFS", "https"], "https://h/a.iso"), None);
+        let https_only = ["CIFS", "NFS", "HTTPS", "OEM"];
+        assert_eq!(offered(&https_only, "http://h/a.iso").as_deref(), Some("CIFS, NFS, HTTPS, OEM"));
+        assert_eq!(offered(&https_only, "https://h/a.iso"), None);
         assert_eq!(offered(&[], "http://h/a.iso"), None);
         assert_eq!(offered(&["www for HTTP shares", "NFS"], "http://h/a.iso"), None);
     }

@@ -52,13 +52,10 @@ impl Connection {
         // On the manager; newer firmware has them on the System.
         for (op, link) in self.switch_places(system).await? {
             let body = self.read(&self.get(op, &link, Some(&system.link))).await?.body;
-            let target = |name: &str, quirk| {
-                let action = body.pointer("/Actions/Oem").and_then(|oem| oem.get(name));
-                action.and_then(|action| Action::of(action).target).filter(|_| quirks.has(quirk))
-            };
+            let target = |name: &str, quirk| oem_action(&body, name).filter(|_| quirks.has(quirk));
             let is_few = cd_instances(&body).is_none_or(|instances| instances < CDS_WANTED);
-            let enable = target("#AMIVirtualMedia.EnableRMedia", Quirk::RemoteMediaSwitch);
-            let instances = target("#AMIVirtualMedia.ConfigureCDInstance", Quirk::CdInstances);
+            let enable = target("VirtualMedia.EnableRMedia", Quirk::RemoteMediaSwitch);
+            let instances = target("VirtualMedia.ConfigureCDInstance", Quirk::CdInstances);
             service.enable = service.enable.or(enable.filter(|_| usable == 0));
             service.instances = service.instances.or(instances.filter(|_| is_few));
         }
@@ -89,6 +86,39 @@ impl Connection {
     }
 }
 
+/// The target of an OEM action of this name: `#AMIVirtualMedia.…` on most, `#VirtualMedia.…` on 12.84 (Gigabyte), below
+/// `Actions.Oem` or one member deeper.
+fn oem_action(body: &Value, name: &str) -> Option<String> {
+    let members = |value: &Value| value.as_object().cloned().unwrap_or_default();
+    let oem = members(body.pointer("/Actions/Oem")?);
+    let deeper = oem.values().flat_map(|value| members(value));
+    let mut all = oem.iter().map(|(key, value)| (key.clone(), value.clone())).chain(deeper);
+    let is_it = |key: &str| {
+        let bare = key.rsplit('#').next().unwrap_or(key);
+        bare.strip_prefix("AMI").unwrap_or(bare) == name
+    };
+    all.find_map(|(key, value)| if is_it(&key) { Action::of(&value).target } else { None })
+}
+
 fn cd_instances(body: &Value) -> Option<u64> {
     read::text(body, "/Oem/Ami/VirtualMedia/CDInstances")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_spellings_of_the_switch_are_found() {
+        for oem in [
+            json!({ "#AMIVirtualMedia.EnableRMedia": { "target": "/x" } }),
+            json!({ "#VirtualMedia.EnableRMedia": { "target": "/x" } }),
+            json!({ "Ami": { "#VirtualMedia.EnableRMedia": { "target": "/x" } } }),
+        ] {
+            let body = json!({ "Actions": { "Oem": oem } });
+            assert_eq!(oem_action(&body, "VirtualMedia.EnableRMedia").as_deref(), Some("/x"), "{body}");
+            assert_eq!(oem_action(&body, "VirtualMedia.ConfigureCDInstance"), None);
+        }
+        assert_eq!(oem_action(&json!({}), "VirtualMedia.EnableRMedia"), None);
+    }
 }

@@ -72,8 +72,12 @@ static TABLE: [Row; 15] = [
     }),
     row(Quirk::VmmControl, "vmm-control", |bmc| bmc.names("VirtualMedia.VmmControl")),
     row(Quirk::ShareMount, "share-mount", |bmc| bmc.names("FTSComputerSystem.VirtualMedia")),
-    row(Quirk::RemoteMediaSwitch, "remote-media-switch", |bmc| bmc.names("AMIVirtualMedia.EnableRMedia")),
-    row(Quirk::CdInstances, "cd-instances", |bmc| bmc.names("AMIVirtualMedia.ConfigureCDInstance")),
+    row(Quirk::RemoteMediaSwitch, "remote-media-switch", |bmc| {
+        bmc.names("AMIVirtualMedia.EnableRMedia") || bmc.names("VirtualMedia.EnableRMedia")
+    }),
+    row(Quirk::CdInstances, "cd-instances", |bmc| {
+        bmc.names("AMIVirtualMedia.ConfigureCDInstance") || bmc.names("VirtualMedia.ConfigureCDInstance")
+    }),
     row(Quirk::UsbCd, "usb-cd", |bmc| is_aten(bmc) && !bmc.model.starts_with("ARS-111GL-NHR")),
     row(Quirk::BootWantsMode, "boot-wants-mode", |bmc| is_aten(bmc) || bmc.vendor == Vendor::Ami),
     row(Quirk::BootByImport, "boot-by-import", boots_by_import),

@@ -32,6 +32,8 @@ pub struct Slot {
     pub can_eject: bool,
     /// The BMC keeps it for its own features.
     pub reserved: bool,
+    /// It has refused an image for its own sake before.
+    pub refusing: bool,
     /// How it is given images, where it is.
     pub(super) way: Option<Way>,
     pub(super) insert: Action,
@@ -141,13 +143,14 @@ pub(super) fn parse_slot(
     let protocols = "/Actions/#VirtualMedia.InsertMedia/TransferProtocolType@Redfish.AllowableValues";
     Slot {
         link: link.to_owned(),
-        media_types: json::texts(body, "/MediaTypes"),
+        media_types: media_types(body, &id),
         inserted: json::flag(body, "/Inserted"),
         image: json::text(body, "/Image"),
         connected_via: json::text(body, "/ConnectedVia"),
         can_insert: way.is_some_and(|_| !by_action || insert.target.is_some()),
         can_eject: !by_action || eject.target.is_some(),
         reserved: quirks.has(Quirk::ReservedSlots) && is_reserved(&id),
+        refusing: false,
         id,
         way,
         insert,
@@ -159,6 +162,25 @@ pub(super) fn parse_slot(
         boot_on_next_reset: json::flag(body, "/Oem/Hpe/BootOnNextServerReset"),
         system: None,
     }
+}
+
+/// `MediaTypes`, or where that is absent (AMI 12.84 on Gigabyte H262-Z63) what `Id` and `Name` say: a drive that
+/// names itself a floppy, a hard disk or a stick is that, and any other is taken for a CD drive.
+fn media_types(body: &Value, id: &str) -> Vec<String> {
+    let listed = json::texts(body, "/MediaTypes");
+    if !listed.is_empty() || body.get("MediaTypes").is_some_and(Value::is_array) {
+        return listed;
+    }
+    let name = json::text(body, "/Name").unwrap_or_default();
+    let says = |word: &str| [id, &name].iter().any(|text| text.to_ascii_lowercase().contains(word));
+    let starts = |word: &str| id.to_ascii_lowercase().starts_with(word);
+    let kinds: &[&str] = match () {
+        () if says("cd") || says("dvd") || says("optical") => &["CD", "DVD"],
+        () if says("floppy") || starts("fd") => &["Floppy"],
+        () if says("usb") || says("removable") || says("hard") || starts("hd") => &["USBStick"],
+        () => &["CD", "DVD"],
+    };
+    kinds.iter().map(|kind| (*kind).to_owned()).collect()
 }
 
 /// The standard actions, else an OEM's, else PATCH; with the actions of that way.
@@ -249,6 +271,26 @@ mod tests {
         assert!(slot.is_empty());
         assert!(parse(json!({"MediaTypes": ["Floppy"], "Inserted": null, "Image": ""}), None).is_empty());
         assert!(!parse(json!({"Inserted": null, "Image": "http://a/b.iso"}), None).is_empty());
+    }
+
+    #[test]
+    fn a_slot_without_media_types_is_what_its_name_says() {
+        for (id, name, cd, stick) in [
+            ("CD1", "Virtual CD", true, false),
+            ("1", "Virtual Removable Media", false, true),
+            ("HD1", "HD", false, true),
+            ("FD1", "FD", false, false),
+            ("Slot_0", "VirtualMedia Slot", true, false),
+            ("USB1", "CD-ROM by USB", true, false),
+        ] {
+            let insert = action("#VirtualMedia.InsertMedia");
+            let slot = parse(json!({"Id": id, "Name": name, "Actions": insert}), Some("GET"));
+            assert_eq!((slot.is_usable_cd(), slot.is_usable_stick()), (cd, stick), "{id} {name}");
+        }
+        assert!(
+            !parse(json!({"Id": "CD1", "MediaTypes": []}), None).takes_cd(),
+            "an empty list is an answer"
+        );
     }
 
     #[test]

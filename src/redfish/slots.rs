@@ -218,6 +218,15 @@ impl Connection {
     }
 }
 
+/// Among slots that have the standard action, one without any action is a console's (UCSX: the vKVM's, connected by
+/// an applet), and takes no PATCH either.
+pub(super) fn rule_out_consoles(slots: &mut [Slot]) {
+    if slots.iter().any(|slot| slot.way == Some(Way::Action) && slot.can_insert) {
+        let others = slots.iter_mut().filter(|slot| slot.way == Some(Way::Patch));
+        others.for_each(|slot| (slot.way, slot.can_insert) = (None, false));
+    }
+}
+
 impl Found {
     fn has_usable(&self) -> bool {
         self.slots.iter().any(Slot::is_usable_cd)
@@ -282,6 +291,18 @@ fn natural_order(link: &str) -> (usize, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slot_without_actions_beside_one_with_actions_is_no_drive() {
+        let slot = |way| Slot { way: Some(way), can_insert: true, ..Slot::default() };
+        let usable = |slots: &[Slot]| slots.iter().map(|slot| slot.can_insert).collect::<Vec<_>>();
+        let mut mixed = [slot(Way::Patch), slot(Way::Action)];
+        rule_out_consoles(&mut mixed);
+        assert_eq!(usable(&mixed), [false, true]);
+        let mut lenovo = [slot(Way::Patch), slot(Way::Patch)];
+        rule_out_consoles(&mut lenovo);
+        assert_eq!(usable(&lenovo), [true, true]);
+    }
 
     #[test]
     fn slots_come_in_natural_order() {

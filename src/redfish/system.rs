@@ -21,6 +21,8 @@ pub struct System {
     pub name: String,
     /// Trimmed; absent where the BMC shows a placeholder such as `Not Specified`.
     pub serial: Option<String>,
+    /// `SKU`. Dell's is the service tag; on other makes it may be a product number that many servers share.
+    pub sku: Option<String>,
     /// Lower case.
     pub uuid: Option<String>,
     pub power: Option<PowerState>,
@@ -54,6 +56,14 @@ pub struct System {
 }
 
 impl System {
+    /// Whether it is the machine with this serial number: that of its own, or on Dell, whose boards have a part
+    /// number of their own there, the service tag.
+    pub fn has_serial(&self, serial: &str) -> bool {
+        let is_it = |found: &Option<String>| found.as_deref().is_some_and(|found| found == serial);
+        let is_dell = self.manufacturer.as_deref().is_some_and(|maker| maker.starts_with("Dell"));
+        is_it(&self.serial) || (is_dell && is_it(&self.sku))
+    }
+
     /// Whether it is a host that could be installed: GPU baseboards have neither a reset nor a
     /// boot override (NVIDIA DGX, GB200).
     pub fn is_host(&self) -> bool {
@@ -238,6 +248,7 @@ pub(super) fn parse_system(link: &str, body: &Value, etag: Option<String>) -> Sy
         id: json::text(body, "/Id").unwrap_or_else(|| last_segment(link).to_owned()),
         name: json::text(body, "/Name").unwrap_or_default(),
         serial: json::text(body, "/SerialNumber").filter(|serial| !is_placeholder(serial)),
+        sku: json::text(body, "/SKU").filter(|sku| !is_placeholder(sku)),
         uuid: json::text(body, "/UUID").map(|uuid| uuid.to_ascii_lowercase()).filter(|uuid| !is_zero(uuid)),
         power: json::text(body, "/PowerState").map(|word| PowerState::parse(&word)),
         boot: parse_boot(body),

@@ -15,7 +15,7 @@ use super::insert_form::{Form, OPTIONAL};
 use super::learned::How;
 use super::messages::Severity;
 use super::slot::{Slot, Way};
-use super::{Op, RedfishError};
+use super::{Op, RedfishError, RedfishErrorKind};
 
 /// Forms of one insert that are tried, the first included.
 const INSERT_TRIES_MAX: usize = 4;
@@ -70,8 +70,8 @@ impl Connection {
         let from = |learned| Form::new(image_url, parameters.clone(), by_patch, learned);
         let cold = from(None);
         if let Some(offered) = cold.refused_protocols() {
-            let what = format!("takes images by {offered} only, and this one has another address");
-            return Err(RedfishError::unsupported(Op::Insert, &slot.link, &what));
+            let kind = RedfishErrorKind::ImageProtocol { offered };
+            return Err(RedfishError::new(Op::Insert, &slot.link, kind));
         }
         // What worked before is a first try: refused now, the ladder is climbed from its foot.
         if let Some(learned) = self.learned.insert_form() {
@@ -127,6 +127,12 @@ impl Connection {
     /// Some fetch the whole image before they answer (sushy emulator).
     fn patient<'a>(&self, call: Call<'a>, deadline: Instant) -> Call<'a> {
         Call { timeout: deadline.saturating_duration_since(Instant::now()).max(self.limits.timeout), ..call }
+    }
+
+    /// The protocols that the slot takes images by, where that of `image_url` is none of them.
+    pub(super) async fn refused_protocols(&self, slot: &Slot, image_url: &str) -> Option<String> {
+        let parameters = self.insert_parameters(slot).await;
+        Form::new(image_url, parameters, slot.way == Some(Way::Patch), None).refused_protocols()
     }
 
     /// What the action takes, where the BMC says; an ActionInfo that cannot be read says nothing.

@@ -17,10 +17,9 @@ pub fn choose_system(systems: Vec<System>, server: &Server) -> Result<System, St
             "the BMC at {address} has no system with the id or UUID of server {serial}; it has {found}"
         ));
     }
-    let (named, unnamed): (Vec<System>, Vec<System>) =
-        meant.into_iter().partition(|system| system.serial.is_some());
-    let mut matching: Vec<System> =
-        named.into_iter().filter(|system| system.serial.as_deref() == Some(serial.as_str())).collect();
+    let (mut matching, others): (Vec<System>, Vec<System>) =
+        meant.into_iter().partition(|system| system.has_serial(serial.as_str()));
+    let unnamed: Vec<System> = others.into_iter().filter(|system| system.serial.is_none()).collect();
     if matching.is_empty() && !unnamed.is_empty() {
         if server.system_id.is_none() && server.system_uuid.is_none() {
             return Err(format!(
@@ -56,7 +55,9 @@ fn describe(systems: &[System]) -> String {
         .iter()
         .take(8)
         .map(|system| {
-            format!("{} (serial number {})", system.id, system.serial.as_deref().unwrap_or("not reported"))
+            let sku = system.sku.as_ref().map(|sku| format!(", SKU {sku}")).unwrap_or_default();
+            let serial = system.serial.as_deref().unwrap_or("not reported");
+            format!("{} (serial number {serial}{sku})", system.id)
         })
         .collect();
     if list.is_empty() { "no system that can be reset".to_owned() } else { list.join(", ") }
@@ -72,5 +73,43 @@ pub fn only_host(systems: Vec<System>, id: Option<&str>) -> Result<System, Strin
         (Some(system), true) => Ok(system),
         (Some(_), false) => Err(format!("the BMC has several systems: say which is meant; it has {found}")),
         (None, _) => Err(format!("the BMC has no such system; it has {found}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(serial: &str) -> Server {
+        Server {
+            serial: serial.parse().unwrap(),
+            bmc_address: "https://10.0.0.5".parse().unwrap(),
+            bmc_username: "root".to_owned(),
+            bmc_password: crate::job::Password::new("x".to_owned()),
+            tls: crate::world::TlsPolicy::Verify,
+            system_id: None,
+            system_uuid: None,
+            management_address: None,
+            protected: false,
+            labels: Default::default(),
+        }
+    }
+
+    fn system(maker: &str, serial: &str, sku: &str) -> System {
+        let mut system = System::default();
+        (system.id, system.can_reset) = ("1".to_owned(), true);
+        (system.manufacturer, system.serial) = (Some(maker.to_owned()), Some(serial.to_owned()));
+        system.sku = Some(sku.to_owned());
+        system
+    }
+
+    #[test]
+    fn dells_service_tag_counts_and_nobody_elses_sku_does() {
+        let board = "CNFCP0012345678";
+        assert!(choose_system(vec![system("Dell Inc.", board, "ABC1234")], &server("ABC1234")).is_ok());
+        assert!(choose_system(vec![system("Dell Inc.", board, "ABC1234")], &server(board)).is_ok());
+        let refusal =
+            choose_system(vec![system("HPE", "CZ1", "P40424-B21")], &server("P40424-B21")).unwrap_err();
+        assert!(refusal.contains("serial number CZ1, SKU P40424-B21"), "{refusal}");
     }
 }

@@ -35,6 +35,7 @@ pub fn choose(slots: Vec<Slot>, wanted: Option<MediaLayout>) -> Result<Chosen, S
         format!("the job needs a virtual CD drive and the BMC offers none; its virtual media: {offered}")
     })?;
     match (wanted, cds.next()) {
+        (None, Some(cd2)) if cd2.refusing => Ok(Chosen { layout: MediaLayout::SingleCd, cd1, cd2: None }),
         (Some(MediaLayout::SingleCd), _) | (None, None) => {
             Ok(Chosen { layout: MediaLayout::SingleCd, cd1, cd2: None })
         }
@@ -105,6 +106,10 @@ mod tests {
         check(&[stick.clone(), cd.clone(), dvd], None, Ok(&["2", "3"]));
         check(&[stick], None, Err("offers none; its virtual media: 1"));
         check(&[], None, Err("its virtual media: none"));
+        let mut refusing = slot("4", &["CD"]);
+        refusing.refusing = true;
+        check(&[cd.clone(), refusing.clone()], None, Ok(&["2"]));
+        check(&[cd.clone(), refusing], Some(MediaLayout::DualCd), Ok(&["2", "4"]));
         let mut reserved = slot("RDOC1", &["CD"]);
         reserved.reserved = true;
         check(&[cd, reserved], None, Ok(&["2"]));

@@ -168,8 +168,8 @@ async fn a_slow_insert_gets_its_own_timeout() {
 async fn a_slot_without_actions_is_patched_with_its_tag() {
     let strip = |body: &mut Value| body["Actions"] = json!({});
     let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
-        line if line == format!("GET {CD1}") => {
-            let mut body = slot("CD1");
+        line if line == format!("GET {CD1}") || line.ends_with("/VirtualMedia/CD2") => {
+            let mut body = slot(if line.ends_with("CD1") { "CD1" } else { "CD2" });
             strip(&mut body);
             answer_with(200, &[("etag", "\"7\""), ("allow", "GET, PATCH")], body)
         }
@@ -334,7 +334,21 @@ async fn an_image_whose_protocol_is_not_offered_is_not_asked_for() {
     .await;
     let error = result.unwrap_err();
     assert!(sent.is_empty() && error.to_string().contains("NFS, CIFS only"), "{error}");
-    assert!(error.is_of_this_slot());
+    assert!(error.concerns_the_url() && !error.is_of_this_slot(), "no slot of it would take this URL");
+}
+
+/// GH200's OpenBMC names `Image` where a URL is not HTTPS: rotating the slots put the media into the wrong ones.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_names_the_url_is_not_of_the_slot() {
+    let refusal = |asked: &Asked| {
+        let message =
+            "The value http://h/a.iso for the parameter Image in the action InsertMedia is not in the list";
+        let info = json!({"MessageId": "Base.1.13.ActionParameterValueNotInList", "Message": message});
+        let body = json!({"error": {"@Message.ExtendedInfo": [info]}});
+        if asked.line() == INSERT { answer(400, body) } else { None }
+    };
+    let error = insert_into(|_| (), refusal).await.1.unwrap_err();
+    assert!(error.concerns_the_url() && !error.is_of_this_slot(), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -300,7 +300,14 @@ async fn fall_back(
 /// is not tried again.
 fn explain(cx: &Context<'_>, medium: Medium, slot: &Slot, error: RedfishError) -> StepError {
     let seen = what_was_fetched(cx, medium);
-    let message = format!("inserting the image into {} of server {} ({seen})", slot.id, cx.server.serial);
+    let mut message = format!("inserting the image into {} of server {} ({seen})", slot.id, cx.server.serial);
+    if error.concerns_the_url() {
+        let base = cx.job.facts.media_base.as_deref().unwrap_or_default();
+        let hint =
+            if base.starts_with("http:") { "; BMCs that take HTTPS alone want MEDIA_TLS=true" } else { "" };
+        message =
+            format!("{message}; the BMC refuses the URL and not the slot (media are served at {base}{hint})");
+    }
     if insertions(cx, medium) >= INSERTIONS_MAX {
         return StepError::permanent_from(message, error);
     }
@@ -311,7 +318,10 @@ fn what_was_fetched(cx: &Context<'_>, medium: Medium) -> String {
     let fetched = cx.kit.media.fetched(cx.job.id, medium);
     match (&fetched.last_fault, fetched.requests) {
         (Some(fault), _) => format!("its last fetch: {fault}"),
-        (None, 0) => "it never asked for the image".to_owned(),
+        (None, 0) => {
+            let base = cx.job.facts.media_base.as_deref().unwrap_or("an unknown address");
+            format!("it never asked for the image at {base}")
+        }
         (None, requests) => format!("it made {requests} requests for {} bytes of the image", fetched.bytes),
     }
 }

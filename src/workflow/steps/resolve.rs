@@ -14,7 +14,6 @@ use crate::job::{JobSpec, Server, SystemFacts};
 use crate::redfish::{Bmc, MediaService, PowerState, System};
 use crate::workflow::identity::{choose_system, unread};
 use crate::workflow::layout::{self, Chosen};
-use crate::workflow::policy::Policy;
 use crate::workflow::{Context, Kit, StepError};
 use crate::world::after;
 
@@ -26,7 +25,7 @@ const LOOKS_A_SWITCH: u32 = 36;
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     check_management_address(cx.kit, cx.server, cx.spec()?).await?;
-    let resolved = resolve(cx.bmc, cx.server, cx.spec()?, &cx.kit.policy).await?;
+    let resolved = resolve(cx.kit, cx.bmc, cx.server, cx.spec()?).await?;
     let (message, detail) = (resolved.message(), resolved.detail());
     let Some(drives) = resolved.drives else { return switch_on(cx, &resolved.media_service).await };
     let facts = &mut cx.job.facts;
@@ -72,6 +71,35 @@ async fn switch_on(cx: &mut Context<'_>, service: &MediaService) -> Result<Answe
     Ok(Answer::Wait { until: after(cx.now(), LOOK_AGAIN), why })
 }
 
+/// A BMC that fetches images by HTTPS alone refuses every URL of ours that is not, and no slot is to blame.
+async fn check_protocol(kit: &Kit, bmc: &Bmc, server: &Server, drives: &Chosen) -> Result<(), StepError> {
+    // Without a base the next step fails, and says why.
+    let Ok(base) = (kit.setup.media_base)(server.bmc_address.clone()).await else { return Ok(()) };
+    let image = format!("{base}x.iso");
+    for slot in std::iter::once(&drives.cd1).chain(&drives.cd2) {
+        if let Some(offered) = bmc.observe_refused_protocols(slot, &image).await {
+            return Err(StepError::permanent(format!(
+                "the BMC of server {} takes images by {offered} only, and the media are served at {base}: {}",
+                server.serial,
+                media_remedy(base.scheme(), &offered)
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What to change where a BMC takes no image by the scheme of our URLs.
+pub fn media_remedy(scheme: &str, offered: &str) -> &'static str {
+    let offers = |protocol: &str| offered.split(", ").any(|word| word.eq_ignore_ascii_case(protocol));
+    match scheme {
+        "http" if offers("HTTPS") => {
+            "serve media over HTTPS (TLS_CERT_FILE and TLS_KEY_FILE, and with MEDIA_ADDR also MEDIA_TLS=true)"
+        }
+        "https" if offers("HTTP") => "serve media over plain HTTP (MEDIA_ADDR without MEDIA_TLS)",
+        _ => "Shoal serves images over HTTP and HTTPS alone, so this BMC's firmware cannot be used",
+    }
+}
+
 /// With what is known of such a BMC.
 fn without_drives(bmc: &Bmc, why: String) -> StepError {
     StepError::permanent(match bmc.without_drives() {
@@ -115,12 +143,8 @@ impl Resolved {
 }
 
 /// All checks that need the BMC and change nothing; a dry run ends here.
-pub async fn resolve(
-    bmc: &Bmc,
-    server: &Server,
-    spec: &JobSpec,
-    policy: &Policy,
-) -> Result<Resolved, StepError> {
+pub async fn resolve(kit: &Kit, bmc: &Bmc, server: &Server, spec: &JobSpec) -> Result<Resolved, StepError> {
+    let policy = &kit.policy;
     if server.protected {
         return Err(StepError::permanent(format!(
             "server {} is protected: lift that before a job",
@@ -147,7 +171,9 @@ pub async fn resolve(
     if media_service.is_ready() {
         let slots = bmc.observe_slots(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
         let wanted = spec.media_layout.or(policy.layout);
-        drives = Some(layout::choose(slots, wanted).map_err(|why| without_drives(bmc, why))?);
+        let chosen = layout::choose(slots, wanted).map_err(|why| without_drives(bmc, why))?;
+        check_protocol(kit, bmc, server, &chosen).await?;
+        drives = Some(chosen);
     }
     Ok(Resolved { vendor: service.vendor, system, drives, media_service })
 }
