@@ -91,7 +91,7 @@ impl Connection {
 fn oem_action(body: &Value, name: &str) -> Option<String> {
     let members = |value: &Value| value.as_object().cloned().unwrap_or_default();
     let oem = members(body.pointer("/Actions/Oem")?);
-    let deeper = oem.values().flat_map(|value| members(value));
+    let deeper = oem.values().flat_map(members);
     let mut all = oem.iter().map(|(key, value)| (key.clone(), value.clone())).chain(deeper);
     let is_it = |key: &str| {
         let bare = key.rsplit('#').next().unwrap_or(key);
