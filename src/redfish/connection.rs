@@ -184,13 +184,16 @@ impl Connection {
         let credentials = self.credentials().await?;
         let reply = self.exchange(call, Some(&credentials)).await?;
         if reply.status != StatusCode::UNAUTHORIZED {
+            self.note_accepted(&credentials, reply.status).await;
             return Ok(reply);
         }
         let fresh = self.renew(&credentials, call, &reply).await?;
         let reply = self.exchange(call, Some(&fresh)).await?;
         if reply.status != StatusCode::UNAUTHORIZED {
+            self.note_accepted(&fresh, reply.status).await;
             return Ok(reply);
         }
+        self.note_fresh_refused(&fresh).await;
         let Complaint { message_id, message, .. } = self.complaint(&reply.body);
         Err(call.error(RedfishErrorKind::Unauthorised { message_id, message }))
     }
@@ -242,8 +245,8 @@ impl Connection {
         let url = self.resolve(call)?;
         let reply = self.send(call, &url, auth, true).await?;
         match reply.status.as_u16() {
-            307 | 308 => self.follow_slash(call, &url, auth, reply).await,
-            301 | 302 if call.method == Method::GET => self.follow_slash(call, &url, auth, reply).await,
+            // Whatever the method: a request that is redirected had no effect (old Supermicro: 301 to a login).
+            301 | 302 | 307 | 308 => self.follow_slash(call, &url, auth, reply).await,
             // HPE Gen10 Plus refuses `identity` for some resources (sushy).
             406 => self.send(call, &url, auth, false).await,
             _ => Ok(reply),

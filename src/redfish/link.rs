@@ -30,9 +30,23 @@ impl Origin {
         Ok(without_user(url))
     }
 
-    /// Whether `target` is where `url` leads but for slashes at the end of the path.
+    /// The path, on this service, of something that the service has made and names in its answer to `base`: BMCs
+    /// give its URL under a host name of their own (gofish#77), or without the leading slash
+    /// (python-redfish-library#73). `None` of what is no such link.
+    pub(super) fn own_path(&self, base: &str, target: &str) -> Option<String> {
+        let target = target.trim();
+        let is_bare = target.starts_with("redfish/");
+        let target = if is_bare { format!("/{target}") } else { target.to_owned() };
+        let url = self.resolve(base).ok()?.join(&target).ok()?;
+        let query = url.query().map_or(String::new(), |query| format!("?{query}"));
+        let is_link = matches!(url.scheme(), "http" | "https") && url.path() != "/";
+        is_link.then(|| format!("{}{query}", url.path()))
+    }
+
+    /// Where `target` is where `url` leads but for slashes at the end of the path: that URL. Under another host
+    /// name too, because only the path is used.
     pub(super) fn differs_by_slash(&self, url: &Url, target: &str) -> Option<Url> {
-        let target = self.resolve(target).ok()?;
+        let target = self.resolve(&self.own_path(url.as_str(), target)?).ok()?;
         let bare = |url: &Url| url.path().trim_end_matches('/').to_owned();
         let same = bare(url) == bare(&target) && url.query() == target.query() && *url != target;
         same.then_some(target)
@@ -86,11 +100,34 @@ mod tests {
     }
 
     #[test]
+    fn what_the_service_made_is_found_on_the_service() {
+        const SESSIONS: &str = "/redfish/v1/SessionService/Sessions";
+        for (target, path) in [
+            ("/redfish/v1/SessionService/Sessions/7", Some("/redfish/v1/SessionService/Sessions/7")),
+            ("redfish/v1/SessionService/Sessions/7", Some("/redfish/v1/SessionService/Sessions/7")),
+            ("Sessions/7", Some("/redfish/v1/SessionService/Sessions/7")),
+            ("https://ilo.internal/redfish/v1/S/7#x", Some("/redfish/v1/S/7")),
+            ("http://user:pw@10.0.0.9:8080/redfish/v1/T/9?a=1", Some("/redfish/v1/T/9?a=1")),
+            ("//other.test/redfish/v1/T/9", Some("/redfish/v1/T/9")),
+            ("https://other.test", None),
+            ("file:///etc/passwd", None),
+            ("https://[", None),
+        ] {
+            assert_eq!(origin().own_path(SESSIONS, target).as_deref(), path, "{target}");
+        }
+    }
+
+    #[test]
     fn only_a_slash_is_a_redirect_to_follow() {
         let url = origin().resolve("/redfish/v1").unwrap();
-        assert!(origin().differs_by_slash(&url, "/redfish/v1/").is_some());
+        for target in ["/redfish/v1/", "https://evil.test/redfish/v1/", "v1/", "http://10.0.0.1/redfish/v1/"]
+        {
+            let found = origin().differs_by_slash(&url, target);
+            let url = found.as_ref().map(Url::as_str);
+            assert_eq!(url, Some("https://bmc-1.test:8443/redfish/v1/"), "{target}");
+        }
         for target in
-            ["/redfish/v1", "/redfish/v2/", "/login?next=/redfish/v1", "https://evil.test/redfish/v1/"]
+            ["/redfish/v1", "/redfish/v2/", "/login?next=/redfish/v1", "https://evil.test/redfish/v1"]
         {
             assert!(origin().differs_by_slash(&url, target).is_none(), "{target}");
         }

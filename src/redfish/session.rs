@@ -4,8 +4,9 @@
 //! that many jobs with one wrong password do not lock the account (Supermicro X13 locks after three
 //! bad logins, AMI after five); a token that the BMC no longer knows causes one new login.
 //!
-//! A session outlives a controller that crashed. Its successor is told where it was and deletes it with
-//! its first login; BMCs have few sessions, and forget idle ones late.
+//! A session outlives a controller that crashed, and on many BMCs it outlives the 401 that its token met. Both kinds
+//! are remembered and deleted once a request of a later login has succeeded; BMCs have few sessions, and forget
+//! idle ones late. Where fresh tokens meet 401 too, logins are spaced, so that they do not use up the sessions.
 //!
 //! Basic authentication is used where the service offers no sessions, or none that work, and for a
 //! while where all of them are taken: what a tool that logs in and never out (or a controller that is
@@ -29,8 +30,17 @@ use crate::job::Password;
 const COOL_DOWN: Duration = Duration::from_secs(120);
 /// A logout is a courtesy; it must not hold up a shutdown.
 const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a BMC without a free session is asked with the password itself, before another login.
+/// How long a BMC without a free session is asked with the password itself, before another login; and how long
+/// Basic authentication is not tried again after it was refused then.
 const WITHOUT_SESSION: Duration = Duration::from_secs(300);
+/// The first wait before another login where a fresh token was refused; it doubles.
+const LOGIN_DELAY_FIRST: Duration = Duration::from_secs(30);
+/// The longest of those waits.
+const LOGIN_DELAY_MAX: Duration = Duration::from_secs(240);
+/// Abandoned sessions that are remembered.
+const ABANDONED_MAX: usize = 8;
+/// Tries to delete one of them.
+const DELETIONS_MAX: u32 = 5;
 /// Where sessions are by the standard, for a BMC that shows its root to nobody without a login.
 const SESSIONS_BY_STANDARD: &str = "/redfish/v1/SessionService/Sessions";
 
@@ -38,10 +48,18 @@ const SESSIONS_BY_STANDARD: &str = "/redfish/v1/SessionService/Sessions";
 pub(super) struct Session {
     held: Option<Held>,
     refusal: Option<Refusal>,
-    /// The BMC refused Basic authentication where no session was free.
-    basic_refused: bool,
-    /// That of a controller that is gone.
-    inherited: Option<String>,
+    /// The BMC refused Basic authentication where no session was free: it is not tried before this.
+    basic_refused_until: Option<Instant>,
+    /// Links of our sessions that the BMC may still count: of a controller that is gone, or of refused tokens.
+    abandoned: Vec<Abandoned>,
+    /// A fresh token was refused: when the next login may be, and how long after the last one.
+    spaced: Option<(Instant, Duration)>,
+}
+
+struct Abandoned {
+    link: String,
+    /// How often its deletion has failed.
+    failed: u32,
 }
 
 struct Held {
@@ -50,6 +68,8 @@ struct Held {
     link: Option<String>,
     /// When a session is to be asked for again: Basic authentication for want of a free one.
     makeshift_until: Option<Instant>,
+    /// Sessions of ours are among those that take all places: once they are deleted, one is free.
+    is_worth_a_login: bool,
 }
 
 impl Held {
@@ -99,21 +119,62 @@ impl Connection {
         reply: &Reply,
     ) -> Result<Credentials, RedfishError> {
         let mut session = self.session.lock().await;
-        let held = match session.held.take() {
-            Some(held) if held.credentials != *stale => {
-                return Ok(session.held.insert(held).credentials.clone());
-            }
-            held => held,
-        };
+        if let Some(held) = session.held.as_ref().filter(|held| held.credentials != *stale) {
+            return Ok(held.credentials.clone());
+        }
+        if let Some(wait) = session.login_wait() {
+            let Complaint { message_id, message, .. } = self.complaint(&reply.body);
+            let kind = RedfishErrorKind::Unauthorised { message_id, message };
+            return Err(RedfishError { retry_after: Some(wait), ..call.error(kind) });
+        }
+        let held = session.held.take();
         match stale {
-            Credentials::Token(_) => self.login(&mut session).await,
+            Credentials::Token(_) => {
+                session.abandon(held.and_then(|held| held.link));
+                self.login(&mut session).await
+            }
             // Not the account, but Basic authentication.
             Credentials::Basic(_) if held.is_some_and(|held| held.makeshift_until.is_some()) => {
-                session.basic_refused = true;
+                session.basic_refused_until = Some(Instant::now() + WITHOUT_SESSION);
                 self.login(&mut session).await
             }
             // Basic: the account itself was refused.
             Credentials::Basic(_) => Err(session.refuse(call.link, self.complaint(&reply.body))),
+        }
+    }
+
+    /// The BMC refused credentials that it has just given out: another login would leave one more session.
+    pub(super) async fn note_fresh_refused(&self, fresh: &Credentials) {
+        let mut session = self.session.lock().await;
+        let is_held = session.held.as_ref().is_some_and(|held| held.credentials == *fresh);
+        if is_held && matches!(fresh, Credentials::Token(_)) && session.login_wait().is_none() {
+            let delay = session.spaced.map_or(LOGIN_DELAY_FIRST, |(_, last)| (last * 2).min(LOGIN_DELAY_MAX));
+            session.spaced = Some((Instant::now() + delay, delay));
+        }
+    }
+
+    /// The BMC took these credentials: sessions of before are deleted with them.
+    pub(super) async fn note_accepted(&self, credentials: &Credentials, status: StatusCode) {
+        if is_for_now(status) {
+            return;
+        }
+        let mut session = self.session.lock().await;
+        let is_held = session.held.as_ref().is_some_and(|held| held.credentials == *credentials);
+        if !is_held {
+            return;
+        }
+        session.spaced = None;
+        let own = session.held.as_ref().and_then(|held| held.link.clone());
+        for Abandoned { link, failed } in std::mem::take(&mut session.abandoned) {
+            let is_over = own.as_ref() == Some(&link) || self.end_abandoned(&link, credentials).await;
+            if !is_over && failed + 1 < DELETIONS_MAX {
+                session.abandoned.push(Abandoned { link, failed: failed + 1 });
+            }
+        }
+        // A session is free now, unless somebody else was quicker.
+        if let Some(held) = session.held.as_mut().filter(|held| held.is_worth_a_login) {
+            held.makeshift_until = Some(Instant::now());
+            held.is_worth_a_login = false;
         }
     }
 
@@ -129,9 +190,6 @@ impl Connection {
             Some(sessions) => self.create_session(&sessions, session).await?,
             None => self.without_session()?,
         };
-        if let Some(link) = session.inherited.take() {
-            self.end_inherited(&link, &held).await;
-        }
         let credentials = held.credentials.clone();
         session.held = Some(held);
         Ok(credentials)
@@ -145,25 +203,26 @@ impl Connection {
     pub(super) async fn inherit_session(&self, link: &str) {
         let mut session = self.session.lock().await;
         let is_ours = session.held.as_ref().is_some_and(|held| held.link.as_deref() == Some(link));
-        session.inherited = Some(link.to_owned()).filter(|_| !is_ours);
+        session.abandon(Some(link.to_owned()).filter(|_| !is_ours));
     }
 
     /// Deletes a session of before, if it is there and this account's: a BMC that was restarted gives
-    /// its numbers out again.
-    async fn end_inherited(&self, link: &str, held: &Held) {
-        if held.link.as_deref() == Some(link) {
-            return;
-        }
+    /// its numbers out again. False where it may still be there.
+    async fn end_abandoned(&self, link: &str, credentials: &Credentials) -> bool {
         let timeout = LOGOUT_TIMEOUT.min(self.limits.timeout);
         let call = Call { timeout, ..self.get(Op::Logout, link, None) };
-        let Ok(found) = self.exchange(&call, Some(&held.credentials)).await else { return };
+        let Ok(found) = self.exchange(&call, Some(credentials)).await else { return false };
         let user = json::text(&found.body, "/UserName");
         if !found.status.is_success() || user.is_some_and(|user| user != self.account.username) {
-            return;
+            return !is_for_now(found.status);
         }
         let call = self.delete(Op::Logout, link, timeout);
-        if let Err(error) = self.exchange(&call, Some(&held.credentials)).await {
-            tracing::debug!(path = %error.path, kind = %error.kind, "an earlier session left to its timeout");
+        match self.exchange(&call, Some(credentials)).await {
+            Ok(reply) => !is_for_now(reply.status),
+            Err(error) => {
+                tracing::debug!(path = %error.path, kind = %error.kind, "an earlier session is not deleted yet");
+                false
+            }
         }
     }
 
@@ -172,15 +231,16 @@ impl Connection {
         let call = self.post(Op::Login, sessions, &body, None);
         let reply = self.exchange(&call, None).await?;
         match reply.status.as_u16() {
-            200..300 => self.held(&reply),
+            200..300 => self.held(&call, &reply),
             404 | 405 | 501 => self.without_session(),
-            _ if messages::has_id(&reply.body, &SESSIONS_FULL) && !session.basic_refused => {
+            _ if messages::has_id(&reply.body, &SESSIONS_FULL) && session.may_use_basic() => {
                 tracing::warn!(
                     path = sessions,
                     "no session is free on the BMC: Basic authentication for a while"
                 );
                 let until = Instant::now() + WITHOUT_SESSION;
-                Ok(Held { makeshift_until: Some(until), ..self.without_session()? })
+                let is_worth_a_login = !session.abandoned.is_empty();
+                Ok(Held { makeshift_until: Some(until), is_worth_a_login, ..self.without_session()? })
             }
             401 | 403 => Err(session.refuse(sessions, self.complaint(&reply.body))),
             _ => Err(self.refusal(&call, &reply)),
@@ -188,15 +248,18 @@ impl Connection {
     }
 
     /// The session of a successful login; one without a token is of no use (DMTF mockup server).
-    fn held(&self, reply: &Reply) -> Result<Held, RedfishError> {
+    fn held(&self, call: &Call<'_>, reply: &Reply) -> Result<Held, RedfishError> {
         let Some(mut token) = reply.headers.get("x-auth-token").filter(|token| !token.is_empty()).cloned()
         else {
             return self.without_session();
         };
         token.set_sensitive(true);
-        let location = reply.header(header::LOCATION).map(str::to_owned);
-        let link = location.or_else(|| json::text(&reply.body, "/@odata.id"));
-        Ok(Held { credentials: Credentials::Token(token), link, makeshift_until: None })
+        let named = reply.header(header::LOCATION).map(str::to_owned);
+        let named = named.into_iter().chain(json::text(&reply.body, "/@odata.id"));
+        let link =
+            named.filter_map(|link| self.origin.own_path(call.link, &link)).find(|link| link != call.link);
+        let credentials = Credentials::Token(token);
+        Ok(Held { credentials, link, makeshift_until: None, is_worth_a_login: false })
     }
 
     fn without_session(&self) -> Result<Held, RedfishError> {
@@ -204,7 +267,8 @@ impl Connection {
         let text = format!("Basic {}", BASE64_STANDARD.encode(pair));
         let mut value = HeaderValue::from_str(&text).expect("base64 fits a header");
         value.set_sensitive(true);
-        Ok(Held { credentials: Credentials::Basic(value), link: None, makeshift_until: None })
+        let credentials = Credentials::Basic(value);
+        Ok(Held { credentials, link: None, makeshift_until: None, is_worth_a_login: false })
     }
 
     /// As it is now, where it is kept elsewhere.
@@ -249,7 +313,32 @@ impl Connection {
     }
 }
 
+/// Whether the BMC may answer otherwise later.
+fn is_for_now(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status.as_u16(), 401 | 429)
+}
+
 impl Session {
+    fn abandon(&mut self, link: Option<String>) {
+        let is_known = |link: &String| self.abandoned.iter().any(|known| known.link == *link);
+        let Some(link) = link.filter(|link| !is_known(link)) else { return };
+        if self.abandoned.len() >= ABANDONED_MAX {
+            self.abandoned.remove(0);
+        }
+        self.abandoned.push(Abandoned { link, failed: 0 });
+    }
+
+    /// How long there must be no login yet.
+    fn login_wait(&self) -> Option<Duration> {
+        let (at, _) = self.spaced?;
+        let wait = at.saturating_duration_since(Instant::now());
+        (!wait.is_zero()).then_some(wait)
+    }
+
+    fn may_use_basic(&self) -> bool {
+        self.basic_refused_until.is_none_or(|until| until <= Instant::now())
+    }
+
     /// Remembers that the account was refused.
     fn refuse(&mut self, path: &str, complaint: Complaint) -> RedfishError {
         let refusal = Refusal { until: Instant::now() + COOL_DOWN, path: path.to_owned(), complaint };

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::connection::{Call, Connection, Reply};
+use super::discovery::ROOT;
 use super::messages::Severity;
 use super::{Op, RedfishError, RedfishErrorKind, json};
 
@@ -31,7 +32,7 @@ impl Connection {
         if let Some(end) = end_of(&reply.body) {
             return self.judge(end, "", &reply.body);
         }
-        let Some(mut links) = task_links(reply) else { return Ok(()) };
+        let Some(mut links) = self.task_links(reply) else { return Ok(()) };
         let (mut wait, mut missing, mut seen) = (POLL_FIRST, 0, false);
         while let Some(link) = links.first().cloned() {
             let now = Instant::now();
@@ -58,6 +59,22 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Where to look, on the BMC's own origin: the monitor in `Location` first, then what the body names. `None`
+    /// where there is no Task.
+    fn task_links(&self, reply: &Reply) -> Option<Vec<String>> {
+        let is_task = reply.status.as_u16() == 202 || json::text(&reply.body, "/TaskState").is_some();
+        let location = reply.header(header::LOCATION).map(str::to_owned);
+        let mut links: Vec<String> = Vec::new();
+        let named = [json::link(&reply.body, "/TaskMonitor"), json::link(&reply.body, "/@odata.id")];
+        let named = location.into_iter().chain(named.into_iter().flatten());
+        for link in named.filter_map(|link| self.origin.own_path(ROOT, &link)) {
+            if !links.contains(&link) {
+                links.push(link);
+            }
+        }
+        is_task.then_some(links)
     }
 
     async fn look_at_task(&self, link: &str, system: Option<&str>) -> Result<Look, RedfishError> {
@@ -142,21 +159,6 @@ fn end_of(body: &Value) -> Option<End> {
         "Exception" | "Killed" | "Cancelled" | "Interrupted" => Some(End::Failed(state)),
         _ => None,
     }
-}
-
-/// Where to look: the monitor in `Location` first, then what the body names. `None` where there
-/// is no Task.
-fn task_links(reply: &Reply) -> Option<Vec<String>> {
-    let is_task = reply.status.as_u16() == 202 || json::text(&reply.body, "/TaskState").is_some();
-    let location = reply.header(header::LOCATION).map(str::to_owned);
-    let mut links: Vec<String> = Vec::new();
-    let named = [json::link(&reply.body, "/TaskMonitor"), json::link(&reply.body, "/@odata.id")];
-    for link in location.into_iter().chain(named.into_iter().flatten()) {
-        if !links.contains(&link) {
-            links.push(link);
-        }
-    }
-    is_task.then_some(links)
 }
 
 fn timed_out(after: Duration) -> RedfishErrorKind {

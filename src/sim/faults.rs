@@ -72,6 +72,11 @@ pub enum Fault {
     NullSources,
     NoSessions,
     SessionTimeout(Duration),
+    TokensRefusedAfterStart(Duration),
+    LocationsAbsolute,
+    LocationsRelative,
+    LocationsInBody,
+    PostsRedirected,
     Lockout(u64),
     Unauthorised401Once,
     Busy503(u64),
@@ -183,7 +188,8 @@ impl fmt::Display for Fault {
             | Fault::BmcDownInInstall(wait)
             | Fault::BmcRestartsInInstall(wait)
             | Fault::PowerTransitions(wait)
-            | Fault::SessionTimeout(wait) => write!(f, "={}", wait.as_secs()),
+            | Fault::SessionTimeout(wait)
+            | Fault::TokensRefusedAfterStart(wait) => write!(f, "={}", wait.as_secs()),
             Fault::Slow(wait) | Fault::SlowMedia(wait) => write!(f, "={}", wait.as_millis()),
             Fault::InsertNotDone(count)
             | Fault::InsertNotSeen(count)

@@ -8,6 +8,7 @@ mod accounts;
 mod body;
 mod boot;
 mod chassis;
+mod locations;
 mod managers;
 mod manners;
 mod message;
@@ -162,17 +163,16 @@ async fn answer(shared: Arc<Shared>, call: Call) -> Response<Body> {
     } else {
         shared.change(|bmc, now| bmc.answer(&call, now))
     };
-    let (as_object, cuts_errors) = {
-        let faults = &shared.bmc().faults;
-        (faults.has(&Fault::ExtendedInfoObject), faults.has(&Fault::ErrorBodiesCut))
-    };
+    let faults = shared.bmc().faults.clone();
     let reply = match outcome {
         Outcome::Reply(reply) => reply,
         Outcome::Insert(insert) => insert.run(shared).await,
     };
     let is_error = reply.status.is_client_error() || reply.status.is_server_error();
-    let response = render(if as_object { reply.with_info_as_object() } else { reply });
-    if is_error && cuts_errors { mishap::cut(response).await } else { response }
+    let reply = reply.located(&faults);
+    let response =
+        render(if faults.has(&Fault::ExtendedInfoObject) { reply.with_info_as_object() } else { reply });
+    if is_error && faults.has(&Fault::ErrorBodiesCut) { mishap::cut(response).await } else { response }
 }
 
 fn slowness(bmc: &Bmc) -> Option<Duration> {
@@ -218,6 +218,9 @@ impl Bmc {
         if let Some(left) = self.busy_after_start(now) {
             return Err(Message::unavailable(left));
         }
+        if let Some(moved) = locations::redirect(call, &self.faults) {
+            return Ok(Outcome::Reply(moved));
+        }
         if call.headers.get("odata-version").is_some_and(|version| version != "4.0") {
             return Err(Message::precondition_failed());
         }
@@ -262,6 +265,7 @@ impl Bmc {
     fn authenticate(&mut self, headers: &HeaderMap, now: Timestamp) -> Result<Caller, Refusal> {
         let token = headers.get("x-auth-token").and_then(|token| token.to_str().ok());
         let (user, session) = match token {
+            Some(_) if self.refuses_tokens(now) => return Err(Message::no_valid_session()),
             Some(token) => self.sessions.find(token, now).ok_or_else(Message::no_valid_session)?,
             None => {
                 let (user, password) = basic(headers).ok_or_else(Message::no_valid_session)?;

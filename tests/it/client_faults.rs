@@ -26,11 +26,31 @@ async fn installs(names: &[&str]) {
     let once = names.iter().any(|name| name.ends_with("-once"));
     let struck = site.machines[0].struck();
     assert!(!once || !struck.is_empty(), "{names:?}: {struck:?}");
+    site.shut_down().await;
+    assert_eq!(site.machines[0].state().sessions, 0, "{names:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn errors_whose_bodies_end_early_are_those_errors() {
     installs(&["error-bodies-cut", "unauthorised-once", "etag-412-once", "on-409-once"]).await;
     installs(&["error-bodies-cut", "session-timeout=30"]).await;
-    installs(&["cut-body=60"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_bmc_made_is_found_under_any_name_and_deleted_at_the_end() {
+    for location in ["locations-absolute", "locations-relative", "locations-in-body"] {
+        installs(&[location, "insert-task=20", "unauthorised-once"]).await;
+        installs(&[location, "insert-task=20", "posts-redirected"]).await;
+    }
+}
+
+/// Every answer is in danger here, so that of a logout too.
+#[tokio::test(start_paused = true)]
+async fn a_job_gets_past_answers_that_are_cut_off() {
+    let mut site = Site::new(1, vec![machine(faults(&["cut-body=60"]))]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
+    assert!(site.machines[0].struck()["cut-body"] > 0);
 }

@@ -213,16 +213,17 @@ async fn redirects_are_followed_for_a_slash_only() {
             if asked.line() == GET_SYSTEM { answer_with(308, &[("location", to)], json!({})) } else { None }
         }
     };
-    let (slash, log) = bmc({
-        let redirect = redirect("/redfish/v1/Systems/1/");
-        move |asked| match asked.path.as_str() {
+    // Under another host name too: the path is asked for on the BMC's own origin.
+    for target in ["/redfish/v1/Systems/1/", "https://ilo.internal/redfish/v1/Systems/1/"] {
+        let redirect = redirect(target);
+        let (slash, log) = bmc(move |asked| match asked.path.as_str() {
             "/redfish/v1/Systems/1/" => answer(200, system()),
             _ => redirect(asked),
-        }
-    });
-    read_system(&slash).await;
-    assert_eq!(log.count("GET /redfish/v1/Systems/1/"), 1);
-    let (elsewhere, _) = bmc(redirect("https://evil.test/redfish/v1/Systems/1/"));
+        });
+        read_system(&slash).await;
+        assert_eq!(log.count("GET /redfish/v1/Systems/1/"), 1);
+    }
+    let (elsewhere, _) = bmc(redirect("https://evil.test/redfish/v1/Systems/2/"));
     let error = elsewhere.observe_system(SYSTEM).await.unwrap_err();
     assert_eq!(error.kind, RedfishErrorKind::OtherOrigin { origin: "https://evil.test".into() });
     let (other, _) = bmc(redirect("/login.html"));
@@ -231,8 +232,9 @@ async fn redirects_are_followed_for_a_slash_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_follows_only_a_redirect_that_keeps_it_a_write() {
-    for (status, writes) in [(301, 1), (302, 1), (307, 2), (308, 2)] {
+async fn a_write_is_repeated_once_where_a_redirect_adds_a_slash() {
+    // 303 says that it was done, and where to read of that.
+    for (status, writes) in [(301, 2), (302, 2), (303, 1), (307, 2), (308, 2)] {
         let slashed = format!("{}/", RESET.trim_start_matches("POST "));
         let (bmc, log) = bmc(move |asked| {
             let headers = [("location", slashed.as_str())];
@@ -242,6 +244,33 @@ async fn a_write_follows_only_a_redirect_that_keeps_it_a_write() {
         log.clear();
         assert_eq!(bmc.request_reset(&system, ResetType::On).await.is_ok(), writes == 2, "{status}");
         assert_eq!(log.all().len(), writes, "{status}");
+        assert!(
+            log.all().iter().all(|asked| asked.line().starts_with(RESET) && asked.body["ResetType"] == "On")
+        );
+    }
+}
+
+/// Old Supermicro redirects its login so (check_redfish#187); one that goes on redirecting is asked twice.
+#[tokio::test(start_paused = true)]
+async fn a_login_is_repeated_at_the_path_with_a_slash() {
+    const LOGIN: &str = "POST /redfish/v1/SessionService/Sessions";
+    for (target, is_good) in [
+        ("/redfish/v1/SessionService/Sessions/", true),
+        ("http://10.9.9.9/redfish/v1/SessionService/Sessions/", true),
+        ("https://evil.test/redfish/v1/SessionService/Sessions", false),
+        ("/redfish/v1/SessionService/Sessions//", false),
+    ] {
+        let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+            line if line == LOGIN || line.ends_with("//") => {
+                answer_with(301, &[("location", target)], json!({}))
+            }
+            line if line.starts_with(LOGIN) => answer_with(201, &[("x-auth-token", "t")], json!({})),
+            _ => None,
+        });
+        assert_eq!(bmc.observe_systems().await.is_ok(), is_good, "{target}");
+        let logins: Vec<_> = log.all().into_iter().filter(|asked| asked.line().starts_with(LOGIN)).collect();
+        assert_eq!(logins.len(), if target.contains("evil") { 1 } else { 2 }, "{target}");
+        assert!(logins.iter().all(|asked| asked.body["Password"] == "calvin"), "{target}");
     }
 }
 

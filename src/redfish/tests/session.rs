@@ -1,7 +1,7 @@
 //! Logging in: once, not again after a refusal, and without sessions where there are none.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use serde_json::json;
@@ -199,16 +199,118 @@ async fn sessions_are_deleted_at_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_without_location_or_on_another_name_works_and_is_left() {
-    for headers in [vec![], vec![("location", "https://other.test/redfish/v1/SessionService/Sessions/7")]] {
+async fn a_session_is_deleted_whatever_form_its_name_has() {
+    for (location, body, deleted) in [
+        (None, json!({}), 0),
+        (None, json!({"@odata.id": SESSION}), 1),
+        (Some("https://ilo.internal/redfish/v1/SessionService/Sessions/7"), json!({}), 1),
+        (Some("redfish/v1/SessionService/Sessions/7"), json!({}), 1),
+        (Some("Sessions/7"), json!({}), 1),
+        (Some("https://["), json!({"@odata.id": SESSION}), 1),
+        (Some(SESSIONS), json!({"@odata.id": SESSION}), 1),
+    ] {
+        let told = body.clone();
         let (bmc, log) = bmc(move |asked| {
-            let headers = [[("x-auth-token", "t")].as_slice(), &headers].concat();
-            if asked.line() == LOGIN { answer_with(201, &headers, json!({})) } else { None }
+            let mut headers = vec![("x-auth-token", "t")];
+            headers.extend(location.map(|location| ("location", location)));
+            if asked.line() == LOGIN { answer_with(201, &headers, body.clone()) } else { None }
         });
         bmc.observe_systems().await.unwrap();
         bmc.close().await;
-        assert!(log.lines().iter().all(|line| !line.starts_with("DELETE")));
+        assert_eq!(log.count(LOGOUT), deleted, "{location:?} {told}");
     }
+}
+
+/// Logins that are good and tokens that are not, for a while (infra-controller#69). Gives the BMC, its log, and the
+/// sessions that it counts.
+fn refusing_tokens(until: Duration) -> (Bmc, Log, Arc<AtomicUsize>) {
+    let live = Arc::new(AtomicUsize::new(0));
+    let (counted, began, mut made) = (live.clone(), tokio::time::Instant::now(), 0);
+    let (bmc, log) = bmc(move |asked| {
+        if asked.line() == LOGIN {
+            made += 1;
+            counted.fetch_add(1, Ordering::Relaxed);
+            let link = format!("{SESSIONS}/{made}");
+            let headers = [("x-auth-token", made.to_string()), ("location", link)];
+            return answer_with(
+                201,
+                &[(headers[0].0, &headers[0].1), (headers[1].0, &headers[1].1)],
+                json!({}),
+            );
+        }
+        asked.header("x-auth-token")?;
+        if began.elapsed() >= Duration::from_secs(5) && began.elapsed() < until {
+            return answer(401, refusal("Base.1.8.NoValidSession", &[]));
+        }
+        if asked.line().starts_with(&format!("GET {SESSIONS}/")) {
+            return answer(200, json!({"UserName": "root"}));
+        }
+        if asked.line().starts_with(&format!("DELETE {SESSIONS}/")) {
+            counted.fetch_sub(1, Ordering::Relaxed);
+        }
+        None
+    });
+    (bmc, log, live)
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_tokens_leave_no_flood_of_sessions() {
+    for (secs, most) in [(30, 2), (600, 6)] {
+        let (bmc, log, live) = refusing_tokens(Duration::from_secs(secs));
+        bmc.observe_systems().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        while bmc.observe_systems().await.is_err() {
+            assert!(live.load(Ordering::Relaxed) <= most, "{} sessions", live.load(Ordering::Relaxed));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert!(log.count(LOGIN) <= most + 1, "{} logins", log.count(LOGIN));
+        bmc.observe_systems().await.unwrap();
+        assert_eq!(live.load(Ordering::Relaxed), 1, "those of before are deleted");
+        bmc.close().await;
+        assert_eq!(live.load(Ordering::Relaxed), 0);
+    }
+}
+
+/// The limit was reached by our own sessions: once they are deleted, there is one again.
+#[tokio::test(start_paused = true)]
+async fn own_sessions_that_fill_the_table_are_deleted_and_a_login_follows() {
+    const OLD: &str = "/redfish/v1/SessionService/Sessions/3";
+    let mut free = false;
+    let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+        LOGIN if !free => answer(503, refusal("Base.1.8.SessionLimitExceeded", &[])),
+        line if line == format!("GET {OLD}") => answer(200, json!({"UserName": "root"})),
+        line if line == format!("DELETE {OLD}") => {
+            free = true;
+            None
+        }
+        _ => None,
+    });
+    bmc.inherit_session(OLD).await;
+    bmc.observe_systems().await.unwrap();
+    bmc.observe_systems().await.unwrap();
+    assert_eq!(log.count(LOGIN), 2);
+    assert_eq!(log.all().pop().unwrap().header("x-auth-token"), Some("t0ken"));
+}
+
+/// A refused password counts towards the lockout of an account, so another try is minutes away; but it comes.
+#[tokio::test(start_paused = true)]
+async fn refused_basic_authentication_is_not_ruled_out_for_good() {
+    let began = tokio::time::Instant::now();
+    let (bmc, log) = bmc(move |asked| {
+        let is_early = began.elapsed() < Duration::from_secs(200);
+        match asked.line().as_str() {
+            LOGIN => answer(503, refusal("Base.1.8.SessionLimitExceeded", &[])),
+            _ if asked.header("authorization").is_some() && is_early => answer(401, json!({})),
+            _ => None,
+        }
+    });
+    let refused = || log.all().iter().filter(|asked| asked.header("authorization").is_some()).count();
+    for _ in 0..3 {
+        bmc.observe_systems().await.unwrap_err();
+    }
+    assert_eq!(refused(), 1);
+    tokio::time::sleep(Duration::from_secs(301)).await;
+    bmc.observe_systems().await.unwrap();
 }
 
 /// A BMC whose sessions are all taken for as many logins, and that takes Basic authentication or not.

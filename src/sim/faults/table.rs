@@ -196,6 +196,31 @@ pub static TABLE: &[Row] = &[
         "an idle session ends after VALUE seconds (HPE, AMI: 30)",
     ),
     row(
+        "tokens-refused-after-start",
+        Secs(Fault::TokensRefusedAfterStart, 25),
+        "every session token is 401 for VALUE seconds after each start of the host, and logins are good",
+    ),
+    row(
+        "locations-absolute",
+        Plain(|| Fault::LocationsAbsolute),
+        "Location of a session or Task is an absolute URL under the BMC's internal host name (gofish)",
+    ),
+    row(
+        "locations-relative",
+        Plain(|| Fault::LocationsRelative),
+        "Location of a session or Task has no leading slash (python-redfish-library)",
+    ),
+    row(
+        "locations-in-body",
+        Plain(|| Fault::LocationsInBody),
+        "no Location of a session or Task: only the body names it",
+    ),
+    row(
+        "posts-redirected",
+        Plain(|| Fault::PostsRedirected),
+        "a POST to a path without a slash at its end is 301 to that with one (old Supermicro, check_redfish)",
+    ),
+    row(
         "lockout",
         Count(Fault::Lockout, 3),
         "after VALUE wrong passwords nobody can log in for five minutes (HPE, Lenovo)",

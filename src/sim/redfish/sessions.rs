@@ -125,6 +125,22 @@ impl Bmc {
         }))
     }
 
+    /// Whether no token is good, so soon after a start of the host.
+    pub fn refuses_tokens(&mut self, now: Timestamp) -> bool {
+        let Some(wait) = self.faults.find(|fault| match fault {
+            Fault::TokensRefusedAfterStart(wait) => Some(*wait),
+            _ => None,
+        }) else {
+            return false;
+        };
+        let is_fresh = |started| world::elapsed(started, now) < wait;
+        let refuses = !self.calm && self.computer.machine.last_reset().is_some_and(is_fresh);
+        if refuses {
+            self.note("tokens-refused-after-start");
+        }
+        refuses
+    }
+
     /// The account that these credentials open, unless too many wrong ones came before.
     pub fn log_in(&mut self, user: &str, password: &str, now: Timestamp) -> Option<String> {
         let limit = self.faults.find(|fault| match fault {

@@ -160,6 +160,11 @@ const BEARABLE: &[Row] = &[
     ("extended-info-object", 0, 0),
     ("import-busy", 1, 6),
     ("error-bodies-cut", 0, 0),
+    ("tokens-refused-after-start", 5, 120),
+    ("locations-absolute", 0, 0),
+    ("locations-relative", 0, 0),
+    ("locations-in-body", 0, 0),
+    ("posts-redirected", 0, 0),
 ];
 
 /// Of a bad connection or a bad web server: in a thousand requests.

@@ -44,6 +44,7 @@ const OF_A_MOMENT: &[&str] = &[
     "reset-connection",
     "throttled-429",
     "truncated-json",
+    "tokens-refused-after-start",
     "unauthorised-once",
 ];
 
