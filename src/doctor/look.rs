@@ -100,7 +100,9 @@ pub fn trouble(error: &RedfishError) -> Trouble {
             "password"
         }
         Kind::Refused { message_id, .. } if message_id.contains("SessionLimit") => "sessions",
-        Kind::Refused { message_id, .. } | Kind::TaskFailed { message_id, .. }
+        Kind::Refused { message_id, .. }
+        | Kind::TaskFailed { message_id, .. }
+        | Kind::ReportedFailure { message_id, .. }
             if message_id.contains("License") =>
         {
             "licence"

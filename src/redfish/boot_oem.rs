@@ -63,7 +63,7 @@ impl Connection {
         let body = json!({"ShareParameters": {"Target": ["IDRAC"]}, "ImportBuffer": buffer});
         let call = self.post(Op::BootImport, &target, &body, Some(&system.link));
         let reply = self.write(&call).await?;
-        self.accepted(&call, &reply)?;
+        self.done(&call, &reply)?;
         let followed = self.follow_task(&reply, Some(&system.link), deadline).await;
         followed.map_err(RedfishError::after_acceptance)?;
         self.remembered().hosts.entry(system.link.clone()).or_default().imported = on;

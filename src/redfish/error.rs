@@ -54,6 +54,9 @@ pub enum RedfishErrorKind {
     /// The Redfish Task of the request ended without success; the message begins with its state.
     #[error("the BMC's Task failed{}", quoted(.message_id, .message))]
     TaskFailed { message_id: String, message: String },
+    /// The answer was a success by its status and holds a message of severity Critical.
+    #[error("the BMC accepted the request and reported that it failed{}", quoted(.message_id, .message))]
+    ReportedFailure { message_id: String, message: String },
     #[error("the BMC {what}")]
     Unsupported { what: String },
     /// It fetches images by other protocols than that of this one's URL; no slot of it will take the URL.
@@ -103,6 +106,18 @@ impl RedfishError {
         RedfishError::new(Op::Task, path, kind)
     }
 
+    /// Of a success that holds a message of severity Critical.
+    pub(super) fn reported_failure(op: Op, path: &str, complaint: Complaint) -> RedfishError {
+        let Complaint { message_id, message, .. } = complaint;
+        let kind = RedfishErrorKind::ReportedFailure { message_id, message };
+        RedfishError { accepted: true, ..RedfishError::new(op, path, kind) }
+    }
+
+    /// Whether the BMC took the request in and then reported that it failed.
+    pub fn is_reported_failure(&self) -> bool {
+        matches!(self.kind, RedfishErrorKind::TaskFailed { .. } | RedfishErrorKind::ReportedFailure { .. })
+    }
+
     pub(super) fn unsupported(op: Op, path: &str, what: &str) -> RedfishError {
         RedfishError::new(op, path, RedfishErrorKind::Unsupported { what: what.to_owned() })
     }
@@ -120,7 +135,9 @@ impl RedfishError {
             Kind::ImageProtocol { .. } => ErrorClass::NeedsOperator,
             Kind::Refused { status, message_id, .. } => self.class_of_status(*status, message_id),
             // Huawei iBMC 6.41: `ConnectionFailed` at random, so another try is worth it.
-            Kind::TaskFailed { message_id, .. } => class_of_message(message_id).unwrap_or(ErrorClass::Retry),
+            Kind::TaskFailed { message_id, .. } | Kind::ReportedFailure { message_id, .. } => {
+                class_of_message(message_id).unwrap_or(ErrorClass::Retry)
+            }
         }
     }
 
@@ -159,7 +176,7 @@ impl RedfishError {
     pub fn is_open(&self) -> bool {
         use RedfishErrorKind as Kind;
         let unanswered = matches!(self.kind, Kind::Broken | Kind::TimedOut { .. });
-        (self.accepted || unanswered) && !matches!(self.kind, Kind::TaskFailed { .. })
+        (self.accepted || unanswered) && !self.is_reported_failure()
     }
 
     pub fn effect(&self) -> Effect {

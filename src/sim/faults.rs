@@ -59,6 +59,8 @@ pub enum Fault {
     On409Once,
     ResetActionInfo,
     ResetAnswerLost,
+    ResetTaskFails(u64),
+    ResetCritical(u64),
     BmcDownAfterReset(Duration),
     BmcDownInInstall(Duration),
     BmcRestartsInInstall(Duration),
@@ -195,6 +197,8 @@ impl fmt::Display for Fault {
             | Fault::InsertNotSeen(count)
             | Fault::FirstSlotRefuses(count)
             | Fault::ImportBusy(count)
+            | Fault::ResetTaskFails(count)
+            | Fault::ResetCritical(count)
             | Fault::Lockout(count)
             | Fault::Busy503(count)
             | Fault::Throttled429(count)

@@ -54,3 +54,28 @@ async fn a_job_gets_past_answers_that_are_cut_off() {
     assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
     assert!(site.machines[0].struck()["cut-body"] > 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_that_the_bmc_reports_as_failed_is_asked_for_again() {
+    installs(&["reset-task-fails=2"]).await;
+    installs(&["reset-critical=2"]).await;
+}
+
+/// No endless requests, and the BMC's own words in the reason.
+#[tokio::test(start_paused = true)]
+async fn resets_that_always_fail_end_the_job_with_what_the_bmc_says() {
+    for fault in ["reset-task-fails=9999", "reset-critical=9999"] {
+        let mut site = Site::new(1, vec![machine(faults(&[fault]))]).await;
+        site.start();
+        let id = site.submit(0, json!({})).await;
+        let job = site.settle(id).await;
+        let reason = job.reason.clone().unwrap_or_default();
+        assert_eq!(job.status, Status::Failed, "{fault}: {}", site.story(id).await);
+        for quoted in ["OperationFailed", "power supplies are not ready"] {
+            assert!(reason.contains(quoted), "{fault}: {reason}");
+        }
+        let state = site.machines[0].state();
+        assert_eq!((state.starts, job.facts.reset.starts), (0, 0), "{fault}: {state:?}");
+        assert!(state.media.values().all(|medium| !medium.inserted), "{fault}: {state:?}");
+    }
+}

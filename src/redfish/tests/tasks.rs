@@ -223,3 +223,72 @@ async fn a_202_without_a_task_is_left_to_the_callers_look() {
     let slot = read_slot(&bmc, &log).await;
     bmc.request_insert(&slot, IMAGE).await.unwrap();
 }
+
+const RESET: &str = "POST /redfish/v1/Systems/1/Actions/ComputerSystem.Reset";
+
+fn told(severity: &str) -> Value {
+    json!([{"MessageId": "iDRAC.2.8.PSU0001", "Message": "No power.", "MessageSeverity": severity,
+            "Resolution": "Plug it in."}])
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_task_of_a_reset_is_followed_to_its_end() {
+    for state in ["Exception", "Killed", "Cancelled"] {
+        let (bmc, _) = bmc(move |asked| match asked.line().as_str() {
+            RESET => answer_with(202, &[("location", MONITOR)], task("New")),
+            line if line.ends_with(MONITOR) => {
+                let mut ended = task(state);
+                ended["Messages"] = told("Critical");
+                answer(200, ended)
+            }
+            _ => None,
+        });
+        let system = read_system(&bmc).await;
+        let error = bmc.request_reset(&system, ResetType::On).await.unwrap_err();
+        assert!(error.is_reported_failure(), "{error}");
+        let quoted = format!("(iDRAC.2.8.PSU0001: {state}. No power. Resolution: Plug it in.)");
+        assert!(error.to_string().contains(&quoted), "{error}");
+    }
+}
+
+/// The host's power says more than a Task that nobody can read, or that takes its time.
+#[tokio::test(start_paused = true)]
+async fn a_task_of_a_reset_that_tells_nothing_is_no_failure() {
+    for look in [500, 401, 404, 200] {
+        let (bmc, _) = bmc(move |asked| match asked.line().as_str() {
+            RESET => answer_with(202, &[("location", MONITOR)], task("New")),
+            line if line.ends_with(MONITOR) => answer(look, task("Running")),
+            _ => None,
+        });
+        let system = read_system(&bmc).await;
+        bmc.request_reset(&system, ResetType::On).await.unwrap_or_else(|error| panic!("{look}: {error}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_that_reports_a_failure_is_one() {
+    for (severity, is_good) in [("Critical", false), ("Warning", true), ("OK", true)] {
+        for body in [
+            json!({"error": {"@Message.ExtendedInfo": told(severity)}}),
+            json!({"@Message.ExtendedInfo": told(severity)}),
+        ] {
+            let (bmc, _) = bmc(move |asked| match asked.method.as_str() {
+                "POST" if asked.line() == RESET => answer(200, body.clone()),
+                "PATCH" => answer(200, body.clone()),
+                _ => None,
+            });
+            let system = read_system(&bmc).await;
+            let reset = bmc.request_reset(&system, ResetType::On).await;
+            let boot = bmc.request_boot_from_cd(&system, None).await.map(|_| ());
+            for result in [reset, boot] {
+                let Err(error) = result else {
+                    assert!(is_good, "{severity}");
+                    continue;
+                };
+                assert!(!is_good && error.is_reported_failure() && !error.is_open(), "{error}");
+                let quoted = "reported that it failed (iDRAC.2.8.PSU0001: No power. Resolution: Plug it in.)";
+                assert!(error.to_string().ends_with(quoted), "{error}");
+            }
+        }
+    }
+}

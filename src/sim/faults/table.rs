@@ -167,6 +167,16 @@ pub static TABLE: &[Row] = &[
     ),
     row("reset-answer-lost", Plain(|| Fault::ResetAnswerLost), "the first reset is done and answered 500"),
     row(
+        "reset-task-fails",
+        Count(Fault::ResetTaskFails, 2),
+        "the first VALUE resets are Tasks that end in Exception, and not done (Redfishtool)",
+    ),
+    row(
+        "reset-critical",
+        Count(Fault::ResetCritical, 2),
+        "the first VALUE resets are 200 with a Critical message, and not done",
+    ),
+    row(
         "bmc-down-after-reset",
         Secs(Fault::BmcDownAfterReset, 10),
         "the BMC cannot be reached for VALUE seconds after each reset request",

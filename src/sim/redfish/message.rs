@@ -187,6 +187,12 @@ impl Message {
         message(400, "OperationFailed", text, &[]).refuse()
     }
 
+    /// A reset that was accepted and did not happen.
+    pub fn reset_failed() -> Refusal {
+        let text = "The reset of the host failed: its power supplies are not ready.".to_owned();
+        message(400, "OperationFailed", text, &[]).critical().refuse()
+    }
+
     /// A slot that takes no images, whatever it shows.
     pub fn not_for_images() -> Refusal {
         let text = "The action VirtualMedia.InsertMedia is not supported by the resource.".to_owned();

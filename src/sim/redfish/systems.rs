@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is read here is what the machine is, but for the faults that say otherwise.
 
+use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -163,6 +164,25 @@ impl Bmc {
         Ok(unknown)
     }
 
+    /// An answer that is a success and a reset that fails, where a fault has it so.
+    fn fail_reset(&mut self, now: Timestamp) -> Option<Reply> {
+        let by_task = |fault: &Fault| match fault {
+            Fault::ResetTaskFails(times) => Some(*times),
+            _ => None,
+        };
+        let at_once = |fault: &Fault| match fault {
+            Fault::ResetCritical(times) => Some(*times),
+            _ => None,
+        };
+        if self.happens_counted(by_task) {
+            let task = self.tasks.begin(now);
+            let accepted = self.tasks.accepted(task);
+            self.tasks.end(task, Err(Message::reset_failed()), now);
+            return Some(accepted);
+        }
+        self.happens_counted(at_once).then(|| Reply::json(StatusCode::OK, Message::reset_failed().body()))
+    }
+
     pub fn reset_system(&mut self, body: &Object, now: Timestamp) -> Result<Reply, Refusal> {
         body::check_parameters(RESET, body, &["ResetType"])?;
         let name = body::parameter(RESET, body, "ResetType")?
@@ -172,6 +192,9 @@ impl Bmc {
         let reset = reset.ok_or_else(|| Message::parameter_value(RESET, "ResetType", name))?;
         if reset == ResetType::On && self.happens_once(&Fault::On409Once) {
             return Err(Message::parameter_conflict("ResetType", name));
+        }
+        if let Some(failure) = self.fail_reset(now) {
+            return Ok(failure);
         }
         tracing::info!(machine = self.config.serial, reset = name, "the host is reset");
         self.computer.request_reset(reset, now).map_err(|HostIsOff| Message::in_standby())?;

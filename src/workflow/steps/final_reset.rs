@@ -59,7 +59,12 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
             reset::count_force(cx, act)?;
             cx.save_intent(act).await?;
             let doing = || format!("asking the BMC of server {} for {kind:?}", cx.server.serial);
-            cx.bmc.request_reset(&system, kind).await.map_err(|error| StepError::bmc(doing(), error))?;
+            if let Err(error) = cx.bmc.request_reset(&system, kind).await {
+                if reset::had_no_effect(&error) {
+                    cx.job.cursor.intent = intent;
+                }
+                return Err(StepError::bmc(doing(), error));
+            }
             cx.save_receipt().await?;
             let detail = json!({ "reset_type": format!("{kind:?}") });
             cx.tell("reset.request", format!("asked the BMC for {kind:?}"), detail).await?;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{Answer, watch};
 use crate::job::{Act, MediaMode, Step};
-use crate::redfish::{Effect, PowerState, ResetType, System};
+use crate::redfish::{Effect, PowerState, RedfishError, ResetType, System};
 use crate::workflow::detect;
 use crate::workflow::look::sample;
 use crate::workflow::power::{Move, POWER_GRACE, next_move};
@@ -247,9 +247,10 @@ async fn start(
     let earlier = reset_facts.started_at.replace(now);
     reset_facts.starts += 1;
     cx.kit.media.start_trace(cx.job.id, now);
+    let before = cx.job.cursor.intent.as_ref().map(|intent| (intent.act, intent.at));
     let answer = request(cx, system, act, reset).await;
     if let Err(StepError::Failed(_)) = &answer
-        && cx.job.cursor.intent.is_none()
+        && cx.job.cursor.intent.as_ref().map(|intent| (intent.act, intent.at)) == before
     {
         let reset_facts = &mut cx.job.facts.reset;
         reset_facts.started_at = earlier;
@@ -269,7 +270,7 @@ async fn request(
     count_force(cx, act)?;
     cx.save_intent(act).await?;
     if let Err(error) = cx.bmc.request_reset(system, reset).await {
-        if error.effect() == Effect::None {
+        if had_no_effect(&error) {
             cx.job.cursor.intent = earlier;
         }
         return Err(StepError::bmc(
@@ -285,6 +286,11 @@ async fn request(
     )
     .await?;
     Ok(wait(cx, "looking what the host does"))
+}
+
+/// Whether the reset did not happen: it was refused, or the BMC reports that it failed.
+pub(super) fn had_no_effect(error: &RedfishError) -> bool {
+    error.effect() == Effect::None || error.is_reported_failure()
 }
 
 /// A BMC that takes each power-off and shows the host on has to be looked at by somebody.

@@ -160,6 +160,8 @@ const BEARABLE: &[Row] = &[
     ("extended-info-object", 0, 0),
     ("import-busy", 1, 6),
     ("error-bodies-cut", 0, 0),
+    ("reset-task-fails", 1, 4),
+    ("reset-critical", 1, 4),
     ("tokens-refused-after-start", 5, 120),
     ("locations-absolute", 0, 0),
     ("locations-relative", 0, 0),

@@ -42,6 +42,8 @@ const OF_A_MOMENT: &[&str] = &[
     "override-lost",
     "reset-answer-lost",
     "reset-connection",
+    "reset-critical",
+    "reset-task-fails",
     "throttled-429",
     "truncated-json",
     "tokens-refused-after-start",
