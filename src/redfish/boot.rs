@@ -12,7 +12,7 @@ use super::learned::How;
 use super::messages;
 use super::quirks::{Quirk, Quirks};
 use super::system::{Boot, System};
-use super::{Op, RedfishError, RedfishErrorKind};
+use super::{ErrorClass, Op, RedfishError, RedfishErrorKind};
 
 const ENABLED: &str = "BootSourceOverrideEnabled";
 const TARGET: &str = "BootSourceOverrideTarget";
@@ -33,7 +33,10 @@ impl Connection {
             true => (None, self.import_boot(system, true).await?),
             false => match self.boot_by_override(system, &quirks).await {
                 // A self test takes minutes; the slot's own switch works during it.
-                Err(error) if is_of_post(&error) && quirks.has(Quirk::BootOnNextReset) => {
+                // So it does where every override is refused (an iLO 6: libredfish#76).
+                Err(error)
+                    if quirks.has(Quirk::BootOnNextReset) && (is_of_post(&error) || is_definite(&error)) =>
+                {
                     (None, self.boot_by_slot(system, cd, error).await?)
                 }
                 result => result?,
@@ -131,6 +134,7 @@ impl Connection {
                 result => return result.map(|_| ()),
             }
         }
+        let mode_was_sent = mode.is_some();
         body.insert(TARGET.to_owned(), json!("None"));
         body.extend(mode.map(|mode| (MODE.to_owned(), json!(mode))));
         match self.patch_boot(Op::BootDisarm, system, body.clone(), &quirks).await {
@@ -138,6 +142,11 @@ impl Connection {
             Err(error) if knows_no_none(&error, &system.boot) => {
                 body.insert(TARGET.to_owned(), json!("Hdd"));
                 self.patch_boot(Op::BootDisarm, system, body, &quirks).await.map(|_| ())
+            }
+            // An iLO refuses `Disabled` with a target, and takes it alone (metal-operator#998).
+            Err(error) if is_definite(&error) && mode_was_sent => {
+                let body = Map::from_iter([(ENABLED.to_owned(), json!("Disabled"))]);
+                self.patch_boot(Op::BootDisarm, system, body, &quirks).await.map(|_| ()).map_err(|_| error)
             }
             result => result.map(|_| ()),
         }
@@ -183,6 +192,7 @@ impl Connection {
     ) -> Result<How, RedfishError> {
         let mut place = Place::of(system, quirks);
         let mut mode_changed = false;
+        let mut refused = None;
         let mut tries = 0;
         loop {
             let body = json!({ "Boot": boot });
@@ -201,7 +211,14 @@ impl Connection {
             } else if !is_last && drop_enabled(&mut boot, &reply) {
                 // Sent without it from here on; there is nothing more to drop.
             } else {
-                return Err(self.refusal(&call, &reply));
+                // The other of the two resources is asked once; what the first said is what operators should read.
+                let error = self.refusal(&call, &reply);
+                let other =
+                    place.other(system).filter(|_| refused.is_none() && !is_last && is_definite(&error));
+                match (other, refused.take()) {
+                    (Some(other), _) => (place, refused) = (other, Some(error)),
+                    (None, first) => return Err(first.unwrap_or(error)),
+                }
             }
         }
     }
@@ -219,6 +236,14 @@ impl Place {
     fn of(system: &System, quirks: &Quirks) -> Place {
         let forced = quirks.has(Quirk::BootInSettings) && system.settings.is_some();
         if system.settings_boot.is_some() || forced { Place::Settings } else { Place::System }
+    }
+
+    /// The one that was not asked, where there is a settings object.
+    fn other(self, system: &System) -> Option<Place> {
+        system.settings.as_ref().map(|_| match self {
+            Place::System => Place::Settings,
+            Place::Settings => Place::System,
+        })
     }
 
     fn link(self, system: &System) -> &str {
@@ -356,6 +381,12 @@ fn is_status(error: &RedfishError, wanted: u16) -> bool {
 fn is_of_value(error: &RedfishError) -> bool {
     matches!(&error.kind, RedfishErrorKind::Refused { status: 400, message_id, .. }
         if message_id.contains("PropertyValue"))
+}
+
+/// A refusal for good of the request as such, not of the value in it.
+fn is_definite(error: &RedfishError) -> bool {
+    let is_refusal = matches!(error.kind, RedfishErrorKind::Refused { status: 400..=499 | 501, .. });
+    is_refusal && error.class() == ErrorClass::Permanent && !is_of_value(error)
 }
 
 fn is_of_post(error: &RedfishError) -> bool {

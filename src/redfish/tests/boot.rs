@@ -328,3 +328,28 @@ async fn a_bmc_that_offers_no_cd_at_all_is_refused_with_what_it_offers() {
     assert!(sent.is_empty());
     assert_eq!(error.class(), ErrorClass::Permanent);
 }
+
+/// Dell's settings object refuses what the System takes (libredfish#75), and the other way round.
+#[tokio::test(start_paused = true)]
+async fn the_other_resource_is_asked_once_after_a_definite_refusal() {
+    const SETTINGS: &str = "/redfish/v1/Systems/1/Settings";
+    for (in_settings, refusing, taking) in [(true, SETTINGS, SYSTEM), (false, SYSTEM, SETTINGS)] {
+        let mut shown = system();
+        shown["@Redfish.Settings"] = json!({ "SettingsObject": link(SETTINGS) });
+        let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+            "GET /redfish/v1/Systems/1" => answer(200, shown.clone()),
+            line if line == format!("GET {SETTINGS}") && in_settings => answer(
+                200,
+                json!({"Boot": {"BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": "None"}}),
+            ),
+            line if line == format!("PATCH {refusing}") => {
+                answer(400, refusal("Base.1.8.UnsupportedOperation", &[]))
+            }
+            _ => None,
+        });
+        let system = read_system(&bmc).await;
+        bmc.request_boot_from_cd(&system, None).await.unwrap();
+        let patched: Vec<String> = log.lines().into_iter().filter(|line| line.starts_with("PATCH")).collect();
+        assert_eq!(patched, [format!("PATCH {refusing}"), format!("PATCH {taking}")]);
+    }
+}
