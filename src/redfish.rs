@@ -70,6 +70,10 @@ pub use service::{Service, Vendor};
 pub use slot::Slot;
 pub use system::{Boot, BootProgress, PowerState, ResetType, System, UnknownResetType};
 
+/// Of a service that has no VirtualMedia resource (HPE Cray EX).
+const NO_VIRTUAL_MEDIA: &str = "this firmware has no virtual media: neither the System nor its managers link to \
+     VirtualMedia; update the BMC's firmware, or install this host by other means";
+
 /// One BMC by one account. Clones share everything.
 #[derive(Clone)]
 pub struct Bmc(Arc<Connection>);
@@ -189,10 +193,17 @@ impl Bmc {
         self.0.observe_plan(system, image_url).await
     }
 
-    /// Why this BMC has no virtual drives that could be given images from here, and what to do about it,
-    /// where it is known for that.
-    pub fn without_drives(&self) -> Option<&'static str> {
-        self.0.quirks().without_drives()
+    /// Why this BMC has no virtual drives for `system` that could be given images from here, and what to do
+    /// about it, where that is known. The slots were looked for before.
+    pub fn without_drives(&self, system: &System) -> Option<&'static str> {
+        let has_none = self.0.remembered().without_media.contains(&system.link);
+        self.0.quirks().without_drives().or(has_none.then_some(NO_VIRTUAL_MEDIA))
+    }
+
+    /// How the next start of the system would be made to boot from the virtual CD; the error says why it
+    /// cannot be.
+    pub fn planned_boot(&self, system: &System) -> Result<String, String> {
+        self.0.planned_boot(system)
     }
 
     /// What this BMC does differently, as far as it has said who it is.

@@ -67,7 +67,7 @@ pub async fn look(world: &World, subject: &Subject<'_>, facts: &mut Facts) -> Op
         }
     };
     note_slots(&slots, subject.layout, facts);
-    facts.layout.hint = subject.bmc.without_drives().map(str::to_owned);
+    facts.layout.hint = subject.bmc.without_drives(&system).map(str::to_owned);
     let url = subject.media_base.as_ref().map_or("http://media.invalid/", Url::as_str);
     facts.plan = match bounded(plan::plan(subject.bmc, &system, url)).await {
         Ok(plan) => plan,

@@ -29,6 +29,7 @@ impl Connection {
         cd: Option<&str>,
     ) -> Result<How, RedfishError> {
         let quirks = self.quirks();
+        let system = &self.with_true_mode(system).await?;
         let (target, how) = match quirks.has(Quirk::BootByImport) {
             true => (None, self.import_boot(system, true).await?),
             false => match self.boot_by_override(system, &quirks).await {
@@ -116,6 +117,7 @@ impl Connection {
         if quirks.has(Quirk::BootByImport) {
             return self.import_boot(system, false).await.map(|_| ());
         }
+        let system = &self.with_true_mode(system).await?;
         if let Some(cd) = cd.filter(|_| quirks.has(Quirk::BootOnNextReset)) {
             let slot = self.observe_slot(cd, Some(&system.link)).await?;
             if slot.boot_on_next_reset == Some(true) {
@@ -284,7 +286,7 @@ fn override_body(enabled: &str, target: &str, mode: Option<String>) -> Map<Strin
 pub(super) fn cd_targets(boot: &Boot, quirks: &Quirks) -> Vec<&'static str> {
     let offered = |target: &&'static str| boot.allowed_targets.iter().any(|allowed| allowed == target);
     let usb = ["UefiUsbCd", "UsbCd"].into_iter().filter(offered).collect::<Vec<_>>();
-    if quirks.has(Quirk::BootByImport) {
+    if quirks.has(Quirk::BootByImport) || !boot.is_overridable() {
         return Vec::new();
     }
     if quirks.has(Quirk::UsbCd) && !usb.is_empty() {

@@ -12,7 +12,7 @@ use super::boot::BootOption;
 use super::connection::Connection;
 use super::learned::How;
 use super::system::{Action, System, last_segment};
-use super::{Op, RedfishError, json as read};
+use super::{ErrorClass, Op, RedfishError, json as read};
 
 /// How long an import job may take (ironic waits 35 × 15 s).
 const IMPORT_TIMEOUT: Duration = Duration::from_secs(600);
@@ -42,6 +42,41 @@ impl Connection {
             }
         }
         Ok(None)
+    }
+
+    /// The system with the mode that its host boots in. While the override is disabled, a BMC may show `Legacy` for a
+    /// host that boots by UEFI (AMI 12.84 on Gigabyte): its boot options, all of them UEFI's, say otherwise.
+    /// Options that are not there say nothing.
+    pub(super) async fn with_true_mode(&self, system: &System) -> Result<System, RedfishError> {
+        let boot = &system.boot;
+        let is_shown = |word: &Option<String>, wanted: &str| word.as_deref() == Some(wanted);
+        let in_doubt =
+            is_shown(&boot.mode, "Legacy") && !matches!(boot.enabled.as_deref(), Some("Once" | "Continuous"));
+        let Some(options) = boot.options.as_ref().filter(|_| in_doubt) else { return Ok(system.clone()) };
+        let is_uefi = match self.all_options_are_uefi(options, system).await {
+            Err(error) if error.class() == ErrorClass::Retry => return Err(error),
+            read => read.unwrap_or(false),
+        };
+        let mut system = system.clone();
+        if is_uefi {
+            system.boot.mode = Some("UEFI".to_owned());
+        }
+        Ok(system)
+    }
+
+    /// False of a list that is empty or too long to be read.
+    async fn all_options_are_uefi(&self, options: &str, system: &System) -> Result<bool, RedfishError> {
+        let links = self.read_members(Op::BootOptions, options, Some(&system.link)).await?;
+        if links.is_empty() || links.len() > OPTIONS_MAX {
+            return Ok(false);
+        }
+        for link in &links {
+            let call = self.get(Op::BootOptions, link, Some(&system.link));
+            if !is_uefi_option(&self.read(&call).await?.body) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Imports the one-time boot from the virtual CD (dell-py, sushy-oem-idrac), or takes it back.
@@ -117,6 +152,18 @@ fn parse_dell_manager(link: &str, body: &Value) -> DellManager {
     }
 }
 
+/// By its path, or where it has none by its name. `BBS(…)` is a BIOS device in the terms of UEFI.
+fn is_uefi_option(option: &Value) -> bool {
+    match read::text(option, "/UefiDevicePath") {
+        Some(path) => !path.to_ascii_uppercase().starts_with("BBS("),
+        None => {
+            let names =
+                ["/DisplayName", "/Name"].into_iter().filter_map(|pointer| read::text(option, pointer));
+            names.map(|name| name.to_ascii_uppercase()).any(|name| name.starts_with("UEFI"))
+        }
+    }
+}
+
 fn is_virtual_cd(option: &Value) -> bool {
     let texts = ["/DisplayName", "/Name", "/Description", "/UefiDevicePath"];
     let texts = texts.into_iter().filter_map(|pointer| read::text(option, pointer));
@@ -144,6 +191,19 @@ mod tests {
             assert_eq!(is_virtual_cd(&json!({ "DisplayName": name })), expected, "{name}");
         }
         assert!(!is_virtual_cd(&json!({"Name": "Virtual CD", "BootOptionEnabled": false})));
+    }
+
+    #[test]
+    fn options_of_uefi_are_told_from_those_of_a_bios() {
+        for (option, expected) in [
+            (json!({"DisplayName": "UEFI: Built-in EFI Shell"}), true),
+            (json!({"Name": "Boot0003", "UefiDevicePath": "PciRoot(0x0)/Pci(0x1,0x0)"}), true),
+            (json!({"DisplayName": "Network", "UefiDevicePath": "BBS(Network,,0x0)"}), false),
+            (json!({"DisplayName": "HDD: SAMSUNG"}), false),
+            (json!({}), false),
+        ] {
+            assert_eq!(is_uefi_option(&option), expected, "{option}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! links and advertised values, never a state, and it is forgotten after a while and whenever a
 //! remembered link leads nowhere (a firmware update moves things: iDRAC9 5.x to 6.x).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub(super) struct Discovery {
     manager_asked: u32,
     /// Slots by System.
     pub(super) slots: BTreeMap<String, Vec<String>>,
+    /// Links of systems for which neither the System nor a manager links to virtual media.
+    pub(super) without_media: BTreeSet<String>,
     /// What actions take, by the link of the ActionInfo.
     action_infos: BTreeMap<String, Vec<Parameter>>,
     /// Whether a settings object holds the boot override, by its link.

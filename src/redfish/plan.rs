@@ -71,7 +71,7 @@ impl Connection {
         Ok(format!("{} {{{}}}", way.name(), names.join(", ")))
     }
 
-    fn planned_boot(&self, system: &System) -> Result<String, String> {
+    pub(super) fn planned_boot(&self, system: &System) -> Result<String, String> {
         let quirks = self.quirks();
         if quirks.has(Quirk::BootByImport) {
             return Ok("VCD-DVD by a configuration import".to_owned());
@@ -80,7 +80,14 @@ impl Connection {
         match (cd_targets(&system.boot, &quirks).first(), option_target(&system.boot)) {
             (Some(target), _) => Ok(format!("{target} {place}")),
             (None, Some(target)) => Ok(format!("{target} of the virtual CD's boot option")),
-            (None, None) => Err("the BMC offers no boot from a virtual CD".to_owned()),
+            (None, None) if !system.boot.is_overridable() => Err(format!(
+                "the BMC cannot override the boot source: {} has no BootSourceOverride properties",
+                system.link
+            )),
+            (None, None) => Err(format!(
+                "the BMC offers no one-time boot from a virtual CD; its boot override offers {}",
+                system.boot.allowed_targets.join(", ")
+            )),
         }
     }
 }

@@ -58,9 +58,15 @@ impl Connection {
                 found.members.push(link);
             }
         }
+        let mut remembered = self.remembered();
+        match found.collections.is_empty() && found.slots.is_empty() {
+            true => remembered.without_media.insert(system.link.clone()),
+            false => remembered.without_media.remove(&system.link),
+        };
         if found.has_usable() {
-            self.remembered().slots.insert(system.link.clone(), found.members);
+            remembered.slots.insert(system.link.clone(), found.members);
         }
+        drop(remembered);
         Ok(found.slots)
     }
 

@@ -99,9 +99,9 @@ fn read_even_null<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<O
 }
 
 impl Boot {
-    /// Whether it has a boot override at all.
+    /// Whether it has a boot override at all (HPE Cray EX has boot options and no override).
     pub fn is_overridable(&self) -> bool {
-        self.enabled.is_some() || self.target.is_some()
+        self.enabled.is_some() || self.target.is_some() || !self.allowed_targets.is_empty()
     }
 }
 

@@ -248,7 +248,7 @@ impl Bmc {
 
 fn slots(faults: &Faults, media: &Media) -> Vec<Slot> {
     let slots = media.drives.iter().map(Slot::of);
-    if faults.has(&Fault::NoSlots) {
+    if faults.has(&Fault::NoSlots) || faults.has(&Fault::NoVirtualMedia) {
         vec![]
     } else if faults.has(&Fault::OneCd) {
         let stick = |slot| Slot { id: "USB1", kind: DriveKind::Usb, types: &["Floppy", "USBStick"], ..slot };

@@ -354,6 +354,8 @@ impl Bmc {
             Resource::System => self.render_system(),
             Resource::Settings => self.render_settings()?,
             Resource::Baseboard => self.render_baseboard(),
+            Resource::BootOptions => self.render_boot_options(),
+            Resource::BootOption(number) => self.render_boot_option(*number)?,
             Resource::ResetInfo => self.render_reset_info(),
             Resource::Managers => self.render_managers(),
             Resource::Manager => self.render_manager(),

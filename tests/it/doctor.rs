@@ -263,6 +263,11 @@ async fn what_a_success_is_worth_follows_from_the_signs_that_a_bmc_shows() {
 #[tokio::test(start_paused = true)]
 async fn what_stands_in_the_way_is_named() {
     assert_failed(&Bench::faulty(vec![Fault::NoSlots]).look().await, "media", "virtual CD drive");
+    let without = Bench::faulty(vec![Fault::NoVirtualMedia]).look().await;
+    assert_failed(&without, "media", "virtual CD drive");
+    assert!(without.sentence.contains("this firmware has no virtual media"), "{}", without.sentence);
+    let without = Bench::faulty(vec![Fault::NoOverride]).look().await;
+    assert_failed(&without, "boot", "has no BootSourceOverride properties");
     assert_failed(
         &Bench::faulty(vec![Fault::WrongSerial]).look().await,
         "identity",

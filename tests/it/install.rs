@@ -177,6 +177,8 @@ async fn what_is_wrong_before_the_reset_fails_there_and_leaves_nothing() {
         (Fault::WrongSerial, Step::ResolveServer, "is not that of server SIM0001"),
         (Fault::NoSerial, Step::ResolveServer, "system_uuid or system_id"),
         (Fault::NoSlots, Step::ResolveServer, "the BMC offers none"),
+        (Fault::NoVirtualMedia, Step::ResolveServer, "this firmware has no virtual media"),
+        (Fault::NoOverride, Step::ResolveServer, "has no BootSourceOverride properties"),
         (Fault::InsertTaskFails, Step::MountMaintenance, "inserting the image"),
         (Fault::OverrideNotStored, Step::BootOverride, "reads back"),
     ] {

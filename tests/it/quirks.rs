@@ -355,3 +355,15 @@ async fn during_a_self_test_a_slot_is_told_to_be_booted_from() {
         }
     }
 }
+
+/// AMI 12.84 on Gigabyte: the mode that it shows beside a disabled override is not the host's.
+#[tokio::test(start_paused = true)]
+async fn a_host_of_uefi_is_installed_by_uefi_whatever_mode_a_disabled_override_shows() {
+    let mut config = config(&"megarac".parse().unwrap());
+    config.faults.push(Fault::LegacyWhileDisabled);
+    let mut site = site(config, vec![]).await;
+    let job = install(&mut site).await;
+    assert_eq!(job.status, Status::Succeeded, "{}", site.story(job.id).await);
+    let state = site.machines[0].state();
+    assert_eq!((state.installs, state.interrupted_installs, state.starts), (1, 0, 1), "{state:?}");
+}

@@ -59,7 +59,8 @@ pub fn boot(facts: &Facts) -> Check {
         (None, problem) => failed(
             "boot",
             problem.clone().unwrap_or_else(|| "the one-time boot is not known".to_owned()),
-            "update the BMC's firmware, or allow the virtual CD as a boot device in the host's set-up",
+            "update the BMC's firmware, or allow the virtual CD as a boot device in the host's set-up; a BMC without \
+             a one-time boot override cannot be used",
         ),
     }
 }

@@ -6,6 +6,7 @@ use super::*;
 
 fn boot(allowed: &[&str], mode: Option<&str>) -> Boot {
     Boot {
+        target: Some("None".to_owned()),
         allowed_targets: allowed.iter().map(|target| target.to_string()).collect(),
         mode: mode.map(str::to_owned),
         ..Boot::default()

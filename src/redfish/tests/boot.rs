@@ -191,6 +191,44 @@ async fn a_mode_that_a_refusal_asks_for_is_sent_as_it_is() {
     assert_eq!(sent[1].1["BootSourceOverrideMode"], "Legacy");
 }
 
+/// What is sent where the refusal asks for the mode, on a BMC that shows `Legacy` and these boot options.
+async fn mode_sent(enabled: &'static str, options: &'static [&'static str]) -> Value {
+    let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+        "GET /redfish/v1/Systems/1" => {
+            let mut body = system();
+            body["Boot"]["BootSourceOverrideEnabled"] = json!(enabled);
+            body["Boot"]["BootSourceOverrideMode"] = json!("Legacy");
+            body["Boot"]["BootOptions"] = link("/o");
+            answer(200, body)
+        }
+        "GET /o" => {
+            let members: Vec<Value> =
+                (0..options.len()).map(|number| link(&format!("/o/{number}"))).collect();
+            answer(200, json!({ "Members": members }))
+        }
+        PATCH if asked.body["Boot"].get("BootSourceOverrideMode").is_none() => {
+            answer(400, refusal("Base.1.8.PropertyMissing", &["BootSourceOverrideMode"]))
+        }
+        PATCH => answer(204, json!({})),
+        line => {
+            let number = line.strip_prefix("GET /o/").and_then(|number| number.parse::<usize>().ok());
+            number.and_then(|number| answer(200, json!({ "DisplayName": options[number] })))
+        }
+    });
+    bmc.request_boot_from_cd(&read_system(&bmc).await, None).await.unwrap();
+    log.bodies(PATCH).last().unwrap()["Boot"]["BootSourceOverrideMode"].clone()
+}
+
+/// AMI 12.84 on Gigabyte H262-Z63.
+#[tokio::test(start_paused = true)]
+async fn legacy_is_not_believed_of_a_disabled_override_beside_options_of_uefi() {
+    const UEFI: &[&str] = &["UEFI: disk", "UEFI: PXE IPv4"];
+    assert_eq!(mode_sent("Disabled", UEFI).await, "UEFI");
+    assert_eq!(mode_sent("Once", UEFI).await, "Legacy");
+    assert_eq!(mode_sent("Disabled", &["UEFI: disk", "HDD: disk"]).await, "Legacy");
+    assert_eq!(mode_sent("Disabled", &[]).await, "Legacy");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_override_that_is_read_only_is_set_on_the_settings_object() {
     let settings = |body: &mut Value| {

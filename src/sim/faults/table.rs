@@ -48,6 +48,11 @@ pub static TABLE: &[Row] = &[
         "what goes into one CD slot falls out of the other",
     ),
     row("no-slots", Plain(|| Fault::NoSlots), "an empty VirtualMedia collection (AMI before EnableRMedia)"),
+    row(
+        "no-virtual-media",
+        Plain(|| Fault::NoVirtualMedia),
+        "nothing links to VirtualMedia: the firmware has none (HPE Cray EX)",
+    ),
     row("media-left", Plain(|| Fault::MediaLeft), "CD1 holds somebody's forgotten image at the start"),
     row(
         "stale-inserted",
@@ -130,6 +135,16 @@ pub static TABLE: &[Row] = &[
         "the override is gone VALUE seconds after it was set",
     ),
     row("override-not-stored", Plain(|| Fault::OverrideNotStored), "a boot PATCH is 204 and changes nothing"),
+    row(
+        "no-override",
+        Plain(|| Fault::NoOverride),
+        "the System has boot options and no boot override (HPE Cray EX)",
+    ),
+    row(
+        "legacy-while-disabled",
+        Plain(|| Fault::LegacyWhileDisabled),
+        "the boot mode reads Legacy while no override is set, whatever the host boots in (AMI 12.84)",
+    ),
     row(
         "boot-patch-400-in-post",
         Plain(|| Fault::BootPatch400InPost),

@@ -20,17 +20,57 @@ const ENABLED: &str = "BootSourceOverrideEnabled";
 const TARGET: &str = "BootSourceOverrideTarget";
 const MODE: &str = "BootSourceOverrideMode";
 
+/// What firmware lists for booting, beside what is inserted.
+const BOOT_OPTIONS: [&str; 2] = ["Simulated Disk", "Simulated Network"];
+
+fn reference(number: usize) -> String {
+    format!("Boot{number:04}")
+}
+
 impl Bmc {
     /// `Boot` of the System.
     pub fn render_boot(&self) -> Value {
         let shape = self.config.persona.boot;
-        match shape.place {
+        let mut shown = match shape.place {
+            _ if self.faults.has(&Fault::NoOverride) => json!({}),
             // What is pending shows in the settings object alone.
             Place::Pending => {
                 json!({ ENABLED: "Disabled", TARGET: "None", MODE: self.computer.machine.boot.mode.name() })
             }
             Place::System | Place::Settings => self.render_override(shape.place == Place::System),
+        };
+        if self.has_boot_options() {
+            shown["BootOptions"] = self.link(&Resource::BootOptions);
+            shown["BootOrder"] = (0..BOOT_OPTIONS.len()).map(|number| json!(reference(number))).collect();
         }
+        shown
+    }
+
+    pub fn has_boot_options(&self) -> bool {
+        self.faults.has(&Fault::NoOverride) || self.faults.has(&Fault::LegacyWhileDisabled)
+    }
+
+    pub fn render_boot_options(&self) -> Value {
+        let members: Vec<Resource> = (0..BOOT_OPTIONS.len()).map(Resource::BootOption).collect();
+        self.collection(&Resource::BootOptions, "BootOptionCollection", "Boot Options", &members)
+    }
+
+    /// One entry of the boot menu, named as firmware names it in the mode that the host boots in.
+    pub fn render_boot_option(&self, number: usize) -> Option<Value> {
+        let device = BOOT_OPTIONS.get(number)?;
+        let prefix = match self.computer.machine.boot.mode {
+            BootMode::Uefi => "UEFI",
+            BootMode::Legacy => "BIOS",
+        };
+        Some(json!({
+            "@odata.id": self.path(&Resource::BootOption(number)),
+            "@odata.type": "#BootOption.v1_0_4.BootOption",
+            "Id": reference(number),
+            "Name": reference(number),
+            "BootOptionReference": reference(number),
+            "DisplayName": format!("{prefix}: {device}"),
+            "BootOptionEnabled": true,
+        }))
     }
 
     fn render_override(&self, lists: bool) -> Value {
@@ -43,7 +83,9 @@ impl Bmc {
             shown[format!("{ENABLED}@Redfish.AllowableValues")] = json!(enabled);
         }
         if shape.mode != Mode::Absent {
-            shown[MODE] = json!(boot.mode.name());
+            let lies =
+                self.faults.has(&Fault::LegacyWhileDisabled) && boot.enabled == OverrideEnabled::Disabled;
+            shown[MODE] = json!(if lies { BootMode::Legacy } else { boot.mode }.name());
         }
         if lists && shape.mode == Mode::Plain {
             shown[format!("{MODE}@Redfish.AllowableValues")] = json!(BootMode::ALL.map(BootMode::name));
@@ -63,6 +105,7 @@ impl Bmc {
         let shape = self.config.persona.boot;
         let armed = self.computer.machine.boot.enabled != OverrideEnabled::Disabled;
         let boot = match shape.place {
+            _ if self.faults.has(&Fault::NoOverride) => json!({ "BootOrder": [] }),
             Place::Settings => self.render_override(true),
             Place::Pending if armed => self.render_override(false),
             Place::System | Place::Pending => json!({ "BootOrder": [] }),
@@ -80,6 +123,9 @@ impl Bmc {
 
     /// A PATCH of the System or of its settings object.
     pub fn patch_boot(&mut self, resource: &Resource, boot: &Object, now: Timestamp) -> Result<(), Refusal> {
+        if self.faults.has(&Fault::NoOverride) {
+            return Err(Message::property_unknown(&format!("Boot/{TARGET}")));
+        }
         let of_settings = *resource == Resource::Settings;
         if of_settings != (self.config.persona.boot.place != Place::System) {
             return Err(Message::property_not_writable("Boot/BootSourceOverrideTarget"));

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::bmc::Bmc;
+use super::super::faults::Fault;
 use super::body::{self, Object};
 use super::message::Message;
 use super::resource::Resource;
@@ -37,7 +38,6 @@ impl Bmc {
             "LastResetTime": date_time(self.started_at),
             "PowerState": "On",
             "Status": { "State": "Enabled", "Health": "OK" },
-            "VirtualMedia": self.link(&Resource::Slots),
             "Links": {
                 "ManagerForServers": [self.link(&Resource::System)],
                 "ManagerForChassis": [self.link(&Resource::Chassis)],
@@ -48,6 +48,9 @@ impl Bmc {
                 "ResetType@Redfish.AllowableValues": RESET_TYPES,
             }},
         });
+        if !self.faults.has(&Fault::NoVirtualMedia) {
+            manager["VirtualMedia"] = self.link(&Resource::Slots);
+        }
         self.add_manager_oem(&mut manager);
         manager
     }

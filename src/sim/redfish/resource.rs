@@ -32,6 +32,9 @@ pub enum Resource {
     Settings,
     /// A GPU baseboard beside the host.
     Baseboard,
+    BootOptions,
+    /// By its number.
+    BootOption(usize),
     ResetInfo,
     SystemReset,
     Managers,
@@ -142,6 +145,10 @@ impl Bmc {
         let persona = &self.config.persona;
         match parts {
             [] => Some(Resource::System),
+            ["BootOptions"] if self.has_boot_options() => Some(Resource::BootOptions),
+            ["BootOptions", id] if self.has_boot_options() => {
+                Some(Resource::BootOption(id.strip_prefix("Boot")?.parse().ok()?))
+            }
             ["ResetActionInfo"] => Some(Resource::ResetInfo),
             ["Actions", "ComputerSystem.Reset"] => Some(Resource::SystemReset),
             [name] if !name.is_empty() && *name == persona.boot.settings => Some(Resource::Settings),
@@ -212,6 +219,8 @@ impl Bmc {
             Resource::Role(id) => format!("/redfish/v1/AccountService/Roles/{id}"),
             Resource::Systems => "/redfish/v1/Systems".to_owned(),
             Resource::System => system,
+            Resource::BootOptions => format!("{system}/BootOptions"),
+            Resource::BootOption(number) => format!("{system}/BootOptions/Boot{number:04}"),
             Resource::ResetInfo => format!("{system}/ResetActionInfo"),
             Resource::SystemReset => format!("{system}/Actions/ComputerSystem.Reset"),
             Resource::Managers => "/redfish/v1/Managers".to_owned(),

@@ -58,7 +58,8 @@ impl Bmc {
         if persona.names_manager {
             system["Links"]["ManagedBy"] = json!([self.link(&Resource::Manager)]);
         }
-        if persona.media.of_system || persona.media.linked_by_system {
+        let linked = persona.media.of_system || persona.media.linked_by_system;
+        if linked && !self.faults.has(&Fault::NoVirtualMedia) {
             system["VirtualMedia"] = self.link(&Resource::Slots);
         }
         if !persona.boot.settings.is_empty() {

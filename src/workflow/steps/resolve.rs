@@ -100,11 +100,21 @@ pub fn media_remedy(scheme: &str, offered: &str) -> &'static str {
     }
 }
 
-/// With what is known of such a BMC.
-fn without_drives(bmc: &Bmc, why: String) -> StepError {
-    StepError::permanent(match bmc.without_drives() {
-        Some(known) => format!("{why}; {known}"),
-        None => why,
+/// With what is known of such a BMC, and with what else stands in the way.
+fn without_drives(bmc: &Bmc, system: &System, why: String) -> StepError {
+    let known = bmc.without_drives(system).map(str::to_owned);
+    let all: Vec<String> = std::iter::once(why).chain(known).chain(bmc.planned_boot(system).err()).collect();
+    StepError::permanent(all.join("; "))
+}
+
+/// A host whose next start cannot be made to boot from the virtual CD is refused before anything is changed.
+fn check_boot(bmc: &Bmc, server: &Server, system: &System) -> Result<(), StepError> {
+    bmc.planned_boot(system).map(|_| ()).map_err(|why| {
+        StepError::permanent(format!(
+            "server {} at {} cannot be installed: {why}; update the BMC's firmware, or install this host by other \
+             means",
+            server.serial, server.bmc_address
+        ))
     })
 }
 
@@ -171,9 +181,10 @@ pub async fn resolve(kit: &Kit, bmc: &Bmc, server: &Server, spec: &JobSpec) -> R
     if media_service.is_ready() {
         let slots = bmc.observe_slots(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
         let wanted = spec.media_layout.or(policy.layout);
-        let chosen = layout::choose(slots, wanted).map_err(|why| without_drives(bmc, why))?;
+        let chosen = layout::choose(slots, wanted).map_err(|why| without_drives(bmc, &system, why))?;
         check_protocol(kit, bmc, server, &chosen).await?;
         drives = Some(chosen);
     }
+    check_boot(bmc, server, &system)?;
     Ok(Resolved { vendor: service.vendor, system, drives, media_service })
 }
