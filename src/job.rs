@@ -9,6 +9,7 @@ mod cursor;
 mod event;
 mod facts;
 mod id;
+mod leftover;
 mod prefixes;
 mod recipe;
 mod redact;
@@ -28,6 +29,7 @@ pub use facts::{
     SourceFacts, SystemFacts, TaskIsoFacts, WatchFacts,
 };
 pub use id::{JobId, JobIdError, Serial, SerialError, hex, unhex};
+pub use leftover::Leftover;
 pub use prefixes::{UrlPrefixError, UrlPrefixes};
 pub use recipe::{
     CompletionHook, FieldError, JobSpec, KICKSTART_BYTES_MAX, MediaLayout, RecipeError, TaskTarget,

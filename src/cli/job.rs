@@ -212,6 +212,8 @@ fn job_text(job: &Value) -> String {
     rows.push(["verdict".to_owned(), verdict_text(&job["verdict"])]);
     rows.push(["progress".to_owned(), progress_text(&job["progress"])]);
     rows.extend(later.map(|key| [key.to_owned(), word(&job[key]).to_owned()]));
+    let left = job["cleanup_left"].as_array().into_iter().flatten().map(word);
+    rows.extend(left.map(|item| ["left".to_owned(), item.to_owned()]));
     let events = job["events"].as_array().into_iter().flatten().map(event_text);
     let events: Vec<String> = events.collect();
     format!("{}\n\n{}", table(["FIELD", "VALUE"], rows), events.join("\n"))

@@ -294,7 +294,7 @@ pub struct Progress {
 #[serde(default)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CleanupFacts {
-    /// The override is no longer armed.
+    /// The boot override is no longer armed.
     pub disarmed: bool,
     pub task: Option<EjectFacts>,
     pub installer: Option<EjectFacts>,
@@ -302,6 +302,8 @@ pub struct CleanupFacts {
     pub left: Vec<String>,
     /// Why the media may be ejected, once they may.
     pub released: Option<Release>,
+    /// What was last reported of the next start of the host, while cleaning up failed.
+    pub warning: Option<String>,
 }
 
 /// Why ejecting is safe, or done all the same.
@@ -317,7 +319,7 @@ pub enum Release {
     Forced,
 }
 
-/// How an eject went.
+/// When nothing of the job was in a slot any more: it was ejected, or another image had taken its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EjectFacts {

@@ -252,9 +252,27 @@ impl RedfishError {
         }
     }
 
+    /// Whether the same may work later, where the resource and the account have worked before: BMCs that
+    /// restart, or load what they show, answer 404 or 401 for a while.
+    pub fn may_pass_once_seen(&self) -> bool {
+        use RedfishErrorKind as Kind;
+        let is_known_to_pass = matches!(
+            self.kind,
+            Kind::Unauthorised { .. }
+                | Kind::NoPassword { .. }
+                | Kind::Refused { status: 401 | 404 | 503, .. }
+        );
+        is_known_to_pass || self.class() == ErrorClass::Retry
+    }
+
     /// Whether the resource or action is not there, or not for this method: another way may be.
     pub(super) fn is_not_there(&self) -> bool {
         matches!(self.kind, RedfishErrorKind::Refused { status: 404 | 405 | 410 | 501, .. })
+    }
+
+    /// Whether the resource is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.kind, RedfishErrorKind::Refused { status: 404 | 410, .. })
     }
 
     /// How long the BMC asks to be left alone.

@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use super::{Kit, StepError};
 use crate::job::{
-    Act, ApiSample, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Server, UrlSecrets, management_url,
+    Act, ApiSample, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Phase, Server, UrlSecrets, management_url,
 };
 use crate::probe::{self, ProbeError};
-use crate::redfish::{Bmc, System};
+use crate::redfish::{Bmc, ErrorClass, RedfishError, Slot, System};
 use crate::store::{JobUpdate, Lease, StoreError};
 
 /// A step at work on one job.
@@ -55,6 +55,37 @@ impl Context<'_> {
         }
         let silent = host.as_ref().is_err_and(ProbeError::is_silence);
         Some(ApiSample { at: self.now(), host: host.ok(), silent })
+    }
+
+    /// Whether another try may succeed where the BMC answered with `error`. What has worked in this job may
+    /// work again; and a cleanup is tried until its retry budget is used up, whatever the BMC answers.
+    pub fn may_pass(&self, error: &RedfishError) -> bool {
+        let has_worked = self.job.facts.system.is_some();
+        let is_cleanup = self.job.cursor.phase == Phase::Cleanup;
+        is_cleanup || error.class() == ErrorClass::Retry || (has_worked && error.may_pass_once_seen())
+    }
+
+    /// A failed request to the BMC, while doing what `message` says.
+    pub fn bmc_error(&self, message: impl Into<String>, error: RedfishError) -> StepError {
+        match self.may_pass(&error) {
+            true => StepError::passing_from(message, error),
+            false => StepError::permanent_from(message, error),
+        }
+    }
+
+    /// One look at a slot. Where its link leads nowhere, the collection is read again: a BMC that has
+    /// restarted may show the same slot under another link.
+    pub async fn observe_slot(&self, link: &str) -> Result<Slot, RedfishError> {
+        let error = match self.bmc.observe_slot(link).await {
+            Err(error) if error.is_not_found() => error,
+            seen => return seen,
+        };
+        let Some(system) = &self.job.facts.system else { return Err(error) };
+        let system = self.bmc.observe_system(&system.link).await?;
+        let slots = self.bmc.observe_slots(&system).await?;
+        let id = link.trim_end_matches('/').rsplit('/').next();
+        let is_meant = |slot: &Slot| slot.link == link || Some(slot.id.as_str()) == id;
+        slots.into_iter().find(is_meant).ok_or(error)
     }
 
     /// One look at the job's system.

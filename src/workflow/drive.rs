@@ -247,7 +247,8 @@ async fn fail(cx: &mut Context<'_>, failure: Failure) -> Result<(), StoreError> 
     let since = *cx.job.cursor.failing_since.get_or_insert(now);
     let (step, attempt) = (cx.job.cursor.step, cx.job.cursor.attempt);
     let sentence = failure.sentence();
-    if !failure.retry || elapsed(since, now) >= policy::patience(step) {
+    let may_pass = failure.retry || failure.redfish_error().is_some_and(|error| cx.may_pass(error));
+    if !may_pass || elapsed(since, now) >= policy::patience(step) {
         return give_up(cx, sentence).await;
     }
     let asked = failure.retry_after().unwrap_or_default().min(policy::RETRY_AFTER_MAX);

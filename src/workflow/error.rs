@@ -30,7 +30,12 @@ pub struct Failure {
 impl Failure {
     /// How long the BMC asks to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.source.as_deref()?.downcast_ref::<RedfishError>()?.retry_after()
+        self.redfish_error()?.retry_after()
+    }
+
+    /// What the BMC answered, where it was the BMC that failed.
+    pub fn redfish_error(&self) -> Option<&RedfishError> {
+        self.source.as_deref()?.downcast_ref()
     }
 
     /// Message and causes in one sentence.
@@ -55,6 +60,12 @@ impl StepError {
     /// Trying again may help.
     pub fn passing(message: impl Into<String>) -> StepError {
         StepError::Failed(Failure { retry: true, message: message.into(), source: None })
+    }
+
+    /// A failure that was tried often enough, whatever its cause.
+    pub fn exhausted(message: impl Into<String>, source: impl Error + Send + Sync + 'static) -> StepError {
+        let last = Failure { retry: false, message: message.into(), source: Some(Box::new(source)) };
+        StepError::permanent(last.sentence())
     }
 
     /// Trying again cannot help; `source` says why.

@@ -24,7 +24,8 @@ pub struct JobBody {
     step: Option<&'static str>,
     #[schema(value_type = Option<StepName>)]
     failed_step: Option<&'static str>,
-    /// Why it failed or was cancelled, and what to do.
+    /// Why it failed or was cancelled, and what to do; with what its cleanup has left, such as that the next
+    /// start of the host installs.
     reason: Option<String>,
     /// `unreadable_state`: this release cannot read what another one stored of the job.
     #[schema(value_type = Option<String>)]
@@ -33,6 +34,8 @@ pub struct JobBody {
     progress: ProgressBody,
     #[schema(value_type = CleanupState)]
     cleanup: &'static str,
+    /// What a `partial` cleanup has left on the BMC, a phrase each.
+    cleanup_left: Vec<String>,
     retry_of: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: jiff::Timestamp,
@@ -103,6 +106,7 @@ impl From<Job> for JobBody {
             installer_bytes_total: job.facts.progress.installer_bytes_total,
             ks_read: job.facts.progress.ks_read,
         };
+        let reason = job.reason_now();
         JobBody {
             job_id: job.id.to_string(),
             server_serial: job.server.to_string(),
@@ -110,8 +114,9 @@ impl From<Job> for JobBody {
             step: Some(job.cursor.step.name()),
             failed_step: job.failed_step.map(|step| step.name()),
             cleanup: cleanup(job.cursor.phase, &job.facts.cleanup),
+            cleanup_left: cleanup_left(&job),
             task_target: job.task_target,
-            reason: job.reason,
+            reason,
             failure_code: None,
             verdict: job.verdict.map(VerdictBody::from),
             progress,
@@ -176,6 +181,16 @@ fn cleanup(phase: Phase, facts: &CleanupFacts) -> &'static str {
         Phase::Forward | Phase::Cleanup => "pending",
         Phase::Done if facts.left.is_empty() => "done",
         Phase::Done => "partial",
+    }
+}
+
+fn cleanup_left(job: &Job) -> Vec<String> {
+    let is_partial = job.cursor.phase == Phase::Done && !job.facts.cleanup.left.is_empty();
+    let items = job.leftover().items();
+    match is_partial {
+        true if items.is_empty() => job.facts.cleanup.left.clone(),
+        true => items,
+        false => vec![],
     }
 }
 

@@ -60,7 +60,7 @@ async fn observe(cx: &Context<'_>, medium: Medium) -> Result<Slot, StepError> {
     let link = link.ok_or_else(|| StepError::permanent("no slot was chosen for this medium"))?;
     let drive = drive_name(cx.job.facts.layout, medium);
     let doing = || format!("looking at the {drive} {link} of server {}", cx.server.serial);
-    cx.bmc.observe_slot(&link).await.map_err(|error| StepError::bmc(doing(), error))
+    cx.observe_slot(&link).await.map_err(|error| cx.bmc_error(doing(), error))
 }
 
 /// Whether the slot shows our last insertion. Some BMCs echo the URL without its port (xFusion
@@ -114,12 +114,13 @@ async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Ans
     let how = match cx.bmc.request_insert(slot, &url).await {
         Ok(how) => how,
         Err(error) => {
-            if let Some(answer) = take_back(cx, medium, &error, earlier) {
+            if let Some(answer) = take_back(cx, medium, &error, earlier.clone()) {
                 return Ok(answer);
             }
             if let Some(answer) = next_slot(cx, medium, slot, &error).await? {
                 return Ok(answer);
             }
+            undo_refused(cx, medium, &error, earlier);
             let error = explain(cx, medium, slot, error);
             return fall_back(cx, medium, slot, error).await;
         }
@@ -153,6 +154,20 @@ fn take_back(
         mount_mut(&mut cx.job.facts, medium).open_since = None;
     }
     None
+}
+
+/// An insertion that was refused because the slot or the account was not there for a while does not count.
+fn undo_refused(
+    cx: &mut Context<'_>,
+    medium: Medium,
+    error: &RedfishError,
+    (mount, intent): (MountFacts, Option<Intent>),
+) {
+    let is_transient = error.class() != ErrorClass::Retry && cx.may_pass(error);
+    if is_transient && error.effect() == Effect::None {
+        *mount_mut(&mut cx.job.facts, medium) = mount;
+        cx.job.cursor.intent = intent;
+    }
 }
 
 /// Those that slots refused for their own sake do not count: they did nothing.
@@ -309,9 +324,9 @@ fn explain(cx: &Context<'_>, medium: Medium, slot: &Slot, error: RedfishError) -
             format!("{message}; the BMC refuses the URL and not the slot (media are served at {base}{hint})");
     }
     if insertions(cx, medium) >= INSERTIONS_MAX {
-        return StepError::permanent_from(message, error);
+        return StepError::exhausted(message, error);
     }
-    StepError::bmc(message, error)
+    cx.bmc_error(message, error)
 }
 
 fn what_was_fetched(cx: &Context<'_>, medium: Medium) -> String {

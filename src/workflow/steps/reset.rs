@@ -315,7 +315,7 @@ async fn lost_medium(cx: &Context<'_>) -> Result<Option<Answer>, StepError> {
     let steps = [Step::MountMaintenance, Step::MountTask];
     for (to, mount) in steps.into_iter().zip(cx.job.facts.drives()) {
         let Some(link) = &mount.slot else { continue };
-        let slot = cx.bmc.observe_slot(link).await;
+        let slot = cx.observe_slot(link).await;
         let slot =
             slot.map_err(|error| StepError::bmc(format!("looking at the virtual medium {link}"), error))?;
         if slot.inserted == Some(false) {

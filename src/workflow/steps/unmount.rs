@@ -1,9 +1,9 @@
 //! `cleanup.unmount-task` (CD2, or the USB stick) and `cleanup.unmount-maintenance` (CD1): give the drives back.
 //!
-//! Runs after every outcome. Before anything is ejected the override is disarmed, and, where the
-//! host was started and the job did not succeed, the installer must be gone, the install timeout
-//! over, or an operator must have said `force`; so it is after a success whose host installs again. An
-//! insertion whose end nobody knows is waited for: the image would else appear in a drive after its job.
+//! Runs after every outcome. The boot override is cleared and each slot is ejected independently of the others,
+//! so that one failure does not leave the rest loaded. Where the host was started and the job did not succeed,
+//! nothing is ejected before the installer is gone, the install timeout is over, or an operator has said
+//! `force`; the same holds after a success whose host installs again. An insertion whose end nobody knows is waited for: the image would else appear in a drive after its job.
 //! Invariant: what this job did not insert is left alone, and a BMC on which it inserted and armed nothing
 //! is not touched.
 
@@ -14,20 +14,90 @@ use serde_json::json;
 use super::{Answer, mount, mount_of, watch};
 use crate::job::{EjectFacts, Outcome, Release};
 use crate::media::Medium;
-use crate::redfish::Slot;
+use crate::redfish::{Slot, System};
 use crate::workflow::detect;
 use crate::workflow::layout::drive_name;
-use crate::workflow::{Context, StepError};
-use crate::world::after;
+use crate::workflow::{Context, Failure, StepError};
+use crate::world::{after, elapsed};
 
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
+/// How long a slot may take to show that it was ejected, before that counts as a failed try.
+const SHOW_GRACE: Duration = Duration::from_secs(60);
+
+/// The override and the slots do not depend on each other: whatever fails is tried again, and the rest is done.
 pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, StepError> {
-    if let Some(answer) = ensure_disarmed(cx).await? {
-        return Ok(answer);
+    let cleared = failure_of(ensure_cleared(cx).await)?;
+    let ejected = failure_of(ensure_empty(cx, medium).await)?;
+    let is_over = cleared.is_ok() && matches!(ejected, Ok(Answer::Done { .. } | Answer::Skipped { .. }));
+    if !is_over || !cx.job.facts.cleanup.left.is_empty() {
+        try_other(cx, medium).await?;
     }
+    if !cx.job.facts.cleanup.left.is_empty() && cx.job.leftover().is_empty() {
+        cx.job.facts.cleanup.left.clear();
+    }
+    note_leftover(cx).await?;
+    // The step of CD2 has used up the retry budget of the override.
+    let is_known_left = medium == Medium::Installer && !cx.job.facts.cleanup.left.is_empty();
+    match (cleared, ejected) {
+        (_, Ok(wait @ Answer::Wait { .. })) => Ok(wait),
+        (Err(_), Ok(answer)) if is_known_left => Ok(answer),
+        (Ok(()), ejected) => ejected.map_err(StepError::Failed),
+        (Err(cleared), Ok(_)) => Err(StepError::Failed(cleared)),
+        (Err(cleared), Err(ejected)) => Err(StepError::Failed(both(&cleared, &ejected))),
+    }
+}
+
+/// Only what concerns the job's own records ends the try.
+fn failure_of<T>(result: Result<T, StepError>) -> Result<Result<T, Failure>, StepError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(StepError::Failed(failure)) => Ok(Err(failure)),
+        Err(error) => Err(error),
+    }
+}
+
+fn both(first: &Failure, second: &Failure) -> Failure {
+    let message = format!("{}; and {}", first.sentence(), second.sentence());
+    Failure { retry: true, message, source: None }
+}
+
+/// The slot of the other step, as soon as media may be ejected at all. That step reports what fails.
+async fn try_other(cx: &mut Context<'_>, medium: Medium) -> Result<(), StepError> {
+    let other = match medium {
+        Medium::Installer => Medium::Task,
+        Medium::Task => Medium::Installer,
+    };
+    if cx.job.facts.cleanup.released.is_none() {
+        return Ok(());
+    }
+    if let Err(failure) = failure_of(ensure_empty(cx, other).await)? {
+        tracing::debug!(job = %cx.job.id, error = failure.sentence(), "the other slot cannot be ejected either");
+    }
+    Ok(())
+}
+
+/// Writes an event whenever it changes what the next start of the host would boot.
+async fn note_leftover(cx: &mut Context<'_>) -> Result<(), StepError> {
+    let now = cx.job.leftover().warning();
+    if now == cx.job.facts.cleanup.warning {
+        return Ok(());
+    }
+    cx.job.facts.cleanup.warning.clone_from(&now);
+    match now {
+        Some(warning) => cx.warn("cleanup.leftover", warning, json!(null)).await,
+        None => {
+            cx.tell("cleanup.leftover", "the next start of the host no longer installs", json!(null)).await
+        }
+    }
+}
+
+async fn ensure_empty(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, StepError> {
     if mount_of(&cx.job.facts, medium).insertions == 0 {
         return Ok(Answer::Skipped { why: "this job mounted nothing there".to_owned() });
+    }
+    if cx.job.leftover().slot(medium == Medium::Installer).is_none() {
+        return Ok(Answer::done("the slot is empty already"));
     }
     if let Some(answer) = ensure_released(cx).await? {
         return Ok(answer);
@@ -35,24 +105,50 @@ pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<Answe
     ensure_ejected(cx, medium).await
 }
 
-/// `None` once the next boot is an ordinary one.
-async fn ensure_disarmed(cx: &mut Context<'_>) -> Result<Option<Answer>, StepError> {
+/// The next boot is an ordinary one.
+async fn ensure_cleared(cx: &mut Context<'_>) -> Result<(), StepError> {
     if !cx.job.facts.override_armed {
         cx.job.facts.cleanup.disarmed = true;
-        return Ok(None);
+        return Ok(());
     }
     let system = cx.observe_system().await?;
-    if !cx.boots_from_cd(&system).await? {
-        cx.job.facts.override_armed = false;
-        cx.job.facts.cleanup.disarmed = true;
-        return Ok(None);
-    }
-    let doing = || format!("disarming the boot override of server {}", cx.server.serial);
-    let cd = cx.job.facts.cd1.slot.as_deref();
-    cx.bmc.request_boot_disarm(&system, cd).await.map_err(|error| StepError::bmc(doing(), error))?;
-    cx.tell("boot.override.disarm", "the boot override was still armed and was disarmed", json!(null))
+    let doing = |cx: &Context<'_>| format!("clearing the boot override of server {}", cx.server.serial);
+    let cd = cx.job.facts.cd1.slot.clone();
+    let armed = match cx.bmc.observe_boot_from_cd(&system, cd.as_deref()).await {
+        Ok(armed) => armed,
+        Err(error) => {
+            clear_on_system(cx, &system).await;
+            return Err(cx.bmc_error(doing(cx), error));
+        }
+    };
+    if armed {
+        let cleared = cx.bmc.request_boot_disarm(&system, cd.as_deref()).await;
+        cleared.map_err(|error| cx.bmc_error(doing(cx), error))?;
+        cx.tell(
+            "boot.override.disarm",
+            "the boot override was still armed: the BMC was asked to clear it",
+            json!(null),
+        )
         .await?;
-    Ok(Some(Answer::Wait { until: cx.now(), why: "looking whether the override is gone".to_owned() }))
+        let system = cx.observe_system().await?;
+        if cx.boots_from_cd(&system).await? {
+            let message = format!("{}: the BMC accepted that and still shows it armed", doing(cx));
+            return Err(StepError::passing(message));
+        }
+    }
+    cx.job.facts.override_armed = false;
+    cx.job.facts.cleanup.disarmed = true;
+    Ok(())
+}
+
+/// Where the slot that may have a switch of its own cannot be read, the System's override is cleared all the
+/// same.
+async fn clear_on_system(cx: &Context<'_>, system: &System) {
+    if cx.bmc.observe_boot_from_cd(system, None).await.unwrap_or(false)
+        && let Err(error) = cx.bmc.request_boot_disarm(system, None).await
+    {
+        tracing::debug!(job = %cx.job.id, %error, "the boot override of the System is not cleared either");
+    }
 }
 
 /// `None` once the media may be ejected.
@@ -73,7 +169,7 @@ async fn ensure_released(cx: &mut Context<'_>) -> Result<Option<Answer>, StepErr
     let looked = watch::look(cx).await?;
     let release = match looked {
         Ok(_) => may_release(cx)?,
-        Err(_) => forced(cx),
+        Err(_) => forced(cx).or_else(|| timed_out_unobserved(cx)),
     };
     if release.is_none() {
         let why = "the installer may still be running: its media stay until it cannot be".to_owned();
@@ -103,6 +199,19 @@ fn may_release(cx: &Context<'_>) -> Result<Option<Release>, StepError> {
     })
 }
 
+/// Nothing was seen of the host for as long as an installation may take, so none is running any more.
+fn timed_out_unobserved(cx: &Context<'_>) -> Option<Release> {
+    let (facts, trace) = (&cx.job.facts, cx.kit.media.trace(cx.job.id));
+    let signs = [
+        facts.reset.started_at,
+        facts.watch.observed_at,
+        trace.installer.last_read_at,
+        trace.kickstart.last_read_at,
+    ];
+    let last = signs.into_iter().flatten().max()?;
+    (elapsed(last, cx.now()) >= cx.kit.policy.install_timeout).then_some(Release::TimedOut)
+}
+
 fn forced(cx: &Context<'_>) -> Option<Release> {
     cx.job.cancel.is_some_and(|cancel| cancel.force).then_some(Release::Forced)
 }
@@ -113,7 +222,7 @@ async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, 
     };
     let drive = drive_name(cx.job.facts.layout, medium);
     let doing = || format!("ejecting from the {drive} {link} of server {}", cx.server.serial);
-    let slot = cx.bmc.observe_slot(&link).await.map_err(|error| StepError::bmc(doing(), error))?;
+    let slot = cx.observe_slot(&link).await.map_err(|error| cx.bmc_error(doing(), error))?;
     if slot.inserted != Some(true) {
         if mount::is_open(cx, medium) && forced(cx).is_none() {
             let why = "the slot is empty, and the BMC may still be at the last insertion";
@@ -122,6 +231,7 @@ async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, 
         return Ok(ejected(cx, medium, &slot));
     }
     if !may_be_ours(cx, &slot) {
+        note_gone(cx, medium, false);
         return Ok(Answer::Skipped { why: format!("{} holds an image that is not this job's", slot.id) });
     }
     // A slow BMC has taken seconds to show its slot.
@@ -129,19 +239,15 @@ async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, 
         return Ok(answer);
     }
     let was_known = installs_again(cx);
-    cx.bmc.request_eject(&slot).await.map_err(|error| StepError::bmc(doing(), error))?;
+    cx.bmc.request_eject(&slot).await.map_err(|error| cx.bmc_error(doing(), error))?;
     if !was_known && installs_again(cx) {
         let message = "the host began to install once more while the BMC was at the eject: look at its console, and \
                        install it again with a completion_hook that ends with the host off";
         cx.warn("media.eject", message, json!(null)).await?;
     }
-    let slot = cx.bmc.observe_slot(&link).await.map_err(|error| StepError::bmc(doing(), error))?;
+    let slot = cx.observe_slot(&link).await.map_err(|error| cx.bmc_error(doing(), error))?;
     if slot.inserted == Some(true) {
-        let until = after(cx.now(), LOOK_AGAIN);
-        return Ok(Answer::Wait {
-            until,
-            why: "the BMC accepted the eject and does not show it yet".to_owned(),
-        });
+        return show_later(cx, &doing());
     }
     Ok(ejected(cx, medium, &slot))
 }
@@ -153,14 +259,29 @@ fn may_be_ours(cx: &Context<'_>, slot: &Slot) -> bool {
     direct || image.is_empty() || image.contains(&cx.job.id.to_string())
 }
 
+/// Some BMCs show an eject late, and some never.
+fn show_later(cx: &Context<'_>, doing: &str) -> Result<Answer, StepError> {
+    let why = "the BMC accepted the eject and does not show it yet";
+    let since = cx.job.cursor.attended_since;
+    if since.is_some_and(|since| elapsed(since, cx.now()) > SHOW_GRACE) {
+        return Err(StepError::passing(format!("{doing}: {why}")));
+    }
+    Ok(Answer::Wait { until: after(cx.now(), LOOK_AGAIN), why: why.to_owned() })
+}
+
 fn ejected(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Answer {
     let forced = cx.job.facts.cleanup.released == Some(Release::Forced);
-    let done = Some(EjectFacts { at: cx.now(), forced });
-    match medium {
-        Medium::Installer => cx.job.facts.cleanup.installer = done,
-        Medium::Task => cx.job.facts.cleanup.task = done,
-    }
+    note_gone(cx, medium, forced);
     let how = if forced { ", by force: an installer may have been running" } else { "" };
     let detail = json!({ "slot": slot.link, "forced": forced, "released": cx.job.facts.cleanup.released });
     Answer::Done { message: format!("{} is empty{how}", slot.id), detail }
+}
+
+/// Nothing of this job is in the slot of the medium any more.
+fn note_gone(cx: &mut Context<'_>, medium: Medium, forced: bool) {
+    let gone = Some(EjectFacts { at: cx.now(), forced });
+    match medium {
+        Medium::Installer => cx.job.facts.cleanup.installer = gone,
+        Medium::Task => cx.job.facts.cleanup.task = gone,
+    }
 }
