@@ -303,6 +303,10 @@ const BUSY: [&str; 13] = [
     "RAC0218",
 ];
 
+/// Message ids of a service that is not ready, whatever it is asked for. iDRAC: SYS518.
+pub(super) const NOT_READY: [&str; 4] =
+    ["ServiceTemporarilyUnavailable", "ServiceInUnknownState", "ServiceShuttingDown", "SYS518"];
+
 /// Message ids of a BMC that has no session left.
 pub(super) const SESSIONS_FULL: [&str; 2] = ["SessionLimitExceeded", "RAC0218"];
 

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::connection::{Call, Connection, Reply};
 use super::discovery::ROOT;
-use super::messages::Severity;
+use super::error::NOT_READY;
+use super::messages::{self, Severity};
 use super::{Op, RedfishError, RedfishErrorKind, json};
 
 /// The first wait between two looks; it grows by half.
@@ -106,7 +107,7 @@ impl Connection {
         let mut retries = self.retries(Op::Task, self.limits.retries);
         loop {
             let error = match self.write(call).await {
-                Ok(reply) if is_for_now(reply.status) => self.refusal(call, &reply),
+                Ok(reply) if is_for_now(&reply) => self.refusal(call, &reply),
                 Ok(reply) if reply.is_garbled && reply.status.is_success() => {
                     call.error(RedfishErrorKind::Garbled)
                 }
@@ -134,8 +135,11 @@ impl Connection {
 }
 
 /// Whether a status speaks of the look and not of the Task.
-fn is_for_now(status: StatusCode) -> bool {
-    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+fn is_for_now(reply: &Reply) -> bool {
+    let status = reply.status;
+    status.is_server_error()
+        || status == StatusCode::TOO_MANY_REQUESTS
+        || (status.is_client_error() && messages::has_id(&reply.body, &NOT_READY))
 }
 
 enum Look {

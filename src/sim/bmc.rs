@@ -38,6 +38,8 @@ pub struct Bmc {
     pub started_at: Timestamp,
     /// The BMC cannot be reached before that.
     pub down_until: Option<Timestamp>,
+    /// When a reset was last requested.
+    pub reset_asked_at: Option<Timestamp>,
     /// Counts the faults that have happened, for those that happen a number of times.
     spent: BTreeMap<String, u64>,
     /// How often each fault of a moment has struck, by its name.
@@ -154,6 +156,7 @@ impl Bmc {
             asked_at: now,
             started_at: now,
             down_until: None,
+            reset_asked_at: None,
             spent: BTreeMap::new(),
         }
     }

@@ -50,6 +50,7 @@ pub enum Fault {
     OverrideNotStored,
     NoOverride,
     LegacyWhileDisabled,
+    ClearRefused(u64),
     BootPatch400InPost,
     ImportBusy(u64),
     Etag412Once,
@@ -65,6 +66,9 @@ pub enum Fault {
     ResetTaskFails(u64),
     ResetCritical(u64),
     BmcDownAfterReset(Duration),
+    System404AfterReset(Duration),
+    Slots404AfterReset(Duration),
+    Unauthorised401AfterReset(Duration),
     BmcDownInInstall(Duration),
     BmcRestartsInInstall(Duration),
     NoBootProgress,
@@ -190,6 +194,9 @@ impl fmt::Display for Fault {
             | Fault::Insert500AfterEject(wait)
             | Fault::Busy503AfterStart(wait)
             | Fault::BmcDownAfterReset(wait)
+            | Fault::System404AfterReset(wait)
+            | Fault::Slots404AfterReset(wait)
+            | Fault::Unauthorised401AfterReset(wait)
             | Fault::BmcDownInInstall(wait)
             | Fault::BmcRestartsInInstall(wait)
             | Fault::PowerTransitions(wait)
@@ -202,6 +209,7 @@ impl fmt::Display for Fault {
             | Fault::ImportBusy(count)
             | Fault::ResetTaskFails(count)
             | Fault::ResetCritical(count)
+            | Fault::ClearRefused(count)
             | Fault::Lockout(count)
             | Fault::Busy503(count)
             | Fault::Throttled429(count)

@@ -14,6 +14,7 @@ mod manners;
 mod message;
 mod mishap;
 mod oem;
+mod passing;
 mod resource;
 mod root;
 mod sessions;
@@ -225,6 +226,7 @@ impl Bmc {
             return Err(Message::precondition_failed());
         }
         let resource = self.resource(&call.path);
+        self.refuse_for_a_while(call, resource.as_ref(), now)?;
         let is_open = resource.as_ref().is_some_and(|resource| resource.is_open(&call.method));
         let caller = if is_open { None } else { Some(self.authenticate(&call.headers, now)?) };
         let resource = resource.ok_or_else(|| Message::missing(&call.path))?;

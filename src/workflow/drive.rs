@@ -245,14 +245,14 @@ async fn go_back(cx: &mut Context<'_>, to: Step, why: String) -> Result<(), Stor
 async fn fail(cx: &mut Context<'_>, failure: Failure) -> Result<(), StoreError> {
     let now = cx.now();
     let since = *cx.job.cursor.failing_since.get_or_insert(now);
-    let (step, attempt) = (cx.job.cursor.step, cx.job.cursor.attempt);
+    let step = cx.job.cursor.step;
     let sentence = failure.sentence();
     let may_pass = failure.retry || failure.redfish_error().is_some_and(|error| cx.may_pass(error));
     if !may_pass || elapsed(since, now) >= policy::patience(step) {
         return give_up(cx, sentence).await;
     }
     let asked = failure.retry_after().unwrap_or_default().min(policy::RETRY_AFTER_MAX);
-    let pause = cx.kit.world.rng.jitter(policy::retry_delay(attempt)).max(asked);
+    let pause = cx.kit.world.rng.jitter(policy::retry_delay(elapsed(since, now))).max(asked);
     let event = cx.event(step.name(), Level::Warning, EventStatus::Retrying, sentence, Value::Null);
     cx.job.cursor.attempt += 1;
     cx.job.cursor.wake_at = crate::world::after(now, pause);

@@ -133,9 +133,10 @@ pub fn patience(step: Step) -> Duration {
 /// The longest that a BMC is left alone because it asks for that (AMI asks for minutes after a self test).
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
-/// How long to wait after the `attempt`-th failed try (from 1): 1 s, 2 s, 4 s … at most 30 s.
-pub fn retry_delay(attempt: u32) -> Duration {
-    Duration::from_secs(1u64 << attempt.saturating_sub(1).min(5)).min(Duration::from_secs(30))
+/// How long to wait after a failed try, `failing` after the first of those that have all failed since: as long
+/// again, at least 1 s and at most 30 s.
+pub fn retry_delay(failing: Duration) -> Duration {
+    failing.clamp(Duration::from_secs(1), Duration::from_secs(30))
 }
 
 /// How long to wait before the next look at a BMC, `polls` looks after the watch began: it starts
@@ -150,7 +151,8 @@ mod tests {
 
     #[test]
     fn delays_grow_to_their_bounds() {
-        assert_eq!([1, 2, 3, 9].map(|n| retry_delay(n).as_secs()), [1, 2, 4, 30]);
+        let delay = |secs| retry_delay(Duration::from_secs(secs)).as_secs();
+        assert_eq!([0, 1, 2, 4, 99].map(delay), [1, 1, 2, 4, 30]);
         let interval = Duration::from_secs(10);
         assert_eq!([0, 1, 3, 4, 99].map(|n| poll_delay(n, interval).as_secs()), [1, 2, 8, 10, 10]);
     }

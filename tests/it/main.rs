@@ -34,6 +34,7 @@ mod oidc;
 mod old_system;
 mod operator;
 mod os_api;
+mod passing_faults;
 mod personas;
 mod process;
 mod quirks;

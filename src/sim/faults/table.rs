@@ -146,6 +146,11 @@ pub static TABLE: &[Row] = &[
         "the boot mode reads Legacy while no override is set, whatever the host boots in (AMI 12.84)",
     ),
     row(
+        "clear-refused",
+        Count(Fault::ClearRefused, 3),
+        "the first VALUE requests that clear the boot override are 400",
+    ),
+    row(
         "boot-patch-400-in-post",
         Plain(|| Fault::BootPatch400InPost),
         "a boot PATCH during the self test is 400 (HPE UnableToModifyDuringSystemPOST)",
@@ -195,6 +200,21 @@ pub static TABLE: &[Row] = &[
         "bmc-down-after-reset",
         Secs(Fault::BmcDownAfterReset, 10),
         "the BMC cannot be reached for VALUE seconds after each reset request",
+    ),
+    row(
+        "system-404-after-reset",
+        Secs(Fault::System404AfterReset, 60),
+        "the System is 404 for VALUE seconds after each reset request",
+    ),
+    row(
+        "slots-404-after-reset",
+        Secs(Fault::Slots404AfterReset, 60),
+        "the virtual media slots are 404 for VALUE seconds after each reset request",
+    ),
+    row(
+        "unauthorised-after-reset",
+        Secs(Fault::Unauthorised401AfterReset, 60),
+        "sessions and logins are 401 for VALUE seconds after each reset request",
     ),
     row(
         "bmc-down-in-install",

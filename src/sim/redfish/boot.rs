@@ -131,6 +131,13 @@ impl Bmc {
             return Err(Message::property_not_writable("Boot/BootSourceOverrideTarget"));
         }
         let (word, boot) = self.wanted_boot(boot)?;
+        let refuses = |fault: &Fault| match fault {
+            Fault::ClearRefused(times) => Some(*times),
+            _ => None,
+        };
+        if boot.enabled == OverrideEnabled::Disabled && self.happens_counted(refuses) {
+            return Err(Message::property_value("Boot/BootSourceOverrideEnabled", "Disabled"));
+        }
         if self.computer.machine.is_in_post() {
             if self.config.persona.boot.by_slot {
                 return Err(Message::unable_in_post());

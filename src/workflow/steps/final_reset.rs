@@ -1,13 +1,14 @@
 //! `cleanup.reset`: leave the host running what was installed.
 //!
 //! After a success only, and only where `ESXI_FINAL_RESET` asks for it or the host is off. After
-//! a failure the console stays as it is, for whoever looks.
+//! a failure the console stays as it is, for whoever looks. Invariant: no host is started whose BMC shows the
+//! boot override armed and the installer inserted: it would install again.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Answer, reset, watch};
+use super::{Answer, reset, unmount, watch};
 use crate::job::{Act, EvidenceKind, Outcome, Verdict};
 use crate::redfish::PowerState;
 use crate::workflow::policy::FinalReset;
@@ -56,6 +57,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let graceful_timeout = cx.kit.policy.graceful_timeout;
     match next_move(power, &system.reset_types, intent.as_ref(), graceful_timeout, cx.now()) {
         Move::Request { act, reset: kind } => {
+            unmount::ensure_unloaded(cx, &system).await?;
             reset::count_force(cx, act)?;
             cx.save_intent(act).await?;
             let doing = || format!("asking the BMC of server {} for {kind:?}", cx.server.serial);

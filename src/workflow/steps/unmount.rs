@@ -141,6 +141,34 @@ async fn ensure_cleared(cx: &mut Context<'_>) -> Result<(), StepError> {
     Ok(())
 }
 
+/// No start of the host is requested while the BMC shows both the override armed and the installer inserted,
+/// whatever it has shown before.
+pub(super) async fn ensure_unloaded(cx: &mut Context<'_>, system: &System) -> Result<(), StepError> {
+    if !cx.boots_from_cd(system).await? {
+        return Ok(());
+    }
+    let Some(link) = cx.job.facts.cd1.slot.clone() else { return Ok(()) };
+    let looking =
+        |cx: &Context<'_>| format!("looking at the virtual CD {link} of server {}", cx.server.serial);
+    let slot = cx.observe_slot(&link).await.map_err(|error| cx.bmc_error(looking(cx), error))?;
+    if slot.inserted == Some(false) {
+        return Ok(());
+    }
+    cx.job.facts.override_armed = true;
+    let Err(uncleared) = failure_of(ensure_cleared(cx).await)? else { return Ok(()) };
+    cx.job.facts.cleanup.installer = None;
+    let mut why = uncleared.sentence();
+    if let Err(uneject) = failure_of(ensure_ejected(cx, Medium::Installer).await)? {
+        why = format!("{why}; {}", uneject.sentence());
+    }
+    note_leftover(cx).await?;
+    Err(StepError::passing(format!(
+        "a start of server {} would install it again, because the installer is inserted and the boot override is \
+         armed ({why})",
+        cx.server.serial
+    )))
+}
+
 /// Where the slot that may have a switch of its own cannot be read, the System's override is cleared all the
 /// same.
 async fn clear_on_system(cx: &Context<'_>, system: &System) {
