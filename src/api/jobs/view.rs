@@ -157,6 +157,7 @@ impl From<UnreadableJob> for JobBody {
             status: status.name(),
             step: None,
             failed_step: job.failed_step.map(|step| step.name()),
+            cleanup_left: vec![],
             cleanup: if job.is_active { "pending" } else { "partial" },
             task_target: job.task_target,
             reason: Some(reason),

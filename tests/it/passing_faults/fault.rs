@@ -150,7 +150,8 @@ impl Striker {
 
     async fn follow(&self) {
         let all = JobFilter { limit: 2, ..JobFilter::default() };
-        let job = self.store.jobs(&all).await.unwrap().remove(0);
+        let id = self.store.jobs(&all).await.unwrap()[0].id();
+        let job = self.store.job(id).await.unwrap().unwrap();
         let mut state = self.state.lock().unwrap();
         if job.cursor.entered_at.is_some() {
             state.step = Some(job.cursor.step);
