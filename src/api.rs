@@ -17,6 +17,7 @@ mod media;
 mod metrics;
 mod openapi;
 mod query;
+mod release;
 mod servers;
 mod streams;
 mod tokens;
@@ -48,6 +49,7 @@ use crate::doctor::Checker;
 use crate::engine::DryRunner;
 use crate::job::{JobId, UrlPrefixes};
 use crate::media::Media;
+use crate::release::Releaser;
 use crate::store::Store;
 use crate::world::{Secrets, World};
 use access::{Guard, MediaReads};
@@ -60,6 +62,7 @@ pub struct ApiParts {
     pub media: Media,
     pub dry_run: DryRunner,
     pub check: Checker,
+    pub release: Releaser,
     pub access: Access,
     /// Where a `bmc_password` that is named only must be found.
     pub secrets: Secrets,
@@ -173,6 +176,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(servers::create, servers::list))
         .routes(routes!(servers::show, servers::replace, servers::update, servers::remove))
         .routes(routes!(check::check))
+        .routes(routes!(release::release))
         .routes(routes!(jobs::create, jobs::list))
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))

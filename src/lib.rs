@@ -13,6 +13,7 @@
 //! - [`workflow`]: how one job goes forward, step by step.
 //! - [`engine`]: claims due jobs and drives them; knows no step.
 //! - [`doctor`]: can a server be installed through its BMC, and what stands in the way?
+//! - [`release`]: frees a server's virtual drives and boot override, without a job.
 //! - [`probe`]: is ESXi up at an address, and which one?
 //! - [`redfish`]: a lenient Redfish client for what an installation needs; knows nothing of jobs.
 //! - [`kickstart`]: what is added to a kickstart, where a recipe asks for it. Pure.
@@ -42,6 +43,7 @@ pub mod media;
 pub mod oidc;
 pub mod probe;
 pub mod redfish;
+pub mod release;
 pub mod seal;
 pub mod sim;
 pub mod store;

@@ -39,6 +39,7 @@ pub(crate) use conditions::{Answer, answer};
 pub use image::{Image, SLICE_BYTES_MAX};
 pub use probes::{Fetch, PROBE_BYTES, Probe, Probes, Seen};
 pub use server::OperatorPass;
+pub use token::job_of_url;
 pub use trace::{KickstartPlace, MediumLandmarks};
 
 use shelf::Shelf;

@@ -10,6 +10,7 @@ mod connections;
 mod controller;
 mod listen;
 mod media_base;
+mod release;
 mod token;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};

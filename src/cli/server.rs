@@ -1,6 +1,7 @@
 //! `shoal server`: the inventory of a controller.
 
 mod pin;
+mod release;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -38,6 +39,8 @@ enum ServerCommand {
     },
     /// Trust the certificate that a BMC shows, and nothing else; without --accept or --first-use, show it.
     Pin(pin::PinArgs),
+    /// Eject all virtual media of a server and clear its boot override, without a job.
+    Release(release::ReleaseArgs),
     /// Remove a server; its past jobs stay.
     Rm {
         serial: Serial,
@@ -101,6 +104,7 @@ impl PasswordArgs {
 pub async fn run(args: ServerArgs, world: &World, output: Output) -> Result<Exit, CliError> {
     match args.command {
         ServerCommand::Pin(args) => return pin::run(args, world, output).await,
+        ServerCommand::Release(args) => return release::run(args, world, output).await,
         ServerCommand::Add(args) => add(args, world, output).await?,
         ServerCommand::List { client } => {
             let servers = Client::new(&client, world)?.servers().await?;

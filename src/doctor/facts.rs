@@ -21,6 +21,8 @@ pub struct Facts {
     pub slots: Vec<SlotFacts>,
     pub layout: LayoutFacts,
     pub plan: PlanFacts,
+    /// The boot override that is armed now, such as `Once/Cd`.
+    pub armed: Option<String>,
     /// What the BMC tells of boots of its host, now.
     pub sources: Vec<SourceFact>,
     /// Names of licences; empty where the BMC tells none.

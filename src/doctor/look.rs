@@ -68,6 +68,7 @@ pub async fn look(world: &World, subject: &Subject<'_>, facts: &mut Facts) -> Op
     };
     note_slots(&slots, subject.layout, facts);
     facts.layout.hint = subject.bmc.without_drives(&system).map(str::to_owned);
+    facts.armed = armed(subject, &system, &slots).await;
     let url = subject.media_base.as_ref().map_or("http://media.invalid/", Url::as_str);
     facts.plan = match bounded(plan::plan(subject.bmc, &system, url)).await {
         Ok(plan) => plan,
@@ -77,6 +78,16 @@ pub async fn look(world: &World, subject: &Subject<'_>, facts: &mut Facts) -> Op
     let took = tokio::time::timeout(PART_TIMEOUT, took).await.unwrap_or_default();
     facts.latency = latency(took);
     Some(Seen { system, slots })
+}
+
+/// What the next start of the host boots, where that is not what it always boots.
+async fn armed(subject: &Subject<'_>, system: &System, slots: &[Slot]) -> Option<String> {
+    let cd = slots.iter().find(|slot| slot.is_usable_cd()).map(|slot| slot.link.as_str());
+    let by_slot = async || bounded(subject.bmc.observe_boot_from_cd(system, cd)).await.unwrap_or(false);
+    match system.boot.armed() {
+        Some(shown) => Some(shown),
+        None => by_slot().await.then(|| "the virtual CD, once".to_owned()),
+    }
 }
 
 /// One part of the look, which ends.

@@ -34,6 +34,15 @@ pub fn parse_name(name: &str) -> Option<(JobId, Option<&str>)> {
     }
 }
 
+/// The job whose medium is behind a URL, as a BMC shows it: with another host, or without one.
+pub fn job_of_url(url: &str) -> Option<JobId> {
+    let (_, path) = url.split_once("/media/")?;
+    let (kind, rest) = path.split_once('/')?;
+    let (name, _) = rest.split_once('/')?;
+    let (job, token) = parse_name(name)?;
+    (matches!(kind, "tasks" | "installers") && token.is_some()).then_some(job)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +87,18 @@ mod tests {
         assert_eq!(parse_name(&job(3).to_string()), Some((job(3), None)));
         assert_eq!(parse_name("nobody.abc"), None);
         assert_eq!(parse_name(""), None);
+    }
+
+    #[test]
+    fn a_url_names_the_job_whatever_its_host() {
+        let path = path(&token(&KEY, job(1), Medium::Task, 1), job(1), Medium::Task, Form::Cd);
+        for host in ["http://10.0.0.1:8080", "http://10.0.0.1", ""] {
+            assert_eq!(job_of_url(&format!("{host}{path}")), Some(job(1)), "{host}");
+        }
+        for other in
+            ["http://h/isos/debian.iso", "http://h/media/x.iso", "http://h/media/tasks/debian/task.iso", ""]
+        {
+            assert_eq!(job_of_url(other), None, "{other}");
+        }
     }
 }

@@ -356,6 +356,16 @@ pub(super) fn option_target(boot: &Boot) -> Option<&'static str> {
     ["UefiBootNext", "UefiTarget"].into_iter().find(|target| offered(target))
 }
 
+impl Boot {
+    /// An override that makes a start of the host boot something else than it would, as `Once/Cd`.
+    pub fn armed(&self) -> Option<String> {
+        let is_plain = |target: &&str| matches!(*target, "None" | "Hdd");
+        let enabled = self.enabled.as_deref().filter(|enabled| matches!(*enabled, "Once" | "Continuous"))?;
+        let target = self.target.as_deref().filter(|target| !is_plain(target))?;
+        Some(format!("{enabled}/{target}"))
+    }
+}
+
 /// One entry of the firmware's boot menu.
 pub(super) struct BootOption {
     pub(super) reference: String,

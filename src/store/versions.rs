@@ -43,6 +43,7 @@ impl Persisted for Facts {
             added(value, "/watch", "booted_early", json!(false));
             added(value, "/watch/api", "silent", json!(false));
             added(value, "/reset/api_before", "silent", json!(false));
+            added(value, "/cleanup", "warning", json!(null));
         }
     }
 }

@@ -100,13 +100,13 @@ impl JobBody {
 
 impl From<Job> for JobBody {
     fn from(job: Job) -> JobBody {
+        let (reason, cleanup_left) = (job.reason_now(), cleanup_left(&job));
         let metadata = job.spec.map_or(Value::Null, |spec| spec.metadata);
         let progress = ProgressBody {
             installer_bytes_read: job.facts.progress.installer_bytes_read,
             installer_bytes_total: job.facts.progress.installer_bytes_total,
             ks_read: job.facts.progress.ks_read,
         };
-        let reason = job.reason_now();
         JobBody {
             job_id: job.id.to_string(),
             server_serial: job.server.to_string(),
@@ -114,7 +114,7 @@ impl From<Job> for JobBody {
             step: Some(job.cursor.step.name()),
             failed_step: job.failed_step.map(|step| step.name()),
             cleanup: cleanup(job.cursor.phase, &job.facts.cleanup),
-            cleanup_left: cleanup_left(&job),
+            cleanup_left,
             task_target: job.task_target,
             reason,
             failure_code: None,

@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::check;
 use super::listen::{self, Bound, ListenError, OnRefused, Server};
 use super::media_base::MediaBases;
 use super::token::{self, AdminToken, TokenFileError};
+use super::{check, release};
 use crate::api::{self, Access, ApiParts, Hooks, Limits, MetricsAccess, Rates, Tokens};
 use crate::config::{Config, RateSettings};
 use crate::doctor::Checker;
@@ -27,6 +27,7 @@ use crate::job::UrlSecrets;
 use crate::media::{CacheError, InstallerCache, InstallerSource, Media};
 use crate::oidc::Oidc;
 use crate::redfish::BmcPool;
+use crate::release::Releaser;
 use crate::seal::{self, KeyError};
 use crate::store::{LockedDatabase, OwnSecret, Store, StoreError};
 use crate::workflow::{Kit, Setup};
@@ -115,7 +116,7 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
     let kit = Arc::new(parts.kit(&bound)?);
     let engine = parts.engine(kit.clone());
     let (url, is_loopback) = (bound.url(), bound.is_loopback());
-    let servers = parts.serve(&engine, check::checker(kit), &admin, bound);
+    let servers = parts.serve(&engine, check::checker(kit.clone()), release::releaser(kit), &admin, bound);
     if url.scheme() == "http" && !is_loopback {
         tracing::warn!(%url, "without TLS the API's token travels in clear: see TLS_CERT_FILE and MEDIA_ADDR");
     }
@@ -218,7 +219,14 @@ impl Parts {
         Engine::new(kit, settings, self.instance_id.clone())
     }
 
-    fn serve(&self, engine: &Engine, check: Checker, admin: &AdminToken, bound: Bound) -> Vec<Server> {
+    fn serve(
+        &self,
+        engine: &Engine,
+        check: Checker,
+        release: Releaser,
+        admin: &AdminToken,
+        bound: Bound,
+    ) -> Vec<Server> {
         let access = match admin.open {
             true => Access::Open,
             false => Access::Tokens(Arc::new(self.tokens())),
@@ -231,6 +239,7 @@ impl Parts {
             media: self.media.clone(),
             dry_run: engine.dry_runner(),
             check,
+            release,
             access,
             tls: bound.url().scheme() == "https",
             secrets: self.config.bmc_secrets.clone(),

@@ -55,7 +55,7 @@ pub fn power(facts: &Facts) -> Check {
 
 pub fn boot(facts: &Facts) -> Check {
     match (&facts.plan.boot.how, &facts.plan.boot.problem) {
-        (Some(how), _) => ok("boot", how.clone()),
+        (Some(how), _) => armed(facts, how),
         (None, problem) => failed(
             "boot",
             problem.clone().unwrap_or_else(|| "the one-time boot is not known".to_owned()),
@@ -63,6 +63,26 @@ pub fn boot(facts: &Facts) -> Check {
              a one-time boot override cannot be used",
         ),
     }
+}
+
+/// An override that a job, or an operator, has left armed.
+fn armed(facts: &Facts, how: &str) -> Check {
+    let Some(armed) = &facts.armed else { return ok("boot", how) };
+    let occupied: Vec<&str> =
+        facts.slots.iter().filter(|slot| slot.occupied).map(|slot| slot.id.as_str()).collect();
+    let media = match occupied.as_slice() {
+        [] => "no virtual drive holds an image".to_owned(),
+        ids => format!(
+            "with an image in {}: the next start of the host may boot and install it",
+            ids.join(" and ")
+        ),
+    };
+    warning(
+        "boot",
+        format!("{how}; a boot override is armed ({armed}), {media}"),
+        "unless a job is at work: clear it before the host is started, with `shoal server release SERIAL` or in the BMC's \
+         own interface",
+    )
 }
 
 pub fn reset(facts: &Facts) -> Check {

@@ -37,7 +37,8 @@ pub fn drives(facts: &Facts) -> Check {
     warning(
         "media",
         format!("{found}; {} not empty", are(&occupied)),
-        "a job ejects what the drives that it uses hold: make sure that nobody needs it",
+        "a job ejects what the drives that it uses hold: make sure that nobody needs it; `shoal server release SERIAL` \
+         ejects it now",
     )
 }
 

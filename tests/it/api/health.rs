@@ -93,6 +93,7 @@ async fn every_route_is_described_with_its_access_and_its_problems() {
         "PUT /api/v1/servers/{serial}",
         "DELETE /api/v1/servers/{serial}",
         "POST /api/v1/servers/{serial}/check",
+        "POST /api/v1/servers/{serial}/release",
         "POST /api/v1/jobs",
         "GET /api/v1/jobs",
         "GET /api/v1/jobs/{job_id}",

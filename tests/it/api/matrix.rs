@@ -38,6 +38,7 @@ const EXPECTED: [(&str, For); 38] = [
     ("PUT /api/v1/servers/{serial}", For::Operators),
     ("DELETE /api/v1/servers/{serial}", For::Operators),
     ("POST /api/v1/servers/{serial}/check", For::Operators),
+    ("POST /api/v1/servers/{serial}/release", For::Operators),
     ("POST /api/v1/jobs", For::Operators),
     ("GET /api/v1/jobs", For::Viewers),
     ("GET /api/v1/jobs/{job_id}", For::Viewers),

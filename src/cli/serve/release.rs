@@ -1,0 +1,21 @@
+//! Lets the API release servers: through the same clients as jobs, so that a BMC gets no second login because of it.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use crate::release::{self, Releaser};
+use crate::workflow::Kit;
+
+pub fn releaser(kit: Arc<Kit>) -> Releaser {
+    Arc::new(move |server, ask| {
+        let kit = kit.clone();
+        async move {
+            let report = release::release(&kit.bmc(&server), &server, &ask).await;
+            let released = report.as_ref().is_ok_and(|report| report.released);
+            tracing::info!(server = %server.serial, released, force = ask.force, "a server was released");
+            report
+        }
+        .boxed()
+    })
+}
