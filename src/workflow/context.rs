@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::{Kit, StepError};
 use crate::job::{
-    Act, ApiSample, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Phase, Server, UrlSecrets, management_url,
+    Act, ApiSample, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Phase, Server, UrlSecrets,
+    management_url,
 };
 use crate::probe::{self, ProbeError};
 use crate::redfish::{Bmc, ErrorClass, RedfishError, Slot, System};

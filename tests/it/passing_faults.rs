@@ -63,6 +63,10 @@ async fn site(world: World) -> Site {
     }
     let mut site = Site::new(3, vec![SimConfig { power_on: true, timings, ..machine(faults) }]).await;
     site.policy.final_reset = FinalReset::Always;
+    // A fault that stays is watched to the end of these, look by look.
+    site.policy.poll_interval = secs(30);
+    site.policy.install_timeout = secs(30 * 60);
+    site.policy.stuck_timeout = secs(60 * 60);
     tokio::time::sleep(secs(120)).await;
     site
 }

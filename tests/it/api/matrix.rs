@@ -26,7 +26,7 @@ enum For {
     Admins,
 }
 
-const EXPECTED: [(&str, For); 38] = [
+const EXPECTED: [(&str, For); 39] = [
     ("GET /healthz", For::Everybody),
     ("GET /readyz", For::Everybody),
     ("GET /openapi.json", For::Everybody),
