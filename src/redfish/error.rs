@@ -260,7 +260,7 @@ impl RedfishError {
             self.kind,
             Kind::Unauthorised { .. }
                 | Kind::NoPassword { .. }
-                | Kind::Refused { status: 401 | 404 | 503, .. }
+                | Kind::Refused { status: 401 | 404 | 410 | 503, .. }
         );
         is_known_to_pass || self.class() == ErrorClass::Retry
     }
@@ -285,11 +285,12 @@ impl RedfishError {
 const PATH_CHARS_MAX: usize = 200;
 
 /// Message ids, by their last part, that mean "not now".
-const BUSY: [&str; 13] = [
+const BUSY: [&str; 14] = [
     "UnableToModifyDuringSystemPOST",
     "InvalidOperationForSystemState",
     "ResourceInUse",
     "ResourceInStandby",
+    "ResourceNotReadyRetry",
     "ServiceTemporarilyUnavailable",
     "ServiceInUnknownState",
     "ServiceShuttingDown",
@@ -304,8 +305,13 @@ const BUSY: [&str; 13] = [
 ];
 
 /// Message ids of a service that is not ready, whatever it is asked for. iDRAC: SYS518.
-pub(super) const NOT_READY: [&str; 4] =
-    ["ServiceTemporarilyUnavailable", "ServiceInUnknownState", "ServiceShuttingDown", "SYS518"];
+pub(super) const NOT_READY: [&str; 5] = [
+    "ResourceNotReadyRetry",
+    "ServiceTemporarilyUnavailable",
+    "ServiceInUnknownState",
+    "ServiceShuttingDown",
+    "SYS518",
+];
 
 /// Message ids of a BMC that has no session left.
 pub(super) const SESSIONS_FULL: [&str; 2] = ["SessionLimitExceeded", "RAC0218"];
