@@ -1,7 +1,7 @@
 //! `/api/v1/servers`: the inventory.
 //!
-//! A record says where credentials are sent, so it is guarded: what a body may change is in [`input`], how a
-//! record is shown in [`shown`]. Invariants: a password goes in and never comes out, and a change that names
+//! A record says where credentials are sent, so it is guarded: what a body may change is in [`mod@input`], how a
+//! record is shown in [`mod@shown`]. Invariants: a password goes in and never comes out, and a change that names
 //! another state of the record than the present one is not made.
 
 mod input;
