@@ -270,7 +270,7 @@ async fn request(
     count_force(cx, act)?;
     cx.save_intent(act).await?;
     if let Err(error) = cx.bmc.request_reset(system, reset).await {
-        if had_no_effect(&error) {
+        if had_no_effect(&error) && !may_have_begun(cx, act, &error).await {
             cx.job.cursor.intent = earlier;
         }
         return Err(StepError::bmc(
@@ -286,6 +286,18 @@ async fn request(
     )
     .await?;
     Ok(wait(cx, "looking what the host does"))
+}
+
+/// Whether a start that the BMC reports as failed may have happened all the same. Its word is not believed against
+/// the host's power: the intent stays, so that what is seen of the host decides and nothing is forced off.
+async fn may_have_begun(cx: &Context<'_>, act: Act, error: &RedfishError) -> bool {
+    if !matches!(act, Act::PowerOn | Act::Restart) || !error.is_reported_failure() {
+        return false;
+    }
+    match cx.observe_system().await {
+        Ok(system) => act == Act::Restart || system.power != Some(PowerState::Off),
+        Err(_) => true,
+    }
 }
 
 /// Whether the reset did not happen: it was refused, or the BMC reports that it failed.
