@@ -32,8 +32,8 @@ pub use id::{JobId, JobIdError, Serial, SerialError, hex, unhex};
 pub use leftover::Leftover;
 pub use prefixes::{UrlPrefixError, UrlPrefixes};
 pub use recipe::{
-    CompletionHook, FieldError, JobSpec, KICKSTART_BYTES_MAX, MediaLayout, RecipeError, TaskTarget,
-    parse_recipe,
+    CompletionHook, FieldError, JobSpec, KICKSTART_BYTES_MAX, MediaLayout, RecipeError, TaskTarget, nearest,
+    parse_recipe, unknown_keys,
 };
 pub use redact::{UrlSecrets, hide_url_secrets};
 pub use secret::{Kickstart, Password, hide_media_tokens};

@@ -6,12 +6,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::job::FieldError;
+use crate::job::{FieldError, unknown_keys};
 
 /// Unknown keys that are named, each a fault of its own; the others are counted.
 const UNKNOWN_KEYS_NAMED_MAX: usize = 16;
-/// So much of an unknown key is compared with the known ones, and shown.
-const KEY_CHARS_MAX: usize = 40;
 const LABELS_MAX: usize = 32;
 const LABEL_NAME_CHARS_MAX: usize = 63;
 const LABEL_VALUE_CHARS_MAX: usize = 256;
@@ -73,25 +71,11 @@ pub struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// A field that is none of `known` is a fault that names the nearest.
     pub fn new(object: &'a Map<String, Value>, known: &[&str]) -> Fields<'a> {
-        let mut fields = Fields { object, errors: Vec::new() };
-        let mut unknown = object.keys().filter(|key| !known.contains(&key.as_str()));
-        for key in unknown.by_ref().take(UNKNOWN_KEYS_NAMED_MAX) {
-            let key: String = key.chars().take(KEY_CHARS_MAX).collect();
-            let likeness = |name: &&&str| strsim::jaro_winkler(&key, name);
-            let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-            let nearest = nearest.copied().unwrap_or_default();
-            fields.refuse(&key, format!("unknown key; the nearest known one is `{nearest}`"));
-        }
-        let more = unknown.count();
-        if more > 0 {
-            fields.errors.push(FieldError::new("", format!("has {more} more unknown keys")));
-        }
-        fields
+        Fields { object, errors: unknown_keys(object, known, UNKNOWN_KEYS_NAMED_MAX) }
     }
 
     pub fn refuse(&mut self, key: &str, message: impl Into<String>) {
-        let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
-        self.errors.push(FieldError::new(pointer, message));
+        self.errors.push(FieldError::of_key(key, message));
     }
 
     /// A text of at most `chars_max` characters, none of them a control character.
@@ -211,7 +195,7 @@ mod tests {
         let fields = Fields::new(&body, &["a", "b"]);
         assert_eq!(fields.errors.len(), UNKNOWN_KEYS_NAMED_MAX + 1);
         assert_eq!(fields.errors.last().unwrap().message, "has 99984 more unknown keys");
-        assert!(fields.errors.iter().all(|error| error.pointer.len() <= KEY_CHARS_MAX + 1));
+        assert!(fields.errors.iter().all(|error| error.pointer.len() <= 41));
     }
 
     #[test]

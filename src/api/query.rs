@@ -15,6 +15,7 @@ use utoipa::openapi::{OpenApi as Document, RefOr};
 
 use super::error::ApiError;
 use super::openapi::operations;
+use crate::job::nearest;
 
 /// Only paths below it are checked; elsewhere, and in media URLs, an unknown parameter is ignored.
 const CHECKED: &str = "/api/v1/";
@@ -94,9 +95,9 @@ impl fmt::Display for QueryFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             QueryFault::Unknown { name, known } => {
-                let likeness = |known: &&String| strsim::jaro_winkler(name, known);
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 write!(f, "unknown query parameter `{name}`")?;
-                match known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))) {
+                match nearest(name, &known) {
                     Some(nearest) => write!(f, "; the nearest known one is `{nearest}`"),
                     None => write!(f, "; this route has no query parameters"),
                 }

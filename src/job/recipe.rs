@@ -124,6 +124,12 @@ impl FieldError {
     pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> FieldError {
         FieldError { pointer: pointer.into(), message: message.into() }
     }
+
+    /// Of one member of the body.
+    pub fn of_key(key: &str, message: impl Into<String>) -> FieldError {
+        let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+        FieldError::new(pointer, message)
+    }
 }
 
 /// Everything that is wrong with a recipe, at least one fault.
@@ -165,24 +171,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn refuse(&mut self, key: &str, message: impl Into<String>) {
-        let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
-        self.errors.push(FieldError::new(pointer, message));
+        self.errors.push(FieldError::of_key(key, message));
     }
 
     fn refuse_unknown_keys(&mut self) {
-        let unknown = || self.recipe.keys().filter(|key| !KEYS.contains(&key.as_str()));
-        let count = unknown().count();
-        let named: Vec<String> = unknown()
-            .take(UNKNOWN_KEYS_NAMED_MAX)
-            .map(|key| key.chars().take(KEY_CHARS_MAX).collect())
-            .collect();
-        for key in &named {
-            self.refuse(key, format!("unknown key; the nearest known one is `{}`", nearest(key)));
-        }
-        if count > named.len() {
-            let more = count - named.len();
-            self.errors.push(FieldError::new("", format!("has {more} more unknown keys")));
-        }
+        self.errors.extend(unknown_keys(self.recipe, &KEYS, UNKNOWN_KEYS_NAMED_MAX));
     }
 
     /// The text under `key`; anything but a string is a fault.
@@ -327,11 +320,26 @@ impl Reader<'_> {
     }
 }
 
-/// The known key that `key` was most likely meant to be; of equals the first of the list.
-fn nearest(key: &str) -> &'static str {
-    let likeness = |known: &str| strsim::jaro_winkler(key, known);
-    let nearest = KEYS.into_iter().rev().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    nearest.expect("there are known keys")
+/// A fault for each key of `object` that is none of `known`, up to `named_max`, and one that counts the others.
+pub fn unknown_keys(object: &Map<String, Value>, known: &[&str], named_max: usize) -> Vec<FieldError> {
+    let mut unknown = object.keys().filter(|key| !known.contains(&key.as_str()));
+    let named = unknown.by_ref().take(named_max).map(|key| {
+        let key: String = key.chars().take(KEY_CHARS_MAX).collect();
+        let nearest = nearest(&key, known).unwrap_or_default();
+        FieldError::of_key(&key, format!("unknown key; the nearest known one is `{nearest}`"))
+    });
+    let mut faults: Vec<FieldError> = named.collect();
+    let more = unknown.count();
+    if more > 0 {
+        faults.push(FieldError::new("", format!("has {more} more unknown keys")));
+    }
+    faults
+}
+
+/// The known name that `name` was most likely meant to be; of equals the first of the list.
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let likeness = |known: &str| strsim::jaro_winkler(name, known);
+    known.iter().rev().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
 #[cfg(test)]

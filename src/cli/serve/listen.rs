@@ -341,9 +341,9 @@ mod tests {
         let bound = bind(&settings).await.unwrap();
         let address = bound.api.addr;
         let dropped = Arc::new(tokio::sync::Notify::new());
-        let told = dropped.clone();
+        let on_drop = dropped.clone();
         let endless = move || {
-            let guard = Told(told.clone());
+            let guard = NotifyOnDrop(on_drop.clone());
             let pieces = futures_util::stream::repeat_with(move || {
                 let _alive = &guard;
                 Ok::<_, io::Error>(bytes::Bytes::from_static(&[0; 65536]))
@@ -365,10 +365,10 @@ mod tests {
         }
     }
 
-    /// Tells when it is dropped.
-    struct Told(Arc<tokio::sync::Notify>);
+    /// Notifies when it is dropped.
+    struct NotifyOnDrop(Arc<tokio::sync::Notify>);
 
-    impl Drop for Told {
+    impl Drop for NotifyOnDrop {
         fn drop(&mut self) {
             self.0.notify_one();
         }

@@ -62,7 +62,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
             cx.save_intent(act).await?;
             let doing = || format!("asking the BMC of server {} for {kind:?}", cx.server.serial);
             if let Err(error) = cx.bmc.request_reset(&system, kind).await {
-                if reset::had_no_effect(&error) {
+                if reset::had_no_effect(cx, act, &error).await {
                     cx.job.cursor.intent = intent;
                 }
                 return Err(StepError::bmc(doing(), error));

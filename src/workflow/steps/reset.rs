@@ -270,7 +270,7 @@ async fn request(
     count_force(cx, act)?;
     cx.save_intent(act).await?;
     if let Err(error) = cx.bmc.request_reset(system, reset).await {
-        if had_no_effect(&error) && !may_have_begun(cx, act, &error).await {
+        if had_no_effect(cx, act, &error).await {
             cx.job.cursor.intent = earlier;
         }
         return Err(StepError::bmc(
@@ -288,21 +288,18 @@ async fn request(
     Ok(wait(cx, "looking what the host does"))
 }
 
-/// Whether a start that the BMC reports as failed may have happened all the same. Its word is not believed against
-/// the host's power: the intent stays, so that what is seen of the host decides and nothing is forced off.
-async fn may_have_begun(cx: &Context<'_>, act: Act, error: &RedfishError) -> bool {
-    if !matches!(act, Act::PowerOn | Act::Restart) || !error.is_reported_failure() {
-        return false;
+/// Whether the reset did not happen: it was refused, or the BMC reports that it failed. A report about a start is
+/// not believed against the host's power: the intent stays then, so that what is seen of the host decides and
+/// nothing is forced off.
+pub(super) async fn had_no_effect(cx: &Context<'_>, act: Act, error: &RedfishError) -> bool {
+    match (error.is_reported_failure(), act) {
+        (false, _) => error.effect() == Effect::None,
+        (true, Act::Restart) => false,
+        (true, Act::PowerOn) => {
+            cx.observe_system().await.is_ok_and(|system| system.power == Some(PowerState::Off))
+        }
+        (true, _) => true,
     }
-    match cx.observe_system().await {
-        Ok(system) => act == Act::Restart || system.power != Some(PowerState::Off),
-        Err(_) => true,
-    }
-}
-
-/// Whether the reset did not happen: it was refused, or the BMC reports that it failed.
-pub(super) fn had_no_effect(error: &RedfishError) -> bool {
-    error.effect() == Effect::None || error.is_reported_failure()
 }
 
 /// A BMC that takes each power-off and shows the host on has to be looked at by somebody.

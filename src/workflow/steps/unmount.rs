@@ -3,7 +3,8 @@
 //! Runs after every outcome. The boot override is cleared and each slot is ejected independently of the others,
 //! so that one failure does not leave the rest loaded. Where the host was started and the job did not succeed,
 //! nothing is ejected before the installer is gone, the install timeout is over, or an operator has said
-//! `force`; the same holds after a success whose host installs again. An insertion whose end nobody knows is waited for: the image would else appear in a drive after its job.
+//! `force`; the same holds after a success whose host installs again. An insertion whose end is not known is waited
+//! for: its image would otherwise appear in a drive after the job.
 //! Invariant: what this job did not insert is left alone, and a BMC on which it inserted and armed nothing
 //! is not touched.
 
