@@ -27,7 +27,8 @@ def image(slot, url):
     shoal.run("curl", "--insecure", "--http1.1", "--silent", "--show-error", "--output", str(whole), url)
     expected = whole.read_bytes()
     qemu = "json:" + shoal.json.dumps({"driver": "raw", "file": {"driver": "https", "url": url, "sslverify": "off"}})
-    reads(slot, "QEMU's curl driver", expected, "qemu-img", "convert", "-O", "raw", qemu, "copy")
+    # One read at a time: with several in flight, QEMU 7.2 can miss the end of one although every byte of it came.
+    reads(slot, "QEMU's curl driver", expected, "qemu-img", "convert", "-m", "1", "-O", "raw", qemu, "copy")
     reads(slot, "nbdkit's curl plugin", expected, "nbdkit", "--exit-with-parent", "-U", "-", "curl", f"url={url}",
           "sslverify=false", "--run", "nbdcopy \"$uri\" copy")
 
