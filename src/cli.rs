@@ -12,6 +12,7 @@ mod demo;
 mod iso;
 mod job;
 mod key;
+mod kickstart;
 mod logging;
 pub mod output;
 pub mod serve;
@@ -59,6 +60,7 @@ enum Command {
     Tls(tls::TlsArgs),
     Bmc(bmc::BmcArgs),
     Iso(iso::IsoArgs),
+    Kickstart(kickstart::KickstartArgs),
     Key(key::KeyArgs),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
@@ -125,6 +127,9 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Demo(_) => logging::init(&cli.log.clone().or_quiet())?,
         _ => logging::init(&cli.log.clone().or_default())?,
     }
+    if cli.output == Format::Sarif && !matches!(&cli.command, Command::Kickstart(args) if args.is_lint()) {
+        return Err(CliError::usage("--output sarif is supported by `shoal kickstart lint` only"));
+    }
     let output = Output::new(cli.output);
     match cli.command {
         Command::Serve(args) => serve::run(args, cli.log, world).await,
@@ -135,6 +140,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Tls(args) => tls::run(args, &world, output).await,
         Command::Bmc(args) => bmc::run(args, &world, output).await,
         Command::Iso(args) => iso::run(args, &world, output).await,
+        Command::Kickstart(args) => kickstart::run(args, output).await,
         Command::Key(args) => key::run(args, &world, output).await,
         Command::Backup(args) => backup::backup(args, &world, output),
         Command::Restore(args) => backup::restore(args, &world, output).await,

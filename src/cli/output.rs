@@ -13,9 +13,12 @@ use crate::visible::{is_visible, visible_lines};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people.
+    #[value(alias = "text")]
     Table,
     /// For programs: one JSON value, or one a line where results come one by one.
     Json,
+    /// For code hosts and editors: SARIF 2.1.0, of `kickstart lint` alone.
+    Sarif,
 }
 
 /// Prints results in the chosen form.
@@ -32,10 +35,8 @@ impl Output {
     /// Prints `value` as indented JSON, or what `text` makes of it.
     pub fn print<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) {
         match self.format {
-            Format::Json => {
-                line(&escaped(&serde_json::to_string_pretty(value).expect("results have string keys")));
-            }
-            Format::Table => line(text(value).trim_end()),
+            Format::Json => json(value),
+            Format::Table | Format::Sarif => line(text(value).trim_end()),
         }
     }
 
@@ -43,7 +44,7 @@ impl Output {
     pub fn print_line<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) {
         match self.format {
             Format::Json => line(&escaped(&serde_json::to_string(value).expect("results have string keys"))),
-            Format::Table => line(text(value).trim_end()),
+            Format::Table | Format::Sarif => line(text(value).trim_end()),
         }
     }
 }
@@ -82,6 +83,40 @@ fn escaped(json: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
+/// One value on standard output, as indented JSON.
+pub fn json<T: Serialize>(value: &T) {
+    line(&escaped(&serde_json::to_string_pretty(value).expect("results have string keys")));
+}
+
+/// Text with colours of our own on standard output. Everything else that a terminal obeys is shown.
+pub fn coloured(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _closed_pipe = writeln!(stdout, "{}", with_colours(text)).and_then(|()| stdout.flush());
+}
+
+/// Lets select-graphic-rendition sequences pass (`ESC [ 1;31 m`), and nothing else that begins so.
+fn with_colours(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut parts = text.split('\u{1b}');
+    kept.push_str(&visible_lines(parts.next().unwrap_or_default()));
+    for part in parts {
+        let is_parameter = |c: char| c.is_ascii_digit() || c == ';';
+        let end = part
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_prefix(is_parameter).map(|_| rest))
+            .and_then(|rest| {
+                rest.trim_start_matches(is_parameter).strip_prefix('m').map(|after| part.len() - after.len())
+            });
+        let (sequence, rest) = part.split_at(end.unwrap_or(0));
+        match end {
+            Some(_) => kept.extend(['\u{1b}'].into_iter().chain(sequence.chars())),
+            None => kept.push_str(&visible_lines("\u{1b}")),
+        }
+        kept.push_str(&visible_lines(rest));
+    }
+    kept
+}
+
 /// One line on standard output.
 pub fn line(text: &str) {
     let mut stdout = std::io::stdout().lock();
@@ -96,6 +131,14 @@ pub fn to_stderr(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colours_pass_and_other_sequences_are_shown() {
+        let text = with_colours("a\u{1b}[1;31mb\u{1b}[0mc\u{1b}]0;title\u{7}d\u{1b}[2Je\u{202e}\u{1b}[m");
+        assert!(text.starts_with("a\u{1b}[1;31mb\u{1b}[0mc"), "{text:?}");
+        assert_eq!(text.matches('\u{1b}').count(), 2, "{text:?}");
+        assert!(!text.contains(['\u{7}', '\u{202e}']) && text.contains("[2Je"), "{text:?}");
+    }
 
     #[test]
     fn json_keeps_its_meaning_and_holds_nothing_that_a_terminal_obeys() {

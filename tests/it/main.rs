@@ -25,6 +25,7 @@ mod hostile;
 mod install;
 mod iso_command;
 mod iso_tools;
+mod kickstart_command;
 mod kill;
 mod layouts;
 mod loops;

@@ -13,6 +13,7 @@ mod lab;
 mod outside;
 mod process;
 mod report;
+mod rules;
 mod shape;
 mod sim;
 mod test;
@@ -40,7 +41,8 @@ cargo xtask VERB
                             a CycloneDX list of what is in it, hashes
   fuzz [TARGET ...] [--seconds N]
                             any bytes for every reader of strangers' bytes, N seconds (60) for each target
-  shape [FOLDER ...]        how long files and functions are (src, tests and xtask unless said)
+  rules                     docs/kickstart-rules.md, written from the rule table
+  shape [FOLDER ...]        how long files and functions are (src, crates, tests and xtask unless said)
 ";
 
 fn main() -> ExitCode {
@@ -74,6 +76,7 @@ fn verb(words: &[&str]) -> Done {
         ["sim", flags @ ..] => sim::sweep(flags),
         ["dist"] => dist::release(),
         ["fuzz", words @ ..] => fuzz::targets(words),
+        ["rules"] => rules::write(),
         ["shape", folders @ ..] => shape::run(folders),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

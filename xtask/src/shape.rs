@@ -6,7 +6,7 @@ use xtask::source::{Source, functions, rust_files};
 
 use crate::process::{Done, fail};
 
-const FOLDERS: [&str; 3] = ["src", "tests", "xtask"];
+const FOLDERS: [&str; 4] = ["src", "crates", "tests", "xtask"];
 const LONGEST_SHOWN: usize = 5;
 
 pub fn run(folders: &[&str]) -> Done {

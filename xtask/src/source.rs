@@ -31,19 +31,33 @@ impl Source {
         blank_tests(&self.code())
     }
 
-    /// `workflow::steps::reset` of `src/workflow/steps/reset.rs`; empty for the crate's own roots.
+    /// `workflow::steps::reset` of `src/workflow/steps/reset.rs`; empty for the crate's own roots. In a
+    /// crate of its own (`crates/`), the crate's name comes first.
     pub fn module(&self) -> Vec<String> {
-        let inner = self.path.strip_prefix("src/").and_then(|path| path.strip_suffix(".rs"));
-        match inner {
+        let root = self.crate_root();
+        let path = match &root {
+            Some(_) => self.path.split_once("/src/").map(|(_, path)| path),
+            None => self.path.strip_prefix("src/"),
+        };
+        let inner = match path.and_then(|path| path.strip_suffix(".rs")) {
             None | Some("lib" | "main") => Vec::new(),
             Some(inner) => inner.split('/').map(str::to_owned).collect(),
-        }
+        };
+        root.into_iter().chain(inner).collect()
+    }
+
+    /// `shoal_kickstart` of a file in `crates/shoal-kickstart/src`; none in the main crate.
+    pub fn crate_root(&self) -> Option<String> {
+        let (name, inside) = self.path.strip_prefix("crates/")?.split_once('/')?;
+        inside.starts_with("src/").then(|| name.replace('-', "_"))
     }
 }
 
-/// Every Rust file of the library and binary, without the files that only tests are made of.
+/// Every Rust file of the library, the binary and the crates beside it, without the files that only
+/// tests are made of.
 pub fn production_files() -> Vec<Source> {
-    let files = under("src", &["rs"]);
+    let is_shipped = |file: &Source| file.path.starts_with("src/") || file.crate_root().is_some();
+    let files: Vec<Source> = rust_files().into_iter().filter(is_shipped).collect();
     let tests = test_modules(&files);
     let is_test = |file: &Source| {
         let stem = file.path.trim_end_matches(".rs");
@@ -305,6 +319,15 @@ fn last() {}
         assert!(code.contains("const Y") && code.contains("fn f<'a>(x: &'a str)"), "{code}");
         assert_eq!(code.lines().position(|line| line == "fn last() {}"), Some(11));
         assert_eq!(test_modules(&[source]), ["src/x/other"]);
+    }
+
+    #[test]
+    fn a_module_of_another_crate_begins_with_the_crates_name() {
+        let module = |path: &str| Source::new(path, "").module().join("::");
+        assert_eq!(module("src/workflow/steps.rs"), "workflow::steps");
+        assert_eq!(module("src/lib.rs"), "");
+        assert_eq!(module("crates/shoal-x/src/lib.rs"), "shoal_x");
+        assert_eq!(module("crates/shoal-x/src/a/b.rs"), "shoal_x::a::b");
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl Screen {
         match output.format {
             Format::Json => self.bar.suspend(|| line(&checked.json().to_string())),
             Format::Table if self.bar.is_hidden() => to_stderr(&text),
-            Format::Table => {}
+            Format::Table | Format::Sarif => {}
         }
     }
 

@@ -174,7 +174,7 @@ impl Screen {
     fn show(&self, event: &Value) {
         let text = match self.format {
             Format::Json => event.to_string(),
-            Format::Table => event_text(event),
+            Format::Table | Format::Sarif => event_text(event),
         };
         self.bar.suspend(|| line(&text));
     }

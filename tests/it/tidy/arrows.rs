@@ -92,7 +92,8 @@ fn references(file: &Source) -> Vec<Reference> {
         }
         let mut walk = Walk { tokens: &tokens, at, paths: Vec::new() };
         walk.tree(Vec::new());
-        let absolute = walk.paths.iter().filter_map(|path| from_root(&module, path));
+        let root = file.crate_root();
+        let absolute = walk.paths.iter().filter_map(|path| from_root(root.as_deref(), &module, path));
         found.extend(absolute.map(|path| Reference { path, line }));
         at = walk.at;
     }
@@ -100,11 +101,14 @@ fn references(file: &Source) -> Vec<Reference> {
 }
 
 /// `super::plan` seen from `workflow::detect` is `workflow::plan`.
-fn from_root(module: &[String], path: &[&str]) -> Option<Vec<String>> {
+fn from_root(root: Option<&str>, module: &[String], path: &[&str]) -> Option<Vec<String>> {
     let ups = path.iter().filter(|part| **part == "super").count();
     let is_step = |part: &&&str| !matches!(**part, "super" | "self" | "crate" | "*");
     let named = path.iter().filter(is_step).map(|part| (*part).to_owned());
-    let base = if path[0] == "crate" { &[] } else { &module[..module.len().saturating_sub(ups)] };
+    let base = match path[0] {
+        "crate" => &module[..usize::from(root.is_some())],
+        _ => &module[..module.len().saturating_sub(ups)],
+    };
     let full: Vec<String> = base.iter().cloned().chain(named).collect();
     (!full.is_empty()).then_some(full)
 }
@@ -204,8 +208,11 @@ fn a_broken_arrow_is_named() {
         Source::new("src/novelty.rs", ""),
         Source::new("src/cli/sim.rs", "use crate::sim::SimBmc;\n"),
         Source::new("src/engine.rs", "#[cfg(test)]\nmod tests {\n    use crate::sim::SimBmc;\n}\n"),
+        Source::new("crates/shoal-kickstart/src/lint.rs", "use crate::rules::Rule;\nuse super::syntax;\n"),
+        Source::new("crates/shoal-novelty/src/lib.rs", ""),
     ];
-    let expected = ["crate::sim::SimBmc", "crate::job::JobId", "crate::store::Store", "no arrows"];
+    let expected =
+        ["crate::sim::SimBmc", "crate::job::JobId", "crate::store::Store", "no arrows", "no arrows"];
     can_fail(broken_arrows(&files), &expected);
 }
 

@@ -106,6 +106,11 @@ pub const ARROWS: &[Arrow] = &[
         sentence: "redfish knows nothing of jobs",
     },
     Arrow { from: "kickstart", to: &["job"], sentence: "kickstart is pure: text in, text out" },
+    Arrow {
+        from: "shoal_kickstart",
+        to: &[],
+        sentence: "shoal-kickstart reads and judges text, and knows no job",
+    },
     Arrow { from: "installer", to: &["iso"], sentence: "installer is pure over bytes and knows no job" },
     Arrow { from: "iso", to: &[], sentence: "iso is pure over bytes and knows no job" },
     Arrow {
@@ -156,6 +161,7 @@ pub const PURE: &[Arrow] = &[
         sentence: "who it is follows from claims and now",
     },
     Arrow { from: "kickstart", to: &["job"], sentence: "kickstart is pure" },
+    Arrow { from: "shoal_kickstart", to: &[], sentence: "shoal-kickstart is pure over text" },
     Arrow { from: "installer", to: &["iso"], sentence: "installer is pure over bytes" },
     Arrow { from: "iso", to: &[], sentence: "iso is pure over bytes" },
     Arrow { from: "fat", to: &["iso"], sentence: "fat is pure over bytes" },

@@ -14,7 +14,12 @@ struct Door {
     sentence: &'static str,
 }
 
-const DOORS: [Door; 5] = [
+const DOORS: [Door; 6] = [
+    Door {
+        words: &["shoal_kickstart"],
+        only: &["cli", "api", "fuzz"],
+        sentence: "Kickstarts are judged at the edge: a job's text is final.",
+    },
     Door { words: &["rusqlite"], only: &["store"], sentence: "Only store has SQL." },
     Door { words: &["std::env"], only: &["config"], sentence: "Only config reads the environment." },
     Door {

@@ -1,0 +1,179 @@
+//! Findings in a kickstart: a text and options in, named rules with spans out.
+//!
+//! The checks are in the modules below, one subject each; this file runs them and sorts what they
+//! find. Nothing is changed or run. Invariant: a message never quotes an argument of `rootpw` or
+//! `serialnum`, nor a word of an unknown command.
+
+mod allow;
+mod disks;
+mod general;
+mod network;
+mod password;
+mod placeholders;
+mod scripts;
+mod shell;
+pub mod strength;
+mod values;
+mod whole;
+
+use std::collections::BTreeSet;
+
+use crate::rules::{self, Class, Rule};
+use crate::syntax::{self, Command, File, LineKind, Span};
+use crate::version::Version;
+
+/// How the job learns of the end, which decides whether a `reboot` is needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hook {
+    #[default]
+    None,
+    /// A last `%post` is added that powers the host off.
+    Poweroff,
+    /// A last `%post` is added that reports; `reboot` follows.
+    Webhook,
+    /// The kickstart itself powers the host off.
+    OwnPoweroff,
+}
+
+impl Hook {
+    pub fn powers_off(self) -> bool {
+        matches!(self, Hook::Poweroff | Hook::OwnPoweroff)
+    }
+}
+
+/// What is known beside the text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Unknown: [`Version::ASSUMED`].
+    pub version: Option<Version>,
+    pub hook: Hook,
+}
+
+/// One mistake at one place.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    pub rule: &'static Rule,
+    /// Bytes of the text; empty where something is missing.
+    pub span: Span,
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    pub message: String,
+}
+
+/// A finding that a remark in the text allows.
+#[derive(Clone, Debug)]
+pub struct Allowed {
+    pub finding: Finding,
+    pub reason: String,
+}
+
+/// Everything that was found.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// By line; within a line the worst first.
+    pub found: Vec<Finding>,
+    pub allowed: Vec<Allowed>,
+}
+
+impl Findings {
+    /// Whether the text would stop the installation.
+    pub fn breaks(&self) -> bool {
+        self.count(Class::Breaks) > 0
+    }
+
+    pub fn count(&self, class: Class) -> usize {
+        self.found.iter().filter(|finding| finding.rule.class == class).count()
+    }
+}
+
+/// Judges any bytes.
+pub fn lint(source: &[u8], options: Options) -> Findings {
+    let file = syntax::parse(source);
+    let mut lint = Lint::new(&file, options);
+    placeholders::check(&mut lint);
+    general::check(&mut lint);
+    password::check(&mut lint);
+    values::check(&mut lint);
+    disks::check(&mut lint);
+    network::check(&mut lint);
+    scripts::check(&mut lint);
+    whole::check(&mut lint);
+    let Lint { mut found, .. } = lint;
+    found.sort_by_key(|finding| (finding.line, finding.rule.class, finding.span.start, finding.rule.id));
+    allow::apply(&file, found)
+}
+
+/// The state of one run.
+struct Lint<'f, 'a> {
+    file: &'f File<'a>,
+    version: Version,
+    hook: Hook,
+    found: Vec<Finding>,
+    /// Indices of lines with placeholders, of which nothing else is known.
+    unfilled: BTreeSet<usize>,
+    /// Whether a placeholder may stand for whole commands.
+    has_statements: bool,
+}
+
+impl<'f, 'a> Lint<'f, 'a> {
+    fn new(file: &'f File<'a>, options: Options) -> Lint<'f, 'a> {
+        Lint {
+            file,
+            version: options.version.unwrap_or(Version::ASSUMED),
+            hook: options.hook,
+            found: Vec::new(),
+            unfilled: BTreeSet::new(),
+            has_statements: false,
+        }
+    }
+
+    /// Adds a finding, if the rule applies to the version and the line is known.
+    fn report(&mut self, rule: &'static Rule, span: &Span, message: impl Into<String>) {
+        let at = self.file.line_at(span.start);
+        let is_known = !self.unfilled.contains(&at) || span.is_empty() || rule.id == rules::PLACEHOLDER.id;
+        if rule.applies_to(self.version) && is_known {
+            let (line, column) = self.position(at, span.start);
+            self.found.push(Finding { rule, span: span.clone(), line, column, message: message.into() });
+        }
+    }
+
+    /// Adds a finding whose title says everything.
+    fn report_title(&mut self, rule: &'static Rule, span: &Span) {
+        self.report(rule, span, rule.title);
+    }
+
+    fn position(&self, line: usize, byte: usize) -> (usize, usize) {
+        let Some(line) = self.file.lines.get(line) else { return (1, 1) };
+        let before = line.span.start..byte.clamp(line.span.start, line.span.end);
+        (line.number, self.file.shown(&before).chars().count() + 1)
+    }
+
+    /// The command of one of these names that the installer acts on: the last one.
+    fn command(&self, names: &'static [&'static str]) -> Option<&'f Command> {
+        self.commands(names).last()
+    }
+
+    fn commands(&self, names: &'static [&'static str]) -> impl Iterator<Item = &'f Command> + use<'f, 'a> {
+        let commands = self.file.commands().map(|(_, command)| command);
+        commands.filter(|command| names.contains(&command.name.text.as_str()))
+    }
+
+    /// Whether commands may come from a file that is not seen.
+    fn has_includes(&self) -> bool {
+        self.commands(&["%include", "include"]).next().is_some()
+    }
+
+    /// Whether the line before this one ends in a backslash.
+    fn follows_continuation(&self, line: usize) -> bool {
+        let before = line.checked_sub(1).and_then(|before| self.file.lines.get(before));
+        match before.map(|line| &line.kind) {
+            Some(LineKind::Command(command) | LineKind::Header(_, command)) => command.is_continued(),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

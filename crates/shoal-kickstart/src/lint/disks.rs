@@ -1,0 +1,153 @@
+//! Which disk is installed, cleared and partitioned.
+//!
+//! Whether a host has the disk is not known here. Invariant: what depends on the host's disks is
+//! `dangerous` and never `breaks`.
+
+use super::Lint;
+use crate::commands::DISK;
+use crate::rules;
+use crate::syntax::Command;
+
+const INSTALLS: [&str; 2] = ["install", "installorupgrade"];
+const CLEARPART: [&str; 5] = ["--drives", "--alldrives", "--all", "--ignoredrives", "--firstdisk"];
+/// Boot devices that are SSDs, by parts of their models.
+const SSD_MODELS: [&str; 3] = ["BOSS", "NS204I", "NVME"];
+
+pub fn check(lint: &mut Lint<'_, '_>) {
+    for command in lint.commands(&["install", "installorupgrade", "upgrade"]) {
+        choice(lint, command);
+        names(lint, command);
+        first_disk(lint, command);
+    }
+    for command in lint.commands(&["install"]) {
+        vmfs(lint, command);
+    }
+    for command in lint.commands(&INSTALLS) {
+        ssd(lint, command);
+        if let Some(arg) = command.option(&["--overwritevsan"]) {
+            lint.report_title(&rules::OVERWRITEVSAN, &arg.word.span);
+        }
+    }
+    for command in lint.commands(&["clearpart"]) {
+        clearpart(lint, command);
+    }
+    for command in lint.commands(&["part", "partition"]) {
+        part(lint, command);
+    }
+    needs_install(lint);
+}
+
+fn choice(lint: &mut Lint<'_, '_>, command: &Command) {
+    let chosen =
+        command.args.iter().filter(|arg| arg.option.as_deref().is_some_and(|option| DISK.contains(&option)));
+    let chosen: Vec<_> = chosen.collect();
+    match chosen.as_slice() {
+        [] if INSTALLS.contains(&command.name.text.as_str()) => {
+            lint.report_title(&rules::NO_DISK, &command.name.span);
+        }
+        [_, second, ..] => lint.report_title(&rules::TWO_DISKS, &second.word.span),
+        _ => {}
+    }
+}
+
+fn names(lint: &mut Lint<'_, '_>, command: &Command) {
+    let Some(arg) = command.option(&["--disk", "--drive"]) else { return };
+    let name = arg.value.as_deref().unwrap_or_default().trim();
+    let bare = name.strip_prefix("/vmfs/devices/disks/").unwrap_or(name);
+    if bare.is_empty() {
+        lint.report(&rules::DISK_NAME, &arg.word.span, "no disk is named after `=`");
+    } else if is_linux_name(bare) {
+        lint.report_title(&rules::DISK_NAME, &arg.word.span);
+    } else if ["mpx.", "vml.", "vmhba"].iter().any(|start| bare.starts_with(start)) {
+        lint.report_title(&rules::DISK_NOT_DURABLE, &arg.word.span);
+    }
+}
+
+/// `sda`, `/dev/sda1`, `nvme0n1`, `vda`.
+fn is_linux_name(name: &str) -> bool {
+    let is_lettered = |start: &str| {
+        let rest = name.strip_prefix(start).map(|rest| rest.trim_end_matches(|c: char| c.is_ascii_digit()));
+        rest.is_some_and(|rest| (1..=2).contains(&rest.len()) && rest.chars().all(|c| c.is_ascii_lowercase()))
+    };
+    let is_nvme = || {
+        let parts = name.strip_prefix("nvme").and_then(|rest| rest.split_once('n'));
+        let is_number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+        parts.is_some_and(|(controller, space)| is_number(controller) && is_number(space))
+    };
+    name.starts_with("/dev/") || ["sd", "hd", "vd", "xvd"].into_iter().any(is_lettered) || is_nvme()
+}
+
+fn first_disk(lint: &mut Lint<'_, '_>, command: &Command) {
+    if command.name.text == "upgrade" {
+        return;
+    }
+    let Some(arg) = command.option(&["--firstdisk"]) else { return };
+    if arg.value.as_deref().unwrap_or_default().trim().is_empty() {
+        lint.report_title(&rules::FIRSTDISK_UNFILTERED, &arg.word.span);
+    }
+}
+
+fn vmfs(lint: &mut Lint<'_, '_>, command: &Command) {
+    let (overwrite, preserve) = (command.has(&["--overwritevmfs"]), command.option(&["--preservevmfs"]));
+    let is_cleared = lint.commands(&["clearpart"]).any(|clearpart| clearpart.has(&["--overwritevmfs"]));
+    match (overwrite, preserve, command.option(&["--novmfsondisk"])) {
+        (true, Some(preserve), _) => lint.report_title(&rules::VMFS_BOTH, &preserve.word.span),
+        (false, _, Some(novmfs)) => lint.report_title(&rules::NOVMFS_ALONE, &novmfs.word.span),
+        (false, None, None) if !is_cleared => {
+            lint.report_title(&rules::VMFS_UNDECIDED, &command.name.span);
+        }
+        _ => {}
+    }
+}
+
+fn ssd(lint: &mut Lint<'_, '_>, command: &Command) {
+    let Some(arg) = command.option(&["--ignoressd"]) else { return };
+    let span = &arg.word.span;
+    let filters = command.value(&["--firstdisk"]).unwrap_or_default().to_ascii_uppercase();
+    let is_ssd = |filter: &str| SSD_MODELS.iter().any(|model| filter.contains(model));
+    if command.name.text == "installorupgrade" {
+        lint.report_title(&rules::IGNORESSD_UPGRADE, span);
+    } else if !filters.is_empty() && filters.split(',').all(is_ssd) {
+        lint.report_title(&rules::IGNORESSD_BOOT_DEVICE, span);
+    } else if !command.has(&["--firstdisk"]) {
+        lint.report_title(&rules::IGNORESSD_DISK, span);
+    }
+}
+
+fn clearpart(lint: &mut Lint<'_, '_>, command: &Command) {
+    let given: Vec<_> = CLEARPART.iter().filter_map(|name| command.option(&[name])).collect();
+    let is_pair = command.has(&["--ignoredrives"]) && command.has(&["--alldrives", "--all"]);
+    match given.as_slice() {
+        [] => lint.report_title(&rules::CLEARPART_NOTHING, &command.name.span),
+        [_, second, ..] if !(is_pair && given.len() == 2) => {
+            lint.report_title(&rules::CLEARPART_SEVERAL, &second.word.span);
+        }
+        _ => {}
+    }
+    if let Some(arg) = command.option(&["--alldrives", "--all", "--ignoredrives"]) {
+        lint.report_title(&rules::CLEARPART_ALL, &arg.word.span);
+    }
+    first_disk(lint, command);
+}
+
+fn part(lint: &mut Lint<'_, '_>, command: &Command) {
+    let has_disk = command.has(&["--ondisk", "--ondrive", "--onfirstdisk"]);
+    if !has_disk || command.positional().next().is_none() {
+        lint.report_title(&rules::PART_NO_DISK, &command.span());
+    }
+}
+
+fn needs_install(lint: &mut Lint<'_, '_>) {
+    let upgrade = lint.command(&["upgrade", "installorupgrade"]).map(|command| command.name.text.as_str());
+    let Some(upgrade) = upgrade.filter(|_| lint.command(&["install"]).is_none()) else { return };
+    for command in lint.commands(&["clearpart", "part", "partition"]) {
+        let message = format!("`{}` stops an `{upgrade}`", command.name.text);
+        lint.report(&rules::NEEDS_INSTALL, &command.name.span, message);
+    }
+    if upgrade == "upgrade" {
+        for command in lint.commands(&["rootpw", "network", "keyboard", "serialnum", "vmserialnum"]) {
+            let message = format!("`{}` has no effect in an upgrade", command.name.text);
+            lint.report(&rules::IGNORED_IN_UPGRADE, &command.name.span, message);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Commands and options as the command table knows them, and how lines are written.
+//!
+//! What a value means is judged elsewhere. Invariant: words are named only by their place, never
+//! quoted, since an unknown word may be a password.
+
+use std::collections::BTreeMap;
+
+use super::Lint;
+use crate::commands::{self, CommandSpec, DEPRECATED, DISK, INSTALL_SOURCES, OptionSpec, Value};
+use crate::rules;
+use crate::syntax::{Arg, Command, LineKind, Span, Word};
+
+const COMMANDS_MAX: usize = 256;
+const INSTALLS: [&str; 3] = ["install", "upgrade", "installorupgrade"];
+
+pub fn check(lint: &mut Lint<'_, '_>) {
+    let file = lint.file;
+    for (at, line) in file.lines.iter().enumerate() {
+        match &line.kind {
+            LineKind::Broken(fault) => lint.report_title(&rules::UNBALANCED_QUOTE, &fault.at),
+            LineKind::Command(command) | LineKind::Header(_, command) => {
+                non_ascii(lint, &line.span);
+                writing(lint, command);
+                judge(lint, at, command);
+            }
+            _ => {}
+        }
+    }
+    repeated(lint);
+    if let Some((_, command)) = file.commands().nth(COMMANDS_MAX) {
+        lint.report_title(&rules::TOO_MANY_COMMANDS, &command.name.span);
+    }
+}
+
+fn non_ascii(lint: &mut Lint<'_, '_>, line: &Span) {
+    let text = lint.file.text(line);
+    if let (Ok(text), Some(at)) = (std::str::from_utf8(text), text.iter().position(|byte| !byte.is_ascii())) {
+        let length = text[at..].chars().next().map_or(1, char::len_utf8);
+        lint.report_title(&rules::NON_ASCII, &(line.start + at..line.start + at + length));
+    }
+}
+
+fn writing(lint: &mut Lint<'_, '_>, command: &Command) {
+    let words = || std::iter::once(&command.name).chain(command.args.iter().map(|arg| &arg.word));
+    if let Some(word) = words().find(|word| word.cut_by_comment) {
+        lint.report_title(&rules::COMMENT_CUTS_WORD, &word.span);
+    }
+    if let Some(word) = words().find(|word| word.continued) {
+        let end = word.span.end;
+        lint.report_title(&rules::CONTINUATION, &(end - 1..end));
+    }
+}
+
+fn judge(lint: &mut Lint<'_, '_>, at: usize, command: &Command) {
+    let name = command.name.text.as_str();
+    match commands::find(name) {
+        Some(spec) => arguments(lint, command, spec),
+        None if DEPRECATED.contains(&name) => lint.report(
+            &rules::DEPRECATED_COMMAND,
+            &command.name.span,
+            format!("`{name}` has no effect any more"),
+        ),
+        None if name.starts_with("%end") => lint.report_title(&rules::END_IGNORED, &command.name.span),
+        None if ends_script(lint, at, name) => {
+            lint.report_title(&rules::INCLUDE_ENDS_SECTION, &command.name.span);
+        }
+        None if lint.follows_continuation(at) => {}
+        None => {
+            let nearest = commands::nearest_command(name);
+            let message = nearest.map_or("the installer does not know the command".to_owned(), |nearest| {
+                format!("the installer does not know the command; `{nearest}` was most likely meant")
+            });
+            lint.report(&rules::UNKNOWN_COMMAND, &command.name.span, message);
+        }
+    }
+}
+
+/// Whether a line of a script was taken for an include.
+fn ends_script(lint: &Lint<'_, '_>, at: usize, name: &str) -> bool {
+    let before = at.checked_sub(1).map(|before| &lint.file.lines[before].kind);
+    name.starts_with("include") && matches!(before, Some(LineKind::Body { .. } | LineKind::Header(..)))
+}
+
+fn arguments(lint: &mut Lint<'_, '_>, command: &Command, spec: &'static CommandSpec) {
+    let mut seen: Vec<&OptionSpec> = Vec::new();
+    for arg in &command.args {
+        let Some(name) = arg.option.as_deref() else { continue };
+        match spec.option(name) {
+            Some(option) => {
+                known_option(lint, command, arg, option);
+                let is_repeated = seen.iter().any(|other| other.names == option.names);
+                if is_repeated && !(DISK.contains(&option.names[0]) && is_install(command)) {
+                    let message = format!("`{}` is repeated; the first one holds", option.names[0]);
+                    lint.report(&rules::OPTION_REPEATED, &arg.word.span, message);
+                }
+                seen.push(option);
+            }
+            None => unknown_option(lint, command, arg, spec),
+        }
+    }
+    stray_words(lint, command, spec);
+}
+
+fn is_install(command: &Command) -> bool {
+    INSTALLS.contains(&command.name.text.as_str())
+}
+
+fn known_option(lint: &mut Lint<'_, '_>, command: &Command, arg: &Arg, option: &'static OptionSpec) {
+    let (name, span) = (option.names[0], &arg.word.span);
+    if option.since.is_some_and(|since| lint.version < since) {
+        let since = option.since.map_or_else(String::new, |since| since.to_string());
+        let of_upgrade = command.name.text == "installorupgrade" && name != "--forceunsupportedinstall";
+        let is_vmfs = matches!(name, "--preservevmfs" | "--novmfsondisk");
+        let rule =
+            if of_upgrade && is_vmfs { &rules::UPGRADE_PRESERVE } else { &rules::OPTION_OF_OTHER_VERSION };
+        lint.report(rule, span, format!("`{name}` is known from ESXi {since} on"));
+        return;
+    }
+    let value = arg.value.as_deref();
+    match option.value {
+        Value::Required if value.is_none_or(str::is_empty) => {
+            lint.report(&rules::VALUE_MISSING, span, format!("`{name}` has no value after `=`"));
+        }
+        Value::None if value.is_some() => {
+            lint.report(&rules::VALUE_UNEXPECTED, span, format!("`{name}` takes no value"));
+        }
+        _ => {}
+    }
+}
+
+fn unknown_option(lint: &mut Lint<'_, '_>, command: &Command, arg: &Arg, spec: &'static CommandSpec) {
+    if arg.word.continued && arg.word.text.trim() == "--" {
+        return;
+    }
+    let written = arg.option.as_deref().unwrap_or_default();
+    let command = &command.name.text;
+    match spec.nearest(written) {
+        Some(known) if known.eq_ignore_ascii_case(written) => {
+            lint.report(&rules::OPTION_CASE, &arg.word.span, format!("the option is written `{known}`"));
+        }
+        nearest => {
+            let hint = nearest.map_or_else(String::new, |known| format!("; `{known}` was most likely meant"));
+            let message = format!("`{command}` does not know the option{hint}");
+            lint.report(&rules::UNKNOWN_OPTION, &arg.word.span, message);
+        }
+    }
+}
+
+fn stray_words(lint: &mut Lint<'_, '_>, command: &Command, spec: &'static CommandSpec) {
+    let is_real = |word: &&Word| !(word.continued && word.text.trim().is_empty());
+    let words: Vec<&Word> = command.positional().map(|arg| &arg.word).filter(is_real).collect();
+    if let (true, Some(source)) = (is_install(command), words.first())
+        && INSTALL_SOURCES.contains(&source.text.as_str())
+    {
+        let message = "sources behind `install` are from versions before 5 and have no effect";
+        return lint.report(&rules::DEPRECATED_COMMAND, &source.span, message);
+    }
+    if let Some(word) = words.get(spec.words_max) {
+        let name = spec.names[0];
+        lint.report(&rules::STRAY_WORD, &word.span, format!("a word of `{name}` belongs to no option"));
+    }
+}
+
+fn repeated(lint: &mut Lint<'_, '_>) {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let file = lint.file;
+    for (at, command) in file.commands() {
+        let Some(spec) = commands::find(&command.name.text).filter(|spec| !spec.repeats) else { continue };
+        let group = if is_install(command) { INSTALLS[0] } else { spec.names[0] };
+        let Some(before) = seen.insert(group, file.lines[at].number) else { continue };
+        if group == INSTALLS[0] {
+            let message = format!("line {before} already asks for an installation or upgrade");
+            lint.report(&rules::TWO_INSTALLS, &command.name.span, message);
+        } else {
+            let message = format!("this line overrules line {before}");
+            lint.report(&rules::COMMAND_REPEATED, &command.name.span, message);
+        }
+    }
+}
