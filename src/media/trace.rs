@@ -34,6 +34,7 @@
 //! a [`MediumTrace`] with `ks_read_at` is always [`MediaMode::Streamed`].
 
 mod coverage;
+mod landmarks;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -46,6 +47,7 @@ use crate::world::elapsed;
 
 use super::Medium;
 use coverage::{Coverage, length, overlaps, within};
+pub use landmarks::{KickstartPlace, MediumLandmarks};
 
 /// Silence of CD1 that separates a host's boots, and the time in which a copy that reached the
 /// kickstart first gives itself away by the gap.
@@ -57,34 +59,9 @@ pub const SWEEP_BYTES_MAX: u64 = 1 << 20;
 /// More than a system reads of a CD to show it, and less than any boot loader reads of an installer.
 pub const LOADED_BYTES: u64 = 4 << 20;
 
-/// Byte ranges of a medium that mean something to whoever watches its reads.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MediumLandmarks {
-    /// Of the vendor's installer, if that is on it.
-    pub installer: Option<Landmarks>,
-    /// Of the kickstart, if that is on it.
-    pub kickstart: Option<KickstartPlace>,
-}
-
-/// Where the kickstart lies, away from everything else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KickstartPlace {
-    pub kickstart: Range<u64>,
-    /// Behind the kickstart and as far from it, where the job has one.
-    pub nonce: Option<Range<u64>>,
-    /// Where everything else ends and the zeros before the kickstart begin.
-    pub rest_end: u64,
-}
-
-impl MediumLandmarks {
-    pub fn installer(installer: Landmarks) -> MediumLandmarks {
-        MediumLandmarks { installer: Some(installer), kickstart: None }
-    }
-
-    pub fn task(kickstart: KickstartPlace) -> MediumLandmarks {
-        MediumLandmarks { installer: None, kickstart: Some(kickstart) }
-    }
-}
+/// Steps in which what has been read on the way there becomes durable: the bytes that a crash makes the
+/// controller forget are not read again, and without them a kickstart's read would never count.
+const LOADING_STEPS: u64 = 16;
 
 /// One slice of an image, about to leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -330,8 +307,10 @@ struct Reads {
     marks: MediumLandmarks,
     /// Read before our reset.
     before: Coverage,
-    /// Read since our reset.
+    /// Read since our reset, in this run of the controller.
     since: Coverage,
+    /// Bytes read since our reset, in earlier runs of the controller.
+    since_before: u64,
     manner: Manner,
     /// Somebody holds a copy of (nearly) the whole image.
     copied: bool,
@@ -368,6 +347,7 @@ impl Reads {
             let since_reset = |at: Option<Timestamp>| at.filter(|at| Some(*at) >= reset_at);
             let (loaded_at, read_through_at) =
                 (since_reset(saved.loaded_at), since_reset(saved.read_through_at));
+            reads.since_before = saved.read;
             reads.seen = MediumTrace { total, first_read_at, loaded_at, read_through_at, ..saved };
         }
         if copied {
@@ -381,7 +361,7 @@ impl Reads {
     fn start(&mut self) {
         let MediumTrace { mode, total, fault, .. } = std::mem::take(&mut self.seen);
         self.seen = MediumTrace { mode, total, fault, ..MediumTrace::default() };
-        self.since = Coverage::default();
+        (self.since, self.since_before) = (Coverage::default(), 0);
     }
 
     fn read(&mut self, read: &Read, hosts: bool) {
@@ -403,17 +383,22 @@ impl Reads {
     fn count(&mut self, read: &Read) {
         let new = self.since.insert(read.range.clone());
         let seen = &mut self.seen;
-        // What a crash made us forget may be counted twice; never more than there is.
-        seen.read = seen.read.max(self.since.bytes());
+        // What was read before a crash may be read, and is counted, once more; never more than there is.
+        seen.read = (self.since_before + self.since.bytes()).min(seen.total);
         seen.first_read_at.get_or_insert(read.at);
         seen.last_read_at = Some(read.at);
         if new > 0 {
             seen.last_new_read_at = Some(read.at);
         }
-        let payload = self.marks.installer.as_ref().map_or(u64::MAX, Landmarks::payload_bytes);
-        if seen.read >= (payload / 2).min(LOADED_BYTES) && self.marks.installer.is_some() {
+        if self.marks.loaded_bytes().is_some_and(|wanted| seen.read >= wanted) {
             seen.loaded_at.get_or_insert(read.at);
         }
+    }
+
+    /// How far the loading of an installer has come.
+    fn loading_step(&self) -> u64 {
+        let step = self.marks.loaded_bytes().map_or(u64::MAX, |wanted| wanted.div_ceil(LOADING_STEPS));
+        (self.seen.read / step.max(1)).min(LOADING_STEPS)
     }
 
     /// The gap before the kickstart has been read, so the image is being copied; and so it was when
@@ -464,11 +449,11 @@ impl Reads {
     }
 
     /// What is worth a write to the database before the bytes leave.
-    fn milestones(&self) -> (MediaMode, bool, [Option<Timestamp>; 7]) {
+    fn milestones(&self) -> (MediaMode, bool, u64, [Option<Timestamp>; 7]) {
         let MediumTrace { first_read_at, read_through_at, ks_read_at, reenumerated_at, .. } = self.seen;
         let MediumTrace { loaded_at, nonce_read_at: nonce, ks_read_again_at: again, .. } = self.seen;
         let times = [first_read_at, loaded_at, read_through_at, ks_read_at, nonce, reenumerated_at, again];
-        (self.seen.mode, self.seen.nonce_copied, times)
+        (self.seen.mode, self.seen.nonce_copied, self.loading_step(), times)
     }
 }
 

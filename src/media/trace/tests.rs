@@ -3,7 +3,7 @@
 //! Times are seconds since the play's start. Invariant: a play drives the trace as the server does,
 //! slice by slice, and keeps what the store would keep.
 
-use proptest::prelude::*;
+mod copies;
 
 use super::*;
 use Medium::{Installer, Task};
@@ -285,6 +285,21 @@ fn a_restart_does_not_bring_a_taken_back_kickstart_read_again() {
     assert_eq!(bench.trace.seen(Task).ks_read_at, None);
 }
 
+/// A host reads each part of an installer once. What a crash makes the controller forget never comes again.
+#[test]
+fn an_installer_that_is_loaded_while_the_controller_crashes_counts_as_loaded() {
+    let wanted = KERNEL.start..KERNEL.start + LOADED_BYTES + MIB;
+    let pieces = wanted.clone().step_by(1 << 20).map(|start| start..start + MIB);
+    let loads = pieces.flat_map(|piece| [Part(20, Installer, piece), Crash(21)]);
+    let acts: Vec<Do> = [Reset(10)].into_iter().chain(loads).chain([Part(30, Task, KS)]).collect();
+    let bench = play(&acts);
+    let loaded_by = |at: i64| bench.trace.seen(Installer).may_be_loaded_by(self::at(at));
+    assert!(loaded_by(30), "{:?}", bench.trace.seen(Installer));
+    let little =
+        [Reset(10), Part(20, Installer, KERNEL.start..KERNEL.start + MIB), Crash(21), Part(30, Task, KS)];
+    assert!(!play(&little).trace.seen(Installer).may_be_loaded_by(at(30)), "a megabyte is no installer");
+}
+
 /// The system on the disk shows what is in its drives, and reads the files there.
 #[test]
 fn a_kickstart_that_was_read_before_the_installer_is_read_anew() {
@@ -424,55 +439,6 @@ fn a_completed_fetch_clears_the_fault() {
     assert_eq!(bench.trace.seen(Installer).fault.as_deref(), Some("aborted"));
     bench.trace.completed(Installer);
     assert_eq!(bench.trace.seen(Installer).fault, None);
-}
-
-proptest! {
-    /// However it is cut, and wherever our reset falls, a download from the first byte on is no host.
-    #[test]
-    fn a_sequential_download_never_reads_the_kickstart(
-        cuts in prop::collection::vec(0..CD2_BYTES, 0..40),
-        reset_before in 0usize..40,
-        whole_until in 0usize..40,
-        repeat in 0usize..40,
-    ) {
-        let mut cuts = cuts;
-        cuts.extend([0, CD2_BYTES]);
-        cuts.sort_unstable();
-        let mut bench = Bench::new();
-        for (n, cut) in cuts.windows(2).enumerate() {
-            if n == reset_before.min(cuts.len() - 2) {
-                bench.play(&Reset(10));
-            }
-            bench.read(20, Task, cut[0]..cut[1], n < whole_until);
-            if n == repeat {
-                bench.read(20, Task, cut[0]..cut[1], false);
-            }
-            prop_assert_eq!(bench.trace.seen(Task).ks_read_at, None);
-        }
-        prop_assert_eq!(bench.trace.seen(Task).mode, MediaMode::Prefetched);
-    }
-
-    /// Over several connections the kickstart may come early, but the word is taken back.
-    #[test]
-    fn a_parallel_download_does_not_keep_a_kickstart_read(connections in 2u64..9, order in any::<u64>()) {
-        let mut bench = Bench::new();
-        bench.play(&Reset(10));
-        let part = CD2_BYTES.div_ceil(connections);
-        let mut fronts: Vec<u64> = (0..connections).map(|n| n * part).collect();
-        let mut state = order | 1;
-        loop {
-            let open: Vec<usize> = (0..fronts.len())
-                .filter(|n| fronts[*n] < ((*n as u64 + 1) * part).min(CD2_BYTES))
-                .collect();
-            let Some(pick) = open.get((state >> 33) as usize % open.len().max(1)) else { break };
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            let end = (fronts[*pick] + 128 * KIB).min((*pick as u64 + 1) * part).min(CD2_BYTES);
-            bench.read(20, Task, fronts[*pick]..end, false);
-            fronts[*pick] = end;
-        }
-        prop_assert_eq!(bench.trace.seen(Task).ks_read_at, None);
-        prop_assert_eq!(bench.trace.seen(Task).mode, MediaMode::Prefetched);
-    }
 }
 
 #[test]
