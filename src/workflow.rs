@@ -30,6 +30,7 @@ mod hook;
 pub mod identity;
 pub mod layout;
 pub mod look;
+pub mod media_base;
 pub mod plan;
 pub mod policy;
 pub mod power;

@@ -153,6 +153,9 @@ pub struct LayoutFacts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanFacts {
     pub insert: Planned,
+    /// What to change where the BMC takes no image by the protocol of the media base.
+    #[serde(default)]
+    pub insert_remedy: Option<String>,
     pub boot: Planned,
     pub reset: Planned,
     /// What a job would switch on first, before there are drives.

@@ -118,8 +118,7 @@ pub fn trouble(error: &RedfishError) -> Trouble {
         {
             "licence"
         }
-        // Huawei, xFusion.
-        Kind::Refused { message_id, .. } if message_id.contains("ProtocolMismatch") => "protocol",
+        _ if error.concerns_the_url() => "protocol",
         Kind::Unauthorised { .. } | Kind::Refused { status: 401 | 403, .. } => "unauthorised",
         Kind::Unreachable | Kind::Broken => "unreachable",
         Kind::TimedOut { .. } => "timeout",

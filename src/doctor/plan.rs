@@ -4,16 +4,23 @@
 
 use super::facts::{PlanFacts, Planned};
 use crate::redfish::{Bmc, RedfishError, System};
+use crate::workflow::media_base::protocol_remedy;
 
 /// Of an image at `image_url`, of which only the protocol matters.
 pub async fn plan(bmc: &Bmc, system: &System, image_url: &str) -> Result<PlanFacts, RedfishError> {
     let plan = bmc.observe_plan(system, image_url).await?;
+    let refused = match plan.cds().next() {
+        Some(slot) => bmc.observe_refused_protocols(slot, image_url).await,
+        None => None,
+    };
+    let scheme = image_url.split(':').next().unwrap_or_default();
     let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
     Ok(PlanFacts {
         switch_on: owned(plan.media_service.to_do()),
         quirks: owned(plan.quirks),
         learned: bmc.learned(),
         insert: plan.insert.into(),
+        insert_remedy: refused.map(|offered| protocol_remedy(scheme, &offered).to_owned()),
         boot: plan.boot.into(),
         reset: plan.reset.into(),
     })

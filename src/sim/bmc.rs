@@ -67,6 +67,10 @@ pub struct Slot {
     pub refuses: bool,
     /// There is no action to insert.
     pub eject_only: bool,
+    /// There is no action at all.
+    pub applet: bool,
+    /// `MediaTypes` is shown.
+    pub typed: bool,
     /// What it will hold at the next cold start, where a running host is not reached.
     pub waiting: Option<Option<String>>,
     /// When it was last ejected from.
@@ -83,13 +87,15 @@ pub struct Slot {
 
 impl Slot {
     fn of(drive: &Drive) -> Slot {
-        let Drive { id, kind, types, refuses, eject_only } = *drive;
+        let Drive { id, kind, types, refuses, eject_only, applet, typed } = *drive;
         Slot {
             id,
             kind,
             types,
             refuses,
             eject_only,
+            applet,
+            typed,
             waiting: None,
             ejected_at: None,
             busy: false,

@@ -79,6 +79,10 @@ pub struct Media {
     pub drops_port: bool,
     /// Nothing is there until it is switched on, and one drive until two are asked for.
     pub switched: bool,
+    /// Those switches are named without the maker (AMI 12.84).
+    pub plain_switches: bool,
+    /// An image by another protocol is refused as a value that is not in the list (GH200).
+    pub lists_images: bool,
 }
 
 impl Media {
@@ -106,24 +110,48 @@ pub struct Drive {
     pub refuses: bool,
     /// It can be ejected from, and there is no action to insert.
     pub eject_only: bool,
+    /// The console's applet holds it: there is no action at all.
+    pub applet: bool,
+    /// `MediaTypes` is shown.
+    pub typed: bool,
 }
 
+const DRIVE: Drive = Drive {
+    id: "",
+    kind: DriveKind::Cd,
+    types: &[],
+    refuses: false,
+    eject_only: false,
+    applet: false,
+    typed: true,
+};
+
 pub const fn cd(id: &'static str, types: &'static [&'static str]) -> Drive {
-    Drive { id, kind: DriveKind::Cd, types, refuses: false, eject_only: false }
+    Drive { id, types, ..DRIVE }
 }
 
 pub const fn stick(id: &'static str, types: &'static [&'static str]) -> Drive {
-    Drive { id, kind: DriveKind::Usb, types, refuses: false, eject_only: false }
+    Drive { id, kind: DriveKind::Usb, types, ..DRIVE }
 }
 
 /// Shown as a drive, and of no use for images.
 pub const fn reserved(id: &'static str, types: &'static [&'static str]) -> Drive {
-    Drive { id, kind: DriveKind::Cd, types, refuses: true, eject_only: false }
+    Drive { id, types, refuses: true, ..DRIVE }
 }
 
 /// The console's own drive (OpenBMC): it offers an eject and no insert.
 pub const fn console(id: &'static str, types: &'static [&'static str]) -> Drive {
     Drive { eject_only: true, ..reserved(id, types) }
+}
+
+/// The console's own drive (UCS X): it offers no action, and its slot takes no PATCH either.
+pub const fn applet(id: &'static str, types: &'static [&'static str]) -> Drive {
+    Drive { applet: true, ..reserved(id, types) }
+}
+
+/// A CD drive that shows no `MediaTypes` (AMI 12.84).
+pub const fn untyped(id: &'static str) -> Drive {
+    Drive { typed: false, ..cd(id, CD_DVD) }
 }
 
 /// How images get into its drives.
@@ -220,6 +248,8 @@ const PLAIN_MEDIA: Media = Media {
     eject_when_full: false,
     drops_port: false,
     switched: false,
+    plain_switches: false,
+    lists_images: false,
 };
 
 const PLAIN_BOOT: Boot = Boot {

@@ -28,11 +28,11 @@ fn wants(persona: &Persona, parameter: &str) -> bool {
 
 const ENTRIES: &[Entry] = &[
     entry("slot without action", &[], |persona| {
-        persona.media.drives.iter().any(|drive| drive.eject_only)
+        persona.media.drives.iter().any(|drive| drive.eject_only || drive.applet)
             || format!("{:?}", persona.media.way) == "Patch"
     }),
     entry("slot that refuses (400, 405, 409, 500 for occupied)", &["first-slot-refuses"], |persona| {
-        persona.media.drives.iter().any(|drive| drive.refuses && !drive.eject_only)
+        persona.media.drives.iter().any(|drive| drive.refuses && !drive.eject_only && !drive.applet)
     }),
     entry("400 on Inserted", &["insert-rejects-inserted"], |persona| {
         persona.media.refused.contains(&"Inserted")
@@ -70,6 +70,9 @@ const ENTRIES: &[Entry] = &[
     entry("the image's URL without its port", &[], |persona| persona.media.drops_port),
     entry("a second System that answers 500", &[], |persona| persona.baseboard),
     entry("400 on an import while a job is at work", &["import-busy"], no),
+    entry("slots without MediaTypes", &[], |persona| persona.media.drives.iter().any(|drive| !drive.typed)),
+    entry("the boot mode Legacy beside a disabled override", &["legacy-while-disabled"], no),
+    entry("an image refused for its URL's protocol", &[], |persona| persona.media.lists_images),
     entry("an override that lasts", &["override-turned-continuous", "override-continuous"], |persona| {
         persona.boot.lasts
     }),

@@ -11,7 +11,7 @@ use shoal::sim::{Fault, SimConfig, Timings, standin_installer};
 use shoal::workflow::policy::Detection;
 use shoal::world::elapsed;
 
-use crate::site::{Site, machine};
+use crate::site::{CONTROLLER, Site, machine};
 
 async fn site(faults: Vec<Fault>) -> Site {
     Site::new(1, vec![machine(faults)]).await
@@ -168,6 +168,32 @@ async fn an_installer_that_stops_at_a_dialog_is_no_success() {
     let state = site.machines[0].state();
     assert_eq!((state.installs, state.starts), (0, 1), "{state:?}");
     check_clean(&site);
+}
+
+/// Whose system on the disk starts in its place. What the BMC would need is told only where it requested nothing.
+#[tokio::test(start_paused = true)]
+async fn an_installer_that_is_not_read_is_reported_with_what_came_of_it() {
+    let needs = "the BMC never requested the image from http://controller.test/: the BMC needs a name server";
+    let part = "131072 of the installer's 2473984 bytes were read";
+    for (faults, cut_off, told) in [
+        (vec![Fault::OverrideIgnored], false, Some(part)),
+        (vec![], true, Some(needs)),
+        (vec![Fault::InsertChecksUrl], true, None),
+        (vec![Fault::OverrideIgnored, Fault::Prefetch], false, None),
+    ] {
+        let previous = Some("8.0.2-0.0.22380479".parse().unwrap());
+        let mut site = Site::new(1, vec![SimConfig { previous, ..machine(faults.clone()) }]).await;
+        site.start();
+        let id = site.submit(0, json!({})).await;
+        site.until(id, |job| job.cursor.step == Step::Reset).await;
+        site.network.cut_off(CONTROLLER, cut_off);
+        let job = site.settle(id).await;
+        let reason = job.reason.as_deref().unwrap_or_default();
+        assert_eq!(job.status, Status::Failed, "{faults:?}: {}", site.story(id).await);
+        assert!(told.is_none_or(|words| reason.contains(words)), "{faults:?}: {reason}");
+        let is_told = reason.contains("bytes were read") || reason.contains("never requested");
+        assert_eq!(is_told, told.is_some(), "{faults:?}: {reason}");
+    }
 }
 
 /// Jobs that fail before the host is touched, each at its step and with its reason.

@@ -110,13 +110,15 @@ async fn is_good(site: &Site, machine: usize, job: &Job) -> Result<(), String> {
 async fn is_installed(site: &Site, machine: usize, job: &Job, wanted: MediaLayout) -> Result<(), String> {
     let state = site.machines[machine].state();
     let mode = host(&client_of(site, machine, vec![])).await.boot.mode;
+    // Its host would not have been installed in another mode.
+    let hides_mode = (site.machines[machine].config().persona.faults)().contains(&Fault::LegacyWhileDisabled);
     let checks = [
         (job.status == Status::Succeeded, format!("{:?} {:?}", job.status, job.reason)),
         (job.facts.layout == wanted, format!("layout {}", job.facts.layout.name())),
         ((state.installs, state.interrupted_installs, state.starts) == (1, 0, 1), format!("{state:?}")),
         (state.media.values().all(|medium| !medium.inserted), "media are left".to_owned()),
         (state.boot_override.enabled == "Disabled", "the override is left".to_owned()),
-        (mode.as_deref() != Some("Legacy"), "the boot mode was changed".to_owned()),
+        (mode.as_deref() != Some("Legacy") || hides_mode, "the boot mode was changed".to_owned()),
     ];
     let broken = checks.into_iter().find(|(holds, _)| !holds);
     broken.map_or(Ok(()), |(_, what)| Err(what))
@@ -250,7 +252,10 @@ async fn a_bmc_that_takes_no_image_from_us_is_refused_in_its_own_words() {
     for persona in ["xfusion", "irmc"] {
         let mut site = Site::new(1, vec![config(&persona.parse().unwrap())]).await;
         let job = install(&mut site).await;
-        assert!(job.reason.as_deref().unwrap().contains("takes images by HTTPS only"), "{:?}", job.reason);
+        let reason = job.reason.as_deref().unwrap();
+        assert!(reason.contains("takes images by HTTPS only"), "{reason}");
+        assert!(reason.contains("serve media over HTTPS (MEDIA_TLS=true)"), "{reason}");
+        assert_eq!((job.failed_step, job.facts.cd1.insertions), (Some(Step::ResolveServer), 0), "{reason}");
     }
 }
 
@@ -366,4 +371,31 @@ async fn a_host_of_uefi_is_installed_by_uefi_whatever_mode_a_disabled_override_s
     assert_eq!(job.status, Status::Succeeded, "{}", site.story(job.id).await);
     let state = site.machines[0].state();
     assert_eq!((state.installs, state.interrupted_installs, state.starts), (1, 0, 1), "{state:?}");
+}
+
+/// GH200 refuses an http URL by naming `Image`. Every slot would: none is to blame, and none is remembered.
+#[tokio::test(start_paused = true)]
+async fn a_url_that_is_refused_for_its_protocol_moves_no_medium_to_another_slot() {
+    let config = config(&"gh200".parse().unwrap());
+    let mut site = Site::new(1, vec![config]).await;
+    let job = install(&mut site).await;
+    let reason = job.reason.as_deref().unwrap();
+    assert!(
+        reason.contains("ActionParameterValueNotInList") && reason.contains("MEDIA_TLS=true"),
+        "{reason}"
+    );
+    assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::MountMaintenance)), "{reason}");
+    assert_eq!((job.facts.cd1.refused.len(), job.facts.cd1.insertions), (0, 1), "{:?}", job.facts.cd1);
+    let server = site.store.server(&job.server).await.unwrap().unwrap();
+    let memory = site.store.load_bmc_memory(&server).await.unwrap();
+    assert!(memory.refusing.is_empty(), "{:?}", memory.refusing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_consoles_own_slot_is_no_drive() {
+    let site = site(config(&"ucsx".parse().unwrap()), vec![]).await;
+    let bmc = client(&site, vec![]);
+    let slots = bmc.observe_slots(&host(&bmc).await).await.unwrap();
+    let usable = slots.iter().filter(|slot| slot.is_usable_cd()).map(|slot| slot.id.as_str());
+    assert_eq!(usable.collect::<Vec<_>>(), ["1", "2"]);
 }

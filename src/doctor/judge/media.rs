@@ -2,6 +2,7 @@
 
 use super::{Check, CheckStatus, Facts, check, failed, ok, warning};
 use crate::doctor::{ProbeFacts, Trouble};
+use crate::workflow::media_base::{protocol_remedy, what_reaching_needs};
 
 pub fn drives(facts: &Facts) -> Check {
     let shown: Vec<String> =
@@ -78,6 +79,11 @@ pub fn insert(facts: &Facts) -> Check {
             if !facts.plan.learned.is_empty() {
                 found.push_str(&format!("; worked before: {}", facts.plan.learned.join("; ")));
             }
+            if facts.plan.quirks.iter().any(|quirk| quirk == "vmm-control") {
+                let remedy = "many of these BMCs (Huawei, H3C, xFusion) take images by HTTPS, NFS or CIFS and none by \
+                              http: find out with --probe-media before the first job";
+                return warning("insert", found, remedy);
+            }
             ok("insert", found)
         }
         // The drives' own line says what to do.
@@ -87,7 +93,7 @@ pub fn insert(facts: &Facts) -> Check {
         (None, problem) => failed(
             "insert",
             problem.clone().unwrap_or_else(|| "how an image goes in is not known".to_owned()),
-            "update the BMC's firmware",
+            facts.plan.insert_remedy.clone().unwrap_or_else(|| "update the BMC's firmware".to_owned()),
         ),
     }
 }
@@ -184,6 +190,11 @@ pub fn probe(facts: &Facts) -> Check {
             "see that MEDIA_BASE_URL leads to this controller and to nothing else",
         );
     }
+    if probe.requests == 0 {
+        let found =
+            format!("{slot} accepted the image; {}: not known whether the BMC can reach us", fetched(probe));
+        return warning("probe", found, remedy_without_fetch(probe));
+    }
     ok(
         "probe",
         format!("{slot} took an image in {} ms and let go of it; {}", probe.insert_ms, fetched(probe)),
@@ -206,26 +217,37 @@ fn fetched(probe: &ProbeFacts) -> String {
             let why = probe.refused_why.as_deref().unwrap_or("no reason was given");
             format!("no request of {base}, but {} connections without one ({why})", probe.refused_connections)
         }
-        (0, ..) => format!("it fetched nothing of {base}, so it streams when the host reads"),
+        (0, ..) => format!("no request of {base}"),
         (_, 1.., _) => format!("{parts}; it downloads images whole, so reads tell nothing of the host"),
         (_, 0, 1..) => format!("{parts}; it streams"),
         _ => format!("{parts}; it looks first, and streams when the host reads"),
     }
 }
 
+/// A BMC that streams asks when the host reads, so that nothing need be wrong.
+fn remedy_without_fetch(probe: &ProbeFacts) -> String {
+    let base = probe.base.as_deref().unwrap_or_default();
+    if probe.refused_connections > 0 {
+        return "the BMC connects and sends no request, most likely because it does not trust the certificate of the \
+                media server: serve media over plain HTTP (MEDIA_ADDR), or install the certificate's issuer on the BMC"
+            .to_owned();
+    }
+    format!("nothing if this BMC fetches only when the host reads; otherwise {}", what_reaching_needs(base))
+}
+
 fn remedy_of_insert(probe: &ProbeFacts, trouble: &Trouble) -> &'static str {
     let is_https = probe.base.as_deref().is_some_and(|base| base.starts_with("https:"));
     match (trouble.kind.as_str(), probe.requests) {
         ("licence", _) => "install a licence that includes virtual media",
-        ("protocol", _) => {
-            "Shoal serves HTTP and HTTPS: try the other one (MEDIA_BASE_URL, MEDIA_TLS), or newer firmware"
-        }
+        // Which others it supports it does not report.
+        ("protocol", _) => protocol_remedy(if is_https { "https" } else { "http" }, "HTTP, HTTPS"),
         ("unauthorised", _) => "give the account the right to use virtual media",
         (_, 0) if is_https => {
             "it never asked for the image: most BMCs do not trust our certificate, so serve media by plain HTTP (MEDIA_ADDR)"
         }
         (_, 0) => {
-            "it never asked for the image: see that it reaches MEDIA_BASE_URL, its port too; some want port 80"
+            "it never asked for the image: see that it reaches MEDIA_BASE_URL, its port too (address family, name \
+             server, firewall); some want port 80"
         }
         _ => "look at the BMC's own log for why it would not take the image",
     }

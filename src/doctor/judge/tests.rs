@@ -395,6 +395,12 @@ fn clocks_and_latencies() {
 }
 
 #[test]
+fn a_bmc_that_may_take_no_http_is_warned_of() {
+    let quirks = |facts: &mut Facts| facts.plan.quirks = vec!["vmm-control".to_owned()];
+    expect(quirks, "insert", Warning, "vmm-control", "--probe-media");
+}
+
+#[test]
 fn probes() {
     let base = || ProbeFacts {
         slot: text("CD1"),
@@ -407,7 +413,17 @@ fn probes() {
     expect(|_| {}, "probe", Skipped, "--probe-media", "");
     let refused = ProbeFacts { refused: text("CD1 holds an image"), ..ProbeFacts::default() };
     expect(with(refused), "probe", Warning, "CD1 holds an image", "look again");
-    expect(with(base()), "probe", Good, "streams when the host reads", "");
+    expect(with(base()), "probe", Warning, "not known whether the BMC can reach us", "IPv4 address 10.0.0.1");
+    let named = ProbeFacts { base: text("https://media.example"), ..base() };
+    expect(
+        with(named.clone()),
+        "probe",
+        Warning,
+        "no request of https://media.example:",
+        "resolves media.example",
+    );
+    let broken_off = ProbeFacts { refused_connections: 2, refused_why: text("UnknownCA"), ..named };
+    expect(with(broken_off), "probe", Warning, "UnknownCA", "does not trust the certificate");
     let ranges = ProbeFacts { requests: 2, heads: 1, ranges: 1, ..base() };
     expect(with(ranges), "probe", Good, "1 HEAD, 1 by Range, 0 whole; it streams", "");
     let whole = ProbeFacts { requests: 1, wholes: 1, agent: text("curl/8"), ..base() };
@@ -427,7 +443,8 @@ fn probes() {
         "it said no",
         "right to use virtual media",
     );
-    expect(with(failing("https://h", "protocol")), "probe", Failed, "it said no", "HTTP and HTTPS");
+    expect(with(failing("https://h", "protocol")), "probe", Failed, "it said no", "over plain HTTP");
+    expect(with(failing("http://h", "protocol")), "probe", Failed, "it said no", "HTTPS (MEDIA_TLS=true)");
     let fetched = ProbeFacts { requests: 3, ranges: 3, ..failing("http://h", "other") };
     expect(with(fetched), "probe", Failed, "3 requests", "own log");
     let untrusted = ProbeFacts {

@@ -47,6 +47,19 @@ const MEGARAC: Persona = Persona {
 pub const PERSONAS: &[Persona] = &[
     MEGARAC,
     Persona {
+        name: "gigabyte",
+        vendor: "Giga Computing",
+        model: "H262-Z63-00",
+        firmware: "12.84.17",
+        media: Media {
+            drives: &[untyped("CD1"), untyped("CD2"), untyped("CD3"), untyped("CD4")],
+            plain_switches: true,
+            ..MEDIA
+        },
+        faults: || vec![Fault::LegacyWhileDisabled, Fault::SessionTimeout(Duration::from_secs(30))],
+        ..MEGARAC
+    },
+    Persona {
         name: "dgx",
         vendor: "NVIDIA",
         model: "DGXH100",

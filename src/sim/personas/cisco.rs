@@ -42,7 +42,7 @@ pub const PERSONAS: &[Persona] = &[
         model: "UCSX-210C-M7",
         firmware: "5.2(2.240074)",
         media: Media {
-            drives: &[console("0", DVD), reserved("1", DVD), cd("2", DVD), stick("3", FLOPPY_STICK)],
+            drives: &[applet("0", DVD), reserved("1", DVD), cd("2", DVD), stick("3", FLOPPY_STICK)],
             ..CIMC.media
         },
         ..CIMC

@@ -1,5 +1,5 @@
 //! OpenBMC: upstream's bmcweb, and NVIDIA's machines with a baseboard beside the host. Shapes: captures of
-//! GB200 24.12 and GB300; upstream by its source.
+//! GB200 24.12 and GB300; upstream by its source; GH200 by reports of what it refuses.
 
 use super::*;
 
@@ -29,6 +29,23 @@ pub const PERSONAS: &[Persona] = &[
             protocols: &["HTTPS"],
             ..MEDIA
         },
+        ..PLAIN
+    },
+    Persona {
+        name: "gh200",
+        vendor: "NVIDIA",
+        root_vendor: Some("NVIDIA"),
+        oem: "Nvidia",
+        product: "GH200",
+        model: "P3880",
+        manager_model: "OpenBmc",
+        firmware: "24.06-1",
+        system: "System_0",
+        manager: "BMC_0",
+        chassis: "Chassis_0",
+        media: Media { protocols: &["HTTPS"], lists_images: true, ..MEDIA },
+        boot: Boot { mode: Mode::Absent, settings: "Settings", place: Place::Settings, ..PLAIN_BOOT },
+        faults: || vec![Fault::ResetActionInfo],
         ..PLAIN
     },
     Persona {

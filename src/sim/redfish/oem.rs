@@ -107,11 +107,8 @@ impl Bmc {
     pub fn oem_of_manager(&self, parts: &[&str]) -> Option<Oem> {
         let persona = &self.config.persona;
         match parts {
-            ["Actions", "Oem", "AMIVirtualMedia.EnableRMedia"] if persona.media.switched => {
-                Some(Oem::MediaSwitch)
-            }
-            ["Actions", "Oem", "AMIVirtualMedia.ConfigureCDInstance"] if persona.media.switched => {
-                Some(Oem::CdInstances)
+            ["Actions", "Oem", rest @ ..] if persona.media.switched && !rest.is_empty() => {
+                self.switch_of(&rest.join("/"))
             }
             ["Actions", "Oem", "EID_674_Manager.ImportSystemConfiguration"] if persona.boot.import => {
                 Some(Oem::Import)
@@ -150,8 +147,7 @@ impl Bmc {
             Oem::IsoConfig => format!("{slots}/CfgCD"),
             Oem::IsoMount => format!("{slots}/CfgCD/Actions/IsoConfig.Mount"),
             Oem::IsoUnMount => format!("{slots}/CfgCD/Actions/IsoConfig.UnMount"),
-            Oem::MediaSwitch => format!("{manager}/Actions/Oem/AMIVirtualMedia.EnableRMedia"),
-            Oem::CdInstances => format!("{manager}/Actions/Oem/AMIVirtualMedia.ConfigureCDInstance"),
+            Oem::MediaSwitch | Oem::CdInstances => self.switch_path(oem),
             Oem::Import => format!("{manager}/Actions/Oem/EID_674_Manager.ImportSystemConfiguration"),
             Oem::Attributes => format!("{manager}/Attributes"),
             Oem::RemoteMap => format!("{manager}/Oem/{name}/RemoteMap"),

@@ -190,7 +190,7 @@ impl Bmc {
     fn takes_patch(&self, drive: usize) -> bool {
         let persona = &self.config.persona;
         let by_slot = persona.boot.by_slot && self.slots[drive].is_cd();
-        persona.media.way == Way::Patch || by_slot
+        persona.media.way == Way::Patch || by_slot || self.slots[drive].applet
     }
 
     /// The path of a resource.

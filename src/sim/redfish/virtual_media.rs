@@ -79,11 +79,14 @@ impl Bmc {
             "Inserted": shown.is_some(),
             "Image": image,
             "ImageName": name,
-            "ConnectedVia": if shown.is_some() { "URI" } else { "NotConnected" },
+            "ConnectedVia": if slot.applet { "Applet" } else if shown.is_some() { "URI" } else { "NotConnected" },
             "WriteProtected": true,
             "TransferMethod": "Stream",
         });
-        if self.config.persona.media.way == Way::Action {
+        if !slot.typed {
+            rendered.as_object_mut()?.remove("MediaTypes");
+        }
+        if self.config.persona.media.way == Way::Action && !slot.applet {
             rendered["Actions"] = self.render_slot_actions(drive, shown.is_some());
         }
         self.add_slot_oem(drive, &mut rendered);
@@ -317,6 +320,7 @@ impl Bmc {
         match media.way {
             _ if taken => Ok(()),
             Way::VmmControl => Err(Message::protocol_mismatch(image)),
+            _ if media.lists_images => Err(Message::parameter_value(INSERT, "Image", image)),
             _ => Err(Message::parameter_format(INSERT, "Image", image)),
         }
     }

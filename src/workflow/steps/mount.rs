@@ -16,6 +16,7 @@ use crate::job::{Act, Intent, MediaLayout, MountFacts, Step};
 use crate::media::{Form, Medium};
 use crate::redfish::{Effect, ErrorClass, RedfishError, Slot};
 use crate::workflow::layout::{drive_name, task_form};
+use crate::workflow::media_base::what_reaching_needs;
 use crate::workflow::{Context, StepError};
 use crate::world::{after, elapsed};
 
@@ -318,8 +319,11 @@ fn explain(cx: &Context<'_>, medium: Medium, slot: &Slot, error: RedfishError) -
     let mut message = format!("inserting the image into {} of server {} ({seen})", slot.id, cx.server.serial);
     if error.concerns_the_url() {
         let base = cx.job.facts.media_base.as_deref().unwrap_or_default();
-        let hint =
-            if base.starts_with("http:") { "; BMCs that take HTTPS alone want MEDIA_TLS=true" } else { "" };
+        let hint = if base.starts_with("http:") {
+            "; if it takes HTTPS alone, serve media over HTTPS (MEDIA_TLS=true)"
+        } else {
+            ""
+        };
         message =
             format!("{message}; the BMC refuses the URL and not the slot (media are served at {base}{hint})");
     }
@@ -335,7 +339,7 @@ fn what_was_fetched(cx: &Context<'_>, medium: Medium) -> String {
         (Some(fault), _) => format!("its last fetch: {fault}"),
         (None, 0) => {
             let base = cx.job.facts.media_base.as_deref().unwrap_or("an unknown address");
-            format!("it never asked for the image at {base}")
+            format!("it never asked for the image at {base}: {}", what_reaching_needs(base))
         }
         (None, requests) => format!("it made {requests} requests for {} bytes of the image", fetched.bytes),
     }

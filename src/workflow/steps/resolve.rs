@@ -14,6 +14,7 @@ use crate::job::{JobSpec, Server, SystemFacts};
 use crate::redfish::{Bmc, MediaService, PowerState, System};
 use crate::workflow::identity::{choose_system, unread};
 use crate::workflow::layout::{self, Chosen};
+use crate::workflow::media_base::protocol_remedy;
 use crate::workflow::{Context, Kit, StepError};
 use crate::world::after;
 
@@ -81,23 +82,11 @@ async fn check_protocol(kit: &Kit, bmc: &Bmc, server: &Server, drives: &Chosen) 
             return Err(StepError::permanent(format!(
                 "the BMC of server {} takes images by {offered} only, and the media are served at {base}: {}",
                 server.serial,
-                media_remedy(base.scheme(), &offered)
+                protocol_remedy(base.scheme(), &offered)
             )));
         }
     }
     Ok(())
-}
-
-/// What to change where a BMC takes no image by the scheme of our URLs.
-pub fn media_remedy(scheme: &str, offered: &str) -> &'static str {
-    let offers = |protocol: &str| offered.split(", ").any(|word| word.eq_ignore_ascii_case(protocol));
-    match scheme {
-        "http" if offers("HTTPS") => {
-            "serve media over HTTPS (TLS_CERT_FILE and TLS_KEY_FILE, and with MEDIA_ADDR also MEDIA_TLS=true)"
-        }
-        "https" if offers("HTTP") => "serve media over plain HTTP (MEDIA_ADDR without MEDIA_TLS)",
-        _ => "Shoal serves images over HTTP and HTTPS alone, so this BMC's firmware cannot be used",
-    }
 }
 
 /// With what is known of such a BMC, and with what else stands in the way.

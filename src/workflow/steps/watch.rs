@@ -13,9 +13,11 @@ use crate::job::{
     AddressFacts, BootSource, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode, Progress,
     WatchFacts,
 };
+use crate::media::Medium;
 use crate::redfish::{RedfishError, Slot, System};
 use crate::workflow::detect::{self, Judgement, Management, NEXT_RUN_MIN, Scene};
 use crate::workflow::look::sample;
+use crate::workflow::media_base::what_reaching_needs;
 use crate::workflow::policy::{self, Policy};
 use crate::workflow::{Context, StepError};
 use crate::world::{after, elapsed};
@@ -44,13 +46,28 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         }
         succeeded @ Judgement::Succeeded { .. } => Ok(Answer::Decided(succeeded)),
         Judgement::Failed { reason } => {
-            let reason = match lost_medium(cx).await {
-                Some(lost) => format!("{reason}; {lost}"),
-                None => reason,
-            };
+            let more = [lost_medium(cx).await, reads_of_the_installer(cx)].into_iter().flatten();
+            let reason = std::iter::once(reason).chain(more).collect::<Vec<_>>().join("; ");
             Ok(Answer::Decided(Judgement::Failed { reason }))
         }
     }
+}
+
+/// What the requests for the installer add to a failure: how much was read where it was not all, and what reaching
+/// us takes where there was none. Of a copied image they say nothing.
+fn reads_of_the_installer(cx: &Context<'_>) -> Option<String> {
+    let traces = cx.kit.media.trace(cx.job.id);
+    let seen = &traces.installer;
+    let is_told = seen.total > 0 && seen.mode != MediaMode::Prefetched;
+    if !is_told || seen.read_through_at.is_some() || traces.kickstart.ks_read_at.is_some() {
+        return None;
+    }
+    if seen.read > 0 {
+        return Some(format!("{} of the installer's {} bytes were read", seen.read, seen.total));
+    }
+    let is_asked = cx.kit.media.fetched(cx.job.id, Medium::Installer).requests > 0;
+    let base = cx.job.facts.media_base.as_deref().filter(|_| !is_asked)?;
+    Some(format!("the BMC never requested the image from {base}: {}", what_reaching_needs(base)))
 }
 
 /// What the evidence says, and what the slots add to a success. A slow BMC is asked about them for

@@ -125,7 +125,16 @@ pub const ARROWS: &[Arrow] = &[
     },
     Arrow {
         from: "doctor",
-        to: &["job", "world", "redfish", "iso", "media", "workflow::layout", "workflow::identity"],
+        to: &[
+            "job",
+            "world",
+            "redfish",
+            "iso",
+            "media",
+            "workflow::layout",
+            "workflow::identity",
+            "workflow::media_base",
+        ],
         sentence: "doctor looks at one server and knows no job that runs",
     },
     Arrow {
@@ -166,9 +175,14 @@ pub const PURE: &[Arrow] = &[
     Arrow { from: "iso", to: &[], sentence: "iso is pure over bytes" },
     Arrow { from: "fat", to: &["iso"], sentence: "fat is pure over bytes" },
     Arrow { from: "redfish::quirks", to: &[], sentence: "quirks follow from what a BMC says of itself" },
-    Arrow { from: "doctor::judge", to: &[], sentence: "a verdict follows from what was seen" },
+    Arrow {
+        from: "doctor::judge",
+        to: &["workflow::media_base"],
+        sentence: "a verdict follows from what was seen",
+    },
     Arrow { from: "workflow::plan", to: &["job"], sentence: "the plan is pure" },
     Arrow { from: "workflow::policy", to: &["job"], sentence: "the policy is pure" },
+    Arrow { from: "workflow::media_base", to: &[], sentence: "the remedies follow from a URL" },
     Arrow {
         from: "workflow::detect",
         to: &["job", "world::after", "world::elapsed"],

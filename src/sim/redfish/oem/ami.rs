@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::super::super::bmc::Bmc;
 use super::super::body::{self, Object};
 use super::super::message::Message;
+use super::super::resource::Resource;
 use super::super::{Refusal, Reply};
 use super::Oem;
 use crate::world;
@@ -32,12 +33,28 @@ impl Bmc {
         }
     }
 
+    /// Without the maker in 12.84 (Gigabyte H262-Z63), whose targets have a part of their own for it.
+    fn switch_name(&self, oem: Oem) -> &'static str {
+        let name = if oem == Oem::MediaSwitch { ENABLE } else { CONFIGURE };
+        if self.config.persona.media.plain_switches { name.trim_start_matches("AMI") } else { name }
+    }
+
+    pub(super) fn switch_path(&self, oem: Oem) -> String {
+        let part = if self.config.persona.media.plain_switches { "Ami/" } else { "" };
+        format!("{}/Actions/Oem/{part}{}", self.path(&Resource::Manager), self.switch_name(oem))
+    }
+
+    /// Of what follows `Actions/Oem/`.
+    pub(super) fn switch_of(&self, rest: &str) -> Option<Oem> {
+        let is_it = |oem: &Oem| self.switch_path(*oem).ends_with(&format!("/Actions/Oem/{rest}"));
+        [Oem::MediaSwitch, Oem::CdInstances].into_iter().find(is_it)
+    }
+
     pub(super) fn add_media_switch(&self, manager: &mut Value) {
-        let action = |oem| json!({ "target": self.oem_path(oem) });
-        manager["Actions"]["Oem"] = json!({
-            format!("#{CONFIGURE}"): action(Oem::CdInstances),
-            format!("#{ENABLE}"): action(Oem::MediaSwitch),
-        });
+        for oem in [Oem::CdInstances, Oem::MediaSwitch] {
+            let name = format!("#{}", self.switch_name(oem));
+            manager["Actions"]["Oem"][name] = json!({ "target": self.oem_path(oem) });
+        }
         manager["Oem"]["Ami"]["VirtualMedia"] = json!({
             "CDInstances": self.oem.instances.max(1),
             "RMediaStatus": if self.oem.media_at.is_some() { "Enabled" } else { "Disabled" },
