@@ -172,15 +172,39 @@ fn media_types(body: &Value, id: &str) -> Vec<String> {
         return listed;
     }
     let name = json::text(body, "/Name").unwrap_or_default();
-    let says = |word: &str| [id, &name].iter().any(|text| text.to_ascii_lowercase().contains(word));
-    let starts = |word: &str| id.to_ascii_lowercase().starts_with(word);
+    let mut said = words(id);
+    said.extend(words(&name));
+    let says = |known: &[&str]| said.iter().any(|word| known.contains(&word.as_str()));
     let kinds: &[&str] = match () {
-        () if says("cd") || says("dvd") || says("optical") => &["CD", "DVD"],
-        () if says("floppy") || starts("fd") => &["Floppy"],
-        () if says("usb") || says("removable") || says("hard") || starts("hd") => &["USBStick"],
+        () if says(&["cd", "vcd", "cdrom", "dvd", "vdvd", "dvdrom", "cddvd", "optical"]) => &["CD", "DVD"],
+        () if says(&["floppy", "fd", "vfd", "fdd"]) => &["Floppy"],
+        () if says(&["usb", "stick", "removable", "hd", "vhd", "hdd", "hard", "harddisk"]) => &["USBStick"],
         () => &["CD", "DVD"],
     };
     kinds.iter().map(|kind| (*kind).to_owned()).collect()
+}
+
+/// The words of a name, in lower case: they end where letters do, and where a capital begins the next one
+/// (`VirtualCD1`, `Slot_CD_2`, `BCDrive`: BC and Drive).
+fn words(name: &str) -> Vec<String> {
+    let chars: Vec<char> = name.chars().collect();
+    let mut words = vec![String::new()];
+    for (at, char) in chars.iter().enumerate() {
+        let before = at.checked_sub(1).and_then(|before| chars.get(before));
+        let is_before = |is: fn(&char) -> bool| before.is_some_and(is);
+        let begins = char.is_uppercase()
+            && (is_before(|before| before.is_lowercase())
+                || (is_before(|before| before.is_uppercase())
+                    && chars.get(at + 1).is_some_and(|next| next.is_lowercase())));
+        if begins || !char.is_alphabetic() {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut().filter(|_| char.is_alphabetic()) {
+            word.extend(char.to_lowercase());
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 /// The standard actions, else an OEM's, else PATCH; with the actions of that way.
@@ -282,6 +306,16 @@ mod tests {
             ("FD1", "FD", false, false),
             ("Slot_0", "VirtualMedia Slot", true, false),
             ("USB1", "CD-ROM by USB", true, false),
+            ("VCD", "USB drive", true, false),
+            ("Slot_CD_2", "USB", true, false),
+            ("cd-0", "USB", true, false),
+            ("VirtualCDROM", "USB", true, false),
+            ("vCD1", "USB", true, false),
+            ("BCDrive", "USB", false, true),
+            ("abcd", "Removable", false, true),
+            ("Shard_1", "Virtual Media", true, false),
+            ("FDD0", "Virtual Media", false, false),
+            ("VirtualHD", "Virtual Media", false, true),
         ] {
             let insert = action("#VirtualMedia.InsertMedia");
             let slot = parse(json!({"Id": id, "Name": name, "Actions": insert}), Some("GET"));
