@@ -226,7 +226,8 @@ impl Bmc {
         self.0.learned.recall(memory);
     }
 
-    /// The slot at this link refused an image for its own sake: it comes last from now on.
+    /// The slot at this link refused an image for its own sake, and not because it is occupied: it comes last from now
+    /// on.
     pub fn note_refusing(&self, slot: &str) {
         self.0.learned.note_refusing(slot);
     }

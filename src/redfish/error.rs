@@ -226,6 +226,16 @@ impl RedfishError {
         }
     }
 
+    /// Whether an insert was refused because the slot is in use now, which says nothing about the next time.
+    pub fn is_of_an_occupied_slot(&self) -> bool {
+        match &self.kind {
+            RedfishErrorKind::Refused { status, message_id, .. } => {
+                self.op == Op::Insert && (*status == 409 || names_one_of(message_id, &OCCUPIED))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether an insert was refused for the image's URL, its protocol most likely: any slot would refuse it (OpenBMC
     /// on GH200 answers 400 `ActionParameterValueNotInList` naming `Image` where a URL is not HTTPS).
     pub fn concerns_the_url(&self) -> bool {

@@ -84,6 +84,23 @@ async fn what_refused_is_remembered_beyond_the_controller() {
     assert_eq!(segment(&job.facts.cd1.slot), "VirtualMedia2");
 }
 
+/// It may be free at the next job, which asks it again and counts it as a drive.
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_is_occupied_is_not_remembered_to_refuse() {
+    for (status, remembered) in [(409, vec![]), (500, vec![]), (400, vec!["CD1"])] {
+        let faults = vec![Fault::FirstSlotRefuses(status)];
+        let (mut site, job) = install(config("generic", faults), json!({})).await;
+        assert_eq!((job.status, job.facts.layout), (Status::Succeeded, MediaLayout::SingleCd), "{status}");
+        let server = site.store.server(&job.server).await.unwrap().unwrap();
+        let memory = site.store.load_bmc_memory(&server).await.unwrap();
+        let refusing: Vec<&str> = memory.refusing.iter().filter_map(|link| link.rsplit('/').next()).collect();
+        assert_eq!(refusing, remembered, "{status}");
+        let job = run(&mut site, json!({ "allow_powered_on": true })).await;
+        let asked_again = told_slots(&site.story(job.id).await) == 1;
+        assert_eq!((job.status, asked_again), (Status::Succeeded, remembered.is_empty()), "{status}");
+    }
+}
+
 fn told_slots(story: &str) -> usize {
     told(story, "media.slot")
 }

@@ -353,15 +353,17 @@ async fn a_refusal_that_names_the_url_is_not_of_the_slot() {
 
 #[tokio::test(start_paused = true)]
 async fn another_slot_may_take_what_this_one_refuses_for_itself() {
-    for (status, message_id, expected) in [
-        (400, "Base.1.8.ActionParameterNotSupported", true),
-        (405, "", true),
-        (409, "Base.1.8.ResourceInUse", true),
-        (500, "Base.1.8.ResourceInUse", true),
-        (500, "Base.1.8.InternalError", false),
-        (400, "Base.1.8.CouldNotEstablishConnection", false),
-        (400, "iLO.2.15.LicenseKeyRequired", false),
-        (403, "", false),
+    for (status, message_id, expected, occupied) in [
+        (400, "Base.1.8.ActionParameterNotSupported", true, false),
+        (400, "Base.1.8.ResourceInUse", true, true),
+        (405, "", true, false),
+        (409, "", true, true),
+        (409, "Base.1.8.ResourceInUse", true, true),
+        (500, "Base.1.8.ResourceInUse", true, true),
+        (500, "Base.1.8.InternalError", false, false),
+        (400, "Base.1.8.CouldNotEstablishConnection", false, false),
+        (400, "iLO.2.15.LicenseKeyRequired", false, false),
+        (403, "", false, false),
     ] {
         let body = refusal(message_id, &[]);
         let (_, result) = insert_into(
@@ -372,7 +374,9 @@ async fn another_slot_may_take_what_this_one_refuses_for_itself() {
             },
         )
         .await;
-        assert_eq!(result.unwrap_err().is_of_this_slot(), expected, "{status} {message_id}");
+        let error = result.unwrap_err();
+        let found = (error.is_of_this_slot(), error.is_of_an_occupied_slot());
+        assert_eq!(found, (expected, occupied), "{status} {message_id}");
     }
 }
 

@@ -200,7 +200,9 @@ async fn next_slot(
     let Some(next) = another_slot(cx, medium).await? else { return Ok(None) };
     let message = format!("{} does not take the image ({error}): {} is tried instead", slot.id, next.slot.id);
     let detail = json!({ "refused": slot.link, "slot": next.slot.link });
-    cx.bmc.note_refusing(&slot.link);
+    if !error.is_of_an_occupied_slot() {
+        cx.bmc.note_refusing(&slot.link);
+    }
     let mount = mount_mut(&mut cx.job.facts, medium);
     mount.refused.push(slot.link.clone());
     mount.slot = Some(next.slot.link);
