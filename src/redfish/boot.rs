@@ -180,7 +180,7 @@ impl Connection {
         let body = json!({"Oem": {"Hpe": {"BootOnNextServerReset": on}}});
         let call = self.patch(op, cd, &body, Some(&system.link));
         let reply = self.write_tagged(call.clone(), etag).await?;
-        self.done(&call, &reply)
+        self.outcome_before_look(&call, &reply).await
     }
 
     /// One PATCH of `Boot`, changed as refusals ask: the mode added or dropped once, and sent to the
@@ -203,7 +203,7 @@ impl Connection {
             tries += 1;
             let is_last = tries >= PATCHES_MAX;
             if reply.status.is_success() {
-                self.done(&call, &reply)?;
+                self.outcome_before_look(&call, &reply).await?;
                 return Ok(described(&boot, place));
             } else if !is_last && is_read_only(&reply) && place == Place::System && system.settings.is_some()
             {

@@ -98,9 +98,7 @@ impl Connection {
         let body = json!({"ShareParameters": {"Target": ["IDRAC"]}, "ImportBuffer": buffer});
         let call = self.post(Op::BootImport, &target, &body, Some(&system.link));
         let reply = self.write(&call).await?;
-        self.done(&call, &reply)?;
-        let followed = self.follow_task(&reply, Some(&system.link), deadline).await;
-        followed.map_err(RedfishError::after_acceptance)?;
+        self.outcome(&call, &reply, deadline).await?;
         self.remembered().hosts.entry(system.link.clone()).or_default().imported = on;
         Ok(How::new(format!("{VIRTUAL_DEVICE} by a configuration import")))
     }

@@ -158,6 +158,8 @@ impl RedfishError {
             {
                 ErrorClass::Retry
             }
+            // A look at a Task says nothing of what the Task does.
+            _ if self.op == Op::Task => ErrorClass::Retry,
             403 => ErrorClass::NeedsOperator,
             408 | 409 | 412 | 423 | 425 | 428 | 429 => ErrorClass::Retry,
             501 | 505 => ErrorClass::Permanent,
@@ -277,7 +279,7 @@ impl RedfishError {
 
     /// Whether the resource or action is not there, or not for this method: another way may be.
     pub(super) fn is_not_there(&self) -> bool {
-        matches!(self.kind, RedfishErrorKind::Refused { status: 404 | 405 | 410 | 501, .. })
+        !self.accepted && matches!(self.kind, RedfishErrorKind::Refused { status: 404 | 405 | 410 | 501, .. })
     }
 
     /// Whether the resource is not there.

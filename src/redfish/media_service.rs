@@ -79,7 +79,7 @@ impl Connection {
             let Some(target) = target else { continue };
             let call = self.post(Op::MediaService, target, &body, Some(&service.system));
             let reply = self.write(&call).await?;
-            self.done(&call, &reply)?;
+            self.outcome_before_look(&call, &reply).await?;
         }
         self.remembered().slots.remove(&service.system);
         Ok(())

@@ -96,7 +96,7 @@ impl Connection {
         });
         let call = self.post(Op::Insert, list, &entry, of);
         let reply = self.write(&call).await?;
-        self.accepted(&call, &reply)?;
+        self.outcome(&call, &reply, deadline).await?;
         self.mount(slot, deadline).await?;
         Ok(How::new(Way::RemoteMap.name()))
     }

@@ -9,14 +9,18 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::connection::{Call, Connection, Reply};
-use super::messages::Severity;
 use super::quirks::Quirk;
-use super::system::{ResetType, System};
+use super::system::{PowerState, ResetType, System};
 use super::{Op, RedfishError};
 
-/// How long the Task of a reset is followed. A longer one (a graceful shutdown may take minutes) says no more than
-/// the host's power does.
+/// How long the Task of a reset is followed that is over once the host's power shows it: meanwhile it must not be
+/// asked for again.
+const POWER_TASK_TIMEOUT: Duration = Duration::from_secs(300);
+/// The same of one that nothing need show. A shutdown that the system did not heed is followed by force anyway, and a
+/// restart is told by more than its Task.
 const TASK_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two looks at the power meanwhile.
+const POWER_POLL: Duration = Duration::from_secs(5);
 /// How long a host with [`Quirk::PauseBeforeOn`] stays off after it was forced off (libredfish).
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -32,8 +36,7 @@ impl Connection {
         let body = json!({"ResetType": reset.name()});
         let call = self.post(Op::Reset, target, &body, Some(&system.link));
         let reply = self.write(&call).await?;
-        self.done(&call, &reply)?;
-        self.follow_reset(&reply, &system.link).await?;
+        self.follow_reset(&call, &reply, &system.link, reset).await?;
         match reset {
             ResetType::ForceOff => self.note_off(&system.link),
             ResetType::GracefulShutdown | ResetType::Nmi => {}
@@ -42,14 +45,42 @@ impl Connection {
         Ok(())
     }
 
-    /// Follows the reset's Task, if it is one. Only its own failure is an error: a Task that cannot be read says
-    /// nothing of the host.
-    async fn follow_reset(&self, reply: &Reply, system: &str) -> Result<(), RedfishError> {
-        let deadline = Instant::now() + TASK_TIMEOUT;
-        let followed = self.follow_task(reply, Some(system), deadline);
+    /// Follows the reset's Task, if it is one, until the host's power shows what was asked for. Only its own failure
+    /// is an error: a Task that cannot be read, or that takes longer, says nothing of the host.
+    async fn follow_reset(
+        &self,
+        call: &Call<'_>,
+        reply: &Reply,
+        system: &str,
+        reset: ResetType,
+    ) -> Result<(), RedfishError> {
+        let shown_by = match reset {
+            ResetType::On | ResetType::ForceOn => Some(PowerState::On),
+            ResetType::ForceOff => Some(PowerState::Off),
+            _ => None,
+        };
+        let deadline = Instant::now() + if shown_by.is_some() { POWER_TASK_TIMEOUT } else { TASK_TIMEOUT };
+        let followed = async {
+            tokio::select! {
+                biased;
+                outcome = self.outcome(call, reply, deadline) => outcome,
+                () = self.until_power(system, shown_by) => Ok(()),
+            }
+        };
         match tokio::time::timeout_at(deadline, followed).await {
-            Ok(Err(error)) if error.is_reported_failure() => Err(error.after_acceptance()),
+            Ok(Err(error)) if !error.accepted || error.is_reported_failure() => Err(error),
             _ => Ok(()),
+        }
+    }
+
+    /// Until the host's power is this one: never, where nothing is to be shown.
+    async fn until_power(&self, system: &str, wanted: Option<PowerState>) {
+        let Some(wanted) = wanted else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(POWER_POLL).await;
+            if self.observe_system(system, 0).await.is_ok_and(|seen| seen.power == Some(wanted)) {
+                return;
+            }
         }
     }
 
@@ -67,21 +98,5 @@ impl Connection {
     /// A start uses up what was armed for it.
     fn note_start(&self, system: &str) {
         self.remembered().hosts.entry(system.to_owned()).or_default().imported = false;
-    }
-
-    /// As [`accepted`](Self::accepted), and nothing in the answer says that it failed: some answer 200 with a
-    /// message of severity Critical. Success, OK and Warning are no failure (xFusion, HPE).
-    pub(super) fn done(&self, call: &Call<'_>, reply: &Reply) -> Result<(), RedfishError> {
-        self.accepted(call, reply)?;
-        let is_task = reply.body.get("TaskState").is_some();
-        let complaint = self.complaint(&reply.body);
-        match !is_task && complaint.severity == Severity::Critical {
-            true => Err(RedfishError::reported_failure(call.op, call.link, complaint)),
-            false => Ok(()),
-        }
-    }
-
-    pub(super) fn accepted(&self, call: &Call<'_>, reply: &Reply) -> Result<(), RedfishError> {
-        if reply.status.is_success() { Ok(()) } else { Err(self.refusal(call, reply)) }
     }
 }

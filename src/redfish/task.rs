@@ -1,7 +1,8 @@
-//! Following the Redfish Task of a request that the BMC took in with 202.
+//! What became of a write: its answer, and the Redfish Task of one that the BMC took in with 202.
 //!
-//! Invariant: it ends within the deadline, with success only where the BMC says so or has nothing
-//! to say any more. Whether the medium is really there is for the caller to look at.
+//! Every action is judged here. Invariant: it ends within the deadline, with success only where the BMC says so
+//! or has nothing to say any more, and with a failure of the action only where the BMC reports one. Whether the
+//! medium is really there is for the caller to look at.
 
 use std::time::Duration;
 
@@ -21,13 +22,53 @@ const POLL_FIRST: Duration = Duration::from_secs(1);
 const POLL_MAX: Duration = Duration::from_secs(10);
 /// A Task may not be there yet when its link is given out (Dell).
 const MISSING_MAX: u32 = 3;
+/// How long the Task of a write is followed whose effect the caller looks at anyway.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Connection {
-    /// Follows the Task of `reply` to its end. Without one there is nothing to wait for.
-    pub(super) async fn follow_task(
+    /// What `reply` to `call` came to in the end.
+    pub(super) async fn outcome(
         &self,
+        call: &Call<'_>,
         reply: &Reply,
-        system: Option<&str>,
+        deadline: Instant,
+    ) -> Result<(), RedfishError> {
+        self.accepted(call, reply)?;
+        self.follow_task(call, reply, deadline).await.map_err(RedfishError::after_acceptance)
+    }
+
+    /// The same where the caller looks at the effect: of what comes after the acceptance, only a failure that the BMC
+    /// reports is an error.
+    pub(super) async fn outcome_before_look(
+        &self,
+        call: &Call<'_>,
+        reply: &Reply,
+    ) -> Result<(), RedfishError> {
+        match self.outcome(call, reply, Instant::now() + SHORT_TIMEOUT).await {
+            Err(error) if error.accepted && !error.is_reported_failure() => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Whether the BMC took the request in, and does not say in the same answer that it failed: some answer 200 with
+    /// a message of severity Critical. Success, OK and Warning are no failure (xFusion, HPE).
+    fn accepted(&self, call: &Call<'_>, reply: &Reply) -> Result<(), RedfishError> {
+        if !reply.status.is_success() {
+            return Err(self.refusal(call, reply));
+        }
+        let is_task = reply.body.get("TaskState").is_some();
+        let complaint = self.complaint(&reply.body);
+        match !is_task && complaint.severity == Severity::Critical {
+            true => Err(RedfishError::reported_failure(call.op, call.link, complaint)),
+            false => Ok(()),
+        }
+    }
+
+    /// Follows the Task of `reply` to its end. Without one there is nothing to wait for.
+    async fn follow_task(
+        &self,
+        call: &Call<'_>,
+        reply: &Reply,
         deadline: Instant,
     ) -> Result<(), RedfishError> {
         if let Some(end) = end_of(&reply.body) {
@@ -35,18 +76,25 @@ impl Connection {
         }
         let Some(mut links) = self.task_links(reply) else { return Ok(()) };
         let (mut wait, mut missing, mut seen) = (POLL_FIRST, 0, false);
+        let (mut untold, began) = (Ok(()), Instant::now());
         while let Some(link) = links.first().cloned() {
             let now = Instant::now();
             if now >= deadline {
-                return Err(RedfishError::new(Op::Task, &link, timed_out(self.limits.insert_timeout)));
+                let after = deadline - began;
+                return Err(RedfishError::new(Op::Task, &link, RedfishErrorKind::TimedOut { after }));
             }
             tokio::time::sleep(wait.min(deadline - now)).await;
             wait = (wait + wait / 2).min(POLL_MAX);
-            match self.look_at_task(&link, system).await? {
+            match self.look_at_task(&link, call.system).await? {
                 Look::Ended(result) => return result,
                 Look::Running(asked) => {
                     seen = true;
                     wait = asked.map_or(wait, |asked| asked.clamp(POLL_FIRST, POLL_MAX));
+                }
+                // The Task itself may say more than its monitor.
+                Look::Untold(error) => {
+                    links.remove(0);
+                    (seen, missing, untold) = (false, 0, Err(error));
                 }
                 // A monitor may be deleted once the Task has ended.
                 Look::Missing if seen => return Ok(()),
@@ -59,7 +107,7 @@ impl Connection {
                 }
             }
         }
-        Ok(())
+        untold
     }
 
     /// Where to look, on the BMC's own origin: the monitor in `Location` first, then what the body names. `None`
@@ -94,10 +142,12 @@ impl Connection {
                 (None, _) => Look::Ended(self.judge(End::Completed, link, &reply.body)),
             },
             // A monitor answers with the error that the request met.
-            _ => {
+            400 | 409 => {
                 let state = format!("HTTP {status}");
                 Look::Ended(Err(RedfishError::task_failed(link, &state, self.complaint(&reply.body))))
             }
+            // What else a monitor answers is about the look.
+            _ => Look::Untold(RedfishError::refused(Op::Task, link, status, self.complaint(&reply.body))),
         })
     }
 
@@ -146,6 +196,8 @@ enum Look {
     /// Still running; the BMC may say when to look again.
     Running(Option<Duration>),
     Missing,
+    /// Here the end is not to be learnt.
+    Untold(RedfishError),
     Ended(Result<(), RedfishError>),
 }
 
@@ -155,16 +207,13 @@ enum End {
     Failed(String),
 }
 
-/// The end that a Task's body tells of; `None` while it runs, and of what is no Task.
+/// The end that a Task's body tells of; `None` while it runs, and of what is no Task. `Interrupted` is no end: the
+/// Task is not complete and may be restarted (DMTF).
 fn end_of(body: &Value) -> Option<End> {
     let state = json::text(body, "/TaskState")?;
     match state.as_str() {
         "Completed" => Some(End::Completed),
-        "Exception" | "Killed" | "Cancelled" | "Interrupted" => Some(End::Failed(state)),
+        "Exception" | "Killed" | "Cancelled" => Some(End::Failed(state)),
         _ => None,
     }
-}
-
-fn timed_out(after: Duration) -> RedfishErrorKind {
-    RedfishErrorKind::TimedOut { after }
 }

@@ -9,11 +9,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use url::Url;
 
-use super::connection::{Call, Connection, Reply};
+use super::connection::{Call, Connection};
 use super::discovery::Parameter;
 use super::insert_form::{Form, OPTIONAL};
 use super::learned::How;
-use super::messages::Severity;
 use super::slot::{Slot, Way};
 use super::{Op, RedfishError, RedfishErrorKind};
 
@@ -103,7 +102,7 @@ impl Connection {
                 false => self.write(&call).await?,
             };
             if reply.status.is_success() {
-                self.finish(slot, Op::Insert, &reply, deadline).await?;
+                self.outcome(&call, &reply, deadline).await?;
                 return Ok((described(way, &form), Some(form.names())));
             }
             if !form.react(&reply) {
@@ -162,7 +161,7 @@ impl Connection {
             _ => json!({ "Image": image_url }),
         };
         let call = self.insert_call(slot, way, &body, deadline);
-        self.act(slot, &call, deadline).await?;
+        self.act(&call, deadline).await?;
         Ok(How::new(way.name()))
     }
 
@@ -177,7 +176,7 @@ impl Connection {
         let config = slot.config.as_deref().unwrap_or(&slot.link);
         let call = self.patch(Op::Insert, config, &body, slot.system.as_deref());
         let reply = self.write_tagged(call.clone(), slot.etag.clone()).await?;
-        self.accepted(&call, &reply)?;
+        self.outcome(&call, &reply, deadline).await?;
         self.mount(slot, deadline).await?;
         Ok(How::new(Way::IsoConfig.name()))
     }
@@ -186,13 +185,13 @@ impl Connection {
     pub(super) async fn mount(&self, slot: &Slot, deadline: Instant) -> Result<(), RedfishError> {
         let empty = json!({});
         let call = self.insert_call(slot, Way::IsoConfig, &empty, deadline);
-        self.act(slot, &call, deadline).await
+        self.act(&call, deadline).await
     }
 
-    async fn act(&self, slot: &Slot, call: &Call<'_>, deadline: Instant) -> Result<(), RedfishError> {
+    /// Lenovo XCC tells of an image that it could not open in the body of a success.
+    async fn act(&self, call: &Call<'_>, deadline: Instant) -> Result<(), RedfishError> {
         let reply = self.write(call).await?;
-        self.accepted(call, &reply)?;
-        self.finish(slot, call.op, &reply, deadline).await
+        self.outcome(call, &reply, deadline).await
     }
 
     /// Empties the slot. A refusal counts for nothing where the slot is empty all the same.
@@ -217,7 +216,7 @@ impl Connection {
             Some(Way::VmmControl) => json!({"VmmControlType": "Disconnect"}),
             _ => json!({}),
         };
-        match self.act(slot, &self.post(Op::Eject, target, &body, system), deadline).await {
+        match self.act(&self.post(Op::Eject, target, &body, system), deadline).await {
             Err(error) if error.is_not_there() && slot.may_patch => self.eject_by_patch(slot, deadline).await,
             result => result.map(|()| How::new("by its action")),
         }
@@ -235,28 +234,8 @@ impl Connection {
             let body = json!({ "Inserted": false });
             reply = self.write_tagged(Call { body: Some(&body), ..call.clone() }, slot.etag.clone()).await?;
         }
-        self.accepted(&call, &reply)?;
-        self.finish(slot, Op::Eject, &reply, deadline).await?;
+        self.outcome(&call, &reply, deadline).await?;
         Ok(How::new("by PATCH"))
-    }
-
-    /// What became of an accepted request.
-    async fn finish(
-        &self,
-        slot: &Slot,
-        op: Op,
-        reply: &Reply,
-        deadline: Instant,
-    ) -> Result<(), RedfishError> {
-        self.accepted(&self.get(op, &slot.link, None), reply)?;
-        let followed = self.follow_task(reply, slot.system.as_deref(), deadline).await;
-        followed.map_err(RedfishError::after_acceptance)?;
-        // Lenovo XCC tells of an image that it could not open in the body of a success.
-        let complaint = self.complaint(&reply.body);
-        if complaint.severity == Severity::Critical {
-            return Err(RedfishError::task_failed(&slot.link, "Refused at once", complaint));
-        }
-        Ok(())
     }
 }
 

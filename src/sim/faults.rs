@@ -65,6 +65,8 @@ pub enum Fault {
     ResetAnswerLost,
     ResetTaskFails(u64),
     ResetCritical(u64),
+    ResetDoneTaskFails(u64),
+    ResetDoneCritical(u64),
     BmcDownAfterReset(Duration),
     System404AfterReset(Duration),
     Slots404AfterReset(Duration),
@@ -209,6 +211,8 @@ impl fmt::Display for Fault {
             | Fault::ImportBusy(count)
             | Fault::ResetTaskFails(count)
             | Fault::ResetCritical(count)
+            | Fault::ResetDoneTaskFails(count)
+            | Fault::ResetDoneCritical(count)
             | Fault::ClearRefused(count)
             | Fault::Lockout(count)
             | Fault::Busy503(count)

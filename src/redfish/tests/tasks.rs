@@ -92,16 +92,51 @@ async fn a_task_that_fails_late_is_a_failure_in_its_own_words() {
 async fn every_way_of_failing_is_seen() {
     let mut critical = task("Completed");
     critical["TaskStatus"] = json!("Critical");
-    for last in [
-        (200, task("Killed")),
-        (200, task("Cancelled")),
-        (202, task("Interrupted")),
-        (200, critical),
-        (400, json!({})),
-    ] {
+    for last in
+        [(200, task("Killed")), (200, task("Cancelled")), (200, critical), (400, json!({})), (409, json!({}))]
+    {
         let (result, _) = insert_with(vec![(202, task("Running")), last.clone()]).await;
         let error = result.unwrap_err();
         assert!(matches!(error.kind, RedfishErrorKind::TaskFailed { .. }), "{last:?}: {error}");
+    }
+}
+
+/// DMTF: it is not complete, and may be restarted.
+#[tokio::test(start_paused = true)]
+async fn an_interrupted_task_has_not_ended() {
+    let looks = vec![(200, task("Interrupted")), (202, task("Running")), (200, task("Completed"))];
+    let (result, asked) = insert_with(looks).await;
+    assert!(result.is_ok(), "{result:?}");
+    assert_eq!(asked, 3);
+}
+
+/// What such an answer is about is the look.
+#[tokio::test(start_paused = true)]
+async fn a_monitor_that_refuses_to_be_looked_at_gives_way_to_the_task_and_leaves_the_end_open() {
+    for status in [303, 403, 405, 415] {
+        for (state, ok) in [("Completed", true), ("Exception", false)] {
+            let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+                INSERT => answer_with(202, &[("location", MONITOR)], json!({ "@odata.id": TASK })),
+                line if line.ends_with(MONITOR) => answer(status, json!({})),
+                line if line.ends_with(TASK) => answer(200, task(state)),
+                _ => None,
+            });
+            let slot = read_slot(&bmc, &log).await;
+            assert_eq!(bmc.request_insert(&slot, IMAGE).await.is_ok(), ok, "{status} {state}");
+        }
+        let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+            INSERT => answer_with(202, &[("location", MONITOR)], json!({})),
+            line if line.ends_with(MONITOR) => answer(status, json!({})),
+            _ => None,
+        });
+        let slot = read_slot(&bmc, &log).await;
+        let error = bmc.request_insert(&slot, IMAGE).await.unwrap_err();
+        assert!(error.is_open() && !error.is_reported_failure(), "{status}: {error}");
+        assert_eq!(
+            (error.class(), error.effect()),
+            (ErrorClass::Retry, Effect::Unknown),
+            "{status}: {error}"
+        );
     }
 }
 
@@ -254,7 +289,7 @@ async fn the_task_of_a_reset_is_followed_to_its_end() {
 /// The host's power says more than a Task that nobody can read, or that takes its time.
 #[tokio::test(start_paused = true)]
 async fn a_task_of_a_reset_that_tells_nothing_is_no_failure() {
-    for look in [500, 401, 404, 200] {
+    for look in [500, 401, 404, 200, 303, 403, 405] {
         let (bmc, _) = bmc(move |asked| match asked.line().as_str() {
             RESET => answer_with(202, &[("location", MONITOR)], task("New")),
             line if line.ends_with(MONITOR) => answer(look, task("Running")),
@@ -289,6 +324,94 @@ async fn a_success_that_reports_a_failure_is_one() {
                 let quoted = "reported that it failed (iDRAC.2.8.PSU0001: No power. Resolution: Plug it in.)";
                 assert!(error.to_string().ends_with(quoted), "{error}");
             }
+        }
+    }
+}
+
+/// The Task of a reset that ends so late, beside a host that comes on by itself then or never.
+async fn reset_that_ends_after(
+    secs: u64,
+    state: &'static str,
+    comes_on: u64,
+) -> (Duration, Result<(), RedfishError>) {
+    let began = tokio::time::Instant::now();
+    let passed = move |secs| began.elapsed() >= Duration::from_secs(secs);
+    let (bmc, _) = bmc(move |asked| match asked.line().as_str() {
+        RESET => answer_with(202, &[("location", MONITOR)], task("New")),
+        line if line.ends_with(MONITOR) => answer(200, task(if passed(secs) { state } else { "Running" })),
+        "GET /redfish/v1/Systems/1" if passed(comes_on) => {
+            let mut shown = system();
+            shown["PowerState"] = json!("On");
+            answer(200, shown)
+        }
+        _ => None,
+    });
+    let system = read_system(&bmc).await;
+    let result = bmc.request_reset(&system, ResetType::On).await;
+    (began.elapsed(), result)
+}
+
+/// Until then the BMC is at it, and must not be asked again.
+#[tokio::test(start_paused = true)]
+async fn the_task_of_a_start_is_followed_until_the_host_shows_it() {
+    let (_, failed) = reset_that_ends_after(200, "Exception", 9999).await;
+    assert!(failed.unwrap_err().is_reported_failure());
+    let (took, result) = reset_that_ends_after(9999, "", 100).await;
+    assert!(result.is_ok() && (100..=106).contains(&took.as_secs()), "{took:?} {result:?}");
+    let (took, result) = reset_that_ends_after(9999, "", 9999).await;
+    assert!(result.is_ok() && took.as_secs() <= 301, "{took:?} {result:?}");
+}
+
+/// A failure that every way of acting is told of, at once or by a Task.
+fn failures() -> [(u16, Value); 2] {
+    let mut ended = task("Exception");
+    ended["Messages"] = told("Critical");
+    [(200, json!({ "@Message.ExtendedInfo": told("Critical") })), (202, ended)]
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_asked_for_a_failure_in_the_answer_or_its_task_is_one() {
+    use super::super::slot::Way;
+    use super::super::system::Action;
+    const TARGETS: [&str; 4] = ["/config", "/mount", "/list", "/switch"];
+    let action = || Action { target: Some("/mount".to_owned()), ..Action::default() };
+    let slot_of = |way, config: &str| Slot {
+        link: CD1.to_owned(),
+        way: Some(way),
+        insert: action(),
+        eject: action(),
+        config: Some(config.to_owned()),
+        ..Slot::default()
+    };
+    for (status, body) in failures() {
+        for target in TARGETS.into_iter().chain([SYSTEM]) {
+            let told = body.clone();
+            let (bmc, log) = bmc(move |asked| match (asked.method.as_str(), asked.path.as_str()) {
+                ("GET", "/list") => answer(200, collection(&[])),
+                ("PATCH" | "POST", path) if path == target => {
+                    answer_with(status, &[("location", MONITOR)], told.clone())
+                }
+                _ => None,
+            });
+            let system = read_system(&bmc).await;
+            let config = slot_of(Way::IsoConfig, "/config");
+            let list = slot_of(Way::RemoteMap, "/list");
+            let service = MediaService {
+                enable: Some("/switch".to_owned()),
+                instances: None,
+                system: SYSTEM.to_owned(),
+            };
+            log.clear();
+            let result = match target {
+                "/config" | "/mount" => bmc.request_insert(&config, IMAGE).await.map(|_| ()),
+                "/list" => bmc.request_insert(&list, IMAGE).await.map(|_| ()),
+                "/switch" => bmc.request_media_service(&service).await,
+                _ => bmc.request_boot_from_cd(&system, None).await.map(|_| ()),
+            };
+            let Err(error) = result else { panic!("{target} {status}: {:?}", log.lines()) };
+            assert!(error.is_reported_failure(), "{target} {status}: {error}");
+            assert!(error.to_string().contains("No power."), "{target} {status}: {error}");
+            assert_eq!(error.effect(), Effect::Unknown, "{target} {status}: {error}");
         }
     }
 }

@@ -197,6 +197,16 @@ pub static TABLE: &[Row] = &[
         "the first VALUE resets are 200 with a Critical message, and not done",
     ),
     row(
+        "reset-done-task-fails",
+        Count(Fault::ResetDoneTaskFails, 2),
+        "the first VALUE resets are done, and Tasks that end in Exception",
+    ),
+    row(
+        "reset-done-critical",
+        Count(Fault::ResetDoneCritical, 2),
+        "the first VALUE resets are done, and 200 with a Critical message",
+    ),
+    row(
         "bmc-down-after-reset",
         Secs(Fault::BmcDownAfterReset, 10),
         "the BMC cannot be reached for VALUE seconds after each reset request",

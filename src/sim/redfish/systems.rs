@@ -165,23 +165,29 @@ impl Bmc {
         Ok(unknown)
     }
 
-    /// An answer that is a success and a reset that fails, where a fault has it so.
-    fn fail_reset(&mut self, now: Timestamp) -> Option<Reply> {
+    /// An answer that is a success and reports a failure, where a fault has it so; and whether the reset is done all
+    /// the same.
+    fn fail_reset(&mut self, now: Timestamp) -> Option<(Reply, bool)> {
         let by_task = |fault: &Fault| match fault {
-            Fault::ResetTaskFails(times) => Some(*times),
+            Fault::ResetTaskFails(times) | Fault::ResetDoneTaskFails(times) => Some(*times),
             _ => None,
         };
         let at_once = |fault: &Fault| match fault {
-            Fault::ResetCritical(times) => Some(*times),
+            Fault::ResetCritical(times) | Fault::ResetDoneCritical(times) => Some(*times),
             _ => None,
         };
+        let is_done = self
+            .faults
+            .iter()
+            .any(|fault| matches!(fault, Fault::ResetDoneTaskFails(_) | Fault::ResetDoneCritical(_)));
         if self.happens_counted(by_task) {
             let task = self.tasks.begin(now);
             let accepted = self.tasks.accepted(task);
             self.tasks.end(task, Err(Message::reset_failed()), now);
-            return Some(accepted);
+            return Some((accepted, is_done));
         }
-        self.happens_counted(at_once).then(|| Reply::json(StatusCode::OK, Message::reset_failed().body()))
+        let told = || Reply::json(StatusCode::OK, Message::reset_failed().body());
+        self.happens_counted(at_once).then(|| (told(), is_done))
     }
 
     pub fn reset_system(&mut self, body: &Object, now: Timestamp) -> Result<Reply, Refusal> {
@@ -194,7 +200,8 @@ impl Bmc {
         if reset == ResetType::On && self.happens_once(&Fault::On409Once) {
             return Err(Message::parameter_conflict("ResetType", name));
         }
-        if let Some(failure) = self.fail_reset(now) {
+        let failure = self.fail_reset(now);
+        if let Some((failure, false)) = failure {
             return Ok(failure);
         }
         tracing::info!(machine = self.config.serial, reset = name, "the host is reset");
@@ -206,6 +213,9 @@ impl Bmc {
             _ => None,
         });
         self.down_until = down.map(|down| world::after(now, down)).or(self.down_until);
+        if let Some((failure, _)) = failure {
+            return Ok(failure);
+        }
         if self.happens_once(&Fault::ResetAnswerLost) {
             Err(Message::internal())
         } else {

@@ -16,6 +16,9 @@ use crate::workflow::power::{Move, POWER_GRACE, next_move};
 use crate::workflow::{Context, StepError};
 use crate::world::{after, elapsed};
 
+/// Tries after which a BMC that reports that its resets fail is given up.
+const TRIES_MAX: u32 = 10;
+
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let Some(verdict) = cx.job.verdict.clone().filter(|verdict| verdict.outcome == Outcome::Succeeded) else {
         return Ok(Answer::Skipped {
@@ -65,7 +68,10 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
                 if reset::had_no_effect(cx, act, &error).await {
                     cx.job.cursor.intent = intent;
                 }
-                return Err(StepError::bmc(doing(), error));
+                return Err(match error.is_reported_failure() && cx.job.cursor.attempt >= TRIES_MAX {
+                    true => StepError::exhausted(doing(), error),
+                    false => StepError::bmc(doing(), error),
+                });
             }
             cx.save_receipt().await?;
             let detail = json!({ "reset_type": format!("{kind:?}") });

@@ -169,6 +169,8 @@ const BEARABLE: &[Row] = &[
     ("error-bodies-cut", 0, 0),
     ("reset-task-fails", 1, 4),
     ("reset-critical", 1, 4),
+    ("reset-done-task-fails", 1, 4),
+    ("reset-done-critical", 1, 4),
     ("tokens-refused-after-start", 5, 120),
     ("locations-absolute", 0, 0),
     ("locations-relative", 0, 0),

@@ -26,6 +26,7 @@ const OF_A_MOMENT: &[&str] = &[
     "bmc-restarts-in-install",
     "busy-503",
     "busy-503-after-start",
+    "clear-refused",
     "cut-body",
     "etag-412-once",
     "flaky-5xx",
@@ -43,10 +44,15 @@ const OF_A_MOMENT: &[&str] = &[
     "reset-answer-lost",
     "reset-connection",
     "reset-critical",
+    "reset-done-critical",
+    "reset-done-task-fails",
     "reset-task-fails",
+    "slots-404-after-reset",
+    "system-404-after-reset",
     "throttled-429",
     "truncated-json",
     "tokens-refused-after-start",
+    "unauthorised-after-reset",
     "unauthorised-once",
 ];
 
