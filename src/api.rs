@@ -13,6 +13,7 @@ mod events;
 mod fields;
 mod health;
 mod jobs;
+mod kickstart;
 mod media;
 mod metrics;
 mod openapi;
@@ -41,6 +42,7 @@ use utoipa_axum::routes;
 
 pub use access::{Access, Limits, Rates, Tokens};
 pub use error::ApiError;
+pub use kickstart::{InstallerVersion, KickstartCheck};
 pub use metrics::{MetricsAccess, install_recorder};
 pub use tokens::{new_id as new_token_id, new_text as new_token_text};
 pub use webhook::Hooks;
@@ -74,6 +76,8 @@ pub struct ApiParts {
     pub hooks: Hooks,
     /// What a recipe may name as its installer.
     pub installer_allow: UrlPrefixes,
+    /// How kickstarts are checked on submit.
+    pub kickstart_check: KickstartCheck,
     /// Directories that must be writable for the controller to be ready, with their settings.
     pub writable_dirs: Vec<(&'static str, PathBuf)>,
     pub metrics: MetricsAccess,
@@ -181,6 +185,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))
         .routes(routes!(jobs::retry))
+        .routes(routes!(kickstart::lint_one))
         .routes(routes!(events::of_one_job))
         .routes(routes!(events::all))
         .routes(routes!(tokens::create, tokens::list))

@@ -27,7 +27,7 @@ pub use log::{LogArgs, LogFormat, LogLevel, LogLevelError, LogSettings};
 pub use parse::duration;
 pub use values::{ConfigError, Origin, ServeArgs};
 
-use crate::job::{Confidence, MediaLayout, Password, UrlPrefixes};
+use crate::job::{Confidence, LintMode, MediaLayout, Password, UrlPrefixes};
 use crate::media::InstallerSource;
 use crate::oidc::OidcSettings;
 use crate::redfish::Limits;
@@ -62,6 +62,7 @@ pub struct Config {
     /// Media URLs are derived from its host, if that leads back to this controller.
     pub maintenance_iso_url: Option<Url>,
     pub policy: Policy,
+    pub kickstart_lint: LintMode,
     pub redfish: Limits,
     /// Jobs in flight at once.
     pub workers: usize,
@@ -151,6 +152,7 @@ impl Config {
             media_bind_peer: values.required("MEDIA_BIND_PEER", parse::boolean)?,
             maintenance_iso_url: values.optional("MAINTENANCE_ISO_URL", parse::http_url)?,
             policy: policy(values)?,
+            kickstart_lint: values.required("KICKSTART_LINT", parse::word(&LintMode::WORDS))?,
             redfish: redfish(values)?,
             workers: values.required("WORKER_CONCURRENCY", parse::number_within(1, 10_000))? as usize,
             lease_ttl: lease_ttl(values)?,

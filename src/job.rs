@@ -10,6 +10,7 @@ mod event;
 mod facts;
 mod id;
 mod leftover;
+mod lint_mode;
 mod prefixes;
 mod recipe;
 mod redact;
@@ -30,6 +31,7 @@ pub use facts::{
 };
 pub use id::{JobId, JobIdError, Serial, SerialError, hex, unhex};
 pub use leftover::Leftover;
+pub use lint_mode::LintMode;
 pub use prefixes::{UrlPrefixError, UrlPrefixes};
 pub use recipe::{
     CompletionHook, FieldError, JobSpec, KICKSTART_BYTES_MAX, MediaLayout, RecipeError, TaskTarget, nearest,

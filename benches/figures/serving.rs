@@ -140,7 +140,16 @@ async fn insert_job(store: &Store, number: u8) -> JobId {
     let recipe = json!({ "task_target": task_target, "server_serial": serial, "ks_cfg": "reboot\n" });
     let spec = parse_recipe(recipe.as_object().expect("just made"), &serial).expect("a sound recipe");
     let (id, created_at) = (JobId::new(0, [number; 10]), Timestamp::UNIX_EPOCH);
-    let job = NewJob { id, server: serial, task_target, spec, recipe, retry_of: None, created_at };
+    let job = NewJob {
+        id,
+        server: serial,
+        task_target,
+        spec,
+        recipe,
+        retry_of: None,
+        created_at,
+        events: Vec::new(),
+    };
     store.insert_job(job, None).await.expect("the server is free");
     id
 }

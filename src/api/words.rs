@@ -69,6 +69,7 @@ words! {
     TokenOriginName = ["created", "file", "environment"];
     CheckVerdict = ["ready", "ready_single_cd", "not_ready"];
     CheckStatus = ["ok", "warning", "failed", "skipped"];
+    FindingClass = shoal_kickstart::Class::ALL.map(shoal_kickstart::Class::name);
     MediaLayoutName = [MediaLayout::DualCd, MediaLayout::SingleCd, MediaLayout::CdUsb].map(MediaLayout::name);
 }
 

@@ -8,6 +8,7 @@
 mod check;
 mod connections;
 mod controller;
+mod installer_version;
 mod listen;
 mod media_base;
 mod release;

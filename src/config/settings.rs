@@ -155,6 +155,8 @@ settings! { BMC, "BMCs",
 }
 
 settings! { ENGINE, "Jobs",
+    "KICKSTART_LINT", "kickstart-lint", "MODE", Some("warn"),
+        "warn: findings of the kickstart linter are events of the job. deny: a kickstart that would stop the installation is refused. off: kickstarts are not checked";
     "WORKER_CONCURRENCY", "workers", "N", Some("256"), "Jobs in flight at once";
     "JOB_LEASE_TTL", "job-lease-ttl", "DURATION", Some("60s"), "How long a claim on a job holds without a heartbeat";
     "JOB_STUCK_TIMEOUT", "job-stuck-timeout", "DURATION", Some("4h"), "A job without progress for so long is failed";

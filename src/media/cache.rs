@@ -186,6 +186,17 @@ impl InstallerCache {
         Ok(opened)
     }
 
+    /// The ESXi version of `source` where a copy is at hand; the source itself is not asked.
+    pub async fn known_version(&self, source: &InstallerSource) -> Option<String> {
+        let room = self.room(&source.key());
+        let mut place = room.held.try_lock().ok()?;
+        if place.is_none() {
+            let visit = Visit { cache: self, room: &room, source, sha256: None, allowed: &|_| false };
+            *place = visit.load().await;
+        }
+        place.as_ref()?.vendor.installer.version.clone()
+    }
+
     /// How far the fetch of `source` has come, while there is one.
     pub fn progress(&self, source: &InstallerSource) -> Option<FetchProgress> {
         let room = self.rooms().get(&source.key()).cloned()?;

@@ -32,6 +32,8 @@ pub struct NewJob {
     pub recipe: Value,
     pub retry_of: Option<JobId>,
     pub created_at: Timestamp,
+    /// What the checks of its recipe found.
+    pub events: Vec<NewEvent>,
 }
 
 /// A job that has failed at once, because its recipe is not sound.
@@ -95,7 +97,7 @@ impl Store {
             created_at: new.created_at,
             refusal: None,
         };
-        self.write("adding a job", move |writer| insert(writer, row, recipe, &[], key)).await
+        self.write("adding a job", move |writer| insert(writer, row, recipe, &new.events, key)).await
     }
 
     /// Adds a job that has failed, with the events that say why, unless its key was used before.

@@ -62,6 +62,7 @@ fn new_job(serial: &str, number: u8) -> NewJob {
         recipe,
         retry_of: None,
         created_at: at(0),
+        events: Vec::new(),
     }
 }
 

@@ -9,6 +9,7 @@ mod errors;
 mod events;
 mod health;
 mod jobs;
+mod kickstart;
 mod limits;
 mod matrix;
 mod release;
@@ -29,9 +30,9 @@ use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use shoal::access::{NewToken, Role, TokenOrigin, TokenRecord};
-use shoal::api::{Access, ApiParts, Hooks, Limits, MetricsAccess, Rates, Tokens};
+use shoal::api::{Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsAccess, Rates, Tokens};
 use shoal::engine::DryRunReport;
-use shoal::job::{Cursor, NewEvent, Phase, Serial, Status, Step};
+use shoal::job::{Cursor, LintMode, NewEvent, Phase, Serial, Status, Step};
 use shoal::media::Media;
 use shoal::seal::Sealer;
 use shoal::store::{JobUpdate, Lease, Store};
@@ -133,6 +134,10 @@ impl Fixture {
             hooks: Hooks { store: store.clone(), clock: world.clock.clone(), key: HOOK_KEY },
             webhook_secrets: Vec::new(),
             installer_allow: "https://images.example/esxi/".parse().unwrap(),
+            kickstart_check: KickstartCheck {
+                mode: LintMode::Off,
+                installer_version: Arc::new(|_| Box::pin(async { None })),
+            },
             writable_dirs: Vec::new(),
             metrics: MetricsAccess { handle: PrometheusBuilder::new().build_recorder().handle(), open: true },
             instance_id: "abcdef".to_owned(),

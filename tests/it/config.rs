@@ -79,6 +79,7 @@ fn each_bad_value_names_its_setting() {
         ("--esxi-poll-interval", "0s", "ESXI_POLL_INTERVAL"),
         ("--esxi-detection", "guess", "ESXI_DETECTION"),
         ("--esxi-min-confidence", "certain", "ESXI_MIN_CONFIDENCE"),
+        ("--kickstart-lint", "error", "KICKSTART_LINT"),
         ("--esxi-final-reset", "maybe", "ESXI_FINAL_RESET"),
         ("--allow-powered-on", "yes", "ALLOW_POWERED_ON"),
         ("--redfish-retries", "-1", "REDFISH_RETRIES"),

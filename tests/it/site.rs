@@ -252,6 +252,7 @@ impl Site {
             recipe,
             retry_of: None,
             created_at: now,
+            events: Vec::new(),
         };
         match self.store.insert_job(new, None).await? {
             Inserted::New(job) => Ok(job.id),

@@ -159,6 +159,7 @@ fn new_job(server: &str, number: u64) -> NewJob {
         recipe: recipe(server),
         retry_of: None,
         created_at: at(number),
+        events: Vec::new(),
     }
 }
 

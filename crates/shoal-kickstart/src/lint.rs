@@ -102,8 +102,13 @@ pub fn lint(source: &[u8], options: Options) -> Findings {
     whole::check(&mut lint);
     let Lint { mut found, .. } = lint;
     found.sort_by_key(|finding| (finding.line, finding.rule.class, finding.span.start, finding.rule.id));
+    let by_line = found.chunk_by(|a, b| a.line == b.line);
+    let found = by_line.flat_map(|line| line.iter().take(FINDINGS_OF_A_LINE_MAX).cloned()).collect();
     allow::apply(&file, found)
 }
+
+/// More findings of one line than this are noise, and each is shown with its line.
+const FINDINGS_OF_A_LINE_MAX: usize = 20;
 
 /// The state of one run.
 struct Lint<'f, 'a> {

@@ -44,6 +44,8 @@ const ROUTES: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/jobs/{job_id}/retry", OPERATOR),
     ("GET", "/api/v1/jobs/{job_id}/events", VIEWER),
     ("GET", "/api/v1/events", VIEWER),
+    // Nothing is stored or changed.
+    ("POST", "/api/v1/kickstart/lint", VIEWER),
     ("GET", "/api/v1/tokens", ADMIN),
     ("POST", "/api/v1/tokens", ADMIN),
     ("DELETE", "/api/v1/tokens/{id}", ADMIN),

@@ -19,6 +19,7 @@ use crate::api::ApiState;
 use crate::api::access::Who;
 use crate::api::error::{ApiError, FieldProblem};
 use crate::api::events::NewEventBody;
+use crate::api::kickstart::Judgement;
 use crate::api::words::StepName;
 use crate::job::{
     EventStatus, FieldError, JobId, JobSpec, Level, NewEvent, Serial, Server, Step, parse_recipe,
@@ -150,8 +151,8 @@ pub async fn submit(state: &ApiState, request: Request) -> Result<Response, ApiE
     {
         return answer(state, first).await;
     }
-    let spec = match check_recipe(state, &request) {
-        Ok(spec) => spec,
+    let (spec, judgement) = match check_recipe(state, &request).await {
+        Ok(checked) => checked,
         Err(errors) => return refuse(state, request, errors).await,
     };
     check_protected(&request.server)?;
@@ -166,39 +167,52 @@ pub async fn submit(state: &ApiState, request: Request) -> Result<Response, ApiE
         recipe: Value::Object(request.recipe),
         retry_of: request.retry_of.map(|retry| retry.job),
         created_at,
+        events: judgement.map_or_else(Vec::new, |judgement| judgement.events(created_at)),
     };
     answer(state, store.insert_job(new, request.key).await?).await
 }
 
 /// Tries the job up to `resolve-server` and changes nothing.
 pub async fn dry_run(state: &ApiState, request: Request) -> Result<Response, ApiError> {
-    let spec = check_recipe(state, &request).map_err(|errors| ApiError::invalid(REFUSED, errors))?;
+    let checked = check_recipe(state, &request).await;
+    let (spec, judgement) = checked.map_err(|errors| ApiError::invalid(REFUSED, errors))?;
     check_protected(&request.server)?;
     let serial = request.server.serial;
     if let Some(job) = state.store.active_job(&serial).await? {
         return Err(StoreError::Busy { server: serial, job }.into());
     }
+    let now = state.world.clock.now();
+    let findings = judgement.map_or_else(Vec::new, |judgement| judgement.events(now));
     let report = (state.dry_run)(serial, spec).await;
     let body = DryRunBody {
         dry_run: true,
         ok: report.ok,
         failed_step: report.failed_step.map(Step::name),
         reason: report.reason,
-        events: report.events.into_iter().map(NewEventBody::from).collect(),
+        events: findings.into_iter().chain(report.events).map(NewEventBody::from).collect(),
     };
     Ok(Json(body).into_response())
 }
 
 const REFUSED: &str = "the recipe is refused";
 
-fn check_recipe(state: &ApiState, request: &Request) -> Result<JobSpec, Vec<FieldError>> {
+/// The job as it is meant, and what the linter found in its kickstart.
+async fn check_recipe(
+    state: &ApiState,
+    request: &Request,
+) -> Result<(JobSpec, Option<Judgement>), Vec<FieldError>> {
     let spec = parse_recipe(&request.recipe, &request.server.serial).map_err(|error| error.errors)?;
-    match &spec.installer_url {
-        Some(url) if !state.installer_allow.allow(url) => {
-            let message = "is under none of the prefixes of ESXI_INSTALLER_ALLOW";
-            Err(vec![FieldError::new("/esxi_installer_url", message)])
-        }
-        _ => Ok(spec),
+    if let Some(url) = &spec.installer_url
+        && !state.installer_allow.allow(url)
+    {
+        let message = "is under none of the prefixes of ESXI_INSTALLER_ALLOW";
+        return Err(vec![FieldError::new("/esxi_installer_url", message)]);
+    }
+    let Some(judgement) = state.kickstart_check.judge(&spec).await else { return Ok((spec, None)) };
+    let key = if request.recipe.contains_key("ks.cfg") { "ks.cfg" } else { "ks_cfg" };
+    match state.kickstart_check.refusals(&judgement, key) {
+        errors if errors.is_empty() => Ok((spec, Some(judgement))),
+        errors => Err(errors),
     }
 }
 

@@ -53,6 +53,7 @@ fn job(number: u8) -> NewJob {
         recipe,
         retry_of: None,
         created_at: now(),
+        events: Vec::new(),
     }
 }
 

@@ -18,8 +18,8 @@ use url::Url;
 use super::listen::{self, Bound, ListenError, OnRefused, Server};
 use super::media_base::MediaBases;
 use super::token::{self, AdminToken, TokenFileError};
-use super::{check, release};
-use crate::api::{self, Access, ApiParts, Hooks, Limits, MetricsAccess, Rates, Tokens};
+use super::{check, installer_version, release};
+use crate::api::{self, Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsAccess, Rates, Tokens};
 use crate::config::{Config, RateSettings};
 use crate::doctor::Checker;
 use crate::engine::{Engine, EngineSettings, LeaseTerms};
@@ -116,7 +116,15 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
     let kit = Arc::new(parts.kit(&bound)?);
     let engine = parts.engine(kit.clone());
     let (url, is_loopback) = (bound.url(), bound.is_loopback());
-    let servers = parts.serve(&engine, check::checker(kit.clone()), release::releaser(kit), &admin, bound);
+    let doors = Doors {
+        check: check::checker(kit.clone()),
+        release: release::releaser(kit.clone()),
+        kickstart: KickstartCheck {
+            mode: parts.config.kickstart_lint,
+            installer_version: installer_version::lookup(kit),
+        },
+    };
+    let servers = parts.serve(&engine, doors, &admin, bound);
     if url.scheme() == "http" && !is_loopback {
         tracing::warn!(%url, "without TLS the API's token travels in clear: see TLS_CERT_FILE and MEDIA_ADDR");
     }
@@ -162,6 +170,13 @@ struct Parts {
     instance_id: String,
     shutdown: CancellationToken,
     broken: CancellationToken,
+}
+
+/// What the API may have done that needs more than the store.
+struct Doors {
+    check: Checker,
+    release: Releaser,
+    kickstart: KickstartCheck,
 }
 
 impl Parts {
@@ -219,14 +234,7 @@ impl Parts {
         Engine::new(kit, settings, self.instance_id.clone())
     }
 
-    fn serve(
-        &self,
-        engine: &Engine,
-        check: Checker,
-        release: Releaser,
-        admin: &AdminToken,
-        bound: Bound,
-    ) -> Vec<Server> {
+    fn serve(&self, engine: &Engine, doors: Doors, admin: &AdminToken, bound: Bound) -> Vec<Server> {
         let access = match admin.open {
             true => Access::Open,
             false => Access::Tokens(Arc::new(self.tokens())),
@@ -238,8 +246,9 @@ impl Parts {
             store: self.store.clone(),
             media: self.media.clone(),
             dry_run: engine.dry_runner(),
-            check,
-            release,
+            check: doors.check,
+            release: doors.release,
+            kickstart_check: doors.kickstart,
             access,
             tls: bound.url().scheme() == "https",
             secrets: self.config.bmc_secrets.clone(),

@@ -137,6 +137,7 @@ impl Bench {
             recipe,
             retry_of: None,
             created_at: at(0),
+            events: Vec::new(),
         };
         self.store.insert_job(new, None).await.unwrap();
     }

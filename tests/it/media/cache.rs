@@ -61,3 +61,19 @@ async fn a_source_that_breaks_in_the_middle_is_gone_on_with() {
     let asked = serving.await.unwrap();
     assert!(asked.contains("if-range: \"a\"") && !asked.contains("range: bytes=0-"), "{asked}");
 }
+
+#[tokio::test]
+async fn the_version_of_a_copy_is_known_without_its_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("esxi.iso");
+    std::fs::write(&path, iso()).unwrap();
+    let source = InstallerSource::File(path.clone());
+    let cache = || InstallerCache::new(dir.path().join("cache"), 1 << 30, real_transport(&[])).unwrap();
+    let first = cache();
+    assert_eq!(first.known_version(&source).await, None);
+    first.open(&source, None, &|_| true).await.unwrap();
+    assert_eq!(first.known_version(&source).await.as_deref(), Some("8.0.3"));
+    drop(first);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(cache().known_version(&source).await.as_deref(), Some("8.0.3"));
+}

@@ -93,7 +93,9 @@ fn arguments(lint: &mut Lint<'_, '_>, command: &Command, spec: &'static CommandS
                     let message = format!("`{}` is repeated; the first one holds", option.names[0]);
                     lint.report(&rules::OPTION_REPEATED, &arg.word.span, message);
                 }
-                seen.push(option);
+                if !is_repeated {
+                    seen.push(option);
+                }
             }
             None => unknown_option(lint, command, arg, spec),
         }

@@ -106,6 +106,15 @@ fn a_section_with_all_its_faults_has_each_once() {
 }
 
 #[test]
+fn a_line_has_a_bounded_number_of_findings_and_keeps_the_worst() {
+    let text = format!("install {}--overwritevmfs\n", "--x ".repeat(500));
+    let found = lint(text.as_bytes(), Options::default()).found;
+    let of_line: Vec<_> = found.iter().filter(|finding| !finding.span.is_empty()).collect();
+    assert!(of_line.len() <= FINDINGS_OF_A_LINE_MAX, "{}", of_line.len());
+    assert!(of_line.iter().any(|finding| finding.rule.id == "KS040"), "{of_line:?}");
+}
+
+#[test]
 fn messages_quote_no_secret() {
     let secrets = "rootpw Hunter2 --Hunter2 Hunter2\nHunter2 Hunter2\nserialnum --esx=Hunter2\nrootpw \\\nHunter2\nrootpw 'Hunter2\nkeyboard Hunter2\n";
     let findings = lint(secrets.as_bytes(), Options::default());

@@ -3,6 +3,8 @@
 //! What an include or a template may bring is not reported missing. Invariant: a finding of
 //! something missing has an empty span where it would stand.
 
+use std::collections::BTreeSet;
+
 use super::shell::statements;
 use super::{Hook, Lint};
 use crate::rules;
@@ -82,13 +84,8 @@ fn before_sections(lint: &Lint<'_, '_>) -> usize {
 
 /// Includes of files that nothing writes.
 fn includes(lint: &mut Lint<'_, '_>) {
-    let file = lint.file;
-    let pres: Vec<usize> =
-        file.sections().filter(|(_, section, _)| *section == Section::Pre).map(|(at, _, _)| at).collect();
-    let is_written = |path: &str| {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        pres.iter().any(|at| file.body(*at).any(|line| file.shown(&line.span).contains(name)))
-    };
+    let written = names_in_pre(lint);
+    let is_written = |path: &str| written.contains(path.rsplit('/').next().unwrap_or(path));
     for command in lint.commands(&["%include", "include"]) {
         let Some(arg) = command.positional().next() else {
             lint.report(&rules::INCLUDE_MISSING, &command.name.span, "the include names no file");
@@ -100,6 +97,15 @@ fn includes(lint: &mut Lint<'_, '_>) {
             lint.report_title(&rules::INCLUDE_MISSING, &arg.word.span);
         }
     }
+}
+
+/// Every word of every `%pre` that may be the name of a file.
+fn names_in_pre(lint: &Lint<'_, '_>) -> BTreeSet<String> {
+    let file = lint.file;
+    let pres = file.sections().filter(|(_, section, _)| *section == Section::Pre);
+    let lines = pres.flat_map(|(at, _, _)| file.body(at)).map(|line| file.shown(&line.span));
+    let is_end = |c: char| c.is_whitespace() || "/'\"`<>|&;()={},".contains(c);
+    lines.flat_map(|line| line.split(is_end).map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 fn paranoid(lint: &mut Lint<'_, '_>) {
