@@ -17,9 +17,7 @@
 //! - [`probe`]: is ESXi up at an address, and which one?
 //! - [`redfish`]: a lenient Redfish client for what an installation needs; knows nothing of jobs.
 //! - [`kickstart`]: what is added to a kickstart, where a recipe asks for it. Pure.
-//! - [`installer`]: the vendor's ESXi ISO: recognised, and made to boot unattended. Pure.
-//! - [`iso`]: ISO 9660 images as bytes: reads them, changes them without a copy, writes task ISOs. Pure.
-//! - [`fat`]: the kickstart as the image of a USB stick. Pure.
+//! - [`shoal_image`], a crate beside this one: ISO 9660 and FAT images as bytes, and the vendor's ESXi installer. Pure.
 //! - [`media`]: the images that BMCs read: an installer cache, a server of byte ranges, and what the reads
 //!   tell of the host.
 //! - [`visible`]: text of others, made safe to print. Pure.
@@ -32,11 +30,8 @@ pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod engine;
-pub mod fat;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
-pub mod installer;
-pub mod iso;
 pub mod job;
 pub mod kickstart;
 pub mod media;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::hint::black_box;
 use std::path::Path;
 
-use shoal::installer::{KickstartOn, overlay, recognise};
+use shoal_image::installer::{KickstartOn, overlay, recognise};
 
 use crate::measure::{by_turns, print, run, write};
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::hint::black_box;
 
-use shoal::iso::build_task_iso;
+use shoal_image::iso::build_task_iso;
 
 use crate::measure::{by_turns, print, run, write};
 

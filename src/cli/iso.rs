@@ -1,6 +1,6 @@
 //! `shoal iso`: what an image is, and the images that the controller would serve, as files.
 //!
-//! No format is known here (that is [`crate::iso`] and [`crate::installer`]). Invariant: a file
+//! No format is known here (that is [`shoal_image::iso`] and [`shoal_image::installer`]). Invariant: a file
 //! that could not be written to its end does not appear under its name, and one that holds a
 //! kickstart is readable by its owner alone.
 
@@ -105,19 +105,19 @@ enum IsoCommandError {
     NotAnInstaller {
         path: PathBuf,
         #[source]
-        source: crate::installer::NotAnInstaller,
+        source: shoal_image::installer::NotAnInstaller,
     },
     #[error("{} cannot be made to boot unattended", path.display())]
     Patch {
         path: PathBuf,
         #[source]
-        source: crate::installer::PatchError,
+        source: shoal_image::installer::PatchError,
     },
     #[error("{} is no image that can be read", path.display())]
     Image {
         path: PathBuf,
         #[source]
-        source: crate::iso::IsoError,
+        source: shoal_image::iso::IsoError,
     },
 }
 

@@ -9,7 +9,7 @@
 use std::cell::Cell;
 use std::io;
 
-use crate::iso::{BLOCK, Entry, ReadAt, TreeKind, Volume};
+use shoal_image::iso::{BLOCK, Entry, ReadAt, TreeKind, Volume};
 
 const BLOCK_LEN: usize = BLOCK as usize;
 /// Images of a target have 64 MiB at most; what is zero of them takes no memory.

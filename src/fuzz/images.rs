@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::blocks::{Observed, unpack};
-use crate::installer::{Installer, KickstartOn, overlay, overlay_single_cd, recognise};
-use crate::iso::{Entry, NONCE_NAME, Overlaid, Overlay, Patch, ReadAt, Tree, TreeKind, Volume};
+use shoal_image::installer::{Installer, KickstartOn, overlay, overlay_single_cd, recognise};
+use shoal_image::iso::{Entry, NONCE_NAME, Overlaid, Overlay, Patch, ReadAt, Tree, TreeKind, Volume};
 
 /// Entries of a tree that are looked at one by one, since each look goes through the tree.
 const LOOKED_AT_MAX: usize = 40;

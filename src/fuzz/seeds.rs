@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::blocks::{pack, pack_hollow};
-use crate::iso::{BootPlatform, IsoWriter, build_task_iso};
+use shoal_image::iso::{BootPlatform, IsoWriter, build_task_iso};
 
 /// Where there is more to begin with.
 pub struct Found {

@@ -5,10 +5,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::installer::{KickstartOn, fit, parse_boot_config, set_kickstart};
 use crate::job::{KICKSTART_BYTES_MAX, Serial, parse_recipe};
 use crate::kickstart::{Hook, render_with_hook};
 use crate::sim::read_as_guest;
+use shoal_image::installer::{KickstartOn, fit, parse_boot_config, set_kickstart};
 
 /// BOOT.CFG: our option set, the rest as it was, the length as asked for.
 pub fn boot_cfg(data: &[u8]) {

@@ -20,9 +20,9 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::installer::{self, Installer, KickstartOn, PatchError, SingleCd};
-use crate::iso::Overlay;
 use crate::world::Transport;
+use shoal_image::installer::{self, Installer, KickstartOn, PatchError, SingleCd};
+use shoal_image::iso::Overlay;
 
 use super::map::Mapping;
 use super::{Image, KickstartPlace};

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
-use crate::iso::{Overlay, Patch, ReadAt, SparseImage};
+use shoal_image::iso::{Overlay, Patch, ReadAt, SparseImage};
 
 /// Largest slice handed out at once, so that a slow reader holds no more than this in memory.
 pub const SLICE_BYTES_MAX: usize = 256 << 10;

@@ -19,8 +19,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::conditions::{Answer, answer};
 use super::server::not_found;
-use crate::iso::IsoWriter;
 use crate::world::Rng;
+use shoal_image::iso::IsoWriter;
 
 /// Of a probe's image.
 pub const PROBE_BYTES: u64 = 64 << 10;
@@ -204,7 +204,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::iso::{TreeKind, Volume};
+    use shoal_image::iso::{TreeKind, Volume};
 
     async fn ask(probes: &Probes, method: Method, path: &str, range: Option<&str>) -> (u16, usize) {
         let mut request = http::Request::builder().method(method).uri(path).header(USER_AGENT, "bmc/1");
@@ -221,7 +221,7 @@ mod tests {
         let image = image();
         assert_eq!(image.len() as u64, PROBE_BYTES);
         let volume = Volume::open(&image).unwrap();
-        assert_eq!(volume.size_blocks * crate::iso::BLOCK, PROBE_BYTES);
+        assert_eq!(volume.size_blocks * shoal_image::iso::BLOCK, PROBE_BYTES);
         assert!(volume.find_exact(&image, TreeKind::Primary, "/PROBE.TXT").unwrap().is_some());
     }
 

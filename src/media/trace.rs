@@ -41,9 +41,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::installer::Landmarks;
 use crate::job::{MediaMode, MediumTrace};
 use crate::world::elapsed;
+use shoal_image::installer::Landmarks;
 
 use super::Medium;
 use coverage::{Coverage, length, overlaps, within};

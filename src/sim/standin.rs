@@ -7,8 +7,8 @@
 //! The layout is that of VMware's own images: plain ISO 9660 names in upper case, neither Joliet nor
 //! Rock Ridge, application id `ESXIMAGE`, boot files in the root and for UEFI in `EFI/BOOT`.
 
-use crate::iso::{BootPlatform, IsoWriter, SparseImage};
 use crate::world::Rng;
+use shoal_image::iso::{BootPlatform, IsoWriter, SparseImage};
 
 /// Version and build that the stand-in claims.
 pub const VERSION: &str = "8.0.3";
@@ -95,8 +95,8 @@ fn noise(name: &str, kib: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::installer::{KickstartOn, overlay, recognise};
-    use crate::iso::ReadAt;
+    use shoal_image::installer::{KickstartOn, overlay, recognise};
+    use shoal_image::iso::ReadAt;
 
     #[test]
     fn the_stand_in_is_an_installer_without_a_warning() {

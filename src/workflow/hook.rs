@@ -4,10 +4,10 @@
 //! operator's, byte for byte.
 
 use super::Kit;
-use crate::iso::NONCE_NAME;
 use crate::job::{CompletionHook, Job, JobSpec, Kickstart, Serial};
 use crate::kickstart::{Hook, render_with_hook};
 use crate::token::{self, Token};
+use shoal_image::iso::NONCE_NAME;
 
 /// The kickstart that the task ISO of this job holds.
 pub fn kickstart(kit: &Kit, job: &Job, spec: &JobSpec) -> Kickstart {

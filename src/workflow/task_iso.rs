@@ -16,11 +16,11 @@ use tokio::time::Instant;
 
 use super::layout::task_form;
 use super::{Kit, StepError, hook};
-use crate::fat::{TaskStick, build_task_stick};
-use crate::iso::{SparseImage, TaskIso, build_task_iso};
 use crate::job::{Job, JobId, JobSpec, TaskIsoFacts, hex};
 use crate::media::{Form, KickstartPlace};
 use crate::world::elapsed;
+use shoal_image::fat::{TaskStick, build_task_stick};
+use shoal_image::iso::{SparseImage, TaskIso, build_task_iso};
 
 /// The same bytes for the same job, whose layout and media base are known.
 pub fn render(kit: &Kit, job: &Job, spec: &JobSpec) -> (SparseImage, KickstartPlace) {
@@ -162,7 +162,7 @@ fn hash_zeroes(hash: &mut Sha256, mut count: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::iso::ReadAt;
+    use shoal_image::iso::ReadAt;
 
     #[test]
     fn a_link_in_the_directory_is_replaced_and_not_followed() {

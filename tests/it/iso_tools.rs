@@ -10,10 +10,10 @@ mod vendor;
 
 use std::collections::BTreeMap;
 
-use shoal::installer::{
+use shoal_image::installer::{
     Installer, KickstartOn, NotAnInstaller, overlay, overlay_single_cd, parse_boot_config, recognise,
 };
-use shoal::iso::{ReadAt, TreeKind, Volume, build_task_iso};
+use shoal_image::iso::{ReadAt, TreeKind, Volume, build_task_iso};
 
 use tools::{Tools, write_overlaid};
 use vendor::{BOOT_FILES, BootFileKind, Maker, Recipe, Trees, VendorImage};
@@ -212,8 +212,8 @@ fn modules_to_fill_root(recipe: Recipe) -> usize {
     recipe.modules + ((end.next_multiple_of(2048) - end) / step) as usize
 }
 
-fn root_has_moved(base: &Vec<u8>, overlay: &shoal::iso::Overlay) -> bool {
-    let after = Volume::open(&shoal::iso::Overlaid::new(base, overlay)).unwrap();
+fn root_has_moved(base: &Vec<u8>, overlay: &shoal_image::iso::Overlay) -> bool {
+    let after = Volume::open(&shoal_image::iso::Overlaid::new(base, overlay)).unwrap();
     Volume::open(base).unwrap().primary().root != after.primary().root
 }
 

@@ -16,9 +16,9 @@ use axum::body::Bytes;
 use axum::response::IntoResponse;
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Value, json};
-use shoal::iso::{BootPlatform, IsoWriter, ReadAt, SparseImage, build_task_iso};
 use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings};
 use shoal::world::{Clock, Rng, World};
+use shoal_image::iso::{BootPlatform, IsoWriter, ReadAt, SparseImage, build_task_iso};
 use tower::ServiceExt;
 
 const KS: &str = "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n";

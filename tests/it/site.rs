@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use shoal::api::{Access, Hooks, media_router};
 use shoal::engine::{Engine, EngineSettings, LeaseTerms};
-use shoal::iso::ReadAt;
 use shoal::job::{
     Job, JobId, NewEvent, Password, Phase, Serial, Server, UrlPrefixes, UrlSecrets, parse_recipe,
 };
@@ -23,6 +22,7 @@ use shoal::store::{Inserted, NewJob, Store, StoreError};
 use shoal::workflow::policy::{Delivery, Policy};
 use shoal::workflow::{Kit, Setup};
 use shoal::world::{Clock, Rng, Secrets, TlsPolicy, Transport, World};
+use shoal_image::iso::ReadAt;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::IsoCommandError;
 use crate::cli::output::table;
-use crate::installer::{Installer, NotAnInstaller, recognise};
-use crate::iso::{BootPlatform, IsoError, ReadAt, TreeKind, Volume};
+use shoal_image::installer::{Installer, NotAnInstaller, recognise};
+use shoal_image::iso::{BootPlatform, IsoError, ReadAt, TreeKind, Volume};
 
 /// An image, described.
 #[derive(Debug, Serialize)]
@@ -209,8 +209,8 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::iso::build_task_iso;
     use crate::sim::{standin_installer, standin_writer};
+    use shoal_image::iso::build_task_iso;
 
     #[test]
     fn an_installer_is_described_for_people_and_for_programs() {

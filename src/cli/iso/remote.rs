@@ -12,8 +12,8 @@ use tower::ServiceExt;
 use url::Url;
 
 use super::inspect::{Inspection, inspect};
-use crate::iso::{IsoError, PartialImage};
 use crate::world::{HttpRequest, HttpResponse, TransportError, World};
+use shoal_image::iso::{IsoError, PartialImage};
 
 const PIECE_BYTES: usize = 64 * 1024;
 const PIECES_MAX: usize = 1024;

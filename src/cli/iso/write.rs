@@ -12,9 +12,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::IsoCommandError;
-use crate::installer::{Installer, KickstartOn, overlay, overlay_single_cd, recognise};
-use crate::iso::{Overlay, build_task_iso};
 use crate::job::hex;
+use shoal_image::installer::{Installer, KickstartOn, overlay, overlay_single_cd, recognise};
+use shoal_image::iso::{Overlay, build_task_iso};
 
 /// Readable by nobody else: a kickstart holds the root password.
 const SECRET_MODE: u32 = 0o600;
@@ -191,8 +191,8 @@ fn sha256_of(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::iso::{Overlaid, ReadAt};
     use crate::sim::standin_installer;
+    use shoal_image::iso::{Overlaid, ReadAt};
 
     fn mode_of(path: &Path) -> u32 {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use bytesize::ByteSize;
 use http::StatusCode;
 
-use crate::installer::NotAnInstaller;
 use crate::world::TransportError;
+use shoal_image::installer::NotAnInstaller;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {

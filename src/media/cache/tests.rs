@@ -10,9 +10,9 @@ use futures_util::future::join_all;
 use http::StatusCode;
 
 use super::*;
-use crate::iso::{BootPlatform, IsoWriter, ReadAt as _};
 use crate::world::TransportErrorKind;
 use scripted::Source;
+use shoal_image::iso::{BootPlatform, IsoWriter, ReadAt as _};
 
 const SETTINGS: &str =
     "title=x\nkernel=/b.b00\nkernelopt=runweasel cdromBoot\nmodules=/s.v00\nbuild=8.0.3-0.0.1\n";
@@ -114,11 +114,11 @@ async fn the_patched_image_differs_in_its_boot_options_and_its_tag() {
     let (plain, patched) = (opened.as_is(), opened.patched(KickstartOn::Cd).unwrap());
     assert_ne!(plain.etag(), patched.etag());
     assert_eq!(patched.etag(), opened.patched(KickstartOn::Cd).unwrap().etag());
-    let installer = crate::installer::recognise(&*patched).unwrap();
+    let installer = shoal_image::installer::recognise(&*patched).unwrap();
     assert!(installer.boots_unattended() && !opened.installer.boots_unattended());
     let usb = opened.patched(KickstartOn::Usb).unwrap();
     assert_ne!(usb.etag(), patched.etag());
-    let installer = crate::installer::recognise(&*usb).unwrap();
+    let installer = shoal_image::installer::recognise(&*usb).unwrap();
     assert!(installer.boot_files.iter().all(|file| file.kickstart.as_deref() == Some("usb:/KS.CFG")));
     assert!(!installer.boots_unattended(), "from a CD");
 }

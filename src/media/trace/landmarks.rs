@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::installer::Landmarks;
+use shoal_image::installer::Landmarks;
 
 use super::LOADED_BYTES;
 

@@ -1,7 +1,7 @@
 //! `BOOT.CFG` as mboot reads it, and the release of the image, which mboot passes over.
 //!
 //! Source: vmware/esx-boot @32924c6, bootlib/parse.c and mboot/config.c. Written apart from
-//! [`crate::installer`], which changes such files, so that neither can hide the other's mistake.
+//! [`shoal_image::installer`], which changes such files, so that neither can hide the other's mistake.
 //! Invariant: any bytes give an answer.
 
 /// mboot refuses a command line of this many bytes or more (`ESXBOOTINFO_MAXCMDLINE`).

@@ -1,11 +1,11 @@
 //! The FAT of a USB stick, as the installer's file system reads it: partition table, boot sector, the
 //! root directory, and one file by its clusters.
 //!
-//! Written apart from [`crate::fat`], which makes such sticks, so that neither can hide the other's
+//! Written apart from [`shoal_image::fat`], which makes such sticks, so that neither can hide the other's
 //! mistake. FAT16 alone of the two that ESXi takes, and no long names. Invariant: any bytes give an
 //! answer, and no chain of clusters is followed further than the file is long.
 
-use crate::iso::{PartialImage, ReadAt};
+use shoal_image::iso::{PartialImage, ReadAt};
 
 const ENTRY: u64 = 32;
 /// A small file: what is asked for is a kickstart.

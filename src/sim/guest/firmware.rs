@@ -8,8 +8,8 @@
 use super::Answer;
 use super::fat::FatVolume;
 use super::reader::{Look, Reader};
-use crate::iso::{BootPlatform, Volume};
 use crate::sim::machine::{BootMode, BootTarget, DriveKind, Machine};
+use shoal_image::iso::{BootPlatform, Volume};
 
 /// The look at all drives, in their order.
 #[derive(Debug, Default)]

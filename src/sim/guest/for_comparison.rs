@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::iso::{PartialImage, ReadAt, SparseImage};
+use shoal_image::iso::{PartialImage, ReadAt, SparseImage};
 
 use super::boot_cfg::parse_boot_cfg;
 use super::fat::FatVolume;

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::boot_cfg::{BootCfg, COMMAND_LINE_BYTES_MAX, parse_boot_cfg};
 use super::reader::{Look, Reader};
 use super::{Answer, ReadRequest};
-use crate::iso::{IsoError, PartialImage, TreeKind, Volume};
+use shoal_image::iso::{IsoError, PartialImage, TreeKind, Volume};
 
 /// A real BOOT.CFG has about 2 KB.
 const BOOT_CFG_BYTES_MAX: u64 = 1 << 20;

@@ -11,8 +11,8 @@ use super::kickstart::PostSection;
 use super::reader::{Look, Reader};
 use super::shell::{Command, commands};
 use super::{Answer, Need, ReadRequest, Software};
-use crate::iso::{IsoError, PartialImage, TreeKind, Volume};
 use crate::sim::machine::{DriveKind, Machine};
+use shoal_image::iso::{IsoError, PartialImage, TreeKind, Volume};
 
 /// More than any `%post` has a use for.
 const ACTS_MAX: usize = 64;

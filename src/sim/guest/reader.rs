@@ -1,4 +1,4 @@
-//! Reads a drive's medium with pure readers ([`crate::iso`], [`super::fat`]), which cannot wait for bytes.
+//! Reads a drive's medium with pure readers ([`shoal_image::iso`], [`super::fat`]), which cannot wait for bytes.
 //!
 //! A reader that lacks a piece is stopped, the piece is asked for, and the reader starts again.
 //! Not a cache between looks: each purpose has its own [`Reader`], so that every look at a medium
@@ -9,7 +9,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::{Answer, ReadRequest};
-use crate::iso::PartialImage;
+use shoal_image::iso::PartialImage;
 
 /// Firmware and boot loaders read by sectors.
 const SECTOR: usize = 2048;

@@ -11,12 +11,12 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::fat::build_task_stick;
-use crate::iso::{BootPlatform, IsoWriter, ReadAt, build_task_iso};
 use crate::sim::computer::Computer;
 use crate::sim::machine::{
     Board, BootMode, BootTarget, DriveKind, InstalledSystem, OverrideEnabled, ResetType,
 };
+use shoal_image::fat::build_task_stick;
+use shoal_image::iso::{BootPlatform, IsoWriter, ReadAt, build_task_iso};
 
 const KS: &str = "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n";
 
@@ -143,7 +143,7 @@ impl Bench {
     }
 }
 
-fn bytes_of(image: &crate::iso::SparseImage) -> Vec<u8> {
+fn bytes_of(image: &shoal_image::iso::SparseImage) -> Vec<u8> {
     let mut bytes = vec![0; image.size as usize];
     image.read_at(0, &mut bytes).unwrap();
     bytes

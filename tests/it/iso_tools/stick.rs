@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use shoal::fat::{TaskStick, build_task_stick};
+use shoal_image::fat::{TaskStick, build_task_stick};
 
 use super::KICKSTART;
 use super::tools::{Tools, run};

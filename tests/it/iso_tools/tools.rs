@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use shoal::iso::Overlay;
+use shoal_image::iso::Overlay;
 
 pub struct Tools {
     dir: tempfile::TempDir,

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use shoal::iso::TreeKind;
+use shoal_image::iso::TreeKind;
 
 use super::tools::{Tools, run};
 

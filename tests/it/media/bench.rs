@@ -10,13 +10,13 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use serde_json::json;
-use shoal::installer::Landmarks;
-use shoal::iso::{Overlay, Patch, SparseImage};
 use shoal::job::{JobId, Password, Server, parse_recipe};
 use shoal::media::{Form, Image, KickstartPlace, Media, Medium, MediumLandmarks, Watched};
 use shoal::seal::Sealer;
 use shoal::store::{NewJob, Store};
 use shoal::world::{Clock, TlsPolicy};
+use shoal_image::installer::Landmarks;
+use shoal_image::iso::{Overlay, Patch, SparseImage};
 use tower::ServiceExt as _;
 
 pub const METADATA_END: u64 = 60 << 10;

@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use shoal::iso::{IsoWriter, ReadAt as _};
 use shoal::media::{InstallerCache, InstallerSource};
 use shoal::world::real_transport;
+use shoal_image::iso::{IsoWriter, ReadAt as _};
 
 const SETTINGS: &str =
     "title=x\nkernel=/b.b00\nkernelopt=runweasel cdromBoot\nmodules=/s.v00\nbuild=8.0.3-0.0.1\n";

@@ -9,14 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
-use shoal::installer::{KickstartOn, overlay, recognise};
-use shoal::iso::{TaskIso, build_task_iso};
 use shoal::job::MediaMode;
 use shoal::media::{Form, Image, JobTrace, KickstartPlace, Media, Medium, MediumLandmarks, Watched};
 use shoal::seal::Sealer;
 use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer};
 use shoal::store::Store;
 use shoal::world::{Clock, Rng, World};
+use shoal_image::installer::{KickstartOn, overlay, recognise};
+use shoal_image::iso::{TaskIso, build_task_iso};
 use tower::ServiceExt as _;
 
 use super::bench::{Bench, job};

@@ -226,9 +226,9 @@ async fn a_reader_that_does_not_read_holds_one_slice() {
 impl Bench {
     /// Replaces a job's installer by a large one, which costs nothing but its name.
     async fn publish_large(&self, job: JobId, size: u64) {
-        use shoal::installer::Landmarks;
-        use shoal::iso::Overlay;
         use shoal::media::{Image, MediumLandmarks, Watched};
+        use shoal_image::installer::Landmarks;
+        use shoal_image::iso::Overlay;
         let image = Image::in_memory(Bytes::new(), "large", Overlay { size, patches: Vec::new() });
         let marks = Landmarks { descriptors: 0..1, boot_catalog: None, payload: Vec::new() };
         let watched =

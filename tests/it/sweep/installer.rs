@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use shoal::iso::{BootPlatform, IsoWriter};
+use shoal_image::iso::{BootPlatform, IsoWriter};
 
 /// What it claims to be.
 pub const RELEASE: &str = "8.0.3-0.0.24022510";

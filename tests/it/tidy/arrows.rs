@@ -86,7 +86,7 @@ fn references(file: &Source) -> Vec<Reference> {
         let (token, line) = tokens[at];
         let leads_on = tokens.get(at + 1).is_some_and(|(next, _)| *next == "::");
         let starts = at == 0 || tokens[at - 1].0 != "::";
-        if !(starts && leads_on && matches!(token, "crate" | "super" | "self")) {
+        if !(starts && leads_on && is_root(token)) {
             at += 1;
             continue;
         }
@@ -100,6 +100,14 @@ fn references(file: &Source) -> Vec<Reference> {
     found
 }
 
+/// Our own crates begin so; others are not judged here.
+const CRATES: &str = "shoal_";
+
+/// Whether a path that starts with this word leads to a module of ours.
+fn is_root(token: &str) -> bool {
+    matches!(token, "crate" | "super" | "self") || token.starts_with(CRATES)
+}
+
 /// `super::plan` seen from `workflow::detect` is `workflow::plan`.
 fn from_root(root: Option<&str>, module: &[String], path: &[&str]) -> Option<Vec<String>> {
     let ups = path.iter().filter(|part| **part == "super").count();
@@ -107,6 +115,7 @@ fn from_root(root: Option<&str>, module: &[String], path: &[&str]) -> Option<Vec
     let named = path.iter().filter(is_step).map(|part| (*part).to_owned());
     let base = match path[0] {
         "crate" => &module[..usize::from(root.is_some())],
+        other if other.starts_with(CRATES) => &[],
         _ => &module[..module.len().saturating_sub(ups)],
     };
     let full: Vec<String> = base.iter().cloned().chain(named).collect();
@@ -182,7 +191,7 @@ fn tokens(code: &str) -> Vec<(&str, usize)> {
 #[test]
 fn every_way_to_write_a_path_is_seen() {
     let text = "use crate::{job::{self, JobId}, store::Store};\nuse super::super::engine::Engine;\n\
-                fn f() { crate::media::x::<u8>(1); self::g(); }\nuse super::{plan, policy::Policy as P};";
+                fn f() { crate::media::x::<u8>(1); self::g(); shoal_image::iso::h(); }\nuse super::{plan, policy::Policy as P};";
     let file = Source::new("src/workflow/steps/reset.rs", text);
     let paths: Vec<String> =
         references(&file).iter().map(|found| format!("{}:{}", found.line, found.path.join("::"))).collect();
@@ -193,6 +202,7 @@ fn every_way_to_write_a_path_is_seen() {
         "2:workflow::engine::Engine",
         "3:media::x",
         "3:workflow::steps::reset::g",
+        "3:shoal_image::iso::h",
         "4:workflow::steps::plan",
         "4:workflow::steps::policy::Policy",
     ];
@@ -204,7 +214,7 @@ fn a_broken_arrow_is_named() {
     let files = [
         Source::new("src/engine.rs", "use crate::sim::SimBmc;\n"),
         Source::new("src/redfish/systems.rs", "use crate::job::{Password, JobId};\n"),
-        Source::new("src/iso.rs", "fn f() -> super::store::Store {}\n"),
+        Source::new("src/visible.rs", "fn f() -> super::store::Store {}\n"),
         Source::new("src/novelty.rs", ""),
         Source::new("src/cli/sim.rs", "use crate::sim::SimBmc;\n"),
         Source::new("src/engine.rs", "#[cfg(test)]\nmod tests {\n    use crate::sim::SimBmc;\n}\n"),

@@ -73,19 +73,7 @@ pub const ARROWS: &[Arrow] = &[
     },
     Arrow {
         from: "workflow",
-        to: &[
-            "job",
-            "world",
-            "redfish",
-            "fat",
-            "iso",
-            "installer",
-            "media",
-            "kickstart",
-            "probe",
-            "store",
-            "token",
-        ],
+        to: &["job", "world", "redfish", "shoal_image", "media", "kickstart", "probe", "store", "token"],
         sentence: "workflow takes one job forward and knows neither who drives it nor who asks for it",
     },
     Arrow {
@@ -111,16 +99,14 @@ pub const ARROWS: &[Arrow] = &[
         to: &[],
         sentence: "shoal-kickstart reads and judges text, and knows no job",
     },
-    Arrow { from: "installer", to: &["iso"], sentence: "installer is pure over bytes and knows no job" },
-    Arrow { from: "iso", to: &[], sentence: "iso is pure over bytes and knows no job" },
     Arrow {
-        from: "fat",
-        to: &["iso::KICKSTART_GAP_BYTES", "iso::NONCE_NAME", "iso::Patch", "iso::ReadAt", "iso::SparseImage"],
-        sentence: "fat writes one kind of image; what a sparse image is, iso says",
+        from: "shoal_image",
+        to: &[],
+        sentence: "shoal-image is about bytes, and knows neither jobs nor files",
     },
     Arrow {
         from: "media",
-        to: &["job", "world", "iso", "installer", "store", "token"],
+        to: &["job", "world", "shoal_image", "store", "token"],
         sentence: "media serves images and keeps the read trace",
     },
     Arrow {
@@ -129,7 +115,7 @@ pub const ARROWS: &[Arrow] = &[
             "job",
             "world",
             "redfish",
-            "iso",
+            "shoal_image",
             "media",
             "workflow::layout",
             "workflow::identity",
@@ -148,7 +134,7 @@ pub const ARROWS: &[Arrow] = &[
     Arrow { from: "seal", to: &["job", "world"], sentence: "seal keeps secrets at rest and knows no table" },
     Arrow {
         from: "sim",
-        to: &["world", "redfish", "iso"],
+        to: &["world", "redfish", "shoal_image::iso"],
         sentence: "sim stands in for hardware: it shares resource names and the ISO reader, nothing else",
     },
     Arrow {
@@ -171,9 +157,7 @@ pub const PURE: &[Arrow] = &[
     },
     Arrow { from: "kickstart", to: &["job"], sentence: "kickstart is pure" },
     Arrow { from: "shoal_kickstart", to: &[], sentence: "shoal-kickstart is pure over text" },
-    Arrow { from: "installer", to: &["iso"], sentence: "installer is pure over bytes" },
-    Arrow { from: "iso", to: &[], sentence: "iso is pure over bytes" },
-    Arrow { from: "fat", to: &["iso"], sentence: "fat is pure over bytes" },
+    Arrow { from: "shoal_image", to: &[], sentence: "shoal-image is pure over bytes" },
     Arrow { from: "redfish::quirks", to: &[], sentence: "quirks follow from what a BMC says of itself" },
     Arrow {
         from: "doctor::judge",
@@ -189,6 +173,6 @@ pub const PURE: &[Arrow] = &[
         sentence: "a verdict is a function of observations, policy and now",
     },
     Arrow { from: "sim::machine", to: &[], sentence: "the machine is pure hardware" },
-    Arrow { from: "sim::guest", to: &["iso"], sentence: "the guest is pure software" },
+    Arrow { from: "sim::guest", to: &["shoal_image::iso"], sentence: "the guest is pure software" },
     Arrow { from: "sim::faults", to: &[], sentence: "faults are data" },
 ];

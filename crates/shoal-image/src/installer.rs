@@ -14,9 +14,7 @@ use std::ops::Range;
 
 use crate::iso::IsoError;
 
-pub use bootcfg::{BootConfig, BootConfigError, parse_boot_config};
-#[cfg(any(test, fuzzing))]
-pub(crate) use bootcfg::{fit, set_kickstart};
+pub use bootcfg::{BootConfig, BootConfigError, fit, parse_boot_config, set_kickstart};
 pub use patch::{PatchError, SingleCd, overlay, overlay_single_cd};
 pub use recognise::recognise;
 
