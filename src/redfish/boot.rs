@@ -33,8 +33,8 @@ impl Connection {
         let (target, how) = match quirks.has(Quirk::BootByImport) {
             true => (None, self.import_boot(system, true).await?),
             false => match self.boot_by_override(system, &quirks).await {
-                // A self test takes minutes; the slot's own switch works during it.
-                // So it does where every override is refused (an iLO 6: libredfish#76).
+                // A self test takes minutes; the slot's own switch works during it. So it does where every override
+                // is refused (an iLO 6: libredfish#76), for its value or as such.
                 Err(error)
                     if quirks.has(Quirk::BootOnNextReset) && (is_of_post(&error) || is_definite(&error)) =>
                 {
@@ -128,30 +128,27 @@ impl Connection {
                 }
             }
         }
+        let alone = Map::from_iter([(ENABLED.to_owned(), json!("Disabled"))]);
         let mode = mode_to_send(&system.boot, &quirks);
-        let mut body = Map::from_iter([(ENABLED.to_owned(), json!("Disabled"))]);
-        if mode.is_none() {
+        let wants_mode = mode.is_some();
+        let full = override_body("Disabled", "None", mode);
+        let forms = if wants_mode { [full, alone] } else { [alone, full] };
+        let mut refused = None;
+        for mut body in forms {
             match self.patch_boot(Op::BootDisarm, system, body.clone(), &quirks).await {
-                Err(error) if is_status(&error, 400) => {}
+                // The sushy emulator knows no `None`, and no override that does not last.
+                Err(error) if body.contains_key(TARGET) && knows_no_none(&error, &system.boot) => {
+                    body.insert(TARGET.to_owned(), json!("Hdd"));
+                    return self.patch_boot(Op::BootDisarm, system, body, &quirks).await.map(|_| ());
+                }
+                // Either form is refused by some: alone as incomplete, with a target for its value (metal-operator#998).
+                Err(error) if is_definite(&error) => {
+                    refused.get_or_insert(error);
+                }
                 result => return result.map(|_| ()),
             }
         }
-        let mode_was_sent = mode.is_some();
-        body.insert(TARGET.to_owned(), json!("None"));
-        body.extend(mode.map(|mode| (MODE.to_owned(), json!(mode))));
-        match self.patch_boot(Op::BootDisarm, system, body.clone(), &quirks).await {
-            // The sushy emulator knows no `None`, and no override that does not last.
-            Err(error) if knows_no_none(&error, &system.boot) => {
-                body.insert(TARGET.to_owned(), json!("Hdd"));
-                self.patch_boot(Op::BootDisarm, system, body, &quirks).await.map(|_| ())
-            }
-            // An iLO refuses `Disabled` with a target, and takes it alone (metal-operator#998).
-            Err(error) if is_definite(&error) && mode_was_sent => {
-                let body = Map::from_iter([(ENABLED.to_owned(), json!("Disabled"))]);
-                self.patch_boot(Op::BootDisarm, system, body, &quirks).await.map(|_| ()).map_err(|_| error)
-            }
-            result => result.map(|_| ()),
-        }
+        refused.map_or(Ok(()), Err)
     }
 
     async fn boot_by_slot(
@@ -395,10 +392,13 @@ fn is_of_value(error: &RedfishError) -> bool {
         if message_id.contains("PropertyValue"))
 }
 
-/// A refusal for good of the request as such, not of the value in it.
+/// A refusal for good, of the request as such or of a property in it: another way may be taken.
 fn is_definite(error: &RedfishError) -> bool {
-    let is_refusal = matches!(error.kind, RedfishErrorKind::Refused { status: 400..=499 | 501, .. });
-    is_refusal && error.class() == ErrorClass::Permanent && !is_of_value(error)
+    let RedfishErrorKind::Refused { status: 400..=499 | 501, message_id, .. } = &error.kind else {
+        return false;
+    };
+    let is_of_property = message_id.contains("Property") && error.class() != ErrorClass::Retry;
+    is_of_property || error.class() == ErrorClass::Permanent
 }
 
 fn is_of_post(error: &RedfishError) -> bool {

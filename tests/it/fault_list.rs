@@ -79,6 +79,13 @@ const ENTRIES: &[Entry] = &[
         &["reset-done-task-fails", "reset-done-critical", "reset-answer-lost"],
         no,
     ),
+    entry("an override refused by the resource that shows it", &["override-elsewhere"], no),
+    entry("every override refused for its value", &["override-value-refused"], no),
+    entry(
+        "an override that is disabled in one form only",
+        &["disabled-alone-refused", "disabled-with-target-refused"],
+        |persona| persona.boot.lasts,
+    ),
     entry("an override that lasts", &["override-turned-continuous", "override-continuous"], |persona| {
         persona.boot.lasts
     }),
@@ -120,6 +127,8 @@ fn only_these_misbehaviours_are_no_personas_nature() {
         "media lost at a start",
         "a reset that is reported as failed",
         "a reset that is done and reported as failed",
+        "an override refused by the resource that shows it",
+        "every override refused for its value",
     ];
     assert_eq!(without, expected);
     for fault in ENTRIES.iter().flat_map(|entry| entry.faults) {

@@ -361,6 +361,42 @@ async fn during_a_self_test_a_slot_is_told_to_be_booted_from() {
     }
 }
 
+/// One refusal rules out no alternative: each of these BMCs takes the other documented form or place.
+#[tokio::test(start_paused = true)]
+async fn what_one_way_of_setting_the_override_refuses_another_does() {
+    for (persona, fault) in [
+        ("ilo5", Fault::OverrideValueRefused),
+        ("ilo7", Fault::OverrideValueRefused),
+        ("idrac10", Fault::OverrideElsewhere),
+        ("gb200", Fault::OverrideElsewhere),
+        ("generic", Fault::DisabledAloneRefused),
+        ("ilo6", Fault::DisabledWithTargetRefused),
+        ("megarac", Fault::DisabledWithTargetRefused),
+        ("x12", Fault::DisabledWithTargetRefused),
+    ] {
+        let mut config = config(&persona.parse().unwrap());
+        config.faults.extend([fault.clone(), Fault::OverrideContinuous]);
+        let mut site = site(config, vec![]).await;
+        let job = install(&mut site).await;
+        let story = site.story(job.id).await;
+        assert_eq!(job.status, Status::Succeeded, "{persona} {fault} {:?}\n{story}", job.reason);
+        let state = site.machines[0].state();
+        assert_eq!(
+            (state.installs, state.boot_override.enabled),
+            (1, "Disabled"),
+            "{persona} {fault}\n{story}"
+        );
+        assert_eq!(job.facts.cleanup.left, Vec::<String>::new(), "{persona} {fault}\n{story}");
+        // The form that an iLO refuses is not its first.
+        let struck = site.machines[0].struck().contains_key(fault.name());
+        assert_eq!(
+            struck,
+            (persona, &fault) != ("ilo6", &Fault::DisabledWithTargetRefused),
+            "{persona} {fault}"
+        );
+    }
+}
+
 /// AMI 12.84 on Gigabyte: the mode that it shows beside a disabled override is not the host's.
 #[tokio::test(start_paused = true)]
 async fn a_host_of_uefi_is_installed_by_uefi_whatever_mode_a_disabled_override_shows() {

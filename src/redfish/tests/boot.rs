@@ -371,7 +371,9 @@ async fn a_bmc_that_offers_no_cd_at_all_is_refused_with_what_it_offers() {
 #[tokio::test(start_paused = true)]
 async fn the_other_resource_is_asked_once_after_a_definite_refusal() {
     const SETTINGS: &str = "/redfish/v1/Systems/1/Settings";
-    for (in_settings, refusing, taking) in [(true, SETTINGS, SYSTEM), (false, SYSTEM, SETTINGS)] {
+    let places = [(true, SETTINGS, SYSTEM), (false, SYSTEM, SETTINGS)];
+    let cells = places.into_iter().flat_map(|place| DEFINITE.map(|refusal| (place, refusal)));
+    for ((in_settings, refusing, taking), (status, message_id)) in cells {
         let mut shown = system();
         shown["@Redfish.Settings"] = json!({ "SettingsObject": link(SETTINGS) });
         let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
@@ -380,14 +382,92 @@ async fn the_other_resource_is_asked_once_after_a_definite_refusal() {
                 200,
                 json!({"Boot": {"BootSourceOverrideEnabled": "Disabled", "BootSourceOverrideTarget": "None"}}),
             ),
-            line if line == format!("PATCH {refusing}") => {
-                answer(400, refusal("Base.1.8.UnsupportedOperation", &[]))
-            }
+            line if line == format!("PATCH {refusing}") => answer(status, refusal(message_id, &[])),
             _ => None,
         });
         let system = read_system(&bmc).await;
         bmc.request_boot_from_cd(&system, None).await.unwrap();
         let patched: Vec<String> = log.lines().into_iter().filter(|line| line.starts_with("PATCH")).collect();
-        assert_eq!(patched, [format!("PATCH {refusing}"), format!("PATCH {taking}")]);
+        assert_eq!(patched, [format!("PATCH {refusing}"), format!("PATCH {taking}")], "{message_id}");
+    }
+}
+
+/// Refusals for good, of the request as such and of a property in it.
+const DEFINITE: [(u16, &str); 8] = [
+    (400, "Base.1.8.UnsupportedOperation"),
+    (400, "Base.1.8.PropertyValueNotInList"),
+    (400, "Base.1.8.PropertyValueFormatError"),
+    (400, "Base.1.18.PropertyValueIncorrect"),
+    (400, "Base.1.8.PropertyNotWritable"),
+    (403, "Base.1.8.PropertyNotWritable"),
+    (400, "Base.1.8.PropertyUnknown"),
+    (405, ""),
+];
+
+/// The slot's own switch, outside a self test too; what the override was refused for is told where there is none.
+#[tokio::test(start_paused = true)]
+async fn the_slots_own_switch_is_asked_once_after_a_definite_refusal() {
+    for (status, message_id) in DEFINITE {
+        for (cd, switch) in [(Some(CD1), json!({"Hpe": {"BootOnNextServerReset": false}})), (None, json!({}))]
+        {
+            let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+                line if line == format!("GET {CD1}") => {
+                    let mut body = slot("CD1");
+                    body["Oem"] = switch.clone();
+                    answer(200, body)
+                }
+                PATCH => answer(status, refusal(message_id, &[])),
+                _ => None,
+            });
+            let system = read_system(&bmc).await;
+            let slots = bmc.observe_slots(&system).await.unwrap();
+            assert!(!slots.is_empty());
+            log.clear();
+            let result = bmc.request_boot_from_cd(&system, cd).await;
+            let switched = log.bodies(&format!("PATCH {CD1}"));
+            match cd {
+                Some(_) => {
+                    assert_eq!(
+                        result.unwrap().to_string(),
+                        "BootOnNextServerReset of the slot",
+                        "{message_id}"
+                    );
+                    assert_eq!(switched, [json!({"Oem": {"Hpe": {"BootOnNextServerReset": true}}})]);
+                }
+                None => assert!(result.unwrap_err().to_string().contains(message_id), "{message_id}"),
+            }
+        }
+    }
+}
+
+/// `Disabled` alone and with `None`, whichever is taken (metal-operator#998).
+#[tokio::test(start_paused = true)]
+async fn the_other_form_of_disarming_is_asked_once_after_a_definite_refusal() {
+    for (maker, mode) in [("Contoso", None), ("Supermicro", Some("UEFI"))] {
+        for (status, message_id) in DEFINITE {
+            for takes_alone in [true, false] {
+                let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+                    "GET /redfish/v1/" => {
+                        let mut body = root();
+                        body["Vendor"] = json!(maker);
+                        answer(200, body)
+                    }
+                    "GET /redfish/v1/Systems/1" => {
+                        let mut body = system();
+                        body["Boot"]["BootSourceOverrideMode"] = json!(mode);
+                        answer(200, body)
+                    }
+                    PATCH if asked.body["Boot"].get("BootSourceOverrideTarget").is_none() != takes_alone => {
+                        answer(status, refusal(message_id, &[]))
+                    }
+                    _ => None,
+                });
+                let system = read_system(&bmc).await;
+                bmc.request_boot_disarm(&system, None).await.unwrap();
+                let sent = log.bodies(PATCH).len();
+                // With the mode the full form goes first.
+                assert_eq!(sent, if takes_alone == mode.is_none() { 1 } else { 2 }, "{maker} {message_id}");
+            }
+        }
     }
 }

@@ -141,6 +141,26 @@ pub static TABLE: &[Row] = &[
         "the System has boot options and no boot override (HPE Cray EX)",
     ),
     row(
+        "override-elsewhere",
+        Plain(|| Fault::OverrideElsewhere),
+        "of System and settings object, the one that shows the override refuses its value and the other takes it",
+    ),
+    row(
+        "override-value-refused",
+        Plain(|| Fault::OverrideValueRefused),
+        "every override is 400 for its value; the slot's own switch works where there is one (iLO 6, libredfish)",
+    ),
+    row(
+        "disabled-alone-refused",
+        Plain(|| Fault::DisabledAloneRefused),
+        "an override is not disabled without a target: 400",
+    ),
+    row(
+        "disabled-with-target-refused",
+        Plain(|| Fault::DisabledWithTargetRefused),
+        "an override is not disabled with a target: 400 (iLO, metal-operator)",
+    ),
+    row(
         "legacy-while-disabled",
         Plain(|| Fault::LegacyWhileDisabled),
         "the boot mode reads Legacy while no override is set, whatever the host boots in (AMI 12.84)",

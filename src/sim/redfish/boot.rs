@@ -126,10 +126,7 @@ impl Bmc {
         if self.faults.has(&Fault::NoOverride) {
             return Err(Message::property_unknown(&format!("Boot/{TARGET}")));
         }
-        let of_settings = *resource == Resource::Settings;
-        if of_settings != (self.config.persona.boot.place != Place::System) {
-            return Err(Message::property_not_writable("Boot/BootSourceOverrideTarget"));
-        }
+        self.refuse_override(resource, boot)?;
         let (word, boot) = self.wanted_boot(boot)?;
         let refuses = |fault: &Fault| match fault {
             Fault::ClearRefused(times) => Some(*times),
@@ -151,6 +148,40 @@ impl Bmc {
             self.store_override(boot, now);
         }
         Ok(())
+    }
+
+    /// What faults refuse of a PATCH, and the resource that takes no override.
+    fn refuse_override(&mut self, resource: &Resource, boot: &Object) -> Result<(), Refusal> {
+        let shape = self.config.persona.boot;
+        let is_its_place = (*resource == Resource::Settings) == (shape.place != Place::System);
+        let is_moved = !shape.settings.is_empty() && self.faults.has(&Fault::OverrideElsewhere);
+        if !is_its_place && !is_moved {
+            return Err(Message::property_not_writable("Boot/BootSourceOverrideTarget"));
+        }
+        let is_disabled = boot.get(ENABLED).and_then(Value::as_str) == Some("Disabled");
+        let refused = match boot.get(TARGET).and_then(Value::as_str) {
+            Some(target) if is_its_place && is_moved => {
+                (Fault::OverrideElsewhere, Message::property_value("Boot/BootSourceOverrideTarget", target))
+            }
+            Some(target) if !is_disabled => (
+                Fault::OverrideValueRefused,
+                Message::property_value("Boot/BootSourceOverrideTarget", target),
+            ),
+            Some(target) => (
+                Fault::DisabledWithTargetRefused,
+                Message::property_value("Boot/BootSourceOverrideTarget", target),
+            ),
+            None if is_disabled => {
+                (Fault::DisabledAloneRefused, Message::property_missing("Boot/BootSourceOverrideTarget"))
+            }
+            None => return Ok(()),
+        };
+        let (fault, refusal) = refused;
+        if !self.faults.has(&fault) {
+            return Ok(());
+        }
+        self.note(fault.name());
+        Err(refusal)
     }
 
     fn store_override(&mut self, boot: BootOverride, now: Timestamp) {
