@@ -17,6 +17,7 @@ use url::Url;
 use super::body;
 use super::discovery::Discovery;
 use super::encoding;
+use super::error::NOT_READY;
 use super::gate::Gate;
 use super::latency::Latency;
 use super::learned::Learned;
@@ -93,6 +94,18 @@ impl Reply {
     pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
         let text = self.headers.get(name)?.to_str().ok()?.trim();
         (!text.is_empty()).then_some(text)
+    }
+
+    /// A 401, but of a service that only says that it is not ready (iDRAC).
+    fn refuses_account(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED && !messages::has_id(&self.body, &NOT_READY)
+    }
+
+    /// Whether the BMC may answer otherwise later.
+    pub(super) fn is_for_now(&self) -> bool {
+        self.status.is_server_error()
+            || matches!(self.status.as_u16(), 401 | 429)
+            || (self.status.is_client_error() && messages::has_id(&self.body, &NOT_READY))
     }
 
     /// The header, else `@odata.etag`; an empty tag is none (sending it back gives 412, sushy).
@@ -183,14 +196,14 @@ impl Connection {
         let _pass = self.gate.enter(call.system).await;
         let credentials = self.credentials().await?;
         let reply = self.exchange(call, Some(&credentials)).await?;
-        if reply.status != StatusCode::UNAUTHORIZED {
-            self.note_accepted(&credentials, reply.status).await;
+        if !reply.refuses_account() {
+            self.note_accepted(&credentials, &reply).await;
             return Ok(reply);
         }
         let fresh = self.renew(&credentials, call, &reply).await?;
         let reply = self.exchange(call, Some(&fresh)).await?;
-        if reply.status != StatusCode::UNAUTHORIZED {
-            self.note_accepted(&fresh, reply.status).await;
+        if !reply.refuses_account() {
+            self.note_accepted(&fresh, &reply).await;
             return Ok(reply);
         }
         self.note_fresh_refused(&fresh).await;

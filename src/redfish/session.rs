@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::connection::{Call, Connection, Reply};
-use super::error::SESSIONS_FULL;
+use super::error::{NOT_READY, SESSIONS_FULL};
 use super::messages::{self, Complaint};
 use super::{Account, Op, RedfishError, RedfishErrorKind, json};
 use crate::job::Password;
@@ -153,29 +153,27 @@ impl Connection {
         }
     }
 
-    /// The BMC took these credentials: sessions of before are deleted with them.
-    pub(super) async fn note_accepted(&self, credentials: &Credentials, status: StatusCode) {
-        if is_for_now(status) {
+    /// The BMC took these credentials: sessions of before are deleted with them. Nobody waits for that with the lock,
+    /// and whoever does the deleting not for long; what is left comes with the next request.
+    pub(super) async fn note_accepted(&self, credentials: &Credentials, reply: &Reply) {
+        if reply.is_for_now() {
             return;
         }
-        let mut session = self.session.lock().await;
-        let is_held = session.held.as_ref().is_some_and(|held| held.credentials == *credentials);
-        if !is_held {
-            return;
-        }
-        session.spaced = None;
-        let own = session.held.as_ref().and_then(|held| held.link.clone());
-        for Abandoned { link, failed } in std::mem::take(&mut session.abandoned) {
-            let is_over = own.as_ref() == Some(&link) || self.end_abandoned(&link, credentials).await;
-            if !is_over && failed + 1 < DELETIONS_MAX {
-                session.abandoned.push(Abandoned { link, failed: failed + 1 });
+        let Some(links) = self.session.lock().await.abandoned_before(credentials) else { return };
+        let until = Instant::now() + LOGOUT_TIMEOUT;
+        for link in links {
+            if Instant::now() >= until {
+                return;
             }
+            // Another login may have been given its number meanwhile.
+            let is_safe = self.session.lock().await.holds_another_than(&link, credentials);
+            if !is_safe {
+                return;
+            }
+            let is_over = self.end_abandoned(&link, credentials).await;
+            self.session.lock().await.note_deletion(&link, is_over);
         }
-        // A session is free now, unless somebody else was quicker.
-        if let Some(held) = session.held.as_mut().filter(|held| held.is_worth_a_login) {
-            held.makeshift_until = Some(Instant::now());
-            held.is_worth_a_login = false;
-        }
+        self.session.lock().await.want_login_if_free(credentials);
     }
 
     /// Whether requests carry the password itself, for want of a session.
@@ -214,11 +212,11 @@ impl Connection {
         let Ok(found) = self.exchange(&call, Some(credentials)).await else { return false };
         let user = json::text(&found.body, "/UserName");
         if !found.status.is_success() || user.is_some_and(|user| user != self.account.username) {
-            return !is_for_now(found.status);
+            return !found.is_for_now();
         }
         let call = self.delete(Op::Logout, link, timeout);
         match self.exchange(&call, Some(credentials)).await {
-            Ok(reply) => !is_for_now(reply.status),
+            Ok(reply) => !reply.is_for_now(),
             Err(error) => {
                 tracing::debug!(path = %error.path, kind = %error.kind, "an earlier session is not deleted yet");
                 false
@@ -242,6 +240,8 @@ impl Connection {
                 let is_worth_a_login = !session.abandoned.is_empty();
                 Ok(Held { makeshift_until: Some(until), is_worth_a_login, ..self.without_session()? })
             }
+            // Not the account, whatever the status.
+            _ if messages::has_id(&reply.body, &NOT_READY) => Err(self.refusal(&call, &reply)),
             401 | 403 => Err(session.refuse(sessions, self.complaint(&reply.body))),
             _ => Err(self.refusal(&call, &reply)),
         }
@@ -256,8 +256,11 @@ impl Connection {
         token.set_sensitive(true);
         let named = reply.header(header::LOCATION).map(str::to_owned);
         let named = named.into_iter().chain(json::text(&reply.body, "/@odata.id"));
-        let link =
-            named.filter_map(|link| self.origin.own_path(call.link, &link)).find(|link| link != call.link);
+        // Some name its id alone.
+        let collection = format!("{}/", call.link.trim_end_matches('/'));
+        let base = |name: &str| if name.contains('/') { call.link } else { collection.as_str() };
+        let mut links = named.filter_map(|link| self.origin.own_path(base(&link), &link));
+        let link = links.find(|link| link.trim_end_matches('/') != call.link.trim_end_matches('/'));
         let credentials = Credentials::Token(token);
         Ok(Held { credentials, link, makeshift_until: None, is_worth_a_login: false })
     }
@@ -313,12 +316,39 @@ impl Connection {
     }
 }
 
-/// Whether the BMC may answer otherwise later.
-fn is_for_now(status: StatusCode) -> bool {
-    status.is_server_error() || matches!(status.as_u16(), 401 | 429)
-}
-
 impl Session {
+    /// The sessions to delete, where these credentials are the ones that stand.
+    fn abandoned_before(&mut self, credentials: &Credentials) -> Option<Vec<String>> {
+        let held = self.held.as_ref().filter(|held| held.credentials == *credentials)?;
+        let own = held.link.clone();
+        self.spaced = None;
+        self.abandoned.retain(|abandoned| own.as_ref() != Some(&abandoned.link));
+        Some(self.abandoned.iter().map(|abandoned| abandoned.link.clone()).collect())
+    }
+
+    fn holds_another_than(&self, link: &str, credentials: &Credentials) -> bool {
+        self.held
+            .as_ref()
+            .is_some_and(|held| held.credentials == *credentials && held.link.as_deref() != Some(link))
+    }
+
+    fn note_deletion(&mut self, link: &str, is_over: bool) {
+        for abandoned in self.abandoned.iter_mut().filter(|abandoned| abandoned.link == link) {
+            abandoned.failed += 1;
+        }
+        self.abandoned
+            .retain(|abandoned| abandoned.link != link || (!is_over && abandoned.failed < DELETIONS_MAX));
+    }
+
+    /// A session is free now, unless somebody else was quicker.
+    fn want_login_if_free(&mut self, credentials: &Credentials) {
+        let held = self.held.as_mut().filter(|held| held.credentials == *credentials);
+        if let Some(held) = held.filter(|held| held.is_worth_a_login) {
+            held.makeshift_until = Some(Instant::now());
+            held.is_worth_a_login = false;
+        }
+    }
+
     fn abandon(&mut self, link: Option<String>) {
         let is_known = |link: &String| self.abandoned.iter().any(|known| known.link == *link);
         let Some(link) = link.filter(|link| !is_known(link)) else { return };

@@ -40,6 +40,8 @@ pub struct Bmc {
     pub down_until: Option<Timestamp>,
     /// When a reset was last requested.
     pub reset_asked_at: Option<Timestamp>,
+    /// Nobody has read the collection of slots since then.
+    pub slots_unlisted: bool,
     /// Counts the faults that have happened, for those that happen a number of times.
     spent: BTreeMap<String, u64>,
     /// How often each fault of a moment has struck, by its name.
@@ -163,6 +165,7 @@ impl Bmc {
             started_at: now,
             down_until: None,
             reset_asked_at: None,
+            slots_unlisted: false,
             spent: BTreeMap::new(),
         }
     }

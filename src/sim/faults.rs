@@ -74,6 +74,8 @@ pub enum Fault {
     BmcDownAfterReset(Duration),
     System404AfterReset(Duration),
     Slots404AfterReset(Duration),
+    Slots404UntilListed,
+    NotReadyAfterReset(Duration),
     Unauthorised401AfterReset(Duration),
     BmcDownInInstall(Duration),
     BmcRestartsInInstall(Duration),
@@ -202,6 +204,7 @@ impl fmt::Display for Fault {
             | Fault::BmcDownAfterReset(wait)
             | Fault::System404AfterReset(wait)
             | Fault::Slots404AfterReset(wait)
+            | Fault::NotReadyAfterReset(wait)
             | Fault::Unauthorised401AfterReset(wait)
             | Fault::BmcDownInInstall(wait)
             | Fault::BmcRestartsInInstall(wait)

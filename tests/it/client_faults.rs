@@ -71,6 +71,40 @@ async fn a_reset_that_the_bmc_reports_as_failed_is_asked_for_again() {
     installs(&["reset-critical=2"]).await;
 }
 
+/// A host that runs is shut down first, so that these strike before the start too.
+#[tokio::test(start_paused = true)]
+async fn a_bmc_that_is_not_ready_after_a_reset_costs_no_job() {
+    for names in [
+        &["slots-404-until-listed"][..],
+        &["slots-404-until-listed", "no-eject", "prefetch"],
+        &["not-ready-after-reset=100"],
+        &["not-ready-after-reset=100", "session-timeout=30"],
+        &["not-ready-after-reset=200", "session-timeout=30", "no-eject", "slots-404-until-listed"],
+        &["not-ready-after-reset=100", "no-sessions"],
+    ] {
+        let secs = Duration::from_secs;
+        let timings = Timings { post: secs(60), install: secs(400), ..Timings::default() };
+        let config = SimConfig { power_on: true, timings, ..machine(faults(names)) };
+        let mut site = Site::new(1, vec![config]).await;
+        site.start();
+        let id = site.submit(0, json!({})).await;
+        let job = site.settle(id).await;
+        let (state, story) = (site.machines[0].state(), site.story(id).await);
+        assert_eq!(
+            (job.status, state.installs),
+            (Status::Succeeded, 1),
+            "{names:?} {:?}\n{story}",
+            job.reason
+        );
+        assert_eq!(job.facts.cleanup.left, Vec::<String>::new(), "{names:?}\n{story}");
+        assert!(state.media.values().all(|medium| !medium.inserted), "{names:?} {state:?}");
+        let struck = site.machines[0].struck();
+        assert!(struck.contains_key(names[0].split('=').next().unwrap()), "{names:?} {struck:?}");
+        site.shut_down().await;
+        assert_eq!(site.machines[0].state().sessions, 0, "{names:?}");
+    }
+}
+
 /// No endless requests, and the BMC's own words in the reason.
 #[tokio::test(start_paused = true)]
 async fn resets_that_always_fail_end_the_job_with_what_the_bmc_says() {

@@ -73,6 +73,17 @@ const ENTRIES: &[Entry] = &[
     entry("slots without MediaTypes", &[], |persona| persona.media.drives.iter().any(|drive| !drive.typed)),
     entry("the boot mode Legacy beside a disabled override", &["legacy-while-disabled"], no),
     entry("an image refused for its URL's protocol", &[], |persona| persona.media.lists_images),
+    entry(
+        "resources, accounts or everything not there for a while",
+        &[
+            "system-404-after-reset",
+            "slots-404-after-reset",
+            "slots-404-until-listed",
+            "unauthorised-after-reset",
+            "not-ready-after-reset",
+        ],
+        no,
+    ),
     entry("a reset that is reported as failed", &["reset-task-fails", "reset-critical"], no),
     entry(
         "a reset that is done and reported as failed",
@@ -125,6 +136,7 @@ fn only_these_misbehaviours_are_no_personas_nature() {
         ENTRIES.iter().filter(|entry| entry.personas().is_empty()).map(|entry| entry.known).collect();
     let expected = [
         "media lost at a start",
+        "resources, accounts or everything not there for a while",
         "a reset that is reported as failed",
         "a reset that is done and reported as failed",
         "an override refused by the resource that shows it",

@@ -124,6 +124,45 @@ async fn a_refused_login_is_not_tried_again_by_anybody_for_a_while() {
     pool.bmc(&account("wrong")).observe_systems().await.unwrap();
 }
 
+/// It is the BMC that is not ready, and the account is not to be left alone for minutes.
+#[tokio::test(start_paused = true)]
+async fn a_bmc_that_is_not_ready_refuses_no_account() {
+    for status in [400, 401, 403, 503] {
+        for message_id in ["IDRAC.2.8.SYS518", "Base.1.8.ResourceNotReadyRetry"] {
+            let mut left = 4;
+            let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+                LOGIN if left > 0 => {
+                    left -= 1;
+                    answer(status, refusal(message_id, &[]))
+                }
+                _ => None,
+            });
+            let error = bmc.observe_systems().await.unwrap_err();
+            assert_eq!((error.class(), error.effect()), (ErrorClass::Retry, Effect::None), "{error}");
+            bmc.observe_systems().await.unwrap();
+            assert_eq!(log.count(LOGIN), 5, "{status} {message_id}");
+        }
+    }
+}
+
+/// Nor the token or the password that a request carries.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_meets_a_bmc_which_is_not_ready_causes_no_login() {
+    for login in [201, 404] {
+        let mut left = 2;
+        let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
+            LOGIN if login == 404 => answer(404, json!({})),
+            "GET /redfish/v1/Systems/1" if left > 0 => {
+                left -= 1;
+                answer(401, refusal("IDRAC.2.8.SYS518", &[]))
+            }
+            _ => None,
+        });
+        bmc.observe_systems().await.unwrap();
+        assert_eq!((log.count(LOGIN), log.count("GET /redfish/v1/Systems/1")), (1, 3));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_sessions_basic_authentication_is_used() {
     let basic = format!("Basic {}", base64::prelude::BASE64_STANDARD.encode("root:calvin"));
@@ -206,6 +245,8 @@ async fn a_session_is_deleted_whatever_form_its_name_has() {
         (Some("https://ilo.internal/redfish/v1/SessionService/Sessions/7"), json!({}), 1),
         (Some("redfish/v1/SessionService/Sessions/7"), json!({}), 1),
         (Some("Sessions/7"), json!({}), 1),
+        (Some("7"), json!({}), 1),
+        (None, json!({"@odata.id": "7"}), 1),
         (Some("https://["), json!({"@odata.id": SESSION}), 1),
         (Some(SESSIONS), json!({"@odata.id": SESSION}), 1),
     ] {
@@ -381,4 +422,41 @@ async fn the_session_of_a_controller_that_crashed_is_deleted_with_the_next_login
     // Its number has become ours.
     let (_, log) = inherit(SESSION, None).await;
     assert!(log.lines().iter().all(|line| !line.starts_with("DELETE")));
+}
+
+/// A BMC may be slow about it, and the others have work to do.
+#[tokio::test(start_paused = true)]
+async fn deleting_sessions_of_before_holds_up_nobody_else() {
+    let slow = |body: &str| Some(Answer::After(Duration::from_secs(4), response(200, &[], body.to_owned())));
+    let (began, times) = (tokio::time::Instant::now(), Arc::new(std::sync::Mutex::new(vec![])));
+    let asked_at = times.clone();
+    let (pool, log) = pool_within(Limits { per_bmc: 2, ..Limits::default() }, move |asked| {
+        if asked.path == SYSTEM {
+            asked_at.lock().unwrap().push(began.elapsed().as_secs());
+        }
+        match asked.path.strip_prefix(&format!("{SESSIONS}/"))? {
+            "7" => None,
+            _ if asked.method == "GET" => slow(r#"{"UserName": "root"}"#),
+            _ => slow("{}"),
+        }
+    });
+    let bmc = pool.bmc(&account("calvin"));
+    for number in 10..16 {
+        bmc.inherit_session(&format!("{SESSIONS}/{number}")).await;
+    }
+    let later = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        bmc.observe_system(SYSTEM).await.unwrap();
+    };
+    let (first, ()) = tokio::join!(bmc.observe_system(SYSTEM), later);
+    first.unwrap();
+    assert_eq!(times.lock().unwrap()[..2], [0, 1], "the second is sent while the first deletes");
+    let deleted = || log.lines().iter().filter(|line| line.starts_with("DELETE")).count();
+    for _ in 0..6 {
+        bmc.observe_system(SYSTEM).await.unwrap();
+    }
+    assert!(deleted() >= 6, "{}", deleted());
+    let before = deleted();
+    bmc.observe_system(SYSTEM).await.unwrap();
+    assert_eq!(deleted(), before, "nothing is left to delete");
 }

@@ -242,6 +242,16 @@ pub static TABLE: &[Row] = &[
         "the virtual media slots are 404 for VALUE seconds after each reset request",
     ),
     row(
+        "slots-404-until-listed",
+        Plain(|| Fault::Slots404UntilListed),
+        "the virtual media slots are 404 from each reset request until their collection is read again",
+    ),
+    row(
+        "not-ready-after-reset",
+        Secs(Fault::NotReadyAfterReset, 60),
+        "everything is 400, and a login 401, with SYS518 (not ready) for VALUE seconds after each reset request (iDRAC)",
+    ),
+    row(
         "unauthorised-after-reset",
         Secs(Fault::Unauthorised401AfterReset, 60),
         "sessions and logins are 401 for VALUE seconds after each reset request",

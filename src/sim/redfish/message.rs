@@ -323,6 +323,12 @@ impl Message {
         message(503, "SessionLimitExceeded", text.to_owned(), &[]).critical().refuse()
     }
 
+    /// An iDRAC that has been restarted; some answer a login with 401 and this.
+    pub fn not_ready(status: u16) -> Refusal {
+        let text = "iDRAC is not ready. The configuration values cannot be accessed.".to_owned();
+        message(status, "SYS518", text, &[]).critical().refuse()
+    }
+
     pub fn unavailable(wait: Duration) -> Refusal {
         let secs = wait.as_secs().max(1).to_string();
         let text = format!("The service is temporarily unavailable. Retry in {secs} seconds.");

@@ -1,4 +1,4 @@
-//! What a BMC refuses for a while after each reset request: its System, its slots, or every account.
+//! What a BMC refuses for a while after each reset request: its System, its slots, every account, or everything.
 //!
 //! Nothing of the machine changes. Invariant: a refused request had no effect, and before the first reset request
 //! nothing is refused.
@@ -15,6 +15,28 @@ use super::resource::Resource;
 use super::{Call, Refusal};
 use crate::world::elapsed;
 
+/// What the client asks for, as far as these faults tell requests apart.
+struct Asked {
+    is_system: bool,
+    is_slot: bool,
+    is_login: bool,
+    /// It needs no account.
+    is_open: bool,
+}
+
+impl Asked {
+    fn of(call: &Call, resource: Option<&Resource>) -> Asked {
+        use Resource as R;
+        let is_login = matches!(resource, Some(R::Sessions)) && call.method == Method::POST;
+        Asked {
+            is_system: matches!(resource, Some(R::System | R::Settings | R::SystemReset)),
+            is_slot: matches!(resource, Some(R::Slot(_) | R::OpenSlot(_) | R::Insert(_) | R::Eject(_))),
+            is_login,
+            is_open: resource.is_some_and(|resource| resource.is_open(&call.method)) && !is_login,
+        }
+    }
+}
+
 impl Bmc {
     pub fn refuse_for_a_while(
         &mut self,
@@ -23,32 +45,35 @@ impl Bmc {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let Some(asked_at) = self.reset_asked_at.filter(|_| !self.calm) else { return Ok(()) };
-        let since = elapsed(asked_at, now);
-        let strikes = |fault: &Fault| wait_of(fault, resource, call).is_some_and(|wait| since < wait);
-        let Some(name) = self.faults.find(|fault| strikes(fault).then(|| (fault.name(), is_login(fault))))
-        else {
+        let (since, asked) = (elapsed(asked_at, now), Asked::of(call, resource));
+        if matches!(resource, Some(Resource::Slots)) && call.method == Method::GET {
+            self.slots_unlisted = false;
+        }
+        let unlisted = self.slots_unlisted;
+        let strikes = |fault: &Fault| match wait_of(fault, &asked) {
+            Some(wait) => since < wait,
+            None => *fault == Fault::Slots404UntilListed && unlisted && asked.is_slot,
+        };
+        let Some(fault) = self.faults.find(|fault| strikes(fault).then(|| fault.clone())) else {
             return Ok(());
         };
-        self.note(name.0);
-        Err(if name.1 { Message::no_valid_session() } else { Message::missing(&call.path) })
+        self.note(fault.name());
+        Err(match fault {
+            Fault::Unauthorised401AfterReset(_) => Message::no_valid_session(),
+            Fault::NotReadyAfterReset(_) if asked.is_login => Message::not_ready(401),
+            Fault::NotReadyAfterReset(_) => Message::not_ready(400),
+            _ => Message::missing(&call.path),
+        })
     }
 }
 
-fn is_login(fault: &Fault) -> bool {
-    matches!(fault, Fault::Unauthorised401AfterReset(_))
-}
-
 /// How long the fault refuses such a request; `None` where it is not concerned.
-fn wait_of(fault: &Fault, resource: Option<&Resource>, call: &Call) -> Option<Duration> {
-    use Resource as R;
-    let is_system = matches!(resource, Some(R::System | R::Settings | R::SystemReset));
-    let is_slot = matches!(resource, Some(R::Slot(_) | R::OpenSlot(_) | R::Insert(_) | R::Eject(_)));
-    let is_login = matches!(resource, Some(R::Sessions)) && call.method == Method::POST;
-    let is_open = resource.is_some_and(|resource| resource.is_open(&call.method)) && !is_login;
+fn wait_of(fault: &Fault, asked: &Asked) -> Option<Duration> {
     match fault {
-        Fault::System404AfterReset(wait) if is_system => Some(*wait),
-        Fault::Slots404AfterReset(wait) if is_slot => Some(*wait),
-        Fault::Unauthorised401AfterReset(wait) if !is_open => Some(*wait),
+        Fault::System404AfterReset(wait) if asked.is_system => Some(*wait),
+        Fault::Slots404AfterReset(wait) if asked.is_slot => Some(*wait),
+        Fault::Unauthorised401AfterReset(wait) if !asked.is_open => Some(*wait),
+        Fault::NotReadyAfterReset(wait) if !asked.is_open => Some(*wait),
         _ => None,
     }
 }

@@ -206,7 +206,7 @@ impl Bmc {
         }
         tracing::info!(machine = self.config.serial, reset = name, "the host is reset");
         self.computer.request_reset(reset, now).map_err(|HostIsOff| Message::in_standby())?;
-        self.reset_asked_at = Some(now);
+        (self.reset_asked_at, self.slots_unlisted) = (Some(now), true);
         self.hurry(reset, now);
         let down = self.faults.find(|fault| match fault {
             Fault::BmcDownAfterReset(down) => Some(*down),

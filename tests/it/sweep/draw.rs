@@ -136,6 +136,8 @@ const BEARABLE: &[Row] = &[
     ("system-404-after-reset", 5, 200),
     ("slots-404-after-reset", 5, 200),
     ("unauthorised-after-reset", 5, 100),
+    ("slots-404-until-listed", 0, 0),
+    ("not-ready-after-reset", 5, 200),
     ("clear-refused", 1, 6),
     ("bmc-down-in-install", 10, 900),
     ("bmc-restarts-in-install", 1, 400),
