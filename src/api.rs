@@ -49,13 +49,14 @@ pub use webhook::Hooks;
 
 use crate::doctor::Checker;
 use crate::engine::DryRunner;
-use crate::job::{JobId, UrlPrefixes};
+use crate::job::JobId;
 use crate::media::Media;
 use crate::release::Releaser;
 use crate::store::Store;
-use crate::world::{Secrets, World};
 use access::{Guard, MediaReads};
 use query::QueryTable;
+use shoal_base::UrlPrefixes;
+use shoal_base::world::{Secrets, World};
 
 /// What the API is made of.
 pub struct ApiParts {

@@ -29,7 +29,7 @@ use clap::{Parser, Subcommand};
 pub use output::{Format, Output};
 
 use crate::config::{LogArgs, ServeArgs};
-use crate::world::World;
+use shoal_base::world::World;
 
 /// Installs VMware ESXi on bare-metal servers, unattended, through nothing but their BMCs.
 #[derive(Debug, Parser)]

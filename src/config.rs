@@ -27,13 +27,14 @@ pub use log::{LogArgs, LogFormat, LogLevel, LogLevelError, LogSettings};
 pub use parse::duration;
 pub use values::{ConfigError, Origin, ServeArgs};
 
-use crate::job::{Confidence, LintMode, MediaLayout, Password, UrlPrefixes};
+use crate::job::{Confidence, LintMode, MediaLayout};
 use crate::media::InstallerSource;
 use crate::oidc::OidcSettings;
 use crate::redfish::Limits;
 use crate::seal::{KeySource, MasterKey};
 use crate::workflow::policy::{Delivery, Policy};
-use crate::world::{Secrets, VARIABLES};
+use shoal_base::world::{Secrets, VARIABLES};
+use shoal_base::{Password, UrlPrefixes};
 use values::Values;
 
 /// What `shoal serve` runs with.

@@ -29,7 +29,7 @@ use url::Url;
 use crate::job::{MediaLayout, Server};
 use crate::media::Probes;
 use crate::redfish::Bmc;
-use crate::world::{TlsPolicy, World};
+use shoal_base::world::{TlsPolicy, World};
 
 pub use facts::{
     CertificateFacts, ClockFacts, Facts, LatencyFacts, LayoutFacts, LoginFacts, PlanFacts, Planned,

@@ -136,7 +136,7 @@ impl Engine {
             self.kit.world.clock.set_idle(wake.is_none() && driven.jobs.is_empty());
         }
         match next {
-            Ok(Some(wake)) => crate::world::elapsed(now, wake).clamp(Duration::from_millis(1), UNKNOWN),
+            Ok(Some(wake)) => shoal_base::world::elapsed(now, wake).clamp(Duration::from_millis(1), UNKNOWN),
             _ => UNKNOWN,
         }
     }

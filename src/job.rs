@@ -11,9 +11,7 @@ mod facts;
 mod id;
 mod leftover;
 mod lint_mode;
-mod prefixes;
 mod recipe;
-mod redact;
 mod secret;
 mod server;
 mod verdict;
@@ -29,17 +27,15 @@ pub use facts::{
     HookReport, InstallerFacts, MediaMode, MediumTrace, MountFacts, Power, Progress, Release, ResetFacts,
     SourceFacts, SystemFacts, TaskIsoFacts, WatchFacts,
 };
-pub use id::{JobId, JobIdError, Serial, SerialError, hex, unhex};
+pub use id::{JobId, JobIdError, Serial, SerialError};
 pub use leftover::Leftover;
 pub use lint_mode::LintMode;
-pub use prefixes::{UrlPrefixError, UrlPrefixes};
 pub use recipe::{
     CompletionHook, FieldError, JobSpec, KICKSTART_BYTES_MAX, MediaLayout, RecipeError, TaskTarget, nearest,
     parse_recipe, unknown_keys,
 };
-pub use redact::{UrlSecrets, hide_url_secrets};
-pub use secret::{Kickstart, Password, hide_media_tokens};
-pub use server::{Server, check_bmc_address, is_loopback, management_url};
+pub use secret::Kickstart;
+pub use server::{Server, check_bmc_address, management_url};
 pub use verdict::{Confidence, Evidence, EvidenceKind, Outcome, Verdict};
 
 /// One try at installing one server.

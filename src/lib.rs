@@ -4,7 +4,6 @@
 //!
 //! - [`cli`]: one file a subcommand; the only opener of listeners.
 //! - [`config`]: flags, environment and file become one validated value.
-//! - [`world`]: the three doors, clock, randomness and outbound HTTP.
 //! - [`api`]: routes and public JSON, one resource a file.
 //! - [`access`]: who may do what: roles and tokens. Pure.
 //! - [`oidc`]: signed tokens of an identity provider.
@@ -17,10 +16,10 @@
 //! - [`probe`]: is ESXi up at an address, and which one?
 //! - [`redfish`]: a lenient Redfish client for what an installation needs; knows nothing of jobs.
 //! - [`kickstart`]: what is added to a kickstart, where a recipe asks for it. Pure.
-//! - [`shoal_image`], a crate beside this one: ISO 9660 and FAT images as bytes, and the vendor's ESXi installer. Pure.
+//! - [`shoal_base`], a crate beside this one: the three doors (clock, randomness, outbound HTTP), secrets, URLs.
+//! - [`shoal_image`], another: ISO 9660 and FAT images as bytes, and the vendor's ESXi installer. Pure.
 //! - [`media`]: the images that BMCs read: an installer cache, a server of byte ranges, and what the reads
 //!   tell of the host.
-//! - [`visible`]: text of others, made safe to print. Pure.
 //! - [`seal`]: secrets at rest; [`token`]: words in URLs that nobody can guess.
 //! - [`sim`]: simulated servers, whose guests boot and install from what their BMCs were given.
 
@@ -43,6 +42,4 @@ pub mod seal;
 pub mod sim;
 pub mod store;
 pub mod token;
-pub mod visible;
 pub mod workflow;
-pub mod world;

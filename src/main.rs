@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use shoal::world::{Clock, Rng, World, real_transport};
+use shoal_base::world::{Clock, Rng, World, real_transport};
 
 /// What a file operation in progress may take after the command has ended.
 const LAST_FILES: Duration = Duration::from_secs(1);

@@ -29,7 +29,7 @@ use jiff::Timestamp;
 
 use crate::job::{JobId, MediumTrace};
 use crate::store::{Store, StoreError};
-use crate::world::Clock;
+use shoal_base::world::Clock;
 
 pub use cache::{
     CacheError, CachedInstaller, FetchProgress, InstallerCache, InstallerSource, InstallerSourceError,

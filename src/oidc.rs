@@ -18,8 +18,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::access::{Actor, Role};
-use crate::world::{Clock, World};
 use keys::Keys;
+use shoal_base::world::{Clock, World};
 
 /// Clocks may differ by so much.
 const LEEWAY: Duration = Duration::from_secs(60);

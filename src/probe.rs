@@ -12,8 +12,11 @@ use http_body_util::{BodyExt, Limited};
 use tower::ServiceExt;
 use url::Url;
 
-use crate::job::{ApiHost, hex};
-use crate::world::{HttpResponse, PeerCertificate, TlsPolicy, Transport, TransportError, TransportErrorKind};
+use crate::job::ApiHost;
+use shoal_base::hex;
+use shoal_base::world::{
+    HttpResponse, PeerCertificate, TlsPolicy, Transport, TransportError, TransportErrorKind,
+};
 
 /// For one question with its answer.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -56,9 +56,10 @@ use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::job::{BmcMemory, Password, UrlSecrets};
-use crate::world::{Secrets, TlsPolicy, World};
+use crate::job::BmcMemory;
 use connection::Connection;
+use shoal_base::world::{Secrets, TlsPolicy, World};
+use shoal_base::{Password, UrlSecrets};
 
 pub use about::{About, Manager};
 pub use error::{Effect, ErrorClass, Op, RedfishError, RedfishErrorKind};

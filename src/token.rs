@@ -19,7 +19,7 @@ impl Token {
     pub fn new(key: &[u8; 32], purpose: &str) -> Token {
         let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
         mac.update(purpose.as_bytes());
-        let code = crate::job::hex(&mac.finalize().into_bytes()[..DIGITS / 2]);
+        let code = shoal_base::hex(&mac.finalize().into_bytes()[..DIGITS / 2]);
         Token(code.into_bytes().try_into().expect("16 bytes are 32 hex digits"))
     }
 

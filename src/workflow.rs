@@ -44,13 +44,14 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use url::Url;
 
-use crate::job::{JobSpec, Serial, Server, UrlPrefixes, UrlSecrets};
+use crate::job::{JobSpec, Serial, Server};
 use crate::media::{InstallerCache, InstallerSource, Media};
 use crate::redfish::{Account, Bmc, BmcPool};
 use crate::store::{Store, StoreError};
-use crate::world::{Secrets, World};
 use context::Context;
 use policy::{Delivery, Policy};
+use shoal_base::world::{Secrets, World};
+use shoal_base::{UrlPrefixes, UrlSecrets};
 
 pub use drive::{Ended, Orders, drive};
 pub use error::{Failure, StepError};

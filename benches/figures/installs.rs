@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request};
 use serde_json::{Value, json};
-use shoal::world::{Transport, pooled_transport};
+use shoal_base::world::{Transport, pooled_transport};
 use tower::ServiceExt;
 
 use crate::measure::time;

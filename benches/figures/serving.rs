@@ -11,11 +11,12 @@ use std::process::{Child, Command, Stdio};
 
 use jiff::Timestamp;
 use serde_json::json;
-use shoal::job::{JobId, Password, Serial, Server, parse_recipe};
+use shoal::job::{JobId, Serial, Server, parse_recipe};
 use shoal::media::{Form, InstallerCache, InstallerSource, Media, Medium, MediumLandmarks, Watched};
 use shoal::seal::Sealer;
 use shoal::store::{NewJob, Store};
-use shoal::world::{Clock, TlsPolicy, real_transport};
+use shoal_base::Password;
+use shoal_base::world::{Clock, TlsPolicy, real_transport};
 use shoal_image::installer::KickstartOn;
 
 use crate::installer::make_installer;

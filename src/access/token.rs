@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::Role;
-use crate::job::hex;
+use shoal_base::hex;
 
 /// What is longer is no token, and is not hashed.
 pub const TOKEN_CHARS_MAX: usize = 512;

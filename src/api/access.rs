@@ -23,7 +23,7 @@ use super::error::ApiError;
 use crate::access::{Actor, Standing, may_be_token};
 use crate::oidc::{Oidc, OidcError, may_be_jwt};
 use crate::store::Store;
-use crate::world::Clock;
+use shoal_base::world::Clock;
 
 pub use admission::Admission;
 pub use guard::{Guard, Source, Who, guard};

@@ -13,8 +13,8 @@ use super::ApiState;
 use super::body::{Params, Position};
 use super::error::ApiError;
 use crate::access::Entry;
-use crate::job::hex;
 use crate::store::AuditFilter;
+use shoal_base::hex;
 
 const LIST_DEFAULT: usize = 100;
 const LIST_MAX: usize = 499;

@@ -22,8 +22,8 @@ use super::error::{ApiError, Problem};
 use crate::access::Role;
 use crate::job::{FieldError, Serial, Server};
 use crate::store::{PAGE_MAX, ServerRecord, StoreError};
-use crate::world::reference;
 use input::{ServerInput, ServerPatch, ServerReplacement, change, changes, make, replacement};
+use shoal_base::world::reference;
 use shown::{ServerBody, ServerList, check_match, etag};
 
 const LIST_DEFAULT: usize = 100;

@@ -18,7 +18,7 @@ use super::error::{ApiError, Problem};
 use super::fields::Fields;
 use super::words::{RoleName, TokenOriginName, TokenStatus};
 use crate::access::{NewToken, Role, TokenId, TokenOrigin, TokenRecord};
-use crate::world::Rng;
+use shoal_base::world::Rng;
 
 const NAME_CHARS_MAX: usize = 64;
 /// Tells a token from other secrets, to people and to tools that look for leaked ones.

@@ -20,7 +20,7 @@ use super::fields::Fields;
 use crate::job::{CompletionHook, HookReport, Job, Serial};
 use crate::store::Store;
 use crate::token;
-use crate::world::Clock;
+use shoal_base::world::Clock;
 
 /// The largest body of a report; a status, a step and an id are short.
 const REPORT_BYTES_MAX: usize = 4 << 10;

@@ -12,10 +12,10 @@ use super::client::Client;
 use super::output::table;
 use super::{CliError, Exit, Output};
 use crate::config::ClientArgs;
-use crate::job::hex;
 use crate::seal::{self, KeySource};
 use crate::store::verify_audit_file;
-use crate::world::World;
+use shoal_base::hex;
+use shoal_base::world::World;
 
 #[derive(Debug, Args)]
 pub struct AuditArgs {

@@ -12,7 +12,7 @@ use super::output::Output;
 use super::{CliError, Exit};
 use crate::config::{FileArgs, FileSettings};
 use crate::store::{LockedDatabase, Restored, take_backup};
-use crate::world::World;
+use shoal_base::world::World;
 
 /// Write the database into one new file. The controller may run.
 ///

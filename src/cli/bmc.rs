@@ -20,7 +20,7 @@ use super::{CliError, Exit};
 use crate::config::ClientArgs;
 use crate::doctor::Readiness;
 use crate::job::Serial;
-use crate::world::{TlsPolicy, World};
+use shoal_base::world::{TlsPolicy, World};
 
 /// Look at BMCs.
 #[derive(Debug, Args)]

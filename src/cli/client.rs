@@ -19,7 +19,7 @@ use url::Url;
 pub use sse::{EventStream, StreamError};
 
 use crate::config::{ClientArgs, ConfigError};
-use crate::world::{
+use shoal_base::world::{
     HttpRequest, TlsPolicy, Transport, TransportError, TransportErrorKind, World, real_transport,
 };
 

@@ -16,7 +16,7 @@ use self::screen::Screen;
 use self::site::{KICKSTART, KICKSTART_OFF, Site, Truth};
 use super::{CliError, Exit};
 use crate::sim::Persona;
-use crate::world::World;
+use shoal_base::world::World;
 
 /// Show an installation: a controller, simulated servers, and each step live. Needs no set-up.
 #[derive(Debug, Args)]

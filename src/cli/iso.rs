@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 
 use super::{CliError, Exit, Output};
 use crate::job::KICKSTART_BYTES_MAX;
-use crate::world::World;
+use shoal_base::world::World;
 
 /// Look at installer images, and build the images that are served.
 #[derive(Debug, Args)]

@@ -12,7 +12,7 @@ use super::output::{Output, table, to_stderr};
 use super::{CliError, Exit};
 use crate::config::ClientArgs;
 use crate::job::{JobId, Serial};
-use crate::world::World;
+use shoal_base::world::World;
 
 #[derive(Debug, Args)]
 pub struct JobArgs {

@@ -15,7 +15,7 @@ use super::{CliError, Exit};
 use crate::config::{FileArgs, FileSettings};
 use crate::seal::{self, KeyError, KeyId, KeySource, MasterKey, Sealer};
 use crate::store::{KnownKey, LockedDatabase, Resealed, Store, StoreError, keys_of_database};
-use crate::world::World;
+use shoal_base::world::World;
 
 /// Values sealed anew in one transaction.
 const BATCH: u64 = 500;

@@ -8,7 +8,7 @@ use std::io::Write;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::visible::{is_visible, visible_lines};
+use shoal_base::{is_visible, visible_lines};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {

@@ -21,7 +21,7 @@ pub use media_base::MediaBases;
 
 use super::{CliError, Exit, logging, output};
 use crate::config::{Config, LogArgs, ServeArgs};
-use crate::world::World;
+use shoal_base::world::World;
 
 pub async fn run(args: ServeArgs, log: LogArgs, world: World) -> Result<Exit, CliError> {
     let config = Config::load(args, log).map_err(CliError::usage)?;

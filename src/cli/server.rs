@@ -14,7 +14,7 @@ use super::output::{Output, table};
 use super::{CliError, Exit};
 use crate::config::ClientArgs;
 use crate::job::Serial;
-use crate::world::{TlsPolicy, World};
+use shoal_base::world::{TlsPolicy, World};
 
 #[derive(Debug, Args)]
 pub struct ServerArgs {

@@ -28,7 +28,7 @@ use super::client::Client;
 use super::{CliError, Exit, output};
 use crate::config::ClientArgs;
 use crate::sim::{Fault, InstalledSystem, Persona, SimBmc, SimConfig, Sources, Timings, fault_help};
-use crate::world::{Rng, World, pooled_transport};
+use shoal_base::world::{Rng, World, pooled_transport};
 
 /// Connections to a media server that are kept open between reads.
 const IDLE_CONNECTIONS: usize = 64;
@@ -196,7 +196,7 @@ pub async fn run(args: SimArgs, world: World) -> Result<Exit, CliError> {
 }
 
 /// For BMCs, many of which read from one media server.
-pub fn media_transport() -> crate::world::Transport {
+pub fn media_transport() -> shoal_base::world::Transport {
     pooled_transport(&[], IDLE_CONNECTIONS)
 }
 

@@ -18,8 +18,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{CliError, Exit, Output};
-use crate::job::hex;
-use crate::world::World;
+use shoal_base::hex;
+use shoal_base::world::World;
 
 #[derive(Debug, Args)]
 pub struct TlsArgs {

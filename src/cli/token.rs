@@ -13,7 +13,7 @@ use super::output::{self, table};
 use super::{CliError, Exit, Output};
 use crate::access::Role;
 use crate::config::{ClientArgs, duration};
-use crate::world::{World, after};
+use shoal_base::world::{World, after};
 
 #[derive(Debug, Args)]
 pub struct TokenArgs {

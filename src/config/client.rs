@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::ConfigError;
-use crate::world::TlsPolicy;
+use shoal_base::world::TlsPolicy;
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Controller")]

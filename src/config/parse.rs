@@ -66,7 +66,7 @@ pub fn number_within(min: u32, max: u32) -> impl FnOnce(&str) -> Result<u32, Str
 /// An https URL; plain http on loopback only.
 pub fn secure_url(text: &str) -> Result<Url, String> {
     let url = http_url(text)?;
-    match url.scheme() == "https" || crate::job::is_loopback(&url) {
+    match url.scheme() == "https" || shoal_base::is_loopback(&url) {
         true => Ok(url),
         false => Err("must be an https URL: what is fetched there decides who is let in".to_owned()),
     }
@@ -180,7 +180,7 @@ pub fn media_base(text: &str) -> Result<Url, String> {
 
 pub fn sha256(text: &str) -> Result<String, String> {
     let text = text.trim().to_ascii_lowercase();
-    match crate::job::unhex(&text) {
+    match shoal_base::unhex(&text) {
         Some(bytes) if bytes.len() == 32 => Ok(text),
         _ => Err("must be 64 hex digits".to_owned()),
     }

@@ -11,7 +11,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use super::settings::{self, setting};
-use crate::job::Password;
+use shoal_base::Password;
 
 /// What stops the start.
 #[derive(Debug, thiserror::Error)]

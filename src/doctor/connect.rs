@@ -13,8 +13,8 @@ use url::Url;
 
 use super::certificate;
 use super::facts::{ReachFacts, TlsFacts};
-use crate::job::hex;
-use crate::world::{
+use shoal_base::hex;
+use shoal_base::world::{
     HttpResponse, OnlyTls13, PeerCertificate, ShownChain, TlsPolicy, TransportError, TransportErrorKind,
     World,
 };

@@ -14,7 +14,7 @@ use super::{Facts, Subject, Whose, plan};
 use crate::job::MediaLayout;
 use crate::redfish::{About, RedfishError, RedfishErrorKind, Slot, System};
 use crate::workflow::{identity, layout};
-use crate::world::World;
+use shoal_base::world::World;
 
 /// For each part of the look, retries included.
 const PART_TIMEOUT: Duration = Duration::from_secs(120);

@@ -13,10 +13,10 @@ use url::{Host, Url};
 use super::facts::ProbeFacts;
 use super::look::{Seen, trouble};
 use super::{ProbePlace, Subject};
-use crate::job::{hide_media_tokens, hide_url_secrets, is_loopback};
 use crate::media::Probe;
 use crate::redfish::Slot;
-use crate::world::World;
+use shoal_base::world::World;
+use shoal_base::{hide_media_tokens, hide_url_secrets, is_loopback};
 
 /// How long a slot may take to show what it was given, or that it is empty.
 const SHOW_PATIENCE: Duration = Duration::from_secs(60);

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::world::{Clock, after};
+use shoal_base::world::{Clock, after};
 
 /// What follows from `JOB_LEASE_TTL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -305,7 +305,7 @@ impl Reader<'_> {
 
     fn sha256(&mut self) -> Option<String> {
         let text = self.text("esxi_installer_sha256")?.to_ascii_lowercase();
-        if super::unhex(&text).is_none_or(|bytes| bytes.len() != 32) {
+        if shoal_base::unhex(&text).is_none_or(|bytes| bytes.len() != 32) {
             self.refuse("esxi_installer_sha256", "must be 64 hex digits");
         }
         Some(text)

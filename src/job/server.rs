@@ -1,12 +1,13 @@
 //! The inventory record of one server.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
-use url::{Host, Url};
+use shoal_base::world::TlsPolicy;
+use shoal_base::{Password, is_loopback};
+use url::Url;
 
-use super::{FieldError, Password, Serial};
-use crate::world::TlsPolicy;
+use super::{FieldError, Serial};
 
 /// A server and how to reach its BMC.
 #[derive(Clone, Debug)]
@@ -52,16 +53,6 @@ pub fn check_bmc_address(text: &str, tls: &TlsPolicy) -> Result<Url, FieldError>
         ));
     }
     Ok(url)
-}
-
-/// Whether the host of `url` is this machine itself.
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }
 
 /// Where the API of an ESXi host is whose address is written `text`: a name or an address, IPv6 with

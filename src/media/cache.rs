@@ -20,7 +20,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::world::Transport;
+use shoal_base::world::Transport;
 use shoal_image::installer::{self, Installer, KickstartOn, PatchError, SingleCd};
 use shoal_image::iso::Overlay;
 

@@ -141,7 +141,7 @@ fn content_tag(sha256: &str, base_size: u64, overlay: &Overlay) -> HeaderValue {
         hash.update(format!("|{offset}|{}|", bytes.len()));
         hash.update(bytes);
     }
-    let tag = format!("\"{}\"", crate::job::hex(&hash.finalize()[..16]));
+    let tag = format!("\"{}\"", shoal_base::hex(&hash.finalize()[..16]));
     HeaderValue::from_str(&tag).expect("hex digits in quotes are a header value")
 }
 

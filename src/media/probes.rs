@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::conditions::{Answer, answer};
 use super::server::not_found;
-use crate::world::Rng;
+use shoal_base::world::Rng;
 use shoal_image::iso::IsoWriter;
 
 /// Of a probe's image.

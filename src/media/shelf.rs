@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::job::{JobId, MediumTrace};
 use crate::store::{Store, StoreError};
 use crate::token::Token;
-use crate::world::{Clock, elapsed};
+use shoal_base::world::{Clock, elapsed};
 
 use super::token;
 use super::trace::{Read, Trace};

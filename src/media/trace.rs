@@ -42,7 +42,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::job::{MediaMode, MediumTrace};
-use crate::world::elapsed;
+use shoal_base::world::elapsed;
 use shoal_image::installer::Landmarks;
 
 use super::Medium;

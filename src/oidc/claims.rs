@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{OidcError, OidcSettings};
 use crate::access::{Actor, Role};
-use crate::world::after;
+use shoal_base::world::after;
 
 const NAME_CHARS_MAX: usize = 128;
 

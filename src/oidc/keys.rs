@@ -19,8 +19,8 @@ use tower::ServiceExt;
 use url::Url;
 
 use super::OidcError;
-use crate::job::is_loopback;
-use crate::world::Transport;
+use shoal_base::is_loopback;
+use shoal_base::world::Transport;
 
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 const KEYS_MAX: usize = 64;
@@ -59,7 +59,7 @@ struct Key {
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
     #[error("{url} is not reached")]
-    Unreachable { url: Url, source: crate::world::TransportError },
+    Unreachable { url: Url, source: shoal_base::world::TransportError },
     #[error("{url} did not answer in {} s", FETCH_TIMEOUT.as_secs())]
     TimedOut { url: Url },
     #[error("{url} answered {status}")]

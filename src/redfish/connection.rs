@@ -26,8 +26,8 @@ use super::messages::{self, Complaint};
 use super::quirks::Quirk;
 use super::session::{Credentials, Session};
 use super::{Account, ErrorClass, Limits, Op, RedfishError, RedfishErrorKind, json};
-use crate::job::UrlSecrets;
-use crate::world::{HttpRequest, Rng, TransportError, TransportErrorKind, World};
+use shoal_base::UrlSecrets;
+use shoal_base::world::{HttpRequest, Rng, TransportError, TransportErrorKind, World};
 
 /// Bytes of an answer that are read.
 const BODY_BYTES_MAX: usize = 4 << 20;
@@ -385,7 +385,7 @@ impl Connection {
             return Some(Duration::from_secs(seconds.into()));
         }
         let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-        Some(crate::world::elapsed(self.world.clock.wall(), date))
+        Some(shoal_base::world::elapsed(self.world.clock.wall(), date))
     }
 
     fn record(&self, call: &Call<'_>, answer: &Result<Reply, RedfishError>, took: Duration) {

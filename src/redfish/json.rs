@@ -10,7 +10,7 @@
 use serde_json::Value;
 
 use super::bounded::Bounded;
-use crate::visible::visible;
+use shoal_base::visible;
 
 /// Entries of a list that are looked at.
 pub(super) const MEMBERS_MAX: usize = 256;

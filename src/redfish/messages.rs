@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::json;
-use crate::job::hide_url_secrets;
+use shoal_base::hide_url_secrets;
 
 /// The first message that is not about success, fit to be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use super::connection::{Call, Connection, Reply};
 use super::error::{NOT_READY, SESSIONS_FULL};
 use super::messages::{self, Complaint};
 use super::{Account, Op, RedfishError, RedfishErrorKind, json};
-use crate::job::Password;
+use shoal_base::Password;
 
 /// How long a refused login is remembered.
 const COOL_DOWN: Duration = Duration::from_secs(120);

@@ -9,8 +9,8 @@ use std::str::FromStr;
 use zeroize::Zeroizing;
 
 use super::{KEY_ID_BYTES, prf};
-use crate::job::{hex, unhex};
-use crate::world::Rng;
+use shoal_base::world::Rng;
+use shoal_base::{hex, unhex};
 
 /// 32 random bytes.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::{MasterKey, Sealer};
-use crate::world::Rng;
+use shoal_base::world::Rng;
 
 /// Keys that a file may hold: the new one, and those that a rotation has not retired yet.
 const KEYS_MAX: usize = 8;

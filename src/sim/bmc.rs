@@ -18,7 +18,7 @@ use super::machine::{Board, BootMode, BootTarget, Disk, DriveKind, Machine, Over
 use super::personas::{Drive, Media};
 use super::redfish::{Accounts, OemState, Sessions, Tasks};
 use super::{SimConfig, Timings};
-use crate::world::{self, Rng};
+use shoal_base::world::{self, Rng};
 
 pub struct Bmc {
     pub config: SimConfig,

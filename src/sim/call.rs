@@ -11,7 +11,7 @@ use http::header::CONTENT_TYPE;
 use tower::ServiceExt;
 
 use super::guest::Call;
-use crate::world::{HttpRequest, TlsPolicy, Transport};
+use shoal_base::world::{HttpRequest, TlsPolicy, Transport};
 
 /// As `wget -T 30`, for the whole call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);

@@ -18,7 +18,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
 
-use crate::world::{HttpRequest, HttpResponse, TlsPolicy, Transport};
+use shoal_base::world::{HttpRequest, HttpResponse, TlsPolicy, Transport};
 
 /// What is fetched at once.
 const BLOCK_BYTES: u64 = 64 << 10;
@@ -34,7 +34,7 @@ const COPY_BYTES_MAX: u64 = 1 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error("no connection to the image's server: {0}")]
-    Transport(#[from] crate::world::TransportError),
+    Transport(#[from] shoal_base::world::TransportError),
     #[error("the image's server did not answer in time")]
     TimedOut,
     #[error("the image's server answered {0}")]
@@ -253,7 +253,7 @@ mod tests {
     use tower::util::BoxCloneSyncService;
 
     use super::*;
-    use crate::world::{TransportError, TransportErrorKind};
+    use shoal_base::world::{TransportError, TransportErrorKind};
 
     fn image() -> Bytes {
         (0..200_000u32).map(|at| (at / 1000) as u8).collect()

@@ -26,7 +26,7 @@ use super::faults::Fault;
 use super::guest::{Answer, Need, ReadRequest};
 use super::journal::Happening;
 use super::{SimConfig, SimState, esxi, redfish};
-use crate::world::{self, HttpRequest, TlsPolicy, Transport, World};
+use shoal_base::world::{self, HttpRequest, TlsPolicy, Transport, World};
 
 /// A running simulated server. The last handle that goes stops it.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ use tower::util::BoxCloneSyncService;
 
 use super::SimBmc;
 use super::redfish::ConnectionReset;
-use crate::world::{
+use shoal_base::world::{
     HttpRequest, HttpResponse, PeerCertificate, TlsPolicy, Transport, TransportError, TransportErrorKind,
 };
 

@@ -48,7 +48,7 @@ use super::bmc::Bmc;
 use super::faults::Fault;
 use super::guest::hex;
 use super::host::Shared;
-use crate::world::{after, elapsed};
+use shoal_base::world::{after, elapsed};
 
 /// Real BMCs take little more than this.
 const BODY_BYTES_MAX: usize = 1 << 20;

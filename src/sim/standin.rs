@@ -7,7 +7,7 @@
 //! The layout is that of VMware's own images: plain ISO 9660 names in upper case, neither Joliet nor
 //! Rock Ridge, application id `ESXIMAGE`, boot files in the root and for UEFI in `EFI/BOOT`.
 
-use crate::world::Rng;
+use shoal_base::world::Rng;
 use shoal_image::iso::{BootPlatform, IsoWriter, SparseImage};
 
 /// Version and build that the stand-in claims.

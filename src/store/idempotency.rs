@@ -12,7 +12,7 @@ use super::jobs::{self, Inserted};
 use super::row::{Millis, Word};
 use super::{Reader, Store, Writer};
 use crate::job::JobId;
-use crate::world::after;
+use shoal_base::world::after;
 
 /// How long a key is remembered.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);

@@ -13,7 +13,7 @@ use super::error::{Fault, StoreError};
 use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Stored, Word, clipped, json};
 use super::{PAGE_MAX, Reader, Store, Writer, events, unreadable};
 use crate::job::{Cursor, Facts, Job, JobId, JobIdError, NewEvent, Phase, Status, Step, Verdict};
-use crate::world::after;
+use shoal_base::world::after;
 
 /// The right to go on with one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,7 +7,8 @@ use super::error::{Fault, StoreError};
 use super::row::{Count, Json, Millis, Word};
 use super::unreadable::{self, StoredJob};
 use super::{PAGE_MAX, Reader, Store, Writer, bmc_memory, jobs};
-use crate::job::{Password, Serial, Server};
+use crate::job::{Serial, Server};
+use shoal_base::Password;
 
 /// The most servers that one inventory holds.
 pub const SERVERS_MAX: u64 = 50_000;

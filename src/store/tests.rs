@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::*;
 use crate::job::{EventStatus, Job, JobId, Level, NewEvent, Serial, Server, Step, parse_recipe};
-use crate::world::after;
+use shoal_base::world::after;
 
 const PASSWORD: &str = "planted-bmc-password";
 const KICKSTART: &str = "vmaccepteula\nrootpw planted-in-the-kickstart\ninstall --firstdisk\n";
@@ -37,8 +37,8 @@ fn server(serial: &str) -> Server {
         serial: serial.parse().unwrap(),
         bmc_address: "https://10.0.0.5".parse().unwrap(),
         bmc_username: "root".into(),
-        bmc_password: crate::job::Password::new(PASSWORD.into()),
-        tls: crate::world::TlsPolicy::Verify,
+        bmc_password: shoal_base::Password::new(PASSWORD.into()),
+        tls: shoal_base::world::TlsPolicy::Verify,
         system_id: None,
         system_uuid: None,
         management_address: None,

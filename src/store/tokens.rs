@@ -12,7 +12,7 @@ use super::error::{Fault, StoreError};
 use super::row::{Count, Millis, Word};
 use super::{Reader, Store, Writer};
 use crate::access::{NewToken, Role, Standing, TokenHash, TokenId, TokenOrigin, TokenRecord};
-use crate::world::elapsed;
+use shoal_base::world::elapsed;
 
 /// The most tokens that are kept, those that ended included.
 pub const TOKENS_MAX: u64 = 1_000;

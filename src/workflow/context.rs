@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::{Kit, StepError};
 use crate::job::{
-    Act, ApiSample, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Phase, Server, UrlSecrets,
-    management_url,
+    Act, ApiSample, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Phase, Server, management_url,
 };
 use crate::probe::{self, ProbeError};
 use crate::redfish::{Bmc, ErrorClass, RedfishError, Slot, System};
 use crate::store::{JobUpdate, Lease, StoreError};
+use shoal_base::UrlSecrets;
 
 /// A step at work on one job.
 pub struct Context<'a> {

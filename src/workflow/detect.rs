@@ -23,7 +23,7 @@ use crate::job::{
     ApiHost, ApiSample, BootSample, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode,
     MediumTrace, Power, SourceFacts, WatchFacts,
 };
-use crate::world::after;
+use shoal_base::world::after;
 
 use hook::judge_hook;
 use proof::{proof, settles};

@@ -20,7 +20,7 @@ use crate::job::{
     Verdict,
 };
 use crate::store::{Lease, StoreError};
-use crate::world::elapsed;
+use shoal_base::world::elapsed;
 
 /// Rewinds of one job before it is given up.
 const REWINDS_MAX: u32 = 5;
@@ -255,7 +255,7 @@ async fn fail(cx: &mut Context<'_>, failure: Failure) -> Result<(), StoreError> 
     let pause = cx.kit.world.rng.jitter(policy::retry_delay(elapsed(since, now))).max(asked);
     let event = cx.event(step.name(), Level::Warning, EventStatus::Retrying, sentence, Value::Null);
     cx.job.cursor.attempt += 1;
-    cx.job.cursor.wake_at = crate::world::after(now, pause);
+    cx.job.cursor.wake_at = shoal_base::world::after(now, pause);
     cx.save(vec![event]).await
 }
 

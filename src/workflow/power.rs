@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::job::{Act, Intent};
 use crate::redfish::{PowerState, ResetType};
-use crate::world::after;
+use shoal_base::world::after;
 
 /// How long a host may take to go off once it is forced, or to show that it started.
 pub const POWER_GRACE: Duration = Duration::from_secs(60);

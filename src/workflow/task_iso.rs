@@ -16,9 +16,10 @@ use tokio::time::Instant;
 
 use super::layout::task_form;
 use super::{Kit, StepError, hook};
-use crate::job::{Job, JobId, JobSpec, TaskIsoFacts, hex};
+use crate::job::{Job, JobId, JobSpec, TaskIsoFacts};
 use crate::media::{Form, KickstartPlace};
-use crate::world::elapsed;
+use shoal_base::hex;
+use shoal_base::world::elapsed;
 use shoal_image::fat::{TaskStick, build_task_stick};
 use shoal_image::iso::{SparseImage, TaskIso, build_task_iso};
 

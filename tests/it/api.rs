@@ -36,7 +36,7 @@ use shoal::job::{Cursor, LintMode, NewEvent, Phase, Serial, Status, Step};
 use shoal::media::Media;
 use shoal::seal::Sealer;
 use shoal::store::{JobUpdate, Lease, Store};
-use shoal::world::{Clock, HttpResponse, Rng, TransportError, TransportErrorKind, World};
+use shoal_base::world::{Clock, HttpResponse, Rng, TransportError, TransportErrorKind, World};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;

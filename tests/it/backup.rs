@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shoal::seal::{KeySource, load_or_create};
 use shoal::store::Store;
-use shoal::world::Rng;
+use shoal_base::world::Rng;
 use tokio::process::Command;
 
 use crate::process::{BOUND, output, shoal, start, text};
@@ -192,8 +192,8 @@ fn record(body: &Value) -> shoal::job::Server {
         serial: body["serial"].as_str().unwrap().parse().unwrap(),
         bmc_address: "https://10.0.0.5".parse().unwrap(),
         bmc_username: "root".into(),
-        bmc_password: shoal::job::Password::new("planted-bmc-password".into()),
-        tls: shoal::world::TlsPolicy::Verify,
+        bmc_password: shoal_base::Password::new("planted-bmc-password".into()),
+        tls: shoal_base::world::TlsPolicy::Verify,
         system_id: None,
         system_uuid: None,
         management_address: None,

@@ -17,11 +17,12 @@ use axum::extract::Request;
 use axum::response::IntoResponse;
 use axum::{Json, Router};
 use jiff::Timestamp;
-use shoal::job::{MediaLayout, Password};
+use shoal::job::MediaLayout;
 use shoal::redfish::{Account, Bmc, BmcPool, Limits, Plan, Slot, System};
 use shoal::workflow::layout::choose;
 use shoal::workflow::look::sample;
-use shoal::world::{Clock, HttpRequest, Rng, TlsPolicy, Transport, World};
+use shoal_base::Password;
+use shoal_base::world::{Clock, HttpRequest, Rng, TlsPolicy, Transport, World};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use shoal::job::{Phase, Status};
 use shoal::sim::{Fault, SimConfig, Timings};
 use shoal::workflow::policy::FinalReset;
-use shoal::world::{HttpRequest, Transport};
+use shoal_base::world::{HttpRequest, Transport};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 

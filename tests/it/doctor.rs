@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use shoal::doctor::{Check, CheckStatus, ProbePlace, Readiness, Report, Subject, Whose, check};
-use shoal::job::{MediaLayout, Password, Server, hex};
+use shoal::job::{MediaLayout, Server};
 use shoal::media::Probes;
 use shoal::redfish::{Account, Bmc, BmcPool, Limits};
 use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig};
-use shoal::world::{
+use shoal_base::world::{
     Clock, HttpRequest, PeerCertificate, Rng, TlsPolicy, Transport, TransportError, TransportErrorKind, World,
 };
+use shoal_base::{Password, hex};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 use url::Url;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 use shoal::job::{Cancel, JobId, Status};
 use shoal::sim::Fault;
-use shoal::world::HttpRequest;
+use shoal_base::world::HttpRequest;
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 

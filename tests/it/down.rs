@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use shoal::job::{Confidence, EvidenceKind, Job, Status, Step};
 use shoal::sim::{Fault, SimConfig, Timings};
 use shoal::workflow::policy::FinalReset;
-use shoal::world::elapsed;
+use shoal_base::world::elapsed;
 
 use crate::site::{Site, machine};
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use shoal::job::{JobId, Status, Step};
 use shoal::sim::Fault;
 use shoal::store::{EventFilter, Side, Store, StoreError};
-use shoal::world::{HttpRequest, Transport};
+use shoal_base::world::{HttpRequest, Transport};
 use tokio::time::Instant;
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;

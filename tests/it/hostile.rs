@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use shoal::job::Password;
 use shoal::redfish::{Account, Bmc, BmcPool, Limits};
-use shoal::world::{Clock, Rng, TlsPolicy, World, real_transport};
+use shoal_base::Password;
+use shoal_base::world::{Clock, Rng, TlsPolicy, World, real_transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;

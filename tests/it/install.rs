@@ -7,7 +7,7 @@ use shoal::job::{Cancel, Confidence, EvidenceKind, Job, Status, Step};
 use shoal::media::InstallerSource;
 use shoal::sim::{Fault, SimConfig, Timings, standin_installer};
 use shoal::workflow::policy::Detection;
-use shoal::world::elapsed;
+use shoal_base::world::elapsed;
 use shoal_image::installer;
 use shoal_image::iso::{Overlaid, ReadAt};
 

@@ -15,7 +15,7 @@ use shoal::access::Role;
 use shoal::api::{Access, Tokens};
 use shoal::oidc::{Oidc, OidcSettings};
 use shoal::sim::Network;
-use shoal::world::World;
+use shoal_base::world::World;
 
 use crate::api::{Answer, Fixture};
 use provider::{ISSUER, Provider, Signer, text, unsigned};

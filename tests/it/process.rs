@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::header;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use shoal::world::{HttpRequest, TlsPolicy, Transport, real_transport};
+use shoal_base::world::{HttpRequest, TlsPolicy, Transport, real_transport};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tower::ServiceExt;

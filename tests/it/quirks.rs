@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::job::{Confidence, Evidence, EvidenceKind, Job, MediaLayout, Password, Status, Step};
+use shoal::job::{Confidence, Evidence, EvidenceKind, Job, MediaLayout, Status, Step};
 use shoal::redfish::{Account, Bmc, BmcPool, Limits, Quirk, ResetType, System};
 use shoal::sim::{Fault, Persona, SimConfig, Sources, Timings};
 use shoal::workflow::policy::FinalReset;
-use shoal::world::TlsPolicy;
+use shoal_base::Password;
+use shoal_base::world::TlsPolicy;
 
 use crate::site::{CONTROLLER, Site, machine};
 

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use serde_json::json;
-use shoal::job::{Job, Password, Status, Step};
-use shoal::world::Secrets;
+use shoal::job::{Job, Status, Step};
+use shoal_base::Password;
+use shoal_base::world::Secrets;
 
 use crate::site::{Site, machine};
 

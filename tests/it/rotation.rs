@@ -8,10 +8,11 @@ use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
-use shoal::job::{Password, Server};
+use shoal::job::Server;
 use shoal::seal::{KeySource, load_or_create};
 use shoal::store::Store;
-use shoal::world::{Rng, TlsPolicy};
+use shoal_base::Password;
+use shoal_base::world::{Rng, TlsPolicy};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -145,7 +146,7 @@ async fn without_its_key_a_controller_does_not_start_and_makes_no_other() {
     assert!(!error.contains("111111"), "{error}");
 
     let mut given = serve(dir.path(), &[]);
-    given.env("MASTER_KEY", shoal::job::hex(&moved));
+    given.env("MASTER_KEY", shoal_base::hex(&moved));
     crate::process::start_command(dir.path(), given).await.stop("-TERM").await;
 
     let credentials = dir.path().join("credentials");
@@ -156,7 +157,7 @@ async fn without_its_key_a_controller_does_not_start_and_makes_no_other() {
     crate::process::start_command(dir.path(), given).await.stop("-TERM").await;
 
     let mut both = serve(dir.path(), &["--master-key-file=aside"]);
-    both.env("MASTER_KEY", shoal::job::hex(&moved));
+    both.env("MASTER_KEY", shoal_base::hex(&moved));
     let error = text(&output(both).await.stderr);
     assert!(error.contains("MASTER_KEY contradicts MASTER_KEY_FILE"), "{error}");
     let mut short = serve(dir.path(), &[]);

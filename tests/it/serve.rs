@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use shoal::world::{PeerCertificate, TlsPolicy, real_transport};
+use shoal_base::world::{PeerCertificate, TlsPolicy, real_transport};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tower::ServiceExt;
@@ -139,7 +139,7 @@ async fn tls_and_a_plain_listener_for_media_beside_it() {
     let untrusted = output(list("verify")).await;
     assert_eq!(untrusted.status.code(), Some(1));
     assert!(text(&untrusted.stderr).contains("is not trusted: name its root"), "{}", text(&untrusted.stderr));
-    let pin = format!("pin:{}", shoal::job::hex(&Sha256::digest(made.cert.der())));
+    let pin = format!("pin:{}", shoal_base::hex(&Sha256::digest(made.cert.der())));
     assert_eq!(output(list(&pin)).await.status.code(), Some(0));
     assert_eq!(output(list(&format!("pin:{}", "00".repeat(32)))).await.status.code(), Some(1));
     assert_eq!(shown_certificate(&served.url).await, Some(Sha256::digest(made.cert.der()).into()));

@@ -17,7 +17,7 @@ use axum::response::IntoResponse;
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Value, json};
 use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings};
-use shoal::world::{Clock, Rng, World};
+use shoal_base::world::{Clock, Rng, World};
 use shoal_image::iso::{BootPlatform, IsoWriter, ReadAt, SparseImage, build_task_iso};
 use tower::ServiceExt;
 
@@ -207,7 +207,7 @@ async fn a_server_is_installed_through_redfish_alone() {
 
 fn sha256(text: &str) -> String {
     use sha2::Digest;
-    shoal::job::hex(&sha2::Sha256::digest(text))
+    shoal_base::hex(&sha2::Sha256::digest(text))
 }
 
 #[tokio::test(start_paused = true)]

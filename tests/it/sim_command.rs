@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use shoal::world::real_transport;
+use shoal_base::world::real_transport;
 use tower::ServiceExt;
 
 use crate::process::{Sim, kill, output, shoal, text};

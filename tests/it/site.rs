@@ -11,9 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use shoal::api::{Access, Hooks, media_router};
 use shoal::engine::{Engine, EngineSettings, LeaseTerms};
-use shoal::job::{
-    Job, JobId, NewEvent, Password, Phase, Serial, Server, UrlPrefixes, UrlSecrets, parse_recipe,
-};
+use shoal::job::{Job, JobId, NewEvent, Phase, Serial, Server, parse_recipe};
 use shoal::media::{InstallerCache, InstallerSource, Media};
 use shoal::redfish::{BmcPool, Limits, Quirk};
 use shoal::seal::Sealer;
@@ -21,7 +19,8 @@ use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_in
 use shoal::store::{Inserted, NewJob, Store, StoreError};
 use shoal::workflow::policy::{Delivery, Policy};
 use shoal::workflow::{Kit, Setup};
-use shoal::world::{Clock, Rng, Secrets, TlsPolicy, Transport, World};
+use shoal_base::world::{Clock, Rng, Secrets, TlsPolicy, Transport, World};
+use shoal_base::{Password, UrlPrefixes, UrlSecrets};
 use shoal_image::iso::ReadAt;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

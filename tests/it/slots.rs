@@ -9,7 +9,7 @@ use serde_json::json;
 use shoal::job::{Job, MediaLayout, Status, Step};
 use shoal::redfish::Quirk;
 use shoal::sim::{Fault, SimConfig};
-use shoal::world::{HttpRequest, TransportError, TransportErrorKind};
+use shoal_base::world::{HttpRequest, TransportError, TransportErrorKind};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 

@@ -10,12 +10,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 use shoal::job::{
-    EventStatus, Job, JobId, JobSpec, Level, NewEvent, Outcome, Password, Phase, Serial, Server, Status,
-    Step, Verdict, parse_recipe,
+    EventStatus, Job, JobId, JobSpec, Level, NewEvent, Outcome, Phase, Serial, Server, Status, Step, Verdict,
+    parse_recipe,
 };
 use shoal::seal::Sealer;
 use shoal::store::{Inserted, JobUpdate, Lease, NewJob, Store, StoreError};
-use shoal::world::{TlsPolicy, after};
+use shoal_base::Password;
+use shoal_base::world::{TlsPolicy, after};
 
 /// Makes two tests of every promise.
 macro_rules! promises {

@@ -61,9 +61,9 @@ async fn a_certificate_of_its_own_is_made_once_and_clients_can_trust_it() {
     assert!(text(&untrusted.stderr).contains("is not trusted"), "{}", text(&untrusted.stderr));
 
     let mut request = http::Request::get(format!("{}/healthz", served.url));
-    request = request.extension(shoal::world::TlsPolicy::Insecure);
+    request = request.extension(shoal_base::world::TlsPolicy::Insecure);
     let request = request.body(bytes::Bytes::new()).unwrap();
-    let answer = tower::ServiceExt::oneshot(shoal::world::real_transport(&[]), request).await.unwrap();
+    let answer = tower::ServiceExt::oneshot(shoal_base::world::real_transport(&[]), request).await.unwrap();
     assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
 }
 
@@ -146,8 +146,9 @@ async fn tls_1_2_is_the_oldest_version_and_weak_suites_are_refused() {
     tried.await.unwrap();
     // And TLS 1.3, asked for alone.
     let mut request = http::Request::get(format!("{}/healthz", served.url));
-    request = request.extension(shoal::world::TlsPolicy::Insecure).extension(shoal::world::OnlyTls13);
+    request =
+        request.extension(shoal_base::world::TlsPolicy::Insecure).extension(shoal_base::world::OnlyTls13);
     let request = request.body(bytes::Bytes::new()).unwrap();
-    let answer = tower::ServiceExt::oneshot(shoal::world::real_transport(&[]), request).await.unwrap();
+    let answer = tower::ServiceExt::oneshot(shoal_base::world::real_transport(&[]), request).await.unwrap();
     assert_eq!(answer.status(), 200);
 }

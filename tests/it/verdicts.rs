@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use shoal::job::{Confidence, EvidenceKind, Job, Phase, Status};
 use shoal::sim::{Fault, Happening, SimConfig, Timings};
-use shoal::world::elapsed;
+use shoal_base::world::elapsed;
 
 use crate::site::{Site, machine};
 

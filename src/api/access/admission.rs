@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::Who;
 use crate::access::{Standing, TokenId};
 use crate::store::Store;
-use crate::world::{Clock, elapsed};
+use shoal_base::world::{Clock, elapsed};
 
 /// How often the token is looked up.
 const CHECK_EVERY: Duration = Duration::from_secs(10);

@@ -19,7 +19,7 @@ use crate::access::Act;
 use crate::api::error::ApiError;
 use crate::job::JobId;
 use crate::store::Store;
-use crate::world::Clock;
+use shoal_base::world::Clock;
 
 /// Further reads of the same job by the same reader from the same address are not recorded for so long.
 const WINDOW: Duration = Duration::from_secs(600);

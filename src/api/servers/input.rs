@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Given, LabelChanges, merge_labels};
-use crate::job::{Password, Serial, Server, check_bmc_address, management_url};
-use crate::world::TlsPolicy;
+use crate::job::{Serial, Server, check_bmc_address, management_url};
+use shoal_base::Password;
+use shoal_base::world::TlsPolicy;
 
 /// A server as given.
 #[derive(Debug, Default, ToSchema)]

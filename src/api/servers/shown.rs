@@ -14,7 +14,7 @@ use crate::api::jobs::JobBody;
 use crate::api::words::{ConfidenceName, JobStatus};
 use crate::job::Server;
 use crate::store::{ServerRecord, StoredJob};
-use crate::world::reference;
+use shoal_base::world::reference;
 
 /// A server as shown: everything but the password.
 #[derive(Debug, Serialize, ToSchema)]

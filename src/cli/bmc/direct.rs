@@ -14,10 +14,11 @@ use crate::cli::CliError;
 use crate::cli::serve::MediaBases;
 use crate::cli::server::read_password;
 use crate::doctor::{self, ProbePlace, Report, Subject, Whose};
-use crate::job::{Password, Server, check_bmc_address};
+use crate::job::{Server, check_bmc_address};
 use crate::media::Probes;
 use crate::redfish::{Account, BmcPool, Limits};
-use crate::world::{Secrets, TlsPolicy, World, real_transport};
+use shoal_base::Password;
+use shoal_base::world::{Secrets, TlsPolicy, World, real_transport};
 
 pub async fn check(address: &Url, args: &CheckArgs, world: &World) -> Result<Report, CliError> {
     let account = account(address, args)?;

@@ -17,7 +17,7 @@ use crate::cli::client::{Client, ClientError};
 use crate::cli::output::{Format, Output, line, to_stderr};
 use crate::doctor::{Readiness, Report};
 use crate::job::Serial;
-use crate::world::World;
+use shoal_base::world::World;
 
 /// A look at a BMC that hangs in every part.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(15 * 60);

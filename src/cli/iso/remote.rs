@@ -12,7 +12,7 @@ use tower::ServiceExt;
 use url::Url;
 
 use super::inspect::{Inspection, inspect};
-use crate::world::{HttpRequest, HttpResponse, TransportError, World};
+use shoal_base::world::{HttpRequest, HttpResponse, TransportError, World};
 use shoal_image::iso::{IsoError, PartialImage};
 
 const PIECE_BYTES: usize = 64 * 1024;
@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
     use crate::sim::standin_installer;
-    use crate::world::{Clock, Rng};
+    use shoal_base::world::{Clock, Rng};
 
     type Answer = http::Response<Body>;
 

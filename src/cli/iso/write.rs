@@ -12,7 +12,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::IsoCommandError;
-use crate::job::hex;
+use shoal_base::hex;
 use shoal_image::installer::{Installer, KickstartOn, overlay, overlay_single_cd, recognise};
 use shoal_image::iso::{Overlay, build_task_iso};
 

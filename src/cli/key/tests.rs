@@ -9,9 +9,10 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::access::{Act, Actor, NewToken, Role, TokenId, TokenOrigin};
-use crate::job::{JobId, Password, Serial, Server, parse_recipe};
+use crate::job::{JobId, Serial, Server, parse_recipe};
 use crate::store::{NewJob, OwnSecret, Side, Tap};
-use crate::world::{Clock, Rng, TlsPolicy, real_transport};
+use shoal_base::Password;
+use shoal_base::world::{Clock, Rng, TlsPolicy, real_transport};
 
 const SERVERS: u8 = 7;
 const OWN_SECRETS: u64 = 4;
@@ -184,7 +185,7 @@ async fn the_old_key_opens_nothing_afterwards_and_is_in_no_file() {
     let error = Store::open(&files.database, old.clone()).map(drop).unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains(&rotated.key) && cause.contains("MASTER_KEY_FILE"), "{error}: {cause}");
-    let id: Vec<u8> = [&[1][..], &crate::job::unhex(&old.id().to_string()).unwrap()].concat();
+    let id: Vec<u8> = [&[1][..], &shoal_base::unhex(&old.id().to_string()).unwrap()].concat();
     for entry in std::fs::read_dir(files.key.parent().unwrap()).unwrap() {
         let path = entry.unwrap().path();
         let bytes = std::fs::read(&path).unwrap();

@@ -23,7 +23,6 @@ use crate::api::{self, Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsA
 use crate::config::{Config, RateSettings};
 use crate::doctor::Checker;
 use crate::engine::{Engine, EngineSettings, LeaseTerms};
-use crate::job::UrlSecrets;
 use crate::media::{CacheError, InstallerCache, InstallerSource, Media};
 use crate::oidc::Oidc;
 use crate::redfish::BmcPool;
@@ -31,7 +30,8 @@ use crate::release::Releaser;
 use crate::seal::{self, KeyError};
 use crate::store::{LockedDatabase, OwnSecret, Store, StoreError};
 use crate::workflow::{Kit, Setup};
-use crate::world::{World, real_transport};
+use shoal_base::UrlSecrets;
+use shoal_base::world::{World, real_transport};
 
 /// How often old samples of metrics are put away.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);

@@ -397,12 +397,12 @@ mod tests {
         let refused: OnRefused = Arc::new(|_, _| {});
         let mut servers = bound.serve(router.clone(), router, &refused, &CancellationToken::new());
 
-        let transport = crate::world::real_transport(&[]);
+        let transport = shoal_base::world::real_transport(&[]);
         let get = async || {
-            let request = http::Request::get(url.as_str()).extension(crate::world::TlsPolicy::Insecure);
+            let request = http::Request::get(url.as_str()).extension(shoal_base::world::TlsPolicy::Insecure);
             let request = request.body(bytes::Bytes::new()).unwrap();
             let response = tower::ServiceExt::oneshot(transport.clone(), request).await.unwrap();
-            let shown = *response.extensions().get::<crate::world::PeerCertificate>().unwrap();
+            let shown = *response.extensions().get::<shoal_base::world::PeerCertificate>().unwrap();
             (shown, response.into_body())
         };
         use http_body_util::BodyExt;

@@ -17,7 +17,7 @@ use tower::ServiceExt;
 use url::{Host, Url};
 
 use crate::workflow::MediaBase;
-use crate::world::{TlsPolicy, Transport};
+use shoal_base::world::{TlsPolicy, Transport};
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 const HEALTH_BYTES_MAX: usize = 4_096;
@@ -138,10 +138,10 @@ mod tests {
     use tower::util::BoxCloneSyncService;
 
     use super::*;
-    use crate::world::TransportError;
+    use shoal_base::world::TransportError;
 
     fn bases(listening: &str) -> MediaBases {
-        let healthy = tower::service_fn(async |request: crate::world::HttpRequest| {
+        let healthy = tower::service_fn(async |request: shoal_base::world::HttpRequest| {
             let id = if request.uri().host() == Some("ours.example") { "this" } else { "other" };
             let body = serde_json::json!({ "instance_id": id }).to_string();
             Ok::<_, TransportError>(http::Response::new(axum::body::Body::from(body)))

@@ -13,7 +13,7 @@ use crate::access::{Act, Actor, NewToken, Role, TokenOrigin};
 use crate::api::{new_token_id, new_token_text};
 use crate::config::AuthSettings;
 use crate::store::{Store, StoreError};
-use crate::world::World;
+use shoal_base::world::World;
 
 /// What an admin may show from the start.
 pub struct AdminToken {
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::access::Standing;
     use crate::seal::Sealer;
-    use crate::world::{Clock, Rng, real_transport};
+    use shoal_base::world::{Clock, Rng, real_transport};
 
     const BY_FILE: AuthSettings = AuthSettings::Token { bootstrap: None };
 

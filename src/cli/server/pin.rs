@@ -12,7 +12,7 @@ use super::super::{CliError, Exit, Output};
 use super::read_password;
 use crate::config::ClientArgs;
 use crate::job::Serial;
-use crate::world::{TlsPolicy, World};
+use shoal_base::world::{TlsPolicy, World};
 
 #[derive(Debug, Args)]
 pub struct PinArgs {

@@ -13,7 +13,7 @@ use super::super::output::table;
 use super::super::{CliError, Exit, Output};
 use crate::config::ClientArgs;
 use crate::job::Serial;
-use crate::world::World;
+use shoal_base::world::World;
 
 /// Three tries of each drive of a slow BMC.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(30 * 60);

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cli::CliError;
 use crate::sim::SimBmc;
-use crate::world::TlsPolicy;
+use shoal_base::world::TlsPolicy;
 
 /// As long as a real BMC waits for a handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

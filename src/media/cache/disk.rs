@@ -238,7 +238,7 @@ impl Part {
 
     /// The file and its SHA-256 in hex.
     pub fn close(self) -> (File, String, u64) {
-        (self.file, crate::job::hex(&self.hash.finalize()), self.bytes)
+        (self.file, shoal_base::hex(&self.hash.finalize()), self.bytes)
     }
 }
 
@@ -280,5 +280,5 @@ pub fn list(dir: &Path) -> Result<Vec<Kept>, CacheError> {
 
 /// Whether a file's stem is a name that we give.
 fn is_key(stem: &str) -> bool {
-    crate::job::unhex(stem).is_some_and(|bytes| bytes.len() == 16)
+    shoal_base::unhex(stem).is_some_and(|bytes| bytes.len() == 16)
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytesize::ByteSize;
 use http::StatusCode;
 
-use crate::world::TransportError;
+use shoal_base::world::TransportError;
 use shoal_image::installer::NotAnInstaller;
 
 #[derive(Debug, thiserror::Error)]

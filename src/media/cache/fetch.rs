@@ -23,7 +23,7 @@ use url::Url;
 use super::disk::{CHUNK_BYTES, Files, Origin, Part, Stamp};
 use super::source::shown;
 use super::{Allowed, CacheError, FetchProgress};
-use crate::world::{HttpRequest, HttpResponse, Transport, TransportErrorKind};
+use shoal_base::world::{HttpRequest, HttpResponse, Transport, TransportErrorKind};
 
 /// An answer's head, and then every [`PACE_BYTES`] of its body, must come within this.
 const SILENCE_MAX: Duration = Duration::from_secs(60);

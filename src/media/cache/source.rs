@@ -67,7 +67,7 @@ impl InstallerSource {
             InstallerSource::Url(url) => url.to_string().into_bytes(),
             InstallerSource::File(path) => path.as_os_str().as_encoded_bytes().to_vec(),
         };
-        crate::job::hex(&Sha256::digest(whole)[..16])
+        shoal_base::hex(&Sha256::digest(whole)[..16])
     }
 }
 

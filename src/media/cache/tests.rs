@@ -10,8 +10,8 @@ use futures_util::future::join_all;
 use http::StatusCode;
 
 use super::*;
-use crate::world::TransportErrorKind;
 use scripted::Source;
+use shoal_base::world::TransportErrorKind;
 use shoal_image::iso::{BootPlatform, IsoWriter, ReadAt as _};
 
 const SETTINGS: &str =
@@ -29,7 +29,7 @@ fn iso(fill: u8) -> Bytes {
 
 fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest as _;
-    crate::job::hex(&sha2::Sha256::digest(bytes))
+    shoal_base::hex(&sha2::Sha256::digest(bytes))
 }
 
 fn url() -> InstallerSource {

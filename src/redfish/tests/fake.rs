@@ -14,7 +14,9 @@ use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
 use super::super::*;
-use crate::world::{Clock, HttpRequest, HttpResponse, Rng, Transport, TransportError, TransportErrorKind};
+use shoal_base::world::{
+    Clock, HttpRequest, HttpResponse, Rng, Transport, TransportError, TransportErrorKind,
+};
 
 pub(super) const SYSTEM: &str = "/redfish/v1/Systems/1";
 pub(super) const CD1: &str = "/redfish/v1/Systems/1/VirtualMedia/CD1";

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::*;
 use super::fake::*;
-use crate::world::TransportErrorKind;
+use shoal_base::world::TransportErrorKind;
 
 const GET_SYSTEM: &str = "GET /redfish/v1/Systems/1";
 const RESET: &str = "POST /redfish/v1/Systems/1/Actions/ComputerSystem.Reset";

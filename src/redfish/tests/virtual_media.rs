@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::*;
 use super::fake::*;
-use crate::world::TransportErrorKind;
+use shoal_base::world::TransportErrorKind;
 
 const INSERT: &str = "POST /redfish/v1/Actions/CD1.InsertMedia";
 const EJECT: &str = "POST /redfish/v1/Actions/CD1.EjectMedia";

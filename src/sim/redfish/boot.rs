@@ -14,7 +14,7 @@ use super::Refusal;
 use super::body::{self, Object};
 use super::message::Message;
 use super::resource::Resource;
-use crate::world;
+use shoal_base::world;
 
 const ENABLED: &str = "BootSourceOverrideEnabled";
 const TARGET: &str = "BootSourceOverrideTarget";

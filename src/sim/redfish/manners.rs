@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::super::bmc::Bmc;
 use super::super::machine::ResetType;
 use super::Call;
-use crate::world::elapsed;
+use shoal_base::world::elapsed;
 
 /// How long a host of [`hangs_when_hurried`](super::super::personas::Manners) has to stay off.
 const REST: Duration = Duration::from_secs(10);

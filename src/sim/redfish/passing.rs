@@ -13,7 +13,7 @@ use super::super::faults::Fault;
 use super::message::Message;
 use super::resource::Resource;
 use super::{Call, Refusal};
-use crate::world::elapsed;
+use shoal_base::world::elapsed;
 
 /// What the client asks for, as far as these faults tell requests apart.
 struct Asked {

@@ -17,7 +17,7 @@ use super::body::{self, Object};
 use super::message::Message;
 use super::resource::Resource;
 use super::{Refusal, Reply, represent};
-use crate::world;
+use shoal_base::world;
 
 /// Real BMCs allow 8 to 64.
 const SESSIONS_MAX: usize = 16;

@@ -13,7 +13,7 @@ use super::body::{self, Object};
 use super::message::Message;
 use super::resource::Resource;
 use super::{Refusal, Reply};
-use crate::world;
+use shoal_base::world;
 
 const RESET: &str = "ComputerSystem.Reset";
 

@@ -20,7 +20,7 @@ use super::message::Message;
 use super::oem::Oem;
 use super::resource::Resource;
 use super::{Outcome, Refusal, Reply};
-use crate::world;
+use shoal_base::world;
 
 const INSERT: &str = "VirtualMedia.InsertMedia";
 const EJECT: &str = "VirtualMedia.EjectMedia";

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{Scene, is_live, second_boot, shifted};
 use crate::job::{AddressFacts, ApiHost, ApiSample, Confidence, Evidence, EvidenceKind, WatchFacts};
-use crate::world::{after, elapsed};
+use shoal_base::world::{after, elapsed};
 
 /// Two failed connections so far apart are a silence; a service that restarts is back sooner.
 pub const SILENCE: Duration = Duration::from_secs(10);

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{Judgement, Scene, kickstart_read, succeeded};
 use crate::job::{CompletionHook, Confidence, Evidence, EvidenceKind, WatchFacts};
-use crate::world::elapsed;
+use shoal_base::world::elapsed;
 
 /// From the nonce's read to the host's power-off the hook takes at most so long.
 const HOOK_TAKES_MAX: Duration = Duration::from_secs(60);

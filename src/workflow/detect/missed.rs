@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{Scene, second_boot};
 use crate::job::{BootSource, CompletionHook, Power, SourceFacts, WatchFacts};
 use crate::workflow::policy::Detection;
-use crate::world::elapsed;
+use shoal_base::world::elapsed;
 
 /// No self test of a real host is shorter; a stand-in's takes a second or two.
 pub const POST_MIN: Duration = Duration::from_secs(10);

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::missed::POST_MIN;
 use super::{Scene, source};
 use crate::job::{BootSample, BootSource, Evidence, EvidenceKind, Power, WatchFacts};
-use crate::world::{after, elapsed};
+use shoal_base::world::{after, elapsed};
 
 /// What an installer shows of its own beginning, it has shown by then.
 const SETTLED: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Scene;
 use super::address::{self, os_api};
 use crate::job::{Confidence, Evidence, EvidenceKind, WatchFacts};
-use crate::world::elapsed;
+use shoal_base::world::elapsed;
 
 /// From its report an installer takes at least so long to its next run's first write: through its
 /// shutdown, the firmware's self test and the loader.

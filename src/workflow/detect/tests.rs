@@ -6,7 +6,7 @@ mod hook;
 
 use super::*;
 use crate::job::{ApiHost, BootSource, CompletionHook, HookReport};
-use crate::world::elapsed;
+use shoal_base::world::elapsed;
 
 const BUILD: &str = "24022510";
 const START: i64 = 1_800_000_000;

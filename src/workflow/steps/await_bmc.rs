@@ -8,7 +8,7 @@ use super::{Answer, watch};
 use crate::job::{Power, Step};
 use crate::workflow::power::POWER_GRACE;
 use crate::workflow::{Context, StepError};
-use crate::world::elapsed;
+use shoal_base::world::elapsed;
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     watch::notice_silence(cx).await?;

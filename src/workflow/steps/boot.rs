@@ -12,7 +12,7 @@ use crate::job::{CompletionHook, MediaMode};
 use crate::redfish::{How, PowerState, System};
 use crate::workflow::look::sample;
 use crate::workflow::{Context, StepError};
-use crate::world::after;
+use shoal_base::world::after;
 
 /// Times that the override is set before the BMC is given up.
 const TRIES_MAX: u32 = 4;

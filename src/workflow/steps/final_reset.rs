@@ -14,7 +14,7 @@ use crate::redfish::PowerState;
 use crate::workflow::policy::FinalReset;
 use crate::workflow::power::{Move, POWER_GRACE, next_move};
 use crate::workflow::{Context, StepError};
-use crate::world::{after, elapsed};
+use shoal_base::world::{after, elapsed};
 
 /// Tries after which a BMC that reports that its resets fail is given up.
 const TRIES_MAX: u32 = 10;

@@ -18,7 +18,7 @@ use crate::redfish::{Effect, ErrorClass, RedfishError, Slot};
 use crate::workflow::layout::{drive_name, task_form};
 use crate::workflow::media_base::what_reaching_needs;
 use crate::workflow::{Context, StepError};
-use crate::world::{after, elapsed};
+use shoal_base::world::{after, elapsed};
 
 /// How long a slot may take to show what was inserted: AMI firmware needs minutes (facts: field
 /// report of MegaRAC 13).

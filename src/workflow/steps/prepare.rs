@@ -11,12 +11,13 @@ use serde_json::json;
 use url::{Host, Url};
 
 use super::Answer;
-use crate::job::{InstallerFacts, Job, JobSpec, MediaLayout, Server, is_loopback};
+use crate::job::{InstallerFacts, Job, JobSpec, MediaLayout, Server};
 use crate::media::{CachedInstaller, Form, Image, InstallerSource, Medium, MediumLandmarks, Watched};
 use crate::workflow::layout::task_form;
 use crate::workflow::policy::Delivery;
 use crate::workflow::{Context, Kit, StepError, hook, task_iso};
-use crate::world::TlsPolicy;
+use shoal_base::is_loopback;
+use shoal_base::world::TlsPolicy;
 use shoal_image::installer::KickstartOn;
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {

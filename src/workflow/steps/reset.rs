@@ -16,7 +16,7 @@ use crate::workflow::detect;
 use crate::workflow::look::sample;
 use crate::workflow::power::{Move, POWER_GRACE, next_move};
 use crate::workflow::{Context, StepError};
-use crate::world::{after, elapsed};
+use shoal_base::world::{after, elapsed};
 
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// The answer before the reset is what later ones are compared with, so a slow host is asked again.

@@ -16,7 +16,7 @@ use crate::workflow::identity::{choose_system, unread};
 use crate::workflow::layout::{self, Chosen};
 use crate::workflow::media_base::protocol_remedy;
 use crate::workflow::{Context, Kit, StepError};
-use crate::world::after;
+use shoal_base::world::after;
 
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Times that virtual media are switched on before the BMC is given up. Each is followed by looks for

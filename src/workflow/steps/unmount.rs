@@ -19,7 +19,7 @@ use crate::redfish::{Slot, System};
 use crate::workflow::detect;
 use crate::workflow::layout::drive_name;
 use crate::workflow::{Context, Failure, StepError};
-use crate::world::{after, elapsed};
+use shoal_base::world::{after, elapsed};
 
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 

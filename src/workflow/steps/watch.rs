@@ -20,7 +20,7 @@ use crate::workflow::look::sample;
 use crate::workflow::media_base::what_reaching_needs;
 use crate::workflow::policy::{self, Policy};
 use crate::workflow::{Context, StepError};
-use crate::world::{after, elapsed};
+use shoal_base::world::{after, elapsed};
 
 /// Times that a loop of installations is tried to be ended.
 const LOOP_EJECTS_MAX: u32 = 5;

@@ -192,7 +192,7 @@ async fn a_stream_ends_when_its_token_expires() {
         name: "expiring".to_owned(),
         role: Role::Viewer,
         origin: TokenOrigin::Created,
-        expires_at: Some(shoal::world::after(now, Duration::from_secs(95))),
+        expires_at: Some(shoal_base::world::after(now, Duration::from_secs(95))),
         created_at: now,
         created_by: "test".to_owned(),
     };

@@ -94,7 +94,7 @@ async fn site() -> Fixture {
         name: "expired".to_owned(),
         role: Role::Admin,
         origin: TokenOrigin::Created,
-        expires_at: Some(shoal::world::after(now, Duration::from_secs(1))),
+        expires_at: Some(shoal_base::world::after(now, Duration::from_secs(1))),
         created_at: now,
         created_by: "test".to_owned(),
     };

@@ -7,11 +7,12 @@ use http::Method;
 use serde_json::{Value, json};
 use shoal::access::Role;
 use shoal::api::Access;
-use shoal::job::{Cancel, Password, Phase, Step};
+use shoal::job::{Cancel, Phase, Step};
 use shoal::redfish::{Account, BmcPool, Limits};
 use shoal::release::{Releaser, release};
 use shoal::sim::Fault;
-use shoal::world::TlsPolicy;
+use shoal_base::Password;
+use shoal_base::world::TlsPolicy;
 
 use super::{Fixture, TOKEN, keep_token, tokens};
 use crate::site::{Site, machine};

@@ -4,8 +4,8 @@ use http::{Method, header};
 use serde_json::{Value, json};
 
 use shoal::access::Role;
-use shoal::job::Password;
-use shoal::world::Secrets;
+use shoal_base::Password;
+use shoal_base::world::Secrets;
 
 use super::{Fixture, keep_token, request, server_json};
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use shoal::seal::KeySource;
 use shoal::sim::standin_installer;
 use shoal::store::Store;
-use shoal::world::Rng;
+use shoal_base::world::Rng;
 
 use super::{SHORT, check_told, story};
 use crate::process::{Served, Sim, is_left_clean, recipe, serve_at, start_command};

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use shoal::media::{InstallerCache, InstallerSource};
-use shoal::world::real_transport;
+use shoal_base::world::real_transport;
 use shoal_image::iso::{IsoWriter, ReadAt as _};
 
 const SETTINGS: &str =

@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use shoal::media::{Media, Medium};
 use shoal::seal::Sealer;
 use shoal::store::Store;
-use shoal::world::Clock;
+use shoal_base::world::Clock;
 
 use super::bench::{Bench, job};
 

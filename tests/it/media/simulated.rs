@@ -14,7 +14,7 @@ use shoal::media::{Form, Image, JobTrace, KickstartPlace, Media, Medium, MediumL
 use shoal::seal::Sealer;
 use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer};
 use shoal::store::Store;
-use shoal::world::{Clock, Rng, World};
+use shoal_base::world::{Clock, Rng, World};
 use shoal_image::installer::{KickstartOn, overlay, recognise};
 use shoal_image::iso::{TaskIso, build_task_iso};
 use tower::ServiceExt as _;

@@ -11,7 +11,7 @@ use http::Method;
 use shoal::job::{Cursor, Job};
 use shoal::sim::Network;
 use shoal::store::{JobFilter, Side, Store, StoreError, Tap};
-use shoal::world::{HttpRequest, HttpResponse, Transport, TransportError, TransportErrorKind};
+use shoal_base::world::{HttpRequest, HttpResponse, Transport, TransportError, TransportErrorKind};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower::ServiceExt;

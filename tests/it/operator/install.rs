@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use shoal::job::hex;
+use shoal_base::hex;
 
 use super::{Desk, assert_installed};
 use crate::process::recipe;

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use serde_json::json;
-use shoal::world::{PeerCertificate, TlsPolicy, Transport, real_transport};
+use shoal_base::world::{PeerCertificate, TlsPolicy, Transport, real_transport};
 use tower::ServiceExt;
 
 use super::{Desk, assert_installed};

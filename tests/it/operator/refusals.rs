@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use shoal::job::hex;
+use shoal_base::hex;
 
 use super::{Desk, assert_installed, assert_untouched, id};
 use crate::process::recipe;

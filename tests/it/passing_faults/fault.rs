@@ -13,7 +13,7 @@ use serde_json::json;
 use shoal::job::{Phase, Step};
 use shoal::sim::Network;
 use shoal::store::{JobFilter, Side, Store, Tap};
-use shoal::world::{HttpRequest, HttpResponse, Transport, TransportError};
+use shoal_base::world::{HttpRequest, HttpResponse, Transport, TransportError};
 use tokio::time::Instant;
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;

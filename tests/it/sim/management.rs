@@ -3,7 +3,7 @@
 //! Over the simulated network; the listeners of `shoal sim` are in `sim_command.rs`.
 
 use shoal::sim::InstalledSystem;
-use shoal::world::{PeerCertificate, TlsPolicy, TransportErrorKind};
+use shoal_base::world::{PeerCertificate, TlsPolicy, TransportErrorKind};
 
 use super::*;
 
@@ -73,7 +73,7 @@ async fn the_products_probe_understands_the_answer() {
     let url = "https://esx.test/sdk".parse().unwrap();
     let found = shoal::probe::observe_esxi(&bench.network.transport(), &url, 1).await.unwrap();
     assert_eq!((found.version.as_str(), found.build.as_str()), ("8.0.3", "24022510"));
-    assert_eq!(found.certificate, shoal::job::hex(&certificate));
+    assert_eq!(found.certificate, shoal_base::hex(&certificate));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use shoal::job::Phase;
 use shoal::store::{StoreError, StoreErrorKind};
-use shoal::world::TlsPolicy;
+use shoal_base::world::TlsPolicy;
 
 use super::{Bench, ended, serial, server};
 

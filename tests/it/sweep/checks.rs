@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use shoal::job::{Confidence, EvidenceKind, Outcome, Phase, Release, Status};
 use shoal::media::trace::QUIET;
 use shoal::sim::{Fault, Happening};
-use shoal::world::elapsed;
+use shoal_base::world::elapsed;
 
 use super::installer;
 use super::leaks;

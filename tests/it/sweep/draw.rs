@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use shoal::sim::Fault;
-use shoal::world::Rng;
+use shoal_base::world::Rng;
 
 pub struct Draw(Rng);
 

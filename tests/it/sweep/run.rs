@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
-use shoal::job::{Cancel, Event, Job, JobId, Password, Status, Step};
+use shoal::job::{Cancel, Event, Job, JobId, Status, Step};
 use shoal::media::InstallerSource;
 use shoal::sim::{Happening, SimConfig, SimState, Timings};
 use shoal::store::{EventFilter, Side, Store, StoreError};
-use shoal::world::{HttpRequest, Transport};
+use shoal_base::Password;
+use shoal_base::world::{HttpRequest, Transport};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower::ServiceExt;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use shoal::job::Confidence;
 use shoal::sim::{Fault, Persona, Sources, Timings};
 use shoal::workflow::policy::{FinalReset, Policy};
-use shoal::world::Rng;
+use shoal_base::world::Rng;
 
 use super::draw::{Draw, draw_faults};
 use super::installer;

@@ -34,8 +34,8 @@ const DOORS: [Door; 6] = [
     },
     Door {
         words: &["reqwest", "TcpStream"],
-        only: &["world"],
-        sentence: "Outbound HTTP goes through world.",
+        only: &["shoal_base"],
+        sentence: "Outbound HTTP goes through shoal_base::world.",
     },
 ];
 

@@ -12,7 +12,7 @@ use tower::util::BoxCloneSyncService;
 
 use super::super::lock;
 use crate::media::conditions::{Answer, answer};
-use crate::world::{HttpRequest, Transport, TransportError, TransportErrorKind};
+use shoal_base::world::{HttpRequest, Transport, TransportError, TransportErrorKind};
 
 /// What the source does with the next requests.
 #[derive(Clone)]

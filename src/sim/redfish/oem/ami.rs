@@ -14,7 +14,7 @@ use super::super::message::Message;
 use super::super::resource::Resource;
 use super::super::{Refusal, Reply};
 use super::Oem;
-use crate::world;
+use shoal_base::world;
 
 const ENABLE: &str = "AMIVirtualMedia.EnableRMedia";
 const CONFIGURE: &str = "AMIVirtualMedia.ConfigureCDInstance";

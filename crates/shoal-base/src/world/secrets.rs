@@ -11,7 +11,7 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use crate::job::Password;
+use crate::Password;
 
 /// How the variables begin that a password may be in.
 pub const VARIABLES: &str = "SHOAL_SECRET_";

@@ -1,7 +1,6 @@
 //! What is hidden of a text before anything shows or keeps it: secrets in the URLs that operators give.
 //!
-//! BMCs quote the URLs that they were handed in their errors, whole, decoded or in parts. Pure. Not the place
-//! of media tokens and passwords ([`super::secret`]). Invariants: a secret of a known URL is hidden wherever and
+//! BMCs quote the URLs that they were handed in their errors, whole, decoded or in parts. Pure. Invariants: a secret of a known URL is hidden wherever and
 //! however it is spelt; of an unknown URL the userinfo and the values of its query are hidden.
 
 use std::fmt;
@@ -11,8 +10,6 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
 use url::Url;
-
-use super::hide_media_tokens;
 
 const HIDDEN: &str = "(hidden)";
 /// Shorter words are hidden only where they stand in a URL: they would be found in any text.
@@ -157,6 +154,28 @@ pub fn hide_url_secrets(text: &str) -> String {
     shown
 }
 
+/// `text` with the token of every media URL in it hidden. BMCs quote the URL that they were given in
+/// their error messages, and those are shown to operators.
+///
+/// A media URL names a job's 32 hex digits, a dot, and the token's hex digits, in any case and
+/// possibly cut short.
+pub fn hide_media_tokens(text: &str) -> String {
+    const JOB_DIGITS: usize = 32;
+    let mut shown = String::with_capacity(text.len());
+    let mut digits = 0;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        shown.push(c);
+        let after_job = c == '.' && digits >= JOB_DIGITS;
+        digits = if c.is_ascii_hexdigit() { digits + 1 } else { 0 };
+        if after_job && chars.peek().is_some_and(char::is_ascii_hexdigit) {
+            while chars.next_if(char::is_ascii_hexdigit).is_some() {}
+            shown.push_str("(hidden)");
+        }
+    }
+    shown
+}
+
 /// Where `://` stands, in any spelling.
 fn scheme_end(text: &str) -> Option<(usize, usize)> {
     const SPELLINGS: [&str; 5] = ["://", ":\\/\\/", "%3A%2F%2F", "%3a%2f%2f", "%253A%252F%252F"];
@@ -201,6 +220,18 @@ fn hide_values(pairs: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_of_media_urls_are_hidden_wherever_a_bmc_quotes_them() {
+        let (job, token) = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
+        let text = format!("cannot fetch 'http://h/media/tasks/{job}.{token}/task.iso', cut: {job}.FEDC");
+        let shown =
+            format!("cannot fetch 'http://h/media/tasks/{job}.(hidden)/task.iso', cut: {job}.(hidden)");
+        assert_eq!(hide_media_tokens(&text), shown);
+        for harmless in ["", "1.5 s", "ESXi 8.0.3", job, "deadbeef.cafe"] {
+            assert_eq!(hide_media_tokens(harmless), harmless);
+        }
+    }
 
     /// Issue 15, kind 25.
     #[test]

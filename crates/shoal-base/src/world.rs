@@ -234,7 +234,7 @@ impl Rng {
     pub fn hex(&self, bytes: usize) -> String {
         let mut raw = vec![0; bytes];
         self.fill(&mut raw);
-        crate::job::hex(&raw)
+        crate::hex(&raw)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, ChaCha12Rng> {

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum_core::body::Body;
 use bytes::Bytes;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -77,7 +77,7 @@ impl fmt::Display for TlsPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TlsPolicy::Verify => f.write_str("verify"),
-            TlsPolicy::Pin(sha256) => write!(f, "pin:{}", crate::job::hex(sha256)),
+            TlsPolicy::Pin(sha256) => write!(f, "pin:{}", crate::hex(sha256)),
             TlsPolicy::Insecure => f.write_str("insecure"),
             TlsPolicy::None => f.write_str("none"),
         }
@@ -101,7 +101,7 @@ impl FromStr for TlsPolicy {
                 // Tools show fingerprints in either case, with or without colons.
                 let digits =
                     text.strip_prefix("pin:").ok_or_else(wrong)?.replace(':', "").to_ascii_lowercase();
-                let bytes = crate::job::unhex(&digits).ok_or_else(wrong)?;
+                let bytes = crate::unhex(&digits).ok_or_else(wrong)?;
                 Ok(TlsPolicy::Pin(bytes.try_into().map_err(|_| wrong())?))
             }
         }
@@ -332,7 +332,7 @@ impl ServerCertVerifier for LeafVerifier {
         let found: [u8; 32] = Sha256::digest(leaf).into();
         match self.pin {
             Some(pin) if pin != found => {
-                let other = PinError { found: crate::job::hex(&found) };
+                let other = PinError { found: crate::hex(&found) };
                 Err(rustls::CertificateError::Other(rustls::OtherError(Arc::new(other))).into())
             }
             _ => Ok(ServerCertVerified::assertion()),

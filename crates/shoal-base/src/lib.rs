@@ -1,0 +1,23 @@
+//! What every other crate of the project stands on.
+//!
+//! - [`world`]: the three doors, clock, randomness and outbound HTTP; how a peer's TLS certificate is judged.
+//! - [`Password`]: a secret that cannot be printed; [`UrlSecrets`]: secrets within URLs, hidden from texts.
+//! - [`UrlPrefixes`]: which URLs may be named; [`is_loopback`]: which stay on this machine.
+//! - [`visible()`]: text of others, made safe to print; [`hex()`]: bytes as digits.
+//!
+//! Nothing here knows servers, jobs, images or Redfish.
+
+mod hex;
+mod loopback;
+mod prefixes;
+mod redact;
+mod secret;
+mod visible;
+pub mod world;
+
+pub use hex::{hex, unhex};
+pub use loopback::is_loopback;
+pub use prefixes::{UrlPrefixError, UrlPrefixes};
+pub use redact::{UrlSecrets, hide_media_tokens, hide_url_secrets};
+pub use secret::Password;
+pub use visible::{is_visible, visible, visible_lines};
