@@ -120,6 +120,9 @@ pub struct SystemSeen {
     pub manufacturer: Option<String>,
     pub model: Option<String>,
     pub serial: Option<String>,
+    /// `SKU` on Dell.
+    #[serde(default)]
+    pub service_tag: Option<String>,
     pub uuid: Option<String>,
     pub power: Option<String>,
     pub bmc_model: Option<String>,

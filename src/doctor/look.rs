@@ -144,6 +144,7 @@ fn note_system(system: &System, facts: &mut Facts) {
         manufacturer: system.manufacturer.clone(),
         model: system.model.clone(),
         serial: system.serial.clone(),
+        service_tag: system.service_tag().map(str::to_owned),
         uuid: system.uuid.clone(),
         power: system.power.map(|power| power.name().to_owned()),
         bmc_model: None,

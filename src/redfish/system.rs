@@ -56,12 +56,17 @@ pub struct System {
 }
 
 impl System {
-    /// Whether it is the machine with this serial number: that of its own, or on Dell, whose boards have a part
-    /// number of their own there, the service tag.
+    /// Whether it is the machine with this serial number: that of its own, or the service tag. Case and blanks around
+    /// it do not count: people type serial numbers from labels.
     pub fn has_serial(&self, serial: &str) -> bool {
-        let is_it = |found: &Option<String>| found.as_deref().is_some_and(|found| found == serial);
+        let is_it = |found: &str| found.trim().eq_ignore_ascii_case(serial.trim());
+        self.serial.as_deref().is_some_and(is_it) || self.service_tag().is_some_and(is_it)
+    }
+
+    /// Dell's: some boards have a part number of their own as `SerialNumber`, and the service tag as `SKU`.
+    pub fn service_tag(&self) -> Option<&str> {
         let is_dell = self.manufacturer.as_deref().is_some_and(|maker| maker.starts_with("Dell"));
-        is_it(&self.serial) || (is_dell && is_it(&self.sku))
+        self.sku.as_deref().filter(|_| is_dell)
     }
 
     /// Whether it is a host that could be installed: GPU baseboards have neither a reset nor a

@@ -17,6 +17,7 @@ use table::{Row, TABLE};
 pub enum Fault {
     WrongSerial,
     NoSerial,
+    BoardSerial,
     OneCd,
     SecondCdRefused,
     SecondCdReplaces,
@@ -210,7 +211,8 @@ impl fmt::Display for Fault {
             | Fault::BmcRestartsInInstall(wait)
             | Fault::PowerTransitions(wait)
             | Fault::SessionTimeout(wait)
-            | Fault::TokensRefusedAfterStart(wait) => write!(f, "={}", wait.as_secs()),
+            | Fault::TokensRefusedAfterStart(wait)
+            | Fault::ApiLate(wait) => write!(f, "={}", wait.as_secs()),
             Fault::Slow(wait) | Fault::SlowMedia(wait) => write!(f, "={}", wait.as_millis()),
             Fault::InsertNotDone(count)
             | Fault::InsertNotSeen(count)
@@ -284,6 +286,10 @@ mod tests {
             let fault: Fault = name.parse().unwrap();
             assert_eq!(fault.to_string().parse(), Ok(fault.clone()), "{name}");
             assert!(fault.to_string().starts_with(name), "{name}");
+            let valued = format!("{name}=7");
+            if let Ok(fault) = valued.parse::<Fault>() {
+                assert_eq!(fault.to_string(), valued);
+            }
         }
         assert_eq!("slow=250".parse(), Ok(Fault::Slow(Duration::from_millis(250))));
         assert_eq!("insert-task=9".parse(), Ok(Fault::InsertTask(Duration::from_secs(9))));

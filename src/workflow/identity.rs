@@ -108,8 +108,19 @@ mod tests {
         let board = "CNFCP0012345678";
         assert!(choose_system(vec![system("Dell Inc.", board, "ABC1234")], &server("ABC1234")).is_ok());
         assert!(choose_system(vec![system("Dell Inc.", board, "ABC1234")], &server(board)).is_ok());
+        assert!(choose_system(vec![system("Dell Inc.", board, " abc1234 ")], &server("ABC1234")).is_ok());
         let refusal =
             choose_system(vec![system("HPE", "CZ1", "P40424-B21")], &server("P40424-B21")).unwrap_err();
         assert!(refusal.contains("serial number CZ1, SKU P40424-B21"), "{refusal}");
+    }
+
+    #[test]
+    fn blanks_and_case_of_a_serial_number_do_not_count() {
+        for shown in ["CZ1A", "cz1a", " CZ1A ", "Cz1a\t"] {
+            assert!(choose_system(vec![system("HPE", shown, "P1")], &server("CZ1a")).is_ok(), "{shown}");
+        }
+        for shown in ["CZ1", "CZ 1A", "CZ1AB", ""] {
+            assert!(choose_system(vec![system("HPE", shown, "P1")], &server("CZ1A")).is_err(), "{shown}");
+        }
     }
 }

@@ -255,6 +255,23 @@ async fn every_persona_is_judged_as_the_facts_say_of_its_family() {
     }
 }
 
+/// As a job compares.
+#[tokio::test(start_paused = true)]
+async fn dells_service_tag_is_the_serial_number_of_the_record_and_no_other_makers_sku() {
+    let bench = |persona: &str| {
+        let faults = vec![Fault::BoardSerial];
+        Bench::new(SimConfig { persona: persona.parse().unwrap(), ..machine(faults) })
+    };
+    let report = bench("idrac9").look().await;
+    let identity = line(&report, "identity");
+    assert_eq!(identity.status, CheckStatus::Ok, "{report:#?}");
+    let words = "serial number CN-SIM0001, service tag SIM0001;";
+    assert!(identity.found.contains(words), "{identity:?}");
+    assert!(identity.found.ends_with("its service tag is the serial number of the record"), "{identity:?}");
+    let report = bench("ilo6").look().await;
+    assert_failed(&report, "identity", "(serial number CN-SIM0001, SKU SIM0001)");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_success_is_worth_follows_from_the_signs_that_a_bmc_shows() {
     for (persona, confidence, uses_basic) in

@@ -1,7 +1,7 @@
 //! The misbehaviours that are known of real BMCs, entry by entry: each has a persona that always shows it,
 //! or a fault that anybody can give to one, and docs/simulator.md says which.
 
-use shoal::sim::{Persona, fault_names};
+use shoal::sim::{Fault, Persona, fault_help, fault_names};
 
 /// One entry of the list, the faults that make it, and whether a persona is so by its shape.
 struct Entry {
@@ -127,6 +127,22 @@ fn the_document_has_a_row_for_each_known_misbehaviour() {
     let head = "| known of real BMCs | personas that always do so | faults that make it |\n|---|---|---|\n";
     let table = format!("{head}{}\n", rows.join("\n"));
     assert!(document.contains(&table), "docs/simulator.md should hold:\n{table}");
+}
+
+/// Every fault with its value where it has none of its own, and its help.
+#[test]
+fn the_document_has_a_row_for_each_fault_and_no_other() {
+    let document = include_str!("../../docs/simulator.md");
+    let row = |line: &str| {
+        let (name, help) = line.trim().split_once(' ').unwrap();
+        let fault: Fault = name.parse().unwrap();
+        format!("| `{fault}` | {} |\n", help.trim())
+    };
+    let help = fault_help();
+    let rows: Vec<String> = help.lines().map(row).collect();
+    assert_eq!(rows.len(), fault_names().len());
+    let table = format!("\n| fault | what it does |\n|---|---|\n{}\n", rows.concat());
+    assert!(document.contains(&table), "docs/simulator.md should hold:{table}");
 }
 
 /// Who always loses its media is never installed, and who always reports a failure never begins, so no persona does.

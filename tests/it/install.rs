@@ -202,6 +202,7 @@ async fn what_is_wrong_before_the_reset_fails_there_and_leaves_nothing() {
     for (fault, step, words) in [
         (Fault::WrongSerial, Step::ResolveServer, "is not that of server SIM0001"),
         (Fault::NoSerial, Step::ResolveServer, "system_uuid or system_id"),
+        (Fault::BoardSerial, Step::ResolveServer, "serial number CN-SIM0001, SKU SIM0001"),
         (Fault::NoSlots, Step::ResolveServer, "the BMC offers none"),
         (Fault::NoVirtualMedia, Step::ResolveServer, "this firmware has no virtual media"),
         (Fault::NoOverride, Step::ResolveServer, "has no BootSourceOverride properties"),

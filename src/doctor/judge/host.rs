@@ -1,6 +1,7 @@
 //! Judges the host behind the BMC: who it is, its power, boot, reset, and what it tells of boots. Pure.
 
 use super::{Check, CheckStatus, Facts, check, failed, ok, warning};
+use crate::doctor::SystemSeen;
 
 pub fn identity(facts: &Facts) -> Check {
     if let Some(trouble) = &facts.system_problem {
@@ -21,12 +22,24 @@ pub fn identity(facts: &Facts) -> Check {
         Some(vendor) => format!("{vendor} {model}"),
         None => model,
     };
-    let found = format!("{name}, serial number {}; BMC {firmware}", known(&system.serial));
-    match (&facts.expected_serial, &system.serial) {
-        (Some(_), Some(_)) => ok("identity", format!("{found}: the one of the record")),
-        (Some(_), None) => ok("identity", format!("{found}: matched by system_uuid or system_id")),
-        (None, Some(_)) => ok("identity", found),
-        (None, None) => warning(
+    let tag = system.service_tag.as_ref().map(|tag| format!(", service tag {tag}")).unwrap_or_default();
+    let found = format!("{name}, serial number {}{tag}; BMC {firmware}", known(&system.serial));
+    let Some(expected) = &facts.expected_serial else { return of_no_record(system, found) };
+    let is_it =
+        |shown: &Option<String>| shown.as_ref().is_some_and(|shown| shown.eq_ignore_ascii_case(expected));
+    let by = match () {
+        () if is_it(&system.serial) => "the one of the record",
+        () if is_it(&system.service_tag) => "its service tag is the serial number of the record",
+        () => "matched by system_uuid or system_id",
+    };
+    ok("identity", format!("{found}: {by}"))
+}
+
+/// The server of an address that no record names.
+fn of_no_record(system: &SystemSeen, found: String) -> Check {
+    match system.serial.as_ref().or(system.service_tag.as_ref()) {
+        Some(_) => ok("identity", found),
+        None => warning(
             "identity",
             found,
             format!(

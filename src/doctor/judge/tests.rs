@@ -286,6 +286,17 @@ fn the_host() {
         (system.serial, system.uuid) = (None, text("aa-bb"));
     };
     expect(nameless, "identity", Warning, "serial number unknown", "system_uuid (aa-bb)");
+    let seen = |serial: Option<&str>, tag: Option<&str>| {
+        let (serial, tag) = (serial.map(str::to_owned), tag.map(str::to_owned));
+        move |facts: &mut Facts| {
+            let system = facts.system.get_or_insert_default();
+            (system.serial, system.service_tag) = (serial, tag);
+        }
+    };
+    let tagged = seen(Some("CN7016"), Some("a1"));
+    expect(tagged, "identity", Good, "serial number CN7016, service tag a1; BMC 1.2: its service tag is", "");
+    expect(seen(Some("a1"), None), "identity", Good, "serial number a1; BMC 1.2: the one of the record", "");
+    expect(seen(None, None), "identity", Good, "matched by system_uuid or system_id", "");
     let power = |state: Option<&str>| {
         let state = state.map(str::to_owned);
         move |facts: &mut Facts| facts.system.get_or_insert_default().power = state

@@ -36,6 +36,11 @@ use Value::{Count, Millis, Plain, Secs};
 pub static TABLE: &[Row] = &[
     row("wrong-serial", Plain(|| Fault::WrongSerial), "the System reports another serial number"),
     row("no-serial", Plain(|| Fault::NoSerial), "the System reports no serial number"),
+    row(
+        "board-serial",
+        Plain(|| Fault::BoardSerial),
+        "the System's SerialNumber is its board's, and the serial number is its SKU (Dell)",
+    ),
     row("one-cd", Plain(|| Fault::OneCd), "one CD slot, and a USB slot that takes no CD (HPE iLO)"),
     row(
         "second-cd-refused",

@@ -68,6 +68,9 @@ impl Bmc {
         if let Some(serial) = self.shown_serial() {
             system["SerialNumber"] = json!(serial);
         }
+        if self.faults.has(&Fault::BoardSerial) {
+            system["SKU"] = json!(self.config.serial);
+        }
         self.add_sources(&mut system);
         self.add_system_oem(&mut system);
         system
@@ -93,6 +96,7 @@ impl Bmc {
         match (self.faults.has(&Fault::NoSerial), self.faults.has(&Fault::WrongSerial)) {
             (true, _) => None,
             (_, true) => Some(format!("NOT-{serial}")),
+            _ if self.faults.has(&Fault::BoardSerial) => Some(format!("CN-{serial}")),
             _ => Some(serial.clone()),
         }
     }
@@ -145,10 +149,11 @@ impl Bmc {
         body: Object,
         now: Timestamp,
     ) -> Result<Vec<Refusal>, Refusal> {
-        const READ_ONLY: [&str; 9] = [
+        const READ_ONLY: [&str; 10] = [
             "Id",
             "Name",
             "SerialNumber",
+            "SKU",
             "UUID",
             "PowerState",
             "Manufacturer",
