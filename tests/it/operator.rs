@@ -11,6 +11,7 @@ mod install;
 mod log;
 mod management;
 mod refusals;
+mod release;
 mod secrets;
 mod tls;
 

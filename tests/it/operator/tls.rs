@@ -39,3 +39,34 @@ async fn a_bmc_that_refuses_the_controllers_certificate_is_named_as_the_cause() 
     assert!(reason.to_lowercase().contains("alert"), "{reason}");
     assert_untouched(machine).await;
 }
+
+/// A BMC that takes images by HTTPS only, before and after what the reason says is set.
+#[tokio::test]
+async fn a_bmc_of_https_alone_is_installed_once_media_are_served_so() {
+    let sim = Sim::start(&["--persona=irmc", "--install-seconds=2"]).await;
+    let machine = &sim.machines[0];
+    let dir = installer_dir();
+    let tls = certificate(dir.path());
+    for (flags, succeeds) in [(vec![], false), (vec!["--media-tls=true", &tls[0], &tls[1]], true)] {
+        let mut command: Command = controller(dir.path(), &["--media-addr=127.0.0.1:0"]);
+        command.args(flags);
+        let mut served = start_command(dir.path(), command).await;
+        if !succeeds {
+            let (status, answer) = served.post("/api/v1/servers", machine.record()).await;
+            assert_eq!(status, 201, "{answer}");
+        }
+        let mut recipe = recipe(machine.text("serial"));
+        recipe["completion_hook"] = "poweroff".into();
+        let (_, job) = served.post("/api/v1/jobs", recipe).await;
+        let job = served.settled(&super::id(&job)).await;
+        if succeeds {
+            super::assert_installed(&job, machine).await;
+        } else {
+            assert_eq!(job["failed_step"], "resolve-server", "{job:#}");
+            let reason = job["reason"].as_str().unwrap();
+            assert!(reason.contains("serve media over HTTPS (MEDIA_TLS=true)"), "{reason}");
+            assert_untouched(machine).await;
+        }
+        served.child.kill().await.unwrap();
+    }
+}
