@@ -159,6 +159,9 @@ pub struct PlanFacts {
     /// What to change where the BMC takes no image by the protocol of the media base.
     #[serde(default)]
     pub insert_remedy: Option<String>,
+    /// Media are served over plain HTTP, which many BMCs of this kind do not support, and do not say so.
+    #[serde(default)]
+    pub http_is_doubtful: bool,
     pub boot: Planned,
     pub reset: Planned,
     /// What a job would switch on first, before there are drives.

@@ -14,6 +14,7 @@ pub async fn plan(bmc: &Bmc, system: &System, image_url: &str) -> Result<PlanFac
         None => None,
     };
     let scheme = image_url.split(':').next().unwrap_or_default();
+    let http_is_doubtful = scheme.eq_ignore_ascii_case("http") && plan.quirks.contains(&"vmm-control");
     let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
     Ok(PlanFacts {
         switch_on: owned(plan.media_service.to_do()),
@@ -21,6 +22,7 @@ pub async fn plan(bmc: &Bmc, system: &System, image_url: &str) -> Result<PlanFac
         learned: bmc.learned(),
         insert: plan.insert.into(),
         insert_remedy: refused.map(|offered| protocol_remedy(scheme, &offered).to_owned()),
+        http_is_doubtful,
         boot: plan.boot.into(),
         reset: plan.reset.into(),
     })

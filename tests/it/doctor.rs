@@ -427,6 +427,15 @@ async fn media_by_a_protocol_that_the_bmc_does_not_take_are_told_with_what_to_se
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bmc_with_vmm_control_is_warned_of_while_media_are_served_over_plain_http() {
+    for (scheme, status) in [("http", CheckStatus::Warning), ("https", CheckStatus::Ok)] {
+        let mut bench = Bench::new(SimConfig { persona: "ibmc".parse().unwrap(), ..machine(vec![]) });
+        bench.scheme = scheme;
+        assert_eq!(line(&bench.look().await, "insert").status, status, "{scheme}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_probe_that_fails_says_why_and_still_leaves_the_drive_empty() {
     let unreachable = Bench::faulty(vec![Fault::InsertChecksUrl]);
     unreachable.network.cut_off(MEDIA, true);

@@ -79,7 +79,7 @@ pub fn insert(facts: &Facts) -> Check {
             if !facts.plan.learned.is_empty() {
                 found.push_str(&format!("; worked before: {}", facts.plan.learned.join("; ")));
             }
-            if facts.plan.quirks.iter().any(|quirk| quirk == "vmm-control") {
+            if facts.plan.http_is_doubtful {
                 let remedy = "many of these BMCs (Huawei, H3C, xFusion) take images by HTTPS, NFS or CIFS and none by \
                               http: find out with --probe-media before the first job";
                 return warning("insert", found, remedy);

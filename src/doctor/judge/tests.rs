@@ -407,8 +407,7 @@ fn clocks_and_latencies() {
 
 #[test]
 fn a_bmc_that_may_take_no_http_is_warned_of() {
-    let quirks = |facts: &mut Facts| facts.plan.quirks = vec!["vmm-control".to_owned()];
-    expect(quirks, "insert", Warning, "vmm-control", "--probe-media");
+    expect(|facts| facts.plan.http_is_doubtful = true, "insert", Warning, "", "--probe-media");
 }
 
 #[test]
