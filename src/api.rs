@@ -35,7 +35,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, header};
 use jiff::Timestamp;
 use secrecy::SecretString;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -96,8 +96,6 @@ pub struct ApiShared {
     checks: Arc<Semaphore>,
     /// Held while a server is read, changed and written back.
     inventory: tokio::sync::Mutex<()>,
-    /// Sent to whenever a token was revoked.
-    revocations: watch::Sender<()>,
 }
 
 type ApiState = Arc<ApiShared>;
@@ -161,7 +159,6 @@ pub fn router(parts: ApiParts) -> Router {
         streams: streams::StreamSeats::default(),
         checks: Arc::new(Semaphore::new(check::CHECKS_MAX)),
         inventory: tokio::sync::Mutex::new(()),
-        revocations: watch::Sender::new(()),
     });
     routes
         .with_state(state)

@@ -17,6 +17,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use super::body::is_json;
 use super::error::ApiError;
@@ -49,6 +50,8 @@ pub struct Tokens {
     pub limits: Arc<Limits>,
     /// Whose signed tokens are good too.
     pub oidc: Option<Arc<Oidc>>,
+    /// Sent to whenever a token was revoked.
+    pub revocations: watch::Sender<()>,
 }
 
 impl Access {
@@ -58,6 +61,13 @@ impl Access {
             Access::Open => check_host(headers).map(|()| Actor::anybody()),
             Access::Closed => Err(ApiError::Forbidden("ask the API's listener".to_owned())),
             Access::Tokens(tokens) => tokens.actor(headers, source).await,
+        }
+    }
+
+    /// Answers that go on are told that a token was revoked.
+    pub fn note_revocation(&self) {
+        if let Access::Tokens(tokens) = self {
+            tokens.revocations.send_replace(());
         }
     }
 

@@ -203,10 +203,9 @@ async fn follow(
 ) -> Result<Response, ApiError> {
     let seat = state.streams.take(&who.actor.id).map_err(ApiError::TooManyStreams)?;
     let latest = state.store.latest_event();
-    let revocations = state.revocations.subscribe();
     let mut follower = Follower {
         state: state.clone(),
-        admission: Admission::new(who, &state.store, &state.world.clock, revocations),
+        admission: Admission::new(who, &state.access),
         job,
         after,
         ready: VecDeque::new(),

@@ -191,7 +191,7 @@ pub async fn revoke(
     let now = state.world.clock.now();
     let act = who.act(now, "token.revoke").with(serde_json::json!({ "token": id }));
     state.store.telling(act).revoke_token(&id, now).await?;
-    state.revocations.send_replace(());
+    state.access.note_revocation();
     tracing::info!(token = %id, actor = who.actor.id, "a token was revoked");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod downloads;
 mod errors;
 mod events;
 mod health;
@@ -213,7 +214,7 @@ pub fn tokens(store: &Store, world: &World) -> Arc<Tokens> {
     let much = NonZeroU32::new(1_000_000).unwrap();
     let limits = Limits::new(Rates { failures_per_minute: much, writes_per_minute: much });
     let (store, clock) = (store.clone(), world.clock.clone());
-    Arc::new(Tokens { store, clock, limits: Arc::new(limits), oidc: None })
+    Arc::new(Tokens { store, clock, limits: Arc::new(limits), oidc: None, revocations: Default::default() })
 }
 
 /// Makes the store know a token with that text.

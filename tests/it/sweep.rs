@@ -9,6 +9,7 @@
 mod checks;
 mod draw;
 mod installer;
+mod killer;
 mod leaks;
 mod report;
 mod run;

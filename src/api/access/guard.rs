@@ -10,11 +10,11 @@ use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{Extensions, HeaderValue, header};
+use http::{Extensions, HeaderValue, Method, header};
 use jiff::Timestamp;
 
 use super::roles::{self, Need};
-use super::{Access, MediaReads, check_same_site};
+use super::{Access, Admission, MediaReads, check_same_site};
 use crate::access::{Act, Actor, Role};
 use crate::api::error::ApiError;
 use crate::api::query::QueryTable;
@@ -117,11 +117,17 @@ pub async fn guard(
     if who.actor.role >= Role::Operator {
         request.extensions_mut().insert(OperatorPass);
     }
-    if let Some(read) = guard.reads.read_of(&request, &who) {
-        guard.reads.record(read).await?;
-    }
+    let Some(read) = guard.reads.read_of(&request, &who) else {
+        request.extensions_mut().insert(who);
+        return Ok(next.run(request).await);
+    };
+    guard.reads.record(read).await?;
+    let admission = Admission::new(&who, &guard.access);
     request.extensions_mut().insert(who);
-    Ok(next.run(request).await)
+    let is_download = request.method() == Method::GET;
+    let response = next.run(request).await;
+    // Whoever reads slowly reads no further than its token goes.
+    Ok(if is_download { response.map(|body| admission.cut(body)) } else { response })
 }
 
 impl Guard {

@@ -275,6 +275,7 @@ impl Parts {
             clock: self.world.clock.clone(),
             limits: Arc::new(Limits::new(Rates { failures_per_minute, writes_per_minute })),
             oidc: self.config.oidc.clone().map(|settings| Arc::new(Oidc::new(settings, &self.world))),
+            revocations: Default::default(),
         }
     }
 

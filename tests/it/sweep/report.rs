@@ -106,6 +106,7 @@ impl Report {
         self.tally.orderly_stops += ran.tally.orderly_stops;
         self.tally.takeovers += ran.tally.takeovers;
         self.tally.refused += ran.tally.refused;
+        self.tally.clock_steps += ran.tally.clock_steps;
         checks::cases(ran).for_each(|case| self.add_case(&case));
         for (plan, machine) in ran.scenario.plans.iter().zip(&ran.machines) {
             for fault in plan.faults.iter().chain(&(plan.persona.faults)()) {
@@ -221,12 +222,15 @@ impl Report {
     }
 
     fn show_jobs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { crashes, orderly_stops, takeovers, refused } = self.tally;
+        let Tally { crashes, orderly_stops, takeovers, refused, clock_steps } = self.tally;
         writeln!(
             f,
             "\ncontrollers killed {crashes}, told to stop {orderly_stops}; jobs taken over {takeovers}"
         )?;
-        writeln!(f, "second jobs refused while the first was active {refused}")?;
+        writeln!(
+            f,
+            "second jobs refused while the first was active {refused}; clock set ahead {clock_steps} times"
+        )?;
         for (status, count) in &self.statuses {
             writeln!(f, "{status:28} {count:>10}")?;
         }

@@ -4,8 +4,7 @@
 //! scenario names, or at a request that it counts, so the same scenario runs the same way.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,18 +12,15 @@ use serde_json::json;
 use shoal::job::{Cancel, Event, Job, JobId, Status, Step};
 use shoal::media::InstallerSource;
 use shoal::sim::{Happening, SimConfig, SimState, Timings};
-use shoal::store::{EventFilter, Side, Store, StoreError};
+use shoal::store::{EventFilter, Store, StoreError};
 use shoal_base::Password;
-use shoal_base::world::{HttpRequest, Transport};
-use tokio::sync::Notify;
 use tokio::time::Instant;
-use tower::ServiceExt;
-use tower::util::BoxCloneSyncService;
 
 use super::installer;
+use super::killer::Killer;
 use super::leaks::{self, Watch};
 use super::scenario::{
-    Address, Bystanding, CALM_AT, Ending, Hands, Plan, Scenario, Stop, Trigger, Wording, serial,
+    Address, Bystanding, CALM_AT, Ending, Hands, Plan, Scenario, Trigger, Wording, serial,
 };
 use crate::site::{Site, machine};
 
@@ -68,7 +64,16 @@ pub struct Tally {
     pub takeovers: u64,
     /// Second jobs that were refused because the first was active.
     pub refused: u64,
+    /// Times that the machine's clock was set ahead.
+    pub clock_steps: u64,
 }
+
+/// How far the clock is set ahead at a time.
+const CLOCK_STEP: Duration = Duration::from_secs(3600);
+
+/// When each event was written, by the machines' time: the controller's own is ahead of it once it has started again
+/// on a clock that was set.
+type Written = Arc<Mutex<Vec<(u64, Timestamp)>>>;
 
 /// Something that is done to the world at a time.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +84,7 @@ enum Deed {
     CutOff(usize, bool),
     Hands(usize, Hands),
     Bystander(Bystanding),
+    SetClockAhead,
     Start,
     Stop { killed: bool },
     Calm,
@@ -95,6 +101,7 @@ struct Run {
     stops_used: usize,
     is_up: bool,
     jobs: Vec<(usize, JobId, String)>,
+    written: Written,
     tally: Tally,
 }
 
@@ -130,6 +137,7 @@ impl Run {
             stops_used: 0,
             is_up: false,
             jobs: vec![],
+            written: Written::default(),
             tally: Tally::default(),
             scenario,
         };
@@ -142,6 +150,9 @@ impl Run {
         self.add(CALM_AT, Deed::Calm);
         for (at, what) in self.scenario.bystander.clone() {
             self.add(at, Deed::Bystander(what));
+        }
+        for at in self.scenario.clock_steps.clone() {
+            self.add(at, Deed::SetClockAhead);
         }
         for (machine, plan) in self.scenario.plans.clone().iter().enumerate() {
             self.add(plan.submit_at, Deed::Submit(machine));
@@ -226,6 +237,10 @@ impl Run {
                     Bystanding::Restart => bystander.press_reset(),
                 }
             }
+            Deed::SetClockAhead => {
+                self.tally.clock_steps += 1;
+                self.site.world.clock.set_ahead(CLOCK_STEP);
+            }
             Deed::Start => self.start().await,
             Deed::Stop { killed } if self.is_up => self.stop(killed).await,
             Deed::Stop { .. } => {}
@@ -275,8 +290,23 @@ impl Run {
         }
         self.tally.takeovers += self.active().await;
         let (store, transport) = (self.site.store.clone(), self.site.world.transport.clone());
-        self.site.start_on(self.killer.in_store(store), self.killer.over(transport));
+        let store = self.killer.in_store(store);
+        self.note_events(&self.site.store);
+        self.note_events(&store);
+        self.site.start_on(store, self.killer.over(transport));
         self.is_up = true;
+    }
+
+    /// As long as this store is open.
+    fn note_events(&self, store: &Store) {
+        let (mut latest, written, clock) =
+            (store.latest_event(), self.written.clone(), self.site.world.clock.clone());
+        tokio::spawn(async move {
+            while latest.changed().await.is_ok() {
+                let id = *latest.borrow_and_update();
+                written.lock().unwrap().push((id, clock.now()));
+            }
+        });
     }
 
     async fn stop(&mut self, killed: bool) {
@@ -288,6 +318,9 @@ impl Run {
             self.site.shut_down().await;
         }
         self.is_up = false;
+        // Nobody was told of an event whose write the controller did not outlive.
+        let latest = *self.site.store.latest_event().borrow();
+        self.written.lock().unwrap().push((latest, self.site.world.clock.now()));
         let away = self.killer.stop.map_or(Duration::from_secs(1), |stop| stop.away);
         self.killer = Killer::new(None);
         self.add((self.begun.elapsed() + away).min(CALM_AT.max(self.begun.elapsed())), Deed::Start);
@@ -304,6 +337,7 @@ impl Run {
     }
 
     async fn end(mut self, watch: &Watch) -> Ran {
+        self.close_times();
         let mut jobs = vec![];
         for (machine, id, ks_sha256) in std::mem::take(&mut self.jobs) {
             let (job, events) = (self.site.job(id).await, self.events(id).await);
@@ -327,6 +361,26 @@ impl Run {
         }
     }
 
+    /// From here on each entry has the earliest time that is known of its event.
+    fn close_times(&self) {
+        let mut written = self.written.lock().unwrap();
+        written.sort_unstable();
+        let mut earliest = Timestamp::MAX;
+        for (_, time) in written.iter_mut().rev() {
+            earliest = earliest.min(*time);
+            *time = earliest;
+        }
+    }
+
+    fn in_the_machines_time(&self, mut events: Vec<Event>) -> Vec<Event> {
+        let written = self.written.lock().unwrap();
+        for event in &mut events {
+            let next = written.partition_point(|(id, _)| *id < event.id);
+            event.event.time = written[next].1;
+        }
+        events
+    }
+
     async fn events(&self, job: JobId) -> Vec<Event> {
         let mut events: Vec<Event> = vec![];
         loop {
@@ -334,7 +388,7 @@ impl Run {
             let page =
                 self.site.store.events(&EventFilter { job: Some(job), after, limit: 500 }).await.unwrap();
             if page.is_empty() {
-                return events;
+                return self.in_the_machines_time(events);
             }
             events.extend(page);
         }
@@ -404,67 +458,4 @@ fn kickstart(ending: Ending, wording: Wording, job: &str) -> String {
         Wording::Warned => format!("timezone UTC\n{end}"),
     };
     format!("{licence}install --firstdisk --overwritevmfs\nrootpw {}-{job}\n{end}", leaks::KICKSTART)
-}
-
-/// Kills the controller at a request to a BMC, or at a write to the database.
-struct Killer {
-    stop: Option<Stop>,
-    /// Requests or writes so far.
-    acts: AtomicU64,
-    struck: Notify,
-}
-
-impl Killer {
-    fn new(stop: Option<Stop>) -> Arc<Killer> {
-        Arc::new(Killer { stop, acts: AtomicU64::new(0), struck: Notify::new() })
-    }
-
-    /// It will not strike any more.
-    fn stand_down(&self) {
-        self.acts.store(u64::MAX / 2, Ordering::Relaxed);
-    }
-
-    /// Whether this is the act of which it has the number.
-    fn strikes(&self, number: u64) -> bool {
-        self.acts.fetch_add(1, Ordering::Relaxed) == number
-    }
-
-    async fn strike(&self) {
-        self.struck.notify_one();
-        std::future::pending::<()>().await;
-    }
-
-    fn over(self: &Arc<Killer>, network: Transport) -> Transport {
-        let Some(Stop { trigger: Trigger::Request { number, done }, .. }) = self.stop else { return network };
-        let killer = self.clone();
-        BoxCloneSyncService::new(tower::service_fn(move |request: HttpRequest| {
-            let (killer, network) = (killer.clone(), network.clone());
-            async move {
-                let to_bmc = request.uri().host().is_some_and(|host| host.starts_with("bmc"));
-                let strikes = to_bmc && killer.strikes(number);
-                if strikes && !done {
-                    killer.strike().await;
-                }
-                let response = network.oneshot(request).await;
-                if strikes {
-                    killer.strike().await;
-                }
-                response
-            }
-        }))
-    }
-
-    fn in_store(self: &Arc<Killer>, store: Store) -> Store {
-        let Some(Stop { trigger: Trigger::Write { number, done }, .. }) = self.stop else { return store };
-        let (killer, wanted) = (self.clone(), if done { Side::After } else { Side::Before });
-        store.tapped(Arc::new(move |_, side| {
-            let killer = killer.clone();
-            Box::pin(async move {
-                if side == wanted && killer.strikes(number) {
-                    killer.strike().await;
-                }
-                Ok(())
-            })
-        }))
-    }
 }

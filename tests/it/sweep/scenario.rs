@@ -30,6 +30,8 @@ pub struct Scenario {
     pub stops: Vec<Stop>,
     /// What is done to the host without a job.
     pub bystander: Vec<(Duration, Bystanding)>,
+    /// When somebody sets the clock of the controller's machine an hour ahead.
+    pub clock_steps: Vec<Duration>,
 }
 
 /// Work on another host of the site.
@@ -144,6 +146,7 @@ impl Scenario {
             plans: (0..jobs).map(|number| draw_plan(&rng.child(&format!("plan {number}")))).collect(),
             stops,
             bystander: draw_bystander(&Draw::new(rng.child("bystander"))),
+            clock_steps: draw_clock_steps(&Draw::new(rng.child("clock"))),
         }
     }
 }
@@ -152,6 +155,12 @@ impl Scenario {
 fn draw_bystander(draw: &Draw) -> Vec<(Duration, Bystanding)> {
     let what = draw.among(&[Bystanding::RenewCertificate, Bystanding::Restart]);
     (0..draw.below(8)).map(|_| (draw.secs(1, SUBMIT_WITHIN_SECS + 2400), what)).collect()
+}
+
+/// Several, in every other world.
+fn draw_clock_steps(draw: &Draw) -> Vec<Duration> {
+    let steps = if draw.percent(50) { draw.between(2, 8) } else { 0 };
+    (0..steps).map(|_| draw.secs(1, SUBMIT_WITHIN_SECS + 3600)).collect()
 }
 
 fn draw_policy(draw: &Draw) -> Policy {
@@ -301,6 +310,9 @@ impl fmt::Display for Scenario {
         )?;
         for (at, what) in &self.bystander {
             writeln!(f, "  bystander {what:?} at {at:?}")?;
+        }
+        for at in &self.clock_steps {
+            writeln!(f, "  clock set ahead by an hour at {at:?}")?;
         }
         for stop in &self.stops {
             writeln!(f, "  controller {}", stop)?;
