@@ -72,6 +72,7 @@ fn draw_value(draw: &Draw, (name, least, most): Row) -> Fault {
 const GRAVE: &[Row] = &[
     ("wrong-serial", 0, 0),
     ("no-serial", 0, 0),
+    ("board-serial", 0, 0),
     ("no-slots", 0, 0),
     ("no-virtual-media", 0, 0),
     ("no-override", 0, 0),
