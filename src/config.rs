@@ -30,11 +30,11 @@ pub use values::{ConfigError, Origin, ServeArgs};
 use crate::job::{Confidence, LintMode, MediaLayout};
 use crate::media::InstallerSource;
 use crate::oidc::OidcSettings;
-use crate::redfish::Limits;
 use crate::seal::{KeySource, MasterKey};
 use crate::workflow::policy::{Delivery, Policy};
 use shoal_base::world::{Secrets, VARIABLES};
 use shoal_base::{Password, UrlPrefixes};
+use shoal_redfish::Limits;
 use values::Values;
 
 /// What `shoal serve` runs with.

@@ -28,8 +28,8 @@ use url::Url;
 
 use crate::job::{MediaLayout, Server};
 use crate::media::Probes;
-use crate::redfish::Bmc;
 use shoal_base::world::{TlsPolicy, World};
+use shoal_redfish::Bmc;
 
 pub use facts::{
     CertificateFacts, ClockFacts, Facts, LatencyFacts, LayoutFacts, LoginFacts, PlanFacts, Planned,

@@ -4,7 +4,6 @@
 //! is `store`); the serde forms are those of the database. Invariant: a value of these types is
 //! already checked; text as an operator typed it becomes one of them in [`recipe`] or not at all.
 
-mod bmc_memory;
 mod cursor;
 mod event;
 mod facts;
@@ -19,7 +18,6 @@ mod verdict;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use bmc_memory::BmcMemory;
 pub use cursor::{Act, Cursor, Intent, Phase, Step};
 pub use event::{Event, EventStatus, Level, NewEvent};
 pub use facts::{

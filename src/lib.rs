@@ -14,14 +14,18 @@
 //! - [`doctor`]: can a server be installed through its BMC, and what stands in the way?
 //! - [`release`]: frees a server's virtual drives and boot override, without a job.
 //! - [`probe`]: is ESXi up at an address, and which one?
-//! - [`redfish`]: a lenient Redfish client for what an installation needs; knows nothing of jobs.
 //! - [`kickstart`]: what is added to a kickstart, where a recipe asks for it. Pure.
-//! - [`shoal_base`], a crate beside this one: the three doors (clock, randomness, outbound HTTP), secrets, URLs.
-//! - [`shoal_image`], another: ISO 9660 and FAT images as bytes, and the vendor's ESXi installer. Pure.
 //! - [`media`]: the images that BMCs read: an installer cache, a server of byte ranges, and what the reads
 //!   tell of the host.
 //! - [`seal`]: secrets at rest; [`token`]: words in URLs that nobody can guess.
-//! - [`sim`]: simulated servers, whose guests boot and install from what their BMCs were given.
+//!
+//! The crates beside this one, of which none knows a job:
+//!
+//! - [`shoal_base`]: the three doors (clock, randomness, outbound HTTP), secrets, URLs.
+//! - [`shoal_image`]: ISO 9660 and FAT images as bytes, and the vendor's ESXi installer. Pure.
+//! - [`shoal_kickstart`]: kickstarts as text: reads and judges them. Pure.
+//! - [`shoal_redfish`]: a lenient Redfish client for what an installation needs.
+//! - [`shoal_sim`]: simulated servers, whose guests boot and install from what their BMCs were given.
 
 pub mod access;
 pub mod api;
@@ -36,10 +40,8 @@ pub mod kickstart;
 pub mod media;
 pub mod oidc;
 pub mod probe;
-pub mod redfish;
 pub mod release;
 pub mod seal;
-pub mod sim;
 pub mod store;
 pub mod token;
 pub mod workflow;

@@ -14,8 +14,8 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::job::Server;
-use crate::redfish::{Bmc, PowerState, Slot, System};
 use crate::workflow::identity::choose_system;
+use shoal_redfish::{Bmc, PowerState, Slot, System};
 
 /// What is asked for.
 #[derive(Clone)]

@@ -46,12 +46,12 @@ use url::Url;
 
 use crate::job::{JobSpec, Serial, Server};
 use crate::media::{InstallerCache, InstallerSource, Media};
-use crate::redfish::{Account, Bmc, BmcPool};
 use crate::store::{Store, StoreError};
 use context::Context;
 use policy::{Delivery, Policy};
 use shoal_base::world::{Secrets, World};
 use shoal_base::{UrlPrefixes, UrlSecrets};
+use shoal_redfish::{Account, Bmc, BmcPool};
 
 pub use drive::{Ended, Orders, drive};
 pub use error::{Failure, StepError};

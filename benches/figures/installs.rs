@@ -203,7 +203,7 @@ impl Drop for Reaped {
 fn serve(folder: &Path, address: &str) -> Child {
     let installer = folder.join("standin.iso");
     let file = File::create(&installer).expect("a file in a temporary folder");
-    shoal::sim::standin_installer().write_to(&file).expect("the disk has room");
+    shoal_sim::standin_installer().write_to(&file).expect("the disk has room");
     let mut serve = Command::new(env!("CARGO_BIN_EXE_shoal"));
     serve
         .arg("serve")

@@ -15,8 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::screen::Screen;
 use self::site::{KICKSTART, KICKSTART_OFF, Site, Truth};
 use super::{CliError, Exit};
-use crate::sim::Persona;
 use shoal_base::world::World;
+use shoal_sim::Persona;
 
 /// Show an installation: a controller, simulated servers, and each step live. Needs no set-up.
 #[derive(Debug, Args)]

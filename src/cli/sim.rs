@@ -1,6 +1,6 @@
 //! `shoal sim`: simulated BMCs on loopback, one port each.
 //!
-//! It opens listeners and prints what was made; the machines are in [`crate::sim`]. Invariant:
+//! It opens listeners and prints what was made; the machines are in [`shoal_sim`]. Invariant:
 //! standard output holds one JSON line a machine, then `{"ready":true}`, then nothing.
 
 mod listen;
@@ -27,8 +27,8 @@ use self::standin::write_installer;
 use super::client::Client;
 use super::{CliError, Exit, output};
 use crate::config::ClientArgs;
-use crate::sim::{Fault, InstalledSystem, Persona, SimBmc, SimConfig, Sources, Timings, fault_help};
 use shoal_base::world::{Rng, World, pooled_transport};
+use shoal_sim::{Fault, InstalledSystem, Persona, SimBmc, SimConfig, Sources, Timings, fault_help};
 
 /// Connections to a media server that are kept open between reads.
 const IDLE_CONNECTIONS: usize = 64;

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Log")]
 pub struct LogArgs {
-    /// error, warn, info, debug, trace or off; finer by module, such as info,shoal::redfish=debug.
+    /// error, warn, info, debug, trace or off; finer by module, such as info,shoal_redfish=debug.
     /// [default: info]
     #[arg(long, global = true, env = "LOG_LEVEL", hide_env_values = true, value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_level_is_refused() {
-        for good in ["info", "DEBUG", "info,shoal::redfish=trace", "off"] {
+        for good in ["info", "DEBUG", "info,shoal_redfish=trace", "off"] {
             assert!(good.parse::<LogLevel>().is_ok(), "{good}");
         }
         for bad in ["", "infoo", "info,", "shoal=verbose", "=info", "a b=info"] {

@@ -12,9 +12,9 @@ use url::Url;
 use super::facts::{ClockFacts, LatencyFacts, LayoutFacts, SlotFacts, SourceFact, SystemSeen, Trouble};
 use super::{Facts, Subject, Whose, plan};
 use crate::job::MediaLayout;
-use crate::redfish::{About, RedfishError, RedfishErrorKind, Slot, System};
 use crate::workflow::{identity, layout};
 use shoal_base::world::World;
+use shoal_redfish::{About, RedfishError, RedfishErrorKind, Slot, System};
 
 /// For each part of the look, retries included.
 const PART_TIMEOUT: Duration = Duration::from_secs(120);

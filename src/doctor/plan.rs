@@ -3,8 +3,8 @@
 //! Nothing is asked of it here. Invariant: the plan is the client's own, made by the code that acts.
 
 use super::facts::{PlanFacts, Planned};
-use crate::redfish::{Bmc, RedfishError, System};
 use crate::workflow::media_base::protocol_remedy;
+use shoal_redfish::{Bmc, RedfishError, System};
 
 /// Of an image at `image_url`, of which only the protocol matters.
 pub async fn plan(bmc: &Bmc, system: &System, image_url: &str) -> Result<PlanFacts, RedfishError> {

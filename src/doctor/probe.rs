@@ -14,9 +14,9 @@ use super::facts::ProbeFacts;
 use super::look::{Seen, trouble};
 use super::{ProbePlace, Subject};
 use crate::media::Probe;
-use crate::redfish::Slot;
 use shoal_base::world::World;
 use shoal_base::{hide_media_tokens, hide_url_secrets, is_loopback};
+use shoal_redfish::Slot;
 
 /// How long a slot may take to show what it was given, or that it is empty.
 const SHOW_PATIENCE: Duration = Duration::from_secs(60);

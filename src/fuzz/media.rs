@@ -7,9 +7,9 @@ use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::media::{Answer, Image, answer};
-use crate::sim::read_as_guest;
 use shoal_image::fat::build_task_stick;
 use shoal_image::iso::{NONCE_NAME, Overlay, Patch, ReadAt, TreeKind, Volume, build_task_iso};
+use shoal_sim::read_as_guest;
 
 /// Eight bytes make an image, lines the headers that ask for a part of it.
 pub fn range(data: &[u8]) {

@@ -17,9 +17,9 @@ use tokio::time::Instant;
 use tower::util::BoxCloneSyncService;
 use url::Url;
 
-use crate::redfish::{Account, Bmc, BmcPool, Limits, RedfishError, ResetType, System, fuzzed};
 use shoal_base::Password;
 use shoal_base::world::{Clock, HttpRequest, HttpResponse, Rng, Secrets, TlsPolicy, Transport, World};
+use shoal_redfish::{Account, Bmc, BmcPool, Limits, RedfishError, ResetType, System, fuzzed};
 
 const AUTHORITY: &str = "bmc.test:8443";
 const PASSWORD: &str = "s3cret-of-the-BMC";

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::job::{KICKSTART_BYTES_MAX, Serial, parse_recipe};
 use crate::kickstart::{Hook, render_with_hook};
-use crate::sim::read_as_guest;
 use shoal_image::installer::{KickstartOn, fit, parse_boot_config, set_kickstart};
+use shoal_sim::read_as_guest;
 
 /// BOOT.CFG: our option set, the rest as it was, the length as asked for.
 pub fn boot_cfg(data: &[u8]) {

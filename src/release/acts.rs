@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::{Ask, Item, ItemStatus};
-use crate::redfish::{Bmc, RedfishError, Slot, System};
+use shoal_redfish::{Bmc, RedfishError, Slot, System};
 
 const TRIES: u32 = 3;
 /// How long a slot may take to show that it is empty, and an override that it is cleared.

@@ -9,7 +9,8 @@ use url::Url;
 use super::error::Fault;
 use super::row::{Stored, Word};
 use super::{Reader, Store, StoreError, Writer};
-use crate::job::{BmcMemory, Serial, Server};
+use crate::job::{Serial, Server};
+use shoal_redfish::BmcMemory;
 
 impl Store {
     /// Keeps what was learned at the address of this record. Nothing is kept of a server that is gone

@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use zeroize::Zeroize as _;
 
-use crate::job::{AddressFacts, BmcMemory, Cursor, Facts, HookReport, MediumTrace};
+use crate::job::{AddressFacts, Cursor, Facts, HookReport, MediumTrace};
+use shoal_redfish::BmcMemory;
 
 /// The version that this release writes: 1 is 0.1.0, 2 is 0.2.0.
 pub(super) const VERSION: u64 = 2;

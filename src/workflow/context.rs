@@ -11,9 +11,9 @@ use crate::job::{
     Act, ApiSample, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Phase, Server, management_url,
 };
 use crate::probe::{self, ProbeError};
-use crate::redfish::{Bmc, ErrorClass, RedfishError, Slot, System};
 use crate::store::{JobUpdate, Lease, StoreError};
 use shoal_base::UrlSecrets;
+use shoal_redfish::{Bmc, ErrorClass, RedfishError, Slot, System};
 
 /// A step at work on one job.
 pub struct Context<'a> {

@@ -7,8 +7,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use crate::redfish::{ErrorClass, RedfishError};
 use crate::store::StoreError;
+use shoal_redfish::{ErrorClass, RedfishError};
 
 /// A step's failure.
 #[derive(Debug)]

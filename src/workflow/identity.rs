@@ -4,7 +4,7 @@
 //! UUID or id equals the server's record; and never one of two.
 
 use crate::job::Server;
-use crate::redfish::System;
+use shoal_redfish::System;
 
 /// The system that the record means. Systems that cannot be reset (GPU baseboards) are none.
 pub fn choose_system(systems: Vec<System>, server: &Server) -> Result<System, String> {

@@ -5,7 +5,7 @@
 
 use crate::job::MediaLayout;
 use crate::media::{Form, Medium};
-use crate::redfish::Slot;
+use shoal_redfish::Slot;
 
 /// The drives of one job.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::job::{BootSample, BootSource, Power};
-use crate::redfish::{PowerState, System};
+use shoal_redfish::{PowerState, System};
 
 /// What `system` shows of its host's boots at `at`.
 pub fn sample(system: &System, at: Timestamp) -> BootSample {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::job::{Act, Intent};
-use crate::redfish::{PowerState, ResetType};
 use shoal_base::world::after;
+use shoal_redfish::{PowerState, ResetType};
 
 /// How long a host may take to go off once it is forced, or to show that it started.
 pub const POWER_GRACE: Duration = Duration::from_secs(60);

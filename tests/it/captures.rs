@@ -18,11 +18,11 @@ use axum::response::IntoResponse;
 use axum::{Json, Router};
 use jiff::Timestamp;
 use shoal::job::MediaLayout;
-use shoal::redfish::{Account, Bmc, BmcPool, Limits, Plan, Slot, System};
 use shoal::workflow::layout::choose;
 use shoal::workflow::look::sample;
 use shoal_base::Password;
 use shoal_base::world::{Clock, HttpRequest, Rng, TlsPolicy, Transport, World};
+use shoal_redfish::{Account, Bmc, BmcPool, Limits, Plan, Slot, System};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 

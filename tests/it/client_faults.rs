@@ -1,6 +1,6 @@
 //! Misbehaviour of a BMC's service that the client copes with: a job of each installs its host.
 //!
-//! What the client does in detail is tested beside it (`src/redfish/tests`); here the simulator misbehaves, and the
+//! What the client does in detail is tested beside it (`crates/shoal-redfish/src/tests`); here the simulator misbehaves, and the
 //! whole job is judged by what is left of it.
 
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use axum::body::Body;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use shoal::job::{Phase, Status};
-use shoal::sim::{Fault, SimConfig, Timings};
 use shoal::workflow::policy::FinalReset;
 use shoal_base::world::{HttpRequest, Transport};
+use shoal_sim::{Fault, SimConfig, Timings};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 

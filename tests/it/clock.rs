@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use shoal::job::{Job, Status, Step};
-use shoal::sim::{SimConfig, Timings};
+use shoal_sim::{SimConfig, Timings};
 
 use crate::site::{Site, machine};
 

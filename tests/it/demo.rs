@@ -6,7 +6,7 @@
 
 use std::process::Stdio;
 
-use shoal::sim::{Persona, Sources};
+use shoal_sim::{Persona, Sources};
 use tokio::process::Command;
 
 fn demo(directory: &std::path::Path, arguments: &[&str]) -> Command {

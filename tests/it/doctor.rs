@@ -11,12 +11,12 @@ use std::time::Duration;
 use shoal::doctor::{Check, CheckStatus, ProbePlace, Readiness, Report, Subject, Whose, check};
 use shoal::job::{MediaLayout, Server};
 use shoal::media::Probes;
-use shoal::redfish::{Account, Bmc, BmcPool, Limits};
-use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig};
 use shoal_base::world::{
     Clock, HttpRequest, PeerCertificate, Rng, TlsPolicy, Transport, TransportError, TransportErrorKind, World,
 };
 use shoal_base::{Password, hex};
+use shoal_redfish::{Account, Bmc, BmcPool, Limits};
+use shoal_sim::{Fault, Network, Persona, SimBmc, SimConfig};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 use url::Url;

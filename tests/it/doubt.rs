@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use shoal::job::{Cancel, JobId, Status};
-use shoal::sim::Fault;
 use shoal_base::world::HttpRequest;
+use shoal_sim::Fault;
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shoal::job::{Confidence, EvidenceKind, Job, Status, Step};
-use shoal::sim::{Fault, SimConfig, Timings};
 use shoal::workflow::policy::FinalReset;
 use shoal_base::world::elapsed;
+use shoal_sim::{Fault, SimConfig, Timings};
 
 use crate::site::{Site, machine};
 

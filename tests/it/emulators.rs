@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use shoal::job::{Confidence, Job, MediaLayout, Status, Step};
-use shoal::sim::{Fault, SimConfig};
+use shoal_sim::{Fault, SimConfig};
 
 use crate::site::{Site, machine};
 

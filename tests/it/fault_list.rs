@@ -1,7 +1,7 @@
 //! The misbehaviours that are known of real BMCs, entry by entry: each has a persona that always shows it,
 //! or a fault that anybody can give to one, and docs/simulator.md says which.
 
-use shoal::sim::{Fault, Persona, fault_help, fault_names};
+use shoal_sim::{Fault, Persona, fault_help, fault_names};
 
 /// One entry of the list, the faults that make it, and whether a persona is so by its shape.
 struct Entry {

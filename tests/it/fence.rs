@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use shoal::job::{JobId, Status, Step};
-use shoal::sim::Fault;
 use shoal::store::{EventFilter, Side, Store, StoreError};
 use shoal_base::world::{HttpRequest, Transport};
+use shoal_sim::Fault;
 use tokio::time::Instant;
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;

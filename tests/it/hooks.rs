@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shoal::job::{Confidence, EvidenceKind, HookReport, Job, Phase, Status};
-use shoal::sim::{Fault, SimConfig, Timings};
 use shoal::workflow::policy::FinalReset;
+use shoal_sim::{Fault, SimConfig, Timings};
 
 use crate::site::{Site, machine};
 

@@ -1,7 +1,7 @@
 //! Peers that mean harm, over real sockets: a BMC that answers anything or nothing, and clients that
 //! connect and say nothing.
 //!
-//! What the Redfish client makes of single answers is in `src/redfish/tests/`, what a listener allows one
+//! What the Redfish client makes of single answers is in `crates/shoal-redfish/src/tests/`, what a listener allows one
 //! connection in `src/cli/serve/listen.rs`. Invariant: time is paused where a deadline is waited for, so
 //! nothing but a deadline ends the wait.
 
@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use shoal::redfish::{Account, Bmc, BmcPool, Limits};
 use shoal_base::Password;
 use shoal_base::world::{Clock, Rng, TlsPolicy, World, real_transport};
+use shoal_redfish::{Account, Bmc, BmcPool, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;

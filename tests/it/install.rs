@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 use shoal::job::{Cancel, Confidence, EvidenceKind, Job, Status, Step};
 use shoal::media::InstallerSource;
-use shoal::sim::{Fault, SimConfig, Timings, standin_installer};
 use shoal::workflow::policy::Detection;
 use shoal_base::world::elapsed;
 use shoal_image::installer;
 use shoal_image::iso::{Overlaid, ReadAt};
+use shoal_sim::{Fault, SimConfig, Timings, standin_installer};
 
 use crate::site::{CONTROLLER, Site, machine};
 

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use shoal::sim::standin_installer;
 use shoal_image::iso::Volume;
+use shoal_sim::standin_installer;
 
 fn shoal(arguments: &[&str], dir: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_shoal")).args(arguments).current_dir(dir).output().unwrap()

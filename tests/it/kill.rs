@@ -10,7 +10,7 @@ mod often;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use shoal::sim::standin_installer;
+use shoal_sim::standin_installer;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 

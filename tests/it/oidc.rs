@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use shoal::access::Role;
 use shoal::api::{Access, Tokens};
 use shoal::oidc::{Oidc, OidcSettings};
-use shoal::sim::Network;
 use shoal_base::world::World;
+use shoal_sim::Network;
 
 use crate::api::{Answer, Fixture};
 use provider::{ISSUER, Provider, Signer, text, unsigned};

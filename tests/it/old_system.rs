@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use shoal::job::{Confidence, Job, Status};
-use shoal::sim::{Fault, SimConfig};
+use shoal_sim::{Fault, SimConfig};
 
 use crate::site::{Site, machine};
 

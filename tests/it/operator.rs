@@ -20,7 +20,7 @@ use std::process::Stdio;
 
 use bytes::Bytes;
 use serde_json::Value;
-use shoal::sim::standin_installer;
+use shoal_sim::standin_installer;
 use tempfile::TempDir;
 use tokio::process::Command;
 

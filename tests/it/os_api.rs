@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shoal::job::{Confidence, EvidenceKind, Job, Status, Step};
-use shoal::sim::{Fault, InstalledSystem, STANDIN_BUILD, SimBmc, SimConfig, Timings};
+use shoal_sim::{Fault, InstalledSystem, STANDIN_BUILD, SimBmc, SimConfig, Timings};
 
 use crate::site::{Site, machine};
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use shoal::job::{Cancel, Job, JobId, Phase, Status, Step};
-use shoal::sim::{self, SimConfig, Timings};
 use shoal::workflow::policy::FinalReset;
+use shoal_sim::{SimConfig, Timings};
 
 use crate::site::{Site, machine};
 use fault::{Fault, Kind, Lasts, Striker, Target};
@@ -57,9 +57,9 @@ const FIRST_CONTACT_SECS: u64 = 20;
 async fn site(world: World) -> Site {
     let secs = Duration::from_secs;
     let timings = Timings { post: secs(60), install: secs(300), ..Timings::default() };
-    let mut faults = vec![sim::Fault::NoEject, sim::Fault::InsertTask(secs(20))];
+    let mut faults = vec![shoal_sim::Fault::NoEject, shoal_sim::Fault::InsertTask(secs(20))];
     if world == World::Cancelled {
-        faults.push(sim::Fault::GracefulIgnored);
+        faults.push(shoal_sim::Fault::GracefulIgnored);
     }
     let mut site = Site::new(3, vec![SimConfig { power_on: true, timings, ..machine(faults) }]).await;
     site.policy.final_reset = FinalReset::Always;

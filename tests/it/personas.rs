@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 use shoal::job::{Job, NewEvent};
-use shoal::sim::Persona;
+use shoal_sim::Persona;
 
 use crate::quirks::on_every_persona;
 use crate::site::Site;

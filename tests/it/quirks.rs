@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use shoal::job::{Confidence, Evidence, EvidenceKind, Job, MediaLayout, Status, Step};
-use shoal::redfish::{Account, Bmc, BmcPool, Limits, Quirk, ResetType, System};
-use shoal::sim::{Fault, Persona, SimConfig, Sources, Timings};
 use shoal::workflow::policy::FinalReset;
 use shoal_base::Password;
 use shoal_base::world::TlsPolicy;
+use shoal_redfish::{Account, Bmc, BmcPool, Limits, Quirk, ResetType, System};
+use shoal_sim::{Fault, Persona, SimConfig, Sources, Timings};
 
 use crate::site::{CONTROLLER, Site, machine};
 

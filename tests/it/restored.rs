@@ -12,8 +12,8 @@ use std::time::Duration;
 use serde_json::json;
 use shoal::job::{Job, JobId, Status, Step};
 use shoal::seal::Sealer;
-use shoal::sim::{Fault, SimConfig, Timings};
 use shoal::store::{LockedDatabase, Restored, Side, Store, Tap};
+use shoal_sim::{Fault, SimConfig, Timings};
 
 use crate::site::{Site, machine};
 

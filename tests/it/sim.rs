@@ -16,9 +16,9 @@ use axum::body::Bytes;
 use axum::response::IntoResponse;
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Value, json};
-use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings};
 use shoal_base::world::{Clock, Rng, World};
 use shoal_image::iso::{BootPlatform, IsoWriter, ReadAt, SparseImage, build_task_iso};
+use shoal_sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings};
 use tower::ServiceExt;
 
 const KS: &str = "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n";

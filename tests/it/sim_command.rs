@@ -66,5 +66,5 @@ async fn personas_take_turns_and_the_installer_is_written() {
     }
     assert_eq!(vendors[0], vendors[2]);
     assert_ne!(vendors[0], vendors[1]);
-    assert_eq!(std::fs::read(&installer).unwrap(), shoal::sim::standin_installer().to_vec());
+    assert_eq!(std::fs::read(&installer).unwrap(), shoal_sim::standin_installer().to_vec());
 }

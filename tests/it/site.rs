@@ -13,15 +13,15 @@ use shoal::api::{Access, Hooks, media_router};
 use shoal::engine::{Engine, EngineSettings, LeaseTerms};
 use shoal::job::{Job, JobId, NewEvent, Phase, Serial, Server, parse_recipe};
 use shoal::media::{InstallerCache, InstallerSource, Media};
-use shoal::redfish::{BmcPool, Limits, Quirk};
 use shoal::seal::Sealer;
-use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer};
 use shoal::store::{Inserted, NewJob, Store, StoreError};
 use shoal::workflow::policy::{Delivery, Policy};
 use shoal::workflow::{Kit, Setup};
 use shoal_base::world::{Clock, Rng, Secrets, TlsPolicy, Transport, World};
 use shoal_base::{Password, UrlPrefixes, UrlSecrets};
 use shoal_image::iso::ReadAt;
+use shoal_redfish::{BmcPool, Limits, Quirk};
+use shoal_sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 use shoal::job::{Job, MediaLayout, Status, Step};
-use shoal::redfish::Quirk;
-use shoal::sim::{Fault, SimConfig};
 use shoal_base::world::{HttpRequest, TransportError, TransportErrorKind};
+use shoal_redfish::Quirk;
+use shoal_sim::{Fault, SimConfig};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 

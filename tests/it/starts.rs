@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use shoal::job::{Act, Cancel, Confidence, Job, Phase, Release, Status, Step};
-use shoal::sim::{Fault, SimConfig, Timings};
 use shoal::workflow::policy::FinalReset;
+use shoal_sim::{Fault, SimConfig, Timings};
 
 use crate::site::{Site, machine};
 

@@ -16,9 +16,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use shoal::job::{Job, JobId, Status};
 use shoal::seal::Sealer;
-use shoal::sim::{Fault, SimConfig, Timings};
 use shoal::store::{Side, Store, Tap};
 use shoal::workflow::policy::FinalReset;
+use shoal_sim::{Fault, SimConfig, Timings};
 use tokio::sync::Notify;
 
 use crate::site::{Site, machine};

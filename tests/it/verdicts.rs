@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 use shoal::job::{Confidence, EvidenceKind, Job, Phase, Status};
-use shoal::sim::{Fault, Happening, SimConfig, Timings};
 use shoal_base::world::elapsed;
+use shoal_sim::{Fault, Happening, SimConfig, Timings};
 
 use crate::site::{Site, machine};
 
@@ -117,7 +117,7 @@ async fn check_not_confirmed(site: &Site, job: &Job) {
 #[tokio::test(start_paused = true)]
 async fn a_self_test_that_is_shorter_than_the_interval_between_two_looks_is_seen() {
     for persona in ["idrac9", "ilo5", "x12"] {
-        let persona: shoal::sim::Persona = persona.parse().unwrap();
+        let persona: shoal_sim::Persona = persona.parse().unwrap();
         for install in [5, 20, 120] {
             let timings = Timings { install: Duration::from_secs(install), ..Timings::default() };
             let hosts = (1..=6).map(|n| SimConfig {

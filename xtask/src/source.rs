@@ -301,13 +301,13 @@ mod tests {
     #[test]
     fn comments_literals_and_tests_are_blanked_and_lines_stay() {
         let text = r####"
-use a::b; // crate::sim
+use a::b; // shoal_sim
 const X: &str = "crate::store \" /* "; /* crate::
 sim /* nested */ */ const Y: char = '"'; const Z: &'static str = r#"crate::"sim"#;
 fn f<'a>(x: &'a str) -> char { '\'' }
 #[cfg(test)]
 mod tests {
-    use crate::sim;
+    use shoal_sim;
 }
 #[cfg(test)]
 mod other;

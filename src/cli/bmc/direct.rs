@@ -16,9 +16,9 @@ use crate::cli::server::read_password;
 use crate::doctor::{self, ProbePlace, Report, Subject, Whose};
 use crate::job::{Server, check_bmc_address};
 use crate::media::Probes;
-use crate::redfish::{Account, BmcPool, Limits};
 use shoal_base::Password;
 use shoal_base::world::{Secrets, TlsPolicy, World, real_transport};
+use shoal_redfish::{Account, BmcPool, Limits};
 
 pub async fn check(address: &Url, args: &CheckArgs, world: &World) -> Result<Report, CliError> {
     let account = account(address, args)?;

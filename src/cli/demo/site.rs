@@ -24,9 +24,9 @@ use crate::cli::sim::{
     Existing, Line, Listener, Tls, machine, media_transport, register, serve as serve_bmc,
 };
 use crate::config::{ClientArgs, Config, temp_dir};
-use crate::sim::{Persona, SimBmc, SimState, Timings, standin_installer};
 use shoal_base::hex;
 use shoal_base::world::World;
+use shoal_sim::{Persona, SimBmc, SimState, Timings, standin_installer};
 
 /// The kickstart of every server: that of the documentation.
 pub const KICKSTART: &str = "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n";

@@ -209,8 +209,8 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::{standin_installer, standin_writer};
     use shoal_image::iso::build_task_iso;
+    use shoal_sim::{standin_installer, standin_writer};
 
     #[test]
     fn an_installer_is_described_for_people_and_for_programs() {

@@ -165,8 +165,8 @@ mod tests {
     use tower::util::BoxCloneSyncService;
 
     use super::*;
-    use crate::sim::standin_installer;
     use shoal_base::world::{Clock, Rng};
+    use shoal_sim::standin_installer;
 
     type Answer = http::Response<Body>;
 

@@ -191,8 +191,8 @@ fn sha256_of(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::standin_installer;
     use shoal_image::iso::{Overlaid, ReadAt};
+    use shoal_sim::standin_installer;
 
     fn mode_of(path: &Path) -> u32 {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777

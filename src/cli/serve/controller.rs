@@ -25,13 +25,13 @@ use crate::doctor::Checker;
 use crate::engine::{Engine, EngineSettings, LeaseTerms};
 use crate::media::{CacheError, InstallerCache, InstallerSource, Media};
 use crate::oidc::Oidc;
-use crate::redfish::BmcPool;
 use crate::release::Releaser;
 use crate::seal::{self, KeyError};
 use crate::store::{LockedDatabase, OwnSecret, Store, StoreError};
 use crate::workflow::{Kit, Setup};
 use shoal_base::UrlSecrets;
 use shoal_base::world::{World, real_transport};
+use shoal_redfish::BmcPool;
 
 /// How often old samples of metrics are put away.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);

@@ -16,8 +16,8 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use sha2::{Digest, Sha256};
 
 use crate::cli::CliError;
-use crate::sim::SimBmc;
 use shoal_base::world::TlsPolicy;
+use shoal_sim::SimBmc;
 
 /// As long as a real BMC waits for a handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

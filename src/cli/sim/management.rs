@@ -1,6 +1,6 @@
 //! The listener of one simulated host's own API: TLS on loopback, deaf while no system answers there.
 //!
-//! What it answers is in [`crate::sim`]. Invariant: every connection shows the certificate of the
+//! What it answers is in [`shoal_sim`]. Invariant: every connection shows the certificate of the
 //! installation that runs, so none is resumed from an earlier one.
 
 use std::fmt;
@@ -14,7 +14,7 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::listen::{Gate, HANDSHAKE_TIMEOUT, Listener};
-use crate::sim::SimBmc;
+use shoal_sim::SimBmc;
 
 /// Serves the API of one host for ever.
 pub async fn serve_management(listener: Listener, host: SimBmc) -> io::Result<()> {

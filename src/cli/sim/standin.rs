@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use crate::sim::standin_installer;
+use shoal_sim::standin_installer;
 
 /// The file cannot be had.
 #[derive(Debug, thiserror::Error)]

@@ -159,7 +159,7 @@ async fn what_a_bmc_agreed_to_is_discarded_where_it_cannot_be_read() {
     let store = Store::in_memory(sealer()).unwrap();
     let server = server("A");
     store.insert_server(&server).await.unwrap();
-    let memory = crate::job::BmcMemory { boot_target: Some("UsbCd".to_owned()), ..Default::default() };
+    let memory = shoal_redfish::BmcMemory { boot_target: Some("UsbCd".to_owned()), ..Default::default() };
     store.save_bmc_memory(&server, memory.clone()).await.unwrap();
     assert_eq!(store.load_bmc_memory(&server).await.unwrap(), memory);
     execute(&store, "UPDATE bmc_memories SET memory = '{\"version\":3,\"value\":{}}'").unwrap();

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::VERSION;
-use crate::job::{BmcMemory, Cursor, Facts, HookReport, MediumTrace};
+use crate::job::{Cursor, Facts, HookReport, MediumTrace};
 use crate::store::recipes::StoredSpec;
 use shoal_base::hex;
+use shoal_redfish::BmcMemory;
 
 /// Released versions, each with the SHA-256 of its snapshot.
 const RELEASED: [(u64, &str); 1] = [(1, "1d8f6df6c0192b3a270590e02e52a382ccb7f6483b283b7664428b4af006029b")];

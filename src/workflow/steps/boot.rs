@@ -9,10 +9,10 @@ use serde_json::json;
 
 use super::{Answer, watch};
 use crate::job::{CompletionHook, MediaMode};
-use crate::redfish::{How, PowerState, System};
 use crate::workflow::look::sample;
 use crate::workflow::{Context, StepError};
 use shoal_base::world::after;
+use shoal_redfish::{How, PowerState, System};
 
 /// Times that the override is set before the BMC is given up.
 const TRIES_MAX: u32 = 4;

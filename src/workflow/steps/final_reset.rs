@@ -10,11 +10,11 @@ use serde_json::json;
 
 use super::{Answer, reset, unmount, watch};
 use crate::job::{Act, EvidenceKind, Outcome, Verdict};
-use crate::redfish::PowerState;
 use crate::workflow::policy::FinalReset;
 use crate::workflow::power::{Move, POWER_GRACE, next_move};
 use crate::workflow::{Context, StepError};
 use shoal_base::world::{after, elapsed};
+use shoal_redfish::PowerState;
 
 /// Tries after which a BMC that reports that its resets fail is given up.
 const TRIES_MAX: u32 = 10;

@@ -14,11 +14,11 @@ use serde_json::json;
 use super::{Answer, mount_mut, mount_of, prepare};
 use crate::job::{Act, Intent, MediaLayout, MountFacts, Step};
 use crate::media::{Form, Medium};
-use crate::redfish::{Effect, ErrorClass, RedfishError, Slot};
 use crate::workflow::layout::{drive_name, task_form};
 use crate::workflow::media_base::what_reaching_needs;
 use crate::workflow::{Context, StepError};
 use shoal_base::world::{after, elapsed};
+use shoal_redfish::{Effect, ErrorClass, RedfishError, Slot};
 
 /// How long a slot may take to show what was inserted: AMI firmware needs minutes (facts: field
 /// report of MegaRAC 13).

@@ -11,12 +11,12 @@ use serde_json::json;
 
 use super::{Answer, watch};
 use crate::job::{Act, MediaMode, Step};
-use crate::redfish::{Effect, PowerState, RedfishError, ResetType, System};
 use crate::workflow::detect;
 use crate::workflow::look::sample;
 use crate::workflow::power::{Move, POWER_GRACE, next_move};
 use crate::workflow::{Context, StepError};
 use shoal_base::world::{after, elapsed};
+use shoal_redfish::{Effect, PowerState, RedfishError, ResetType, System};
 
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// The answer before the reset is what later ones are compared with, so a slow host is asked again.

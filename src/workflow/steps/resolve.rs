@@ -11,12 +11,12 @@ use serde_json::json;
 
 use super::Answer;
 use crate::job::{JobSpec, Server, SystemFacts};
-use crate::redfish::{Bmc, MediaService, PowerState, System};
 use crate::workflow::identity::{choose_system, unread};
 use crate::workflow::layout::{self, Chosen};
 use crate::workflow::media_base::protocol_remedy;
 use crate::workflow::{Context, Kit, StepError};
 use shoal_base::world::after;
+use shoal_redfish::{Bmc, MediaService, PowerState, System};
 
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Times that virtual media are switched on before the BMC is given up. Each is followed by looks for

@@ -15,11 +15,11 @@ use serde_json::json;
 use super::{Answer, mount, mount_of, watch};
 use crate::job::{EjectFacts, Outcome, Release};
 use crate::media::Medium;
-use crate::redfish::{Slot, System};
 use crate::workflow::detect;
 use crate::workflow::layout::drive_name;
 use crate::workflow::{Context, Failure, StepError};
 use shoal_base::world::{after, elapsed};
+use shoal_redfish::{Slot, System};
 
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 

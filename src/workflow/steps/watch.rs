@@ -14,13 +14,13 @@ use crate::job::{
     WatchFacts,
 };
 use crate::media::Medium;
-use crate::redfish::{RedfishError, Slot, System};
 use crate::workflow::detect::{self, Judgement, Management, NEXT_RUN_MIN, Scene};
 use crate::workflow::look::sample;
 use crate::workflow::media_base::what_reaching_needs;
 use crate::workflow::policy::{self, Policy};
 use crate::workflow::{Context, StepError};
 use shoal_base::world::{after, elapsed};
+use shoal_redfish::{RedfishError, Slot, System};
 
 /// Times that a loop of installations is tried to be ended.
 const LOOP_EJECTS_MAX: u32 = 5;

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use shoal::access::Role;
 use shoal::api::Access;
 use shoal::job::{Cancel, Phase, Step};
-use shoal::redfish::{Account, BmcPool, Limits};
 use shoal::release::{Releaser, release};
-use shoal::sim::Fault;
 use shoal_base::Password;
 use shoal_base::world::TlsPolicy;
+use shoal_redfish::{Account, BmcPool, Limits};
+use shoal_sim::Fault;
 
 use super::{Fixture, TOKEN, keep_token, tokens};
 use crate::site::{Site, machine};
@@ -46,7 +46,7 @@ fn api(site: &Site) -> Fixture {
 
 /// A job that failed because its BMC was away for longer than the cleanup tries.
 async fn trapped(faults: Vec<Fault>, power_on: bool, at: Step) -> Site {
-    let mut site = Site::new(1, vec![shoal::sim::SimConfig { power_on, ..machine(faults) }]).await;
+    let mut site = Site::new(1, vec![shoal_sim::SimConfig { power_on, ..machine(faults) }]).await;
     tokio::time::sleep(Duration::from_secs(120)).await;
     site.start();
     let id = site.submit(0, json!({})).await;

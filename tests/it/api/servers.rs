@@ -91,7 +91,7 @@ async fn what_a_bmc_agreed_to_is_shown_until_its_address_changes() {
     let fixture = Fixture::new();
     fixture.add_server("A1").await;
     let server = fixture.store.servers().await.unwrap().remove(0);
-    let memory = shoal::job::BmcMemory {
+    let memory = shoal_redfish::BmcMemory {
         firmware: Some("2.72".to_owned()),
         insert_how: Some("InsertMedia".to_owned()),
         ..Default::default()

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use shoal::seal::KeySource;
-use shoal::sim::standin_installer;
 use shoal::store::Store;
 use shoal_base::world::Rng;
+use shoal_sim::standin_installer;
 
 use super::{SHORT, check_told, story};
 use crate::process::{Served, Sim, is_left_clean, recipe, serve_at, start_command};

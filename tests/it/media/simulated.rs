@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use shoal::job::MediaMode;
 use shoal::media::{Form, Image, JobTrace, KickstartPlace, Media, Medium, MediumLandmarks, Watched};
 use shoal::seal::Sealer;
-use shoal::sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer};
 use shoal::store::Store;
 use shoal_base::world::{Clock, Rng, World};
 use shoal_image::installer::{KickstartOn, overlay, recognise};
 use shoal_image::iso::{TaskIso, build_task_iso};
+use shoal_sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer};
 use tower::ServiceExt as _;
 
 use super::bench::{Bench, job};

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use http::Method;
 use shoal::job::{Cursor, Job};
-use shoal::sim::Network;
 use shoal::store::{JobFilter, Side, Store, StoreError, Tap};
 use shoal_base::world::{HttpRequest, HttpResponse, Transport, TransportError, TransportErrorKind};
+use shoal_sim::Network;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower::ServiceExt;

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::{Value, json};
-use shoal::sim::standin_installer;
 use shoal_image::iso::{ReadAt, SparseImage, build_task_iso};
+use shoal_sim::standin_installer;
 
 use super::{Desk, assert_installed, assert_untouched};
 use crate::process::{Machine, Sim, recipe};

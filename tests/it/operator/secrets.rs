@@ -71,7 +71,7 @@ async fn no_answer_event_log_or_file_holds_a_secret() {
 #[tokio::test]
 async fn no_secret_of_the_installers_url_is_kept_whatever_a_bmc_quotes() {
     let shelf = Shelf::default();
-    shelf.put("esxi.iso", &shoal::sim::standin_installer());
+    shelf.put("esxi.iso", &shoal_sim::standin_installer());
     let host = shelf.serve().replace("http://", "");
     let url = format!("http://svc:canary-url-pass%2F7@{host}/esxi.iso?sig=canary-url-query%2B1&v=8");
     let sim = Sim::start(&["--fault=insert-quotes-url"]).await;

@@ -1,7 +1,7 @@
 //! A BMC that does not trust the controller's certificate: the handshake is all that is ever seen of it,
 //! and the job's reason tells of that.
 
-use shoal::sim::Fault;
+use shoal_sim::Fault;
 
 use super::{Command, assert_untouched, controller, installer_dir};
 use crate::process::{Sim, recipe, start_command};

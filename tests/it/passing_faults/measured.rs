@@ -3,12 +3,12 @@
 use shoal::job::Job;
 
 use super::*;
-use shoal::sim::Timings;
+use shoal_sim::Timings;
 
 /// A job that is cancelled while its host is on its way off, so that nothing was started.
-async fn cancelled(faults: &[sim::Fault], fault: Option<Fault>) -> (Site, Job) {
+async fn cancelled(faults: &[shoal_sim::Fault], fault: Option<Fault>) -> (Site, Job) {
     let timings = Timings { post: Duration::from_secs(60), ..Timings::default() };
-    let faults = [&[sim::Fault::Prefetch, sim::Fault::GracefulIgnored], faults].concat();
+    let faults = [&[shoal_sim::Fault::Prefetch, shoal_sim::Fault::GracefulIgnored], faults].concat();
     let mut site = Site::new(3, vec![SimConfig { power_on: true, timings, ..machine(faults) }]).await;
     tokio::time::sleep(Duration::from_secs(120)).await;
     let striker = Striker::new(fault, &site.network, &site.store);
@@ -56,7 +56,7 @@ async fn a_system_that_is_gone_keeps_no_medium_inserted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_clear_keeps_no_medium_inserted() {
-    let (site, job) = cancelled(&[sim::Fault::ClearRefused(86_400)], None).await;
+    let (site, job) = cancelled(&[shoal_sim::Fault::ClearRefused(86_400)], None).await;
     let state = site.machines[0].state();
     let story = site.story(job.id).await;
     assert!(state.media.values().all(|medium| !medium.inserted), "{state:?}\n{story}");
@@ -66,7 +66,7 @@ async fn a_refused_clear_keeps_no_medium_inserted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_few_refused_clears_are_tried_again() {
-    let (site, job) = cancelled(&[sim::Fault::ClearRefused(8)], None).await;
+    let (site, job) = cancelled(&[shoal_sim::Fault::ClearRefused(8)], None).await;
     check_clean(&site, &job, &site.story(job.id).await).await;
 }
 
@@ -115,9 +115,9 @@ async fn the_warning_goes_with_its_cause() {
 async fn what_goes_away_after_a_reset_request_costs_no_job() {
     let wait = Duration::from_secs(60);
     for fault in [
-        sim::Fault::System404AfterReset(wait),
-        sim::Fault::Slots404AfterReset(wait),
-        sim::Fault::Unauthorised401AfterReset(wait),
+        shoal_sim::Fault::System404AfterReset(wait),
+        shoal_sim::Fault::Slots404AfterReset(wait),
+        shoal_sim::Fault::Unauthorised401AfterReset(wait),
     ] {
         let secs = Duration::from_secs;
         let timings = Timings { post: secs(60), install: secs(300), ..Timings::default() };

@@ -1,7 +1,7 @@
 //! Faults that strike now and then, or in the middle of an install.
 
-use shoal::sim::Happening;
 use shoal_base::world::TransportErrorKind;
+use shoal_sim::Happening;
 
 use super::*;
 

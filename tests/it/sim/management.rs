@@ -2,8 +2,8 @@
 //!
 //! Over the simulated network; the listeners of `shoal sim` are in `sim_command.rs`.
 
-use shoal::sim::InstalledSystem;
 use shoal_base::world::{PeerCertificate, TlsPolicy, TransportErrorKind};
+use shoal_sim::InstalledSystem;
 
 use super::*;
 

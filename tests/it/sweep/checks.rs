@@ -10,8 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use shoal::job::{Confidence, EvidenceKind, Outcome, Phase, Release, Status};
 use shoal::media::trace::QUIET;
-use shoal::sim::{Fault, Happening};
 use shoal_base::world::elapsed;
+use shoal_sim::{Fault, Happening};
 
 use super::installer;
 use super::leaks;

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use shoal::sim::Fault;
 use shoal_base::world::Rng;
+use shoal_sim::Fault;
 
 pub struct Draw(Rng);
 
@@ -200,6 +200,6 @@ const MISHAPS: &[Row] = &[
 #[test]
 fn every_fault_of_the_simulator_is_drawn() {
     let drawn = |name: &&str| [GRAVE, BEARABLE, MISHAPS].concat().iter().any(|row| row.0 == *name);
-    let left_out: Vec<&str> = shoal::sim::fault_names().into_iter().filter(|name| !drawn(name)).collect();
+    let left_out: Vec<&str> = shoal_sim::fault_names().into_iter().filter(|name| !drawn(name)).collect();
     assert_eq!(left_out, Vec::<&str>::new());
 }

@@ -104,7 +104,7 @@ impl io::Write for Watch {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let line = String::from_utf8_lossy(bytes);
         // The simulator is no part of what is sold: its logs may say what it was sent.
-        if !line.contains(" shoal::sim") {
+        if !line.contains(" shoal_sim") {
             if let Some(kind) = find(&line) {
                 self.keep(format!("{kind} in the log: {line}"));
             }

@@ -12,7 +12,7 @@ use super::Order;
 use super::checks::{self, Case, Violation};
 use super::run::{JobRan, Ran, Tally};
 use super::scenario::serial;
-use shoal::sim::Happening;
+use shoal_sim::Happening;
 
 /// Violations that are shown; all are counted.
 const SHOWN_MAX: usize = 25;

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use serde_json::json;
 use shoal::job::{Cancel, Event, Job, JobId, Status, Step};
 use shoal::media::InstallerSource;
-use shoal::sim::{Happening, SimConfig, SimState, Timings};
 use shoal::store::{EventFilter, Store, StoreError};
 use shoal_base::Password;
+use shoal_sim::{Happening, SimConfig, SimState, Timings};
 use tokio::time::Instant;
 
 use super::installer;

@@ -8,9 +8,9 @@ use std::fmt;
 use std::time::Duration;
 
 use shoal::job::Confidence;
-use shoal::sim::{Fault, Persona, Sources, Timings};
 use shoal::workflow::policy::{FinalReset, Policy};
 use shoal_base::world::Rng;
+use shoal_sim::{Fault, Persona, Sources, Timings};
 
 use super::draw::{Draw, draw_faults};
 use super::installer;

@@ -216,17 +216,23 @@ fn every_way_to_write_a_path_is_seen() {
 #[test]
 fn a_broken_arrow_is_named() {
     let files = [
-        Source::new("src/engine.rs", "use crate::sim::SimBmc;\n"),
-        Source::new("src/redfish/systems.rs", "use crate::job::{BmcMemory, JobId};\n"),
+        Source::new("src/engine.rs", "use shoal_sim::SimBmc;\n"),
+        Source::new("src/seal.rs", "use crate::oidc::Claims;\nuse crate::store::Store;\n"),
         Source::new("src/token.rs", "fn f() -> super::store::Store {}\n"),
         Source::new("src/novelty.rs", ""),
-        Source::new("src/cli/sim.rs", "use crate::sim::SimBmc;\n"),
-        Source::new("src/engine.rs", "#[cfg(test)]\nmod tests {\n    use crate::sim::SimBmc;\n}\n"),
+        Source::new("src/cli/sim.rs", "use shoal_sim::SimBmc;\n"),
+        Source::new("src/engine.rs", "#[cfg(test)]\nmod tests {\n    use shoal_sim::SimBmc;\n}\n"),
         Source::new("crates/shoal-kickstart/src/lint.rs", "use crate::rules::Rule;\nuse super::syntax;\n"),
         Source::new("crates/shoal-novelty/src/lib.rs", ""),
     ];
-    let expected =
-        ["crate::sim::SimBmc", "crate::job::JobId", "crate::store::Store", "no arrows", "no arrows"];
+    let expected = [
+        "shoal_sim::SimBmc",
+        "crate::oidc::Claims",
+        "crate::store::Store",
+        "crate::store::Store",
+        "no arrows",
+        "no arrows",
+    ];
     can_fail(broken_arrows(&files), &expected);
 }
 
@@ -235,9 +241,12 @@ fn an_impure_import_is_named() {
     let files = [
         Source::new("src/workflow/detect.rs", "use shoal_base::world::{Clock, elapsed};\n"),
         Source::new("src/workflow/plan.rs", "use super::steps::reset;\nuse super::{Wait, policy::Policy};\n"),
-        Source::new("src/sim/guest.rs", "use super::machine::Machine;\nuse super::redfish::router;\n"),
+        Source::new(
+            "crates/shoal-sim/src/guest.rs",
+            "use super::machine::Machine;\nuse super::redfish::router;\n",
+        ),
     ];
     let expected =
-        ["shoal_base::world::Clock", "crate::workflow::steps::reset", "crate::sim::redfish::router"];
+        ["shoal_base::world::Clock", "crate::workflow::steps::reset", "shoal_sim::redfish::router"];
     can_fail(broken_purity(&files), &expected);
 }

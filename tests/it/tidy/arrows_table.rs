@@ -29,7 +29,7 @@ pub const ARROWS: &[Arrow] = &[
             "job",
             "workflow::policy",
             "oidc::OidcSettings",
-            "redfish::Limits",
+            "shoal_redfish::Limits",
             "media::InstallerSource",
             "seal::KeySource",
             "seal::MasterKey",
@@ -63,12 +63,12 @@ pub const ARROWS: &[Arrow] = &[
     Arrow { from: "job", to: &[], sentence: "job is the domain and imports nothing above it" },
     Arrow {
         from: "store",
-        to: &["access", "job", "seal"],
+        to: &["access", "job", "seal", "shoal_redfish::BmcMemory"],
         sentence: "store keeps jobs and knows nothing of how they go forward",
     },
     Arrow {
         from: "workflow",
-        to: &["job", "redfish", "shoal_image", "media", "kickstart", "probe", "store", "token"],
+        to: &["job", "shoal_redfish", "shoal_image", "media", "kickstart", "probe", "store", "token"],
         sentence: "workflow takes one job forward and knows neither who drives it nor who asks for it",
     },
     Arrow {
@@ -76,7 +76,7 @@ pub const ARROWS: &[Arrow] = &[
         to: &["job", "workflow", "store"],
         sentence: "engine claims jobs and drives them; it knows no step and no BMC",
     },
-    Arrow { from: "redfish", to: &["job::BmcMemory"], sentence: "redfish knows nothing of jobs" },
+    Arrow { from: "shoal_redfish", to: &[], sentence: "shoal-redfish speaks to BMCs, and knows no job" },
     Arrow { from: "kickstart", to: &["job"], sentence: "kickstart is pure: text in, text out" },
     Arrow {
         from: "shoal_kickstart",
@@ -102,7 +102,7 @@ pub const ARROWS: &[Arrow] = &[
         from: "doctor",
         to: &[
             "job",
-            "redfish",
+            "shoal_redfish",
             "shoal_image",
             "media",
             "workflow::layout",
@@ -113,16 +113,16 @@ pub const ARROWS: &[Arrow] = &[
     },
     Arrow {
         from: "release",
-        to: &["job", "redfish", "workflow::identity"],
+        to: &["job", "shoal_redfish", "workflow::identity"],
         sentence: "release frees one BMC and knows no job that runs",
     },
     Arrow { from: "probe", to: &["job"], sentence: "probe looks at one address" },
     Arrow { from: "token", to: &["job"], sentence: "a token follows from a key and what it is for" },
     Arrow { from: "seal", to: &["job"], sentence: "seal keeps secrets at rest and knows no table" },
     Arrow {
-        from: "sim",
-        to: &["redfish", "shoal_image::iso"],
-        sentence: "sim stands in for hardware: it shares resource names and the ISO reader, nothing else",
+        from: "shoal_sim",
+        to: &["shoal_image"],
+        sentence: "shoal-sim stands in for hardware and shares no code with what it proves, but the ISO reader",
     },
     Arrow {
         from: "fuzz",
@@ -145,7 +145,11 @@ pub const PURE: &[Arrow] = &[
     Arrow { from: "kickstart", to: &["job"], sentence: "kickstart is pure" },
     Arrow { from: "shoal_kickstart", to: &[], sentence: "shoal-kickstart is pure over text" },
     Arrow { from: "shoal_image", to: &[], sentence: "shoal-image is pure over bytes" },
-    Arrow { from: "redfish::quirks", to: &[], sentence: "quirks follow from what a BMC says of itself" },
+    Arrow {
+        from: "shoal_redfish::quirks",
+        to: &[],
+        sentence: "quirks follow from what a BMC says of itself",
+    },
     Arrow {
         from: "doctor::judge",
         to: &["workflow::media_base"],
@@ -159,7 +163,7 @@ pub const PURE: &[Arrow] = &[
         to: &["job", "shoal_base::world::after", "shoal_base::world::elapsed"],
         sentence: "a verdict is a function of observations, policy and now",
     },
-    Arrow { from: "sim::machine", to: &[], sentence: "the machine is pure hardware" },
-    Arrow { from: "sim::guest", to: &["shoal_image::iso"], sentence: "the guest is pure software" },
-    Arrow { from: "sim::faults", to: &[], sentence: "faults are data" },
+    Arrow { from: "shoal_sim::machine", to: &[], sentence: "the machine is pure hardware" },
+    Arrow { from: "shoal_sim::guest", to: &["shoal_image::iso"], sentence: "the guest is pure software" },
+    Arrow { from: "shoal_sim::faults", to: &[], sentence: "faults are data" },
 ];

@@ -114,10 +114,13 @@ fn an_open_door_is_named() {
     let files = [
         Source::new("src/api/jobs.rs", "use rusqlite::Connection;\n#[derive(ToSchema)]\nstruct Job;\n"),
         Source::new("src/job.rs", "fn f() { std::env::var(\"X\"); } // reqwest\nfn reqwest_like() {}\n"),
-        Source::new("src/sim.rs", "use tokio::net::TcpListener;\n"),
+        Source::new("crates/shoal-sim/src/lib.rs", "use tokio::net::TcpListener;\n"),
     ];
     let broken = DOORS.iter().flat_map(|door| broken_door(door, &files)).collect();
-    can_fail(broken, &["jobs.rs:1 names rusqlite", "job.rs:1 names std::env", "sim.rs:1 names TcpListener"]);
+    can_fail(
+        broken,
+        &["jobs.rs:1 names rusqlite", "job.rs:1 names std::env", "shoal-sim/src/lib.rs:1 names TcpListener"],
+    );
 }
 
 #[test]

@@ -68,8 +68,9 @@ fn left_for_later(files: &[Source]) -> Vec<String> {
 
 /// Types that end in `Task`, outside the two modules that speak Redfish.
 fn other_tasks(files: &[Source]) -> Vec<String> {
-    let is_ours =
-        |file: &Source| !matches!(file.module().first().map(String::as_str), Some("redfish" | "sim"));
+    let is_ours = |file: &Source| {
+        !matches!(file.module().first().map(String::as_str), Some("shoal_redfish" | "shoal_sim"))
+    };
     let files: Vec<&Source> = files.iter().filter(|file| is_ours(file)).collect();
     let declares = |line: &str| {
         let words: Vec<&str> = line.split(|c: char| !xtask::source::is_word(c)).collect();
@@ -141,7 +142,7 @@ fn a_wrong_word_is_named() {
 
     let files = [
         Source::new("src/engine.rs", "pub struct JobTask;\npub struct TaskIso;\nenum M { Task }\n"),
-        Source::new("src/redfish/tasks.rs", "pub struct Task;\n"),
+        Source::new("crates/shoal-redfish/src/tasks.rs", "pub struct Task;\n"),
     ];
     can_fail(other_tasks(&files), &["engine.rs:1"]);
 

@@ -6,7 +6,7 @@
 
 use super::options::{Options, is_unknown, shown};
 use super::{Command, Findings};
-use crate::sim::machine::Disk;
+use crate::machine::Disk;
 
 const DISK_OPTIONS: [&str; 4] = ["--disk", "--drive", "--firstdisk", "--diskBootedFrom"];
 /// Filters of `--firstdisk` that mean a disk with an ESXi on it.

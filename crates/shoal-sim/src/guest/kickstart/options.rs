@@ -3,7 +3,7 @@
 //! Invariant: of a repeated option the first holds, and whatever is not known is a warning.
 
 use super::Findings;
-use crate::sim::guest::shell::UNKNOWN;
+use crate::guest::shell::UNKNOWN;
 
 /// A command line, split into its options and the rest.
 pub struct Options<'a> {

@@ -28,8 +28,7 @@ mod state;
 
 use std::time::Duration;
 
-#[cfg(any(test, fuzzing))]
-pub(crate) use guest::for_comparison as read_as_guest;
+pub use guest::for_comparison as read_as_guest;
 
 pub use faults::{Fault, FaultError, Faults, help as fault_help, names as fault_names};
 pub use host::SimBmc;

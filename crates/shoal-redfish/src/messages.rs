@@ -34,7 +34,7 @@ const TEXT_CHARS_MAX: usize = 300;
 /// Characters of a `Resolution` that are kept.
 const RESOLUTION_CHARS_MAX: usize = 200;
 /// Characters of a complaint's message, `Resolution` included.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "testing"))]
 pub(super) const COMPLAINT_CHARS_MAX: usize = TEXT_CHARS_MAX + LABEL.len() + 1 + RESOLUTION_CHARS_MAX;
 /// Introduces a `Resolution` behind its message.
 const LABEL: &str = "Resolution: ";

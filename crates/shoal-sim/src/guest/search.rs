@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::post::{FileSystem, Mounted};
 use super::reader::Look;
 use super::{Answer, Need};
-use crate::sim::machine::{DriveKind, Machine, after};
+use crate::machine::{DriveKind, Machine, after};
 
 const USB_ROUNDS: u32 = 5;
 const USB_PAUSE: Duration = Duration::from_secs(10);

@@ -19,7 +19,7 @@ mod words;
 use std::collections::BTreeMap;
 
 use super::shell::failure;
-use crate::sim::machine::Disk;
+use crate::machine::Disk;
 use file::{Reading, Stop, read_file};
 
 /// What an accepted kickstart asks for.

@@ -8,7 +8,7 @@
 use super::Answer;
 use super::fat::FatVolume;
 use super::reader::{Look, Reader};
-use crate::sim::machine::{BootMode, BootTarget, DriveKind, Machine};
+use crate::machine::{BootMode, BootTarget, DriveKind, Machine};
 use shoal_image::iso::{BootPlatform, Volume};
 
 /// The look at all drives, in their order.

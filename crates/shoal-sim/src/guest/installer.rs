@@ -14,7 +14,7 @@ use super::post::{Mounted, Post};
 use super::reader::Look;
 use super::search::{Search, SearchLook};
 use super::{Answer, Need, Software, State, Step, hex};
-use crate::sim::machine::{Disk, InstalledSystem, Machine, after};
+use crate::machine::{Disk, InstalledSystem, Machine, after};
 
 /// A dialog that goes away by itself stands so long (ESXi 6.7).
 const DIALOG: Duration = Duration::from_secs(30);

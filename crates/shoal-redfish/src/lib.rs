@@ -25,8 +25,8 @@ mod connection;
 mod discovery;
 mod encoding;
 mod error;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzed;
+#[cfg(any(test, fuzzing, feature = "testing"))]
+pub mod fuzzed;
 mod gate;
 mod insert_form;
 mod json;
@@ -34,6 +34,7 @@ mod latency;
 mod learned;
 mod link;
 mod media_service;
+mod memory;
 mod messages;
 mod plan;
 mod quirks;
@@ -56,7 +57,6 @@ use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::job::BmcMemory;
 use connection::Connection;
 use shoal_base::world::{Secrets, TlsPolicy, World};
 use shoal_base::{Password, UrlSecrets};
@@ -65,6 +65,7 @@ pub use about::{About, Manager};
 pub use error::{Effect, ErrorClass, Op, RedfishError, RedfishErrorKind};
 pub use learned::How;
 pub use media_service::MediaService;
+pub use memory::BmcMemory;
 pub use plan::Plan;
 pub use quirks::{Identity, Quirk, Quirks};
 pub use service::{Service, Vendor};

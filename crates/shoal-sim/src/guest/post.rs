@@ -11,7 +11,7 @@ use super::kickstart::PostSection;
 use super::reader::{Look, Reader};
 use super::shell::{Command, commands};
 use super::{Answer, Need, ReadRequest, Software};
-use crate::sim::machine::{DriveKind, Machine};
+use crate::machine::{DriveKind, Machine};
 use shoal_image::iso::{IsoError, PartialImage, TreeKind, Volume};
 
 /// More than any `%post` has a use for.

@@ -11,10 +11,8 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::sim::computer::Computer;
-use crate::sim::machine::{
-    Board, BootMode, BootTarget, DriveKind, InstalledSystem, OverrideEnabled, ResetType,
-};
+use crate::computer::Computer;
+use crate::machine::{Board, BootMode, BootTarget, DriveKind, InstalledSystem, OverrideEnabled, ResetType};
 use shoal_image::fat::build_task_stick;
 use shoal_image::iso::{BootPlatform, IsoWriter, ReadAt, build_task_iso};
 

@@ -4,7 +4,7 @@
 //! installs by what it is about.
 
 use super::*;
-use crate::sim::machine::InstalledSystem;
+use crate::machine::InstalledSystem;
 
 /// Everything that a strict installer asks for.
 const HEAD: &str = "vmaccepteula\nrootpw VMware1!\nnetwork --bootproto=dhcp\n";

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 use super::super::*;
-use crate::redfish::{discovery, messages};
+use crate::{discovery, messages};
 
 /// Names that the readers look for, so that arbitrary JSON reaches them.
 const NAMES: [&str; 37] = [

@@ -7,7 +7,7 @@ use super::disks::{Action, check_action, check_clearpart, check_part};
 use super::file::{Reading, Stop};
 use super::options::{Options, is_unknown, shown};
 use super::{Command, Findings, network, password};
-use crate::sim::machine::Disk;
+use crate::machine::Disk;
 
 const COMMANDS_MAX: usize = 256;
 const LICENCE: [&str; 2] = ["accepteula", "vmaccepteula"];

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::search::{Search, SearchLook};
 use super::{Answer, Need, Step};
-use crate::sim::machine::{Disk, Machine};
+use crate::machine::{Disk, Machine};
 
 #[derive(Debug, Default)]
 pub struct Curious {

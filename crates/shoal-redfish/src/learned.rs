@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use crate::job::BmcMemory;
+use crate::memory::BmcMemory;
 
 /// How a BMC was asked for something when it agreed, as operators read it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// What worked, and what a slot would not take.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "testing", derive(schemars::JsonSchema))]
 pub struct BmcMemory {
     /// Of the Manager, where it tells: with another firmware all of this may be wrong.
     pub firmware: Option<String>,

@@ -20,7 +20,6 @@ mod boot_cfg;
 mod curious;
 mod fat;
 mod firmware;
-#[cfg(any(test, fuzzing))]
 pub mod for_comparison;
 mod installer;
 mod kickstart;

@@ -9,7 +9,7 @@ use shoal_image::iso::{PartialImage, ReadAt, SparseImage};
 use super::boot_cfg::parse_boot_cfg;
 use super::fat::FatVolume;
 use super::kickstart::{Parsed, Source, parse_kickstart};
-use crate::sim::machine::Disk;
+use crate::machine::Disk;
 
 /// What the last `ks=` of a BOOT.CFG names.
 pub fn boot_options(boot_cfg: &[u8]) -> Option<String> {

@@ -4,7 +4,7 @@
 //! chunked body early, announce a wrong length, or never finish it (iDRAC 8 with a 401: check_redfish#90), and what
 //! the status says stands whatever becomes of the body.
 
-use axum::body::Body;
+use axum_core::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::Instant;

@@ -7,7 +7,7 @@
 use super::options::{Options, is_unknown, shown};
 use super::words::words;
 use super::{Command, Findings, Source};
-use crate::sim::guest::shell::{FileContent, UNKNOWN, failure, write_files, write_python_files};
+use crate::guest::shell::{FileContent, UNKNOWN, failure, write_files, write_python_files};
 
 /// Words that begin a section.
 const SECTIONS: [&str; 5] = ["%pre", "%post", "%firstboot", "%packages", "%vmlicense_text"];
