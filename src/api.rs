@@ -184,6 +184,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(jobs::cancel))
         .routes(routes!(jobs::retry))
         .routes(routes!(kickstart::lint_one))
+        .routes(routes!(kickstart::render_one))
         .routes(routes!(events::of_one_job))
         .routes(routes!(events::all))
         .routes(routes!(tokens::create, tokens::list))

@@ -140,7 +140,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Tls(args) => tls::run(args, &world, output).await,
         Command::Bmc(args) => bmc::run(args, &world, output).await,
         Command::Iso(args) => iso::run(args, &world, output).await,
-        Command::Kickstart(args) => kickstart::run(args, output).await,
+        Command::Kickstart(args) => kickstart::run(args, &world, output).await,
         Command::Key(args) => key::run(args, &world, output).await,
         Command::Backup(args) => backup::backup(args, &world, output),
         Command::Restore(args) => backup::restore(args, &world, output).await,

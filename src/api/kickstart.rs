@@ -1,7 +1,9 @@
 //! Kickstarts in the API: what the linter finds in one, alone or in a recipe.
 //!
-//! The rules are in the crate `shoal_kickstart`. Invariant: no answer and no event holds a part of a
+//! The rules are in the crate `shoal_kickstart`. Invariant: no answer but a render and no event holds a part of a
 //! kickstart: a finding has its rule, its line and a message that quotes no value.
+
+mod render;
 
 use std::sync::Arc;
 
@@ -21,6 +23,8 @@ use super::body::JsonObject;
 use super::error::{ApiError, Problem};
 use super::fields::{Fields, Given};
 use super::words::FindingClass;
+pub use render::{__path_render_one, of_recipe, render_one};
+
 use crate::job::{
     CompletionHook, EventStatus, FieldError, JobSpec, KICKSTART_BYTES_MAX, Level, LintMode, NewEvent, Step,
 };
@@ -44,11 +48,13 @@ pub struct KickstartCheck {
 pub struct Judgement {
     findings: Findings,
     version: Option<Version>,
+    /// What is said of the text whose lines are named, where that is not the recipe's.
+    of_text: &'static str,
 }
 
 impl KickstartCheck {
     /// Judges the kickstart with its hook; `None` where the check is off.
-    pub async fn judge(&self, spec: &JobSpec) -> Option<Judgement> {
+    pub async fn judge(&self, spec: &JobSpec, is_rendered: bool) -> Option<Judgement> {
         if self.mode == LintMode::Off {
             return None;
         }
@@ -56,7 +62,8 @@ impl KickstartCheck {
         let version = version.and_then(|version| version.parse().ok());
         let options = Options { version, hook: hook(spec.completion_hook) };
         let findings = lint(spec.kickstart.expose().to_owned(), options).await;
-        Some(Judgement { findings, version })
+        let of_text = if is_rendered { " of the rendered kickstart" } else { "" };
+        Some(Judgement { findings, version, of_text })
     }
 
     /// Why the recipe is refused; empty where it is not. `key` is the kickstart's in the recipe.
@@ -68,7 +75,7 @@ impl KickstartCheck {
         let breaking: Vec<&Finding> = found.filter(|finding| finding.rule.class == Class::Breaks).collect();
         let named = breaking.iter().take(NAMED_MAX);
         let mut errors: Vec<FieldError> =
-            named.map(|finding| FieldError::of_key(key, sentence(finding))).collect();
+            named.map(|finding| FieldError::of_key(key, judgement.sentence(finding))).collect();
         if let Some(more) = breaking.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
             errors.push(FieldError::of_key(key, format!("{more} more findings of class breaks")));
         }
@@ -77,6 +84,13 @@ impl KickstartCheck {
 }
 
 impl Judgement {
+    /// `line 4, column 1: KS062 (breaks): A static network has no address. Add `--ip=`.`
+    fn sentence(&self, finding: &Finding) -> String {
+        let Finding { rule, line, column, message, .. } = finding;
+        let (of_text, class) = (self.of_text, rule.class.name());
+        format!("line {line}{of_text}, column {column}: {} ({class}): {message}. {}", rule.id, rule.remedy)
+    }
+
     /// An event for each finding, the worst first.
     pub fn events(&self, time: Timestamp) -> Vec<NewEvent> {
         let mut found: Vec<&Finding> = self.findings.found.iter().collect();
@@ -93,7 +107,7 @@ impl Judgement {
                     "column": finding.column,
                     "esxi_version": version,
                 });
-                event(time, level(finding.rule.class), sentence(finding), detail)
+                event(time, level(finding.rule.class), self.sentence(finding), detail)
             })
             .collect();
         if let Some(more) = found.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
@@ -123,13 +137,6 @@ fn level(class: Class) -> Level {
         Class::Breaks | Class::Dangerous => Level::Warning,
         Class::Lost | Class::Style => Level::Info,
     }
-}
-
-/// `line 4, column 1: KS062 (breaks): A static network has no address. Add `--ip=`.`
-fn sentence(finding: &Finding) -> String {
-    let Finding { rule, line, column, message, .. } = finding;
-    let class = rule.class.name();
-    format!("line {line}, column {column}: {} ({class}): {message}. {}", rule.id, rule.remedy)
 }
 
 pub fn hook(hook: CompletionHook) -> Hook {
@@ -247,16 +254,20 @@ pub async fn lint_one(
     Ok(Json(LintBody::new(&findings, version.unwrap_or(Version::ASSUMED))))
 }
 
-fn read(body: &Map<String, Value>) -> Result<(String, Hook, Option<Version>), ApiError> {
-    let mut fields = Fields::new(body, &["ks_cfg", "esxi_version", "completion_hook"]);
-    let text = match body.get("ks_cfg").and_then(Value::as_str) {
+/// The kickstart of a request; its faults are noted.
+fn text(fields: &mut Fields<'_>, body: &Map<String, Value>) -> String {
+    match body.get("ks_cfg").and_then(Value::as_str) {
         Some(text) if !text.trim().is_empty() && text.len() <= KICKSTART_BYTES_MAX => text.to_owned(),
         _ => {
-            let rule = format!("must be a text of 1 to {KICKSTART_BYTES_MAX} bytes");
-            fields.refuse("ks_cfg", rule);
+            fields.refuse("ks_cfg", format!("must be a text of 1 to {KICKSTART_BYTES_MAX} bytes"));
             String::new()
         }
-    };
+    }
+}
+
+fn read(body: &Map<String, Value>) -> Result<(String, Hook, Option<Version>), ApiError> {
+    let mut fields = Fields::new(body, &["ks_cfg", "esxi_version", "completion_hook"]);
+    let text = text(&mut fields, body);
     let version = fields.parsed("esxi_version", str::parse::<Version>).value().copied();
     let hook = fields.parsed("completion_hook", |word| {
         serde_json::from_value::<CompletionHook>(word.into())

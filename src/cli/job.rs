@@ -1,8 +1,7 @@
 //! `shoal job`: ask a controller for installations and watch them.
 
+mod submit;
 mod watch;
-
-use std::io::Read;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -23,7 +22,7 @@ pub struct JobArgs {
 #[derive(Debug, Subcommand)]
 enum JobCommand {
     /// Ask for an installation.
-    Submit(SubmitArgs),
+    Submit(submit::SubmitArgs),
     /// List jobs, newest first.
     List(ListArgs),
     /// Show one job with its events.
@@ -65,20 +64,6 @@ enum JobCommand {
 }
 
 #[derive(Debug, Args)]
-struct SubmitArgs {
-    /// The recipe in JSON; `-` for standard input.
-    recipe: String,
-    /// Follow the job to its end: exit code 0 if it succeeded, 1 if it did not.
-    #[arg(long, conflicts_with = "dry_run")]
-    watch: bool,
-    /// Check everything up to the server's identity, and change nothing.
-    #[arg(long)]
-    dry_run: bool,
-    #[command(flatten)]
-    client: ClientArgs,
-}
-
-#[derive(Debug, Args)]
 struct ListArgs {
     /// queued, provisioning, succeeded, failed or cancelled.
     #[arg(long)]
@@ -97,7 +82,7 @@ struct ListArgs {
 
 pub async fn run(args: JobArgs, world: &World, output: Output) -> Result<Exit, CliError> {
     match args.command {
-        JobCommand::Submit(args) => submit(args, world, output).await,
+        JobCommand::Submit(args) => submit::run(args, world, output).await,
         JobCommand::List(args) => list(args, world, output).await,
         JobCommand::Show { job, client } => {
             let job = Client::new(&client, world)?.get(&["jobs", &job.to_string()]).await?;
@@ -121,13 +106,6 @@ pub async fn run(args: JobArgs, world: &World, output: Output) -> Result<Exit, C
             add(&client, &["jobs", &job, "retry"], body, AddOptions { watch, dry_run }, output).await
         }
     }
-}
-
-async fn submit(args: SubmitArgs, world: &World, output: Output) -> Result<Exit, CliError> {
-    let client = Client::new(&args.client, world)?;
-    let recipe = read_recipe(&args.recipe)?;
-    let options = AddOptions { watch: args.watch, dry_run: args.dry_run };
-    add(&client, &["jobs"], recipe, options, output).await
 }
 
 /// What is to become of a new job.
@@ -164,21 +142,6 @@ async fn added(client: &Client, job: &Value, watch: bool, output: Output) -> Res
         return Ok(Exit::Done);
     }
     watch::watch(client, id(job), output).await
-}
-
-fn read_recipe(path: &str) -> Result<Value, CliError> {
-    let mut text = String::new();
-    match path {
-        "-" => std::io::stdin().lock().take(1 << 21).read_to_string(&mut text).map(drop)?,
-        path => {
-            let read = std::fs::read_to_string(path);
-            text = read.map_err(|error| CliError::usage(format!("cannot read {path}: {error}")))?;
-        }
-    }
-    let syntax = |error: serde_json::Error| {
-        format!("{path} is not JSON: line {}, column {}", error.line(), error.column())
-    };
-    serde_json::from_str(&text).map_err(|error| CliError::usage(syntax(error)))
 }
 
 async fn list(args: ListArgs, world: &World, output: Output) -> Result<Exit, CliError> {

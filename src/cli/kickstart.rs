@@ -1,15 +1,17 @@
-//! `shoal kickstart`: what would go wrong with a kickstart, before any host is touched.
+//! `shoal kickstart`: what would go wrong with a kickstart, and what a template becomes.
 //!
 //! The rules are in the crate `shoal_kickstart`; files and terminals are here. Invariant: every file
 //! that is named is judged or reported as unreadable, and either fault is exit code 1.
 
-mod lint;
+pub mod lint;
+pub mod render;
 
 use clap::{Args, Subcommand};
 
 use super::{CliError, Exit, Output};
+use shoal_base::world::World;
 
-/// Check kickstarts before they are submitted.
+/// Check kickstarts and render templates before they are submitted.
 #[derive(Debug, Args)]
 pub struct KickstartArgs {
     #[command(subcommand)]
@@ -19,6 +21,7 @@ pub struct KickstartArgs {
 #[derive(Debug, Subcommand)]
 enum KickstartCommand {
     Lint(lint::LintArgs),
+    Render(Box<render::RenderArgs>),
 }
 
 impl KickstartArgs {
@@ -27,8 +30,9 @@ impl KickstartArgs {
     }
 }
 
-pub async fn run(args: KickstartArgs, output: Output) -> Result<Exit, CliError> {
+pub async fn run(args: KickstartArgs, world: &World, output: Output) -> Result<Exit, CliError> {
     match args.command {
         KickstartCommand::Lint(args) => lint::run(args, output).await,
+        KickstartCommand::Render(args) => render::run(*args, world, output).await,
     }
 }

@@ -3,7 +3,7 @@
 //! Not logging. Invariant: a closed pipe is not an error, since whoever closed it has read enough.
 
 use std::borrow::Cow;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -121,6 +121,13 @@ fn with_colours(text: &str) -> String {
 pub fn line(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let _closed_pipe = writeln!(stdout, "{}", visible_lines(text)).and_then(|()| stdout.flush());
+}
+
+/// A whole text on standard output, as it is where that is no terminal.
+pub fn text(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let shown = if stdout.is_terminal() { visible_lines(text) } else { Cow::Borrowed(text) };
+    let _closed_pipe = stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// One line on standard error.

@@ -13,6 +13,7 @@ use super::{Kickstart, Serial, Server, management_url};
 /// The largest kickstart, in bytes of UTF-8.
 pub const KICKSTART_BYTES_MAX: usize = 65_536;
 const METADATA_BYTES_MAX: usize = 16 * 1024;
+const VARIABLES_BYTES_MAX: usize = 16 * 1024;
 /// So many unknown keys are named; a body of 1 MiB could hold a hundred thousand.
 const UNKNOWN_KEYS_NAMED_MAX: usize = 20;
 /// So much of an unknown key is shown.
@@ -146,7 +147,7 @@ pub fn parse_recipe(recipe: &Map<String, Value>, serial: &Serial) -> Result<JobS
     reader.check_serial(serial);
     let target = reader.target();
     let kickstart = reader.kickstart();
-    reader.refuse_templating();
+    reader.check_templating();
     let spec = JobSpec {
         target: TaskTarget::InstallEsxi,
         kickstart: Kickstart::new(kickstart.unwrap_or_default()),
@@ -247,13 +248,16 @@ impl Reader<'_> {
         None
     }
 
-    fn refuse_templating(&mut self) {
-        let message = "this version embeds the kickstart as it is: leave out templated and variables";
-        if self.boolean("templated") {
-            self.refuse("templated", message);
-        }
-        if self.recipe.get("variables").is_some_and(|value| !value.is_null()) {
-            self.refuse("variables", message);
+    /// Whoever makes the job renders the template.
+    fn check_templating(&mut self) {
+        let is_templated = self.boolean("templated");
+        let Some(variables) = self.recipe.get("variables").filter(|value| !value.is_null()) else { return };
+        if !variables.is_object() {
+            self.refuse("variables", "must be an object");
+        } else if !is_templated {
+            self.refuse("variables", "needs `templated: true`; without it the kickstart is used as it is");
+        } else if variables.to_string().len() > VARIABLES_BYTES_MAX {
+            self.refuse("variables", format!("is larger than {VARIABLES_BYTES_MAX} bytes of JSON"));
         }
     }
 

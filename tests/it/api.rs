@@ -14,6 +14,7 @@ mod kickstart;
 mod limits;
 mod matrix;
 mod release;
+mod render;
 mod servers;
 mod tokens;
 mod unreadable;

@@ -102,3 +102,84 @@ fn programs_get_json_or_sarif_and_nobody_a_password() {
     assert_eq!(sarif["version"], "2.1.0");
     assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "KS032");
 }
+
+const TEMPLATE: &str = "rootpw --iscrypted {{ root_password | sha512_crypt }}\n\
+    network --device={{ server.labels.mac | mac }} --ip={{ net | ip_host(11) }}\nsend {{ api_token }}\n";
+
+#[test]
+fn a_template_is_rendered_from_a_file_of_values_with_secrets_masked() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    file("ks.j2", TEMPLATE);
+    let json = r#"{"root_password": "hunTer2", "api_token": "hunTer2", "net": "10.0.0.0/24",
+        "server": {"serial": "A1", "labels": {"mac": "9440.c900.0001"}}}"#;
+    file("values.json", json);
+    file(
+        "values.toml",
+        "root_password = 'hunTer2'\napi_token = 'hunTer2'\nnet = '10.0.0.0/24'\n[server.labels]\nmac = '94-40-c9-00-00-01'\n",
+    );
+    let render =
+        |arguments: &[&str]| shoal(&[&["kickstart", "render", "ks.j2"], arguments].concat(), dir.path(), "");
+    let masked =
+        "rootpw --iscrypted ********\nnetwork --device=94:40:c9:00:00:01 --ip=10.0.0.11\nsend ********\n";
+    for values in ["values.json", "values.toml"] {
+        let output = render(&["--values", values]);
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), masked), "{values}");
+    }
+    let shown = stdout(&render(&["--values", "values.json", "--show-secrets"]));
+    assert!(shown.starts_with("rootpw --iscrypted $6$") && shown.ends_with("\nsend hunTer2\n"), "{shown}");
+    let json: Value =
+        serde_json::from_str(&stdout(&render(&["--values", "values.json", "--output", "json"]))).unwrap();
+    assert_eq!((&json["ks_cfg"], &json["masked"]), (&masked.into(), &true.into()));
+
+    file("bad.json", "{\n\"root_password\": \"hunTer2\" hunTer2}");
+    file("bad.toml", "a = 1\nroot_password = hunTer2\n");
+    file("less.json", r#"{"root_password": "hunTer2"}"#);
+    for (arguments, code, part) in [
+        (&[][..], 2, "--server"),
+        (&["--values", "absent.json"], 2, "cannot read"),
+        (&["--values", "bad.json"], 2, "line 2"),
+        (&["--values", "bad.toml"], 2, "line 2"),
+        (&["--values", "less.json"], 1, "line 2, column 21: `server.labels` is not defined"),
+    ] {
+        let output = render(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && said.contains(part), "{arguments:?}: {said}");
+        assert!(!said.contains("hunTer2"), "{said}");
+    }
+}
+
+/// No controller is there: what was not confirmed is not sent, and what was finds none.
+#[test]
+fn a_kickstart_is_judged_before_anything_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    file("good.cfg", GOOD);
+    file("first.cfg", &GOOD.replace("--disk=naa.600508b1001c3ad5", "--firstdisk"));
+    file("off.cfg", &GOOD.replace("reboot\n", ""));
+    let submit = |arguments: &[&str]| {
+        let url = ["--url", "http://127.0.0.1:9", "--token", "x"];
+        let output = shoal(&[&["job", "submit"], &url[..], arguments].concat(), dir.path(), "");
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = submit(&["--server", "A1", "--ks", "first.cfg"]);
+    assert!(code == 2 && said.contains("dangerous[KS043]") && said.contains("add --yes"), "{said}");
+    assert!(!said.contains("cannot reach"), "{said}");
+    for arguments in [
+        &["--server", "A1", "--ks", "first.cfg", "--yes"][..],
+        &["--server", "A1", "--ks", "good.cfg"],
+        &["--server", "A1", "--ks", "off.cfg", "--hook", "poweroff"],
+    ] {
+        let (code, said) = submit(arguments);
+        assert!(code == 1 && said.contains("cannot reach the controller"), "{arguments:?}: {said}");
+    }
+    assert!(submit(&["--server", "A1", "--ks", "off.cfg"]).1.contains("breaks[KS070]"));
+    for arguments in [
+        &[][..],
+        &["--ks", "good.cfg"],
+        &["--server", "A1"],
+        &["recipe.json", "--server", "A1", "--ks", "good.cfg"],
+    ] {
+        assert_eq!(submit(arguments).0, 2, "{arguments:?}");
+    }
+}

@@ -8,6 +8,7 @@ mod failures;
 mod follow;
 mod full_disk;
 mod install;
+mod kickstart;
 mod log;
 mod management;
 mod refusals;

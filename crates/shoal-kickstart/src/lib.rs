@@ -1,4 +1,4 @@
-//! Kickstarts of VMware ESXi's installer as text: read without loss, judged by named rules.
+//! Kickstarts of VMware ESXi's installer as text: read without loss, judged by named rules; and templates of them.
 //!
 //! The modules, in reading order:
 //!
@@ -7,6 +7,7 @@
 //! - [`rules`]: the rule table: ids, classes, reasons, remedies, examples.
 //! - [`lint`]: a text and options become findings.
 //! - [`report`]: findings as text with marked source, as JSON, as SARIF.
+//! - [`template`]: one text for many servers: variables, address arithmetic, password hashes.
 //!
 //! No module performs I/O, reads a clock or draws a random number. What is known of the installer
 //! was read in the code of 6.7 and in the documentation of later versions; where those differ, a
@@ -18,6 +19,7 @@ pub mod lint;
 pub mod report;
 pub mod rules;
 pub mod syntax;
+pub mod template;
 mod version;
 
 pub use lint::{Finding, Hook, Options, lint};

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::lint::{Allowed, Finding, Findings};
 use crate::rules::Class;
 
+pub use mask::{is_secret_name, masked_text};
 pub use sarif::sarif;
 pub use text::{summary, text};
 

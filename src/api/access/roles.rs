@@ -46,6 +46,7 @@ const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/events", VIEWER),
     // Nothing is stored or changed.
     ("POST", "/api/v1/kickstart/lint", VIEWER),
+    ("POST", "/api/v1/kickstart/render", OPERATOR),
     ("GET", "/api/v1/tokens", ADMIN),
     ("POST", "/api/v1/tokens", ADMIN),
     ("DELETE", "/api/v1/tokens/{id}", ADMIN),

@@ -19,7 +19,7 @@ use crate::api::ApiState;
 use crate::api::access::Who;
 use crate::api::error::{ApiError, FieldProblem};
 use crate::api::events::NewEventBody;
-use crate::api::kickstart::Judgement;
+use crate::api::kickstart::{self, Judgement};
 use crate::api::words::StepName;
 use crate::job::{
     EventStatus, FieldError, JobId, JobSpec, Level, NewEvent, Serial, Server, Step, parse_recipe,
@@ -50,6 +50,11 @@ pub struct RecipeBody {
     #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
     esxi_installer_sha256: Option<String>,
     allow_powered_on: Option<bool>,
+    /// The kickstart is a template; what it renders to is fixed when the job is made.
+    templated: Option<bool>,
+    /// Values for the template, at most 16 KiB. Shown nowhere.
+    #[schema(value_type = Option<Object>)]
+    variables: Option<Value>,
     /// Free-form, at most 16 KiB.
     metadata: Option<Value>,
 }
@@ -201,15 +206,23 @@ async fn check_recipe(
     state: &ApiState,
     request: &Request,
 ) -> Result<(JobSpec, Option<Judgement>), Vec<FieldError>> {
-    let spec = parse_recipe(&request.recipe, &request.server.serial).map_err(|error| error.errors)?;
+    let Request { recipe, server, .. } = request;
+    let mut spec = parse_recipe(recipe, &server.serial).map_err(|error| error.errors)?;
     if let Some(url) = &spec.installer_url
         && !state.installer_allow.allow(url)
     {
         let message = "is under none of the prefixes of ESXI_INSTALLER_ALLOW";
         return Err(vec![FieldError::new("/esxi_installer_url", message)]);
     }
-    let Some(judgement) = state.kickstart_check.judge(&spec).await else { return Ok((spec, None)) };
-    let key = if request.recipe.contains_key("ks.cfg") { "ks.cfg" } else { "ks_cfg" };
+    let key = if recipe.contains_key("ks.cfg") { "ks.cfg" } else { "ks_cfg" };
+    let is_templated = recipe.get("templated") == Some(&Value::Bool(true));
+    if is_templated {
+        let rendered = kickstart::of_recipe(&state.world, recipe, &spec.kickstart, server).await;
+        spec.kickstart = rendered.map_err(|message| vec![FieldError::of_key(key, message)])?;
+    }
+    let Some(judgement) = state.kickstart_check.judge(&spec, is_templated).await else {
+        return Ok((spec, None));
+    };
     match state.kickstart_check.refusals(&judgement, key) {
         errors if errors.is_empty() => Ok((spec, Some(judgement))),
         errors => Err(errors),

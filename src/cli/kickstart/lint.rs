@@ -30,12 +30,25 @@ pub struct LintArgs {
     hook: HookName,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum HookName {
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum HookName {
+    #[default]
     None,
     Poweroff,
     Webhook,
     OwnPoweroff,
+}
+
+impl HookName {
+    /// As recipes write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            HookName::None => "none",
+            HookName::Poweroff => "poweroff",
+            HookName::Webhook => "webhook",
+            HookName::OwnPoweroff => "own-poweroff",
+        }
+    }
 }
 
 impl From<HookName> for Hook {
@@ -86,7 +99,7 @@ fn outcome(file: String, options: Options) -> Outcome {
 }
 
 /// The file, within the limit of a recipe.
-fn read(file: &str) -> Result<Vec<u8>, String> {
+pub fn read(file: &str) -> Result<Vec<u8>, String> {
     let limit = KICKSTART_BYTES_MAX as u64 + 1;
     let mut bytes = Vec::new();
     let read = match file {

@@ -151,9 +151,11 @@ fn a_flood_of_unknown_keys_is_counted_and_not_listed() {
 }
 
 #[test]
-fn templating_is_refused_where_it_is_asked_for() {
-    check(json!({ "templated": true }), "/templated", "as it is");
-    check(json!({ "variables": {} }), "/variables", "as it is");
+fn variables_belong_to_a_template_and_have_a_limit() {
+    let large = "x".repeat(VARIABLES_BYTES_MAX);
+    check(json!({ "variables": {} }), "/variables", "needs `templated: true`");
+    check(json!({ "templated": true, "variables": [1] }), "/variables", "must be an object");
+    check(json!({ "templated": true, "variables": { "a": large } }), "/variables", "16384");
     check(json!({ "templated": "yes" }), "/templated", "must be true or false");
 }
 
@@ -230,7 +232,7 @@ fn all_faults_are_told_at_once_and_none_quotes_the_kickstart() {
         "esxi_installer_url": "x",
         "esxi_installer_sha256": "x",
         "allow_powered_on": "x",
-        "templated": true,
+        "templated": "x",
         "variables": 1,
         "metadata": "x".repeat(20_000),
         "more": 1,

@@ -102,6 +102,7 @@ async fn every_route_is_described_with_its_access_and_its_problems() {
         "GET /api/v1/jobs/{job_id}/events",
         "GET /api/v1/events",
         "POST /api/v1/kickstart/lint",
+        "POST /api/v1/kickstart/render",
         "POST /api/v1/tokens",
         "GET /api/v1/tokens",
         "DELETE /api/v1/tokens/{id}",

@@ -26,7 +26,7 @@ enum For {
     Admins,
 }
 
-const EXPECTED: [(&str, For); 40] = [
+const EXPECTED: [(&str, For); 41] = [
     ("GET /healthz", For::Everybody),
     ("GET /readyz", For::Everybody),
     ("GET /openapi.json", For::Everybody),
@@ -47,6 +47,7 @@ const EXPECTED: [(&str, For); 40] = [
     ("GET /api/v1/jobs/{job_id}/events", For::Viewers),
     ("GET /api/v1/events", For::Viewers),
     ("POST /api/v1/kickstart/lint", For::Viewers),
+    ("POST /api/v1/kickstart/render", For::Operators),
     ("GET /api/v1/tokens", For::Admins),
     ("POST /api/v1/tokens", For::Admins),
     ("DELETE /api/v1/tokens/{id}", For::Admins),

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use crate::commands::{self, DEPRECATED};
-use crate::syntax::{Arg, Command, File, Line, LineKind, PieceKind, Span};
+use crate::syntax::{self, Arg, Command, File, Line, LineKind, PieceKind, Span};
 
 const STARS: &str = "********";
 /// Parts of lines, in lower case, that speak of secrets.
@@ -37,6 +37,27 @@ pub fn mask(file: &File<'_>, at: usize, span: &Span) -> Masked {
     let start = masked.start.unwrap_or(masked.text.len());
     let end = masked.end.unwrap_or(masked.text.len()).max(start);
     Masked { text: masked.text, marked: start..end }
+}
+
+/// A whole text as it may be shown: every line masked, and each of these secrets wherever it stands.
+pub fn masked_text(source: &[u8], secrets: &[&str]) -> String {
+    let file = syntax::parse(source);
+    let lines = file.lines.iter().enumerate();
+    let mut text: String = lines
+        .map(|(at, line)| {
+            let end = if line.end.is_empty() { "" } else { "\n" };
+            mask(&file, at, &(line.span.end..line.span.end)).text + end
+        })
+        .collect();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        text = text.replace(secret, STARS);
+    }
+    text
+}
+
+/// Whether the name of a variable or option speaks of a secret.
+pub fn is_secret_name(name: &str) -> bool {
+    sensitive(name)
 }
 
 struct Writer<'f, 'a> {

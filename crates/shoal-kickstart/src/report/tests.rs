@@ -128,3 +128,13 @@ proptest! {
         sarif(&[judged], "1");
     }
 }
+
+#[test]
+fn a_masked_text_keeps_its_lines_and_no_secret() {
+    let masked = masked_text(SECRETS.as_bytes(), &[]);
+    assert!(!masked.contains("hunTer2"), "{masked}");
+    assert_eq!(masked.lines().count(), SECRETS.lines().count());
+    let source = "network --bootproto=dhcp\n%post\nsend 10.0.0.1 hunTer2\n";
+    assert_eq!(masked_text(source.as_bytes(), &["hunTer2", ""]), source.replace("hunTer2", "********"));
+    assert!(is_secret_name("vcenter_password") && is_secret_name("API_TOKEN") && !is_secret_name("hostname"));
+}
