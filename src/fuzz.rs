@@ -8,6 +8,7 @@
 
 mod blocks;
 mod images;
+mod lint;
 mod media;
 mod redfish;
 mod seeds;
@@ -19,13 +20,14 @@ pub use seeds::{Found, write_seeds};
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also that of its folder in `fuzz/regressions`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("redfish_bodies", redfish::bodies),
     ("redfish_service", redfish::service),
     ("iso", images::iso),
     ("installer", images::installer),
     ("boot_cfg", texts::boot_cfg),
     ("kickstart", texts::kickstart),
+    ("kickstart_lint", lint::lint),
     ("recipe", texts::recipe),
     ("range", media::range),
     ("task_media", media::task_media),

@@ -111,7 +111,7 @@ const BOOT_CFG: &str = "bootstate=0\ntitle=Loading ESXi installer\ntimeout=5\npr
     kernelopt=runweasel cdromBoot\nmodules=/k.b00 --- /useropts.gz x=1\nbuild=8.0.3-0.0.24022510\nupdated=0\n";
 
 /// Target, name, text.
-const TEXTS: [(&str, &str, &str); 16] = [
+const TEXTS: [(&str, &str, &str); 19] = [
     ("boot_cfg", "vendor", BOOT_CFG),
     (
         "boot_cfg",
@@ -119,6 +119,17 @@ const TEXTS: [(&str, &str, &str); 16] = [
         "KERNELOPT = a\nkernelopt=\"a b\" ks=usb 'c\\' ks=x\\ y\nkern=/b\nmod=x\ntitle=T\r\n# x\n\0",
     ),
     ("boot_cfg", "plain", "kernel=/b\nkernelopt=\nmodules=/a---/b"),
+    ("kickstart_lint", "plain", "vmaccepteula\ninstall --firstdisk\nrootpw x\nreboot\n"),
+    (
+        "kickstart_lint",
+        "sections",
+        "%include /tmp/a\n%pre\necho a > /tmp/a\n%post\ncat <<E\n%end\nE\nexit 1\n%end\n",
+    ),
+    (
+        "kickstart_lint",
+        "template",
+        "{% if a %}\nnetwork --ip={{ '10.0.0.1/24' | ip_add(1) }}\n{% endif %}\n{{ server.serial }}\n",
+    ),
     ("kickstart", "plain", "vmaccepteula\ninstall --firstdisk\nrootpw x\nreboot\n"),
     (
         "kickstart",

@@ -42,9 +42,7 @@ fn choice(lint: &mut Lint<'_, '_>, command: &Command) {
         command.args.iter().filter(|arg| arg.option.as_deref().is_some_and(|option| DISK.contains(&option)));
     let chosen: Vec<_> = chosen.collect();
     match chosen.as_slice() {
-        [] if INSTALLS.contains(&command.name.text.as_str()) => {
-            lint.report_title(&rules::NO_DISK, &command.name.span);
-        }
+        [] => lint.report_title(&rules::NO_DISK, &command.name.span),
         [_, second, ..] => lint.report_title(&rules::TWO_DISKS, &second.word.span),
         _ => {}
     }
@@ -56,25 +54,17 @@ fn names(lint: &mut Lint<'_, '_>, command: &Command) {
     let bare = name.strip_prefix("/vmfs/devices/disks/").unwrap_or(name);
     if bare.is_empty() {
         lint.report(&rules::DISK_NAME, &arg.word.span, "no disk is named after `=`");
-    } else if is_linux_name(bare) {
+    } else if !is_name(bare) {
         lint.report_title(&rules::DISK_NAME, &arg.word.span);
     } else if ["mpx.", "vml.", "vmhba"].iter().any(|start| bare.starts_with(start)) {
         lint.report_title(&rules::DISK_NOT_DURABLE, &arg.word.span);
     }
 }
 
-/// `sda`, `/dev/sda1`, `nvme0n1`, `vda`.
-fn is_linux_name(name: &str) -> bool {
-    let is_lettered = |start: &str| {
-        let rest = name.strip_prefix(start).map(|rest| rest.trim_end_matches(|c: char| c.is_ascii_digit()));
-        rest.is_some_and(|rest| (1..=2).contains(&rest.len()) && rest.chars().all(|c| c.is_ascii_lowercase()))
-    };
-    let is_nvme = || {
-        let parts = name.strip_prefix("nvme").and_then(|rest| rest.split_once('n'));
-        let is_number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
-        parts.is_some_and(|(controller, space)| is_number(controller) && is_number(space))
-    };
-    name.starts_with("/dev/") || ["sd", "hd", "vd", "xvd"].into_iter().any(is_lettered) || is_nvme()
+/// Names that ESXi gives; `sda`, `/dev/sda1` and `nvme0n1` belong to Linux.
+fn is_name(name: &str) -> bool {
+    let starts = ["naa.", "eui.", "t10.", "vml.", "mpx.", "vmhba"];
+    starts.iter().any(|start| name.strip_prefix(start).is_some_and(|rest| !rest.is_empty()))
 }
 
 fn first_disk(lint: &mut Lint<'_, '_>, command: &Command) {

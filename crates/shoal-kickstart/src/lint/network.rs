@@ -153,7 +153,7 @@ fn is_hostname(name: &str) -> bool {
 }
 
 fn device(lint: &mut Lint<'_, '_>, command: &Command) {
-    let Some(arg) = given(command, "--device") else {
+    let Some(arg) = command.option(&["--device"]).filter(|arg| arg.value.is_some()) else {
         return lint.report_title(&rules::DEVICE_MISSING, &command.name.span);
     };
     let name = arg.value.as_deref().unwrap_or_default();

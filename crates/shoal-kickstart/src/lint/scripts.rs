@@ -72,7 +72,7 @@ fn options(lint: &mut Lint<'_, '_>, section: Section, command: &Command) {
     let span = &command.name.span;
     match command.option(&["--interpreter"]) {
         None => lint.report_title(&rules::NO_INTERPRETER, span),
-        Some(arg) if !["busybox", "python", ""].contains(&arg.value.as_deref().unwrap_or_default()) => {
+        Some(arg) if !["busybox", "python"].contains(&arg.value.as_deref().unwrap_or_default()) => {
             lint.report_title(&rules::INTERPRETER_UNKNOWN, &arg.word.span);
         }
         Some(_) => {}
@@ -103,6 +103,9 @@ fn last_line(lint: &mut Lint<'_, '_>, script: &Script<'_>, header: usize) {
     let Some(line) = file.body(header).next_back() else { return };
     if line.end.end != file.source.len() || !ends_section(file.text(&line.span)) {
         return;
+    }
+    if script.lines.last().is_none_or(|last| last.span.start != line.span.start) {
+        return; // Text of a here-document.
     }
     let rule = if script.must_succeed() { &rules::LAST_LINE_FAILS } else { &rules::LAST_LINE_LOST };
     lint.report_title(rule, &line.span);
@@ -138,7 +141,10 @@ fn always_fails(line: &Statement) -> bool {
     let mut words = line.text.split_whitespace();
     match (words.next(), words.next(), words.next()) {
         (Some("false"), None, None) => true,
-        (Some("exit"), Some(status), None) => status.parse::<u8>().is_ok_and(|status| status != 0),
+        (Some("exit"), Some(status), None) => status.parse::<i16>().is_ok_and(|status| status != 0),
+        (Some(program), _, _) if program.starts_with('%') => {
+            !program.starts_with("%end") && !ends_section(program.as_bytes())
+        }
         _ => false,
     }
 }

@@ -7,7 +7,7 @@ use crate::version::Version;
 super::rules! {
     NO_DISK "KS040" Breaks []
         "No disk is chosen"
-        "`install` needs `--disk=` (or `--drive=`) or `--firstdisk`: the installer stops without one. ESX 4 chose the disk in `autopart`."
+        "`install`, `upgrade` and `installorupgrade` need `--disk=` (or `--drive=`) or `--firstdisk`: the installer stops without one. ESX 4 chose the disk in `autopart`."
         "Add `--disk=naa.…`, or `--firstdisk=` with the vendor or model."
         "install --overwritevmfs\n"
         "install --disk=naa.600508b1001c3ad5 --overwritevmfs\n";

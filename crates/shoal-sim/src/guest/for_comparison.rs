@@ -8,7 +8,7 @@ use shoal_image::iso::{PartialImage, ReadAt, SparseImage};
 
 use super::boot_cfg::parse_boot_cfg;
 use super::fat::FatVolume;
-use super::kickstart::{Parsed, Source, parse_kickstart};
+use super::kickstart::{Ending, Parsed, Source, parse_kickstart};
 use crate::machine::Disk;
 
 /// What the last `ks=` of a BOOT.CFG names.
@@ -24,6 +24,35 @@ pub fn posts(kickstart: &str) -> Option<Vec<String>> {
         Parsed::Accepted(script) => Some(script.posts.into_iter().map(|section| section.text).collect()),
         Parsed::Refused(_) | Parsed::Wants(_) => None,
     }
+}
+
+/// Why a strict installer with a blank disk stops for ever, if it does: a dialog, a section that fails, a
+/// dry run, or the key that it waits for at its end.
+pub fn hangs(kickstart: &[u8]) -> Option<String> {
+    let mut files = BTreeMap::new();
+    let script = loop {
+        let source =
+            Source { text: kickstart, path: "/KS.CFG", files: &files, strict: true, disk: &Disk::Blank };
+        match parse_kickstart(&source) {
+            Parsed::Accepted(script) => break script,
+            Parsed::Refused(dialog) => return Some(dialog),
+            Parsed::Wants(path) => files.insert(path, None),
+        };
+    };
+    let failed = script.posts.iter().find_map(|post| post.failure.clone());
+    let leaves = script.posts.iter().any(|post| leaves(&post.text));
+    match script.ending {
+        _ if script.is_dry_run => Some("a dry run installs nothing".to_owned()),
+        _ if failed.is_some() => failed,
+        Ending::Wait if !leaves => Some("a key is waited for at the end".to_owned()),
+        _ => None,
+    }
+}
+
+/// Whether the host goes off or reboots in a `%post`.
+fn leaves(post: &str) -> bool {
+    let mut words = post.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|word| matches!(word, "poweroff" | "halt" | "reboot" | "shutdown"))
 }
 
 /// Any bytes have an answer, of a strict installer too.
