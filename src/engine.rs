@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::job::{Cancel, EventStatus, Job, JobId, JobSpec, Level, NewEvent, Serial, Step};
 use crate::store::{Lease, StoreError};
-use crate::workflow::{self, Ended, Kit, Orders, StepError};
+use crate::workflow::{self, DriveSignals, Ended, Services, StepError};
 use fence::{Fence, Moment};
 
 pub use fence::LeaseTerms;
@@ -36,7 +36,7 @@ pub struct EngineSettings {
 
 /// The engine of one controller.
 pub struct Engine {
-    kit: Arc<Kit>,
+    services: Arc<Services>,
     settings: EngineSettings,
     /// Names this controller in leases.
     owner: String,
@@ -51,36 +51,36 @@ type DriveResult = (Lease, Option<Result<Ended, StoreError>>);
 /// The jobs that this engine drives now.
 #[derive(Default)]
 struct Driven {
-    jobs: BTreeMap<JobId, Reins>,
+    jobs: BTreeMap<JobId, JobHandle>,
     tasks: JoinSet<DriveResult>,
 }
 
 /// What is held of one driven job.
-struct Reins {
+struct JobHandle {
     lease: Lease,
     fence: Fence,
     cancel: watch::Sender<Option<Cancel>>,
     task: AbortHandle,
 }
 
-impl Reins {
+impl JobHandle {
     /// The job is somebody else's: its worker makes no further step.
-    fn let_go(&self) {
+    fn abort(&self) {
         self.fence.close();
         self.task.abort();
     }
 }
 
 impl Engine {
-    pub fn new(kit: Arc<Kit>, settings: EngineSettings, owner: String) -> Engine {
-        Engine { kit, settings, owner }
+    pub fn new(services: Arc<Services>, settings: EngineSettings, owner: String) -> Engine {
+        Engine { services, settings, owner }
     }
 
     /// Drives jobs until `shutdown`; then stops them in an orderly way.
     pub async fn run(&self, shutdown: CancellationToken) {
         let stop = CancellationToken::new();
         let mut driven = Driven::default();
-        let changed = self.kit.store.jobs_changed();
+        let changed = self.services.store.jobs_changed();
         let mut renew_at = Instant::now() + self.settings.lease.heartbeat();
         let mut sweep_at = Instant::now();
         loop {
@@ -94,7 +94,7 @@ impl Engine {
                 renew_at = Instant::now() + self.settings.lease.heartbeat();
             }
             if Instant::now() >= sweep_at {
-                workflow::sweep_task_isos(&self.kit).await;
+                workflow::sweep_task_isos(&self.services).await;
                 sweep_at = Instant::now() + SWEEP_PAUSE;
             }
             tokio::select! {
@@ -113,16 +113,16 @@ impl Engine {
     /// Claims what is due and starts it; gives how long nothing more will be due.
     async fn claim(&self, driven: &mut Driven, stop: &CancellationToken) -> Duration {
         const UNKNOWN: Duration = Duration::from_secs(5);
-        let asked = Moment::now(&self.kit.world.clock);
+        let asked = Moment::now(&self.services.world.clock);
         let now = asked.wall();
         let room = self.settings.workers.saturating_sub(driven.jobs.len());
         if room == 0 {
             return UNKNOWN;
         }
-        match self.kit.store.claim(&self.owner, now, self.settings.lease.ttl, room).await {
+        match self.services.store.claim(&self.owner, now, self.settings.lease.ttl, room).await {
             Ok(claimed) => {
                 for (lease, job) in claimed {
-                    let fence = Fence::new(self.kit.world.clock.clone(), self.settings.lease, asked);
+                    let fence = Fence::new(self.services.world.clock.clone(), self.settings.lease, asked);
                     self.start(driven, stop, lease, fence, job);
                 }
             }
@@ -131,9 +131,9 @@ impl Engine {
                 return UNKNOWN;
             }
         }
-        let next = self.kit.store.next_wake(now).await;
+        let next = self.services.store.next_wake(now).await;
         if let Ok(wake) = &next {
-            self.kit.world.clock.set_idle(wake.is_none() && driven.jobs.is_empty());
+            self.services.world.clock.set_idle(wake.is_none() && driven.jobs.is_empty());
         }
         match next {
             Ok(Some(wake)) => shoal_base::world::elapsed(now, wake).clamp(Duration::from_millis(1), UNKNOWN),
@@ -142,15 +142,15 @@ impl Engine {
     }
 
     fn start(&self, driven: &mut Driven, stop: &CancellationToken, lease: Lease, fence: Fence, job: Job) {
-        let (id, kit) = (job.id, self.kit.clone());
+        let (id, services) = (job.id, self.services.clone());
         let (cancel, orders) = watch::channel(job.cancel);
-        let orders = Orders { stop: stop.clone(), cancel: orders };
+        let orders = DriveSignals { stop: stop.clone(), cancel: orders };
         tracing::info!(job = %id, server = %job.server, step = job.cursor.step.name(), "job taken up");
-        let work = fence.guard(async move { workflow::drive(&kit, lease, job, orders).await });
+        let work = fence.guard(async move { workflow::drive(&services, lease, job, orders).await });
         let task = driven.tasks.spawn(async move { (lease, work.await) });
-        if let Some(earlier) = driven.jobs.insert(id, Reins { lease, fence, cancel, task }) {
+        if let Some(earlier) = driven.jobs.insert(id, JobHandle { lease, fence, cancel, task }) {
             // Our own earlier lease had run out; whoever still works under it is no better off.
-            earlier.let_go();
+            earlier.abort();
         }
     }
 
@@ -158,11 +158,11 @@ impl Engine {
         if driven.jobs.is_empty() {
             return;
         }
-        match self.kit.store.pending_cancels().await {
+        match self.services.store.pending_cancels().await {
             Ok(cancels) => {
                 for (id, cancel) in cancels {
-                    if let Some(reins) = driven.jobs.get(&id) {
-                        reins.cancel.send_if_modified(|known| known.replace(cancel) != Some(cancel));
+                    if let Some(handle) = driven.jobs.get(&id) {
+                        handle.cancel.send_if_modified(|known| known.replace(cancel) != Some(cancel));
                     }
                 }
             }
@@ -172,16 +172,16 @@ impl Engine {
 
     /// Renews all leases; a job whose lease is gone is somebody else's now.
     async fn renew(&self, driven: &mut Driven) {
-        let leases: Vec<Lease> = driven.jobs.values().map(|reins| reins.lease).collect();
-        let asked = Moment::now(&self.kit.world.clock);
-        match self.kit.store.renew(&self.owner, &leases, asked.wall(), self.settings.lease.ttl).await {
-            Ok(held) => driven.jobs.retain(|id, reins| {
-                let keeps = held.contains(&reins.lease);
+        let leases: Vec<Lease> = driven.jobs.values().map(|handle| handle.lease).collect();
+        let asked = Moment::now(&self.services.world.clock);
+        match self.services.store.renew(&self.owner, &leases, asked.wall(), self.settings.lease.ttl).await {
+            Ok(held) => driven.jobs.retain(|id, handle| {
+                let keeps = held.contains(&handle.lease);
                 if keeps {
-                    reins.fence.extend(asked);
+                    handle.fence.extend(asked);
                 } else {
                     tracing::warn!(job = %id, "the lease on a job was lost: it is left alone");
-                    reins.let_go();
+                    handle.abort();
                 }
                 keeps
             }),
@@ -198,12 +198,12 @@ impl Engine {
                 if !error.is_cancelled() {
                     tracing::error!(%error, "a job's task broke: the job is taken up again when its lease ends");
                 }
-                driven.jobs.retain(|_, reins| reins.task.id() != error.id());
+                driven.jobs.retain(|_, handle| handle.task.id() != error.id());
                 return;
             }
         };
         let id = lease.job;
-        if driven.jobs.get(&id).is_none_or(|reins| reins.lease != lease) {
+        if driven.jobs.get(&id).is_none_or(|handle| handle.lease != lease) {
             return;
         }
         driven.jobs.remove(&id);
@@ -218,7 +218,7 @@ impl Engine {
     }
 
     async fn release(&self, lease: &Lease) {
-        if let Err(error) = self.kit.store.release(lease).await {
+        if let Err(error) = self.services.store.release(lease).await {
             tracing::warn!(job = %lease.job, %error, "a lease could not be released; it will run out");
         }
     }
@@ -245,18 +245,18 @@ impl Engine {
                 }
             }
         }
-        for reins in driven.jobs.values() {
-            self.release(&reins.lease).await;
+        for handle in driven.jobs.values() {
+            self.release(&handle.lease).await;
         }
-        self.kit.bmcs.close_all().await;
+        self.services.bmcs.close_all().await;
     }
 
     /// Runs the checks of a job up to `resolve-server`, changing nothing.
     pub fn dry_runner(&self) -> DryRunner {
-        let kit = self.kit.clone();
+        let services = self.services.clone();
         Arc::new(move |serial, spec| {
-            let kit = kit.clone();
-            async move { dry_run(&kit, &serial, &spec).await }.boxed()
+            let services = services.clone();
+            async move { dry_run(&services, &serial, &spec).await }.boxed()
         })
     }
 }
@@ -273,14 +273,14 @@ pub struct DryRunReport {
     pub events: Vec<NewEvent>,
 }
 
-async fn dry_run(kit: &Kit, serial: &Serial, spec: &JobSpec) -> DryRunReport {
-    let (ok, message, detail) = match workflow::dry_run(kit, serial, spec).await {
+async fn dry_run(services: &Services, serial: &Serial, spec: &JobSpec) -> DryRunReport {
+    let (ok, message, detail) = match workflow::dry_run(services, serial, spec).await {
         Ok(resolved) => (true, resolved.message(), resolved.detail()),
         Err(StepError::Failed(failure)) => (false, failure.sentence(), serde_json::Value::Null),
         Err(StepError::Store(error)) => (false, error.to_string(), serde_json::Value::Null),
     };
     let event = NewEvent {
-        time: kit.world.clock.now(),
+        time: services.world.clock.now(),
         level: if ok { Level::Info } else { Level::Error },
         step: Step::ResolveServer,
         op: Step::ResolveServer.name().to_owned(),

@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 pub use cursor::{Act, Cursor, Intent, Phase, Step};
 pub use event::{Event, EventStatus, Level, NewEvent};
 pub use facts::{
-    AddressFacts, ApiHost, ApiSample, BootSample, BootSource, CleanupFacts, Counts, EjectFacts, Facts,
-    HookReport, InstallerFacts, MediaMode, MediumTrace, MountFacts, Power, Progress, Release, ResetFacts,
+    AddressFacts, ApiHost, ApiSample, BootSample, BootSource, CleanupFacts, Counts, EjectFacts, EjectReason,
+    Facts, HookReport, InstallerFacts, MediaMode, MediumTrace, MountFacts, Power, Progress, ResetFacts,
     SourceFacts, SystemFacts, TaskIsoFacts, WatchFacts,
 };
 pub use id::{JobId, JobIdError, Serial, SerialError};

@@ -14,10 +14,10 @@
 mod cache;
 mod conditions;
 mod image;
+mod job_media;
 mod map;
 mod probes;
 mod server;
-mod shelf;
 mod token;
 pub mod trace;
 
@@ -42,7 +42,7 @@ pub use server::OperatorPass;
 pub use token::job_of_url;
 pub use trace::{KickstartPlace, MediumLandmarks};
 
-use shelf::Shelf;
+use job_media::JobMedia;
 
 /// One of the two media of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,13 +132,13 @@ struct Inner {
     key: [u8; 32],
     store: Store,
     binds_peers: bool,
-    shelves: Mutex<Shelves>,
+    jobs: Mutex<PublishedJobs>,
     probes: Probes,
 }
 
 #[derive(Default)]
-struct Shelves {
-    of_jobs: BTreeMap<JobId, Arc<Shelf>>,
+struct PublishedJobs {
+    of_jobs: BTreeMap<JobId, Arc<JobMedia>>,
     /// The last [`RETIRED_MAX`] jobs whose media were taken away.
     retired: BTreeSet<JobId>,
 }
@@ -155,8 +155,8 @@ impl Media {
     /// The same; with `binds_peers` a job's media are served to its BMC's address alone, once
     /// [`Media::expect_peer`] has said which that is.
     pub fn bound(clock: Clock, key: [u8; 32], store: Store, binds_peers: bool) -> Media {
-        let (shelves, probes) = (Mutex::default(), Probes::default());
-        Media(Arc::new(Inner { clock, key, store, binds_peers, shelves, probes }))
+        let (jobs, probes) = (Mutex::default(), Probes::default());
+        Media(Arc::new(Inner { clock, key, store, binds_peers, jobs, probes }))
     }
 
     pub fn binds_peers(&self) -> bool {
@@ -176,13 +176,13 @@ impl Media {
         watched: Watched,
         reset_at: Option<Timestamp>,
     ) -> Result<(), MediaError> {
-        let shelf = self.shelf_of(job);
-        if shelf.holds(medium, &watched.image, reset_at) {
+        let job_media = self.job_media_of(job);
+        if job_media.holds(medium, &watched.image, reset_at) {
             return Ok(());
         }
         let saved = self.0.store.load_trace(job, medium.name()).await;
         let saved = saved.map_err(|source| MediaError::Load { job, medium, source })?;
-        shelf.put(medium, watched, saved.unwrap_or_default(), reset_at, self.0.clock.now());
+        job_media.put(medium, watched, saved.unwrap_or_default(), reset_at, self.0.clock.now());
         Ok(())
     }
 
@@ -198,52 +198,52 @@ impl Media {
     }
 
     fn path_as(&self, job: JobId, medium: Medium, form: Form, insertion: u32) -> String {
-        if let Some(shelf) = self.find(job) {
-            shelf.admit(medium, insertion);
+        if let Some(job_media) = self.find(job) {
+            job_media.admit(medium, insertion);
         }
         token::path(&token::token(&self.0.key, job, medium, insertion), job, medium, form)
     }
 
     /// Our reset: reads of this job's media from now on are its host's.
     pub fn start_trace(&self, job: JobId, at: Timestamp) {
-        if let Some(shelf) = self.find(job) {
-            shelf.start_trace(at);
+        if let Some(job_media) = self.find(job) {
+            job_media.start_trace(at);
         }
     }
 
     /// What the reads tell; nothing of a job that has no media.
     pub fn trace(&self, job: JobId) -> JobTrace {
-        self.find(job).map(|shelf| shelf.trace()).unwrap_or_default()
+        self.find(job).map(|job_media| job_media.trace()).unwrap_or_default()
     }
 
     /// Whose fetches of this job's media are the BMC's.
     pub fn expect_peer(&self, job: JobId, peer: IpAddr) {
-        if let Some(shelf) = self.find(job) {
-            shelf.expect_peer(peer);
+        if let Some(job_media) = self.find(job) {
+            job_media.expect_peer(peer);
         }
     }
 
     /// A connection of `peer` ended before there was a request, as one does of a BMC that does not trust
     /// this controller's certificate. Each job and probe that waits for that peer is told.
     pub fn note_refused(&self, peer: IpAddr, why: &str) {
-        let shelves: Vec<Arc<Shelf>> = self.shelves().of_jobs.values().cloned().collect();
-        for shelf in shelves.iter().filter(|shelf| shelf.is_for(peer)) {
-            shelf.refused(&format!("its connection ended before it asked for anything: {why}"));
+        let jobs: Vec<Arc<JobMedia>> = self.jobs().of_jobs.values().cloned().collect();
+        for job_media in jobs.iter().filter(|job_media| job_media.is_for(peer)) {
+            job_media.refused(&format!("its connection ended before it asked for anything: {why}"));
         }
         self.0.probes.note_refused(peer, why);
     }
 
     pub fn fetched(&self, job: JobId, medium: Medium) -> Fetches {
-        self.find(job).map(|shelf| shelf.fetched(medium)).unwrap_or_default()
+        self.find(job).map(|job_media| job_media.fetched(medium)).unwrap_or_default()
     }
 
     /// Takes a job's media away: 404 from now on.
     pub fn retire(&self, job: JobId) {
-        let mut shelves = self.shelves();
-        shelves.of_jobs.remove(&job);
-        shelves.retired.insert(job);
-        if shelves.retired.len() > RETIRED_MAX {
-            shelves.retired.pop_first();
+        let mut jobs = self.jobs();
+        jobs.of_jobs.remove(&job);
+        jobs.retired.insert(job);
+        if jobs.retired.len() > RETIRED_MAX {
+            jobs.retired.pop_first();
         }
     }
 
@@ -257,28 +257,28 @@ impl Media {
         &self.0.probes
     }
 
-    fn find(&self, job: JobId) -> Option<Arc<Shelf>> {
-        self.shelves().of_jobs.get(&job).cloned()
+    fn find(&self, job: JobId) -> Option<Arc<JobMedia>> {
+        self.jobs().of_jobs.get(&job).cloned()
     }
 
     /// Whether a path that this controller gave out belongs to a job that goes on, and whose media
     /// are just not published again: it has started a moment ago.
     async fn is_expected(&self, job: JobId, medium: Medium, form: Form, token: &str) -> bool {
         let Inner { key, store, .. } = &*self.0;
-        let published = self.find(job).and_then(|shelf| shelf.form(medium));
+        let published = self.find(job).and_then(|job_media| job_media.form(medium));
         published.is_none_or(|published| published == form)
-            && (0..shelf::INSERTIONS).any(|n| token::token(key, job, medium, n).matches(token))
-            && !self.shelves().retired.contains(&job)
+            && (0..job_media::INSERTIONS).any(|n| token::token(key, job, medium, n).matches(token))
+            && !self.jobs().retired.contains(&job)
             && matches!(store.job(job).await, Ok(Some(job)) if job.is_active())
     }
 
-    fn shelf_of(&self, job: JobId) -> Arc<Shelf> {
+    fn job_media_of(&self, job: JobId) -> Arc<JobMedia> {
         let Inner { clock, key, store, .. } = &*self.0;
-        let make = || Arc::new(Shelf::new(job, *key, clock.clone(), store.clone()));
-        self.shelves().of_jobs.entry(job).or_insert_with(make).clone()
+        let make = || Arc::new(JobMedia::new(job, *key, clock.clone(), store.clone()));
+        self.jobs().of_jobs.entry(job).or_insert_with(make).clone()
     }
 
-    fn shelves(&self) -> MutexGuard<'_, Shelves> {
-        self.0.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    fn jobs(&self) -> MutexGuard<'_, PublishedJobs> {
+        self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -141,7 +141,7 @@ impl Store {
 
     /// The same database in the hands of another controller: leases stand, and neither is told at
     /// once of what the other one writes. Simulations only.
-    pub fn beside(&self) -> Store {
+    pub fn second_handle(&self) -> Store {
         let found = Found {
             latest_event: *self.latest_event.borrow(),
             token_key: self.token_key.clone(),
@@ -152,7 +152,7 @@ impl Store {
 
     /// The same, with `tap` asked around each write. Simulations only.
     pub fn tapped(&self, tap: Tap) -> Store {
-        Store { tap: Some(tap), ..self.beside() }
+        Store { tap: Some(tap), ..self.second_handle() }
     }
 
     fn start(database: Arc<Database>, sealer: Sealer) -> Result<Store, StoreError> {

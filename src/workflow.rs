@@ -53,14 +53,14 @@ use shoal_base::world::{Secrets, World};
 use shoal_base::{UrlPrefixes, UrlSecrets};
 use shoal_redfish::{Account, Bmc, BmcPool};
 
-pub use drive::{Ended, Orders, drive};
+pub use drive::{DriveSignals, Ended, drive};
 pub use error::{Failure, StepError};
 pub use steps::resolve::Resolved;
 use steps::resolve::{check_management_address, resolve};
 pub use task_iso::sweep as sweep_task_isos;
 
 /// Everything that jobs share.
-pub struct Kit {
+pub struct Services {
     pub world: World,
     pub store: Store,
     pub media: Media,
@@ -69,10 +69,10 @@ pub struct Kit {
     pub bmcs: BmcPool,
     pub installers: InstallerCache,
     pub policy: Policy,
-    pub setup: Setup,
+    pub setup: WorkflowConfig,
 }
 
-impl Kit {
+impl Services {
     /// The client of a server's BMC.
     pub fn bmc(&self, server: &Server) -> Bmc {
         self.bmcs.bmc(&Account {
@@ -110,17 +110,17 @@ impl Kit {
 }
 
 /// All checks of a job up to `resolve-server`; nothing is changed, neither here nor on a BMC.
-pub async fn dry_run(kit: &Kit, serial: &Serial, spec: &JobSpec) -> Result<Resolved, StepError> {
-    let server = kit.store.server(serial).await?;
+pub async fn dry_run(services: &Services, serial: &Serial, spec: &JobSpec) -> Result<Resolved, StepError> {
+    let server = services.store.server(serial).await?;
     let server = server.ok_or_else(|| StepError::permanent(format!("there is no server {serial}")))?;
-    check_management_address(kit, &server, spec).await?;
-    let bmc = kit.remembered_bmc(&server).await?;
-    bmc.hide(kit.url_secrets(Some(spec)));
-    resolve(kit, &bmc, &server, spec).await
+    check_management_address(services, &server, spec).await?;
+    let bmc = services.remembered_bmc(&server).await?;
+    bmc.hide(services.url_secrets(Some(spec)));
+    resolve(services, &bmc, &server, spec).await
 }
 
 /// Where things are, as configured.
-pub struct Setup {
+pub struct WorkflowConfig {
     /// `ESXI_INSTALLER_URL`.
     pub installer: Option<InstallerSource>,
     /// `ESXI_INSTALLER_SHA256`, lower-case hex.

@@ -16,7 +16,7 @@ const LABEL_VALUE_CHARS_MAX: usize = 256;
 
 /// What a body says of one field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Given<T> {
+pub enum FieldPatch<T> {
     #[default]
     Absent,
     /// `null`: the field is to be empty.
@@ -24,19 +24,19 @@ pub enum Given<T> {
     Value(T),
 }
 
-impl<T> Given<T> {
+impl<T> FieldPatch<T> {
     /// The new value of a field that may be empty and is `before` now.
     pub fn over(self, before: Option<T>) -> Option<T> {
         match self {
-            Given::Absent => before,
-            Given::Null => None,
-            Given::Value(value) => Some(value),
+            FieldPatch::Absent => before,
+            FieldPatch::Null => None,
+            FieldPatch::Value(value) => Some(value),
         }
     }
 
     pub fn value(&self) -> Option<&T> {
         match self {
-            Given::Value(value) => Some(value),
+            FieldPatch::Value(value) => Some(value),
             _ => None,
         }
     }
@@ -79,10 +79,10 @@ impl<'a> Fields<'a> {
     }
 
     /// A text of at most `chars_max` characters, none of them a control character.
-    pub fn text(&mut self, key: &str, chars_max: usize) -> Given<String> {
+    pub fn text(&mut self, key: &str, chars_max: usize) -> FieldPatch<String> {
         let fault = match self.object.get(key) {
-            None => return Given::Absent,
-            Some(Value::Null) => return Given::Null,
+            None => return FieldPatch::Absent,
+            Some(Value::Null) => return FieldPatch::Null,
             Some(Value::String(text)) if text.is_empty() => "is empty".to_owned(),
             Some(Value::String(text)) if text.chars().any(char::is_control) => {
                 "holds a control character".to_owned()
@@ -90,11 +90,11 @@ impl<'a> Fields<'a> {
             Some(Value::String(text)) if text.chars().count() > chars_max => {
                 format!("is longer than {chars_max} characters")
             }
-            Some(Value::String(text)) => return Given::Value(text.clone()),
+            Some(Value::String(text)) => return FieldPatch::Value(text.clone()),
             Some(_) => "must be a string".to_owned(),
         };
         self.refuse(key, fault);
-        Given::Absent
+        FieldPatch::Absent
     }
 
     /// A text that `parse` turns into a value, or says what is wrong with it.
@@ -102,41 +102,41 @@ impl<'a> Fields<'a> {
         &mut self,
         key: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Given<T> {
+    ) -> FieldPatch<T> {
         match self.text(key, 1_024) {
-            Given::Absent => Given::Absent,
-            Given::Null => Given::Null,
-            Given::Value(text) => match parse(&text) {
-                Ok(value) => Given::Value(value),
+            FieldPatch::Absent => FieldPatch::Absent,
+            FieldPatch::Null => FieldPatch::Null,
+            FieldPatch::Value(text) => match parse(&text) {
+                Ok(value) => FieldPatch::Value(value),
                 Err(error) => {
                     self.refuse(key, error.to_string());
-                    Given::Absent
+                    FieldPatch::Absent
                 }
             },
         }
     }
 
-    pub fn boolean(&mut self, key: &str) -> Given<bool> {
+    pub fn boolean(&mut self, key: &str) -> FieldPatch<bool> {
         match self.object.get(key) {
-            None => Given::Absent,
-            Some(Value::Null) => Given::Null,
-            Some(Value::Bool(value)) => Given::Value(*value),
+            None => FieldPatch::Absent,
+            Some(Value::Null) => FieldPatch::Null,
+            Some(Value::Bool(value)) => FieldPatch::Value(*value),
             Some(_) => {
                 self.refuse(key, "must be true or false");
-                Given::Absent
+                FieldPatch::Absent
             }
         }
     }
 
     /// Names with values, both short texts. In a merge patch `null` takes a label away.
-    pub fn labels(&mut self, key: &str) -> Given<LabelChanges> {
+    pub fn labels(&mut self, key: &str) -> FieldPatch<LabelChanges> {
         let object = match self.object.get(key) {
-            None => return Given::Absent,
-            Some(Value::Null) => return Given::Null,
+            None => return FieldPatch::Absent,
+            Some(Value::Null) => return FieldPatch::Null,
             Some(Value::Object(object)) => object,
             Some(_) => {
                 self.refuse(key, "must be an object of strings");
-                return Given::Absent;
+                return FieldPatch::Absent;
             }
         };
         if object.len() > LABELS_MAX {
@@ -152,7 +152,7 @@ impl<'a> Fields<'a> {
                 _ => self.refuse(key, LABEL_RULE),
             }
         }
-        Given::Value(labels)
+        FieldPatch::Value(labels)
     }
 }
 
@@ -180,9 +180,9 @@ mod tests {
         let body = object(serde_json::json!({"a": 1, "b": "", "c": "x\n", "ab/c": true, "d": "yes"}));
         let mut fields = Fields::new(&body, &["a", "b", "c", "d", "ab_c"]);
         for key in ["a", "b", "c"] {
-            assert_eq!(fields.text(key, 9), Given::Absent);
+            assert_eq!(fields.text(key, 9), FieldPatch::Absent);
         }
-        assert_eq!(fields.boolean("d"), Given::Absent);
+        assert_eq!(fields.boolean("d"), FieldPatch::Absent);
         let pointers: Vec<&str> = fields.errors.iter().map(|error| error.pointer.as_str()).collect();
         assert_eq!(pointers, ["/ab~1c", "/a", "/b", "/c", "/d"]);
         assert!(fields.errors[0].message.contains("`ab_c`"));

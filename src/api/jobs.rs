@@ -25,7 +25,7 @@ use super::words::JobStatus;
 use crate::access::Act;
 use crate::job::{Cancel, Job, JobId, Serial, Status};
 use crate::store::{CancelOutcome, JobFilter, StoreError, StoredJob, UnreadableJob};
-use submit::{Order, Request, Retry};
+use submit::{Request, Retry, SubmitBody};
 
 use submit::FoundBody;
 pub use submit::RecipeBody;
@@ -60,7 +60,7 @@ pub async fn create(
     JsonObject(body): JsonObject,
 ) -> Result<Response, ApiError> {
     let key = submit::idempotency_key(&headers, "create", &Value::Object(body.clone()))?;
-    let order = Order::read(body)?;
+    let order = SubmitBody::read(body)?;
     let server = servers::find(&state, &order.serial()?).await?;
     let request = Request { server, recipe: order.recipe, retry_of: None, key, who };
     match params.dry_run {
@@ -176,7 +176,7 @@ pub async fn cancel(
     if let StoredJob::Unreadable(job) = job {
         return end_unreadable(&state, job, act, cancel.force).await;
     }
-    match state.store.telling(act).request_cancel(id, Cancel { force: cancel.force }).await? {
+    match state.store.with_audit(act).request_cancel(id, Cancel { force: cancel.force }).await? {
         CancelOutcome::Recorded(job) => {
             tracing::info!(job = %id, force = cancel.force, "a job is to be cancelled");
             Ok((StatusCode::ACCEPTED, Json(with_events(&state, id, job).await?)).into_response())
@@ -200,7 +200,7 @@ async fn end_unreadable(
         let detail = format!("{}; a cancel with force ends the job without touching its host", job.why);
         return Err(conflict(detail));
     }
-    state.store.telling(act).end_unreadable_job(id, state.world.clock.now()).await?;
+    state.store.with_audit(act).end_unreadable_job(id, state.world.clock.now()).await?;
     tracing::warn!(job = %id, "a job that cannot be read was ended by force");
     let job = find(state, id).await?;
     Ok((StatusCode::ACCEPTED, Json(with_events(state, id, job).await?)).into_response())

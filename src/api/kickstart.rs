@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 use super::ApiState;
 use super::body::JsonObject;
 use super::error::{ApiError, Problem};
-use super::fields::{Fields, Given};
+use super::fields::{FieldPatch, Fields};
 use super::words::FindingClass;
 pub use render::{__path_render_one, of_recipe, render_one};
 
@@ -274,8 +274,8 @@ fn read(body: &Map<String, Value>) -> Result<(String, Hook, Option<Version>), Ap
             .map_err(|_| "use none, poweroff, webhook or own-poweroff")
     });
     let hook = match hook {
-        Given::Value(given) => self::hook(given),
-        Given::Absent | Given::Null => Hook::None,
+        FieldPatch::Value(given) => self::hook(given),
+        FieldPatch::Absent | FieldPatch::Null => Hook::None,
     };
     match fields.errors.is_empty() {
         true => Ok((text, hook, version)),

@@ -45,7 +45,7 @@ pub async fn create(
 async fn add(state: &ApiState, who: &Who, server: &Server) -> Result<(), ApiError> {
     let detail = json!({ "bmc_address": server.bmc_address.as_str(), "tls": server.tls.to_string() });
     let act = who.act(state.world.clock.now(), "server.add").on_server(&server.serial).with(detail);
-    state.store.telling(act).insert_server(server).await?;
+    state.store.with_audit(act).insert_server(server).await?;
     tracing::info!(server = %server.serial, "a server was added");
     Ok(())
 }
@@ -184,7 +184,7 @@ async fn save_change(state: &ApiState, who: &Who, before: &Server, after: &Serve
         return Err(StoreError::Busy { server: serial, job }.into());
     }
     let act = who.act(state.world.clock.now(), "server.change").on_server(&serial);
-    state.store.telling(act.with(changes(before, after))).update_server(after).await?;
+    state.store.with_audit(act.with(changes(before, after))).update_server(after).await?;
     tracing::info!(server = %serial, "a server was changed");
     Ok(())
 }
@@ -203,7 +203,7 @@ pub async fn remove(
     let _unchanged_by_others = state.inventory.lock().await;
     check_match(&headers, Some(&find_record(&state, &serial).await?))?;
     let act = who.act(state.world.clock.now(), "server.remove").on_server(&serial);
-    state.store.telling(act).delete_server(&serial).await?;
+    state.store.with_audit(act).delete_server(&serial).await?;
     tracing::info!(server = %serial, "a server was removed");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -49,7 +49,7 @@ impl StreamSeats {
     }
 }
 
-/// Given back when it is dropped.
+/// FieldPatch back when it is dropped.
 pub struct StreamSeat {
     seats: StreamSeats,
     token: String,

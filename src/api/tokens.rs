@@ -165,7 +165,7 @@ pub async fn create(
         "token": new.id, "name": new.name, "role": new.role, "expires_at": new.expires_at,
     });
     let act = who.act(now, "token.create").with(detail);
-    let record = state.store.telling(act).insert_token(new, &text).await?;
+    let record = state.store.with_audit(act).insert_token(new, &text).await?;
     tracing::info!(token = %record.id, role = %record.role, actor = who.actor.id, "a token was made");
     let path = format!("/api/v1/tokens/{}", record.id);
     let body = TokenBody { token: Some(text), ..TokenBody::new(record, now) };
@@ -190,7 +190,7 @@ pub async fn revoke(
 ) -> Result<StatusCode, ApiError> {
     let now = state.world.clock.now();
     let act = who.act(now, "token.revoke").with(serde_json::json!({ "token": id }));
-    state.store.telling(act).revoke_token(&id, now).await?;
+    state.store.with_audit(act).revoke_token(&id, now).await?;
     state.access.note_revocation();
     tracing::info!(token = %id, actor = who.actor.id, "a token was revoked");
     Ok(StatusCode::NO_CONTENT)

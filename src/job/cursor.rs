@@ -21,8 +21,8 @@ pub struct Cursor {
     pub entered_at: Option<Timestamp>,
     /// Since when a controller has been at this step without a break: nothing that takes long is held
     /// against a job which nobody drives.
-    #[serde(default)]
-    pub attended_since: Option<Timestamp>,
+    #[serde(default, rename = "attended_since")]
+    pub driven_since: Option<Timestamp>,
     /// Since when every try of this step has failed.
     #[serde(default)]
     pub failing_since: Option<Timestamp>,
@@ -45,7 +45,7 @@ impl Cursor {
             step,
             attempt: 0,
             entered_at: None,
-            attended_since: None,
+            driven_since: None,
             failing_since: None,
             wake_at: now,
             intent: None,

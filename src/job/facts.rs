@@ -230,10 +230,11 @@ pub struct WatchFacts {
     /// End of the last long silence of the BMC (or of this controller).
     pub silence_ended_at: Option<Timestamp>,
     /// Milliseconds since the reset in which the BMC could not be observed.
-    pub blind_ms: u64,
+    #[serde(rename = "blind_ms")]
+    pub unobserved_ms: u64,
     /// Of these, the longest at a stretch.
-    #[serde(default)]
-    pub longest_blind_ms: u64,
+    #[serde(default, rename = "longest_blind_ms")]
+    pub longest_unobserved_ms: u64,
     /// The host booted again after the kickstart was read.
     pub second_boot: Option<Evidence>,
     /// The last look at the management address at which an ESXi host answered.
@@ -301,7 +302,7 @@ pub struct CleanupFacts {
     /// What could not be cleaned up, a sentence each.
     pub left: Vec<String>,
     /// Why the media may be ejected, once they may.
-    pub released: Option<Release>,
+    pub released: Option<EjectReason>,
     /// What was last reported of the next start of the host, while cleaning up failed.
     pub warning: Option<String>,
 }
@@ -309,8 +310,8 @@ pub struct CleanupFacts {
 /// Why ejecting is safe, or done all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub enum Release {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Release"))]
+pub enum EjectReason {
     /// The installer cannot be running.
     Safe,
     /// The install timeout is over, and nothing says what the host does.

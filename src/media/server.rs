@@ -27,7 +27,7 @@ use metrics::counter;
 use tokio::time::Instant;
 
 use super::conditions::{Answer, answer};
-use super::shelf::Shelf;
+use super::job_media::JobMedia;
 use super::token::parse_name;
 use super::{Form, Image, Media, Medium};
 use crate::job::JobId;
@@ -129,15 +129,15 @@ impl Routes {
         token: &str,
         request: &Parts,
     ) -> Result<Fetch, &'static str> {
-        let shelf = self.media.find(job).ok_or(ENDED)?;
+        let job_media = self.media.find(job).ok_or(ENDED)?;
         // Whether a token is right is told to the right peer alone. A HEAD gives away a size: it is how
         // the controller sees whether its own media are reached.
-        if self.media.binds_peers() && request.method != Method::HEAD && !is_from_bmc(&shelf, request) {
-            shelf.refused_peer(medium, form, token);
+        if self.media.binds_peers() && request.method != Method::HEAD && !is_from_bmc(&job_media, request) {
+            job_media.refused_peer(medium, form, token);
             return Err(FOREIGN);
         }
-        let image = shelf.open(medium, form, token).ok_or(WRONG)?;
-        Ok(Fetch { image, medium, form, watch: Some(shelf) })
+        let image = job_media.open(medium, form, token).ok_or(WRONG)?;
+        Ok(Fetch { image, medium, form, watch: Some(job_media) })
     }
 
     fn for_operator(&self, medium: Medium, form: Form, job: JobId) -> Option<Fetch> {
@@ -157,9 +157,9 @@ fn count_refused(medium: Medium, reason: &'static str) {
     counter!("shoal_provisioner_media_refused_total", &labels).increment(1);
 }
 
-fn is_from_bmc(shelf: &Shelf, request: &Parts) -> bool {
+fn is_from_bmc(job_media: &JobMedia, request: &Parts) -> bool {
     let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
-    peer.is_some_and(|ConnectInfo(peer)| shelf.is_for(peer.ip()))
+    peer.is_some_and(|ConnectInfo(peer)| job_media.is_for(peer.ip()))
 }
 
 /// One request for one image. Reads are noted in `watch`; an operator's are nobody's business.
@@ -167,7 +167,7 @@ struct Fetch {
     image: Arc<Image>,
     medium: Medium,
     form: Form,
-    watch: Option<Arc<Shelf>>,
+    watch: Option<Arc<JobMedia>>,
 }
 
 impl Fetch {
@@ -202,8 +202,17 @@ impl Fetch {
         let whole = length == self.image.size();
         let sent = bytes_counter(self.medium);
         let Fetch { image, medium, form, watch } = self;
-        let mut pull =
-            Pull { image, medium, watch, whole, at: range.start, range, sent, next: None, settling: None };
+        let mut pull = ImageBody {
+            image,
+            medium,
+            watch,
+            whole,
+            at: range.start,
+            range,
+            sent,
+            next: None,
+            settling: None,
+        };
         // The first slice is fetched and noted here, while a failure can still have a status.
         if let Err(error) = poll_fn(|cx| pull.poll_next(cx)).await {
             tracing::error!(medium = medium.name(), error = %error, "an image cannot be served");
@@ -234,10 +243,10 @@ fn with_length(mut response: Response, bytes: u64, form: Form) -> Response {
 }
 
 /// The bytes of one response, a slice at a time, each noted before it leaves.
-struct Pull {
+struct ImageBody {
     image: Arc<Image>,
     medium: Medium,
-    watch: Option<Arc<Shelf>>,
+    watch: Option<Arc<JobMedia>>,
     whole: bool,
     /// What was asked for.
     range: std::ops::Range<u64>,
@@ -257,7 +266,7 @@ enum PullError {
     Trace(#[source] StoreError),
 }
 
-impl Pull {
+impl ImageBody {
     /// Has the next slice at hand, and every milestone that it shows in the store.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PullError>> {
         if self.next.is_none() && self.at < self.range.end {
@@ -280,7 +289,7 @@ impl Pull {
     }
 }
 
-impl http_body::Body for Pull {
+impl http_body::Body for ImageBody {
     type Data = Bytes;
     type Error = PullError;
 
@@ -306,7 +315,7 @@ impl http_body::Body for Pull {
     }
 }
 
-impl Drop for Pull {
+impl Drop for ImageBody {
     fn drop(&mut self) {
         let Some(watch) = &self.watch else { return };
         let (sent, asked) = (self.at - self.range.start, self.range.end - self.range.start);

@@ -44,7 +44,7 @@ pub struct AuditReport {
 impl Store {
     /// The same store for one act of somebody: the next write that changes something tells of it, in
     /// its own transaction.
-    pub fn telling(&self, act: Act) -> Store {
+    pub fn with_audit(&self, act: Act) -> Store {
         Store { act: Some(act), ..self.clone() }
     }
 

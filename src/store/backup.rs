@@ -138,7 +138,7 @@ async fn settle(
         job: None,
         detail: serde_json::json!({ "taken_at": taken_at, "resumed": resume }),
     };
-    let store = Store::open(copy, sealer)?.telling(act);
+    let store = Store::open(copy, sealer)?.with_audit(act);
     let mark = move |writer: &Writer<'_>| mark(writer, resume, now);
     let jobs = store.write("marking the jobs of a backup", mark).await?;
     store.fold_log().await?;

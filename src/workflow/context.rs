@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Kit, StepError};
+use super::{Services, StepError};
 use crate::job::{
     Act, ApiSample, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Phase, Server, management_url,
 };
@@ -17,7 +17,7 @@ use shoal_redfish::{Bmc, ErrorClass, RedfishError, Slot, System};
 
 /// A step at work on one job.
 pub struct Context<'a> {
-    pub kit: &'a Kit,
+    pub services: &'a Services,
     pub lease: &'a Lease,
     pub server: &'a Server,
     pub bmc: &'a Bmc,
@@ -26,7 +26,7 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     pub fn now(&self) -> Timestamp {
-        self.kit.world.clock.now()
+        self.services.world.clock.now()
     }
 
     /// The job as it is meant. Only a refused recipe has none, and its job is never driven.
@@ -50,7 +50,7 @@ impl Context<'_> {
     /// while it stays silent.
     pub async fn observe_api(&self, tries: u32) -> Option<ApiSample> {
         let url = management_url(self.management_address()?)?;
-        let host = probe::observe_esxi(&self.kit.world.transport, &url, tries).await;
+        let host = probe::observe_esxi(&self.services.world.transport, &url, tries).await;
         if let Err(error) = &host {
             tracing::debug!(job = %self.job.id, server = %self.server.serial, %url, %error, "no ESXi answers");
         }
@@ -180,11 +180,11 @@ impl Context<'_> {
     /// Saves the job as it stands, with `events`, in one transaction.
     pub(super) async fn save(&mut self, mut events: Vec<NewEvent>) -> Result<(), StoreError> {
         let now = self.now();
-        hide_secrets(&self.kit.url_secrets(self.job.spec.as_ref()), self.job, &mut events);
+        hide_secrets(&self.services.url_secrets(self.job.spec.as_ref()), self.job, &mut events);
         self.job.last_update = now;
         self.job.facts.session = self.bmc.session_link().or(self.job.facts.session.take());
         let update = JobUpdate::of(self.job, now);
-        self.kit.store.save(self.lease, &update, events).await
+        self.services.store.save(self.lease, &update, events).await
     }
 }
 

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::context::Context;
 use super::detect::Judgement;
 use super::error::{Failure, StepError};
-use super::steps::{self, Answer};
-use super::{Kit, plan, policy, task_iso};
+use super::steps::{self, StepOutcome};
+use super::{Services, plan, policy, task_iso};
 use crate::job::{
     Cancel, Confidence, Cursor, EventStatus, Job, Level, Outcome, Phase, Server, Status, Step, TaskTarget,
     Verdict,
@@ -30,7 +30,7 @@ const RESTORED: &str = "the controller was restored from a backup, and whether t
     was not installed";
 
 /// What reaches a job from outside while it is driven.
-pub struct Orders {
+pub struct DriveSignals {
     /// The controller shuts down: stop at the next point from which another can resume.
     pub stop: CancellationToken,
     /// An operator asked for the job to end.
@@ -44,48 +44,54 @@ pub enum Ended {
     Stopped,
 }
 
-/// Drives `job` until its cleanup is over, or until it is told to stop.
-pub async fn drive(kit: &Kit, lease: Lease, mut job: Job, mut orders: Orders) -> Result<Ended, StoreError> {
-    let Some(server) = kit.store.server(&job.server).await? else {
+/// Drives `job` until its cleanup is over, or until it is last_wait_reason to stop.
+pub async fn drive(
+    services: &Services,
+    lease: Lease,
+    mut job: Job,
+    mut orders: DriveSignals,
+) -> Result<Ended, StoreError> {
+    let Some(server) = services.store.server(&job.server).await? else {
         return Err(StoreError::UnknownServer { serial: job.server });
     };
-    let bmc = kit.remembered_bmc(&server).await?;
-    bmc.hide(kit.url_secrets(job.spec.as_ref()));
+    let bmc = services.remembered_bmc(&server).await?;
+    bmc.hide(services.url_secrets(job.spec.as_ref()));
     let mut kept = bmc.memory().1;
-    if let Err(error) = resume_media(kit, &server, &job).await {
+    if let Err(error) = resume_media(services, &server, &job).await {
         tracing::warn!(job = %job.id, server = %job.server, error = %error, "the job's media could not be published again");
     }
     if let Some(link) = &job.facts.session {
         bmc.inherit_session(link).await;
     }
     if job.status != Status::Queued {
-        tell_taken_up(&mut Context { kit, lease: &lease, server: &server, bmc: &bmc, job: &mut job }).await?;
+        record_resume(&mut Context { services, lease: &lease, server: &server, bmc: &bmc, job: &mut job })
+            .await?;
     }
-    let mut told = String::new();
+    let mut last_wait_reason = String::new();
     while job.cursor.phase != Phase::Done {
-        if !wait(kit, &mut job, &mut orders).await {
+        if !wait(services, &mut job, &mut orders).await {
             return Ok(Ended::Stopped);
         }
-        let mut cx = Context { kit, lease: &lease, server: &server, bmc: &bmc, job: &mut job };
-        advance(&mut cx, &mut told).await?;
-        kit.keep_memory(&server, &bmc, &mut kept).await?;
+        let mut cx = Context { services, lease: &lease, server: &server, bmc: &bmc, job: &mut job };
+        advance(&mut cx, &mut last_wait_reason).await?;
+        services.keep_memory(&server, &bmc, &mut kept).await?;
     }
-    finish(kit, &job);
+    finish(services, &job);
     bmc.close().await;
     Ok(Ended::Done)
 }
 
-async fn resume_media(kit: &Kit, server: &Server, job: &Job) -> Result<(), StepError> {
+async fn resume_media(services: &Services, server: &Server, job: &Job) -> Result<(), StepError> {
     if !job.is_active() {
         return Ok(());
     }
-    steps::publish(kit, server, job).await
+    steps::publish(services, server, job).await
 }
 
 /// Somebody has worked on this job before, and whatever ended that is worth a line in its story. All
 /// patience begins anew: nobody has tried meanwhile.
-async fn tell_taken_up(cx: &mut Context<'_>) -> Result<(), StoreError> {
-    cx.job.cursor.attended_since = Some(cx.now());
+async fn record_resume(cx: &mut Context<'_>) -> Result<(), StoreError> {
+    cx.job.cursor.driven_since = Some(cx.now());
     cx.job.cursor.failing_since = None;
     let step = cx.job.cursor.step;
     let open = cx.job.cursor.intent.as_ref().filter(|intent| intent.receipt_at.is_none());
@@ -101,8 +107,8 @@ async fn tell_taken_up(cx: &mut Context<'_>) -> Result<(), StoreError> {
 }
 
 /// Until the job is due, or something from outside makes it so. False: stop.
-async fn wait(kit: &Kit, job: &mut Job, orders: &mut Orders) -> bool {
-    let pause = elapsed(kit.world.clock.now(), job.cursor.wake_at);
+async fn wait(services: &Services, job: &mut Job, orders: &mut DriveSignals) -> bool {
+    let pause = elapsed(services.world.clock.now(), job.cursor.wake_at);
     tokio::select! {
         biased;
         () = orders.stop.cancelled() => return false,
@@ -114,7 +120,7 @@ async fn wait(kit: &Kit, job: &mut Job, orders: &mut Orders) -> bool {
 }
 
 /// One turn: a cancel is heeded, or the step runs and its answer is written down.
-async fn advance(cx: &mut Context<'_>, told: &mut String) -> Result<(), StoreError> {
+async fn advance(cx: &mut Context<'_>, last_wait_reason: &mut String) -> Result<(), StoreError> {
     if cx.job.cursor.phase == Phase::Forward && cx.job.cancel.is_some() {
         return decide_cancelled(cx).await;
     }
@@ -131,7 +137,7 @@ async fn advance(cx: &mut Context<'_>, told: &mut String) -> Result<(), StoreErr
     match steps::ensure(cx).await {
         Ok(answer) => {
             cx.job.cursor.failing_since = None;
-            take(cx, answer, told).await
+            take(cx, answer, last_wait_reason).await
         }
         Err(StepError::Store(error)) => Err(error),
         Err(StepError::Failed(failure)) => fail(cx, failure).await,
@@ -142,7 +148,7 @@ async fn advance(cx: &mut Context<'_>, told: &mut String) -> Result<(), StoreErr
 async fn enter(cx: &mut Context<'_>) -> Result<(), StoreError> {
     let now = cx.now();
     cx.job.cursor.entered_at = Some(now);
-    cx.job.cursor.attended_since = Some(now);
+    cx.job.cursor.driven_since = Some(now);
     cx.job.cursor.attempt = 1;
     if cx.job.status == Status::Queued {
         cx.job.status = Status::Provisioning;
@@ -153,33 +159,37 @@ async fn enter(cx: &mut Context<'_>) -> Result<(), StoreError> {
     cx.save(vec![started]).await
 }
 
-async fn take(cx: &mut Context<'_>, answer: Answer, told: &mut String) -> Result<(), StoreError> {
+async fn take(
+    cx: &mut Context<'_>,
+    answer: StepOutcome,
+    last_wait_reason: &mut String,
+) -> Result<(), StoreError> {
     match answer {
-        Answer::Done { message, detail } => end_step(cx, EventStatus::Succeeded, message, detail).await,
-        Answer::Skipped { why } => end_step(cx, EventStatus::Skipped, why, Value::Null).await,
-        Answer::Back { to, why } => go_back(cx, to, why).await,
-        Answer::Decided(judgement) => decide(cx, judgement).await,
-        Answer::Wait { until, why } if is_stuck(cx) => {
+        StepOutcome::Done { message, detail } => end_step(cx, EventStatus::Succeeded, message, detail).await,
+        StepOutcome::Skipped { why } => end_step(cx, EventStatus::Skipped, why, Value::Null).await,
+        StepOutcome::Back { to, why } => go_back(cx, to, why).await,
+        StepOutcome::Decided(judgement) => decide(cx, judgement).await,
+        StepOutcome::Wait { until, why } if is_stuck(cx) => {
             let message = format!("the job made no progress within JOB_STUCK_TIMEOUT ({why})");
             cx.job.cursor.wake_at = until;
             give_up(cx, message).await
         }
-        Answer::Wait { until, why } => {
+        StepOutcome::Wait { until, why } => {
             cx.job.cursor.wake_at = until;
-            if *told == why {
+            if *last_wait_reason == why {
                 return cx.save(vec![]).await;
             }
             let op = cx.job.cursor.step.name();
             let event = cx.event(op, Level::Info, EventStatus::Progress, why.clone(), Value::Null);
-            *told = why;
+            *last_wait_reason = why;
             cx.save(vec![event]).await
         }
     }
 }
 
 fn is_stuck(cx: &Context<'_>) -> bool {
-    let since = cx.job.cursor.attended_since;
-    since.is_some_and(|at| elapsed(at, cx.now()) > cx.kit.policy.stuck_timeout)
+    let since = cx.job.cursor.driven_since;
+    since.is_some_and(|at| elapsed(at, cx.now()) > cx.services.policy.stuck_timeout)
 }
 
 /// The step is over: its end is written together with the cursor that follows.
@@ -248,11 +258,11 @@ async fn fail(cx: &mut Context<'_>, failure: Failure) -> Result<(), StoreError> 
     let step = cx.job.cursor.step;
     let sentence = failure.sentence();
     let may_pass = failure.retry || failure.redfish_error().is_some_and(|error| cx.may_pass(error));
-    if !may_pass || elapsed(since, now) >= policy::patience(step) {
+    if !may_pass || elapsed(since, now) >= policy::retry_budget(step) {
         return give_up(cx, sentence).await;
     }
     let asked = failure.retry_after().unwrap_or_default().min(policy::RETRY_AFTER_MAX);
-    let pause = cx.kit.world.rng.jitter(policy::retry_delay(elapsed(since, now))).max(asked);
+    let pause = cx.services.world.rng.jitter(policy::retry_delay(elapsed(since, now))).max(asked);
     let event = cx.event(step.name(), Level::Warning, EventStatus::Retrying, sentence, Value::Null);
     cx.job.cursor.attempt += 1;
     cx.job.cursor.wake_at = shoal_base::world::after(now, pause);
@@ -342,7 +352,7 @@ fn log_outcome(job: &Job) {
 }
 
 /// What is left when the job is over: nothing that anybody could read.
-fn finish(kit: &Kit, job: &Job) {
+fn finish(services: &Services, job: &Job) {
     let (outcome, left) = (job.status.name(), job.facts.cleanup.left.join("; "));
     match left.is_empty() {
         true => tracing::info!(job = %job.id, server = %job.server, outcome, cleanup = "done", "job over"),
@@ -350,6 +360,6 @@ fn finish(kit: &Kit, job: &Job) {
             tracing::warn!(job = %job.id, server = %job.server, outcome, cleanup = "partial", left, "job over")
         }
     }
-    kit.media.retire(job.id);
-    task_iso::remove(kit, job);
+    services.media.retire(job.id);
+    task_iso::remove(services, job);
 }

@@ -58,7 +58,7 @@ impl StepError {
     }
 
     /// Trying again may help.
-    pub fn passing(message: impl Into<String>) -> StepError {
+    pub fn transient(message: impl Into<String>) -> StepError {
         StepError::Failed(Failure { retry: true, message: message.into(), source: None })
     }
 

@@ -3,14 +3,14 @@
 //! Pure but for the keys it is handed. Invariant: without a hook of Shoal's own the kickstart is the
 //! operator's, byte for byte.
 
-use super::Kit;
+use super::Services;
 use crate::job::{CompletionHook, Job, JobSpec, Kickstart, Serial};
 use crate::kickstart::{Hook, render_with_hook};
 use crate::token::{self, Token};
 use shoal_image::iso::NONCE_NAME;
 
 /// The kickstart that the task ISO of this job holds.
-pub fn kickstart(kit: &Kit, job: &Job, spec: &JobSpec) -> Kickstart {
+pub fn kickstart(services: &Services, job: &Job, spec: &JobSpec) -> Kickstart {
     let own = spec.kickstart.expose();
     match spec.completion_hook {
         CompletionHook::None | CompletionHook::OwnPoweroff => spec.kickstart.clone(),
@@ -19,16 +19,16 @@ pub fn kickstart(kit: &Kit, job: &Job, spec: &JobSpec) -> Kickstart {
         }
         CompletionHook::Webhook => {
             let base = job.facts.media_base.as_deref().unwrap_or_default();
-            let url = webhook_url(base, &job.server, &token::of_hook(&kit.hook_key, job.id));
+            let url = webhook_url(base, &job.server, &token::of_hook(&services.hook_key, job.id));
             Kickstart::new(render_with_hook(own, Hook::Webhook { url: &url }))
         }
     }
 }
 
 /// What the added section reads, where it reads anything. That it is read counts, not what it is.
-pub fn nonce(kit: &Kit, job: &Job, spec: &JobSpec) -> Option<String> {
+pub fn nonce(services: &Services, job: &Job, spec: &JobSpec) -> Option<String> {
     let reads = spec.completion_hook == CompletionHook::Poweroff;
-    reads.then(|| format!("{}\n", Token::new(&kit.hook_key, &format!("{}|nonce", job.id)).expose()))
+    reads.then(|| format!("{}\n", Token::new(&services.hook_key, &format!("{}|nonce", job.id)).expose()))
 }
 
 /// Under the base of the media's URLs: the one address of this controller that the job knows of.

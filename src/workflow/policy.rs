@@ -120,7 +120,7 @@ words!(Delivery, Auto = "auto", Direct = "direct", Served = "served");
 ///
 /// While nothing on a BMC has been changed, an operator is told soon; later, a BMC that restarts
 /// (minutes) must not cost a job; and a cleanup is worth the longest wait.
-pub fn patience(step: Step) -> Duration {
+pub fn retry_budget(step: Step) -> Duration {
     match step {
         Step::ValidateRecipe | Step::ResolveServer | Step::BuildTaskIso => Duration::from_secs(30),
         Step::CleanupUnmountTask | Step::CleanupUnmountMaintenance | Step::CleanupReset => {

@@ -27,7 +27,7 @@ pub(super) use prepare::publish;
 
 /// What a step says when it has looked, acted at most once, and looked again.
 #[derive(Debug)]
-pub enum Answer {
+pub enum StepOutcome {
     /// It is as it should be.
     Done { message: String, detail: Value },
     /// There was nothing to do, because of this.
@@ -40,9 +40,9 @@ pub enum Answer {
     Decided(Judgement),
 }
 
-impl Answer {
-    fn done(message: impl Into<String>) -> Answer {
-        Answer::Done { message: message.into(), detail: Value::Null }
+impl StepOutcome {
+    fn done(message: impl Into<String>) -> StepOutcome {
+        StepOutcome::Done { message: message.into(), detail: Value::Null }
     }
 }
 
@@ -62,7 +62,7 @@ fn mount_mut(facts: &mut Facts, medium: Medium) -> &mut MountFacts {
 }
 
 /// Runs the step that the job's cursor is at.
-pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     match cx.job.cursor.step {
         Step::ValidateRecipe => validate::ensure(cx),
         Step::ResolveServer => resolve::ensure(cx).await,

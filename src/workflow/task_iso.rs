@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::layout::task_form;
-use super::{Kit, StepError, hook};
+use super::{Services, StepError, hook};
 use crate::job::{Job, JobId, JobSpec, TaskIsoFacts};
 use crate::media::{Form, KickstartPlace};
 use shoal_base::hex;
@@ -24,15 +24,15 @@ use shoal_image::fat::{TaskStick, build_task_stick};
 use shoal_image::iso::{SparseImage, TaskIso, build_task_iso};
 
 /// The same bytes for the same job, whose layout and media base are known.
-pub fn render(kit: &Kit, job: &Job, spec: &JobSpec) -> (SparseImage, KickstartPlace) {
+pub fn render(services: &Services, job: &Job, spec: &JobSpec) -> (SparseImage, KickstartPlace) {
     let recipe = json!({
         "task_target": job.task_target,
         "server_serial": job.server,
         "completion_hook": spec.completion_hook,
         "metadata": spec.metadata,
     });
-    let kickstart = hook::kickstart(kit, job, spec);
-    let nonce = hook::nonce(kit, job, spec);
+    let kickstart = hook::kickstart(services, job, spec);
+    let nonce = hook::nonce(services, job, spec);
     let nonce = nonce.as_deref().map(str::as_bytes);
     let (kickstart, recipe) = (kickstart.expose().as_bytes(), recipe.to_string());
     match task_form(job.facts.layout) {
@@ -50,11 +50,11 @@ pub fn render(kit: &Kit, job: &Job, spec: &JobSpec) -> (SparseImage, KickstartPl
 }
 
 /// Writes the job's task ISO into its place.
-pub fn save(kit: &Kit, job: &Job, spec: &JobSpec) -> Result<TaskIsoFacts, StepError> {
+pub fn save(services: &Services, job: &Job, spec: &JobSpec) -> Result<TaskIsoFacts, StepError> {
     let began = Instant::now();
-    let (image, _) = render(kit, job, spec);
-    write_private(&image, &path(kit, job)).map_err(|error| {
-        let dir = kit.setup.task_iso_dir.display();
+    let (image, _) = render(services, job, spec);
+    write_private(&image, &path(services, job)).map_err(|error| {
+        let dir = services.setup.task_iso_dir.display();
         let message = format!(
             "writing the task ISO into TASK_ISO_DIR {dir}: free space there, or correct its permissions"
         );
@@ -65,16 +65,16 @@ pub fn save(kit: &Kit, job: &Job, spec: &JobSpec) -> Result<TaskIsoFacts, StepEr
 }
 
 /// Whether the file is there, as large as it should be.
-pub fn is_saved(kit: &Kit, job: &Job, image: &SparseImage) -> bool {
-    fs::symlink_metadata(path(kit, job)).is_ok_and(|file| file.is_file() && file.len() == image.size)
+pub fn is_saved(services: &Services, job: &Job, image: &SparseImage) -> bool {
+    fs::symlink_metadata(path(services, job)).is_ok_and(|file| file.is_file() && file.len() == image.size)
 }
 
 /// Removes the job's task ISO, unless task ISOs are kept for a while.
-pub fn remove(kit: &Kit, job: &Job) {
-    if !kit.setup.task_iso_retention.is_zero() {
+pub fn remove(services: &Services, job: &Job) {
+    if !services.setup.task_iso_retention.is_zero() {
         return;
     }
-    if let Err(error) = fs::remove_file(path(kit, job))
+    if let Err(error) = fs::remove_file(path(services, job))
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!(job = %job.id, %error, "the task ISO of an ended job could not be removed");
@@ -83,19 +83,19 @@ pub fn remove(kit: &Kit, job: &Job) {
 
 /// Removes the task ISOs of jobs that ended longer ago than the retention: those that were kept, and
 /// those that a crash left behind.
-pub async fn sweep(kit: &Kit) {
-    let entries = match fs::read_dir(&kit.setup.task_iso_dir) {
+pub async fn sweep(services: &Services) {
+    let entries = match fs::read_dir(&services.setup.task_iso_dir) {
         Ok(entries) => entries,
         Err(error) => {
             tracing::warn!(%error, "TASK_ISO_DIR cannot be listed");
             return;
         }
     };
-    let now = kit.world.clock.now();
+    let now = services.world.clock.now();
     for path in entries.flatten().map(|entry| entry.path()) {
         let stem = path.file_stem().and_then(|stem| stem.to_str());
         let Some(job) = stem.and_then(|stem| stem.parse::<JobId>().ok()) else { continue };
-        if is_over(kit, job, now).await
+        if is_over(services, job, now).await
             && let Err(error) = fs::remove_file(&path)
         {
             tracing::warn!(%job, %error, "the task ISO of an ended job could not be removed");
@@ -103,20 +103,22 @@ pub async fn sweep(kit: &Kit) {
     }
 }
 
-async fn is_over(kit: &Kit, job: JobId, now: Timestamp) -> bool {
-    match kit.store.job(job).await {
-        Ok(Some(job)) => job.finished_at.is_some_and(|at| elapsed(at, now) >= kit.setup.task_iso_retention),
+async fn is_over(services: &Services, job: JobId, now: Timestamp) -> bool {
+    match services.store.job(job).await {
+        Ok(Some(job)) => {
+            job.finished_at.is_some_and(|at| elapsed(at, now) >= services.setup.task_iso_retention)
+        }
         Ok(None) => true,
         Err(_) => false,
     }
 }
 
-fn path(kit: &Kit, job: &Job) -> PathBuf {
+fn path(services: &Services, job: &Job) -> PathBuf {
     let ending = match task_form(job.facts.layout) {
         Form::Cd => "iso",
         Form::Disk => "img",
     };
-    kit.setup.task_iso_dir.join(format!("{}.{ending}", job.id))
+    services.setup.task_iso_dir.join(format!("{}.{ending}", job.id))
 }
 
 /// Written aside and renamed. It can be made again at any time, so it is not flushed to the disk.

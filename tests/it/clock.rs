@@ -93,7 +93,7 @@ async fn a_clock_that_is_set_ahead_again_and_again_cuts_no_installation_short() 
         assert_eq!(job.status, Status::Succeeded, "{offset} {:?}\n{story}", job.reason);
         assert_eq!((state.installs, state.interrupted_installs), (1, 0), "{story}");
         assert!(!story.contains("taken up again"), "no lease runs out either\n{story}");
-        assert_eq!(job.facts.watch.blind_ms, 0, "and no time is lost");
+        assert_eq!(job.facts.watch.unobserved_ms, 0, "and no time is lost");
     }
 }
 
@@ -114,6 +114,6 @@ async fn a_restart_after_the_clock_was_set_costs_no_installation_its_time() {
     let job = site.settle(id).await;
     let story = site.story(id).await;
     assert_eq!((job.status, site.machines[0].state().installs), (Status::Succeeded, 1), "{story}");
-    assert!(job.facts.watch.blind_ms >= 4 * 3_600_000, "{story}");
+    assert!(job.facts.watch.unobserved_ms >= 4 * 3_600_000, "{story}");
     assert!(job.finished_at.unwrap() > site.world.clock.now() + 3 * HOUR, "times are the machine's again");
 }

@@ -127,10 +127,10 @@ async fn a_job_whose_controller_died_is_taken_over_within_a_lease() {
     let id = site.submit(0, json!({})).await;
     let (first, second) = (Wire::default(), Wire::default());
     let network = site.world.transport.clone();
-    let dying = site.controller("first", site.store.beside(), first.over(network.clone(), never));
+    let dying = site.controller("first", site.store.second_handle(), first.over(network.clone(), never));
     site.serve_media_of(&dying);
     site.until(id, |job| job.cursor.step == Step::EsxiPollPower).await;
-    let heir = site.controller("second", site.store.beside(), second.over(network, never));
+    let heir = site.controller("second", site.store.second_handle(), second.over(network, never));
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(second.uses().is_empty(), "the first one is alive");
     let died_at = Instant::now();
@@ -175,7 +175,7 @@ async fn who_cannot_renew_has_let_go_before_another_begins() {
     site.serve_media_of(&cut_off);
     site.until(id, |job| job.cursor.intent.is_some()).await;
     fails.is_on.store(true, Ordering::SeqCst);
-    let heir = site.controller("second", site.store.beside(), second.over(network, never));
+    let heir = site.controller("second", site.store.second_handle(), second.over(network, never));
     while second.uses().is_empty() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -206,7 +206,7 @@ async fn a_renewal_that_took_long_gives_no_more_time_than_the_store_does() {
     }));
     let slow = site.controller("first", store, first.over(network.clone(), is_insert));
     site.serve_media_of(&slow);
-    let heir = site.controller("second", site.store.beside(), second.over(network, never));
+    let heir = site.controller("second", site.store.second_handle(), second.over(network, never));
     while second.uses().is_empty() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -236,7 +236,8 @@ async fn a_stop_keeps_its_leases_until_it_gives_them_back() {
     let id = site.submit(0, json!({})).await;
     site.until(id, |job| job.cursor.intent.is_some()).await;
     let wire = Wire::default();
-    let heir = site.controller("second", site.store.beside(), wire.over(site.world.transport.clone(), never));
+    let heir =
+        site.controller("second", site.store.second_handle(), wire.over(site.world.transport.clone(), never));
     site.shut_down().await;
     let given_back_at = Instant::now();
     site.serve_media_of(&heir);

@@ -16,7 +16,7 @@ use shoal::media::{InstallerCache, InstallerSource, Media};
 use shoal::seal::Sealer;
 use shoal::store::{Inserted, NewJob, Store, StoreError};
 use shoal::workflow::policy::{Delivery, Policy};
-use shoal::workflow::{Kit, Setup};
+use shoal::workflow::{Services, WorkflowConfig};
 use shoal_base::world::{Clock, Rng, Secrets, TlsPolicy, Transport, World};
 use shoal_base::{Password, UrlPrefixes, UrlSecrets};
 use shoal_image::iso::ReadAt;
@@ -50,7 +50,7 @@ pub struct Site {
     /// Jobs in flight at once.
     pub workers: usize,
     pub drain_timeout: Duration,
-    pub setup: Box<dyn Fn(&mut Setup)>,
+    pub setup: Box<dyn Fn(&mut WorkflowConfig)>,
     dir: tempfile::TempDir,
     controller: Option<Controller>,
     jobs_made: u64,
@@ -161,7 +161,7 @@ impl Site {
             per_bmc: 1,
             quirks_off: self.quirks_off.clone(),
         };
-        let kit = Kit {
+        let services = Services {
             bmcs: BmcPool::new(world.clone(), limits),
             installers: InstallerCache::new(self.dir.path().join("cache"), 1 << 30, world.transport.clone())
                 .unwrap(),
@@ -174,7 +174,7 @@ impl Site {
         };
         let settings =
             EngineSettings { workers: self.workers, lease: LEASE, drain_timeout: self.drain_timeout };
-        let engine = Engine::new(Arc::new(kit), settings, name.to_owned());
+        let engine = Engine::new(Arc::new(services), settings, name.to_owned());
         let shutdown = CancellationToken::new();
         let until = shutdown.clone();
         let run = tokio::spawn(async move { engine.run(until).await });
@@ -187,8 +187,8 @@ impl Site {
         self.network.add(CONTROLLER, media_router(media, hooks, Access::Closed, "test".to_owned()));
     }
 
-    fn setup(&self) -> Setup {
-        let mut setup = Setup {
+    fn setup(&self) -> WorkflowConfig {
+        let mut setup = WorkflowConfig {
             installer: Some(InstallerSource::File(self.dir.path().join("esxi.iso"))),
             installer_sha256: None,
             delivery: Delivery::Auto,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::job::{Act, Cancel, Confidence, Job, Phase, Release, Status, Step};
+use shoal::job::{Act, Cancel, Confidence, EjectReason, Job, Phase, Status, Step};
 use shoal::workflow::policy::FinalReset;
 use shoal_sim::{Fault, SimConfig, Timings};
 
@@ -91,7 +91,7 @@ async fn a_forgotten_override_is_no_start_of_the_host() {
     assert_eq!((state.guest, state.starts, state.installs_begun), ("other_system", 0, 0));
     assert_eq!(state.resets.get("ForceOff"), None, "{state:?}");
     let left = state.media.values().filter(|slot| slot.inserted).count();
-    assert_eq!((job.facts.cleanup.released, left), (Some(Release::TimedOut), 0));
+    assert_eq!((job.facts.cleanup.released, left), (Some(EjectReason::TimedOut), 0));
 }
 
 /// The same where the media are streamed: that nobody read the kickstart tells.

@@ -330,7 +330,7 @@ impl Connection {
         if identity {
             builder = builder.header(header::ACCEPT_ENCODING, "identity");
         }
-        if self.quirks().has(Quirk::NoKeepAlive) || self.is_stranger() {
+        if self.quirks().has(Quirk::NoKeepAlive) || self.vendor_unknown() {
             builder = builder.header(header::CONNECTION, "close");
         }
         if call.body.is_some() {

@@ -83,7 +83,7 @@ impl Connection {
     }
 
     /// Nobody knows yet whose BMC it is, so whether it can bear a connection that is used again.
-    pub(super) fn is_stranger(&self) -> bool {
+    pub(super) fn vendor_unknown(&self) -> bool {
         self.vendor() == Vendor::Unknown.name()
     }
 

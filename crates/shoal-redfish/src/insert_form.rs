@@ -30,7 +30,7 @@ const UNWANTED: [&str; 5] = [
     "PropertyNotSupported",
 ];
 
-pub(super) struct Form<'a> {
+pub(super) struct InsertBody<'a> {
     image_url: &'a str,
     parameters: Vec<Parameter>,
     pub(super) body: Map<String, Value>,
@@ -40,7 +40,7 @@ pub(super) struct Form<'a> {
     was_full: bool,
 }
 
-impl<'a> Form<'a> {
+impl<'a> InsertBody<'a> {
     /// `{Image}` with what worked the last time, or what is advertised as required; a PATCH says
     /// `Inserted` too (Lenovo XCC).
     pub(super) fn new(
@@ -48,9 +48,9 @@ impl<'a> Form<'a> {
         parameters: Vec<Parameter>,
         by_patch: bool,
         learned: Option<Vec<String>>,
-    ) -> Form<'a> {
+    ) -> InsertBody<'a> {
         let body = Map::from_iter([("Image".to_owned(), json!(image_url))]);
-        let mut form = Form { image_url, parameters, body, changed: Vec::new(), was_full: false };
+        let mut form = InsertBody { image_url, parameters, body, changed: Vec::new(), was_full: false };
         for name in OPTIONAL {
             let wanted = match &learned {
                 Some(names) => names.iter().any(|known| known == name),
@@ -161,7 +161,7 @@ mod tests {
     fn offered(values: &[&str], url: &str) -> Option<String> {
         let allowed = values.iter().map(|value| value.to_string()).collect();
         let parameter = Parameter { name: OPTIONAL[0].to_owned(), required: false, allowed };
-        Form::new(url, vec![parameter], false, None).refused_protocols()
+        InsertBody::new(url, vec![parameter], false, None).refused_protocols()
     }
 
     #[test]

@@ -5,10 +5,10 @@
 
 use super::boot::{cd_targets, option_target, planned_place};
 use super::connection::Connection;
-use super::insert_form::Form;
+use super::insert_form::InsertBody;
 use super::quirks::Quirk;
 use super::remote_map::refused_protocol;
-use super::slot::{Slot, Way};
+use super::slot::{InsertMethod, Slot};
 use super::system::{ResetType, System};
 use super::{MediaService, RedfishError};
 
@@ -55,15 +55,16 @@ impl Connection {
     }
 
     async fn planned_insert(&self, slot: &Slot, image_url: &str) -> Result<String, String> {
-        let way = slot.way.unwrap_or(Way::Action);
+        let way = slot.way.unwrap_or(InsertMethod::Action);
         let parameters = match way {
-            Way::Action | Way::Patch => self.insert_parameters(slot).await,
-            Way::RemoteMap if let Some(offered) = refused_protocol(image_url) => {
+            InsertMethod::Action | InsertMethod::Patch => self.insert_parameters(slot).await,
+            InsertMethod::RemoteMap if let Some(offered) = refused_protocol(image_url) => {
                 return Err(format!("the BMC takes images by {offered} only"));
             }
             _ => return Ok(way.name().to_owned()),
         };
-        let form = Form::new(image_url, parameters, way == Way::Patch, self.learned.insert_form());
+        let form =
+            InsertBody::new(image_url, parameters, way == InsertMethod::Patch, self.learned.insert_form());
         if let Some(offered) = form.refused_protocols() {
             return Err(format!("the BMC takes images by {offered} only"));
         }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::connection::{Call, Connection};
 use super::learned::How;
-use super::slot::{Slot, Way};
+use super::slot::{InsertMethod, Slot};
 use super::system::{Action, System};
 use super::{Op, RedfishError, json as read};
 
@@ -51,7 +51,7 @@ impl Connection {
             id: "RemoteMap".to_owned(),
             media_types: vec!["CD".to_owned()],
             inserted: Some(false),
-            way: Some(Way::RemoteMap),
+            way: Some(InsertMethod::RemoteMap),
             insert: Action::parse(&body, MOUNT),
             eject: Action::parse(&body, UNMOUNT),
             config: Some(list.clone()),
@@ -98,7 +98,7 @@ impl Connection {
         let reply = self.write(&call).await?;
         self.outcome(&call, &reply, deadline).await?;
         self.mount(slot, deadline).await?;
-        Ok(How::new(Way::RemoteMap.name()))
+        Ok(How::new(InsertMethod::RemoteMap.name()))
     }
 }
 

@@ -35,12 +35,12 @@ pub struct Slot {
     /// It has refused an image for its own sake before.
     pub refusing: bool,
     /// How it is given images, where it is.
-    pub(super) way: Option<Way>,
+    pub(super) way: Option<InsertMethod>,
     pub(super) insert: Action,
     pub(super) eject: Action,
     /// Values that the action itself advertises for `TransferProtocolType`.
     pub(super) protocols: Vec<String>,
-    /// What an image's address is written into ([`Way::IsoConfig`], [`Way::RemoteMap`]).
+    /// What an image's address is written into ([`InsertMethod::IsoConfig`], [`InsertMethod::RemoteMap`]).
     pub(super) config: Option<String>,
     pub(super) etag: Option<String>,
     /// The slot may take a PATCH: `Allow` says so, or there is none.
@@ -53,7 +53,7 @@ pub struct Slot {
 
 /// How a slot is given images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Way {
+pub(super) enum InsertMethod {
     /// The standard actions.
     Action,
     /// PATCH of the slot, which has no actions (Lenovo XCC).
@@ -68,16 +68,16 @@ pub(super) enum Way {
     RemoteMap,
 }
 
-impl Way {
+impl InsertMethod {
     /// As operators read it.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Way::Action => "InsertMedia",
-            Way::Patch => "PATCH",
-            Way::IloAction => "InsertVirtualMedia",
-            Way::VmmControl => "VmmControl",
-            Way::IsoConfig => "IsoConfig.Mount",
-            Way::RemoteMap => "RemoteMap.Mount",
+            InsertMethod::Action => "InsertMedia",
+            InsertMethod::Patch => "PATCH",
+            InsertMethod::IloAction => "InsertVirtualMedia",
+            InsertMethod::VmmControl => "VmmControl",
+            InsertMethod::IsoConfig => "IsoConfig.Mount",
+            InsertMethod::RemoteMap => "RemoteMap.Mount",
         }
     }
 }
@@ -96,7 +96,7 @@ impl Slot {
 
     /// How it is given images, as operators read it; empty where it is not.
     pub fn how(&self) -> &'static str {
-        self.way.map_or("", Way::name)
+        self.way.map_or("", InsertMethod::name)
     }
 
     /// Whether an ISO image belongs into it. DVD without CD exists (Cisco UCS B and X).
@@ -138,7 +138,7 @@ pub(super) fn parse_slot(
     quirks: &Quirks,
 ) -> Slot {
     let (way, insert, eject) = ways(body, allow, quirks);
-    let by_action = way != Some(Way::Patch);
+    let by_action = way != Some(InsertMethod::Patch);
     let id = json::text(body, "/Id").unwrap_or_else(|| last_segment(link).to_owned());
     let protocols = "/Actions/#VirtualMedia.InsertMedia/TransferProtocolType@Redfish.AllowableValues";
     Slot {
@@ -208,27 +208,27 @@ fn words(name: &str) -> Vec<String> {
 }
 
 /// The standard actions, else an OEM's, else PATCH; with the actions of that way.
-fn ways(body: &Value, allow: Option<&str>, quirks: &Quirks) -> (Option<Way>, Action, Action) {
+fn ways(body: &Value, allow: Option<&str>, quirks: &Quirks) -> (Option<InsertMethod>, Action, Action) {
     let insert = Action::parse(body, "#VirtualMedia.InsertMedia");
     let eject = Action::parse(body, "#VirtualMedia.EjectMedia");
     if insert.target.is_some() {
-        return (Some(Way::Action), insert, eject);
+        return (Some(InsertMethod::Action), insert, eject);
     }
     if quirks.has(Quirk::IloAction) {
         let insert = Action::parse_oem(body, "#HpiLOVirtualMedia.InsertVirtualMedia");
         if insert.target.is_some() {
             let eject = Action::parse_oem(body, "#HpiLOVirtualMedia.EjectVirtualMedia");
-            return (Some(Way::IloAction), insert, eject);
+            return (Some(InsertMethod::IloAction), insert, eject);
         }
     }
     if quirks.has(Quirk::VmmControl) {
         let both = Action::parse_oem(body, "#VirtualMedia.VmmControl");
         if both.target.is_some() {
-            return (Some(Way::VmmControl), both.clone(), both);
+            return (Some(InsertMethod::VmmControl), both.clone(), both);
         }
     }
     let by_patch = eject.target.is_none() && may_patch(allow);
-    (by_patch.then_some(Way::Patch), insert, eject)
+    (by_patch.then_some(InsertMethod::Patch), insert, eject)
 }
 
 /// Lenovo's uploads and consoles (sushy, community.general).
@@ -262,11 +262,16 @@ mod tests {
     #[test]
     fn a_slot_takes_an_image_by_action_or_by_patch() {
         for (body, allow, can_insert, way) in [
-            (json!({"Actions": action("#VirtualMedia.InsertMedia")}), Some("GET"), true, Some(Way::Action)),
+            (
+                json!({"Actions": action("#VirtualMedia.InsertMedia")}),
+                Some("GET"),
+                true,
+                Some(InsertMethod::Action),
+            ),
             (json!({"Actions": action("#VirtualMedia.EjectMedia")}), None, false, None),
-            (json!({}), Some("GET, HEAD, PATCH"), true, Some(Way::Patch)),
+            (json!({}), Some("GET, HEAD, PATCH"), true, Some(InsertMethod::Patch)),
             (json!({}), Some("GET, HEAD"), false, None),
-            (json!({"Actions": null}), None, true, Some(Way::Patch)),
+            (json!({"Actions": null}), None, true, Some(InsertMethod::Patch)),
         ] {
             let slot = parse(body.clone(), allow);
             assert_eq!((slot.can_insert, slot.way), (can_insert, way), "{body} {allow:?}");
@@ -281,10 +286,10 @@ mod tests {
         identity.learn(&body);
         let parse = |body: &Value| parse_slot("/slot", body, None, Some("GET"), &Quirks::of(&identity, &[]));
         let slot = parse(&body);
-        assert_eq!((slot.way, slot.can_insert, slot.can_eject), (Some(Way::VmmControl), true, true));
+        assert_eq!((slot.way, slot.can_insert, slot.can_eject), (Some(InsertMethod::VmmControl), true, true));
         assert_eq!(slot.insert.target.as_deref(), Some("/x/Actions/VirtualMedia.VmmControl"));
         body["Actions"] = action("#VirtualMedia.InsertMedia");
-        assert_eq!(parse(&body).way, Some(Way::Action));
+        assert_eq!(parse(&body).way, Some(InsertMethod::Action));
     }
 
     #[test]

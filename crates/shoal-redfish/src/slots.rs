@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::discovery::is_gone;
 use super::quirks::Quirk;
 use super::remote_map::REMOTE_MAP;
-use super::slot::{Slot, Way, parse_slot};
+use super::slot::{InsertMethod, Slot, parse_slot};
 use super::system::{Action, System, last_segment};
 use super::{Op, RedfishError, RedfishErrorKind, json};
 
@@ -227,8 +227,8 @@ impl Connection {
 /// Among slots that have the standard action, one without any action is a console's (UCSX: the vKVM's, connected by
 /// an applet), and takes no PATCH either.
 pub(super) fn rule_out_consoles(slots: &mut [Slot]) {
-    if slots.iter().any(|slot| slot.way == Some(Way::Action) && slot.can_insert) {
-        let others = slots.iter_mut().filter(|slot| slot.way == Some(Way::Patch));
+    if slots.iter().any(|slot| slot.way == Some(InsertMethod::Action) && slot.can_insert) {
+        let others = slots.iter_mut().filter(|slot| slot.way == Some(InsertMethod::Patch));
         others.for_each(|slot| (slot.way, slot.can_insert) = (None, false));
     }
 }
@@ -264,7 +264,7 @@ fn parse_iso_config(link: &str, config: &str, body: &Value, etag: Option<String>
         image: host.filter(|_| mounted).map(|host| host + &path.unwrap_or_default()),
         can_insert: true,
         can_eject: true,
-        way: Some(Way::IsoConfig),
+        way: Some(InsertMethod::IsoConfig),
         insert: action("Mount"),
         eject: action("UnMount"),
         config: Some(config.to_owned()),
@@ -302,10 +302,10 @@ mod tests {
     fn a_slot_without_actions_beside_one_with_actions_is_no_drive() {
         let slot = |way| Slot { way: Some(way), can_insert: true, ..Slot::default() };
         let usable = |slots: &[Slot]| slots.iter().map(|slot| slot.can_insert).collect::<Vec<_>>();
-        let mut mixed = [slot(Way::Patch), slot(Way::Action)];
+        let mut mixed = [slot(InsertMethod::Patch), slot(InsertMethod::Action)];
         rule_out_consoles(&mut mixed);
         assert_eq!(usable(&mixed), [false, true]);
-        let mut lenovo = [slot(Way::Patch), slot(Way::Patch)];
+        let mut lenovo = [slot(InsertMethod::Patch), slot(InsertMethod::Patch)];
         rule_out_consoles(&mut lenovo);
         assert_eq!(usable(&lenovo), [true, true]);
     }

@@ -11,9 +11,9 @@ use url::Url;
 
 use super::connection::{Call, Connection};
 use super::discovery::Parameter;
-use super::insert_form::{Form, OPTIONAL};
+use super::insert_form::{InsertBody, OPTIONAL};
 use super::learned::How;
-use super::slot::{Slot, Way};
+use super::slot::{InsertMethod, Slot};
 use super::{Op, RedfishError, RedfishErrorKind};
 
 /// Forms of one insert that are tried, the first included.
@@ -24,13 +24,15 @@ impl Connection {
     pub(super) async fn request_insert(&self, slot: &Slot, image_url: &str) -> Result<How, RedfishError> {
         let deadline = Instant::now() + self.limits.insert_timeout;
         let (how, form) = match slot.way {
-            Some(Way::Action) => self.insert_by_action(slot, image_url, deadline).await?,
-            Some(Way::Patch) => self.insert_by_form(slot, Way::Patch, image_url, deadline).await?,
-            Some(way @ (Way::IloAction | Way::VmmControl)) => {
+            Some(InsertMethod::Action) => self.insert_by_action(slot, image_url, deadline).await?,
+            Some(InsertMethod::Patch) => {
+                self.insert_by_form(slot, InsertMethod::Patch, image_url, deadline).await?
+            }
+            Some(way @ (InsertMethod::IloAction | InsertMethod::VmmControl)) => {
                 (self.insert_by_oem(slot, way, image_url, deadline).await?, None)
             }
-            Some(Way::IsoConfig) => (self.mount_iso(slot, image_url, deadline).await?, None),
-            Some(Way::RemoteMap) => (self.mount_remote(slot, image_url, deadline).await?, None),
+            Some(InsertMethod::IsoConfig) => (self.mount_iso(slot, image_url, deadline).await?, None),
+            Some(InsertMethod::RemoteMap) => (self.mount_remote(slot, image_url, deadline).await?, None),
             None => {
                 let what = "offers no way to insert an image here";
                 return Err(RedfishError::unsupported(Op::Insert, &slot.link, what));
@@ -47,9 +49,9 @@ impl Connection {
         image_url: &str,
         deadline: Instant,
     ) -> Result<Inserted, RedfishError> {
-        match self.insert_by_form(slot, Way::Action, image_url, deadline).await {
+        match self.insert_by_form(slot, InsertMethod::Action, image_url, deadline).await {
             Err(error) if error.is_not_there() && slot.may_patch => {
-                let patched = self.insert_by_form(slot, Way::Patch, image_url, deadline).await;
+                let patched = self.insert_by_form(slot, InsertMethod::Patch, image_url, deadline).await;
                 // What the action said is what the operator should read.
                 patched.map_err(|second| if second.is_not_there() { error } else { second })
             }
@@ -60,13 +62,13 @@ impl Connection {
     async fn insert_by_form(
         &self,
         slot: &Slot,
-        way: Way,
+        way: InsertMethod,
         image_url: &str,
         deadline: Instant,
     ) -> Result<Inserted, RedfishError> {
-        let by_patch = way == Way::Patch;
+        let by_patch = way == InsertMethod::Patch;
         let parameters = self.insert_parameters(slot).await;
-        let from = |learned| Form::new(image_url, parameters.clone(), by_patch, learned);
+        let from = |learned| InsertBody::new(image_url, parameters.clone(), by_patch, learned);
         let cold = from(None);
         if let Some(offered) = cold.refused_protocols() {
             let kind = RedfishErrorKind::ImageProtocol { offered };
@@ -76,24 +78,24 @@ impl Connection {
         if let Some(learned) = self.learned.insert_form() {
             let first = from(Some(learned));
             if first.body != cold.body {
-                match self.climb(slot, way, first, deadline).await {
+                match self.try_variants(slot, way, first, deadline).await {
                     Err(error) if is_of_form(&error) => {}
                     result => return result,
                 }
             }
         }
-        self.climb(slot, way, cold, deadline).await
+        self.try_variants(slot, way, cold, deadline).await
     }
 
     /// One form after the other, as refusals ask, beginning with this one.
-    async fn climb(
+    async fn try_variants(
         &self,
         slot: &Slot,
-        way: Way,
-        mut form: Form<'_>,
+        way: InsertMethod,
+        mut form: InsertBody<'_>,
         deadline: Instant,
     ) -> Result<Inserted, RedfishError> {
-        let by_patch = way == Way::Patch;
+        let by_patch = way == InsertMethod::Patch;
         for _ in 0..INSERT_TRIES_MAX {
             let body = Value::Object(form.body.clone());
             let call = self.insert_call(slot, way, &body, deadline);
@@ -114,10 +116,16 @@ impl Connection {
         Err(RedfishError::unsupported(Op::Insert, &slot.link, &what))
     }
 
-    fn insert_call<'a>(&self, slot: &'a Slot, way: Way, body: &'a Value, deadline: Instant) -> Call<'a> {
+    fn insert_call<'a>(
+        &self,
+        slot: &'a Slot,
+        way: InsertMethod,
+        body: &'a Value,
+        deadline: Instant,
+    ) -> Call<'a> {
         let system = slot.system.as_deref();
         let call = match (way, &slot.insert.target) {
-            (Way::Patch, _) | (_, None) => self.patch(Op::Insert, &slot.link, body, system),
+            (InsertMethod::Patch, _) | (_, None) => self.patch(Op::Insert, &slot.link, body, system),
             (_, Some(target)) => self.post(Op::Insert, target, body, system),
         };
         self.patient(call, deadline)
@@ -131,7 +139,8 @@ impl Connection {
     /// The protocols that the slot takes images by, where that of `image_url` is none of them.
     pub(super) async fn refused_protocols(&self, slot: &Slot, image_url: &str) -> Option<String> {
         let parameters = self.insert_parameters(slot).await;
-        Form::new(image_url, parameters, slot.way == Some(Way::Patch), None).refused_protocols()
+        InsertBody::new(image_url, parameters, slot.way == Some(InsertMethod::Patch), None)
+            .refused_protocols()
     }
 
     /// What the action takes, where the BMC says; an ActionInfo that cannot be read says nothing.
@@ -152,12 +161,12 @@ impl Connection {
     async fn insert_by_oem(
         &self,
         slot: &Slot,
-        way: Way,
+        way: InsertMethod,
         image_url: &str,
         deadline: Instant,
     ) -> Result<How, RedfishError> {
         let body = match way {
-            Way::VmmControl => json!({"VmmControlType": "Connect", "Image": image_url}),
+            InsertMethod::VmmControl => json!({"VmmControlType": "Connect", "Image": image_url}),
             _ => json!({ "Image": image_url }),
         };
         let call = self.insert_call(slot, way, &body, deadline);
@@ -178,13 +187,13 @@ impl Connection {
         let reply = self.write_tagged(call.clone(), slot.etag.clone()).await?;
         self.outcome(&call, &reply, deadline).await?;
         self.mount(slot, deadline).await?;
-        Ok(How::new(Way::IsoConfig.name()))
+        Ok(How::new(InsertMethod::IsoConfig.name()))
     }
 
     /// Of what was written down before.
     pub(super) async fn mount(&self, slot: &Slot, deadline: Instant) -> Result<(), RedfishError> {
         let empty = json!({});
-        let call = self.insert_call(slot, Way::IsoConfig, &empty, deadline);
+        let call = self.insert_call(slot, InsertMethod::IsoConfig, &empty, deadline);
         self.act(&call, deadline).await
     }
 
@@ -213,7 +222,7 @@ impl Connection {
         let system = slot.system.as_deref();
         let Some(target) = &slot.eject.target else { return self.eject_by_patch(slot, deadline).await };
         let body = match slot.way {
-            Some(Way::VmmControl) => json!({"VmmControlType": "Disconnect"}),
+            Some(InsertMethod::VmmControl) => json!({"VmmControlType": "Disconnect"}),
             _ => json!({}),
         };
         match self.act(&self.post(Op::Eject, target, &body, system), deadline).await {
@@ -223,7 +232,7 @@ impl Connection {
     }
 
     async fn eject_by_patch(&self, slot: &Slot, deadline: Instant) -> Result<How, RedfishError> {
-        if slot.eject.target.is_none() && slot.way != Some(Way::Patch) {
+        if slot.eject.target.is_none() && slot.way != Some(InsertMethod::Patch) {
             return Err(RedfishError::unsupported(Op::Eject, &slot.link, "offers no way to eject here"));
         }
         let body = json!({"Image": null, "Inserted": false});
@@ -249,7 +258,7 @@ fn is_of_form(error: &RedfishError) -> bool {
 /// How it went, and the properties to begin with the next time.
 type Inserted = (How, Option<Vec<String>>);
 
-fn described(way: Way, form: &Form<'_>) -> How {
+fn described(way: InsertMethod, form: &InsertBody<'_>) -> How {
     let names = form.names();
     match names.is_empty() {
         true => How::new(way.name()),

@@ -80,16 +80,16 @@ pub enum FoundBody {
 }
 
 /// The body of a request for a job, of either form.
-pub struct Order {
+pub struct SubmitBody {
     serial: Option<Value>,
     pub recipe: Map<String, Value>,
 }
 
-impl Order {
+impl SubmitBody {
     /// `{"server_serial", "recipe": {…}}`, or the recipe itself.
-    pub fn read(mut body: Map<String, Value>) -> Result<Order, ApiError> {
+    pub fn read(mut body: Map<String, Value>) -> Result<SubmitBody, ApiError> {
         let Some(recipe) = body.remove("recipe") else {
-            return Ok(Order { serial: body.get("server_serial").cloned(), recipe: body });
+            return Ok(SubmitBody { serial: body.get("server_serial").cloned(), recipe: body });
         };
         let outer = body.remove("server_serial");
         if let Some(key) = body.keys().next() {
@@ -99,7 +99,7 @@ impl Order {
         }
         match recipe {
             Value::Object(recipe) => {
-                Ok(Order { serial: outer.or(recipe.get("server_serial").cloned()), recipe })
+                Ok(SubmitBody { serial: outer.or(recipe.get("server_serial").cloned()), recipe })
             }
             _ => Err(ApiError::BadRequest("`recipe` must be a JSON object".to_owned())),
         }
@@ -163,7 +163,7 @@ pub async fn submit(state: &ApiState, request: Request) -> Result<Response, ApiE
     check_protected(&request.server)?;
     let created_at = state.world.clock.now();
     let id = state.new_job_id(created_at);
-    let store = state.store.telling(request.act(state, id, false));
+    let store = state.store.with_audit(request.act(state, id, false));
     let new = NewJob {
         id,
         server: request.server.serial,
@@ -259,7 +259,7 @@ async fn refuse(state: &ApiState, request: Request, errors: Vec<FieldError>) -> 
     let reason = format!("The recipe is refused: {}.", faults.join("; "));
     let events = refusal_events(created_at, &reason, &errors);
     let id = state.new_job_id(created_at);
-    let store = state.store.telling(request.act(state, id, true));
+    let store = state.store.with_audit(request.act(state, id, true));
     let refused = RefusedJob {
         id,
         server: request.server.serial,
@@ -341,8 +341,8 @@ pub fn idempotency_key(
 mod tests {
     use super::*;
 
-    fn order(body: Value) -> Result<Order, ApiError> {
-        Order::read(body.as_object().unwrap().clone())
+    fn order(body: Value) -> Result<SubmitBody, ApiError> {
+        SubmitBody::read(body.as_object().unwrap().clone())
     }
 
     #[test]

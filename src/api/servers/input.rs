@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::api::error::ApiError;
-use crate::api::fields::{Fields, Given, LabelChanges, merge_labels};
+use crate::api::fields::{FieldPatch, Fields, LabelChanges, merge_labels};
 use crate::job::{Serial, Server, check_bmc_address, management_url};
 use shoal_base::Password;
 use shoal_base::world::TlsPolicy;
@@ -19,29 +19,29 @@ use shoal_base::world::TlsPolicy;
 pub struct ServerInput {
     /// Must equal the SerialNumber that the BMC reports. Cannot be changed.
     #[schema(value_type = String, min_length = 1, max_length = 64)]
-    serial: Given<Serial>,
+    serial: FieldPatch<Serial>,
     /// `https://host[:port]`; `http://` off loopback needs `tls: none`.
     #[schema(value_type = String, pattern = "^https?://")]
-    bmc_address: Given<String>,
+    bmc_address: FieldPatch<String>,
     #[schema(value_type = String)]
-    bmc_username: Given<String>,
+    bmc_username: FieldPatch<String>,
     /// Never shown; or, by an admin alone, where it is: `env:SHOAL_SECRET_…` or `file:` and a name below
     /// `BMC_SECRETS_DIR`, which is read when it is needed. Needed where `bmc_address` changes or `tls` becomes weaker.
     #[schema(value_type = String, write_only)]
-    bmc_password: Given<String>,
+    bmc_password: FieldPatch<String>,
     /// `verify` (default), `pin:<sha256>`, `insecure` or `none`.
     #[schema(value_type = Option<String>, pattern = "^(verify|insecure|none|pin:[0-9A-Fa-f]{64})$")]
-    tls: Given<TlsPolicy>,
+    tls: FieldPatch<TlsPolicy>,
     #[schema(value_type = Option<String>)]
-    system_id: Given<String>,
+    system_id: FieldPatch<String>,
     #[schema(value_type = Option<String>)]
-    system_uuid: Given<String>,
+    system_uuid: FieldPatch<String>,
     #[schema(value_type = Option<String>)]
-    management_address: Given<String>,
+    management_address: FieldPatch<String>,
     #[schema(value_type = Option<bool>)]
-    protected: Given<bool>,
+    protected: FieldPatch<bool>,
     #[schema(value_type = Option<BTreeMap<String, String>>)]
-    labels: Given<LabelChanges>,
+    labels: FieldPatch<LabelChanges>,
 }
 
 /// A whole record for PUT; what is absent is empty afterwards, but for `bmc_password` and `protected`.
@@ -170,13 +170,13 @@ pub fn make(input: ServerInput, fields: &mut Fields<'_>) -> Option<Server> {
 
 fn labels(
     before: BTreeMap<String, String>,
-    changes: Given<LabelChanges>,
+    changes: FieldPatch<LabelChanges>,
     fields: &mut Fields<'_>,
 ) -> Option<BTreeMap<String, String>> {
     match changes {
-        Given::Absent => Some(before),
-        Given::Null => Some(BTreeMap::new()),
-        Given::Value(changes) => {
+        FieldPatch::Absent => Some(before),
+        FieldPatch::Null => Some(BTreeMap::new()),
+        FieldPatch::Value(changes) => {
             let merged = merge_labels(before, changes);
             merged.map_err(|fault| fields.refuse("labels", fault)).ok()
         }
@@ -194,11 +194,11 @@ pub fn replacement(
         fields.refuse("serial", "is not the one of the path");
     }
     let Some(before) = before else { return make(input, fields) };
-    if input.bmc_password == Given::Absent {
+    if input.bmc_password == FieldPatch::Absent {
         let tls = input.tls.value().cloned().unwrap_or_default();
         let address = input.bmc_address.value().and_then(|text| check_bmc_address(text, &tls).ok());
         match address.is_none_or(|address| address == before.bmc_address) && tls == before.tls {
-            true => input.bmc_password = Given::Value(before.bmc_password.expose().to_owned()),
+            true => input.bmc_password = FieldPatch::Value(before.bmc_password.expose().to_owned()),
             false => fields.refuse("bmc_password", "is needed where bmc_address or tls changes"),
         }
     }
@@ -213,9 +213,9 @@ pub fn change(before: &Server, input: ServerInput, fields: &mut Fields<'_>) -> O
         fields.refuse("serial", "cannot be changed: add another server");
     }
     for (key, is_null) in [
-        ("bmc_address", input.bmc_address == Given::Null),
-        ("bmc_username", input.bmc_username == Given::Null),
-        ("bmc_password", input.bmc_password == Given::Null),
+        ("bmc_address", input.bmc_address == FieldPatch::Null),
+        ("bmc_username", input.bmc_username == FieldPatch::Null),
+        ("bmc_password", input.bmc_password == FieldPatch::Null),
     ] {
         if is_null {
             fields.refuse(key, "cannot be empty");

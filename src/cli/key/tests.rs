@@ -96,7 +96,7 @@ impl Files {
         let files = Files { _directory: directory, database, key };
         let sealer = seal::load_or_create(&files.source(), &files.database, true, &world().rng).unwrap();
         let store = Store::open(&files.database, sealer).unwrap();
-        store.telling(act()).insert_token(token(), TOKEN).await.unwrap();
+        store.with_audit(act()).insert_token(token(), TOKEN).await.unwrap();
         for number in 0..SERVERS {
             store.insert_server(&server(number)).await.unwrap();
             if with_jobs {

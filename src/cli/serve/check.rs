@@ -10,34 +10,34 @@ use futures_util::FutureExt;
 
 use crate::doctor::{self, Checker, ProbePlace, Report, Subject, Whose};
 use crate::job::Server;
-use crate::workflow::Kit;
+use crate::workflow::Services;
 
-pub fn checker(kit: Arc<Kit>) -> Checker {
+pub fn checker(services: Arc<Services>) -> Checker {
     Arc::new(move |server, with_probe| {
-        let kit = kit.clone();
-        async move { check(&kit, &server, with_probe).await }.boxed()
+        let services = services.clone();
+        async move { check(&services, &server, with_probe).await }.boxed()
     })
 }
 
-async fn check(kit: &Kit, server: &Server, with_probe: bool) -> Report {
-    let bmc = kit.bmc(server);
-    match kit.store.load_bmc_memory(server).await {
+async fn check(services: &Services, server: &Server, with_probe: bool) -> Report {
+    let bmc = services.bmc(server);
+    match services.store.load_bmc_memory(server).await {
         Ok(memory) => bmc.recall(memory),
         Err(error) => {
             tracing::warn!(server = %server.serial, %error, "what its BMC agreed to cannot be read")
         }
     }
-    let base = (kit.setup.media_base)(server.bmc_address.clone()).await;
+    let base = (services.setup.media_base)(server.bmc_address.clone()).await;
     let subject = Subject {
         bmc: &bmc,
         address: &server.bmc_address,
         tls: &server.tls,
         whose: Whose::Server(server),
-        layout: kit.policy.layout,
+        layout: services.policy.layout,
         media_base: base.as_ref().ok().cloned(),
     };
-    let place = with_probe.then(|| ProbePlace { probes: kit.media.probes(), base });
-    let report = doctor::check(&kit.world, &subject, place).await;
+    let place = with_probe.then(|| ProbePlace { probes: services.media.probes(), base });
+    let report = doctor::check(&services.world, &subject, place).await;
     tracing::info!(server = %server.serial, verdict = report.verdict.name(), with_probe, "a server was checked");
     report
 }

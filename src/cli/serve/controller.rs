@@ -28,7 +28,7 @@ use crate::oidc::Oidc;
 use crate::release::Releaser;
 use crate::seal::{self, KeyError};
 use crate::store::{LockedDatabase, OwnSecret, Store, StoreError};
-use crate::workflow::{Kit, Setup};
+use crate::workflow::{Services, WorkflowConfig};
 use shoal_base::UrlSecrets;
 use shoal_base::world::{World, real_transport};
 use shoal_redfish::BmcPool;
@@ -113,15 +113,15 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
         store,
         metrics,
     };
-    let kit = Arc::new(parts.kit(&bound)?);
-    let engine = parts.engine(kit.clone());
+    let services = Arc::new(parts.services(&bound)?);
+    let engine = parts.engine(services.clone());
     let (url, is_loopback) = (bound.url(), bound.is_loopback());
     let doors = Doors {
-        check: check::checker(kit.clone()),
-        release: release::releaser(kit.clone()),
+        check: check::checker(services.clone()),
+        release: release::releaser(services.clone()),
         kickstart: KickstartCheck {
             mode: parts.config.kickstart_lint,
-            installer_version: installer_version::lookup(kit),
+            installer_version: installer_version::lookup(services),
         },
     };
     let servers = parts.serve(&engine, doors, &admin, bound);
@@ -180,7 +180,7 @@ struct Doors {
 }
 
 impl Parts {
-    fn kit(&self, bound: &Bound) -> Result<Kit, ServeError> {
+    fn services(&self, bound: &Bound) -> Result<Services, ServeError> {
         let Config { installer, policy, redfish, .. } = &self.config;
         let transport = self.world.transport.clone();
         let bases = MediaBases {
@@ -190,7 +190,7 @@ impl Parts {
             instance_id: self.instance_id.clone(),
             transport: transport.clone(),
         };
-        Ok(Kit {
+        Ok(Services {
             world: self.world.clone(),
             store: self.store.clone(),
             media: self.media.clone(),
@@ -202,7 +202,7 @@ impl Parts {
                 transport,
             )?,
             policy: policy.clone(),
-            setup: Setup {
+            setup: WorkflowConfig {
                 installer: installer.source.clone(),
                 installer_sha256: installer.sha256.clone(),
                 delivery: installer.delivery,
@@ -225,13 +225,13 @@ impl Parts {
         UrlSecrets::of(installer.into_iter().chain(&self.config.maintenance_iso_url))
     }
 
-    fn engine(&self, kit: Arc<Kit>) -> Engine {
+    fn engine(&self, services: Arc<Services>) -> Engine {
         let settings = EngineSettings {
             workers: self.config.workers,
             lease: LeaseTerms { ttl: self.config.lease_ttl },
             drain_timeout: self.config.drain_timeout,
         };
-        Engine::new(kit, settings, self.instance_id.clone())
+        Engine::new(services, settings, self.instance_id.clone())
     }
 
     fn serve(&self, engine: &Engine, doors: Doors, admin: &AdminToken, bound: Bound) -> Vec<Server> {

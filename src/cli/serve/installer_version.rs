@@ -8,14 +8,14 @@ use futures_util::FutureExt;
 
 use crate::api::InstallerVersion;
 use crate::media::InstallerSource;
-use crate::workflow::Kit;
+use crate::workflow::Services;
 
-pub fn lookup(kit: Arc<Kit>) -> InstallerVersion {
+pub fn lookup(services: Arc<Services>) -> InstallerVersion {
     Arc::new(move |url| {
-        let kit = kit.clone();
+        let services = services.clone();
         async move {
-            let source = url.map(InstallerSource::Url).or_else(|| kit.setup.installer.clone())?;
-            kit.installers.known_version(&source).await
+            let source = url.map(InstallerSource::Url).or_else(|| services.setup.installer.clone())?;
+            services.installers.known_version(&source).await
         }
         .boxed()
     })

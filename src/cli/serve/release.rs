@@ -5,13 +5,13 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use crate::release::{self, Releaser};
-use crate::workflow::Kit;
+use crate::workflow::Services;
 
-pub fn releaser(kit: Arc<Kit>) -> Releaser {
+pub fn releaser(services: Arc<Services>) -> Releaser {
     Arc::new(move |server, ask| {
-        let kit = kit.clone();
+        let services = services.clone();
         async move {
-            let report = release::release(&kit.bmc(&server), &server, &ask).await;
+            let report = release::release(&services.bmc(&server), &server, &ask).await;
             let released = report.as_ref().is_ok_and(|report| report.released);
             tracing::info!(server = %server.serial, released, force = ask.force, "a server was released");
             report

@@ -106,7 +106,7 @@ async fn settle(store: &Store, new: NewToken, text: &str) -> Result<(), StoreErr
         job: None,
         detail: serde_json::json!({ "token": new.id, "name": new.name, "role": new.role }),
     };
-    let settled = store.telling(act).settle_admin_token(new, text).await?;
+    let settled = store.with_audit(act).settle_admin_token(new, text).await?;
     if settled.revoked_at.is_some() {
         tracing::warn!(token = settled.name, "the admin token was revoked, and opens nothing");
     }

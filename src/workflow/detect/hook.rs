@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Judgement, Scene, kickstart_read, succeeded};
+use super::{Judgement, WatchContext, kickstart_read, succeeded};
 use crate::job::{CompletionHook, Confidence, Evidence, EvidenceKind, WatchFacts};
 use shoal_base::world::elapsed;
 
@@ -16,10 +16,10 @@ const HOOK_TAKES_MAX: Duration = Duration::from_secs(60);
 
 /// The hook that Shoal adds reads the nonce and powers the host off a moment later. Whoever reads it much
 /// earlier copies the medium (a `%pre`, say), and whatever switches the host off much later is not the hook.
-pub(super) fn judge_hook(watch: &WatchFacts, scene: &Scene<'_>, off_since: Timestamp) -> Judgement {
-    let (confidence, detail) = match (scene.hook, scene.nonce_read_at()) {
+pub(super) fn judge_hook(watch: &WatchFacts, context: &WatchContext<'_>, off_since: Timestamp) -> Judgement {
+    let (confidence, detail) = match (context.hook, context.nonce_read_at()) {
         (CompletionHook::Poweroff, Some(read_at)) if read_at <= off_since => {
-            worth_of_nonce(watch, scene, read_at)
+            worth_of_nonce(watch, context, read_at)
         }
         (CompletionHook::Poweroff, _) => {
             (Confidence::Probable, "the host powered itself off, as the installer's %post does")
@@ -27,11 +27,15 @@ pub(super) fn judge_hook(watch: &WatchFacts, scene: &Scene<'_>, off_since: Times
         _ => (Confidence::Probable, "the host powered itself off, as its kickstart said it would"),
     };
     let off = Evidence { kind: EvidenceKind::InstallerHook, at: off_since, detail: detail.to_owned() };
-    succeeded(confidence, off, [kickstart_read(scene)])
+    succeeded(confidence, off, [kickstart_read(context)])
 }
 
-fn worth_of_nonce(watch: &WatchFacts, scene: &Scene<'_>, read_at: Timestamp) -> (Confidence, &'static str) {
-    let is_late = scene.ks_read_at().is_some_and(|ks| elapsed(ks, read_at) >= scene.policy.proof_floor);
+fn worth_of_nonce(
+    watch: &WatchFacts,
+    context: &WatchContext<'_>,
+    read_at: Timestamp,
+) -> (Confidence, &'static str) {
+    let is_late = context.ks_read_at().is_some_and(|ks| elapsed(ks, read_at) >= context.policy.proof_floor);
     if !is_late {
         let detail = "the host powered itself off; its nonce was read sooner after the kickstart than ESXI_PROOF_FLOOR, \
                       too soon for the installer's %post";

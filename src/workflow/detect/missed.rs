@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Scene, second_boot};
+use super::{WatchContext, second_boot};
 use crate::job::{BootSource, CompletionHook, Power, SourceFacts, WatchFacts};
 use crate::workflow::policy::Detection;
 use shoal_base::world::elapsed;
@@ -22,18 +22,20 @@ const BRISK_FOR: Duration = Duration::from_secs(5 * 60);
 const HOOK_PAUSE_MAX: Duration = Duration::from_secs(20);
 
 /// The longest pause until the next look at the BMC, whatever interval is configured.
-pub fn pause_max(watch: &WatchFacts, scene: &Scene<'_>, now: Timestamp) -> Option<Duration> {
-    let awaits_hook = scene.hook == CompletionHook::Poweroff && scene.ks_read_at().is_some();
+pub fn pause_max(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp) -> Option<Duration> {
+    let awaits_hook = context.hook == CompletionHook::Poweroff && context.ks_read_at().is_some();
     let hook = awaits_hook.then_some(HOOK_PAUSE_MAX);
-    if scene.policy.detection == Detection::Power || second_boot(watch, scene).is_some() || !must_watch(watch)
+    if context.policy.detection == Detection::Power
+        || second_boot(watch, context).is_some()
+        || !must_watch(watch)
     {
         return hook;
     }
-    let pause = match scene.counting_since(now) {
-        Some(since) if scene.trace_tells() && elapsed(since, now) < BRISK_FOR => Some(BRISK),
+    let pause = match context.counting_since(now) {
+        Some(since) if context.trace_tells() && elapsed(since, now) < BRISK_FOR => Some(BRISK),
         Some(_) => Some(WATCHFUL),
         // The installer is being loaded: its kickstart's read is to be seen soon.
-        None if scene.installer.first_read_at.is_some() => Some(WATCHFUL),
+        None if context.installer.first_read_at.is_some() => Some(WATCHFUL),
         None => None,
     };
     pause.into_iter().chain(hook).min()

@@ -86,7 +86,7 @@ impl Story {
 
     fn fold(&mut self, sample: BootSample) {
         let mut watch = std::mem::take(&mut self.watch);
-        observe(&mut watch, &self.scene(), &sample);
+        observe(&mut watch, &self.context(), &sample);
         self.watch = watch;
         if self.answers.is_some() {
             self.ask(sample.at);
@@ -112,7 +112,7 @@ impl Story {
     fn api_silent(mut self, from: i64, until: i64) -> Story {
         for secs in [from, until] {
             let (mut watch, at) = (std::mem::take(&mut self.watch), at(secs));
-            observe_api(&mut watch, &self.scene(), ApiSample { at, host: None, silent: true });
+            observe_api(&mut watch, &self.context(), ApiSample { at, host: None, silent: true });
             self.watch = watch;
         }
         self
@@ -120,7 +120,7 @@ impl Story {
 
     fn ask(&mut self, at: Timestamp) {
         let mut watch = std::mem::take(&mut self.watch);
-        observe_api(&mut watch, &self.scene(), ApiSample { at, host: self.answers.clone(), silent: false });
+        observe_api(&mut watch, &self.context(), ApiSample { at, host: self.answers.clone(), silent: false });
         self.watch = watch;
     }
 
@@ -135,8 +135,8 @@ impl Story {
         self.sees(from, Power::On, sources).sees(until, Power::On, sources)
     }
 
-    fn scene(&self) -> Scene<'_> {
-        Scene {
+    fn context(&self) -> WatchContext<'_> {
+        WatchContext {
             policy: &self.policy,
             hook: self.hook,
             before: self.before.as_ref(),
@@ -149,7 +149,7 @@ impl Story {
     }
 
     fn judged(&self) -> Judgement {
-        judge(&self.watch, &self.scene())
+        judge(&self.watch, &self.context())
     }
 
     #[track_caller]

@@ -4,13 +4,13 @@
 
 use serde_json::json;
 
-use super::{Answer, watch};
+use super::{StepOutcome, watch};
 use crate::job::{Power, Step};
 use crate::workflow::power::POWER_GRACE;
 use crate::workflow::{Context, StepError};
 use shoal_base::world::elapsed;
 
-pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     watch::notice_silence(cx).await?;
     if let Err(answer) = watch::look(cx).await? {
         return Ok(answer);
@@ -18,13 +18,13 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let facts = &cx.job.facts;
     if facts.watch.effect_at.is_some() {
         let detail = json!({ "polls": facts.watch.polls });
-        return Ok(Answer::Done { message: "the BMC answers and the host is on".to_owned(), detail });
+        return Ok(StepOutcome::Done { message: "the BMC answers and the host is on".to_owned(), detail });
     }
     let off = matches!(facts.watch.power, Some((Power::Off, _)));
     let overdue = facts.reset.started_at.is_some_and(|at| elapsed(at, cx.now()) > POWER_GRACE);
     if off && overdue {
         let why = "the BMC accepted the start and the host is still off".to_owned();
-        return Ok(Answer::Back { to: Step::Reset, why });
+        return Ok(StepOutcome::Back { to: Step::Reset, why });
     }
     Ok(watch::wait(cx, None, "waiting for the host to be on".to_owned()))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Answer, watch};
+use super::{StepOutcome, watch};
 use crate::job::{CompletionHook, MediaMode};
 use crate::workflow::look::sample;
 use crate::workflow::{Context, StepError};
@@ -17,7 +17,7 @@ use shoal_redfish::{How, PowerState, System};
 /// Times that the override is set before the BMC is given up.
 const TRIES_MAX: u32 = 4;
 
-pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     let system = cx.observe_system().await?;
     if cx.boots_from_cd(&system).await? {
         cx.job.facts.override_armed = true;
@@ -28,7 +28,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     let now = cx.now();
     let armed_at = *cx.job.facts.reset.armed_at.get_or_insert(now);
     if system.power == Some(PowerState::On) {
-        cx.kit.media.start_trace(cx.job.id, armed_at);
+        cx.services.media.start_trace(cx.job.id, armed_at);
     }
     cx.tell("boot.override.set", "asking for a one-time boot from the virtual CD", json!(null)).await?;
     let doing = || format!("setting the one-time boot of server {}", cx.server.serial);
@@ -53,7 +53,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
     }
     cx.job.cursor.attempt += 1;
     let why = format!("the BMC accepted the override and reads back {shown}");
-    Ok(Answer::Wait { until: after(cx.now(), Duration::from_secs(2)), why })
+    Ok(StepOutcome::Wait { until: after(cx.now(), Duration::from_secs(2)), why })
 }
 
 /// A BMC that makes a lasting override of a one-time boot starts the installer again at its end, unless
@@ -61,7 +61,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
 /// own words show it, and the installation does not end with the host off, nobody could.
 fn check_end(cx: &Context<'_>, system: &System) -> Result<(), StepError> {
     let lasts = system.boot.enabled.as_deref() == Some("Continuous");
-    let is_copied = cx.kit.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched;
+    let is_copied = cx.services.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched;
     let ends_off =
         matches!(cx.spec()?.completion_hook, CompletionHook::Poweroff | CompletionHook::OwnPoweroff);
     if !lasts || !is_copied || ends_off || watch::tells_of_the_loader(system) {
@@ -76,7 +76,7 @@ fn check_end(cx: &Context<'_>, system: &System) -> Result<(), StepError> {
 }
 
 /// What the BMC shows now is what a start of the host, by us or not, is compared with.
-fn done(cx: &mut Context<'_>, system: &System, how: Option<How>) -> Answer {
+fn done(cx: &mut Context<'_>, system: &System, how: Option<How>) -> StepOutcome {
     cx.job.facts.reset.before = Some(sample(system, cx.now()));
     cx.job.facts.reset.unasked_boot = None;
     let detail = json!({
@@ -85,5 +85,5 @@ fn done(cx: &mut Context<'_>, system: &System, how: Option<How>) -> Answer {
         "target": system.boot.target,
         "mode": system.boot.mode,
     });
-    Answer::Done { message: "the next start boots from the virtual CD".to_owned(), detail }
+    StepOutcome::Done { message: "the next start boots from the virtual CD".to_owned(), detail }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Answer, reset, unmount, watch};
+use super::{StepOutcome, reset, unmount, watch};
 use crate::job::{Act, EvidenceKind, Outcome, Verdict};
 use crate::workflow::policy::FinalReset;
 use crate::workflow::power::{Move, POWER_GRACE, next_move};
@@ -19,26 +19,26 @@ use shoal_redfish::PowerState;
 /// Tries after which a BMC that reports that its resets fail is given up.
 const TRIES_MAX: u32 = 10;
 
-pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     let Some(verdict) = cx.job.verdict.clone().filter(|verdict| verdict.outcome == Outcome::Succeeded) else {
-        return Ok(Answer::Skipped {
+        return Ok(StepOutcome::Skipped {
             why: "the host stays as it is, for whoever looks at its console".to_owned(),
         });
     };
     if !cx.job.facts.cleanup.left.is_empty() {
         let why = "the override or a medium of this job may still be there: a reset would start its installer again";
-        return Ok(Answer::Skipped { why: why.to_owned() });
+        return Ok(StepOutcome::Skipped { why: why.to_owned() });
     }
     if cx.job.facts.restored_at.is_some() {
         let why = "the controller was restored from a backup, and what the host does since then is not known";
-        return Ok(Answer::Skipped { why: why.to_owned() });
+        return Ok(StepOutcome::Skipped { why: why.to_owned() });
     }
     let intent = cx.job.cursor.intent.clone();
     let is_seen_loop = cx.job.facts.watch.loop_ended_at.is_some() && !watch::is_copied(cx);
-    let wants_reset = wants_reset(cx.kit.policy.final_reset, &verdict, is_seen_loop);
+    let wants_reset = wants_reset(cx.services.policy.final_reset, &verdict, is_seen_loop);
     let power_known_on = verdict.evidence.iter().any(|evidence| evidence.kind == EvidenceKind::PowerStable);
     if intent.is_none() && power_known_on && !wants_reset {
-        return Ok(Answer::Skipped { why: "the host runs what was installed".to_owned() });
+        return Ok(StepOutcome::Skipped { why: "the host runs what was installed".to_owned() });
     }
     let system = cx.observe_system().await?;
     let power = system.power.unwrap_or(PowerState::Other);
@@ -49,15 +49,15 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
             _ => false,
         };
         if done {
-            return Ok(Answer::done("the host was started from its disk"));
+            return Ok(StepOutcome::done("the host was started from its disk"));
         }
         if intent.act == Act::PowerOn && elapsed(intent.at, cx.now()) < POWER_GRACE {
             return Ok(wait(cx, "looking for a sign that the host started"));
         }
     } else if power == PowerState::On && !wants_reset {
-        return Ok(Answer::Skipped { why: "the host runs what was installed".to_owned() });
+        return Ok(StepOutcome::Skipped { why: "the host runs what was installed".to_owned() });
     }
-    let graceful_timeout = cx.kit.policy.graceful_timeout;
+    let graceful_timeout = cx.services.policy.graceful_timeout;
     match next_move(power, &system.reset_types, intent.as_ref(), graceful_timeout, cx.now()) {
         Move::Request { act, reset: kind } => {
             unmount::ensure_unloaded(cx, &system).await?;
@@ -99,6 +99,6 @@ fn wants_reset(setting: FinalReset, verdict: &Verdict, is_loop: bool) -> bool {
     }
 }
 
-fn wait(cx: &Context<'_>, why: &str) -> Answer {
-    Answer::Wait { until: after(cx.now(), Duration::from_secs(2)), why: why.to_owned() }
+fn wait(cx: &Context<'_>, why: &str) -> StepOutcome {
+    StepOutcome::Wait { until: after(cx.now(), Duration::from_secs(2)), why: why.to_owned() }
 }

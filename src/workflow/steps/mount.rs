@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Answer, mount_mut, mount_of, prepare};
+use super::{StepOutcome, mount_mut, mount_of, prepare};
 use crate::job::{Act, Intent, MediaLayout, MountFacts, Step};
 use crate::media::{Form, Medium};
 use crate::workflow::layout::{drive_name, task_form};
@@ -35,9 +35,9 @@ const INSERTIONS_MAX: u32 = 5;
 /// Slots that may refuse one medium.
 const REFUSED_MAX: usize = 8;
 
-pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, StepError> {
+pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<StepOutcome, StepError> {
     if medium == Medium::Task && cx.job.facts.layout == MediaLayout::SingleCd {
-        return Ok(Answer::Skipped { why: "the kickstart is on CD1, with the installer".to_owned() });
+        return Ok(StepOutcome::Skipped { why: "the kickstart is on CD1, with the installer".to_owned() });
     }
     let slot = observe(cx, medium).await?;
     if holds_ours(cx, medium, &slot)? {
@@ -85,17 +85,17 @@ fn holds_earlier(cx: &Context<'_>, slot: &Slot) -> bool {
     slot.inserted == Some(true) && slot.image.as_ref().is_some_and(|image| image.contains(&name))
 }
 
-async fn eject_first(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Answer, StepError> {
+async fn eject_first(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<StepOutcome, StepError> {
     mount_mut(&mut cx.job.facts, medium).ejected_at = Some(cx.now());
     cx.tell("media.eject", format!("{} holds another image, which is ejected first", slot.id), json!(null))
         .await?;
     let drive = drive_name(cx.job.facts.layout, medium);
     let doing = || format!("ejecting what the {drive} {} of server {} holds", slot.id, cx.server.serial);
     cx.bmc.request_eject(slot).await.map_err(|error| StepError::bmc(doing(), error))?;
-    Ok(Answer::Wait { until: cx.now(), why: "looking whether the slot is empty".to_owned() })
+    Ok(StepOutcome::Wait { until: cx.now(), why: "looking whether the slot is empty".to_owned() })
 }
 
-async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Answer, StepError> {
+async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<StepOutcome, StepError> {
     if insertions(cx, medium) >= INSERTIONS_MAX {
         let error = StepError::permanent(format!(
             "the BMC of server {} accepted the image for {} and never showed it inserted, {INSERTIONS_MAX} times ({})",
@@ -143,13 +143,13 @@ fn take_back(
     medium: Medium,
     error: &RedfishError,
     (mount, intent): (MountFacts, Option<Intent>),
-) -> Option<Answer> {
+) -> Option<StepOutcome> {
     let is_busy = error.effect() == Effect::None && error.class() == ErrorClass::Retry;
     if is_busy && still_open(cx, &mount) {
         *mount_mut(&mut cx.job.facts, medium) = mount;
         cx.job.cursor.intent = intent;
         let why = "the BMC is busy, most likely with the insertion that was asked for before".to_owned();
-        return Some(Answer::Wait { until: after(cx.now(), OPEN_PAUSE), why });
+        return Some(StepOutcome::Wait { until: after(cx.now(), OPEN_PAUSE), why });
     }
     if !error.is_open() {
         mount_mut(&mut cx.job.facts, medium).open_since = None;
@@ -185,7 +185,7 @@ async fn next_slot(
     medium: Medium,
     slot: &Slot,
     error: &RedfishError,
-) -> Result<Option<Answer>, StepError> {
+) -> Result<Option<StepOutcome>, StepError> {
     if !error.is_of_this_slot() || mount_of(&cx.job.facts, medium).refused.len() >= REFUSED_MAX {
         return Ok(None);
     }
@@ -217,10 +217,10 @@ async fn next_slot(
             let why = "there is one virtual CD that takes images: both media go onto it".to_owned();
             cx.warn("media.layout", why.clone(), json!({ "media_layout": MediaLayout::SingleCd.name() }))
                 .await?;
-            return Ok(Some(Answer::Back { to: Step::BuildTaskIso, why }));
+            return Ok(Some(StepOutcome::Back { to: Step::BuildTaskIso, why }));
         }
     }
-    Ok(Some(Answer::Wait { until: cx.now(), why: format!("looking at {}", next.slot.id) }))
+    Ok(Some(StepOutcome::Wait { until: cx.now(), why: format!("looking at {}", next.slot.id) }))
 }
 
 /// Where a refused medium goes.
@@ -277,7 +277,7 @@ fn fits(layout: MediaLayout, medium: Medium, slot: &Slot) -> bool {
 
 /// Whether everything may go onto one CD: nobody asked for two, and we serve it.
 fn may_share(cx: &Context<'_>) -> Result<bool, StepError> {
-    let wanted = cx.spec()?.media_layout.or(cx.kit.policy.layout);
+    let wanted = cx.spec()?.media_layout.or(cx.services.policy.layout);
     Ok(wanted.is_none() && !cx.job.facts.is_direct())
 }
 
@@ -297,7 +297,7 @@ async fn fall_back(
     medium: Medium,
     slot: &Slot,
     error: StepError,
-) -> Result<Answer, StepError> {
+) -> Result<StepOutcome, StepError> {
     let StepError::Failed(failure) = &error else { return Err(error) };
     if medium == Medium::Installer || failure.retry || !may_share(cx)? {
         return Err(error);
@@ -311,7 +311,7 @@ async fn fall_back(
     if let Err(error) = cx.bmc.request_eject(slot).await {
         tracing::debug!(job = %cx.job.id, slot = slot.id, %error, "the second drive is not ejected");
     }
-    Ok(Answer::Back { to: Step::BuildTaskIso, why })
+    Ok(StepOutcome::Back { to: Step::BuildTaskIso, why })
 }
 
 /// A failed insertion, with what our own server saw of the BMC's fetch. The last one that is allowed
@@ -336,7 +336,7 @@ fn explain(cx: &Context<'_>, medium: Medium, slot: &Slot, error: RedfishError) -
 }
 
 fn what_was_fetched(cx: &Context<'_>, medium: Medium) -> String {
-    let fetched = cx.kit.media.fetched(cx.job.id, medium);
+    let fetched = cx.services.media.fetched(cx.job.id, medium);
     match (&fetched.last_fault, fetched.requests) {
         (Some(fault), _) => format!("its last fetch: {fault}"),
         (None, 0) => {
@@ -348,7 +348,7 @@ fn what_was_fetched(cx: &Context<'_>, medium: Medium) -> String {
 }
 
 /// Some BMCs show two drives and have one: what goes into the second falls out of the first.
-async fn done(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Answer, StepError> {
+async fn done(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<StepOutcome, StepError> {
     mount_mut(&mut cx.job.facts, medium).open_since = None;
     if medium == Medium::Task && observe(cx, Medium::Installer).await?.inserted == Some(false) {
         let message = format!("inserting into {} emptied the first virtual CD", slot.id);
@@ -366,9 +366,9 @@ async fn done(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Answe
         "insertions": mount_of(&cx.job.facts, medium).insertions,
         "media_layout": cx.job.facts.layout.name(),
     });
-    Ok(Answer::Done { message: format!("{name}, is in {}", slot.id), detail })
+    Ok(StepOutcome::Done { message: format!("{name}, is in {}", slot.id), detail })
 }
 
-fn wait(cx: &Context<'_>, why: &str) -> Answer {
-    Answer::Wait { until: after(cx.now(), LOOK_AGAIN), why: why.to_owned() }
+fn wait(cx: &Context<'_>, why: &str) -> StepOutcome {
+    StepOutcome::Wait { until: after(cx.now(), LOOK_AGAIN), why: why.to_owned() }
 }

@@ -10,20 +10,20 @@ use std::sync::Arc;
 use serde_json::json;
 use url::{Host, Url};
 
-use super::Answer;
+use super::StepOutcome;
 use crate::job::{InstallerFacts, Job, JobSpec, MediaLayout, Server};
 use crate::media::{CachedInstaller, Form, Image, InstallerSource, Medium, MediumLandmarks, Watched};
 use crate::workflow::layout::task_form;
 use crate::workflow::policy::Delivery;
-use crate::workflow::{Context, Kit, StepError, hook, task_iso};
+use crate::workflow::{Context, Services, StepError, hook, task_iso};
 use shoal_base::is_loopback;
 use shoal_base::world::TlsPolicy;
 use shoal_image::installer::KickstartOn;
 
-pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     cx.job.facts.media_base = Some(media_base(cx).await?);
-    let installer = open_installer(cx.kit, cx.spec()?).await?;
-    let facts = installer_facts(cx.kit, cx.spec()?, cx.job.facts.layout, &installer)?;
+    let installer = open_installer(cx.services, cx.spec()?).await?;
+    let facts = installer_facts(cx.services, cx.spec()?, cx.job.facts.layout, &installer)?;
     for warning in &installer.installer.warnings {
         cx.warn("installer.open", warning.clone(), json!(null)).await?;
     }
@@ -32,14 +32,14 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
             "the installer names no build: what answers at the management address will prove nothing";
         cx.warn("installer.open", message, json!(null)).await?;
     }
-    let task_iso = task_iso::save(cx.kit, cx.job, cx.spec()?)?;
+    let task_iso = task_iso::save(cx.services, cx.job, cx.spec()?)?;
     cx.job.facts.progress.installer_bytes_total = facts.size;
     cx.job.facts.installer = Some(facts);
     cx.job.facts.task_iso = Some(task_iso);
-    check_peer(cx.kit, cx.server)?;
-    publish(cx.kit, cx.server, cx.job).await?;
+    check_peer(cx.services, cx.server)?;
+    publish(cx.services, cx.server, cx.job).await?;
     check_own_media(cx).await?;
-    let (given, embedded) = (&cx.spec()?.kickstart, hook::kickstart(cx.kit, cx.job, cx.spec()?));
+    let (given, embedded) = (&cx.spec()?.kickstart, hook::kickstart(cx.services, cx.job, cx.spec()?));
     let detail = json!({
         "ks_cfg": { "size": given.size(), "sha256": given.sha256() },
         "embedded": { "size": embedded.size(), "sha256": embedded.sha256() },
@@ -50,27 +50,27 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         Form::Cd => "the task ISO is built",
         Form::Disk => "the USB stick with the kickstart is built",
     };
-    Ok(Answer::Done { message: format!("{built} and the installer is ready"), detail })
+    Ok(StepOutcome::Done { message: format!("{built} and the installer is ready"), detail })
 }
 
 /// Makes the job's media readable at their URLs; called again whenever a controller takes the job up.
-pub async fn publish(kit: &Kit, server: &Server, job: &Job) -> Result<(), StepError> {
+pub async fn publish(services: &Services, server: &Server, job: &Job) -> Result<(), StepError> {
     let (Some(facts), Some(spec)) = (&job.facts.installer, &job.spec) else { return Ok(()) };
-    publish_one(kit, job, Medium::Task, task_medium(kit, job, spec)?).await?;
+    publish_one(services, job, Medium::Task, task_medium(services, job, spec)?).await?;
     if let Some(peer) = address(&server.bmc_address) {
-        kit.media.expect_peer(job.id, peer);
+        services.media.expect_peer(job.id, peer);
     }
     if facts.direct {
         return Ok(());
     }
-    let installer = open_installer(kit, spec).await?;
-    let watched = installer_medium(kit, job, spec, &installer)?;
-    publish_one(kit, job, Medium::Installer, watched).await
+    let installer = open_installer(services, spec).await?;
+    let watched = installer_medium(services, job, spec, &installer)?;
+    publish_one(services, job, Medium::Installer, watched).await
 }
 
 /// Media that are bound to an address need one.
-fn check_peer(kit: &Kit, server: &Server) -> Result<(), StepError> {
-    if !kit.media.binds_peers() || address(&server.bmc_address).is_some() {
+fn check_peer(services: &Services, server: &Server) -> Result<(), StepError> {
+    if !services.media.binds_peers() || address(&server.bmc_address).is_some() {
         return Ok(());
     }
     Err(StepError::permanent(
@@ -88,36 +88,41 @@ fn address(url: &Url) -> Option<IpAddr> {
     }
 }
 
-async fn publish_one(kit: &Kit, job: &Job, medium: Medium, watched: Watched) -> Result<(), StepError> {
+async fn publish_one(
+    services: &Services,
+    job: &Job,
+    medium: Medium,
+    watched: Watched,
+) -> Result<(), StepError> {
     let reset = &job.facts.reset;
     let reset_at = reset.started_at.filter(|_| !reset.adopted).or(reset.armed_at).or(reset.started_at);
-    let published = kit.media.publish(job.id, medium, watched, reset_at).await;
+    let published = services.media.publish(job.id, medium, watched, reset_at).await;
     published.map_err(|error| StepError::passing_from("publishing the job's media", error))?;
-    media_path(kit, job, medium);
+    media_path(services, job, medium);
     Ok(())
 }
 
 /// Of the last insertion.
-fn media_path(kit: &Kit, job: &Job, medium: Medium) -> String {
+fn media_path(services: &Services, job: &Job, medium: Medium) -> String {
     match (medium, task_form(job.facts.layout)) {
-        (Medium::Installer, _) => kit.media.path(job.id, medium, job.facts.cd1.insertions),
-        (Medium::Task, Form::Cd) => kit.media.path(job.id, medium, job.facts.cd2.insertions),
-        (Medium::Task, Form::Disk) => kit.media.disk_path(job.id, job.facts.cd2.insertions),
+        (Medium::Installer, _) => services.media.path(job.id, medium, job.facts.cd1.insertions),
+        (Medium::Task, Form::Cd) => services.media.path(job.id, medium, job.facts.cd2.insertions),
+        (Medium::Task, Form::Disk) => services.media.disk_path(job.id, job.facts.cd2.insertions),
     }
 }
 
 /// CD2 or the USB stick; where one CD holds everything, it is there for operators to look at.
-fn task_medium(kit: &Kit, job: &Job, spec: &JobSpec) -> Result<Watched, StepError> {
-    let (image, place) = task_iso::render(kit, job, spec);
-    if !task_iso::is_saved(kit, job, &image) {
-        task_iso::save(kit, job, spec)?;
+fn task_medium(services: &Services, job: &Job, spec: &JobSpec) -> Result<Watched, StepError> {
+    let (image, place) = task_iso::render(services, job, spec);
+    if !task_iso::is_saved(services, job, &image) {
+        task_iso::save(services, job, spec)?;
     }
     let form = task_form(job.facts.layout);
     Ok(Watched { image: Arc::new(Image::sparse(image)), form, landmarks: MediumLandmarks::task(place) })
 }
 
 fn installer_medium(
-    kit: &Kit,
+    services: &Services,
     job: &Job,
     spec: &JobSpec,
     installer: &CachedInstaller,
@@ -128,8 +133,8 @@ fn installer_medium(
         MediaLayout::DualCd => installer.patched(KickstartOn::Cd).map_err(patching)?,
         MediaLayout::CdUsb => installer.patched(KickstartOn::Usb).map_err(patching)?,
         MediaLayout::SingleCd => {
-            let kickstart = hook::kickstart(kit, job, spec);
-            let nonce = hook::nonce(kit, job, spec);
+            let kickstart = hook::kickstart(services, job, spec);
+            let nonce = hook::nonce(services, job, spec);
             let nonce = nonce.as_deref().map(str::as_bytes);
             let (image, place) =
                 installer.with_kickstart(kickstart.expose().as_bytes(), nonce).map_err(patching)?;
@@ -140,22 +145,23 @@ fn installer_medium(
     Ok(Watched { image, form: Form::Cd, landmarks })
 }
 
-async fn open_installer(kit: &Kit, spec: &JobSpec) -> Result<Arc<CachedInstaller>, StepError> {
-    let source = source(kit, spec)?;
+async fn open_installer(services: &Services, spec: &JobSpec) -> Result<Arc<CachedInstaller>, StepError> {
+    let source = source(services, spec)?;
     let own = spec.installer_url.is_some();
-    let configured = kit.setup.installer_sha256.as_deref().filter(|_| !own);
+    let configured = services.setup.installer_sha256.as_deref().filter(|_| !own);
     let sha256 = spec.installer_sha256.as_deref().or(configured);
-    let prefixes = kit.setup.installer_allow.clone();
+    let prefixes = services.setup.installer_allow.clone();
     let allowed = move |url: &Url| !own || prefixes.allow(url);
-    kit.installers
+    services
+        .installers
         .open(&source, sha256, &allowed)
         .await
         .map_err(|error| StepError::permanent_from("opening the ESXi installer", error))
 }
 
-fn source(kit: &Kit, spec: &JobSpec) -> Result<InstallerSource, StepError> {
-    match (&spec.installer_url, &kit.setup.installer) {
-        (Some(url), _) if !kit.setup.installer_allow.allow(url) => Err(StepError::permanent(
+fn source(services: &Services, spec: &JobSpec) -> Result<InstallerSource, StepError> {
+    match (&spec.installer_url, &services.setup.installer) {
+        (Some(url), _) if !services.setup.installer_allow.allow(url) => Err(StepError::permanent(
             "the recipe's esxi_installer_url is not under a prefix of ESXI_INSTALLER_ALLOW",
         )),
         (Some(url), _) => Ok(InstallerSource::Url(url.clone())),
@@ -167,14 +173,13 @@ fn source(kit: &Kit, spec: &JobSpec) -> Result<InstallerSource, StepError> {
 }
 
 fn installer_facts(
-    kit: &Kit,
+    services: &Services,
     spec: &JobSpec,
     layout: MediaLayout,
     cached: &CachedInstaller,
 ) -> Result<InstallerFacts, StepError> {
-    let remote =
-        matches!(source(kit, spec)?, InstallerSource::Url(url) if matches!(url.scheme(), "http" | "https"));
-    let direct = match kit.setup.delivery {
+    let remote = matches!(source(services, spec)?, InstallerSource::Url(url) if matches!(url.scheme(), "http" | "https"));
+    let direct = match services.setup.delivery {
         Delivery::Direct if layout == MediaLayout::SingleCd => {
             return Err(StepError::permanent(
                 "this BMC has one virtual CD drive, so the kickstart goes onto the installer's CD, which has to be \
@@ -208,18 +213,18 @@ pub(super) fn media_url(cx: &Context<'_>, medium: Medium) -> Result<String, Step
     let facts = &cx.job.facts;
     let direct = facts.is_direct();
     if medium == Medium::Installer && direct {
-        return match source(cx.kit, cx.spec()?)? {
+        return match source(cx.services, cx.spec()?)? {
             InstallerSource::Url(url) => Ok(url.to_string()),
             InstallerSource::File(_) => Err(StepError::permanent("a file cannot be given to a BMC directly")),
         };
     }
     let base = facts.media_base.as_deref().unwrap_or_default();
-    Ok(format!("{}{}", base.trim_end_matches('/'), media_path(cx.kit, cx.job, medium)))
+    Ok(format!("{}{}", base.trim_end_matches('/'), media_path(cx.services, cx.job, medium)))
 }
 
 async fn media_base(cx: &Context<'_>) -> Result<String, StepError> {
     let bmc = &cx.server.bmc_address;
-    let base = (cx.kit.setup.media_base)(bmc.clone()).await.map_err(|reason| {
+    let base = (cx.services.setup.media_base)(bmc.clone()).await.map_err(|reason| {
         StepError::permanent(format!(
             "no address for the media that the BMC {bmc} could reach: {reason}; set MEDIA_BASE_URL"
         ))
@@ -244,7 +249,7 @@ async fn check_own_media(cx: &mut Context<'_>) -> Result<(), StepError> {
         http::Request::head(parsed.as_str()).extension(TlsPolicy::Insecure).body(bytes::Bytes::new());
     let request =
         request.map_err(|error| StepError::permanent_from("MEDIA_BASE_URL makes no request", error))?;
-    let sent = tower::ServiceExt::oneshot(cx.kit.world.transport.clone(), request);
+    let sent = tower::ServiceExt::oneshot(cx.services.world.transport.clone(), request);
     let answer = tokio::time::timeout(std::time::Duration::from_secs(10), sent).await;
     let fault = match answer {
         Ok(Ok(response)) if response.status().is_success() => return Ok(()),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Answer, watch};
+use super::{StepOutcome, watch};
 use crate::job::{Act, MediaMode, Step};
 use crate::workflow::detect;
 use crate::workflow::look::sample;
@@ -23,7 +23,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const API_TRIES: u32 = 3;
 /// So long after its start a host that is off may have installed and gone off: that it is off is no
 /// sign any more that it never started.
-const DOUBT: Duration = Duration::from_secs(180);
+const AMBIGUOUS_OFF_AFTER: Duration = Duration::from_secs(180);
 /// Starts that a BMC may accept without any sign of one: a mock-up accepts them for ever.
 const STARTS_MAX: u32 = 10;
 /// Times that a BMC may be asked to force its host off, and show it on still.
@@ -33,7 +33,7 @@ const READING: Duration = Duration::from_secs(60);
 /// Beyond the graceful timeout, how long the host may hang between On and Off.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(600);
 
-pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     let system = cx.observe_system().await?;
     let now = cx.now();
     if let Some(started_at) = cx.job.facts.reset.started_at {
@@ -42,12 +42,12 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
                 cx.job.facts.watch.effect_at.get_or_insert(now);
             }
             let detail = json!({ "starts": cx.job.facts.reset.starts });
-            return Ok(Answer::Done { message: "the host was started".to_owned(), detail });
+            return Ok(StepOutcome::Done { message: "the host was started".to_owned(), detail });
         }
         if elapsed(started_at, now) < POWER_GRACE {
             return Ok(wait(cx, "looking for a sign that the host started"));
         }
-        if elapsed(started_at, now) > DOUBT && is_in_doubt(cx) {
+        if elapsed(started_at, now) > AMBIGUOUS_OFF_AFTER && is_in_doubt(cx) {
             return Err(StepError::permanent(format!(
                 "the BMC of server {} accepted the start, could not be asked for minutes, and shows the host off: \
                  nobody can tell whether it has installed meanwhile; look at the host before the job is tried again",
@@ -59,18 +59,18 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
             cx.job.facts.reset.before = Some(sample(&system, now));
         }
         match own_start(cx, &system).await? {
-            OwnStart::Seen => return adopt_start(cx).await,
-            OwnStart::Reading => {
+            UnrequestedBoot::Seen => return adopt_start(cx).await,
+            UnrequestedBoot::Reading => {
                 return Ok(wait(cx, "the installer is being read, and nobody has started the host"));
             }
-            OwnStart::InDoubt => return Err(leave_in_doubt(cx)),
-            OwnStart::Unseen => {}
+            UnrequestedBoot::InDoubt => return Err(leave_in_doubt(cx)),
+            UnrequestedBoot::Unseen => {}
         }
         if cx.job.facts.reset.api_before.is_none() {
             cx.job.facts.reset.api_before = cx.observe_api(API_TRIES).await;
         }
     }
-    let graceful_timeout = cx.kit.policy.graceful_timeout;
+    let graceful_timeout = cx.services.policy.graceful_timeout;
     let last = cx.job.cursor.intent.as_ref();
     match next_move(
         system.power.unwrap_or(PowerState::Other),
@@ -94,7 +94,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
 
 /// Whether the start that was asked for has happened, by anything that shows it.
 async fn has_started(cx: &Context<'_>, system: &System) -> Result<bool, StepError> {
-    let trace = cx.kit.media.trace(cx.job.id);
+    let trace = cx.services.media.trace(cx.job.id);
     if trace.installer.first_read_at.is_some() || trace.kickstart.first_read_at.is_some() {
         return Ok(true);
     }
@@ -125,13 +125,15 @@ fn was_off_before(cx: &Context<'_>) -> bool {
 /// An accepted start of a host whose reads do not reach us.
 fn is_in_doubt(cx: &Context<'_>) -> bool {
     let accepted = cx.job.cursor.intent.as_ref().is_some_and(|intent| intent.receipt_at.is_some());
-    accepted && was_off_before(cx) && cx.kit.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched
+    accepted
+        && was_off_before(cx)
+        && cx.services.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched
 }
 
 /// Whether the host has booted this job's installer without our start: it was in its self test when the
 /// one-time boot was armed, or somebody restarted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OwnStart {
+enum UnrequestedBoot {
     /// Nothing speaks for it.
     Unseen,
     Seen,
@@ -143,38 +145,38 @@ enum OwnStart {
 
 /// What such a host reads counts from when the one-time boot was first asked for. That the one-time boot is gone proves
 /// nothing by itself, because some BMCs forget it.
-async fn own_start(cx: &mut Context<'_>, system: &System) -> Result<OwnStart, StepError> {
+async fn own_start(cx: &mut Context<'_>, system: &System) -> Result<UnrequestedBoot, StepError> {
     let is_on = system.power == Some(PowerState::On);
     let may_be_used_from = cx.job.facts.reset.armed_at.or(cx.job.cursor.entered_at);
     if let Some(from) = may_be_used_from.filter(|_| is_on) {
-        cx.kit.media.start_trace(cx.job.id, from);
+        cx.services.media.start_trace(cx.job.id, from);
     }
-    let trace = cx.kit.media.trace(cx.job.id);
+    let trace = cx.services.media.trace(cx.job.id);
     if trace.installer.installer_read(&trace.kickstart).is_some() {
-        return Ok(OwnStart::Seen);
+        return Ok(UnrequestedBoot::Seen);
     }
     let last = cx.job.cursor.intent.as_ref();
     let by_our_own_act = last.is_some_and(|intent| intent.act != Act::GracefulShutdown);
     if !is_on || by_our_own_act {
-        return Ok(OwnStart::Unseen);
+        return Ok(UnrequestedBoot::Unseen);
     }
     note_unasked_boot(cx, system);
     if cx.boots_from_cd(system).await? {
-        return Ok(OwnStart::Unseen);
+        return Ok(UnrequestedBoot::Unseen);
     }
     if cx.job.facts.reset.unasked_boot.is_some() {
-        return Ok(OwnStart::Seen);
+        return Ok(UnrequestedBoot::Seen);
     }
     let is_read = |at| elapsed(at, cx.now()) < READING;
     if trace.installer.mode == MediaMode::Streamed && trace.installer.last_read_at.is_some_and(is_read) {
-        return Ok(OwnStart::Reading);
+        return Ok(UnrequestedBoot::Reading);
     }
     // A shutdown in good order harms no installer, which does not listen; force would.
     let last = cx.job.cursor.intent.as_ref();
     let is_next_forced =
-        last.is_some_and(|intent| elapsed(intent.at, cx.now()) >= cx.kit.policy.graceful_timeout);
+        last.is_some_and(|intent| elapsed(intent.at, cx.now()) >= cx.services.policy.graceful_timeout);
     let is_untold = trace.kickstart.mode == MediaMode::Prefetched;
-    Ok(if is_next_forced && is_untold { OwnStart::InDoubt } else { OwnStart::Unseen })
+    Ok(if is_next_forced && is_untold { UnrequestedBoot::InDoubt } else { UnrequestedBoot::Unseen })
 }
 
 /// A source that only shows the present tells of a boot while the host is in its self test, before it has
@@ -202,23 +204,23 @@ fn leave_in_doubt(cx: &mut Context<'_>) -> StepError {
 
 /// Forcing that host off now would cut its installation short, and another start would be a second
 /// one: its own start is taken for ours.
-async fn adopt_start(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+async fn adopt_start(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     let now = cx.now();
     let reset = &mut cx.job.facts.reset;
     (reset.started_at, reset.adopted) = (Some(now), true);
     reset.starts += 1;
     cx.job.facts.watch.effect_at.get_or_insert(now);
     if let Some(seen) = cx.job.facts.reset.unasked_boot.clone() {
-        watch::fold(cx, |facts, scene| detect::observe_sources(facts, scene, &seen))?;
+        watch::fold(cx, |facts, context| detect::observe_sources(facts, context, &seen))?;
     }
     let message = "the host restarted by itself and used the one-time boot up: its start is taken for ours";
     cx.warn("reset.adopt", message, json!(null)).await?;
-    Ok(Answer::Done { message: "the host had started by itself".to_owned(), detail: json!(null) })
+    Ok(StepOutcome::Done { message: "the host had started by itself".to_owned(), detail: json!(null) })
 }
 
 fn waited_too_long(cx: &Context<'_>) -> bool {
-    let patience = cx.kit.policy.graceful_timeout + CHANGE_PATIENCE;
-    cx.job.cursor.attended_since.is_some_and(|since| elapsed(since, cx.now()) > patience)
+    let patience = cx.services.policy.graceful_timeout + CHANGE_PATIENCE;
+    cx.job.cursor.driven_since.is_some_and(|since| elapsed(since, cx.now()) > patience)
 }
 
 /// Starts the host, once more having made sure that it will boot this job's installer.
@@ -227,10 +229,10 @@ async fn start(
     system: &System,
     act: Act,
     reset: ResetType,
-) -> Result<Answer, StepError> {
+) -> Result<StepOutcome, StepError> {
     if !cx.boots_from_cd(system).await? {
         let why = "the one-time boot from the virtual CD is gone before the start".to_owned();
-        return Ok(Answer::Back { to: Step::BootOverride, why });
+        return Ok(StepOutcome::Back { to: Step::BootOverride, why });
     }
     let disturbed = cx.job.cursor.intent.is_some() || cx.job.facts.reset.rewinds > 0;
     if disturbed && let Some(lost) = lost_medium(cx).await? {
@@ -246,7 +248,7 @@ async fn start(
     let reset_facts = &mut cx.job.facts.reset;
     let earlier = reset_facts.started_at.replace(now);
     reset_facts.starts += 1;
-    cx.kit.media.start_trace(cx.job.id, now);
+    cx.services.media.start_trace(cx.job.id, now);
     let before = cx.job.cursor.intent.as_ref().map(|intent| (intent.act, intent.at));
     let answer = request(cx, system, act, reset).await;
     if let Err(StepError::Failed(_)) = &answer
@@ -265,7 +267,7 @@ async fn request(
     system: &System,
     act: Act,
     reset: ResetType,
-) -> Result<Answer, StepError> {
+) -> Result<StepOutcome, StepError> {
     let earlier = cx.job.cursor.intent.clone();
     count_force(cx, act)?;
     cx.save_intent(act).await?;
@@ -320,7 +322,7 @@ pub(super) fn count_force(cx: &mut Context<'_>, act: Act) -> Result<(), StepErro
 }
 
 /// Power changes detach media on some BMCs (AMI MegaRAC 13: a fresh mount can go at power-on).
-async fn lost_medium(cx: &Context<'_>) -> Result<Option<Answer>, StepError> {
+async fn lost_medium(cx: &Context<'_>) -> Result<Option<StepOutcome>, StepError> {
     let steps = [Step::MountMaintenance, Step::MountTask];
     for (to, mount) in steps.into_iter().zip(cx.job.facts.drives()) {
         let Some(link) = &mount.slot else { continue };
@@ -328,12 +330,12 @@ async fn lost_medium(cx: &Context<'_>) -> Result<Option<Answer>, StepError> {
         let slot =
             slot.map_err(|error| StepError::bmc(format!("looking at the virtual medium {link}"), error))?;
         if slot.inserted == Some(false) {
-            return Ok(Some(Answer::Back { to, why: format!("{} is empty before the start", slot.id) }));
+            return Ok(Some(StepOutcome::Back { to, why: format!("{} is empty before the start", slot.id) }));
         }
     }
     Ok(None)
 }
 
-fn wait(cx: &Context<'_>, why: &str) -> Answer {
-    Answer::Wait { until: after(cx.now(), LOOK_AGAIN), why: why.to_owned() }
+fn wait(cx: &Context<'_>, why: &str) -> StepOutcome {
+    StepOutcome::Wait { until: after(cx.now(), LOOK_AGAIN), why: why.to_owned() }
 }

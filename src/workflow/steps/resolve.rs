@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Answer;
+use super::StepOutcome;
 use crate::job::{JobSpec, Server, SystemFacts};
 use crate::workflow::identity::{choose_system, unread};
 use crate::workflow::layout::{self, Chosen};
 use crate::workflow::media_base::protocol_remedy;
-use crate::workflow::{Context, Kit, StepError};
+use crate::workflow::{Context, Services, StepError};
 use shoal_base::world::after;
 use shoal_redfish::{Bmc, MediaService, PowerState, System};
 
@@ -24,9 +24,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const SWITCHES_MAX: u32 = 2;
 const LOOKS_A_SWITCH: u32 = 36;
 
-pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
-    check_management_address(cx.kit, cx.server, cx.spec()?).await?;
-    let resolved = resolve(cx.kit, cx.bmc, cx.server, cx.spec()?).await?;
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
+    check_management_address(cx.services, cx.server, cx.spec()?).await?;
+    let resolved = resolve(cx.services, cx.bmc, cx.server, cx.spec()?).await?;
     let (message, detail) = (resolved.message(), resolved.detail());
     let Some(drives) = resolved.drives else { return switch_on(cx, &resolved.media_service).await };
     let facts = &mut cx.job.facts;
@@ -38,13 +38,17 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
         vendor: resolved.vendor,
         model: resolved.system.model,
     });
-    Ok(Answer::Done { message, detail })
+    Ok(StepOutcome::Done { message, detail })
 }
 
 /// Which of two hosts answers at one address nobody could tell.
-pub async fn check_management_address(kit: &Kit, server: &Server, spec: &JobSpec) -> Result<(), StepError> {
+pub async fn check_management_address(
+    services: &Services,
+    server: &Server,
+    spec: &JobSpec,
+) -> Result<(), StepError> {
     let Some(address) = spec.management_address(server) else { return Ok(()) };
-    match kit.store.other_server_at(address, &server.serial).await? {
+    match services.store.other_server_at(address, &server.serial).await? {
         None => Ok(()),
         Some(other) => Err(StepError::permanent(format!(
             "management address {address} is also that of server {other}: correct one of the two"
@@ -53,7 +57,7 @@ pub async fn check_management_address(kit: &Kit, server: &Server, spec: &JobSpec
 }
 
 /// Virtual media that are off are switched on, and looked at again until they are there.
-async fn switch_on(cx: &mut Context<'_>, service: &MediaService) -> Result<Answer, StepError> {
+async fn switch_on(cx: &mut Context<'_>, service: &MediaService) -> Result<StepOutcome, StepError> {
     let (serial, to_do) = (&cx.server.serial, service.to_do().join(" and "));
     let looks = cx.job.cursor.attempt.saturating_sub(1);
     if looks >= SWITCHES_MAX * LOOKS_A_SWITCH {
@@ -69,13 +73,18 @@ async fn switch_on(cx: &mut Context<'_>, service: &MediaService) -> Result<Answe
     }
     cx.job.cursor.attempt += 1;
     let why = "virtual media were switched on and are not there yet".to_owned();
-    Ok(Answer::Wait { until: after(cx.now(), LOOK_AGAIN), why })
+    Ok(StepOutcome::Wait { until: after(cx.now(), LOOK_AGAIN), why })
 }
 
 /// A BMC that fetches images by HTTPS alone refuses every URL of ours that is not, and no slot is to blame.
-async fn check_protocol(kit: &Kit, bmc: &Bmc, server: &Server, drives: &Chosen) -> Result<(), StepError> {
+async fn check_protocol(
+    services: &Services,
+    bmc: &Bmc,
+    server: &Server,
+    drives: &Chosen,
+) -> Result<(), StepError> {
     // Without a base the next step fails, and says why.
-    let Ok(base) = (kit.setup.media_base)(server.bmc_address.clone()).await else { return Ok(()) };
+    let Ok(base) = (services.setup.media_base)(server.bmc_address.clone()).await else { return Ok(()) };
     let image = format!("{base}x.iso");
     for slot in std::iter::once(&drives.cd1).chain(&drives.cd2) {
         if let Some(offered) = bmc.observe_refused_protocols(slot, &image).await {
@@ -142,8 +151,13 @@ impl Resolved {
 }
 
 /// All checks that need the BMC and change nothing; a dry run ends here.
-pub async fn resolve(kit: &Kit, bmc: &Bmc, server: &Server, spec: &JobSpec) -> Result<Resolved, StepError> {
-    let policy = &kit.policy;
+pub async fn resolve(
+    services: &Services,
+    bmc: &Bmc,
+    server: &Server,
+    spec: &JobSpec,
+) -> Result<Resolved, StepError> {
+    let policy = &services.policy;
     if server.protected {
         return Err(StepError::permanent(format!(
             "server {} is protected: lift that before a job",
@@ -155,7 +169,7 @@ pub async fn resolve(kit: &Kit, bmc: &Bmc, server: &Server, spec: &JobSpec) -> R
     let systems = bmc.observe_systems().await.map_err(|error| StepError::bmc(doing(), error))?;
     let unread = unread(&systems);
     let system = choose_system(systems, server).map_err(|reason| match unread {
-        Some(unread) => StepError::passing(format!("{reason}; {unread}")),
+        Some(unread) => StepError::transient(format!("{reason}; {unread}")),
         None => StepError::permanent(reason),
     })?;
     if system.power == Some(PowerState::On) && !policy.allow_powered_on && !spec.allow_powered_on {
@@ -171,7 +185,7 @@ pub async fn resolve(kit: &Kit, bmc: &Bmc, server: &Server, spec: &JobSpec) -> R
         let slots = bmc.observe_slots(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
         let wanted = spec.media_layout.or(policy.layout);
         let chosen = layout::choose(slots, wanted).map_err(|why| without_drives(bmc, &system, why))?;
-        check_protocol(kit, bmc, server, &chosen).await?;
+        check_protocol(services, bmc, server, &chosen).await?;
         drives = Some(chosen);
     }
     check_boot(bmc, server, &system)?;

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Answer, mount, mount_of, watch};
-use crate::job::{EjectFacts, Outcome, Release};
+use super::{StepOutcome, mount, mount_of, watch};
+use crate::job::{EjectFacts, EjectReason, Outcome};
 use crate::media::Medium;
 use crate::workflow::detect;
 use crate::workflow::layout::drive_name;
@@ -27,10 +27,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const SHOW_GRACE: Duration = Duration::from_secs(60);
 
 /// The override and the slots do not depend on each other: whatever fails is tried again, and the rest is done.
-pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, StepError> {
+pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<StepOutcome, StepError> {
     let cleared = failure_of(ensure_cleared(cx).await)?;
     let ejected = failure_of(ensure_empty(cx, medium).await)?;
-    let is_over = cleared.is_ok() && matches!(ejected, Ok(Answer::Done { .. } | Answer::Skipped { .. }));
+    let is_over =
+        cleared.is_ok() && matches!(ejected, Ok(StepOutcome::Done { .. } | StepOutcome::Skipped { .. }));
     if !is_over || !cx.job.facts.cleanup.left.is_empty() {
         try_other(cx, medium).await?;
     }
@@ -41,7 +42,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<Answe
     // The step of CD2 has used up the retry budget of the override.
     let is_known_left = medium == Medium::Installer && !cx.job.facts.cleanup.left.is_empty();
     match (cleared, ejected) {
-        (_, Ok(wait @ Answer::Wait { .. })) => Ok(wait),
+        (_, Ok(wait @ StepOutcome::Wait { .. })) => Ok(wait),
         (Err(_), Ok(answer)) if is_known_left => Ok(answer),
         (Ok(()), ejected) => ejected.map_err(StepError::Failed),
         (Err(cleared), Ok(_)) => Err(StepError::Failed(cleared)),
@@ -93,12 +94,12 @@ async fn note_leftover(cx: &mut Context<'_>) -> Result<(), StepError> {
     }
 }
 
-async fn ensure_empty(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, StepError> {
+async fn ensure_empty(cx: &mut Context<'_>, medium: Medium) -> Result<StepOutcome, StepError> {
     if mount_of(&cx.job.facts, medium).insertions == 0 {
-        return Ok(Answer::Skipped { why: "this job mounted nothing there".to_owned() });
+        return Ok(StepOutcome::Skipped { why: "this job mounted nothing there".to_owned() });
     }
     if cx.job.leftover().slot(medium == Medium::Installer).is_none() {
-        return Ok(Answer::done("the slot is empty already"));
+        return Ok(StepOutcome::done("the slot is empty already"));
     }
     if let Some(answer) = ensure_released(cx).await? {
         return Ok(answer);
@@ -134,7 +135,7 @@ async fn ensure_cleared(cx: &mut Context<'_>) -> Result<(), StepError> {
         let system = cx.observe_system().await?;
         if cx.boots_from_cd(&system).await? {
             let message = format!("{}: the BMC accepted that and still shows it armed", doing(cx));
-            return Err(StepError::passing(message));
+            return Err(StepError::transient(message));
         }
     }
     cx.job.facts.override_armed = false;
@@ -163,7 +164,7 @@ pub(super) async fn ensure_unloaded(cx: &mut Context<'_>, system: &System) -> Re
         why = format!("{why}; {}", uneject.sentence());
     }
     note_leftover(cx).await?;
-    Err(StepError::passing(format!(
+    Err(StepError::transient(format!(
         "a start of server {} would install it again, because the installer is inserted and the boot override is \
          armed ({why})",
         cx.server.serial
@@ -181,7 +182,7 @@ async fn clear_on_system(cx: &Context<'_>, system: &System) {
 }
 
 /// `None` once the media may be ejected.
-async fn ensure_released(cx: &mut Context<'_>) -> Result<Option<Answer>, StepError> {
+async fn ensure_released(cx: &mut Context<'_>) -> Result<Option<StepOutcome>, StepError> {
     let installs_again = installs_again(cx);
     if cx.job.facts.cleanup.released.is_some() && !installs_again {
         return Ok(None);
@@ -189,10 +190,10 @@ async fn ensure_released(cx: &mut Context<'_>) -> Result<Option<Answer>, StepErr
     let succeeded = cx.job.verdict.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Succeeded);
     let reset = &mut cx.job.facts.reset;
     // A host that nobody had started yet may have started by itself.
-    let traces = cx.kit.media.trace(cx.job.id);
+    let traces = cx.services.media.trace(cx.job.id);
     reset.started_at = reset.started_at.or(traces.installer.installer_read(&traces.kickstart));
     if (succeeded && !installs_again) || reset.started_at.is_none() {
-        cx.job.facts.cleanup.released = Some(Release::Safe);
+        cx.job.facts.cleanup.released = Some(EjectReason::Safe);
         return Ok(None);
     }
     let looked = watch::look(cx).await?;
@@ -213,24 +214,24 @@ async fn ensure_released(cx: &mut Context<'_>) -> Result<Option<Answer>, StepErr
 fn installs_again(cx: &Context<'_>) -> bool {
     let evidence = cx.job.verdict.iter().flat_map(|verdict| &verdict.evidence);
     let known_at = evidence.map(|evidence| evidence.at).max();
-    known_at.is_some() && cx.kit.media.trace(cx.job.id).kickstart.ks_read_again_at > known_at
+    known_at.is_some() && cx.services.media.trace(cx.job.id).kickstart.ks_read_again_at > known_at
 }
 
-fn may_release(cx: &Context<'_>) -> Result<Option<Release>, StepError> {
+fn may_release(cx: &Context<'_>) -> Result<Option<EjectReason>, StepError> {
     let gone = watch::with_scene(cx, detect::installer_is_gone)?;
-    let deadline = watch::with_scene(cx, |facts, scene| {
-        detect::install_deadline(facts, scene.policy, scene.started_at)
+    let deadline = watch::with_scene(cx, |facts, context| {
+        detect::install_deadline(facts, context.policy, context.started_at)
     })?;
     Ok(match gone {
-        true => Some(Release::Safe),
-        false if cx.now() >= deadline => Some(Release::TimedOut),
+        true => Some(EjectReason::Safe),
+        false if cx.now() >= deadline => Some(EjectReason::TimedOut),
         false => forced(cx),
     })
 }
 
 /// Nothing was seen of the host for as long as an installation may take, so none is running any more.
-fn timed_out_unobserved(cx: &Context<'_>) -> Option<Release> {
-    let (facts, trace) = (&cx.job.facts, cx.kit.media.trace(cx.job.id));
+fn timed_out_unobserved(cx: &Context<'_>) -> Option<EjectReason> {
+    let (facts, trace) = (&cx.job.facts, cx.services.media.trace(cx.job.id));
     let signs = [
         facts.reset.started_at,
         facts.watch.observed_at,
@@ -238,16 +239,16 @@ fn timed_out_unobserved(cx: &Context<'_>) -> Option<Release> {
         trace.kickstart.last_read_at,
     ];
     let last = signs.into_iter().flatten().max()?;
-    (elapsed(last, cx.now()) >= cx.kit.policy.install_timeout).then_some(Release::TimedOut)
+    (elapsed(last, cx.now()) >= cx.services.policy.install_timeout).then_some(EjectReason::TimedOut)
 }
 
-fn forced(cx: &Context<'_>) -> Option<Release> {
-    cx.job.cancel.is_some_and(|cancel| cancel.force).then_some(Release::Forced)
+fn forced(cx: &Context<'_>) -> Option<EjectReason> {
+    cx.job.cancel.is_some_and(|cancel| cancel.force).then_some(EjectReason::Forced)
 }
 
-async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, StepError> {
+async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<StepOutcome, StepError> {
     let Some(link) = mount_of(&cx.job.facts, medium).slot.clone() else {
-        return Ok(Answer::Skipped { why: "no slot was chosen for this medium".to_owned() });
+        return Ok(StepOutcome::Skipped { why: "no slot was chosen for this medium".to_owned() });
     };
     let drive = drive_name(cx.job.facts.layout, medium);
     let doing = || format!("ejecting from the {drive} {link} of server {}", cx.server.serial);
@@ -255,13 +256,15 @@ async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<Answer, 
     if slot.inserted != Some(true) {
         if mount::is_open(cx, medium) && forced(cx).is_none() {
             let why = "the slot is empty, and the BMC may still be at the last insertion";
-            return Ok(Answer::Wait { until: after(cx.now(), mount::OPEN_PAUSE), why: why.to_owned() });
+            return Ok(StepOutcome::Wait { until: after(cx.now(), mount::OPEN_PAUSE), why: why.to_owned() });
         }
         return Ok(ejected(cx, medium, &slot));
     }
     if !may_be_ours(cx, &slot) {
         note_gone(cx, medium, false);
-        return Ok(Answer::Skipped { why: format!("{} holds an image that is not this job's", slot.id) });
+        return Ok(StepOutcome::Skipped {
+            why: format!("{} holds an image that is not this job's", slot.id),
+        });
     }
     // A slow BMC has taken seconds to show its slot.
     if let Some(answer) = ensure_released(cx).await? {
@@ -289,21 +292,21 @@ fn may_be_ours(cx: &Context<'_>, slot: &Slot) -> bool {
 }
 
 /// Some BMCs show an eject late, and some never.
-fn show_later(cx: &Context<'_>, doing: &str) -> Result<Answer, StepError> {
+fn show_later(cx: &Context<'_>, doing: &str) -> Result<StepOutcome, StepError> {
     let why = "the BMC accepted the eject and does not show it yet";
-    let since = cx.job.cursor.attended_since;
+    let since = cx.job.cursor.driven_since;
     if since.is_some_and(|since| elapsed(since, cx.now()) > SHOW_GRACE) {
-        return Err(StepError::passing(format!("{doing}: {why}")));
+        return Err(StepError::transient(format!("{doing}: {why}")));
     }
-    Ok(Answer::Wait { until: after(cx.now(), LOOK_AGAIN), why: why.to_owned() })
+    Ok(StepOutcome::Wait { until: after(cx.now(), LOOK_AGAIN), why: why.to_owned() })
 }
 
-fn ejected(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Answer {
-    let forced = cx.job.facts.cleanup.released == Some(Release::Forced);
+fn ejected(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> StepOutcome {
+    let forced = cx.job.facts.cleanup.released == Some(EjectReason::Forced);
     note_gone(cx, medium, forced);
     let how = if forced { ", by force: an installer may have been running" } else { "" };
     let detail = json!({ "slot": slot.link, "forced": forced, "released": cx.job.facts.cleanup.released });
-    Answer::Done { message: format!("{} is empty{how}", slot.id), detail }
+    StepOutcome::Done { message: format!("{} is empty{how}", slot.id), detail }
 }
 
 /// Nothing of this job is in the slot of the medium any more.

@@ -4,11 +4,11 @@
 
 use serde_json::json;
 
-use super::Answer;
+use super::StepOutcome;
 use crate::workflow::{Context, StepError};
 
-pub(super) fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+pub(super) fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     let kickstart = &cx.spec()?.kickstart;
     let detail = json!({ "ks_cfg": { "size": kickstart.size(), "sha256": kickstart.sha256() } });
-    Ok(Answer::Done { message: "the recipe is valid".to_owned(), detail })
+    Ok(StepOutcome::Done { message: "the recipe is valid".to_owned(), detail })
 }

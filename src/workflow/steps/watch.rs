@@ -8,13 +8,13 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::Answer;
+use super::StepOutcome;
 use crate::job::{
     AddressFacts, BootSource, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode, Progress,
     WatchFacts,
 };
 use crate::media::Medium;
-use crate::workflow::detect::{self, Judgement, Management, NEXT_RUN_MIN, Scene};
+use crate::workflow::detect::{self, Judgement, Management, NEXT_RUN_MIN, WatchContext};
 use crate::workflow::look::sample;
 use crate::workflow::media_base::what_reaching_needs;
 use crate::workflow::policy::{self, Policy};
@@ -27,7 +27,7 @@ const LOOP_EJECTS_MAX: u32 = 5;
 /// Times that an override is disarmed under a running installer; the cleanup tries again.
 const DISARMS_MAX: u32 = 3;
 
-pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     notice_silence(cx).await?;
     let system = match look(cx).await? {
         Ok(system) => system,
@@ -42,13 +42,13 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
             let reason = "the host is on, and the one-time boot from the virtual CD is still armed: it has not booted \
                           the installer, or boots it at every start; look at its console, and ask for \
                           completion_hook: poweroff";
-            Ok(Answer::Decided(Judgement::Failed { reason: reason.to_owned() }))
+            Ok(StepOutcome::Decided(Judgement::Failed { reason: reason.to_owned() }))
         }
-        succeeded @ Judgement::Succeeded { .. } => Ok(Answer::Decided(succeeded)),
+        succeeded @ Judgement::Succeeded { .. } => Ok(StepOutcome::Decided(succeeded)),
         Judgement::Failed { reason } => {
             let more = [lost_medium(cx).await, reads_of_the_installer(cx)].into_iter().flatten();
             let reason = std::iter::once(reason).chain(more).collect::<Vec<_>>().join("; ");
-            Ok(Answer::Decided(Judgement::Failed { reason }))
+            Ok(StepOutcome::Decided(Judgement::Failed { reason }))
         }
     }
 }
@@ -56,7 +56,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<Answer, StepError> {
 /// What the requests for the installer add to a failure: how much was read where it was not all, and what reaching
 /// us takes where there was none. Of a copied image they say nothing.
 fn reads_of_the_installer(cx: &Context<'_>) -> Option<String> {
-    let traces = cx.kit.media.trace(cx.job.id);
+    let traces = cx.services.media.trace(cx.job.id);
     let seen = &traces.installer;
     let is_told = seen.total > 0 && seen.mode != MediaMode::Prefetched;
     if !is_told || seen.read_through_at.is_some() || traces.kickstart.ks_read_at.is_some() {
@@ -65,7 +65,7 @@ fn reads_of_the_installer(cx: &Context<'_>) -> Option<String> {
     if seen.read > 0 {
         return Some(format!("{} of the installer's {} bytes were read", seen.read, seen.total));
     }
-    let is_asked = cx.kit.media.fetched(cx.job.id, Medium::Installer).requests > 0;
+    let is_asked = cx.services.media.fetched(cx.job.id, Medium::Installer).requests > 0;
     let base = cx.job.facts.media_base.as_deref().filter(|_| !is_asked)?;
     Some(format!("the BMC never requested the image from {base}: {}", what_reaching_needs(base)))
 }
@@ -87,7 +87,7 @@ async fn judged(cx: &Context<'_>) -> Result<Judgement, StepError> {
 /// A medium that the host never read and that is gone explains a failure. Some BMCs drop a fresh
 /// mount when the host starts (AMI MegaRAC 13, field report).
 async fn lost_medium(cx: &Context<'_>) -> Option<String> {
-    let traces = cx.kit.media.trace(cx.job.id);
+    let traces = cx.services.media.trace(cx.job.id);
     if traces.installer.installer_read(&traces.kickstart).is_some() {
         return None;
     }
@@ -106,7 +106,7 @@ async fn empty_slot(cx: &Context<'_>) -> Option<Slot> {
 }
 
 /// One look at the BMC, folded into the facts. An unobservable BMC is a reason to wait.
-pub(super) async fn look(cx: &mut Context<'_>) -> Result<Result<System, Answer>, StepError> {
+pub(super) async fn look(cx: &mut Context<'_>) -> Result<Result<System, StepOutcome>, StepError> {
     cx.job.facts.watch.polls = cx.job.facts.watch.polls.saturating_add(1);
     note_progress(cx);
     let link = cx.system_link()?;
@@ -115,7 +115,7 @@ pub(super) async fn look(cx: &mut Context<'_>) -> Result<Result<System, Answer>,
         Err(error) => return Ok(Err(wait(cx, None, format!("the BMC cannot be observed: {error}")))),
     };
     let seen = sample(&system, cx.now());
-    fold(cx, |facts, scene| detect::observe(facts, scene, &seen))?;
+    fold(cx, |facts, context| detect::observe(facts, context, &seen))?;
     Ok(Ok(system))
 }
 
@@ -123,7 +123,7 @@ pub(super) async fn look(cx: &mut Context<'_>) -> Result<Result<System, Answer>,
 /// answer once the host may be that far.
 async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
     if cx.spec()?.completion_hook == CompletionHook::Webhook && cx.job.facts.watch.hook.is_none() {
-        cx.job.facts.watch.hook = cx.kit.store.load_hook_report(cx.job.id).await?;
+        cx.job.facts.watch.hook = cx.services.store.load_hook_report(cx.job.id).await?;
     }
     if with_scene(cx, detect::is_too_early_to_answer)?
         && let Some(early) = cx.observe_api(1).await.filter(|sample| sample.host.is_some())
@@ -134,12 +134,12 @@ async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
         cx.job.facts.watch.address = AddressFacts::default();
         cx.warn("os_api", message, json!(null)).await?;
     }
-    let may_answer = with_scene(cx, |facts, scene| {
-        let is_asked_already = detect::may_fall_silent(facts, scene);
-        detect::may_run_what_it_installed(facts, scene) && !is_asked_already
+    let may_answer = with_scene(cx, |facts, context| {
+        let is_asked_already = detect::may_fall_silent(facts, context);
+        detect::may_run_what_it_installed(facts, context) && !is_asked_already
     })?;
     if may_answer && let Some(sample) = cx.observe_api(1).await {
-        fold(cx, |facts, scene| detect::observe_api(facts, scene, sample))?;
+        fold(cx, |facts, context| detect::observe_api(facts, context, sample))?;
     }
     Ok(())
 }
@@ -149,7 +149,7 @@ pub(super) async fn notice_silence(cx: &mut Context<'_>) -> Result<(), StepError
     if with_scene(cx, detect::may_fall_silent)?
         && let Some(sample) = cx.observe_api(1).await
     {
-        fold(cx, |facts, scene| detect::observe_api(facts, scene, sample))?;
+        fold(cx, |facts, context| detect::observe_api(facts, context, sample))?;
     }
     Ok(())
 }
@@ -157,10 +157,10 @@ pub(super) async fn notice_silence(cx: &mut Context<'_>) -> Result<(), StepError
 /// Changes what is known of the watched host by what was seen of it.
 pub(super) fn fold(
     cx: &mut Context<'_>,
-    observe: impl FnOnce(&mut WatchFacts, &Scene<'_>),
+    observe: impl FnOnce(&mut WatchFacts, &WatchContext<'_>),
 ) -> Result<(), StepError> {
     let mut facts = std::mem::take(&mut cx.job.facts.watch);
-    let observed = with_scene(cx, |_, scene| observe(&mut facts, scene));
+    let observed = with_scene(cx, |_, context| observe(&mut facts, context));
     cx.job.facts.watch = facts;
     observed
 }
@@ -168,10 +168,10 @@ pub(super) fn fold(
 /// Runs `judge` on what is known of this job.
 pub(super) fn with_scene<T>(
     cx: &Context<'_>,
-    judge: impl FnOnce(&WatchFacts, &Scene<'_>) -> T,
+    judge: impl FnOnce(&WatchFacts, &WatchContext<'_>) -> T,
 ) -> Result<T, StepError> {
     let facts = &cx.job.facts;
-    let mut traces = cx.kit.media.trace(cx.job.id);
+    let mut traces = cx.services.media.trace(cx.job.id);
     // What was read since the backup, another controller has served.
     let is_unseen = facts.restored_at.is_some() && traces.kickstart.ks_read_at.is_none();
     if is_unseen {
@@ -182,8 +182,8 @@ pub(super) fn with_scene<T>(
     let build = facts.installer.as_ref().and_then(|installer| installer.build.as_deref());
     let management =
         facts.reset.api_before.as_ref().zip(build).map(|(before, build)| Management { before, build });
-    let scene = Scene {
-        policy: &cx.kit.policy,
+    let context = WatchContext {
+        policy: &cx.services.policy,
         hook: cx.spec()?.completion_hook,
         before: facts.reset.before.as_ref(),
         started_at,
@@ -192,11 +192,11 @@ pub(super) fn with_scene<T>(
         kickstart: &traces.kickstart,
         management,
     };
-    Ok(judge(&facts.watch, &scene))
+    Ok(judge(&facts.watch, &context))
 }
 
 fn note_progress(cx: &mut Context<'_>) {
-    let traces = cx.kit.media.trace(cx.job.id);
+    let traces = cx.services.media.trace(cx.job.id);
     let installer = cx.job.facts.installer.as_ref();
     cx.job.facts.progress = Progress {
         installer_bytes_read: traces.installer.read,
@@ -240,14 +240,14 @@ fn is_installing(cx: &Context<'_>, system: &System) -> bool {
     let showed_start = |source| watch.sources.get(&source).is_some_and(|seen| seen.showed_start);
     let handed_over = (showed_start(BootSource::BootProgress) && is_past_firmware(system))
         || (showed_start(BootSource::PostState) && has_finished_post(system));
-    let traces = cx.kit.media.trace(cx.job.id);
+    let traces = cx.services.media.trace(cx.job.id);
     let ks_read = traces.installer.installer_read(&traces.kickstart).is_some();
     ks_read || (is_copied(cx) && watch.effect_at.is_some() && handed_over)
 }
 
 /// What the host reads of the kickstart's medium, nobody sees.
 pub(super) fn is_copied(cx: &Context<'_>) -> bool {
-    cx.kit.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched
+    cx.services.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched
 }
 
 fn is_past_firmware(system: &System) -> bool {
@@ -334,14 +334,14 @@ async fn guest_ejected(cx: &Context<'_>, confidence: Confidence) -> Option<Evide
 
 /// The next look: at the steady pace, or earlier where the judge waits for a moment. A window wants
 /// two looks at least, since a silence longer than the window starts it anew.
-pub(super) fn wait(cx: &Context<'_>, until: Option<Timestamp>, why: String) -> Answer {
-    let policy: &Policy = &cx.kit.policy;
+pub(super) fn wait(cx: &Context<'_>, until: Option<Timestamp>, why: String) -> StepOutcome {
+    let policy: &Policy = &cx.services.policy;
     let pause = policy::poll_delay(cx.job.facts.watch.polls, policy.poll_interval);
-    let pause = cx.kit.world.rng.jitter(pause).min(policy.poll_interval).min(policy.stable_window / 2);
-    let pause_max = with_scene(cx, |facts, scene| detect::pause_max(facts, scene, cx.now()));
+    let pause = cx.services.world.rng.jitter(pause).min(policy.poll_interval).min(policy.stable_window / 2);
+    let pause_max = with_scene(cx, |facts, context| detect::pause_max(facts, context, cx.now()));
     let pause = pause_max.ok().flatten().map_or(pause, |most| pause.min(most));
     let next = after(cx.now(), pause);
     let until = until.into_iter().chain(detect::silent_until(&cx.job.facts.watch)).min();
     let until = until.filter(|until| *until > cx.now()).map_or(next, |until| until.min(next));
-    Answer::Wait { until, why }
+    StepOutcome::Wait { until, why }
 }

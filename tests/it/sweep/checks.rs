@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use shoal::job::{Confidence, EvidenceKind, Outcome, Phase, Release, Status};
+use shoal::job::{Confidence, EjectReason, EvidenceKind, Outcome, Phase, Status};
 use shoal::media::trace::QUIET;
 use shoal_base::world::elapsed;
 use shoal_sim::{Fault, Happening};
@@ -216,7 +216,7 @@ impl Case<'_> {
     }
 
     fn released_without_proof(&self) -> bool {
-        matches!(self.job.job.facts.cleanup.released, Some(Release::Forced | Release::TimedOut))
+        matches!(self.job.job.facts.cleanup.released, Some(EjectReason::Forced | EjectReason::TimedOut))
     }
 }
 

@@ -371,7 +371,7 @@ fn failures() -> [(u16, Value); 2] {
 
 #[tokio::test(start_paused = true)]
 async fn whatever_is_asked_for_a_failure_in_the_answer_or_its_task_is_one() {
-    use super::super::slot::Way;
+    use super::super::slot::InsertMethod;
     use super::super::system::Action;
     const TARGETS: [&str; 4] = ["/config", "/mount", "/list", "/switch"];
     let action = || Action { target: Some("/mount".to_owned()), ..Action::default() };
@@ -394,8 +394,8 @@ async fn whatever_is_asked_for_a_failure_in_the_answer_or_its_task_is_one() {
                 _ => None,
             });
             let system = read_system(&bmc).await;
-            let config = slot_of(Way::IsoConfig, "/config");
-            let list = slot_of(Way::RemoteMap, "/list");
+            let config = slot_of(InsertMethod::IsoConfig, "/config");
+            let list = slot_of(InsertMethod::RemoteMap, "/list");
             let service = MediaService {
                 enable: Some("/switch".to_owned()),
                 instances: None,

@@ -23,7 +23,7 @@ fn second_run() -> Story {
 }
 
 fn is_between_runs(story: &Story) -> bool {
-    reinstalls_and_is_between_runs(&story.watch, &story.scene())
+    reinstalls_and_is_between_runs(&story.watch, &story.context())
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn an_answer_is_no_proof_while_a_live_source_shows_no_second_boot() {
 
 #[test]
 fn an_answer_before_the_kickstart_was_read_is_too_early() {
-    let early = |story: Story| is_too_early_to_answer(&story.watch, &story.scene());
+    let early = |story: Story| is_too_early_to_answer(&story.watch, &story.context());
     let started = || Story::new(&[]).sees(5, Power::On, &[]);
     assert!(early(started().api(None, 10, None)));
     assert!(!early(started()), "there is no address");
@@ -107,7 +107,7 @@ fn an_override_that_we_cleared_unused_leaves_no_more_than_assumed() {
     let story = |used: bool| {
         let mut story = Story::new(&[]).direct().sees(5, Power::On, &[]).ks_read(60);
         story.installer = MediumTrace::default();
-        assert!(!shows_a_used_override(&story.watch, &story.scene()));
+        assert!(!shows_a_used_override(&story.watch, &story.context()));
         story.watch.disarmed_unused = !used;
         story.sees_on(65, 300, &[]).sees(310, Power::Off, &[]).sees_on(320, 420, &[])
     };
@@ -119,7 +119,7 @@ fn an_override_that_we_cleared_unused_leaves_no_more_than_assumed() {
     let hooked = hooked.sees(430, Power::Off, &[]).sees(521, Power::Off, &[]);
     hooked.succeeds(Confidence::Proven);
     let live = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]);
-    assert!(shows_a_used_override(&live.watch, &live.scene()));
+    assert!(shows_a_used_override(&live.watch, &live.context()));
 }
 
 /// A boot that came and went between two looks of ten seconds and more leaves a later stage behind.
@@ -138,8 +138,9 @@ fn a_progress_that_went_on_between_two_distant_looks_loses_its_word() {
 
 #[test]
 fn what_keeps_no_record_is_said_not_to_have_shown_a_boot_and_is_looked_at_more_often() {
-    let pause =
-        |story: &Story, secs| pause_max(&story.watch, &story.scene(), at(secs)).map(|pause| pause.as_secs());
+    let pause = |story: &Story, secs| {
+        pause_max(&story.watch, &story.context(), at(secs)).map(|pause| pause.as_secs())
+    };
     let story = |source, start: &str| {
         Story::new(&[(source, "None")]).sees(5, Power::On, &[(source, start)]).ks_read(60).sees(
             70,

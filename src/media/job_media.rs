@@ -1,9 +1,9 @@
 //! The media of one job: images, tokens, trace, and the order in which they become durable.
 //!
 //! It knows no HTTP. Locks: a std mutex, held for no longer than it takes to note one slice, and
-//! a Tokio mutex, held while a trace is written. Invariant: [`Shelf::note`] of a slice that shows a
+//! a Tokio mutex, held while a trace is written. Invariant: [`JobMedia::note`] of a slice that shows a
 //! milestone, or that comes while one is still being written, says that the slice must wait for
-//! [`Shelf::settle`].
+//! [`JobMedia::settle`].
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -29,7 +29,7 @@ const INSERTIONS_MAX: u32 = 1024;
 /// Connections that come to nothing for so long are the BMC's own.
 const REFUSALS_COUNT_AFTER: Duration = Duration::from_secs(60);
 
-pub struct Shelf {
+pub struct JobMedia {
     job: JobId,
     key: [u8; 32],
     clock: Clock,
@@ -61,9 +61,9 @@ struct Slot {
     durable: u64,
 }
 
-impl Shelf {
-    pub fn new(job: JobId, key: [u8; 32], clock: Clock, store: Store) -> Shelf {
-        Shelf { job, key, clock, store, state: Mutex::default(), saving: tokio::sync::Mutex::default() }
+impl JobMedia {
+    pub fn new(job: JobId, key: [u8; 32], clock: Clock, store: Store) -> JobMedia {
+        JobMedia { job, key, clock, store, state: Mutex::default(), saving: tokio::sync::Mutex::default() }
     }
 
     /// Whether this very image is published, and its reads count as those after a reset if one is
@@ -153,7 +153,7 @@ impl Shelf {
         self.state().slot(medium).map(|slot| slot.fetches.clone()).unwrap_or_default()
     }
 
-    /// A slice is about to leave. Says whether it must wait for [`Shelf::settle`].
+    /// A slice is about to leave. Says whether it must wait for [`JobMedia::settle`].
     pub fn note(&self, medium: Medium, range: Range<u64>, whole: bool) -> bool {
         let bytes = range.end - range.start;
         let at = self.clock.now();
