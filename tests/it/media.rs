@@ -168,7 +168,9 @@ async fn a_restarted_controller_serves_the_same_paths_and_knows_the_same_milesto
     assert_eq!(again.range(&paths[0], 0..4096).await.len(), 4096);
     let JobTrace { installer, .. } = again.media.trace(job(1));
     assert_eq!(installer.first_read_at, before.installer.first_read_at);
-    assert_eq!((installer.mode, installer.read), (MediaMode::Streamed, 4096));
+    assert_eq!(installer.mode, MediaMode::Streamed);
+    // What was read before the restart counts; read again, it may count once more.
+    assert!((4096..=2 * 4096).contains(&installer.read), "{}", installer.read);
 }
 
 /// A drive takes an error for a bad medium, where it would have waited.
