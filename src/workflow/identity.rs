@@ -12,6 +12,10 @@ pub fn choose_system(systems: Vec<System>, server: &Server) -> Result<System, St
     let hosts: Vec<System> = systems.into_iter().filter(|system| system.can_reset).collect();
     let found = describe(&hosts);
     let meant: Vec<System> = hosts.into_iter().filter(|system| is_meant(system, server)).collect();
+    let remedy = differs_in_case(&meant, serial.as_str()).map(|reported| {
+        format!("; only case differs, and the BMC reports {reported}: register the server with exactly that serial number")
+    });
+    let remedy = remedy.unwrap_or_default();
     if meant.is_empty() {
         return Err(format!(
             "the BMC at {address} has no system with the id or UUID of server {serial}; it has {found}"
@@ -33,8 +37,16 @@ pub fn choose_system(systems: Vec<System>, server: &Server) -> Result<System, St
         (Some(_), false) => Err(format!(
             "the BMC at {address} has several systems that could be server {serial}: give it a system_id; it has {found}"
         )),
-        (None, _) => Err(format!("the BMC at {address} is not that of server {serial}: it has {found}")),
+        (None, _) => {
+            Err(format!("the BMC at {address} is not that of server {serial}: it has {found}{remedy}"))
+        }
     }
+}
+
+/// A serial number that a system reports, and that is `serial` but for case.
+fn differs_in_case(systems: &[System], serial: &str) -> Option<String> {
+    let mut reported = systems.iter().flat_map(System::serial_numbers);
+    reported.find(|reported| reported.eq_ignore_ascii_case(serial)).map(str::to_owned)
 }
 
 /// A system that gave no answer may be the one that is looked for.
@@ -108,19 +120,30 @@ mod tests {
         let board = "CNFCP0012345678";
         assert!(choose_system(vec![system("Dell Inc.", board, "ABC1234")], &server("ABC1234")).is_ok());
         assert!(choose_system(vec![system("Dell Inc.", board, "ABC1234")], &server(board)).is_ok());
-        assert!(choose_system(vec![system("Dell Inc.", board, " abc1234 ")], &server("ABC1234")).is_ok());
+        assert!(choose_system(vec![system("Dell Inc.", board, " ABC1234 ")], &server("ABC1234")).is_ok());
         let refusal =
             choose_system(vec![system("HPE", "CZ1", "P40424-B21")], &server("P40424-B21")).unwrap_err();
         assert!(refusal.contains("serial number CZ1, SKU P40424-B21"), "{refusal}");
     }
 
     #[test]
-    fn blanks_and_case_of_a_serial_number_do_not_count() {
-        for shown in ["CZ1A", "cz1a", " CZ1A ", "Cz1a\t"] {
+    fn a_serial_number_is_compared_exactly_but_for_blanks_around_it() {
+        for shown in ["CZ1a", " CZ1a ", "CZ1a\t"] {
             assert!(choose_system(vec![system("HPE", shown, "P1")], &server("CZ1a")).is_ok(), "{shown}");
         }
-        for shown in ["CZ1", "CZ 1A", "CZ1AB", ""] {
+        for shown in ["CZ1", "CZ 1A", "CZ1AB", "", "cz1a", "CZ1a"] {
             assert!(choose_system(vec![system("HPE", shown, "P1")], &server("CZ1A")).is_err(), "{shown}");
         }
+    }
+
+    #[test]
+    fn where_only_case_differs_the_reason_says_what_to_register() {
+        let refusal = |maker: &str, shown: &str, sku: &str| {
+            choose_system(vec![system(maker, shown, sku)], &server("cz1a")).unwrap_err()
+        };
+        let remedy = "the BMC reports CZ1A: register the server with exactly that serial number";
+        assert!(refusal("HPE", "CZ1A", "P1").ends_with(remedy));
+        assert!(refusal("Dell Inc.", "CN7016", "CZ1A").ends_with(remedy));
+        assert!(!refusal("HPE", "CN7016", "CZ1A").contains("register"));
     }
 }

@@ -56,11 +56,14 @@ pub struct System {
 }
 
 impl System {
-    /// Whether it is the machine with this serial number: that of its own, or the service tag. Case and blanks around
-    /// it do not count: people type serial numbers from labels.
+    /// Whether it is the machine with exactly this serial number.
     pub fn has_serial(&self, serial: &str) -> bool {
-        let is_it = |found: &str| found.trim().eq_ignore_ascii_case(serial.trim());
-        self.serial.as_deref().is_some_and(is_it) || self.service_tag().is_some_and(is_it)
+        self.serial_numbers().any(|found| found == serial)
+    }
+
+    /// What counts as its serial number: its own, and the service tag; without blanks around them.
+    pub fn serial_numbers(&self) -> impl Iterator<Item = &str> {
+        self.serial.as_deref().into_iter().chain(self.service_tag()).map(str::trim)
     }
 
     /// Dell's: some boards have a part number of their own as `SerialNumber`, and the service tag as `SKU`.

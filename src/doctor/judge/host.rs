@@ -25,8 +25,7 @@ pub fn identity(facts: &Facts) -> Check {
     let tag = system.service_tag.as_ref().map(|tag| format!(", service tag {tag}")).unwrap_or_default();
     let found = format!("{name}, serial number {}{tag}; BMC {firmware}", known(&system.serial));
     let Some(expected) = &facts.expected_serial else { return of_no_record(system, found) };
-    let is_it =
-        |shown: &Option<String>| shown.as_ref().is_some_and(|shown| shown.eq_ignore_ascii_case(expected));
+    let is_it = |shown: &Option<String>| shown.as_ref().is_some_and(|shown| shown.trim() == expected);
     let by = match () {
         () if is_it(&system.serial) => "the one of the record",
         () if is_it(&system.service_tag) => "its service tag is the serial number of the record",

@@ -293,9 +293,9 @@ fn the_host() {
             (system.serial, system.service_tag) = (serial, tag);
         }
     };
-    let tagged = seen(Some("CN7016"), Some("a1"));
-    expect(tagged, "identity", Good, "serial number CN7016, service tag a1; BMC 1.2: its service tag is", "");
-    expect(seen(Some("a1"), None), "identity", Good, "serial number a1; BMC 1.2: the one of the record", "");
+    let tagged = seen(Some("CN7016"), Some("A1"));
+    expect(tagged, "identity", Good, "serial number CN7016, service tag A1; BMC 1.2: its service tag is", "");
+    expect(seen(Some("A1"), None), "identity", Good, "serial number A1; BMC 1.2: the one of the record", "");
     expect(seen(None, None), "identity", Good, "matched by system_uuid or system_id", "");
     let power = |state: Option<&str>| {
         let state = state.map(str::to_owned);
