@@ -37,7 +37,7 @@ use shoal_base::world::World;
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How results are printed.
+    /// Output format.
     #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
     output: Format,
     #[command(flatten)]
@@ -50,11 +50,11 @@ enum Command {
     Serve(ServeArgs),
     /// The inventory of a controller.
     Server(server::ServerArgs),
-    /// Ask a controller for installations and watch them.
+    /// Submit and follow installation jobs.
     Job(job::JobArgs),
-    /// Who may ask a controller.
+    /// Manage API tokens.
     Token(token::TokenArgs),
-    /// Who did what.
+    /// Show and verify the audit log.
     Audit(audit::AuditArgs),
     /// Certificates of a controller.
     Tls(tls::TlsArgs),

@@ -310,7 +310,7 @@ fn master_key(values: &Values) -> Result<KeySource, ConfigError> {
 fn bmc_secrets(values: &Values) -> Result<Secrets, ConfigError> {
     let directory = values.optional("BMC_SECRETS_DIR", parse::path)?;
     if directory.as_ref().is_some_and(|directory| !directory.is_dir()) {
-        return Err(values.invalid("BMC_SECRETS_DIR", "is no directory: make it first"));
+        return Err(values.invalid("BMC_SECRETS_DIR", "is not a directory: create it first"));
     }
     Ok(Secrets::new(values.secrets.clone(), directory))
 }
@@ -437,7 +437,7 @@ fn refuse_contradictions(values: &Values, config: &Config) -> Result<(), ConfigE
         return against("AUTH_MODE", "CONTROLLER_HTTP_ADDR", problem);
     }
     if matches!(config.auth, AuthSettings::None) && config.oidc.is_some() {
-        return against("OIDC_ISSUER", "AUTH_MODE", "without tokens nobody is asked for any");
+        return against("OIDC_ISSUER", "AUTH_MODE", "AUTH_MODE=none checks no token");
     }
     if listen.media.is_some_and(|media| media.addr == listen.addr && media.addr.port() != 0) {
         return against("MEDIA_ADDR", "CONTROLLER_HTTP_ADDR", "both are the same address");

@@ -32,7 +32,7 @@ pub enum ApiError {
     Forbidden(String),
     #[error("{0}")]
     NotFound(String),
-    #[error("this resource does not know that method")]
+    #[error("method not allowed")]
     MethodNotAllowed,
     #[error("{detail}")]
     Conflict { detail: String, job: Option<JobId> },

@@ -51,7 +51,7 @@ pub struct CreateParams {
         (status = 200, description = "The job that this Idempotency-Key made; or the report of a dry run", body = FoundBody),
         (status = 404, description = "No such server; no job is left", body = Problem),
         (status = 409, description = "The server is protected, or busy with the job named", body = Problem),
-        (status = 422, description = "The recipe is refused; the job named has failed at once", body = Problem)))]
+        (status = 422, description = "The recipe is invalid; the job named has failed immediately", body = Problem)))]
 pub async fn create(
     State(state): State<ApiState>,
     who: Who,
@@ -228,7 +228,9 @@ fn too_late(job: &Job) -> String {
     let status = job.status.name();
     match job.is_active() {
         true => {
-            format!("the job has {status} already and is being cleaned up; force ejects its media at once")
+            format!(
+                "the job has already {status} and is being cleaned up; force ejects its media immediately"
+            )
         }
         false => format!("the job is over: {status}"),
     }

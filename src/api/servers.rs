@@ -222,7 +222,7 @@ fn check_reference(state: &ApiState, who: &Who, server: &Server) -> Result<(), A
         Ok(_) => Ok(()),
         Err(error) => {
             let fault = FieldError::new("/bmc_password", error.sentence());
-            Err(ApiError::invalid("the server is not understood", vec![fault]))
+            Err(ApiError::invalid("invalid server record", vec![fault]))
         }
     }
 }

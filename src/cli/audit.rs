@@ -110,10 +110,7 @@ fn verdict_text(verdict: &Value) -> String {
     let text = |key: &str| verdict[key].as_str().unwrap_or_default().to_owned();
     let entries = verdict["entries"].as_u64().unwrap_or_default();
     match verdict["ok"] == true {
-        true => format!(
-            "the audit is as it was written: {entries} entries, the last hash is {}",
-            text("last_hash")
-        ),
+        true => format!("audit log verified: {entries} entries, last hash {}", text("last_hash")),
         false => format!(
             "the audit is NOT as it was written: {}; {entries} entries before are good",
             text("fault")

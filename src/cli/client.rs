@@ -60,7 +60,7 @@ pub enum ClientError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("what answers at {base} is no controller: it said {status} and no JSON")]
+    #[error("{base} does not look like a Shoal controller: it answered {status} without JSON")]
     Garbled { base: Url, status: StatusCode },
     #[error("{0}")]
     Refused(Refusal),

@@ -97,7 +97,7 @@ enum IsoCommandError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{} is no kickstart: {reason}", path.display())]
+    #[error("{} is not a kickstart: {reason}", path.display())]
     Kickstart { path: PathBuf, reason: String },
     #[error("{} is the installer itself: write to another file", path.display())]
     SameFile { path: PathBuf },
@@ -113,7 +113,7 @@ enum IsoCommandError {
         #[source]
         source: shoal_image::installer::PatchError,
     },
-    #[error("{} is no image that can be read", path.display())]
+    #[error("{} is not a readable ISO image", path.display())]
     Image {
         path: PathBuf,
         #[source]

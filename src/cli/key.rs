@@ -62,7 +62,7 @@ enum RotateError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("there is no database yet, and so nothing to seal anew (DB_URL)")]
+    #[error("no database exists yet (DB_URL), so there is nothing to re-encrypt")]
     NoDatabase,
     #[error("there is no master key ({setting})")]
     NoKey { setting: &'static str },

@@ -66,7 +66,7 @@ impl Signals {
 fn exit_at_the_second(mut signals: Signals) {
     tokio::spawn(async move {
         signals.next().await;
-        output::to_stderr("stopped at once; jobs go on at the next start");
+        output::to_stderr("stopped immediately; jobs resume at the next start");
         std::process::exit(1);
     });
 }

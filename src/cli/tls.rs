@@ -57,7 +57,7 @@ enum InitError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{} is there already: --force writes over it", .path.display())]
+    #[error("{} already exists: use --force to overwrite it", .path.display())]
     Exists { path: PathBuf },
     #[error("no certificate can be made for these names")]
     Make(#[from] rcgen::Error),

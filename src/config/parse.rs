@@ -85,7 +85,7 @@ pub fn claim(text: &str) -> Result<Vec<String>, String> {
     let names: Vec<String> = text.trim().split('.').map(str::to_owned).collect();
     match names.len() <= 8 && names.iter().all(|name| !name.is_empty()) {
         true => Ok(names),
-        false => Err(format!("`{text}` is no claim: write roles, or realm_access.roles")),
+        false => Err(format!("`{text}` is not a claim: use roles, or realm_access.roles")),
     }
 }
 

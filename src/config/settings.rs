@@ -66,9 +66,9 @@ settings! { LISTEN, "Listening and access",
         "The admin token, instead of the one in admin.token beside the database; better given by the environment";
     "OIDC_ISSUER", "oidc-issuer", "URL", None,
         "Identity provider (OpenID Connect) whose signed tokens are let in beside the controller's own";
-    "OIDC_AUDIENCE", "oidc-audience", "NAME", None, "Whom its tokens must be for";
+    "OIDC_AUDIENCE", "oidc-audience", "NAME", None, "Expected token audience (`aud`)";
     "OIDC_ROLE_CLAIM", "oidc-role-claim", "NAME", Some("roles"),
-        "Claim with the words that are roles here; dots lead into objects, as in realm_access.roles";
+        "Claim that holds role names; dots address nested fields, as in realm_access.roles";
     "OIDC_ROLE_MAP", "oidc-role-map", "WORD=ROLE,…",
         Some("shoal-viewer=viewer,shoal-operator=operator,shoal-admin=admin"), "Which role a word of that claim is";
     "AUTH_FAILURES_PER_MINUTE", "auth-failures-per-minute", "N", Some("10"),
@@ -157,7 +157,7 @@ settings! { BMC, "BMCs",
 settings! { ENGINE, "Jobs",
     "KICKSTART_LINT", "kickstart-lint", "MODE", Some("warn"),
         "warn: findings of the kickstart linter are events of the job. deny: a kickstart that would stop the installation is refused. off: kickstarts are not checked";
-    "WORKER_CONCURRENCY", "workers", "N", Some("256"), "Jobs in flight at once";
+    "WORKER_CONCURRENCY", "workers", "N", Some("256"), "Concurrent jobs";
     "JOB_LEASE_TTL", "job-lease-ttl", "DURATION", Some("60s"), "How long a claim on a job holds without a heartbeat";
     "JOB_STUCK_TIMEOUT", "job-stuck-timeout", "DURATION", Some("4h"), "A job without progress for so long is failed";
     "DRAIN_TIMEOUT", "drain-timeout", "DURATION", Some("20s"), "Limit of a graceful shutdown";

@@ -54,7 +54,7 @@ pub fn take_backup(database: &Path, to: &Path, now: Timestamp) -> Result<Taken, 
     if to.exists() {
         return Err(at_path(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "it is there already: name another file",
+            "it already exists: name another file",
         )));
     }
     let partial = beside(to, ".partial");

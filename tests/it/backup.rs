@@ -96,11 +96,7 @@ async fn a_backup_beside_a_controller_is_whole_and_is_its_owners_alone() {
     assert_eq!(restore_into(dir, &backup).await, 40);
 
     let again = output(command(dir, &["backup", "one.backup"])).await;
-    assert!(
-        text(&again.stderr).contains("it is there already: name another file"),
-        "{}",
-        text(&again.stderr)
-    );
+    assert!(text(&again.stderr).contains("it already exists: name another file"), "{}", text(&again.stderr));
     assert_eq!(std::fs::read(&backup).unwrap(), bytes, "what was there is as it was");
     let held = output(command(dir, &["restore", "one.backup"])).await;
     assert!(text(&held.stderr).contains("another controller holds"), "{}", text(&held.stderr));

@@ -394,8 +394,8 @@ async fn a_probe_tells_how_images_are_fetched_and_leaves_the_drive_empty() {
         (vec![Fault::InsertChecksUrl], "1 by Range, 0 whole; it streams"),
         (vec![Fault::Prefetch], "1 whole; it downloads images whole"),
         (vec![Fault::InsertTask(Duration::from_secs(20)), Fault::Prefetch], "1 whole"),
-        (vec![Fault::StaleInserted(Duration::from_secs(5)), Fault::InsertChecksUrl], "let go of it"),
-        (vec![Fault::OneCd, Fault::InsertNeedsProtocol, Fault::InsertChecksUrl], "took an image"),
+        (vec![Fault::StaleInserted(Duration::from_secs(5)), Fault::InsertChecksUrl], "ejected a test image"),
+        (vec![Fault::OneCd, Fault::InsertNeedsProtocol, Fault::InsertChecksUrl], "mounted and ejected"),
     ] {
         let report = Bench::faulty(faults.clone()).probe().await;
         let probe = line(&report, "probe");

@@ -67,7 +67,7 @@ async fn a_bmc_is_checked_from_here_over_tls_with_a_probe() {
     let shown = &untrusted["facts"]["reach"]["tls"]["chain"];
     assert_eq!(shown.as_array().map(Vec::len), Some(1), "{shown:#}");
     assert_eq!(shown[0]["names"], json!(["localhost", "127.0.0.1"]));
-    assert_eq!(shown[0]["subject"], shown[0]["issuer"], "signed by itself");
+    assert_eq!(shown[0]["subject"], shown[0]["issuer"], "self-signed");
 
     let pinned = direct(machine, password, &["--tls", pin, "--probe-media", "-o", "json"]).await;
     assert_eq!(pinned.status.code(), Some(0), "{pinned:?}");

@@ -163,7 +163,7 @@ async fn a_start_before_the_override_is_read_back_is_taken_for_ours() {
         let job = site.settle(id).await;
         let (state, story) = (site.machines[0].state(), site.story(id).await);
         assert_eq!((state.installs, state.interrupted_installs), (1, 0), "POST {post:?}\n{story}");
-        assert!(story.contains("its start is taken for ours"), "POST {post:?}\n{story}");
+        assert!(story.contains("its start is treated as this job's"), "POST {post:?}\n{story}");
         assert_eq!(job.status, Status::Succeeded, "POST {post:?}\n{story}");
     }
 }

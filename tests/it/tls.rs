@@ -40,7 +40,7 @@ async fn a_certificate_of_its_own_is_made_once_and_clients_can_trust_it() {
     let key = std::fs::read(dir.path().join("tls.key")).unwrap();
     let again = init(dir.path(), &[]).await;
     assert_eq!(again.status.code(), Some(1));
-    assert!(text(&again.stderr).contains("is there already"), "{}", text(&again.stderr));
+    assert!(text(&again.stderr).contains("already exists"), "{}", text(&again.stderr));
     assert_eq!(std::fs::read(dir.path().join("tls.key")).unwrap(), key);
 
     let served = start(dir.path(), &TLS).await;

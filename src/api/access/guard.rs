@@ -174,7 +174,7 @@ fn need(request: &Request) -> Result<Need, Response> {
     roles::need(request.method(), path).map_err(|methods| {
         if methods.is_empty() {
             tracing::error!(path, "a route is not in the table of roles");
-            return ApiError::Forbidden("nobody may use this route".to_owned()).into_response();
+            return ApiError::Forbidden("no role may use this route".to_owned()).into_response();
         }
         let mut refusal = ApiError::MethodNotAllowed.into_response();
         let head = methods.contains(&"GET").then_some("HEAD");

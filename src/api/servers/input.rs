@@ -126,7 +126,7 @@ impl ServerInput {
         let made = make(input, &mut fields);
         match made.filter(|_| fields.errors.is_empty()) {
             Some(made) => Ok(made),
-            None => Err(ApiError::invalid("the server is not understood", fields.errors)),
+            None => Err(ApiError::invalid("invalid server record", fields.errors)),
         }
     }
 }

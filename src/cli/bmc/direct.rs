@@ -65,7 +65,7 @@ pub async fn check(address: &Url, args: &CheckArgs, world: &World) -> Result<Rep
 fn account(address: &Url, args: &CheckArgs) -> Result<Account, CliError> {
     let tls = args.direct.tls.clone().unwrap_or(TlsPolicy::Verify);
     let address = check_bmc_address(address.as_str(), &tls)
-        .map_err(|error| CliError::usage(format!("{address} is no address of a BMC: {}", error.message)))?;
+        .map_err(|error| CliError::usage(format!("{address} is not a BMC address: {}", error.message)))?;
     let (Some(username), true) = (args.direct.user.clone(), args.direct.password_stdin) else {
         return Err(CliError::usage("with the URL of a BMC, give --user and --password-stdin"));
     };

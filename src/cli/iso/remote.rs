@@ -45,7 +45,7 @@ pub enum RemoteError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("{url} is no image that can be read")]
+    #[error("{url} is not a readable ISO image")]
     Image {
         url: String,
         #[source]
@@ -230,7 +230,7 @@ mod tests {
         check(move |request| away(request).unwrap(), "redirects").await;
         let round = |_: &HttpRequest| answer(301).header("location", "/esxi.iso?secret").body(Body::empty());
         check(move |request| round(request).unwrap(), "redirects more than 5 times").await;
-        check(|request| range_of(&[0; 200_000], request), "no image that can be read").await;
+        check(|request| range_of(&[0; 200_000], request), "not a readable ISO image").await;
         let image = standin_installer().to_vec();
         let growing = AtomicUsize::new(image.len());
         check(

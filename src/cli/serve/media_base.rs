@@ -92,7 +92,7 @@ impl MediaBases {
         };
         if let Some(family) = wildcard {
             let address = local_address(bmc, family).await?;
-            base.set_ip_host(address).map_err(|()| format!("{address} is no host of a URL"))?;
+            base.set_ip_host(address).map_err(|()| format!("{address} is not a valid URL host"))?;
         }
         Ok(base)
     }

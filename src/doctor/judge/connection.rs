@@ -35,7 +35,7 @@ pub fn tls(address: &str, facts: &Facts) -> Check {
             return warning(
                 "tls",
                 "plain http: the password travels in clear",
-                "use https, or keep this to a network that nobody else is on",
+                "use https, or keep this to an isolated network",
             );
         }
         return check("tls", CheckStatus::Skipped, "no connection was made");
@@ -57,7 +57,7 @@ pub fn tls(address: &str, facts: &Facts) -> Check {
         (true, _, false) => warning(
             "tls",
             format!("{version}; any certificate is accepted, and this one is not good ({reason})"),
-            format!("set tls to {pin}, so that nobody can stand between"),
+            format!("set tls to {pin}, to rule out interception"),
         ),
         (false, "pin", _) => failed(
             "tls",
@@ -77,7 +77,7 @@ fn shown(chain: &[CertificateFacts]) -> String {
     let Some((own, signers)) = chain.split_first() else { return String::new() };
     let until = own.not_after.split('T').next().unwrap_or_default();
     let signed = match signers {
-        _ if own.is_self_signed() => "signed by itself".to_owned(),
+        _ if own.is_self_signed() => "self-signed".to_owned(),
         [] => format!("signed by {}, whose own certificate it does not show", own.issuer),
         [.., last] => format!("signed by {}, {} shown up to {}", own.issuer, chain.len(), last.subject),
     };
@@ -111,7 +111,7 @@ pub fn login(facts: &Facts) -> Check {
     }
     if let Some(sessions) = login.sessions {
         let are = if sessions == 1 { "1 session is".to_owned() } else { format!("{sessions} sessions are") };
-        found.push(format!("{are} open, and Redfish tells no limit"));
+        found.push(format!("{are} open; session limit not reported"));
     }
     match (login.lockout_threshold, login.lockout_secs) {
         (Some(0), _) => found.push("wrong passwords lock nothing".to_owned()),
@@ -119,7 +119,7 @@ pub fn login(facts: &Facts) -> Check {
             found.push(format!("{threshold} wrong passwords lock or delay for {secs} s"))
         }
         (Some(threshold), None) => found.push(format!("{threshold} wrong passwords lock or delay")),
-        (None, _) => found.push("lockout not told".to_owned()),
+        (None, _) => found.push("lockout policy not reported".to_owned()),
     }
     ok("login", found.join("; "))
 }
@@ -147,7 +147,7 @@ fn remedy_of(kind: &str, lockout_threshold: Option<u64>) -> String {
 
 pub fn clock(facts: &Facts) -> Check {
     let Some(clock) = &facts.clock else {
-        return check("clock", CheckStatus::Skipped, "the BMC tells no time");
+        return check("clock", CheckStatus::Skipped, "the BMC reports no time");
     };
     let by = &clock.source;
     let found = match clock.ahead_secs {

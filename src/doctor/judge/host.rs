@@ -60,7 +60,7 @@ pub fn power(facts: &Facts) -> Check {
         Some("Off") => ok("power", "Off"),
         Some(other) => warning("power", format!("{other} just now"), "look again when it is On or Off"),
         None => {
-            warning("power", "the BMC tells no PowerState", "a verdict needs it: update the BMC's firmware")
+            warning("power", "the BMC reports no PowerState", "a verdict needs it: update the BMC's firmware")
         }
     }
 }
@@ -122,7 +122,7 @@ pub fn evidence(facts: &Facts) -> Check {
         };
         return warning(
             "evidence",
-            format!("nothing here tells of a second boot: a success is assumed{streams}"),
+            format!("no source shows a second boot: a success is assumed{streams}"),
             "ask for completion_hook: poweroff, or give a management_address: then it can be proven",
         );
     }
@@ -138,9 +138,9 @@ pub fn evidence(facts: &Facts) -> Check {
 fn worth(name: &str) -> &'static str {
     match name {
         "BootProgress" => "falls back at each boot",
-        "LastResetTime" => "changes at each boot, and shows one that nobody watched",
-        "PostState" => "falls back at each boot while somebody watches",
-        "NumberOfReboots" => "counts boots, and shows one that nobody watched",
+        "LastResetTime" => "changes at each boot, and shows one that happened unobserved",
+        "PostState" => "falls back at each boot, seen only while it is polled",
+        "NumberOfReboots" => "counts boots, and shows one that happened unobserved",
         "LastBootTimeSeconds" => "differs after most boots, so its silence means nothing",
         _ => "of unknown worth",
     }

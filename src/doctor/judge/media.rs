@@ -20,7 +20,7 @@ pub fn drives(facts: &Facts) -> Check {
         let problem = facts.layout.problem.clone();
         return failed(
             "media",
-            problem.unwrap_or_else(|| "there is no virtual CD drive that can be given an image".to_owned()),
+            problem.unwrap_or_else(|| "no virtual CD drive accepts an image".to_owned()),
             facts.layout.hint.clone().unwrap_or_else(|| remedy_without_drives(facts).to_owned()),
         );
     };
@@ -38,7 +38,7 @@ pub fn drives(facts: &Facts) -> Check {
     warning(
         "media",
         format!("{found}; {} not empty", are(&occupied)),
-        "a job ejects what the drives that it uses hold: make sure that nobody needs it; `shoal server release SERIAL` \
+        "a job ejects what the drives that it uses hold: make sure that it is not in use; `shoal server release SERIAL` \
          ejects it now",
     )
 }
@@ -88,7 +88,7 @@ pub fn insert(facts: &Facts) -> Check {
         }
         // The drives' own line says what to do.
         (None, _) if facts.layout.chosen.is_none() => {
-            check("insert", CheckStatus::Skipped, "there is no drive to put an image into")
+            check("insert", CheckStatus::Skipped, "no drive to insert an image into")
         }
         (None, problem) => failed(
             "insert",
@@ -126,13 +126,11 @@ pub fn licence(facts: &Facts) -> Check {
     let vendor = facts.vendor.as_deref().unwrap_or_default().to_ascii_lowercase();
     let needed = NEEDED.iter().find(|needed| vendor.contains(needed.vendor));
     match (needed, facts.licences.as_slice()) {
-        (None, []) => {
-            check("licence", CheckStatus::Skipped, "the BMC tells of none, and is not known to need one")
-        }
+        (None, []) => check("licence", CheckStatus::Skipped, "none reported, and not known to be needed"),
         (None, names) => ok("licence", names.join(", ")),
         (Some(needed), []) => warning(
             "licence",
-            "the BMC tells of none",
+            "none reported",
             format!("virtual media from a URL needs {}: an insert will tell", needed.name),
         ),
         (Some(needed), names) if names.iter().any(|name| includes(needed, name)) => {
@@ -197,7 +195,11 @@ pub fn probe(facts: &Facts) -> Check {
     }
     ok(
         "probe",
-        format!("{slot} took an image in {} ms and let go of it; {}", probe.insert_ms, fetched(probe)),
+        format!(
+            "{slot} mounted and ejected a test image (insert took {} ms); {}",
+            probe.insert_ms,
+            fetched(probe)
+        ),
     )
 }
 

@@ -211,7 +211,7 @@ fn a_certificate_is_named_with_who_signed_it_and_its_end() {
         }
     };
     let own = certificate("CN=bmc7", "CN=bmc7", 900);
-    let text = "CN=bmc7, signed by itself, until 2031-05-01";
+    let text = "CN=bmc7, self-signed, until 2031-05-01";
     expect(
         shows("verify", false, vec![own.clone()]),
         "tls",
@@ -367,9 +367,9 @@ fn drives() {
 #[test]
 fn licences() {
     for (vendor, licences, status, found) in [
-        ("Contoso", &[][..], Skipped, "not known to need one"),
+        ("Contoso", &[][..], Skipped, "not known to be needed"),
         ("Contoso", &["Gold"], Good, "Gold"),
-        ("HPE", &[], Warning, "tells of none"),
+        ("HPE", &[], Warning, "none reported"),
         ("HPE", &["iLO Advanced"], Good, "iLO Advanced"),
         ("HPE", &["iLO Standard"], Warning, "not known to include"),
         ("Dell", &["iDRAC9 Enterprise License"], Good, "Enterprise"),

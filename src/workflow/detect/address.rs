@@ -125,7 +125,7 @@ pub(super) fn doubt(watch: &WatchFacts, context: &WatchContext<'_>, at: Timestam
     let is_late = at >= after(from, FLOORS * context.policy.proof_floor);
     let has_booted = second_boot(watch, context).is_some_and(|boot| boot.at <= at);
     if watch.address.alternates {
-        Some("the address shows several certificates in turn, so it leads to more than one host")
+        Some("the address alternates between certificates, so it leads to more than one host")
     } else if answered_before && !fell_silent {
         Some(
             "the address answered before the reset and was not seen silent after it, so it may be another host's",

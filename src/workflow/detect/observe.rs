@@ -95,7 +95,11 @@ fn note_power(watch: &mut WatchFacts, context: &WatchContext<'_>, sample: &BootS
     if let (Some((Power::Off, since)), Power::On) = (before, sample.power)
         && context.counting_since(sample.at).is_some_and(|counting| since >= counting)
     {
-        note_boot(watch, sample.at, "PowerState went from Off to On by itself".to_owned());
+        note_boot(
+            watch,
+            sample.at,
+            "PowerState went from Off to On without a request from this job".to_owned(),
+        );
     }
 }
 

@@ -21,9 +21,7 @@ const TRIES_MAX: u32 = 10;
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     let Some(verdict) = cx.job.verdict.clone().filter(|verdict| verdict.outcome == Outcome::Succeeded) else {
-        return Ok(StepOutcome::Skipped {
-            why: "the host stays as it is, for whoever looks at its console".to_owned(),
-        });
+        return Ok(StepOutcome::Skipped { why: "host left as is for inspection".to_owned() });
     };
     if !cx.job.facts.cleanup.left.is_empty() {
         let why = "the override or a medium of this job may still be there: a reset would start its installer again";
@@ -38,7 +36,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
     let wants_reset = wants_reset(cx.services.policy.final_reset, &verdict, is_seen_loop);
     let power_known_on = verdict.evidence.iter().any(|evidence| evidence.kind == EvidenceKind::PowerStable);
     if intent.is_none() && power_known_on && !wants_reset {
-        return Ok(StepOutcome::Skipped { why: "the host runs what was installed".to_owned() });
+        return Ok(StepOutcome::Skipped { why: "not needed: the installed system is running".to_owned() });
     }
     let system = cx.observe_system().await?;
     let power = system.power.unwrap_or(PowerState::Other);
@@ -55,7 +53,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
             return Ok(wait(cx, "looking for a sign that the host started"));
         }
     } else if power == PowerState::On && !wants_reset {
-        return Ok(StepOutcome::Skipped { why: "the host runs what was installed".to_owned() });
+        return Ok(StepOutcome::Skipped { why: "not needed: the installed system is running".to_owned() });
     }
     let graceful_timeout = cx.services.policy.graceful_timeout;
     match next_move(power, &system.reset_types, intent.as_ref(), graceful_timeout, cx.now()) {

@@ -355,18 +355,18 @@ async fn done(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<StepO
         return fall_back(cx, medium, slot, StepError::permanent(message)).await;
     }
     let name = match (medium, cx.job.facts.layout) {
-        (Medium::Installer, MediaLayout::DualCd) => "CD1, the installer",
-        (Medium::Installer, MediaLayout::SingleCd) => "CD1, the installer with the kickstart",
-        (Medium::Installer, MediaLayout::CdUsb) => "CD1, the installer for a kickstart on a USB stick",
-        (Medium::Task, MediaLayout::CdUsb) => "the USB stick with the kickstart",
-        (Medium::Task, _) => "CD2, the task ISO",
+        (Medium::Installer, MediaLayout::DualCd) => "installer",
+        (Medium::Installer, MediaLayout::SingleCd) => "installer with the kickstart",
+        (Medium::Installer, MediaLayout::CdUsb) => "installer for a kickstart on a USB stick",
+        (Medium::Task, MediaLayout::CdUsb) => "USB stick with the kickstart",
+        (Medium::Task, _) => "task ISO",
     };
     let detail = json!({
         "slot": slot.link,
         "insertions": mount_of(&cx.job.facts, medium).insertions,
         "media_layout": cx.job.facts.layout.name(),
     });
-    Ok(StepOutcome::Done { message: format!("{name}, is in {}", slot.id), detail })
+    Ok(StepOutcome::Done { message: format!("{name} mounted in slot {}", slot.id), detail })
 }
 
 fn wait(cx: &Context<'_>, why: &str) -> StepOutcome {

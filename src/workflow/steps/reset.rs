@@ -61,7 +61,10 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         match own_start(cx, &system).await? {
             UnrequestedBoot::Seen => return adopt_start(cx).await,
             UnrequestedBoot::Reading => {
-                return Ok(wait(cx, "the installer is being read, and nobody has started the host"));
+                return Ok(wait(
+                    cx,
+                    "the installer is being read, although the host was not started by this job",
+                ));
             }
             UnrequestedBoot::InDoubt => return Err(leave_in_doubt(cx)),
             UnrequestedBoot::Unseen => {}
@@ -213,9 +216,9 @@ async fn adopt_start(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     if let Some(seen) = cx.job.facts.reset.unasked_boot.clone() {
         watch::fold(cx, |facts, context| detect::observe_sources(facts, context, &seen))?;
     }
-    let message = "the host restarted by itself and used the one-time boot up: its start is taken for ours";
+    let message = "the host restarted without a request and consumed the one-time boot: its start is treated as this job's";
     cx.warn("reset.adopt", message, json!(null)).await?;
-    Ok(StepOutcome::Done { message: "the host had started by itself".to_owned(), detail: json!(null) })
+    Ok(StepOutcome::Done { message: "the host had already started".to_owned(), detail: json!(null) })
 }
 
 fn waited_too_long(cx: &Context<'_>) -> bool {

@@ -92,7 +92,7 @@ async fn lost_medium(cx: &Context<'_>) -> Option<String> {
         return None;
     }
     let slot = empty_slot(cx).await?;
-    Some(format!("{} is empty, although nobody asked the BMC to eject it", slot.id))
+    Some(format!("{} is empty, although this controller did not eject it", slot.id))
 }
 
 async fn empty_slot(cx: &Context<'_>) -> Option<Slot> {
@@ -276,7 +276,7 @@ async fn end_loop(cx: &mut Context<'_>) -> Result<(), StepError> {
     let is_again = with_scene(cx, detect::reinstalls_and_is_between_runs)?;
     let why = match (is_again, report) {
         (true, _) => "the host boots its installer again and again",
-        (false, Some(_)) => "the installer has reported its end, and nobody would see it begin again",
+        (false, Some(_)) => "the installer has reported its end, and a second run could not be observed",
         (false, None) => return Ok(()),
     };
     let slots = match loaded_slots(cx).await {
@@ -328,7 +328,7 @@ async fn guest_ejected(cx: &Context<'_>, confidence: Confidence) -> Option<Evide
         return None;
     }
     let slot = empty_slot(cx).await?;
-    let detail = format!("{} is empty, and nobody asked the BMC to eject it", slot.id);
+    let detail = format!("{} is empty, and this controller did not eject it", slot.id);
     Some(Evidence { kind: EvidenceKind::GuestEjected, at: cx.now(), detail })
 }
 
