@@ -14,7 +14,7 @@
 //! - `quirks`: what a BMC does differently, by name.
 //! - `plan`: how a BMC would be asked.
 //! - `virtual_media`, `remote_map`, `media_service`, `boot`, `reset`, `task`: what is asked for.
-//! - `error`, `messages`: what goes wrong and what the BMC says of it.
+//! - `op`, `error`, `messages`: what was asked, what goes wrong and what the BMC says of it.
 
 mod about;
 mod body;
@@ -36,6 +36,7 @@ mod link;
 mod media_service;
 mod memory;
 mod messages;
+mod op;
 mod plan;
 mod quirks;
 mod remote_map;
@@ -62,10 +63,11 @@ use shoal_base::world::{Secrets, TlsPolicy, World};
 use shoal_base::{Password, UrlSecrets};
 
 pub use about::{About, Manager};
-pub use error::{Effect, ErrorClass, Op, RedfishError, RedfishErrorKind};
+pub use error::{Effect, ErrorClass, RedfishError, RedfishErrorKind};
 pub use learned::How;
 pub use media_service::MediaService;
 pub use memory::BmcMemory;
+pub use op::Op;
 pub use plan::Plan;
 pub use quirks::{Identity, Quirk, Quirks};
 pub use service::{Service, Vendor};

@@ -184,10 +184,14 @@ async fn clear_on_system(cx: &Context<'_>, system: &System) {
 /// `None` once the media may be ejected.
 async fn ensure_released(cx: &mut Context<'_>) -> Result<Option<StepOutcome>, StepError> {
     let installs_again = installs_again(cx);
-    if cx.job.facts.cleanup.released.is_some() && !installs_again {
+    let succeeded = cx.job.verdict.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Succeeded);
+    // Without a success, safe means safe at that moment: a host in its self test has read nothing yet, and installs
+    // when a slot that could not be asked is asked again.
+    let released = cx.job.facts.cleanup.released;
+    let stands = released.is_some_and(|reason| succeeded || reason != EjectReason::Safe);
+    if stands && !installs_again {
         return Ok(None);
     }
-    let succeeded = cx.job.verdict.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Succeeded);
     let reset = &mut cx.job.facts.reset;
     // A host that nobody had started yet may have started by itself.
     let traces = cx.services.media.trace(cx.job.id);
