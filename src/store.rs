@@ -9,7 +9,7 @@
 //! locked). On a file, calls run on Tokio's blocking threads, one at a time and in turn. In memory
 //! they run inline, so that a simulation's paused time never waits for a thread, and the database
 //! outlives the controller that it simulates: [`Store::reopen`] is what a restart finds, and
-//! [`Store::beside`] what another controller has in its hands at the same time.
+//! [`Store::second_handle`] what another controller has in its hands at the same time.
 //!
 //! A file is written in WAL mode with `synchronous=FULL`: what a call has answered survives a loss
 //! of power. What an operator keeps secret is sealed (`seal`) before it reaches SQLite.

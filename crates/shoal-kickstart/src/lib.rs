@@ -5,7 +5,7 @@
 //! - [`syntax`]: bytes become lines, words and sections, each with its span.
 //! - [`commands`]: which commands and options the installer knows, and since when.
 //! - [`rules`]: the rule table: ids, classes, reasons, remedies, examples.
-//! - [`lint`]: a text and options become findings.
+//! - [`mod@lint`]: a text and options become findings.
 //! - [`report`]: findings as text with marked source, as JSON, as SARIF.
 //! - [`template`]: one text for many servers: variables, address arithmetic, password hashes.
 //!
