@@ -163,6 +163,7 @@ pub struct LintInput {
     ks_cfg: String,
     /// 6.5 to 9.x, such as `8.0.3` or `8.0U3`. Default: that of the configured installer where it is
     /// known, else 8.0.3.
+    #[schema(pattern = "^(6[.][57]|[7-9]([.][0-9]{1,4})?)([.Uu][0-9]{1,4}[a-z]?)?(-[0-9.]+)?$")]
     esxi_version: Option<String>,
     /// As in a recipe; with one that powers the host off no `reboot` is needed.
     #[schema(pattern = "^(none|poweroff|webhook|own-poweroff)$")]

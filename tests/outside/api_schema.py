@@ -10,13 +10,15 @@ import xml.etree.ElementTree
 
 import shoal
 
-# What no schema says of a request: that an address is one, a name free, a kickstart sound, a validator current.
+# What no schema says of a request: that an address is one, a name free, a kickstart sound, a validator current,
+# an Idempotency-Key unused.
 CONFIG = """
 [phases.stateful.generation]
 mode = "positive"
 [[operations]]
 include-name = ["POST /api/v1/jobs", "POST /api/v1/servers", "PATCH /api/v1/servers/{serial}",
-  "PUT /api/v1/servers/{serial}", "DELETE /api/v1/servers/{serial}", "POST /api/v1/tokens"]
+  "PUT /api/v1/servers/{serial}", "DELETE /api/v1/servers/{serial}", "POST /api/v1/tokens",
+  "POST /api/v1/jobs/{job_id}/retry"]
 [operations.checks.positive_data_acceptance]
 enabled = false
 """

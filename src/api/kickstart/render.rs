@@ -71,6 +71,7 @@ pub struct RenderInput {
     #[schema(value_type = Option<Object>)]
     variables: Option<Value>,
     /// The server that `server.*` means; without one it is undefined.
+    #[schema(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")]
     server_serial: Option<String>,
     /// Default: passwords, hashes, keys and the values of variables that are named like secrets are
     /// shown as stars.
