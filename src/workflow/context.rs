@@ -69,7 +69,7 @@ impl Context<'_> {
     /// A failed request to the BMC, while doing what `message` says.
     pub fn bmc_error(&self, message: impl Into<String>, error: RedfishError) -> StepError {
         match self.may_pass(&error) {
-            true => StepError::passing_from(message, error),
+            true => StepError::transient_from(message, error),
             false => StepError::permanent_from(message, error),
         }
     }

@@ -77,7 +77,10 @@ impl StepError {
     }
 
     /// Trying again may help; `source` says why it is needed.
-    pub fn passing_from(message: impl Into<String>, source: impl Error + Send + Sync + 'static) -> StepError {
+    pub fn transient_from(
+        message: impl Into<String>,
+        source: impl Error + Send + Sync + 'static,
+    ) -> StepError {
         StepError::Failed(Failure { retry: true, message: message.into(), source: Some(Box::new(source)) })
     }
 

@@ -97,7 +97,7 @@ async fn publish_one(
     let reset = &job.facts.reset;
     let reset_at = reset.started_at.filter(|_| !reset.adopted).or(reset.armed_at).or(reset.started_at);
     let published = services.media.publish(job.id, medium, watched, reset_at).await;
-    published.map_err(|error| StepError::passing_from("publishing the job's media", error))?;
+    published.map_err(|error| StepError::transient_from("publishing the job's media", error))?;
     media_path(services, job, medium);
     Ok(())
 }

@@ -222,8 +222,8 @@ fn installs_again(cx: &Context<'_>) -> bool {
 }
 
 fn may_release(cx: &Context<'_>) -> Result<Option<EjectReason>, StepError> {
-    let gone = watch::with_scene(cx, detect::installer_is_gone)?;
-    let deadline = watch::with_scene(cx, |facts, context| {
+    let gone = watch::with_context(cx, detect::installer_is_gone)?;
+    let deadline = watch::with_context(cx, |facts, context| {
         detect::install_deadline(facts, context.policy, context.started_at)
     })?;
     Ok(match gone {

@@ -73,10 +73,10 @@ fn reads_of_the_installer(cx: &Context<'_>) -> Option<String> {
 /// What the evidence says, and what the slots add to a success. A slow BMC is asked about them for
 /// seconds, in which the host may begin to install again: so the judge has the last word.
 async fn judged(cx: &Context<'_>) -> Result<Judgement, StepError> {
-    let mut judged = with_scene(cx, detect::judge)?;
+    let mut judged = with_context(cx, detect::judge)?;
     if let Judgement::Succeeded { confidence, .. } = judged {
         let ejected = guest_ejected(cx, confidence).await;
-        judged = with_scene(cx, detect::judge)?;
+        judged = with_context(cx, detect::judge)?;
         if let Judgement::Succeeded { evidence, .. } = &mut judged {
             evidence.extend(ejected);
         }
@@ -125,7 +125,7 @@ async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
     if cx.spec()?.completion_hook == CompletionHook::Webhook && cx.job.facts.watch.hook.is_none() {
         cx.job.facts.watch.hook = cx.services.store.load_hook_report(cx.job.id).await?;
     }
-    if with_scene(cx, detect::is_too_early_to_answer)?
+    if with_context(cx, detect::is_too_early_to_answer)?
         && let Some(early) = cx.observe_api(1).await.filter(|sample| sample.host.is_some())
     {
         let message = "a host answers at the management address before this one can have installed anything: its answer \
@@ -134,7 +134,7 @@ async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
         cx.job.facts.watch.address = AddressFacts::default();
         cx.warn("os_api", message, json!(null)).await?;
     }
-    let may_answer = with_scene(cx, |facts, context| {
+    let may_answer = with_context(cx, |facts, context| {
         let is_asked_already = detect::may_fall_silent(facts, context);
         detect::may_run_what_it_installed(facts, context) && !is_asked_already
     })?;
@@ -146,7 +146,7 @@ async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
 
 /// Whoever answered at the management address before the reset falls silent after it, if that was this host.
 pub(super) async fn notice_silence(cx: &mut Context<'_>) -> Result<(), StepError> {
-    if with_scene(cx, detect::may_fall_silent)?
+    if with_context(cx, detect::may_fall_silent)?
         && let Some(sample) = cx.observe_api(1).await
     {
         fold(cx, |facts, context| detect::observe_api(facts, context, sample))?;
@@ -160,13 +160,13 @@ pub(super) fn fold(
     observe: impl FnOnce(&mut WatchFacts, &WatchContext<'_>),
 ) -> Result<(), StepError> {
     let mut facts = std::mem::take(&mut cx.job.facts.watch);
-    let observed = with_scene(cx, |_, context| observe(&mut facts, context));
+    let observed = with_context(cx, |_, context| observe(&mut facts, context));
     cx.job.facts.watch = facts;
     observed
 }
 
 /// Runs `judge` on what is known of this job.
-pub(super) fn with_scene<T>(
+pub(super) fn with_context<T>(
     cx: &Context<'_>,
     judge: impl FnOnce(&WatchFacts, &WatchContext<'_>) -> T,
 ) -> Result<T, StepError> {
@@ -221,7 +221,7 @@ async fn disarm_if_installing(cx: &mut Context<'_>, system: &System) -> Result<b
         return Ok(true);
     }
     cx.job.facts.watch.disarms += 1;
-    let is_used = with_scene(cx, detect::shows_a_used_override)?;
+    let is_used = with_context(cx, detect::shows_a_used_override)?;
     cx.job.facts.watch.disarmed_unused |= !is_used;
     let message = match cx.bmc.request_boot_disarm(system, cx.job.facts.cd1.slot.as_deref()).await {
         Ok(()) => {
@@ -273,7 +273,7 @@ async fn end_loop(cx: &mut Context<'_>) -> Result<(), StepError> {
         return Ok(());
     }
     let report = watch.hook.filter(|report| report.succeeded && is_copied(cx));
-    let is_again = with_scene(cx, detect::reinstalls_and_is_between_runs)?;
+    let is_again = with_context(cx, detect::reinstalls_and_is_between_runs)?;
     let why = match (is_again, report) {
         (true, _) => "the host boots its installer again and again",
         (false, Some(_)) => "the installer has reported its end, and a second run could not be observed",
@@ -338,7 +338,7 @@ pub(super) fn wait(cx: &Context<'_>, until: Option<Timestamp>, why: String) -> S
     let policy: &Policy = &cx.services.policy;
     let pause = policy::poll_delay(cx.job.facts.watch.polls, policy.poll_interval);
     let pause = cx.services.world.rng.jitter(pause).min(policy.poll_interval).min(policy.stable_window / 2);
-    let pause_max = with_scene(cx, |facts, context| detect::pause_max(facts, context, cx.now()));
+    let pause_max = with_context(cx, |facts, context| detect::pause_max(facts, context, cx.now()));
     let pause = pause_max.ok().flatten().map_or(pause, |most| pause.min(most));
     let next = after(cx.now(), pause);
     let until = until.into_iter().chain(detect::silent_until(&cx.job.facts.watch)).min();
