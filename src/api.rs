@@ -48,8 +48,8 @@ pub use tokens::{new_id as new_token_id, new_text as new_token_text};
 pub use webhook::Hooks;
 
 use crate::doctor::Checker;
+use crate::domain::JobId;
 use crate::engine::DryRunner;
-use crate::job::JobId;
 use crate::media::Media;
 use crate::release::Releaser;
 use crate::store::Store;

@@ -27,11 +27,11 @@ pub use log::{LogArgs, LogFormat, LogLevel, LogLevelError, LogSettings};
 pub use parse::duration;
 pub use values::{ConfigError, Origin, ServeArgs};
 
-use crate::job::{Confidence, LintMode, MediaLayout};
+use crate::domain::{Confidence, LintMode, MediaLayout};
+use crate::flow::policy::{Delivery, Policy};
 use crate::media::InstallerSource;
 use crate::oidc::OidcSettings;
 use crate::seal::{KeySource, MasterKey};
-use crate::workflow::policy::{Delivery, Policy};
 use shoal_base::world::{Secrets, VARIABLES};
 use shoal_base::{Password, UrlPrefixes};
 use shoal_redfish::Limits;

@@ -26,7 +26,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::job::{MediaLayout, Server};
+use crate::domain::{MediaLayout, Server};
 use crate::media::Probes;
 use shoal_base::world::{TlsPolicy, World};
 use shoal_redfish::Bmc;

@@ -18,9 +18,10 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::job::{Cancel, EventStatus, Job, JobId, JobSpec, Level, NewEvent, Serial, Step};
+use crate::domain::{Cancel, EventStatus, Job, JobId, JobSpec, Level, NewEvent, Serial, Step};
+use crate::flow::{self, DriveSignals, Ended, Services, StepError};
+use crate::paths;
 use crate::store::{Lease, StoreError};
-use crate::workflow::{self, DriveSignals, Ended, Services, StepError};
 use fence::{Fence, Moment};
 
 pub use fence::LeaseTerms;
@@ -94,7 +95,7 @@ impl Engine {
                 renew_at = Instant::now() + self.settings.lease.heartbeat();
             }
             if Instant::now() >= sweep_at {
-                workflow::sweep_task_isos(&self.services).await;
+                flow::task_iso::sweep(&self.services).await;
                 sweep_at = Instant::now() + SWEEP_PAUSE;
             }
             tokio::select! {
@@ -146,7 +147,7 @@ impl Engine {
         let (cancel, orders) = watch::channel(job.cancel);
         let orders = DriveSignals { stop: stop.clone(), cancel: orders };
         tracing::info!(job = %id, server = %job.server, step = job.cursor.step.name(), "job taken up");
-        let work = fence.guard(async move { workflow::drive(&services, lease, job, orders).await });
+        let work = fence.guard(async move { paths::drive(&services, lease, job, orders).await });
         let task = driven.tasks.spawn(async move { (lease, work.await) });
         if let Some(earlier) = driven.jobs.insert(id, JobHandle { lease, fence, cancel, task }) {
             // Our own earlier lease had run out; whoever still works under it is no better off.
@@ -274,7 +275,7 @@ pub struct DryRunReport {
 }
 
 async fn dry_run(services: &Services, serial: &Serial, spec: &JobSpec) -> DryRunReport {
-    let (ok, message, detail) = match workflow::dry_run(services, serial, spec).await {
+    let (ok, message, detail) = match paths::dry_run(services, serial, spec).await {
         Ok(resolved) => (true, resolved.message(), resolved.detail()),
         Err(StepError::Failed(failure)) => (false, failure.sentence(), serde_json::Value::Null),
         Err(StepError::Store(error)) => (false, error.to_string(), serde_json::Value::Null),

@@ -7,14 +7,13 @@
 //! - [`api`]: routes and public JSON, one resource a file.
 //! - [`access`]: who may do what: roles and tokens. Pure.
 //! - [`oidc`]: signed tokens of an identity provider.
-//! - [`job`]: the domain. What an operator asks for, what a job is, what became of it. Pure.
+//! - [`domain`]: what an operator asks for, what a job is, what became of it. Pure.
 //! - [`store`]: the database: servers, jobs, events, leases. The only module that knows SQL.
-//! - [`workflow`]: how one job goes forward, step by step.
+//! - [`flow`]: how one job goes forward: the steps that all paths share, and what drives them.
+//! - [`paths`]: what each way of installing adds: ESXi's media, its watch over the installer, its judge.
 //! - [`engine`]: claims due jobs and drives them; knows no step.
 //! - [`doctor`]: can a server be installed through its BMC, and what stands in the way?
 //! - [`release`]: frees a server's virtual drives and boot override, without a job.
-//! - [`probe`]: is ESXi up at an address, and which one?
-//! - [`kickstart`]: what is added to a kickstart, where a recipe asks for it. Pure.
 //! - [`media`]: the images that BMCs read: an installer cache, a server of byte ranges, and what the reads
 //!   tell of the host.
 //! - [`seal`]: secrets at rest; [`token`]: words in URLs that nobody can guess.
@@ -32,16 +31,15 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod doctor;
+pub mod domain;
 pub mod engine;
+pub mod flow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
-pub mod job;
-pub mod kickstart;
 pub mod media;
 pub mod oidc;
-pub mod probe;
+pub mod paths;
 pub mod release;
 pub mod seal;
 pub mod store;
 pub mod token;
-pub mod workflow;

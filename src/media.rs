@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::job::{JobId, MediumTrace};
+use crate::domain::{JobId, MediumTrace};
 use crate::store::{Store, StoreError};
 use shoal_base::world::Clock;
 
@@ -186,8 +186,8 @@ impl Media {
         Ok(())
     }
 
-    /// The path of one insertion of a medium (each needs one of its own). Valid while the medium is
-    /// published, also after a restart.
+    /// The path of one insertion of a medium (each needs one of its own). Valid once it is admitted and while the
+    /// medium is published, also after a restart.
     pub fn path(&self, job: JobId, medium: Medium, insertion: u32) -> String {
         self.path_as(job, medium, Form::Cd, insertion)
     }
@@ -197,10 +197,14 @@ impl Media {
         self.path_as(job, Medium::Task, Form::Disk, insertion)
     }
 
-    fn path_as(&self, job: JobId, medium: Medium, form: Form, insertion: u32) -> String {
+    /// Serves a medium under the paths of its insertions up to this one.
+    pub fn admit(&self, job: JobId, medium: Medium, insertion: u32) {
         if let Some(job_media) = self.find(job) {
             job_media.admit(medium, insertion);
         }
+    }
+
+    fn path_as(&self, job: JobId, medium: Medium, form: Form, insertion: u32) -> String {
         token::path(&token::token(&self.0.key, job, medium, insertion), job, medium, form)
     }
 

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::job::Server;
-use crate::workflow::identity::choose_system;
+use crate::domain::Server;
+use crate::flow::identity::choose_system;
 use shoal_redfish::{Bmc, PowerState, Slot, System};
 
 /// What is asked for.

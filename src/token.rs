@@ -6,7 +6,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::job::JobId;
+use crate::domain::JobId;
 
 /// Hex digits of a token: 128 bits.
 const DIGITS: usize = 32;

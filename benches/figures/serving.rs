@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use jiff::Timestamp;
 use serde_json::json;
-use shoal::job::{JobId, Serial, Server, parse_recipe};
+use shoal::domain::{JobId, Serial, Server, parse_recipe};
 use shoal::media::{Form, InstallerCache, InstallerSource, Media, Medium, MediumLandmarks, Watched};
 use shoal::seal::Sealer;
 use shoal::store::{NewJob, Store};

@@ -19,7 +19,7 @@ use super::fields::Fields;
 use super::servers::find;
 use super::words::{CheckStatus, CheckVerdict, ConfidenceName, MediaLayoutName};
 use crate::doctor::{Check, Report};
-use crate::job::{Serial, Server};
+use crate::domain::{Serial, Server};
 use crate::store::StoreError;
 
 /// Checks at work at once; others wait.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::streams::NoSeat;
-use crate::job::{FieldError, JobId};
+use crate::domain::{FieldError, JobId};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// When a client that found no room for a stream may ask again.

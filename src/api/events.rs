@@ -26,7 +26,7 @@ use super::error::ApiError;
 use super::jobs;
 use super::streams::StreamSeat;
 use super::words::{EventLevel, EventStatusName, StepName};
-use crate::job::{Event, JobId, NewEvent};
+use crate::domain::{Event, JobId, NewEvent};
 use crate::store::{EventFilter, PAGE_MAX, Store, StoreError};
 
 const LIST_DEFAULT: usize = 100;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::job::{FieldError, unknown_keys};
+use crate::domain::{FieldError, unknown_keys};
 
 /// Unknown keys that are named, each a fault of its own; the others are counted.
 const UNKNOWN_KEYS_NAMED_MAX: usize = 16;

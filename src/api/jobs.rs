@@ -23,7 +23,7 @@ use super::fields::Fields;
 use super::servers;
 use super::words::JobStatus;
 use crate::access::Act;
-use crate::job::{Cancel, Job, JobId, Serial, Status};
+use crate::domain::{Cancel, Job, JobId, Serial, Status};
 use crate::store::{CancelOutcome, JobFilter, StoreError, StoredJob, UnreadableJob};
 use submit::{Request, Retry, SubmitBody};
 

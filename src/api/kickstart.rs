@@ -25,7 +25,7 @@ use super::fields::{FieldPatch, Fields};
 use super::words::FindingClass;
 pub use render::{__path_render_one, of_recipe, render_one};
 
-use crate::job::{
+use crate::domain::{
     CompletionHook, EventStatus, FieldError, JobSpec, KICKSTART_BYTES_MAX, Level, LintMode, NewEvent, Step,
 };
 

@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use super::ApiState;
 use super::error::ApiError;
-use crate::job::Status;
+use crate::domain::Status;
 
 /// Bounds of durations, seconds: from a request to a BMC to a whole installation.
 const DURATION_BUCKETS: [f64; 16] =

@@ -15,7 +15,7 @@ use utoipa::openapi::{OpenApi as Document, RefOr};
 
 use super::error::ApiError;
 use super::openapi::operations;
-use crate::job::nearest;
+use crate::domain::nearest;
 
 /// Only paths below it are checked; elsewhere, and in media URLs, an unknown parameter is ignored.
 const CHECKED: &str = "/api/v1/";

@@ -21,7 +21,7 @@ use super::error::{ApiError, Problem};
 use super::fields::Fields;
 use super::servers::find;
 use crate::access::Act;
-use crate::job::Serial;
+use crate::domain::Serial;
 use crate::media::job_of_url;
 use crate::release::{Ask, Guard, Item, Report};
 use crate::store::{JobFilter, Store, StoreError, StoredJob};

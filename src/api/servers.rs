@@ -20,7 +20,7 @@ use super::access::Who;
 use super::body::{JsonObject, Name, Params, at_location};
 use super::error::{ApiError, Problem};
 use crate::access::Role;
-use crate::job::{FieldError, Serial, Server};
+use crate::domain::{FieldError, Serial, Server};
 use crate::store::{PAGE_MAX, ServerRecord, StoreError};
 use input::{ServerInput, ServerPatch, ServerReplacement, change, changes, make, replacement};
 use shoal_base::world::reference;

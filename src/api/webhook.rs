@@ -17,7 +17,7 @@ use super::access::{Source, is_webhook_secret};
 use super::body::{self, Name};
 use super::error::{ApiError, Problem};
 use super::fields::Fields;
-use crate::job::{CompletionHook, HookReport, Job, Serial};
+use crate::domain::{CompletionHook, HookReport, Job, Serial};
 use crate::store::Store;
 use crate::token;
 use shoal_base::world::Clock;

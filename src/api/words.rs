@@ -10,7 +10,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::access::Role;
-use crate::job::{Confidence, EventStatus, EvidenceKind, Level, MediaLayout, Outcome, Status, Step};
+use crate::domain::{Confidence, EventStatus, EvidenceKind, Level, MediaLayout, Outcome, Status, Step};
 
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident = $words:expr;)*) => {$(

@@ -19,7 +19,7 @@ use super::server::label;
 use super::{CliError, Exit};
 use crate::config::ClientArgs;
 use crate::doctor::Readiness;
-use crate::job::Serial;
+use crate::domain::Serial;
 use shoal_base::world::{TlsPolicy, World};
 
 /// Look at BMCs.
@@ -94,7 +94,7 @@ fn target(text: &str) -> Result<Target, String> {
     if text.contains("://") {
         return Url::parse(text).map(Target::Bmc).map_err(|error| error.to_string());
     }
-    text.parse().map(Target::Serial).map_err(|error: crate::job::SerialError| error.to_string())
+    text.parse().map(Target::Serial).map_err(|error: crate::domain::SerialError| error.to_string())
 }
 
 pub async fn run(args: BmcArgs, world: &World, output: Output) -> Result<Exit, CliError> {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::{CliError, Exit, Output};
-use crate::job::KICKSTART_BYTES_MAX;
+use crate::domain::KICKSTART_BYTES_MAX;
 use shoal_base::world::World;
 
 /// Look at installer images, and build the images that are served.

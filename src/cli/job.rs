@@ -10,7 +10,7 @@ use super::client::Client;
 use super::output::{Output, table, to_stderr};
 use super::{CliError, Exit};
 use crate::config::ClientArgs;
-use crate::job::{JobId, Serial};
+use crate::domain::{JobId, Serial};
 use shoal_base::world::World;
 
 #[derive(Debug, Args)]

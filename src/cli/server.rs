@@ -13,7 +13,7 @@ use super::client::Client;
 use super::output::{Output, table};
 use super::{CliError, Exit};
 use crate::config::ClientArgs;
-use crate::job::Serial;
+use crate::domain::Serial;
 use shoal_base::world::{TlsPolicy, World};
 
 #[derive(Debug, Args)]

@@ -11,8 +11,8 @@ use url::Url;
 
 use super::facts::{ClockFacts, LatencyFacts, LayoutFacts, SlotFacts, SourceFact, SystemSeen, Trouble};
 use super::{Facts, Subject, Whose, plan};
-use crate::job::MediaLayout;
-use crate::workflow::{identity, layout};
+use crate::domain::MediaLayout;
+use crate::flow::{identity, layout};
 use shoal_base::world::World;
 use shoal_redfish::{About, RedfishError, RedfishErrorKind, Slot, System};
 

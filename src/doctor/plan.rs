@@ -3,7 +3,7 @@
 //! Nothing is asked of it here. Invariant: the plan is the client's own, made by the code that acts.
 
 use super::facts::{PlanFacts, Planned};
-use crate::workflow::media_base::protocol_remedy;
+use crate::flow::media_base::protocol_remedy;
 use shoal_redfish::{Bmc, RedfishError, System};
 
 /// Of an image at `image_url`, of which only the protocol matters.

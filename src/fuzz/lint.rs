@@ -8,7 +8,7 @@ use shoal_kickstart::report::{self, FileReport, Judged, masked_text};
 use shoal_kickstart::template::{self, RENDERED_BYTES_MAX, ServerFacts, Values};
 use shoal_kickstart::{Hook, Options, Version, lint as judge, syntax};
 
-use crate::job::KICKSTART_BYTES_MAX;
+use crate::domain::KICKSTART_BYTES_MAX;
 
 const PLANTED: &str = "pLanTed-7731";
 

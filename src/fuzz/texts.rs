@@ -5,8 +5,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::job::{KICKSTART_BYTES_MAX, Serial, parse_recipe};
-use crate::kickstart::{Hook, render_with_hook};
+use crate::domain::{KICKSTART_BYTES_MAX, Serial, parse_recipe};
+use crate::paths::esxi::kickstart::{Hook, render_with_hook};
 use shoal_image::installer::{KickstartOn, fit, parse_boot_config, set_kickstart};
 use shoal_sim::read_as_guest;
 

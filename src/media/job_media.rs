@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::job::{JobId, MediumTrace};
+use crate::domain::{JobId, MediumTrace};
 use crate::store::{Store, StoreError};
 use crate::token::Token;
 use shoal_base::world::{Clock, elapsed};

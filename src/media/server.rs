@@ -30,7 +30,7 @@ use super::conditions::{Answer, answer};
 use super::job_media::JobMedia;
 use super::token::parse_name;
 use super::{Form, Image, Media, Medium};
-use crate::job::JobId;
+use crate::domain::JobId;
 use crate::store::StoreError;
 
 /// In a request's extensions: whoever let it in has found an operator behind it. Without one, only the

@@ -7,7 +7,7 @@
 //! look like an image's. Invariant: every insertion has a token of its own, since a BMC may answer
 //! an insert of a URL that it knows from its cache.
 
-use crate::job::JobId;
+use crate::domain::JobId;
 use crate::token::Token;
 
 use super::{Form, Medium};

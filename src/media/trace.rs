@@ -1,7 +1,7 @@
 //! What the reads of one job's media tell of its host. A pure state machine: reads in, milestones out.
 //!
 //! It is told of every slice of an image just before that slice leaves, and of our own reset. It is
-//! not a log (nothing here grows with the number of reads) and no judge (`workflow::detect` is).
+//! not a log (nothing here grows with the number of reads) and no judge (`flow::detect` is).
 //! Invariant: a read before our reset never counts as the host's, and a BMC that copies an image
 //! never looks like a host that reads it.
 //!
@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::job::{MediaMode, MediumTrace};
+use crate::domain::{MediaMode, MediumTrace};
 use shoal_base::world::elapsed;
 use shoal_image::installer::Landmarks;
 

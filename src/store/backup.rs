@@ -20,7 +20,7 @@ use super::lock::{folder_of, hand_over};
 use super::row::{Stored, Word};
 use super::{LockedDatabase, Store, Writer, connect, schema, versions};
 use crate::access::{Act, Actor};
-use crate::job::{Facts, JobId};
+use crate::domain::{Facts, JobId};
 use crate::seal::Sealer;
 
 /// When it was taken, in the table `meta` of a backup.

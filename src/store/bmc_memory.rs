@@ -9,7 +9,7 @@ use url::Url;
 use super::error::Fault;
 use super::row::{Stored, Word};
 use super::{Reader, Store, StoreError, Writer};
-use crate::job::{Serial, Server};
+use crate::domain::{Serial, Server};
 use shoal_redfish::BmcMemory;
 
 impl Store {

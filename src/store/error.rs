@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::files::FileFault;
 use crate::access::TokenId;
-use crate::job::{JobId, Serial, Status};
+use crate::domain::{JobId, Serial, Status};
 use crate::seal::SealError;
 
 #[derive(Debug, thiserror::Error)]

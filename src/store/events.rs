@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::error::{Fault, StoreError};
 use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Word, clipped};
 use super::{PAGE_MAX, Reader, Store, Writer};
-use crate::job::{Event, EventStatus, JobId, Level, NewEvent};
+use crate::domain::{Event, EventStatus, JobId, Level, NewEvent};
 
 /// From here on a job's `progress` and `retrying` events are dropped, after one that says so. The
 /// starts and ends of steps, of which there are a few dozen, are always kept.

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, params};
 use super::error::Fault;
 use super::row::{Stored, Word};
 use super::{Reader, Store, StoreError, jobs};
-use crate::job::{HookReport, JobId};
+use crate::domain::{HookReport, JobId};
 
 impl Store {
     /// Keeps the report; says whether it is the job's first one.

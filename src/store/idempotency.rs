@@ -11,7 +11,7 @@ use super::error::{Fault, StoreError};
 use super::jobs::{self, Inserted};
 use super::row::{Millis, Word};
 use super::{Reader, Store, Writer};
-use crate::job::JobId;
+use crate::domain::JobId;
 use shoal_base::world::after;
 
 /// How long a key is remembered.

@@ -13,7 +13,7 @@ use super::recipes::{self, SealedRecipe};
 use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Stored, Word, clipped};
 use super::unreadable::{self, StoredJob};
 use super::{IdempotencyKey, PAGE_MAX, Reader, Store, Writer, events, idempotency, servers};
-use crate::job::{
+use crate::domain::{
     Cancel, Counts, Cursor, Facts, FieldError, Job, JobId, JobSpec, NewEvent, Outcome, Phase, Serial, Status,
     Step, Verdict,
 };

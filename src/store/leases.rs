@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use super::error::{Fault, StoreError};
 use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Stored, Word, clipped, json};
 use super::{PAGE_MAX, Reader, Store, Writer, events, unreadable};
-use crate::job::{Cursor, Facts, Job, JobId, JobIdError, NewEvent, Phase, Status, Step, Verdict};
+use crate::domain::{Cursor, Facts, Job, JobId, JobIdError, NewEvent, Phase, Status, Step, Verdict};
 use shoal_base::world::after;
 
 /// The right to go on with one job.

@@ -13,7 +13,7 @@ use super::error::{Fault, StoreError};
 use super::row::{Json, Word};
 use super::versions::{self, Persisted};
 use super::{Reader, Store, Writer};
-use crate::job::{CompletionHook, FieldError, JobId, JobSpec, Kickstart, MediaLayout, TaskTarget};
+use crate::domain::{CompletionHook, FieldError, JobId, JobSpec, Kickstart, MediaLayout, TaskTarget};
 use crate::seal::Sealer;
 
 impl Store {

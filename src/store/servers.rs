@@ -7,7 +7,7 @@ use super::error::{Fault, StoreError};
 use super::row::{Count, Json, Millis, Word};
 use super::unreadable::{self, StoredJob};
 use super::{PAGE_MAX, Reader, Store, Writer, bmc_memory, jobs};
-use crate::job::{Serial, Server};
+use crate::domain::{Serial, Server};
 use shoal_base::Password;
 
 /// The most servers that one inventory holds.

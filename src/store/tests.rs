@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
-use crate::job::{EventStatus, Job, JobId, Level, NewEvent, Serial, Server, Step, parse_recipe};
+use crate::domain::{EventStatus, Job, JobId, Level, NewEvent, Serial, Server, Step, parse_recipe};
 use shoal_base::world::after;
 
 const PASSWORD: &str = "planted-bmc-password";

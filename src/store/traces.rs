@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension as _, params};
 use super::error::{Fault, StoreError};
 use super::row::{Stored, Word};
 use super::{Reader, Store, jobs};
-use crate::job::{JobId, MediumTrace};
+use crate::domain::{JobId, MediumTrace};
 
 impl Store {
     /// Saves the trace of one medium, joined with what was saved of it before.

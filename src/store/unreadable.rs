@@ -12,7 +12,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 use super::error::{Fault, StoreError};
 use super::row::{Json, Millis, Word, json};
 use super::{Reader, Store, Writer, events, hook_reports, jobs, traces};
-use crate::job::{Cancel, EventStatus, Job, JobId, Level, NewEvent, Outcome, Phase, Status, Step, Verdict};
+use crate::domain::{
+    Cancel, EventStatus, Job, JobId, Level, NewEvent, Outcome, Phase, Status, Step, Verdict,
+};
 
 pub(super) const TABLE: &str =
     "CREATE TEMP TABLE IF NOT EXISTS unreadable_jobs (id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID";

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use zeroize::Zeroize as _;
 
-use crate::job::{AddressFacts, Cursor, Facts, HookReport, MediumTrace};
+use crate::domain::{AddressFacts, Cursor, Facts, HookReport, MediumTrace};
 use shoal_redfish::BmcMemory;
 
 /// The version that this release writes: 1 is 0.1.0, 2 is 0.2.0.

@@ -33,8 +33,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use shoal::access::{NewToken, Role, TokenOrigin, TokenRecord};
 use shoal::api::{Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsAccess, Rates, Tokens};
+use shoal::domain::{Cursor, LintMode, NewEvent, Phase, Serial, Status, Step};
 use shoal::engine::DryRunReport;
-use shoal::job::{Cursor, LintMode, NewEvent, Phase, Serial, Status, Step};
 use shoal::media::Media;
 use shoal::seal::Sealer;
 use shoal::store::{JobUpdate, Lease, Store};
@@ -193,7 +193,7 @@ impl Fixture {
         job["job_id"].as_str().unwrap().to_owned()
     }
 
-    pub async fn claim(&self) -> (Lease, shoal::job::Job) {
+    pub async fn claim(&self) -> (Lease, shoal::domain::Job) {
         let claimed = self.store.claim("test", self.world.clock.now(), Duration::from_secs(60), 1).await;
         claimed.unwrap().pop().expect("a job is due")
     }

@@ -183,8 +183,8 @@ async fn killed_dozens_of_times_they_lose_nothing() {
     assert!(held.contains(&(SERVERS + 1)), "what was there first is kept: {held:?}");
 }
 
-fn record(body: &Value) -> shoal::job::Server {
-    shoal::job::Server {
+fn record(body: &Value) -> shoal::domain::Server {
+    shoal::domain::Server {
         serial: body["serial"].as_str().unwrap().parse().unwrap(),
         bmc_address: "https://10.0.0.5".parse().unwrap(),
         bmc_username: "root".into(),

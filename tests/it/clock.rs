@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::job::{Job, Status, Step};
+use shoal::domain::{Job, Status, Step};
 use shoal_sim::{SimConfig, Timings};
 
 use crate::site::{Site, machine};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches};
 use shoal::config::{Config, ConfigError, LogArgs, LogFormat, ServeArgs};
-use shoal::job::Confidence;
-use shoal::workflow::policy::{Delivery, Policy};
+use shoal::domain::Confidence;
+use shoal::flow::policy::{Delivery, Policy};
 
 fn load(flags: &[&str]) -> Result<Config, ConfigError> {
     let command = ServeArgs::augment_args(Command::new("serve"));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use shoal::doctor::{Check, CheckStatus, ProbePlace, Readiness, Report, Subject, Whose, check};
-use shoal::job::{MediaLayout, Server};
+use shoal::domain::{MediaLayout, Server};
 use shoal::media::Probes;
 use shoal_base::world::{
     Clock, HttpRequest, PeerCertificate, Rng, TlsPolicy, Transport, TransportError, TransportErrorKind, World,

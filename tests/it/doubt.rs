@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::job::{Cancel, JobId, Status};
+use shoal::domain::{Cancel, JobId, Status};
 use shoal_base::world::HttpRequest;
 use shoal_sim::Fault;
 use tower::ServiceExt;

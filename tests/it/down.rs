@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shoal::job::{Confidence, EvidenceKind, Job, Status, Step};
-use shoal::workflow::policy::FinalReset;
+use shoal::domain::{Confidence, EvidenceKind, Job, Status, Step};
+use shoal::flow::policy::FinalReset;
 use shoal_base::world::elapsed;
 use shoal_sim::{Fault, SimConfig, Timings};
 
@@ -70,7 +70,7 @@ async fn back_after(down: Duration, faults: Vec<Fault>, recipe: Value, expected:
 async fn decided_at(site: &Site, job: &Job) -> jiff::Timestamp {
     let filter = shoal::store::EventFilter { job: Some(job.id), after: 0, limit: 500 };
     let events = site.store.events(&filter).await.unwrap();
-    let decided = |event: &&shoal::job::Event| {
+    let decided = |event: &&shoal::domain::Event| {
         event.event.op == Step::EsxiPollPower.name() && event.event.duration_ms.is_some()
     };
     events.iter().find(decided).expect("the watch ended").event.time

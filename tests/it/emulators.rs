@@ -11,7 +11,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use shoal::job::{Confidence, Job, MediaLayout, Status, Step};
+use shoal::domain::{Confidence, Job, MediaLayout, Status, Step};
 use shoal_sim::{Fault, SimConfig};
 
 use crate::site::{Site, machine};

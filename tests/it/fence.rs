@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::job::{JobId, Status, Step};
+use shoal::domain::{JobId, Status, Step};
 use shoal::store::{EventFilter, Side, Store, StoreError};
 use shoal_base::world::{HttpRequest, Transport};
 use shoal_sim::Fault;

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shoal::job::{Confidence, EvidenceKind, HookReport, Job, Phase, Status};
-use shoal::workflow::policy::FinalReset;
+use shoal::domain::{Confidence, EvidenceKind, HookReport, Job, Phase, Status};
+use shoal::flow::policy::FinalReset;
 use shoal_sim::{Fault, SimConfig, Timings};
 
 use crate::site::{Site, machine};

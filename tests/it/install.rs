@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::job::{Cancel, Confidence, EvidenceKind, Job, Status, Step};
+use shoal::domain::{Cancel, Confidence, EvidenceKind, Job, Status, Step};
+use shoal::flow::policy::Detection;
 use shoal::media::InstallerSource;
-use shoal::workflow::policy::Detection;
 use shoal_base::world::elapsed;
 use shoal_image::installer;
 use shoal_image::iso::{Overlaid, ReadAt};

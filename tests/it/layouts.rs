@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::job::{Confidence, Job, MediaLayout, Status, Step};
+use shoal::domain::{Confidence, Job, MediaLayout, Status, Step};
 use shoal_sim::Fault;
 
 use crate::site::{Site, machine};

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shoal::job::{Confidence, EvidenceKind, Job, Phase, Status};
-use shoal::workflow::policy::FinalReset;
+use shoal::domain::{Confidence, EvidenceKind, Job, Phase, Status};
+use shoal::flow::policy::FinalReset;
 use shoal_sim::{Fault, SimConfig, Timings};
 
 use crate::site::{Site, machine};
@@ -130,7 +130,7 @@ async fn a_cancel_in_a_loop_lets_the_run_end() {
     site.start();
     let id = site.submit(0, json!({})).await;
     site.until(id, |_| site.machines[0].state().installs_begun == 2).await;
-    site.store.request_cancel(id, shoal::job::Cancel { force: false }).await.unwrap();
+    site.store.request_cancel(id, shoal::domain::Cancel { force: false }).await.unwrap();
     let job = site.until(id, |job| job.cursor.phase == Phase::Done).await;
     let state = site.machines[0].state();
     assert_eq!((job.status, state.interrupted_installs), (Status::Cancelled, 0), "{}", site.story(id).await);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use shoal::job::{JobId, MediaMode};
+use shoal::domain::{JobId, MediaMode};
 use shoal::media::{JobTrace, Medium, OperatorPass};
 use tower::ServiceExt as _;
 
@@ -54,6 +54,7 @@ async fn wrong_old_foreign_and_dead_paths_answer_alike() {
 #[tokio::test]
 async fn every_insertion_has_a_path_of_its_own_and_all_of_them_are_good() {
     let bench = Bench::new().await;
+    bench.media.admit(job(1), Medium::Task, 99);
     let paths: Vec<_> = (0..100).map(|n| bench.media.path(job(1), Medium::Task, n)).collect();
     for (n, path) in paths.iter().enumerate() {
         assert_eq!(bench.get(path).await.0, StatusCode::OK, "{n}");

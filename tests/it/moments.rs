@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
-use shoal::job::{EventStatus, JobId, NewEvent, Phase, Status, Step};
+use shoal::domain::{EventStatus, JobId, NewEvent, Phase, Status, Step};
+use shoal::flow::policy::FinalReset;
 use shoal::store::{EventFilter, Side};
-use shoal::workflow::policy::FinalReset;
 use shoal_sim::{Fault, SimConfig, Timings};
 
 use crate::site::{Site, machine};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::job::{Confidence, Job, Status};
+use shoal::domain::{Confidence, Job, Status};
 use shoal_sim::{Fault, SimConfig};
 
 use crate::site::{Site, machine};

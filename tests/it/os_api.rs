@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shoal::job::{Confidence, EvidenceKind, Job, Status, Step};
+use shoal::domain::{Confidence, EvidenceKind, Job, Status, Step};
 use shoal_sim::{Fault, InstalledSystem, STANDIN_BUILD, SimBmc, SimConfig, Timings};
 
 use crate::site::{Site, machine};

@@ -12,8 +12,8 @@ mod measured;
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::job::{Cancel, Job, JobId, Phase, Status, Step};
-use shoal::workflow::policy::FinalReset;
+use shoal::domain::{Cancel, Job, JobId, Phase, Status, Step};
+use shoal::flow::policy::FinalReset;
 use shoal_sim::{SimConfig, Timings};
 
 use crate::site::{Site, machine};

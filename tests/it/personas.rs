@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
-use shoal::job::{Job, NewEvent};
+use shoal::domain::{Job, NewEvent};
 use shoal_sim::Persona;
 
 use crate::quirks::on_every_persona;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::job::{Confidence, Evidence, EvidenceKind, Job, MediaLayout, Status, Step};
-use shoal::workflow::policy::FinalReset;
+use shoal::domain::{Confidence, Evidence, EvidenceKind, Job, MediaLayout, Status, Step};
+use shoal::flow::policy::FinalReset;
 use shoal_base::Password;
 use shoal_base::world::TlsPolicy;
 use shoal_redfish::{Account, Bmc, BmcPool, Limits, Quirk, ResetType, System};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use shoal::job::{Job, Status, Step};
+use shoal::domain::{Job, Status, Step};
 use shoal_base::Password;
 use shoal_base::world::Secrets;
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::job::{Job, JobId, Status, Step};
+use shoal::domain::{Job, JobId, Status, Step};
 use shoal::seal::Sealer;
 use shoal::store::{LockedDatabase, Restored, Side, Store, Tap};
 use shoal_sim::{Fault, SimConfig, Timings};

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
-use shoal::job::Server;
+use shoal::domain::Server;
 use shoal::seal::{KeySource, load_or_create};
 use shoal::store::Store;
 use shoal_base::Password;

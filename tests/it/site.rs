@@ -1,4 +1,4 @@
-//! A whole site in one process: the real engine, workflow, store, media server and Redfish client,
+//! A whole site in one process: the real engine, flow, store, media server and Redfish client,
 //! and simulated BMCs, over in-process routers under paused time.
 //!
 //! It holds no test. A controller can be crashed at any moment and started anew on what the store
@@ -10,13 +10,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shoal::api::{Access, Hooks, media_router};
+use shoal::domain::{Job, JobId, NewEvent, Phase, Serial, Server, parse_recipe};
 use shoal::engine::{Engine, EngineSettings, LeaseTerms};
-use shoal::job::{Job, JobId, NewEvent, Phase, Serial, Server, parse_recipe};
+use shoal::flow::policy::{Delivery, Policy};
+use shoal::flow::{Services, WorkflowConfig};
 use shoal::media::{InstallerCache, InstallerSource, Media};
 use shoal::seal::Sealer;
 use shoal::store::{Inserted, NewJob, Store, StoreError};
-use shoal::workflow::policy::{Delivery, Policy};
-use shoal::workflow::{Services, WorkflowConfig};
 use shoal_base::world::{Clock, Rng, Secrets, TlsPolicy, Transport, World};
 use shoal_base::{Password, UrlPrefixes, UrlSecrets};
 use shoal_image::iso::ReadAt;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
-use shoal::job::{Job, MediaLayout, Status, Step};
+use shoal::domain::{Job, MediaLayout, Status, Step};
 use shoal_base::world::{HttpRequest, TransportError, TransportErrorKind};
 use shoal_redfish::Quirk;
 use shoal_sim::{Fault, SimConfig};

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::job::{Act, Cancel, Confidence, EjectReason, Job, Phase, Status, Step};
-use shoal::workflow::policy::FinalReset;
+use shoal::domain::{Act, Cancel, Confidence, EjectReason, Job, Phase, Status, Step};
+use shoal::flow::policy::FinalReset;
 use shoal_sim::{Fault, SimConfig, Timings};
 
 use crate::site::{Site, machine};

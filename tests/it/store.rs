@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
-use shoal::job::{
+use shoal::domain::{
     EventStatus, Job, JobId, JobSpec, Level, NewEvent, Outcome, Phase, Serial, Server, Status, Step, Verdict,
     parse_recipe,
 };

@@ -14,10 +14,10 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use shoal::job::{Job, JobId, Status};
+use shoal::domain::{Job, JobId, Status};
+use shoal::flow::policy::FinalReset;
 use shoal::seal::Sealer;
 use shoal::store::{Side, Store, Tap};
-use shoal::workflow::policy::FinalReset;
 use shoal_sim::{Fault, SimConfig, Timings};
 use tokio::sync::Notify;
 

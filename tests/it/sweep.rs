@@ -18,7 +18,7 @@ mod scenario;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use shoal::workflow::policy::Detection;
+use shoal::flow::policy::Detection;
 
 use report::Report;
 use run::{Ran, run};

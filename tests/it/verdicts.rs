@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
-use shoal::job::{Confidence, EvidenceKind, Job, Phase, Status};
+use shoal::domain::{Confidence, EvidenceKind, Job, Phase, Status};
 use shoal_base::world::elapsed;
 use shoal_sim::{Fault, Happening, SimConfig, Timings};
 

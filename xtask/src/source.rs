@@ -31,7 +31,7 @@ impl Source {
         blank_tests(&self.code())
     }
 
-    /// `workflow::steps::reset` of `src/workflow/steps/reset.rs`; empty for the crate's own roots. In a
+    /// `media::cache::disk` of `src/media/cache/disk.rs`; empty for the crate's own roots. In a
     /// crate of its own (`crates/`), the crate's name comes first.
     pub fn module(&self) -> Vec<String> {
         let root = self.crate_root();
@@ -324,7 +324,7 @@ fn last() {}
     #[test]
     fn a_module_of_another_crate_begins_with_the_crates_name() {
         let module = |path: &str| Source::new(path, "").module().join("::");
-        assert_eq!(module("src/workflow/steps.rs"), "workflow::steps");
+        assert_eq!(module("src/flow/steps.rs"), "flow::steps");
         assert_eq!(module("src/lib.rs"), "");
         assert_eq!(module("crates/shoal-x/src/lib.rs"), "shoal_x");
         assert_eq!(module("crates/shoal-x/src/a/b.rs"), "shoal_x::a::b");

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::Who;
 use crate::access::Act;
 use crate::api::error::ApiError;
-use crate::job::JobId;
+use crate::domain::JobId;
 use crate::store::Store;
 use shoal_base::world::Clock;
 

@@ -21,7 +21,7 @@ use crate::api::error::{ApiError, FieldProblem};
 use crate::api::events::NewEventBody;
 use crate::api::kickstart::{self, Judgement};
 use crate::api::words::StepName;
-use crate::job::{
+use crate::domain::{
     EventStatus, FieldError, JobId, JobSpec, Level, NewEvent, Serial, Server, Step, parse_recipe,
 };
 use crate::store::{IdempotencyKey, Inserted, NewJob, RefusedJob, StoreError};

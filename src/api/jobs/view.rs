@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::api::events::EventBody;
 use crate::api::words::{CleanupState, ConfidenceName, EvidenceKindName, JobStatus, OutcomeName, StepName};
-use crate::job::{CleanupFacts, Job, Phase, Status, Verdict};
+use crate::domain::{CleanupFacts, Job, Phase, Status, Verdict};
 use crate::store::{StoredJob, UnreadableJob};
 
 #[derive(Debug, Serialize, ToSchema)]

@@ -16,7 +16,7 @@ use crate::api::body::JsonObject;
 use crate::api::error::{ApiError, Problem};
 use crate::api::fields::Fields;
 use crate::api::servers;
-use crate::job::{FieldError, Kickstart, Serial, Server};
+use crate::domain::{FieldError, Kickstart, Serial, Server};
 use shoal_base::world::World;
 
 /// The text of `template` for a server. Hashes of passwords have new salts each time.

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::api::error::ApiError;
 use crate::api::fields::{FieldPatch, Fields, LabelChanges, merge_labels};
-use crate::job::{Serial, Server, check_bmc_address, management_url};
+use crate::domain::{Serial, Server, check_bmc_address, management_url};
 use shoal_base::Password;
 use shoal_base::world::TlsPolicy;
 
@@ -286,7 +286,7 @@ pub fn changes(before: &Server, after: &Server) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::FieldError;
+    use crate::domain::FieldError;
 
     fn made(body: Value) -> Result<Server, Vec<FieldError>> {
         let body = body.as_object().unwrap().clone();

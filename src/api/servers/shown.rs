@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::api::error::ApiError;
 use crate::api::jobs::JobBody;
 use crate::api::words::{ConfidenceName, JobStatus};
-use crate::job::Server;
+use crate::domain::Server;
 use crate::store::{ServerRecord, StoredJob};
 use shoal_base::world::reference;
 

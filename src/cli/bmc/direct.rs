@@ -14,7 +14,7 @@ use crate::cli::CliError;
 use crate::cli::serve::MediaBases;
 use crate::cli::server::read_password;
 use crate::doctor::{self, ProbePlace, Report, Subject, Whose};
-use crate::job::{Server, check_bmc_address};
+use crate::domain::{Server, check_bmc_address};
 use crate::media::Probes;
 use shoal_base::Password;
 use shoal_base::world::{Secrets, TlsPolicy, World, real_transport};

@@ -16,7 +16,7 @@ use crate::cli::CliError;
 use crate::cli::client::{Client, ClientError};
 use crate::cli::output::{Format, Output, line, to_stderr};
 use crate::doctor::{Readiness, Report};
-use crate::job::Serial;
+use crate::domain::Serial;
 use shoal_base::world::World;
 
 /// A look at a BMC that hangs in every part.

@@ -13,7 +13,7 @@ use super::site::{INSTALL, STABLE_WINDOW, Site, Truth};
 use crate::cli::CliError;
 use crate::cli::client::Client;
 use crate::cli::output::{line, table};
-use crate::job::{Status, Step};
+use crate::domain::{Status, Step};
 
 /// Between two looks at many jobs.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -18,7 +18,7 @@ use crate::cli::kickstart::render;
 use crate::cli::output::{Output, to_stderr};
 use crate::cli::{CliError, Exit};
 use crate::config::ClientArgs;
-use crate::job::Serial;
+use crate::domain::Serial;
 use shoal_base::world::World;
 
 #[derive(Debug, Args)]

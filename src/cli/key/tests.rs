@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::access::{Act, Actor, NewToken, Role, TokenId, TokenOrigin};
-use crate::job::{JobId, Serial, Server, parse_recipe};
+use crate::domain::{JobId, Serial, Server, parse_recipe};
 use crate::store::{NewJob, OwnSecret, Side, Tap};
 use shoal_base::Password;
 use shoal_base::world::{Clock, Rng, TlsPolicy, real_transport};

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cli::output::{self, Format, Output};
 use crate::cli::{CliError, Exit};
-use crate::job::KICKSTART_BYTES_MAX;
+use crate::domain::KICKSTART_BYTES_MAX;
 use shoal_kickstart::lint::Findings;
 use shoal_kickstart::report::{self, FileReport, Judged};
 use shoal_kickstart::{Hook, Options, Version};

@@ -16,7 +16,7 @@ use crate::cli::client::Client;
 use crate::cli::output::{self, Format, Output};
 use crate::cli::{CliError, Exit};
 use crate::config::ClientArgs;
-use crate::job::Serial;
+use crate::domain::Serial;
 use shoal_base::world::World;
 
 /// Show what a template becomes, with secrets masked.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use crate::doctor::{self, Checker, ProbePlace, Report, Subject, Whose};
-use crate::job::Server;
-use crate::workflow::Services;
+use crate::domain::Server;
+use crate::flow::Services;
 
 pub fn checker(services: Arc<Services>) -> Checker {
     Arc::new(move |server, with_probe| {

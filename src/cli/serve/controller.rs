@@ -23,12 +23,12 @@ use crate::api::{self, Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsA
 use crate::config::{Config, RateSettings};
 use crate::doctor::Checker;
 use crate::engine::{Engine, EngineSettings, LeaseTerms};
+use crate::flow::{Services, WorkflowConfig};
 use crate::media::{CacheError, InstallerCache, InstallerSource, Media};
 use crate::oidc::Oidc;
 use crate::release::Releaser;
 use crate::seal::{self, KeyError};
 use crate::store::{LockedDatabase, OwnSecret, Store, StoreError};
-use crate::workflow::{Services, WorkflowConfig};
 use shoal_base::UrlSecrets;
 use shoal_base::world::{World, real_transport};
 use shoal_redfish::BmcPool;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use crate::api::InstallerVersion;
+use crate::flow::Services;
 use crate::media::InstallerSource;
-use crate::workflow::Services;
 
 pub fn lookup(services: Arc<Services>) -> InstallerVersion {
     Arc::new(move |url| {

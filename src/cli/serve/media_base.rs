@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 use tower::ServiceExt;
 use url::{Host, Url};
 
-use crate::workflow::MediaBase;
+use crate::flow::MediaBase;
 use shoal_base::world::{TlsPolicy, Transport};
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);

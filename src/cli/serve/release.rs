@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
+use crate::flow::Services;
 use crate::release::{self, Releaser};
-use crate::workflow::Services;
 
 pub fn releaser(services: Arc<Services>) -> Releaser {
     Arc::new(move |server, ask| {

@@ -11,7 +11,7 @@ use super::super::client::Client;
 use super::super::{CliError, Exit, Output};
 use super::read_password;
 use crate::config::ClientArgs;
-use crate::job::Serial;
+use crate::domain::Serial;
 use shoal_base::world::{TlsPolicy, World};
 
 #[derive(Debug, Args)]

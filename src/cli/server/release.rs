@@ -12,7 +12,7 @@ use super::super::client::Client;
 use super::super::output::table;
 use super::super::{CliError, Exit, Output};
 use crate::config::ClientArgs;
-use crate::job::Serial;
+use crate::domain::Serial;
 use shoal_base::world::World;
 
 /// Three tries of each drive of a slow BMC.

@@ -2,7 +2,7 @@
 
 use super::{Check, CheckStatus, Facts, check, failed, ok, warning};
 use crate::doctor::{ProbeFacts, Trouble};
-use crate::workflow::media_base::{protocol_remedy, what_reaching_needs};
+use crate::flow::media_base::{protocol_remedy, what_reaching_needs};
 
 pub fn drives(facts: &Facts) -> Check {
     let shown: Vec<String> =

@@ -1,7 +1,7 @@
 //! Full disks, read-only files and rows that cannot be read: an error each, of its own kind.
 
 use super::*;
-use crate::job::Cancel;
+use crate::domain::Cancel;
 
 #[tokio::test]
 async fn a_full_disk_is_said_to_be_full_and_heals() {
@@ -116,8 +116,11 @@ async fn a_job_of_a_newer_release_is_left_to_it_and_ends_by_force_alone() {
         for (lease, _) in two_claimed_jobs(&store).await {
             store.release(&lease).await.unwrap();
         }
-        store.save_trace(id(1), "task", &crate::job::MediumTrace::default()).await.unwrap();
-        store.save_hook_report(id(1), crate::job::HookReport { at: at(1), succeeded: true }).await.unwrap();
+        store.save_trace(id(1), "task", &crate::domain::MediumTrace::default()).await.unwrap();
+        store
+            .save_hook_report(id(1), crate::domain::HookReport { at: at(1), succeeded: true })
+            .await
+            .unwrap();
         execute(&store, &format!("UPDATE {table} SET {column} = {newer} WHERE {key} = '{}'", id(1))).unwrap();
         let claimed = store.claim("me", at(1), TTL, 9).await.unwrap();
         assert_eq!(
@@ -146,7 +149,7 @@ async fn ends_by_force_alone(store: &Store) {
     assert!(!store.end_unreadable_job(id(1), at(6)).await.unwrap(), "it is over");
     assert!(!store.end_unreadable_job(id(2), at(6)).await.unwrap(), "it can be read");
     let job = found().await;
-    assert_eq!((job.status, job.is_active), (Some(crate::job::Status::Cancelled), false));
+    assert_eq!((job.status, job.is_active), (Some(crate::domain::Status::Cancelled), false));
     assert!(job.reason.unwrap().contains("shoal server release A"));
     assert_eq!(store.active_job(&"A".parse().unwrap()).await.unwrap(), None, "the server is free");
     let filter = EventFilter { job: Some(id(1)), limit: 9, ..EventFilter::default() };
@@ -185,7 +188,7 @@ async fn damaged_servers_events_and_traces_are_errors_that_name_them() {
     let store = Store::in_memory(sealer()).unwrap();
     let (lease, job) = two_claimed_jobs(&store).await.remove(0);
     store.save(&lease, &JobUpdate::of(&job, at(2)), vec![event("one")]).await.unwrap();
-    store.save_trace(id(1), "task", &crate::job::MediumTrace::default()).await.unwrap();
+    store.save_trace(id(1), "task", &crate::domain::MediumTrace::default()).await.unwrap();
     let corrupt = |error: StoreError, name: &str| {
         assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{error}");
         assert!(error.to_string().contains(name), "{error}");

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::job::Cursor;
+use crate::domain::Cursor;
 
 fn open(directory: &tempfile::TempDir) -> Result<Store, StoreError> {
     Store::open(&directory.path().join("shoal.db"), sealer())

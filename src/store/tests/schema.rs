@@ -1,7 +1,7 @@
 //! The schema keeps the rules by itself, and opens what version 1 wrote.
 
 use super::*;
-use crate::job::{Cancel, MediaMode, Status};
+use crate::domain::{Cancel, MediaMode, Status};
 
 #[tokio::test]
 async fn the_database_itself_refuses_a_second_active_job() {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::VERSION;
-use crate::job::{Cursor, Facts, HookReport, MediumTrace};
+use crate::domain::{Cursor, Facts, HookReport, MediumTrace};
 use crate::store::recipes::StoredSpec;
 use shoal_base::hex;
 use shoal_redfish::BmcMemory;

@@ -26,9 +26,9 @@ async fn every_act_is_told_once_and_no_secret_is() {
     fixture.call(Method::PATCH, "/api/v1/servers/A1", Some(tls)).await.ok(200);
     let job = fixture.add_job("A1").await;
     fixture.post(&format!("/api/v1/jobs/{job}/cancel"), json!({"force": true})).await.ok(202);
-    fixture.end_job(shoal::job::Status::Cancelled, Vec::new()).await;
+    fixture.end_job(shoal::domain::Status::Cancelled, Vec::new()).await;
     let retried = fixture.post(&format!("/api/v1/jobs/{job}/retry"), json!({})).await.ok(202);
-    fixture.end_job(shoal::job::Status::Failed, Vec::new()).await;
+    fixture.end_job(shoal::domain::Status::Failed, Vec::new()).await;
     fixture.post("/api/v1/jobs", json!({"server_serial": "A1", "ks_cfg": ""})).await.problem(422);
     fixture.post("/api/v1/servers/A1/check", json!({})).await.ok(200);
     fixture.post("/api/v1/servers/A1/check", json!({"probe_media": true})).await.ok(200);

@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use shoal::access::{Role, TokenRecord};
 use shoal::api::{Access, Hooks, media_router};
-use shoal::job::JobId;
+use shoal::domain::JobId;
 use shoal::media::{Form, Image, KickstartPlace, Media, Medium, MediumLandmarks, Watched};
 use shoal_image::iso::SparseImage;
 use tower::ServiceExt;

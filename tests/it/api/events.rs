@@ -6,7 +6,7 @@ use http::Method;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use shoal::access::{NewToken, Role, TokenOrigin};
-use shoal::job::{EventStatus, Level, NewEvent, Status, Step};
+use shoal::domain::{EventStatus, Level, NewEvent, Status, Step};
 use tower::ServiceExt;
 
 use super::{Fixture, keep_token};

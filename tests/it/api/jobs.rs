@@ -2,8 +2,8 @@
 
 use http::{Method, header};
 use serde_json::{Value, json};
+use shoal::domain::{Status, Step};
 use shoal::engine::DryRunReport;
-use shoal::job::{Status, Step};
 
 use super::{Fixture, recipe};
 

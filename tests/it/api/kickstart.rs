@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use shoal::job::LintMode;
+use shoal::domain::LintMode;
 
 use super::{Fixture, recipe};
 

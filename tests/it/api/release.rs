@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 use shoal::access::Role;
 use shoal::api::Access;
-use shoal::job::{Cancel, Phase, Step};
+use shoal::domain::{Cancel, Phase, Step};
 use shoal::release::{Releaser, release};
 use shoal_base::Password;
 use shoal_base::world::TlsPolicy;

@@ -1,7 +1,7 @@
 //! Templates: rendered when a job is made, and on request; what they are made of is shown nowhere.
 
 use serde_json::{Value, json};
-use shoal::job::{LintMode, Status};
+use shoal::domain::{LintMode, Status};
 
 use super::{Fixture, recipe, server_json};
 

@@ -198,7 +198,7 @@ async fn a_server_with_an_active_job_is_neither_removed_nor_pointed_elsewhere() 
     let elsewhere = json!({"bmc_address": "https://10.0.0.9", "bmc_password": "x"});
     assert_eq!(patch(&fixture, elsewhere).await.problem(409)["job_id"], job);
     patch(&fixture, json!({"bmc_password": "corrected"})).await.ok(200);
-    fixture.end_job(shoal::job::Status::Failed, Vec::new()).await;
+    fixture.end_job(shoal::domain::Status::Failed, Vec::new()).await;
     assert_eq!(fixture.call(Method::DELETE, "/api/v1/servers/A1", None).await.status, 204);
     fixture.get(&format!("/api/v1/jobs/{job}")).await.ok(200);
 }
@@ -432,7 +432,7 @@ async fn a_record_shows_when_it_was_added_and_changed_and_its_last_job() {
         show().await["last_job"],
         json!({"job_id": first, "status": "queued", "confidence": null, "build": null})
     );
-    fixture.end_job(shoal::job::Status::Failed, Vec::new()).await;
+    fixture.end_job(shoal::domain::Status::Failed, Vec::new()).await;
     let second = fixture.add_job("A1").await;
     assert_eq!(show().await["last_job"]["job_id"], second);
 }

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::{Method, Request};
 use serde_json::json;
-use shoal::job::{Cursor, JobId, Phase, Status, Step};
+use shoal::domain::{Cursor, JobId, Phase, Status, Step};
 use shoal::store::JobUpdate;
 use shoal::token;
 

@@ -10,7 +10,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use serde_json::json;
-use shoal::job::{JobId, Server, parse_recipe};
+use shoal::domain::{JobId, Server, parse_recipe};
 use shoal::media::{Form, Image, KickstartPlace, Media, Medium, MediumLandmarks, Watched};
 use shoal::seal::Sealer;
 use shoal::store::{NewJob, Store};
@@ -114,7 +114,7 @@ impl Bench {
     }
 
     pub async fn insert_job(&self, n: u8) {
-        let serial: shoal::job::Serial = format!("SERIAL{n}").parse().unwrap();
+        let serial: shoal::domain::Serial = format!("SERIAL{n}").parse().unwrap();
         let server = Server {
             serial: serial.clone(),
             bmc_address: "https://10.0.0.5".parse().unwrap(),

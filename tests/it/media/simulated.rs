@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
-use shoal::job::MediaMode;
+use shoal::domain::MediaMode;
 use shoal::media::{Form, Image, JobTrace, KickstartPlace, Media, Medium, MediumLandmarks, Watched};
 use shoal::seal::Sealer;
 use shoal::store::Store;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use bytes::Bytes;
-use shoal::job::JobId;
+use shoal::domain::JobId;
 use shoal::media::{Form, Medium, SLICE_BYTES_MAX};
 
 use super::bench::{Bench, INSTALLER_BYTES, at, installer, installer_bytes, job};

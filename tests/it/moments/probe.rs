@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Method;
-use shoal::job::{Cursor, Job};
+use shoal::domain::{Cursor, Job};
 use shoal::store::{JobFilter, Side, Store, StoreError, Tap};
 use shoal_base::world::{HttpRequest, HttpResponse, Transport, TransportError, TransportErrorKind};
 use shoal_sim::Network;

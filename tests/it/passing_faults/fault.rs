@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{Method, Response, StatusCode, header};
 use serde_json::json;
-use shoal::job::{Phase, Step};
+use shoal::domain::{Phase, Step};
 use shoal::store::{JobFilter, Side, Store, Tap};
 use shoal_base::world::{HttpRequest, HttpResponse, Transport, TransportError};
 use shoal_sim::Network;

@@ -1,6 +1,6 @@
 //! What was measured in the field: images that are copied, a host that is off, and a cleanup that the BMC refuses.
 
-use shoal::job::Job;
+use shoal::domain::Job;
 
 use super::*;
 use shoal_sim::Timings;

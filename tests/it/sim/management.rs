@@ -71,7 +71,7 @@ async fn the_products_probe_understands_the_answer() {
     let bench = Bench::with_host(&[], true, Some("8.0.3-0.0.24022510"));
     let (_, certificate, _) = bench.ask().await.unwrap();
     let url = "https://esx.test/sdk".parse().unwrap();
-    let found = shoal::probe::observe_esxi(&bench.network.transport(), &url, 1).await.unwrap();
+    let found = shoal::paths::esxi::probe::observe_esxi(&bench.network.transport(), &url, 1).await.unwrap();
     assert_eq!((found.version.as_str(), found.build.as_str()), ("8.0.3", "24022510"));
     assert_eq!(found.certificate, shoal_base::hex(&certificate));
 }

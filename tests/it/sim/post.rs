@@ -4,7 +4,7 @@
 //! The text of the hooks and the task ISO are the product's own. Invariant: nothing here is sent by a
 //! test.
 
-use shoal::kickstart::{Hook, render_with_hook};
+use shoal::paths::esxi::kickstart::{Hook, render_with_hook};
 use shoal_image::iso::NONCE_NAME;
 
 use super::*;

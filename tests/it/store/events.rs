@@ -1,7 +1,7 @@
 //! Promises about what is told of jobs, and about their read traces.
 
 use serde_json::json;
-use shoal::job::{Event, EventStatus, Job, JobId, Level, MediaMode, MediumTrace, NewEvent, Step};
+use shoal::domain::{Event, EventStatus, Job, JobId, Level, MediaMode, MediumTrace, NewEvent, Step};
 use shoal::store::{EVENTS_A_JOB_MAX, EventFilter, JobUpdate, Lease, PAGE_MAX, StoreError};
 
 use super::{Bench, at, event, id};

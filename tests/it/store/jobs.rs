@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shoal::job::{Cancel, Cursor, EventStatus, FieldError, JobId, Outcome, Phase, Status, Step};
+use shoal::domain::{Cancel, Cursor, EventStatus, FieldError, JobId, Outcome, Phase, Status, Step};
 use shoal::store::{
     CancelOutcome, EventFilter, IdempotencyKey, Inserted, JobFilter, JobUpdate, NewJob, PAGE_MAX, RefusedJob,
     StoreError, StoredJob,

@@ -1,6 +1,6 @@
 //! Promises about how jobs go forward: claims, leases, and saves that are fenced and final.
 
-use shoal::job::{
+use shoal::domain::{
     Act, BootSource, Cancel, Confidence, EventStatus, Evidence, EvidenceKind, Intent, Job, Outcome, Phase,
     SourceFacts, Status, Step, Verdict,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use shoal::job::Phase;
+use shoal::domain::Phase;
 use shoal::store::{StoreError, StoreErrorKind};
 use shoal_base::world::TlsPolicy;
 

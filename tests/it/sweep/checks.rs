@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use shoal::job::{Confidence, EjectReason, EvidenceKind, Outcome, Phase, Status};
+use shoal::domain::{Confidence, EjectReason, EvidenceKind, Outcome, Phase, Status};
 use shoal::media::trace::QUIET;
 use shoal_base::world::elapsed;
 use shoal_sim::{Fault, Happening};

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use shoal::job::{Confidence, Status};
-use shoal::workflow::policy::Detection;
+use shoal::domain::{Confidence, Status};
+use shoal::flow::policy::Detection;
 
 use super::Order;
 use super::checks::{self, Case, Violation};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
-use shoal::job::{Cancel, Event, Job, JobId, Status, Step};
+use shoal::domain::{Cancel, Event, Job, JobId, Status, Step};
 use shoal::media::InstallerSource;
 use shoal::store::{EventFilter, Store, StoreError};
 use shoal_base::Password;

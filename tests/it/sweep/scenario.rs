@@ -7,8 +7,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use shoal::job::Confidence;
-use shoal::workflow::policy::{FinalReset, Policy};
+use shoal::domain::Confidence;
+use shoal::flow::policy::{FinalReset, Policy};
 use shoal_base::world::Rng;
 use shoal_sim::{Fault, Persona, Sources, Timings};
 

@@ -112,7 +112,7 @@ fn is_root(token: &str) -> bool {
     matches!(token, "crate" | "super" | "self") || token.starts_with(CRATES)
 }
 
-/// `super::plan` seen from `workflow::detect` is `workflow::plan`.
+/// `super::plan` seen from `flow::drive` is `flow::plan`.
 fn from_root(root: Option<&str>, module: &[String], path: &[&str]) -> Option<Vec<String>> {
     let ups = path.iter().filter(|part| **part == "super").count();
     let is_step = |part: &&&str| !matches!(**part, "super" | "self" | "crate" | "*");
@@ -196,19 +196,19 @@ fn tokens(code: &str) -> Vec<(&str, usize)> {
 fn every_way_to_write_a_path_is_seen() {
     let text = "use crate::{job::{self, JobId}, store::Store};\nuse super::super::engine::Engine;\n\
                 fn f() { crate::media::x::<u8>(1); self::g(); shoal_image::iso::h(); }\nuse super::{plan, policy::Policy as P};";
-    let file = Source::new("src/workflow/steps/reset.rs", text);
+    let file = Source::new("src/media/cache/disk.rs", text);
     let paths: Vec<String> =
         references(&file).iter().map(|found| format!("{}:{}", found.line, found.path.join("::"))).collect();
     let expected = [
         "1:job",
         "1:job::JobId",
         "1:store::Store",
-        "2:workflow::engine::Engine",
+        "2:media::engine::Engine",
         "3:media::x",
-        "3:workflow::steps::reset::g",
+        "3:media::cache::disk::g",
         "3:shoal_image::iso::h",
-        "4:workflow::steps::plan",
-        "4:workflow::steps::policy::Policy",
+        "4:media::cache::plan",
+        "4:media::cache::policy::Policy",
     ];
     assert_eq!(paths, expected);
 }
@@ -239,14 +239,13 @@ fn a_broken_arrow_is_named() {
 #[test]
 fn an_impure_import_is_named() {
     let files = [
-        Source::new("src/workflow/detect.rs", "use shoal_base::world::{Clock, elapsed};\n"),
-        Source::new("src/workflow/plan.rs", "use super::steps::reset;\nuse super::{Wait, policy::Policy};\n"),
+        Source::new("src/paths/esxi/detect.rs", "use shoal_base::world::{Clock, elapsed};\n"),
+        Source::new("src/flow/plan.rs", "use super::steps::reset;\nuse super::{Wait, policy::Policy};\n"),
         Source::new(
             "crates/shoal-sim/src/guest.rs",
             "use super::machine::Machine;\nuse super::redfish::router;\n",
         ),
     ];
-    let expected =
-        ["shoal_base::world::Clock", "crate::workflow::steps::reset", "shoal_sim::redfish::router"];
+    let expected = ["shoal_base::world::Clock", "crate::flow::steps::reset", "shoal_sim::redfish::router"];
     can_fail(broken_purity(&files), &expected);
 }

@@ -126,10 +126,10 @@ fn an_open_door_is_named() {
 #[test]
 fn an_act_in_a_pure_part_is_named() {
     let files = [
-        Source::new("src/workflow/detect.rs", "async fn f() {}\n"),
+        Source::new("src/paths/esxi/detect.rs", "async fn f() {}\n"),
         Source::new("crates/shoal-image/src/iso/read.rs", "use std::fs::File;\n"),
         Source::new("crates/shoal-image/src/installer.rs", "use std::fs::File;\n"),
-        Source::new("src/workflow/steps.rs", "async fn f() {}\n"),
+        Source::new("src/flow/steps.rs", "async fn f() {}\n"),
     ];
     can_fail(acting(&files), &["detect.rs:1 names async", "installer.rs:1 names std::fs"]);
 }

@@ -1,7 +1,7 @@
 //! What the simulated installer makes of a kickstart: what it installs, the dialog at which it stops,
 //! what it warns of, what its `%post` says, and how it ends.
 //!
-//! It plays the real installer and shares no code with `crate::kickstart` or any linter. Source of the
+//! It plays the real installer and shares no code with `crate::paths::esxi::kickstart` or any linter. Source of the
 //! rules: the ESXi 6.7 installer and VMware's documentation. Without `strict` only the licence, one
 //! command that installs, and sections and includes as they are read matter. Invariant: a refused
 //! script has the sentence that the installer's dialog shows, and no password is in one.

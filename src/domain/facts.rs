@@ -1,0 +1,398 @@
+//! What a job has learnt and done so far, beside its cursor. Saved with it, as one JSON value.
+//!
+//! Steps write here what a later step, a restarted controller or an operator needs to know.
+//! Invariant: no secret, and no URL with a token, is a fact.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use super::{Evidence, MediaLayout};
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Facts {
+    pub system: Option<SystemFacts>,
+    pub installer: Option<InstallerFacts>,
+    pub task_iso: Option<TaskIsoFacts>,
+    /// Base of the media URLs given to this BMC, such as `http://10.0.0.1:8080`.
+    pub media_base: Option<String>,
+    /// How the media reach the host, as chosen for its BMC.
+    pub layout: MediaLayout,
+    pub cd1: MountFacts,
+    /// The USB stick, where that carries the kickstart; unused where one CD holds everything.
+    pub cd2: MountFacts,
+    /// The one-time override was set by this job and has not been seen gone since.
+    pub override_armed: bool,
+    pub reset: ResetFacts,
+    pub watch: WatchFacts,
+    pub progress: Progress,
+    pub cleanup: CleanupFacts,
+    /// Where the session on the BMC is, for whoever takes the job over.
+    pub session: Option<String>,
+    /// The job was put back from a backup then. What else was done for it, between that backup and then, is
+    /// not known here, so it starts no host any more.
+    pub restored_at: Option<Timestamp>,
+}
+
+impl Facts {
+    /// The BMC is given the installer's own URL instead of ours.
+    pub fn is_direct(&self) -> bool {
+        self.installer.as_ref().is_some_and(|installer| installer.direct)
+    }
+
+    /// The drives that the host reads from.
+    pub fn drives(&self) -> impl Iterator<Item = &MountFacts> {
+        let second = (self.layout != MediaLayout::SingleCd).then_some(&self.cd2);
+        std::iter::once(&self.cd1).chain(second)
+    }
+}
+
+/// The system that the server's record turned out to mean.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SystemFacts {
+    /// `@odata.id`.
+    pub link: String,
+    pub vendor: String,
+    pub model: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct InstallerFacts {
+    /// The BMC is given the source's own URL instead of ours.
+    pub direct: bool,
+    /// Lower-case hex, of the vendor's bytes.
+    pub sha256: String,
+    pub size: u64,
+    pub volume_id: String,
+    pub version: Option<String>,
+    pub build: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct TaskIsoFacts {
+    pub size: u64,
+    /// Lower-case hex, of the whole image.
+    pub sha256: String,
+}
+
+/// One medium in one slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MountFacts {
+    /// `@odata.id` of the slot, once this job has chosen it.
+    pub slot: Option<String>,
+    /// Insertions asked for so far; each has a media URL of its own.
+    pub insertions: u32,
+    /// When this job last ejected what the slot held, unless it has inserted since.
+    pub ejected_at: Option<Timestamp>,
+    /// When the last insertion was asked for, while nobody knows how it ended: the BMC may be at it.
+    pub open_since: Option<Timestamp>,
+    /// Links of slots that refused the image for their own sake; none of those insertions did anything.
+    pub refused: Vec<String>,
+}
+
+/// What our own reset did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ResetFacts {
+    /// The BMC's sources as they were before the first act of the reset.
+    pub before: Option<BootSample>,
+    /// The look that showed, since then, that the host had begun to boot unasked.
+    pub unasked_boot: Option<BootSample>,
+    /// What answered at the management address then.
+    pub api_before: Option<ApiSample>,
+    /// When a one-time boot from this job's CD was first asked for. Whatever starts the host from then
+    /// on, by us or not, may boot the installer.
+    pub armed_at: Option<Timestamp>,
+    /// The host had started by itself, so `started_at` is only when that was seen.
+    pub adopted: bool,
+    /// When the host was last asked to start for this job's installer.
+    pub started_at: Option<Timestamp>,
+    /// Times that the job went back because a medium, the override or the start itself was lost.
+    pub rewinds: u32,
+    /// Installing starts caused so far; more than one only where the first is known not to have
+    /// happened.
+    pub starts: u32,
+    /// Times that the host was asked to be forced off, the final reset's included.
+    pub forced_off: u32,
+}
+
+/// The sources of one BMC at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct BootSample {
+    pub at: Timestamp,
+    pub power: Power,
+    /// Value of each source that this BMC offers.
+    pub sources: BTreeMap<BootSource, String>,
+}
+
+/// One look at a management address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ApiSample {
+    pub at: Timestamp,
+    /// Who answered as an ESXi host; absent where nobody did.
+    pub host: Option<ApiHost>,
+    /// No connection was made. An answer of another kind (503, a web page) is none of ESXi, and no silence.
+    #[serde(default)]
+    pub silent: bool,
+}
+
+/// What was seen of a management address since the reset, beside its last host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct AddressFacts {
+    /// Since when no connection has been made.
+    pub silent_since: Option<Timestamp>,
+    /// When that had lasted long enough for a host that is down, the first time.
+    pub silent_at: Option<Timestamp>,
+    /// The last answer of the host that is told in `WatchFacts::api`.
+    pub answered_at: Option<Timestamp>,
+    /// The certificates that were shown, each once.
+    pub certificates: Vec<String>,
+    /// A certificate came back after another one.
+    pub alternates: bool,
+}
+
+/// What an ESXi host's API says of it, to whoever asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ApiHost {
+    pub version: String,
+    /// Such as `24022510`.
+    pub build: String,
+    /// SHA-256 of its certificate, lower-case hex. Each installation makes one of its own.
+    pub certificate: String,
+}
+
+/// `PowerState`, as far as a verdict can use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Power {
+    On,
+    Off,
+    /// In transition, absent, or a word that nobody knows.
+    Unclear,
+}
+
+/// Something in a BMC that shows a boot of its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum BootSource {
+    BootProgress,
+    LastResetTime,
+    /// `BootProgress.LastBootTimeSeconds`: how long the last boot took; 0 while it goes on.
+    LastBootTimeSeconds,
+    /// HPE's `Oem.Hpe.PostState`.
+    PostState,
+    /// Lenovo's `Oem.Lenovo.NumberOfReboots`.
+    NumberOfReboots,
+}
+
+impl BootSource {
+    /// The Redfish property.
+    pub fn property(self) -> &'static str {
+        match self {
+            BootSource::BootProgress => "BootProgress",
+            BootSource::LastResetTime => "LastResetTime",
+            BootSource::LastBootTimeSeconds => "LastBootTimeSeconds",
+            BootSource::PostState => "PostState",
+            BootSource::NumberOfReboots => "NumberOfReboots",
+        }
+    }
+}
+
+/// What the watch over the installer has seen; `flow::detect` reads and writes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct WatchFacts {
+    /// Looks at the BMC since the reset.
+    pub polls: u32,
+    /// When the reset was first seen to have taken effect.
+    pub effect_at: Option<Timestamp>,
+    pub sources: BTreeMap<BootSource, SourceFacts>,
+    /// Power as last seen, and since when it has held without a break or a long silence.
+    pub power: Option<(Power, Timestamp)>,
+    /// Last time the BMC answered.
+    pub observed_at: Option<Timestamp>,
+    /// End of the last long silence of the BMC (or of this controller).
+    pub silence_ended_at: Option<Timestamp>,
+    /// Milliseconds since the reset in which the BMC could not be observed.
+    #[serde(rename = "blind_ms")]
+    pub unobserved_ms: u64,
+    /// Of these, the longest at a stretch.
+    #[serde(default, rename = "longest_blind_ms")]
+    pub longest_unobserved_ms: u64,
+    /// The host booted again after the kickstart was read.
+    pub second_boot: Option<Evidence>,
+    /// The last look at the management address at which an ESXi host answered.
+    pub api: Option<ApiSample>,
+    pub address: AddressFacts,
+    /// The longest pause between two looks since the kickstart was read, in milliseconds.
+    pub longest_pause_ms: u64,
+    /// A source showed another boot before one counts, where the reads tell nothing.
+    pub booted_early: bool,
+    /// What the installer's webhook said, if it did.
+    pub hook: Option<HookReport>,
+    /// Milliseconds in which the host was watched, and not seen off, since the hook read its nonce.
+    pub since_nonce_ms: u64,
+    /// Times that an override which outlived the start was disarmed.
+    pub disarms: u32,
+    /// One of them was disarmed before anything had shown that the host used it.
+    pub disarmed_unused: bool,
+    /// Times that a host which installs again and again, or might unseen, was to lose its media between
+    /// two runs.
+    pub loop_ejects: u32,
+    /// When they were out.
+    pub loop_ended_at: Option<Timestamp>,
+}
+
+/// What the hook of an installer reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct HookReport {
+    pub at: Timestamp,
+    pub succeeded: bool,
+}
+
+/// One second-boot source of this BMC.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SourceFacts {
+    /// It visibly changed at our own reset: what it shows later can be believed.
+    pub showed_start: bool,
+    /// And it could be watched since, so its silence means something.
+    pub live: bool,
+    /// Its last value.
+    pub last: Option<String>,
+}
+
+/// For whoever watches the job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Progress {
+    pub installer_bytes_read: u64,
+    pub installer_bytes_total: u64,
+    pub ks_read: bool,
+}
+
+/// Result of the cleanup, beside the verdict and never instead of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CleanupFacts {
+    /// The boot override is no longer armed.
+    pub disarmed: bool,
+    pub task: Option<EjectFacts>,
+    pub installer: Option<EjectFacts>,
+    /// What could not be cleaned up, a sentence each.
+    pub left: Vec<String>,
+    /// Why the media may be ejected, once they may.
+    pub released: Option<EjectReason>,
+    /// What was last reported of the next start of the host, while cleaning up failed.
+    pub warning: Option<String>,
+}
+
+/// Why ejecting is safe, or done all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Release"))]
+pub enum EjectReason {
+    /// The installer cannot be running.
+    Safe,
+    /// The install timeout is over, and nothing says what the host does.
+    TimedOut,
+    /// An operator asked for it with `force`.
+    Forced,
+}
+
+/// When nothing of the job was in a slot any more: it was ejected, or another image had taken its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct EjectFacts {
+    pub at: Timestamp,
+    /// Done although an installer might still have been running.
+    pub forced: bool,
+}
+
+/// How a BMC reads one medium, judged from what it reads after our reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum MediaMode {
+    /// Never fetched from us.
+    #[default]
+    None,
+    /// Fetched whole before the host read it, or cached: its reads tell nothing of the host.
+    Prefetched,
+    /// Read in pieces after the reset: its reads are the host's.
+    Streamed,
+}
+
+/// What is known of the reads of one medium. Times are of our own clock; all but `mode` and
+/// `fault` count from the reset only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MediumTrace {
+    pub mode: MediaMode,
+    /// Size of the image, bytes.
+    pub total: u64,
+    /// Distinct bytes served.
+    pub read: u64,
+    pub first_read_at: Option<Timestamp>,
+    pub last_read_at: Option<Timestamp>,
+    /// Last read of a part that had not been read before.
+    pub last_new_read_at: Option<Timestamp>,
+    /// As much has been read as a boot loader reads of an installer, and nothing else does (CD1 only).
+    pub loaded_at: Option<Timestamp>,
+    /// Every file of the installer has been read (CD1 only).
+    pub read_through_at: Option<Timestamp>,
+    /// The kickstart's extent was read without the gap before it (CD2 only).
+    pub ks_read_at: Option<Timestamp>,
+    /// After the kickstart's read and a minute of quiet, the volume descriptors and the boot
+    /// catalogue were read again (CD1 only): a firmware enumerating its drives.
+    pub reenumerated_at: Option<Timestamp>,
+    /// The nonce's extent was read after the kickstart, without the gap between them (CD2 only).
+    pub nonce_read_at: Option<Timestamp>,
+    /// That gap was read too, so that a read of the nonce means nothing (CD2 only).
+    pub nonce_copied: bool,
+    /// The kickstart was last read again after `reenumerated_at` (CD2 only).
+    pub ks_read_again_at: Option<Timestamp>,
+    /// The last fetch that was refused or broken off, in words.
+    pub fault: Option<String>,
+    /// The first one since our reset, or since a fetch that ended well.
+    pub fault_at: Option<Timestamp>,
+}
+
+impl MediumTrace {
+    /// Whether an installer can have been loaded from this medium by then; so it may where its reads tell
+    /// nothing of the host.
+    pub fn may_be_loaded_by(&self, at: Timestamp) -> bool {
+        let is_told = self.total > 0 && self.mode != MediaMode::Prefetched;
+        !is_told || self.loaded_at.or(self.read_through_at).is_some_and(|loaded_at| loaded_at <= at)
+    }
+
+    /// When an installer that was loaded from this medium read its kickstart, the first time. A system on the
+    /// host's disk may have read that before.
+    pub fn installer_read(&self, kickstart: &MediumTrace) -> Option<Timestamp> {
+        kickstart.ks_read_at.filter(|at| self.may_be_loaded_by(*at))
+    }
+}
+
+/// How many jobs stand in each status, in the order of `Status::ALL`.
+pub type Counts = [u64; 5];

@@ -1,0 +1,183 @@
+//! What a step has in its hands: the job, its server, the BMC, and the pen that writes both down.
+//!
+//! It makes no decision. Invariant: every write carries the job's lease, so that a worker which
+//! lost it can write nothing, and an act whose intent could not be written is not done.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Path, Services, StepError};
+use crate::domain::{Act, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Phase, Server};
+use crate::store::{JobUpdate, Lease, StoreError};
+use shoal_base::UrlSecrets;
+use shoal_redfish::{Bmc, ErrorClass, RedfishError, Slot, System};
+
+/// A step at work on one job.
+pub struct Context<'a> {
+    pub services: &'a Services,
+    pub path: &'static dyn Path,
+    pub lease: &'a Lease,
+    pub server: &'a Server,
+    pub bmc: &'a Bmc,
+    pub job: &'a mut Job,
+}
+
+impl Context<'_> {
+    pub fn now(&self) -> Timestamp {
+        self.services.world.clock.now()
+    }
+
+    /// The job as it is meant. Only a refused recipe has none, and its job is never driven.
+    pub fn spec(&self) -> Result<&JobSpec, StepError> {
+        self.job.spec.as_ref().ok_or_else(|| StepError::permanent("the job's recipe was refused"))
+    }
+
+    /// `@odata.id` of the job's system, once it has been found.
+    pub fn system_link(&self) -> Result<String, StepError> {
+        let system = self.job.facts.system.as_ref();
+        let link = system.map(|system| system.link.clone());
+        link.ok_or_else(|| StepError::permanent("the job's system was never found on its BMC"))
+    }
+
+    /// Whether another try may succeed where the BMC answered with `error`. What has worked in this job may
+    /// work again; and a cleanup is tried until its retry budget is used up, whatever the BMC answers.
+    pub fn may_pass(&self, error: &RedfishError) -> bool {
+        let has_worked = self.job.facts.system.is_some();
+        let is_cleanup = self.job.cursor.phase == Phase::Cleanup;
+        is_cleanup || error.class() == ErrorClass::Retry || (has_worked && error.may_pass_once_seen())
+    }
+
+    /// A failed request to the BMC, while doing what `message` says.
+    pub fn bmc_error(&self, message: impl Into<String>, error: RedfishError) -> StepError {
+        match self.may_pass(&error) {
+            true => StepError::transient_from(message, error),
+            false => StepError::permanent_from(message, error),
+        }
+    }
+
+    /// One look at a slot. Where its link leads nowhere, the collection is read again: a BMC that has
+    /// restarted may show the same slot under another link.
+    pub async fn observe_slot(&self, link: &str) -> Result<Slot, RedfishError> {
+        let error = match self.bmc.observe_slot(link).await {
+            Err(error) if error.is_not_found() => error,
+            seen => return seen,
+        };
+        let Some(system) = &self.job.facts.system else { return Err(error) };
+        let system = self.bmc.observe_system(&system.link).await?;
+        let slots = self.bmc.observe_slots(&system).await?;
+        let id = link.trim_end_matches('/').rsplit('/').next();
+        let is_meant = |slot: &Slot| slot.link == link || Some(slot.id.as_str()) == id;
+        slots.into_iter().find(is_meant).ok_or(error)
+    }
+
+    /// One look at the job's system.
+    pub async fn observe_system(&self) -> Result<System, StepError> {
+        let link = self.system_link()?;
+        let doing = || format!("looking at the system {link} of server {}", self.server.serial);
+        self.bmc.observe_system(&link).await.map_err(|error| StepError::bmc(doing(), error))
+    }
+
+    /// Whether the next start of the host boots from the virtual CD with the installer.
+    pub async fn boots_from_cd(&self, system: &System) -> Result<bool, StepError> {
+        let doing = || format!("looking what server {} boots from", self.server.serial);
+        let cd = self.job.facts.cd1.slot.as_deref();
+        self.bmc.observe_boot_from_cd(system, cd).await.map_err(|error| StepError::bmc(doing(), error))
+    }
+
+    /// Writes down what is about to be done. Only when this has returned may it be done.
+    pub async fn save_intent(&mut self, act: Act) -> Result<(), StepError> {
+        self.job.cursor.intent = Some(Intent { act, at: self.now(), receipt_at: None });
+        Ok(self.save(vec![]).await?)
+    }
+
+    /// Writes down that the BMC accepted the act.
+    pub async fn save_receipt(&mut self) -> Result<(), StepError> {
+        let now = self.now();
+        if let Some(intent) = &mut self.job.cursor.intent {
+            intent.receipt_at = Some(now);
+        }
+        Ok(self.save(vec![]).await?)
+    }
+
+    /// The same, and tells of it.
+    pub async fn tell_receipt(
+        &mut self,
+        op: &str,
+        message: impl Into<String>,
+        detail: Value,
+    ) -> Result<(), StepError> {
+        let now = self.now();
+        if let Some(intent) = &mut self.job.cursor.intent {
+            intent.receipt_at = Some(now);
+        }
+        self.tell(op, message, detail).await
+    }
+
+    /// Writes an event from within the step, and all facts with it.
+    pub async fn tell(
+        &mut self,
+        op: &str,
+        message: impl Into<String>,
+        detail: Value,
+    ) -> Result<(), StepError> {
+        let event = self.event(op, Level::Info, EventStatus::Progress, message, detail);
+        Ok(self.save(vec![event]).await?)
+    }
+
+    /// The same for what an operator should notice.
+    pub async fn warn(
+        &mut self,
+        op: &str,
+        message: impl Into<String>,
+        detail: Value,
+    ) -> Result<(), StepError> {
+        let event = self.event(op, Level::Warning, EventStatus::Progress, message, detail);
+        Ok(self.save(vec![event]).await?)
+    }
+
+    /// An event of this step.
+    pub(super) fn event(
+        &self,
+        op: &str,
+        level: Level,
+        status: EventStatus,
+        message: impl Into<String>,
+        detail: Value,
+    ) -> NewEvent {
+        let cursor = &self.job.cursor;
+        NewEvent {
+            time: self.now(),
+            level,
+            step: cursor.step,
+            op: op.to_owned(),
+            status,
+            attempt: cursor.attempt.max(1),
+            duration_ms: None,
+            message: message.into(),
+            detail,
+        }
+    }
+
+    /// Saves the job as it stands, with `events`, in one transaction.
+    pub(super) async fn save(&mut self, mut events: Vec<NewEvent>) -> Result<(), StoreError> {
+        let now = self.now();
+        hide_secrets(&self.services.url_secrets(self.job.spec.as_ref()), self.job, &mut events);
+        self.job.last_update = now;
+        self.job.facts.session = self.bmc.session_link().or(self.job.facts.session.take());
+        let update = JobUpdate::of(self.job, now);
+        self.services.store.save(self.lease, &update, events).await
+    }
+}
+
+/// What a BMC said may be in any text of a job, and may quote the URLs that it was given.
+fn hide_secrets(secrets: &UrlSecrets, job: &mut Job, events: &mut [NewEvent]) {
+    for event in events {
+        event.message = secrets.hide(&event.message);
+        secrets.hide_in(&mut event.detail);
+    }
+    let evidence = job.verdict.iter_mut().flat_map(|verdict| &mut verdict.evidence);
+    let texts = evidence.map(|evidence| &mut evidence.detail);
+    for text in texts.chain(&mut job.reason).chain(&mut job.facts.cleanup.left) {
+        *text = secrets.hide(text);
+    }
+}

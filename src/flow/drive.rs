@@ -1,0 +1,370 @@
+//! Moves one job: runs the step that its cursor is at, writes down what came of it, waits.
+//!
+//! The only place of the flow with a loop and a sleep. It knows the phases and no step.
+//! Invariants: a step's start is saved before the step acts; its end is saved together with the
+//! cursor that follows; a decided job's status, verdict and reason never change again.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::context::Context;
+use super::error::{Failure, StepError};
+use super::{Decision, Path, Services, StepOutcome, plan, policy, steps, task_iso};
+use crate::domain::{
+    Cancel, Confidence, Cursor, EventStatus, Job, Level, Outcome, Phase, Server, Status, Step, Verdict,
+};
+use crate::store::{Lease, StoreError};
+use shoal_base::world::elapsed;
+
+/// Rewinds of one job before it is given up.
+const REWINDS_MAX: u32 = 5;
+
+const RESTORED: &str = "the controller was restored from a backup, and whether this job started its host since then is \
+    not known: nothing more is done to the host; look at it and at its virtual drives, and submit the job again if it \
+    was not installed";
+
+/// What reaches a job from outside while it is driven.
+pub struct DriveSignals {
+    /// The controller shuts down: stop at the next point from which another can resume.
+    pub stop: CancellationToken,
+    /// An operator asked for the job to end.
+    pub cancel: watch::Receiver<Option<Cancel>>,
+}
+
+/// Why a drive ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Done,
+    Stopped,
+}
+
+/// Drives `job` until its cleanup is over, or until it is last_wait_reason to stop.
+pub async fn drive(
+    services: &Services,
+    path: &'static dyn Path,
+    lease: Lease,
+    mut job: Job,
+    mut orders: DriveSignals,
+) -> Result<Ended, StoreError> {
+    let Some(server) = services.store.server(&job.server).await? else {
+        return Err(StoreError::UnknownServer { serial: job.server });
+    };
+    let bmc = services.remembered_bmc(&server).await?;
+    bmc.hide(services.url_secrets(job.spec.as_ref()));
+    let mut kept = bmc.memory().1;
+    if let Err(error) = resume_media(services, path, &server, &job).await {
+        tracing::warn!(job = %job.id, server = %job.server, error = %error, "the job's media could not be published again");
+    }
+    if let Some(link) = &job.facts.session {
+        bmc.inherit_session(link).await;
+    }
+    if job.status != Status::Queued {
+        record_resume(&mut Context {
+            services,
+            path,
+            lease: &lease,
+            server: &server,
+            bmc: &bmc,
+            job: &mut job,
+        })
+        .await?;
+    }
+    let mut last_wait_reason = String::new();
+    while job.cursor.phase != Phase::Done {
+        if !wait(services, &mut job, &mut orders).await {
+            return Ok(Ended::Stopped);
+        }
+        let mut cx = Context { services, path, lease: &lease, server: &server, bmc: &bmc, job: &mut job };
+        advance(&mut cx, &mut last_wait_reason).await?;
+        services.keep_memory(&server, &bmc, &mut kept).await?;
+    }
+    finish(services, &job);
+    bmc.close().await;
+    Ok(Ended::Done)
+}
+
+async fn resume_media(
+    services: &Services,
+    path: &dyn Path,
+    server: &Server,
+    job: &Job,
+) -> Result<(), StepError> {
+    if !job.is_active() {
+        return Ok(());
+    }
+    path.publish(services, server, job).await
+}
+
+/// Somebody has worked on this job before, and whatever ended that is worth a line in its story. All
+/// patience begins anew: nobody has tried meanwhile.
+async fn record_resume(cx: &mut Context<'_>) -> Result<(), StoreError> {
+    cx.job.cursor.driven_since = Some(cx.now());
+    cx.job.cursor.failing_since = None;
+    let step = cx.job.cursor.step;
+    let open = cx.job.cursor.intent.as_ref().filter(|intent| intent.receipt_at.is_none());
+    let message = match open.map(|intent| intent.act) {
+        Some(act) => {
+            format!("the job is taken up again at {step}; whether its {act} was done is looked at first")
+        }
+        None => format!("the job is taken up again at {step}"),
+    };
+    let detail = json!({ "lease": cx.lease.generation });
+    let event = cx.event("job.take_up", Level::Info, EventStatus::Progress, message, detail);
+    cx.save(vec![event]).await
+}
+
+/// Until the job is due, or something from outside makes it so. False: stop.
+async fn wait(services: &Services, job: &mut Job, orders: &mut DriveSignals) -> bool {
+    let pause = elapsed(services.world.clock.now(), job.cursor.wake_at);
+    tokio::select! {
+        biased;
+        () = orders.stop.cancelled() => return false,
+        Ok(_) = orders.cancel.wait_for(|cancel| cancel.is_some() && *cancel != job.cancel) => {}
+        () = tokio::time::sleep(pause) => {}
+    }
+    job.cancel = *orders.cancel.borrow_and_update();
+    true
+}
+
+/// One turn: a cancel is heeded, or the step runs and its answer is written down.
+async fn advance(cx: &mut Context<'_>, last_wait_reason: &mut String) -> Result<(), StoreError> {
+    if cx.job.cursor.phase == Phase::Forward && cx.job.cancel.is_some() {
+        return decide_cancelled(cx).await;
+    }
+    if cx.job.cursor.entered_at.is_none() {
+        enter(cx).await?;
+    }
+    if cx.job.facts.restored_at.is_some() && plan::leads_to_a_start(cx.path.forward(), cx.job.cursor.step) {
+        return give_up(cx, RESTORED.to_owned()).await;
+    }
+    tracing::debug!(
+        job = %cx.job.id, server = %cx.job.server, step = cx.job.cursor.step.name(),
+        attempt = cx.job.cursor.attempt, "step"
+    );
+    match steps::ensure(cx).await {
+        Ok(answer) => {
+            cx.job.cursor.failing_since = None;
+            take(cx, answer, last_wait_reason).await
+        }
+        Err(StepError::Store(error)) => Err(error),
+        Err(StepError::Failed(failure)) => fail(cx, failure).await,
+    }
+}
+
+/// Writes the step's start before the step does anything.
+async fn enter(cx: &mut Context<'_>) -> Result<(), StoreError> {
+    let now = cx.now();
+    cx.job.cursor.entered_at = Some(now);
+    cx.job.cursor.driven_since = Some(now);
+    cx.job.cursor.attempt = 1;
+    if cx.job.status == Status::Queued {
+        cx.job.status = Status::Provisioning;
+    }
+    let step = cx.job.cursor.step;
+    let started =
+        cx.event(step.name(), Level::Info, EventStatus::Started, format!("{step} begins"), Value::Null);
+    cx.save(vec![started]).await
+}
+
+async fn take(
+    cx: &mut Context<'_>,
+    answer: StepOutcome,
+    last_wait_reason: &mut String,
+) -> Result<(), StoreError> {
+    match answer {
+        StepOutcome::Done { message, detail } => end_step(cx, EventStatus::Succeeded, message, detail).await,
+        StepOutcome::Skipped { why } => end_step(cx, EventStatus::Skipped, why, Value::Null).await,
+        StepOutcome::Back { to, why } => go_back(cx, to, why).await,
+        StepOutcome::Decided(decision) => decide(cx, decision).await,
+        StepOutcome::Wait { until, why } if is_stuck(cx) => {
+            let message = format!("the job made no progress within JOB_STUCK_TIMEOUT ({why})");
+            cx.job.cursor.wake_at = until;
+            give_up(cx, message).await
+        }
+        StepOutcome::Wait { until, why } => {
+            cx.job.cursor.wake_at = until;
+            if *last_wait_reason == why {
+                return cx.save(vec![]).await;
+            }
+            let op = cx.job.cursor.step.name();
+            let event = cx.event(op, Level::Info, EventStatus::Progress, why.clone(), Value::Null);
+            *last_wait_reason = why;
+            cx.save(vec![event]).await
+        }
+    }
+}
+
+fn is_stuck(cx: &Context<'_>) -> bool {
+    let since = cx.job.cursor.driven_since;
+    since.is_some_and(|at| elapsed(at, cx.now()) > cx.services.policy.stuck_timeout)
+}
+
+/// The step is over: its end is written together with the cursor that follows.
+async fn end_step(
+    cx: &mut Context<'_>,
+    status: EventStatus,
+    message: String,
+    detail: Value,
+) -> Result<(), StoreError> {
+    let event = ended(cx, Level::Info, status, message, detail);
+    let phase = cx.job.cursor.phase;
+    match plan::next(cx.path.forward(), phase, cx.job.cursor.step) {
+        Some(step) => cx.job.cursor = Cursor::enter(phase, step, cx.now()),
+        None => close(cx),
+    }
+    cx.save(vec![event]).await
+}
+
+/// The end event of a step, with its duration, which is measured too.
+fn ended(
+    cx: &Context<'_>,
+    level: Level,
+    status: EventStatus,
+    message: String,
+    detail: Value,
+) -> crate::domain::NewEvent {
+    let step = cx.job.cursor.step;
+    let mut event = cx.event(step.name(), level, status, message, detail);
+    let took = cx.job.cursor.entered_at.map_or(Duration::ZERO, |at| elapsed(at, event.time));
+    event.duration_ms = u64::try_from(took.as_millis()).ok();
+    metrics::histogram!("shoal_provisioner_provisioning_phase_duration_seconds", "phase" => step.name())
+        .record(took.as_secs_f64());
+    tracing::info!(
+        job = %cx.job.id, server = %cx.job.server, step = step.name(), attempt = event.attempt,
+        status = status.name(), outcome = event.message, "step ended"
+    );
+    event
+}
+
+/// The cleanup is over.
+fn close(cx: &mut Context<'_>) {
+    cx.job.cursor.phase = Phase::Done;
+    cx.job.cursor.intent = None;
+    cx.job.finished_at = Some(cx.now());
+}
+
+async fn go_back(cx: &mut Context<'_>, to: Step, why: String) -> Result<(), StoreError> {
+    if cx.job.facts.reset.rewinds >= REWINDS_MAX {
+        return give_up(cx, format!("{why}, for the {REWINDS_MAX}th time")).await;
+    }
+    cx.job.facts.reset.rewinds += 1;
+    let message = format!("{why}: back to {to}");
+    let event = ended(cx, Level::Warning, EventStatus::Retrying, message, json!({ "back_to": to.name() }));
+    cx.job.cursor = Cursor::enter(Phase::Forward, to, cx.now());
+    cx.save(vec![event]).await
+}
+
+/// A failed try: another after a pause, while patience lasts and trying again can help.
+async fn fail(cx: &mut Context<'_>, failure: Failure) -> Result<(), StoreError> {
+    let now = cx.now();
+    let since = *cx.job.cursor.failing_since.get_or_insert(now);
+    let step = cx.job.cursor.step;
+    let sentence = failure.sentence();
+    let may_pass = failure.retry || failure.redfish_error().is_some_and(|error| cx.may_pass(error));
+    if !may_pass || elapsed(since, now) >= policy::retry_budget(step) {
+        return give_up(cx, sentence).await;
+    }
+    let asked = failure.retry_after().unwrap_or_default().min(policy::RETRY_AFTER_MAX);
+    let pause = cx.services.world.rng.jitter(policy::retry_delay(elapsed(since, now))).max(asked);
+    let event = cx.event(step.name(), Level::Warning, EventStatus::Retrying, sentence, Value::Null);
+    cx.job.cursor.attempt += 1;
+    cx.job.cursor.wake_at = shoal_base::world::after(now, pause);
+    cx.save(vec![event]).await
+}
+
+/// The step has failed for good. Forward, that is the verdict; in the cleanup it is one more thing
+/// that is left to an operator.
+async fn give_up(cx: &mut Context<'_>, sentence: String) -> Result<(), StoreError> {
+    let step = cx.job.cursor.step;
+    let event = ended(cx, Level::Error, EventStatus::Failed, sentence.clone(), Value::Null);
+    if cx.job.cursor.phase == Phase::Forward {
+        let verdict = Verdict { outcome: Outcome::Failed, confidence: None, evidence: vec![] };
+        return conclude(cx, verdict, Some(step), Some(sentence), event).await;
+    }
+    cx.job.facts.cleanup.left.push(format!("{step}: {sentence}"));
+    match plan::next(cx.path.forward(), Phase::Cleanup, step) {
+        Some(next) => cx.job.cursor = Cursor::enter(Phase::Cleanup, next, cx.now()),
+        None => close(cx),
+    }
+    cx.save(vec![event]).await
+}
+
+async fn decide(cx: &mut Context<'_>, decision: Decision) -> Result<(), StoreError> {
+    match decision {
+        Decision::Succeeded { confidence, evidence } => {
+            let verdict = Verdict { outcome: Outcome::Succeeded, confidence: Some(confidence), evidence };
+            let detail = json!({ "confidence": verdict.confidence, "evidence": verdict.evidence });
+            let message = format!("the installation succeeded, {}", confidence.name());
+            let event = ended(cx, Level::Info, EventStatus::Succeeded, message, detail);
+            conclude(cx, verdict, None, None, event).await
+        }
+        Decision::Failed { reason } => give_up(cx, reason).await,
+    }
+}
+
+async fn decide_cancelled(cx: &mut Context<'_>) -> Result<(), StoreError> {
+    let verdict = Verdict { outcome: Outcome::Cancelled, confidence: None, evidence: vec![] };
+    let step = cx.job.cursor.step;
+    let reason = format!("cancelled by an operator during {step}");
+    let event = ended(cx, Level::Warning, EventStatus::Failed, reason.clone(), json!(cx.job.cancel));
+    conclude(cx, verdict, None, Some(reason), event).await
+}
+
+/// Writes the verdict, once, and turns to the cleanup.
+async fn conclude(
+    cx: &mut Context<'_>,
+    verdict: Verdict,
+    failed_step: Option<Step>,
+    reason: Option<String>,
+    event: crate::domain::NewEvent,
+) -> Result<(), StoreError> {
+    cx.job.status = match verdict.outcome {
+        Outcome::Succeeded => Status::Succeeded,
+        Outcome::Failed => Status::Failed,
+        Outcome::Cancelled => Status::Cancelled,
+    };
+    metrics::counter!(
+        "shoal_provisioner_jobs_total",
+        "task_target" => cx.job.task_target.clone(),
+        "outcome" => cx.job.status.name(),
+        "confidence" => verdict.confidence.map_or("none", Confidence::name)
+    )
+    .increment(1);
+    cx.job.verdict = Some(verdict);
+    cx.job.failed_step = failed_step;
+    cx.job.reason = reason;
+    cx.job.cursor = Cursor::enter(Phase::Cleanup, plan::CLEANUP_START, cx.now());
+    cx.save(vec![event]).await?;
+    log_outcome(cx.job);
+    Ok(())
+}
+
+/// A failure is a warning: operators filter the log by level.
+fn log_outcome(job: &Job) {
+    let (id, server, outcome) = (&job.id, &job.server, job.status.name());
+    let failed_step = job.failed_step.map(Step::name);
+    let reason = job.reason.as_deref();
+    let confidence = job.verdict.as_ref().and_then(|verdict| verdict.confidence).map(Confidence::name);
+    match job.status {
+        Status::Failed => {
+            tracing::warn!(job = %id, server = %server, outcome, failed_step, reason, "job failed");
+        }
+        _ => tracing::info!(job = %id, server = %server, outcome, confidence, reason, "job decided"),
+    }
+}
+
+/// What is left when the job is over: nothing that anybody could read.
+fn finish(services: &Services, job: &Job) {
+    let (outcome, left) = (job.status.name(), job.facts.cleanup.left.join("; "));
+    match left.is_empty() {
+        true => tracing::info!(job = %job.id, server = %job.server, outcome, cleanup = "done", "job over"),
+        false => {
+            tracing::warn!(job = %job.id, server = %job.server, outcome, cleanup = "partial", left, "job over")
+        }
+    }
+    services.media.retire(job.id);
+    task_iso::remove(services, job);
+}

@@ -1,0 +1,83 @@
+//! `cleanup.reset`: leave the host running what was installed.
+//!
+//! After a success only, and only where `ESXI_FINAL_RESET` asks for it or the host is off. After
+//! a failure the console stays as it is, for whoever looks. Invariant: no host is started whose BMC shows the
+//! boot override armed and the installer inserted: it would install again.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::power::{Move, POWER_GRACE, next_move};
+use super::{Context, StepError, StepOutcome, reset, unmount};
+use crate::domain::{Act, EvidenceKind, Outcome};
+use shoal_base::world::{after, elapsed};
+use shoal_redfish::PowerState;
+
+/// Tries after which a BMC that reports that its resets fail is given up.
+const TRIES_MAX: u32 = 10;
+
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
+    let Some(verdict) = cx.job.verdict.clone().filter(|verdict| verdict.outcome == Outcome::Succeeded) else {
+        return Ok(StepOutcome::Skipped { why: "host left as is for inspection".to_owned() });
+    };
+    if !cx.job.facts.cleanup.left.is_empty() {
+        let why = "the override or a medium of this job may still be there: a reset would start its installer again";
+        return Ok(StepOutcome::Skipped { why: why.to_owned() });
+    }
+    if cx.job.facts.restored_at.is_some() {
+        let why = "the controller was restored from a backup, and what the host does since then is not known";
+        return Ok(StepOutcome::Skipped { why: why.to_owned() });
+    }
+    let intent = cx.job.cursor.intent.clone();
+    let wants_reset = cx.path.wants_final_reset(cx, &verdict);
+    let power_known_on = verdict.evidence.iter().any(|evidence| evidence.kind == EvidenceKind::PowerStable);
+    if intent.is_none() && power_known_on && !wants_reset {
+        return Ok(StepOutcome::Skipped { why: "not needed: the installed system is running".to_owned() });
+    }
+    let system = cx.observe_system().await?;
+    let power = system.power.unwrap_or(PowerState::Other);
+    if let Some(intent) = &intent {
+        let done = match intent.act {
+            Act::PowerOn => power == PowerState::On,
+            Act::Restart => intent.receipt_at.is_some(),
+            _ => false,
+        };
+        if done {
+            return Ok(StepOutcome::done("the host was started from its disk"));
+        }
+        if intent.act == Act::PowerOn && elapsed(intent.at, cx.now()) < POWER_GRACE {
+            return Ok(wait(cx, "looking for a sign that the host started"));
+        }
+    } else if power == PowerState::On && !wants_reset {
+        return Ok(StepOutcome::Skipped { why: "not needed: the installed system is running".to_owned() });
+    }
+    let graceful_timeout = cx.services.policy.graceful_timeout;
+    match next_move(power, &system.reset_types, intent.as_ref(), graceful_timeout, cx.now()) {
+        Move::Request { act, reset: kind } => {
+            unmount::ensure_unloaded(cx, &system).await?;
+            reset::count_force(cx, act)?;
+            cx.save_intent(act).await?;
+            let doing = || format!("asking the BMC of server {} for {kind:?}", cx.server.serial);
+            if let Err(error) = cx.bmc.request_reset(&system, kind).await {
+                if reset::had_no_effect(cx, act, &error).await {
+                    cx.job.cursor.intent = intent;
+                }
+                return Err(match error.is_reported_failure() && cx.job.cursor.attempt >= TRIES_MAX {
+                    true => StepError::exhausted(doing(), error),
+                    false => StepError::bmc(doing(), error),
+                });
+            }
+            cx.save_receipt().await?;
+            let detail = json!({ "reset_type": format!("{kind:?}") });
+            cx.tell("reset.request", format!("asked the BMC for {kind:?}"), detail).await?;
+            Ok(wait(cx, "looking what the host does"))
+        }
+        Move::Wait(why) => Ok(wait(cx, why)),
+        Move::Stuck(why) => Err(StepError::permanent(format!("server {}: {why}", cx.server.serial))),
+    }
+}
+
+fn wait(cx: &Context<'_>, why: &str) -> StepOutcome {
+    StepOutcome::Wait { until: after(cx.now(), Duration::from_secs(2)), why: why.to_owned() }
+}

@@ -1,0 +1,375 @@
+//! `mount.maintenance` (CD1) and `mount.task` (CD2, or the USB stick): put one image into one slot.
+//!
+//! Eject, look, insert, look. What a BMC says of a slot before our own insertion counts for
+//! nothing (iDRACs report a stale `Inserted` after an eject: ironic, fix-redfish-vmedia-stale-
+//! insert-skip), and every insertion has a URL of its own. A slot that refuses the image for its own sake
+//! gives way to the next. One whose end nobody knows is *open*: a
+//! BMC may be at it for minutes after its controller has gone. Invariant: the step is done only when
+//! the BMC reports the slot inserted with the URL of the last insertion.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::layout::{drive_name, task_form};
+use super::media_base::what_reaching_needs;
+use super::steps::{mount_mut, mount_of};
+use super::{Context, StepError, StepOutcome, publish};
+use crate::domain::{Act, Intent, MediaLayout, MountFacts, Step};
+use crate::media::{Form, Medium};
+use shoal_base::world::{after, elapsed};
+use shoal_redfish::{Effect, ErrorClass, RedfishError, Slot};
+
+/// How long a slot may take to show what was inserted: AMI firmware needs minutes (facts: field
+/// report of MegaRAC 13).
+const SHOW_PATIENCE: Duration = Duration::from_secs(180);
+/// How long a slot may claim after an eject that it still holds something. Beyond it the insertion
+/// is tried all the same.
+const STALE_PATIENCE: Duration = Duration::from_secs(15);
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// The pause while a BMC is busy with an open insertion.
+pub(super) const OPEN_PAUSE: Duration = Duration::from_secs(10);
+
+/// Insertions of one medium after which the BMC is given up.
+const INSERTIONS_MAX: u32 = 5;
+/// Slots that may refuse one medium.
+const REFUSED_MAX: usize = 8;
+
+pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<StepOutcome, StepError> {
+    if medium == Medium::Task && cx.job.facts.layout == MediaLayout::SingleCd {
+        return Ok(StepOutcome::Skipped { why: "the kickstart is on CD1, with the installer".to_owned() });
+    }
+    let slot = observe(cx, medium).await?;
+    if holds_ours(cx, medium, &slot)? {
+        return done(cx, medium, &slot).await;
+    }
+    let accepted_at = cx.job.cursor.intent.as_ref().and_then(|intent| intent.receipt_at);
+    if accepted_at.is_some_and(|at| elapsed(at, cx.now()) < SHOW_PATIENCE) {
+        return Ok(wait(cx, "the BMC accepted the medium and does not show it yet"));
+    }
+    match mount_of(&cx.job.facts, medium).ejected_at {
+        None if slot.inserted == Some(true) => eject_first(cx, medium, &slot).await,
+        Some(at) if slot.inserted == Some(true) && elapsed(at, cx.now()) < STALE_PATIENCE => {
+            Ok(wait(cx, "the slot was ejected and does not show it yet"))
+        }
+        _ => insert(cx, medium, &slot).await,
+    }
+}
+
+async fn observe(cx: &Context<'_>, medium: Medium) -> Result<Slot, StepError> {
+    let link = mount_of(&cx.job.facts, medium).slot.clone();
+    let link = link.ok_or_else(|| StepError::permanent("no slot was chosen for this medium"))?;
+    let drive = drive_name(cx.job.facts.layout, medium);
+    let doing = || format!("looking at the {drive} {link} of server {}", cx.server.serial);
+    cx.observe_slot(&link).await.map_err(|error| cx.bmc_error(doing(), error))
+}
+
+/// Whether the slot shows our last insertion. Some BMCs echo the URL without its port (xFusion
+/// 3.08) or not at all; the path alone is ours beyond doubt.
+fn holds_ours(cx: &Context<'_>, medium: Medium, slot: &Slot) -> Result<bool, StepError> {
+    if mount_of(&cx.job.facts, medium).insertions == 0 || slot.inserted != Some(true) {
+        return Ok(false);
+    }
+    let url = publish::media_url(cx, medium)?;
+    let path = url.splitn(4, '/').nth(3).unwrap_or_default();
+    Ok(match slot.image.as_deref().filter(|image| !image.is_empty()) {
+        Some(image) => image.ends_with(path),
+        None => cx.job.cursor.intent.as_ref().is_some_and(|intent| intent.receipt_at.is_some()),
+    })
+}
+
+/// Whether an image of this job is there that should have been ejected: the eject's request was lost.
+/// Nobody would look into that slot again if the medium went to another one.
+fn holds_earlier(cx: &Context<'_>, slot: &Slot) -> bool {
+    let name = cx.job.id.to_string();
+    slot.inserted == Some(true) && slot.image.as_ref().is_some_and(|image| image.contains(&name))
+}
+
+async fn eject_first(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<StepOutcome, StepError> {
+    mount_mut(&mut cx.job.facts, medium).ejected_at = Some(cx.now());
+    cx.tell("media.eject", format!("{} holds another image, which is ejected first", slot.id), json!(null))
+        .await?;
+    let drive = drive_name(cx.job.facts.layout, medium);
+    let doing = || format!("ejecting what the {drive} {} of server {} holds", slot.id, cx.server.serial);
+    cx.bmc.request_eject(slot).await.map_err(|error| StepError::bmc(doing(), error))?;
+    Ok(StepOutcome::Wait { until: cx.now(), why: "looking whether the slot is empty".to_owned() })
+}
+
+async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<StepOutcome, StepError> {
+    if insertions(cx, medium) >= INSERTIONS_MAX {
+        let error = StepError::permanent(format!(
+            "the BMC of server {} accepted the image for {} and never showed it inserted, {INSERTIONS_MAX} times ({})",
+            cx.server.serial,
+            slot.id,
+            what_was_fetched(cx, medium)
+        ));
+        return fall_back(cx, medium, slot, error).await;
+    }
+    let (now, earlier) = (cx.now(), (mount_of(&cx.job.facts, medium).clone(), cx.job.cursor.intent.clone()));
+    let mount = mount_mut(&mut cx.job.facts, medium);
+    mount.insertions += 1;
+    mount.ejected_at = None;
+    mount.open_since = Some(now);
+    cx.services.media.admit(cx.job.id, medium, mount_of(&cx.job.facts, medium).insertions);
+    let url = publish::media_url(cx, medium)?;
+    cx.save_intent(Act::Insert).await?;
+    let how = match cx.bmc.request_insert(slot, &url).await {
+        Ok(how) => how,
+        Err(error) => {
+            if let Some(answer) = take_back(cx, medium, &error, earlier.clone()) {
+                return Ok(answer);
+            }
+            if let Some(answer) = next_slot(cx, medium, slot, &error).await? {
+                return Ok(answer);
+            }
+            undo_refused(cx, medium, &error, earlier);
+            let error = explain(cx, medium, slot, error);
+            return fall_back(cx, medium, slot, error).await;
+        }
+    };
+    mount_mut(&mut cx.job.facts, medium).open_since = None;
+    let message = format!("the BMC accepted the image for {} by {how}", slot.id);
+    cx.tell_receipt("media.insert", message, json!({ "how": how.to_string() })).await?;
+    let slot = observe(cx, medium).await?;
+    if holds_ours(cx, medium, &slot)? {
+        return done(cx, medium, &slot).await;
+    }
+    Ok(wait(cx, "the BMC accepted the medium and does not show it yet"))
+}
+
+/// A BMC that is busy while an `earlier` insertion is open is most likely at that one: then this one,
+/// which certainly had no effect, is as if it had never been asked for.
+fn take_back(
+    cx: &mut Context<'_>,
+    medium: Medium,
+    error: &RedfishError,
+    (mount, intent): (MountFacts, Option<Intent>),
+) -> Option<StepOutcome> {
+    let is_busy = error.effect() == Effect::None && error.class() == ErrorClass::Retry;
+    if is_busy && still_open(cx, &mount) {
+        *mount_mut(&mut cx.job.facts, medium) = mount;
+        cx.job.cursor.intent = intent;
+        let why = "the BMC is busy, most likely with the insertion that was asked for before".to_owned();
+        return Some(StepOutcome::Wait { until: after(cx.now(), OPEN_PAUSE), why });
+    }
+    if !error.is_open() {
+        mount_mut(&mut cx.job.facts, medium).open_since = None;
+    }
+    None
+}
+
+/// An insertion that was refused because the slot or the account was not there for a while does not count.
+fn undo_refused(
+    cx: &mut Context<'_>,
+    medium: Medium,
+    error: &RedfishError,
+    (mount, intent): (MountFacts, Option<Intent>),
+) {
+    let is_transient = error.class() != ErrorClass::Retry && cx.may_pass(error);
+    if is_transient && error.effect() == Effect::None {
+        *mount_mut(&mut cx.job.facts, medium) = mount;
+        cx.job.cursor.intent = intent;
+    }
+}
+
+/// Those that slots refused for their own sake do not count: they did nothing.
+fn insertions(cx: &Context<'_>, medium: Medium) -> u32 {
+    let mount = mount_of(&cx.job.facts, medium);
+    mount.insertions.saturating_sub(mount.refused.len() as u32)
+}
+
+/// The slot is kept for something else, or cannot be given images: the next one that would do for this
+/// medium is tried, an empty one before one that holds something. What was refused is looked at once
+/// more, so that no copy stays behind in a slot that took the image all the same.
+async fn next_slot(
+    cx: &mut Context<'_>,
+    medium: Medium,
+    slot: &Slot,
+    error: &RedfishError,
+) -> Result<Option<StepOutcome>, StepError> {
+    if !error.is_of_this_slot() || mount_of(&cx.job.facts, medium).refused.len() >= REFUSED_MAX {
+        return Ok(None);
+    }
+    let seen = observe(cx, medium).await?;
+    if holds_ours(cx, medium, &seen)? {
+        return Ok(Some(wait(cx, "the BMC refused the medium and shows it all the same")));
+    }
+    if holds_earlier(cx, &seen) {
+        mount_mut(&mut cx.job.facts, medium).ejected_at = None;
+        return Ok(Some(wait(cx, "the slot still holds this job's earlier image, which is ejected again")));
+    }
+    let Some(next) = another_slot(cx, medium).await? else { return Ok(None) };
+    let message = format!("{} does not take the image ({error}): {} is tried instead", slot.id, next.slot.id);
+    let detail = json!({ "refused": slot.link, "slot": next.slot.link });
+    if !error.is_of_an_occupied_slot() {
+        cx.bmc.note_refusing(&slot.link);
+    }
+    let mount = mount_mut(&mut cx.job.facts, medium);
+    mount.refused.push(slot.link.clone());
+    mount.slot = Some(next.slot.link);
+    (mount.ejected_at, mount.open_since) = (None, None);
+    cx.job.cursor.intent = None;
+    cx.warn("media.slot", message, detail).await?;
+    match next.second {
+        Second::Stays => {}
+        Second::Moves(link) => cx.job.facts.cd2.slot = Some(link),
+        Second::Joins => {
+            cx.job.facts.layout = MediaLayout::SingleCd;
+            let why = "there is one virtual CD that takes images: both media go onto it".to_owned();
+            cx.warn("media.layout", why.clone(), json!({ "media_layout": MediaLayout::SingleCd.name() }))
+                .await?;
+            return Ok(Some(StepOutcome::Back { to: Step::BuildTaskIso, why }));
+        }
+    }
+    Ok(Some(StepOutcome::Wait { until: cx.now(), why: format!("looking at {}", next.slot.id) }))
+}
+
+/// Where a refused medium goes.
+struct Next {
+    slot: Slot,
+    second: Second,
+}
+
+/// What becomes of the second medium, for which that slot may have been chosen.
+enum Second {
+    Stays,
+    /// To the slot of this link.
+    Moves(String),
+    /// There is no slot for it, and nobody asked for two.
+    Joins,
+}
+
+/// One that this job has nothing in and that has not refused the medium; that of the second medium last.
+async fn another_slot(cx: &Context<'_>, medium: Medium) -> Result<Option<Next>, StepError> {
+    let system = cx.observe_system().await?;
+    let doing = || format!("looking for another slot of server {}", cx.server.serial);
+    let slots = cx.bmc.observe_slots(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
+    let facts = &cx.job.facts;
+    let own = &mount_of(facts, medium).slot;
+    let refused = |slot: &Slot| {
+        mount_of(facts, medium).refused.contains(&slot.link) || own.as_ref() == Some(&slot.link)
+    };
+    let is_second = |slot: &Slot| medium == Medium::Installer && facts.cd2.slot.as_ref() == Some(&slot.link);
+    let is_installers = |slot: &Slot| medium == Medium::Task && facts.cd1.slot.as_ref() == Some(&slot.link);
+    let mut others: Vec<Slot> = slots
+        .into_iter()
+        .filter(|slot| fits(facts.layout, medium, slot) && !refused(slot) && !is_installers(slot))
+        .collect();
+    others.sort_by_key(|slot| (is_second(slot), !slot.is_empty()));
+    let mut others = others.into_iter();
+    let Some(slot) = others.next() else { return Ok(None) };
+    if !is_second(&slot) {
+        return Ok(Some(Next { slot, second: Second::Stays }));
+    }
+    let second = match others.find(|slot| fits(facts.layout, Medium::Task, slot)) {
+        Some(other) => Second::Moves(other.link),
+        None if may_share(cx)? => Second::Joins,
+        None => return Ok(None),
+    };
+    Ok(Some(Next { slot, second }))
+}
+
+fn fits(layout: MediaLayout, medium: Medium, slot: &Slot) -> bool {
+    match (medium, task_form(layout)) {
+        (Medium::Task, Form::Disk) => slot.is_usable_stick(),
+        (Medium::Installer, _) | (Medium::Task, Form::Cd) => slot.is_usable_cd(),
+    }
+}
+
+/// Whether everything may go onto one CD: nobody asked for two, and we serve it.
+fn may_share(cx: &Context<'_>) -> Result<bool, StepError> {
+    let wanted = cx.spec()?.media_layout.or(cx.services.policy.layout);
+    Ok(wanted.is_none() && !cx.job.facts.is_direct())
+}
+
+/// Whether the BMC may still be at the last insertion.
+pub(super) fn is_open(cx: &Context<'_>, medium: Medium) -> bool {
+    still_open(cx, mount_of(&cx.job.facts, medium))
+}
+
+fn still_open(cx: &Context<'_>, mount: &MountFacts) -> bool {
+    mount.open_since.is_some_and(|since| elapsed(since, cx.now()) < cx.bmc.insert_timeout())
+}
+
+/// A BMC that shows two drives and will not fill both gets everything on one CD, unless somebody
+/// asked for two. CD1 is inserted anew then, under another URL, for it has become another image.
+async fn fall_back(
+    cx: &mut Context<'_>,
+    medium: Medium,
+    slot: &Slot,
+    error: StepError,
+) -> Result<StepOutcome, StepError> {
+    let StepError::Failed(failure) = &error else { return Err(error) };
+    if medium == Medium::Installer || failure.retry || !may_share(cx)? {
+        return Err(error);
+    }
+    let why =
+        format!("the second virtual CD cannot be used ({}): both media go onto one", failure.sentence());
+    cx.job.facts.layout = MediaLayout::SingleCd;
+    cx.job.facts.cd1.insertions += 1;
+    cx.warn("media.layout", why.clone(), json!({ "media_layout": MediaLayout::SingleCd.name() })).await?;
+    // Whatever it holds, a second kickstart must not be found there. The cleanup looks again.
+    if let Err(error) = cx.bmc.request_eject(slot).await {
+        tracing::debug!(job = %cx.job.id, slot = slot.id, %error, "the second drive is not ejected");
+    }
+    Ok(StepOutcome::Back { to: Step::BuildTaskIso, why })
+}
+
+/// A failed insertion, with what our own server saw of the BMC's fetch. The last one that is allowed
+/// is not tried again.
+fn explain(cx: &Context<'_>, medium: Medium, slot: &Slot, error: RedfishError) -> StepError {
+    let seen = what_was_fetched(cx, medium);
+    let mut message = format!("inserting the image into {} of server {} ({seen})", slot.id, cx.server.serial);
+    if error.concerns_the_url() {
+        let base = cx.job.facts.media_base.as_deref().unwrap_or_default();
+        let hint = if base.starts_with("http:") {
+            "; if it takes HTTPS alone, serve media over HTTPS (MEDIA_TLS=true)"
+        } else {
+            ""
+        };
+        message =
+            format!("{message}; the BMC refuses the URL and not the slot (media are served at {base}{hint})");
+    }
+    if insertions(cx, medium) >= INSERTIONS_MAX {
+        return StepError::exhausted(message, error);
+    }
+    cx.bmc_error(message, error)
+}
+
+fn what_was_fetched(cx: &Context<'_>, medium: Medium) -> String {
+    let fetched = cx.services.media.fetched(cx.job.id, medium);
+    match (&fetched.last_fault, fetched.requests) {
+        (Some(fault), _) => format!("its last fetch: {fault}"),
+        (None, 0) => {
+            let base = cx.job.facts.media_base.as_deref().unwrap_or("an unknown address");
+            format!("it never asked for the image at {base}: {}", what_reaching_needs(base))
+        }
+        (None, requests) => format!("it made {requests} requests for {} bytes of the image", fetched.bytes),
+    }
+}
+
+/// Some BMCs show two drives and have one: what goes into the second falls out of the first.
+async fn done(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<StepOutcome, StepError> {
+    mount_mut(&mut cx.job.facts, medium).open_since = None;
+    if medium == Medium::Task && observe(cx, Medium::Installer).await?.inserted == Some(false) {
+        let message = format!("inserting into {} emptied the first virtual CD", slot.id);
+        return fall_back(cx, medium, slot, StepError::permanent(message)).await;
+    }
+    let name = match (medium, cx.job.facts.layout) {
+        (Medium::Installer, MediaLayout::DualCd) => "installer",
+        (Medium::Installer, MediaLayout::SingleCd) => "installer with the kickstart",
+        (Medium::Installer, MediaLayout::CdUsb) => "installer for a kickstart on a USB stick",
+        (Medium::Task, MediaLayout::CdUsb) => "USB stick with the kickstart",
+        (Medium::Task, _) => "task ISO",
+    };
+    let detail = json!({
+        "slot": slot.link,
+        "insertions": mount_of(&cx.job.facts, medium).insertions,
+        "media_layout": cx.job.facts.layout.name(),
+    });
+    Ok(StepOutcome::Done { message: format!("{name} mounted in slot {}", slot.id), detail })
+}
+
+fn wait(cx: &Context<'_>, why: &str) -> StepOutcome {
+    StepOutcome::Wait { until: after(cx.now(), LOOK_AGAIN), why: why.to_owned() }
+}

@@ -1,0 +1,337 @@
+//! `reset`: the one dangerous act, the start of the host into the installer.
+//!
+//! A sequence of shutdown, Off, a look at media and override, On; each act has its own intent.
+//! Invariants: a start that may have happened is not repeated before a grace period without any
+//! sign of it, and never once this job's installer has been read; every start is written down
+//! before it is asked for; a start that nobody asked for is believed only where something shows it.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::look::{sample, shows_a_start};
+use super::power::{Move, POWER_GRACE, next_move};
+use super::{Context, StepError, StepOutcome};
+use crate::domain::{Act, MediaMode, Step};
+use shoal_base::world::{after, elapsed};
+use shoal_redfish::{Effect, PowerState, RedfishError, ResetType, System};
+
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// So long after its start a host that is off may have installed and gone off: that it is off is no
+/// sign any more that it never started.
+const AMBIGUOUS_OFF_AFTER: Duration = Duration::from_secs(180);
+/// Starts that a BMC may accept without any sign of one: a mock-up accepts them for ever.
+const STARTS_MAX: u32 = 10;
+/// Times that a BMC may be asked to force its host off, and show it on still.
+const FORCES_MAX: u32 = 10;
+/// A medium that was read so lately is being read.
+const READING: Duration = Duration::from_secs(60);
+/// Beyond the graceful timeout, how long the host may hang between On and Off.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(600);
+
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
+    let system = cx.observe_system().await?;
+    let now = cx.now();
+    if let Some(started_at) = cx.job.facts.reset.started_at {
+        if has_started(cx, &system).await? {
+            if was_off_before(cx) && matches!(system.power, Some(PowerState::On | PowerState::Off)) {
+                cx.path.note_start(cx, None)?;
+            }
+            let detail = json!({ "starts": cx.job.facts.reset.starts });
+            return Ok(StepOutcome::Done { message: "the host was started".to_owned(), detail });
+        }
+        if elapsed(started_at, now) < POWER_GRACE {
+            return Ok(wait(cx, "looking for a sign that the host started"));
+        }
+        if elapsed(started_at, now) > AMBIGUOUS_OFF_AFTER && is_in_doubt(cx) {
+            return Err(StepError::permanent(format!(
+                "the BMC of server {} accepted the start, could not be asked for minutes, and shows the host off: \
+                 nobody can tell whether it has installed meanwhile; look at the host before the job is tried again",
+                cx.server.serial
+            )));
+        }
+    } else {
+        if cx.job.facts.reset.before.is_none() {
+            cx.job.facts.reset.before = Some(sample(&system, now));
+        }
+        match own_start(cx, &system).await? {
+            UnrequestedBoot::Seen => return adopt_start(cx).await,
+            UnrequestedBoot::Reading => {
+                return Ok(wait(
+                    cx,
+                    "the installer is being read, although the host was not started by this job",
+                ));
+            }
+            UnrequestedBoot::InDoubt => return Err(leave_in_doubt(cx)),
+            UnrequestedBoot::Unseen => {}
+        }
+        let path = cx.path;
+        path.before_start(cx).await?;
+    }
+    let graceful_timeout = cx.services.policy.graceful_timeout;
+    let last = cx.job.cursor.intent.as_ref();
+    match next_move(
+        system.power.unwrap_or(PowerState::Other),
+        &system.reset_types,
+        last,
+        graceful_timeout,
+        now,
+    ) {
+        Move::Request { act: act @ (Act::PowerOn | Act::Restart), reset } => {
+            start(cx, &system, act, reset).await
+        }
+        Move::Request { act, reset } => request(cx, &system, act, reset).await,
+        Move::Wait(why) if waited_too_long(cx) => Err(StepError::permanent(format!(
+            "server {} did not get to a fresh start ({why}): look at its power and console",
+            cx.server.serial
+        ))),
+        Move::Wait(why) => Ok(wait(cx, why)),
+        Move::Stuck(why) => Err(StepError::permanent(format!("server {}: {why}", cx.server.serial))),
+    }
+}
+
+/// Whether the start that was asked for has happened, by anything that shows it.
+async fn has_started(cx: &Context<'_>, system: &System) -> Result<bool, StepError> {
+    let trace = cx.services.media.trace(cx.job.id);
+    if trace.installer.first_read_at.is_some() || trace.kickstart.first_read_at.is_some() {
+        return Ok(true);
+    }
+    Ok(match cx.job.cursor.intent.as_ref().map(|intent| (intent.act, intent.receipt_at)) {
+        Some((Act::Restart, receipt)) => {
+            let before = cx.job.facts.reset.before.as_ref();
+            receipt.is_some()
+                || before.is_some_and(|before| before.sources != sample(system, before.at).sources)
+        }
+        _ => {
+            matches!(system.power, Some(PowerState::On | PowerState::PoweringOn))
+                || was_used_up(cx, system).await?
+        }
+    })
+}
+
+/// The one-time boot was armed when the start was asked for, and is gone: the host has used it, and, if
+/// it is off, has gone off since, as one does at the end of an installation.
+async fn was_used_up(cx: &Context<'_>, system: &System) -> Result<bool, StepError> {
+    Ok(was_off_before(cx) && !cx.boots_from_cd(system).await?)
+}
+
+/// The start that was asked for is that of a host which was off.
+fn was_off_before(cx: &Context<'_>) -> bool {
+    cx.job.cursor.intent.as_ref().is_some_and(|intent| intent.act == Act::PowerOn)
+}
+
+/// An accepted start of a host whose reads do not reach us.
+fn is_in_doubt(cx: &Context<'_>) -> bool {
+    let accepted = cx.job.cursor.intent.as_ref().is_some_and(|intent| intent.receipt_at.is_some());
+    accepted
+        && was_off_before(cx)
+        && cx.services.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched
+}
+
+/// Whether the host has booted this job's installer without our start: it was in its self test when the
+/// one-time boot was armed, or somebody restarted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UnrequestedBoot {
+    /// Nothing speaks for it.
+    Unseen,
+    Seen,
+    /// The one-time boot is gone and CD1 is being read: the kickstart's read will tell.
+    Reading,
+    /// The one-time boot is gone, and whatever this BMC shows would be the same either way.
+    InDoubt,
+}
+
+/// What such a host reads counts from when the one-time boot was first asked for. That the one-time boot is gone proves
+/// nothing by itself, because some BMCs forget it.
+async fn own_start(cx: &mut Context<'_>, system: &System) -> Result<UnrequestedBoot, StepError> {
+    let is_on = system.power == Some(PowerState::On);
+    let may_be_used_from = cx.job.facts.reset.armed_at.or(cx.job.cursor.entered_at);
+    if let Some(from) = may_be_used_from.filter(|_| is_on) {
+        cx.services.media.start_trace(cx.job.id, from);
+    }
+    let trace = cx.services.media.trace(cx.job.id);
+    if trace.installer.installer_read(&trace.kickstart).is_some() {
+        return Ok(UnrequestedBoot::Seen);
+    }
+    let last = cx.job.cursor.intent.as_ref();
+    let by_our_own_act = last.is_some_and(|intent| intent.act != Act::GracefulShutdown);
+    if !is_on || by_our_own_act {
+        return Ok(UnrequestedBoot::Unseen);
+    }
+    note_unasked_boot(cx, system);
+    if cx.boots_from_cd(system).await? {
+        return Ok(UnrequestedBoot::Unseen);
+    }
+    if cx.job.facts.reset.unasked_boot.is_some() {
+        return Ok(UnrequestedBoot::Seen);
+    }
+    let is_read = |at| elapsed(at, cx.now()) < READING;
+    if trace.installer.mode == MediaMode::Streamed && trace.installer.last_read_at.is_some_and(is_read) {
+        return Ok(UnrequestedBoot::Reading);
+    }
+    // A shutdown in good order harms no installer, which does not listen; force would.
+    let last = cx.job.cursor.intent.as_ref();
+    let is_next_forced =
+        last.is_some_and(|intent| elapsed(intent.at, cx.now()) >= cx.services.policy.graceful_timeout);
+    let is_untold = trace.kickstart.mode == MediaMode::Prefetched;
+    Ok(if is_next_forced && is_untold { UnrequestedBoot::InDoubt } else { UnrequestedBoot::Unseen })
+}
+
+/// A source that only shows the present tells of a boot while the host is in its self test, before it has
+/// used the one-time boot up, and no more afterwards.
+fn note_unasked_boot(cx: &mut Context<'_>, system: &System) {
+    let seen = sample(system, cx.now());
+    let reset = &mut cx.job.facts.reset;
+    let before = reset.before.as_ref();
+    if before.is_some_and(|before| shows_a_start(before, &seen)) {
+        reset.unasked_boot.get_or_insert(seen);
+    }
+}
+
+/// From here on the host is treated as one that installs, so its media stay until it cannot be.
+fn leave_in_doubt(cx: &mut Context<'_>) -> StepError {
+    cx.job.facts.reset.started_at = Some(cx.now());
+    StepError::permanent(format!(
+        "server {} did not shut down when asked, and meanwhile the one-time boot from the virtual CD is gone: either its \
+         BMC has forgotten it, or somebody has restarted the host and it installs. Nothing on this BMC tells which (it \
+         downloads its media whole, and no property shows a boot), so the host was not forced off: look at its console; \
+         if the old system runs, shut that down and try again",
+        cx.server.serial
+    ))
+}
+
+/// Forcing that host off now would cut its installation short, and another start would be a second
+/// one: its own start is taken for ours.
+async fn adopt_start(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
+    let now = cx.now();
+    let reset = &mut cx.job.facts.reset;
+    (reset.started_at, reset.adopted) = (Some(now), true);
+    reset.starts += 1;
+    let shown = reset.unasked_boot.clone();
+    cx.path.note_start(cx, shown.as_ref())?;
+    let message = "the host restarted without a request and consumed the one-time boot: its start is treated as this job's";
+    cx.warn("reset.adopt", message, json!(null)).await?;
+    Ok(StepOutcome::Done { message: "the host had already started".to_owned(), detail: json!(null) })
+}
+
+fn waited_too_long(cx: &Context<'_>) -> bool {
+    let patience = cx.services.policy.graceful_timeout + CHANGE_PATIENCE;
+    cx.job.cursor.driven_since.is_some_and(|since| elapsed(since, cx.now()) > patience)
+}
+
+/// Starts the host, once more having made sure that it will boot this job's installer.
+async fn start(
+    cx: &mut Context<'_>,
+    system: &System,
+    act: Act,
+    reset: ResetType,
+) -> Result<StepOutcome, StepError> {
+    if !cx.boots_from_cd(system).await? {
+        let why = "the one-time boot from the virtual CD is gone before the start".to_owned();
+        return Ok(StepOutcome::Back { to: Step::BootOverride, why });
+    }
+    let disturbed = cx.job.cursor.intent.is_some() || cx.job.facts.reset.rewinds > 0;
+    if disturbed && let Some(lost) = lost_medium(cx).await? {
+        return Ok(lost);
+    }
+    if cx.job.facts.reset.starts >= STARTS_MAX {
+        return Err(StepError::permanent(format!(
+            "the BMC of server {} accepted {STARTS_MAX} starts and the host never came on: look at its power and console",
+            cx.server.serial
+        )));
+    }
+    let now = cx.now();
+    let reset_facts = &mut cx.job.facts.reset;
+    let earlier = reset_facts.started_at.replace(now);
+    reset_facts.starts += 1;
+    cx.services.media.start_trace(cx.job.id, now);
+    let before = cx.job.cursor.intent.as_ref().map(|intent| (intent.act, intent.at));
+    let answer = request(cx, system, act, reset).await;
+    if let Err(StepError::Failed(_)) = &answer
+        && cx.job.cursor.intent.as_ref().map(|intent| (intent.act, intent.at)) == before
+    {
+        let reset_facts = &mut cx.job.facts.reset;
+        reset_facts.started_at = earlier;
+        reset_facts.starts -= 1;
+    }
+    answer
+}
+
+/// One act: intent, request, receipt. An act that certainly had no effect takes its intent back.
+async fn request(
+    cx: &mut Context<'_>,
+    system: &System,
+    act: Act,
+    reset: ResetType,
+) -> Result<StepOutcome, StepError> {
+    let earlier = cx.job.cursor.intent.clone();
+    count_force(cx, act)?;
+    cx.save_intent(act).await?;
+    if let Err(error) = cx.bmc.request_reset(system, reset).await {
+        if had_no_effect(cx, act, &error).await {
+            cx.job.cursor.intent = earlier;
+        }
+        return Err(StepError::bmc(
+            format!("asking the BMC of server {} for {reset:?}", cx.server.serial),
+            error,
+        ));
+    }
+    cx.save_receipt().await?;
+    cx.tell(
+        "reset.request",
+        format!("asked the BMC for {reset:?}"),
+        json!({ "reset_type": format!("{reset:?}") }),
+    )
+    .await?;
+    Ok(wait(cx, "looking what the host does"))
+}
+
+/// Whether the reset did not happen: it was refused, or the BMC reports that it failed. A report about a start is
+/// not believed against the host's power: the intent stays then, so that what is seen of the host decides and
+/// nothing is forced off.
+pub(super) async fn had_no_effect(cx: &Context<'_>, act: Act, error: &RedfishError) -> bool {
+    match (error.is_reported_failure(), act) {
+        (false, _) => error.effect() == Effect::None,
+        (true, Act::Restart) => false,
+        (true, Act::PowerOn) => {
+            cx.observe_system().await.is_ok_and(|system| system.power == Some(PowerState::Off))
+        }
+        (true, _) => true,
+    }
+}
+
+/// A BMC that takes each power-off and shows the host on has to be looked at by somebody.
+pub(super) fn count_force(cx: &mut Context<'_>, act: Act) -> Result<(), StepError> {
+    if act != Act::ForceOff {
+        return Ok(());
+    }
+    let forced = &mut cx.job.facts.reset.forced_off;
+    if *forced >= FORCES_MAX {
+        return Err(StepError::permanent(format!(
+            "the BMC of server {} was asked {FORCES_MAX} times to force the host off and still shows it on: look at \
+             its power and console",
+            cx.server.serial
+        )));
+    }
+    *forced += 1;
+    Ok(())
+}
+
+/// Power changes detach media on some BMCs (AMI MegaRAC 13: a fresh mount can go at power-on).
+async fn lost_medium(cx: &Context<'_>) -> Result<Option<StepOutcome>, StepError> {
+    let steps = [Step::MountMaintenance, Step::MountTask];
+    for (to, mount) in steps.into_iter().zip(cx.job.facts.drives()) {
+        let Some(link) = &mount.slot else { continue };
+        let slot = cx.observe_slot(link).await;
+        let slot =
+            slot.map_err(|error| StepError::bmc(format!("looking at the virtual medium {link}"), error))?;
+        if slot.inserted == Some(false) {
+            return Ok(Some(StepOutcome::Back { to, why: format!("{} is empty before the start", slot.id) }));
+        }
+    }
+    Ok(None)
+}
+
+fn wait(cx: &Context<'_>, why: &str) -> StepOutcome {
+    StepOutcome::Wait { until: after(cx.now(), LOOK_AGAIN), why: why.to_owned() }
+}

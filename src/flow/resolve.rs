@@ -1,0 +1,177 @@
+//! `resolve-server`: find the one system that the job means, and make sure that it is that one.
+//!
+//! Look only, but for virtual media that have to be switched on before there are any slots; and that
+//! only once the system is known to be the right one. Invariant: a job gets past this step only with
+//! a system whose serial number, or, where the service reports none, whose UUID or id equals the
+//! server's record.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::identity::{choose_system, unread};
+use super::layout::{self, Chosen};
+use super::media_base::protocol_remedy;
+use super::{Context, Services, StepError, StepOutcome};
+use crate::domain::{JobSpec, Server, SystemFacts};
+use shoal_base::world::after;
+use shoal_redfish::{Bmc, MediaService, PowerState, System};
+
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Times that virtual media are switched on before the BMC is given up. Each is followed by looks for
+/// three minutes: a media service takes up to that long to come back (AMI's document, Lenovo's script).
+const SWITCHES_MAX: u32 = 2;
+const LOOKS_A_SWITCH: u32 = 36;
+
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
+    cx.path.check(cx.services, cx.server, cx.spec()?).await?;
+    let resolved = resolve(cx.services, cx.bmc, cx.server, cx.spec()?).await?;
+    let (message, detail) = (resolved.message(), resolved.detail());
+    let Some(drives) = resolved.drives else { return switch_on(cx, &resolved.media_service).await };
+    let facts = &mut cx.job.facts;
+    facts.layout = drives.layout;
+    facts.cd1.slot = Some(drives.cd1.link);
+    facts.cd2.slot = drives.cd2.map(|slot| slot.link);
+    facts.system = Some(SystemFacts {
+        link: resolved.system.link,
+        vendor: resolved.vendor,
+        model: resolved.system.model,
+    });
+    Ok(StepOutcome::Done { message, detail })
+}
+
+/// Virtual media that are off are switched on, and looked at again until they are there.
+async fn switch_on(cx: &mut Context<'_>, service: &MediaService) -> Result<StepOutcome, StepError> {
+    let (serial, to_do) = (&cx.server.serial, service.to_do().join(" and "));
+    let looks = cx.job.cursor.attempt.saturating_sub(1);
+    if looks >= SWITCHES_MAX * LOOKS_A_SWITCH {
+        return Err(StepError::permanent(format!(
+            "the BMC of server {serial} was asked to {to_do} {SWITCHES_MAX} times and still has no virtual CD drives"
+        )));
+    }
+    if looks.is_multiple_of(LOOKS_A_SWITCH) {
+        let message = format!("the BMC has to {to_do}: asking it to");
+        let doing = format!("asking the BMC of server {serial} to {to_do}");
+        cx.tell("media.switch-on", message, json!({ "to_do": service.to_do() })).await?;
+        cx.bmc.request_media_service(service).await.map_err(|error| StepError::bmc(doing, error))?;
+    }
+    cx.job.cursor.attempt += 1;
+    let why = "virtual media were switched on and are not there yet".to_owned();
+    Ok(StepOutcome::Wait { until: after(cx.now(), LOOK_AGAIN), why })
+}
+
+/// A BMC that fetches images by HTTPS alone refuses every URL of ours that is not, and no slot is to blame.
+async fn check_protocol(
+    services: &Services,
+    bmc: &Bmc,
+    server: &Server,
+    drives: &Chosen,
+) -> Result<(), StepError> {
+    // Without a base the next step fails, and says why.
+    let Ok(base) = (services.setup.media_base)(server.bmc_address.clone()).await else { return Ok(()) };
+    let image = format!("{base}x.iso");
+    for slot in std::iter::once(&drives.cd1).chain(&drives.cd2) {
+        if let Some(offered) = bmc.observe_refused_protocols(slot, &image).await {
+            return Err(StepError::permanent(format!(
+                "the BMC of server {} takes images by {offered} only, and the media are served at {base}: {}",
+                server.serial,
+                protocol_remedy(base.scheme(), &offered)
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// With what is known of such a BMC, and with what else stands in the way.
+fn without_drives(bmc: &Bmc, system: &System, why: String) -> StepError {
+    let known = bmc.without_drives(system).map(str::to_owned);
+    let all: Vec<String> = std::iter::once(why).chain(known).chain(bmc.planned_boot(system).err()).collect();
+    StepError::permanent(all.join("; "))
+}
+
+/// A host whose next start cannot be made to boot from the virtual CD is refused before anything is changed.
+fn check_boot(bmc: &Bmc, server: &Server, system: &System) -> Result<(), StepError> {
+    bmc.planned_boot(system).map(|_| ()).map_err(|why| {
+        StepError::permanent(format!(
+            "server {} at {} cannot be installed: {why}; update the BMC's firmware, or install this host by other \
+             means",
+            server.serial, server.bmc_address
+        ))
+    })
+}
+
+/// What the step found.
+pub struct Resolved {
+    pub vendor: String,
+    pub system: System,
+    /// `None` where virtual media have to be switched on first.
+    pub drives: Option<Chosen>,
+    pub media_service: MediaService,
+}
+
+impl Resolved {
+    pub fn message(&self) -> String {
+        let model = self.system.model.as_deref().unwrap_or("a system of unknown model");
+        let media = match &self.drives {
+            Some(drives) => format!("media layout {}", drives.layout.name()),
+            None => format!("the BMC has to {} first", self.media_service.to_do().join(" and ")),
+        };
+        format!("{model} ({}) is the job's server; {media}", self.system.id)
+    }
+
+    pub fn detail(&self) -> serde_json::Value {
+        let drives = self.drives.as_ref();
+        json!({
+            "vendor": self.vendor,
+            "system": self.system.link,
+            "model": self.system.model,
+            "power": self.system.power.map(PowerState::name),
+            "media_layout": drives.map(|drives| drives.layout.name()),
+            "cd1": drives.map(|drives| &drives.cd1.link),
+            "cd2": drives.and_then(|drives| drives.cd2.as_ref()).map(|slot| &slot.link),
+            "media_service_to_do": self.media_service.to_do(),
+        })
+    }
+}
+
+/// All checks that need the BMC and change nothing; a dry run ends here.
+pub async fn resolve(
+    services: &Services,
+    bmc: &Bmc,
+    server: &Server,
+    spec: &JobSpec,
+) -> Result<Resolved, StepError> {
+    let policy = &services.policy;
+    if server.protected {
+        return Err(StepError::permanent(format!(
+            "server {} is protected: lift that before a job",
+            server.serial
+        )));
+    }
+    let doing = || format!("looking for server {} at its BMC {}", server.serial, server.bmc_address);
+    let service = bmc.observe_service().await.map_err(|error| StepError::bmc(doing(), error))?;
+    let systems = bmc.observe_systems().await.map_err(|error| StepError::bmc(doing(), error))?;
+    let unread = unread(&systems);
+    let system = choose_system(systems, server).map_err(|reason| match unread {
+        Some(unread) => StepError::transient(format!("{reason}; {unread}")),
+        None => StepError::permanent(reason),
+    })?;
+    if system.power == Some(PowerState::On) && !policy.allow_powered_on && !spec.allow_powered_on {
+        return Err(StepError::permanent(format!(
+            "server {} is powered on and ALLOW_POWERED_ON is false: power it off, or say allow_powered_on in the recipe",
+            server.serial
+        )));
+    }
+    let media_service =
+        bmc.observe_media_service(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
+    let mut drives = None;
+    if media_service.is_ready() {
+        let slots = bmc.observe_slots(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
+        let wanted = spec.media_layout.or(policy.layout);
+        let chosen = layout::choose(slots, wanted).map_err(|why| without_drives(bmc, &system, why))?;
+        check_protocol(services, bmc, server, &chosen).await?;
+        drives = Some(chosen);
+    }
+    check_boot(bmc, server, &system)?;
+    Ok(Resolved { vendor: service.vendor, system, drives, media_service })
+}

@@ -1,0 +1,30 @@
+//! The ways of installing a server, one folder each; `flow` holds what they share.
+
+pub mod esxi;
+
+use crate::domain::{Job, JobSpec, Serial, TaskTarget};
+use crate::flow::{self, DriveSignals, Ended, Path, Resolved, Services, StepError};
+use crate::store::{Lease, StoreError};
+
+/// The path that a recipe asks for.
+pub fn of(target: TaskTarget) -> &'static dyn Path {
+    match target {
+        TaskTarget::InstallEsxi => &esxi::Esxi,
+    }
+}
+
+/// Drives `job` until its cleanup is over, or until it is told to stop.
+pub async fn drive(
+    services: &Services,
+    lease: Lease,
+    job: Job,
+    signals: DriveSignals,
+) -> Result<Ended, StoreError> {
+    let target = job.spec.as_ref().map_or(TaskTarget::InstallEsxi, |spec| spec.target);
+    flow::drive(services, of(target), lease, job, signals).await
+}
+
+/// All checks of a job up to `resolve-server`; nothing is changed, neither here nor on a BMC.
+pub async fn dry_run(services: &Services, serial: &Serial, spec: &JobSpec) -> Result<Resolved, StepError> {
+    flow::dry_run(services, of(spec.target), serial, spec).await
+}

@@ -1,0 +1,46 @@
+//! When the media of a host that was started may be ejected: its installer cannot be running, or an operator has
+//! said so.
+
+use super::{detect, watch};
+use crate::domain::EjectReason;
+use crate::flow::{Context, StepError, StepOutcome, is_forced};
+use shoal_base::world::elapsed;
+
+/// `Err` is when to look again.
+pub(super) async fn may_eject(cx: &mut Context<'_>) -> Result<Result<EjectReason, StepOutcome>, StepError> {
+    let reason = match watch::look(cx).await? {
+        Ok(_) => observed(cx)?,
+        Err(_) => forced(cx).or_else(|| timed_out_unobserved(cx)),
+    };
+    let why = "the installer may still be running: its media stay until it cannot be";
+    Ok(reason.ok_or_else(|| watch::wait(cx, None, why.to_owned())))
+}
+
+fn observed(cx: &Context<'_>) -> Result<Option<EjectReason>, StepError> {
+    let gone = watch::with_context(cx, detect::installer_is_gone)?;
+    let deadline = watch::with_context(cx, |facts, context| {
+        detect::install_deadline(facts, context.policy, context.started_at)
+    })?;
+    Ok(match gone {
+        true => Some(EjectReason::Safe),
+        false if cx.now() >= deadline => Some(EjectReason::TimedOut),
+        false => forced(cx),
+    })
+}
+
+/// Nothing was seen of the host for as long as an installation may take, so none is running any more.
+fn timed_out_unobserved(cx: &Context<'_>) -> Option<EjectReason> {
+    let (facts, trace) = (&cx.job.facts, cx.services.media.trace(cx.job.id));
+    let signs = [
+        facts.reset.started_at,
+        facts.watch.observed_at,
+        trace.installer.last_read_at,
+        trace.kickstart.last_read_at,
+    ];
+    let last = signs.into_iter().flatten().max()?;
+    (elapsed(last, cx.now()) >= cx.services.policy.install_timeout).then_some(EjectReason::TimedOut)
+}
+
+fn forced(cx: &Context<'_>) -> Option<EjectReason> {
+    is_forced(cx).then_some(EjectReason::Forced)
+}

@@ -1,0 +1,37 @@
+//! What is on CD2, or on the USB stick: the kickstart, the recipe without its secrets, and the hook's nonce.
+
+use serde_json::json;
+
+use super::hook;
+use crate::domain::{Job, JobSpec};
+use crate::flow::Services;
+use crate::flow::layout::task_form;
+use crate::media::{Form, KickstartPlace};
+use shoal_image::fat::{TaskStick, build_task_stick};
+use shoal_image::iso::{SparseImage, TaskIso, build_task_iso};
+
+/// The same bytes for the same job, whose layout and media base are known.
+pub fn render(services: &Services, job: &Job, spec: &JobSpec) -> (SparseImage, KickstartPlace) {
+    let recipe = json!({
+        "task_target": job.task_target,
+        "server_serial": job.server,
+        "completion_hook": spec.completion_hook,
+        "metadata": spec.metadata,
+    });
+    let kickstart = hook::kickstart(services, job, spec);
+    let nonce = hook::nonce(services, job, spec);
+    let nonce = nonce.as_deref().map(str::as_bytes);
+    let (kickstart, recipe) = (kickstart.expose().as_bytes(), recipe.to_string());
+    match task_form(job.facts.layout) {
+        Form::Cd => {
+            let TaskIso { image, kickstart, nonce, metadata_end } =
+                build_task_iso(kickstart, recipe.as_bytes(), nonce);
+            (image, KickstartPlace { kickstart, nonce, rest_end: metadata_end })
+        }
+        Form::Disk => {
+            let TaskStick { image, kickstart, nonce, metadata_end } =
+                build_task_stick(kickstart, recipe.as_bytes(), nonce);
+            (image, KickstartPlace { kickstart, nonce, rest_end: metadata_end })
+        }
+    }
+}
