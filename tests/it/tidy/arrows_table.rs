@@ -161,7 +161,11 @@ pub const PURE: &[Arrow] = &[
     Arrow { from: "flow::plan", to: &["domain"], sentence: "the plan is pure" },
     Arrow { from: "flow::policy", to: &["domain"], sentence: "the policy is pure" },
     Arrow { from: "flow::media_base", to: &[], sentence: "the remedies follow from a URL" },
-    Arrow { from: "flow::boot_source", to: &["domain"], sentence: "a boot follows from two values of one source" },
+    Arrow {
+        from: "flow::boot_source",
+        to: &["domain"],
+        sentence: "a boot follows from two values of one source",
+    },
     Arrow {
         from: "paths::esxi::detect",
         to: &[
