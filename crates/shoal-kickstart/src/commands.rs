@@ -263,8 +263,15 @@ pub fn nearest_command(name: &str) -> Option<&'static str> {
     nearest(name, COMMANDS.iter().flat_map(|command| command.names.iter().copied()))
 }
 
+/// Longer than any name that is meant.
+const NAME_MAX: usize = 64;
+
 fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    let likeness = |known: &str| strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase());
+    if name.len() > NAME_MAX {
+        return None;
+    }
+    let name = name.to_lowercase();
+    let likeness = |known: &str| strsim::jaro_winkler(&name, &known.to_lowercase());
     let rated = known.map(|known| (likeness(known), known));
     let best = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 > 0.85).then_some(best.1)

@@ -15,12 +15,14 @@ mod shell;
 pub mod strength;
 mod values;
 mod whole;
+mod written;
 
 use std::collections::BTreeSet;
 
 use crate::rules::{self, Class, Rule};
-use crate::syntax::{self, Command, File, LineKind, Span};
+use crate::syntax::{self, Command, File, Span};
 use crate::version::Version;
+use written::Included;
 
 /// How the job learns of the end, which decides whether a `reboot` is needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,7 +93,8 @@ impl Findings {
 /// Judges any bytes.
 pub fn lint(source: &[u8], options: Options) -> Findings {
     let file = syntax::parse(source);
-    let mut lint = Lint::new(&file, options);
+    let included = written::read(&file);
+    let mut lint = Lint::new(&file, &included, options);
     placeholders::check(&mut lint);
     general::check(&mut lint);
     password::check(&mut lint);
@@ -103,34 +106,55 @@ pub fn lint(source: &[u8], options: Options) -> Findings {
     let Lint { mut found, .. } = lint;
     found.sort_by_key(|finding| (finding.line, finding.rule.class, finding.span.start, finding.rule.id));
     let by_line = found.chunk_by(|a, b| a.line == b.line);
-    let found = by_line.flat_map(|line| line.iter().take(FINDINGS_OF_A_LINE_MAX).cloned()).collect();
+    let mut found: Vec<Finding> =
+        by_line.flat_map(|line| line.iter().take(FINDINGS_OF_A_LINE_MAX).cloned()).collect();
+    for finding in &mut found {
+        finding.column = file.column(&finding.span);
+    }
     allow::apply(&file, found)
 }
 
 /// More findings of one line than this are noise, and each is shown with its line.
 const FINDINGS_OF_A_LINE_MAX: usize = 20;
+/// The installer stops at the next command, so that no more are judged.
+const COMMANDS_MAX: usize = 256;
 
 /// The state of one run.
 struct Lint<'f, 'a> {
     file: &'f File<'a>,
+    included: &'f Included,
+    /// The commands that are judged, each with the index of its line: those of the file, and those that a `%pre`
+    /// writes to an included file.
+    all: Vec<(usize, &'f Command)>,
+    /// The first command beyond [`COMMANDS_MAX`].
+    excess: Option<&'f Command>,
     version: Version,
     hook: Hook,
     found: Vec<Finding>,
-    /// Indices of lines with placeholders, of which nothing else is known.
+    /// Indices of lines with placeholders or expansions, of which nothing else is known.
     unfilled: BTreeSet<usize>,
-    /// Whether a placeholder may stand for whole commands.
-    has_statements: bool,
+    /// Whether there may be commands that are not seen: an include or a placeholder may stand for them.
+    is_partial: bool,
 }
 
 impl<'f, 'a> Lint<'f, 'a> {
-    fn new(file: &'f File<'a>, options: Options) -> Lint<'f, 'a> {
+    fn new(file: &'f File<'a>, included: &'f Included, options: Options) -> Lint<'f, 'a> {
+        let own = file.commands();
+        let mut all: Vec<_> = own
+            .flat_map(|(at, command)| std::iter::once((at, command)).chain(included.of_line(at)))
+            .collect();
+        let excess = all.get(COMMANDS_MAX).map(|(_, command)| *command);
+        all.truncate(COMMANDS_MAX);
         Lint {
             file,
+            included,
+            all,
+            excess,
             version: options.version.unwrap_or(Version::ASSUMED),
             hook: options.hook,
             found: Vec::new(),
-            unfilled: BTreeSet::new(),
-            has_statements: false,
+            unfilled: included.expanding.iter().copied().collect(),
+            is_partial: included.is_partial,
         }
     }
 
@@ -139,8 +163,8 @@ impl<'f, 'a> Lint<'f, 'a> {
         let at = self.file.line_at(span.start);
         let is_known = !self.unfilled.contains(&at) || span.is_empty() || rule.id == rules::PLACEHOLDER.id;
         if rule.applies_to(self.version) && is_known {
-            let (line, column) = self.position(at, span.start);
-            self.found.push(Finding { rule, span: span.clone(), line, column, message: message.into() });
+            let line = self.file.lines.get(at).map_or(1, |line| line.number);
+            self.found.push(Finding { rule, span: span.clone(), line, column: 1, message: message.into() });
         }
     }
 
@@ -149,34 +173,16 @@ impl<'f, 'a> Lint<'f, 'a> {
         self.report(rule, span, rule.title);
     }
 
-    fn position(&self, line: usize, byte: usize) -> (usize, usize) {
-        let Some(line) = self.file.lines.get(line) else { return (1, 1) };
-        let before = line.span.start..byte.clamp(line.span.start, line.span.end);
-        (line.number, self.file.shown(&before).chars().count() + 1)
-    }
-
     /// The command of one of these names that the installer acts on: the last one.
     fn command(&self, names: &'static [&'static str]) -> Option<&'f Command> {
         self.commands(names).last()
     }
 
     fn commands(&self, names: &'static [&'static str]) -> impl Iterator<Item = &'f Command> + use<'f, 'a> {
-        let commands = self.file.commands().map(|(_, command)| command);
-        commands.filter(|command| names.contains(&command.name.text.as_str()))
-    }
-
-    /// Whether commands may come from a file that is not seen.
-    fn has_includes(&self) -> bool {
-        self.commands(&["%include", "include"]).next().is_some()
-    }
-
-    /// Whether the line before this one ends in a backslash.
-    fn follows_continuation(&self, line: usize) -> bool {
-        let before = line.checked_sub(1).and_then(|before| self.file.lines.get(before));
-        match before.map(|line| &line.kind) {
-            Some(LineKind::Command(command) | LineKind::Header(_, command)) => command.is_continued(),
-            _ => false,
-        }
+        let commands = self.all.iter().map(|(_, command)| *command);
+        let named: Vec<&Command> =
+            commands.filter(|command| names.contains(&command.name.text.as_str())).collect();
+        named.into_iter()
     }
 }
 

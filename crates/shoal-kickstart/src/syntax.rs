@@ -178,6 +178,13 @@ impl<'a> File<'a> {
         after[..length].iter()
     }
 
+    /// Where a span begins in its line, in characters, from 1.
+    pub fn column(&self, span: &Span) -> usize {
+        let Some(line) = self.lines.get(self.line_at(span.start)) else { return 1 };
+        let before = line.span.start..span.start.clamp(line.span.start, line.span.end);
+        self.shown(&before).chars().count() + 1
+    }
+
     /// The index of the line that holds this byte.
     pub fn line_at(&self, byte: usize) -> usize {
         self.lines.partition_point(|line| line.end.end <= byte).min(self.lines.len().saturating_sub(1))
@@ -247,6 +254,11 @@ fn read_line(source: &[u8], span: Span, has_newline: bool) -> (LineKind, Vec<Pie
             None => (LineKind::Blank, split.pieces),
         },
     }
+}
+
+/// A line of commands that stands within another text.
+pub fn line_kind(source: &[u8], span: Span) -> LineKind {
+    read_line(source, span, true).0
 }
 
 fn blank_pieces(span: Span) -> Vec<Piece> {

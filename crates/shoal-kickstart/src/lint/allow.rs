@@ -2,6 +2,8 @@
 //!
 //! Invariant: a remark without effect is a finding of its own, and what a remark silences is kept.
 
+use std::collections::BTreeMap;
+
 use super::{Allowed, Finding, Findings};
 use crate::rules::{self, Rule};
 use crate::syntax::{File, LineKind, PieceKind, Span};
@@ -15,16 +17,17 @@ struct Remark {
 
 pub fn apply(file: &File<'_>, found: Vec<Finding>) -> Findings {
     let mut result = Findings::default();
-    let mut remarks = Vec::new();
+    let (mut remarks, mut unused): (BTreeMap<&str, Remark>, Vec<Remark>) = Default::default();
     for span in comments(file) {
         match read(file, &span) {
             None => {}
-            Some(Some(remark)) => remarks.push(remark),
+            Some(Some(remark)) if remarks.contains_key(remark.rule.id) => unused.push(remark),
+            Some(Some(remark)) => drop(remarks.insert(remark.rule.id, remark)),
             Some(None) => result.found.push(finding(file, &rules::ALLOW_WITHOUT_REASON, span)),
         }
     }
     for finding in found {
-        match remarks.iter_mut().find(|remark| remark.rule.id == finding.rule.id) {
+        match remarks.get_mut(finding.rule.id) {
             Some(remark) => {
                 remark.is_used = true;
                 result.allowed.push(Allowed { finding, reason: remark.reason.clone() });
@@ -32,7 +35,7 @@ pub fn apply(file: &File<'_>, found: Vec<Finding>) -> Findings {
             None => result.found.push(finding),
         }
     }
-    for remark in remarks.into_iter().filter(|remark| !remark.is_used) {
+    for remark in remarks.into_values().filter(|remark| !remark.is_used).chain(unused) {
         result.found.push(finding(file, &rules::ALLOW_UNUSED, remark.span));
     }
     result.found.sort_by_key(|finding| (finding.line, finding.rule.class, finding.span.start));
@@ -40,10 +43,8 @@ pub fn apply(file: &File<'_>, found: Vec<Finding>) -> Findings {
 }
 
 fn finding(file: &File<'_>, rule: &'static Rule, span: Span) -> Finding {
-    let line = file.line_at(span.start);
-    let start = file.lines[line].span.start;
-    let column = file.shown(&(start..span.start)).chars().count() + 1;
-    let (line, message) = (file.lines[line].number, rule.title.to_owned());
+    let line = file.lines[file.line_at(span.start)].number;
+    let (column, message) = (file.column(&span), rule.title.to_owned());
     Finding { rule, span, line, column, message }
 }
 

@@ -5,29 +5,38 @@
 
 use std::collections::BTreeMap;
 
-use super::Lint;
+use super::{COMMANDS_MAX, FINDINGS_OF_A_LINE_MAX, Lint};
 use crate::commands::{self, CommandSpec, DEPRECATED, DISK, INSTALL_SOURCES, OptionSpec, Value};
 use crate::rules;
 use crate::syntax::{Arg, Command, LineKind, Span, Word};
 
-const COMMANDS_MAX: usize = 256;
 const INSTALLS: [&str; 3] = ["install", "upgrade", "installorupgrade"];
 
 pub fn check(lint: &mut Lint<'_, '_>) {
     let file = lint.file;
-    for (at, line) in file.lines.iter().enumerate() {
-        match &line.kind {
-            LineKind::Broken(fault) => lint.report_title(&rules::UNBALANCED_QUOTE, &fault.at),
-            LineKind::Command(command) | LineKind::Header(_, command) => {
-                non_ascii(lint, &line.span);
-                writing(lint, command);
-                judge(lint, at, command);
-            }
-            _ => {}
-        }
+    let broken = file.lines.iter().filter_map(|line| match &line.kind {
+        LineKind::Broken(fault) => Some(fault),
+        _ => None,
+    });
+    for fault in broken.chain(&lint.included.broken).take(COMMANDS_MAX) {
+        lint.report_title(&rules::UNBALANCED_QUOTE, &fault.at);
+    }
+    for (at, _, header) in file.sections() {
+        non_ascii(lint, &file.lines[at].span);
+        writing(lint, header);
+        judge(lint, header, false, false);
+    }
+    let mut continues_at = None;
+    for (at, command) in lint.all.clone() {
+        let line = &file.lines[at];
+        let is_written = matches!(line.kind, LineKind::Body { .. });
+        non_ascii(lint, &if is_written { command.span() } else { line.span.clone() });
+        writing(lint, command);
+        judge(lint, command, continues_at == Some(at), !is_written && ends_script(lint, at, command));
+        continues_at = command.is_continued().then_some(at + 1);
     }
     repeated(lint);
-    if let Some((_, command)) = file.commands().nth(COMMANDS_MAX) {
+    if let Some(command) = lint.excess {
         lint.report_title(&rules::TOO_MANY_COMMANDS, &command.name.span);
     }
 }
@@ -51,7 +60,7 @@ fn writing(lint: &mut Lint<'_, '_>, command: &Command) {
     }
 }
 
-fn judge(lint: &mut Lint<'_, '_>, at: usize, command: &Command) {
+fn judge(lint: &mut Lint<'_, '_>, command: &Command, follows_continuation: bool, ends_script: bool) {
     let name = command.name.text.as_str();
     match commands::find(name) {
         Some(spec) => arguments(lint, command, spec),
@@ -61,10 +70,10 @@ fn judge(lint: &mut Lint<'_, '_>, at: usize, command: &Command) {
             format!("`{name}` has no effect any more"),
         ),
         None if name.starts_with("%end") => lint.report_title(&rules::END_IGNORED, &command.name.span),
-        None if ends_script(lint, at, name) => {
+        None if ends_script => {
             lint.report_title(&rules::INCLUDE_ENDS_SECTION, &command.name.span);
         }
-        None if lint.follows_continuation(at) => {}
+        None if follows_continuation => {}
         None => {
             let nearest = commands::nearest_command(name);
             let message = nearest.map_or("the installer does not know the command".to_owned(), |nearest| {
@@ -76,14 +85,19 @@ fn judge(lint: &mut Lint<'_, '_>, at: usize, command: &Command) {
 }
 
 /// Whether a line of a script was taken for an include.
-fn ends_script(lint: &Lint<'_, '_>, at: usize, name: &str) -> bool {
+fn ends_script(lint: &Lint<'_, '_>, at: usize, command: &Command) -> bool {
     let before = at.checked_sub(1).map(|before| &lint.file.lines[before].kind);
-    name.starts_with("include") && matches!(before, Some(LineKind::Body { .. } | LineKind::Header(..)))
+    command.name.text.starts_with("include")
+        && matches!(before, Some(LineKind::Body { .. } | LineKind::Header(..)))
 }
 
 fn arguments(lint: &mut Lint<'_, '_>, command: &Command, spec: &'static CommandSpec) {
     let mut seen: Vec<&OptionSpec> = Vec::new();
+    let before = lint.found.len();
     for arg in &command.args {
+        if lint.found.len() - before > FINDINGS_OF_A_LINE_MAX {
+            return; // No more are shown.
+        }
         let Some(name) = arg.option.as_deref() else { continue };
         match spec.option(name) {
             Some(option) => {
@@ -166,7 +180,7 @@ fn stray_words(lint: &mut Lint<'_, '_>, command: &Command, spec: &'static Comman
 fn repeated(lint: &mut Lint<'_, '_>) {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     let file = lint.file;
-    for (at, command) in file.commands() {
+    for (at, command) in lint.all.clone() {
         let Some(spec) = commands::find(&command.name.text).filter(|spec| !spec.repeats) else { continue };
         let group = if is_install(command) { INSTALLS[0] } else { spec.names[0] };
         let Some(before) = seen.insert(group, file.lines[at].number) else { continue };

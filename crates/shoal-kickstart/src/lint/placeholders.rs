@@ -16,11 +16,21 @@ pub fn check(lint: &mut Lint<'_, '_>) {
         let code = code_span(line);
         let text = file.shown(&code);
         if let Some(found) = line_placeholder(line, &text, &code) {
-            lint.has_statements |= has_statement(&text);
+            lint.is_partial |= has_statement(&text);
             spans.push((at, found));
         }
     }
-    lint.unfilled = spans.iter().map(|(at, _)| *at).collect();
+    for (at, command) in
+        lint.all.iter().filter(|(at, _)| matches!(file.lines[*at].kind, LineKind::Body { .. }))
+    {
+        let text = file.shown(&command.span());
+        if !lint.unfilled.contains(at) && (delimited(&text) || in_words(command).is_some()) {
+            lint.is_partial |= has_statement(&text);
+            spans.push((*at, command.span()));
+        }
+    }
+    spans.sort_by_key(|(at, _)| *at);
+    lint.unfilled.extend(spans.iter().map(|(at, _)| *at));
     if let Some((_, first)) = spans.first() {
         let message = match spans.len() {
             1 => "a placeholder was not filled in".to_owned(),

@@ -20,51 +20,50 @@ pub fn check(lint: &mut Lint<'_, '_>) {
             Section::Packages | Section::LicenseText => continue,
             _ => options(lint, section, command),
         }
-        let script = Script { section, command, lines: statements(file, at) };
+        let script = Script::new(section, command, statements(file, at));
         has_halt |= section == Section::Post && script.lines.iter().any(|line| line.mentions(&HALTS));
         last_line(lint, &script, at);
-        if !script.is_python() {
+        if !script.is_python {
             shell(lint, &script);
         }
         ends(lint, &script);
         shadow(lint, &script);
     }
-    if lint.hook == Hook::OwnPoweroff && !has_halt && !lint.has_includes() {
+    if lint.hook == Hook::OwnPoweroff && !has_halt && !lint.is_partial {
         let last = file.lines.last().map_or(0..0, |line| line.span.clone());
         lint.report_title(&rules::OWN_POWEROFF_MISSING, &last);
     }
 }
 
-struct Script<'c> {
+struct Script {
     section: Section,
-    command: &'c Command,
     lines: Vec<Statement>,
+    is_python: bool,
+    /// Whether a failure stops the installation.
+    must_succeed: bool,
+    /// Where the line begins whose status stops the installation, where that is certain.
+    decisive: Option<usize>,
 }
 
-impl Script<'_> {
-    fn is_python(&self) -> bool {
-        self.command.value(&["--interpreter"]) == Some("python")
-    }
-
-    /// Whether a failure stops the installation.
-    fn must_succeed(&self) -> bool {
+impl Script {
+    fn new(section: Section, command: &Command, lines: Vec<Statement>) -> Script {
         let ignored =
-            self.command.value(&["--ignorefailure"]).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        match self.section {
-            Section::Pre => true,
-            Section::Post => !ignored,
-            _ => false,
+            command.value(&["--ignorefailure"]).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let must_succeed = section == Section::Pre || section == Section::Post && !ignored;
+        let last = lines.iter().rfind(|line| !line.is_unreachable);
+        let last = last.filter(|line| must_succeed && line.depth == 0 && line.is_single());
+        Script {
+            section,
+            is_python: command.value(&["--interpreter"]) == Some("python"),
+            must_succeed,
+            decisive: last.map(|line| line.span.start),
+            lines,
         }
-    }
-
-    /// The line whose status is the script's, where that is certain.
-    fn last(&self) -> Option<&Statement> {
-        self.lines.iter().rfind(|line| !line.is_unreachable).filter(|line| line.depth == 0)
     }
 
     /// Whether this is the line whose status counts.
     fn is_decisive(&self, line: &Statement) -> bool {
-        self.must_succeed() && self.last().is_some_and(|last| last.span == line.span) && line.is_single()
+        self.decisive == Some(line.span.start)
     }
 }
 
@@ -98,7 +97,7 @@ fn options(lint: &mut Lint<'_, '_>, section: Section, command: &Command) {
 }
 
 /// A keyword on the very last line of the text, which ends nothing.
-fn last_line(lint: &mut Lint<'_, '_>, script: &Script<'_>, header: usize) {
+fn last_line(lint: &mut Lint<'_, '_>, script: &Script, header: usize) {
     let file = lint.file;
     let Some(line) = file.body(header).next_back() else { return };
     if line.end.end != file.source.len() || !ends_section(file.text(&line.span)) {
@@ -107,11 +106,11 @@ fn last_line(lint: &mut Lint<'_, '_>, script: &Script<'_>, header: usize) {
     if script.lines.last().is_none_or(|last| last.span.start != line.span.start) {
         return; // Text of a here-document.
     }
-    let rule = if script.must_succeed() { &rules::LAST_LINE_FAILS } else { &rules::LAST_LINE_LOST };
+    let rule = if script.must_succeed { &rules::LAST_LINE_FAILS } else { &rules::LAST_LINE_LOST };
     lint.report_title(rule, &line.span);
 }
 
-fn shell(lint: &mut Lint<'_, '_>, script: &Script<'_>) {
+fn shell(lint: &mut Lint<'_, '_>, script: &Script) {
     for line in script.lines.iter().filter(|line| !line.is_unreachable) {
         if script.is_decisive(line) && always_fails(line) {
             lint.report_title(&rules::SCRIPT_FAILS, &line.span);
@@ -161,7 +160,7 @@ fn is_installer_command(line: &Statement) -> bool {
     is_own && first != "reboot" && (!is_common || has_options)
 }
 
-fn halts(lint: &mut Lint<'_, '_>, script: &Script<'_>, line: &Statement) {
+fn halts(lint: &mut Lint<'_, '_>, script: &Script, line: &Statement) {
     let program = line.program();
     let stops =
         HALTS.contains(&program) || (program == "reboot" && !line.text.starts_with("reboot --noeject"));
@@ -171,14 +170,14 @@ fn halts(lint: &mut Lint<'_, '_>, script: &Script<'_>, line: &Statement) {
     }
 }
 
-fn ends(lint: &mut Lint<'_, '_>, script: &Script<'_>) {
+fn ends(lint: &mut Lint<'_, '_>, script: &Script) {
     for (at, line) in script.lines.iter().enumerate().filter(|(_, line)| line.text.starts_with("%end")) {
         let is_after_halt = at > 0 && {
             let program = script.lines[at - 1].program();
             HALTS.contains(&program) || program == "reboot"
         };
-        let fails = match script.is_python() {
-            true => script.must_succeed(),
+        let fails = match script.is_python {
+            true => script.must_succeed,
             false => script.is_decisive(line) && !is_after_halt,
         };
         let rule = if fails { &rules::END_FAILS } else { &rules::END_IGNORED };
@@ -186,7 +185,7 @@ fn ends(lint: &mut Lint<'_, '_>, script: &Script<'_>) {
     }
 }
 
-fn shadow(lint: &mut Lint<'_, '_>, script: &Script<'_>) {
+fn shadow(lint: &mut Lint<'_, '_>, script: &Script) {
     if script.section == Section::Pre {
         return;
     }

@@ -3,6 +3,8 @@
 //! Not a shell: quotes over several lines and functions that are called later are beyond it, so what
 //! it is unsure of it leaves out. Invariant: a line inside a here-document is never code.
 
+use std::ops::Range;
+
 use crate::syntax::{File, Span};
 
 /// A line that runs, if the script gets there.
@@ -15,6 +17,16 @@ pub struct Statement {
     pub depth: usize,
     /// Whether a line before it always ends the script.
     pub is_unreachable: bool,
+    pub document: Option<Document>,
+}
+
+/// The here-document that a statement begins.
+#[derive(Debug)]
+pub struct Document {
+    /// Indices of its lines, without the one that ends it.
+    pub lines: Range<usize>,
+    /// Whether the shell leaves it as it is, since its end is quoted.
+    pub is_literal: bool,
 }
 
 impl Statement {
@@ -44,11 +56,13 @@ impl Statement {
 pub fn statements(file: &File<'_>, header: usize) -> Vec<Statement> {
     let mut found: Vec<Statement> = Vec::new();
     let (mut depth, mut ends_at, mut is_over, mut continues) = (0usize, None::<String>, false, false);
-    for line in file.body(header) {
+    for (line, at) in file.body(header).zip(header + 1..) {
         let raw = file.shown(&line.span);
         if let Some(end) = &ends_at {
             if raw.trim() == end {
                 ends_at = None;
+            } else if let Some(document) = found.last_mut().and_then(|last| last.document.as_mut()) {
+                document.lines.end = at + 1;
             }
             continue;
         }
@@ -66,6 +80,8 @@ pub fn statements(file: &File<'_>, header: usize) -> Vec<Statement> {
             span: start.min(line.span.end)..(start + text.len()).min(line.span.end),
             depth: if opens + closes > 0 { depth + 1 } else { depth },
             is_unreachable: is_over,
+            document: here_document(text)
+                .map(|_| Document { lines: at + 1..at + 1, is_literal: is_quoted_document(text) }),
         };
         is_over |= statement.depth == 0 && statement.program() == "exit" && statement.is_single();
         depth += opens;
@@ -96,6 +112,11 @@ fn nesting(text: &str) -> (usize, usize) {
         opens += 1;
     }
     (closes, opens)
+}
+
+fn is_quoted_document(text: &str) -> bool {
+    let after = text.split_once("<<").map_or("", |(_, after)| after);
+    after.trim_start_matches('-').trim_start().starts_with(['\'', '"', '\\'])
 }
 
 /// The word that ends a here-document which the line begins.

@@ -43,11 +43,69 @@ fn a_reboot_inside_a_section_is_marked_there() {
 
 #[test]
 fn what_a_pre_writes_and_an_include_reads_is_not_missing() {
-    let text = "%include /tmp/all.cfg\n%pre --interpreter=busybox\ncat > /tmp/all.cfg <<EOF\nnetwork --bootproto=dhcp\nEOF\n";
+    let text = "%include /tmp/all.cfg\n%pre --interpreter=busybox\nwget -O /tmp/all.cfg http://10.0.0.1/ks\n";
     assert!(ids(text).is_empty(), "{:?}", ids(text));
     assert!(ids("%include http://10.0.0.1/ks.cfg\n").is_empty());
     assert_eq!(ids("%include /tmp/other.cfg\n"), ["KS029"]);
     assert_eq!(ids("%include ./MORE.CFG\n"), ["KS029"]);
+}
+
+/// A kickstart whose commands a `%pre` writes to `/tmp/all.cfg`.
+fn written_by(script: &str) -> String {
+    format!("vmaccepteula\n%include /tmp/all.cfg\n%pre --interpreter=busybox\n{script}")
+}
+
+#[test]
+fn what_a_pre_writes_literally_is_judged() {
+    let rest: String = GOOD.lines().skip(1).map(|line| format!("{line}\n")).collect();
+    let quoted = written_by(&format!("cat > /tmp/all.cfg <<'EOF'\n{rest}EOF\n"));
+    assert!(ids(&quoted).is_empty(), "{:?}", ids(&quoted));
+    assert_eq!(ids(&quoted.replace("reboot\n", "")), ["KS070"]);
+    assert_eq!(ids(&quoted.replace("--disk=naa.600508b1001c3ad5f0d1a4c2e9b7c311 ", "")), ["KS040"]);
+    let text = quoted.replace("--gateway=10.0.0.1", "--gateway=10.9.0.1");
+    let found = lint(text.as_bytes(), Options::default()).found;
+    let finding = found.first().unwrap();
+    assert_eq!(
+        (finding.rule.id, finding.line, &text[finding.span.clone()]),
+        ("KS064", 7, "--gateway=10.9.0.1")
+    );
+    let echoed: String = rest.lines().map(|line| format!("echo '{line}' >> /tmp/all.cfg\n")).collect();
+    assert!(ids(&written_by(&echoed)).is_empty(), "{:?}", ids(&written_by(&echoed)));
+    assert_eq!(ids(&written_by(&echoed.replace("'reboot' >>", "reboot >"))), ["KS021", "KS030", "KS060"]);
+    assert_eq!(
+        ids(&written_by("cat <<'EOF' > /tmp/all.cfg\nrootpw 'open\nEOF\n")),
+        ["KS021", "KS030", "KS060", "KS070", "KS003"]
+    );
+}
+
+/// A line that the shell expands has its command, and no value is known; what is written otherwise is not known.
+#[test]
+fn what_a_pre_writes_by_other_means_is_neither_judged_nor_missing() {
+    let rest = "rootpw q7X!mzr0T\ninstall --firstdisk=$disk --overwritevmfs\nnetwork --bootproto=static --device=$mac --ip=$ip\nreboot\n";
+    let expanded = written_by(&format!("cat > /tmp/all.cfg <<EOF\n{rest}EOF\n"));
+    assert_eq!(ids(&expanded), ["KS038"]);
+    assert_eq!(ids(&expanded.replace("reboot\n", "")), ["KS070", "KS038"]);
+    for script in [
+        "F=/tmp/all.cfg\necho x > $F\n",
+        "cat > /tmp/all.cfg <<EOF\n$ALL\nEOF\n",
+        "if true; then\n  echo 'keyboard x' > /tmp/all.cfg\nfi\n",
+        "echo 'keyboard x' | sed s/x/y/ > /tmp/all.cfg\n",
+        "cp /vmfs/volumes/x/all.cfg /tmp/all.cfg\n",
+        "echo -e 'a\\nb' > /tmp/all.cfg\n",
+        "echo 'include /tmp/b.cfg' > /tmp/all.cfg\n",
+    ] {
+        assert!(ids(&written_by(script)).is_empty(), "{script}: {:?}", ids(&written_by(script)));
+    }
+    let python = written_by("f.write('/tmp/all.cfg')\n").replace("busybox", "python");
+    assert!(ids(&python).is_empty(), "{:?}", ids(&python));
+}
+
+#[test]
+fn no_command_behind_the_256th_is_judged() {
+    let text = "keyboard German\n".repeat(256) + "keyboard x\nkeyboard y\n";
+    let found = lint(text.as_bytes(), Options::default()).found;
+    assert!(found.iter().all(|finding| finding.line <= 257 || finding.span.is_empty()), "{found:?}");
+    assert!(found.iter().any(|finding| finding.rule.id == "KS005" && finding.line == 257));
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub fn check(lint: &mut Lint<'_, '_>) {
         lint.report_title(&rules::DRYRUN, &command.name.span);
     }
     includes(lint);
-    if !lint.has_includes() && !lint.has_statements {
+    if !lint.is_partial {
         missing(lint);
     }
     paranoid(lint);

@@ -10,9 +10,24 @@ use crate::syntax::{self, Arg, Command, File, Line, LineKind, PieceKind, Span};
 
 const STARS: &str = "********";
 /// Parts of lines, in lower case, that speak of secrets.
-const SENSITIVE: [&str; 15] = [
-    "pass", "pwd", "pw=", "secret", "token", "key", "cred", "shadow", "auth", "bearer", "licen", "$1$",
-    "$5$", "$6$", "$2",
+const SENSITIVE: [&str; 17] = [
+    "rootpw",
+    "serialnum",
+    "pass",
+    "pwd",
+    "pw=",
+    "secret",
+    "token",
+    "key",
+    "cred",
+    "shadow",
+    "auth",
+    "bearer",
+    "licen",
+    "$1$",
+    "$5$",
+    "$6$",
+    "$2",
 ];
 
 /// A line that may be shown, and where in it the finding stands.
