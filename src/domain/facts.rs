@@ -155,7 +155,9 @@ pub struct AddressFacts {
     pub silent_since: Option<Timestamp>,
     /// When that had lasted long enough for a host that is down, the first time.
     pub silent_at: Option<Timestamp>,
-    /// The last answer of the host that is told in `WatchFacts::api`.
+    /// Since when the host that is told in `WatchFacts::api` has answered at each look.
+    pub answered_since: Option<Timestamp>,
+    /// Its last answer.
     pub answered_at: Option<Timestamp>,
     /// The certificates that were shown, each once.
     pub certificates: Vec<String>,

@@ -136,3 +136,23 @@ async fn a_cancel_in_a_loop_lets_the_run_end() {
     assert_eq!((job.status, state.interrupted_installs), (Status::Cancelled, 0), "{}", site.story(id).await);
     assert!(state.installs >= 2 && state.media.values().all(|slot| !slot.inserted), "{state:?}");
 }
+
+/// A BMC that answers nothing after a start of its host is silent for as long as that one installs in a loop: the
+/// cleanup ends nevertheless, and says what it leaves.
+#[tokio::test(start_paused = true)]
+async fn a_loop_behind_a_silent_bmc_does_not_keep_the_cleanup_waiting_for_ever() {
+    let mut site =
+        Site::new(1, vec![looping("none", &[Fault::Busy503AfterStart(Duration::from_secs(500))])]).await;
+    site.policy.install_timeout = Duration::from_secs(30 * 60);
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    let (state, story) = (site.machines[0].state(), site.story(id).await);
+    assert_eq!(job.status, Status::Failed, "{story}");
+    assert!(state.installs > 5, "{state:?}\n{story}");
+    assert_eq!(job.facts.cleanup.released, Some(shoal::domain::EjectReason::TimedOut), "{story}");
+    let reason = job.reason_now().unwrap();
+    assert!(reason.contains("the next start of the host installs"), "{reason}\n{story}");
+    let took = job.finished_at.unwrap().duration_since(job.created_at).as_secs();
+    assert!(took < 3 * 3600, "{took} s\n{story}");
+}

@@ -120,9 +120,10 @@ impl WatchContext<'_> {
         (now >= floor).then_some(floor)
     }
 
-    /// Whether no installation can have come to its end yet.
+    /// Whether no installation can have come to its end yet: too soon after the start, or after the kickstart's read.
     fn is_too_early_for_a_second_boot(&self, now: Timestamp) -> bool {
-        now < self.floor()
+        let read = self.ks_read_at();
+        now < self.floor() || read.is_some_and(|read| now < after(read, self.policy.proof_floor))
     }
 
     fn floor(&self) -> Timestamp {

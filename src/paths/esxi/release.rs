@@ -28,17 +28,15 @@ fn observed(cx: &Context<'_>) -> Result<Option<EjectReason>, StepError> {
     })
 }
 
-/// Nothing was seen of the host for as long as an installation may take, so none is running any more.
+/// Nothing was seen of the host for as long as an installation may take, so none is running any more. A host that
+/// installs in a loop reads its media again and again: that puts the end off by no more than another such time.
 fn timed_out_unobserved(cx: &Context<'_>) -> Option<EjectReason> {
     let (facts, trace) = (&cx.job.facts, cx.services.media.trace(cx.job.id));
-    let signs = [
-        facts.reset.started_at,
-        facts.watch.observed_at,
-        trace.installer.last_read_at,
-        trace.kickstart.last_read_at,
-    ];
-    let last = signs.into_iter().flatten().max()?;
-    (elapsed(last, cx.now()) >= cx.services.policy.install_timeout).then_some(EjectReason::TimedOut)
+    let timeout = cx.services.policy.install_timeout;
+    let observed = facts.reset.started_at.max(facts.watch.observed_at)?;
+    let last = Some(observed).max(trace.installer.last_read_at).max(trace.kickstart.last_read_at)?;
+    let is_over = elapsed(last, cx.now()) >= timeout || elapsed(observed, cx.now()) >= 2 * timeout;
+    is_over.then_some(EjectReason::TimedOut)
 }
 
 fn forced(cx: &Context<'_>) -> Option<EjectReason> {

@@ -54,6 +54,9 @@ pub struct Case<'a> {
     stops: bool,
 }
 
+/// No self test is shorter.
+const POST_MIN: Duration = Duration::from_secs(10);
+
 /// The slowest BMC's answer.
 const EJECT_TAKES: Duration = Duration::from_secs(10);
 
@@ -168,7 +171,10 @@ impl Case<'_> {
             && ![Fault::NoLastResetTime, Fault::ZeroLastResetTime, Fault::StuckLastResetTime].iter().any(has);
         let reboots = sources.number_of_reboots && !has(&Fault::StuckNumberOfReboots);
         let shows = (progress || last_reset || reboots) && !has(&Fault::NullSources);
-        shows && !(self.may_be_unwatched() && self.job.job.facts.watch.silence_ended_at.is_some())
+        // Progress that has moved on meanwhile may have moved on in either of two boots.
+        let watch = &self.job.job.facts.watch;
+        let may_hide = !(last_reset || reboots) && Duration::from_millis(watch.longest_pause_ms) >= POST_MIN;
+        shows && !(self.may_be_unwatched() && (may_hide || watch.silence_ended_at.is_some()))
     }
 
     fn faults(&self) -> impl Iterator<Item = &Fault> {
@@ -178,14 +184,19 @@ impl Case<'_> {
     /// The BMC, the network or the controller were away at some time; a source that could not be
     /// watched when it would have spoken is not live.
     fn may_be_unwatched(&self) -> bool {
-        const AWAY: [&str; 7] = [
+        const AWAY: [&str; 12] = [
             "bmc-down-after-reset",
             "bmc-down-in-install",
             "bmc-restarts-in-install",
             "busy-503-after-start",
-            "lost-request",
             "lost-answer",
+            "lost-request",
+            "not-ready-after-reset",
+            "reset-connection",
             "slow",
+            "system-404-after-reset",
+            "tokens-refused-after-start",
+            "unauthorised-after-reset",
         ];
         self.stops || self.plan.outage.is_some() || self.faults().any(|fault| AWAY.contains(&fault.name()))
     }

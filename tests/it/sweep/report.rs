@@ -15,7 +15,7 @@ use super::scenario::serial;
 use shoal_sim::Happening;
 
 /// Violations that are shown; all are counted.
-const SHOWN_MAX: usize = 25;
+const SHOWN_MAX: usize = 100;
 
 /// A fault of a moment that so many machines had and that struck none of them is not tried at all.
 const STRIKES_WITHIN: u64 = 100;

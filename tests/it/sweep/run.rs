@@ -207,18 +207,17 @@ impl Run {
         }
     }
 
-    /// Jobs that have begun and are not over.
-    async fn active(&self) -> u64 {
-        let mut active = 0;
+    /// Jobs that are not over. One that was submitted while no controller was up has not begun yet.
+    async fn active(&self) -> Vec<Job> {
+        let mut active = vec![];
         for (_, id, _) in &self.jobs {
-            let job = self.site.job(*id).await;
-            active += u64::from(job.is_active() && job.status != Status::Queued);
+            active.extend(Some(self.site.job(*id).await).filter(Job::is_active));
         }
         active
     }
 
     async fn is_over(&self) -> bool {
-        self.active().await == 0
+        self.active().await.is_empty()
     }
 
     async fn act(&mut self, deed: Deed) {
@@ -288,7 +287,8 @@ impl Run {
             Some(Trigger::Told(after)) => self.add(now + after, Deed::Stop { killed: false }),
             Some(Trigger::Request { .. } | Trigger::Write { .. }) | None => {}
         }
-        self.tally.takeovers += self.active().await;
+        let begun = self.active().await.into_iter().filter(|job| job.status != Status::Queued);
+        self.tally.takeovers += begun.count() as u64;
         let (store, transport) = (self.site.store.clone(), self.site.world.transport.clone());
         let store = self.killer.in_store(store);
         self.note_events(&self.site.store);

@@ -2,8 +2,9 @@
 //!
 //! The address is an operator's word: it may belong to another host of the same build, whose certificate is
 //! renewed or which restarts in the middle of the job, or its name may lead to several hosts in turn.
-//! Invariant: an answer is `proven` only where whoever answered before the reset has fallen silent since, one
-//! certificate has been kept over the window, and it came no sooner than an installed system can answer.
+//! Invariant: an answer is `proven` only where something ties it to this host (its second boot, or the silence of
+//! whoever answered before the reset), one certificate has been shown over the window without a silence, and it came
+//! no sooner than an installed system can answer.
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ const FLOORS: u32 = 3;
 pub fn observe_api(watch: &mut WatchFacts, context: &WatchContext<'_>, sample: ApiSample) {
     let address = &mut watch.address;
     if sample.silent {
+        address.answered_since = None;
         let since = *address.silent_since.get_or_insert(sample.at);
         if elapsed(since, sample.at) >= SILENCE {
             address.silent_at.get_or_insert(sample.at);
@@ -37,6 +39,7 @@ pub fn observe_api(watch: &mut WatchFacts, context: &WatchContext<'_>, sample: A
     let Some(host) = &sample.host else { return };
     let last = watch.api.as_ref().and_then(|known| known.host.as_ref());
     if last == Some(host) {
+        address.answered_since.get_or_insert(sample.at);
         address.answered_at = Some(sample.at);
         return;
     }
@@ -47,6 +50,7 @@ pub fn observe_api(watch: &mut WatchFacts, context: &WatchContext<'_>, sample: A
     if address.certificates.len() < CERTIFICATES_MAX {
         address.certificates.push(host.certificate.clone());
     }
+    address.answered_since = Some(sample.at);
     address.answered_at = Some(sample.at);
     watch.api = Some(sample);
 }
@@ -100,8 +104,10 @@ pub(super) fn os_api(watch: &WatchFacts, context: &WatchContext<'_>) -> Option<E
 
 /// What an answer that was first seen at `at` is worth so far.
 pub(super) fn worth(watch: &WatchFacts, context: &WatchContext<'_>, at: Timestamp) -> Confidence {
-    let kept_until = after(at, context.policy.stable_window);
-    let is_kept = watch.address.answered_at.is_some_and(|answered_at| answered_at >= kept_until);
+    let AddressFacts { answered_since, answered_at, .. } = &watch.address;
+    let is_kept = answered_since.zip(*answered_at).is_some_and(|(since, answered_at)| {
+        answered_at >= after(since.max(at), context.policy.stable_window)
+    });
     if is_kept && doubt(watch, context, at).is_none() { Confidence::Proven } else { Confidence::Probable }
 }
 
@@ -123,12 +129,18 @@ pub(super) fn doubt(watch: &WatchFacts, context: &WatchContext<'_>, at: Timestam
     let fell_silent = watch.address.silent_at.is_some_and(|silent_at| silent_at <= at);
     let from = context.ks_read_at().unwrap_or(context.started_at);
     let is_late = at >= after(from, FLOORS * context.policy.proof_floor);
-    let has_booted = second_boot(watch, context).is_some_and(|boot| boot.at <= at);
+    let boot = second_boot(watch, context);
+    let has_booted = boot.as_ref().is_some_and(|boot| boot.at <= at);
     if watch.address.alternates {
         Some("the address alternates between certificates, so it leads to more than one host")
     } else if answered_before && !fell_silent {
         Some(
             "the address answered before the reset and was not seen silent after it, so it may be another host's",
+        )
+    } else if !answered_before && boot.is_none() {
+        Some(
+            "the address was silent before the reset and no second boot of this host was seen, so another host that came \
+             up meanwhile may have answered",
         )
     } else if !is_late && !has_booted {
         Some(

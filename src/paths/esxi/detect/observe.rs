@@ -141,7 +141,11 @@ fn note_source(
 }
 
 /// Whether a whole boot may lie between this look and the last one, and both are well after the kickstart's read.
+/// After a second boot there is no further one to miss, unless the kickstart is read again.
 fn may_have_missed_a_boot(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp) -> bool {
+    if watch.second_boot.is_some() {
+        return false;
+    }
     let looked = watch.observed_at.filter(|looked| elapsed(*looked, now) >= POST_MIN);
     let since = context.counting_since(now).map(|since| after(since, SETTLED));
     looked.zip(since).is_some_and(|(looked, since)| looked >= since)

@@ -75,6 +75,8 @@ fn an_answer_is_no_proof_while_a_live_source_shows_no_second_boot() {
     live.sees_on(65, 600, &[(L, T[1])]).api(None, 605, new).sees_on(610, 800, &[(L, T[1])]).waits();
     let stuck = Story::new(&[(L, T[0])]).sees(5, Power::On, &[(L, T[0])]).ks_read(60);
     stuck
+        .api(Some(("1", "aa")), 62, None)
+        .api_silent(63, 73)
         .sees_on(65, 600, &[(L, T[0])])
         .api(None, 605, new)
         .sees_on(610, 800, &[(L, T[0])])
@@ -94,10 +96,30 @@ fn an_answer_before_the_kickstart_was_read_is_too_early() {
 
 #[test]
 fn a_first_look_after_the_kickstarts_read_makes_a_source_live_while_no_second_boot_can_have_been() {
-    let first_seen_at = |secs| Story::new(&[(L, T[0])]).ks_read(34).sees_on(secs, 1200, &[(L, T[1])]);
-    first_seen_at(50).waits();
-    first_seen_at(119).waits();
-    first_seen_at(130).succeeds(Confidence::Assumed);
+    let first_seen_at = |ks, secs| Story::new(&[(L, T[0])]).ks_read(ks).sees_on(secs, 1200, &[(L, T[1])]);
+    first_seen_at(34, 50).waits();
+    first_seen_at(34, 119).waits();
+    first_seen_at(34, 130).succeeds(Confidence::Assumed);
+    // Sooner than ESXI_PROOF_FLOOR after that read.
+    first_seen_at(100, 150).waits();
+    first_seen_at(100, 160).succeeds(Confidence::Assumed);
+}
+
+/// The host crashes while it installs, and its firmware boots the installer again: the boot that was seen is taken
+/// back, and a second one would be seen.
+#[test]
+fn a_progress_that_went_on_after_a_second_boot_keeps_its_word() {
+    let progress = |state, minute| format!("{state}@2026-01-01T00:{minute}:00Z");
+    let [started, post, loader] =
+        [("OSBootStarted", "00"), ("MemoryInitializationStarted", "10"), ("OSBootStarted", "11")]
+            .map(|(state, minute)| progress(state, minute));
+    let mut story = Story::new(&[(P, "None")]).sees(5, Power::On, &[(P, &started)]).ks_read(60);
+    story = story.sees_on(65, 600, &[(P, &started)]).sees(601, Power::On, &[(P, &post)]);
+    assert!(story.watch.second_boot.is_some());
+    story.last = None;
+    story = story.sees(631, Power::On, &[(P, &loader)]);
+    story.task.ks_read_again_at = Some(at(640));
+    story.sees_on(641, 3000, &[(P, &loader)]).waits();
 }
 
 /// Nobody sees what the host reads of an installer that its BMC fetches from elsewhere, and the system on its

@@ -52,7 +52,9 @@ fn an_address_that_never_fell_silent_is_worth_probable_once_an_installation_can_
 #[test]
 fn an_answer_that_comes_sooner_than_an_installation_takes_is_probable() {
     let story = |secs| {
-        let story = Story::new(&[]).sees(5, Power::On, &[]).ks_read(60).sees_on(65, secs - 5, &[]);
+        let story =
+            Story::new(&[]).sees(5, Power::On, &[]).api(Some(("1", "aa")), 1, None).api_silent(20, 30);
+        let story = story.ks_read(60).sees_on(65, secs - 5, &[]);
         story.api(None, secs, Some((BUILD, "bb"))).sees_on(secs + 5, 1000, &[])
     };
     story(239).succeeds(Confidence::Probable);
@@ -65,6 +67,35 @@ fn an_answer_that_comes_sooner_than_an_installation_takes_is_probable() {
         Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).ks_read(60).sees_on(65, 140, &[(L, T1)]);
     let booted = booted.sees(150, Power::On, &[(L, T2)]).api(None, 155, Some((BUILD, "bb")));
     booted.sees_on(160, 250, &[(L, T2)]).succeeds(Confidence::Proven);
+}
+
+/// Nobody answered before the reset, and another host may come up however late.
+#[test]
+fn an_answer_that_nothing_ties_to_this_host_is_probable() {
+    let story = |booted: bool| {
+        let story = Story::new(&[]).sees(5, Power::On, &[]).ks_read(60).sees_on(65, 600, &[]);
+        let story = if booted { story.sees(610, Power::Off, &[]).sees(620, Power::On, &[]) } else { story };
+        story.api(None, 800, Some((BUILD, "bb"))).sees_on(805, 1000, &[])
+    };
+    assert_eq!(story(false).succeeds(Confidence::Probable)[0], EvidenceKind::OsApi);
+    assert_eq!(story(true).succeeds(Confidence::Proven)[0], EvidenceKind::OsApi);
+}
+
+/// One of two hosts behind a name is down: every other question finds nobody.
+#[test]
+fn an_address_that_falls_silent_within_the_window_is_probable() {
+    let story = |silences: bool| {
+        let story =
+            Story::new(&[]).sees(5, Power::On, &[]).api(Some(("1", "aa")), 1, None).api_silent(20, 30);
+        let mut story = story.ks_read(60).sees_on(65, 600, &[]).api(None, 610, Some((BUILD, "bb")));
+        for secs in (620..1800).step_by(40) {
+            story = if silences { story.api_silent(secs, secs) } else { story };
+            story = story.sees(secs + 20, Power::On, &[]);
+        }
+        story
+    };
+    assert_eq!(story(true).succeeds(Confidence::Probable)[0], EvidenceKind::OsApi);
+    story(false).succeeds(Confidence::Proven);
 }
 
 /// Its answers are worth no more than a wrong one's, and hold nothing up.
