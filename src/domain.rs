@@ -5,6 +5,7 @@
 //! already checked; text as an operator typed it becomes one of them in [`recipe`] or not at all.
 
 mod cursor;
+mod esxi;
 mod event;
 mod facts;
 mod id;
@@ -13,27 +14,29 @@ mod lint_mode;
 mod recipe;
 mod secret;
 mod server;
+mod spec;
 mod verdict;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use cursor::{Act, Cursor, Intent, Phase, Step};
+pub use esxi::{
+    AddressFacts, ApiHost, ApiSample, CompletionHook, EsxiFacts, EsxiSpec, HookReport, InstallerFacts,
+    Progress, SourceFacts, WatchFacts,
+};
 pub use event::{Event, EventStatus, Level, NewEvent};
 pub use facts::{
-    AddressFacts, ApiHost, ApiSample, BootSample, BootSource, CleanupFacts, Counts, EjectFacts, EjectReason,
-    Facts, HookReport, InstallerFacts, MediaMode, MediumTrace, MountFacts, Power, Progress, ResetFacts,
-    SourceFacts, SystemFacts, TaskIsoFacts, WatchFacts,
+    BootSample, BootSource, CleanupFacts, Counts, EjectFacts, EjectReason, Facts, MediaMode, MediumTrace,
+    MountFacts, PathFacts, Power, ResetFacts, SystemFacts, TaskIsoFacts,
 };
 pub use id::{JobId, JobIdError, Serial, SerialError};
 pub use leftover::Leftover;
 pub use lint_mode::LintMode;
-pub use recipe::{
-    CompletionHook, FieldError, JobSpec, KICKSTART_BYTES_MAX, MediaLayout, RecipeError, TaskTarget, nearest,
-    parse_recipe, unknown_keys,
-};
+pub use recipe::{FieldError, KICKSTART_BYTES_MAX, RecipeError, nearest, parse_recipe, unknown_keys};
 pub use secret::Kickstart;
 pub use server::{Server, check_bmc_address, management_url};
+pub use spec::{JobSpec, MediaLayout, PathSpec, TaskTarget};
 pub use verdict::{Confidence, Evidence, EvidenceKind, Outcome, Verdict};
 
 /// One try at installing one server.

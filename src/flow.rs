@@ -100,7 +100,7 @@ impl Services {
 
     /// What must not be shown of the URLs that a job gives to its BMC.
     pub fn url_secrets(&self, spec: Option<&JobSpec>) -> UrlSecrets {
-        let own = spec.and_then(|spec| spec.installer_url.as_ref());
+        let own = spec.and_then(JobSpec::boot_url);
         UrlSecrets::of(own).and(&self.setup.url_secrets)
     }
 

@@ -20,11 +20,11 @@ pub async fn drive(
     job: Job,
     signals: DriveSignals,
 ) -> Result<Ended, StoreError> {
-    let target = job.spec.as_ref().map_or(TaskTarget::InstallEsxi, |spec| spec.target);
+    let target = job.spec.as_ref().map_or(TaskTarget::InstallEsxi, JobSpec::target);
     flow::drive(services, of(target), lease, job, signals).await
 }
 
 /// All checks of a job up to `resolve-server`; nothing is changed, neither here nor on a BMC.
 pub async fn dry_run(services: &Services, serial: &Serial, spec: &JobSpec) -> Result<Resolved, StepError> {
-    flow::dry_run(services, of(spec.target), serial, spec).await
+    flow::dry_run(services, of(spec.target()), serial, spec).await
 }

@@ -58,10 +58,10 @@ impl KickstartCheck {
         if self.mode == LintMode::Off {
             return None;
         }
-        let version = (self.installer_version)(spec.installer_url.clone()).await;
+        let version = (self.installer_version)(spec.esxi().installer_url.clone()).await;
         let version = version.and_then(|version| version.parse().ok());
-        let options = Options { version, hook: hook(spec.completion_hook) };
-        let findings = lint(spec.kickstart.expose().to_owned(), options).await;
+        let options = Options { version, hook: hook(spec.esxi().completion_hook) };
+        let findings = lint(spec.esxi().kickstart.expose().to_owned(), options).await;
         let of_text = if is_rendered { " of the rendered kickstart" } else { "" };
         Some(Judgement { findings, version, of_text })
     }

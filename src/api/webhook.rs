@@ -119,7 +119,8 @@ impl Hooks {
         let Ok(serial) = serial.parse::<Serial>() else { return Ok(None) };
         let Some(id) = self.store.active_job(&serial).await? else { return Ok(None) };
         let Some(job) = self.store.job(id).await? else { return Ok(None) };
-        let asks = job.spec.as_ref().is_some_and(|spec| spec.completion_hook == CompletionHook::Webhook);
+        let asks =
+            job.spec.as_ref().is_some_and(|spec| spec.esxi().completion_hook == CompletionHook::Webhook);
         let is_started = job.facts.reset.started_at.is_some() && !job.status.is_decided();
         let is_its_token = token::of_hook(&self.key, job.id).matches(shown);
         Ok((asks && is_started && is_its_token).then_some(job))

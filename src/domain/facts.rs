@@ -7,14 +7,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::{Evidence, MediaLayout};
+use super::{EsxiFacts, MediaLayout};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Facts {
     pub system: Option<SystemFacts>,
-    pub installer: Option<InstallerFacts>,
     pub task_iso: Option<TaskIsoFacts>,
     /// Base of the media URLs given to this BMC, such as `http://10.0.0.1:8080`.
     pub media_base: Option<String>,
@@ -26,20 +25,45 @@ pub struct Facts {
     /// The one-time override was set by this job and has not been seen gone since.
     pub override_armed: bool,
     pub reset: ResetFacts,
-    pub watch: WatchFacts,
-    pub progress: Progress,
     pub cleanup: CleanupFacts,
     /// Where the session on the BMC is, for whoever takes the job over.
     pub session: Option<String>,
     /// The job was put back from a backup then. What else was done for it, between that backup and then, is
     /// not known here, so it starts no host any more.
     pub restored_at: Option<Timestamp>,
+    /// What only the job's path knows of.
+    pub path: PathFacts,
+}
+
+/// The facts of one path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum PathFacts {
+    Esxi(EsxiFacts),
+}
+
+impl Default for PathFacts {
+    fn default() -> PathFacts {
+        PathFacts::Esxi(EsxiFacts::default())
+    }
 }
 
 impl Facts {
-    /// The BMC is given the installer's own URL instead of ours.
+    /// The BMC is given the URL of the boot medium's own source instead of ours.
     pub fn is_direct(&self) -> bool {
-        self.installer.as_ref().is_some_and(|installer| installer.direct)
+        self.cd1.direct
+    }
+
+    /// Those of an ESXi job.
+    pub fn esxi(&self) -> &EsxiFacts {
+        let PathFacts::Esxi(facts) = &self.path;
+        facts
+    }
+
+    pub fn esxi_mut(&mut self) -> &mut EsxiFacts {
+        let PathFacts::Esxi(facts) = &mut self.path;
+        facts
     }
 
     /// The drives that the host reads from.
@@ -61,19 +85,6 @@ pub struct SystemFacts {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct InstallerFacts {
-    /// The BMC is given the source's own URL instead of ours.
-    pub direct: bool,
-    /// Lower-case hex, of the vendor's bytes.
-    pub sha256: String,
-    pub size: u64,
-    pub volume_id: String,
-    pub version: Option<String>,
-    pub build: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskIsoFacts {
     pub size: u64,
     /// Lower-case hex, of the whole image.
@@ -85,6 +96,8 @@ pub struct TaskIsoFacts {
 #[serde(default)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MountFacts {
+    /// The BMC is given the URL of the image's own source instead of ours.
+    pub direct: bool,
     /// `@odata.id` of the slot, once this job has chosen it.
     pub slot: Option<String>,
     /// Insertions asked for so far; each has a media URL of its own.
@@ -106,8 +119,6 @@ pub struct ResetFacts {
     pub before: Option<BootSample>,
     /// The look that showed, since then, that the host had begun to boot unasked.
     pub unasked_boot: Option<BootSample>,
-    /// What answered at the management address then.
-    pub api_before: Option<ApiSample>,
     /// When a one-time boot from this job's CD was first asked for. Whatever starts the host from then
     /// on, by us or not, may boot the installer.
     pub armed_at: Option<Timestamp>,
@@ -132,48 +143,6 @@ pub struct BootSample {
     pub power: Power,
     /// Value of each source that this BMC offers.
     pub sources: BTreeMap<BootSource, String>,
-}
-
-/// One look at a management address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ApiSample {
-    pub at: Timestamp,
-    /// Who answered as an ESXi host; absent where nobody did.
-    pub host: Option<ApiHost>,
-    /// No connection was made. An answer of another kind (503, a web page) is none of ESXi, and no silence.
-    #[serde(default)]
-    pub silent: bool,
-}
-
-/// What was seen of a management address since the reset, beside its last host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
-pub struct AddressFacts {
-    /// Since when no connection has been made.
-    pub silent_since: Option<Timestamp>,
-    /// When that had lasted long enough for a host that is down, the first time.
-    pub silent_at: Option<Timestamp>,
-    /// Since when the host that is told in `WatchFacts::api` has answered at each look.
-    pub answered_since: Option<Timestamp>,
-    /// Its last answer.
-    pub answered_at: Option<Timestamp>,
-    /// The certificates that were shown, each once.
-    pub certificates: Vec<String>,
-    /// A certificate came back after another one.
-    pub alternates: bool,
-}
-
-/// What an ESXi host's API says of it, to whoever asks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ApiHost {
-    pub version: String,
-    /// Such as `24022510`.
-    pub build: String,
-    /// SHA-256 of its certificate, lower-case hex. Each installation makes one of its own.
-    pub certificate: String,
 }
 
 /// `PowerState`, as far as a verdict can use it.
@@ -213,83 +182,6 @@ impl BootSource {
             BootSource::NumberOfReboots => "NumberOfReboots",
         }
     }
-}
-
-/// What the watch over the installer has seen; `flow::detect` reads and writes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct WatchFacts {
-    /// Looks at the BMC since the reset.
-    pub polls: u32,
-    /// When the reset was first seen to have taken effect.
-    pub effect_at: Option<Timestamp>,
-    pub sources: BTreeMap<BootSource, SourceFacts>,
-    /// Power as last seen, and since when it has held without a break or a long silence.
-    pub power: Option<(Power, Timestamp)>,
-    /// Last time the BMC answered.
-    pub observed_at: Option<Timestamp>,
-    /// End of the last long silence of the BMC (or of this controller).
-    pub silence_ended_at: Option<Timestamp>,
-    /// Milliseconds since the reset in which the BMC could not be observed.
-    #[serde(rename = "blind_ms")]
-    pub unobserved_ms: u64,
-    /// Of these, the longest at a stretch.
-    #[serde(default, rename = "longest_blind_ms")]
-    pub longest_unobserved_ms: u64,
-    /// The host booted again after the kickstart was read.
-    pub second_boot: Option<Evidence>,
-    /// The last look at the management address at which an ESXi host answered.
-    pub api: Option<ApiSample>,
-    pub address: AddressFacts,
-    /// The longest pause between two looks since the kickstart was read, in milliseconds.
-    pub longest_pause_ms: u64,
-    /// A source showed another boot before one counts, where the reads tell nothing.
-    pub booted_early: bool,
-    /// What the installer's webhook said, if it did.
-    pub hook: Option<HookReport>,
-    /// Milliseconds in which the host was watched, and not seen off, since the hook read its nonce.
-    pub since_nonce_ms: u64,
-    /// Times that an override which outlived the start was disarmed.
-    pub disarms: u32,
-    /// One of them was disarmed before anything had shown that the host used it.
-    pub disarmed_unused: bool,
-    /// Times that a host which installs again and again, or might unseen, was to lose its media between
-    /// two runs.
-    pub loop_ejects: u32,
-    /// When they were out.
-    pub loop_ended_at: Option<Timestamp>,
-}
-
-/// What the hook of an installer reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct HookReport {
-    pub at: Timestamp,
-    pub succeeded: bool,
-}
-
-/// One second-boot source of this BMC.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct SourceFacts {
-    /// It visibly changed at our own reset: what it shows later can be believed.
-    pub showed_start: bool,
-    /// And it could be watched since, so its silence means something.
-    pub live: bool,
-    /// Its last value.
-    pub last: Option<String>,
-}
-
-/// For whoever watches the job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Progress {
-    pub installer_bytes_read: u64,
-    pub installer_bytes_total: u64,
-    pub ks_read: bool,
 }
 
 /// Result of the cleanup, beside the verdict and never instead of it.

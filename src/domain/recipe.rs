@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{Kickstart, Serial, Server, management_url};
+use super::{
+    CompletionHook, EsxiSpec, JobSpec, Kickstart, MediaLayout, PathSpec, Serial, TaskTarget, management_url,
+};
 
 /// The largest kickstart, in bytes of UTF-8.
 pub const KICKSTART_BYTES_MAX: usize = 65_536;
@@ -34,83 +36,6 @@ const KEYS: [&str; 13] = [
     "variables",
     "metadata",
 ];
-
-/// A job as it is meant.
-#[derive(Clone, Debug)]
-pub struct JobSpec {
-    pub target: TaskTarget,
-    pub kickstart: Kickstart,
-    pub completion_hook: CompletionHook,
-    pub management_address: Option<String>,
-    pub media_layout: Option<MediaLayout>,
-    pub installer_url: Option<Url>,
-    /// Lower-case hex.
-    pub installer_sha256: Option<String>,
-    pub allow_powered_on: bool,
-    /// Free-form, at most 16 KiB of JSON.
-    pub metadata: Value,
-}
-
-impl JobSpec {
-    /// Where the installed system is to answer: as the recipe says, else the server's record.
-    pub fn management_address<'a>(&'a self, server: &'a Server) -> Option<&'a str> {
-        self.management_address.as_deref().or(server.management_address.as_deref())
-    }
-}
-
-/// Which path the job takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub enum TaskTarget {
-    #[serde(rename = "install-esxi.target")]
-    InstallEsxi,
-}
-
-/// How the installer tells that it is done, if it does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub enum CompletionHook {
-    #[default]
-    None,
-    /// A section is added that reads the nonce on the task ISO and powers the host off.
-    Poweroff,
-    /// A section is added that calls the job's own URL; the kickstart's `reboot` follows.
-    Webhook,
-    /// The kickstart itself powers the host off at its end.
-    OwnPoweroff,
-}
-
-impl CompletionHook {
-    /// Whether the host going off by itself is what the kickstart is expected to end with.
-    pub fn powers_off(self) -> bool {
-        matches!(self, CompletionHook::Poweroff | CompletionHook::OwnPoweroff)
-    }
-}
-
-/// How the installer and the kickstart reach the host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub enum MediaLayout {
-    /// Two CDs: the installer, and the task ISO.
-    #[default]
-    DualCd,
-    /// One CD: the installer with the kickstart on it.
-    SingleCd,
-    /// A CD with the installer, and a USB stick with the kickstart.
-    CdUsb,
-}
-
-impl MediaLayout {
-    pub fn name(self) -> &'static str {
-        match self {
-            MediaLayout::DualCd => "dual-cd",
-            MediaLayout::SingleCd => "single-cd",
-            MediaLayout::CdUsb => "cd-usb",
-        }
-    }
-}
 
 /// One fault of an input: where, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -146,21 +71,15 @@ pub fn parse_recipe(recipe: &Map<String, Value>, serial: &Serial) -> Result<JobS
     reader.refuse_unknown_keys();
     reader.check_serial(serial);
     let target = reader.target();
-    let kickstart = reader.kickstart();
-    reader.check_templating();
+    let path = reader.esxi();
     let spec = JobSpec {
-        target: TaskTarget::InstallEsxi,
-        kickstart: Kickstart::new(kickstart.unwrap_or_default()),
-        completion_hook: reader.completion_hook(),
-        management_address: reader.management_address(),
+        path: PathSpec::Esxi(path),
         media_layout: reader.media_layout(),
-        installer_url: reader.installer_url(),
-        installer_sha256: reader.sha256(),
         allow_powered_on: reader.boolean("allow_powered_on"),
         metadata: reader.metadata(),
     };
     match (target, reader.errors.is_empty()) {
-        (Some(target), true) => Ok(JobSpec { target, ..spec }),
+        (Some(TaskTarget::InstallEsxi), true) => Ok(spec),
         _ => Err(RecipeError { errors: reader.errors }),
     }
 }
@@ -222,6 +141,18 @@ impl Reader<'_> {
             None => {}
         }
         None
+    }
+
+    fn esxi(&mut self) -> EsxiSpec {
+        let kickstart = self.kickstart();
+        self.check_templating();
+        EsxiSpec {
+            kickstart: Kickstart::new(kickstart.unwrap_or_default()),
+            completion_hook: self.completion_hook(),
+            management_address: self.management_address(),
+            installer_url: self.installer_url(),
+            installer_sha256: self.sha256(),
+        }
     }
 
     fn kickstart(&mut self) -> Option<String> {

@@ -82,7 +82,7 @@ impl Path for Esxi {
 
     fn note_start(&self, cx: &mut Context<'_>, shown: Option<&BootSample>) -> Result<(), StepError> {
         let now = cx.now();
-        cx.job.facts.watch.effect_at.get_or_insert(now);
+        cx.job.facts.esxi_mut().watch.effect_at.get_or_insert(now);
         match shown {
             Some(seen) => watch::fold(cx, |facts, context| detect::observe_sources(facts, context, seen)),
             None => Ok(()),
@@ -94,7 +94,7 @@ impl Path for Esxi {
     }
 
     fn wants_final_reset(&self, cx: &Context<'_>, verdict: &Verdict) -> bool {
-        let is_seen_loop = cx.job.facts.watch.loop_ended_at.is_some() && !watch::is_copied(cx);
+        let is_seen_loop = cx.job.facts.esxi().watch.loop_ended_at.is_some() && !watch::is_copied(cx);
         wants_reset(cx.services.policy.final_reset, verdict, is_seen_loop)
     }
 }
@@ -102,7 +102,7 @@ impl Path for Esxi {
 /// The recipe was checked when it was submitted, and a job whose recipe was refused is never driven; this step
 /// records what the job is to install with.
 fn validate(cx: &Context<'_>) -> Result<StepOutcome, StepError> {
-    let kickstart = &cx.spec()?.kickstart;
+    let kickstart = &cx.spec()?.esxi().kickstart;
     let detail = json!({ "ks_cfg": { "size": kickstart.size(), "sha256": kickstart.sha256() } });
     Ok(StepOutcome::Done { message: "the recipe is valid".to_owned(), detail })
 }
@@ -114,7 +114,7 @@ fn check_override(cx: &Context<'_>, system: &System) -> Result<(), StepError> {
     let lasts = system.boot.enabled.as_deref() == Some("Continuous");
     let is_copied = cx.services.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched;
     let ends_off =
-        matches!(cx.spec()?.completion_hook, CompletionHook::Poweroff | CompletionHook::OwnPoweroff);
+        matches!(cx.spec()?.esxi().completion_hook, CompletionHook::Poweroff | CompletionHook::OwnPoweroff);
     if !lasts || !is_copied || ends_off || watch::tells_of_the_loader(system) {
         return Ok(());
     }

@@ -45,6 +45,15 @@ impl Persisted for Facts {
             added(value, "/watch/api", "silent", json!(false));
             added(value, "/reset/api_before", "silent", json!(false));
             added(value, "/cleanup", "warning", json!(null));
+            // What only ESXi needs lay beside what all paths need.
+            let direct = value.pointer_mut("/installer").and_then(|installer| take(installer, "direct"));
+            added(value, "/cd1", "direct", direct.unwrap_or(json!(false)));
+            added(value, "/cd2", "direct", json!(false));
+            let api_before = value.pointer_mut("/reset").and_then(|reset| take(reset, "api_before"));
+            if let Some(api_before) = api_before {
+                added(value, "", "api_before", api_before);
+            }
+            move_to_path(value, "esxi", &["installer", "api_before", "watch", "progress"]);
         }
     }
 }
@@ -74,6 +83,18 @@ fn added(value: &mut Value, pointer: &str, field: &str, initial: Value) {
     {
         object.insert(field.to_owned(), initial);
     }
+}
+
+/// Removes a field of an object.
+pub(super) fn take(value: &mut Value, field: &str) -> Option<Value> {
+    value.as_object_mut()?.remove(field)
+}
+
+/// Moves the fields of one path into an object of their own, as it is in version 2.
+pub(super) fn move_to_path(value: &mut Value, path: &str, fields: &[&str]) {
+    let taken = fields.iter().filter_map(|field| Some(((*field).to_owned(), take(value, field)?)));
+    let of_path = Value::Object(taken.collect());
+    added(value, "", "path", json!({ path: of_path }));
 }
 
 /// Why a stored value is not read. Quotes names of fields and no values.

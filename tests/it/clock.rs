@@ -48,7 +48,7 @@ async fn a_clock_is_set_ahead_during_the_installation(offsets: std::ops::Range<u
         site.policy.poll_interval = Duration::from_secs(1);
         site.start();
         let id = site.submit(0, json!({})).await;
-        site.until(id, |job| job.facts.progress.ks_read).await;
+        site.until(id, |job| job.facts.esxi().progress.ks_read).await;
         for _ in 0..3 {
             tokio::time::sleep(Duration::from_millis(300_000 + offset * 250)).await;
             site.world.clock.set_ahead(5 * HOUR);
@@ -83,7 +83,7 @@ async fn a_clock_that_is_set_ahead_again_and_again_cuts_no_installation_short() 
         let mut site = Site::new(1, vec![SimConfig { timings, ..machine(vec![]) }]).await;
         site.start();
         let id = site.submit(0, json!({})).await;
-        site.until(id, |job| job.facts.progress.ks_read).await;
+        site.until(id, |job| job.facts.esxi().progress.ks_read).await;
         for _ in 0..4 {
             tokio::time::sleep(Duration::from_secs(300 + offset)).await;
             site.world.clock.set_ahead(HOUR);
@@ -93,7 +93,7 @@ async fn a_clock_that_is_set_ahead_again_and_again_cuts_no_installation_short() 
         assert_eq!(job.status, Status::Succeeded, "{offset} {:?}\n{story}", job.reason);
         assert_eq!((state.installs, state.interrupted_installs), (1, 0), "{story}");
         assert!(!story.contains("taken up again"), "no lease runs out either\n{story}");
-        assert_eq!(job.facts.watch.unobserved_ms, 0, "and no time is lost");
+        assert_eq!(job.facts.esxi().watch.unobserved_ms, 0, "and no time is lost");
     }
 }
 
@@ -104,7 +104,7 @@ async fn a_restart_after_the_clock_was_set_costs_no_installation_its_time() {
     let mut site = Site::new(1, vec![SimConfig { timings, ..machine(vec![]) }]).await;
     site.start();
     let id = site.submit(0, json!({})).await;
-    site.until(id, |job| job.facts.progress.ks_read).await;
+    site.until(id, |job| job.facts.esxi().progress.ks_read).await;
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_secs(300)).await;
         site.world.clock.set_ahead(HOUR);
@@ -114,6 +114,6 @@ async fn a_restart_after_the_clock_was_set_costs_no_installation_its_time() {
     let job = site.settle(id).await;
     let story = site.story(id).await;
     assert_eq!((job.status, site.machines[0].state().installs), (Status::Succeeded, 1), "{story}");
-    assert!(job.facts.watch.unobserved_ms >= 4 * 3_600_000, "{story}");
+    assert!(job.facts.esxi().watch.unobserved_ms >= 4 * 3_600_000, "{story}");
     assert!(job.finished_at.unwrap() > site.world.clock.now() + 3 * HOUR, "times are the machine's again");
 }

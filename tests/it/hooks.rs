@@ -76,7 +76,7 @@ async fn a_power_button_after_a_copy_of_the_medium_proves_nothing() {
         site.policy.proof_floor = Duration::from_secs(60);
         site.start();
         let id = site.submit(0, json!({ "completion_hook": "poweroff" })).await;
-        site.until(id, |job| job.facts.progress.ks_read).await;
+        site.until(id, |job| job.facts.esxi().progress.ks_read).await;
         tokio::time::sleep(Duration::from_secs(pressed_after)).await;
         site.machines[0].cut_power();
         let job = site.settle(id).await;
@@ -117,7 +117,7 @@ async fn an_installer_that_reports_a_failure_has_failed() {
     let mut site = Site::new(1, vec![machine(vec![Fault::GuestHangs])]).await;
     site.start();
     let id = site.submit(0, json!({ "completion_hook": "webhook" })).await;
-    site.until(id, |job| job.facts.progress.ks_read).await;
+    site.until(id, |job| job.facts.esxi().progress.ks_read).await;
     let report = HookReport { at: site.world.clock.now(), succeeded: false };
     assert!(site.store.save_hook_report(id, report).await.unwrap());
     let job = site.until(id, |job| job.cursor.phase != Phase::Forward).await;
@@ -147,11 +147,11 @@ async fn without_a_hook_the_kickstart_is_the_operators_byte_for_byte() {
         site.start();
         let id = site.submit(0, json!({ "completion_hook": hook })).await;
         let job = site.settle(id).await;
-        let given = job.spec.as_ref().unwrap().kickstart.sha256();
+        let given = job.spec.as_ref().unwrap().esxi().kickstart.sha256();
         assert_eq!(site.machines[0].state().installed_ks_sha256, Some(given), "{hook}");
     }
     let (site, job) = install("poweroff", vec![]).await;
-    let given = job.spec.as_ref().unwrap().kickstart.sha256();
+    let given = job.spec.as_ref().unwrap().esxi().kickstart.sha256();
     assert_ne!(site.machines[0].state().installed_ks_sha256, Some(given));
 }
 

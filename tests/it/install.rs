@@ -42,7 +42,7 @@ async fn a_job_installs_its_host_and_says_why_it_believes_so() {
         kinds(&job)
     );
     let state = site.machines[0].state();
-    let kickstart = &job.spec.as_ref().unwrap().kickstart;
+    let kickstart = &job.spec.as_ref().unwrap().esxi().kickstart;
     assert_eq!(state.installed_ks_sha256, Some(kickstart.sha256()));
     assert_eq!((state.installs, state.starts), (1, 1), "{state:?}");
     check_clean(&site);
@@ -300,7 +300,7 @@ async fn a_cancel_during_the_installation_lets_the_installer_end() {
     let mut site = site(vec![]).await;
     site.start();
     let id = site.submit(0, json!({})).await;
-    site.until(id, |job| job.facts.progress.ks_read).await;
+    site.until(id, |job| job.facts.esxi().progress.ks_read).await;
     site.store.request_cancel(id, Default::default()).await.unwrap();
     let job = site.settle(id).await;
     assert_eq!(job.status, Status::Cancelled, "{}", site.story(id).await);
@@ -397,7 +397,7 @@ async fn a_forced_cancel_ejects_at_once_and_says_so() {
     let mut site = site(vec![Fault::GuestHangs]).await;
     site.start();
     let id = site.submit(0, json!({})).await;
-    site.until(id, |job| job.facts.progress.ks_read).await;
+    site.until(id, |job| job.facts.esxi().progress.ks_read).await;
     site.store.request_cancel(id, Cancel { force: false }).await.unwrap();
     let job = site.until(id, |job| job.status == Status::Cancelled).await;
     tokio::time::sleep(Duration::from_secs(600)).await;
@@ -423,7 +423,7 @@ async fn an_installer_that_needs_no_change_is_given_to_the_bmc_directly() {
     let job = site.until(id, |job| job.cursor.step == Step::EsxiPollPower).await;
     let cd1 = &site.machines[0].state().media["CD1"];
     assert_eq!(cd1.image.as_deref(), Some("http://images.test/vendor/esxi.iso"));
-    assert!(job.facts.installer.unwrap().direct);
+    assert!(job.facts.is_direct());
     let job = site.settle(id).await;
     assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
     check_clean(&site);

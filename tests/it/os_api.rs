@@ -117,9 +117,9 @@ async fn an_answer_that_a_live_source_contradicts_is_no_proof() {
     let stuck = machine(vec![Fault::GuestHangs]);
     let (site, job) = install_beside(vec![stuck, late], json!({}), |all| all[1].press_reset()).await;
     assert_eq!(job.status, Status::Failed, "{}", site.story(job.id).await);
-    let answered = job.facts.watch.api.as_ref().and_then(|sample| sample.host.as_ref());
+    let answered = job.facts.esxi().watch.api.as_ref().and_then(|sample| sample.host.as_ref());
     assert_eq!(answered.unwrap().build, STANDIN_BUILD, "the other host did answer");
-    assert_eq!(job.facts.reset.api_before.unwrap().host, None);
+    assert_eq!(job.facts.esxi().api_before.as_ref().unwrap().host, None);
 }
 
 /// Another host at that address, and ours never comes to its end: what happens there must not pass for an

@@ -119,7 +119,7 @@ async fn a_host_that_installs_is_left_alone_by_a_controller_that_knows_nothing_o
     let store = backed_up(&site, folder.path());
     site.start_on(store, site.world.transport.clone());
     let id = site.submit(0, json!({})).await;
-    site.until(id, |job| job.facts.progress.ks_read).await;
+    site.until(id, |job| job.facts.esxi().progress.ks_read).await;
     site.crash().await;
     let early = backups(folder.path()).remove(3);
     restore(&mut site, &early, false).await;

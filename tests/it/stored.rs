@@ -67,8 +67,8 @@ impl Moment {
             entered: job.cursor.entered_at.is_some(),
             act: intent.map(|intent| json!(intent.act)),
             receipt: intent.is_some_and(|intent| intent.receipt_at.is_some()),
-            ks_read: job.facts.progress.ks_read,
-            second_boot: job.facts.watch.second_boot.is_some(),
+            ks_read: job.facts.esxi().progress.ks_read,
+            second_boot: job.facts.esxi().watch.second_boot.is_some(),
         }
     }
 }

@@ -135,7 +135,7 @@ async fn a_self_test_that_is_shorter_than_the_interval_between_two_looks_is_seen
             }
             for id in ids {
                 let job = site.settle(id).await;
-                let is_live = job.facts.watch.sources.values().any(|seen| seen.live);
+                let is_live = job.facts.esxi().watch.sources.values().any(|seen| seen.live);
                 let story = site.story(id).await;
                 assert!(!is_live || job.status == Status::Succeeded, "{} {install}\n{story}", persona.name);
             }
@@ -152,7 +152,7 @@ async fn a_source_that_keeps_a_record_is_looked_at_no_more_often_than_configured
         site.start();
         let id = site.submit(0, json!({})).await;
         let job = site.until(id, |job| job.cursor.phase != Phase::Forward).await;
-        job.facts.watch.polls
+        job.facts.esxi().watch.polls
     };
     let (recorded, passing) = (polls("last-reset-time").await, polls("boot-progress").await);
     assert!(recorded < 1800 / 7, "{recorded}");

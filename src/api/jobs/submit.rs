@@ -208,7 +208,7 @@ async fn check_recipe(
 ) -> Result<(JobSpec, Option<Judgement>), Vec<FieldError>> {
     let Request { recipe, server, .. } = request;
     let mut spec = parse_recipe(recipe, &server.serial).map_err(|error| error.errors)?;
-    if let Some(url) = &spec.installer_url
+    if let Some(url) = &spec.esxi().installer_url
         && !state.installer_allow.allow(url)
     {
         let message = "is under none of the prefixes of ESXI_INSTALLER_ALLOW";
@@ -217,8 +217,8 @@ async fn check_recipe(
     let key = if recipe.contains_key("ks.cfg") { "ks.cfg" } else { "ks_cfg" };
     let is_templated = recipe.get("templated") == Some(&Value::Bool(true));
     if is_templated {
-        let rendered = kickstart::of_recipe(&state.world, recipe, &spec.kickstart, server).await;
-        spec.kickstart = rendered.map_err(|message| vec![FieldError::of_key(key, message)])?;
+        let rendered = kickstart::of_recipe(&state.world, recipe, &spec.esxi().kickstart, server).await;
+        spec.esxi_mut().kickstart = rendered.map_err(|message| vec![FieldError::of_key(key, message)])?;
     }
     let Some(judgement) = state.kickstart_check.judge(&spec, is_templated).await else {
         return Ok((spec, None));

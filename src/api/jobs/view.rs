@@ -103,9 +103,9 @@ impl From<Job> for JobBody {
         let (reason, cleanup_left) = (job.reason_now(), cleanup_left(&job));
         let metadata = job.spec.map_or(Value::Null, |spec| spec.metadata);
         let progress = ProgressBody {
-            installer_bytes_read: job.facts.progress.installer_bytes_read,
-            installer_bytes_total: job.facts.progress.installer_bytes_total,
-            ks_read: job.facts.progress.ks_read,
+            installer_bytes_read: job.facts.esxi().progress.installer_bytes_read,
+            installer_bytes_total: job.facts.esxi().progress.installer_bytes_total,
+            ks_read: job.facts.esxi().progress.ks_read,
         };
         JobBody {
             job_id: job.id.to_string(),

@@ -101,7 +101,9 @@ pub struct LastJobBody {
 impl From<StoredJob> for LastJobBody {
     fn from(job: StoredJob) -> LastJobBody {
         let build = match &job {
-            StoredJob::Readable(job) => job.facts.installer.as_ref().and_then(|found| found.build.clone()),
+            StoredJob::Readable(job) => {
+                job.facts.esxi().installer.as_ref().and_then(|found| found.build.clone())
+            }
             StoredJob::Unreadable(_) => None,
         };
         let job_id = job.id().to_string();

@@ -40,11 +40,11 @@ fn check(changes: Value, pointer: &str, part: &str) {
 #[test]
 fn the_smallest_recipe_means_the_defaults() {
     let spec = accepted(json!({}));
-    assert_eq!(spec.target, TaskTarget::InstallEsxi);
-    assert_eq!(spec.kickstart.expose(), KICKSTART);
-    assert_eq!(spec.completion_hook, CompletionHook::None);
-    assert_eq!((spec.management_address, spec.media_layout), (None, None));
-    assert_eq!((spec.installer_url, spec.installer_sha256), (None, None));
+    assert_eq!(spec.target(), TaskTarget::InstallEsxi);
+    assert_eq!(spec.esxi().kickstart.expose(), KICKSTART);
+    assert_eq!(spec.esxi().completion_hook, CompletionHook::None);
+    assert_eq!((&spec.esxi().management_address, spec.media_layout), (&None, None));
+    assert_eq!((&spec.esxi().installer_url, &spec.esxi().installer_sha256), (&None, &None));
     assert!(!spec.allow_powered_on);
     assert_eq!(spec.metadata, Value::Null);
 }
@@ -61,11 +61,11 @@ fn every_optional_field_is_taken() {
         "templated": false,
         "metadata": { "ticket": [1, "x"] },
     }));
-    assert_eq!(spec.completion_hook, CompletionHook::OwnPoweroff);
-    assert_eq!(spec.management_address.as_deref(), Some("esx1.example"));
+    assert_eq!(spec.esxi().completion_hook, CompletionHook::OwnPoweroff);
+    assert_eq!(spec.esxi().management_address.as_deref(), Some("esx1.example"));
     assert_eq!(spec.media_layout, Some(MediaLayout::DualCd));
-    assert_eq!(spec.installer_url.unwrap().as_str(), "https://mirror.example/esxi.iso?v=8");
-    assert_eq!(spec.installer_sha256, Some("ab".repeat(32)));
+    assert_eq!(spec.esxi().installer_url.as_ref().unwrap().as_str(), "https://mirror.example/esxi.iso?v=8");
+    assert_eq!(spec.esxi().installer_sha256, Some("ab".repeat(32)));
     assert!(spec.allow_powered_on);
     assert_eq!(spec.metadata, json!({ "ticket": [1, "x"] }));
 }
@@ -85,7 +85,7 @@ fn the_kickstart_is_taken_byte_for_byte_under_either_key() {
     for key in ["ks_cfg", "ks.cfg"] {
         let mut changes = json!({ "ks_cfg": null });
         changes[key] = text.into();
-        assert_eq!(accepted(changes).kickstart.expose(), text, "{key}");
+        assert_eq!(accepted(changes).esxi().kickstart.expose(), text, "{key}");
     }
 }
 
@@ -103,11 +103,11 @@ fn the_kickstart_is_needed_once_and_as_text() {
 
 #[test]
 fn the_kickstart_may_have_65536_bytes_and_no_more() {
-    assert_eq!(accepted(json!({ "ks_cfg": "x".repeat(65_536) })).kickstart.size(), 65_536);
+    assert_eq!(accepted(json!({ "ks_cfg": "x".repeat(65_536) })).esxi().kickstart.size(), 65_536);
     check(json!({ "ks_cfg": "x".repeat(65_537) }), "/ks_cfg", "has 65537 bytes; at most 65536");
     check(json!({ "ks_cfg": null, "ks.cfg": "x".repeat(65_537) }), "/ks.cfg", "65537");
     // Bytes of UTF-8, not characters: two bytes each.
-    assert_eq!(accepted(json!({ "ks_cfg": "é".repeat(32_768) })).kickstart.size(), 65_536);
+    assert_eq!(accepted(json!({ "ks_cfg": "é".repeat(32_768) })).esxi().kickstart.size(), 65_536);
     check(json!({ "ks_cfg": "é".repeat(32_769) }), "/ks_cfg", "has 65538 bytes");
 }
 
@@ -161,9 +161,9 @@ fn variables_belong_to_a_template_and_have_a_limit() {
 
 #[test]
 fn hooks_and_layouts_are_those_of_this_version() {
-    assert_eq!(accepted(json!({ "completion_hook": "none" })).completion_hook, CompletionHook::None);
+    assert_eq!(accepted(json!({ "completion_hook": "none" })).esxi().completion_hook, CompletionHook::None);
     for (name, hook) in [("poweroff", CompletionHook::Poweroff), ("webhook", CompletionHook::Webhook)] {
-        assert_eq!(accepted(json!({ "completion_hook": name })).completion_hook, hook);
+        assert_eq!(accepted(json!({ "completion_hook": name })).esxi().completion_hook, hook);
     }
     check(json!({ "completion_hook": "reboot" }), "/completion_hook", "use none, poweroff, webhook or own");
     check(json!({ "completion_hook": false }), "/completion_hook", "must be a string");
@@ -179,7 +179,7 @@ fn hooks_and_layouts_are_those_of_this_version() {
 fn a_management_address_is_a_host_without_anything_around_it() {
     for good in ["10.0.0.5", "fd00::5", "[fd00::5]", "esx1", "esx-1.lab.example", "esx1:8443"] {
         let spec = accepted(json!({ "management_address": good }));
-        assert_eq!(spec.management_address.as_deref(), Some(good));
+        assert_eq!(spec.esxi().management_address.as_deref(), Some(good));
     }
     for bad in ["", "https://esx1", "esx1:https", "esx 1", "esx1/ui", "root@esx1", "::g"] {
         check(json!({ "management_address": bad }), "/management_address", "host name or an IP address");
@@ -248,9 +248,9 @@ fn all_faults_are_told_at_once_and_none_quotes_the_kickstart() {
         "/variables",
         "/completion_hook",
         "/management_address",
-        "/media_layout",
         "/esxi_installer_url",
         "/esxi_installer_sha256",
+        "/media_layout",
         "/allow_powered_on",
         "/metadata",
     ];

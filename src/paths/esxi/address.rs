@@ -9,7 +9,7 @@ const TRIES_BEFORE: u32 = 3;
 
 /// Which of two hosts answers at one address could not be told.
 pub(super) async fn check(services: &Services, server: &Server, spec: &JobSpec) -> Result<(), StepError> {
-    let Some(address) = spec.management_address(server) else { return Ok(()) };
+    let Some(address) = spec.esxi().management_address(server) else { return Ok(()) };
     match services.store.other_server_at(address, &server.serial).await? {
         None => Ok(()),
         Some(other) => Err(StepError::permanent(format!(
@@ -20,13 +20,13 @@ pub(super) async fn check(services: &Services, server: &Server, spec: &JobSpec) 
 
 /// Where the installed system is to answer: as the recipe says, else the server's record.
 pub(super) fn of<'a>(cx: &'a Context<'_>) -> Option<&'a str> {
-    cx.job.spec.as_ref()?.management_address(cx.server)
+    cx.job.spec.as_ref()?.esxi().management_address(cx.server)
 }
 
 /// Notes what answers before the host is started, once.
 pub(super) async fn note_before(cx: &mut Context<'_>) {
-    if cx.job.facts.reset.api_before.is_none() {
-        cx.job.facts.reset.api_before = observe(cx, TRIES_BEFORE).await;
+    if cx.job.facts.esxi().api_before.is_none() {
+        cx.job.facts.esxi_mut().api_before = observe(cx, TRIES_BEFORE).await;
     }
 }
 

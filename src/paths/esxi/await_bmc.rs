@@ -16,11 +16,11 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         return Ok(answer);
     }
     let facts = &cx.job.facts;
-    if facts.watch.effect_at.is_some() {
-        let detail = json!({ "polls": facts.watch.polls });
+    if facts.esxi().watch.effect_at.is_some() {
+        let detail = json!({ "polls": facts.esxi().watch.polls });
         return Ok(StepOutcome::Done { message: "the BMC answers and the host is on".to_owned(), detail });
     }
-    let off = matches!(facts.watch.power, Some((Power::Off, _)));
+    let off = matches!(facts.esxi().watch.power, Some((Power::Off, _)));
     let overdue = facts.reset.started_at.is_some_and(|at| elapsed(at, cx.now()) > POWER_GRACE);
     if off && overdue {
         let why = "the BMC accepted the start and the host is still off".to_owned();

@@ -11,9 +11,9 @@ use shoal_image::iso::NONCE_NAME;
 
 /// The kickstart that the task ISO of this job holds.
 pub fn kickstart(services: &Services, job: &Job, spec: &JobSpec) -> Kickstart {
-    let own = spec.kickstart.expose();
-    match spec.completion_hook {
-        CompletionHook::None | CompletionHook::OwnPoweroff => spec.kickstart.clone(),
+    let own = spec.esxi().kickstart.expose();
+    match spec.esxi().completion_hook {
+        CompletionHook::None | CompletionHook::OwnPoweroff => spec.esxi().kickstart.clone(),
         CompletionHook::Poweroff => {
             Kickstart::new(render_with_hook(own, Hook::Poweroff { nonce_name: NONCE_NAME }))
         }
@@ -27,7 +27,7 @@ pub fn kickstart(services: &Services, job: &Job, spec: &JobSpec) -> Kickstart {
 
 /// What the added section reads, where it reads anything. That it is read counts, not what it is.
 pub fn nonce(services: &Services, job: &Job, spec: &JobSpec) -> Option<String> {
-    let reads = spec.completion_hook == CompletionHook::Poweroff;
+    let reads = spec.esxi().completion_hook == CompletionHook::Poweroff;
     reads.then(|| format!("{}\n", Token::new(&services.hook_key, &format!("{}|nonce", job.id)).expose()))
 }
 

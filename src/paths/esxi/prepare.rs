@@ -22,7 +22,8 @@ use shoal_image::installer::KickstartOn;
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     cx.job.facts.media_base = Some(media_base(cx).await?);
     let installer = open_installer(cx.services, cx.spec()?).await?;
-    let facts = installer_facts(cx.services, cx.spec()?, cx.job.facts.layout, &installer)?;
+    let is_direct = is_direct(cx.services, cx.spec()?, cx.job.facts.layout, &installer)?;
+    let facts = installer_facts(&installer);
     for warning in &installer.installer.warnings {
         cx.warn("installer.open", warning.clone(), json!(null)).await?;
     }
@@ -33,18 +34,20 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
     }
     let (image, _) = task_iso::render(cx.services, cx.job, cx.spec()?);
     let task_iso = file::save(cx.services, cx.job, &image)?;
-    cx.job.facts.progress.installer_bytes_total = facts.size;
-    cx.job.facts.installer = Some(facts);
+    cx.job.facts.esxi_mut().progress.installer_bytes_total = facts.size;
+    cx.job.facts.esxi_mut().installer = Some(facts);
+    cx.job.facts.cd1.direct = is_direct;
     cx.job.facts.task_iso = Some(task_iso);
     check_peer(cx.services, cx.server)?;
     publish(cx.services, cx.server, cx.job).await?;
     check_own_media(cx).await?;
-    let (given, embedded) = (&cx.spec()?.kickstart, hook::kickstart(cx.services, cx.job, cx.spec()?));
+    let (given, embedded) = (&cx.spec()?.esxi().kickstart, hook::kickstart(cx.services, cx.job, cx.spec()?));
     let detail = json!({
         "ks_cfg": { "size": given.size(), "sha256": given.sha256() },
         "embedded": { "size": embedded.size(), "sha256": embedded.sha256() },
         "task_iso": cx.job.facts.task_iso,
-        "installer": cx.job.facts.installer,
+        "installer": cx.job.facts.esxi().installer,
+        "direct": cx.job.facts.is_direct(),
     });
     let built = match task_form(cx.job.facts.layout) {
         Form::Cd => "the task ISO is built",
@@ -55,12 +58,14 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
 
 /// Makes the job's media readable at their URLs; called again whenever a controller takes the job up.
 pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> Result<(), StepError> {
-    let (Some(facts), Some(spec)) = (&job.facts.installer, &job.spec) else { return Ok(()) };
+    let Some(spec) = job.spec.as_ref().filter(|_| job.facts.esxi().installer.is_some()) else {
+        return Ok(());
+    };
     publish_one(services, job, Medium::Task, task_medium(services, job, spec)?).await?;
     if let Some(peer) = peer(&server.bmc_address) {
         services.media.expect_peer(job.id, peer);
     }
-    if facts.direct {
+    if job.facts.is_direct() {
         return Ok(());
     }
     let installer = open_installer(services, spec).await?;
@@ -104,9 +109,9 @@ fn installer_medium(
 
 async fn open_installer(services: &Services, spec: &JobSpec) -> Result<Arc<CachedInstaller>, StepError> {
     let source = source(services, spec)?;
-    let own = spec.installer_url.is_some();
+    let own = spec.esxi().installer_url.is_some();
     let configured = services.setup.installer_sha256.as_deref().filter(|_| !own);
-    let sha256 = spec.installer_sha256.as_deref().or(configured);
+    let sha256 = spec.esxi().installer_sha256.as_deref().or(configured);
     let prefixes = services.setup.installer_allow.clone();
     let allowed = move |url: &Url| !own || prefixes.allow(url);
     services
@@ -117,7 +122,7 @@ async fn open_installer(services: &Services, spec: &JobSpec) -> Result<Arc<Cache
 }
 
 fn source(services: &Services, spec: &JobSpec) -> Result<InstallerSource, StepError> {
-    match (&spec.installer_url, &services.setup.installer) {
+    match (&spec.esxi().installer_url, &services.setup.installer) {
         (Some(url), _) if !services.setup.installer_allow.allow(url) => Err(StepError::permanent(
             "the recipe's esxi_installer_url is not under a prefix of ESXI_INSTALLER_ALLOW",
         )),
@@ -129,40 +134,39 @@ fn source(services: &Services, spec: &JobSpec) -> Result<InstallerSource, StepEr
     }
 }
 
-fn installer_facts(
+/// Whether the BMC is given the vendor's image where it is.
+fn is_direct(
     services: &Services,
     spec: &JobSpec,
     layout: MediaLayout,
     cached: &CachedInstaller,
-) -> Result<InstallerFacts, StepError> {
+) -> Result<bool, StepError> {
     let remote = matches!(source(services, spec)?, InstallerSource::Url(url) if matches!(url.scheme(), "http" | "https"));
-    let direct = match services.setup.delivery {
-        Delivery::Direct if layout == MediaLayout::SingleCd => {
-            return Err(StepError::permanent(
-                "this BMC has one virtual CD drive, so the kickstart goes onto the installer's CD, which has to be \
+    match services.setup.delivery {
+        Delivery::Direct if layout == MediaLayout::SingleCd => Err(StepError::permanent(
+            "this BMC has one virtual CD drive, so the kickstart goes onto the installer's CD, which has to be \
                  served for that: set ESXI_INSTALLER_DELIVERY to auto or served",
-            ));
-        }
+        )),
         // What boots unattended by itself looks for its kickstart on CDs.
-        Delivery::Auto if layout != MediaLayout::DualCd => false,
-        Delivery::Served => false,
-        Delivery::Auto => remote && cached.installer.boots_unattended(),
-        Delivery::Direct if remote => true,
+        Delivery::Auto if layout != MediaLayout::DualCd => Ok(false),
+        Delivery::Served => Ok(false),
+        Delivery::Auto => Ok(remote && cached.installer.boots_unattended()),
+        Delivery::Direct if remote => Ok(true),
         Delivery::Direct => {
-            return Err(StepError::permanent(
-                "ESXI_INSTALLER_DELIVERY=direct needs an http:// or https:// installer",
-            ));
+            Err(StepError::permanent("ESXI_INSTALLER_DELIVERY=direct needs an http:// or https:// installer"))
         }
-    };
+    }
+}
+
+fn installer_facts(cached: &CachedInstaller) -> InstallerFacts {
     let installer = &cached.installer;
-    Ok(InstallerFacts {
-        direct,
+    InstallerFacts {
         sha256: cached.sha256.clone(),
         size: cached.size,
         volume_id: installer.volume_id.clone(),
         version: installer.version.clone(),
         build: installer.build.clone(),
-    })
+    }
 }
 
 /// For a BMC that is given the vendor's image where it is.

@@ -15,7 +15,7 @@ pub fn render(services: &Services, job: &Job, spec: &JobSpec) -> (SparseImage, K
     let recipe = json!({
         "task_target": job.task_target,
         "server_serial": job.server,
-        "completion_hook": spec.completion_hook,
+        "completion_hook": spec.esxi().completion_hook,
         "metadata": spec.metadata,
     });
     let kickstart = hook::kickstart(services, job, spec);

@@ -109,7 +109,7 @@ async fn empty_slot(cx: &Context<'_>) -> Option<Slot> {
 
 /// One look at the BMC, folded into the facts. An unobservable BMC is a reason to wait.
 pub(super) async fn look(cx: &mut Context<'_>) -> Result<Result<System, StepOutcome>, StepError> {
-    cx.job.facts.watch.polls = cx.job.facts.watch.polls.saturating_add(1);
+    cx.job.facts.esxi_mut().watch.polls = cx.job.facts.esxi().watch.polls.saturating_add(1);
     note_progress(cx);
     let link = cx.system_link()?;
     let system = match cx.bmc.observe_system(&link).await {
@@ -124,16 +124,18 @@ pub(super) async fn look(cx: &mut Context<'_>) -> Result<Result<System, StepOutc
 /// Takes in what comes from elsewhere than the BMC: the installer's call, and the installed system's
 /// answer once the host may be that far.
 async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
-    if cx.spec()?.completion_hook == CompletionHook::Webhook && cx.job.facts.watch.hook.is_none() {
-        cx.job.facts.watch.hook = cx.services.store.load_hook_report(cx.job.id).await?;
+    if cx.spec()?.esxi().completion_hook == CompletionHook::Webhook
+        && cx.job.facts.esxi().watch.hook.is_none()
+    {
+        cx.job.facts.esxi_mut().watch.hook = cx.services.store.load_hook_report(cx.job.id).await?;
     }
     if with_context(cx, detect::is_too_early_to_answer)?
         && let Some(early) = address::observe(cx, 1).await.filter(|sample| sample.host.is_some())
     {
         let message = "a host answers at the management address before this one can have installed anything: its answer \
                        will prove nothing";
-        cx.job.facts.reset.api_before = Some(early);
-        cx.job.facts.watch.address = AddressFacts::default();
+        cx.job.facts.esxi_mut().api_before = Some(early);
+        cx.job.facts.esxi_mut().watch.address = AddressFacts::default();
         cx.warn("os_api", message, json!(null)).await?;
     }
     let may_answer = with_context(cx, |facts, context| {
@@ -161,9 +163,9 @@ pub(super) fn fold(
     cx: &mut Context<'_>,
     observe: impl FnOnce(&mut WatchFacts, &WatchContext<'_>),
 ) -> Result<(), StepError> {
-    let mut facts = std::mem::take(&mut cx.job.facts.watch);
+    let mut facts = std::mem::take(&mut cx.job.facts.esxi_mut().watch);
     let observed = with_context(cx, |_, context| observe(&mut facts, context));
-    cx.job.facts.watch = facts;
+    cx.job.facts.esxi_mut().watch = facts;
     observed
 }
 
@@ -181,26 +183,26 @@ pub(super) fn with_context<T>(
     }
     let started_at =
         facts.reset.started_at.ok_or_else(|| StepError::permanent("the host was never started"))?;
-    let build = facts.installer.as_ref().and_then(|installer| installer.build.as_deref());
+    let build = facts.esxi().installer.as_ref().and_then(|installer| installer.build.as_deref());
     let management =
-        facts.reset.api_before.as_ref().zip(build).map(|(before, build)| Management { before, build });
+        facts.esxi().api_before.as_ref().zip(build).map(|(before, build)| Management { before, build });
     let context = WatchContext {
         policy: &cx.services.policy,
-        hook: cx.spec()?.completion_hook,
+        hook: cx.spec()?.esxi().completion_hook,
         before: facts.reset.before.as_ref(),
         started_at,
-        serves_installer: !is_unseen && facts.installer.as_ref().is_some_and(|installer| !installer.direct),
+        serves_installer: !is_unseen && facts.esxi().installer.is_some() && !facts.is_direct(),
         installer: &traces.installer,
         kickstart: &traces.kickstart,
         management,
     };
-    Ok(judge(&facts.watch, &context))
+    Ok(judge(&facts.esxi().watch, &context))
 }
 
 fn note_progress(cx: &mut Context<'_>) {
     let traces = cx.services.media.trace(cx.job.id);
-    let installer = cx.job.facts.installer.as_ref();
-    cx.job.facts.progress = Progress {
+    let installer = cx.job.facts.esxi().installer.as_ref();
+    cx.job.facts.esxi_mut().progress = Progress {
         installer_bytes_read: traces.installer.read,
         installer_bytes_total: installer.map_or(0, |installer| installer.size),
         ks_read: traces.installer.installer_read(&traces.kickstart).is_some(),
@@ -219,12 +221,12 @@ async fn disarm_if_installing(cx: &mut Context<'_>, system: &System) -> Result<b
         cx.job.facts.override_armed = false;
         return Ok(false);
     }
-    if !is_installing(cx, system) || cx.job.facts.watch.disarms >= DISARMS_MAX {
+    if !is_installing(cx, system) || cx.job.facts.esxi().watch.disarms >= DISARMS_MAX {
         return Ok(true);
     }
-    cx.job.facts.watch.disarms += 1;
+    cx.job.facts.esxi_mut().watch.disarms += 1;
     let is_used = with_context(cx, detect::shows_a_used_override)?;
-    cx.job.facts.watch.disarmed_unused |= !is_used;
+    cx.job.facts.esxi_mut().watch.disarmed_unused |= !is_used;
     let message = match cx.bmc.request_boot_disarm(system, cx.job.facts.cd1.slot.as_deref()).await {
         Ok(()) => {
             "the BMC kept the boot override armed after the installer had started: it was disarmed".to_owned()
@@ -238,7 +240,7 @@ async fn disarm_if_installing(cx: &mut Context<'_>, system: &System) -> Result<b
 /// The kickstart was read; or, where reads tell nothing, the firmware has handed over to a loader since
 /// our start, which an override that was armed then has chosen.
 fn is_installing(cx: &Context<'_>, system: &System) -> bool {
-    let watch = &cx.job.facts.watch;
+    let watch = &cx.job.facts.esxi().watch;
     let showed_start = |source| watch.sources.get(&source).is_some_and(|seen| seen.showed_start);
     let handed_over = (showed_start(BootSource::BootProgress) && is_past_firmware(system))
         || (showed_start(BootSource::PostState) && has_finished_post(system));
@@ -270,7 +272,7 @@ pub(super) fn tells_of_the_loader(system: &System) -> bool {
 /// run that goes on is let end; then, before the next one can begin, the media go. Where nobody would
 /// see the next one begin, they go at the end of the first.
 async fn end_loop(cx: &mut Context<'_>) -> Result<(), StepError> {
-    let watch = &cx.job.facts.watch;
+    let watch = &cx.job.facts.esxi().watch;
     if watch.loop_ended_at.is_some() || watch.loop_ejects >= LOOP_EJECTS_MAX {
         return Ok(());
     }
@@ -289,17 +291,17 @@ async fn end_loop(cx: &mut Context<'_>) -> Result<(), StepError> {
         }
     };
     if slots.is_empty() {
-        cx.job.facts.watch.loop_ended_at = Some(cx.now());
+        cx.job.facts.esxi_mut().watch.loop_ended_at = Some(cx.now());
         return Ok(());
     }
     // A run that may have begun unseen must not be cut short.
     if !is_again && report.is_some_and(|report| elapsed(report.at, cx.now()) > NEXT_RUN_MIN) {
         return Ok(());
     }
-    cx.job.facts.watch.loop_ejects += 1;
+    cx.job.facts.esxi_mut().watch.loop_ejects += 1;
     let mut told = format!("{why}: its media were ejected between two runs");
     match eject_all(cx, &slots).await {
-        Ok(()) => cx.job.facts.watch.loop_ended_at = Some(cx.now()),
+        Ok(()) => cx.job.facts.esxi_mut().watch.loop_ended_at = Some(cx.now()),
         Err(error) => told = format!("{why}, and its media could not be ejected: {error}"),
     }
     cx.warn("media.eject", told, json!(null)).await
@@ -326,7 +328,7 @@ async fn eject_all(cx: &Context<'_>, slots: &[Slot]) -> Result<(), RedfishError>
 /// Media that the guest ejected corroborate that its installer came to its end.
 async fn guest_ejected(cx: &Context<'_>, confidence: Confidence) -> Option<Evidence> {
     // What we have ejected ourselves, the guest has not.
-    if confidence == Confidence::Assumed || cx.job.facts.watch.loop_ejects > 0 {
+    if confidence == Confidence::Assumed || cx.job.facts.esxi().watch.loop_ejects > 0 {
         return None;
     }
     let slot = empty_slot(cx).await?;
@@ -338,12 +340,12 @@ async fn guest_ejected(cx: &Context<'_>, confidence: Confidence) -> Option<Evide
 /// two looks at least, since a silence longer than the window starts it anew.
 pub(super) fn wait(cx: &Context<'_>, until: Option<Timestamp>, why: String) -> StepOutcome {
     let policy: &Policy = &cx.services.policy;
-    let pause = policy::poll_delay(cx.job.facts.watch.polls, policy.poll_interval);
+    let pause = policy::poll_delay(cx.job.facts.esxi().watch.polls, policy.poll_interval);
     let pause = cx.services.world.rng.jitter(pause).min(policy.poll_interval).min(policy.stable_window / 2);
     let pause_max = with_context(cx, |facts, context| detect::pause_max(facts, context, cx.now()));
     let pause = pause_max.ok().flatten().map_or(pause, |most| pause.min(most));
     let next = after(cx.now(), pause);
-    let until = until.into_iter().chain(detect::silent_until(&cx.job.facts.watch)).min();
+    let until = until.into_iter().chain(detect::silent_until(&cx.job.facts.esxi().watch)).min();
     let until = until.filter(|until| *until > cx.now()).map_or(next, |until| until.min(next));
     StepOutcome::Wait { until, why }
 }

@@ -172,7 +172,7 @@ impl Case<'_> {
         let reboots = sources.number_of_reboots && !has(&Fault::StuckNumberOfReboots);
         let shows = (progress || last_reset || reboots) && !has(&Fault::NullSources);
         // Progress that has moved on meanwhile may have moved on in either of two boots.
-        let watch = &self.job.job.facts.watch;
+        let watch = &self.job.job.facts.esxi().watch;
         let may_hide = !(last_reset || reboots) && Duration::from_millis(watch.longest_pause_ms) >= POST_MIN;
         shows && !(self.may_be_unwatched() && (may_hide || watch.silence_ended_at.is_some()))
     }

@@ -1,0 +1,81 @@
+//! A job as it is meant: a recipe that has been checked.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use url::Url;
+
+use super::EsxiSpec;
+
+/// A job as it is meant.
+#[derive(Clone, Debug)]
+pub struct JobSpec {
+    pub path: PathSpec,
+    pub media_layout: Option<MediaLayout>,
+    pub allow_powered_on: bool,
+    /// Free-form, at most 16 KiB of JSON.
+    pub metadata: Value,
+}
+
+/// What only one path asks for.
+#[derive(Clone, Debug)]
+pub enum PathSpec {
+    Esxi(EsxiSpec),
+}
+
+impl JobSpec {
+    pub fn target(&self) -> TaskTarget {
+        match self.path {
+            PathSpec::Esxi(_) => TaskTarget::InstallEsxi,
+        }
+    }
+
+    /// Of an ESXi job.
+    pub fn esxi(&self) -> &EsxiSpec {
+        let PathSpec::Esxi(spec) = &self.path;
+        spec
+    }
+
+    pub fn esxi_mut(&mut self) -> &mut EsxiSpec {
+        let PathSpec::Esxi(spec) = &mut self.path;
+        spec
+    }
+
+    /// Where the recipe says that the boot medium is, if it does.
+    pub fn boot_url(&self) -> Option<&Url> {
+        match &self.path {
+            PathSpec::Esxi(spec) => spec.installer_url.as_ref(),
+        }
+    }
+}
+
+/// Which path the job takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum TaskTarget {
+    #[serde(rename = "install-esxi.target")]
+    InstallEsxi,
+}
+
+/// How the installer and the kickstart reach the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum MediaLayout {
+    /// Two CDs: the installer, and the task ISO.
+    #[default]
+    DualCd,
+    /// One CD: the installer with the kickstart on it.
+    SingleCd,
+    /// A CD with the installer, and a USB stick with the kickstart.
+    CdUsb,
+}
+
+impl MediaLayout {
+    pub fn name(self) -> &'static str {
+        match self {
+            MediaLayout::DualCd => "dual-cd",
+            MediaLayout::SingleCd => "single-cd",
+            MediaLayout::CdUsb => "cd-usb",
+        }
+    }
+}
