@@ -22,6 +22,7 @@
 //! when its watch is over, [`policy`] and [`power`] how long to wait and what to ask of a BMC. Invariants: the cursor
 //! is saved before an act; the verdict is set once, on leaving `Forward`.
 
+mod act;
 mod boot;
 pub mod boot_source;
 mod context;

@@ -90,17 +90,8 @@ impl Context<'_> {
         Ok(self.save(vec![]).await?)
     }
 
-    /// Writes down that the BMC accepted the act.
-    pub async fn save_receipt(&mut self) -> Result<(), StepError> {
-        let now = self.now();
-        if let Some(intent) = &mut self.job.cursor.intent {
-            intent.receipt_at = Some(now);
-        }
-        Ok(self.save(vec![]).await?)
-    }
-
-    /// The same, and tells of it.
-    pub async fn tell_receipt(
+    /// Writes down that the BMC accepted the act, with an event that says so.
+    pub async fn save_receipt(
         &mut self,
         op: &str,
         message: impl Into<String>,

@@ -6,10 +6,8 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::power::{Move, POWER_GRACE, next_move};
-use super::{Context, StepError, StepOutcome, reset, unmount};
+use super::{Context, StepError, StepOutcome, act, unmount};
 use crate::domain::{Act, EvidenceKind, Outcome};
 use shoal_base::world::{after, elapsed};
 use shoal_redfish::PowerState;
@@ -56,22 +54,15 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
     match next_move(power, &system.reset_types, intent.as_ref(), graceful_timeout, cx.now()) {
         Move::Request { act, reset: kind } => {
             unmount::ensure_unloaded(cx, &system).await?;
-            reset::count_force(cx, act)?;
-            cx.save_intent(act).await?;
-            let doing = || format!("asking the BMC of server {} for {kind:?}", cx.server.serial);
-            if let Err(error) = cx.bmc.request_reset(&system, kind).await {
-                if reset::had_no_effect(cx, act, &error).await {
-                    cx.job.cursor.intent = intent;
+            let doing = format!("asking the BMC of server {} for {kind:?}", cx.server.serial);
+            let is_last = cx.job.cursor.attempt >= TRIES_MAX;
+            match act::reset(cx, &system, act, kind).await? {
+                Ok(()) => Ok(wait(cx, "looking what the host does")),
+                Err(error) if error.is_reported_failure() && is_last => {
+                    Err(StepError::exhausted(doing, error))
                 }
-                return Err(match error.is_reported_failure() && cx.job.cursor.attempt >= TRIES_MAX {
-                    true => StepError::exhausted(doing(), error),
-                    false => StepError::bmc(doing(), error),
-                });
+                Err(error) => Err(StepError::bmc(doing, error)),
             }
-            cx.save_receipt().await?;
-            let detail = json!({ "reset_type": format!("{kind:?}") });
-            cx.tell("reset.request", format!("asked the BMC for {kind:?}"), detail).await?;
-            Ok(wait(cx, "looking what the host does"))
         }
         Move::Wait(why) => Ok(wait(cx, why)),
         Move::Stuck(why) => Err(StepError::permanent(format!("server {}: {why}", cx.server.serial))),

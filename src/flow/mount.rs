@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::act::{self, Report};
 use super::layout::{drive_name, task_form};
 use super::media_base::what_reaching_needs;
 use super::steps::{mount_mut, mount_of};
 use super::{Context, StepError, StepOutcome, publish};
-use crate::domain::{Act, Intent, MediaLayout, MountFacts, Step};
+use crate::domain::{Act, Facts, MediaLayout, MountFacts, Step};
 use crate::media::{Form, Medium};
 use shoal_base::world::{after, elapsed};
-use shoal_redfish::{Effect, ErrorClass, RedfishError, Slot};
+use shoal_redfish::{Effect, ErrorClass, How, RedfishError, Slot};
 
 /// How long a slot may take to show what was inserted: AMI firmware needs minutes (facts: field
 /// report of MegaRAC 13).
@@ -105,36 +106,46 @@ async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Ste
         ));
         return fall_back(cx, medium, slot, error).await;
     }
-    let (now, earlier) = (cx.now(), (mount_of(&cx.job.facts, medium).clone(), cx.job.cursor.intent.clone()));
+    let (now, earlier) = (cx.now(), mount_of(&cx.job.facts, medium).clone());
     let mount = mount_mut(&mut cx.job.facts, medium);
     mount.insertions += 1;
     mount.ejected_at = None;
     mount.open_since = Some(now);
     cx.services.media.admit(cx.job.id, medium, mount_of(&cx.job.facts, medium).insertions);
     let url = publish::media_url(cx, medium)?;
-    cx.save_intent(Act::Insert).await?;
-    let how = match cx.bmc.request_insert(slot, &url).await {
-        Ok(how) => how,
-        Err(error) => {
-            if let Some(answer) = take_back(cx, medium, &error, earlier.clone()) {
-                return Ok(answer);
-            }
-            if let Some(answer) = next_slot(cx, medium, slot, &error).await? {
-                return Ok(answer);
-            }
-            undo_refused(cx, medium, &error, earlier);
-            let error = explain(cx, medium, slot, error);
-            return fall_back(cx, medium, slot, error).await;
-        }
+    let bmc = cx.bmc;
+    let accepted = |facts: &mut Facts, how: &How| {
+        mount_mut(facts, medium).open_since = None;
+        let message = format!("the BMC accepted the image for {} by {how}", slot.id);
+        Report { op: "media.insert", message, detail: json!({ "how": how.to_string() }) }
     };
-    mount_mut(&mut cx.job.facts, medium).open_since = None;
-    let message = format!("the BMC accepted the image for {} by {how}", slot.id);
-    cx.tell_receipt("media.insert", message, json!({ "how": how.to_string() })).await?;
+    if let Err(error) = act::perform(cx, Act::Insert, bmc.request_insert(slot, &url), accepted).await? {
+        return refused(cx, medium, slot, error, earlier).await;
+    }
     let slot = observe(cx, medium).await?;
     if holds_ours(cx, medium, &slot)? {
         return done(cx, medium, &slot).await;
     }
     Ok(wait(cx, "the BMC accepted the medium and does not show it yet"))
+}
+
+/// What becomes of the medium after a failed insertion; `earlier` is what was known of the mount before it.
+async fn refused(
+    cx: &mut Context<'_>,
+    medium: Medium,
+    slot: &Slot,
+    error: RedfishError,
+    earlier: MountFacts,
+) -> Result<StepOutcome, StepError> {
+    if let Some(answer) = take_back(cx, medium, &error, &earlier) {
+        return Ok(answer);
+    }
+    if let Some(answer) = next_slot(cx, medium, slot, &error).await? {
+        return Ok(answer);
+    }
+    undo_refused(cx, medium, &error, earlier);
+    let error = explain(cx, medium, slot, error);
+    fall_back(cx, medium, slot, error).await
 }
 
 /// A BMC that is busy while an `earlier` insertion is open is most likely at that one: then this one,
@@ -143,12 +154,11 @@ fn take_back(
     cx: &mut Context<'_>,
     medium: Medium,
     error: &RedfishError,
-    (mount, intent): (MountFacts, Option<Intent>),
+    earlier: &MountFacts,
 ) -> Option<StepOutcome> {
     let is_busy = error.effect() == Effect::None && error.class() == ErrorClass::Retry;
-    if is_busy && still_open(cx, &mount) {
-        *mount_mut(&mut cx.job.facts, medium) = mount;
-        cx.job.cursor.intent = intent;
+    if is_busy && still_open(cx, earlier) {
+        mount_mut(&mut cx.job.facts, medium).clone_from(earlier);
         let why = "the BMC is busy, most likely with the insertion that was asked for before".to_owned();
         return Some(StepOutcome::Wait { until: after(cx.now(), OPEN_PAUSE), why });
     }
@@ -159,16 +169,10 @@ fn take_back(
 }
 
 /// An insertion that was refused because the slot or the account was not there for a while does not count.
-fn undo_refused(
-    cx: &mut Context<'_>,
-    medium: Medium,
-    error: &RedfishError,
-    (mount, intent): (MountFacts, Option<Intent>),
-) {
+fn undo_refused(cx: &mut Context<'_>, medium: Medium, error: &RedfishError, earlier: MountFacts) {
     let is_transient = error.class() != ErrorClass::Retry && cx.may_pass(error);
     if is_transient && error.effect() == Effect::None {
-        *mount_mut(&mut cx.job.facts, medium) = mount;
-        cx.job.cursor.intent = intent;
+        *mount_mut(&mut cx.job.facts, medium) = earlier;
     }
 }
 

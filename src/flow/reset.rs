@@ -11,10 +11,10 @@ use serde_json::json;
 
 use super::look::{sample, shows_a_start};
 use super::power::{Move, POWER_GRACE, next_move};
-use super::{Context, StepError, StepOutcome};
+use super::{Context, StepError, StepOutcome, act};
 use crate::domain::{Act, MediaMode, Step};
 use shoal_base::world::{after, elapsed};
-use shoal_redfish::{Effect, PowerState, RedfishError, ResetType, System};
+use shoal_redfish::{PowerState, ResetType, System};
 
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// So long after its start a host that is off may have installed and gone off: that it is off is no
@@ -22,8 +22,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const AMBIGUOUS_OFF_AFTER: Duration = Duration::from_secs(180);
 /// Starts that a BMC may accept without any sign of one: a mock-up accepts them for ever.
 const STARTS_MAX: u32 = 10;
-/// Times that a BMC may be asked to force its host off, and show it on still.
-const FORCES_MAX: u32 = 10;
 /// A medium that was read so lately is being read.
 const READING: Duration = Duration::from_secs(60);
 /// Beyond the graceful timeout, how long the host may hang between On and Off.
@@ -257,64 +255,15 @@ async fn start(
     answer
 }
 
-/// One act: intent, request, receipt. An act that certainly had no effect takes its intent back.
 async fn request(
     cx: &mut Context<'_>,
     system: &System,
     act: Act,
-    reset: ResetType,
+    kind: ResetType,
 ) -> Result<StepOutcome, StepError> {
-    let earlier = cx.job.cursor.intent.clone();
-    count_force(cx, act)?;
-    cx.save_intent(act).await?;
-    if let Err(error) = cx.bmc.request_reset(system, reset).await {
-        if had_no_effect(cx, act, &error).await {
-            cx.job.cursor.intent = earlier;
-        }
-        return Err(StepError::bmc(
-            format!("asking the BMC of server {} for {reset:?}", cx.server.serial),
-            error,
-        ));
-    }
-    cx.save_receipt().await?;
-    cx.tell(
-        "reset.request",
-        format!("asked the BMC for {reset:?}"),
-        json!({ "reset_type": format!("{reset:?}") }),
-    )
-    .await?;
+    let doing = format!("asking the BMC of server {} for {kind:?}", cx.server.serial);
+    act::reset(cx, system, act, kind).await?.map_err(|error| StepError::bmc(doing, error))?;
     Ok(wait(cx, "looking what the host does"))
-}
-
-/// Whether the reset did not happen: it was refused, or the BMC reports that it failed. A report about a start is
-/// not believed against the host's power: the intent stays then, so that what is seen of the host decides and
-/// nothing is forced off.
-pub(super) async fn had_no_effect(cx: &Context<'_>, act: Act, error: &RedfishError) -> bool {
-    match (error.is_reported_failure(), act) {
-        (false, _) => error.effect() == Effect::None,
-        (true, Act::Restart) => false,
-        (true, Act::PowerOn) => {
-            cx.observe_system().await.is_ok_and(|system| system.power == Some(PowerState::Off))
-        }
-        (true, _) => true,
-    }
-}
-
-/// A BMC that takes each power-off and shows the host on has to be looked at by somebody.
-pub(super) fn count_force(cx: &mut Context<'_>, act: Act) -> Result<(), StepError> {
-    if act != Act::ForceOff {
-        return Ok(());
-    }
-    let forced = &mut cx.job.facts.reset.forced_off;
-    if *forced >= FORCES_MAX {
-        return Err(StepError::permanent(format!(
-            "the BMC of server {} was asked {FORCES_MAX} times to force the host off and still shows it on: look at \
-             its power and console",
-            cx.server.serial
-        )));
-    }
-    *forced += 1;
-    Ok(())
 }
 
 /// Power changes detach media on some BMCs (AMI MegaRAC 13: a fresh mount can go at power-on).
