@@ -11,6 +11,7 @@ mod facts;
 mod id;
 mod leftover;
 mod lint_mode;
+mod mount;
 mod recipe;
 mod secret;
 mod server;
@@ -27,12 +28,13 @@ pub use esxi::{
 };
 pub use event::{Event, EventStatus, Level, NewEvent};
 pub use facts::{
-    BootSample, BootSource, CleanupFacts, Counts, EjectFacts, EjectReason, Facts, MediaMode, MediumTrace,
-    MountFacts, PathFacts, Power, ResetFacts, SystemFacts, TaskIsoFacts,
+    BootSample, BootSource, CleanupFacts, Counts, EjectReason, Facts, MediaMode, MediumTrace, PathFacts,
+    Power, ResetFacts, SystemFacts, TaskIsoFacts,
 };
 pub use id::{JobId, JobIdError, Serial, SerialError};
 pub use leftover::Leftover;
 pub use lint_mode::LintMode;
+pub use mount::{Drive, EjectFacts, Medium, Mount, Mounts};
 pub use recipe::{FieldError, KICKSTART_BYTES_MAX, RecipeError, nearest, parse_recipe, unknown_keys};
 pub use secret::Kickstart;
 pub use server::{Server, check_bmc_address, management_url};

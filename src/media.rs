@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::domain::{JobId, MediumTrace};
+use crate::domain::{Drive, JobId, Medium, MediumTrace};
 use crate::store::{Store, StoreError};
 use shoal_base::world::Clock;
 
@@ -44,48 +44,18 @@ pub use trace::{KickstartPlace, MediumLandmarks};
 
 use job_media::JobMedia;
 
-/// One of the two media of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Medium {
-    /// CD1, the vendor's installer.
-    Installer,
-    /// The task ISO on CD2, or the task stick.
-    Task,
-}
-
-impl Medium {
-    pub const ALL: [Medium; 2] = [Medium::Installer, Medium::Task];
-
-    /// Its name in the store and in metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Medium::Installer => "installer",
-            Medium::Task => "task",
-        }
+/// The ending of an image's name, by the drive that it is for.
+fn ending(drive: Drive) -> &'static str {
+    match drive {
+        Drive::Cd => "iso",
+        Drive::Usb => "img",
     }
 }
 
-/// What sort of drive an image is for, which shows in its path and its type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    Cd,
-    Disk,
-}
-
-impl Form {
-    /// Of its file's name.
-    fn ending(self) -> &'static str {
-        match self {
-            Form::Cd => "iso",
-            Form::Disk => "img",
-        }
-    }
-
-    fn content_type(self) -> &'static str {
-        match self {
-            Form::Cd => "application/x-iso9660-image",
-            Form::Disk => "application/octet-stream",
-        }
+fn content_type(drive: Drive) -> &'static str {
+    match drive {
+        Drive::Cd => "application/x-iso9660-image",
+        Drive::Usb => "application/octet-stream",
     }
 }
 
@@ -93,7 +63,7 @@ impl Form {
 #[derive(Clone, Debug)]
 pub struct Watched {
     pub image: Arc<Image>,
-    pub form: Form,
+    pub drive: Drive,
     pub landmarks: MediumLandmarks,
 }
 
@@ -189,12 +159,12 @@ impl Media {
     /// The path of one insertion of a medium (each needs one of its own). Valid once it is admitted and while the
     /// medium is published, also after a restart.
     pub fn path(&self, job: JobId, medium: Medium, insertion: u32) -> String {
-        self.path_as(job, medium, Form::Cd, insertion)
+        self.path_as(job, medium, Drive::Cd, insertion)
     }
 
     /// The same of a task medium that is a disk.
     pub fn disk_path(&self, job: JobId, insertion: u32) -> String {
-        self.path_as(job, Medium::Task, Form::Disk, insertion)
+        self.path_as(job, Medium::Task, Drive::Usb, insertion)
     }
 
     /// Serves a medium under the paths of its insertions up to this one.
@@ -204,8 +174,8 @@ impl Media {
         }
     }
 
-    fn path_as(&self, job: JobId, medium: Medium, form: Form, insertion: u32) -> String {
-        token::path(&token::token(&self.0.key, job, medium, insertion), job, medium, form)
+    fn path_as(&self, job: JobId, medium: Medium, drive: Drive, insertion: u32) -> String {
+        token::path(&token::token(&self.0.key, job, medium, insertion), job, medium, drive)
     }
 
     /// Our reset: reads of this job's media from now on are its host's.
@@ -267,10 +237,10 @@ impl Media {
 
     /// Whether a path that this controller gave out belongs to a job that goes on, and whose media
     /// are just not published again: it has started a moment ago.
-    async fn is_expected(&self, job: JobId, medium: Medium, form: Form, token: &str) -> bool {
+    async fn is_expected(&self, job: JobId, medium: Medium, drive: Drive, token: &str) -> bool {
         let Inner { key, store, .. } = &*self.0;
-        let published = self.find(job).and_then(|job_media| job_media.form(medium));
-        published.is_none_or(|published| published == form)
+        let published = self.find(job).and_then(|job_media| job_media.drive(medium));
+        published.is_none_or(|published| published == drive)
             && (0..job_media::INSERTIONS).any(|n| token::token(key, job, medium, n).matches(token))
             && !self.jobs().retired.contains(&job)
             && matches!(store.job(job).await, Ok(Some(job)) if job.is_active())

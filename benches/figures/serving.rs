@@ -11,8 +11,8 @@ use std::process::{Child, Command, Stdio};
 
 use jiff::Timestamp;
 use serde_json::json;
-use shoal::domain::{JobId, Serial, Server, parse_recipe};
-use shoal::media::{Form, InstallerCache, InstallerSource, Media, Medium, MediumLandmarks, Watched};
+use shoal::domain::{Drive, JobId, Medium, Serial, Server, parse_recipe};
+use shoal::media::{InstallerCache, InstallerSource, Media, MediumLandmarks, Watched};
 use shoal::seal::Sealer;
 use shoal::store::{NewJob, Store};
 use shoal_base::Password;
@@ -107,11 +107,11 @@ async fn publish_and_serve(folder: &Path, listener: TcpListener, address: Socket
         let job = insert_job(&store, number).await;
         let landmarks = MediumLandmarks::installer(installer.installer.landmarks.clone());
         media
-            .publish(job, Medium::Installer, Watched { image, form: Form::Cd, landmarks }, None)
+            .publish(job, Medium::Boot, Watched { image, drive: Drive::Cd, landmarks }, None)
             .await
             .expect("published");
         media.start_trace(job, Timestamp::UNIX_EPOCH);
-        urls.push(format!("http://{address}{}", media.path(job, Medium::Installer, 1)));
+        urls.push(format!("http://{address}{}", media.path(job, Medium::Boot, 1)));
     }
     let router = media.router().into_make_service();
     listener.set_nonblocking(true).expect("a socket of ours");

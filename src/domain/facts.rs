@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::{EsxiFacts, MediaLayout};
+use super::{EsxiFacts, Mounts};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -17,11 +17,7 @@ pub struct Facts {
     pub task_iso: Option<TaskIsoFacts>,
     /// Base of the media URLs given to this BMC, such as `http://10.0.0.1:8080`.
     pub media_base: Option<String>,
-    /// How the media reach the host, as chosen for its BMC.
-    pub layout: MediaLayout,
-    pub cd1: MountFacts,
-    /// The USB stick, where that carries the kickstart; unused where one CD holds everything.
-    pub cd2: MountFacts,
+    pub mounts: Mounts,
     /// The one-time override was set by this job and has not been seen gone since.
     pub override_armed: bool,
     pub reset: ResetFacts,
@@ -52,7 +48,7 @@ impl Default for PathFacts {
 impl Facts {
     /// The BMC is given the URL of the boot medium's own source instead of ours.
     pub fn is_direct(&self) -> bool {
-        self.cd1.direct
+        self.mounts.boot.direct
     }
 
     /// Those of an ESXi job.
@@ -64,12 +60,6 @@ impl Facts {
     pub fn esxi_mut(&mut self) -> &mut EsxiFacts {
         let PathFacts::Esxi(facts) = &mut self.path;
         facts
-    }
-
-    /// The drives that the host reads from.
-    pub fn drives(&self) -> impl Iterator<Item = &MountFacts> {
-        let second = (self.layout != MediaLayout::SingleCd).then_some(&self.cd2);
-        std::iter::once(&self.cd1).chain(second)
     }
 }
 
@@ -89,25 +79,6 @@ pub struct TaskIsoFacts {
     pub size: u64,
     /// Lower-case hex, of the whole image.
     pub sha256: String,
-}
-
-/// One medium in one slot.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct MountFacts {
-    /// The BMC is given the URL of the image's own source instead of ours.
-    pub direct: bool,
-    /// `@odata.id` of the slot, once this job has chosen it.
-    pub slot: Option<String>,
-    /// Insertions asked for so far; each has a media URL of its own.
-    pub insertions: u32,
-    /// When this job last ejected what the slot held, unless it has inserted since.
-    pub ejected_at: Option<Timestamp>,
-    /// When the last insertion was asked for, while nobody knows how it ended: the BMC may be at it.
-    pub open_since: Option<Timestamp>,
-    /// Links of slots that refused the image for their own sake; none of those insertions did anything.
-    pub refused: Vec<String>,
 }
 
 /// What our own reset did.
@@ -191,8 +162,6 @@ impl BootSource {
 pub struct CleanupFacts {
     /// The boot override is no longer armed.
     pub disarmed: bool,
-    pub task: Option<EjectFacts>,
-    pub installer: Option<EjectFacts>,
     /// What could not be cleaned up, a sentence each.
     pub left: Vec<String>,
     /// Why the media may be ejected, once they may.
@@ -212,15 +181,6 @@ pub enum EjectReason {
     TimedOut,
     /// An operator asked for it with `force`.
     Forced,
-}
-
-/// When nothing of the job was in a slot any more: it was ejected, or another image had taken its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct EjectFacts {
-    pub at: Timestamp,
-    /// Done although an installer might still have been running.
-    pub forced: bool,
 }
 
 /// How a BMC reads one medium, judged from what it reads after our reset.

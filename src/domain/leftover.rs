@@ -19,13 +19,13 @@ pub struct Leftover {
 
 impl Leftover {
     fn of(facts: &Facts) -> Leftover {
-        let slot = |mount: &super::MountFacts, is_gone: bool| {
-            mount.slot.clone().filter(|_| mount.insertions > 0 && !is_gone)
+        let slot = |mount: &super::Mount| {
+            mount.slot.clone().filter(|_| mount.insertions > 0 && mount.gone.is_none())
         };
         Leftover {
             armed: facts.override_armed,
-            installer: slot(&facts.cd1, facts.cleanup.installer.is_some()),
-            task: slot(&facts.cd2, facts.cleanup.task.is_some()),
+            installer: slot(&facts.mounts.boot),
+            task: slot(&facts.mounts.task),
         }
     }
 
@@ -94,12 +94,12 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{EjectFacts, MountFacts};
+    use crate::domain::{EjectFacts, Mount, Mounts};
 
     fn facts() -> Facts {
-        let mount =
-            |slot: &str| MountFacts { slot: Some(slot.into()), insertions: 1, ..MountFacts::default() };
-        Facts { cd1: mount("/cd1"), cd2: mount("/cd2"), override_armed: true, ..Facts::default() }
+        let mount = |slot: &str| Mount { slot: Some(slot.into()), insertions: 1, ..Mount::default() };
+        let mounts = Mounts { boot: mount("/cd1"), task: mount("/cd2"), on_one_cd: false };
+        Facts { mounts, override_armed: true, ..Facts::default() }
     }
 
     #[test]
@@ -111,9 +111,9 @@ mod tests {
             |facts: &mut Facts| facts.override_armed = false,
             |facts: &mut Facts| {
                 let at = jiff::Timestamp::UNIX_EPOCH;
-                facts.cleanup.installer = Some(EjectFacts { at, forced: false });
+                facts.mounts.boot.gone = Some(EjectFacts { at, forced: false });
             },
-            |facts: &mut Facts| facts.cd1.insertions = 0,
+            |facts: &mut Facts| facts.mounts.boot.insertions = 0,
         ] {
             let mut facts = facts();
             change(&mut facts);

@@ -30,7 +30,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
     }
     cx.tell("boot.override.set", "asking for a one-time boot from the virtual CD", json!(null)).await?;
     let doing = || format!("setting the one-time boot of server {}", cx.server.serial);
-    let cd = cx.job.facts.cd1.slot.clone();
+    let cd = cx.job.facts.mounts.boot.slot.clone();
     let how = cx.bmc.request_boot_from_cd(&system, cd.as_deref()).await;
     let how = how.map_err(|error| StepError::bmc(doing(), error))?;
     let system = cx.observe_system().await?;

@@ -80,7 +80,7 @@ impl Context<'_> {
     /// Whether the next start of the host boots from the virtual CD with the installer.
     pub async fn boots_from_cd(&self, system: &System) -> Result<bool, StepError> {
         let doing = || format!("looking what server {} boots from", self.server.serial);
-        let cd = self.job.facts.cd1.slot.as_deref();
+        let cd = self.job.facts.mounts.boot.slot.as_deref();
         self.bmc.observe_boot_from_cd(system, cd).await.map_err(|error| StepError::bmc(doing(), error))
     }
 

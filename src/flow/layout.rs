@@ -4,7 +4,6 @@
 //! where nobody asked does the BMC's offer decide.
 
 use crate::domain::MediaLayout;
-use crate::media::{Form, Medium};
 use shoal_redfish::Slot;
 
 /// The drives of one job.
@@ -58,22 +57,6 @@ fn cd_and_stick(slots: &[Slot]) -> Option<Chosen> {
         Some((cd1, stick))
     })?;
     Some(Chosen { layout: MediaLayout::CdUsb, cd1: cd1.clone(), cd2: Some(stick.clone()) })
-}
-
-/// What sort of image the kickstart is on, where it is not on the installer's.
-pub fn task_form(layout: MediaLayout) -> Form {
-    match layout {
-        MediaLayout::DualCd | MediaLayout::SingleCd => Form::Cd,
-        MediaLayout::CdUsb => Form::Disk,
-    }
-}
-
-/// A drive, as sentences name it.
-pub fn drive_name(layout: MediaLayout, medium: Medium) -> &'static str {
-    match (medium, task_form(layout)) {
-        (Medium::Task, Form::Disk) => "virtual USB stick",
-        (Medium::Installer, _) | (Medium::Task, Form::Cd) => "virtual CD",
-    }
 }
 
 #[cfg(test)]

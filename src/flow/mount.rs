@@ -12,12 +12,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::act::{self, Report};
-use super::layout::{drive_name, task_form};
 use super::media_base::what_reaching_needs;
-use super::steps::{mount_mut, mount_of};
 use super::{Context, StepError, StepOutcome, publish};
-use crate::domain::{Act, Facts, MediaLayout, MountFacts, Step};
-use crate::media::{Form, Medium};
+use crate::domain::{Act, Drive, Facts, MediaLayout, Medium, Mount, Step};
 use shoal_base::world::{after, elapsed};
 use shoal_redfish::{Effect, ErrorClass, How, RedfishError, Slot};
 
@@ -37,7 +34,7 @@ const INSERTIONS_MAX: u32 = 5;
 const REFUSED_MAX: usize = 8;
 
 pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<StepOutcome, StepError> {
-    if medium == Medium::Task && cx.job.facts.layout == MediaLayout::SingleCd {
+    if medium == Medium::Task && cx.job.facts.mounts.on_one_cd {
         return Ok(StepOutcome::Skipped { why: "the kickstart is on CD1, with the installer".to_owned() });
     }
     let slot = observe(cx, medium).await?;
@@ -48,7 +45,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<StepO
     if accepted_at.is_some_and(|at| elapsed(at, cx.now()) < SHOW_PATIENCE) {
         return Ok(wait(cx, "the BMC accepted the medium and does not show it yet"));
     }
-    match mount_of(&cx.job.facts, medium).ejected_at {
+    match cx.job.facts.mounts.of(medium).ejected_at {
         None if slot.inserted == Some(true) => eject_first(cx, medium, &slot).await,
         Some(at) if slot.inserted == Some(true) && elapsed(at, cx.now()) < STALE_PATIENCE => {
             Ok(wait(cx, "the slot was ejected and does not show it yet"))
@@ -58,9 +55,9 @@ pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<StepO
 }
 
 async fn observe(cx: &Context<'_>, medium: Medium) -> Result<Slot, StepError> {
-    let link = mount_of(&cx.job.facts, medium).slot.clone();
+    let link = cx.job.facts.mounts.of(medium).slot.clone();
     let link = link.ok_or_else(|| StepError::permanent("no slot was chosen for this medium"))?;
-    let drive = drive_name(cx.job.facts.layout, medium);
+    let drive = cx.job.facts.mounts.of(medium).drive.label();
     let doing = || format!("looking at the {drive} {link} of server {}", cx.server.serial);
     cx.observe_slot(&link).await.map_err(|error| cx.bmc_error(doing(), error))
 }
@@ -68,7 +65,7 @@ async fn observe(cx: &Context<'_>, medium: Medium) -> Result<Slot, StepError> {
 /// Whether the slot shows our last insertion. Some BMCs echo the URL without its port (xFusion
 /// 3.08) or not at all; the path alone is ours beyond doubt.
 fn holds_ours(cx: &Context<'_>, medium: Medium, slot: &Slot) -> Result<bool, StepError> {
-    if mount_of(&cx.job.facts, medium).insertions == 0 || slot.inserted != Some(true) {
+    if cx.job.facts.mounts.of(medium).insertions == 0 || slot.inserted != Some(true) {
         return Ok(false);
     }
     let url = publish::media_url(cx, medium)?;
@@ -87,10 +84,10 @@ fn holds_earlier(cx: &Context<'_>, slot: &Slot) -> bool {
 }
 
 async fn eject_first(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<StepOutcome, StepError> {
-    mount_mut(&mut cx.job.facts, medium).ejected_at = Some(cx.now());
+    cx.job.facts.mounts.of_mut(medium).ejected_at = Some(cx.now());
     cx.tell("media.eject", format!("{} holds another image, which is ejected first", slot.id), json!(null))
         .await?;
-    let drive = drive_name(cx.job.facts.layout, medium);
+    let drive = cx.job.facts.mounts.of(medium).drive.label();
     let doing = || format!("ejecting what the {drive} {} of server {} holds", slot.id, cx.server.serial);
     cx.bmc.request_eject(slot).await.map_err(|error| StepError::bmc(doing(), error))?;
     Ok(StepOutcome::Wait { until: cx.now(), why: "looking whether the slot is empty".to_owned() })
@@ -106,16 +103,16 @@ async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Ste
         ));
         return fall_back(cx, medium, slot, error).await;
     }
-    let (now, earlier) = (cx.now(), mount_of(&cx.job.facts, medium).clone());
-    let mount = mount_mut(&mut cx.job.facts, medium);
+    let (now, earlier) = (cx.now(), cx.job.facts.mounts.of(medium).clone());
+    let mount = cx.job.facts.mounts.of_mut(medium);
     mount.insertions += 1;
     mount.ejected_at = None;
     mount.open_since = Some(now);
-    cx.services.media.admit(cx.job.id, medium, mount_of(&cx.job.facts, medium).insertions);
+    cx.services.media.admit(cx.job.id, medium, cx.job.facts.mounts.of(medium).insertions);
     let url = publish::media_url(cx, medium)?;
     let bmc = cx.bmc;
     let accepted = |facts: &mut Facts, how: &How| {
-        mount_mut(facts, medium).open_since = None;
+        facts.mounts.of_mut(medium).open_since = None;
         let message = format!("the BMC accepted the image for {} by {how}", slot.id);
         Report { op: "media.insert", message, detail: json!({ "how": how.to_string() }) }
     };
@@ -135,7 +132,7 @@ async fn refused(
     medium: Medium,
     slot: &Slot,
     error: RedfishError,
-    earlier: MountFacts,
+    earlier: Mount,
 ) -> Result<StepOutcome, StepError> {
     if let Some(answer) = take_back(cx, medium, &error, &earlier) {
         return Ok(answer);
@@ -154,31 +151,31 @@ fn take_back(
     cx: &mut Context<'_>,
     medium: Medium,
     error: &RedfishError,
-    earlier: &MountFacts,
+    earlier: &Mount,
 ) -> Option<StepOutcome> {
     let is_busy = error.effect() == Effect::None && error.class() == ErrorClass::Retry;
     if is_busy && still_open(cx, earlier) {
-        mount_mut(&mut cx.job.facts, medium).clone_from(earlier);
+        cx.job.facts.mounts.of_mut(medium).clone_from(earlier);
         let why = "the BMC is busy, most likely with the insertion that was asked for before".to_owned();
         return Some(StepOutcome::Wait { until: after(cx.now(), OPEN_PAUSE), why });
     }
     if !error.is_open() {
-        mount_mut(&mut cx.job.facts, medium).open_since = None;
+        cx.job.facts.mounts.of_mut(medium).open_since = None;
     }
     None
 }
 
 /// An insertion that was refused because the slot or the account was not there for a while does not count.
-fn undo_refused(cx: &mut Context<'_>, medium: Medium, error: &RedfishError, earlier: MountFacts) {
+fn undo_refused(cx: &mut Context<'_>, medium: Medium, error: &RedfishError, earlier: Mount) {
     let is_transient = error.class() != ErrorClass::Retry && cx.may_pass(error);
     if is_transient && error.effect() == Effect::None {
-        *mount_mut(&mut cx.job.facts, medium) = earlier;
+        *cx.job.facts.mounts.of_mut(medium) = earlier;
     }
 }
 
 /// Those that slots refused for their own sake do not count: they did nothing.
 fn insertions(cx: &Context<'_>, medium: Medium) -> u32 {
-    let mount = mount_of(&cx.job.facts, medium);
+    let mount = cx.job.facts.mounts.of(medium);
     mount.insertions.saturating_sub(mount.refused.len() as u32)
 }
 
@@ -191,7 +188,7 @@ async fn next_slot(
     slot: &Slot,
     error: &RedfishError,
 ) -> Result<Option<StepOutcome>, StepError> {
-    if !error.is_of_this_slot() || mount_of(&cx.job.facts, medium).refused.len() >= REFUSED_MAX {
+    if !error.is_of_this_slot() || cx.job.facts.mounts.of(medium).refused.len() >= REFUSED_MAX {
         return Ok(None);
     }
     let seen = observe(cx, medium).await?;
@@ -199,7 +196,7 @@ async fn next_slot(
         return Ok(Some(wait(cx, "the BMC refused the medium and shows it all the same")));
     }
     if holds_earlier(cx, &seen) {
-        mount_mut(&mut cx.job.facts, medium).ejected_at = None;
+        cx.job.facts.mounts.of_mut(medium).ejected_at = None;
         return Ok(Some(wait(cx, "the slot still holds this job's earlier image, which is ejected again")));
     }
     let Some(next) = another_slot(cx, medium).await? else { return Ok(None) };
@@ -208,7 +205,7 @@ async fn next_slot(
     if !error.is_of_an_occupied_slot() {
         cx.bmc.note_refusing(&slot.link);
     }
-    let mount = mount_mut(&mut cx.job.facts, medium);
+    let mount = cx.job.facts.mounts.of_mut(medium);
     mount.refused.push(slot.link.clone());
     mount.slot = Some(next.slot.link);
     (mount.ejected_at, mount.open_since) = (None, None);
@@ -216,9 +213,9 @@ async fn next_slot(
     cx.warn("media.slot", message, detail).await?;
     match next.second {
         Second::Stays => {}
-        Second::Moves(link) => cx.job.facts.cd2.slot = Some(link),
+        Second::Moves(link) => cx.job.facts.mounts.task.slot = Some(link),
         Second::Joins => {
-            cx.job.facts.layout = MediaLayout::SingleCd;
+            cx.job.facts.mounts.set_layout(MediaLayout::SingleCd);
             let why = "there is one virtual CD that takes images: both media go onto it".to_owned();
             cx.warn("media.layout", why.clone(), json!({ "media_layout": MediaLayout::SingleCd.name() }))
                 .await?;
@@ -249,15 +246,17 @@ async fn another_slot(cx: &Context<'_>, medium: Medium) -> Result<Option<Next>, 
     let doing = || format!("looking for another slot of server {}", cx.server.serial);
     let slots = cx.bmc.observe_slots(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
     let facts = &cx.job.facts;
-    let own = &mount_of(facts, medium).slot;
+    let own = &facts.mounts.of(medium).slot;
     let refused = |slot: &Slot| {
-        mount_of(facts, medium).refused.contains(&slot.link) || own.as_ref() == Some(&slot.link)
+        facts.mounts.of(medium).refused.contains(&slot.link) || own.as_ref() == Some(&slot.link)
     };
-    let is_second = |slot: &Slot| medium == Medium::Installer && facts.cd2.slot.as_ref() == Some(&slot.link);
-    let is_installers = |slot: &Slot| medium == Medium::Task && facts.cd1.slot.as_ref() == Some(&slot.link);
+    let is_second =
+        |slot: &Slot| medium == Medium::Boot && facts.mounts.task.slot.as_ref() == Some(&slot.link);
+    let is_installers =
+        |slot: &Slot| medium == Medium::Task && facts.mounts.boot.slot.as_ref() == Some(&slot.link);
     let mut others: Vec<Slot> = slots
         .into_iter()
-        .filter(|slot| fits(facts.layout, medium, slot) && !refused(slot) && !is_installers(slot))
+        .filter(|slot| fits(facts.mounts.of(medium), slot) && !refused(slot) && !is_installers(slot))
         .collect();
     others.sort_by_key(|slot| (is_second(slot), !slot.is_empty()));
     let mut others = others.into_iter();
@@ -265,7 +264,7 @@ async fn another_slot(cx: &Context<'_>, medium: Medium) -> Result<Option<Next>, 
     if !is_second(&slot) {
         return Ok(Some(Next { slot, second: Second::Stays }));
     }
-    let second = match others.find(|slot| fits(facts.layout, Medium::Task, slot)) {
+    let second = match others.find(|slot| fits(&facts.mounts.task, slot)) {
         Some(other) => Second::Moves(other.link),
         None if may_share(cx)? => Second::Joins,
         None => return Ok(None),
@@ -273,10 +272,10 @@ async fn another_slot(cx: &Context<'_>, medium: Medium) -> Result<Option<Next>, 
     Ok(Some(Next { slot, second }))
 }
 
-fn fits(layout: MediaLayout, medium: Medium, slot: &Slot) -> bool {
-    match (medium, task_form(layout)) {
-        (Medium::Task, Form::Disk) => slot.is_usable_stick(),
-        (Medium::Installer, _) | (Medium::Task, Form::Cd) => slot.is_usable_cd(),
+fn fits(mount: &Mount, slot: &Slot) -> bool {
+    match mount.drive {
+        Drive::Usb => slot.is_usable_stick(),
+        Drive::Cd => slot.is_usable_cd(),
     }
 }
 
@@ -288,10 +287,10 @@ fn may_share(cx: &Context<'_>) -> Result<bool, StepError> {
 
 /// Whether the BMC may still be at the last insertion.
 pub(super) fn is_open(cx: &Context<'_>, medium: Medium) -> bool {
-    still_open(cx, mount_of(&cx.job.facts, medium))
+    still_open(cx, cx.job.facts.mounts.of(medium))
 }
 
-fn still_open(cx: &Context<'_>, mount: &MountFacts) -> bool {
+fn still_open(cx: &Context<'_>, mount: &Mount) -> bool {
     mount.open_since.is_some_and(|since| elapsed(since, cx.now()) < cx.bmc.insert_timeout())
 }
 
@@ -304,13 +303,13 @@ async fn fall_back(
     error: StepError,
 ) -> Result<StepOutcome, StepError> {
     let StepError::Failed(failure) = &error else { return Err(error) };
-    if medium == Medium::Installer || failure.retry || !may_share(cx)? {
+    if medium == Medium::Boot || failure.retry || !may_share(cx)? {
         return Err(error);
     }
     let why =
         format!("the second virtual CD cannot be used ({}): both media go onto one", failure.sentence());
-    cx.job.facts.layout = MediaLayout::SingleCd;
-    cx.job.facts.cd1.insertions += 1;
+    cx.job.facts.mounts.set_layout(MediaLayout::SingleCd);
+    cx.job.facts.mounts.boot.insertions += 1;
     cx.warn("media.layout", why.clone(), json!({ "media_layout": MediaLayout::SingleCd.name() })).await?;
     // Whatever it holds, a second kickstart must not be found there. The cleanup looks again.
     if let Err(error) = cx.bmc.request_eject(slot).await {
@@ -354,22 +353,22 @@ fn what_was_fetched(cx: &Context<'_>, medium: Medium) -> String {
 
 /// Some BMCs show two drives and have one: what goes into the second falls out of the first.
 async fn done(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<StepOutcome, StepError> {
-    mount_mut(&mut cx.job.facts, medium).open_since = None;
-    if medium == Medium::Task && observe(cx, Medium::Installer).await?.inserted == Some(false) {
+    cx.job.facts.mounts.of_mut(medium).open_since = None;
+    if medium == Medium::Task && observe(cx, Medium::Boot).await?.inserted == Some(false) {
         let message = format!("inserting into {} emptied the first virtual CD", slot.id);
         return fall_back(cx, medium, slot, StepError::permanent(message)).await;
     }
-    let name = match (medium, cx.job.facts.layout) {
-        (Medium::Installer, MediaLayout::DualCd) => "installer",
-        (Medium::Installer, MediaLayout::SingleCd) => "installer with the kickstart",
-        (Medium::Installer, MediaLayout::CdUsb) => "installer for a kickstart on a USB stick",
+    let name = match (medium, cx.job.facts.mounts.layout()) {
+        (Medium::Boot, MediaLayout::DualCd) => "installer",
+        (Medium::Boot, MediaLayout::SingleCd) => "installer with the kickstart",
+        (Medium::Boot, MediaLayout::CdUsb) => "installer for a kickstart on a USB stick",
         (Medium::Task, MediaLayout::CdUsb) => "USB stick with the kickstart",
         (Medium::Task, _) => "task ISO",
     };
     let detail = json!({
         "slot": slot.link,
-        "insertions": mount_of(&cx.job.facts, medium).insertions,
-        "media_layout": cx.job.facts.layout.name(),
+        "insertions": cx.job.facts.mounts.of(medium).insertions,
+        "media_layout": cx.job.facts.mounts.layout().name(),
     });
     Ok(StepOutcome::Done { message: format!("{name} mounted in slot {}", slot.id), detail })
 }

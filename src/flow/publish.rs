@@ -5,11 +5,9 @@ use std::net::IpAddr;
 use serde_json::json;
 use url::{Host, Url};
 
-use super::layout::task_form;
-use super::steps::mount_of;
 use super::{Context, Services, StepError};
-use crate::domain::{Job, Server};
-use crate::media::{Form, Medium, Watched};
+use crate::domain::{Drive, Job, Medium, Server};
+use crate::media::Watched;
 use shoal_base::is_loopback;
 use shoal_base::world::TlsPolicy;
 
@@ -43,16 +41,16 @@ pub async fn publish_one(
     let reset_at = reset.started_at.filter(|_| !reset.adopted).or(reset.armed_at).or(reset.started_at);
     let published = services.media.publish(job.id, medium, watched, reset_at).await;
     published.map_err(|error| StepError::transient_from("publishing the job's media", error))?;
-    services.media.admit(job.id, medium, mount_of(&job.facts, medium).insertions);
+    services.media.admit(job.id, medium, job.facts.mounts.of(medium).insertions);
     Ok(())
 }
 
 /// Of the last insertion.
 fn media_path(services: &Services, job: &Job, medium: Medium) -> String {
-    match (medium, task_form(job.facts.layout)) {
-        (Medium::Installer, _) => services.media.path(job.id, medium, job.facts.cd1.insertions),
-        (Medium::Task, Form::Cd) => services.media.path(job.id, medium, job.facts.cd2.insertions),
-        (Medium::Task, Form::Disk) => services.media.disk_path(job.id, job.facts.cd2.insertions),
+    match (medium, job.facts.mounts.task.drive) {
+        (Medium::Boot, _) => services.media.path(job.id, medium, job.facts.mounts.boot.insertions),
+        (Medium::Task, Drive::Cd) => services.media.path(job.id, medium, job.facts.mounts.task.insertions),
+        (Medium::Task, Drive::Usb) => services.media.disk_path(job.id, job.facts.mounts.task.insertions),
     }
 }
 
@@ -60,7 +58,7 @@ fn media_path(services: &Services, job: &Job, medium: Medium) -> String {
 pub fn media_url(cx: &Context<'_>, medium: Medium) -> Result<String, StepError> {
     let facts = &cx.job.facts;
     let direct = facts.is_direct();
-    if medium == Medium::Installer && direct {
+    if medium == Medium::Boot && direct {
         return cx.path.direct_url(cx.services, cx.spec()?);
     }
     let base = facts.media_base.as_deref().unwrap_or_default();

@@ -269,7 +269,7 @@ async fn request(
 /// Power changes detach media on some BMCs (AMI MegaRAC 13: a fresh mount can go at power-on).
 async fn lost_medium(cx: &Context<'_>) -> Result<Option<StepOutcome>, StepError> {
     let steps = [Step::MountMaintenance, Step::MountTask];
-    for (to, mount) in steps.into_iter().zip(cx.job.facts.drives()) {
+    for (to, mount) in steps.into_iter().zip(cx.job.facts.mounts.read()) {
         let Some(link) = &mount.slot else { continue };
         let slot = cx.observe_slot(link).await;
         let slot =

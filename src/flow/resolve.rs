@@ -29,9 +29,9 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
     let (message, detail) = (resolved.message(), resolved.detail());
     let Some(drives) = resolved.drives else { return switch_on(cx, &resolved.media_service).await };
     let facts = &mut cx.job.facts;
-    facts.layout = drives.layout;
-    facts.cd1.slot = Some(drives.cd1.link);
-    facts.cd2.slot = drives.cd2.map(|slot| slot.link);
+    facts.mounts.set_layout(drives.layout);
+    facts.mounts.boot.slot = Some(drives.cd1.link);
+    facts.mounts.task.slot = drives.cd2.map(|slot| slot.link);
     facts.system = Some(SystemFacts {
         link: resolved.system.link,
         vendor: resolved.vendor,

@@ -6,38 +6,22 @@
 
 use super::{Context, StepError, StepOutcome};
 use super::{boot, final_reset, mount, reset, resolve, unmount};
-use crate::domain::{Facts, MountFacts, Step};
-use crate::media::Medium;
+use crate::domain::{Medium, Step};
 
 /// Runs the step that the job's cursor is at.
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     match cx.job.cursor.step {
         Step::ResolveServer => resolve::ensure(cx).await,
-        Step::MountMaintenance => mount::ensure(cx, Medium::Installer).await,
+        Step::MountMaintenance => mount::ensure(cx, Medium::Boot).await,
         Step::MountTask => mount::ensure(cx, Medium::Task).await,
         Step::BootOverride => boot::ensure(cx).await,
         Step::Reset => reset::ensure(cx).await,
         Step::CleanupUnmountTask => unmount::ensure(cx, Medium::Task).await,
-        Step::CleanupUnmountMaintenance => unmount::ensure(cx, Medium::Installer).await,
+        Step::CleanupUnmountMaintenance => unmount::ensure(cx, Medium::Boot).await,
         Step::CleanupReset => final_reset::ensure(cx).await,
         Step::ValidateRecipe | Step::BuildTaskIso | Step::EsxiAwaitBmc | Step::EsxiPollPower => {
             let path = cx.path;
             path.ensure(cx).await
         }
-    }
-}
-
-/// What the job knows of one medium in its drive.
-pub(super) fn mount_of(facts: &Facts, medium: Medium) -> &MountFacts {
-    match medium {
-        Medium::Installer => &facts.cd1,
-        Medium::Task => &facts.cd2,
-    }
-}
-
-pub(super) fn mount_mut(facts: &mut Facts, medium: Medium) -> &mut MountFacts {
-    match medium {
-        Medium::Installer => &mut facts.cd1,
-        Medium::Task => &mut facts.cd2,
     }
 }

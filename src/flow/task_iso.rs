@@ -13,10 +13,8 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::layout::task_form;
 use super::{Services, StepError};
-use crate::domain::{Job, JobId, TaskIsoFacts};
-use crate::media::Form;
+use crate::domain::{Drive, Job, JobId, TaskIsoFacts};
 use shoal_base::hex;
 use shoal_base::world::elapsed;
 use shoal_image::iso::SparseImage;
@@ -85,9 +83,9 @@ async fn is_over(services: &Services, job: JobId, now: Timestamp) -> bool {
 }
 
 fn path(services: &Services, job: &Job) -> PathBuf {
-    let ending = match task_form(job.facts.layout) {
-        Form::Cd => "iso",
-        Form::Disk => "img",
+    let ending = match job.facts.mounts.task.drive {
+        Drive::Cd => "iso",
+        Drive::Usb => "img",
     };
     services.setup.task_iso_dir.join(format!("{}.{ending}", job.id))
 }

@@ -12,11 +12,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::layout::drive_name;
-use super::steps::mount_of;
 use super::{Context, Failure, StepError, StepOutcome, mount};
-use crate::domain::{EjectFacts, EjectReason, Outcome};
-use crate::media::Medium;
+use crate::domain::{EjectFacts, EjectReason, Medium, Outcome};
 use shoal_base::world::{after, elapsed};
 use shoal_redfish::{Slot, System};
 
@@ -39,7 +36,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<StepO
     }
     note_leftover(cx).await?;
     // The step of CD2 has used up the retry budget of the override.
-    let is_known_left = medium == Medium::Installer && !cx.job.facts.cleanup.left.is_empty();
+    let is_known_left = medium == Medium::Boot && !cx.job.facts.cleanup.left.is_empty();
     match (cleared, ejected) {
         (_, Ok(wait @ StepOutcome::Wait { .. })) => Ok(wait),
         (Err(_), Ok(answer)) if is_known_left => Ok(answer),
@@ -66,8 +63,8 @@ fn both(first: &Failure, second: &Failure) -> Failure {
 /// The slot of the other step, as soon as media may be ejected at all. That step reports what fails.
 async fn try_other(cx: &mut Context<'_>, medium: Medium) -> Result<(), StepError> {
     let other = match medium {
-        Medium::Installer => Medium::Task,
-        Medium::Task => Medium::Installer,
+        Medium::Boot => Medium::Task,
+        Medium::Task => Medium::Boot,
     };
     if cx.job.facts.cleanup.released.is_none() {
         return Ok(());
@@ -94,10 +91,10 @@ async fn note_leftover(cx: &mut Context<'_>) -> Result<(), StepError> {
 }
 
 async fn ensure_empty(cx: &mut Context<'_>, medium: Medium) -> Result<StepOutcome, StepError> {
-    if mount_of(&cx.job.facts, medium).insertions == 0 {
+    if cx.job.facts.mounts.of(medium).insertions == 0 {
         return Ok(StepOutcome::Skipped { why: "this job mounted nothing there".to_owned() });
     }
-    if cx.job.leftover().slot(medium == Medium::Installer).is_none() {
+    if cx.job.leftover().slot(medium == Medium::Boot).is_none() {
         return Ok(StepOutcome::done("the slot is empty already"));
     }
     if let Some(answer) = ensure_released(cx).await? {
@@ -114,7 +111,7 @@ async fn ensure_cleared(cx: &mut Context<'_>) -> Result<(), StepError> {
     }
     let system = cx.observe_system().await?;
     let doing = |cx: &Context<'_>| format!("clearing the boot override of server {}", cx.server.serial);
-    let cd = cx.job.facts.cd1.slot.clone();
+    let cd = cx.job.facts.mounts.boot.slot.clone();
     let armed = match cx.bmc.observe_boot_from_cd(&system, cd.as_deref()).await {
         Ok(armed) => armed,
         Err(error) => {
@@ -148,7 +145,7 @@ pub(super) async fn ensure_unloaded(cx: &mut Context<'_>, system: &System) -> Re
     if !cx.boots_from_cd(system).await? {
         return Ok(());
     }
-    let Some(link) = cx.job.facts.cd1.slot.clone() else { return Ok(()) };
+    let Some(link) = cx.job.facts.mounts.boot.slot.clone() else { return Ok(()) };
     let looking =
         |cx: &Context<'_>| format!("looking at the virtual CD {link} of server {}", cx.server.serial);
     let slot = cx.observe_slot(&link).await.map_err(|error| cx.bmc_error(looking(cx), error))?;
@@ -157,9 +154,9 @@ pub(super) async fn ensure_unloaded(cx: &mut Context<'_>, system: &System) -> Re
     }
     cx.job.facts.override_armed = true;
     let Err(uncleared) = failure_of(ensure_cleared(cx).await)? else { return Ok(()) };
-    cx.job.facts.cleanup.installer = None;
+    cx.job.facts.mounts.boot.gone = None;
     let mut why = uncleared.sentence();
-    if let Err(uneject) = failure_of(ensure_ejected(cx, Medium::Installer).await)? {
+    if let Err(uneject) = failure_of(ensure_ejected(cx, Medium::Boot).await)? {
         why = format!("{why}; {}", uneject.sentence());
     }
     note_leftover(cx).await?;
@@ -221,10 +218,10 @@ pub fn is_forced(cx: &Context<'_>) -> bool {
 }
 
 async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<StepOutcome, StepError> {
-    let Some(link) = mount_of(&cx.job.facts, medium).slot.clone() else {
+    let Some(link) = cx.job.facts.mounts.of(medium).slot.clone() else {
         return Ok(StepOutcome::Skipped { why: "no slot was chosen for this medium".to_owned() });
     };
-    let drive = drive_name(cx.job.facts.layout, medium);
+    let drive = cx.job.facts.mounts.of(medium).drive.label();
     let doing = || format!("ejecting from the {drive} {link} of server {}", cx.server.serial);
     let slot = cx.observe_slot(&link).await.map_err(|error| cx.bmc_error(doing(), error))?;
     if slot.inserted != Some(true) {
@@ -285,9 +282,5 @@ fn ejected(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> StepOutcome {
 
 /// Nothing of this job is in the slot of the medium any more.
 fn note_gone(cx: &mut Context<'_>, medium: Medium, forced: bool) {
-    let gone = Some(EjectFacts { at: cx.now(), forced });
-    match medium {
-        Medium::Installer => cx.job.facts.cleanup.installer = gone,
-        Medium::Task => cx.job.facts.cleanup.task = gone,
-    }
+    cx.job.facts.mounts.of_mut(medium).gone = Some(EjectFacts { at: cx.now(), forced });
 }

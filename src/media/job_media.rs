@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::{JobId, MediumTrace};
+use crate::domain::{Drive, JobId, Medium, MediumTrace};
 use crate::store::{Store, StoreError};
 use crate::token::Token;
 use shoal_base::world::{Clock, elapsed};
 
 use super::token;
 use super::trace::{Read, Trace};
-use super::{Fetches, Form, Image, JobTrace, Medium, Watched};
+use super::{Fetches, Image, JobTrace, Watched};
 
 /// Insertions whose tokens are accepted without having been asked for in this run of the
 /// controller. A job makes a handful; nobody can guess the others.
@@ -51,7 +51,7 @@ struct State {
 
 struct Slot {
     image: Arc<Image>,
-    form: Form,
+    drive: Drive,
     tokens: Vec<Token>,
     fetches: Fetches,
     /// A reset is known of, and what was saved of the reads since then was taken up.
@@ -83,7 +83,7 @@ impl JobMedia {
         now: Timestamp,
     ) {
         let tokens = (0..INSERTIONS).map(|n| token::token(&self.key, self.job, medium, n)).collect();
-        let Watched { image, form, landmarks } = watched;
+        let Watched { image, drive, landmarks } = watched;
         let mut state = self.state();
         if let Some(reset_at) = reset_at {
             state.trace.start(reset_at);
@@ -91,7 +91,7 @@ impl JobMedia {
         state.trace.publish(medium, image.size(), landmarks, saved, now);
         state.slots[medium as usize] = Some(Slot {
             image,
-            form,
+            drive,
             tokens,
             fetches: Fetches::default(),
             is_started: reset_at.is_some(),
@@ -113,28 +113,28 @@ impl JobMedia {
     /// is of, and nothing of any token.
     ///
     /// A request with any other token leaves no trace: whoever can reach the listener can send one.
-    pub fn open(&self, medium: Medium, form: Form, token: &str) -> Option<Arc<Image>> {
+    pub fn open(&self, medium: Medium, drive: Drive, token: &str) -> Option<Arc<Image>> {
         let mut state = self.state();
-        let slot = state.slot_mut(medium).filter(|slot| slot.opens_with(form, token))?;
+        let slot = state.slot_mut(medium).filter(|slot| slot.opens_with(drive, token))?;
         slot.fetches.requests += 1;
         Some(slot.image.clone())
     }
 
     /// A request from another address than the BMC's was refused. It is worth a word to the operator only where
     /// its token is right: the BMC then fetches through another interface, or through address translation.
-    pub fn refused_peer(&self, medium: Medium, form: Form, token: &str) {
-        if self.state().slot(medium).is_some_and(|slot| slot.opens_with(form, token)) {
+    pub fn refused_peer(&self, medium: Medium, drive: Drive, token: &str) {
+        if self.state().slot(medium).is_some_and(|slot| slot.opens_with(drive, token)) {
             self.failed(medium, "a request from another address than the BMC's got 404".to_owned());
         }
     }
 
     /// The image, for an operator: nothing is counted.
-    pub fn image(&self, medium: Medium, form: Form) -> Option<Arc<Image>> {
-        self.state().slot(medium).filter(|slot| slot.form == form).map(|slot| slot.image.clone())
+    pub fn image(&self, medium: Medium, drive: Drive) -> Option<Arc<Image>> {
+        self.state().slot(medium).filter(|slot| slot.drive == drive).map(|slot| slot.image.clone())
     }
 
-    pub fn form(&self, medium: Medium) -> Option<Form> {
-        self.state().slot(medium).map(|slot| slot.form)
+    pub fn drive(&self, medium: Medium) -> Option<Drive> {
+        self.state().slot(medium).map(|slot| slot.drive)
     }
 
     pub fn start_trace(&self, at: Timestamp) {
@@ -145,7 +145,7 @@ impl JobMedia {
 
     pub fn trace(&self) -> JobTrace {
         let state = self.state();
-        let installer = state.trace.seen(Medium::Installer).clone();
+        let installer = state.trace.seen(Medium::Boot).clone();
         JobTrace { installer, kickstart: state.trace.kickstart().clone() }
     }
 
@@ -234,8 +234,8 @@ impl JobMedia {
 }
 
 impl Slot {
-    fn opens_with(&self, form: Form, token: &str) -> bool {
-        self.form == form && self.tokens.iter().any(|known| known.matches(token))
+    fn opens_with(&self, drive: Drive, token: &str) -> bool {
+        self.drive == drive && self.tokens.iter().any(|known| known.matches(token))
     }
 }
 

@@ -29,8 +29,8 @@ use tokio::time::Instant;
 use super::conditions::{Answer, answer};
 use super::job_media::JobMedia;
 use super::token::parse_name;
-use super::{Form, Image, Media, Medium};
-use crate::domain::JobId;
+use super::{Image, Media, content_type};
+use crate::domain::{Drive, JobId, Medium};
 use crate::store::StoreError;
 
 /// In a request's extensions: whoever let it in has found an operator behind it. Without one, only the
@@ -49,16 +49,16 @@ struct Routes {
 
 pub fn router(media: Media) -> axum::Router {
     axum::Router::new()
-        .route("/media/tasks/{name}/task.iso", image_route(Medium::Task, Form::Cd))
-        .route("/media/tasks/{name}/task.img", image_route(Medium::Task, Form::Disk))
-        .route("/media/installers/{name}/esxi.iso", image_route(Medium::Installer, Form::Cd))
+        .route("/media/tasks/{name}/task.iso", image_route(Medium::Task, Drive::Cd))
+        .route("/media/tasks/{name}/task.img", image_route(Medium::Task, Drive::Usb))
+        .route("/media/installers/{name}/esxi.iso", image_route(Medium::Boot, Drive::Cd))
         .route("/media/{*rest}", any(async || not_found()))
         .with_state(Routes { media })
 }
 
-fn image_route(medium: Medium, form: Form) -> MethodRouter<Routes> {
+fn image_route(medium: Medium, drive: Drive) -> MethodRouter<Routes> {
     let serve = move |State(routes): State<Routes>, Path(name): Path<String>, request: Request| async move {
-        let response = routes.serve((medium, form), &name, &request.into_parts().0).await;
+        let response = routes.serve((medium, drive), &name, &request.into_parts().0).await;
         let code = response.status().as_str().to_owned();
         counter!("shoal_provisioner_media_requests_total", "kind" => medium.name(), "code" => code)
             .increment(1);
@@ -68,15 +68,15 @@ fn image_route(medium: Medium, form: Form) -> MethodRouter<Routes> {
 }
 
 impl Routes {
-    async fn serve(&self, (medium, form): (Medium, Form), name: &str, request: &Parts) -> Response {
+    async fn serve(&self, (medium, drive): (Medium, Drive), name: &str, request: &Parts) -> Response {
         let Some((job, token)) = parse_name(name) else {
             count_refused(medium, "malformed");
             return not_found();
         };
         let fetch = match token {
-            Some(token) => return self.serve_bmc((medium, form), job, token, request).await,
+            Some(token) => return self.serve_bmc((medium, drive), job, token, request).await,
             None if medium == Medium::Task && request.extensions.get::<OperatorPass>().is_some() => {
-                self.for_operator(medium, form, job)
+                self.for_operator(medium, drive, job)
             }
             None => None,
         };
@@ -88,18 +88,18 @@ impl Routes {
 
     async fn serve_bmc(
         &self,
-        (medium, form): (Medium, Form),
+        (medium, drive): (Medium, Drive),
         job: JobId,
         token: &str,
         request: &Parts,
     ) -> Response {
-        let mut opened = self.for_bmc((medium, form), job, token, request);
+        let mut opened = self.for_bmc((medium, drive), job, token, request);
         // A BMC that hears 404 may drop the medium from under a running installer.
         if matches!(opened, Err(refused) if refused != FOREIGN)
-            && self.media.is_expected(job, medium, form, token).await
+            && self.media.is_expected(job, medium, drive, token).await
         {
-            self.await_image(medium, form, job).await;
-            opened = self.for_bmc((medium, form), job, token, request);
+            self.await_image(medium, drive, job).await;
+            opened = self.for_bmc((medium, drive), job, token, request);
             if opened.is_err() {
                 return not_yet();
             }
@@ -115,16 +115,16 @@ impl Routes {
 
     /// A controller that has just started publishes what its jobs have mounted within moments. A drive takes an
     /// error for a bad medium, where it would have waited for an answer.
-    async fn await_image(&self, medium: Medium, form: Form, job: JobId) {
+    async fn await_image(&self, medium: Medium, drive: Drive, job: JobId) {
         let until = Instant::now() + HELD;
-        while Instant::now() < until && self.for_operator(medium, form, job).is_none() {
+        while Instant::now() < until && self.for_operator(medium, drive, job).is_none() {
             tokio::time::sleep(HELD_LOOK).await;
         }
     }
 
     fn for_bmc(
         &self,
-        (medium, form): (Medium, Form),
+        (medium, drive): (Medium, Drive),
         job: JobId,
         token: &str,
         request: &Parts,
@@ -133,16 +133,16 @@ impl Routes {
         // Whether a token is right is told to the right peer alone. A HEAD gives away a size: it is how
         // the controller sees whether its own media are reached.
         if self.media.binds_peers() && request.method != Method::HEAD && !is_from_bmc(&job_media, request) {
-            job_media.refused_peer(medium, form, token);
+            job_media.refused_peer(medium, drive, token);
             return Err(FOREIGN);
         }
-        let image = job_media.open(medium, form, token).ok_or(WRONG)?;
-        Ok(Fetch { image, medium, form, watch: Some(job_media) })
+        let image = job_media.open(medium, drive, token).ok_or(WRONG)?;
+        Ok(Fetch { image, medium, drive, watch: Some(job_media) })
     }
 
-    fn for_operator(&self, medium: Medium, form: Form, job: JobId) -> Option<Fetch> {
-        let image = self.media.find(job)?.image(medium, form)?;
-        Some(Fetch { image, medium, form, watch: None })
+    fn for_operator(&self, medium: Medium, drive: Drive, job: JobId) -> Option<Fetch> {
+        let image = self.media.find(job)?.image(medium, drive)?;
+        Some(Fetch { image, medium, drive, watch: None })
     }
 }
 
@@ -166,7 +166,7 @@ fn is_from_bmc(job_media: &JobMedia, request: &Parts) -> bool {
 struct Fetch {
     image: Arc<Image>,
     medium: Medium,
-    form: Form,
+    drive: Drive,
     watch: Option<Arc<JobMedia>>,
 }
 
@@ -180,7 +180,7 @@ impl Fetch {
                 problem(StatusCode::PRECONDITION_FAILED, "the image is not the one that If-Match names")
             }
             Answer::Unsatisfiable => unsatisfiable(size),
-            Answer::Whole if method == Method::HEAD => with_length(status(StatusCode::OK), size, self.form),
+            Answer::Whole if method == Method::HEAD => with_length(status(StatusCode::OK), size, self.drive),
             Answer::Whole => self.body(0..size, StatusCode::OK).await,
             Answer::Part(range) => {
                 let tells = format!("bytes {}-{}/{size}", range.start, range.end - 1);
@@ -201,7 +201,7 @@ impl Fetch {
         let length = range.end - range.start;
         let whole = length == self.image.size();
         let sent = bytes_counter(self.medium);
-        let Fetch { image, medium, form, watch } = self;
+        let Fetch { image, medium, drive, watch } = self;
         let mut pull = ImageBody {
             image,
             medium,
@@ -223,22 +223,22 @@ impl Fetch {
         }
         let mut response = Response::new(Body::new(pull));
         *response.status_mut() = code;
-        with_length(response, length, form)
+        with_length(response, length, drive)
     }
 }
 
 /// Labels that are literals cost nothing a request.
 fn bytes_counter(medium: Medium) -> metrics::Counter {
     match medium {
-        Medium::Installer => counter!("shoal_provisioner_media_bytes_total", "kind" => "installer"),
+        Medium::Boot => counter!("shoal_provisioner_media_bytes_total", "kind" => "installer"),
         Medium::Task => counter!("shoal_provisioner_media_bytes_total", "kind" => "task"),
     }
 }
 
-fn with_length(mut response: Response, bytes: u64, form: Form) -> Response {
+fn with_length(mut response: Response, bytes: u64, drive: Drive) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(drive)));
     response
 }
 

@@ -7,10 +7,10 @@
 //! look like an image's. Invariant: every insertion has a token of its own, since a BMC may answer
 //! an insert of a URL that it knows from its cache.
 
-use crate::domain::JobId;
+use crate::domain::{Drive, JobId, Medium};
 use crate::token::Token;
 
-use super::{Form, Medium};
+use super::ending;
 
 /// The token of one insertion of one medium of one job.
 pub fn token(key: &[u8; 32], job: JobId, medium: Medium, insertion: u32) -> Token {
@@ -18,11 +18,11 @@ pub fn token(key: &[u8; 32], job: JobId, medium: Medium, insertion: u32) -> Toke
 }
 
 /// The path given to a BMC.
-pub fn path(token: &Token, job: JobId, medium: Medium, form: Form) -> String {
-    let (token, ending) = (token.expose(), form.ending());
+pub fn path(token: &Token, job: JobId, medium: Medium, drive: Drive) -> String {
+    let (token, ending) = (token.expose(), ending(drive));
     match medium {
         Medium::Task => format!("/media/tasks/{job}.{token}/task.{ending}"),
-        Medium::Installer => format!("/media/installers/{job}.{token}/esxi.{ending}"),
+        Medium::Boot => format!("/media/installers/{job}.{token}/esxi.{ending}"),
     }
 }
 
@@ -55,12 +55,12 @@ mod tests {
 
     #[test]
     fn a_path_is_what_the_pickiest_bmc_takes() {
-        for (medium, form, ending) in [
-            (Medium::Installer, Form::Cd, ".iso"),
-            (Medium::Task, Form::Cd, ".iso"),
-            (Medium::Task, Form::Disk, ".img"),
+        for (medium, drive, ending) in [
+            (Medium::Boot, Drive::Cd, ".iso"),
+            (Medium::Task, Drive::Cd, ".iso"),
+            (Medium::Task, Drive::Usb, ".img"),
         ] {
-            let path = path(&token(&KEY, job(1), medium, u32::MAX), job(1), medium, form);
+            let path = path(&token(&KEY, job(1), medium, u32::MAX), job(1), medium, drive);
             assert!(path.len() < 120 && path.ends_with(ending), "{path}");
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '/');
             assert!(path.chars().all(plain), "{path}");
@@ -73,7 +73,7 @@ mod tests {
         assert!(token(&KEY, job(1), Medium::Task, 1).matches(shown.expose()));
         let others = [
             token(&KEY, job(2), Medium::Task, 1),
-            token(&KEY, job(1), Medium::Installer, 1),
+            token(&KEY, job(1), Medium::Boot, 1),
             token(&KEY, job(1), Medium::Task, 2),
             token(&[8; 32], job(1), Medium::Task, 1),
         ];
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_url_names_the_job_whatever_its_host() {
-        let path = path(&token(&KEY, job(1), Medium::Task, 1), job(1), Medium::Task, Form::Cd);
+        let path = path(&token(&KEY, job(1), Medium::Task, 1), job(1), Medium::Task, Drive::Cd);
         for host in ["http://10.0.0.1:8080", "http://10.0.0.1", ""] {
             assert_eq!(job_of_url(&format!("{host}{path}")), Some(job(1)), "{host}");
         }

@@ -41,11 +41,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::{MediaMode, MediumTrace};
+use crate::domain::{MediaMode, Medium, MediumTrace};
 use shoal_base::world::elapsed;
 use shoal_image::installer::Landmarks;
 
-use super::Medium;
 use coverage::{Coverage, length, overlaps, within};
 pub use landmarks::{KickstartPlace, MediumLandmarks};
 
@@ -97,7 +96,7 @@ impl Trace {
         now: Timestamp,
     ) {
         let reset_at = self.reset_at;
-        if medium == Medium::Installer {
+        if medium == Medium::Boot {
             self.is_single = marks.kickstart.is_some();
         }
         if medium == self.carrier()
@@ -130,7 +129,7 @@ impl Trace {
         let before = self.reads(read.medium).milestones();
         let hosts = self.reset_at.is_some();
         self.reads_mut(read.medium).read(read, hosts);
-        if read.medium == Medium::Installer {
+        if read.medium == Medium::Boot {
             self.read_installer(read, hosts);
         }
         if read.medium == self.carrier() {
@@ -151,7 +150,7 @@ impl Trace {
     }
 
     fn carrier(&self) -> Medium {
-        if self.is_single { Medium::Installer } else { Medium::Task }
+        if self.is_single { Medium::Boot } else { Medium::Task }
     }
 
     /// A fetch ended as it should: what went wrong before it did no lasting harm.
@@ -188,7 +187,7 @@ impl Trace {
         let reenumerated = self.installer.seen.reenumerated_at.is_some();
         let installer = self.installer.seen.clone();
         let carrier = match self.carrier() {
-            Medium::Installer => &mut self.installer,
+            Medium::Boot => &mut self.installer,
             Medium::Task => &mut self.task,
         };
         let Some(KickstartPlace { kickstart, nonce, .. }) = &carrier.marks.kickstart else { return };
@@ -232,14 +231,14 @@ impl Trace {
 
     fn reads(&self, medium: Medium) -> &Reads {
         match medium {
-            Medium::Installer => &self.installer,
+            Medium::Boot => &self.installer,
             Medium::Task => &self.task,
         }
     }
 
     fn reads_mut(&mut self, medium: Medium) -> &mut Reads {
         match medium {
-            Medium::Installer => &mut self.installer,
+            Medium::Boot => &mut self.installer,
             Medium::Task => &mut self.task,
         }
     }

@@ -47,8 +47,7 @@ impl Persisted for Facts {
             added(value, "/cleanup", "warning", json!(null));
             // What only ESXi needs lay beside what all paths need.
             let direct = value.pointer_mut("/installer").and_then(|installer| take(installer, "direct"));
-            added(value, "/cd1", "direct", direct.unwrap_or(json!(false)));
-            added(value, "/cd2", "direct", json!(false));
+            move_to_mounts(value, direct.unwrap_or(json!(false)));
             let api_before = value.pointer_mut("/reset").and_then(|reset| take(reset, "api_before"));
             if let Some(api_before) = api_before {
                 added(value, "", "api_before", api_before);
@@ -88,6 +87,22 @@ fn added(value: &mut Value, pointer: &str, field: &str, initial: Value) {
 /// Removes a field of an object.
 pub(super) fn take(value: &mut Value, field: &str) -> Option<Value> {
     value.as_object_mut()?.remove(field)
+}
+
+/// Version 1 named the drives and not what the host reads from them.
+fn move_to_mounts(value: &mut Value, direct: Value) {
+    let layout = take(value, "layout").unwrap_or_default();
+    let mut mount = |slot: &str, gone: &str, drive: &str, direct: Value| {
+        let mut mount = take(value, slot)?;
+        let gone = value.get_mut("cleanup").and_then(|cleanup| take(cleanup, gone));
+        added(&mut mount, "", "gone", gone.unwrap_or_default());
+        added(&mut mount, "", "drive", json!(drive));
+        added(&mut mount, "", "direct", direct);
+        Some(mount)
+    };
+    let boot = mount("cd1", "installer", "cd", direct);
+    let task = mount("cd2", "task", if layout == "cd-usb" { "usb" } else { "cd" }, json!(false));
+    added(value, "", "mounts", json!({ "boot": boot, "task": task, "on_one_cd": layout == "single-cd" }));
 }
 
 /// Moves the fields of one path into an object of their own, as it is in version 2.

@@ -25,7 +25,7 @@ async fn site(insert: Duration) -> (Site, JobId) {
     let mut site = Site::new(2, vec![machine(vec![Fault::InsertTask(insert)])]).await;
     site.start();
     let id = site.submit(0, json!({})).await;
-    site.until(id, |job| job.facts.cd1.insertions == 1).await;
+    site.until(id, |job| job.facts.mounts.boot.insertions == 1).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     site.crash().await;
     (site, id)
@@ -41,8 +41,13 @@ async fn an_insertion_that_the_bmc_is_still_at_is_waited_for() {
     site.start();
     let job = site.settle(id).await;
     assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
-    assert_eq!((job.facts.cd1.insertions, job.facts.cd2.insertions), (1, 1), "{}", site.story(id).await);
-    assert_eq!(job.facts.cd1.open_since, None);
+    assert_eq!(
+        (job.facts.mounts.boot.insertions, job.facts.mounts.task.insertions),
+        (1, 1),
+        "{}",
+        site.story(id).await
+    );
+    assert_eq!(job.facts.mounts.boot.open_since, None);
 }
 
 #[tokio::test(start_paused = true)]

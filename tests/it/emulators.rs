@@ -56,7 +56,11 @@ async fn the_stock_emulator_is_installed_where_the_installer_powers_off() {
     ] {
         let (site, job) = on_sushy(vec![], recipe).await;
         let story = site.story(job.id).await;
-        assert_eq!((job.status, job.facts.layout), (Status::Succeeded, MediaLayout::SingleCd), "{story}");
+        assert_eq!(
+            (job.status, job.facts.mounts.layout()),
+            (Status::Succeeded, MediaLayout::SingleCd),
+            "{story}"
+        );
         assert_eq!(job.verdict.as_ref().unwrap().confidence, Some(confidence));
         tokio::time::sleep(Duration::from_secs(3600)).await;
         let state = site.machines[0].state();

@@ -222,7 +222,7 @@ async fn an_insert_may_take_as_many_leases_as_it_wants_while_they_are_renewed() 
     let id = site.submit(0, json!({})).await;
     let job = site.settle(id).await;
     assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
-    assert_eq!((job.facts.cd1.insertions, job.facts.cd2.insertions), (1, 1));
+    assert_eq!((job.facts.mounts.boot.insertions, job.facts.mounts.task.insertions), (1, 1));
     let events = site.store.events(&EventFilter { job: Some(id), after: 0, limit: 500 }).await.unwrap();
     assert!(events.iter().all(|event| event.event.op != "job.take_up"), "{}", site.story(id).await);
 }
@@ -244,5 +244,5 @@ async fn a_stop_keeps_its_leases_until_it_gives_them_back() {
     check_one_install(&site, id).await;
     assert!(wire.uses()[0].from >= given_back_at, "the first one was still at work");
     let job = site.job(id).await;
-    assert_eq!((job.facts.cd1.insertions, job.facts.cd2.insertions), (1, 1));
+    assert_eq!((job.facts.mounts.boot.insertions, job.facts.mounts.task.insertions), (1, 1));
 }

@@ -405,7 +405,7 @@ async fn a_forced_cancel_ejects_at_once_and_says_so() {
     let asked_at = site.world.clock.now();
     site.store.request_cancel(id, Cancel { force: true }).await.unwrap();
     let job = site.until(job.id, |job| !job.is_active()).await;
-    let ejected = job.facts.cleanup.installer.unwrap();
+    let ejected = job.facts.mounts.boot.gone.unwrap();
     assert!(ejected.forced && elapsed(asked_at, ejected.at) < Duration::from_secs(5), "{ejected:?}");
     assert_eq!(job.status, Status::Cancelled);
     assert!(site.machines[0].state().media.values().all(|medium| !medium.inserted));

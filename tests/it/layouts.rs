@@ -24,7 +24,7 @@ async fn check(faults: Vec<Fault>, recipe: serde_json::Value, layout: MediaLayou
     let (site, job) = install(faults, recipe).await;
     let story = site.story(job.id).await;
     assert_eq!(job.status, Status::Succeeded, "{story}");
-    assert_eq!(job.facts.layout, layout, "{story}");
+    assert_eq!(job.facts.mounts.layout(), layout, "{story}");
     assert_eq!(job.verdict.as_ref().unwrap().confidence, Some(confidence), "{story}");
     let state = site.machines[0].state();
     assert_eq!((state.installs, state.interrupted_installs), (1, 0), "{state:?}");
@@ -109,7 +109,7 @@ async fn a_stick_is_served_as_a_disk_and_read_by_its_host() {
     let ends = |slot: &str, ending: &str| media[slot].image.as_ref().unwrap().ends_with(ending);
     assert!(ends("CD1", "/esxi.iso") && ends("USB1", "/task.img"), "{media:?}");
     assert_eq!(site.task_isos(), [format!("{id}.img")]);
-    assert!(job.facts.cd2.slot.as_ref().unwrap().ends_with("/USB1"));
+    assert!(job.facts.mounts.task.slot.as_ref().unwrap().ends_with("/USB1"));
     let job = site.settle(id).await;
     let evidence = job.verdict.unwrap().evidence;
     let kinds: Vec<&str> = evidence.iter().map(|evidence| evidence.kind.name()).collect();

@@ -14,8 +14,8 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use shoal::domain::{JobId, MediaMode};
-use shoal::media::{JobTrace, Medium, OperatorPass};
+use shoal::domain::{JobId, MediaMode, Medium};
+use shoal::media::{JobTrace, OperatorPass};
 use tower::ServiceExt as _;
 
 use bench::{Bench, KS, METADATA_END, at, job};
@@ -23,7 +23,7 @@ use bench::{Bench, KS, METADATA_END, at, job};
 #[tokio::test]
 async fn wrong_old_foreign_and_dead_paths_answer_alike() {
     let bench = Bench::new().await;
-    let good = bench.media.path(job(1), Medium::Installer, 1);
+    let good = bench.media.path(job(1), Medium::Boot, 1);
     let token = good.split(['.', '/']).nth(4).unwrap();
     let paths = [
         good.replace(token, &token[1..]),
@@ -39,7 +39,7 @@ async fn wrong_old_foreign_and_dead_paths_answer_alike() {
         "/media/elsewhere".to_owned(),
     ];
     bench.media.retire(job(3));
-    let (_, _, expected) = bench.get(&bench.media.path(job(3), Medium::Installer, 1)).await;
+    let (_, _, expected) = bench.get(&bench.media.path(job(3), Medium::Boot, 1)).await;
     for path in paths {
         let (status, headers, body) = bench.get(&path).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
@@ -116,7 +116,7 @@ async fn other_methods_are_refused() {
 async fn a_first_read_is_durable_before_its_bytes_leave() {
     let bench = Bench::new().await;
     bench.media.start_trace(job(1), at(10));
-    let path = bench.media.path(job(1), Medium::Installer, 1);
+    let path = bench.media.path(job(1), Medium::Boot, 1);
     let response =
         bench.router.clone().oneshot(Request::get(&path).body(Body::empty()).unwrap()).await.unwrap();
     let saved = bench.store.load_trace(job(1), "installer").await.unwrap();
@@ -147,7 +147,7 @@ async fn what_cannot_be_kept_is_not_served() {
     let bench = Bench::new().await;
     // The store knows no such job, so it keeps nothing of it.
     bench.publish(job(7)).await;
-    let (status, headers, body) = bench.get(&bench.media.path(job(7), Medium::Installer, 1)).await;
+    let (status, headers, body) = bench.get(&bench.media.path(job(7), Medium::Boot, 1)).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(headers["content-type"], "application/problem+json");
     assert!(body.len() < 1000 && !headers.contains_key("content-range"));
@@ -178,7 +178,7 @@ async fn a_restarted_controller_serves_the_same_paths_and_knows_the_same_milesto
 #[tokio::test(start_paused = true)]
 async fn a_request_is_held_until_a_restarted_controller_has_taken_its_job_up() {
     let bench = Bench::new().await;
-    let path = bench.media.path(job(1), Medium::Installer, 1);
+    let path = bench.media.path(job(1), Medium::Boot, 1);
     let again = bench.restarted().await;
     let publish = async {
         tokio::time::sleep(Duration::from_secs(3)).await;
@@ -191,8 +191,8 @@ async fn a_request_is_held_until_a_restarted_controller_has_taken_its_job_up() {
 #[tokio::test(start_paused = true)]
 async fn until_a_restarted_controller_has_taken_a_job_up_its_bmc_is_put_off() {
     let bench = Bench::new().await;
-    let path = bench.media.path(job(1), Medium::Installer, 1);
-    let unknown = bench.media.path(job(7), Medium::Installer, 1);
+    let path = bench.media.path(job(1), Medium::Boot, 1);
+    let unknown = bench.media.path(job(7), Medium::Boot, 1);
     let again = bench.restarted().await;
     let (status, headers, _) = again.get(&path).await;
     assert_eq!((status, &headers["retry-after"]), (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap()));

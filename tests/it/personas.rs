@@ -41,7 +41,7 @@ async fn describe(site: &Site, machine: usize, job: &Job) -> String {
     format!(
         "{} ({})\n  insert   {}\n  boot     {}\n  reset    {}\n  verdict  {confidence}: {}\n",
         site.machines[machine].config().persona.name,
-        job.facts.layout.name(),
+        job.facts.mounts.layout().name(),
         ways("media.insert"),
         ways("boot.override"),
         resets.join(", "),

@@ -115,7 +115,7 @@ async fn is_installed(site: &Site, machine: usize, job: &Job, wanted: MediaLayou
     let hides_mode = (site.machines[machine].config().persona.faults)().contains(&Fault::LegacyWhileDisabled);
     let checks = [
         (job.status == Status::Succeeded, format!("{:?} {:?}", job.status, job.reason)),
-        (job.facts.layout == wanted, format!("layout {}", job.facts.layout.name())),
+        (job.facts.mounts.layout() == wanted, format!("layout {}", job.facts.mounts.layout().name())),
         ((state.installs, state.interrupted_installs, state.starts) == (1, 0, 1), format!("{state:?}")),
         (state.media.values().all(|medium| !medium.inserted), "media are left".to_owned()),
         (state.boot_override.enabled == "Disabled", "the override is left".to_owned()),
@@ -256,7 +256,11 @@ async fn a_bmc_that_takes_no_image_from_us_is_refused_in_its_own_words() {
         let reason = job.reason.as_deref().unwrap();
         assert!(reason.contains("takes images by HTTPS only"), "{reason}");
         assert!(reason.contains("serve media over HTTPS (MEDIA_TLS=true)"), "{reason}");
-        assert_eq!((job.failed_step, job.facts.cd1.insertions), (Some(Step::ResolveServer), 0), "{reason}");
+        assert_eq!(
+            (job.failed_step, job.facts.mounts.boot.insertions),
+            (Some(Step::ResolveServer), 0),
+            "{reason}"
+        );
     }
 }
 
@@ -422,7 +426,12 @@ async fn a_url_that_is_refused_for_its_protocol_moves_no_medium_to_another_slot(
         "{reason}"
     );
     assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::MountMaintenance)), "{reason}");
-    assert_eq!((job.facts.cd1.refused.len(), job.facts.cd1.insertions), (0, 1), "{:?}", job.facts.cd1);
+    assert_eq!(
+        (job.facts.mounts.boot.refused.len(), job.facts.mounts.boot.insertions),
+        (0, 1),
+        "{:?}",
+        job.facts.mounts.boot
+    );
     let server = site.store.server(&job.server).await.unwrap().unwrap();
     let memory = site.store.load_bmc_memory(&server).await.unwrap();
     assert!(memory.refusing.is_empty(), "{:?}", memory.refusing);

@@ -32,7 +32,7 @@ async fn run(site: &mut Site, recipe: serde_json::Value) -> Job {
     if mounted.is_active() {
         let media = site.machines[0].state().media;
         let held: Vec<_> = media.values().filter(|medium| medium.inserted).collect();
-        let wanted = if mounted.facts.layout == MediaLayout::SingleCd { 1 } else { 2 };
+        let wanted = if mounted.facts.mounts.layout() == MediaLayout::SingleCd { 1 } else { 2 };
         assert_eq!(held.len(), wanted, "{media:?}");
         mounted = site.settle(id).await;
     }
@@ -53,11 +53,11 @@ async fn a_slot_that_refuses_for_its_own_sake_gives_way_to_the_next() {
         let (site, job) = install(config("x13", vec![Fault::FirstSlotRefuses(status)]), json!({})).await;
         let story = site.story(job.id).await;
         assert_eq!(
-            (job.status, job.facts.layout),
+            (job.status, job.facts.mounts.layout()),
             (Status::Succeeded, MediaLayout::DualCd),
             "{status} {story}"
         );
-        let slots = [segment(&job.facts.cd1.slot), segment(&job.facts.cd2.slot)];
+        let slots = [segment(&job.facts.mounts.boot.slot), segment(&job.facts.mounts.task.slot)];
         assert_eq!(slots, ["VirtualMedia3", "VirtualMedia2"], "{status}: the second medium keeps its slot");
         assert_eq!(told(&story, "media.slot"), 1, "{story}");
         assert!(story.contains("VirtualMedia1 does not take the image"), "{story}");
@@ -69,7 +69,7 @@ async fn a_slot_that_refuses_for_its_own_sake_gives_way_to_the_next() {
 #[tokio::test(start_paused = true)]
 async fn what_refused_is_remembered_beyond_the_controller() {
     let (mut site, job) = install(config("x13", vec![Fault::FirstSlotRefuses(405)]), json!({})).await;
-    assert_eq!(job.facts.cd1.insertions, 2);
+    assert_eq!(job.facts.mounts.boot.insertions, 2);
     let server = site.store.server(&job.server).await.unwrap().unwrap();
     let memory = site.store.load_bmc_memory(&server).await.unwrap();
     assert_eq!(memory.firmware.as_deref(), Some("11.01.01"));
@@ -81,7 +81,7 @@ async fn what_refused_is_remembered_beyond_the_controller() {
     let job = run(&mut site, json!({ "allow_powered_on": true })).await;
     let story = site.story(job.id).await;
     assert_eq!((job.status, told_slots(&story)), (Status::Succeeded, 0), "{story}");
-    assert_eq!(segment(&job.facts.cd1.slot), "VirtualMedia2");
+    assert_eq!(segment(&job.facts.mounts.boot.slot), "VirtualMedia2");
 }
 
 /// It may be free at the next job, which asks it again and counts it as a drive.
@@ -90,7 +90,11 @@ async fn a_slot_that_is_occupied_is_not_remembered_to_refuse() {
     for (status, remembered) in [(409, vec![]), (500, vec![]), (400, vec!["CD1"])] {
         let faults = vec![Fault::FirstSlotRefuses(status)];
         let (mut site, job) = install(config("generic", faults), json!({})).await;
-        assert_eq!((job.status, job.facts.layout), (Status::Succeeded, MediaLayout::SingleCd), "{status}");
+        assert_eq!(
+            (job.status, job.facts.mounts.layout()),
+            (Status::Succeeded, MediaLayout::SingleCd),
+            "{status}"
+        );
         let server = site.store.server(&job.server).await.unwrap().unwrap();
         let memory = site.store.load_bmc_memory(&server).await.unwrap();
         let refusing: Vec<&str> = memory.refusing.iter().filter_map(|link| link.rsplit('/').next()).collect();
@@ -110,8 +114,12 @@ async fn two_drives_of_which_one_takes_images_are_one_drive() {
     let refusing = || vec![Fault::FirstSlotRefuses(400)];
     let (site, job) = install(config("generic", refusing()), json!({})).await;
     let story = site.story(job.id).await;
-    assert_eq!((job.status, job.facts.layout), (Status::Succeeded, MediaLayout::SingleCd), "{story}");
-    assert_eq!(segment(&job.facts.cd1.slot), "CD2");
+    assert_eq!(
+        (job.status, job.facts.mounts.layout()),
+        (Status::Succeeded, MediaLayout::SingleCd),
+        "{story}"
+    );
+    assert_eq!(segment(&job.facts.mounts.boot.slot), "CD2");
     let (site, job) = install(config("generic", refusing()), json!({ "media_layout": "dual-cd" })).await;
     assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::MountMaintenance)));
     assert!(job.reason.as_deref().unwrap().contains("ActionNotSupported"), "{:?}", job.reason);
@@ -127,8 +135,8 @@ async fn slots_that_a_bmc_keeps_for_itself_are_found_out_one_by_one() {
     site.start();
     let job = run(&mut site, json!({})).await;
     let story = site.story(job.id).await;
-    assert_eq!((job.status, job.facts.layout), (Status::Succeeded, MediaLayout::DualCd), "{story}");
-    let slots = [segment(&job.facts.cd1.slot), segment(&job.facts.cd2.slot)];
+    assert_eq!((job.status, job.facts.mounts.layout()), (Status::Succeeded, MediaLayout::DualCd), "{story}");
+    let slots = [segment(&job.facts.mounts.boot.slot), segment(&job.facts.mounts.task.slot)];
     assert!(slots.iter().all(|slot| slot.starts_with("EXT")) && slots[0] != slots[1], "{slots:?}");
 }
 
@@ -141,7 +149,7 @@ async fn a_bmc_whose_slots_all_refuse_is_given_up_at_once() {
     site.start();
     let job = run(&mut site, json!({})).await;
     assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::MountMaintenance)));
-    assert_eq!(job.facts.cd1.refused.len(), 2, "{}", site.story(job.id).await);
+    assert_eq!(job.facts.mounts.boot.refused.len(), 2, "{}", site.story(job.id).await);
     assert_eq!(site.machines[0].state().starts, 0);
 }
 
@@ -177,7 +185,11 @@ async fn a_slot_that_still_holds_the_jobs_earlier_image_is_emptied_before_anothe
     let job = run(&mut site, json!({})).await;
     let story = site.story(job.id).await;
     assert!(lost.load(Ordering::Relaxed), "{story}");
-    assert_eq!((job.status, job.facts.layout), (Status::Succeeded, MediaLayout::SingleCd), "{story}");
-    assert_eq!(segment(&job.facts.cd1.slot), "VirtualMedia1", "{story}");
+    assert_eq!(
+        (job.status, job.facts.mounts.layout()),
+        (Status::Succeeded, MediaLayout::SingleCd),
+        "{story}"
+    );
+    assert_eq!(segment(&job.facts.mounts.boot.slot), "VirtualMedia1", "{story}");
     assert!(site.machines[0].state().media.values().all(|medium| !medium.inserted), "{story}");
 }

@@ -6,7 +6,7 @@
 mod copies;
 
 use super::*;
-use Medium::{Installer, Task};
+use Medium::{Boot, Task};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -78,7 +78,7 @@ impl Bench {
         let task = MediumLandmarks::task(KickstartPlace { kickstart: KS, nonce, rest_end: METADATA_END });
         let [saved_installer, saved_task] = self.saved.clone();
         let marks = MediumLandmarks::installer(installer);
-        self.trace.publish(Installer, CD1_BYTES, marks, saved_installer, now);
+        self.trace.publish(Boot, CD1_BYTES, marks, saved_installer, now);
         self.trace.publish(Task, cd2_bytes, task, saved_task, now);
     }
 
@@ -126,7 +126,7 @@ fn play(acts: &[Do]) -> Bench {
 
 fn seen(acts: &[Do]) -> Seen {
     let bench = play(acts);
-    let (cd1, cd2) = (bench.trace.seen(Installer), bench.trace.seen(Task));
+    let (cd1, cd2) = (bench.trace.seen(Boot), bench.trace.seen(Task));
     let times =
         [cd1.first_read_at, cd1.read_through_at, cd2.ks_read_at, cd1.reenumerated_at, cd2.ks_read_again_at];
     let [first, through, ks, reenumerated, ks_again] = secs(times);
@@ -144,11 +144,11 @@ const STREAMED: (MediaMode, MediaMode) = (MediaMode::Streamed, MediaMode::Stream
 fn install() -> Vec<Do> {
     vec![
         Reset(10),
-        Part(60, Installer, DESCRIPTORS),
-        Part(60, Installer, CATALOG),
-        Part(61, Installer, BOOT_CFG),
-        Part(70, Installer, KERNEL),
-        Part(100, Installer, MODULES),
+        Part(60, Boot, DESCRIPTORS),
+        Part(60, Boot, CATALOG),
+        Part(61, Boot, BOOT_CFG),
+        Part(70, Boot, KERNEL),
+        Part(100, Boot, MODULES),
         Part(199, Task, DESCRIPTORS),
         Part(200, Task, KS),
     ]
@@ -170,9 +170,9 @@ fn a_streaming_host_reaches_every_milestone_in_order() {
         Seen { modes: STREAMED, first: Some(60), through: Some(100), ks: Some(200), ..Seen::default() };
     check(&install(), installed);
     let second_boot = [
-        Part(500, Installer, DESCRIPTORS),
-        Part(501, Installer, CATALOG),
-        Part(510, Installer, BOOT_CFG),
+        Part(500, Boot, DESCRIPTORS),
+        Part(501, Boot, CATALOG),
+        Part(510, Boot, BOOT_CFG),
         Part(700, Task, DESCRIPTORS),
         Part(701, Task, KS),
     ];
@@ -194,26 +194,21 @@ fn a_streaming_host_reaches_every_milestone_in_order() {
 fn reads_before_our_reset_are_not_the_hosts() {
     let before: Vec<Do> = install().into_iter().skip(1).collect();
     check(&before, Seen { modes: STREAMED, ..Seen::default() });
-    let after = with(before, &[Reset(300), Part(400, Installer, CATALOG)]);
+    let after = with(before, &[Reset(300), Part(400, Boot, CATALOG)]);
     check(&after, Seen { modes: STREAMED, first: Some(400), ..Seen::default() });
 }
 
 #[test]
 fn the_payload_counts_only_from_the_reset_on() {
-    let acts = [
-        Part(1, Installer, KERNEL),
-        Reset(10),
-        Part(20, Installer, DESCRIPTORS),
-        Part(30, Installer, MODULES),
-    ];
+    let acts = [Part(1, Boot, KERNEL), Reset(10), Part(20, Boot, DESCRIPTORS), Part(30, Boot, MODULES)];
     check(&acts, Seen { modes: (MediaMode::Streamed, MediaMode::None), first: Some(20), ..Seen::default() });
-    let acts = with(acts.to_vec(), &[Part(40, Installer, KERNEL)]);
+    let acts = with(acts.to_vec(), &[Part(40, Boot, KERNEL)]);
     assert_eq!(seen(&acts).through, Some(40));
 }
 
 #[test]
 fn media_fetched_whole_before_the_reset_tell_nothing() {
-    let acts = with(vec![Whole(1, Installer, CD1_BYTES), Whole(2, Task, CD2_BYTES)], &install());
+    let acts = with(vec![Whole(1, Boot, CD1_BYTES), Whole(2, Task, CD2_BYTES)], &install());
     let told = Seen {
         modes: (MediaMode::Prefetched, MediaMode::Prefetched),
         first: Some(60),
@@ -225,13 +220,13 @@ fn media_fetched_whole_before_the_reset_tell_nothing() {
 
 #[test]
 fn a_look_at_insert_does_not_spoil_a_streamed_medium() {
-    let look = [Part(1, Installer, 0..64 * KIB), Part(1, Task, 0..64 * KIB), Whole(2, Task, 128 * KIB)];
+    let look = [Part(1, Boot, 0..64 * KIB), Part(1, Task, 0..64 * KIB), Whole(2, Task, 128 * KIB)];
     assert_eq!(seen(&with(look.to_vec(), &install())).ks, Some(200));
 }
 
 #[test]
 fn a_download_at_power_on_is_no_host() {
-    let acts = [Reset(10), Whole(20, Installer, CD1_BYTES), Whole(50, Task, CD2_BYTES)];
+    let acts = [Reset(10), Whole(20, Boot, CD1_BYTES), Whole(50, Task, CD2_BYTES)];
     let told = seen(&acts);
     assert_eq!((told.modes, told.ks), ((MediaMode::Prefetched, MediaMode::Prefetched), None));
 }
@@ -241,12 +236,12 @@ fn a_download_in_ranges_is_no_host_from_its_first_megabyte_on() {
     let chunks = |medium, bytes: u64| {
         (0..bytes).step_by(512 << 10).map(move |at| Part(20, medium, at..(at + 512 * KIB).min(bytes)))
     };
-    let begun: Vec<Do> = [Reset(10)].into_iter().chain(chunks(Installer, 2 * MIB)).collect();
+    let begun: Vec<Do> = [Reset(10)].into_iter().chain(chunks(Boot, 2 * MIB)).collect();
     assert_eq!(seen(&begun).modes.0, MediaMode::Prefetched);
-    let jumped = with(begun, &[Part(30, Installer, MODULES)]);
+    let jumped = with(begun, &[Part(30, Boot, MODULES)]);
     assert_eq!(seen(&jumped).modes.0, MediaMode::Streamed, "a host with a long read-ahead");
-    let whole: Vec<Do> = [Reset(10)].into_iter().chain(chunks(Installer, CD1_BYTES)).collect();
-    assert_eq!(seen(&with(whole, &[Part(90, Installer, CATALOG)])).modes.0, MediaMode::Prefetched);
+    let whole: Vec<Do> = [Reset(10)].into_iter().chain(chunks(Boot, CD1_BYTES)).collect();
+    assert_eq!(seen(&with(whole, &[Part(90, Boot, CATALOG)])).modes.0, MediaMode::Prefetched);
 }
 
 #[test]
@@ -290,26 +285,25 @@ fn a_restart_does_not_bring_a_taken_back_kickstart_read_again() {
 fn an_installer_that_is_loaded_while_the_controller_crashes_counts_as_loaded() {
     let wanted = KERNEL.start..KERNEL.start + LOADED_BYTES + MIB;
     let pieces = wanted.clone().step_by(1 << 20).map(|start| start..start + MIB);
-    let loads = pieces.flat_map(|piece| [Part(20, Installer, piece), Crash(21)]);
+    let loads = pieces.flat_map(|piece| [Part(20, Boot, piece), Crash(21)]);
     let acts: Vec<Do> = [Reset(10)].into_iter().chain(loads).chain([Part(30, Task, KS)]).collect();
     let bench = play(&acts);
-    let loaded_by = |at: i64| bench.trace.seen(Installer).may_be_loaded_by(self::at(at));
-    assert!(loaded_by(30), "{:?}", bench.trace.seen(Installer));
-    let little =
-        [Reset(10), Part(20, Installer, KERNEL.start..KERNEL.start + MIB), Crash(21), Part(30, Task, KS)];
-    assert!(!play(&little).trace.seen(Installer).may_be_loaded_by(at(30)), "a megabyte is no installer");
+    let loaded_by = |at: i64| bench.trace.seen(Boot).may_be_loaded_by(self::at(at));
+    assert!(loaded_by(30), "{:?}", bench.trace.seen(Boot));
+    let little = [Reset(10), Part(20, Boot, KERNEL.start..KERNEL.start + MIB), Crash(21), Part(30, Task, KS)];
+    assert!(!play(&little).trace.seen(Boot).may_be_loaded_by(at(30)), "a megabyte is no installer");
 }
 
 /// The system on the disk shows what is in its drives, and reads the files there.
 #[test]
 fn a_kickstart_that_was_read_before_the_installer_is_read_anew() {
-    let little = [Part(11, Installer, DESCRIPTORS), Part(12, Installer, CATALOG), Part(13, Task, KS)];
-    let story = with(vec![Part(5, Installer, KERNEL), Reset(10)], &little);
+    let little = [Part(11, Boot, DESCRIPTORS), Part(12, Boot, CATALOG), Part(13, Task, KS)];
+    let story = with(vec![Part(5, Boot, KERNEL), Reset(10)], &little);
     assert_eq!(seen(&story).ks, Some(13));
-    let installs = [Part(30, Installer, KERNEL), Crash(35), Part(40, Task, KS), Part(45, Task, KS)];
+    let installs = [Part(30, Boot, KERNEL), Crash(35), Part(40, Task, KS), Part(45, Task, KS)];
     assert_eq!(seen(&with(story.clone(), &installs)).ks, Some(40));
     assert_eq!(seen(&with(story, &[Reset(20)])).ks, None, "it starts anew");
-    let loaded = with(vec![Reset(10), Part(15, Installer, KERNEL)], &[Part(16, Task, KS), Reset(20)]);
+    let loaded = with(vec![Reset(10), Part(15, Boot, KERNEL)], &[Part(16, Task, KS), Reset(20)]);
     assert_eq!(seen(&loaded).ks, Some(16), "an installer runs");
 }
 
@@ -324,36 +318,36 @@ fn read_ahead_over_less_than_half_of_the_gap_changes_nothing() {
 
 #[test]
 fn a_second_boot_needs_a_minute_of_quiet_since_the_kickstart() {
-    let enumerated = |at| [Part(at, Installer, DESCRIPTORS), Part(at, Installer, CATALOG)];
+    let enumerated = |at| [Part(at, Boot, DESCRIPTORS), Part(at, Boot, CATALOG)];
     assert_eq!(seen(&with(install(), &enumerated(259))).reenumerated, None);
     assert_eq!(seen(&with(install(), &enumerated(260))).reenumerated, Some(260));
-    let busy = with(install(), &[Part(250, Installer, MODULES)]);
+    let busy = with(install(), &[Part(250, Boot, MODULES)]);
     assert_eq!(seen(&with(busy.clone(), &enumerated(300))).reenumerated, None);
     assert_eq!(seen(&with(busy, &enumerated(310))).reenumerated, Some(310));
 }
 
 #[test]
 fn a_second_boot_needs_descriptors_and_boot_catalog_in_one_round() {
-    let mounted = with(install(), &[Part(300, Installer, DESCRIPTORS)]);
+    let mounted = with(install(), &[Part(300, Boot, DESCRIPTORS)]);
     assert_eq!(seen(&mounted).reenumerated, None, "an installer that mounts CD1 reads no boot catalogue");
-    let later = with(mounted, &[Part(400, Installer, CATALOG)]);
+    let later = with(mounted, &[Part(400, Boot, CATALOG)]);
     assert_eq!(seen(&later).reenumerated, None, "each belongs to another round");
-    assert_eq!(seen(&with(later, &[Part(401, Installer, DESCRIPTORS)])).reenumerated, Some(401));
+    assert_eq!(seen(&with(later, &[Part(401, Boot, DESCRIPTORS)])).reenumerated, Some(401));
 }
 
 #[test]
 fn without_a_kickstart_read_there_is_no_second_boot() {
     let mut acts = install();
     acts.pop();
-    let again = [Part(500, Installer, DESCRIPTORS), Part(500, Installer, CATALOG)];
+    let again = [Part(500, Boot, DESCRIPTORS), Part(500, Boot, CATALOG)];
     assert_eq!(seen(&with(acts, &again)).reenumerated, None);
 }
 
 #[test]
 fn a_later_reset_starts_anew_until_the_kickstart_is_read() {
-    let lost = [Reset(10), Part(20, Installer, DESCRIPTORS), Reset(100)];
+    let lost = [Reset(10), Part(20, Boot, DESCRIPTORS), Reset(100)];
     assert_eq!(seen(&lost).first, None);
-    assert_eq!(seen(&with(lost.to_vec(), &[Part(130, Installer, CATALOG)])).first, Some(130));
+    assert_eq!(seen(&with(lost.to_vec(), &[Part(130, Boot, CATALOG)])).first, Some(130));
     assert_eq!(seen(&with(install(), &[Reset(300)])).ks, Some(200));
 }
 
@@ -363,7 +357,7 @@ fn a_restart_keeps_the_milestones_and_waits_for_its_own_minute() {
     let kept =
         Seen { modes: STREAMED, first: Some(60), through: Some(100), ks: Some(200), ..Seen::default() };
     check(&acts, kept);
-    let enumerated = |at| [Part(at, Installer, DESCRIPTORS), Part(at, Installer, CATALOG)];
+    let enumerated = |at| [Part(at, Boot, DESCRIPTORS), Part(at, Boot, CATALOG)];
     assert_eq!(
         seen(&with(acts.clone(), &enumerated(280))).reenumerated,
         None,
@@ -382,22 +376,18 @@ fn a_restart_in_the_midst_of_a_download_does_not_make_it_a_host() {
 
 #[test]
 fn a_restart_forgets_what_belongs_to_an_earlier_reset() {
-    let acts = [Reset(10), Part(20, Installer, DESCRIPTORS), Reset(100), Crash(110)];
+    let acts = [Reset(10), Part(20, Boot, DESCRIPTORS), Reset(100), Crash(110)];
     assert_eq!(seen(&acts).first, None);
 }
 
 #[test]
 fn progress_counts_each_byte_once_and_survives_a_restart() {
-    let acts = with(install(), &[Part(300, Installer, KERNEL)]);
-    let read = play(&acts).trace.seen(Installer).read;
+    let acts = with(install(), &[Part(300, Boot, KERNEL)]);
+    let read = play(&acts).trace.seen(Boot).read;
     let marks = [&DESCRIPTORS, &CATALOG, &BOOT_CFG, &KERNEL, &MODULES];
     assert_eq!(read, marks.into_iter().map(length).sum::<u64>());
-    let after = play(&with(install(), &[Crash(230), Part(240, Installer, KERNEL)]));
-    assert!(
-        after.trace.seen(Installer).read >= MODULES.end - MODULES.start,
-        "{}",
-        after.trace.seen(Installer).read
-    );
+    let after = play(&with(install(), &[Crash(230), Part(240, Boot, KERNEL)]));
+    assert!(after.trace.seen(Boot).read >= MODULES.end - MODULES.start, "{}", after.trace.seen(Boot).read);
 }
 
 /// The nonce's read after `acts`, in seconds, with a nonce on the task ISO.
@@ -433,12 +423,12 @@ fn a_copy_does_not_read_the_nonce() {
 #[test]
 fn a_completed_fetch_clears_the_fault() {
     let mut bench = play(&install());
-    bench.trace.failed(Installer, "aborted".into(), at(300));
-    bench.trace.failed(Installer, "aborted".into(), at(310));
-    assert_eq!(bench.trace.seen(Installer).fault_at, Some(at(300)));
-    assert_eq!(bench.trace.seen(Installer).fault.as_deref(), Some("aborted"));
-    bench.trace.completed(Installer);
-    assert_eq!(bench.trace.seen(Installer).fault, None);
+    bench.trace.failed(Boot, "aborted".into(), at(300));
+    bench.trace.failed(Boot, "aborted".into(), at(310));
+    assert_eq!(bench.trace.seen(Boot).fault_at, Some(at(300)));
+    assert_eq!(bench.trace.seen(Boot).fault.as_deref(), Some("aborted"));
+    bench.trace.completed(Boot);
+    assert_eq!(bench.trace.seen(Boot).fault, None);
 }
 
 #[test]

@@ -10,19 +10,18 @@ use serde_json::json;
 use url::Url;
 
 use super::{address, hook, task_iso};
-use crate::domain::{InstallerFacts, Job, JobSpec, MediaLayout, Server};
-use crate::flow::layout::task_form;
+use crate::domain::{Drive, InstallerFacts, Job, JobSpec, MediaLayout, Medium, Server};
 use crate::flow::policy::Delivery;
 use crate::flow::publish::{check_own_media, check_peer, media_base, peer, publish_one};
 use crate::flow::task_iso as file;
 use crate::flow::{Context, Services, StepError, StepOutcome};
-use crate::media::{CachedInstaller, Form, Image, InstallerSource, Medium, MediumLandmarks, Watched};
+use crate::media::{CachedInstaller, Image, InstallerSource, MediumLandmarks, Watched};
 use shoal_image::installer::KickstartOn;
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     cx.job.facts.media_base = Some(media_base(cx).await?);
     let installer = open_installer(cx.services, cx.spec()?).await?;
-    let is_direct = is_direct(cx.services, cx.spec()?, cx.job.facts.layout, &installer)?;
+    let is_direct = is_direct(cx.services, cx.spec()?, cx.job.facts.mounts.layout(), &installer)?;
     let facts = installer_facts(&installer);
     for warning in &installer.installer.warnings {
         cx.warn("installer.open", warning.clone(), json!(null)).await?;
@@ -36,7 +35,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
     let task_iso = file::save(cx.services, cx.job, &image)?;
     cx.job.facts.esxi_mut().progress.installer_bytes_total = facts.size;
     cx.job.facts.esxi_mut().installer = Some(facts);
-    cx.job.facts.cd1.direct = is_direct;
+    cx.job.facts.mounts.boot.direct = is_direct;
     cx.job.facts.task_iso = Some(task_iso);
     check_peer(cx.services, cx.server)?;
     publish(cx.services, cx.server, cx.job).await?;
@@ -49,9 +48,9 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         "installer": cx.job.facts.esxi().installer,
         "direct": cx.job.facts.is_direct(),
     });
-    let built = match task_form(cx.job.facts.layout) {
-        Form::Cd => "the task ISO is built",
-        Form::Disk => "the USB stick with the kickstart is built",
+    let built = match cx.job.facts.mounts.task.drive {
+        Drive::Cd => "the task ISO is built",
+        Drive::Usb => "the USB stick with the kickstart is built",
     };
     Ok(StepOutcome::Done { message: format!("{built} and the installer is ready"), detail })
 }
@@ -70,7 +69,7 @@ pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> 
     }
     let installer = open_installer(services, spec).await?;
     let watched = installer_medium(services, job, spec, &installer)?;
-    publish_one(services, job, Medium::Installer, watched).await
+    publish_one(services, job, Medium::Boot, watched).await
 }
 
 /// CD2 or the USB stick; where one CD holds everything, it is there for operators to look at.
@@ -79,8 +78,8 @@ fn task_medium(services: &Services, job: &Job, spec: &JobSpec) -> Result<Watched
     if !file::is_saved(services, job, &image) {
         file::save(services, job, &image)?;
     }
-    let form = task_form(job.facts.layout);
-    Ok(Watched { image: Arc::new(Image::sparse(image)), form, landmarks: MediumLandmarks::task(place) })
+    let drive = job.facts.mounts.task.drive;
+    Ok(Watched { image: Arc::new(Image::sparse(image)), drive, landmarks: MediumLandmarks::task(place) })
 }
 
 fn installer_medium(
@@ -91,7 +90,7 @@ fn installer_medium(
 ) -> Result<Watched, StepError> {
     let patching = |error| StepError::permanent_from("setting the installer's boot options", error);
     let mut landmarks = MediumLandmarks::installer(installer.installer.landmarks.clone());
-    let image = match job.facts.layout {
+    let image = match job.facts.mounts.layout() {
         MediaLayout::DualCd => installer.patched(KickstartOn::Cd).map_err(patching)?,
         MediaLayout::CdUsb => installer.patched(KickstartOn::Usb).map_err(patching)?,
         MediaLayout::SingleCd => {
@@ -104,7 +103,7 @@ fn installer_medium(
             image
         }
     };
-    Ok(Watched { image, form: Form::Cd, landmarks })
+    Ok(Watched { image, drive: Drive::Cd, landmarks })
 }
 
 async fn open_installer(services: &Services, spec: &JobSpec) -> Result<Arc<CachedInstaller>, StepError> {

@@ -3,10 +3,9 @@
 use serde_json::json;
 
 use super::hook;
-use crate::domain::{Job, JobSpec};
+use crate::domain::{Drive, Job, JobSpec};
 use crate::flow::Services;
-use crate::flow::layout::task_form;
-use crate::media::{Form, KickstartPlace};
+use crate::media::KickstartPlace;
 use shoal_image::fat::{TaskStick, build_task_stick};
 use shoal_image::iso::{SparseImage, TaskIso, build_task_iso};
 
@@ -22,13 +21,13 @@ pub fn render(services: &Services, job: &Job, spec: &JobSpec) -> (SparseImage, K
     let nonce = hook::nonce(services, job, spec);
     let nonce = nonce.as_deref().map(str::as_bytes);
     let (kickstart, recipe) = (kickstart.expose().as_bytes(), recipe.to_string());
-    match task_form(job.facts.layout) {
-        Form::Cd => {
+    match job.facts.mounts.task.drive {
+        Drive::Cd => {
             let TaskIso { image, kickstart, nonce, metadata_end } =
                 build_task_iso(kickstart, recipe.as_bytes(), nonce);
             (image, KickstartPlace { kickstart, nonce, rest_end: metadata_end })
         }
-        Form::Disk => {
+        Drive::Usb => {
             let TaskStick { image, kickstart, nonce, metadata_end } =
                 build_task_stick(kickstart, recipe.as_bytes(), nonce);
             (image, KickstartPlace { kickstart, nonce, rest_end: metadata_end })

@@ -11,14 +11,13 @@ use serde_json::json;
 use super::address;
 use super::detect::{self, Judgement, Management, NEXT_RUN_MIN, WatchContext};
 use crate::domain::{
-    AddressFacts, BootSource, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode, Progress,
-    WatchFacts,
+    AddressFacts, BootSource, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode, Medium,
+    Progress, WatchFacts,
 };
 use crate::flow::look::sample;
 use crate::flow::media_base::what_reaching_needs;
 use crate::flow::policy::{self, Policy};
 use crate::flow::{Context, Decision, StepError, StepOutcome};
-use crate::media::Medium;
 use shoal_base::world::{after, elapsed};
 use shoal_redfish::{RedfishError, Slot, System};
 
@@ -67,7 +66,7 @@ fn reads_of_the_installer(cx: &Context<'_>) -> Option<String> {
     if seen.read > 0 {
         return Some(format!("{} of the installer's {} bytes were read", seen.read, seen.total));
     }
-    let is_asked = cx.services.media.fetched(cx.job.id, Medium::Installer).requests > 0;
+    let is_asked = cx.services.media.fetched(cx.job.id, Medium::Boot).requests > 0;
     let base = cx.job.facts.media_base.as_deref().filter(|_| !is_asked)?;
     Some(format!("the BMC never requested the image from {base}: {}", what_reaching_needs(base)))
 }
@@ -98,7 +97,7 @@ async fn lost_medium(cx: &Context<'_>) -> Option<String> {
 }
 
 async fn empty_slot(cx: &Context<'_>) -> Option<Slot> {
-    for link in cx.job.facts.drives().filter_map(|drive| drive.slot.as_ref()) {
+    for link in cx.job.facts.mounts.read().filter_map(|drive| drive.slot.as_ref()) {
         let slot = cx.bmc.observe_slot(link).await.ok()?;
         if slot.inserted == Some(false) {
             return Some(slot);
@@ -227,7 +226,7 @@ async fn disarm_if_installing(cx: &mut Context<'_>, system: &System) -> Result<b
     cx.job.facts.esxi_mut().watch.disarms += 1;
     let is_used = with_context(cx, detect::shows_a_used_override)?;
     cx.job.facts.esxi_mut().watch.disarmed_unused |= !is_used;
-    let message = match cx.bmc.request_boot_disarm(system, cx.job.facts.cd1.slot.as_deref()).await {
+    let message = match cx.bmc.request_boot_disarm(system, cx.job.facts.mounts.boot.slot.as_deref()).await {
         Ok(()) => {
             "the BMC kept the boot override armed after the installer had started: it was disarmed".to_owned()
         }
@@ -309,7 +308,7 @@ async fn end_loop(cx: &mut Context<'_>) -> Result<(), StepError> {
 
 async fn loaded_slots(cx: &Context<'_>) -> Result<Vec<Slot>, RedfishError> {
     let mut loaded = vec![];
-    for link in cx.job.facts.drives().filter_map(|drive| drive.slot.as_ref()) {
+    for link in cx.job.facts.mounts.read().filter_map(|drive| drive.slot.as_ref()) {
         let slot = cx.bmc.observe_slot(link).await?;
         if slot.inserted == Some(true) {
             loaded.push(slot);

@@ -9,8 +9,8 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use shoal::access::{Role, TokenRecord};
 use shoal::api::{Access, Hooks, media_router};
-use shoal::domain::JobId;
-use shoal::media::{Form, Image, KickstartPlace, Media, Medium, MediumLandmarks, Watched};
+use shoal::domain::{Drive, JobId, Medium};
+use shoal::media::{Image, KickstartPlace, Media, MediumLandmarks, Watched};
 use shoal_image::iso::SparseImage;
 use tower::ServiceExt;
 
@@ -37,7 +37,7 @@ async fn site() -> Site {
     let kickstart = KickstartPlace { kickstart: 4 << 20..5 << 20, nonce: None, rest_end: 1 << 20 };
     let watched = Watched {
         image: Arc::new(Image::sparse(SparseImage { size: BYTES, pieces: vec![] })),
-        form: Form::Cd,
+        drive: Drive::Cd,
         landmarks: MediumLandmarks::task(kickstart),
     };
     media.publish(id, Medium::Task, watched, None).await.unwrap();

@@ -10,8 +10,8 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use serde_json::json;
-use shoal::domain::{JobId, Server, parse_recipe};
-use shoal::media::{Form, Image, KickstartPlace, Media, Medium, MediumLandmarks, Watched};
+use shoal::domain::{Drive, JobId, Medium, Server, parse_recipe};
+use shoal::media::{Image, KickstartPlace, Media, MediumLandmarks, Watched};
 use shoal::seal::Sealer;
 use shoal::store::{NewJob, Store};
 use shoal_base::Password;
@@ -72,13 +72,13 @@ fn watched(medium: Medium) -> Watched {
             Image::sparse(task()),
             MediumLandmarks::task(KickstartPlace { kickstart: KS, nonce: None, rest_end: METADATA_END }),
         ),
-        Medium::Installer => {
+        Medium::Boot => {
             let payload = vec![1 << 20..2 << 20, 2 << 20..INSTALLER_BYTES];
             let landmarks = Landmarks { descriptors: 32_768..38_912, boot_catalog: None, payload };
             (installer(), MediumLandmarks::installer(landmarks))
         }
     };
-    Watched { image: Arc::new(image), form: Form::Cd, landmarks }
+    Watched { image: Arc::new(image), drive: Drive::Cd, landmarks }
 }
 
 impl Bench {
@@ -152,7 +152,7 @@ impl Bench {
     /// A job whose task medium is a disk.
     pub async fn publish_disk(&self, n: u8) {
         self.insert_job(n).await;
-        let watched = Watched { form: Form::Disk, ..watched(Medium::Task) };
+        let watched = Watched { drive: Drive::Usb, ..watched(Medium::Task) };
         self.media.publish(job(n), Medium::Task, watched, None).await.unwrap();
     }
 

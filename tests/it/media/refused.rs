@@ -6,7 +6,8 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use http::{Method, Request, StatusCode};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use shoal::media::{Media, Medium};
+use shoal::domain::Medium;
+use shoal::media::Media;
 use shoal::seal::Sealer;
 use shoal::store::Store;
 use shoal_base::world::Clock;
@@ -43,10 +44,10 @@ async fn a_request_without_the_right_token_leaves_no_trace_on_the_job() {
         bench.media.expect_peer(job(1), "10.0.0.5".parse().unwrap());
         bench.media.start_trace(job(1), Clock::system().now());
         let [task, installer] =
-            [Medium::Task, Medium::Installer].map(|medium| bench.media.path(job(1), medium, 1));
+            [Medium::Task, Medium::Boot].map(|medium| bench.media.path(job(1), medium, 1));
         let known = || {
             let of = |medium| format!("{:?}", bench.media.fetched(job(1), medium));
-            (of(Medium::Task), of(Medium::Installer), format!("{:?}", bench.media.trace(job(1))))
+            (of(Medium::Task), of(Medium::Boot), format!("{:?}", bench.media.trace(job(1))))
         };
         let before = known();
         let other_job = bench.media.path(job(2), Medium::Task, 1);
@@ -95,7 +96,7 @@ async fn a_single_broken_handshake_is_no_fault_of_the_bmc() {
     };
     bench.media.note_refused(bmc, "received fatal alert: UnknownCA");
     assert_eq!(faults(), (false, false));
-    let explained = bench.media.fetched(job(1), Medium::Installer).last_fault;
+    let explained = bench.media.fetched(job(1), Medium::Boot).last_fault;
     assert!(explained.is_some_and(|fault| fault.contains("UnknownCA")));
     tokio::time::sleep(std::time::Duration::from_secs(61)).await;
     bench.media.note_refused("10.0.0.9".parse().unwrap(), "somebody else's");

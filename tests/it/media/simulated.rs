@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
-use shoal::domain::MediaMode;
-use shoal::media::{Form, Image, JobTrace, KickstartPlace, Media, Medium, MediumLandmarks, Watched};
+use shoal::domain::{Drive, MediaMode, Medium};
+use shoal::media::{Image, JobTrace, KickstartPlace, Media, MediumLandmarks, Watched};
 use shoal::seal::Sealer;
 use shoal::store::Store;
 use shoal_base::world::{Clock, Rng, World};
@@ -63,7 +63,7 @@ impl Lab {
         let changes = overlay(&base, &installer, KickstartOn::Cd).unwrap();
         let image = Image::in_memory(base.to_vec().into(), "standin", changes);
         let landmarks = MediumLandmarks::installer(installer.landmarks);
-        self.publish_one(Medium::Installer, image, landmarks).await;
+        self.publish_one(Medium::Boot, image, landmarks).await;
         let task = build_task_iso(KICKSTART.as_bytes(), b"{}", None);
         let TaskIso { kickstart, nonce, metadata_end, .. } = task;
         let landmarks = MediumLandmarks::task(KickstartPlace { kickstart, nonce, rest_end: metadata_end });
@@ -71,7 +71,7 @@ impl Lab {
     }
 
     async fn publish_one(&self, medium: Medium, image: Image, landmarks: MediumLandmarks) {
-        let watched = Watched { image: Arc::new(image), form: Form::Cd, landmarks };
+        let watched = Watched { image: Arc::new(image), drive: Drive::Cd, landmarks };
         self.bench.media.publish(job(4), medium, watched, None).await.unwrap();
     }
 
@@ -88,7 +88,7 @@ impl Lab {
 
     /// Mounts both media, and starts the host from them.
     async fn start(&self) {
-        for (slot, medium) in [("CD1", Medium::Installer), ("CD2", Medium::Task)] {
+        for (slot, medium) in [("CD1", Medium::Boot), ("CD2", Medium::Task)] {
             let path = format!("Managers/BMC/VirtualMedia/{slot}/Actions/VirtualMedia.InsertMedia");
             let url = format!("http://media.test{}", self.bench.media.path(job(4), medium, 1));
             self.act(Method::POST, &path, json!({ "Image": url })).await;
@@ -126,7 +126,7 @@ async fn a_streamed_install_shows_every_milestone_and_the_second_boot() {
     assert_eq!(installed.kickstart.ks_read_again_at, None, "a disk boots without the kickstart");
     let (read, again) = (installed.kickstart.ks_read_at.unwrap(), installed.installer.reenumerated_at);
     assert!(again.unwrap().duration_since(read).as_secs() >= 60, "{installed:?}");
-    assert_eq!(lab.bench.media.fetched(job(4), Medium::Installer).last_fault, None);
+    assert_eq!(lab.bench.media.fetched(job(4), Medium::Boot).last_fault, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use bytes::Bytes;
-use shoal::domain::JobId;
-use shoal::media::{Form, Medium, SLICE_BYTES_MAX};
+use shoal::domain::{Drive, JobId, Medium};
+use shoal::media::SLICE_BYTES_MAX;
 
 use super::bench::{Bench, INSTALLER_BYTES, at, installer, installer_bytes, job};
 
@@ -86,7 +86,7 @@ async fn reading<T: Send + 'static>(readers: impl FnOnce() -> T + Send + 'static
 async fn every_form_of_a_range_over_one_connection() {
     let bench = Bench::new().await;
     let address = serve(&bench).await;
-    let path = bench.media.path(job(1), Medium::Installer, 1);
+    let path = bench.media.path(job(1), Medium::Boot, 1);
     let etag = installer().etag().to_str().unwrap().to_owned();
     reading(move || {
         let whole = installer_bytes();
@@ -143,7 +143,7 @@ async fn thousands_of_small_reads_give_the_right_bytes_and_count_each_byte_once(
     let bench = Bench::new().await;
     bench.media.start_trace(job(1), at(10));
     let address = serve(&bench).await;
-    let path = bench.media.path(job(1), Medium::Installer, 1);
+    let path = bench.media.path(job(1), Medium::Boot, 1);
     reading(move || {
         let whole = installer_bytes();
         let mut reader = Reader::connect(address);
@@ -158,7 +158,7 @@ async fn thousands_of_small_reads_give_the_right_bytes_and_count_each_byte_once(
         }
     })
     .await;
-    let fetched = bench.media.fetched(job(1), Medium::Installer);
+    let fetched = bench.media.fetched(job(1), Medium::Boot);
     assert_eq!((fetched.requests, fetched.bytes, fetched.last_fault), (5000, 5000 * 2048, None));
     let read = bench.media.trace(job(1)).installer.read;
     assert!(read <= INSTALLER_BYTES && read > INSTALLER_BYTES / 2, "{read}");
@@ -168,7 +168,7 @@ async fn thousands_of_small_reads_give_the_right_bytes_and_count_each_byte_once(
 async fn fault(bench: &Bench, job: JobId) -> String {
     let known = async {
         loop {
-            match bench.media.fetched(job, Medium::Installer).last_fault {
+            match bench.media.fetched(job, Medium::Boot).last_fault {
                 Some(fault) => return fault,
                 None => tokio::task::yield_now().await,
             }
@@ -183,7 +183,7 @@ async fn a_reader_that_goes_away_is_noted_and_disturbs_nobody() {
     bench.publish_large(job(2), 256 << 20).await;
     bench.media.start_trace(job(2), at(10));
     let address = serve(&bench).await;
-    let path = bench.media.path(job(2), Medium::Installer, 1);
+    let path = bench.media.path(job(2), Medium::Boot, 1);
     let again = path.clone();
     reading(move || {
         let mut reader = Reader::connect(address);
@@ -205,8 +205,8 @@ async fn a_reader_that_does_not_read_holds_one_slice() {
     let bench = Bench::new().await;
     bench.publish_large(job(2), 256 << 20).await;
     let address = serve(&bench).await;
-    let path = bench.media.path(job(2), Medium::Installer, 1);
-    let other = bench.media.path(job(1), Medium::Installer, 1);
+    let path = bench.media.path(job(2), Medium::Boot, 1);
+    let other = bench.media.path(job(1), Medium::Boot, 1);
     let stalled = reading(move || {
         let mut reader = Reader::connect(address);
         reader.write("GET", &path, &[]);
@@ -217,7 +217,7 @@ async fn a_reader_that_does_not_read_holds_one_slice() {
         reader
     })
     .await;
-    let handed = bench.media.fetched(job(2), Medium::Installer).bytes;
+    let handed = bench.media.fetched(job(2), Medium::Boot).bytes;
     let buffers_of_the_kernel = 32 << 20;
     assert!(handed < buffers_of_the_kernel + SLICE_BYTES_MAX as u64, "{handed} bytes wait for nobody");
     drop(stalled);
@@ -232,7 +232,7 @@ impl Bench {
         let image = Image::in_memory(Bytes::new(), "large", Overlay { size, patches: Vec::new() });
         let marks = Landmarks { descriptors: 0..1, boot_catalog: None, payload: Vec::new() };
         let watched =
-            Watched { image: image.into(), form: Form::Cd, landmarks: MediumLandmarks::installer(marks) };
-        self.media.publish(job, Medium::Installer, watched, None).await.unwrap();
+            Watched { image: image.into(), drive: Drive::Cd, landmarks: MediumLandmarks::installer(marks) };
+        self.media.publish(job, Medium::Boot, watched, None).await.unwrap();
     }
 }
