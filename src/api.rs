@@ -42,7 +42,7 @@ use utoipa_axum::routes;
 
 pub use access::{Access, Limits, Rates, Tokens};
 pub use error::ApiError;
-pub use kickstart::{InstallerVersion, KickstartCheck};
+pub use kickstart::{DiskReader, InstallerVersion, KickstartCheck};
 pub use metrics::{MetricsAccess, install_recorder};
 pub use tokens::{new_id as new_token_id, new_text as new_token_text};
 pub use webhook::Hooks;

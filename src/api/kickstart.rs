@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use shoal_kickstart::lint::{Allowed, Findings};
+use shoal_kickstart::template::Inventory;
 use shoal_kickstart::{Class, Finding, Hook, Options, Version};
 use url::Url;
 use utoipa::ToSchema;
@@ -26,22 +27,27 @@ use super::words::FindingClass;
 pub use render::{__path_render_one, of_recipe, render_one};
 
 use crate::domain::{
-    CompletionHook, EventStatus, FieldError, JobSpec, KICKSTART_BYTES_MAX, Level, LintMode, NewEvent, Step,
+    CompletionHook, EventStatus, FieldError, JobSpec, KICKSTART_BYTES_MAX, Level, LintMode, NewEvent, Server,
+    Step,
 };
 
 /// Findings that a job's events or a refusal name; the others are counted.
 const NAMED_MAX: usize = 50;
-const OPERATION: &str = "kickstart.lint";
+const LINT: &str = "kickstart.lint";
 
 /// Returns the ESXi version of the installer at a URL, or of the configured one, where it is known
 /// without a fetch.
 pub type InstallerVersion = Arc<dyn Fn(Option<Url>) -> BoxFuture<'static, Option<String>> + Send + Sync>;
 
-/// How kickstarts are checked on submit.
+/// Reads the disks of a server from its BMC, or returns why that failed.
+pub type DiskReader = Arc<dyn Fn(Server) -> BoxFuture<'static, Result<Inventory, String>> + Send + Sync>;
+
+/// How kickstarts are checked on submit, and what their templates may ask for.
 #[derive(Clone)]
 pub struct KickstartCheck {
     pub mode: LintMode,
     pub installer_version: InstallerVersion,
+    pub disks: DiskReader,
 }
 
 /// What was found in a recipe's kickstart.
@@ -107,23 +113,23 @@ impl Judgement {
                     "column": finding.column,
                     "esxi_version": version,
                 });
-                event(time, level(finding.rule.class), self.sentence(finding), detail)
+                event(time, LINT, level(finding.rule.class), self.sentence(finding), detail)
             })
             .collect();
         if let Some(more) = found.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
             let message = format!("{more} more findings; shoal kickstart lint shows all");
-            events.push(event(time, Level::Info, message, json!({ "more": more })));
+            events.push(event(time, LINT, Level::Info, message, json!({ "more": more })));
         }
         events
     }
 }
 
-fn event(time: Timestamp, level: Level, message: String, detail: Value) -> NewEvent {
+fn event(time: Timestamp, op: &str, level: Level, message: String, detail: Value) -> NewEvent {
     NewEvent {
         time,
         level,
         step: Step::ValidateRecipe,
-        op: OPERATION.to_owned(),
+        op: op.to_owned(),
         status: EventStatus::Progress,
         attempt: 1,
         duration_ms: None,

@@ -8,6 +8,7 @@
 mod check;
 mod connections;
 mod controller;
+mod disks;
 mod installer_version;
 mod listen;
 mod media_base;

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, json};
 use shoal_kickstart::report::{self, FileReport, Judged, masked_text};
-use shoal_kickstart::template::{self, RENDERED_BYTES_MAX, ServerFacts, Values};
+use shoal_kickstart::template::{self, Disk, Inventory, RENDERED_BYTES_MAX, ServerFacts, Values};
 use shoal_kickstart::{Hook, Options, Version, lint as judge, syntax};
 
 use crate::domain::KICKSTART_BYTES_MAX;
@@ -49,9 +49,18 @@ fn masks(data: &[u8]) {
 fn renders(text: &str) {
     let variables = Map::from_iter([("a".to_owned(), json!(PLANTED)), ("b".to_owned(), json!([1, "x"]))]);
     let server = ServerFacts { serial: "A1".to_owned(), ..ServerFacts::default() };
-    let values = Values { variables: &variables, server: Some(&server), seed: [0; 32] };
+    let disk = Disk {
+        id: "Bay.0".to_owned(),
+        serial: Some("S1".to_owned()),
+        protocol: Some("NVMe".to_owned()),
+        identifiers: vec![("NGUID".to_owned(), "36343930530000010025384500000001".to_owned())],
+        ..Disk::default()
+    };
+    let inventory = Inventory { disks: vec![disk.clone(), disk], hidden: 1 };
+    let values =
+        Values { variables: &variables, server: Some(&server), disks: Ok(&inventory), seed: [0; 32] };
     match template::render(text, &values) {
-        Ok(rendered) => assert!(rendered.len() <= RENDERED_BYTES_MAX),
+        Ok(rendered) => assert!(rendered.text.len() <= RENDERED_BYTES_MAX),
         Err(error) => assert!(!error.to_string().contains(PLANTED) || text.contains(PLANTED)),
     }
 }

@@ -139,6 +139,7 @@ impl Fixture {
             kickstart_check: KickstartCheck {
                 mode: LintMode::Off,
                 installer_version: Arc::new(|_| Box::pin(async { None })),
+                disks: Arc::new(|_| Box::pin(async { Err("the BMC does not answer".to_owned()) })),
             },
             writable_dirs: Vec::new(),
             metrics: MetricsAccess { handle: PrometheusBuilder::new().build_recorder().handle(), open: true },

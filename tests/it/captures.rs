@@ -39,7 +39,7 @@ async fn every_capture_reads_as_is_known_of_its_bmc() {
 
 /// The captures, sorted; `None` where there are none.
 #[expect(clippy::disallowed_methods, reason = "where captures are is up to who runs the tests")]
-fn captures() -> Option<Vec<PathBuf>> {
+pub fn captures() -> Option<Vec<PathBuf>> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/captures");
     let root = std::env::var_os("SHOAL_CAPTURES").map_or(beside, PathBuf::from);
     let Ok(entries) = std::fs::read_dir(&root) else {
@@ -137,7 +137,7 @@ fn describe_slot(text: &mut String, slot: &Slot) {
     write!(text, "\n  {} {{{}}} {}", slot.link, slot.media_types.join(","), words.join(" ")).unwrap();
 }
 
-fn connect(capture: &Path, requests: Arc<AtomicUsize>) -> Bmc {
+pub fn connect(capture: &Path, requests: Arc<AtomicUsize>) -> Bmc {
     let start = "2026-01-01T00:00:00Z".parse().unwrap();
     let transport = transport(serve(capture.to_owned()), requests);
     let world = World { clock: Clock::virtual_from(start), rng: Rng::from_seed(1), transport };

@@ -13,6 +13,7 @@ mod client_faults;
 mod clock;
 mod config;
 mod demo;
+mod disks;
 mod doctor;
 mod doctor_command;
 mod doubt;

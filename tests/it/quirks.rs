@@ -30,7 +30,7 @@ fn every_quirk_has_a_persona_and_no_persona_has_another() {
 }
 
 /// A machine of this persona, with a system on its disk that boots unless something else is asked for.
-fn config(persona: &Persona) -> SimConfig {
+pub fn config(persona: &Persona) -> SimConfig {
     let previous = Some("8.0.2-0.0.22380479".parse().unwrap());
     // A self test as long as real ones: who looks every half minute sees it.
     let secs = Duration::from_secs;
@@ -38,7 +38,7 @@ fn config(persona: &Persona) -> SimConfig {
     SimConfig { persona: persona.clone(), previous, timings, ..machine(vec![]) }
 }
 
-async fn site(config: SimConfig, quirks_off: Vec<Quirk>) -> Site {
+pub async fn site(config: SimConfig, quirks_off: Vec<Quirk>) -> Site {
     let https = https_only(&config.persona);
     site_of(vec![config], https, quirks_off).await
 }
@@ -70,7 +70,7 @@ fn https_only(persona: &Persona) -> bool {
     !persona.media.protocols.contains(&"HTTP")
 }
 
-fn client(site: &Site, quirks_off: Vec<Quirk>) -> Bmc {
+pub fn client(site: &Site, quirks_off: Vec<Quirk>) -> Bmc {
     client_of(site, 0, quirks_off)
 }
 

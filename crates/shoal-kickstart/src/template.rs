@@ -5,18 +5,20 @@
 //! bounded by fuel, the size of the variables and that of the output. Invariant: an error names a
 //! place and a name of the template, and never quotes a value or a literal.
 
+mod disk;
 mod filters;
 mod guard;
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
+use minijinja::value::{Kwargs, Serde};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 use serde_json::Map;
 
+pub use disk::{Choice, Confidence, Disk, Hints, Inventory};
 pub use filters::Salts;
 
 /// The largest rendered text, in bytes, which is the limit of a kickstart.
@@ -43,8 +45,26 @@ pub struct Values<'a> {
     pub variables: &'a Map<String, serde_json::Value>,
     /// Without one, `server` is undefined.
     pub server: Option<&'a ServerFacts>,
+    /// What `disk()` chooses from, or why there is nothing.
+    pub disks: Result<&'a Inventory, &'a str>,
     /// Random bytes, from which the salts of passwords follow.
     pub seed: [u8; 32],
+}
+
+/// Why [`Values::disks`] is absent where no server is known.
+pub const NO_SERVER: &str = "`disk` needs a server: name one (`--server`, `server_serial`)";
+
+/// The text of one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    pub text: String,
+    /// What `disk()` chose, each disk once.
+    pub disks: Vec<Choice>,
+}
+
+/// Whether the template may call `disk()`, so that it needs an inventory.
+pub fn uses_disks(template: &str) -> bool {
+    template.match_indices("disk").any(|(at, word)| template[at + word.len()..].trim_start().starts_with('('))
 }
 
 /// Why a template could not be rendered.
@@ -82,7 +102,7 @@ impl TemplateError {
 }
 
 /// Renders a template.
-pub fn render(template: &str, values: &Values<'_>) -> Result<String, TemplateError> {
+pub fn render(template: &str, values: &Values<'_>) -> Result<Rendered, TemplateError> {
     if let Some(at) = template.find([UNUSED, OWN]) {
         return Err(TemplateError::at(template, at, "a control character does not belong into a template"));
     }
@@ -91,13 +111,17 @@ pub fn render(template: &str, values: &Values<'_>) -> Result<String, TemplateErr
     }
     guard::check_bindings(template)?;
     let context = context(values)?;
-    let environment = environment(values.seed);
+    let choices = Arc::new(Mutex::new(Vec::new()));
+    let environment = environment(values, &choices);
     let compiled = environment.template_from_named_str("kickstart", template);
     let compiled = compiled.map_err(|error| describe(template, &error))?;
     let mut output = Bounded { text: Vec::new() };
     let rendered = compiled.render_captured_to(context, &mut output);
     rendered.map(drop).map_err(|error| describe(template, &error))?;
-    String::from_utf8(output.text).map_err(|_| TemplateError::plain("the rendered text is not UTF-8"))
+    let text = String::from_utf8(output.text);
+    let text = text.map_err(|_| TemplateError::plain("the rendered text is not UTF-8"))?;
+    let disks = std::mem::take(&mut *choices.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(Rendered { text, disks })
 }
 
 /// Takes as much as a kickstart may have.
@@ -119,7 +143,7 @@ impl Write for Bounded {
     }
 }
 
-fn environment(seed: [u8; 32]) -> Environment<'static> {
+fn environment(values: &Values<'_>, choices: &Arc<Mutex<Vec<Choice>>>) -> Environment<'static> {
     let mut environment = Environment::empty();
     let syntax = SyntaxConfig::builder()
         .comment_delimiters(format!("{UNUSED}{{"), format!("}}{UNUSED}"))
@@ -130,8 +154,33 @@ fn environment(seed: [u8; 32]) -> Environment<'static> {
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
     environment.set_debug(true);
-    filters::add(&mut environment, &Arc::new(Salts::new(seed)));
+    filters::add(&mut environment, &Arc::new(Salts::new(values.seed)));
+    let (disks, choices) = (values.disks.cloned().map_err(str::to_owned), Arc::clone(choices));
+    environment.add_function("disk", move |hints: Option<&str>, named: Kwargs| {
+        let disks = disks.as_ref().map_err(|why| filters::refusal(why.as_str()))?;
+        let choice = disk_hints(hints, &named).and_then(|hints| disk::choose(&hints, disks));
+        let choice = choice.map_err(filters::refusal)?;
+        let device = choice.device.clone();
+        let mut chosen = choices.lock().unwrap_or_else(PoisonError::into_inner);
+        if !chosen.contains(&choice) && chosen.len() < CHOICES_MAX {
+            chosen.push(choice);
+        }
+        Ok::<String, minijinja::Error>(device)
+    });
     environment
+}
+
+/// Disks that are kept of one rendering.
+const CHOICES_MAX: usize = 16;
+
+/// `disk("model=BOSS")` and `disk(model="BOSS")`.
+fn disk_hints(text: Option<&str>, named: &Kwargs) -> Result<Hints, String> {
+    let mut hints = text.map_or_else(|| Ok(Hints::default()), Hints::parse)?;
+    for name in named.args() {
+        let value = named.get::<Value>(name).map_err(|_| "a hint has no value")?;
+        hints.set(name, &value.to_string())?;
+    }
+    Ok(hints)
 }
 
 fn context(values: &Values<'_>) -> Result<Value, TemplateError> {

@@ -11,6 +11,7 @@
 //! - `session`, `gate`, `latency`: login, and how many requests at once.
 //! - `discovery`, `learned`: links and ways, and what is remembered of them.
 //! - `slots`, `system`, `slot`, `service`, `about`: where slots are, and what resources say.
+//! - `storage`: the disks of a host.
 //! - `quirks`: what a BMC does differently, by name.
 //! - `plan`: how a BMC would be asked.
 //! - `virtual_media`, `remote_map`, `media_service`, `boot`, `reset`, `task`: what is asked for.
@@ -45,6 +46,7 @@ mod service;
 mod session;
 mod slot;
 mod slots;
+mod storage;
 mod system;
 mod tags;
 mod task;
@@ -72,6 +74,7 @@ pub use plan::Plan;
 pub use quirks::{Identity, Quirk, Quirks};
 pub use service::{Service, Vendor};
 pub use slot::Slot;
+pub use storage::{Disk, Disks, DurableName};
 pub use system::{Boot, BootProgress, PowerState, ResetType, System, UnknownResetType};
 
 /// Of a service that has no VirtualMedia resource (HPE Cray EX).
@@ -102,6 +105,11 @@ impl Bmc {
     /// The system at `link`, which is a [`System::link`].
     pub async fn observe_system(&self, link: &str) -> Result<System, RedfishError> {
         self.0.observe_system(link, self.0.limits.retries).await
+    }
+
+    /// The disks that a system's host sees, as far as the BMC reports them.
+    pub async fn observe_disks(&self, system: &System) -> Result<Disks, RedfishError> {
+        self.0.observe_disks(system).await
     }
 
     /// The virtual media slots of a system, in natural order of their names; those that have refused

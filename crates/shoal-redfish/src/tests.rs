@@ -10,5 +10,6 @@ mod fake;
 mod lenient;
 mod requests;
 mod session;
+mod storage;
 mod tasks;
 mod virtual_media;

@@ -14,12 +14,14 @@ mod lenovo;
 mod openbmc;
 mod plain;
 mod sources;
+mod storage;
 mod supermicro;
 
 use super::faults::Fault;
 use super::machine::{BootTarget, DriveKind, ResetType};
 
 pub use sources::{Sources, UnknownSource};
+pub use storage::{PhysicalDrive, RaidVolume, StorageUnit};
 
 /// The face of a machine's Redfish service.
 #[derive(Clone, Debug)]
@@ -50,6 +52,8 @@ pub struct Persona {
     pub manners: Manners,
     /// What its System tells of boots.
     pub sources: Sources,
+    /// What its System's `Storage` holds; without any there is no `Storage`.
+    pub storage: &'static [StorageUnit],
     /// What this persona always does wrong.
     pub faults: fn() -> Vec<Fault>,
     /// Names of the client's quirks that it shows.
@@ -288,6 +292,7 @@ const PLAIN: Persona = Persona {
     resets: &ResetType::ALL,
     manners: PLAIN_MANNERS,
     sources: Sources::STANDARD,
+    storage: storage::NVME,
     faults: Vec::new,
     quirks: &[],
 };

@@ -19,6 +19,7 @@ mod resource;
 mod root;
 mod sessions;
 mod sources;
+mod storage;
 mod systems;
 mod tasks;
 mod virtual_media;
@@ -363,6 +364,7 @@ impl Bmc {
             Resource::Manager => self.render_manager(),
             Resource::ChassisCollection => self.render_chassis_collection(),
             Resource::Chassis => self.render_chassis(),
+            Resource::Stored(stored) => self.render_storage(*stored),
             Resource::Slots => self.render_slots(),
             Resource::Slot(drive) | Resource::OpenSlot(drive) => self.render_slot(*drive)?,
             Resource::InsertInfo(drive) => self.render_insert_info(*drive),

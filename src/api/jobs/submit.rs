@@ -2,8 +2,8 @@
 //!
 //! The order is part of the public contract: no job without a JSON body and a known server; a repeat
 //! is answered as the first was; a recipe that is refused is a job that failed at once; only then
-//! may a protected or busy server refuse. Invariant: nothing here talks to a BMC but the dry run,
-//! which changes nothing.
+//! may a protected or busy server refuse. Invariant: nothing here talks to a BMC but the dry run and a
+//! template that asks for a disk, which change nothing.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -19,7 +19,7 @@ use crate::api::ApiState;
 use crate::api::access::Who;
 use crate::api::error::{ApiError, FieldProblem};
 use crate::api::events::NewEventBody;
-use crate::api::kickstart::{self, Judgement};
+use crate::api::kickstart;
 use crate::api::words::StepName;
 use crate::domain::{
     EventStatus, FieldError, JobId, JobSpec, Level, NewEvent, Serial, Server, Step, parse_recipe,
@@ -156,7 +156,7 @@ pub async fn submit(state: &ApiState, request: Request) -> Result<Response, ApiE
     {
         return answer(state, first).await;
     }
-    let (spec, judgement) = match check_recipe(state, &request).await {
+    let (spec, events) = match check_recipe(state, &request).await {
         Ok(checked) => checked,
         Err(errors) => return refuse(state, request, errors).await,
     };
@@ -172,7 +172,7 @@ pub async fn submit(state: &ApiState, request: Request) -> Result<Response, ApiE
         recipe: Value::Object(request.recipe),
         retry_of: request.retry_of.map(|retry| retry.job),
         created_at,
-        events: judgement.map_or_else(Vec::new, |judgement| judgement.events(created_at)),
+        events,
     };
     answer(state, store.insert_job(new, request.key).await?).await
 }
@@ -180,14 +180,12 @@ pub async fn submit(state: &ApiState, request: Request) -> Result<Response, ApiE
 /// Tries the job up to `resolve-server` and changes nothing.
 pub async fn dry_run(state: &ApiState, request: Request) -> Result<Response, ApiError> {
     let checked = check_recipe(state, &request).await;
-    let (spec, judgement) = checked.map_err(|errors| ApiError::invalid(REFUSED, errors))?;
+    let (spec, findings) = checked.map_err(|errors| ApiError::invalid(REFUSED, errors))?;
     check_protected(&request.server)?;
     let serial = request.server.serial;
     if let Some(job) = state.store.active_job(&serial).await? {
         return Err(StoreError::Busy { server: serial, job }.into());
     }
-    let now = state.world.clock.now();
-    let findings = judgement.map_or_else(Vec::new, |judgement| judgement.events(now));
     let report = (state.dry_run)(serial, spec).await;
     let body = DryRunBody {
         dry_run: true,
@@ -201,11 +199,11 @@ pub async fn dry_run(state: &ApiState, request: Request) -> Result<Response, Api
 
 const REFUSED: &str = "the recipe is refused";
 
-/// The job as it is meant, and what the linter found in its kickstart.
+/// The job as it is meant, and events about its kickstart: the disks that a template chose, and what the linter found.
 async fn check_recipe(
     state: &ApiState,
     request: &Request,
-) -> Result<(JobSpec, Option<Judgement>), Vec<FieldError>> {
+) -> Result<(JobSpec, Vec<NewEvent>), Vec<FieldError>> {
     let Request { recipe, server, .. } = request;
     let mut spec = parse_recipe(recipe, &server.serial).map_err(|error| error.errors)?;
     if let Some(url) = &spec.esxi().installer_url
@@ -216,15 +214,20 @@ async fn check_recipe(
     }
     let key = if recipe.contains_key("ks.cfg") { "ks.cfg" } else { "ks_cfg" };
     let is_templated = recipe.get("templated") == Some(&Value::Bool(true));
+    let now = state.world.clock.now();
+    let mut events = Vec::new();
     if is_templated {
-        let rendered = kickstart::of_recipe(&state.world, recipe, &spec.esxi().kickstart, server).await;
-        spec.esxi_mut().kickstart = rendered.map_err(|message| vec![FieldError::of_key(key, message)])?;
+        let rendered = kickstart::of_recipe(state, recipe, &spec.esxi().kickstart, server).await;
+        let rendered = rendered.map_err(|message| vec![FieldError::of_key(key, message)])?;
+        events = rendered.events(now);
+        spec.esxi_mut().kickstart = rendered.kickstart;
     }
     let Some(judgement) = state.kickstart_check.judge(&spec, is_templated).await else {
-        return Ok((spec, None));
+        return Ok((spec, events));
     };
+    events.extend(judgement.events(now));
     match state.kickstart_check.refusals(&judgement, key) {
-        errors if errors.is_empty() => Ok((spec, Some(judgement))),
+        errors if errors.is_empty() => Ok((spec, events)),
         errors => Err(errors),
     }
 }

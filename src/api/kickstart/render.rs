@@ -3,12 +3,15 @@
 //! Values are the recipe's `variables` and a fixed list of the server's record, without credentials.
 //! Invariant: no error holds a value, and secrets are masked unless they are asked for.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
+use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use shoal_kickstart::report::{is_secret_name, masked_text};
-use shoal_kickstart::template::{self, ServerFacts, TemplateError, Values};
+use shoal_kickstart::template::{self, Choice, Inventory, Rendered, ServerFacts, TemplateError, Values};
 use utoipa::ToSchema;
 
 use crate::api::ApiState;
@@ -16,24 +19,68 @@ use crate::api::body::JsonObject;
 use crate::api::error::{ApiError, Problem};
 use crate::api::fields::Fields;
 use crate::api::servers;
-use crate::domain::{FieldError, Kickstart, Serial, Server};
-use shoal_base::world::World;
+use crate::domain::{FieldError, Kickstart, Level, NewEvent, Serial, Server};
+
+const DISK: &str = "kickstart.disk";
+/// A BMC with many drives takes about a second for each.
+const DISKS_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The text of `template` for a server. Hashes of passwords have new salts each time.
-pub async fn render(
-    world: &World,
+///
+/// The server's BMC is read only where the template asks for a disk.
+async fn render(
+    state: &ApiState,
     template: &str,
     variables: Map<String, Value>,
     server: Option<&Server>,
-) -> Result<String, TemplateError> {
+) -> Result<Rendered, TemplateError> {
     let mut seed = [0; 32];
-    world.rng.fill(&mut seed);
+    state.world.rng.fill(&mut seed);
+    let disks = match server {
+        Some(server) if template::uses_disks(template) => read_disks(state, server).await,
+        _ => Err(template::NO_SERVER.to_owned()),
+    };
     let (template, server) = (template.to_owned(), server.map(facts));
     // Hashes of passwords take some milliseconds each.
     let rendering = tokio::task::spawn_blocking(move || {
-        template::render(&template, &Values { variables: &variables, server: server.as_ref(), seed })
+        let disks = disks.as_ref().map_err(String::as_str);
+        template::render(&template, &Values { variables: &variables, server: server.as_ref(), disks, seed })
     });
     rendering.await.expect("the template engine does not panic")
+}
+
+async fn read_disks(state: &ApiState, server: &Server) -> Result<Inventory, String> {
+    let reading = (state.kickstart_check.disks)(server.clone());
+    match tokio::time::timeout(DISKS_TIMEOUT, reading).await {
+        Ok(read) => {
+            read.map_err(|why| format!("the disks of server {} cannot be read: {why}", server.serial))
+        }
+        Err(_) => {
+            let seconds = DISKS_TIMEOUT.as_secs();
+            Err(format!("the BMC of server {} did not report its disks within {seconds} s", server.serial))
+        }
+    }
+}
+
+/// A kickstart for one server, and the events that its template led to.
+pub struct RenderedRecipe {
+    pub kickstart: Kickstart,
+    disks: Vec<Choice>,
+}
+
+impl RenderedRecipe {
+    /// An event for each disk that was chosen.
+    pub fn events(&self, time: Timestamp) -> Vec<NewEvent> {
+        let event = |choice: &Choice| {
+            let Choice { hints, device, disk, confidence } = choice;
+            let confidence = confidence.name();
+            let message =
+                format!("disk(\"{hints}\") is {device}: {disk}; ESXi uses this name: {confidence}.");
+            let detail = json!({ "hints": hints, "device": device, "disk": disk, "confidence": confidence });
+            super::event(time, DISK, Level::Info, message, detail)
+        };
+        self.disks.iter().map(event).collect()
+    }
 }
 
 /// What a template may know of a server.
@@ -47,15 +94,15 @@ fn facts(server: &Server) -> ServerFacts {
 
 /// The template of a recipe, rendered for this server; or why it cannot be.
 pub async fn of_recipe(
-    world: &World,
+    state: &ApiState,
     recipe: &Map<String, Value>,
     template: &Kickstart,
     server: &Server,
-) -> Result<Kickstart, String> {
+) -> Result<RenderedRecipe, String> {
     let variables = recipe.get("variables").and_then(Value::as_object).cloned().unwrap_or_default();
-    match render(world, template.expose(), variables, Some(server)).await {
-        Ok(text) if text.trim().is_empty() => Err("the rendered kickstart is empty".to_owned()),
-        Ok(text) => Ok(Kickstart::new(text)),
+    match render(state, template.expose(), variables, Some(server)).await {
+        Ok(rendered) if rendered.text.trim().is_empty() => Err("the rendered kickstart is empty".to_owned()),
+        Ok(Rendered { text, disks }) => Ok(RenderedRecipe { kickstart: Kickstart::new(text), disks }),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -85,6 +132,29 @@ pub struct RenderBody {
     ks_cfg: String,
     /// Whether secrets are shown as stars, and with them the rest of lines that may hold one.
     masked: bool,
+    /// What `disk()` chose.
+    disks: Vec<DiskBody>,
+}
+
+/// A disk that a template chose.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DiskBody {
+    /// The hints of the template.
+    hints: String,
+    /// ESXi's name of it.
+    device: String,
+    /// What the disk is, as its BMC reports it.
+    disk: String,
+    /// How sure it is that ESXi uses this name: `certain` for a RAID volume, else `likely`.
+    #[schema(pattern = "^(certain|likely)$")]
+    confidence: &'static str,
+}
+
+impl From<Choice> for DiskBody {
+    fn from(choice: Choice) -> DiskBody {
+        let Choice { hints, device, disk, confidence } = choice;
+        DiskBody { hints, device, disk, confidence: confidence.name() }
+    }
 }
 
 /// Show what a template becomes. Nothing is stored.
@@ -101,12 +171,12 @@ pub async fn render_one(
         Some(serial) => Some(servers::find(&state, serial).await?),
         None => None,
     };
-    let rendered = render(&state.world, &request.template, request.variables.clone(), server.as_ref()).await;
-    let text = rendered
+    let rendered = render(&state, &request.template, request.variables.clone(), server.as_ref()).await;
+    let Rendered { text, disks } = rendered
         .map_err(|error| ApiError::invalid(CANNOT, vec![FieldError::of_key("ks_cfg", error.to_string())]))?;
     let masked = !request.show_secrets;
     let ks_cfg = if masked { masked_text(text.as_bytes(), &secrets(&request.variables)) } else { text };
-    Ok(Json(RenderBody { ks_cfg, masked }))
+    Ok(Json(RenderBody { ks_cfg, masked, disks: disks.into_iter().map(DiskBody::from).collect() }))
 }
 
 const CANNOT: &str = "the template cannot be rendered";

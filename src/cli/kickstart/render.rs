@@ -99,8 +99,9 @@ fn here(
     });
     let mut seed = [0; 32];
     world.rng.fill(&mut seed);
-    let values = Values { variables: &variables, server: server.as_ref(), seed };
-    let rendered = template::render(text, &values).map_err(|error| error.to_string())?;
+    let disks = Err("`disk` needs the inventory of a controller: use --server SERIAL");
+    let values = Values { variables: &variables, server: server.as_ref(), disks, seed };
+    let rendered = template::render(text, &values).map_err(|error| error.to_string())?.text;
     if show {
         return Ok(rendered);
     }

@@ -18,7 +18,7 @@ use url::Url;
 use super::listen::{self, Bound, ListenError, OnRefused, Server};
 use super::media_base::MediaBases;
 use super::token::{self, AdminToken, TokenFileError};
-use super::{check, installer_version, release};
+use super::{check, disks, installer_version, release};
 use crate::api::{self, Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsAccess, Rates, Tokens};
 use crate::config::{Config, RateSettings};
 use crate::doctor::Checker;
@@ -121,7 +121,8 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
         release: release::releaser(services.clone()),
         kickstart: KickstartCheck {
             mode: parts.config.kickstart_lint,
-            installer_version: installer_version::lookup(services),
+            installer_version: installer_version::lookup(services.clone()),
+            disks: disks::reader(services),
         },
     };
     let servers = parts.serve(&engine, doors, &admin, bound);

@@ -1,7 +1,10 @@
 //! Templates: rendered when a job is made, and on request; what they are made of is shown nowhere.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use shoal::domain::{LintMode, Status};
+use shoal_kickstart::template::{Disk, Inventory};
 
 use super::{Fixture, recipe, server_json};
 
@@ -153,4 +156,53 @@ async fn a_template_is_shown_with_secrets_masked_unless_asked() {
     body.as_object_mut().unwrap().remove("server_serial");
     let problem = fixture.post("/api/v1/kickstart/render", body).await.problem(422);
     assert!(problem["errors"][0]["message"].as_str().unwrap().contains("not defined"), "{problem}");
+}
+
+fn inventory() -> Inventory {
+    let volume = |name: &str, naa: &str| Disk {
+        name: Some(name.to_owned()),
+        is_volume: true,
+        identifiers: vec![("NAA".to_owned(), naa.to_owned())],
+        ..Disk::default()
+    };
+    let disks = vec![
+        volume("os", "600508B1001C3AD5F0D1A4C2E9B7C311"),
+        volume("data", "600508b1001c3ad5f0d1a4c2e9b7c312"),
+    ];
+    Inventory { disks, hidden: 0 }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_a_template_chose_is_an_event_and_one_that_it_did_not_is_refused() {
+    let fixture = Fixture::with(|parts| {
+        parts.kickstart_check.disks = Arc::new(|_| Box::pin(async { Ok(inventory()) }));
+    });
+    fixture.post("/api/v1/servers", server_json("A1")).await.ok(201);
+    let template = |hints: &str| templated(&format!("install --disk={{{{ disk('{hints}') }}}}\n"), json!({}));
+    for (hints, part) in [("name", "line 1, column 19: no disk matches `name`"), ("wwn=", "has no value")] {
+        let problem = fixture.post("/api/v1/jobs", template(hints)).await.problem(422);
+        assert!(problem["errors"][0]["message"].as_str().unwrap().contains(part), "{problem}");
+    }
+    let job = fixture.post("/api/v1/jobs", template("os")).await.ok(202);
+    assert_eq!(stored(&fixture, &job).await, "install --disk=naa.600508b1001c3ad5f0d1a4c2e9b7c311\n");
+    let events =
+        fixture.get(&format!("/api/v1/jobs/{}/events", job["job_id"].as_str().unwrap())).await.ok(200);
+    let event =
+        events["events"].as_array().unwrap().iter().find(|event| event["op"] == "kickstart.disk").unwrap();
+    assert_eq!(event["detail"]["device"], "naa.600508b1001c3ad5f0d1a4c2e9b7c311", "{event}");
+    assert_eq!(
+        (&event["detail"]["hints"], &event["detail"]["confidence"]),
+        (&json!("os"), &json!("certain"))
+    );
+}
+
+/// Only a template that asks for a disk makes the controller talk to the BMC.
+#[tokio::test(start_paused = true)]
+async fn a_bmc_that_reports_no_disks_refuses_only_what_asks_for_one() {
+    let fixture = fixture(LintMode::Off).await;
+    let asks = templated("{{ disk('os') }}\n", json!({}));
+    let problem = fixture.post("/api/v1/jobs", asks).await.problem(422);
+    let message = problem["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("the disks of server A1 cannot be read: the BMC does not answer"), "{message}");
+    fixture.post("/api/v1/jobs", templated("disk {{ server.serial }}\n", json!({}))).await.ok(202);
 }

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use shoal_base::hex;
 
 use super::{Desk, assert_installed, id};
+use crate::disks::{CHOICES, to_render};
 use crate::process::{output, shoal, text};
 
 const TEMPLATE: &str = "vmaccepteula\nrootpw {{ word }}\ninstall --firstdisk --overwritevmfs\n\
@@ -52,4 +53,33 @@ async fn a_template_is_shown_submitted_and_installed_as_it_was_shown() {
     file("values.json", r#"{"word": "vmware", "dhcp": true}"#);
     let (code, _, refused) = client(&desk, &submit).await;
     assert!(code == Some(1) && refused.contains("KS031 (breaks)"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_disk_is_chosen_from_the_inventory_of_the_bmc() {
+    let personas = ["idrac9", "ilo6", "generic"];
+    let desk = Desk::open(&[], &["--count=3", &format!("--persona={}", personas.join(","))]).await;
+    for (persona, hints, expected) in CHOICES {
+        let machine = personas.iter().position(|name| name == persona).unwrap() + 1;
+        let body = to_render(&format!("SIM000{machine}"), hints);
+        let (status, answer) = desk.served.post("/api/v1/kickstart/render", body).await;
+        match expected {
+            Ok(device) => assert_eq!(answer["disks"][0]["device"], *device, "{answer}"),
+            Err(part) => {
+                assert_eq!(status, 422, "{answer}");
+                assert!(answer["errors"][0]["message"].as_str().unwrap().contains(part), "{answer}");
+            }
+        }
+    }
+    std::fs::write(
+        desk.dir.path().join("ks.j2"),
+        "install --disk={{ disk(model='PERC') }} --overwritevmfs\n",
+    )
+    .unwrap();
+    let (code, text, error) = client(&desk, &["kickstart", "render", "ks.j2", "--server=SIM0001"]).await;
+    assert_eq!(
+        (code, text.as_str()),
+        (Some(0), "install --disk=naa.62cea7f0a1b2c3d42a1b2c3d4e5f6071 --overwritevmfs\n"),
+        "{error}"
+    );
 }

@@ -15,8 +15,48 @@ fn server() -> ServerFacts {
 }
 
 fn rendered(template: &str, variables: Json) -> Result<String, TemplateError> {
+    rendered_with(template, variables, Err(NO_SERVER)).map(|rendered| rendered.text)
+}
+
+fn rendered_with(
+    template: &str,
+    variables: Json,
+    disks: Result<&Inventory, &str>,
+) -> Result<Rendered, TemplateError> {
     let (variables, server) = (values(variables), server());
-    render(template, &Values { variables: &variables, server: Some(&server), seed: [7; 32] })
+    render(template, &Values { variables: &variables, server: Some(&server), disks, seed: [7; 32] })
+}
+
+#[test]
+fn a_disk_is_chosen_by_hints() {
+    let disk = Disk {
+        id: "Bay.0".to_owned(),
+        serial: Some("S1".to_owned()),
+        protocol: Some("SAS".to_owned()),
+        identifiers: vec![("NAA".to_owned(), "5000C500D4C6A1B3".to_owned())],
+        ..Disk::default()
+    };
+    let inventory = Inventory { disks: vec![disk], hidden: 0 };
+    for call in ["disk('serialNumber=S1')", "disk(serialNumber='S1')", "disk( 'S1' )", "disk('wwn=' ~ wwn)"] {
+        let template =
+            format!("{{% set target = {} %}}install --disk={{{{ target }}}} {{{{ target }}}}", "disk('S1')");
+        assert!(uses_disks(&template));
+        let template = if call.contains('~') { format!("install --disk={{{{ {call} }}}}") } else { template };
+        let rendered = rendered_with(&template, json!({"wwn": "5000c500d4c6a1b3"}), Ok(&inventory)).unwrap();
+        assert!(
+            rendered.text.starts_with("install --disk=naa.5000c500d4c6a1b3"),
+            "{call}: {}",
+            rendered.text
+        );
+        assert_eq!(rendered.disks.len(), 1, "{call}");
+    }
+    let error = rendered_with("\n{{ disk('model=X') }}", json!({}), Ok(&inventory)).unwrap_err();
+    assert_eq!(error.line, 2);
+    assert!(error.message.contains("no disk matches `model=X`"), "{error}");
+    let error =
+        rendered_with("{{ disk('model=X') }}", json!({}), Err("the BMC does not answer")).unwrap_err();
+    assert_eq!(error.message, "the BMC does not answer");
+    assert!(!uses_disks("install --disk={{ disk_name }}"));
 }
 
 #[test]
@@ -95,7 +135,7 @@ fn errors_have_a_place_and_no_value() {
         ("{{ server.bmc_password }}", (1, 4), "`server.bmc_password` is not defined"),
         ("{{ server.labels.bad }}", (1, 4), "`server.labels.bad` holds a character outside [A-Za-z0-9 ._:-]"),
         ("{{ pw | nothing }}", (1, 9), "there is no filter of this name"),
-        ("é {{ disk('x') }}", (1, 6), "there is no function of this name"),
+        ("é {{ vars('x') }}", (1, 6), "there is no function of this name"),
     ] {
         let error = rendered(template, json!({"pw": "hunter2"})).unwrap_err();
         assert_eq!((error.message.as_str(), error.line), (message, place.0), "{template}");

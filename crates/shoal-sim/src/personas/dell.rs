@@ -51,6 +51,7 @@ const IDRAC: Persona = Persona {
     system: "System.Embedded.1",
     manager: "iDRAC.Embedded.1",
     chassis: "System.Embedded.1",
+    storage: storage::DELL,
     resets: RESETS,
     ..PLAIN
 };

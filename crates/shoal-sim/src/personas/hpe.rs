@@ -34,6 +34,7 @@ const ILO: Persona = Persona {
     resets: RESETS,
     manners: OLD_MANNERS,
     sources: Sources { post_state: true, ..Sources::NONE },
+    storage: storage::HPE,
     faults: || vec![Fault::SessionTimeout(Duration::from_secs(30)), Fault::Unauthorised401Once],
     quirks: &["no-keep-alive", "boot-on-next-reset"],
     ..PLAIN

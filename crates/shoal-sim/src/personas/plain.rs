@@ -15,6 +15,7 @@ pub const PERSONAS: &[Persona] = &[
         manager: "Self",
         chassis: "Self",
         sources: Sources::NONE,
+        storage: &[],
         ..PLAIN
     },
     Persona {

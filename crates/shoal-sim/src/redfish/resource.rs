@@ -10,6 +10,7 @@ use super::super::bmc::Bmc;
 use super::super::faults::Fault;
 use super::super::personas::Way;
 use super::oem::Oem;
+use super::storage::Stored;
 
 /// Everything that has a URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,7 @@ pub enum Resource {
     ManagerReset,
     ChassisCollection,
     Chassis,
+    Stored(Stored),
     Slots,
     /// By the index of the machine's drive.
     Slot(usize),
@@ -155,7 +157,7 @@ impl Bmc {
             [name, rest @ ..] if *name == persona.media.collection && persona.media.of_system => {
                 self.resource_of_slots(rest)
             }
-            _ => None,
+            _ => self.resource_of_storage(parts).map(Resource::Stored),
         }
     }
 
@@ -228,6 +230,7 @@ impl Bmc {
             Resource::ManagerReset => format!("{manager}/Actions/Manager.Reset"),
             Resource::ChassisCollection => "/redfish/v1/Chassis".to_owned(),
             Resource::Chassis => format!("/redfish/v1/Chassis/{}", persona.chassis),
+            Resource::Stored(stored) => system + &self.storage_path(*stored),
             Resource::Slots => slots,
             Resource::Slot(drive) | Resource::OpenSlot(drive) => slot(drive),
             Resource::InsertInfo(drive) => format!("{}/InsertMediaActionInfo", slot(drive)),

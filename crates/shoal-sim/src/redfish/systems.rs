@@ -12,6 +12,7 @@ use super::super::machine::{HostIsOff, ResetType};
 use super::body::{self, Object};
 use super::message::Message;
 use super::resource::Resource;
+use super::storage::Stored;
 use super::{Refusal, Reply};
 use shoal_base::world;
 
@@ -57,6 +58,9 @@ impl Bmc {
         });
         if persona.names_manager {
             system["Links"]["ManagedBy"] = json!([self.link(&Resource::Manager)]);
+        }
+        if self.has_storage() {
+            system["Storage"] = self.link(&Resource::Stored(Stored::Units));
         }
         let linked = persona.media.of_system || persona.media.linked_by_system;
         if linked && !self.faults.has(&Fault::NoVirtualMedia) {

@@ -1,0 +1,155 @@
+//! `Storage` of the System: units with their drives and volumes, as the persona's data has them.
+//!
+//! Nothing here changes. Invariant: whatever a resource links to is served.
+
+use serde_json::{Value, json};
+
+use super::super::bmc::Bmc;
+use super::super::personas::{PhysicalDrive, RaidVolume, StorageUnit};
+use super::resource::Resource;
+
+const STORAGE: &str = "Storage";
+
+/// A resource below the System's `Storage`, by indices of the persona's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    Units,
+    Unit(usize),
+    Drive(usize, usize),
+    Volumes(usize),
+    Volume(usize, usize),
+}
+
+impl Bmc {
+    fn units(&self) -> &'static [StorageUnit] {
+        self.config.persona.storage
+    }
+
+    pub fn has_storage(&self) -> bool {
+        !self.units().is_empty()
+    }
+
+    /// The resource at a path below the System.
+    pub fn resource_of_storage(&self, parts: &[&str]) -> Option<Stored> {
+        let [STORAGE, rest @ ..] = parts else { return None };
+        let [id, rest @ ..] = rest else { return self.has_storage().then_some(Stored::Units) };
+        let at = self.units().iter().position(|unit| unit.id == *id)?;
+        let unit = &self.units()[at];
+        match rest {
+            [] => Some(Stored::Unit(at)),
+            ["Volumes"] => Some(Stored::Volumes(at)),
+            ["Volumes", id] => {
+                Some(Stored::Volume(at, unit.volumes.iter().position(|volume| volume.id == *id)?))
+            }
+            ["Drives", id] => Some(Stored::Drive(at, unit.drives.iter().position(|drive| drive.id == *id)?)),
+            _ => None,
+        }
+    }
+
+    /// The path of a resource below the System.
+    pub fn storage_path(&self, stored: Stored) -> String {
+        let unit = |at: usize| self.units().get(at).map_or("", |unit| unit.id);
+        match stored {
+            Stored::Units => format!("/{STORAGE}"),
+            Stored::Unit(at) => format!("/{STORAGE}/{}", unit(at)),
+            Stored::Volumes(at) => format!("/{STORAGE}/{}/Volumes", unit(at)),
+            Stored::Drive(at, drive) => {
+                let id =
+                    self.units().get(at).and_then(|unit| unit.drives.get(drive)).map_or("", |drive| drive.id);
+                format!("/{STORAGE}/{}/Drives/{id}", unit(at))
+            }
+            Stored::Volume(at, volume) => {
+                let id = self
+                    .units()
+                    .get(at)
+                    .and_then(|unit| unit.volumes.get(volume))
+                    .map_or("", |volume| volume.id);
+                format!("/{STORAGE}/{}/Volumes/{id}", unit(at))
+            }
+        }
+    }
+
+    pub fn render_storage(&self, stored: Stored) -> Value {
+        let unit = |at: usize| &self.units()[at];
+        match stored {
+            Stored::Units => {
+                let members: Vec<Resource> =
+                    (0..self.units().len()).map(|at| Resource::Stored(Stored::Unit(at))).collect();
+                let of = Resource::Stored(stored);
+                self.collection(&of, "StorageCollection", "Storage Collection", &members)
+            }
+            Stored::Volumes(at) => {
+                let members: Vec<Resource> = (0..unit(at).volumes.len())
+                    .map(|volume| Resource::Stored(Stored::Volume(at, volume)))
+                    .collect();
+                self.collection(&Resource::Stored(stored), "VolumeCollection", "Volume Collection", &members)
+            }
+            Stored::Unit(at) => self.render_unit(at, unit(at)),
+            Stored::Drive(at, drive) => self.render_drive(stored, &unit(at).drives[drive]),
+            Stored::Volume(at, volume) => self.render_volume(at, stored, &unit(at).volumes[volume]),
+        }
+    }
+
+    fn render_unit(&self, at: usize, unit: &StorageUnit) -> Value {
+        let link = self.path(&Resource::Stored(Stored::Unit(at)));
+        let drives: Vec<Value> = (0..unit.drives.len())
+            .map(|drive| self.link(&Resource::Stored(Stored::Drive(at, drive))))
+            .collect();
+        json!({
+            "@odata.id": link,
+            "@odata.type": "#Storage.v1_10_0.Storage",
+            "Id": unit.id,
+            "Name": unit.controller,
+            "Status": { "State": "Enabled", "Health": "OK" },
+            "StorageControllers": [{
+                "@odata.id": format!("{link}#/StorageControllers/0"),
+                "MemberId": "0",
+                "Name": unit.controller,
+                "Model": unit.controller,
+                "SupportedRAIDTypes": unit.raid_types,
+            }],
+            "Drives": drives,
+            "Volumes": self.link(&Resource::Stored(Stored::Volumes(at))),
+        })
+    }
+
+    fn render_drive(&self, stored: Stored, drive: &PhysicalDrive) -> Value {
+        json!({
+            "@odata.id": self.path(&Resource::Stored(stored)),
+            "@odata.type": "#Drive.v1_12_0.Drive",
+            "Id": drive.id,
+            "Name": drive.id,
+            "Manufacturer": drive.vendor,
+            "Model": drive.model,
+            "SerialNumber": drive.serial,
+            "CapacityBytes": drive.bytes,
+            "MediaType": drive.media,
+            "Protocol": drive.protocol,
+            "Identifiers": identifiers(drive.names),
+            "Status": { "State": "Enabled", "Health": "OK" },
+        })
+    }
+
+    fn render_volume(&self, at: usize, stored: Stored, volume: &RaidVolume) -> Value {
+        let drives: Vec<Value> = volume
+            .drives
+            .iter()
+            .map(|drive| self.link(&Resource::Stored(Stored::Drive(at, *drive))))
+            .collect();
+        json!({
+            "@odata.id": self.path(&Resource::Stored(stored)),
+            "@odata.type": "#Volume.v1_6_0.Volume",
+            "Id": volume.id,
+            "Name": volume.name,
+            "RAIDType": volume.raid,
+            "CapacityBytes": volume.bytes,
+            "Identifiers": identifiers(volume.names),
+            "Links": { "Drives": drives },
+            "Status": { "State": "Enabled", "Health": "OK" },
+        })
+    }
+}
+
+fn identifiers(names: &[(&str, &str)]) -> Vec<Value> {
+    names.iter().map(|(format, name)| json!({ "DurableNameFormat": format, "DurableName": name })).collect()
+}
