@@ -274,7 +274,7 @@ fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'st
     let likeness = |known: &str| strsim::jaro_winkler(&name, &known.to_lowercase());
     let rated = known.map(|known| (likeness(known), known));
     let best = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (best.0 > 0.85).then_some(best.1)
+    (best.0 > 0.9).then_some(best.1)
 }
 
 #[cfg(test)]

@@ -56,9 +56,9 @@ impl Class {
             Class::Breaks => {
                 "The installation stops at a dialog without a timeout, fails, or waits at its end."
             }
-            Class::Dangerous => "The text may erase data, choose another disk, or stop on some hosts.",
-            Class::Lost => "Something that is written has no effect.",
-            Class::Style => "It works; often the installer shows a warning for 30 seconds.",
+            Class::Dangerous => "The installation may erase data, use another disk, or stop on some hosts.",
+            Class::Lost => "Part of the file has no effect.",
+            Class::Style => "The installation works; often the installer shows a warning for 30 seconds.",
         }
     }
 }

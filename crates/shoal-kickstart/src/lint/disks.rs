@@ -53,7 +53,7 @@ fn names(lint: &mut Lint<'_, '_>, command: &Command) {
     let name = arg.value.as_deref().unwrap_or_default().trim();
     let bare = name.strip_prefix("/vmfs/devices/disks/").unwrap_or(name);
     if bare.is_empty() {
-        lint.report(&rules::DISK_NAME, &arg.word.span, "no disk is named after `=`");
+        lint.report(&rules::DISK_NAME, &arg.word.span, "the disk name after `=` is empty");
     } else if !is_name(bare) {
         lint.report_title(&rules::DISK_NAME, &arg.word.span);
     } else if ["mpx.", "vml.", "vmhba"].iter().any(|start| bare.starts_with(start)) {

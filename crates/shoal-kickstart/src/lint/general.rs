@@ -10,6 +10,7 @@ use crate::commands::{self, CommandSpec, DEPRECATED, DISK, INSTALL_SOURCES, Opti
 use crate::rules;
 use crate::syntax::{Arg, Command, LineKind, Span, Word};
 
+const BYTE_ORDER_MARK: char = '\u{feff}';
 const INSTALLS: [&str; 3] = ["install", "upgrade", "installorupgrade"];
 
 pub fn check(lint: &mut Lint<'_, '_>) {
@@ -64,11 +65,9 @@ fn judge(lint: &mut Lint<'_, '_>, command: &Command, follows_continuation: bool,
     let name = command.name.text.as_str();
     match commands::find(name) {
         Some(spec) => arguments(lint, command, spec),
-        None if DEPRECATED.contains(&name) => lint.report(
-            &rules::DEPRECATED_COMMAND,
-            &command.name.span,
-            format!("`{name}` has no effect any more"),
-        ),
+        None if DEPRECATED.contains(&name) => {
+            lint.report(&rules::DEPRECATED_COMMAND, &command.name.span, format!("`{name}` has no effect"))
+        }
         None if name.starts_with("%end") => lint.report_title(&rules::END_IGNORED, &command.name.span),
         None if ends_script => {
             lint.report_title(&rules::INCLUDE_ENDS_SECTION, &command.name.span);
@@ -76,9 +75,14 @@ fn judge(lint: &mut Lint<'_, '_>, command: &Command, follows_continuation: bool,
         None if follows_continuation => {}
         None => {
             let nearest = commands::nearest_command(name);
-            let message = nearest.map_or("the installer does not know the command".to_owned(), |nearest| {
-                format!("the installer does not know the command; `{nearest}` was most likely meant")
-            });
+            let message = match nearest {
+                _ if name.starts_with(BYTE_ORDER_MARK) => {
+                    "the file begins with a byte order mark, which becomes part of this command: save it as UTF-8 without BOM"
+                        .to_owned()
+                }
+                Some(nearest) => format!("unknown command; the nearest known one is `{nearest}`"),
+                None => "unknown command".to_owned(),
+            };
             lint.report(&rules::UNKNOWN_COMMAND, &command.name.span, message);
         }
     }
@@ -104,7 +108,8 @@ fn arguments(lint: &mut Lint<'_, '_>, command: &Command, spec: &'static CommandS
                 known_option(lint, command, arg, option);
                 let is_repeated = seen.iter().any(|other| other.names == option.names);
                 if is_repeated && !(DISK.contains(&option.names[0]) && is_install(command)) {
-                    let message = format!("`{}` is repeated; the first one holds", option.names[0]);
+                    let message =
+                        format!("`{}` is repeated; the installer uses the first one", option.names[0]);
                     lint.report(&rules::OPTION_REPEATED, &arg.word.span, message);
                 }
                 if !is_repeated {
@@ -129,7 +134,7 @@ fn known_option(lint: &mut Lint<'_, '_>, command: &Command, arg: &Arg, option: &
         let is_vmfs = matches!(name, "--preservevmfs" | "--novmfsondisk");
         let rule =
             if of_upgrade && is_vmfs { &rules::UPGRADE_PRESERVE } else { &rules::OPTION_OF_OTHER_VERSION };
-        lint.report(rule, span, format!("`{name}` is known from ESXi {since} on"));
+        lint.report(rule, span, format!("`{name}` requires ESXi {since} or later"));
         return;
     }
     let value = arg.value.as_deref();
@@ -152,11 +157,12 @@ fn unknown_option(lint: &mut Lint<'_, '_>, command: &Command, arg: &Arg, spec: &
     let command = &command.name.text;
     match spec.nearest(written) {
         Some(known) if known.eq_ignore_ascii_case(written) => {
-            lint.report(&rules::OPTION_CASE, &arg.word.span, format!("the option is written `{known}`"));
+            lint.report(&rules::OPTION_CASE, &arg.word.span, format!("the option is spelled `{known}`"));
         }
         nearest => {
-            let hint = nearest.map_or_else(String::new, |known| format!("; `{known}` was most likely meant"));
-            let message = format!("`{command}` does not know the option{hint}");
+            let hint =
+                nearest.map_or_else(String::new, |known| format!("; the nearest known one is `{known}`"));
+            let message = format!("unknown option of `{command}`{hint}");
             lint.report(&rules::UNKNOWN_OPTION, &arg.word.span, message);
         }
     }
@@ -168,12 +174,12 @@ fn stray_words(lint: &mut Lint<'_, '_>, command: &Command, spec: &'static Comman
     if let (true, Some(source)) = (is_install(command), words.first())
         && INSTALL_SOURCES.contains(&source.text.as_str())
     {
-        let message = "sources behind `install` are from versions before 5 and have no effect";
+        let message = "installation sources after `install` (versions before 5) have no effect";
         return lint.report(&rules::DEPRECATED_COMMAND, &source.span, message);
     }
     if let Some(word) = words.get(spec.words_max) {
         let name = spec.names[0];
-        lint.report(&rules::STRAY_WORD, &word.span, format!("a word of `{name}` belongs to no option"));
+        lint.report(&rules::STRAY_WORD, &word.span, format!("a word of `{name}` is not part of any option"));
     }
 }
 
@@ -185,10 +191,10 @@ fn repeated(lint: &mut Lint<'_, '_>) {
         let group = if is_install(command) { INSTALLS[0] } else { spec.names[0] };
         let Some(before) = seen.insert(group, file.lines[at].number) else { continue };
         if group == INSTALLS[0] {
-            let message = format!("line {before} already asks for an installation or upgrade");
+            let message = format!("line {before} already has an install or upgrade command");
             lint.report(&rules::TWO_INSTALLS, &command.name.span, message);
         } else {
-            let message = format!("this line overrules line {before}");
+            let message = format!("this line overrides line {before}");
             lint.report(&rules::COMMAND_REPEATED, &command.name.span, message);
         }
     }

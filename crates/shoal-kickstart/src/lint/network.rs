@@ -44,8 +44,8 @@ fn bootproto(lint: &mut Lint<'_, '_>, command: &Command) -> Method {
 fn dhcp(lint: &mut Lint<'_, '_>, command: &Command) {
     if let Some(arg) = command.option(&["--ip", "--netmask", "--gateway"]) {
         let message = match command.option(&["--bootproto"]) {
-            None => "without `--bootproto=static` the network uses DHCP, which excludes this option",
-            Some(_) => "DHCP and this option exclude each other",
+            None => "without `--bootproto=static` the network uses DHCP, which does not allow this option",
+            Some(_) => "DHCP and this option are mutually exclusive",
         };
         return lint.report(&rules::DHCP_WITH_ADDRESS, &arg.word.span, message);
     }
@@ -81,7 +81,7 @@ fn static_network(lint: &mut Lint<'_, '_>, command: &Command) {
         let bits = address(lint, arg)?;
         let is_mask = (!bits).wrapping_add(1) & !bits == 0;
         if !is_mask {
-            lint.report(&rules::ADDRESS_INVALID, &arg.word.span, "this is not a netmask");
+            lint.report(&rules::ADDRESS_INVALID, &arg.word.span, "not a netmask");
         }
         is_mask.then_some(bits)
     });
@@ -104,7 +104,7 @@ fn name_servers(lint: &mut Lint<'_, '_>, command: &Command) {
     let value = arg.value.as_deref().unwrap_or_default();
     if value.split(',').any(|server| parse_address(server).is_none()) {
         let message = if value.contains(' ') {
-            "a blank stands among the name servers: separate them by a comma alone"
+            "blank in the list of name servers: separate them by a comma only"
         } else {
             "a name server is not an IPv4 address"
         };

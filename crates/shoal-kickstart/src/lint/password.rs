@@ -71,12 +71,14 @@ fn is_hash(value: &str) -> bool {
 
 fn hash_fault(value: &str) -> &'static str {
     match value {
-        _ if value.starts_with("$5$") => "a hash by SHA-256 (`$5$`) is refused",
-        _ if value.starts_with("$6$rounds=") => "a hash with `rounds=` is refused",
+        _ if value.starts_with("$5$") => "the installer rejects a SHA-256 hash (`$5$`)",
+        _ if value.starts_with("$6$rounds=") => "the installer rejects a hash with `rounds=`",
         _ if value.starts_with("$6$") => {
-            "the hash by SHA-512 is cut or has other characters than [A-Za-z0-9./]"
+            "the SHA-512 hash is incomplete or has a character outside [A-Za-z0-9./]"
         }
-        _ if value.starts_with("$1$") => "the hash by MD5 is cut or has other characters than [A-Za-z0-9./]",
-        _ => "this is no hash by SHA-512, MD5 or DES",
+        _ if value.starts_with("$1$") => {
+            "the MD5 hash is incomplete or has a character outside [A-Za-z0-9./]"
+        }
+        _ => "not a SHA-512, MD5 or DES hash",
     }
 }

@@ -87,11 +87,7 @@ fn options(lint: &mut Lint<'_, '_>, section: Section, command: &Command) {
         if let Some(arg) = command.option(&[name])
             && !is_sound(arg.value.as_deref().unwrap_or_default())
         {
-            lint.report(
-                &rules::SECTION_VALUE,
-                &arg.word.span,
-                format!("the value of `{name}` is not understood"),
-            );
+            lint.report(&rules::SECTION_VALUE, &arg.word.span, format!("invalid value of `{name}`"));
         }
     }
 }
@@ -116,7 +112,7 @@ fn shell(lint: &mut Lint<'_, '_>, script: &Script) {
             lint.report_title(&rules::SCRIPT_FAILS, &line.span);
         } else if is_installer_command(line) {
             if script.is_decisive(line) {
-                let message = "a command of the installer is no program: the script's last line fails";
+                let message = "an installer command is not a program: the last line of the script fails";
                 lint.report(&rules::SCRIPT_FAILS, &program_span(line), message);
             } else {
                 lint.report_title(&rules::SWALLOWED_COMMAND, &program_span(line));

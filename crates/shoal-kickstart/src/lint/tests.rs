@@ -204,3 +204,11 @@ proptest! {
         holds(text.as_bytes());
     }
 }
+
+#[test]
+fn a_byte_order_mark_is_named() {
+    let text = ["\u{feff}", GOOD].concat();
+    let found = lint(text.as_bytes(), Options::default()).found;
+    let first = found.iter().find(|finding| finding.rule.id == "KS010").unwrap();
+    assert!(first.message.contains("byte order mark"), "{first:?}");
+}

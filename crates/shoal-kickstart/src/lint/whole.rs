@@ -59,11 +59,11 @@ fn no_reboot(lint: &mut Lint<'_, '_>) {
     let (span, message): (Span, String) = match swallowed {
         Some(line) => (
             line.span.clone(),
-            "this `reboot` is part of a script: the installer waits for a key at its end".to_owned(),
+            "this `reboot` is part of a script: the installer waits for a key press at its end".to_owned(),
         ),
         None => {
             let end = before_sections(lint);
-            (end..end, "no `reboot`: the installer waits for a key at its end".to_owned())
+            (end..end, "no `reboot`: the installer waits for a key press at its end".to_owned())
         }
     };
     let message = match lint.hook {

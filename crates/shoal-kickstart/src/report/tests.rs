@@ -18,7 +18,7 @@ fn shown(source: &str) -> String {
 fn a_finding_is_shown_with_its_line_marked_and_a_remedy() {
     let text = shown(&GOOD.replace("reboot\n", "reboot --noEject\n"));
     for part in [
-        "lost[KS012]: the option is written `--noeject`",
+        "lost[KS012]: the option is spelled `--noeject`",
         "ks.cfg:5:8",
         "5 | reboot --noEject",
         "^^^^^^^^^",

@@ -6,123 +6,123 @@ use crate::version::Version;
 
 super::rules! {
     UNKNOWN_COMMAND "KS010" Lost [warns = true]
-        "The installer does not know the command"
-        "It shows a warning for 30 seconds and ignores the line."
+        "Unknown command"
+        "The installer shows a warning for 30 seconds and ignores the line."
         "Correct the name, or remove the line."
         "selinux --disabled\n"
         "keyboard German\n";
     UNKNOWN_OPTION "KS011" Lost [warns = true]
-        "The command does not know the option"
+        "Unknown option"
         "The installer shows a warning for 30 seconds and ignores the option."
         "Correct the name, or remove the option."
         "reboot --eject\n"
         "reboot --noeject\n";
     OPTION_CASE "KS012" Lost [warns = true]
-        "An option is written in another case"
-        "Names of options are compared exactly: this one is unknown and ignored."
-        "Write it in the documented case."
+        "The option is written in the wrong case"
+        "Option names are case-sensitive: the installer ignores this one."
+        "Write it as documented."
         "reboot --noEject\n"
         "reboot --noeject\n";
     OPTION_OF_OTHER_VERSION "KS013" Lost [warns = true, until = Some(Version::new(8, 0, 0))]
-        "The option belongs to a later version"
-        "The version that is installed does not know the option and ignores it."
-        "Remove the option, or install the version that knows it."
+        "The option requires a later version"
+        "This ESXi version does not support the option and ignores it."
+        "Remove the option, or install a version that supports it."
         "install --disk=naa.600508b1001c3ad5f0d1a4c2e9b7c311 --overwritevmfs --dpuPciSlots=0000:01:00.0\n"
         "install --disk=naa.600508b1001c3ad5f0d1a4c2e9b7c311 --overwritevmfs\n";
     STRAY_WORD "KS014" Lost [warns = true]
-        "A word belongs to no option"
-        "The command takes no such word: it is ignored. Values follow their option after `=`, without blanks; values with blanks need quotes."
-        "Write `--option=value`, with quotes where the value has blanks."
+        "A word is not part of any option"
+        "The installer ignores the word. A value follows its option after `=`, without blanks; a value with blanks needs quotes."
+        "Write `--option=value`, with quotes if the value has blanks."
         "network --bootproto=dhcp --device vmnic0\n"
         "network --bootproto=dhcp --device=vmnic0\n";
     VALUE_MISSING "KS015" Lost [warns = true]
-        "An option has no value"
-        "The option needs a value after `=` and has no effect without one."
+        "The option has no value"
+        "The option requires a value after `=` and has no effect without one."
         "Write `--option=value`."
         "network --bootproto=dhcp --device=vmnic0 --vlanid=\n"
         "network --bootproto=dhcp --device=vmnic0 --vlanid=20\n";
     VALUE_UNEXPECTED "KS016" Style [warns = true]
-        "An option takes no value"
-        "The option stands alone; what follows `=` is ignored."
+        "The option does not take a value"
+        "The installer ignores the text after `=`."
         "Remove the value."
         "install --disk=naa.600508b1001c3ad5f0d1a4c2e9b7c311 --overwritevmfs=true\n"
         "install --disk=naa.600508b1001c3ad5f0d1a4c2e9b7c311 --overwritevmfs\n";
     OPTION_REPEATED "KS017" Lost [warns = true]
-        "An option is repeated"
-        "The first one holds; the installer warns about the others and ignores them."
+        "The option is repeated"
+        "The installer uses the first one and warns about the others."
         "Keep one of them."
         "network --bootproto=dhcp --device=vmnic0 --vlanid=20 --vlanid=30\n"
         "network --bootproto=dhcp --device=vmnic0 --vlanid=30\n";
     COMMAND_REPEATED "KS018" Lost [warns = true, bad_line = 2]
-        "A command is repeated"
-        "The last one holds; the installer warns about the repetition."
-        "Keep one of them."
+        "The command is repeated"
+        "The installer uses the last one and warns about the repetition."
+        "Keep one of them. Further network adapters are configured after the installation, for example in `%firstboot`."
         "keyboard German\nkeyboard French\n"
         "keyboard French\n";
     DEPRECATED_COMMAND "KS019" Style [warns = true]
-        "The command has no effect any more"
-        "It is left from versions before 5 and costs a warning of 30 seconds."
+        "The command has no effect"
+        "It is a leftover of versions before 5; the installer shows a warning for 30 seconds."
         "Remove the line."
         "timezone UTC\n"
         "keyboard German\n";
     NO_EULA "KS020" Breaks [whole = true]
-        "The licence agreement is not accepted"
-        "Without `vmaccepteula` (or `accepteula`) the installer stops with an error. A `%pre` that fails is shown as this error, too."
+        "The license agreement is not accepted"
+        "Without `vmaccepteula` (or `accepteula`) the installer stops with an error. It shows the same error if a `%pre` fails."
         "Add the line `vmaccepteula`."
         "rootpw VMw4re!xq\ninstall --disk=naa.600508b1001c3ad5\nnetwork --bootproto=dhcp\nreboot\n"
         "vmaccepteula\nrootpw VMw4re!xq\ninstall --disk=naa.600508b1001c3ad5\nnetwork --bootproto=dhcp\nreboot\n";
     NO_INSTALL "KS021" Breaks [whole = true]
-        "Neither install nor upgrade is asked for"
-        "One of `install`, `upgrade` and `installorupgrade` is required. `autopart` of ESX 4 is not one of them."
+        "The install or upgrade command is missing"
+        "One of `install`, `upgrade` and `installorupgrade` is required. `autopart` (ESX 4) does not replace it."
         "Add `install --disk=… --overwritevmfs`."
         "vmaccepteula\nrootpw VMw4re!xq\nautopart --firstdisk --overwritevmfs\nnetwork --bootproto=dhcp\nreboot\n"
         "vmaccepteula\nrootpw VMw4re!xq\ninstall --firstdisk --overwritevmfs\nnetwork --bootproto=dhcp\nreboot\n";
     TWO_INSTALLS "KS022" Breaks [bad_line = 2]
         "More than one of install, upgrade and installorupgrade"
-        "The installer stops at the second one."
+        "The installer stops with an error at the second one."
         "Keep one of them."
         "install --disk=naa.600508b1001c3ad5\ninstall --disk=naa.600508b1001c3ad6\n"
         "install --disk=naa.600508b1001c3ad5 --overwritevmfs\n";
     DRYRUN "KS023" Breaks []
         "`dryrun` installs nothing"
-        "The installer reads the file and ends without an installation, so the job cannot succeed."
+        "The installer checks the file and ends without installing, so the job cannot succeed."
         "Remove `dryrun`."
         "dryrun\n"
         "# dryrun\n";
     PARANOID "KS024" Style []
         "`paranoid` makes warnings fatal"
-        "What costs 30 seconds otherwise stops the installation at a dialog without a timeout."
-        "Remove `paranoid` when the file is known to work."
+        "A warning that otherwise costs 30 seconds stops the installation at a dialog without a timeout."
+        "Remove `paranoid` once the file works."
         "paranoid\n"
         "# paranoid\n";
     PARANOID_WARNING "KS025" Breaks [bad_line = 2]
         "`paranoid` makes a warning of this file fatal"
-        "The installer warns about another line of this file, and with `paranoid` it stops there."
-        "Remove `paranoid`, or mend the line."
+        "The installer warns about another line of this file, and stops there because of `paranoid`."
+        "Remove `paranoid`, or correct the line."
         "paranoid\nkeyboard Klingon\n"
         "keyboard Klingon\n";
     KEYBOARD_UNKNOWN "KS026" Lost [warns = true]
-        "The installer does not know the keyboard"
-        "It shows a warning for 30 seconds and keeps the default. Names with blanks need quotes."
-        "Use one of the documented names, such as 'US Default' or German."
+        "Unknown keyboard layout"
+        "The installer shows a warning for 30 seconds and uses the default. Names with blanks need quotes."
+        "Use a documented name, such as 'US Default' or German."
         "keyboard de\n"
         "keyboard 'Swiss German'\n";
     SERIAL_FORMAT "KS027" Breaks []
-        "The licence key does not have its form"
-        "The installer stops at a key that is not five groups of five letters and digits."
-        "Write `--esx=AAAAA-BBBBB-CCCCC-DDDDD-EEEEE`, or leave the command out: a host can be licensed later."
+        "The license key is malformed"
+        "The installer stops with an error unless the key is five groups of five letters and digits."
+        "Write `--esx=AAAAA-BBBBB-CCCCC-DDDDD-EEEEE`, or remove the command: a host can be licensed later."
         "serialnum --esx=12345\n"
         "serialnum --esx=00000-00000-00000-00000-00000\n";
     SERIAL_MOOT "KS028" Lost [since = Some(Version::new(9, 0, 0))]
-        "Version 9 takes no licence key"
+        "Version 9 does not use license keys"
         "From 9.0 on, hosts are licensed through vCenter Server."
         "Remove the line."
         "serialnum --esx=00000-00000-00000-00000-00000\n"
         "keyboard German\n";
     INCLUDE_MISSING "KS029" Breaks []
         "The included file does not exist"
-        "The installer stops at an include that it cannot read. No `%pre` mentions this file, or the path is relative to the script, beside which the task medium holds nothing."
-        "Write the file in `%pre`, include a URL, or put its lines here."
+        "The installer stops with an error at an include that it cannot read. No `%pre` mentions this file, or its path is relative: the task medium contains no other file."
+        "Write the file in `%pre`, include a URL, or insert its lines here."
         "%include /tmp/network.cfg\n"
         "%include /tmp/network.cfg\n%pre --interpreter=busybox\necho 'keyboard German' > /tmp/network.cfg\n";
 }
