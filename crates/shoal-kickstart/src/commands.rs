@@ -271,10 +271,10 @@ fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'st
         return None;
     }
     let name = name.to_lowercase();
-    let likeness = |known: &str| strsim::jaro_winkler(&name, &known.to_lowercase());
+    let likeness = |known: &str| strsim::normalized_damerau_levenshtein(&name, &known.to_lowercase());
     let rated = known.map(|known| (likeness(known), known));
     let best = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (best.0 > 0.9).then_some(best.1)
+    (best.0 > 0.7).then_some(best.1)
 }
 
 #[cfg(test)]
@@ -304,6 +304,8 @@ mod tests {
         assert_eq!(nearest_command("vmacceptelua"), Some("vmaccepteula"));
         assert_eq!(nearest_command("Reboot"), Some("reboot"));
         assert_eq!(nearest_command("esxcli"), None);
+        assert_eq!(find("install").and_then(|install| install.nearest("--systemMediaSize")), None);
+        assert_eq!(find("network").and_then(|network| network.nearest("--gatway")), Some("--gateway"));
         assert_eq!(find("install").and_then(|install| install.nearest("--firstDisk")), Some("--firstdisk"));
     }
 }
