@@ -8,16 +8,18 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::json;
 use shoal::domain::{Drive, JobId, Medium, Serial, Server, parse_recipe};
-use shoal::media::{InstallerCache, InstallerSource, Media, MediumLandmarks, Watched};
+use shoal::media::{Image, InstallerCache, InstallerSource, Media, MediumLandmarks, Watched};
 use shoal::seal::Sealer;
 use shoal::store::{NewJob, Store};
 use shoal_base::Password;
 use shoal_base::world::{Clock, TlsPolicy, real_transport};
 use shoal_image::installer::KickstartOn;
+use shoal_image::iso::Overlay;
 
 use crate::installer::make_installer;
 
@@ -102,8 +104,10 @@ async fn publish_and_serve(folder: &Path, listener: TcpListener, address: Socket
     let store = Store::in_memory(Sealer::new([1; 32])).expect("a database in memory");
     let media = Media::new(Clock::system(), [2; 32], store.clone());
     let mut urls = Vec::new();
-    for (number, image) in [(1, installer.as_is()), (2, installer.patched(KickstartOn::Cd).expect("patched"))]
-    {
+    let unchanged = Overlay { size: installer.size, patches: Vec::new() };
+    let as_is = Arc::new(Image::in_memory(installer.bytes(), &installer.sha256, unchanged));
+    let patched = installer.patched(KickstartOn::Cd).expect("patched");
+    for (number, image) in [(1, as_is), (2, patched)] {
         let job = insert_job(&store, number).await;
         let landmarks = MediumLandmarks::installer(installer.installer.landmarks.clone());
         media

@@ -96,12 +96,6 @@ pub struct CachedInstaller {
 }
 
 impl CachedInstaller {
-    /// The vendor's bytes.
-    pub fn as_is(&self) -> Arc<Image> {
-        let unchanged = Overlay { size: self.size, patches: Vec::new() };
-        self.changed(unchanged)
-    }
-
     /// With the boot option that makes it look for a kickstart there.
     pub fn patched(&self, on: KickstartOn) -> Result<Arc<Image>, PatchError> {
         let made = match on {

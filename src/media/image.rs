@@ -7,10 +7,8 @@
 //! what a host boots. Invariant: equal ETags mean equal bytes, since the tag is a hash of the
 //! base's hash and of every change; times play no part in it.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -35,9 +33,6 @@ pub struct Image {
 enum Base {
     /// Mapped or owned: slices are handed out without a copy.
     Memory(Bytes),
-    /// Read by position, inline: handing small reads to another thread costs more than they take
-    /// (0.67 of nginx against 0.96), and the pages of a file in use are in memory.
-    File(File),
     /// Zeros wherever no patch lies.
     Nothing,
 }
@@ -46,12 +41,6 @@ impl Image {
     /// `sha256` is that of `base`, in hex.
     pub fn in_memory(base: Bytes, sha256: &str, overlay: Overlay) -> Image {
         Image::new(base.len() as u64, Base::Memory(base), sha256, overlay)
-    }
-
-    /// `sha256` is that of the file, in hex. The file must not change while it is served; one that
-    /// shrinks makes reads fail.
-    pub fn in_file(base: File, sha256: &str, overlay: Overlay) -> io::Result<Image> {
-        Ok(Image::new(base.metadata()?.len(), Base::File(base), sha256, overlay))
     }
 
     /// An image that was made in memory, holes and all.
@@ -77,21 +66,21 @@ impl Image {
 
     /// The first bytes of `range` that lie in one piece: at least one where the range is not empty
     /// and inside the image, at most [`SLICE_BYTES_MAX`].
-    pub fn slice(&self, range: Range<u64>) -> io::Result<Bytes> {
+    pub fn slice(&self, range: Range<u64>) -> Bytes {
         let start = range.start;
         let mut end = range.end.min(start.saturating_add(SLICE_BYTES_MAX as u64)).min(self.size());
         if start >= end {
-            return Ok(Bytes::new());
+            return Bytes::new();
         }
         if let Some(patch) = self.patch_after(start) {
             if patch.offset <= start {
                 let inside = (start - patch.offset) as usize;
-                return Ok(patch.bytes.slice(inside..patch.bytes.len().min(inside + (end - start) as usize)));
+                return patch.bytes.slice(inside..patch.bytes.len().min(inside + (end - start) as usize));
             }
             end = end.min(patch.offset);
         }
         if start >= self.base_size {
-            return Ok(Bytes::from_static(&ZEROS).slice(..(end - start) as usize));
+            return Bytes::from_static(&ZEROS).slice(..(end - start) as usize);
         }
         self.base_slice(start, (end.min(self.base_size) - start) as usize)
     }
@@ -102,15 +91,10 @@ impl Image {
         patches.get(patches.partition_point(|patch| patch.end() <= offset))
     }
 
-    fn base_slice(&self, start: u64, len: usize) -> io::Result<Bytes> {
+    fn base_slice(&self, start: u64, len: usize) -> Bytes {
         match &self.base {
-            Base::Memory(bytes) => Ok(bytes.slice(start as usize..start as usize + len)),
-            Base::File(file) => {
-                let mut buf = vec![0; len];
-                file.read_exact_at(&mut buf, start)?;
-                Ok(buf.into())
-            }
-            Base::Nothing => Ok(Bytes::from_static(&ZEROS).slice(..len)),
+            Base::Memory(bytes) => bytes.slice(start as usize..start as usize + len),
+            Base::Nothing => Bytes::from_static(&ZEROS).slice(..len),
         }
     }
 }
@@ -125,7 +109,7 @@ impl ReadAt for Image {
         let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
         let mut at = offset;
         while at < end {
-            let slice = self.slice(at..end)?;
+            let slice = self.slice(at..end);
             let done = (at - offset) as usize;
             buf[done..done + slice.len()].copy_from_slice(&slice);
             at += slice.len() as u64;
@@ -147,8 +131,6 @@ fn content_tag(sha256: &str, base_size: u64, overlay: &Overlay) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -167,22 +149,16 @@ mod tests {
         bytes
     }
 
-    fn in_file(base: &[u8], overlay: Overlay) -> Image {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(base).unwrap();
-        Image::in_file(file, "aa", overlay).unwrap()
-    }
-
     #[test]
     fn slices_of_a_mapped_base_are_not_copied() {
         let base = Bytes::from(vec![7; 100]);
         let image =
             Image::in_memory(base.clone(), "aa", Overlay { size: 100, patches: vec![patch(50, b"x")] });
-        let slice = image.slice(10..90).unwrap();
+        let slice = image.slice(10..90);
         assert_eq!(slice.as_ptr(), base[10..].as_ptr());
         assert_eq!(slice.len(), 40, "up to the patch");
-        assert_eq!(image.slice(50..90).unwrap(), "x");
-        assert_eq!(image.slice(51..90).unwrap().len(), 39);
+        assert_eq!(image.slice(50..90), "x");
+        assert_eq!(image.slice(51..90).len(), 39);
     }
 
     #[test]
@@ -191,16 +167,12 @@ mod tests {
         let whole = vec![1; size as usize];
         let sparse =
             Image::sparse(SparseImage { size, pieces: vec![patch(0, &whole[..SLICE_BYTES_MAX * 2])] });
-        let images = [
-            Image::in_memory(whole.clone().into(), "aa", untouched(size)),
-            in_file(&whole, untouched(size)),
-            sparse,
-        ];
+        let images = [Image::in_memory(whole.clone().into(), "aa", untouched(size)), sparse];
         for image in images {
             for start in [0, 5, size / 3, size / 3 * 2] {
-                assert_eq!(image.slice(start..size).unwrap().len(), SLICE_BYTES_MAX, "{start}");
+                assert_eq!(image.slice(start..size).len(), SLICE_BYTES_MAX, "{start}");
             }
-            assert!(image.slice(size..size + 1).unwrap().is_empty());
+            assert!(image.slice(size..size + 1).is_empty());
         }
     }
 
@@ -222,15 +194,6 @@ mod tests {
         }
         let text = tag.to_str().unwrap();
         assert!(text.starts_with('"') && text.ends_with('"') && text.len() == 34, "{text}");
-    }
-
-    #[test]
-    fn a_file_that_shrank_is_an_error_and_not_zeros() {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&[1; 100]).unwrap();
-        let image = Image::in_file(file.try_clone().unwrap(), "aa", untouched(100)).unwrap();
-        file.set_len(10).unwrap();
-        assert_eq!(image.slice(50..60).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
@@ -262,7 +225,6 @@ mod tests {
             let range = range.0.min(range.1).min(size)..range.0.max(range.1).min(size);
             let overlay = Overlay { size, patches: kept.clone() };
             let expected = &whole[range.start as usize..range.end as usize];
-            prop_assert_eq!(&read(&in_file(&base, overlay.clone()), range.clone()), expected);
             prop_assert_eq!(&read(&Image::in_memory(base.into(), "aa", overlay), range.clone()), expected);
             let sparse = SparseImage { size, pieces: vec![patch(0, &whole)] };
             prop_assert_eq!(&read(&Image::sparse(sparse), range.clone()), expected);

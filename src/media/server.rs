@@ -259,18 +259,14 @@ struct ImageBody {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum PullError {
-    #[error("the image cannot be read")]
-    Image(#[source] std::io::Error),
-    #[error("what was read of the image cannot be kept")]
-    Trace(#[source] StoreError),
-}
+#[error("what was read of the image cannot be kept")]
+struct TraceError(#[source] StoreError);
 
 impl ImageBody {
     /// Has the next slice at hand, and every milestone that it shows in the store.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PullError>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TraceError>> {
         if self.next.is_none() && self.at < self.range.end {
-            let slice = self.image.slice(self.at..self.range.end).map_err(PullError::Image)?;
+            let slice = self.image.slice(self.at..self.range.end);
             let end = self.at + slice.len() as u64;
             if let Some(watch) = &self.watch
                 && watch.note(self.medium, self.at..end, self.whole)
@@ -283,7 +279,7 @@ impl ImageBody {
         if let Some(settling) = &mut self.settling {
             let settled = ready!(settling.as_mut().poll(cx));
             self.settling = None;
-            settled.map_err(PullError::Trace)?;
+            settled.map_err(TraceError)?;
         }
         Poll::Ready(Ok(()))
     }
@@ -291,12 +287,12 @@ impl ImageBody {
 
 impl http_body::Body for ImageBody {
     type Data = Bytes;
-    type Error = PullError;
+    type Error = TraceError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, PullError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, TraceError>>> {
         if let Err(error) = ready!(self.poll_next(cx)) {
             return Poll::Ready(Some(Err(error)));
         }

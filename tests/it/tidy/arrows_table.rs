@@ -132,7 +132,6 @@ pub const ARROWS: &[Arrow] = &[
         to: &[EVERYTHING],
         sentence: "fuzz feeds whatever reads bytes, and no module names it",
     },
-    Arrow { from: "ui", to: &[], sentence: "ui talks only to the public API" },
 ];
 
 /// Parts that are functions of their input: no I/O, no clock, no doors. They may name what is
