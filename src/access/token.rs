@@ -10,6 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
 
 use super::Role;
 use shoal_base::hex;
@@ -55,8 +56,7 @@ impl TokenHash {
 
     /// Takes the same time wherever the two differ.
     pub fn matches(&self, other: &TokenHash) -> bool {
-        let differing = self.0.iter().zip(&other.0).fold(0, |bits, (a, b)| bits | (a ^ b));
-        std::hint::black_box(differing) == 0
+        self.0.ct_eq(&other.0).into()
     }
 }
 
