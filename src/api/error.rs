@@ -11,9 +11,9 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::streams::NoSeat;
 use crate::domain::{FieldError, JobId};
 use crate::store::{StoreError, StoreErrorKind};
+use shoal_base::NoSeat;
 
 /// When a client that found no room for a stream may ask again.
 const STREAM_RETRY_SECS: u64 = 10;
@@ -53,7 +53,7 @@ pub enum ApiError {
     #[error(
         "{}: close some, or try again in {STREAM_RETRY_SECS} s",
         match .0 {
-            NoSeat::Token => "this token holds as many event streams as one token may",
+            NoSeat::Holder => "this token holds as many event streams as one token may",
             NoSeat::Full => "the controller holds as many event streams as it can",
         }
     )]

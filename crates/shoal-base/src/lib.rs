@@ -4,6 +4,7 @@
 //! - [`Password`]: a secret that cannot be printed; [`UrlSecrets`]: secrets within URLs, hidden from texts.
 //! - [`UrlPrefixes`]: which URLs may be named; [`is_loopback`]: which stay on this machine.
 //! - [`visible()`]: text of others, made safe to print; [`hex()`]: bytes as digits.
+//! - [`Seats`]: how many of something are open at once, of all holders and of one.
 //!
 //! Nothing here knows servers, jobs, images or Redfish.
 
@@ -11,6 +12,7 @@ mod hex;
 mod loopback;
 mod prefixes;
 mod redact;
+mod seats;
 mod secret;
 mod visible;
 pub mod world;
@@ -19,5 +21,6 @@ pub use hex::{hex, unhex};
 pub use loopback::is_loopback;
 pub use prefixes::{UrlPrefixError, UrlPrefixes};
 pub use redact::{UrlSecrets, hide_media_tokens, hide_url_secrets};
+pub use seats::{NoSeat, Seat, Seats};
 pub use secret::Password;
 pub use visible::{is_visible, visible, visible_lines};

@@ -3,16 +3,15 @@
 //! It knows no HTTP; the deadlines of requests are the listener's. Invariant: a connection has a seat
 //! from before its TLS handshake until its stream is dropped, and one without a seat costs nothing more.
 
-use std::collections::BTreeMap;
 use std::future::{Future as _, Ready, ready};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum_server::accept::Accept;
+use shoal_base::{NoSeat, Seat, Seats};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
@@ -26,15 +25,9 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(600);
 
 const REFUSED: &str = "shoal_provisioner_connections_refused_total";
 
-/// The seats of one listener.
-#[derive(Clone, Default)]
-pub struct Connections(Arc<Mutex<Counts>>);
-
-#[derive(Default)]
-struct Counts {
-    all: usize,
-    by_peer: BTreeMap<IpAddr, usize>,
-}
+/// The seats of one listener, by peer.
+#[derive(Clone)]
+pub struct Connections(Seats<IpAddr>);
 
 /// Why a connection got no seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,47 +38,24 @@ enum Refusal {
     Peer,
 }
 
+impl Default for Connections {
+    fn default() -> Connections {
+        Connections(Seats::new(CONNECTIONS_MAX))
+    }
+}
+
 impl Connections {
     /// Whether a connection came to nothing for want of a seat.
     pub fn is_refusal(error: &io::Error) -> bool {
         error.get_ref().is_some_and(|inner| inner.is::<Refusal>())
     }
 
-    fn take_seat(&self, peer: IpAddr) -> Result<Seat, Refusal> {
-        let mut counts = self.counts();
-        if counts.all >= CONNECTIONS_MAX {
-            return Err(Refusal::Full);
-        }
-        let of_peer = counts.by_peer.entry(peer).or_default();
-        if *of_peer >= OF_ONE_PEER_MAX && !peer.is_loopback() {
-            return Err(Refusal::Peer);
-        }
-        *of_peer += 1;
-        counts.all += 1;
-        Ok(Seat { connections: self.clone(), peer })
-    }
-
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Given back when it is dropped.
-struct Seat {
-    connections: Connections,
-    peer: IpAddr,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut counts = self.connections.counts();
-        counts.all -= 1;
-        if let Some(of_peer) = counts.by_peer.get_mut(&self.peer) {
-            *of_peer -= 1;
-            if *of_peer == 0 {
-                counts.by_peer.remove(&self.peer);
-            }
-        }
+    fn take_seat(&self, peer: IpAddr) -> Result<Seat<IpAddr>, Refusal> {
+        let of_one_max = if peer.is_loopback() { usize::MAX } else { OF_ONE_PEER_MAX };
+        self.0.take(peer, of_one_max).map_err(|refused| match refused {
+            NoSeat::Full => Refusal::Full,
+            NoSeat::Holder => Refusal::Peer,
+        })
     }
 }
 
@@ -127,7 +97,7 @@ pub struct Seated {
     stream: Stream,
     /// Runs while a write waits for the peer.
     stalled: Option<Pin<Box<Sleep>>>,
-    _seat: Seat,
+    _seat: Seat<IpAddr>,
 }
 
 impl Seated {
@@ -194,27 +164,24 @@ mod tests {
     #[test]
     fn one_peer_leaves_seats_to_the_others() {
         let connections = Connections::default();
-        let mut seats: Vec<Seat> =
+        let mut seats: Vec<Seat<IpAddr>> =
             (0..OF_ONE_PEER_MAX).map(|_| connections.take_seat(peer(1)).ok().unwrap()).collect();
         assert_eq!(connections.take_seat(peer(1)).err(), Some(Refusal::Peer));
         seats.push(connections.take_seat(peer(2)).ok().unwrap());
         seats.remove(0);
         seats.push(connections.take_seat(peer(1)).ok().unwrap());
-        drop(seats);
-        let counts = connections.counts();
-        assert_eq!((counts.all, counts.by_peer.len()), (0, 0));
     }
 
     #[test]
     fn all_peers_together_have_a_bound_too_and_loopback_no_other() {
         let connections = Connections::default();
         let home = IpAddr::from([127, 0, 0, 1]);
-        let seats: Vec<Seat> =
+        let seats: Vec<Seat<IpAddr>> =
             (0..CONNECTIONS_MAX).map(|_| connections.take_seat(home).ok().unwrap()).collect();
         for other in [home, peer(1)] {
             assert_eq!(connections.take_seat(other).err(), Some(Refusal::Full));
         }
-        assert!(connections.counts().by_peer.len() == 1 && seats.len() == CONNECTIONS_MAX);
+        assert_eq!(seats.len(), CONNECTIONS_MAX);
         assert!(Connections::is_refusal(&io::Error::other(Refusal::Full)));
         assert!(!Connections::is_refusal(&io::Error::other("handshake")));
     }
