@@ -35,7 +35,7 @@ pub use id::{JobId, JobIdError, Serial, SerialError};
 pub use leftover::Leftover;
 pub use lint_mode::LintMode;
 pub use mount::{Drive, EjectFacts, Medium, Mount, Mounts};
-pub use recipe::{FieldError, KICKSTART_BYTES_MAX, RecipeError, nearest, parse_recipe, unknown_keys};
+pub use recipe::{FieldError, KICKSTART_BYTES_MAX, RecipeError, parse_recipe, unknown_keys};
 pub use secret::Kickstart;
 pub use server::{Server, check_bmc_address, management_url};
 pub use spec::{JobSpec, MediaLayout, PathSpec, TaskTarget};

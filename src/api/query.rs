@@ -15,7 +15,6 @@ use utoipa::openapi::{OpenApi as Document, RefOr};
 
 use super::error::ApiError;
 use super::openapi::operations;
-use crate::domain::nearest;
 
 /// Only paths below it are checked; elsewhere, and in media URLs, an unknown parameter is ignored.
 const CHECKED: &str = "/api/v1/";
@@ -97,7 +96,7 @@ impl fmt::Display for QueryFault {
             QueryFault::Unknown { name, known } => {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 write!(f, "unknown query parameter `{name}`")?;
-                match nearest(name, &known) {
+                match shoal_base::nearest(name, known) {
                     Some(nearest) => write!(f, "; the nearest known one is `{nearest}`"),
                     None => write!(f, "; this route has no query parameters"),
                 }

@@ -236,12 +236,12 @@ fn known_name(path: &Path, key: &str) -> Result<&'static str, ConfigError> {
     let names = || settings::all().map(|setting| setting.name).chain(LOG_NAMES);
     let of_key = |name: &&str| name.to_ascii_lowercase() == key;
     names().find(of_key).ok_or_else(|| {
-        let likeness = |name: &str| strsim::jaro_winkler(&name.to_ascii_lowercase(), key);
-        let nearest = names().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default();
+        let keys: Vec<String> = names().map(str::to_ascii_lowercase).collect();
+        let nearest = shoal_base::nearest(key, keys.iter().map(String::as_str)).unwrap_or_default();
         ConfigError::UnknownKey {
             path: path.to_owned(),
             key: key.chars().take(40).collect(),
-            nearest: nearest.to_ascii_lowercase(),
+            nearest: nearest.to_owned(),
         }
     })
 }

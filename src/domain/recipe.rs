@@ -260,7 +260,7 @@ pub fn unknown_keys(object: &Map<String, Value>, known: &[&str], named_max: usiz
     let mut unknown = object.keys().filter(|key| !known.contains(&key.as_str()));
     let named = unknown.by_ref().take(named_max).map(|key| {
         let key: String = key.chars().take(KEY_CHARS_MAX).collect();
-        let nearest = nearest(&key, known).unwrap_or_default();
+        let nearest = shoal_base::nearest(&key, known.iter().copied()).unwrap_or_default();
         FieldError::of_key(&key, format!("unknown key; the nearest known one is `{nearest}`"))
     });
     let mut faults: Vec<FieldError> = named.collect();
@@ -269,12 +269,6 @@ pub fn unknown_keys(object: &Map<String, Value>, known: &[&str], named_max: usiz
         faults.push(FieldError::new("", format!("has {more} more unknown keys")));
     }
     faults
-}
-
-/// The known name that `name` was most likely meant to be; of equals the first of the list.
-pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let likeness = |known: &str| strsim::jaro_winkler(name, known);
-    known.iter().rev().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
 #[cfg(test)]

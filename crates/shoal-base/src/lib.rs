@@ -5,11 +5,13 @@
 //! - [`UrlPrefixes`]: which URLs may be named; [`is_loopback`]: which stay on this machine.
 //! - [`visible()`]: text of others, made safe to print; [`hex()`]: bytes as digits.
 //! - [`Seats`]: how many of something are open at once, of all holders and of one.
+//! - [`nearest()`]: which of several names was most likely meant.
 //!
 //! Nothing here knows servers, jobs, images or Redfish.
 
 mod hex;
 mod loopback;
+mod nearest;
 mod prefixes;
 mod redact;
 mod seats;
@@ -19,6 +21,7 @@ pub mod world;
 
 pub use hex::{hex, unhex};
 pub use loopback::is_loopback;
+pub use nearest::nearest;
 pub use prefixes::{UrlPrefixError, UrlPrefixes};
 pub use redact::{UrlSecrets, hide_media_tokens, hide_url_secrets};
 pub use seats::{NoSeat, Seat, Seats};
