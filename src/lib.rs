@@ -39,6 +39,7 @@ pub mod fuzz;
 pub mod media;
 pub mod oidc;
 pub mod paths;
+pub mod problem;
 pub mod release;
 pub mod seal;
 pub mod store;

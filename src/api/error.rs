@@ -1,19 +1,18 @@
-//! What a refused or failed request is answered: `application/problem+json`, and which status.
+//! What a refused or failed request is answered: a [`Problem`], and which status.
 //!
 //! The only table of status codes. Invariant: a problem never quotes a request's body, and a fault
 //! of ours is logged with its causes and told without them.
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::domain::{FieldError, JobId};
 use crate::store::{StoreError, StoreErrorKind};
 use shoal_base::NoSeat;
+
+pub use crate::problem::{FieldProblem, Problem};
 
 /// When a client that found no room for a stream may ask again.
 const STREAM_RETRY_SECS: u64 = 10;
@@ -108,7 +107,7 @@ impl ApiError {
         Problem {
             kind: format!("urn:shoal:problem:{}", title.to_ascii_lowercase().replace(' ', "-")),
             title: title.to_owned(),
-            status: status.as_u16(),
+            status,
             detail: self.to_string(),
             errors,
             job_id: self.job().map(|job| job.to_string()),
@@ -153,9 +152,8 @@ impl IntoResponse for ApiError {
             ApiError::TooManyStreams(_) => Some(STREAM_RETRY_SECS),
             _ => None,
         };
-        let mut response = (status, Json(problem)).into_response();
+        let mut response = problem.into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(wait) = wait {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
         }
@@ -177,32 +175,6 @@ fn causes(error: &ApiError) -> String {
     text
 }
 
-/// RFC 9457.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Problem {
-    /// A name of the sort of problem.
-    #[serde(rename = "type")]
-    kind: String,
-    title: String,
-    /// The status code, again.
-    status: u16,
-    /// A sentence that says what to do.
-    detail: String,
-    /// What is wrong with the body, a fault each.
-    errors: Vec<FieldProblem>,
-    /// The job in question, or the one that stands in the way.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    job_id: Option<String>,
-}
-
-/// One fault of a body.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct FieldProblem {
-    /// JSON pointer, such as `/ks_cfg`.
-    pub pointer: String,
-    pub message: String,
-}
-
 impl From<&FieldError> for FieldProblem {
     fn from(error: &FieldError) -> FieldProblem {
         FieldProblem { pointer: error.pointer.clone(), message: error.message.clone() }
@@ -218,7 +190,7 @@ mod tests {
         let job = JobId::new(1, [0; 10]);
         let server = "A1".parse().unwrap();
         let problem = ApiError::Store(StoreError::Busy { server, job }).problem();
-        assert_eq!((problem.status, problem.job_id), (409, Some(job.to_string())));
+        assert_eq!((problem.status, problem.job_id), (StatusCode::CONFLICT, Some(job.to_string())));
         assert!(problem.detail.contains("A1"), "{}", problem.detail);
     }
 

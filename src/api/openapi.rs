@@ -25,6 +25,7 @@ use super::ApiState;
 use super::access::roles::{self, Need};
 use super::error::{FieldProblem, Problem};
 use super::jobs::RecipeBody;
+use crate::problem::PROBLEM_JSON;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(Problem, FieldProblem)), security(("bearer" = [])))]
@@ -159,7 +160,7 @@ fn refusable(operation: &mut Operation) {
     for (status, response) in responses.iter_mut() {
         let RefOr::T(response) = response else { continue };
         if status.starts_with(['4', '5']) {
-            response.content = [("application/problem+json".to_owned(), content().into())].into();
+            response.content = [(PROBLEM_JSON.to_owned(), content().into())].into();
         }
         // A description there must be; most codes say enough.
         if response.description.is_empty() {
@@ -167,8 +168,7 @@ fn refusable(operation: &mut Operation) {
             code.unwrap_or(status).clone_into(&mut response.description);
         }
     }
-    let problem =
-        ResponseBuilder::new().description("A problem").content("application/problem+json", content());
+    let problem = ResponseBuilder::new().description("A problem").content(PROBLEM_JSON, content());
     responses.insert("default".to_owned(), problem.build().into());
 }
 

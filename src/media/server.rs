@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, any, get};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, poll_fn};
@@ -31,6 +31,7 @@ use super::job_media::JobMedia;
 use super::token::parse_name;
 use super::{Image, Media, content_type};
 use crate::domain::{Drive, JobId, Medium};
+use crate::problem::Problem;
 use crate::store::StoreError;
 
 /// In a request's extensions: whoever let it in has found an operator behind it. Without one, only the
@@ -345,16 +346,17 @@ fn unsatisfiable(size: u64) -> Response {
     response
 }
 
-/// RFC 9457. The codes of this module are those of HTTP ranges, which no other resource has.
+/// The codes of this module are those of HTTP ranges, which no other resource has.
 fn problem(code: StatusCode, detail: &str) -> Response {
-    let title = code.canonical_reason().unwrap_or_default();
-    let body = serde_json::json!({
-        "type": "about:blank", "title": title, "status": code.as_u16(), "detail": detail, "errors": [],
-    });
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = code;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    response
+    let problem = Problem {
+        kind: "about:blank".to_owned(),
+        title: code.canonical_reason().unwrap_or_default().to_owned(),
+        status: code,
+        detail: detail.to_owned(),
+        errors: Vec::new(),
+        job_id: None,
+    };
+    problem.into_response()
 }
 
 fn status(code: StatusCode) -> Response {

@@ -55,6 +55,7 @@ pub const ARROWS: &[Arrow] = &[
             "doctor::Check",
             "doctor::Checker",
             "doctor::Report",
+            "problem",
             "release",
             "shoal_kickstart",
         ],
@@ -99,7 +100,7 @@ pub const ARROWS: &[Arrow] = &[
     },
     Arrow {
         from: "media",
-        to: &["domain", "shoal_image", "store", "token"],
+        to: &["domain", "problem", "shoal_image", "store", "token"],
         sentence: "media serves images and keeps the read trace",
     },
     Arrow {
@@ -120,6 +121,7 @@ pub const ARROWS: &[Arrow] = &[
         to: &["domain", "shoal_redfish", "flow::identity"],
         sentence: "release frees one BMC and knows no job that runs",
     },
+    Arrow { from: "problem", to: &[], sentence: "problem is a body, and knows no route" },
     Arrow { from: "token", to: &["domain"], sentence: "a token follows from a key and what it is for" },
     Arrow { from: "seal", to: &["domain"], sentence: "seal keeps secrets at rest and knows no table" },
     Arrow {

@@ -24,8 +24,8 @@ const DOORS: [Door; 6] = [
     Door { words: &["std::env"], only: &["config"], sentence: "Only config reads the environment." },
     Door {
         words: &["utoipa", "ToSchema", "IntoParams"],
-        only: &["api"],
-        sentence: "Only api has public wire types.",
+        only: &["api", "problem"],
+        sentence: "Only api has public wire types, and problem the one that api and media share.",
     },
     Door {
         words: &["TcpListener", "UnixListener", "axum::serve", "axum_server"],
