@@ -26,7 +26,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::domain::{MediaLayout, Server};
+use crate::domain::{HostId, MediaLayout, Server};
 use crate::media::Probes;
 use shoal_base::world::{TlsPolicy, World};
 use shoal_redfish::Bmc;
@@ -62,7 +62,12 @@ pub struct ProbePlace<'a> {
     pub probes: &'a Probes,
     /// What its path is put behind, as the BMC reaches it; or why there is no such thing.
     pub base: Result<Url, String>,
+    /// Asked before anything is put into a drive; `None`: nobody else acts on this host.
+    pub may_touch: Option<MayTouch>,
 }
+
+/// Says whether a host may be acted on; `Err` names the job that holds it.
+pub type MayTouch = Arc<dyn Fn(HostId) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ mod cursor;
 mod esxi;
 mod event;
 mod facts;
+mod host;
 mod id;
 mod leftover;
 mod lint_mode;
@@ -31,6 +32,7 @@ pub use facts::{
     BootSample, BootSource, CleanupFacts, Counts, EjectReason, Facts, MediaMode, MediumTrace, PathFacts,
     Power, ResetFacts, SystemFacts, TaskIsoFacts,
 };
+pub use host::HostId;
 pub use id::{JobId, JobIdError, Serial, SerialError};
 pub use leftover::Leftover;
 pub use lint_mode::LintMode;

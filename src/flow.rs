@@ -129,7 +129,14 @@ pub async fn dry_run(
     path.check(services, &server, spec).await?;
     let bmc = services.remembered_bmc(&server).await?;
     bmc.hide(services.url_secrets(Some(spec)));
-    resolve::resolve(services, &bmc, &server, spec).await
+    let resolved = resolve::resolve(services, &bmc, &server, spec).await?;
+    let host = identity::host_id(&server.bmc_address, &resolved.system);
+    match services.store.host_holder(&host, serial).await? {
+        None => Ok(resolved),
+        Some(holder) => {
+            Err(StepError::permanent(format!("server {serial} cannot be installed now: {holder}")))
+        }
+    }
 }
 
 /// Where things are, as configured.

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::Server;
-use crate::flow::identity::choose_system;
+use crate::domain::{HostId, Server};
+use crate::flow::identity::{choose_system, host_id};
 use shoal_redfish::{Bmc, PowerState, Slot, System};
 
 /// What is asked for.
@@ -31,6 +31,8 @@ pub struct Ask {
 
 /// What only the owner of the jobs knows.
 pub trait Guard: Send + Sync {
+    /// Asked once, before anything else; `Err` names the job of another record that holds the host.
+    fn may_touch(&self, host: HostId) -> BoxFuture<'_, Result<(), String>>;
     /// Asked before each act; `Err` says why nothing more may be done.
     fn may_act(&self) -> BoxFuture<'_, Result<(), String>>;
     /// Whether an image's URL is one of this controller's.
@@ -38,13 +40,15 @@ pub trait Guard: Send + Sync {
 }
 
 /// Releases a server of the inventory.
-pub type Releaser = Arc<dyn Fn(Server, Ask) -> BoxFuture<'static, Result<Report, NeedsForce>> + Send + Sync>;
+pub type Releaser = Arc<dyn Fn(Server, Ask) -> BoxFuture<'static, Result<Report, Refused>> + Send + Sync>;
 
-/// Why nothing was done: `force` is needed.
+/// Why nothing was done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .reasons.join("; "))]
-pub struct NeedsForce {
-    pub reasons: Vec<String>,
+pub enum Refused {
+    #[error("{}", .reasons.join("; "))]
+    NeedsForce { reasons: Vec<String> },
+    #[error("{why}")]
+    HostInUse { why: String },
 }
 
 /// What was done, and what is left.
@@ -93,7 +97,7 @@ impl Item {
 }
 
 /// Looks, checks the identity and the guards, and frees what it can.
-pub async fn release(bmc: &Bmc, server: &Server, ask: &Ask) -> Result<Report, NeedsForce> {
+pub async fn release(bmc: &Bmc, server: &Server, ask: &Ask) -> Result<Report, Refused> {
     if let Some(link) = &ask.session {
         bmc.inherit_session(link).await;
     }
@@ -101,11 +105,14 @@ pub async fn release(bmc: &Bmc, server: &Server, ask: &Ask) -> Result<Report, Ne
         Ok(system) => system,
         Err(reason) => return Ok(report(server, vec![Item::new("identity", ItemStatus::Left, reason)])),
     };
+    if let Err(why) = ask.guard.may_touch(host_id(&server.bmc_address, &system)).await {
+        return Err(Refused::HostInUse { why });
+    }
     let slots = bmc.observe_slots(&system).await;
     let seen = slots.as_deref().unwrap_or_default();
     let reasons = guarded(&system, seen, ask).await;
     if !reasons.is_empty() && !ask.force {
-        return Err(NeedsForce { reasons });
+        return Err(Refused::NeedsForce { reasons });
     }
     let mut items = Vec::new();
     let cd = seen.iter().find(|slot| slot.is_usable_cd()).map(|slot| slot.link.as_str());

@@ -21,9 +21,9 @@ use super::error::{ApiError, Problem};
 use super::fields::Fields;
 use super::servers::find;
 use crate::access::Act;
-use crate::domain::Serial;
+use crate::domain::{HostId, Serial};
 use crate::media::job_of_url;
-use crate::release::{Ask, Guard, Item, Report};
+use crate::release::{Ask, Guard, Item, Refused, Report};
 use crate::store::{JobFilter, Store, StoreError, StoredJob};
 
 /// How far a release may go.
@@ -72,7 +72,7 @@ impl From<Item> for ReleaseItem {
 #[utoipa::path(post, path = "/api/v1/servers/{serial}/release", tag = "servers",
     params(("serial" = String, Path)), request_body = Option<ReleaseInput>,
     responses((status = 200, body = ReleaseBody),
-        (status = 409, description = "A job is active; or `force` is needed: the host is not Off, or an image is not this controller's", body = Problem)))]
+        (status = 409, description = "A job is active on the server, or by another record on its host; or `force` is needed: the host is not Off, or an image is not this controller's", body = Problem)))]
 pub async fn release(
     State(state): State<ApiState>,
     who: Who,
@@ -94,11 +94,17 @@ pub async fn release(
         tracing::error!(server = %serial, %error, "a release failed unexpectedly");
         ApiError::NotReady("the release failed unexpectedly; see the log".to_owned())
     })?;
-    let report = released.map_err(|needed| ApiError::Conflict {
-        detail: format!("nothing was changed on server {serial}: {needed}; send {{\"force\": true}} to release it all the same"),
-        job: None,
-    })?;
+    let report =
+        released.map_err(|refused| ApiError::Conflict { detail: detail(&serial, &refused), job: None })?;
     Ok(Json(report.into()))
+}
+
+fn detail(serial: &Serial, refused: &Refused) -> String {
+    let remedy = match refused {
+        Refused::NeedsForce { .. } => "; send {\"force\": true} to release it all the same",
+        Refused::HostInUse { .. } => "",
+    };
+    format!("nothing was changed on server {serial}: {refused}{remedy}")
 }
 
 fn read(body: &Map<String, Value>) -> Result<ReleaseInput, ApiError> {
@@ -119,7 +125,8 @@ async fn ask(store: &Store, serial: &Serial, force: bool, act: Act) -> Result<As
         known_slots = left.installer.into_iter().chain(left.task).collect();
         session = job.facts.session;
     }
-    let guard = JobGuard { store: store.clone(), serial: serial.clone(), act, told: OnceCell::new() };
+    let (told, host) = (OnceCell::new(), OnceCell::new());
+    let guard = JobGuard { store: store.clone(), serial: serial.clone(), act, told, host };
     Ok(Ask { force, known_slots, session, guard: Arc::new(guard) })
 }
 
@@ -129,14 +136,27 @@ struct JobGuard {
     serial: Serial,
     act: Act,
     told: OnceCell<()>,
+    /// Once the BMC has shown it.
+    host: OnceCell<HostId>,
 }
 
 impl JobGuard {
-    async fn check(&self) -> Result<(), StoreError> {
-        if let Some(job) = self.store.active_job(&self.serial).await? {
-            return Err(StoreError::Busy { server: self.serial.clone(), job });
+    async fn check(&self) -> Result<(), String> {
+        let text = |error: StoreError| error.to_string();
+        if let Some(job) = self.store.active_job(&self.serial).await.map_err(text)? {
+            return Err(text(StoreError::Busy { server: self.serial.clone(), job }));
         }
-        self.told.get_or_try_init(|| self.store.tell(self.act.clone())).await.map(|_| ())
+        self.check_host().await?;
+        self.told.get_or_try_init(|| self.store.tell(self.act.clone())).await.map(|_| ()).map_err(text)
+    }
+
+    async fn check_host(&self) -> Result<(), String> {
+        let Some(host) = self.host.get() else { return Ok(()) };
+        match self.store.host_holder(host, &self.serial).await {
+            Ok(None) => Ok(()),
+            Ok(Some(holder)) => Err(holder.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     async fn has_job_of(&self, image: &str) -> bool {
@@ -147,7 +167,15 @@ impl JobGuard {
 
 impl Guard for JobGuard {
     fn may_act(&self) -> BoxFuture<'_, Result<(), String>> {
-        async { self.check().await.map_err(|error| error.to_string()) }.boxed()
+        self.check().boxed()
+    }
+
+    fn may_touch(&self, host: HostId) -> BoxFuture<'_, Result<(), String>> {
+        async {
+            self.host.get_or_init(async || host).await;
+            self.check_host().await
+        }
+        .boxed()
     }
 
     fn is_ours<'a>(&'a self, image: &'a str) -> BoxFuture<'a, bool> {

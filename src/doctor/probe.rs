@@ -13,6 +13,7 @@ use url::{Host, Url};
 use super::facts::ProbeFacts;
 use super::look::{Seen, trouble};
 use super::{ProbePlace, Subject};
+use crate::flow::identity::host_id;
 use crate::media::Probe;
 use shoal_base::world::World;
 use shoal_base::{hide_media_tokens, hide_url_secrets, is_loopback};
@@ -34,6 +35,11 @@ pub async fn probe(world: &World, subject: &Subject<'_>, seen: Seen, place: Prob
         Ok(base) => base,
         Err(why) => return refused(why),
     };
+    if let Some(may_touch) = place.may_touch
+        && let Err(why) = may_touch(host_id(subject.address, &seen.system)).await
+    {
+        return refused(why);
+    }
     let cds: Vec<&Slot> = seen.slots.iter().filter(|slot| slot.is_usable_cd()).collect();
     if cds.is_empty() {
         return refused("there is no virtual CD drive to put it into".to_owned());

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::{EsxiFacts, Mounts};
+use super::{EsxiFacts, HostId, Mounts};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -71,6 +71,8 @@ pub struct SystemFacts {
     pub link: String,
     pub vendor: String,
     pub model: Option<String>,
+    /// Unknown of a job that 0.1.0 resolved.
+    pub host: Option<HostId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

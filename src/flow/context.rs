@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Path, Services, StepError};
-use crate::domain::{Act, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Phase, Server};
+use crate::domain::{Act, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Phase, Server, SystemFacts};
 use crate::store::{JobUpdate, Lease, StoreError};
 use shoal_base::UrlSecrets;
 use shoal_redfish::{Bmc, ErrorClass, RedfishError, Slot, System};
@@ -147,6 +147,16 @@ impl Context<'_> {
             message: message.into(),
             detail,
         }
+    }
+
+    /// Claims the host for the job: no other job can hold it while this one is active.
+    pub async fn take_host(&mut self, system: SystemFacts) -> Result<(), StepError> {
+        let before = self.job.facts.system.replace(system);
+        let update = JobUpdate::of(self.job, self.now());
+        let Some(holder) = self.services.store.take_host(self.lease, &update).await? else { return Ok(()) };
+        self.job.facts.system = before;
+        let serial = &self.server.serial;
+        Err(StepError::permanent(format!("server {serial} cannot be installed now: {holder}")))
     }
 
     /// Saves the job as it stands, with `events`, in one transaction.

@@ -3,7 +3,9 @@
 //! Invariant: a system is chosen only if its serial number, or, where the service reports none, its
 //! UUID or id equals the server's record; and never one of two.
 
-use crate::domain::Server;
+use url::Url;
+
+use crate::domain::{HostId, Server};
 use shoal_redfish::System;
 
 /// The system that the record means. Systems that cannot be reset (GPU baseboards) are none.
@@ -47,6 +49,17 @@ pub fn choose_system(systems: Vec<System>, server: &Server) -> Result<System, St
 fn differs_in_case(systems: &[System], serial: &str) -> Option<String> {
     let mut reported = systems.iter().flat_map(System::serial_numbers);
     reported.find(|reported| reported.eq_ignore_ascii_case(serial)).map(str::to_owned)
+}
+
+/// Which host a system of the BMC at `address` is.
+pub fn host_id(address: &Url, system: &System) -> HostId {
+    let serial = system.service_tag().or(system.serial.as_deref());
+    HostId {
+        uuid: system.uuid.clone(),
+        manufacturer: system.manufacturer.clone(),
+        serial: serial.map(|serial| serial.trim().to_owned()),
+        ..HostId::at(address, system.link.clone())
+    }
 }
 
 /// A system that gave no answer may be the one that is looked for.

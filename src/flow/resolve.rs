@@ -1,15 +1,15 @@
 //! `resolve-server`: find the one system that the job means, and make sure that it is that one.
 //!
 //! Look only, but for virtual media that have to be switched on before there are any slots; and that
-//! only once the system is known to be the right one. Invariant: a job gets past this step only with
-//! a system whose serial number, or, where the service reports none, whose UUID or id equals the
-//! server's record.
+//! only once the system is known to be the right one, and no other job's. Invariant: a job gets past
+//! this step only with a system whose serial number, or, where the service reports none, whose UUID or
+//! id equals the server's record, and which no other active job holds.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::identity::{choose_system, unread};
+use super::identity::{choose_system, host_id, unread};
 use super::layout::{self, Chosen};
 use super::media_base::protocol_remedy;
 use super::{Context, Services, StepError, StepOutcome};
@@ -27,16 +27,14 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
     cx.path.check(cx.services, cx.server, cx.spec()?).await?;
     let resolved = resolve(cx.services, cx.bmc, cx.server, cx.spec()?).await?;
     let (message, detail) = (resolved.message(), resolved.detail());
-    let Some(drives) = resolved.drives else { return switch_on(cx, &resolved.media_service).await };
+    let host = Some(host_id(&cx.server.bmc_address, &resolved.system));
+    let Resolved { vendor, system, drives, media_service } = resolved;
+    cx.take_host(SystemFacts { link: system.link, vendor, model: system.model, host }).await?;
+    let Some(drives) = drives else { return switch_on(cx, &media_service).await };
     let facts = &mut cx.job.facts;
     facts.mounts.set_layout(drives.layout);
     facts.mounts.boot.slot = Some(drives.cd1.link);
     facts.mounts.task.slot = drives.cd2.map(|slot| slot.link);
-    facts.system = Some(SystemFacts {
-        link: resolved.system.link,
-        vendor: resolved.vendor,
-        model: resolved.system.model,
-    });
     Ok(StepOutcome::Done { message, detail })
 }
 

@@ -125,8 +125,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (lease, update) = (*lease, update.clone());
         self.write("saving a job", move |writer| {
-            check_final(lease.job, &held(writer, &lease)?, &update)?;
-            put(writer, lease.job, &update)?;
+            write(writer, &lease, &update)?;
             events::append(writer, lease.job, &events)
         })
         .await
@@ -229,6 +228,12 @@ fn rank(phase: Phase) -> u8 {
         Phase::Cleanup => 1,
         Phase::Done => 2,
     }
+}
+
+/// Writes the job as it stands now, if the lease holds and nothing final changes.
+pub(super) fn write(writer: &Writer<'_>, lease: &Lease, update: &JobUpdate) -> Result<(), Fault> {
+    check_final(lease.job, &held(writer, lease)?, update)?;
+    put(writer, lease.job, update)
 }
 
 fn put(writer: &Writer<'_>, job: JobId, update: &JobUpdate) -> Result<(), Fault> {

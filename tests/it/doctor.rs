@@ -97,7 +97,7 @@ impl Bench {
     }
 
     async fn probe(&self) -> Report {
-        let place = ProbePlace { probes: &self.probes, base: Ok(self.base()) };
+        let place = ProbePlace { probes: &self.probes, base: Ok(self.base()), may_touch: None };
         self.look_as(Whose::Server(&self.server), Some(place)).await
     }
 }
@@ -460,7 +460,7 @@ async fn a_drive_that_holds_something_and_a_base_that_leads_nowhere_are_left_alo
         (Ok("http://127.0.0.1:8080".parse().unwrap()), "on loopback"),
         (Err("there is no route".to_owned()), "there is no route"),
     ] {
-        let place = ProbePlace { probes: &bench.probes, base };
+        let place = ProbePlace { probes: &bench.probes, base, may_touch: None };
         let report = bench.look_as(Whose::Server(&bench.server), Some(place)).await;
         assert!(line(&report, "probe").found.contains(why), "{report:#?}");
         assert_eq!(report.verdict, Readiness::Ready);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::process::{BOUND, Machine, Served, Sim, is_left_clean, shoal, start, text};
+use crate::process::{BOUND, Machine, Served, Sim, is_left_clean, recipe, shoal, start, text};
 
 /// The command, with `input` on its standard input.
 async fn run(mut command: Command, input: &str) -> Output {
@@ -149,4 +149,34 @@ async fn what_is_asked_for_wrongly_is_a_usage_error() {
         let refused = run(command, "secret").await;
         assert_eq!(refused.status.code(), Some(2), "{arguments:?} {refused:?}");
     }
+}
+
+/// The job is of another record of the same host.
+#[tokio::test]
+async fn a_probe_of_a_host_with_a_job_of_another_record_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let installer = dir.path().join("esxi.iso");
+    let installer = installer.to_str().unwrap();
+    let faults = ["--fault", "no-serial", "--install-seconds", "120"];
+    let sim = Sim::start(&[&faults[..], &["--write-installer", installer]].concat()).await;
+    let machine = &sim.machines[0];
+    let served = start(dir.path(), &["--drain-timeout=1s", "--esxi-installer-url", installer]).await;
+    let mut record = machine.record();
+    record["system_id"] = json!("1");
+    assert_eq!(served.post("/api/v1/servers", record.clone()).await.0, 201);
+    record["serial"] = json!("RACK7-12");
+    assert_eq!(served.post("/api/v1/servers", record).await.0, 201);
+    let (status, job) = served.post("/api/v1/jobs", recipe(machine.text("serial"))).await;
+    assert_eq!(status, 202, "{job}");
+    let job = job["job_id"].as_str().unwrap();
+    machine.until(|state| state["media"]["CD2"]["inserted"] == true).await;
+    let before = machine.state().await["media"].clone();
+
+    let refused = by_controller(&served, &["RACK7-12", "--probe-media", "-o", "json"]).await;
+    let refused = report(&refused);
+    let probe = refused["facts"]["probe"].to_string();
+    for words in [job, "delete one of the two records"] {
+        assert!(probe.contains(words), "{probe}");
+    }
+    assert_eq!(machine.state().await["media"], before, "nothing was mounted");
 }

@@ -54,4 +54,5 @@ mod stored;
 mod sweep;
 mod tidy;
 mod tls;
+mod two_records;
 mod verdicts;

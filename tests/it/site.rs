@@ -229,7 +229,11 @@ impl Site {
 
     /// The same, where the server may have an active job.
     pub async fn try_submit(&mut self, machine: usize, with: Value) -> Result<JobId, StoreError> {
-        let serial = self.serial(machine);
+        self.submit_to(self.serial(machine), with).await
+    }
+
+    /// The same of any record.
+    pub async fn submit_to(&mut self, serial: Serial, with: Value) -> Result<JobId, StoreError> {
         let mut recipe = json!({
             "task_target": "install-esxi.target",
             "server_serial": serial,

@@ -111,6 +111,6 @@ impl MediaListener {
             transport: world.transport.clone(),
         };
         let base = bases.into_fn()(bmc.clone()).await;
-        ProbePlace { probes: &self.probes, base }
+        ProbePlace { probes: &self.probes, base, may_touch: None }
     }
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
-use crate::doctor::{self, Checker, ProbePlace, Report, Subject, Whose};
+use crate::doctor::{self, Checker, MayTouch, ProbePlace, Report, Subject, Whose};
 use crate::domain::Server;
 use crate::flow::Services;
+use crate::store::Store;
 
 pub fn checker(services: Arc<Services>) -> Checker {
     Arc::new(move |server, with_probe| {
@@ -36,8 +37,28 @@ async fn check(services: &Services, server: &Server, with_probe: bool) -> Report
         layout: services.policy.layout,
         media_base: base.as_ref().ok().cloned(),
     };
-    let place = with_probe.then(|| ProbePlace { probes: services.media.probes(), base });
+    let place = with_probe.then(|| ProbePlace {
+        probes: services.media.probes(),
+        base,
+        may_touch: Some(may_touch(&services.store, server)),
+    });
     let report = doctor::check(&services.world, &subject, place).await;
     tracing::info!(server = %server.serial, verdict = report.verdict.name(), with_probe, "a server was checked");
     report
+}
+
+/// Refuses a host on which another record has an active job.
+fn may_touch(store: &Store, server: &Server) -> MayTouch {
+    let (store, serial) = (store.clone(), server.serial.clone());
+    Arc::new(move |host| {
+        let (store, serial) = (store.clone(), serial.clone());
+        async move {
+            match store.host_holder(&host, &serial).await {
+                Ok(None) => Ok(()),
+                Ok(Some(holder)) => Err(holder.to_string()),
+                Err(error) => Err(error.to_string()),
+            }
+        }
+        .boxed()
+    })
 }

@@ -7,15 +7,15 @@ use http::Method;
 use serde_json::{Value, json};
 use shoal::access::Role;
 use shoal::api::Access;
-use shoal::domain::{Cancel, Phase, Step};
+use shoal::domain::{Cancel, Phase, Server, Step};
 use shoal::release::{Releaser, release};
 use shoal_base::Password;
 use shoal_base::world::TlsPolicy;
 use shoal_redfish::{Account, BmcPool, Limits};
-use shoal_sim::Fault;
+use shoal_sim::{Fault, SimConfig, Timings};
 
 use super::{Fixture, TOKEN, keep_token, tokens};
-use crate::site::{Site, machine};
+use crate::site::{Site, machine, record};
 
 const RELEASE: &str = "/api/v1/servers/SIM0001/release";
 
@@ -46,7 +46,7 @@ fn api(site: &Site) -> Fixture {
 
 /// A job that failed because its BMC was away for longer than the cleanup tries.
 async fn trapped(faults: Vec<Fault>, power_on: bool, at: Step) -> Site {
-    let mut site = Site::new(1, vec![shoal_sim::SimConfig { power_on, ..machine(faults) }]).await;
+    let mut site = Site::new(1, vec![SimConfig { power_on, ..machine(faults) }]).await;
     tokio::time::sleep(Duration::from_secs(120)).await;
     site.start();
     let id = site.submit(0, json!({})).await;
@@ -143,4 +143,24 @@ async fn a_server_with_a_job_or_another_machine_is_left_alone() {
     assert_eq!(busy.status, 409, "{}", busy.text);
     assert!(busy.text.contains(&id.to_string()), "{}", busy.text);
     assert_eq!(left(&site).0, 1, "nothing was ejected");
+}
+
+/// The job is of another record of the same host.
+#[tokio::test(start_paused = true)]
+async fn a_host_with_a_job_of_another_record_is_left_alone_even_by_force() {
+    let timings = Timings { install: Duration::from_secs(300), ..Timings::default() };
+    let mut site = Site::new(1, vec![SimConfig { timings, ..machine(vec![Fault::NoSerial]) }]).await;
+    let id = Some(machine(vec![]).persona.system.to_owned());
+    let first = Server { system_id: id.clone(), ..record(&machine(vec![]), "bmc0.test") };
+    site.store.update_server(&first).await.unwrap();
+    site.store.insert_server(&Server { serial: "RACK7-12".parse().unwrap(), ..first }).await.unwrap();
+    let api = api(&site);
+    site.start();
+    let job = site.submit(0, json!({})).await;
+    site.until(job, |job| job.cursor.step == Step::EsxiPollPower).await;
+    let release = "/api/v1/servers/RACK7-12/release";
+    let refused = api.call(Method::POST, release, Some(json!({ "force": true }))).await;
+    assert_eq!(refused.status, 409, "{}", refused.text);
+    assert!(refused.text.contains(&job.to_string()) && refused.text.contains("SIM0001"), "{}", refused.text);
+    assert!(left(&site).0 > 0, "nothing was ejected");
 }

@@ -99,7 +99,9 @@ impl Case {
 #[tokio::test]
 async fn what_a_bmc_gets_wrong_is_told_and_once_corrected_the_job_succeeds() {
     let desk = Desk::with_empty_inventory(&[], &["--count=4", "--install-seconds=1"]).await;
-    let nameless = Sim::start(&["--fault=no-serial", "--install-seconds=1"]).await;
+    // Its own prefix: a simulated UUID follows from the serial number.
+    let flags = ["--fault=no-serial", "--install-seconds=1", "--serial-prefix=BARE"];
+    let nameless = Sim::start(&flags).await;
     let [password, down, other, gone] = &desk.sim.machines[..] else { panic!("four machines") };
     let right = |machine: &Machine| json!({"bmc_address": machine.text("bmc_address"), "bmc_password": machine.text("password")});
 
