@@ -6,6 +6,7 @@
 //! where another controller, or this one, can take it up.
 
 mod fence;
+mod housekeeping;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,12 +20,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Cancel, EventStatus, Job, JobId, JobSpec, Level, NewEvent, Serial, Step};
-use crate::flow::{self, DriveSignals, Ended, Services, StepError};
+use crate::flow::{DriveSignals, Ended, Services, StepError};
 use crate::paths;
 use crate::store::{Lease, StoreError};
 use fence::{Fence, Moment};
 
 pub use fence::LeaseTerms;
+pub use housekeeping::Housekeeping;
 
 /// How many jobs at once, and how leases are kept.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +44,6 @@ pub struct Engine {
     /// Names this controller in leases.
     owner: String,
 }
-
-/// How often task ISOs that have outlived their retention are removed.
-const SWEEP_PAUSE: Duration = Duration::from_secs(600);
 
 /// `None`: the fence closed.
 type DriveResult = (Lease, Option<Result<Ended, StoreError>>);
@@ -83,7 +82,6 @@ impl Engine {
         let mut driven = Driven::default();
         let changed = self.services.store.jobs_changed();
         let mut renew_at = Instant::now() + self.settings.lease.heartbeat();
-        let mut sweep_at = Instant::now();
         loop {
             let notified = changed.notified();
             tokio::pin!(notified);
@@ -93,10 +91,6 @@ impl Engine {
             if Instant::now() >= renew_at {
                 self.renew(&mut driven).await;
                 renew_at = Instant::now() + self.settings.lease.heartbeat();
-            }
-            if Instant::now() >= sweep_at {
-                flow::task_iso::sweep(&self.services).await;
-                sweep_at = Instant::now() + SWEEP_PAUSE;
             }
             tokio::select! {
                 biased;
@@ -250,6 +244,11 @@ impl Engine {
             self.release(&handle.lease).await;
         }
         self.services.bmcs.close_all().await;
+    }
+
+    /// What this controller does beside its jobs.
+    pub fn housekeeping(&self) -> Housekeeping {
+        Housekeeping::new(self.services.clone())
     }
 
     /// Runs the checks of a job up to `resolve-server`, changing nothing.

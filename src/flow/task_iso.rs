@@ -53,7 +53,7 @@ pub fn remove(services: &Services, job: &Job) {
 /// Removes the task ISOs of jobs that ended longer ago than the retention: those that were kept, and
 /// those that a crash left behind.
 pub async fn sweep(services: &Services) {
-    let entries = match fs::read_dir(&services.setup.task_iso_dir) {
+    let mut entries = match tokio::fs::read_dir(&services.setup.task_iso_dir).await {
         Ok(entries) => entries,
         Err(error) => {
             tracing::warn!(%error, "TASK_ISO_DIR cannot be listed");
@@ -61,11 +61,12 @@ pub async fn sweep(services: &Services) {
         }
     };
     let now = services.world.clock.now();
-    for path in entries.flatten().map(|entry| entry.path()) {
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        let path = entry.path();
         let stem = path.file_stem().and_then(|stem| stem.to_str());
         let Some(job) = stem.and_then(|stem| stem.parse::<JobId>().ok()) else { continue };
         if is_over(services, job, now).await
-            && let Err(error) = fs::remove_file(&path)
+            && let Err(error) = tokio::fs::remove_file(&path).await
         {
             tracing::warn!(%job, %error, "the task ISO of an ended job could not be removed");
         }

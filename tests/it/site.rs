@@ -177,7 +177,10 @@ impl Site {
         let engine = Engine::new(Arc::new(services), settings, name.to_owned());
         let shutdown = CancellationToken::new();
         let until = shutdown.clone();
-        let run = tokio::spawn(async move { engine.run(until).await });
+        let housekeeping = engine.housekeeping();
+        let run = tokio::spawn(async move {
+            tokio::join!(engine.run(until.clone()), housekeeping.run(until));
+        });
         Controller { media, hooks, run, shutdown }
     }
 

@@ -76,6 +76,7 @@ pub struct Controller {
     broken: CancellationToken,
     servers: Vec<Server>,
     engine: JoinHandle<()>,
+    housekeeping: JoinHandle<()>,
     chores: JoinHandle<()>,
 }
 
@@ -130,12 +131,16 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
         tracing::warn!(%url, "without TLS the API's token travels in clear: see TLS_CERT_FILE and MEDIA_ADDR");
     }
     tracing::info!(%url, database = %parts.config.database.display(), "the controller listens");
+    let housekeeping = engine.housekeeping();
+    let (until, housekeeping_until) = (parts.shutdown.clone(), parts.shutdown.clone());
     Ok(Controller {
         url,
         admin,
         drain_timeout: parts.config.drain_timeout,
         chores: parts.chores(),
-        engine: parts.drive(engine),
+        housekeeping: parts
+            .supervise("housekeeping", async move { housekeeping.run(housekeeping_until).await }),
+        engine: parts.supervise("engine", async move { engine.run(until).await }),
         servers,
         shutdown: parts.shutdown,
         broken: parts.broken,
@@ -284,12 +289,16 @@ impl Parts {
         Hooks { store: self.store.clone(), clock: self.world.clock.clone(), key: self.hook_key }
     }
 
-    fn drive(&self, engine: Engine) -> JoinHandle<()> {
-        let (shutdown, broken) = (self.shutdown.clone(), self.broken.clone());
+    /// Runs a part in a task of its own. The controller is broken once the part has panicked.
+    fn supervise(
+        &self,
+        name: &'static str,
+        part: impl Future<Output = ()> + Send + 'static,
+    ) -> JoinHandle<()> {
+        let broken = self.broken.clone();
         tokio::spawn(async move {
-            let running = tokio::spawn(async move { engine.run(shutdown).await });
-            if let Err(error) = running.await {
-                tracing::error!(%error, "the engine broke");
+            if let Err(error) = tokio::spawn(part).await {
+                tracing::error!(%error, part = name, "a part of the controller panicked");
                 broken.cancel();
             }
         })
@@ -354,7 +363,8 @@ impl Controller {
         let deadline = Instant::now() + self.drain_timeout;
         self.shutdown.cancel();
         self.chores.abort();
-        if tokio::time::timeout_at(deadline + STOP_MARGIN, self.engine).await.is_err() {
+        let parts = join_all([self.engine, self.housekeeping]);
+        if tokio::time::timeout_at(deadline + STOP_MARGIN, parts).await.is_err() {
             tracing::warn!("the engine has not ended in time; jobs go on at the next start");
         }
         let rest = deadline.saturating_duration_since(Instant::now());

@@ -1,0 +1,38 @@
+//! Retention: removes the task ISOs of jobs that have ended.
+//!
+//! It drives no job and holds no lease. Invariant: it runs in a task of its own, so a directory that
+//! answers slowly delays no lease.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::flow::{Services, task_iso};
+
+const INTERVAL: Duration = Duration::from_secs(600);
+
+/// The housekeeping of one controller.
+pub struct Housekeeping {
+    services: Arc<Services>,
+}
+
+impl Housekeeping {
+    pub(super) fn new(services: Arc<Services>) -> Housekeeping {
+        Housekeeping { services }
+    }
+
+    /// Sweeps immediately and then once per interval, until `shutdown`.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let sweeps = async {
+            loop {
+                ticks.tick().await;
+                task_iso::sweep(&self.services).await;
+            }
+        };
+        let _stopped = shutdown.run_until_cancelled(sweeps).await;
+    }
+}
