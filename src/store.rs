@@ -61,7 +61,7 @@ pub use hosts::HostHolder;
 pub use idempotency::{IDEMPOTENCY_TTL, IdempotencyKey};
 pub use jobs::{CancelOutcome, Inserted, JobFilter, NewJob, RefusedJob};
 pub use keys::{KnownKey, OwnSecret, Resealed, keys_of_database};
-pub use leases::{JobUpdate, Lease};
+pub use leases::Lease;
 pub use lock::LockedDatabase;
 pub use servers::{SERVERS_MAX, ServerRecord};
 pub use tap::{Side, Tap};

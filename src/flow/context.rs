@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Path, Services, StepError};
 use crate::domain::{Act, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Phase, Server, SystemFacts};
-use crate::store::{JobUpdate, Lease, StoreError};
+use crate::store::{Lease, StoreError};
 use shoal_base::UrlSecrets;
 use shoal_redfish::{Bmc, ErrorClass, RedfishError, Slot, System};
 
@@ -152,8 +152,8 @@ impl Context<'_> {
     /// Claims the host for the job: no other job can hold it while this one is active.
     pub async fn take_host(&mut self, system: SystemFacts) -> Result<(), StepError> {
         let before = self.job.facts.system.replace(system);
-        let update = JobUpdate::of(self.job, self.now());
-        let Some(holder) = self.services.store.take_host(self.lease, &update).await? else { return Ok(()) };
+        self.job.last_update = self.now();
+        let Some(holder) = self.services.store.take_host(self.lease, self.job).await? else { return Ok(()) };
         self.job.facts.system = before;
         let serial = &self.server.serial;
         Err(StepError::permanent(format!("server {serial} cannot be installed now: {holder}")))
@@ -161,12 +161,10 @@ impl Context<'_> {
 
     /// Saves the job as it stands, with `events`, in one transaction.
     pub(super) async fn save(&mut self, mut events: Vec<NewEvent>) -> Result<(), StoreError> {
-        let now = self.now();
         hide_secrets(&self.services.url_secrets(self.job.spec.as_ref()), self.job, &mut events);
-        self.job.last_update = now;
+        self.job.last_update = self.now();
         self.job.facts.session = self.bmc.session_link().or(self.job.facts.session.take());
-        let update = JobUpdate::of(self.job, now);
-        self.services.store.save(self.lease, &update, events).await
+        self.services.store.save(self.lease, self.job, events).await
     }
 }
 

@@ -10,8 +10,8 @@ use url::Url;
 
 use super::error::Fault;
 use super::row::Word;
-use super::{JobUpdate, Lease, Reader, Store, StoreError, leases};
-use crate::domain::{HostId, JobId, Serial, SystemFacts};
+use super::{Lease, Reader, Store, StoreError, leases};
+use crate::domain::{HostId, Job, JobId, Serial, SystemFacts};
 
 /// An active job on the host that another record means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,21 +33,17 @@ impl fmt::Display for HostHolder {
 impl Store {
     /// Saves a job that has found its host. Nothing is written where another active job holds it: that one is
     /// returned.
-    pub async fn take_host(
-        &self,
-        lease: &Lease,
-        update: &JobUpdate,
-    ) -> Result<Option<HostHolder>, StoreError> {
-        let (lease, update) = (*lease, update.clone());
+    pub async fn take_host(&self, lease: &Lease, job: &Job) -> Result<Option<HostHolder>, StoreError> {
+        let (lease, job) = (*lease, job.clone());
         self.write("taking a host", move |writer| {
-            let host = update.facts.system.as_ref().and_then(|system| system.host.as_ref());
-            let others = |job: JobId, _: &Serial| job != lease.job;
+            let host = job.facts.system.as_ref().and_then(|system| system.host.as_ref());
+            let others = |other: JobId, _: &Serial| other != lease.job;
             if let Some(host) = host
                 && let Some(holder) = holder(&writer.reader(), host, others)?
             {
                 return Ok(Some(holder));
             }
-            leases::write(writer, &lease, &update)?;
+            leases::write(writer, &lease, &job)?;
             Ok(None)
         })
         .await

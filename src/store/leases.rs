@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use super::error::{Fault, StoreError};
 use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Stored, Word, clipped, json};
 use super::{PAGE_MAX, Reader, Store, Writer, events, unreadable};
-use crate::domain::{Cursor, Facts, Job, JobId, JobIdError, NewEvent, Phase, Status, Step, Verdict};
+use crate::domain::{Job, JobId, JobIdError, NewEvent, Phase, Status};
 use shoal_base::world::after;
 
 /// The right to go on with one job.
@@ -20,35 +20,6 @@ use shoal_base::world::after;
 pub struct Lease {
     pub job: JobId,
     pub generation: u64,
-}
-
-/// All that changes in a job as it goes forward.
-#[derive(Clone, Debug)]
-pub struct JobUpdate {
-    pub status: Status,
-    pub cursor: Cursor,
-    pub facts: Facts,
-    pub verdict: Option<Verdict>,
-    pub failed_step: Option<Step>,
-    pub reason: Option<String>,
-    pub finished_at: Option<Timestamp>,
-    pub now: Timestamp,
-}
-
-impl JobUpdate {
-    /// The job as it is.
-    pub fn of(job: &Job, now: Timestamp) -> JobUpdate {
-        JobUpdate {
-            status: job.status,
-            cursor: job.cursor.clone(),
-            facts: job.facts.clone(),
-            verdict: job.verdict.clone(),
-            failed_step: job.failed_step,
-            reason: job.reason.clone(),
-            finished_at: job.finished_at,
-            now,
-        }
-    }
 }
 
 impl Store {
@@ -113,19 +84,15 @@ impl Store {
         .await
     }
 
-    /// Writes the job as it stands now together with the events that tell of it: all or nothing.
+    /// Writes, together with its events, what changes in a job as it goes forward: status, cursor, facts, verdict,
+    /// reason and times.
     ///
     /// [`StoreError::LeaseLost`] where somebody else has claimed the job since, and
     /// [`StoreError::Decided`] where a verdict or a decided status would change.
-    pub async fn save(
-        &self,
-        lease: &Lease,
-        update: &JobUpdate,
-        events: Vec<NewEvent>,
-    ) -> Result<(), StoreError> {
-        let (lease, update) = (*lease, update.clone());
+    pub async fn save(&self, lease: &Lease, job: &Job, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        let (lease, job) = (*lease, job.clone());
         self.write("saving a job", move |writer| {
-            write(writer, &lease, &update)?;
+            write(writer, &lease, &job)?;
             events::append(writer, lease.job, &events)
         })
         .await
@@ -212,12 +179,12 @@ fn held(writer: &Writer<'_>, lease: &Lease) -> Result<Standing, Fault> {
 }
 
 /// The schema's triggers refuse the same; this says which job and status it is about.
-fn check_final(job: JobId, standing: &Standing, update: &JobUpdate) -> Result<(), StoreError> {
-    let verdict_changes = standing.verdict.is_some() && standing.verdict != update.verdict.as_ref().map(json);
-    let status_changes = standing.status.is_decided() && standing.status != update.status;
-    let goes_back = rank(update.cursor.phase) < rank(standing.phase);
+fn check_final(standing: &Standing, job: &Job) -> Result<(), StoreError> {
+    let verdict_changes = standing.verdict.is_some() && standing.verdict != job.verdict.as_ref().map(json);
+    let status_changes = standing.status.is_decided() && standing.status != job.status;
+    let goes_back = rank(job.cursor.phase) < rank(standing.phase);
     if verdict_changes || status_changes || goes_back {
-        return Err(StoreError::Decided { job, status: standing.status });
+        return Err(StoreError::Decided { job: job.id, status: standing.status });
     }
     Ok(())
 }
@@ -231,27 +198,23 @@ fn rank(phase: Phase) -> u8 {
 }
 
 /// Writes the job as it stands now, if the lease holds and nothing final changes.
-pub(super) fn write(writer: &Writer<'_>, lease: &Lease, update: &JobUpdate) -> Result<(), Fault> {
-    check_final(lease.job, &held(writer, lease)?, update)?;
-    put(writer, lease.job, update)
-}
-
-fn put(writer: &Writer<'_>, job: JobId, update: &JobUpdate) -> Result<(), Fault> {
+pub(super) fn write(writer: &Writer<'_>, lease: &Lease, job: &Job) -> Result<(), Fault> {
+    check_final(&held(writer, lease)?, job)?;
     let sql = "UPDATE jobs SET status = :status, phase = :phase, wake_at = :wake_at, cursor = :cursor,
         facts = :facts, verdict = :verdict, failed_step = :failed_step, reason = :reason,
         finished_at = :finished_at, last_update = :now WHERE id = :id";
     writer.prepare_cached(sql)?.execute(named_params! {
-        ":id": Word(job),
-        ":status": Word(update.status),
-        ":phase": Word(update.cursor.phase),
-        ":wake_at": Millis(update.cursor.wake_at),
-        ":cursor": Stored(&update.cursor),
-        ":facts": Stored(&update.facts),
-        ":verdict": update.verdict.as_ref().map(Json),
-        ":failed_step": update.failed_step.map(Word),
-        ":reason": update.reason.as_deref().map(|reason| clipped(reason, SENTENCE_CHARS_MAX)),
-        ":finished_at": update.finished_at.map(Millis),
-        ":now": Millis(update.now),
+        ":id": Word(lease.job),
+        ":status": Word(job.status),
+        ":phase": Word(job.cursor.phase),
+        ":wake_at": Millis(job.cursor.wake_at),
+        ":cursor": Stored(&job.cursor),
+        ":facts": Stored(&job.facts),
+        ":verdict": job.verdict.as_ref().map(Json),
+        ":failed_step": job.failed_step.map(Word),
+        ":reason": job.reason.as_deref().map(|reason| clipped(reason, SENTENCE_CHARS_MAX)),
+        ":finished_at": job.finished_at.map(Millis),
+        ":now": Millis(job.last_update),
     })?;
     Ok(())
 }

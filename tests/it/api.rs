@@ -33,11 +33,11 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use shoal::access::{NewToken, Role, TokenOrigin, TokenRecord};
 use shoal::api::{Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsAccess, Rates, Tokens};
-use shoal::domain::{Cursor, LintMode, NewEvent, Phase, Serial, Status, Step};
+use shoal::domain::{Cursor, Job, LintMode, NewEvent, Phase, Serial, Status, Step};
 use shoal::engine::DryRunReport;
 use shoal::media::Media;
 use shoal::seal::Sealer;
-use shoal::store::{JobUpdate, Lease, Store};
+use shoal::store::{Lease, Store};
 use shoal_base::world::{Clock, HttpResponse, Rng, TransportError, TransportErrorKind, World};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -203,7 +203,7 @@ impl Fixture {
     pub async fn end_job(&self, status: Status, events: Vec<NewEvent>) {
         let (lease, job) = self.claim().await;
         let now = self.world.clock.now();
-        let mut update = JobUpdate::of(&job, now);
+        let mut update = Job { last_update: now, ..job.clone() };
         update.status = status;
         update.cursor = Cursor { phase: Phase::Done, ..Cursor::enter(Phase::Done, Step::CleanupReset, now) };
         update.finished_at = Some(now);

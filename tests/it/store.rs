@@ -14,7 +14,7 @@ use shoal::domain::{
     parse_recipe,
 };
 use shoal::seal::Sealer;
-use shoal::store::{Inserted, JobUpdate, Lease, NewJob, Store, StoreError};
+use shoal::store::{Inserted, Lease, NewJob, Store, StoreError};
 use shoal_base::Password;
 use shoal_base::world::{TlsPolicy, after};
 
@@ -183,8 +183,8 @@ fn verdict(outcome: Outcome) -> Verdict {
 }
 
 /// The job as failed, and now in `phase`.
-fn ended(job: &Job, phase: Phase) -> JobUpdate {
-    let mut update = JobUpdate::of(job, at(9));
+fn ended(job: &Job, phase: Phase) -> Job {
+    let mut update = Job { last_update: at(9), ..job.clone() };
     update.status = Status::Failed;
     update.verdict = Some(verdict(Outcome::Failed));
     update.cursor.phase = phase;

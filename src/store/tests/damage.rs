@@ -13,7 +13,7 @@ async fn a_full_disk_is_said_to_be_full_and_heals() {
         store.database.lock().query_row(&sql, [], set).unwrap();
     };
     limit(1);
-    let update = JobUpdate::of(&job, at(2));
+    let update = Job { last_update: at(2), ..job.clone() };
     let error = store.save(&lease, &update, vec![event(&"x".repeat(2_000)); 50]).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Full, "{error}");
     assert_eq!(error.to_string(), "saving a job: the database in memory has no space left");
@@ -40,7 +40,7 @@ async fn a_save_that_fails_halfway_leaves_nothing() {
     let broken = "CREATE TEMP TRIGGER broken BEFORE INSERT ON events WHEN NEW.seq = 2
         BEGIN SELECT RAISE(ABORT, 'the second event fails'); END";
     execute(&store, broken).unwrap();
-    let mut update = JobUpdate::of(&job, at(2));
+    let mut update = Job { last_update: at(2), ..job.clone() };
     update.cursor.attempt = 9;
     let latest = store.latest_event();
     assert!(store.save(&lease, &update, vec![event("one"), event("two")]).await.is_err());
@@ -187,7 +187,7 @@ async fn a_damaged_id_or_cancel_holds_up_nobody() {
 async fn damaged_servers_events_and_traces_are_errors_that_name_them() {
     let store = Store::in_memory(sealer()).unwrap();
     let (lease, job) = two_claimed_jobs(&store).await.remove(0);
-    store.save(&lease, &JobUpdate::of(&job, at(2)), vec![event("one")]).await.unwrap();
+    store.save(&lease, &Job { last_update: at(2), ..job.clone() }, vec![event("one")]).await.unwrap();
     store.save_trace(id(1), "task", &crate::domain::MediumTrace::default()).await.unwrap();
     let corrupt = |error: StoreError, name: &str| {
         assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{error}");

@@ -85,7 +85,7 @@ async fn no_secret_is_readable_in_any_file() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).unwrap();
     let (lease, job) = two_claimed_jobs(&store).await.remove(0);
-    store.save(&lease, &JobUpdate::of(&job, at(2)), vec![event("told")]).await.unwrap();
+    store.save(&lease, &Job { last_update: at(2), ..job.clone() }, vec![event("told")]).await.unwrap();
     // Once in the write-ahead log, and once in the database itself.
     assert!(found_in_files(directory.path(), "https://10.0.0.5"), "the search does find what is there");
     for _ in 0..2 {
@@ -126,7 +126,7 @@ async fn a_crash_leaves_each_save_whole_or_undone() {
     let (lease, job) = two_claimed_jobs(&store).await.remove(0);
     execute(&store, "PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     for attempt in 1..=SAVES {
-        let mut update = JobUpdate::of(&job, at(2));
+        let mut update = Job { last_update: at(2), ..job.clone() };
         update.cursor = Cursor { attempt, ..update.cursor };
         store.save(&lease, &update, vec![event("one"), event("two")]).await.unwrap();
     }

@@ -106,7 +106,10 @@ async fn what_version_1_wrote_is_read_and_gone_on_with() {
     let trace = store.load_trace(job.id, "task").await.unwrap().unwrap();
     assert_eq!((trace.mode, trace.ks_read_at), (MediaMode::Streamed, Some(at(4))));
 
-    store.save(&lease, &JobUpdate::of(&job, at(5)), vec![event("by this version")]).await.unwrap();
+    store
+        .save(&lease, &Job { last_update: at(5), ..job.clone() }, vec![event("by this version")])
+        .await
+        .unwrap();
     let events = store.events(&EventFilter { limit: 9, ..EventFilter::default() }).await.unwrap();
     let told: Vec<&str> = events.iter().map(|event| event.event.message.as_str()).collect();
     assert_eq!((told, events[1].seq), (vec!["by version 1", "by this version"], 2));

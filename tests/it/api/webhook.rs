@@ -3,8 +3,7 @@
 use axum::body::Body;
 use http::{Method, Request};
 use serde_json::json;
-use shoal::domain::{Cursor, JobId, Phase, Status, Step};
-use shoal::store::JobUpdate;
+use shoal::domain::{Cursor, Job, JobId, Phase, Status, Step};
 use shoal::token;
 
 use super::{Fixture, HOOK_KEY, recipe};
@@ -17,7 +16,7 @@ async fn job(fixture: &Fixture, hook: &str, started: bool) -> JobId {
     fixture.post("/api/v1/jobs", body).await.ok(202);
     let (lease, job) = fixture.claim().await;
     let now = fixture.world.clock.now();
-    let mut update = JobUpdate::of(&job, now);
+    let mut update = Job { last_update: now, ..job.clone() };
     update.status = Status::Provisioning;
     update.cursor = Cursor::enter(Phase::Forward, Step::EsxiPollPower, now);
     update.facts.reset.started_at = started.then_some(now);
@@ -108,7 +107,7 @@ async fn a_decided_job_waits_for_nothing() {
     fixture.post("/api/v1/jobs", body).await.ok(202);
     let (lease, job) = fixture.claim().await;
     let now = fixture.world.clock.now();
-    let mut update = JobUpdate::of(&job, now);
+    let mut update = Job { last_update: now, ..job.clone() };
     update.facts.reset.started_at = Some(now);
     update.status = Status::Failed;
     update.cursor = Cursor::enter(Phase::Cleanup, Step::CleanupUnmountTask, now);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use shoal::domain::{Event, EventStatus, Job, JobId, Level, MediaMode, MediumTrace, NewEvent, Step};
-use shoal::store::{EVENTS_A_JOB_MAX, EventFilter, JobUpdate, Lease, PAGE_MAX, StoreError};
+use shoal::store::{EVENTS_A_JOB_MAX, EventFilter, Lease, PAGE_MAX, StoreError};
 
 use super::{Bench, at, event, id};
 
@@ -18,7 +18,7 @@ promises! {
 }
 
 async fn tell(bench: &Bench, (lease, job): &(Lease, Job), events: Vec<NewEvent>) {
-    bench.store.save(lease, &JobUpdate::of(job, at(5)), events).await.unwrap();
+    bench.store.save(lease, &Job { last_update: at(5), ..job.clone() }, events).await.unwrap();
 }
 
 /// Two jobs, claimed.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use shoal::domain::{Cancel, Cursor, EventStatus, FieldError, JobId, Outcome, Phase, Status, Step};
+use shoal::domain::{Cancel, Cursor, EventStatus, FieldError, Job, JobId, Outcome, Phase, Status, Step};
 use shoal::store::{
-    CancelOutcome, EventFilter, IdempotencyKey, Inserted, JobFilter, JobUpdate, NewJob, PAGE_MAX, RefusedJob,
+    CancelOutcome, EventFilter, IdempotencyKey, Inserted, JobFilter, NewJob, PAGE_MAX, RefusedJob,
     StoreError, StoredJob,
 };
 
@@ -65,7 +65,7 @@ async fn a_job_reads_back_as_written(bench: Bench) {
 async fn a_server_has_one_active_job(bench: Bench) {
     let (bench, lease, job) = bench.with_claimed_job().await;
     for phase in [Phase::Forward, Phase::Cleanup] {
-        let mut update = JobUpdate::of(&job, at(2));
+        let mut update = Job { last_update: at(2), ..job.clone() };
         update.cursor.phase = phase;
         bench.store.save(&lease, &update, Vec::new()).await.unwrap();
         let error = bench.store.insert_job(new_job("A", 2), None).await.unwrap_err();
@@ -226,10 +226,10 @@ async fn every_status_is_counted(bench: Bench) {
     bench.add_job("B", 2).await;
     bench.add_job("C", 3).await;
     assert_eq!(bench.store.status_counts().await.unwrap(), [3, 0, 0, 0, 0]);
-    let update = JobUpdate { status: Status::Provisioning, ..JobUpdate::of(&job, at(2)) };
+    let update = Job { status: Status::Provisioning, last_update: at(2), ..job.clone() };
     bench.store.save(&lease, &update, Vec::new()).await.unwrap();
     assert_eq!(bench.store.status_counts().await.unwrap(), [2, 1, 0, 0, 0]);
-    let update = JobUpdate { status: Status::Cancelled, ..JobUpdate::of(&job, at(3)) };
+    let update = Job { status: Status::Cancelled, last_update: at(3), ..job.clone() };
     bench.store.save(&lease, &update, Vec::new()).await.unwrap();
     assert_eq!(bench.store.status_counts().await.unwrap(), [2, 0, 0, 0, 1]);
 }

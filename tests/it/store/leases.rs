@@ -4,7 +4,7 @@ use shoal::domain::{
     Act, BootSource, Cancel, Confidence, EventStatus, Evidence, EvidenceKind, Intent, Job, Outcome, Phase,
     SourceFacts, Status, Step, Verdict,
 };
-use shoal::store::{EventFilter, JobUpdate, Lease, StoreError};
+use shoal::store::{EventFilter, Lease, StoreError};
 
 use super::{Bench, TTL, at, ended, event, id, is_lost, serials, verdict};
 
@@ -29,7 +29,7 @@ promises! {
 
 /// Saves the job with another time to wake, in seconds, and gives it back.
 async fn put_off(bench: &Bench, lease: &Lease, job: &Job, phase: Phase, wake_at: u64) {
-    let mut update = JobUpdate::of(job, at(2));
+    let mut update = Job { last_update: at(2), ..job.clone() };
     update.cursor.phase = phase;
     update.cursor.wake_at = at(wake_at);
     bench.store.save(lease, &update, Vec::new()).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_live_lease_keeps_others_away_until_it_expires(bench: Bench) {
 async fn who_lost_the_lease_writes_nothing(bench: Bench) {
     let (bench, old, job) = bench.with_claimed_job().await;
     let (new, _) = bench.claim(61).await.remove(0);
-    let update = JobUpdate { status: Status::Provisioning, ..JobUpdate::of(&job, at(62)) };
+    let update = Job { status: Status::Provisioning, last_update: at(62), ..job.clone() };
     let told = vec![event(EventStatus::Started, "by a zombie")];
     let error = bench.store.save(&old, &update, told).await.unwrap_err();
     assert!(is_lost(&error), "{error}");
@@ -84,7 +84,7 @@ async fn who_lost_the_lease_writes_nothing(bench: Bench) {
 
 async fn an_expired_lease_that_nobody_took_still_saves(bench: Bench) {
     let (bench, lease, job) = bench.with_claimed_job().await;
-    bench.store.save(&lease, &JobUpdate::of(&job, at(1_000)), Vec::new()).await.unwrap();
+    bench.store.save(&lease, &Job { last_update: at(1_000), ..job.clone() }, Vec::new()).await.unwrap();
     assert_eq!(bench.job(1).await.last_update, at(1_000));
 }
 
@@ -105,7 +105,8 @@ async fn renewing_extends_what_is_held_and_names_what_is_lost(bench: Bench) {
 async fn a_released_job_is_claimed_at_once(bench: Bench) {
     let (bench, lease, job) = bench.with_claimed_job().await;
     bench.store.release(&lease).await.unwrap();
-    let error = bench.store.save(&lease, &JobUpdate::of(&job, at(2)), Vec::new()).await.unwrap_err();
+    let error =
+        bench.store.save(&lease, &Job { last_update: at(2), ..job.clone() }, Vec::new()).await.unwrap_err();
     assert!(is_lost(&error), "{error}");
     assert_eq!(bench.claim(2).await.len(), 1);
 }
@@ -121,7 +122,8 @@ async fn a_restart_voids_every_lease(bench: Bench) {
 async fn a_zombie_of_the_run_before_writes_nothing(bench: Bench) {
     let (bench, old, job) = bench.with_claimed_job().await;
     let bench = bench.restarted();
-    let error = bench.store.save(&old, &JobUpdate::of(&job, at(2)), Vec::new()).await.unwrap_err();
+    let error =
+        bench.store.save(&old, &Job { last_update: at(2), ..job.clone() }, Vec::new()).await.unwrap_err();
     assert!(is_lost(&error), "although nobody has claimed the job yet: {error}");
 }
 
@@ -168,7 +170,7 @@ async fn the_next_wake_is_that_of_the_next_claimable_job(bench: Bench) {
 
 async fn all_of_an_update_is_saved(bench: Bench) {
     let (bench, lease, job) = bench.with_claimed_job().await;
-    let mut update = JobUpdate::of(&job, at(7));
+    let mut update = Job { last_update: at(7), ..job.clone() };
     update.status = Status::Succeeded;
     update.cursor.phase = Phase::Done;
     update.cursor.step = Step::CleanupReset;
@@ -194,7 +196,7 @@ async fn all_of_an_update_is_saved(bench: Bench) {
     bench.store.save(&lease, &update, Vec::new()).await.unwrap();
     let bench = bench.restarted();
     let read = bench.job(1).await;
-    assert_eq!(format!("{:?}", JobUpdate::of(&read, at(7))), format!("{update:?}"));
+    assert_eq!(format!("{read:?}"), format!("{update:?}"));
     assert_eq!(read.last_update, at(7));
 }
 
@@ -202,8 +204,8 @@ async fn a_verdict_is_written_once(bench: Bench) {
     let (bench, lease, job) = bench.with_claimed_job().await;
     let decided = ended(&job, Phase::Cleanup);
     bench.store.save(&lease, &decided, Vec::new()).await.unwrap();
-    let other = JobUpdate { verdict: Some(verdict(Outcome::Cancelled)), ..decided.clone() };
-    let none = JobUpdate { verdict: None, ..decided.clone() };
+    let other = Job { verdict: Some(verdict(Outcome::Cancelled)), ..decided.clone() };
+    let none = Job { verdict: None, ..decided.clone() };
     for changed in [other, none] {
         let told = vec![event(EventStatus::Succeeded, "a second verdict")];
         let error = bench.store.save(&lease, &changed, told).await.unwrap_err();
@@ -219,7 +221,7 @@ async fn a_decided_status_is_final(bench: Bench) {
     let decided = ended(&job, Phase::Cleanup);
     bench.store.save(&lease, &decided, Vec::new()).await.unwrap();
     for status in [Status::Queued, Status::Provisioning, Status::Succeeded, Status::Cancelled] {
-        let changed = JobUpdate { status, ..decided.clone() };
+        let changed = Job { status, ..decided.clone() };
         let error = bench.store.save(&lease, &changed, Vec::new()).await.unwrap_err();
         assert!(matches!(error, StoreError::Decided { .. }), "{status:?}: {error}");
     }
