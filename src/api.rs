@@ -11,6 +11,7 @@ mod check;
 mod error;
 mod events;
 mod fields;
+mod find;
 mod health;
 mod jobs;
 mod kickstart;

@@ -16,7 +16,7 @@ use super::access::Who;
 use super::body::{Name, OptionalJsonObject};
 use super::error::{ApiError, Problem};
 use super::fields::Fields;
-use super::servers::find;
+use super::find;
 use super::words::{CheckStatus, CheckVerdict, ConfidenceName, MediaLayoutName};
 use crate::doctor::{Check, Report};
 use crate::domain::{Serial, Server};
@@ -100,7 +100,7 @@ pub async fn check(
     OptionalJsonObject(body): OptionalJsonObject,
 ) -> Result<Json<CheckBody>, ApiError> {
     let input = read(&body)?;
-    let server = find(&state, &serial).await?;
+    let server = find::server(&state, &serial).await?;
     if input.probe_media {
         refuse_if_in_use(&state, &server).await?;
         let act = who.act(state.world.clock.now(), "server.probe").on_server(&serial);

@@ -23,7 +23,7 @@ use super::ApiState;
 use super::access::{Admission, Who};
 use super::body::{Name, Params, Position};
 use super::error::ApiError;
-use super::jobs;
+use super::find;
 use super::streams::StreamSeat;
 use super::words::{EventLevel, EventStatusName, StepName};
 use crate::domain::{Event, JobId, NewEvent};
@@ -141,7 +141,7 @@ pub async fn of_one_job(
     Params(params): Params<EventParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    jobs::find(&state, id).await?;
+    find::job(&state, id).await?;
     answer(&state, &who, Some(id), params, &headers).await
 }
 

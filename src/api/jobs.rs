@@ -20,7 +20,7 @@ use super::body::{JsonObject, Name, OptionalJsonObject, Params, at_location};
 use super::error::{ApiError, Problem};
 use super::events::{self, EventBody};
 use super::fields::Fields;
-use super::servers;
+use super::find;
 use super::words::JobStatus;
 use crate::access::Act;
 use crate::domain::{Cancel, Job, JobId, Serial, Status};
@@ -61,7 +61,7 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     let key = submit::idempotency_key(&headers, "create", &Value::Object(body.clone()))?;
     let order = SubmitBody::read(body)?;
-    let server = servers::find(&state, &order.serial()?).await?;
+    let server = find::server(&state, &order.serial()?).await?;
     let request = Request { server, recipe: order.recipe, retry_of: None, key, who };
     match params.dry_run {
         true => submit::dry_run(&state, request).await,
@@ -141,13 +141,8 @@ pub async fn list(
 #[utoipa::path(get, path = "/api/v1/jobs/{job_id}", tag = "jobs",
     params(("job_id" = String, Path)), responses((status = 200, body = JobBody)))]
 pub async fn show(State(state): State<ApiState>, Name(id): Name<JobId>) -> Result<Json<JobBody>, ApiError> {
-    let job = find(&state, id).await?;
+    let job = find::job(&state, id).await?;
     Ok(Json(with_events(&state, id, job).await?))
-}
-
-pub async fn find(state: &ApiState, id: JobId) -> Result<StoredJob, ApiError> {
-    let job = state.store.stored_job(id).await?;
-    job.ok_or_else(|| StoreError::UnknownJob { job: id }.into())
 }
 
 async fn with_events(state: &ApiState, id: JobId, job: impl Into<JobBody>) -> Result<JobBody, ApiError> {
@@ -169,7 +164,7 @@ pub async fn cancel(
     OptionalJsonObject(body): OptionalJsonObject,
 ) -> Result<Response, ApiError> {
     let cancel = CancelInput::read(&body)?;
-    let job = find(&state, id).await?;
+    let job = find::job(&state, id).await?;
     let now = state.world.clock.now();
     let detail = json!({ "force": cancel.force });
     let act = who.act(now, "job.cancel").on_server(job.server()).on_job(id).with(detail);
@@ -202,7 +197,7 @@ async fn end_unreadable(
     }
     state.store.with_audit(act).end_unreadable_job(id, state.world.clock.now()).await?;
     tracing::warn!(job = %id, "a job that cannot be read was ended by force");
-    let job = find(state, id).await?;
+    let job = find::job(state, id).await?;
     Ok((StatusCode::ACCEPTED, Json(with_events(state, id, job).await?)).into_response())
 }
 
@@ -253,7 +248,7 @@ pub async fn retry(
     OptionalJsonObject(body): OptionalJsonObject,
 ) -> Result<Response, ApiError> {
     let input = RetryInput::read(&body)?;
-    let job = find(&state, id).await?;
+    let job = find::job(&state, id).await?;
     if has_succeeded(&job) && !input.force {
         let detail = format!(
             "job {id} succeeded: a retry installs server {} again and erases what is on it; send \
@@ -265,7 +260,7 @@ pub async fn retry(
     let recipe = state.store.job_recipe(id).await?.ok_or(StoreError::UnknownJob { job: id })?;
     let key = submit::idempotency_key(&headers, "retry", &input.key_body(id))?;
     let serial = job.server().parse().map_err(|_| StoreError::UnknownJob { job: id })?;
-    let server = servers::find(&state, &serial).await?;
+    let server = find::server(&state, &serial).await?;
     let recipe = recipe.as_object().cloned().unwrap_or_default();
     let retry_of = Some(Retry { job: id, force: input.force });
     let request = Request { server, recipe, retry_of, key, who };

@@ -18,13 +18,14 @@ use utoipa::openapi::schema::Ref;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{Info, OpenApi as Document, PathItem, RefOr};
+use utoipa::openapi::{Info, OpenApi as Document, RefOr};
 use utoipa::{OpenApi, ToSchema};
 
 use super::ApiState;
 use super::access::roles::{self, Need};
 use super::error::{FieldProblem, Problem};
 use super::jobs::RecipeBody;
+use super::query::operations;
 use crate::problem::PROBLEM_JSON;
 
 #[derive(OpenApi)]
@@ -91,20 +92,6 @@ fn make_strict(document: &mut Value) {
     for body in bodies {
         document["components"]["schemas"][&body]["additionalProperties"] = Value::Bool(false);
     }
-}
-
-/// Every operation of a path, with its method.
-pub fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
-    let PathItem { get, post, put, patch, delete, head, .. } = item;
-    let all = [
-        (Method::GET, get),
-        (Method::POST, post),
-        (Method::PUT, put),
-        (Method::PATCH, patch),
-        (Method::DELETE, delete),
-        (Method::HEAD, head),
-    ];
-    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
 /// Programs that are made of this document call an operation by its name: the handler's, after its tag, and

@@ -10,11 +10,10 @@ use std::fmt;
 
 use http::Method;
 use percent_encoding::percent_decode_str;
-use utoipa::openapi::path::{Parameter, ParameterIn};
-use utoipa::openapi::{OpenApi as Document, RefOr};
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
+use utoipa::openapi::{OpenApi as Document, PathItem, RefOr};
 
 use super::error::ApiError;
-use super::openapi::operations;
 
 /// Only paths below it are checked; elsewhere, and in media URLs, an unknown parameter is ignored.
 const CHECKED: &str = "/api/v1/";
@@ -109,6 +108,20 @@ impl fmt::Display for QueryFault {
             }
         }
     }
+}
+
+/// Every operation of a path, with its method.
+pub fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    let PathItem { get, post, put, patch, delete, head, .. } = item;
+    let all = [
+        (Method::GET, get),
+        (Method::POST, post),
+        (Method::PUT, put),
+        (Method::PATCH, patch),
+        (Method::DELETE, delete),
+        (Method::HEAD, head),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::access::Who;
 use super::body::{Name, OptionalJsonObject};
 use super::error::{ApiError, Problem};
 use super::fields::Fields;
-use super::servers::find;
+use super::find;
 use crate::access::Act;
 use crate::domain::{HostId, Serial};
 use crate::media::job_of_url;
@@ -80,7 +80,7 @@ pub async fn release(
     OptionalJsonObject(body): OptionalJsonObject,
 ) -> Result<Json<ReleaseBody>, ApiError> {
     let input = read(&body)?;
-    let server = find(&state, &serial).await?;
+    let server = find::server(&state, &serial).await?;
     if let Some(job) = state.store.active_job(&serial).await? {
         return Err(StoreError::Busy { server: serial, job }.into());
     }

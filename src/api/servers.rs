@@ -19,9 +19,10 @@ use super::ApiState;
 use super::access::Who;
 use super::body::{JsonObject, Name, Params, at_location};
 use super::error::{ApiError, Problem};
+use super::find;
 use crate::access::Role;
 use crate::domain::{FieldError, Serial, Server};
-use crate::store::{PAGE_MAX, ServerRecord, StoreError};
+use crate::store::{PAGE_MAX, StoreError};
 use input::{ServerInput, ServerPatch, ServerReplacement, change, changes, make, replacement};
 use shoal_base::world::reference;
 use shown::{ServerBody, ServerList, check_match, etag};
@@ -57,7 +58,7 @@ async fn created(state: &ApiState, serial: &Serial) -> Result<Response, ApiError
 
 /// The record as it stands now.
 async fn shown(state: &ApiState, serial: &Serial) -> Result<impl IntoResponse + use<>, ApiError> {
-    let record = find_record(state, serial).await?;
+    let record = find::server_record(state, serial).await?;
     Ok(([(header::ETAG, etag(&record))], Json(ServerBody::from(record))))
 }
 
@@ -97,7 +98,7 @@ pub async fn list(
 #[utoipa::path(get, path = "/api/v1/servers/{serial}", tag = "servers",
     params(("serial" = String, Path)), responses((status = 200, body = ServerBody)))]
 pub async fn show(State(state): State<ApiState>, Name(serial): Name<Serial>) -> Result<Response, ApiError> {
-    let record = find_record(&state, &serial).await?;
+    let record = find::server_record(&state, &serial).await?;
     let learned = state.store.load_bmc_memory(&record.server).await?.sentences();
     let learned = Some(learned).filter(|learned| !learned.is_empty());
     let tag = [(header::ETAG, etag(&record))];
@@ -162,7 +163,7 @@ pub async fn update(
     JsonObject(body): JsonObject,
 ) -> Result<Response, ApiError> {
     let _unchanged_by_others = state.inventory.lock().await;
-    let record = find_record(&state, &serial).await?;
+    let record = find::server_record(&state, &serial).await?;
     let matched = check_match(&headers, Some(&record));
     let before = record.server;
     let after = ServerInput::read(&body, |input, fields| change(&before, input, fields))?;
@@ -201,7 +202,7 @@ pub async fn remove(
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     let _unchanged_by_others = state.inventory.lock().await;
-    check_match(&headers, Some(&find_record(&state, &serial).await?))?;
+    check_match(&headers, Some(&find::server_record(&state, &serial).await?))?;
     let act = who.act(state.world.clock.now(), "server.remove").on_server(&serial);
     state.store.with_audit(act).delete_server(&serial).await?;
     tracing::info!(server = %serial, "a server was removed");
@@ -225,14 +226,4 @@ fn check_reference(state: &ApiState, who: &Who, server: &Server) -> Result<(), A
             Err(ApiError::invalid("invalid server record", vec![fault]))
         }
     }
-}
-
-async fn find_record(state: &ApiState, serial: &Serial) -> Result<ServerRecord, ApiError> {
-    let record = state.store.server_record(serial).await?;
-    record.ok_or_else(|| StoreError::UnknownServer { serial: serial.clone() }.into())
-}
-
-pub async fn find(state: &ApiState, serial: &Serial) -> Result<Server, ApiError> {
-    let server = state.store.server(serial).await?;
-    server.ok_or_else(|| StoreError::UnknownServer { serial: serial.clone() }.into())
 }

@@ -4,6 +4,7 @@
 //! from this machine for any BMC, and what it found is printed. Invariant: exit code 0 means that
 //! every server that was looked at is ready.
 
+mod checked;
 mod direct;
 mod fleet;
 mod table;

@@ -8,15 +8,22 @@
 mod screen;
 mod site;
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::screen::Screen;
-use self::site::{KICKSTART, KICKSTART_OFF, Site, Truth};
+use self::site::{KICKSTART, KICKSTART_OFF, Site};
 use super::{CliError, Exit};
 use shoal_base::world::World;
 use shoal_sim::Persona;
+
+/// How long a simulated install takes. Real ones take minutes.
+pub const INSTALL: Duration = Duration::from_secs(5);
+/// How long the host has to stay on after the evidence. In production 90 s.
+pub const STABLE_WINDOW: Duration = Duration::from_secs(3);
 
 /// Show an installation: a controller, simulated servers, and each step live. Needs no set-up.
 #[derive(Debug, Args)]
@@ -52,11 +59,18 @@ pub async fn run(args: DemoArgs, world: World) -> Result<Exit, CliError> {
         shown = show(&site, &screen) => shown,
     };
     if args.keep && shown.is_ok() {
-        screen.keep(&site);
+        screen.keep(&site.addresses());
         asked_to_end.await;
     }
     site.close().await;
     shown
+}
+
+/// What a simulated machine says of itself.
+pub struct Truth {
+    pub text: String,
+    /// It runs what this kickstart installed, was installed once, and has nothing left in its drives.
+    pub as_installed: bool,
 }
 
 /// Registers, submits, follows, and compares what the controller says with what is true.

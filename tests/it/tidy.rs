@@ -6,6 +6,7 @@
 
 mod arrows;
 mod arrows_table;
+mod circles;
 mod doors;
 mod lengths;
 mod words;

@@ -7,6 +7,7 @@
 
 mod bootcfg;
 mod patch;
+mod patch_error;
 mod recognise;
 mod verify;
 
@@ -15,7 +16,8 @@ use std::ops::Range;
 use crate::iso::IsoError;
 
 pub use bootcfg::{BootConfig, BootConfigError, fit, parse_boot_config, set_kickstart};
-pub use patch::{PatchError, SingleCd, overlay, overlay_single_cd};
+pub use patch::{SingleCd, overlay, overlay_single_cd};
+pub use patch_error::PatchError;
 pub use recognise::recognise;
 
 /// Where the installer looks for its kickstart, on every CD in turn. Upper case: the lookup is

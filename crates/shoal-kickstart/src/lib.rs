@@ -15,6 +15,7 @@
 //! of [`report`] holds a password of the text.
 
 pub mod commands;
+mod hook;
 pub mod lint;
 pub mod report;
 pub mod rules;
@@ -22,7 +23,8 @@ pub mod syntax;
 pub mod template;
 mod version;
 
-pub use lint::{Finding, Hook, Options, lint};
+pub use hook::Hook;
+pub use lint::{Finding, Options, lint};
 pub use rules::{Class, Rule};
 pub use version::{UnknownVersion, Version};
 

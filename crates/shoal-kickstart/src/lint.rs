@@ -19,29 +19,11 @@ mod written;
 
 use std::collections::BTreeSet;
 
+use crate::hook::Hook;
 use crate::rules::{self, Class, Rule};
 use crate::syntax::{self, Command, File, Span};
 use crate::version::Version;
 use written::Included;
-
-/// How the job learns of the end, which decides whether a `reboot` is needed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Hook {
-    #[default]
-    None,
-    /// A last `%post` is added that powers the host off.
-    Poweroff,
-    /// A last `%post` is added that reports; `reboot` follows.
-    Webhook,
-    /// The kickstart itself powers the host off.
-    OwnPoweroff,
-}
-
-impl Hook {
-    pub fn powers_off(self) -> bool {
-        matches!(self, Hook::Poweroff | Hook::OwnPoweroff)
-    }
-}
 
 /// What is known beside the text.
 #[derive(Clone, Copy, Debug, Default)]

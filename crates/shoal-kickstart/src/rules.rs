@@ -13,7 +13,7 @@ mod text;
 
 use serde::Serialize;
 
-use crate::lint::Hook;
+use crate::hook::Hook;
 use crate::version::Version;
 
 pub use commands::*;

@@ -18,7 +18,7 @@ use crate::api::ApiState;
 use crate::api::body::JsonObject;
 use crate::api::error::{ApiError, Problem};
 use crate::api::fields::Fields;
-use crate::api::servers;
+use crate::api::find;
 use crate::domain::{FieldError, Kickstart, Level, NewEvent, Serial, Server};
 
 const DISK: &str = "kickstart.disk";
@@ -168,7 +168,7 @@ pub async fn render_one(
 ) -> Result<Json<RenderBody>, ApiError> {
     let request = Request::read(&body)?;
     let server = match &request.server {
-        Some(serial) => Some(servers::find(&state, serial).await?),
+        Some(serial) => Some(find::server(&state, serial).await?),
         None => None,
     };
     let rendered = render(&state, &request.template, request.variables.clone(), server.as_ref()).await;

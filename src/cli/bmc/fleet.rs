@@ -11,11 +11,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::CheckArgs;
+use super::checked::Checked;
 use super::table::fleet_text;
 use crate::cli::CliError;
 use crate::cli::client::{Client, ClientError};
 use crate::cli::output::{Format, Output, line, to_stderr};
-use crate::doctor::{Readiness, Report};
+use crate::doctor::Report;
 use crate::domain::Serial;
 use shoal_base::world::World;
 
@@ -34,33 +35,6 @@ async fn ask(client: &Client, serial: &str, probe_media: bool) -> Result<Value, 
     let timeout = if probe_media { PROBE_TIMEOUT } else { LOOK_TIMEOUT };
     let body = json!({ "probe_media": probe_media });
     client.post_patiently(&["servers", serial, "check"], body, timeout).await
-}
-
-/// What became of one server.
-pub struct Checked {
-    pub serial: String,
-    /// The sentence says why there is no report.
-    pub result: Result<Box<Report>, String>,
-}
-
-impl Checked {
-    pub fn is_ready(&self) -> bool {
-        self.result.as_ref().is_ok_and(|report| report.verdict != Readiness::NotReady)
-    }
-
-    fn json(&self) -> Value {
-        match &self.result {
-            Ok(report) => serde_json::to_value(report).unwrap_or_default(),
-            Err(why) => json!({ "serial": self.serial, "verdict": "not_checked", "sentence": why }),
-        }
-    }
-
-    pub fn line(&self) -> String {
-        match &self.result {
-            Ok(report) => format!("{}: {}", self.serial, report.sentence),
-            Err(why) => format!("{}: not checked: {why}", self.serial),
-        }
-    }
 }
 
 /// Every server with these labels. Whether all of them are ready.

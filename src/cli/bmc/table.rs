@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing is left out but what the JSON form has for programs.
 
-use super::fleet::Checked;
+use super::checked::Checked;
 use crate::cli::output::table;
 use crate::doctor::{Check, CheckStatus, Report};
 

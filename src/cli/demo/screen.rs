@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::site::{INSTALL, STABLE_WINDOW, Site, Truth};
+use super::{INSTALL, STABLE_WINDOW, Truth};
 use crate::cli::CliError;
 use crate::cli::client::Client;
 use crate::cli::output::{line, table};
@@ -121,12 +121,10 @@ impl Screen {
     }
 
     /// Where everything is that was left running.
-    pub fn keep(&self, site: &Site) {
+    pub fn keep(&self, addresses: &[(String, String)]) {
         line("\nLeft running until you interrupt it:");
-        line(&format!("  controller   {}", site.controller.url()));
-        line(&format!("  admin token  {}", site.directory.path().join("admin.token").display()));
-        for (server, _) in &site.servers {
-            line(&format!("  {:<11}  {}/sim/v1/state", server.serial, server.bmc_address));
+        for (what, address) in addresses {
+            line(&format!("  {what:<11}  {address}"));
         }
     }
 }

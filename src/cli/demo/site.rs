@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::screen::Screen;
 use super::{DemoArgs, kickstart, recipe};
+use super::{INSTALL, STABLE_WINDOW, Truth};
 use crate::cli::CliError;
 use crate::cli::client::{Client, ClientError};
 use crate::cli::serve::{self, Controller};
@@ -35,10 +36,6 @@ pub const KICKSTART: &str = "vmaccepteula\ninstall --firstdisk --overwritevmfs\n
 pub const KICKSTART_OFF: &str =
     "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n%post --interpreter=busybox\npoweroff\n";
 
-/// How long a simulated install takes. Real ones take minutes.
-pub const INSTALL: Duration = Duration::from_secs(5);
-/// How long the host has to stay on after the evidence. In production 90 s.
-pub const STABLE_WINDOW: Duration = Duration::from_secs(3);
 /// For hosts of which nothing but the power is seen. In production 10 minutes.
 const MIN_INSTALL_TIME: Duration = Duration::from_secs(15);
 
@@ -172,16 +169,21 @@ impl Site {
         Truth::of(&bmc.state(), kickstart(&self.persona))
     }
 
+    /// What a person may look at, and where.
+    pub fn addresses(&self) -> Vec<(String, String)> {
+        let token = self.directory.path().join("admin.token").display().to_string();
+        let servers = self
+            .servers
+            .iter()
+            .map(|(server, _)| (server.serial.clone(), format!("{}/sim/v1/state", server.bmc_address)));
+        let own =
+            [("controller".to_owned(), self.controller.url().to_string()), ("admin token".to_owned(), token)];
+        own.into_iter().chain(servers).collect()
+    }
+
     pub async fn close(self) {
         self.controller.stop().await;
     }
-}
-
-/// What a simulated machine says of itself.
-pub struct Truth {
-    pub text: String,
-    /// It runs what this kickstart installed, was installed once, and has nothing left in its drives.
-    pub as_installed: bool,
 }
 
 impl Truth {

@@ -77,12 +77,12 @@ fn is_within(path: &str, module: &str) -> bool {
 }
 
 /// A path from the crate's root that a file names.
-struct Reference {
-    path: Vec<String>,
+pub(super) struct Reference {
+    pub path: Vec<String>,
     line: usize,
 }
 
-fn references(file: &Source) -> Vec<Reference> {
+pub(super) fn references(file: &Source) -> Vec<Reference> {
     let (code, module) = (file.production(), file.module());
     let tokens = tokens(&code);
     let (mut found, mut at) = (Vec::new(), 0);

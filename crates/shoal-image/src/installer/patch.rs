@@ -7,38 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::bootcfg::{BootConfigError, fit, set_kickstart};
+use super::bootcfg::{fit, set_kickstart};
+use super::patch_error::PatchError;
 use super::recognise::BOOT_FILE_BYTES_MAX;
-use super::verify::{Expected, verify};
+use super::verify::{Expected, boot_ranges, verify};
 use super::{BootFile, Installer, KICKSTART_PATH, KickstartOn};
 use crate::iso::{
     BLOCK, Edit, Extent, IsoError, KICKSTART_GAP_BYTES, NONCE_NAME, Overlay, ReadAt, TreeKind, Volume,
     set_root_file,
 };
-
-/// Why an installer cannot be made to boot unattended.
-#[derive(Debug, thiserror::Error)]
-pub enum PatchError {
-    #[error("the image cannot be changed")]
-    Iso(#[from] IsoError),
-    #[error("{path} cannot be changed")]
-    BootFile {
-        path: String,
-        #[source]
-        source: BootConfigError,
-    },
-    #[error("{path} is no longer where it was recognised")]
-    Vanished { path: String },
-    #[error("the image is a UDF bridge too, and would show other content there")]
-    Udf,
-    /// Both would have to change, and nobody makes such images.
-    #[error("the image has two {tree} trees")]
-    Twins { tree: &'static str },
-    #[error("{path} does not read back as it should after the change, in the {tree} tree")]
-    Unverified { path: String, tree: &'static str },
-    #[error("the change would touch {what}")]
-    Foreign { what: String },
-}
 
 /// An installer and a job's kickstart on one CD.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -252,13 +229,4 @@ fn occupied<R: ReadAt + ?Sized>(edit: &Edit<'_, R>, volume: &Volume) -> Result<V
     ranges.extend(boot_ranges(volume).map(|range| Occupied { range, record: None }));
     ranges.retain(|occupied| !occupied.range.is_empty());
     Ok(ranges)
-}
-
-/// The boot catalogue, and what firmware loads of each image in it.
-pub fn boot_ranges(volume: &Volume) -> impl Iterator<Item = Range<u64>> {
-    let images = |entry: &crate::iso::BootEntry| {
-        entry.offset..entry.offset + (u64::from(entry.load_sectors) * 512).max(BLOCK)
-    };
-    let catalogs = volume.boot.iter();
-    catalogs.flat_map(move |boot| std::iter::once(boot.extent.clone()).chain(boot.entries.iter().map(images)))
 }

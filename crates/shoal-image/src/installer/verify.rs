@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::KICKSTART_PATH;
-use super::patch::{PatchError, boot_ranges};
+use super::patch_error::PatchError;
 use super::recognise::BOOT_FILE_BYTES_MAX;
-use crate::iso::{Entry, NONCE_NAME, Overlaid, Overlay, ReadAt, TreeKind, Volume};
+use crate::iso::{BLOCK, Entry, NONCE_NAME, Overlaid, Overlay, ReadAt, TreeKind, Volume};
 
 /// What the trees must show after the change.
 pub struct Expected<'a> {
@@ -111,6 +111,15 @@ fn check_untouched(overlay: &Overlay, range: &Range<u64>, what: &str) -> Result<
     let first = overlay.patches.partition_point(|patch| patch.end() <= range.start);
     let touched = overlay.patches.get(first).is_some_and(|patch| patch.offset < range.end);
     if touched && !range.is_empty() { Err(PatchError::Foreign { what: what.to_owned() }) } else { Ok(()) }
+}
+
+/// The boot catalogue, and what firmware loads of each image in it.
+pub fn boot_ranges(volume: &Volume) -> impl Iterator<Item = Range<u64>> {
+    let images = |entry: &crate::iso::BootEntry| {
+        entry.offset..entry.offset + (u64::from(entry.load_sectors) * 512).max(BLOCK)
+    };
+    let catalogs = volume.boot.iter();
+    catalogs.flat_map(move |boot| std::iter::once(boot.extent.clone()).chain(boot.entries.iter().map(images)))
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 //!
 //! Invariant: a script is never said to fail unless the status of its last line is known.
 
+use super::Lint;
 use super::shell::{Statement, statements};
-use super::{Hook, Lint};
 use crate::commands;
+use crate::hook::Hook;
 use crate::rules;
 use crate::syntax::{Command, Section, Span, ends_section};
 

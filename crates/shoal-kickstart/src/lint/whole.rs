@@ -5,8 +5,9 @@
 
 use std::collections::BTreeSet;
 
+use super::Lint;
 use super::shell::statements;
-use super::{Hook, Lint};
+use crate::hook::Hook;
 use crate::rules;
 use crate::syntax::{LineKind, Section, Span};
 

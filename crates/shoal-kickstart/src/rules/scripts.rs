@@ -2,7 +2,7 @@
 //!
 //! Data only. Invariant: see the table's.
 
-use crate::lint::Hook;
+use crate::hook::Hook;
 use crate::version::Version;
 
 super::rules! {
