@@ -2,10 +2,28 @@
 //!
 //! Eject, look, insert, look. What a BMC says of a slot before our own insertion counts for
 //! nothing (iDRACs report a stale `Inserted` after an eject: ironic, fix-redfish-vmedia-stale-
-//! insert-skip), and every insertion has a URL of its own. A slot that refuses the image for its own sake
-//! gives way to the next. One whose end nobody knows is *open*: a
-//! BMC may be at it for minutes after its controller has gone. Invariant: the step is done only when
-//! the BMC reports the slot inserted with the URL of the last insertion.
+//! insert-skip), and every insertion has a URL of its own. One look at the slot decides; the first row that
+//! fits counts:
+//!
+//! | the slot | this job, there | next |
+//! |---|---|---|
+//! | shows our last URL | has inserted | done |
+//! | shows anything else | had an insertion accepted less than [`SHOW_PATIENCE`] ago | wait: AMI's firmware needs minutes |
+//! | holds an image | has not ejected | eject, look again |
+//! | holds an image | ejected less than [`STALE_PATIENCE`] ago | wait |
+//! | is empty, or still shows an image | has made fewer than [`INSERTIONS_MAX`] insertions | insert, under a new URL |
+//! | the same | has made them all | both media onto one CD if that is left to us, else the step fails |
+//!
+//! What a failed insertion leads to:
+//!
+//! | the BMC's answer | next |
+//! |---|---|
+//! | busy, without effect, while an earlier insertion is open | this one does not count; wait for that one |
+//! | the slot takes no images | the next slot that fits; where only that of the other medium is left, both on one CD |
+//! | refused, by what has worked in this job (404, 401, not ready) | try again; this one does not count |
+//! | none, or a broken one | the insertion is *open*: a BMC may be at it for minutes, so the slot is looked at first |
+//!
+//! Invariant: the step is done only when the BMC reports the slot inserted with the URL of the last insertion.
 
 use std::time::Duration;
 

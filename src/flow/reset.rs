@@ -1,6 +1,18 @@
 //! `reset`: the one dangerous act, the start of the host into the installer.
 //!
-//! A sequence of shutdown, Off, a look at media and override, On; each act has its own intent.
+//! A sequence of shutdown, Off, a look at media and override, On; each act has its own intent ([`super::power`] says
+//! which comes next). What one look leads to, before and after a start was asked for:
+//!
+//! | asked for | the host | next |
+//! |---|---|---|
+//! | no | has used the one-time boot unrequested, and something shows it | its start is taken for ours |
+//! | no | may have, and nothing on this BMC would show it | the job fails before anything is forced off |
+//! | no | anything else | the next act of the sequence; On only with override and media seen in place |
+//! | yes | reads the media, is on, or has used the override up | done |
+//! | yes | shows no sign, for less than [`POWER_GRACE`] | wait |
+//! | yes | is off and may have installed meanwhile, unseen | the job fails: a second start could wipe it again |
+//! | yes | shows no sign for longer | the start did not happen: ask again, at most [`STARTS_MAX`] times |
+//!
 //! Invariants: a start that may have happened is not repeated before a grace period without any
 //! sign of it, and never once this job's installer has been read; every start is written down
 //! before it is asked for; a start that nobody asked for is believed only where something shows it.

@@ -1,6 +1,14 @@
 //! `cleanup.unmount-task` (CD2, or the USB stick) and `cleanup.unmount-maintenance` (CD1): give the drives back.
 //!
-//! Runs after every outcome. The boot override is cleared and each slot is ejected independently of the others,
+//! Runs after every outcome, each step at least once, and until its retry budget is used up. In this order:
+//!
+//! 1. The override that this job armed is cleared, and looked at again.
+//! 2. Is there nothing of this job in the slot, the step is over.
+//! 3. May the media go? At once where the host was never started or the job succeeded; else once the path says that no
+//!    installer can be running ([`super::Path::may_eject`]), or an operator has said `force`.
+//! 4. Eject, and look again. The other slot is tried too, so that one that fails does not keep the other loaded.
+//!
+//! The boot override is cleared and each slot is ejected independently of the others,
 //! so that one failure does not leave the rest loaded. Where the host was started and the job did not succeed,
 //! nothing is ejected before the installer is gone, the install timeout is over, or an operator has said
 //! `force`; the same holds after a success whose host installs again. An insertion whose end is not known is waited

@@ -1,5 +1,9 @@
 //! `esxi.poll_power`: watch the BMC and the media until the judge is convinced.
 //!
+//! Each turn: look at the System (power, boot sources) and fold it into the facts; take in what comes from elsewhere (the
+//! read trace, the webhook, the management address); let [`detect::judge`] decide. A BMC that does not answer costs a
+//! wait and no deadline.
+//!
 //! Looks only, with two exceptions that cannot hurt an installer: an override that is still armed
 //! once the installer runs is disarmed, and a host that installs again and again loses its media between
 //! two runs. Invariant: no failure to look at the BMC fails the job; what could not be observed is not
