@@ -53,6 +53,9 @@ struct KickstartArgs {
     /// The kickstart is a template, and these are its variables: a JSON object, or a .toml file.
     #[arg(long, value_name = "FILE", requires = "ks")]
     values: Option<PathBuf>,
+    /// The kickstart is a template that needs no variables beside those of the server.
+    #[arg(long, requires = "ks", conflicts_with = "values")]
+    template: bool,
     /// ESXi version whose rules are applied, 6.5 to 9.x [default: 8.0.3]
     #[arg(long, value_name = "VERSION", requires = "ks")]
     esxi: Option<Version>,
@@ -93,7 +96,10 @@ async fn kickstart(
 ) -> Result<Kickstart, CliError> {
     let bytes = lint::read(file).map_err(|reason| CliError::usage(format!("{file}: {reason}")))?;
     let text = String::from_utf8(bytes).map_err(|_| CliError::usage(format!("{file}: is not UTF-8")))?;
-    let variables = args.values.as_deref().map(render::read_values).transpose()?;
+    let variables = match &args.values {
+        Some(file) => Some(render::read_values(file)?),
+        None => args.template.then(Map::new),
+    };
     let rendered = match &variables {
         Some(variables) => Some(render::by_controller(client, server, &text, variables.clone(), true).await?),
         None => None,

@@ -82,4 +82,9 @@ async fn a_disk_is_chosen_from_the_inventory_of_the_bmc() {
         (Some(0), "install --disk=naa.62cea7f0a1b2c3d42a1b2c3d4e5f6071 --overwritevmfs\n"),
         "{error}"
     );
+    let submit = ["job", "submit", "--server=SIM0001", "--ks=ks.j2", "--dry-run"];
+    let (code, _, shown) = client(&desk, &[&submit[..], &["--template"]].concat()).await;
+    assert!(code == Some(0) && shown.contains("--disk=naa.62cea7f0a1b2c3d42a1b2c3d4e5f6071"), "{shown}");
+    let (_, _, shown) = client(&desk, &submit).await;
+    assert!(shown.contains("--disk={{ disk(model='PERC') }}"), "{shown}");
 }
