@@ -19,9 +19,11 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const OUT: &str = "target/dist";
 /// The name of the list while it is made, without its ending.
 const LIST: &str = "shoal.cdx";
-const FILES: [&str; 8] = [
+const FILES: [&str; 10] = [
     "target/release/shoal",
     "dist/shoal.service",
+    "dist/prometheus/shoal.rules.yml",
+    "dist/grafana/shoal.json",
     "README.md",
     "CHANGELOG.md",
     "LICENSE",

@@ -45,7 +45,10 @@ pub const PROGRAMS: &[Program] = &[
         extent: Extent::All,
         ..fast("https-readers", "https_readers.py", "the media of a job and the API, over HTTPS")
     },
-    Program { least: 20, ..fast("promtool", "metrics.py", "the metrics of a controller") },
+    Program {
+        least: 45,
+        ..fast("promtool", "metrics.py", "the metrics of a controller, the alert rules and the dashboard")
+    },
     Program {
         least: 15,
         python: &IRONIC,
