@@ -161,20 +161,46 @@ impl Case<'_> {
 
     /// The BMC has a source that shows every boot, and nothing kept it from being watched.
     pub fn has_live_source(&self) -> bool {
+        self.has_source() && !self.has_missed_a_source() && !self.was_booting_already()
+    }
+
+    /// The self test that led to the installer had begun before the job did: no source changes at such a start.
+    fn was_booting_already(&self) -> bool {
+        let first = self
+            .happenings(self.decided_at())
+            .find(|(_, happening)| matches!(happening, Happening::Boot | Happening::InstallBegun));
+        matches!(first, Some((_, Happening::InstallBegun)))
+    }
+
+    fn has_source(&self) -> bool {
+        let has = |fault: &Fault| self.faults().any(|one| one == fault);
+        (self.has_progress() || self.has_record()) && !has(&Fault::NullSources)
+    }
+
+    /// A source without a time or a count may show nothing between two looks.
+    fn has_progress(&self) -> bool {
         let has = |fault: &Fault| self.faults().any(|one| one == fault);
         let sources = self.plan.persona.sources;
-        // A source without a time or a count may show nothing between two looks.
-        let progress = sources.boot_progress
+        sources.boot_progress
             && sources.boot_progress_time
-            && ![Fault::NoBootProgress, Fault::StuckBootProgress].iter().any(has);
-        let last_reset = sources.last_reset_time
-            && ![Fault::NoLastResetTime, Fault::ZeroLastResetTime, Fault::StuckLastResetTime].iter().any(has);
-        let reboots = sources.number_of_reboots && !has(&Fault::StuckNumberOfReboots);
-        let shows = (progress || last_reset || reboots) && !has(&Fault::NullSources);
-        // Progress that has moved on meanwhile may have moved on in either of two boots.
+            && ![Fault::NoBootProgress, Fault::StuckBootProgress].iter().any(has)
+    }
+
+    fn has_record(&self) -> bool {
+        let has = |fault: &Fault| self.faults().any(|one| one == fault);
+        let sources = self.plan.persona.sources;
+        let stuck = [Fault::NoLastResetTime, Fault::ZeroLastResetTime, Fault::StuckLastResetTime];
+        (sources.last_reset_time && !stuck.iter().any(has))
+            || (sources.number_of_reboots && !has(&Fault::StuckNumberOfReboots))
+    }
+
+    /// The BMC could not be observed for so long that a source may have shown a boot meanwhile. Progress that has
+    /// moved on between two looks may have done so in either of two boots.
+    pub fn has_missed_a_source(&self) -> bool {
         let watch = &self.job.job.facts.esxi().watch;
-        let may_hide = !(last_reset || reboots) && Duration::from_millis(watch.longest_pause_ms) >= POST_MIN;
-        shows && !(self.may_be_unwatched() && (may_hide || watch.silence_ended_at.is_some()))
+        let may_hide = !self.has_record() && Duration::from_millis(watch.longest_pause_ms) >= POST_MIN;
+        let was_away = may_hide || watch.silence_ended_at.is_some();
+        self.has_source() && self.may_be_unwatched() && was_away
     }
 
     fn faults(&self) -> impl Iterator<Item = &Fault> {
@@ -220,7 +246,7 @@ impl Case<'_> {
     }
 
     /// What answered is another host, since the operator gave its address.
-    fn was_another_host(&self) -> bool {
+    pub fn was_another_host(&self) -> bool {
         let first = self.job.job.verdict.as_ref().and_then(|verdict| verdict.evidence.first());
         let answered = first.is_some_and(|first| first.kind == EvidenceKind::OsApi);
         answered && matches!(self.plan.management, Some(Address::Bystander | Address::Both))

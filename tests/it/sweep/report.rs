@@ -66,8 +66,8 @@ pub struct Report {
     statuses: BTreeMap<&'static str, u64>,
     /// By confidence: true and false.
     successes: BTreeMap<Confidence, [u64; 2]>,
-    /// False ones where the host had rebooted by itself.
-    excused: u64,
+    /// False ones by what kept the controller from knowing it; one may have several.
+    excused: BTreeMap<&'static str, u64>,
     /// Of all jobs, those whose host installed again behind a BMC that fetches images whole.
     unseen_loops: u64,
     /// Failed, with the installation on the disk.
@@ -90,7 +90,7 @@ impl Report {
             tally: Tally::default(),
             statuses: BTreeMap::new(),
             successes: BTreeMap::new(),
-            excused: 0,
+            excused: BTreeMap::new(),
             unseen_loops: 0,
             missed: 0,
             failed_at: BTreeMap::new(),
@@ -153,12 +153,29 @@ impl Report {
         if let Some(success) = case.success() {
             let counts = self.successes.entry(success.confidence).or_default();
             counts[usize::from(!success.is_true)] += 1;
-            self.excused += u64::from(!success.is_true && case.rebooted_by_itself());
+            if !success.is_true {
+                self.excuse(case, success.confidence);
+            }
         }
         self.unseen_loops += u64::from(case.installs_again_unseen());
         if job.status == Status::Failed {
             let step = job.failed_step.map_or("?", |step| step.name());
             *self.failed_at.entry(step.to_owned()).or_default() += 1;
+        }
+    }
+}
+
+impl Report {
+    fn excuse(&mut self, case: &Case<'_>, confidence: Confidence) {
+        let is_assumed = confidence == Confidence::Assumed;
+        let excuses = [
+            ("the host rebooted by itself", case.rebooted_by_itself()),
+            ("it installed again, unseen", case.installs_again_unseen()),
+            ("another host answered", case.was_another_host()),
+            ("a source could not be observed", is_assumed && case.has_missed_a_source()),
+        ];
+        for (excuse, _) in excuses.iter().filter(|(_, applies)| *applies) {
+            *self.excused.entry(excuse).or_default() += 1;
         }
     }
 }
@@ -239,7 +256,9 @@ impl Report {
             let percent = *wrong as f64 * 100.0 / (right + wrong) as f64;
             writeln!(f, "{:28} {right:>10} {wrong:>10} {percent:>10.3}", confidence.name())?;
         }
-        writeln!(f, "of the false ones, the host had rebooted by itself in {}", self.excused)?;
+        for (excuse, count) in &self.excused {
+            writeln!(f, "of the false ones: {excuse:36} {count:>10}")?;
+        }
         writeln!(f, "hosts that installed again, unseen {}", self.unseen_loops)?;
         writeln!(f, "installs cut short by the controller {}", self.cut)?;
         let failed: Vec<String> =
