@@ -133,8 +133,7 @@ impl Media {
         self.0.binds_peers
     }
 
-    /// Serves a medium of a job from now on, under every path that [`Media::path`], or for a disk
-    /// [`Media::disk_path`], gives.
+    /// Serves a medium of a job from now on, under every path that [`Media::path`] gives.
     ///
     /// Publishing the same image again changes nothing. After a restart, what the store holds of the
     /// medium's reads goes on; `reset_at` is from when on they are the host's: its last start, or, before
@@ -157,14 +156,9 @@ impl Media {
     }
 
     /// The path of one insertion of a medium (each needs one of its own). Valid once it is admitted and while the
-    /// medium is published, also after a restart.
-    pub fn path(&self, job: JobId, medium: Medium, insertion: u32) -> String {
-        self.path_as(job, medium, Drive::Cd, insertion)
-    }
-
-    /// The same of a task medium that is a disk.
-    pub fn disk_path(&self, job: JobId, insertion: u32) -> String {
-        self.path_as(job, Medium::Task, Drive::Usb, insertion)
+    /// medium is published for that drive, also after a restart.
+    pub fn path(&self, job: JobId, medium: Medium, drive: Drive, insertion: u32) -> String {
+        token::path(&token::token(&self.0.key, job, medium, insertion), job, medium, drive)
     }
 
     /// Serves a medium under the paths of its insertions up to this one.
@@ -172,10 +166,6 @@ impl Media {
         if let Some(job_media) = self.find(job) {
             job_media.admit(medium, insertion);
         }
-    }
-
-    fn path_as(&self, job: JobId, medium: Medium, drive: Drive, insertion: u32) -> String {
-        token::path(&token::token(&self.0.key, job, medium, insertion), job, medium, drive)
     }
 
     /// Our reset: reads of this job's media from now on are its host's.

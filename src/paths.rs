@@ -13,7 +13,7 @@ pub fn of(target: TaskTarget) -> &'static dyn Path {
     }
 }
 
-/// Drives `job` until its cleanup is over, or until it is told to stop.
+/// Drives `job` until its cleanup is over, or until `signals` says stop.
 pub async fn drive(
     services: &Services,
     lease: Lease,

@@ -115,7 +115,7 @@ async fn publish_and_serve(folder: &Path, listener: TcpListener, address: Socket
             .await
             .expect("published");
         media.start_trace(job, Timestamp::UNIX_EPOCH);
-        urls.push(format!("http://{address}{}", media.path(job, Medium::Boot, 1)));
+        urls.push(format!("http://{address}{}", media.path(job, Medium::Boot, Drive::Cd, 1)));
     }
     let router = media.router().into_make_service();
     listener.set_nonblocking(true).expect("a socket of ours");

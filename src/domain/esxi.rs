@@ -79,7 +79,7 @@ pub struct InstallerFacts {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ApiSample {
     pub at: Timestamp,
-    /// Who answered as an ESXi host; absent where nobody did.
+    /// Who answered as an ESXi host; absent where none did.
     pub host: Option<ApiHost>,
     /// No connection was made. An answer of another kind (503, a web page) is none of ESXi, and no silence.
     #[serde(default)]
@@ -105,7 +105,7 @@ pub struct AddressFacts {
     pub alternates: bool,
 }
 
-/// What an ESXi host's API says of it, to whoever asks.
+/// What an ESXi host's API says of it without an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ApiHost {
@@ -183,7 +183,7 @@ pub struct SourceFacts {
     pub last: Option<String>,
 }
 
-/// For whoever watches the job.
+/// Shown with the job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

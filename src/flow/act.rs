@@ -1,7 +1,7 @@
 //! One act that must not be repeated blindly: intent, request, receipt.
 //!
 //! The intent is in the store before the request leaves, and the receipt goes there with the event that reports the
-//! act. Whoever takes the job up with an intent and no receipt looks first whether the act was done. Invariant: an
+//! act. A controller that takes the job up with an intent and no receipt looks first whether the act was done. Invariant: an
 //! act that certainly had no effect takes its intent back, so that what is seen later is not held to be its effect.
 
 use std::future::Future;
@@ -75,7 +75,7 @@ async fn had_no_effect(cx: &Context<'_>, act: Act, error: &RedfishError) -> bool
     }
 }
 
-/// A BMC that takes each power-off and shows the host on needs somebody at the machine.
+/// A BMC that accepts each power-off and shows the host on needs an operator at the machine.
 fn count_force(cx: &mut Context<'_>, act: Act) -> Result<(), StepError> {
     if act != Act::ForceOff {
         return Ok(());

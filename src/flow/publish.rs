@@ -6,7 +6,7 @@ use serde_json::json;
 use url::{Host, Url};
 
 use super::{Context, Services, StepError};
-use crate::domain::{Drive, Job, Medium, Server};
+use crate::domain::{Job, Medium, Server};
 use crate::media::Watched;
 use shoal_base::is_loopback;
 use shoal_base::world::TlsPolicy;
@@ -47,11 +47,8 @@ pub async fn publish_one(
 
 /// Of the last insertion.
 fn media_path(services: &Services, job: &Job, medium: Medium) -> String {
-    match (medium, job.facts.mounts.task.drive) {
-        (Medium::Boot, _) => services.media.path(job.id, medium, job.facts.mounts.boot.insertions),
-        (Medium::Task, Drive::Cd) => services.media.path(job.id, medium, job.facts.mounts.task.insertions),
-        (Medium::Task, Drive::Usb) => services.media.disk_path(job.id, job.facts.mounts.task.insertions),
-    }
+    let mount = job.facts.mounts.of(medium);
+    services.media.path(job.id, medium, mount.drive, mount.insertions)
 }
 
 /// The URL of a medium, as the BMC is given it.

@@ -255,10 +255,10 @@ async fn start(
     let earlier = reset_facts.started_at.replace(now);
     reset_facts.starts += 1;
     cx.services.media.start_trace(cx.job.id, now);
-    let before = cx.job.cursor.intent.as_ref().map(|intent| (intent.act, intent.at));
+    let before = cx.job.cursor.intent.clone();
     let answer = request(cx, system, act, reset).await;
     if let Err(StepError::Failed(_)) = &answer
-        && cx.job.cursor.intent.as_ref().map(|intent| (intent.act, intent.at)) == before
+        && cx.job.cursor.intent == before
     {
         let reset_facts = &mut cx.job.facts.reset;
         reset_facts.started_at = earlier;

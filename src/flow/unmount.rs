@@ -4,7 +4,7 @@
 //!
 //! 1. The override that this job armed is cleared, and looked at again.
 //! 2. Is there nothing of this job in the slot, the step is over.
-//! 3. May the media go? At once where the host was never started or the job succeeded; else once the path says that no
+//! 3. May the media go? Immediately where the host was never started or the job succeeded; else once the path says that no
 //!    installer can be running ([`super::Path::may_eject`]), or an operator has said `force`.
 //! 4. Eject, and look again. The other slot is tried too, so that one that fails does not keep the other loaded.
 //!

@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use shoal::domain::{JobId, MediaMode, Medium};
+use shoal::domain::{Drive, JobId, MediaMode, Medium};
 use shoal::media::{JobTrace, OperatorPass};
 use tower::ServiceExt as _;
 
@@ -23,7 +23,7 @@ use bench::{Bench, KS, METADATA_END, at, job};
 #[tokio::test]
 async fn wrong_old_foreign_and_dead_paths_answer_alike() {
     let bench = Bench::new().await;
-    let good = bench.media.path(job(1), Medium::Boot, 1);
+    let good = bench.media.path(job(1), Medium::Boot, Drive::Cd, 1);
     let token = good.split(['.', '/']).nth(4).unwrap();
     let paths = [
         good.replace(token, &token[1..]),
@@ -39,7 +39,7 @@ async fn wrong_old_foreign_and_dead_paths_answer_alike() {
         "/media/elsewhere".to_owned(),
     ];
     bench.media.retire(job(3));
-    let (_, _, expected) = bench.get(&bench.media.path(job(3), Medium::Boot, 1)).await;
+    let (_, _, expected) = bench.get(&bench.media.path(job(3), Medium::Boot, Drive::Cd, 1)).await;
     for path in paths {
         let (status, headers, body) = bench.get(&path).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
@@ -55,7 +55,7 @@ async fn wrong_old_foreign_and_dead_paths_answer_alike() {
 async fn every_insertion_has_a_path_of_its_own_and_all_of_them_are_good() {
     let bench = Bench::new().await;
     bench.media.admit(job(1), Medium::Task, 99);
-    let paths: Vec<_> = (0..100).map(|n| bench.media.path(job(1), Medium::Task, n)).collect();
+    let paths: Vec<_> = (0..100).map(|n| bench.media.path(job(1), Medium::Task, Drive::Cd, n)).collect();
     for (n, path) in paths.iter().enumerate() {
         assert_eq!(bench.get(path).await.0, StatusCode::OK, "{n}");
         assert!(paths[..n].iter().all(|earlier| earlier != path));
@@ -81,11 +81,17 @@ async fn the_form_without_a_token_is_for_operators_and_leaves_no_trace() {
 #[tokio::test]
 async fn a_disk_is_served_as_one_alone() {
     let bench = Bench::new().await;
-    let (iso, img) = (bench.media.path(job(1), Medium::Task, 1), bench.media.disk_path(job(1), 1));
+    let (iso, img) = (
+        bench.media.path(job(1), Medium::Task, Drive::Cd, 1),
+        bench.media.path(job(1), Medium::Task, Drive::Usb, 1),
+    );
     assert_eq!(img, iso.replace("task.iso", "task.img"));
     assert_eq!(bench.get(&img).await.0, StatusCode::NOT_FOUND);
     bench.publish_disk(4).await;
-    let (iso, img) = (bench.media.path(job(4), Medium::Task, 1), bench.media.disk_path(job(4), 1));
+    let (iso, img) = (
+        bench.media.path(job(4), Medium::Task, Drive::Cd, 1),
+        bench.media.path(job(4), Medium::Task, Drive::Usb, 1),
+    );
     let (status, headers, body) = bench.get(&img).await;
     assert_eq!(
         (status, &headers["content-type"]),
@@ -100,7 +106,7 @@ async fn a_disk_is_served_as_one_alone() {
 #[tokio::test]
 async fn other_methods_are_refused() {
     let bench = Bench::new().await;
-    let path = bench.media.path(job(1), Medium::Task, 1);
+    let path = bench.media.path(job(1), Medium::Task, Drive::Cd, 1);
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
         let request = Request::builder().method(&method).uri(&path).body(Body::empty()).unwrap();
         let (status, headers, _) = bench.send(request).await;
@@ -116,7 +122,7 @@ async fn other_methods_are_refused() {
 async fn a_first_read_is_durable_before_its_bytes_leave() {
     let bench = Bench::new().await;
     bench.media.start_trace(job(1), at(10));
-    let path = bench.media.path(job(1), Medium::Boot, 1);
+    let path = bench.media.path(job(1), Medium::Boot, Drive::Cd, 1);
     let response =
         bench.router.clone().oneshot(Request::get(&path).body(Body::empty()).unwrap()).await.unwrap();
     let saved = bench.store.load_trace(job(1), "installer").await.unwrap();
@@ -128,7 +134,7 @@ async fn a_first_read_is_durable_before_its_bytes_leave() {
 async fn a_milestone_in_the_middle_of_a_body_is_durable_before_its_slice_leaves() {
     let bench = Bench::new().await;
     bench.media.start_trace(job(1), at(10));
-    let path = bench.media.path(job(1), Medium::Task, 1);
+    let path = bench.media.path(job(1), Medium::Task, Drive::Cd, 1);
     let from = KS.start - (1 << 20);
     let request = Request::get(&path).header("range", format!("bytes={from}-")).body(Body::empty()).unwrap();
     let mut body = bench.router.clone().oneshot(request).await.unwrap().into_body();
@@ -147,7 +153,7 @@ async fn what_cannot_be_kept_is_not_served() {
     let bench = Bench::new().await;
     // The store knows no such job, so it keeps nothing of it.
     bench.publish(job(7)).await;
-    let (status, headers, body) = bench.get(&bench.media.path(job(7), Medium::Boot, 1)).await;
+    let (status, headers, body) = bench.get(&bench.media.path(job(7), Medium::Boot, Drive::Cd, 1)).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(headers["content-type"], "application/problem+json");
     assert!(body.len() < 1000 && !headers.contains_key("content-range"));
@@ -157,7 +163,7 @@ async fn what_cannot_be_kept_is_not_served() {
 async fn a_restarted_controller_serves_the_same_paths_and_knows_the_same_milestones() {
     let bench = Bench::new().await;
     bench.media.start_trace(job(1), at(10));
-    let paths = Medium::ALL.map(|medium| bench.media.path(job(1), medium, 3));
+    let paths = Medium::ALL.map(|medium| bench.media.path(job(1), medium, Drive::Cd, 3));
     bench.range(&paths[0], 0..4096).await;
     bench.range(&paths[1], KS).await;
     let before = bench.media.trace(job(1));
@@ -178,7 +184,7 @@ async fn a_restarted_controller_serves_the_same_paths_and_knows_the_same_milesto
 #[tokio::test(start_paused = true)]
 async fn a_request_is_held_until_a_restarted_controller_has_taken_its_job_up() {
     let bench = Bench::new().await;
-    let path = bench.media.path(job(1), Medium::Boot, 1);
+    let path = bench.media.path(job(1), Medium::Boot, Drive::Cd, 1);
     let again = bench.restarted().await;
     let publish = async {
         tokio::time::sleep(Duration::from_secs(3)).await;
@@ -191,8 +197,8 @@ async fn a_request_is_held_until_a_restarted_controller_has_taken_its_job_up() {
 #[tokio::test(start_paused = true)]
 async fn until_a_restarted_controller_has_taken_a_job_up_its_bmc_is_put_off() {
     let bench = Bench::new().await;
-    let path = bench.media.path(job(1), Medium::Boot, 1);
-    let unknown = bench.media.path(job(7), Medium::Boot, 1);
+    let path = bench.media.path(job(1), Medium::Boot, Drive::Cd, 1);
+    let unknown = bench.media.path(job(7), Medium::Boot, Drive::Cd, 1);
     let again = bench.restarted().await;
     let (status, headers, _) = again.get(&path).await;
     assert_eq!((status, &headers["retry-after"]), (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap()));
@@ -207,7 +213,7 @@ async fn until_a_restarted_controller_has_taken_a_job_up_its_bmc_is_put_off() {
 async fn publishing_again_changes_nothing() {
     let bench = Bench::new().await;
     bench.media.start_trace(job(1), at(10));
-    bench.range(&bench.media.path(job(1), Medium::Task, 1), KS).await;
+    bench.range(&bench.media.path(job(1), Medium::Task, Drive::Cd, 1), KS).await;
     let before = (bench.media.trace(job(1)), bench.media.fetched(job(1), Medium::Task));
     bench.publish_after(job(1), at(10)).await;
     assert_eq!((bench.media.trace(job(1)), bench.media.fetched(job(1), Medium::Task)), before);
@@ -217,7 +223,7 @@ async fn publishing_again_changes_nothing() {
 async fn a_reset_that_is_told_of_late_brings_its_milestones_back() {
     let bench = Bench::new().await;
     bench.media.start_trace(job(1), at(10));
-    bench.range(&bench.media.path(job(1), Medium::Task, 1), KS).await;
+    bench.range(&bench.media.path(job(1), Medium::Task, Drive::Cd, 1), KS).await;
     let again = bench.restarted().await;
     again.publish(job(1)).await;
     assert_eq!(again.media.trace(job(1)).kickstart.ks_read_at, None);
@@ -230,7 +236,7 @@ async fn a_bmc_that_copies_both_media_shows_no_host() {
     let bench = Bench::new().await;
     bench.media.start_trace(job(1), at(10));
     for medium in Medium::ALL {
-        assert_eq!(bench.get(&bench.media.path(job(1), medium, 1)).await.0, StatusCode::OK);
+        assert_eq!(bench.get(&bench.media.path(job(1), medium, Drive::Cd, 1)).await.0, StatusCode::OK);
     }
     let JobTrace { installer, kickstart: task } = bench.media.trace(job(1));
     assert_eq!((installer.mode, task.mode), (MediaMode::Prefetched, MediaMode::Prefetched));
@@ -241,7 +247,7 @@ async fn a_bmc_that_copies_both_media_shows_no_host() {
 #[tokio::test]
 async fn fetches_are_counted_from_the_insertion_on() {
     let bench = Bench::new().await;
-    let path = bench.media.path(job(1), Medium::Task, 1);
+    let path = bench.media.path(job(1), Medium::Task, Drive::Cd, 1);
     let head = Request::head(&path).body(Body::empty()).unwrap();
     assert!(bench.send(head).await.2.is_empty());
     let fetched = bench.media.fetched(job(1), Medium::Task);
@@ -268,7 +274,7 @@ fn requests_and_bytes_are_counted_by_kind_and_code() {
     metrics::with_local_recorder(&recorder, || {
         runtime.block_on(async {
             let bench = Bench::new().await;
-            let path = bench.media.path(job(1), Medium::Task, 1);
+            let path = bench.media.path(job(1), Medium::Task, Drive::Cd, 1);
             bench.range(&path, 0..100).await;
             bench.get("/media/tasks/none.none/task.iso").await;
         });

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use http::{Method, Request, StatusCode};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use shoal::domain::Medium;
+use shoal::domain::{Drive, Medium};
 use shoal::media::Media;
 use shoal::seal::Sealer;
 use shoal::store::Store;
@@ -44,13 +44,13 @@ async fn a_request_without_the_right_token_leaves_no_trace_on_the_job() {
         bench.media.expect_peer(job(1), "10.0.0.5".parse().unwrap());
         bench.media.start_trace(job(1), Clock::system().now());
         let [task, installer] =
-            [Medium::Task, Medium::Boot].map(|medium| bench.media.path(job(1), medium, 1));
+            [Medium::Task, Medium::Boot].map(|medium| bench.media.path(job(1), medium, Drive::Cd, 1));
         let known = || {
             let of = |medium| format!("{:?}", bench.media.fetched(job(1), medium));
             (of(Medium::Task), of(Medium::Boot), format!("{:?}", bench.media.trace(job(1))))
         };
         let before = known();
-        let other_job = bench.media.path(job(2), Medium::Task, 1);
+        let other_job = bench.media.path(job(2), Medium::Task, Drive::Cd, 1);
         let other_job = other_job.replace(&job(2).to_string(), &job(1).to_string());
         let name = |path: &str| path.rsplit('/').nth(1).unwrap().to_owned();
         for path in [
@@ -110,7 +110,7 @@ async fn refusals() {
     let media = Media::bound(Clock::system(), [9; 32], store.clone(), true);
     let bench = Bench::filled(media, store).await;
     bench.media.expect_peer(job(1), "10.0.0.5".parse().unwrap());
-    let path = bench.media.path(job(1), Medium::Task, 1);
+    let path = bench.media.path(job(1), Medium::Task, Drive::Cd, 1);
     let ask = async |request| {
         let (status, headers, body) = bench.send(request).await;
         (status, headers.get("content-type").cloned(), body)
@@ -128,8 +128,10 @@ async fn refusals() {
         "a size is no secret"
     );
 
-    let other_token =
-        bench.media.path(job(2), Medium::Task, 1).replace(&job(2).to_string(), &job(1).to_string());
+    let other_token = bench
+        .media
+        .path(job(2), Medium::Task, Drive::Cd, 1)
+        .replace(&job(2).to_string(), &job(1).to_string());
     let wrong = path.replace(&path[60..68], "00000000");
     let nobody = path.replace(&job(1).to_string(), &job(9).to_string());
     let foreign = ask(from("10.0.0.9:1024", Method::GET, &path)).await;

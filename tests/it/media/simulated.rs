@@ -90,7 +90,7 @@ impl Lab {
     async fn start(&self) {
         for (slot, medium) in [("CD1", Medium::Boot), ("CD2", Medium::Task)] {
             let path = format!("Managers/BMC/VirtualMedia/{slot}/Actions/VirtualMedia.InsertMedia");
-            let url = format!("http://media.test{}", self.bench.media.path(job(4), medium, 1));
+            let url = format!("http://media.test{}", self.bench.media.path(job(4), medium, Drive::Cd, 1));
             self.act(Method::POST, &path, json!({ "Image": url })).await;
         }
         let boot = json!({ "BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Cd" });

@@ -86,7 +86,7 @@ async fn reading<T: Send + 'static>(readers: impl FnOnce() -> T + Send + 'static
 async fn every_form_of_a_range_over_one_connection() {
     let bench = Bench::new().await;
     let address = serve(&bench).await;
-    let path = bench.media.path(job(1), Medium::Boot, 1);
+    let path = bench.media.path(job(1), Medium::Boot, Drive::Cd, 1);
     let etag = installer().etag().to_str().unwrap().to_owned();
     reading(move || {
         let whole = installer_bytes();
@@ -143,7 +143,7 @@ async fn thousands_of_small_reads_give_the_right_bytes_and_count_each_byte_once(
     let bench = Bench::new().await;
     bench.media.start_trace(job(1), at(10));
     let address = serve(&bench).await;
-    let path = bench.media.path(job(1), Medium::Boot, 1);
+    let path = bench.media.path(job(1), Medium::Boot, Drive::Cd, 1);
     reading(move || {
         let whole = installer_bytes();
         let mut reader = Reader::connect(address);
@@ -183,7 +183,7 @@ async fn a_reader_that_goes_away_is_noted_and_disturbs_nobody() {
     bench.publish_large(job(2), 256 << 20).await;
     bench.media.start_trace(job(2), at(10));
     let address = serve(&bench).await;
-    let path = bench.media.path(job(2), Medium::Boot, 1);
+    let path = bench.media.path(job(2), Medium::Boot, Drive::Cd, 1);
     let again = path.clone();
     reading(move || {
         let mut reader = Reader::connect(address);
@@ -205,8 +205,8 @@ async fn a_reader_that_does_not_read_holds_one_slice() {
     let bench = Bench::new().await;
     bench.publish_large(job(2), 256 << 20).await;
     let address = serve(&bench).await;
-    let path = bench.media.path(job(2), Medium::Boot, 1);
-    let other = bench.media.path(job(1), Medium::Boot, 1);
+    let path = bench.media.path(job(2), Medium::Boot, Drive::Cd, 1);
+    let other = bench.media.path(job(1), Medium::Boot, Drive::Cd, 1);
     let stalled = reading(move || {
         let mut reader = Reader::connect(address);
         reader.write("GET", &path, &[]);
