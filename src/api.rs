@@ -10,7 +10,6 @@ mod body;
 mod check;
 mod error;
 mod events;
-mod fields;
 mod find;
 mod health;
 mod jobs;

@@ -8,6 +8,7 @@ mod cursor;
 mod esxi;
 mod event;
 mod facts;
+mod fields;
 mod host;
 mod id;
 mod leftover;
@@ -32,12 +33,13 @@ pub use facts::{
     BootSample, BootSource, CleanupFacts, Counts, EjectReason, Facts, MediaMode, MediumTrace, PathFacts,
     Power, ResetFacts, SystemFacts, TaskIsoFacts,
 };
+pub use fields::{FieldError, FieldPatch, Fields, LabelChanges, merge_labels};
 pub use host::HostId;
 pub use id::{JobId, JobIdError, Serial, SerialError};
 pub use leftover::Leftover;
 pub use lint_mode::LintMode;
 pub use mount::{Drive, EjectFacts, Medium, Mount, Mounts};
-pub use recipe::{FieldError, KICKSTART_BYTES_MAX, RecipeError, parse_recipe, unknown_keys};
+pub use recipe::{KICKSTART_BYTES_MAX, RecipeError, parse_recipe};
 pub use secret::Kickstart;
 pub use server::{Server, check_bmc_address, management_url};
 pub use spec::{JobSpec, MediaLayout, PathSpec, TaskTarget};

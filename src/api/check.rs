@@ -15,11 +15,10 @@ use super::ApiState;
 use super::access::Who;
 use super::body::{Name, OptionalJsonObject};
 use super::error::{ApiError, Problem};
-use super::fields::Fields;
 use super::find;
 use super::words::{CheckStatus, CheckVerdict, ConfidenceName, MediaLayoutName};
 use crate::doctor::{Check, Report};
-use crate::domain::{Serial, Server};
+use crate::domain::{Fields, Serial, Server};
 use crate::store::StoreError;
 
 /// Checks at work at once; others wait.
@@ -123,7 +122,7 @@ pub async fn check(
 
 fn read(body: &Map<String, Value>) -> Result<CheckInput, ApiError> {
     let mut fields = Fields::new(body, &["probe_media"]);
-    let probe_media = fields.boolean("probe_media").over(None).unwrap_or(false);
+    let probe_media = fields.flag("probe_media");
     if !fields.errors.is_empty() {
         return Err(ApiError::invalid("the check is not understood", fields.errors));
     }

@@ -19,11 +19,10 @@ use super::access::Who;
 use super::body::{JsonObject, Name, OptionalJsonObject, Params, at_location};
 use super::error::{ApiError, Problem};
 use super::events::{self, EventBody};
-use super::fields::Fields;
 use super::find;
 use super::words::JobStatus;
 use crate::access::Act;
-use crate::domain::{Cancel, Job, JobId, Serial, Status};
+use crate::domain::{Cancel, Fields, Job, JobId, Serial, Status};
 use crate::store::{CancelOutcome, JobFilter, StoreError, StoredJob, UnreadableJob};
 use submit::{Request, Retry, SubmitBody};
 
@@ -211,7 +210,7 @@ pub struct CancelInput {
 impl CancelInput {
     fn read(body: &Map<String, Value>) -> Result<CancelInput, ApiError> {
         let mut fields = Fields::new(body, &["force"]);
-        let force = fields.boolean("force").over(None).unwrap_or(false);
+        let force = fields.flag("force");
         match fields.errors.is_empty() {
             true => Ok(CancelInput { force }),
             false => Err(ApiError::invalid("the request to cancel is not understood", fields.errors)),
@@ -288,7 +287,7 @@ pub struct RetryInput {
 impl RetryInput {
     fn read(body: &Map<String, Value>) -> Result<RetryInput, ApiError> {
         let mut fields = Fields::new(body, &["force"]);
-        let force = fields.boolean("force").over(None).unwrap_or(false);
+        let force = fields.flag("force");
         match fields.errors.is_empty() {
             true => Ok(RetryInput { force }),
             false => Err(ApiError::invalid(

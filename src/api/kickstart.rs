@@ -22,8 +22,8 @@ use utoipa::ToSchema;
 use super::ApiState;
 use super::body::JsonObject;
 use super::error::{ApiError, Problem};
-use super::fields::{FieldPatch, Fields};
 use super::words::FindingClass;
+use crate::domain::{FieldPatch, Fields};
 pub use render::{__path_render_one, of_recipe, render_one};
 
 use crate::domain::{
@@ -262,19 +262,17 @@ pub async fn lint_one(
 }
 
 /// The kickstart of a request; its faults are noted.
-fn text(fields: &mut Fields<'_>, body: &Map<String, Value>) -> String {
-    match body.get("ks_cfg").and_then(Value::as_str) {
-        Some(text) if !text.trim().is_empty() && text.len() <= KICKSTART_BYTES_MAX => text.to_owned(),
-        _ => {
-            fields.refuse("ks_cfg", format!("must be a text of 1 to {KICKSTART_BYTES_MAX} bytes"));
-            String::new()
-        }
+fn text(fields: &mut Fields<'_>) -> String {
+    let text = fields.string("ks_cfg").over(None).unwrap_or_default();
+    if text.trim().is_empty() || text.len() > KICKSTART_BYTES_MAX {
+        fields.refuse("ks_cfg", format!("must be a text of 1 to {KICKSTART_BYTES_MAX} bytes"));
     }
+    text.to_owned()
 }
 
 fn read(body: &Map<String, Value>) -> Result<(String, Hook, Option<Version>), ApiError> {
     let mut fields = Fields::new(body, &["ks_cfg", "esxi_version", "completion_hook"]);
-    let text = text(&mut fields, body);
+    let text = text(&mut fields);
     let version = fields.parsed("esxi_version", str::parse::<Version>).value().copied();
     let hook = fields.parsed("completion_hook", |word| {
         serde_json::from_value::<CompletionHook>(word.into())

@@ -18,10 +18,9 @@ use super::ApiState;
 use super::access::Who;
 use super::body::{Name, OptionalJsonObject};
 use super::error::{ApiError, Problem};
-use super::fields::Fields;
 use super::find;
 use crate::access::Act;
-use crate::domain::{HostId, Serial};
+use crate::domain::{Fields, HostId, Serial};
 use crate::media::job_of_url;
 use crate::release::{Ask, Guard, Item, Refused, Report};
 use crate::store::{JobFilter, Store, StoreError, StoredJob};
@@ -109,7 +108,7 @@ fn detail(serial: &Serial, refused: &Refused) -> String {
 
 fn read(body: &Map<String, Value>) -> Result<ReleaseInput, ApiError> {
     let mut fields = Fields::new(body, &["force"]);
-    let force = fields.boolean("force").over(None).unwrap_or(false);
+    let force = fields.flag("force");
     if !fields.errors.is_empty() {
         return Err(ApiError::invalid("the release is not understood", fields.errors));
     }

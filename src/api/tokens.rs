@@ -15,9 +15,9 @@ use super::ApiState;
 use super::access::Who;
 use super::body::{JsonObject, Name, at_location};
 use super::error::{ApiError, Problem};
-use super::fields::Fields;
 use super::words::{RoleName, TokenOriginName, TokenStatus};
 use crate::access::{NewToken, Role, TokenId, TokenOrigin, TokenRecord};
+use crate::domain::Fields;
 use shoal_base::world::Rng;
 
 const NAME_CHARS_MAX: usize = 64;

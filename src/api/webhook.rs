@@ -16,7 +16,7 @@ use super::ApiState;
 use super::access::{Source, is_webhook_secret};
 use super::body::{self, Name};
 use super::error::{ApiError, Problem};
-use super::fields::Fields;
+use crate::domain::Fields;
 use crate::domain::{CompletionHook, HookReport, Job, Serial};
 use crate::store::Store;
 use crate::token;

@@ -4,22 +4,18 @@
 //! remedy, and never quotes the kickstart. Invariant: a `JobSpec` satisfies every rule of the
 //! public contract that needs no BMC and no configuration to check.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::{
-    CompletionHook, EsxiSpec, JobSpec, Kickstart, MediaLayout, PathSpec, Serial, TaskTarget, management_url,
+    CompletionHook, EsxiSpec, FieldError, Fields, JobSpec, Kickstart, MediaLayout, PathSpec, Serial,
+    TaskTarget, management_url,
 };
 
 /// The largest kickstart, in bytes of UTF-8.
 pub const KICKSTART_BYTES_MAX: usize = 65_536;
 const METADATA_BYTES_MAX: usize = 16 * 1024;
 const VARIABLES_BYTES_MAX: usize = 16 * 1024;
-/// So many unknown keys are named; a body of 1 MiB could hold a hundred thousand.
-const UNKNOWN_KEYS_NAMED_MAX: usize = 20;
-/// So much of an unknown key is shown.
-const KEY_CHARS_MAX: usize = 40;
 
 const KEYS: [&str; 13] = [
     "task_target",
@@ -37,27 +33,6 @@ const KEYS: [&str; 13] = [
     "metadata",
 ];
 
-/// One fault of an input: where, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{pointer}: {message}")]
-pub struct FieldError {
-    /// JSON pointer, such as `/ks_cfg`; empty for the whole body.
-    pub pointer: String,
-    pub message: String,
-}
-
-impl FieldError {
-    pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> FieldError {
-        FieldError { pointer: pointer.into(), message: message.into() }
-    }
-
-    /// Of one member of the body.
-    pub fn of_key(key: &str, message: impl Into<String>) -> FieldError {
-        let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
-        FieldError::new(pointer, message)
-    }
-}
-
 /// Everything that is wrong with a recipe, at least one fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
@@ -67,58 +42,34 @@ pub struct RecipeError {
 
 /// Reads a recipe; `serial` is the server that the job is for, already known to exist.
 pub fn parse_recipe(recipe: &Map<String, Value>, serial: &Serial) -> Result<JobSpec, RecipeError> {
-    let mut reader = Reader { recipe, errors: Vec::new() };
-    reader.refuse_unknown_keys();
+    let mut reader = Reader { recipe, fields: Fields::new(recipe, &KEYS) };
     reader.check_serial(serial);
     let target = reader.target();
     let path = reader.esxi();
     let spec = JobSpec {
         path: PathSpec::Esxi(path),
         media_layout: reader.media_layout(),
-        allow_powered_on: reader.boolean("allow_powered_on"),
+        allow_powered_on: reader.fields.flag("allow_powered_on"),
         metadata: reader.metadata(),
     };
-    match (target, reader.errors.is_empty()) {
+    match (target, reader.fields.errors.is_empty()) {
         (Some(TaskTarget::InstallEsxi), true) => Ok(spec),
-        _ => Err(RecipeError { errors: reader.errors }),
+        _ => Err(RecipeError { errors: reader.fields.errors }),
     }
 }
 
 struct Reader<'a> {
     recipe: &'a Map<String, Value>,
-    errors: Vec<FieldError>,
+    fields: Fields<'a>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn refuse(&mut self, key: &str, message: impl Into<String>) {
-        self.errors.push(FieldError::of_key(key, message));
+        self.fields.refuse(key, message);
     }
 
-    fn refuse_unknown_keys(&mut self) {
-        self.errors.extend(unknown_keys(self.recipe, &KEYS, UNKNOWN_KEYS_NAMED_MAX));
-    }
-
-    /// The text under `key`; anything but a string is a fault.
-    fn text(&mut self, key: &str) -> Option<String> {
-        match self.recipe.get(key) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(_) => {
-                self.refuse(key, "must be a string");
-                None
-            }
-        }
-    }
-
-    fn boolean(&mut self, key: &str) -> bool {
-        match self.recipe.get(key) {
-            None | Some(Value::Null) => false,
-            Some(Value::Bool(value)) => *value,
-            Some(_) => {
-                self.refuse(key, "must be true or false");
-                false
-            }
-        }
+    fn text(&mut self, key: &str) -> Option<&'a str> {
+        self.fields.string(key).over(None)
     }
 
     fn check_serial(&mut self, serial: &Serial) {
@@ -129,7 +80,7 @@ impl Reader<'_> {
     }
 
     fn target(&mut self) -> Option<TaskTarget> {
-        match self.text("task_target").as_deref() {
+        match self.text("task_target") {
             Some("install-esxi.target") => return Some(TaskTarget::InstallEsxi),
             Some("install-linux.target" | "install-windows.target") => {
                 self.refuse("task_target", "this version installs ESXi only: use install-esxi.target");
@@ -147,7 +98,7 @@ impl Reader<'_> {
         let kickstart = self.kickstart();
         self.check_templating();
         EsxiSpec {
-            kickstart: Kickstart::new(kickstart.unwrap_or_default()),
+            kickstart: Kickstart::new(kickstart.unwrap_or_default().to_owned()),
             completion_hook: self.completion_hook(),
             management_address: self.management_address(),
             installer_url: self.installer_url(),
@@ -155,7 +106,7 @@ impl Reader<'_> {
         }
     }
 
-    fn kickstart(&mut self) -> Option<String> {
+    fn kickstart(&mut self) -> Option<&'a str> {
         let key = match (self.recipe.contains_key("ks_cfg"), self.recipe.contains_key("ks.cfg")) {
             (true, true) => {
                 self.refuse("ks.cfg", "is another name of ks_cfg: give one of the two");
@@ -181,7 +132,7 @@ impl Reader<'_> {
 
     /// Whoever makes the job renders the template.
     fn check_templating(&mut self) {
-        let is_templated = self.boolean("templated");
+        let is_templated = self.fields.flag("templated");
         let Some(variables) = self.recipe.get("variables").filter(|value| !value.is_null()) else { return };
         if !variables.is_object() {
             self.refuse("variables", "must be an object");
@@ -193,7 +144,7 @@ impl Reader<'_> {
     }
 
     fn completion_hook(&mut self) -> CompletionHook {
-        match self.text("completion_hook").as_deref() {
+        match self.text("completion_hook") {
             None | Some("none") => return CompletionHook::None,
             Some("poweroff") => return CompletionHook::Poweroff,
             Some("webhook") => return CompletionHook::Webhook,
@@ -205,14 +156,14 @@ impl Reader<'_> {
 
     fn management_address(&mut self) -> Option<String> {
         let text = self.text("management_address")?;
-        if management_url(&text).is_none() {
+        if management_url(text).is_none() {
             self.refuse("management_address", "must be a host name or an IP address, with a port if not 443");
         }
-        Some(text)
+        Some(text.to_owned())
     }
 
     fn media_layout(&mut self) -> Option<MediaLayout> {
-        match self.text("media_layout").as_deref() {
+        match self.text("media_layout") {
             None | Some("auto") => {}
             Some("dual-cd") => return Some(MediaLayout::DualCd),
             Some("single-cd") => return Some(MediaLayout::SingleCd),
@@ -224,7 +175,7 @@ impl Reader<'_> {
 
     fn installer_url(&mut self) -> Option<Url> {
         let text = self.text("esxi_installer_url")?;
-        match Url::parse(&text) {
+        match Url::parse(text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
                 if !url.username().is_empty() || url.password().is_some() {
                     self.refuse("esxi_installer_url", "must not hold a user name or password");
@@ -253,22 +204,6 @@ impl Reader<'_> {
         }
         metadata
     }
-}
-
-/// A fault for each key of `object` that is none of `known`, up to `named_max`, and one that counts the others.
-pub fn unknown_keys(object: &Map<String, Value>, known: &[&str], named_max: usize) -> Vec<FieldError> {
-    let mut unknown = object.keys().filter(|key| !known.contains(&key.as_str()));
-    let named = unknown.by_ref().take(named_max).map(|key| {
-        let key: String = key.chars().take(KEY_CHARS_MAX).collect();
-        let nearest = shoal_base::nearest(&key, known.iter().copied()).unwrap_or_default();
-        FieldError::of_key(&key, format!("unknown key; the nearest known one is `{nearest}`"))
-    });
-    let mut faults: Vec<FieldError> = named.collect();
-    let more = unknown.count();
-    if more > 0 {
-        faults.push(FieldError::new("", format!("has {more} more unknown keys")));
-    }
-    faults
 }
 
 #[cfg(test)]

@@ -17,9 +17,8 @@ use utoipa::ToSchema;
 use crate::api::ApiState;
 use crate::api::body::JsonObject;
 use crate::api::error::{ApiError, Problem};
-use crate::api::fields::Fields;
 use crate::api::find;
-use crate::domain::{FieldError, Kickstart, Level, NewEvent, Serial, Server};
+use crate::domain::{FieldError, Fields, Kickstart, Level, NewEvent, Serial, Server};
 
 const DISK: &str = "kickstart.disk";
 /// A BMC with many drives takes about a second for each.
@@ -197,17 +196,10 @@ struct Request {
 impl Request {
     fn read(body: &Map<String, Value>) -> Result<Request, ApiError> {
         let mut fields = Fields::new(body, &["ks_cfg", "variables", "server_serial", "show_secrets"]);
-        let template = super::text(&mut fields, body);
-        let variables = match body.get("variables") {
-            None | Some(Value::Null) => Map::new(),
-            Some(Value::Object(variables)) => variables.clone(),
-            Some(_) => {
-                fields.refuse("variables", "must be an object");
-                Map::new()
-            }
-        };
+        let template = super::text(&mut fields);
+        let variables = fields.object("variables").over(None).cloned().unwrap_or_default();
         let server = fields.parsed("server_serial", str::parse::<Serial>).over(None);
-        let show_secrets = fields.boolean("show_secrets").over(None).unwrap_or(false);
+        let show_secrets = fields.flag("show_secrets");
         match fields.errors.is_empty() {
             true => Ok(Request { template, variables, server, show_secrets }),
             false => Err(ApiError::invalid(CANNOT, fields.errors)),

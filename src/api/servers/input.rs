@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::api::error::ApiError;
-use crate::api::fields::{FieldPatch, Fields, LabelChanges, merge_labels};
+use crate::domain::{FieldPatch, Fields, LabelChanges, merge_labels};
 use crate::domain::{Serial, Server, check_bmc_address, management_url};
 use shoal_base::Password;
 use shoal_base::world::TlsPolicy;

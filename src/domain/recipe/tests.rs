@@ -146,8 +146,8 @@ fn an_unknown_key_names_the_nearest_known_one() {
 fn a_flood_of_unknown_keys_is_counted_and_not_listed() {
     let flood: Map<String, Value> = (0..5_000).map(|number| (format!("k{number}"), json!(1))).collect();
     let errors = parse(Value::Object(flood)).unwrap_err();
-    assert_eq!(errors.len(), UNKNOWN_KEYS_NAMED_MAX + 1);
-    assert_eq!(errors.last().unwrap(), &FieldError::new("", "has 4980 more unknown keys"));
+    assert_eq!(errors.len(), 17);
+    assert_eq!(errors.last().unwrap(), &FieldError::new("", "has 4984 more unknown keys"));
 }
 
 #[test]

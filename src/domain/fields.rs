@@ -4,15 +4,38 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::domain::{FieldError, unknown_keys};
-
-/// Unknown keys that are named, each a fault of its own; the others are counted.
+/// Unknown keys that are named, each a fault of its own; the others are counted. A body of 1 MiB could
+/// hold a hundred thousand.
 const UNKNOWN_KEYS_NAMED_MAX: usize = 16;
+/// So much of an unknown key is shown.
+const KEY_CHARS_MAX: usize = 40;
 const LABELS_MAX: usize = 32;
 const LABEL_NAME_CHARS_MAX: usize = 63;
 const LABEL_VALUE_CHARS_MAX: usize = 256;
+
+/// One fault of an input: where, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{pointer}: {message}")]
+pub struct FieldError {
+    /// JSON pointer, such as `/ks_cfg`; empty for the whole body.
+    pub pointer: String,
+    pub message: String,
+}
+
+impl FieldError {
+    pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> FieldError {
+        FieldError { pointer: pointer.into(), message: message.into() }
+    }
+
+    /// Of one member of the body.
+    pub fn of_key(key: &str, message: impl Into<String>) -> FieldError {
+        let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+        FieldError::new(pointer, message)
+    }
+}
 
 /// What a body says of one field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,27 +94,66 @@ pub struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// A field that is none of `known` is a fault that names the nearest.
     pub fn new(object: &'a Map<String, Value>, known: &[&str]) -> Fields<'a> {
-        Fields { object, errors: unknown_keys(object, known, UNKNOWN_KEYS_NAMED_MAX) }
+        Fields { object, errors: unknown_keys(object, known) }
     }
 
     pub fn refuse(&mut self, key: &str, message: impl Into<String>) {
         self.errors.push(FieldError::of_key(key, message));
     }
 
-    /// A text of at most `chars_max` characters, none of them a control character.
-    pub fn text(&mut self, key: &str, chars_max: usize) -> FieldPatch<String> {
-        let fault = match self.object.get(key) {
+    /// Any string.
+    pub fn string(&mut self, key: &str) -> FieldPatch<&'a str> {
+        self.typed(key, "must be a string", Value::as_str)
+    }
+
+    pub fn object(&mut self, key: &str) -> FieldPatch<&'a Map<String, Value>> {
+        self.typed(key, "must be an object", Value::as_object)
+    }
+
+    pub fn boolean(&mut self, key: &str) -> FieldPatch<bool> {
+        self.typed(key, "must be true or false", Value::as_bool)
+    }
+
+    /// A boolean that is false where it is absent or `null`.
+    pub fn flag(&mut self, key: &str) -> bool {
+        self.boolean(key).over(None).unwrap_or(false)
+    }
+
+    /// A value that `read` accepts; of any other it is a fault that it `must` be something else.
+    fn typed<T>(
+        &mut self,
+        key: &str,
+        must: &str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> FieldPatch<T> {
+        match self.object.get(key) {
             None => return FieldPatch::Absent,
             Some(Value::Null) => return FieldPatch::Null,
-            Some(Value::String(text)) if text.is_empty() => "is empty".to_owned(),
-            Some(Value::String(text)) if text.chars().any(char::is_control) => {
-                "holds a control character".to_owned()
+            Some(value) => {
+                if let Some(value) = read(value) {
+                    return FieldPatch::Value(value);
+                }
             }
-            Some(Value::String(text)) if text.chars().count() > chars_max => {
-                format!("is longer than {chars_max} characters")
-            }
-            Some(Value::String(text)) => return FieldPatch::Value(text.clone()),
-            Some(_) => "must be a string".to_owned(),
+        }
+        self.refuse(key, must);
+        FieldPatch::Absent
+    }
+
+    /// A text of at most `chars_max` characters, none of them a control character.
+    pub fn text(&mut self, key: &str, chars_max: usize) -> FieldPatch<String> {
+        let text = match self.string(key) {
+            FieldPatch::Absent => return FieldPatch::Absent,
+            FieldPatch::Null => return FieldPatch::Null,
+            FieldPatch::Value(text) => text,
+        };
+        let fault = if text.is_empty() {
+            "is empty".to_owned()
+        } else if text.chars().any(char::is_control) {
+            "holds a control character".to_owned()
+        } else if text.chars().count() > chars_max {
+            format!("is longer than {chars_max} characters")
+        } else {
+            return FieldPatch::Value(text.to_owned());
         };
         self.refuse(key, fault);
         FieldPatch::Absent
@@ -116,28 +178,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub fn boolean(&mut self, key: &str) -> FieldPatch<bool> {
-        match self.object.get(key) {
-            None => FieldPatch::Absent,
-            Some(Value::Null) => FieldPatch::Null,
-            Some(Value::Bool(value)) => FieldPatch::Value(*value),
-            Some(_) => {
-                self.refuse(key, "must be true or false");
-                FieldPatch::Absent
-            }
-        }
-    }
-
     /// Names with values, both short texts. In a merge patch `null` takes a label away.
     pub fn labels(&mut self, key: &str) -> FieldPatch<LabelChanges> {
-        let object = match self.object.get(key) {
-            None => return FieldPatch::Absent,
-            Some(Value::Null) => return FieldPatch::Null,
-            Some(Value::Object(object)) => object,
-            Some(_) => {
-                self.refuse(key, "must be an object of strings");
-                return FieldPatch::Absent;
-            }
+        let object = match self.typed(key, "must be an object of strings", Value::as_object) {
+            FieldPatch::Absent => return FieldPatch::Absent,
+            FieldPatch::Null => return FieldPatch::Null,
+            FieldPatch::Value(object) => object,
         };
         if object.len() > LABELS_MAX {
             self.refuse(key, format!("has more than {LABELS_MAX} labels"));
@@ -154,6 +200,22 @@ impl<'a> Fields<'a> {
         }
         FieldPatch::Value(labels)
     }
+}
+
+/// A fault for each key of `object` that is none of `known`, and one that counts those beyond the limit.
+fn unknown_keys(object: &Map<String, Value>, known: &[&str]) -> Vec<FieldError> {
+    let mut unknown = object.keys().filter(|key| !known.contains(&key.as_str()));
+    let named = unknown.by_ref().take(UNKNOWN_KEYS_NAMED_MAX).map(|key| {
+        let key: String = key.chars().take(KEY_CHARS_MAX).collect();
+        let nearest = shoal_base::nearest(&key, known.iter().copied()).unwrap_or_default();
+        FieldError::of_key(&key, format!("unknown key; the nearest known one is `{nearest}`"))
+    });
+    let mut faults: Vec<FieldError> = named.collect();
+    let more = unknown.count();
+    if more > 0 {
+        faults.push(FieldError::new("", format!("has {more} more unknown keys")));
+    }
+    faults
 }
 
 const LABEL_RULE: &str = "a label's name has 1 to 63 letters, digits, dots, hyphens, underscores or slashes, \
