@@ -8,6 +8,7 @@ mod token;
 
 use std::fmt;
 use std::str::FromStr;
+use strum::{IntoStaticStr, VariantArray};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,22 @@ pub use token::{
 };
 
 /// What somebody may do; each role may do what the one before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    IntoStaticStr,
+    VariantArray,
+    strum::VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Looks.
@@ -31,14 +47,8 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Role; 3] = [Role::Viewer, Role::Operator, Role::Admin];
-
     pub fn name(self) -> &'static str {
-        match self {
-            Role::Viewer => "viewer",
-            Role::Operator => "operator",
-            Role::Admin => "admin",
-        }
+        self.into()
     }
 }
 
@@ -56,7 +66,7 @@ impl FromStr for Role {
     type Err = RoleError;
 
     fn from_str(text: &str) -> Result<Role, RoleError> {
-        Role::ALL.into_iter().find(|role| role.name() == text).ok_or(RoleError)
+        Role::VARIANTS.iter().copied().find(|role| role.name() == text).ok_or(RoleError)
     }
 }
 
@@ -104,7 +114,7 @@ mod tests {
     #[test]
     fn roles_are_ordered_and_read_back() {
         assert!(Role::Viewer < Role::Operator && Role::Operator < Role::Admin);
-        for role in Role::ALL {
+        for &role in Role::VARIANTS {
             assert_eq!(role.name().parse(), Ok(role));
         }
         assert!("Admin".parse::<Role>().is_err() && "".parse::<Role>().is_err());

@@ -21,6 +21,7 @@ mod plan;
 mod probe;
 
 use std::sync::Arc;
+use strum::{IntoStaticStr, VariantNames};
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -87,7 +88,8 @@ pub struct Report {
 }
 
 /// Whether an installation may be tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum Readiness {
     Ready,
@@ -98,11 +100,7 @@ pub enum Readiness {
 
 impl Readiness {
     pub fn name(self) -> &'static str {
-        match self {
-            Readiness::Ready => "ready",
-            Readiness::ReadySingleCd => "ready_single_cd",
-            Readiness::NotReady => "not_ready",
-        }
+        self.into()
     }
 }
 
@@ -117,7 +115,8 @@ pub struct Check {
     pub remedy: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum CheckStatus {
     Ok,
@@ -131,12 +130,7 @@ pub enum CheckStatus {
 
 impl CheckStatus {
     pub fn name(self) -> &'static str {
-        match self {
-            CheckStatus::Ok => "ok",
-            CheckStatus::Warning => "warning",
-            CheckStatus::Failed => "failed",
-            CheckStatus::Skipped => "skipped",
-        }
+        self.into()
     }
 }
 

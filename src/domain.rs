@@ -22,6 +22,7 @@ mod verdict;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 pub use cursor::{Act, Cursor, Intent, Phase, Step};
 pub use esxi::{
@@ -78,7 +79,22 @@ impl Job {
 }
 
 /// What became of the job; nothing changes it once it is one of the last three.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    IntoStaticStr,
+    VariantArray,
+    EnumString,
+    VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     Queued,
@@ -89,17 +105,8 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Status; 5] =
-        [Status::Queued, Status::Provisioning, Status::Succeeded, Status::Failed, Status::Cancelled];
-
     pub fn name(self) -> &'static str {
-        match self {
-            Status::Queued => "queued",
-            Status::Provisioning => "provisioning",
-            Status::Succeeded => "succeeded",
-            Status::Failed => "failed",
-            Status::Cancelled => "cancelled",
-        }
+        self.into()
     }
 
     /// Whether the verdict stands (the cleanup may still be going on).

@@ -9,6 +9,7 @@
 mod acts;
 
 use std::sync::Arc;
+use strum::IntoStaticStr;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -69,7 +70,8 @@ pub struct Item {
     pub detail: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum ItemStatus {
     /// It was freed.
@@ -82,11 +84,7 @@ pub enum ItemStatus {
 
 impl ItemStatus {
     pub fn name(self) -> &'static str {
-        match self {
-            ItemStatus::Done => "done",
-            ItemStatus::Clean => "clean",
-            ItemStatus::Left => "left",
-        }
+        self.into()
     }
 }
 

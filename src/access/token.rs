@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use strum::{IntoStaticStr, VariantNames};
 
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
@@ -133,7 +134,8 @@ pub struct TokenRecord {
 }
 
 /// Whether a token opens anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum Standing {
     Live,
     Expired,
@@ -142,11 +144,7 @@ pub enum Standing {
 
 impl Standing {
     pub fn name(self) -> &'static str {
-        match self {
-            Standing::Live => "live",
-            Standing::Expired => "expired",
-            Standing::Revoked => "revoked",
-        }
+        self.into()
     }
 }
 

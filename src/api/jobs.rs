@@ -91,8 +91,8 @@ impl ListParams {
     fn filter(self) -> Result<JobFilter, ApiError> {
         let wrong = |what: &str| ApiError::BadRequest(format!("the query is not understood: {what}"));
         let status = self.status.map(|name| {
-            let known = Status::ALL.into_iter().find(|status| status.name() == name);
-            known.ok_or_else(|| wrong("status is queued, provisioning, succeeded, failed or cancelled"))
+            let wrong = |_| wrong("status is queued, provisioning, succeeded, failed or cancelled");
+            name.parse::<Status>().map_err(wrong)
         });
         let server = self.server_serial.map(|serial| {
             serial.parse::<Serial>().map_err(|_| wrong("server_serial is not a serial number"))

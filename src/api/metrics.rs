@@ -9,6 +9,7 @@ use http::header;
 use jiff::Timestamp;
 use metrics::Unit;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use strum::VariantArray as _;
 
 use super::ApiState;
 use super::error::ApiError;
@@ -66,7 +67,7 @@ fn describe() {
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, body = String, content_type = "text/plain")))]
 pub async fn metrics(State(state): State<ApiState>) -> Result<Response, ApiError> {
     let counts = state.store.status_counts().await?;
-    for (status, count) in Status::ALL.into_iter().zip(counts) {
+    for (status, count) in Status::VARIANTS.iter().zip(counts) {
         metrics::gauge!("shoal_provisioner_jobs", "status" => status.name()).set(count as f64);
     }
     metrics_process::Collector::default().collect();

@@ -5,11 +5,13 @@
 
 use std::borrow::Cow;
 
+use strum::VariantNames;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::access::Role;
+use crate::access::{Role, Standing};
+use crate::doctor::Readiness;
 use crate::domain::{Confidence, EventStatus, EvidenceKind, Level, MediaLayout, Outcome, Status, Step};
 
 macro_rules! words {
@@ -19,7 +21,7 @@ macro_rules! words {
 
         impl $name {
             fn words() -> Vec<&'static str> {
-                $words.into()
+                $words.to_vec()
             }
         }
 
@@ -42,35 +44,21 @@ fn enumeration(words: Vec<&'static str>) -> RefOr<Schema> {
 }
 
 words! {
-    JobStatus = Status::ALL.map(Status::name);
-    StepName = Step::ALL.map(Step::name);
-    EventLevel = [Level::Info, Level::Warning, Level::Error].map(Level::name);
-    EventStatusName = [
-        EventStatus::Started,
-        EventStatus::Progress,
-        EventStatus::Retrying,
-        EventStatus::Succeeded,
-        EventStatus::Skipped,
-        EventStatus::Failed,
-    ].map(EventStatus::name);
-    OutcomeName = [Outcome::Succeeded, Outcome::Failed, Outcome::Cancelled].map(Outcome::name);
-    ConfidenceName = [Confidence::Assumed, Confidence::Probable, Confidence::Proven].map(Confidence::name);
-    EvidenceKindName = [
-        EvidenceKind::InstallerHook,
-        EvidenceKind::OsApi,
-        EvidenceKind::SecondBoot,
-        EvidenceKind::KickstartRead,
-        EvidenceKind::GuestEjected,
-        EvidenceKind::PowerStable,
-    ].map(EvidenceKind::name);
-    CleanupState = ["pending", "done", "partial"];
-    RoleName = Role::ALL.map(Role::name);
-    TokenStatus = ["live", "expired", "revoked"];
-    TokenOriginName = ["created", "file", "environment"];
-    CheckVerdict = ["ready", "ready_single_cd", "not_ready"];
-    CheckStatus = ["ok", "warning", "failed", "skipped"];
-    FindingClass = shoal_kickstart::Class::ALL.map(shoal_kickstart::Class::name);
-    MediaLayoutName = [MediaLayout::DualCd, MediaLayout::SingleCd, MediaLayout::CdUsb].map(MediaLayout::name);
+    JobStatus = Status::VARIANTS;
+    StepName = &Step::ALL.map(Step::name);
+    EventLevel = Level::VARIANTS;
+    EventStatusName = EventStatus::VARIANTS;
+    OutcomeName = Outcome::VARIANTS;
+    ConfidenceName = Confidence::VARIANTS;
+    EvidenceKindName = EvidenceKind::VARIANTS;
+    CleanupState = &["pending", "done", "partial"];
+    RoleName = Role::VARIANTS;
+    TokenStatus = Standing::VARIANTS;
+    TokenOriginName = &["created", "file", "environment"];
+    CheckVerdict = Readiness::VARIANTS;
+    CheckStatus = crate::doctor::CheckStatus::VARIANTS;
+    FindingClass = shoal_kickstart::Class::VARIANTS;
+    MediaLayoutName = MediaLayout::VARIANTS;
 }
 
 #[cfg(test)]

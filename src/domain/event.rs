@@ -4,6 +4,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantNames};
 
 use super::{JobId, Serial, Step};
 
@@ -37,7 +38,8 @@ pub struct Event {
     pub event: NewEvent,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Level {
@@ -48,16 +50,13 @@ pub enum Level {
 
 impl Level {
     pub fn name(self) -> &'static str {
-        match self {
-            Level::Info => "info",
-            Level::Warning => "warning",
-            Level::Error => "error",
-        }
+        self.into()
     }
 }
 
 /// `Started` and one of the last three frame every step; `Progress` lies between them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum EventStatus {
@@ -73,13 +72,6 @@ pub enum EventStatus {
 
 impl EventStatus {
     pub fn name(self) -> &'static str {
-        match self {
-            EventStatus::Started => "started",
-            EventStatus::Progress => "progress",
-            EventStatus::Retrying => "retrying",
-            EventStatus::Succeeded => "succeeded",
-            EventStatus::Skipped => "skipped",
-            EventStatus::Failed => "failed",
-        }
+        self.into()
     }
 }

@@ -250,5 +250,5 @@ impl MediumTrace {
     }
 }
 
-/// How many jobs stand in each status, in the order of `Status::ALL`.
+/// How many jobs stand in each status, in the order of `Status::VARIANTS`.
 pub type Counts = [u64; 5];

@@ -5,27 +5,25 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 use super::MediaLayout;
 
 /// One of the two media of a job: what its image is to the host that reads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Medium {
     /// CD1, which the host boots from: the vendor's installer.
+    #[strum(serialize = "installer")]
     Boot,
     /// What the task needs beside that: the task ISO on CD2, or the same on a USB stick.
     Task,
 }
 
 impl Medium {
-    pub const ALL: [Medium; 2] = [Medium::Boot, Medium::Task];
-
     /// Its name in the store and in metrics.
     pub fn name(self) -> &'static str {
-        match self {
-            Medium::Boot => "installer",
-            Medium::Task => "task",
-        }
+        self.into()
     }
 }
 

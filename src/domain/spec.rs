@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use strum::{IntoStaticStr, VariantNames};
 use url::Url;
 
 use super::EsxiSpec;
@@ -57,7 +58,8 @@ pub enum TaskTarget {
 }
 
 /// How the installer and the kickstart reach the host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum MediaLayout {
@@ -72,10 +74,6 @@ pub enum MediaLayout {
 
 impl MediaLayout {
     pub fn name(self) -> &'static str {
-        match self {
-            MediaLayout::DualCd => "dual-cd",
-            MediaLayout::SingleCd => "single-cd",
-            MediaLayout::CdUsb => "cd-usb",
-        }
+        self.into()
     }
 }

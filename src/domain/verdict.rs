@@ -4,6 +4,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantNames};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -13,7 +14,8 @@ pub struct Verdict {
     pub evidence: Vec<Evidence>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Outcome {
@@ -24,16 +26,15 @@ pub enum Outcome {
 
 impl Outcome {
     pub fn name(self) -> &'static str {
-        match self {
-            Outcome::Succeeded => "succeeded",
-            Outcome::Failed => "failed",
-            Outcome::Cancelled => "cancelled",
-        }
+        self.into()
     }
 }
 
 /// How much a success is worth, weakest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Confidence {
@@ -47,11 +48,7 @@ pub enum Confidence {
 
 impl Confidence {
     pub fn name(self) -> &'static str {
-        match self {
-            Confidence::Assumed => "assumed",
-            Confidence::Probable => "probable",
-            Confidence::Proven => "proven",
-        }
+        self.into()
     }
 }
 
@@ -64,7 +61,8 @@ pub struct Evidence {
     pub detail: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum EvidenceKind {
@@ -84,13 +82,6 @@ pub enum EvidenceKind {
 
 impl EvidenceKind {
     pub fn name(self) -> &'static str {
-        match self {
-            EvidenceKind::InstallerHook => "installer_hook",
-            EvidenceKind::OsApi => "os_api",
-            EvidenceKind::SecondBoot => "second_boot",
-            EvidenceKind::KickstartRead => "kickstart_read",
-            EvidenceKind::GuestEjected => "guest_ejected",
-            EvidenceKind::PowerStable => "power_stable",
-        }
+        self.into()
     }
 }

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use strum::VariantArray as _;
 
 use jiff::Timestamp;
 
@@ -168,7 +169,7 @@ impl JobMedia {
     /// Returns once every milestone noted so far is in the store.
     pub async fn settle(&self) -> Result<(), StoreError> {
         let _saving = self.saving.lock().await;
-        for medium in Medium::ALL {
+        for &medium in Medium::VARIANTS {
             let Some((trace, milestones)) = self.unsaved(medium) else { continue };
             self.store.save_trace(self.job, medium.name(), &trace).await?;
             if let Some(slot) = self.state().slot_mut(medium) {
@@ -191,7 +192,7 @@ impl JobMedia {
     pub fn refused(&self, fault: &str) {
         let now = self.clock.now();
         let first = *self.state().refused_since.get_or_insert(now);
-        for medium in Medium::ALL {
+        for &medium in Medium::VARIANTS {
             match elapsed(first, now) >= REFUSALS_COUNT_AFTER {
                 true => self.failed(medium, fault.to_owned()),
                 false => self.explain(medium, fault),

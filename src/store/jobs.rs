@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension as _, Row, named_params, params};
 use serde_json::Value;
+use strum::VariantArray as _;
 
 use super::error::{Fault, StoreError};
 use super::recipes::{self, SealedRecipe};
@@ -150,7 +151,7 @@ impl Store {
             while let Some(row) = rows.next()? {
                 let read = || Ok((row.get::<_, Word<Status>>(0)?.0, row.get::<_, Count>(1)?.0));
                 let (status, count) = read().map_err(|error| Fault::in_row("the status of a job", error))?;
-                let place = Status::ALL.iter().position(|known| *known == status);
+                let place = Status::VARIANTS.iter().position(|known| *known == status);
                 counts[place.expect("ALL holds every status")] = count;
             }
             Ok(counts)

@@ -8,6 +8,7 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use strum::{IntoStaticStr, VariantArray};
 use zeroize::Zeroizing;
 
 use super::error::{Fault, StoreError};
@@ -44,7 +45,8 @@ impl Place {
 
 /// The secrets of the controller itself. Each followed from a master key once, and is kept, sealed, ever
 /// after: what was made with it stays good when the master key changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum OwnSecret {
     /// Makes the tokens in media URLs.
     Media,
@@ -57,17 +59,11 @@ pub enum OwnSecret {
 }
 
 impl OwnSecret {
-    const ALL: [OwnSecret; 4] = [OwnSecret::Media, OwnSecret::Hook, OwnSecret::Tokens, OwnSecret::Audit];
     /// What is made with these is dead once no job is active.
     const OF_JOBS: [OwnSecret; 2] = [OwnSecret::Media, OwnSecret::Hook];
 
     fn name(self) -> &'static str {
-        match self {
-            OwnSecret::Media => "media",
-            OwnSecret::Hook => "hook",
-            OwnSecret::Tokens => "tokens",
-            OwnSecret::Audit => "audit",
-        }
+        self.into()
     }
 }
 
@@ -305,7 +301,7 @@ fn adopt_first_key(connection: &Connection, name: &str, sealer: &Sealer) -> Resu
 }
 
 fn make_own_secrets(connection: &Connection, sealer: &Sealer, from: KeyId) -> Result<(), Fault> {
-    for secret in OwnSecret::ALL {
+    for &secret in OwnSecret::VARIANTS {
         let value = sealer.derive(from, secret.name());
         let value = value.map_err(|error| Fault::row("a secret of the controller", error))?;
         let sql = "INSERT INTO secrets (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING";

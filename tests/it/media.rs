@@ -10,6 +10,7 @@ mod simulated;
 mod wire;
 
 use std::time::Duration;
+use strum::VariantArray as _;
 
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
@@ -163,7 +164,7 @@ async fn what_cannot_be_kept_is_not_served() {
 async fn a_restarted_controller_serves_the_same_paths_and_knows_the_same_milestones() {
     let bench = Bench::new().await;
     bench.media.start_trace(job(1), at(10));
-    let paths = Medium::ALL.map(|medium| bench.media.path(job(1), medium, Drive::Cd, 3));
+    let paths = [Medium::Boot, Medium::Task].map(|medium| bench.media.path(job(1), medium, Drive::Cd, 3));
     bench.range(&paths[0], 0..4096).await;
     bench.range(&paths[1], KS).await;
     let before = bench.media.trace(job(1));
@@ -235,7 +236,7 @@ async fn a_reset_that_is_told_of_late_brings_its_milestones_back() {
 async fn a_bmc_that_copies_both_media_shows_no_host() {
     let bench = Bench::new().await;
     bench.media.start_trace(job(1), at(10));
-    for medium in Medium::ALL {
+    for &medium in Medium::VARIANTS {
         assert_eq!(bench.get(&bench.media.path(job(1), medium, Drive::Cd, 1)).await.0, StatusCode::OK);
     }
     let JobTrace { installer, kickstart: task } = bench.media.trace(job(1));

@@ -12,6 +12,7 @@ mod scripts;
 mod text;
 
 use serde::Serialize;
+use strum::{IntoStaticStr, VariantArray, VariantNames};
 
 use crate::hook::Hook;
 use crate::version::Version;
@@ -25,7 +26,10 @@ pub use scripts::*;
 pub use text::*;
 
 /// How bad a finding is. In order: the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, IntoStaticStr, VariantArray, VariantNames,
+)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
     /// Stops the installation, or leaves it waiting at the console.
@@ -39,15 +43,8 @@ pub enum Class {
 }
 
 impl Class {
-    pub const ALL: [Class; 4] = [Class::Breaks, Class::Dangerous, Class::Lost, Class::Style];
-
     pub fn name(self) -> &'static str {
-        match self {
-            Class::Breaks => "breaks",
-            Class::Dangerous => "dangerous",
-            Class::Lost => "lost",
-            Class::Style => "style",
-        }
+        self.into()
     }
 
     /// What the class means, in a sentence.

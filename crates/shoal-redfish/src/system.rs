@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use strum::{IntoStaticStr, VariantArray};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -123,7 +124,7 @@ pub struct BootProgress {
 }
 
 /// `PowerState`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 pub enum PowerState {
     On,
     Off,
@@ -136,14 +137,7 @@ pub enum PowerState {
 
 impl PowerState {
     pub fn name(self) -> &'static str {
-        match self {
-            PowerState::On => "On",
-            PowerState::Off => "Off",
-            PowerState::PoweringOn => "PoweringOn",
-            PowerState::PoweringOff => "PoweringOff",
-            PowerState::Paused => "Paused",
-            PowerState::Other => "Other",
-        }
+        self.into()
     }
 
     fn parse(word: &str) -> PowerState {
@@ -154,7 +148,9 @@ impl PowerState {
 }
 
 /// `ResetType`. Types that no workflow asks for are left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, VariantArray,
+)]
 pub enum ResetType {
     On,
     ForceOn,
@@ -168,30 +164,8 @@ pub enum ResetType {
 }
 
 impl ResetType {
-    pub const ALL: [ResetType; 9] = [
-        ResetType::On,
-        ResetType::ForceOn,
-        ResetType::ForceOff,
-        ResetType::GracefulShutdown,
-        ResetType::GracefulRestart,
-        ResetType::ForceRestart,
-        ResetType::PowerCycle,
-        ResetType::PushPowerButton,
-        ResetType::Nmi,
-    ];
-
     pub fn name(self) -> &'static str {
-        match self {
-            ResetType::On => "On",
-            ResetType::ForceOn => "ForceOn",
-            ResetType::ForceOff => "ForceOff",
-            ResetType::GracefulShutdown => "GracefulShutdown",
-            ResetType::GracefulRestart => "GracefulRestart",
-            ResetType::ForceRestart => "ForceRestart",
-            ResetType::PowerCycle => "PowerCycle",
-            ResetType::PushPowerButton => "PushPowerButton",
-            ResetType::Nmi => "Nmi",
-        }
+        self.into()
     }
 }
 
@@ -201,7 +175,7 @@ impl fmt::Display for ResetType {
     }
 }
 
-/// A word that is none of [`ResetType::ALL`].
+/// A word that is none of [`ResetType`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{0}` is not a reset type that this client knows")]
 pub struct UnknownResetType(pub String);
@@ -210,7 +184,7 @@ impl FromStr for ResetType {
     type Err = UnknownResetType;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        let known = ResetType::ALL.into_iter().find(|reset| reset.name() == word);
+        let known = ResetType::VARIANTS.iter().copied().find(|reset| reset.name() == word);
         known.ok_or_else(|| UnknownResetType(word.to_owned()))
     }
 }

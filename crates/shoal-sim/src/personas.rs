@@ -19,6 +19,7 @@ mod supermicro;
 
 use super::faults::Fault;
 use super::machine::{BootTarget, DriveKind, ResetType};
+use strum::VariantArray as _;
 
 pub use sources::{Sources, UnknownSource};
 pub use storage::{PhysicalDrive, RaidVolume, StorageUnit};
@@ -289,7 +290,7 @@ const PLAIN: Persona = Persona {
     baseboard: false,
     media: PLAIN_MEDIA,
     boot: PLAIN_BOOT,
-    resets: &ResetType::ALL,
+    resets: ResetType::VARIANTS,
     manners: PLAIN_MANNERS,
     sources: Sources::STANDARD,
     storage: storage::NVME,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+use strum::VariantArray as _;
 
 use serde_json::Value;
 use tokio::time::Instant;
@@ -153,7 +154,7 @@ fn counts(jobs: &[Value]) -> String {
     let places: Vec<String> = jobs.iter().map(place).collect();
     let count = |name: &str| places.iter().filter(|place| *place == name).count();
     let names =
-        Step::ALL.iter().map(|step| step.name()).chain(Status::ALL.iter().map(|status| status.name()));
+        Step::ALL.iter().map(|step| step.name()).chain(Status::VARIANTS.iter().map(|status| status.name()));
     let counted: Vec<String> =
         names.filter(|name| count(name) > 0).map(|name| format!("{} {name}", count(name))).collect();
     counted.join(", ")

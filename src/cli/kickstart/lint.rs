@@ -3,6 +3,7 @@
 //! Invariant: what is printed holds no password of a file, in any format.
 
 use std::io::Read;
+use strum::IntoStaticStr;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -30,7 +31,8 @@ pub struct LintArgs {
     hook: HookName,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, ValueEnum, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum HookName {
     #[default]
     None,
@@ -42,12 +44,7 @@ pub enum HookName {
 impl HookName {
     /// As recipes write it.
     pub fn name(self) -> &'static str {
-        match self {
-            HookName::None => "none",
-            HookName::Poweroff => "poweroff",
-            HookName::Webhook => "webhook",
-            HookName::OwnPoweroff => "own-poweroff",
-        }
+        self.into()
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use strum::VariantArray as _;
 
 use axum::body::Body;
 use http::{Method, Request};
@@ -86,7 +87,7 @@ const SHOWN: [(&str, Option<&str>, Option<Role>); 9] = [
 /// A controller on a network, with a token of each state.
 async fn site() -> Fixture {
     let fixture = Fixture::with(|parts| parts.metrics.open = false);
-    for role in Role::ALL {
+    for &role in Role::VARIANTS {
         keep_token(&fixture.store, &fixture.world, role.name(), role, role.name());
     }
     let now = fixture.world.clock.now();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use strum::VariantArray as _;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -144,7 +145,7 @@ impl Bench {
     }
 
     pub async fn publish(&self, job: JobId) {
-        for medium in Medium::ALL {
+        for &medium in Medium::VARIANTS {
             self.media.publish(job, medium, watched(medium), None).await.unwrap();
         }
     }
@@ -158,7 +159,7 @@ impl Bench {
 
     /// As a controller does that finds a job which has reset its host.
     pub async fn publish_after(&self, job: JobId, reset_at: Timestamp) {
-        for medium in Medium::ALL {
+        for &medium in Medium::VARIANTS {
             self.media.publish(job, medium, watched(medium), Some(reset_at)).await.unwrap();
         }
     }

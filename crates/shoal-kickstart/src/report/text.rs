@@ -3,6 +3,7 @@
 //! Invariant: without colour the text has no escape sequence, whatever the source holds.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use strum::VariantArray as _;
 
 use super::Judged;
 use super::mask::mask;
@@ -48,6 +49,7 @@ pub fn summary(findings: &Findings) -> String {
     if findings.found.is_empty() {
         return "no findings".to_owned();
     }
-    let counts = Class::ALL.map(|class| format!("{} {}", findings.count(class), class.name()));
+    let counts: Vec<String> =
+        Class::VARIANTS.iter().map(|class| format!("{} {}", findings.count(*class), class.name())).collect();
     counts.join(", ")
 }

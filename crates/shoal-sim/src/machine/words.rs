@@ -2,8 +2,10 @@
 //!
 //! No behaviour. Invariant: `name` is the word as DMTF's schema spells it.
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 /// Redfish's `ResetType`, those that this machine offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr, VariantArray)]
 pub enum ResetType {
     On,
     ForceOn,
@@ -16,32 +18,12 @@ pub enum ResetType {
 }
 
 impl ResetType {
-    pub const ALL: [ResetType; 8] = [
-        ResetType::On,
-        ResetType::ForceOn,
-        ResetType::ForceOff,
-        ResetType::ForceRestart,
-        ResetType::PowerCycle,
-        ResetType::GracefulShutdown,
-        ResetType::GracefulRestart,
-        ResetType::PushPowerButton,
-    ];
-
     pub fn name(self) -> &'static str {
-        match self {
-            ResetType::On => "On",
-            ResetType::ForceOn => "ForceOn",
-            ResetType::ForceOff => "ForceOff",
-            ResetType::ForceRestart => "ForceRestart",
-            ResetType::PowerCycle => "PowerCycle",
-            ResetType::GracefulShutdown => "GracefulShutdown",
-            ResetType::GracefulRestart => "GracefulRestart",
-            ResetType::PushPowerButton => "PushPowerButton",
-        }
+        self.into()
     }
 
     pub fn parse(name: &str) -> Option<ResetType> {
-        ResetType::ALL.into_iter().find(|reset| reset.name() == name)
+        name.parse().ok()
     }
 }
 
@@ -53,7 +35,7 @@ pub struct BootOverride {
     pub mode: BootMode,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 pub enum OverrideEnabled {
     Disabled,
     Once,
@@ -65,15 +47,11 @@ impl OverrideEnabled {
         [OverrideEnabled::Disabled, OverrideEnabled::Once, OverrideEnabled::Continuous];
 
     pub fn name(self) -> &'static str {
-        match self {
-            OverrideEnabled::Disabled => "Disabled",
-            OverrideEnabled::Once => "Once",
-            OverrideEnabled::Continuous => "Continuous",
-        }
+        self.into()
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 pub enum BootTarget {
     None,
     /// The virtual drives.
@@ -87,14 +65,7 @@ pub enum BootTarget {
 
 impl BootTarget {
     pub fn name(self) -> &'static str {
-        match self {
-            BootTarget::None => "None",
-            BootTarget::Cd => "Cd",
-            BootTarget::EmptyDrive => "EmptyDrive",
-            BootTarget::Hdd => "Hdd",
-            BootTarget::Pxe => "Pxe",
-            BootTarget::BiosSetup => "BiosSetup",
-        }
+        self.into()
     }
 }
 

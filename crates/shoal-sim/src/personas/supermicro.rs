@@ -2,6 +2,7 @@
 //! and SYS-821GE (X13 11.01.01); X11 by sushy and community.general.
 
 use std::time::Duration;
+use strum::VariantArray as _;
 
 use super::*;
 
@@ -64,7 +65,7 @@ const X13: Persona = Persona {
         eject_when_full: true,
         ..PLAIN_MEDIA
     },
-    resets: &ResetType::ALL,
+    resets: ResetType::VARIANTS,
     sources: Sources { boot_progress: true, ..Sources::NONE },
     faults: || {
         vec![Fault::ResetActionInfo, Fault::Lockout(3), Fault::SessionTimeout(Duration::from_secs(300))]
