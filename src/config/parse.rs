@@ -9,40 +9,31 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::SpanRelativeTo;
+use jiff::fmt::friendly::SpanParser;
 use secrecy::SecretString;
 use url::Url;
 
 use crate::access::Role;
 use crate::media::InstallerSource;
 
-/// `90s`, `15m`, `2h`, `500ms`, `1d`, or several of these, as in `1h30m`.
+static PARSER: SpanParser = SpanParser::new();
+
+/// `90s`, `15m`, `2h`, `500ms`, `1d`, or several of these in any order, as in `1h30m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a duration: write 90s, 15m or 2h");
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("`{text}` has no unit: write {text}s, {text}m or {text}h"));
     }
-    let mut rest = text.trim();
-    let mut sum = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let letters = rest[digits..].bytes().take_while(u8::is_ascii_lowercase).count();
-        let number: u32 = rest[..digits].parse().map_err(|_| wrong())?;
-        let unit = unit(&rest[digits..digits + letters]).ok_or_else(wrong)?;
-        sum = unit.checked_mul(number).and_then(|part| sum.checked_add(part)).ok_or_else(wrong)?;
-        rest = &rest[digits + letters..];
-    }
-    Ok(sum)
+    // jiff requires the largest unit first, so each part is parsed alone.
+    let parts = text.trim().as_bytes().chunk_by(|a, b| !(a.is_ascii_alphabetic() && b.is_ascii_digit()));
+    let sum = parts.map(part).try_fold(Duration::ZERO, |sum, part| sum.checked_add(part?));
+    sum.filter(|_| !text.trim().is_empty()).ok_or_else(wrong)
 }
 
-fn unit(name: &str) -> Option<Duration> {
-    Some(match name {
-        "ms" => Duration::from_millis(1),
-        "s" => Duration::from_secs(1),
-        "m" => Duration::from_secs(60),
-        "h" => Duration::from_secs(3_600),
-        "d" => Duration::from_secs(86_400),
-        _ => return None,
-    })
+fn part(text: &[u8]) -> Option<Duration> {
+    let span = PARSER.parse_span(text).ok()?;
+    span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?.try_into().ok()
 }
 
 /// A duration between the two, both allowed.
@@ -216,10 +207,26 @@ mod tests {
         assert_eq!(secs("90s"), Ok(90));
         assert_eq!(secs("15m"), Ok(900));
         assert_eq!(secs("1h30m"), Ok(5_400));
+        assert_eq!(secs("30m1h"), Ok(5_400));
+        assert_eq!(secs("1h 30m"), Ok(5_400));
         assert_eq!(secs("0s"), Ok(0));
+        assert_eq!(secs("2d"), Ok(172_800));
+        assert_eq!(secs(" 1.5h "), Ok(5_400));
+        assert_eq!(secs("36500d"), Ok(3_153_600_000));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert!(duration("90").unwrap_err().contains("write 90s"));
-        for bad in ["", "s", "-1s", "1.5h", "1 h", "9x", "99999999999s", "4294967295d4294967295d9é"] {
+        for bad in [
+            "",
+            "s",
+            "-1s",
+            "1s ago",
+            "9x",
+            "1y",
+            "1h-30m",
+            "1h30",
+            "999999999999999999999s",
+            "4294967295d4294967295d9é",
+        ] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }
