@@ -4,7 +4,7 @@
 //! Compiled for tests and for cargo-fuzz alone. A target ends in a panic where something does not
 //! hold, and in nothing else. `fuzz/` feeds these functions (`cargo xtask fuzz`); the tests below feed
 //! them what was found before and what is there to begin with. Invariant: a target is a function of its
-//! input, so that a finding is one for ever.
+//! input, so that a finding can always be repeated.
 
 mod blocks;
 mod images;

@@ -6,7 +6,7 @@
 //! the lease on a job writes nothing more of it.
 //!
 //! One connection behind a standard mutex (SQLite has one writer anyway; nothing awaits while it is
-//! locked). On a file, calls run on Tokio's blocking threads, one at a time and in turn. In memory
+//! locked). On a file, calls run on Tokio's blocking threads, one at a time, in the order of the calls. In memory
 //! they run inline, so that a simulation's paused time never waits for a thread, and the database
 //! outlives the controller that it simulates: [`Store::reopen`] is what a restart finds, and
 //! [`Store::second_handle`] what another controller has in its hands at the same time.
@@ -100,7 +100,7 @@ struct Database {
 enum Place {
     Memory,
     File {
-        /// One call at a time, in turn, so that a slow disk cannot use up the blocking threads.
+        /// One call at a time, in their order, so that a slow disk cannot use up the blocking threads.
         turn: Arc<Semaphore>,
         path: PathBuf,
         /// Known once SQLite has made them all.

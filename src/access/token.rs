@@ -61,7 +61,7 @@ impl TokenHash {
     }
 }
 
-/// Names one token for ever; no secret.
+/// Names one token, permanently; no secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TokenId(String);

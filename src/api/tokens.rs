@@ -180,7 +180,7 @@ pub async fn list(State(state): State<ApiState>) -> Result<Json<TokenList>, ApiE
     Ok(Json(TokenList { tokens: tokens.into_iter().map(|record| TokenBody::new(record, now)).collect() }))
 }
 
-/// End a token, at once and for ever.
+/// Revoke a token, immediately and permanently.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "tokens", params(("id" = String, Path)),
     responses((status = 204), (status = 409, description = "It is the last live admin token", body = Problem)))]
 pub async fn revoke(

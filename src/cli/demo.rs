@@ -90,7 +90,7 @@ async fn show(site: &Site, screen: &Screen) -> Result<Exit, CliError> {
     Ok(if ended.iter().zip(&truths).all(is_good) { Exit::Done } else { Exit::Failed })
 }
 
-/// The recipe of one server. Where a one-time boot would last for ever, the installer has to end with the
+/// The recipe of one server. Where a one-time boot would stay armed, the installer has to end with the
 /// host off.
 fn recipe(serial: &str, persona: &Persona) -> Value {
     let mut recipe = json!({ "task_target": "install-esxi.target", "server_serial": serial, "ks_cfg": kickstart(persona) });

@@ -30,7 +30,7 @@ enum TokenCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// End a token, at once and for ever.
+    /// Revoke a token, immediately and permanently.
     Revoke {
         /// The token's name or id.
         #[arg(value_name = "TOKEN")]

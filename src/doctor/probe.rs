@@ -20,12 +20,12 @@ use shoal_base::{hide_media_tokens, hide_url_secrets, is_loopback};
 use shoal_redfish::Slot;
 
 /// How long a slot may take to show what it was given, or that it is empty.
-const SHOW_PATIENCE: Duration = Duration::from_secs(60);
+const SHOW_TIMEOUT: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// A BMC that has not asked for anything for so long has what it wants for now.
 const QUIET: Duration = Duration::from_secs(4);
 /// How long requests are waited for altogether.
-const FETCH_PATIENCE: Duration = Duration::from_secs(30);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// Ejects that are asked for.
 const EJECTS_MAX: u32 = 3;
 
@@ -114,7 +114,7 @@ async fn insert<'s>(
 
 /// Looks at the slot until it is as `wanted`, within bounds.
 async fn until(subject: &Subject<'_>, drive: &Slot, wanted: impl Fn(&Slot) -> bool) -> bool {
-    let deadline = Instant::now() + SHOW_PATIENCE;
+    let deadline = Instant::now() + SHOW_TIMEOUT;
     loop {
         let slot = tokio::time::timeout_at(deadline, subject.bmc.observe_slot(&drive.link)).await;
         if matches!(&slot, Ok(Ok(slot)) if wanted(slot)) {
@@ -142,7 +142,7 @@ fn shown(text: &str) -> String {
 }
 
 async fn wait_for_quiet(image: &Probe) {
-    let deadline = Instant::now() + FETCH_PATIENCE;
+    let deadline = Instant::now() + FETCH_TIMEOUT;
     let mut requests = None;
     while requests != Some(image.seen().requests) && Instant::now() < deadline {
         requests = Some(image.seen().requests);

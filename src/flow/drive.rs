@@ -99,7 +99,7 @@ async fn resume_media(
 }
 
 /// Somebody has worked on this job before, and whatever ended that is worth a line in its story. All
-/// patience begins anew: nobody has tried meanwhile.
+/// retry budget starts anew: no controller has tried meanwhile.
 async fn record_resume(cx: &mut Context<'_>) -> Result<(), StoreError> {
     cx.job.cursor.driven_since = Some(cx.now());
     cx.job.cursor.failing_since = None;
@@ -257,7 +257,7 @@ async fn go_back(cx: &mut Context<'_>, to: Step, why: String) -> Result<(), Stor
     cx.save(vec![event]).await
 }
 
-/// A failed try: another after a pause, while patience lasts and trying again can help.
+/// A failed try: another after a pause, while the retry budget lasts and a retry can help.
 async fn fail(cx: &mut Context<'_>, failure: Failure) -> Result<(), StoreError> {
     let now = cx.now();
     let since = *cx.job.cursor.failing_since.get_or_insert(now);

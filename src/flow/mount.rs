@@ -8,9 +8,9 @@
 //! | the slot | this job, there | next |
 //! |---|---|---|
 //! | shows our last URL | has inserted | done |
-//! | shows anything else | had an insertion accepted less than [`SHOW_PATIENCE`] ago | wait: AMI's firmware needs minutes |
+//! | shows anything else | had an insertion accepted less than [`SHOW_TIMEOUT`] ago | wait: AMI's firmware needs minutes |
 //! | holds an image | has not ejected | eject, look again |
-//! | holds an image | ejected less than [`STALE_PATIENCE`] ago | wait |
+//! | holds an image | ejected less than [`STALE_TIMEOUT`] ago | wait |
 //! | is empty, or still shows an image | has made fewer than [`INSERTIONS_MAX`] insertions | insert, under a new URL |
 //! | the same | has made them all | both media onto one CD if that is left to us, else the step fails |
 //!
@@ -38,10 +38,10 @@ use shoal_redfish::{Effect, ErrorClass, How, RedfishError, Slot};
 
 /// How long a slot may take to show what was inserted: AMI firmware needs minutes (facts: field
 /// report of MegaRAC 13).
-const SHOW_PATIENCE: Duration = Duration::from_secs(180);
+const SHOW_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long a slot may claim after an eject that it still holds something. Beyond it the insertion
 /// is tried all the same.
-const STALE_PATIENCE: Duration = Duration::from_secs(15);
+const STALE_TIMEOUT: Duration = Duration::from_secs(15);
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// The pause while a BMC is busy with an open insertion.
 pub(super) const OPEN_PAUSE: Duration = Duration::from_secs(10);
@@ -60,12 +60,12 @@ pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<StepO
         return done(cx, medium, &slot).await;
     }
     let accepted_at = cx.job.cursor.intent.as_ref().and_then(|intent| intent.receipt_at);
-    if accepted_at.is_some_and(|at| elapsed(at, cx.now()) < SHOW_PATIENCE) {
+    if accepted_at.is_some_and(|at| elapsed(at, cx.now()) < SHOW_TIMEOUT) {
         return Ok(wait(cx, "the BMC accepted the medium and does not show it yet"));
     }
     match cx.job.facts.mounts.of(medium).ejected_at {
         None if slot.inserted == Some(true) => eject_first(cx, medium, &slot).await,
-        Some(at) if slot.inserted == Some(true) && elapsed(at, cx.now()) < STALE_PATIENCE => {
+        Some(at) if slot.inserted == Some(true) && elapsed(at, cx.now()) < STALE_TIMEOUT => {
             Ok(wait(cx, "the slot was ejected and does not show it yet"))
         }
         _ => insert(cx, medium, &slot).await,

@@ -32,12 +32,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// So long after its start a host that is off may have installed and gone off: that it is off is no
 /// sign any more that it never started.
 const AMBIGUOUS_OFF_AFTER: Duration = Duration::from_secs(180);
-/// Starts that a BMC may accept without any sign of one: a mock-up accepts them for ever.
+/// Starts that a BMC may accept without any sign of one: a mock-up accepts any number of them.
 const STARTS_MAX: u32 = 10;
 /// A medium that was read so lately is being read.
 const READING: Duration = Duration::from_secs(60);
 /// Beyond the graceful timeout, how long the host may hang between On and Off.
-const CHANGE_PATIENCE: Duration = Duration::from_secs(600);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(600);
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     let system = cx.observe_system().await?;
@@ -225,8 +225,8 @@ async fn adopt_start(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
 }
 
 fn waited_too_long(cx: &Context<'_>) -> bool {
-    let patience = cx.services.policy.graceful_timeout + CHANGE_PATIENCE;
-    cx.job.cursor.driven_since.is_some_and(|since| elapsed(since, cx.now()) > patience)
+    let limit = cx.services.policy.graceful_timeout + CHANGE_TIMEOUT;
+    cx.job.cursor.driven_since.is_some_and(|since| elapsed(since, cx.now()) > limit)
 }
 
 /// Starts the host, once more having made sure that it will boot this job's installer.

@@ -1,7 +1,7 @@
 //! A BMC that answers anything: single bodies, and whole services behind the real client.
 //!
 //! A service is text: an answer begins with a line `=PATH STATUS HEADER:VALUE HEADER:VALUE …`, the rest
-//! is its body; several answers of one path are given one after the other, the last for ever, and `!PATH`
+//! is its body; several answers of one path are given one after the other, the last repeatedly, and `!PATH`
 //! answers what is written to a path. `$P` stands for the account's password and `$U` for the URL of an
 //! image, since BMCs quote what they were sent. Invariants of every service: requests stay with the BMC's
 //! origin, their number and the time they take are bounded, and no error quotes a secret.

@@ -61,17 +61,17 @@ async fn a_clock_is_set_ahead_during_the_installation(offsets: std::ops::Range<u
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_is_set_ahead_during_the_installation_ends_no_patience() {
+async fn a_clock_that_is_set_ahead_during_the_installation_ends_no_timeout() {
     a_clock_is_set_ahead_during_the_installation(0..4).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_is_set_ahead_a_second_later_ends_no_patience() {
+async fn a_clock_that_is_set_ahead_a_second_later_ends_no_timeout() {
     a_clock_is_set_ahead_during_the_installation(4..8).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_is_set_ahead_two_seconds_later_ends_no_patience() {
+async fn a_clock_that_is_set_ahead_two_seconds_later_ends_no_timeout() {
     a_clock_is_set_ahead_during_the_installation(8..12).await;
 }
 

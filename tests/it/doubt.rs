@@ -63,7 +63,7 @@ async fn an_image_that_comes_into_its_drive_after_the_cancel_is_ejected_too() {
 
 /// REDFISH_INSERT_TIMEOUT is the longest that any insertion takes.
 #[tokio::test(start_paused = true)]
-async fn a_cancel_does_not_wait_for_ever_for_an_image_that_does_not_come() {
+async fn a_cancel_does_not_wait_without_end_for_an_image_that_does_not_come() {
     let (mut site, id) = site(Duration::from_secs(86_400)).await;
     site.store.request_cancel(id, Cancel { force: false }).await.unwrap();
     let asked_at = tokio::time::Instant::now();

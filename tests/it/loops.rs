@@ -140,7 +140,7 @@ async fn a_cancel_in_a_loop_lets_the_run_end() {
 /// A BMC that answers nothing after a start of its host is silent for as long as that one installs in a loop: the
 /// cleanup ends nevertheless, and says what it leaves.
 #[tokio::test(start_paused = true)]
-async fn a_loop_behind_a_silent_bmc_does_not_keep_the_cleanup_waiting_for_ever() {
+async fn a_loop_behind_a_silent_bmc_does_not_keep_the_cleanup_waiting() {
     let mut site =
         Site::new(1, vec![looping("none", &[Fault::Busy503AfterStart(Duration::from_secs(500))])]).await;
     site.policy.install_timeout = Duration::from_secs(30 * 60);

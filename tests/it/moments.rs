@@ -182,7 +182,7 @@ async fn every_step_has_its_moments() {
     insta::assert_debug_snapshot!("host_on", table(&cases(Host::On).await));
 }
 
-/// Strikes at each place in turn.
+/// Strikes at each place, one after the other.
 async fn survive_all(host: Host, blow: Blow, share: usize, shares: usize) {
     let cases = cases(host).await;
     assert!(cases.len() > 40, "{}", cases.len());

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub const CONTROLLER: &str = "controller.test";
 const HOOK_KEY: [u8; 32] = [5; 32];
 /// No job of these tests takes so long, in simulated time.
-const PATIENCE: Duration = Duration::from_secs(12 * 3600);
+const WAIT_MAX: Duration = Duration::from_secs(12 * 3600);
 
 /// The stand-in installer, made once for all sites of a test.
 static INSTALLER: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -277,7 +277,7 @@ impl Site {
 
     /// Until the job is as `wanted`.
     pub async fn until(&self, id: JobId, wanted: impl Fn(&Job) -> bool) -> Job {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + WAIT_MAX;
         let mut events = self.store.latest_event();
         loop {
             let job = self.job(id).await;

@@ -9,6 +9,7 @@ mod arrows_table;
 mod circles;
 mod doors;
 mod lengths;
+mod plain;
 mod words;
 
 /// Fails with the rule's sentence and every place that breaks it.

@@ -1,5 +1,5 @@
 //! What a verdict says, for every set of signs that a BMC may give: of hosts that were installed, and of
-//! hosts whose installer stands at an error dialog for ever.
+//! hosts whose installer stands at an error dialog.
 
 use std::time::Duration;
 
@@ -160,7 +160,7 @@ async fn a_source_that_keeps_a_record_is_looked_at_no_more_often_than_configured
     assert!((500..300 + 1500 / 5 + 40).contains(&passing), "{passing}");
 }
 
-/// A script that the installer refuses: it stops at a dialog, and power stays on for ever.
+/// A script that the installer refuses: it stops at a dialog, and power stays on.
 fn stopped(sources: &str, mut faults: Vec<Fault>) -> SimConfig {
     faults.push(Fault::StrictKickstart);
     host(sources, faults)

@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: cargo-fuzz over every target, or some, for so long each.
 //!
 //! What a target checks is in `src/fuzz/`. Corpora grow in `target/fuzz/corpus`, what libFuzzer says is in
-//! `target/fuzz/TARGET.log`, and a finding is left in `target/fuzz/findings`; what is kept of one for ever, by
+//! `target/fuzz/TARGET.log`, and a finding is left in `target/fuzz/findings`; what is kept of one permanently, by
 //! hand, is in `fuzz/regressions`. Invariant: a finding fails the chore, and the others still get their time.
 //!
 //! No sanitizer is built in: the project's code is safe Rust but for one mapping, and with one the

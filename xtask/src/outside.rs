@@ -134,7 +134,7 @@ fn show(rows: &[Row]) {
     table.show();
 }
 
-/// Two runs at once would make the same environments.
+/// Two simultaneous runs would create the same environments.
 fn lock() -> Done<File> {
     let path = driver::home().with_extension("lock");
     let made = std::fs::create_dir_all(driver::home());

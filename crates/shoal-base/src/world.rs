@@ -195,7 +195,7 @@ impl Rng {
         Rng::from_bytes(seed)
     }
 
-    /// The same numbers for the same seed, for ever.
+    /// The same numbers for the same seed, in every release.
     pub fn from_seed(seed: u64) -> Rng {
         Rng::from_bytes(Sha256::digest(seed.to_le_bytes()).into())
     }

@@ -20,7 +20,7 @@ pub use patch::{SingleCd, overlay, overlay_single_cd};
 pub use patch_error::PatchError;
 pub use recognise::recognise;
 
-/// Where the installer looks for its kickstart, on every CD in turn. Upper case: the lookup is
+/// Where the installer looks for its kickstart, on every CD, one after the other. Upper case: the lookup is
 /// case-sensitive, and plain ISO 9660 names are upper-case.
 pub const KICKSTART_PATH: &str = "/KS.CFG";
 
@@ -34,7 +34,7 @@ pub enum KickstartOn {
 }
 
 impl KickstartOn {
-    /// What makes the installer look there. Without a `ks=` it asks, and waits for ever.
+    /// What makes the installer look there. Without a `ks=` it asks, and waits without a timeout.
     pub fn option(self) -> &'static str {
         match self {
             KickstartOn::Cd => "ks=cdrom:/KS.CFG",

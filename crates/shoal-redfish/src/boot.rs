@@ -47,7 +47,7 @@ impl Connection {
         Ok(how)
     }
 
-    /// The targets in turn, that which worked the last time first; then the boot option.
+    /// The targets one after the other, that which worked the last time first; then the boot option.
     async fn boot_by_override(
         &self,
         system: &System,

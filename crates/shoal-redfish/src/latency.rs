@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_doubles_the_patience_and_an_answer_takes_that_back() {
+    fn silence_doubles_the_timeout_and_an_answer_takes_that_back() {
         let latency = after(&[100; 16]);
         latency.timed_out();
         assert_eq!(latency.deadline(MAX), FLOOR * 2);

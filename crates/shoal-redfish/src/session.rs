@@ -307,7 +307,7 @@ impl Connection {
     pub(super) async fn logout(&self) {
         let Some(held) = self.session.lock().await.held.take() else { return };
         let Some(link) = held.link else { return };
-        // Its turn, but not for ever: a slow insert may hold the gate.
+        // Its turn, but within a limit: a slow insert may hold the gate.
         let _pass = tokio::time::timeout(LOGOUT_TIMEOUT, self.gate.enter(None)).await;
         let call = self.delete(Op::Logout, &link, LOGOUT_TIMEOUT.min(self.limits.timeout));
         if let Err(error) = self.exchange(&call, Some(&held.credentials)).await {

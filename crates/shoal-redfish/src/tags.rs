@@ -11,7 +11,7 @@ use super::{Op, RedfishError};
 
 impl Connection {
     /// Sends a PATCH with `etag`. Where the BMC finds the tag wrong (412) or wants one that it never
-    /// gave (428), it is sent again with a fresh tag, in every form in turn; the form that works is
+    /// gave (428), it is sent again with a fresh tag, in each form; the form that works is
     /// remembered.
     pub(super) async fn write_tagged(
         &self,

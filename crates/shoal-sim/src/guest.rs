@@ -11,7 +11,7 @@
 //!  looks at │   reads      no ks=  │   CDs/sticks  from memory  reads, ├─► power off
 //!  all      │   BOOT.CFG,  ▼       │   not found   │            calls  └─► Finished: waits for Enter
 //!  drives   │   kernel,   Prompt   │   ▼           ▼
-//!           │   modules   for ever └─► Dialog ◄────┘ refused, failed, medium taken away
+//!           │   modules   waits    └─► Dialog ◄────┘ refused, failed, medium taken away
 //!           ├─► DiskBoot ──► Running (obeys ACPI after a moment)
 //!           └─► NoBootDevice, Setup
 //! ```

@@ -181,7 +181,7 @@ enum Done {
     Call(bool),
 }
 
-/// Runs the machine for ever.
+/// Runs the machine until its task is aborted.
 async fn run(shared: Arc<Shared>) {
     let (mut streams, mut calls) = (Streams::default(), Calls::default());
     loop {

@@ -57,7 +57,7 @@ impl Network {
         self.put(authority, bmc.management_router(), Listener::Host(bmc.clone()));
     }
 
-    /// The same for a name that leads to several hosts in turn, connection by connection.
+    /// The same for a name that leads to several hosts by rotation, connection by connection.
     pub fn add_hosts(&self, authority: &str, hosts: &[&SimBmc]) {
         let listeners = hosts.iter().map(|host| (host.management_router(), Listener::Host((*host).clone())));
         self.places().listeners.insert(authority.to_owned(), listeners.collect());

@@ -19,7 +19,7 @@ use crate::domain::{Status, Step};
 /// Between two looks at many jobs.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A simulated installation takes seconds.
-const PATIENCE: Duration = Duration::from_secs(600);
+const WAIT_MAX: Duration = Duration::from_secs(600);
 
 pub struct Screen {
     begun: Instant,
@@ -48,7 +48,7 @@ impl Screen {
     /// Shows the events of one job as they come; gives the job at its end.
     pub async fn follow(&self, client: &Client, job: &str) -> Result<Value, CliError> {
         let mut after = 0;
-        while self.begun.elapsed() < PATIENCE {
+        while self.begun.elapsed() < WAIT_MAX {
             // The stream ends with the job; one that breaks off is taken up again.
             if let Some(mut stream) = client.follow(job, after).await? {
                 while let Ok(Some((id, event))) = stream.next().await {
@@ -80,7 +80,7 @@ impl Screen {
     /// Shows how many of many jobs are where; gives all of them at their end.
     pub async fn count(&self, client: &Client, jobs: &[String]) -> Result<Vec<Value>, CliError> {
         let mut shown = String::new();
-        while self.begun.elapsed() < PATIENCE {
+        while self.begun.elapsed() < WAIT_MAX {
             let seen = all_jobs(client).await?;
             let counts = counts(&seen);
             if counts != shown {

@@ -47,7 +47,7 @@ const LATENESS_MAX: Duration = Duration::from_secs(2);
 
 const SUBMITTED_AT_ONCE: usize = 8;
 /// A host that was reset at the very end still has to boot.
-const BOOT_PATIENCE: Duration = Duration::from_secs(15);
+const BOOT_WAIT_MAX: Duration = Duration::from_secs(15);
 
 pub struct Site {
     pub client: Client,
@@ -162,7 +162,7 @@ impl Site {
         let Some((_, bmc)) = self.servers.iter().find(|(line, _)| line.serial == serial) else {
             return Truth { text: "there is no such machine".to_owned(), as_installed: false };
         };
-        let give_up = Instant::now() + BOOT_PATIENCE;
+        let give_up = Instant::now() + BOOT_WAIT_MAX;
         while job["status"] == "succeeded" && bmc.state().guest != "installed" && Instant::now() < give_up {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

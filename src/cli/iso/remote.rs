@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_server_is_not_waited_for_for_ever() {
+    async fn a_silent_server_is_not_waited_for_without_end() {
         let service = tower::service_fn(|_: HttpRequest| std::future::pending());
         let transport = BoxCloneSyncService::new(service);
         let world = World { clock: Clock::system(), rng: Rng::from_seed(1), transport };

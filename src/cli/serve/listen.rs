@@ -115,7 +115,7 @@ impl Bound {
         broken: &CancellationToken,
     ) -> Vec<Server> {
         if let Some(certificate) = self.certificate {
-            tokio::spawn(certificate.reload_for_ever());
+            tokio::spawn(certificate.keep_reloading());
         }
         let start = |listening, router| Server::start(listening, router, refused.clone(), broken.clone());
         let mut servers = vec![start(self.api, api)];
@@ -218,7 +218,7 @@ impl Certificate {
     }
 
     /// Compares contents and not times: a file may be replaced by an older one.
-    async fn reload_for_ever(mut self) {
+    async fn keep_reloading(mut self) {
         loop {
             tokio::time::sleep(RELOAD_EVERY).await;
             if let Err(error) = self.reload().await {
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_says_nothing_or_takes_for_ever_is_let_go() {
+    async fn who_says_nothing_or_takes_too_long_is_disconnected() {
         let settings = ListenSettings { addr: "127.0.0.1:0".parse().unwrap(), tls: None, media: None };
         let bound = bind(&settings).await.unwrap();
         let address = bound.api.addr;

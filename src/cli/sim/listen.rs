@@ -93,7 +93,7 @@ impl Tls {
     }
 }
 
-/// Serves one BMC for ever.
+/// Serves one BMC until the process ends.
 pub async fn serve(listener: Listener, tls: Option<Tls>, bmc: SimBmc) -> io::Result<()> {
     let service = bmc.router().into_make_service_with_connect_info::<SocketAddr>();
     let server = axum_server::from_tcp(listener.listener)?;

@@ -16,7 +16,7 @@ use rustls::sign::CertifiedKey;
 use super::listen::{Gate, HANDSHAKE_TIMEOUT, Listener};
 use shoal_sim::SimBmc;
 
-/// Serves the API of one host for ever.
+/// Serves the API of one host until the process ends.
 pub async fn serve_management(listener: Listener, host: SimBmc) -> io::Result<()> {
     let certificates = Certificates { host: host.clone(), last: Mutex::default() };
     let mut config =

@@ -39,11 +39,11 @@ pub use unused::shows_a_used_override;
 const BOOT_FLOOR: Duration = Duration::from_secs(120);
 
 /// How long a BMC whose fetches of CD1 fail may go on trying.
-const FETCH_PATIENCE: Duration = Duration::from_secs(5 * 60);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// How long a weaker word is held back for the installed system to answer for itself: a self test
 /// of ten minutes, and ESXi's first boot until its API is up (facts: HPE, 2 to 3 minutes).
-const API_PATIENCE: Duration = Duration::from_secs(15 * 60);
+const API_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// What does not change while a host is watched.
 #[derive(Clone, Copy, Debug)]
@@ -264,7 +264,7 @@ fn unless_the_api_may_answer(
     from: Timestamp,
     judged: Judgement,
 ) -> Judgement {
-    let until = shifted(watch, context.policy, after(from, API_PATIENCE)).min(install_deadline(
+    let until = shifted(watch, context.policy, after(from, API_TIMEOUT)).min(install_deadline(
         watch,
         context.policy,
         context.started_at,
@@ -394,7 +394,7 @@ fn early_failure(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp)
             context.installer,
         ));
     }
-    if unread && context.installer.fault_at.is_some_and(|at| late(at, FETCH_PATIENCE)) {
+    if unread && context.installer.fault_at.is_some_and(|at| late(at, FETCH_TIMEOUT)) {
         return Some(with_fault("the BMC's fetches of CD1 fail since the reset", context.installer));
     }
     let last_new = match context.installer.mode {
@@ -418,7 +418,7 @@ fn with_fault(reason: &str, trace: &MediumTrace) -> String {
     }
 }
 
-/// The end of all patience; evidence that came at the last moment has its window.
+/// The last deadline; evidence that came at the last moment has its window.
 fn give_up(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp) -> Option<Judgement> {
     let evidence = proof(watch, context).or_else(|| second_boot(watch, context));
     let last_moment = evidence.as_ref().map(|evidence| after(evidence.at, 2 * context.policy.stable_window));
@@ -443,7 +443,7 @@ fn give_up(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp) -> Op
 }
 
 /// Whether the host reads again what it has installed already, and has come to the end of that run: a
-/// firmware that prefers CDs behind a BMC that ignores its guest's eject would go on so for ever. It is
+/// firmware that prefers CDs behind a BMC that ignores its guest's eject would go on so without end. It is
 /// in its self test then, or looks for something to boot, so its media may go.
 pub fn reinstalls_and_is_between_runs(watch: &WatchFacts, context: &WatchContext<'_>) -> bool {
     let is_again = context.trace_tells() && context.kickstart.ks_read_again_at.is_some();
@@ -470,7 +470,7 @@ pub fn install_deadline(watch: &WatchFacts, policy: &Policy, started_at: Timesta
 }
 
 /// By the time in which nobody saw the host. A BMC that is silent again and again (after each boot of a
-/// host that installs in a loop, say) moves a deadline by no more than the whole patience, or its longest
+/// host that installs in a loop, say) moves a deadline by no more than the whole timeout, or its longest
 /// silence.
 fn shifted(watch: &WatchFacts, policy: &Policy, deadline: Timestamp) -> Timestamp {
     let most = Duration::from_millis(watch.longest_unobserved_ms).max(policy.install_timeout);

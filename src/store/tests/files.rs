@@ -162,7 +162,7 @@ async fn a_call_whose_caller_went_away_is_carried_out() {
     })
     .await;
     drop(call);
-    assert!(store.server(&"A".parse().unwrap()).await.unwrap().is_some(), "calls run in turn");
+    assert!(store.server(&"A".parse().unwrap()).await.unwrap().is_some(), "calls run in their order");
 }
 
 #[tokio::test]

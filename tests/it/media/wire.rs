@@ -11,7 +11,7 @@ use shoal::media::SLICE_BYTES_MAX;
 use super::bench::{Bench, INSTALLER_BYTES, at, installer, installer_bytes, job};
 
 /// Longest wait for something that must come.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_MAX: Duration = Duration::from_secs(20);
 
 async fn serve(bench: &Bench) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -42,7 +42,7 @@ impl Answer {
 impl Reader {
     fn connect(address: SocketAddr) -> Reader {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
         stream.set_nodelay(true).unwrap();
         Reader(stream)
     }
@@ -174,7 +174,7 @@ async fn fault(bench: &Bench, job: JobId) -> String {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, known).await.expect("the server notices that its reader is gone")
+    tokio::time::timeout(WAIT_MAX, known).await.expect("the server notices that its reader is gone")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,7 +24,7 @@ use super::scenario::{
 };
 use crate::site::{Site, machine};
 
-/// After the calm, beyond the install timeout: the longest patience of a cleanup, twice.
+/// After the calm, beyond the install timeout: the longest retry budget of a cleanup, twice.
 const OVER_WITHIN: Duration = Duration::from_secs(2 * 3600);
 /// How long the world goes on when every job is over, so that a guest can show what it was at.
 const AFTERMATH: Duration = Duration::from_secs(3600);

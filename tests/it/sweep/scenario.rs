@@ -73,7 +73,7 @@ pub enum Address {
     Own,
     /// Mistyped: another host of the site, of the release that is installed.
     Bystander,
-    /// A name that leads to the host and to that other one in turn.
+    /// A name that leads to the host and to that other one by rotation.
     Both,
 }
 

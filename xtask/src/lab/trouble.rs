@@ -15,7 +15,7 @@ use super::{home, read};
 use crate::process::{Done, capture, command, fail};
 
 const HUNG: Duration = Duration::from_secs(60);
-/// Less than the patience of the machines' drives (lab/emulator.py).
+/// Less than the timeout of the machines' drives (lab/emulator.py).
 const BLOCKED: Duration = Duration::from_secs(40);
 const LOOK: Duration = Duration::from_millis(100);
 /// Stages of an installation by what the console shows.

@@ -41,7 +41,7 @@ const TRACK_SECTORS: u64 = 63;
 const DATE: u16 = 1 << 5 | 1;
 const ATTRIBUTE_LABEL: u8 = 0x08;
 const ATTRIBUTE_ARCHIVE: u8 = 0x20;
-/// INT 18h, then a halt for ever: a BIOS that tries the stick first goes on to the next device.
+/// INT 18h, then a halt: a BIOS that tries the stick first goes on to the next device.
 const NO_BOOT: [u8; 5] = [0xCD, 0x18, 0xF4, 0xEB, 0xFD];
 
 /// A volume on the way to being written.

@@ -416,7 +416,7 @@ async fn a_manager_that_does_not_answer_is_asked_again_with_the_next_looks() {
             read_system(&bmc).await;
         }
         let asked = log.count("GET /redfish/v1/Managers/1");
-        assert!(asked <= 3 * 2, "one that always fails is not asked for ever: {asked}");
+        assert!(asked <= 3 * 2, "one that always fails is not read without end: {asked}");
     }
 }
 

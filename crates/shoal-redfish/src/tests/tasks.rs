@@ -10,7 +10,7 @@ const MONITOR: &str = "/redfish/v1/TaskService/TaskMonitors/9";
 const TASK: &str = "/redfish/v1/TaskService/Tasks/9";
 
 /// An insert that becomes a Task, whose monitor answers with these one after the other, the last
-/// for ever. Gives the result and how often the monitor was asked.
+/// without end. Gives the result and how often the monitor was asked.
 async fn insert_with(looks: Vec<(u16, Value)>) -> (Result<(), RedfishError>, usize) {
     let mut left = looks.into_iter().rev().collect::<Vec<_>>();
     let (bmc, log) = bmc(move |asked| match asked.line().as_str() {

@@ -26,7 +26,7 @@ pub fn posts(kickstart: &str) -> Option<Vec<String>> {
     }
 }
 
-/// Why a strict installer with a blank disk stops for ever, if it does: a dialog, a section that fails, a
+/// Why a strict installer with a blank disk stops permanently, if it does: a dialog, a section that fails, a
 /// dry run, or the key that it waits for at its end.
 pub fn hangs(kickstart: &[u8]) -> Option<String> {
     let mut files = BTreeMap::new();

@@ -50,7 +50,7 @@ pub struct PostSection {
 pub enum Ending {
     /// Warm reboot, after every CD drive was ejected unless `--noeject` was given.
     Reboot { eject: bool },
-    /// "Press Enter", for ever.
+    /// "Press Enter", without a timeout.
     #[default]
     Wait,
 }
@@ -71,7 +71,7 @@ pub struct Source<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed {
     Accepted(Script),
-    /// The dialog that the installer shows for ever.
+    /// The dialog that the installer shows without a timeout.
     Refused(String),
     /// The file of the kickstart's medium that has to be read first.
     Wants(String),

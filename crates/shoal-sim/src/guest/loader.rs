@@ -1,7 +1,7 @@
 //! mboot: reads BOOT.CFG of the medium it was booted from, then the kernel and every module.
 //!
 //! Only the primary tree is read, names are compared without regard to case, and a file that is
-//! missing hangs the loader for ever (vmware/esx-boot @32924c6, fsw_iso9660.c, mboot/config.c).
+//! missing hangs the loader (vmware/esx-boot @32924c6, fsw_iso9660.c, mboot/config.c).
 //! Invariant: every byte of kernel and modules is read once, in the order of BOOT.CFG.
 
 use std::ops::Range;

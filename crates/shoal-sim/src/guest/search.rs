@@ -1,9 +1,9 @@
 //! The installer's search for `ks=cdrom:/PATH` and `ks=usb:/PATH`: each drive of that kind is mounted
-//! in turn until one has the file.
+//! one after the other until one has the file.
 //!
 //! The vmkernel's CD file system sees the plain ISO 9660 names and is case-sensitive (VMware's
 //! documentation asks for upper case); FAT has no case. CDs are searched once, USB sticks five times
-//! with ten seconds between (weasel of ESXi 6.7); not found is a dialog for ever. Invariant: the script
+//! with ten seconds between (weasel of ESXi 6.7); not found is a dialog without a timeout. Invariant: the script
 //! is read whole, once.
 
 use std::time::Duration;

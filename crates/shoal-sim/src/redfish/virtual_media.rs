@@ -237,12 +237,12 @@ impl Bmc {
 
     /// An insert comes too soon after an eject.
     fn is_unwell_after_eject(&mut self, drive: usize) -> bool {
-        let patience = self.faults.find(|fault| match fault {
+        let fault = self.faults.find(|fault| match fault {
             Fault::Insert500AfterEject(wait) => Some((fault.name(), *wait)),
             _ => None,
         });
         let ejected_at = self.slots.get(drive).and_then(|slot| slot.ejected_at);
-        let Some(((name, wait), at)) = patience.zip(ejected_at) else { return false };
+        let Some(((name, wait), at)) = fault.zip(ejected_at) else { return false };
         let is_too_soon = self.asked_at < world::after(at, wait);
         if is_too_soon {
             self.note(name);

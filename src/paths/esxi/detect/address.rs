@@ -1,7 +1,7 @@
 //! What answers at the management address, and what an answer there is worth. Pure.
 //!
 //! The address is an operator's word: it may belong to another host of the same build, whose certificate is
-//! renewed or which restarts in the middle of the job, or its name may lead to several hosts in turn.
+//! renewed or which restarts in the middle of the job, or its name may lead to several hosts by rotation.
 //! Invariant: an answer is `proven` only where something ties it to this host (its second boot, or the silence of
 //! whoever answered before the reset), one certificate has been shown over the window without a silence, and it came
 //! no sooner than an installed system can answer.
@@ -55,7 +55,7 @@ pub fn observe_api(watch: &mut WatchFacts, context: &WatchContext<'_>, sample: A
     watch.api = Some(sample);
 }
 
-/// A certificate that was seen before another one: two hosts answer in turn.
+/// A certificate that was seen before another one: two hosts answer alternately.
 fn is_back(
     address: &AddressFacts,
     context: &WatchContext<'_>,

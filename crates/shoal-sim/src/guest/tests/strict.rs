@@ -60,7 +60,7 @@ fn a_reset_at_a_warning_interrupts_nothing() {
 }
 
 #[test]
-fn a_broken_rule_is_a_dialog_for_ever_and_the_disk_is_not_touched() {
+fn a_broken_rule_is_a_dialog_and_the_disk_is_not_touched() {
     let mut bench = Bench::strict(&GOOD.replace("--firstdisk", "--disk=sda"), "");
     assert_eq!(bench.run(100_000).guest(), "installer_error");
     assert_eq!(bench.console(), "install: the disk \"sda\" was not found");

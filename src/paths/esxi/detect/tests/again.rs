@@ -55,7 +55,7 @@ fn a_boot_between_two_looks_that_also_hold_the_kickstarts_read_led_to_that_read(
 }
 
 #[test]
-fn a_bmc_that_is_silent_after_each_boot_does_not_put_the_end_off_for_ever() {
+fn a_bmc_that_is_silent_after_each_boot_does_not_put_the_end_off_without_end() {
     let mut story = first_run();
     let mut now = 310;
     let minutes = i64::try_from(story.policy.install_timeout.as_secs() / 60).unwrap();

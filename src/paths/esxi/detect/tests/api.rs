@@ -100,7 +100,7 @@ fn an_address_that_falls_silent_within_the_window_is_probable() {
 
 /// Its answers are worth no more than a wrong one's, and hold nothing up.
 #[test]
-fn a_name_that_leads_to_two_hosts_in_turn_is_probable() {
+fn a_name_that_leads_to_two_hosts_alternately_is_probable() {
     for before in [None, Some(("1", "old"))] {
         let mut story =
             Story::new(&[]).sees(5, Power::On, &[]).ks_read(60).sees_on(65, 300, &[]).api(before, 1, None);
@@ -126,7 +126,7 @@ fn an_answer_that_is_not_given_again_is_waited_for() {
 }
 
 #[test]
-fn a_weaker_word_waits_for_the_installed_system_and_not_for_ever() {
+fn a_weaker_word_waits_for_the_installed_system_within_a_limit() {
     let booted = |then| {
         let story = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).ks_read(60);
         story.sees_on(65, 300, &[(L, T1)]).api(Some(("7", "aa")), 305, then).sees_on(310, 500, &[(L, T2)])
