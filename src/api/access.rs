@@ -135,7 +135,7 @@ async fn signed(oidc: &Oidc, shown: &str) -> Result<Result<Actor, &'static str>,
 
 const FAILURES: &str = "shoal_provisioner_auth_failures_total";
 
-/// Why somebody is not let in is counted and not told: only whoever has a token knows what it was.
+/// Why a caller is rejected is counted and not reported: only the holder of a token knows what it was.
 fn refused(reason: &'static str) -> ApiError {
     metrics::counter!(FAILURES, "reason" => reason).increment(1);
     ApiError::Unauthorised

@@ -19,7 +19,7 @@ use shoal_base::hex;
 const LIST_DEFAULT: usize = 100;
 const LIST_MAX: usize = 499;
 
-/// One act of somebody.
+/// One act of an actor.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EntryBody {
     /// From 1, without a gap.
@@ -70,7 +70,7 @@ pub struct EntryList {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AuditParams {
-    /// The id or the name of whoever did it.
+    /// The id or the name of the actor.
     actor: Option<String>,
     action: Option<String>,
     server_serial: Option<String>,

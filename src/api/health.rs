@@ -16,7 +16,7 @@ use super::error::{ApiError, Problem};
 pub struct HealthBody {
     #[schema(value_type = String)]
     status: &'static str,
-    /// Drawn anew at each start; whoever calls a URL learns whether it leads to this controller.
+    /// Drawn anew at each start; a client learns whether a URL leads to this controller.
     instance_id: String,
     #[schema(value_type = String)]
     version: &'static str,

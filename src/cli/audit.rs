@@ -33,7 +33,7 @@ enum AuditCommand {
 
 #[derive(Debug, Args)]
 struct ListArgs {
-    /// Id or name of whoever did it.
+    /// Id or name of the actor.
     #[arg(long, value_name = "ACTOR")]
     actor: Option<String>,
     /// Such as server.add or job.submit.

@@ -1,6 +1,6 @@
 //! What a command prints: a table for people or JSON for programs, on standard output.
 //!
-//! Not logging. Invariant: a closed pipe is not an error, since whoever closed it has read enough.
+//! Not logging. Invariant: a closed pipe is not an error, since its reader has read enough.
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};

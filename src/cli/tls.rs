@@ -1,6 +1,6 @@
 //! `shoal tls init`: a certificate of one's own, to begin with.
 //!
-//! No authority, and no renewal: whoever has an authority uses that. Invariants: nothing that is there
+//! No authority, and no renewal: an operator with an authority uses that. Invariants: nothing that is there
 //! is overwritten unasked, and the key is its owner's alone from its first byte, unless others could read the one
 //! in whose place it comes.
 

@@ -1,4 +1,4 @@
-//! Whether somebody who was let in still is: for answers that go on after their request.
+//! Whether a caller that was admitted still is: for answers that go on after their request.
 //!
 //! Not the way in, which is [`super::guard()`]. Invariant: an answer that asks before all that it sends, and waits
 //! with [`Admission::may_have_changed`] beside whatever else it waits for, ends with the token that opened it: a

@@ -1,6 +1,6 @@
 //! The one place where requests are let in: before every route, by the table of [`super::roles`].
 //!
-//! It judges no content. Invariant: a handler behind it runs only for somebody whose role the table
+//! It judges no content. Invariant: a handler behind it runs only for a caller whose role the table
 //! allows, and knows who that is.
 
 use std::net::{IpAddr, SocketAddr};

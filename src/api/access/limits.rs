@@ -1,4 +1,4 @@
-//! How often somebody may be wrong, and how often a token may write.
+//! How many wrong tokens an address may send, and how often a token may write.
 //!
 //! Whoever shows a good token is never refused for what others did: only failures are counted against
 //! an address, so that a stranger behind the same one locks nobody out. Invariant: what is remembered

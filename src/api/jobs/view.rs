@@ -139,7 +139,7 @@ impl From<StoredJob> for JobBody {
     }
 }
 
-/// A status of a newer release is shown as one that means the same to whoever waits.
+/// A status of a newer release is shown as one that means the same to a waiting client.
 impl From<UnreadableJob> for JobBody {
     fn from(job: UnreadableJob) -> JobBody {
         let status = job.status.unwrap_or(if job.is_active { Status::Provisioning } else { Status::Failed });

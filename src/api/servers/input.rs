@@ -259,7 +259,7 @@ fn is_weaker(after: &TlsPolicy, before: &TlsPolicy) -> bool {
     after != before && strength(after) <= strength(before)
 }
 
-/// What a change means to whoever reads of it later: where credentials go, to whom, and which other
+/// What a change means to a later reader of the audit log: where credentials go, to whom, and which other
 /// fields are not as before.
 pub fn changes(before: &Server, after: &Server) -> Value {
     let fields = [

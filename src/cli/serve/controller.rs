@@ -340,7 +340,7 @@ impl Controller {
         self.admin.token.as_ref()
     }
 
-    /// What whoever started it needs to know.
+    /// What the operator who started it needs to know.
     pub fn greeting(&self) -> String {
         let url = self.url.as_str().trim_end_matches('/');
         match (&self.admin.token, &self.admin.file) {

@@ -1,4 +1,4 @@
-//! `shoal server pin`: trust a BMC's certificate because somebody says so, and never silently.
+//! `shoal server pin`: trust a BMC's certificate because the operator confirms it, and never silently.
 //!
 //! It looks at the certificate through the controller, as `shoal bmc check` does, without credentials.
 //! Invariant: a certificate is pinned only by a fingerprint that was named, or by the word that the

@@ -107,7 +107,7 @@ pub async fn serve(listener: Listener, tls: Option<Tls>, bmc: SimBmc) -> io::Res
     }
 }
 
-/// Lets connections in while somebody answers them.
+/// Accepts connections while there is a server for them.
 #[derive(Clone)]
 pub struct Gate<A> {
     is_open: Arc<dyn Fn() -> bool + Send + Sync>,

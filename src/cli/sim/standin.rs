@@ -1,6 +1,6 @@
 //! The stand-in installer as a file, so that practising needs no image of VMware's.
 //!
-//! What is in it: `sim/standin.rs`. Invariant: a file of somebody's is never overwritten.
+//! What is in it: `sim/standin.rs`. Invariant: a file of the operator's is never overwritten.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};

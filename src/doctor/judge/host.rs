@@ -116,7 +116,9 @@ pub fn confidence(facts: &Facts) -> &'static str {
 pub fn evidence(facts: &Facts) -> Check {
     if facts.sources.is_empty() {
         let streams = match facts.probe.as_ref().filter(|probe| probe.insert_error.is_none() && probe.shown) {
-            Some(probe) if probe.wholes > 0 => "; and its reads tell nothing, for it downloads images whole",
+            Some(probe) if probe.wholes > 0 => {
+                "; and its reads show nothing, since it downloads images whole"
+            }
             Some(_) => "; the host's reads of CD1 may still show a second boot",
             None => "; if it streams its media, the host's reads of CD1 may still show a second boot",
         };

@@ -220,7 +220,7 @@ fn fetched(probe: &ProbeFacts) -> String {
             format!("no request of {base}, but {} connections without one ({why})", probe.refused_connections)
         }
         (0, ..) => format!("no request of {base}"),
-        (_, 1.., _) => format!("{parts}; it downloads images whole, so reads tell nothing of the host"),
+        (_, 1.., _) => format!("{parts}; it downloads images whole, so reads show nothing of the host"),
         (_, 0, 1..) => format!("{parts}; it streams"),
         _ => format!("{parts}; it looks first, and streams when the host reads"),
     }

@@ -226,11 +226,8 @@ fn warnings(installer: &Installer, volume: &Volume, payloads: &[Payload], size: 
         application_id != "ESXIMAGE",
         format!("the application id `{application_id}` is not ESXIMAGE, as that of VMware's images is"),
     );
-    warn(
-        installer.version.is_none(),
-        "neither the build= line nor the volume id tells the version".to_owned(),
-    );
-    warn(installer.build.is_none(), "neither the build= line nor the volume id tells the build".to_owned());
+    warn(installer.version.is_none(), "neither the build= line nor the volume id has the version".to_owned());
+    warn(installer.build.is_none(), "neither the build= line nor the volume id has the build".to_owned());
     warn(!installer.bios, "no El Torito entry for BIOS".to_owned());
     warn(!installer.uefi, "no El Torito entry for UEFI".to_owned());
     warn(

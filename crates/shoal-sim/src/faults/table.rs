@@ -278,7 +278,7 @@ pub static TABLE: &[Row] = &[
     row("stuck-last-reset-time", Plain(|| Fault::StuckLastResetTime), "LastResetTime never moves"),
     row("stuck-post-state", Plain(|| Fault::StuckPostState), "PostState is FinishedPost whatever happens"),
     row("stuck-number-of-reboots", Plain(|| Fault::StuckNumberOfReboots), "NumberOfReboots never counts"),
-    row("null-sources", Plain(|| Fault::NullSources), "every property that tells of a boot is null"),
+    row("null-sources", Plain(|| Fault::NullSources), "every property that shows a boot is null"),
     row("no-sessions", Plain(|| Fault::NoSessions), "no SessionService: Basic authentication only"),
     row(
         "session-timeout",
