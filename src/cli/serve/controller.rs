@@ -21,12 +21,10 @@ use super::token::{self, AdminToken, TokenFileError};
 use super::{check, disks, installer_version, release};
 use crate::api::{self, Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsAccess, Rates, Tokens};
 use crate::config::{Config, RateSettings};
-use crate::doctor::Checker;
 use crate::engine::{Engine, EngineSettings, LeaseTerms};
 use crate::flow::{Services, WorkflowConfig};
 use crate::media::{CacheError, InstallerCache, InstallerSource, Media};
 use crate::oidc::Oidc;
-use crate::release::Releaser;
 use crate::seal::{self, KeyError};
 use crate::store::{LockedDatabase, OwnSecret, Store, StoreError};
 use shoal_base::UrlSecrets;
@@ -80,71 +78,64 @@ pub struct Controller {
     chores: JoinHandle<()>,
 }
 
-/// Starts a controller. The metrics recorder is the process's, so a process has one controller.
+/// Starts a controller, in the order in which the parts need one another: the database, then what everything is
+/// reached through, then services, engine and routes. Nothing is served before everything stands. The metrics
+/// recorder is the process's, so a process has one controller.
 pub async fn start(config: Config, world: World) -> Result<Controller, ServeError> {
     let world = match config.extra_roots.as_slice() {
         [] => world,
         roots => World { transport: real_transport(roots), ..world },
     };
-    make_dir("DB_URL", token::directory(&config.database))?;
-    let locked = LockedDatabase::lock(&config.database)?;
-    let keys = seal::load_or_create(&config.master_key, &config.database, locked.is_new(), &world.rng)?;
-    let store = Store::open_locked(locked, keys)?;
+    let store = open_store(&config, &world)?;
     make_private_dir("TASK_ISO_DIR", &config.task_iso_dir)?;
     if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES) {
         tracing::warn!(%error, "the limit of open files cannot be raised: connections may be refused");
     }
     let admin = token::admin_token(&config.auth, &config.database, &store, &world).await?;
     let bound = listen::bind(&config.listen).await?;
-    let metrics = api::install_recorder(world.clock.now())?;
-
-    let parts = Parts {
+    let process = Process {
+        metrics: api::install_recorder(world.clock.now())?,
         instance_id: world.rng.hex(16),
-        hook_key: *store.own_secret(OwnSecret::Hook).await?,
-        media: Media::bound(
-            world.clock.clone(),
-            *store.own_secret(OwnSecret::Media).await?,
-            store.clone(),
-            config.media_bind_peer,
-        ),
         shutdown: CancellationToken::new(),
         broken: CancellationToken::new(),
-        config,
-        world,
-        store,
-        metrics,
     };
-    let services = Arc::new(parts.services(&bound)?);
-    let engine = parts.engine(services.clone());
+
+    let services = Arc::new(services(&config, world, store, &bound, &process.instance_id).await?);
+    let engine = engine(&config, services.clone(), &process);
+    let housekeeping = engine.housekeeping();
+
+    let access = access(&config, &services, &admin);
+    let (media, hooks) = (&services.media, hooks(&services));
+    let media_router = api::media_router(media, hooks, access.clone(), process.instance_id.clone());
+    let api_router = api::router(api_parts(&config, &services, &engine, access, &bound, &process));
+
     let (url, is_loopback) = (bound.url(), bound.is_loopback());
-    let doors = Doors {
-        check: check::checker(services.clone()),
-        release: release::releaser(services.clone()),
-        kickstart: KickstartCheck {
-            mode: parts.config.kickstart_lint,
-            installer_version: installer_version::lookup(services.clone()),
-            disks: disks::reader(services),
-        },
-    };
-    let servers = parts.serve(&engine, doors, &admin, bound);
+    let servers = bound.serve(api_router, media_router, &on_refused(&services), &process.broken);
     if url.scheme() == "http" && !is_loopback {
         tracing::warn!(%url, "without TLS the API's token travels in clear: see TLS_CERT_FILE and MEDIA_ADDR");
     }
-    tracing::info!(%url, database = %parts.config.database.display(), "the controller listens");
-    let housekeeping = engine.housekeeping();
-    let (until, housekeeping_until) = (parts.shutdown.clone(), parts.shutdown.clone());
+    tracing::info!(%url, database = %config.database.display(), "the controller listens");
+    let (until, housekeeping_until) = (process.shutdown.clone(), process.shutdown.clone());
     Ok(Controller {
         url,
         admin,
-        drain_timeout: parts.config.drain_timeout,
-        chores: parts.chores(),
-        housekeeping: parts
+        drain_timeout: config.drain_timeout,
+        chores: chores(process.metrics.clone(), services.store.clone()),
+        housekeeping: process
             .supervise("housekeeping", async move { housekeeping.run(housekeeping_until).await }),
-        engine: parts.supervise("engine", async move { engine.run(until).await }),
+        engine: process.supervise("engine", async move { engine.run(until).await }),
         servers,
-        shutdown: parts.shutdown,
-        broken: parts.broken,
+        shutdown: process.shutdown,
+        broken: process.broken,
     })
+}
+
+/// The database comes first: its lock keeps a second controller away.
+fn open_store(config: &Config, world: &World) -> Result<Store, ServeError> {
+    make_dir("DB_URL", token::directory(&config.database))?;
+    let locked = LockedDatabase::lock(&config.database)?;
+    let keys = seal::load_or_create(&config.master_key, &config.database, locked.is_new(), &world.rng)?;
+    Ok(Store::open_locked(locked, keys)?)
 }
 
 fn make_dir(setting: &'static str, path: &Path) -> Result<(), ServeError> {
@@ -164,131 +155,15 @@ fn make_private_dir(setting: &'static str, path: &Path) -> Result<(), ServeError
 /// Connections, BMCs and the database need more than the 1,024 that many systems begin with.
 const OPEN_FILES: u64 = 65_536;
 
-/// What the engine and the API share.
-struct Parts {
-    config: Config,
-    world: World,
-    store: Store,
-    media: Media,
-    /// Makes the tokens of installers' hooks.
-    hook_key: [u8; 32],
+/// What all parts of this run of the controller share.
+struct Process {
     metrics: PrometheusHandle,
     instance_id: String,
     shutdown: CancellationToken,
     broken: CancellationToken,
 }
 
-/// What the API may have done that needs more than the store.
-struct Doors {
-    check: Checker,
-    release: Releaser,
-    kickstart: KickstartCheck,
-}
-
-impl Parts {
-    fn services(&self, bound: &Bound) -> Result<Services, ServeError> {
-        let Config { installer, policy, redfish, .. } = &self.config;
-        let transport = self.world.transport.clone();
-        let bases = MediaBases {
-            given: self.config.media_base_url.clone(),
-            maintenance: self.config.maintenance_iso_url.clone(),
-            listening: bound.media_url(),
-            instance_id: self.instance_id.clone(),
-            transport: transport.clone(),
-        };
-        Ok(Services {
-            world: self.world.clone(),
-            store: self.store.clone(),
-            media: self.media.clone(),
-            hook_key: self.hook_key,
-            bmcs: BmcPool::new(self.world.clone(), redfish.clone()),
-            installers: InstallerCache::new(
-                installer.cache_dir.clone(),
-                installer.cache_bytes_max,
-                transport,
-            )?,
-            policy: policy.clone(),
-            setup: WorkflowConfig {
-                installer: installer.source.clone(),
-                installer_sha256: installer.sha256.clone(),
-                delivery: installer.delivery,
-                installer_allow: installer.allow.clone(),
-                task_iso_dir: self.config.task_iso_dir.clone(),
-                task_iso_retention: self.config.task_iso_retention,
-                media_base: bases.into_fn(),
-                secrets: self.config.bmc_secrets.clone(),
-                url_secrets: self.url_secrets(),
-            },
-        })
-    }
-
-    /// Of the URLs that BMCs are given as they stand in the settings.
-    fn url_secrets(&self) -> UrlSecrets {
-        let installer = match &self.config.installer.source {
-            Some(InstallerSource::Url(url)) => Some(url),
-            _ => None,
-        };
-        UrlSecrets::of(installer.into_iter().chain(&self.config.maintenance_iso_url))
-    }
-
-    fn engine(&self, services: Arc<Services>) -> Engine {
-        let settings = EngineSettings {
-            workers: self.config.workers,
-            lease: LeaseTerms { ttl: self.config.lease_ttl },
-            drain_timeout: self.config.drain_timeout,
-        };
-        Engine::new(services, settings, self.instance_id.clone())
-    }
-
-    fn serve(&self, engine: &Engine, doors: Doors, admin: &AdminToken, bound: Bound) -> Vec<Server> {
-        let access = match admin.open {
-            true => Access::Open,
-            false => Access::Tokens(Arc::new(self.tokens())),
-        };
-        let media_router =
-            api::media_router(&self.media, self.hooks(), access.clone(), self.instance_id.clone());
-        let api_router = api::router(ApiParts {
-            world: self.world.clone(),
-            store: self.store.clone(),
-            media: self.media.clone(),
-            dry_run: engine.dry_runner(),
-            check: doors.check,
-            release: doors.release,
-            kickstart_check: doors.kickstart,
-            access,
-            tls: bound.url().scheme() == "https",
-            secrets: self.config.bmc_secrets.clone(),
-            hooks: self.hooks(),
-            webhook_secrets: self.config.webhook_secrets.clone(),
-            installer_allow: self.config.installer.allow.clone(),
-            writable_dirs: vec![
-                ("TASK_ISO_DIR", self.config.task_iso_dir.clone()),
-                ("INSTALLER_CACHE_DIR", self.config.installer.cache_dir.clone()),
-            ],
-            metrics: MetricsAccess { handle: self.metrics.clone(), open: bound.is_loopback() },
-            instance_id: self.instance_id.clone(),
-            shutdown: self.shutdown.clone(),
-        });
-        let media = self.media.clone();
-        let refused: OnRefused = Arc::new(move |peer, why| media.note_refused(peer, why));
-        bound.serve(api_router, media_router, &refused, &self.broken)
-    }
-
-    fn tokens(&self) -> Tokens {
-        let RateSettings { failures_per_minute, writes_per_minute } = self.config.rates;
-        Tokens {
-            store: self.store.clone(),
-            clock: self.world.clock.clone(),
-            limits: Arc::new(Limits::new(Rates { failures_per_minute, writes_per_minute })),
-            oidc: self.config.oidc.clone().map(|settings| Arc::new(Oidc::new(settings, &self.world))),
-            revocations: Default::default(),
-        }
-    }
-
-    fn hooks(&self) -> Hooks {
-        Hooks { store: self.store.clone(), clock: self.world.clock.clone(), key: self.hook_key }
-    }
-
+impl Process {
     /// Runs a part in a task of its own. The controller is broken once the part has panicked.
     fn supervise(
         &self,
@@ -303,20 +178,137 @@ impl Parts {
             }
         })
     }
+}
 
-    /// What is done now and then, beside the engine.
-    fn chores(&self) -> JoinHandle<()> {
-        let (metrics, store) = (self.metrics.clone(), self.store.clone());
-        tokio::spawn(async move {
-            let upkeep = async {
-                loop {
-                    tokio::time::sleep(UPKEEP_EVERY).await;
-                    metrics.run_upkeep();
-                }
-            };
-            tokio::join!(upkeep, watch_database(&store));
-        })
+async fn services(
+    config: &Config,
+    world: World,
+    store: Store,
+    bound: &Bound,
+    instance_id: &str,
+) -> Result<Services, ServeError> {
+    let Config { installer, policy, redfish, .. } = config;
+    let transport = world.transport.clone();
+    let hook_key = *store.own_secret(OwnSecret::Hook).await?;
+    let media_key = *store.own_secret(OwnSecret::Media).await?;
+    let bases = MediaBases {
+        given: config.media_base_url.clone(),
+        maintenance: config.maintenance_iso_url.clone(),
+        listening: bound.media_url(),
+        instance_id: instance_id.to_owned(),
+        transport: transport.clone(),
+    };
+    Ok(Services {
+        media: Media::bound(world.clock.clone(), media_key, store.clone(), config.media_bind_peer),
+        hook_key,
+        bmcs: BmcPool::new(world.clone(), redfish.clone()),
+        installers: InstallerCache::new(installer.cache_dir.clone(), installer.cache_bytes_max, transport)?,
+        policy: policy.clone(),
+        setup: WorkflowConfig {
+            installer: installer.source.clone(),
+            installer_sha256: installer.sha256.clone(),
+            delivery: installer.delivery,
+            installer_allow: installer.allow.clone(),
+            task_iso_dir: config.task_iso_dir.clone(),
+            task_iso_retention: config.task_iso_retention,
+            media_base: bases.into_fn(),
+            secrets: config.bmc_secrets.clone(),
+            url_secrets: url_secrets(config),
+        },
+        world,
+        store,
+    })
+}
+
+/// Of the URLs that BMCs are given as they stand in the settings.
+fn url_secrets(config: &Config) -> UrlSecrets {
+    let installer = match &config.installer.source {
+        Some(InstallerSource::Url(url)) => Some(url),
+        _ => None,
+    };
+    UrlSecrets::of(installer.into_iter().chain(&config.maintenance_iso_url))
+}
+
+fn engine(config: &Config, services: Arc<Services>, process: &Process) -> Engine {
+    let settings = EngineSettings {
+        workers: config.workers,
+        lease: LeaseTerms { ttl: config.lease_ttl },
+        drain_timeout: config.drain_timeout,
+    };
+    Engine::new(services, settings, process.instance_id.clone())
+}
+
+fn access(config: &Config, services: &Services, admin: &AdminToken) -> Access {
+    if admin.open {
+        return Access::Open;
     }
+    let RateSettings { failures_per_minute, writes_per_minute } = config.rates;
+    Access::Tokens(Arc::new(Tokens {
+        store: services.store.clone(),
+        clock: services.world.clock.clone(),
+        limits: Arc::new(Limits::new(Rates { failures_per_minute, writes_per_minute })),
+        oidc: config.oidc.clone().map(|settings| Arc::new(Oidc::new(settings, &services.world))),
+        revocations: Default::default(),
+    }))
+}
+
+fn hooks(services: &Services) -> Hooks {
+    Hooks { store: services.store.clone(), clock: services.world.clock.clone(), key: services.hook_key }
+}
+
+fn api_parts(
+    config: &Config,
+    services: &Arc<Services>,
+    engine: &Engine,
+    access: Access,
+    bound: &Bound,
+    process: &Process,
+) -> ApiParts {
+    ApiParts {
+        world: services.world.clone(),
+        store: services.store.clone(),
+        media: services.media.clone(),
+        dry_run: engine.dry_runner(),
+        check: check::checker(services.clone()),
+        release: release::releaser(services.clone()),
+        kickstart_check: KickstartCheck {
+            mode: config.kickstart_lint,
+            installer_version: installer_version::lookup(services.clone()),
+            disks: disks::reader(services.clone()),
+        },
+        access,
+        tls: bound.url().scheme() == "https",
+        secrets: config.bmc_secrets.clone(),
+        hooks: hooks(services),
+        webhook_secrets: config.webhook_secrets.clone(),
+        installer_allow: config.installer.allow.clone(),
+        writable_dirs: vec![
+            ("TASK_ISO_DIR", config.task_iso_dir.clone()),
+            ("INSTALLER_CACHE_DIR", config.installer.cache_dir.clone()),
+        ],
+        metrics: MetricsAccess { handle: process.metrics.clone(), open: bound.is_loopback() },
+        instance_id: process.instance_id.clone(),
+        shutdown: process.shutdown.clone(),
+    }
+}
+
+/// Counts the connections of BMCs that come to nothing.
+fn on_refused(services: &Services) -> OnRefused {
+    let media = services.media.clone();
+    Arc::new(move |peer, why| media.note_refused(peer, why))
+}
+
+/// What is done now and then, beside the engine.
+fn chores(metrics: PrometheusHandle, store: Store) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let upkeep = async {
+            loop {
+                tokio::time::sleep(UPKEEP_EVERY).await;
+                metrics.run_upkeep();
+            }
+        };
+        tokio::join!(upkeep, watch_database(&store));
+    })
 }
 
 /// Says when the database cannot be relied on, also while nothing is written.
