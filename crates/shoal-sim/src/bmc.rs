@@ -3,12 +3,21 @@
 //! Synchronous and without I/O; its web service is in [`super::redfish`], its task in
 //! [`super::host`]. Invariant: the slot of an index is the machine's drive of the same index.
 
+mod accounts;
+mod oem;
+mod sessions;
+mod tasks;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+pub use self::accounts::{Accounts, PASSWORD_LEN, ROLES};
+pub use self::oem::OemState;
+pub use self::sessions::Sessions;
+pub use self::tasks::Tasks;
 use super::computer::Computer;
 use super::drive::ImageCopy;
 use super::faults::{Fault, Faults};
@@ -16,7 +25,6 @@ use super::guest::Software;
 use super::journal::Journal;
 use super::machine::{Board, BootMode, BootTarget, Disk, DriveKind, Machine, OverrideEnabled, is_disk};
 use super::personas::{Drive, Media};
-use super::redfish::{Accounts, OemState, Sessions, Tasks};
 use super::{SimConfig, Timings};
 use shoal_base::world::{self, Rng};
 
@@ -247,6 +255,22 @@ impl Bmc {
         let back = world::after(now, self.config.timings.bmc_restart);
         self.started_at = back;
         self.down_until = Some(back);
+    }
+
+    /// Whether the firmware's boot options are resources.
+    pub fn has_boot_options(&self) -> bool {
+        self.faults.has(&Fault::NoOverride) || self.faults.has(&Fault::LegacyWhileDisabled)
+    }
+
+    /// Slots that are there now.
+    pub fn drives_shown(&self) -> usize {
+        let all = self.slots.len();
+        let on = self.oem.media_at.is_some_and(|at| at <= self.asked_at);
+        match self.config.persona.media.switched {
+            false => all,
+            true if on => self.oem.instances.clamp(1, all),
+            true => 0,
+        }
     }
 
     /// An id that is always the same for the same serial number and purpose.

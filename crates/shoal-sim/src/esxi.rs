@@ -11,7 +11,6 @@ use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{Method, Response, StatusCode};
 
 use super::computer::Management;
-use super::host::SimBmc;
 use super::machine::InstalledSystem;
 
 /// A question is a few hundred bytes.
@@ -19,8 +18,8 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Answers one request to the host's own address. A connection serves one request, so that none
 /// outlives the system that answered.
-pub async fn serve(host: SimBmc, request: Request) -> Response<Body> {
-    let mut response = match host.management() {
+pub async fn serve(management: Management, request: Request) -> Response<Body> {
+    let mut response = match management {
         Management::Ready { esxi, .. } => answer(&esxi, request).await,
         // While hostd starts, the proxy before it has nobody to ask.
         Management::Starting { .. } | Management::Unreachable => {

@@ -5,7 +5,7 @@
 //! the software that asked.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,10 +13,7 @@ use axum::extract::{ConnectInfo, Request};
 use axum::response::IntoResponse;
 use http::StatusCode;
 use jiff::Timestamp;
-use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
-use tower::ServiceExt;
-use tower::util::BoxCloneSyncService;
 
 use super::bmc::Bmc;
 use super::call::Calls;
@@ -25,8 +22,9 @@ use super::drive::Stream;
 use super::faults::Fault;
 use super::guest::{Answer, Need, ReadRequest};
 use super::journal::Happening;
+use super::shared::Shared;
 use super::{SimConfig, SimState, esxi, redfish};
-use shoal_base::world::{self, HttpRequest, TlsPolicy, Transport, World};
+use shoal_base::world::{self, World};
 
 /// A running simulated server. The last handle that goes stops it.
 #[derive(Clone)]
@@ -35,20 +33,12 @@ pub struct SimBmc {
     _task: Arc<AbortOnDropHandle<()>>,
 }
 
-/// What the task and the web service share.
-pub(super) struct Shared {
-    pub world: World,
-    bmc: Mutex<Bmc>,
-    /// Something that the machine's task has to look at has changed.
-    changed: Notify,
-}
-
 impl SimBmc {
     /// Starts the machine's task on the current runtime. Images are fetched by `world.transport`.
     pub fn start(world: World, config: SimConfig) -> SimBmc {
         let rng = world.rng.child(&format!("sim/{}", config.serial));
         let bmc = Bmc::new(config, rng, world.clock.now());
-        let shared = Arc::new(Shared { world, bmc: Mutex::new(bmc), changed: Notify::new() });
+        let shared = Arc::new(Shared::new(world, bmc));
         let task = tokio::spawn(run(shared.clone()));
         SimBmc { shared, _task: Arc::new(AbortOnDropHandle::new(task)) }
     }
@@ -78,7 +68,7 @@ impl SimBmc {
     /// ([`SimBmc::certificate`]).
     pub fn management_router(&self) -> Router {
         let host = self.clone();
-        Router::new().fallback(move |request| esxi::serve(host.clone(), request))
+        Router::new().fallback(move |request| esxi::serve(host.management(), request))
     }
 
     /// The number of the certificate that the host shows now; `None` where a connection to its own address
@@ -90,7 +80,7 @@ impl SimBmc {
         }
     }
 
-    pub(super) fn management(&self) -> Management {
+    fn management(&self) -> Management {
         self.shared.bmc().computer.management(self.shared.world.clock.now())
     }
 
@@ -149,27 +139,6 @@ async fn serve_state(bmc: SimBmc, request: Request) -> axum::response::Response 
     axum::Json(bmc.state()).into_response()
 }
 
-impl Shared {
-    pub fn bmc(&self) -> MutexGuard<'_, Bmc> {
-        self.bmc.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The way to the images.
-    pub fn image_transport(&self) -> Transport {
-        image_transport(&self.bmc(), &self.world.transport)
-    }
-
-    /// Does something to the BMC, and wakes the machine's task to look at it.
-    pub fn change<T>(&self, act: impl FnOnce(&mut Bmc, Timestamp) -> T) -> T {
-        let now = self.world.clock.now();
-        let mut bmc = self.bmc();
-        let result = act(&mut bmc, now);
-        bmc.look_at_host(now);
-        self.changed.notify_one();
-        result
-    }
-}
-
 /// Where the volume descriptors of an image are.
 const DESCRIPTORS: std::ops::Range<u64> = 32_768..40_960;
 
@@ -208,7 +177,7 @@ async fn run(shared: Arc<Shared>) {
         let done = tokio::select! {
             biased;
             // The wish may have died with a reset or an eject: look again, and ask again if not.
-            () = shared.changed.notified() => Done::Look,
+            () = shared.changed() => Done::Look,
             () = sleep_until(&shared.world, alarm.unwrap_or(Timestamp::MAX)), if alarm.is_some() => Done::Look,
             done = act => done,
         };
@@ -218,18 +187,6 @@ async fn run(shared: Arc<Shared>) {
             Done::Call(succeeded) => shared.bmc().computer.end_call(succeeded),
         }
     }
-}
-
-/// How this BMC fetches images: few look at certificates, and none can be given a private root here.
-fn image_transport(bmc: &Bmc, transport: &Transport) -> Transport {
-    if !bmc.faults.has(&Fault::VerifiesMediaTls) {
-        return transport.clone();
-    }
-    let transport = transport.clone();
-    BoxCloneSyncService::new(tower::service_fn(move |mut request: HttpRequest| {
-        request.extensions_mut().insert(TlsPolicy::Verify);
-        transport.clone().oneshot(request)
-    }))
 }
 
 /// A BMC that has restarted mounts its media anew: it reads their descriptors, whatever the host does.
@@ -292,7 +249,7 @@ impl Streams {
                     .get(&request.drive)
                     .is_none_or(|(insertion, _)| *insertion != medium.insertion) =>
             {
-                let transport = image_transport(&bmc, &shared.world.transport);
+                let transport = shared.image_transport_of(&bmc);
                 let delay = bmc.faults.find(|fault| match fault {
                     Fault::SlowMedia(delay) => Some(*delay),
                     _ => None,

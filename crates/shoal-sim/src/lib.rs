@@ -6,11 +6,13 @@
 //! writer, for the stand-in installer) and the three doors. It is not a model of ESXi, only of what can be seen of it from outside.
 //! Invariant: [`SimState`] tells the truth, whatever the Redfish service says.
 //!
-//! Reading order: [`machine`] (hardware), [`guest`] (software), `computer` (both in step), `drive`
-//! (the BMC reads images), `call` (the guest calls somebody), `esxi` (somebody calls the guest), `bmc` and `redfish` (the service),
-//! `host` (the task that runs it all).
+//! Reading order, each after what it uses: [`machine`] (hardware), [`guest`] (software), `computer` (both in step),
+//! `drive` (the BMC reads images), `personas` and `faults` (what a BMC is, and what it does wrong), `message` and
+//! `body` (errors and request bodies of Redfish), `bmc` (the state of one BMC), `shared` (that state behind a lock),
+//! `redfish` (its service), `call` and `esxi` (requests by and to the guest), `host` (the task that runs it all).
 
 mod bmc;
+mod body;
 mod call;
 mod computer;
 mod drive;
@@ -20,9 +22,11 @@ mod guest;
 mod host;
 mod journal;
 mod machine;
+mod message;
 mod network;
 mod personas;
 mod redfish;
+mod shared;
 mod standin;
 mod state;
 

@@ -5,13 +5,11 @@
 //! changed before the request is authenticated, allowed and well-formed.
 
 mod accounts;
-mod body;
 mod boot;
 mod chassis;
 mod locations;
 mod managers;
 mod manners;
-mod message;
 mod mishap;
 mod oem;
 mod passing;
@@ -37,18 +35,15 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-pub use self::accounts::Accounts;
-use self::message::Message;
 pub use self::mishap::ConnectionReset;
-pub use self::oem::OemState;
-use self::resource::Resource;
-pub use self::sessions::Sessions;
-pub use self::tasks::Tasks;
+use self::resource::{Oem, Resource};
 use self::virtual_media::Insert;
 use super::bmc::Bmc;
+use super::body;
 use super::faults::Fault;
 use super::guest::hex;
-use super::host::Shared;
+use super::message::{Message, Refusal};
+use super::shared::Shared;
 use shoal_base::world::{after, elapsed};
 
 /// Real BMCs take little more than this.
@@ -94,9 +89,6 @@ pub enum Outcome {
     Insert(Insert),
 }
 
-/// Refused: what the error body says.
-type Refusal = Box<Message>;
-
 impl Reply {
     fn json(status: StatusCode, body: Value) -> Reply {
         Reply { status, headers: vec![], body: ReplyBody::Json(body) }
@@ -104,6 +96,14 @@ impl Reply {
 
     fn no_content() -> Reply {
         Reply { status: StatusCode::NO_CONTENT, headers: vec![], body: ReplyBody::Empty }
+    }
+
+    fn refused(message: &Message) -> Reply {
+        let reply = Reply::json(message.status, message.body());
+        match &message.header {
+            Some((name, value)) => reply.with(name.clone(), value.clone()),
+            None => reply,
+        }
     }
 
     fn with(mut self, name: HeaderName, value: impl Into<String>) -> Reply {
@@ -124,7 +124,7 @@ impl Reply {
 
 impl From<Refusal> for Reply {
     fn from(message: Refusal) -> Reply {
-        message.reply()
+        Reply::refused(&message)
     }
 }
 
@@ -232,7 +232,7 @@ impl Bmc {
         let caller = if is_open { None } else { Some(self.authenticate(&call.headers, now)?) };
         let resource = resource.ok_or_else(|| Message::missing(&call.path))?;
         if !resource.methods().contains(&call.method) {
-            return Err(Message::method_not_allowed(&resource));
+            return Err(Message::method_not_allowed(resource.allow()));
         }
         if let Some(caller) = &caller {
             self.authorise(call, &resource, caller)?;
@@ -327,7 +327,7 @@ impl Bmc {
             return Err(Message::internal());
         }
         if let Resource::TaskMonitor(id) = resource {
-            return self.tasks.monitor(*id).ok_or_else(|| Message::missing(&call.path));
+            return self.render_monitor(*id).ok_or_else(|| Message::missing(&call.path));
         }
         let body = self.render(resource, caller).ok_or_else(|| Message::missing(&call.path))?;
         let etag = etag(&body);
@@ -371,7 +371,7 @@ impl Bmc {
             Resource::Oem(oem) => self.render_oem(*oem)?,
             Resource::TaskService => self.render_task_service(),
             Resource::Tasks => self.render_tasks(),
-            Resource::Task(id) => self.tasks.render(*id)?,
+            Resource::Task(id) => self.render_task(*id)?,
             Resource::Metadata
             | Resource::TaskMonitor(_)
             | Resource::SystemReset
@@ -404,10 +404,10 @@ impl Bmc {
         let unknown = match resource {
             Resource::System | Resource::Settings => self.patch_system(resource, body, now)?,
             Resource::OpenSlot(drive) => return self.patch_slot(*drive, &body, now),
-            Resource::Oem(oem::Oem::IsoConfig) => self.patch_iso_config(body)?,
+            Resource::Oem(Oem::IsoConfig) => self.patch_iso_config(body)?,
             Resource::Account(id) => self.accounts.patch(id, body)?,
             Resource::SessionService => self.sessions.patch(body)?,
-            _ => return Err(Message::method_not_allowed(resource)),
+            _ => return Err(Message::method_not_allowed(resource.allow())),
         };
         self.sessions.expire(now);
         let mut after = self.render(resource, None).ok_or_else(|| Message::missing(&call.path))?;
@@ -421,8 +421,8 @@ impl Bmc {
         let gone = match resource {
             Resource::Session(id) => self.sessions.remove(id),
             Resource::Account(id) => self.accounts.remove(id)?,
-            Resource::Oem(oem::Oem::MapImage(number)) => self.remove_map_image(*number)?,
-            _ => return Err(Message::method_not_allowed(resource)),
+            Resource::Oem(Oem::MapImage(number)) => self.remove_map_image(*number)?,
+            _ => return Err(Message::method_not_allowed(resource.allow())),
         };
         if gone { Ok(Reply::no_content()) } else { Err(Message::missing(&call.path)) }
     }
@@ -438,7 +438,7 @@ impl Bmc {
             Resource::Sessions => self.create_session(&body, now).map(Outcome::Reply),
             Resource::Accounts => self.create_account(&body).map(Outcome::Reply),
             Resource::Oem(oem) => self.post_oem(oem, &body, now),
-            other => Err(Message::method_not_allowed(&other)),
+            other => Err(Message::method_not_allowed(other.allow())),
         }
     }
 }

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::bmc::Bmc;
+use super::super::body::{self, Object};
 use super::super::faults::Fault;
 use super::super::machine::{BootMode, BootOverride, BootTarget, OverrideEnabled};
+use super::super::message::Message;
 use super::super::personas::{Mode, Place};
 use super::Refusal;
-use super::body::{self, Object};
-use super::message::Message;
 use super::resource::Resource;
 use shoal_base::world;
 
@@ -44,10 +44,6 @@ impl Bmc {
             shown["BootOrder"] = (0..BOOT_OPTIONS.len()).map(|number| json!(reference(number))).collect();
         }
         shown
-    }
-
-    pub fn has_boot_options(&self) -> bool {
-        self.faults.has(&Fault::NoOverride) || self.faults.has(&Fault::LegacyWhileDisabled)
     }
 
     pub fn render_boot_options(&self) -> Value {

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::bmc::Bmc;
+use super::super::body::{self, Object};
 use super::super::faults::Fault;
-use super::body::{self, Object};
-use super::message::Message;
+use super::super::message::Message;
 use super::resource::Resource;
 use super::systems::date_time;
 use super::{Refusal, Reply};

@@ -13,7 +13,7 @@ use http::{HeaderValue, Response, header};
 
 use super::super::bmc::Bmc;
 use super::super::faults::Fault;
-use super::message::Message;
+use super::super::message::Message;
 use super::{Refusal, render};
 
 /// What becomes of one request.

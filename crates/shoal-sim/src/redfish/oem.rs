@@ -1,7 +1,7 @@
 //! What makers have beside the standard: actions, configurations, switches.
 //!
-//! A file for each; here are their paths and who serves them. Invariant: a persona without one of
-//! these answers 404 to it, as a BMC does that never had it.
+//! A file for each; their paths are in [`resource`](super::resource). Invariant: what is kept for them is
+//! in the BMC's [`OemState`](super::super::bmc::OemState), so a restart of the service loses nothing.
 
 mod ami;
 mod dell;
@@ -10,158 +10,17 @@ mod ilo;
 mod iso_config;
 mod remote_map;
 
-use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::bmc::Bmc;
+use super::super::body::Object;
+use super::super::message::Message;
 use super::super::personas::Way;
-use super::body::Object;
-use super::message::Message;
-use super::resource::{ACT, READ, READ_DELETE, READ_PATCH, READ_POST, Resource};
+use super::resource::{Oem, Resource};
 use super::{Outcome, Refusal};
 
-/// Everything that has a URI and is no standard resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Oem {
-    IloInsert(usize),
-    IloEject(usize),
-    VmmControl(usize),
-    IsoConfig,
-    IsoMount,
-    IsoUnMount,
-    MediaSwitch,
-    CdInstances,
-    Import,
-    Attributes,
-    RemoteMap,
-    MapImages,
-    MapImage(usize),
-    MapMount,
-    MapUnMount,
-}
-
-/// What these keep.
-#[derive(Default)]
-pub struct OemState {
-    /// The address in the configuration, as it was written.
-    pub iso_host: String,
-    pub iso_path: String,
-    /// What was added to the map.
-    pub map_images: Vec<String>,
-    /// When the media that were switched on are there.
-    pub media_at: Option<Timestamp>,
-    /// CD drives that were asked for.
-    pub instances: usize,
-    /// The word of the override that is armed.
-    pub boot_word: Option<&'static str>,
-    /// When the host was forced off.
-    pub forced_off_at: Option<Timestamp>,
-    /// A connection is open that must not be used again.
-    pub kept_alive: bool,
-}
-
-impl Oem {
-    pub fn methods(self) -> &'static [Method] {
-        match self {
-            Oem::IsoConfig => READ_PATCH,
-            Oem::Attributes | Oem::RemoteMap => READ,
-            Oem::MapImages => READ_POST,
-            Oem::MapImage(_) => READ_DELETE,
-            _ => ACT,
-        }
-    }
-}
-
 impl Bmc {
-    /// Of a path below a slot.
-    pub fn oem_of_slot(&self, drive: usize, parts: &[&str]) -> Option<Oem> {
-        let (way, oem) = (self.config.persona.media.way, self.config.persona.oem);
-        let of_ilo = way == Way::IloAction;
-        match parts {
-            ["Actions", "Oem", _, "HpiLOVirtualMedia.InsertVirtualMedia"] if of_ilo => {
-                Some(Oem::IloInsert(drive))
-            }
-            ["Actions", "Oem", _, "HpiLOVirtualMedia.EjectVirtualMedia"] if of_ilo => {
-                Some(Oem::IloEject(drive))
-            }
-            ["Oem", name, "Actions", "VirtualMedia.VmmControl"] if *name == oem && way == Way::VmmControl => {
-                Some(Oem::VmmControl(drive))
-            }
-            _ => None,
-        }
-    }
-
-    /// Of a path below the collection of slots.
-    pub fn oem_of_slots(&self, parts: &[&str]) -> Option<Oem> {
-        let has = self.config.persona.media.way == Way::IsoConfig;
-        match parts {
-            ["CfgCD"] if has => Some(Oem::IsoConfig),
-            ["CfgCD", "Actions", "IsoConfig.Mount"] if has => Some(Oem::IsoMount),
-            ["CfgCD", "Actions", "IsoConfig.UnMount"] if has => Some(Oem::IsoUnMount),
-            _ => None,
-        }
-    }
-
-    /// Of a path below the Manager.
-    pub fn oem_of_manager(&self, parts: &[&str]) -> Option<Oem> {
-        let persona = &self.config.persona;
-        match parts {
-            ["Actions", "Oem", rest @ ..] if persona.media.switched && !rest.is_empty() => {
-                self.switch_of(&rest.join("/"))
-            }
-            ["Actions", "Oem", "EID_674_Manager.ImportSystemConfiguration"] if persona.boot.import => {
-                Some(Oem::Import)
-            }
-            ["Attributes"] if persona.boot.import => Some(Oem::Attributes),
-            ["Oem", name, "RemoteMap", rest @ ..] if *name == persona.oem => self.oem_of_map(rest),
-            _ => None,
-        }
-    }
-
-    /// Of a path below the map.
-    fn oem_of_map(&self, parts: &[&str]) -> Option<Oem> {
-        let oem = match parts {
-            [] => Oem::RemoteMap,
-            ["MountImages"] => Oem::MapImages,
-            ["MountImages", number] => Oem::MapImage(number.parse().ok()?),
-            ["Actions", "LenovoRemoteMapService.Mount"] => Oem::MapMount,
-            ["Actions", "LenovoRemoteMapService.UMount"] => Oem::MapUnMount,
-            _ => return None,
-        };
-        Some(oem).filter(|_| self.config.persona.media.way == Way::RemoteMap)
-    }
-
-    pub fn oem_path(&self, oem: Oem) -> String {
-        let (slots, manager) = (self.path(&Resource::Slots), self.path(&Resource::Manager));
-        let slot = |drive: usize| self.path(&Resource::Slot(drive));
-        let name = self.config.persona.oem;
-        match oem {
-            Oem::IloInsert(drive) => {
-                format!("{}/Actions/Oem/{name}/HpiLOVirtualMedia.InsertVirtualMedia", slot(drive))
-            }
-            Oem::IloEject(drive) => {
-                format!("{}/Actions/Oem/{name}/HpiLOVirtualMedia.EjectVirtualMedia", slot(drive))
-            }
-            Oem::VmmControl(drive) => format!("{}/Oem/{name}/Actions/VirtualMedia.VmmControl", slot(drive)),
-            Oem::IsoConfig => format!("{slots}/CfgCD"),
-            Oem::IsoMount => format!("{slots}/CfgCD/Actions/IsoConfig.Mount"),
-            Oem::IsoUnMount => format!("{slots}/CfgCD/Actions/IsoConfig.UnMount"),
-            Oem::MediaSwitch | Oem::CdInstances => self.switch_path(oem),
-            Oem::Import => format!("{manager}/Actions/Oem/EID_674_Manager.ImportSystemConfiguration"),
-            Oem::Attributes => format!("{manager}/Attributes"),
-            Oem::RemoteMap => format!("{manager}/Oem/{name}/RemoteMap"),
-            Oem::MapImages => format!("{manager}/Oem/{name}/RemoteMap/MountImages"),
-            Oem::MapImage(number) => format!("{manager}/Oem/{name}/RemoteMap/MountImages/{number}"),
-            Oem::MapMount => {
-                format!("{manager}/Oem/{name}/RemoteMap/Actions/LenovoRemoteMapService.Mount")
-            }
-            Oem::MapUnMount => {
-                format!("{manager}/Oem/{name}/RemoteMap/Actions/LenovoRemoteMapService.UMount")
-            }
-        }
-    }
-
     pub fn render_oem(&self, oem: Oem) -> Option<Value> {
         match oem {
             Oem::IsoConfig => Some(self.render_iso_config()),
@@ -187,7 +46,7 @@ impl Bmc {
             Oem::MapMount => self.mount_map().map(Outcome::Insert),
             Oem::MapUnMount => self.eject_media(0, now).map(Outcome::Reply),
             Oem::IsoConfig | Oem::Attributes | Oem::RemoteMap | Oem::MapImage(_) => {
-                Err(Message::method_not_allowed(&Resource::Oem(oem)))
+                Err(Message::method_not_allowed(Resource::Oem(oem).allow()))
             }
         }
     }

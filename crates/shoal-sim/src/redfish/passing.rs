@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::super::bmc::Bmc;
 use super::super::faults::Fault;
-use super::message::Message;
+use super::super::message::Message;
 use super::resource::Resource;
 use super::{Call, Refusal};
 use shoal_base::world::elapsed;

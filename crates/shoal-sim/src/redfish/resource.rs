@@ -3,14 +3,17 @@
 //! No content. Invariant: a path and its resource are each other's inverse, so a link that the
 //! service gives is one that it serves.
 
+mod oem;
+mod storage;
+
 use http::Method;
 use serde_json::{Value, json};
 
+pub use self::oem::{CONFIGURE_CDS, ENABLE_MEDIA, Oem};
+pub use self::storage::Stored;
 use super::super::bmc::Bmc;
 use super::super::faults::Fault;
 use super::super::personas::Way;
-use super::oem::Oem;
-use super::storage::Stored;
 
 /// Everything that has a URI.
 #[derive(Clone, Debug, PartialEq, Eq)]

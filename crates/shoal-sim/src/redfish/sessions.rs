@@ -1,9 +1,8 @@
-//! SessionService and its sessions.
+//! SessionService: logins, and what is shown of the sessions that they open.
 //!
-//! Invariant: at most [`SESSIONS_MAX`] sessions live, and one that was idle for the time-out does
-//! not.
+//! The sessions themselves are in [`bmc`](super::super::bmc). Invariant: a token is given out once,
+//! in the answer to its login.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -12,86 +11,16 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::bmc::Bmc;
-use super::super::faults::{Fault, Faults};
-use super::body::{self, Object};
-use super::message::Message;
+use super::super::body::{self, Object};
+use super::super::faults::Fault;
+use super::super::message::{Message, Refusal};
 use super::resource::Resource;
-use super::{Refusal, Reply, represent};
+use super::systems::date_time;
+use super::{Reply, represent};
 use shoal_base::world;
-
-/// Real BMCs allow 8 to 64.
-const SESSIONS_MAX: usize = 16;
-/// The range of `SessionTimeout` in DMTF's schema, in seconds.
-const TIMEOUT_SECS: std::ops::RangeInclusive<u64> = 30..=86_400;
 
 /// How long an account stays locked (HPE and Lenovo: minutes, configurable).
 const LOCKOUT: Duration = Duration::from_secs(300);
-
-pub struct Sessions {
-    live: BTreeMap<String, Session>,
-    made: u64,
-    timeout: Duration,
-}
-
-struct Session {
-    token: String,
-    user: String,
-    created: Timestamp,
-    used: Timestamp,
-}
-
-impl Sessions {
-    pub fn new(faults: &Faults) -> Sessions {
-        let timeout = faults.find(|fault| match fault {
-            Fault::SessionTimeout(timeout) => Some(*timeout),
-            _ => None,
-        });
-        let timeout = timeout.unwrap_or(Duration::from_secs(1800));
-        Sessions { live: BTreeMap::new(), made: 0, timeout }
-    }
-
-    /// How many have not been ended, idle ones too.
-    pub fn count(&self) -> usize {
-        self.live.len()
-    }
-
-    pub fn clear(&mut self) {
-        self.live.clear();
-    }
-
-    /// The user and the id of the session with this token, which is used by that.
-    pub fn find(&mut self, token: &str, now: Timestamp) -> Option<(String, Option<String>)> {
-        self.expire(now);
-        let (id, session) = self.live.iter_mut().find(|(_, session)| session.token == token)?;
-        session.used = now;
-        Some((session.user.clone(), Some(id.clone())))
-    }
-
-    pub fn expire(&mut self, now: Timestamp) {
-        self.live.retain(|_, session| world::elapsed(session.used, now) < self.timeout);
-    }
-
-    pub fn remove(&mut self, id: &str) -> bool {
-        self.live.remove(id).is_some()
-    }
-
-    pub fn patch(&mut self, body: Object) -> Result<Vec<Refusal>, Refusal> {
-        let mut unknown = body::unknown(
-            &body,
-            &["SessionTimeout"],
-            &["Id", "Name", "ServiceEnabled", "Sessions", "Status"],
-        );
-        let Some(timeout) = body.get("SessionTimeout") else {
-            return Err(unknown.pop().unwrap_or_else(Message::no_operation));
-        };
-        let secs = timeout.as_u64().ok_or_else(|| Message::property_type("SessionTimeout", timeout))?;
-        if !TIMEOUT_SECS.contains(&secs) {
-            return Err(Message::property_value("SessionTimeout", &secs.to_string()));
-        }
-        self.timeout = Duration::from_secs(secs);
-        Ok(unknown)
-    }
-}
 
 impl Bmc {
     pub fn render_session_service(&self) -> Value {
@@ -108,12 +37,12 @@ impl Bmc {
     }
 
     pub fn render_sessions(&self) -> Value {
-        let members: Vec<_> = self.sessions.live.keys().cloned().map(Resource::Session).collect();
+        let members: Vec<_> = self.sessions.ids().cloned().map(Resource::Session).collect();
         self.collection(&Resource::Sessions, "SessionCollection", "Sessions", &members)
     }
 
     pub fn render_session(&self, id: &str) -> Option<Value> {
-        let session = self.sessions.live.get(id)?;
+        let session = self.sessions.get(id)?;
         Some(json!({
             "@odata.id": self.path(&Resource::Session(id.to_owned())),
             "@odata.type": "#Session.v1_7_1.Session",
@@ -121,7 +50,7 @@ impl Bmc {
             "Name": "User Session",
             "UserName": session.user,
             "Password": null,
-            "CreatedTime": super::systems::date_time(session.created),
+            "CreatedTime": date_time(session.created),
         }))
     }
 
@@ -168,14 +97,7 @@ impl Bmc {
         }
         let account = self.log_in(user, password, now).ok_or_else(Message::unauthorised)?;
         let warning = self.accounts.must_change_password(&account);
-        self.sessions.expire(now);
-        if self.sessions.live.len() >= SESSIONS_MAX {
-            return Err(Message::session_limit());
-        }
-        self.sessions.made += 1;
-        let (id, token) = (self.sessions.made.to_string(), self.rng.hex(16));
-        let session = Session { token: token.clone(), user: user.to_owned(), created: now, used: now };
-        self.sessions.live.insert(id.clone(), session);
+        let (id, token) = self.sessions.open(user, || self.rng.hex(16), now)?;
         let resource = Resource::Session(id.clone());
         let mut made = self.render_session(&id).ok_or_else(Message::internal)?;
         if warning {

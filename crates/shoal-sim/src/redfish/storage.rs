@@ -6,69 +6,9 @@ use serde_json::{Value, json};
 
 use super::super::bmc::Bmc;
 use super::super::personas::{PhysicalDrive, RaidVolume, StorageUnit};
-use super::resource::Resource;
-
-const STORAGE: &str = "Storage";
-
-/// A resource below the System's `Storage`, by indices of the persona's data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stored {
-    Units,
-    Unit(usize),
-    Drive(usize, usize),
-    Volumes(usize),
-    Volume(usize, usize),
-}
+use super::resource::{Resource, Stored};
 
 impl Bmc {
-    fn units(&self) -> &'static [StorageUnit] {
-        self.config.persona.storage
-    }
-
-    pub fn has_storage(&self) -> bool {
-        !self.units().is_empty()
-    }
-
-    /// The resource at a path below the System.
-    pub fn resource_of_storage(&self, parts: &[&str]) -> Option<Stored> {
-        let [STORAGE, rest @ ..] = parts else { return None };
-        let [id, rest @ ..] = rest else { return self.has_storage().then_some(Stored::Units) };
-        let at = self.units().iter().position(|unit| unit.id == *id)?;
-        let unit = &self.units()[at];
-        match rest {
-            [] => Some(Stored::Unit(at)),
-            ["Volumes"] => Some(Stored::Volumes(at)),
-            ["Volumes", id] => {
-                Some(Stored::Volume(at, unit.volumes.iter().position(|volume| volume.id == *id)?))
-            }
-            ["Drives", id] => Some(Stored::Drive(at, unit.drives.iter().position(|drive| drive.id == *id)?)),
-            _ => None,
-        }
-    }
-
-    /// The path of a resource below the System.
-    pub fn storage_path(&self, stored: Stored) -> String {
-        let unit = |at: usize| self.units().get(at).map_or("", |unit| unit.id);
-        match stored {
-            Stored::Units => format!("/{STORAGE}"),
-            Stored::Unit(at) => format!("/{STORAGE}/{}", unit(at)),
-            Stored::Volumes(at) => format!("/{STORAGE}/{}/Volumes", unit(at)),
-            Stored::Drive(at, drive) => {
-                let id =
-                    self.units().get(at).and_then(|unit| unit.drives.get(drive)).map_or("", |drive| drive.id);
-                format!("/{STORAGE}/{}/Drives/{id}", unit(at))
-            }
-            Stored::Volume(at, volume) => {
-                let id = self
-                    .units()
-                    .get(at)
-                    .and_then(|unit| unit.volumes.get(volume))
-                    .map_or("", |volume| volume.id);
-                format!("/{STORAGE}/{}/Volumes/{id}", unit(at))
-            }
-        }
-    }
-
     pub fn render_storage(&self, stored: Stored) -> Value {
         let unit = |at: usize| &self.units()[at];
         match stored {

@@ -7,12 +7,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::bmc::Bmc;
+use super::super::body::{self, Object};
 use super::super::faults::Fault;
 use super::super::machine::{HostIsOff, ResetType};
-use super::body::{self, Object};
-use super::message::Message;
-use super::resource::Resource;
-use super::storage::Stored;
+use super::super::message::Message;
+use super::resource::{Resource, Stored};
 use super::{Refusal, Reply};
 use shoal_base::world;
 
@@ -191,7 +190,7 @@ impl Bmc {
             .any(|fault| matches!(fault, Fault::ResetDoneTaskFails(_) | Fault::ResetDoneCritical(_)));
         if self.happens_counted(by_task) {
             let task = self.tasks.begin(now);
-            let accepted = self.tasks.accepted(task);
+            let accepted = self.task_accepted(task);
             self.tasks.end(task, Err(Message::reset_failed()), now);
             return Some((accepted, is_done));
         }

@@ -1,55 +1,38 @@
-//! TaskService: Redfish Tasks of inserts that are answered before they are done.
+//! TaskService: what is shown of the Tasks, and what their monitors answer.
 //!
-//! Invariant: a Task that has ended does not change, and at most [`TASKS_MAX`] are kept.
-
-use std::collections::BTreeMap;
+//! The Tasks themselves are in [`bmc`](super::super::bmc). Invariant: the monitor of a Task that has
+//! ended answers what the request itself would have got.
 
 use http::StatusCode;
 use http::header::LOCATION;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::bmc::Bmc;
-use super::message::Message;
+use super::super::message::Message;
+use super::Reply;
 use super::resource::Resource;
 use super::systems::date_time;
-use super::{Refusal, Reply};
 
-const TASKS_MAX: usize = 64;
-
-#[derive(Default)]
-pub struct Tasks {
-    known: BTreeMap<u64, Task>,
-    made: u64,
-}
-
-struct Task {
-    began: Timestamp,
-    end: Option<(Timestamp, Result<(), Refusal>)>,
-}
-
-impl Tasks {
-    pub fn clear(&mut self) {
-        self.known.clear();
+impl Bmc {
+    pub fn render_task_service(&self) -> Value {
+        json!({
+            "@odata.id": self.path(&Resource::TaskService),
+            "@odata.type": "#TaskService.v1_2_1.TaskService",
+            "Id": "TaskService",
+            "Name": "Task Service",
+            "ServiceEnabled": true,
+            "CompletedTaskOverWritePolicy": "Oldest",
+            "Tasks": self.link(&Resource::Tasks),
+        })
     }
 
-    pub fn begin(&mut self, now: Timestamp) -> u64 {
-        self.made += 1;
-        self.known.insert(self.made, Task { began: now, end: None });
-        while self.known.len() > TASKS_MAX {
-            self.known.pop_first();
-        }
-        self.made
+    pub fn render_tasks(&self) -> Value {
+        let members: Vec<_> = self.tasks.ids().map(Resource::Task).collect();
+        self.collection(&Resource::Tasks, "TaskCollection", "Task Collection", &members)
     }
 
-    pub fn end(&mut self, id: u64, result: Result<(), Refusal>, now: Timestamp) {
-        if let Some(task) = self.known.get_mut(&id) {
-            task.end.get_or_insert((now, result));
-        }
-    }
-
-    pub fn render(&self, id: u64) -> Option<Value> {
-        let task = self.known.get(&id)?;
+    pub fn render_task(&self, id: u64) -> Option<Value> {
+        let task = self.tasks.get(id)?;
         let (state, status, messages) = match &task.end {
             None => ("Running", "OK", vec![]),
             Some((_, Ok(()))) => ("Completed", "OK", vec![]),
@@ -74,37 +57,18 @@ impl Tasks {
     }
 
     /// The monitor: 202 and the Task while it runs, then what the request itself would have got.
-    pub fn monitor(&self, id: u64) -> Option<Reply> {
-        Some(match &self.known.get(&id)?.end {
-            None => self.accepted(id),
+    pub fn render_monitor(&self, id: u64) -> Option<Reply> {
+        Some(match &self.tasks.get(id)?.end {
+            None => self.task_accepted(id),
             Some((_, Ok(()))) => Reply::no_content(),
-            Some((_, Err(message))) => message.reply(),
+            Some((_, Err(message))) => Reply::refused(message),
         })
     }
 
     /// 202 with the Task.
-    pub fn accepted(&self, id: u64) -> Reply {
-        let task = self.render(id).unwrap_or_else(|| Message::internal().body());
+    pub fn task_accepted(&self, id: u64) -> Reply {
+        let task = self.render_task(id).unwrap_or_else(|| Message::internal().body());
         Reply::json(StatusCode::ACCEPTED, task)
             .with(LOCATION, format!("/redfish/v1/TaskService/TaskMonitors/{id}"))
-    }
-}
-
-impl Bmc {
-    pub fn render_task_service(&self) -> Value {
-        json!({
-            "@odata.id": self.path(&Resource::TaskService),
-            "@odata.type": "#TaskService.v1_2_1.TaskService",
-            "Id": "TaskService",
-            "Name": "Task Service",
-            "ServiceEnabled": true,
-            "CompletedTaskOverWritePolicy": "Oldest",
-            "Tasks": self.link(&Resource::Tasks),
-        })
-    }
-
-    pub fn render_tasks(&self) -> Value {
-        let members: Vec<_> = self.tasks.known.keys().copied().map(Resource::Task).collect();
-        self.collection(&Resource::Tasks, "TaskCollection", "Task Collection", &members)
     }
 }

@@ -11,14 +11,13 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::super::bmc::Bmc;
+use super::super::body::{self, Object};
 use super::super::drive::{FetchError, ImageCopy, Stream};
 use super::super::faults::Fault;
-use super::super::host::Shared;
+use super::super::message::Message;
 use super::super::personas::{Listed, Way};
-use super::body::{self, Object};
-use super::message::Message;
-use super::oem::Oem;
-use super::resource::Resource;
+use super::super::shared::Shared;
+use super::resource::{Oem, Resource};
 use super::{Outcome, Refusal, Reply};
 use shoal_base::world;
 
@@ -451,7 +450,7 @@ impl Insert {
         };
         let id = shared.change(|bmc, now| bmc.tasks.begin(now));
         tokio::spawn(self.run_task(shared.clone(), id, takes));
-        shared.bmc().tasks.accepted(id)
+        shared.bmc().task_accepted(id)
     }
 
     async fn run_task(self, shared: Arc<Shared>, id: u64, takes: Duration) {

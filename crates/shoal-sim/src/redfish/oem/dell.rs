@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::super::bmc::Bmc;
+use super::super::super::body::{self, Object};
 use super::super::super::faults::Fault;
-use super::super::body::{self, Object};
-use super::super::message::Message;
+use super::super::super::message::Message;
+use super::super::resource::Oem;
 use super::super::resource::Resource;
 use super::super::{Refusal, Reply};
-use super::Oem;
 
 const IMPORT: &str = "OemManager.ImportSystemConfiguration";
 const DEVICE: &str = "<Attribute Name=\"ServerBoot.1#FirstBootDevice\">";
@@ -65,6 +65,6 @@ impl Bmc {
         }
         let id = self.tasks.begin(now);
         self.tasks.end(id, Ok(()), now);
-        Ok(self.tasks.accepted(id))
+        Ok(self.task_accepted(id))
     }
 }

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::super::bmc::Bmc;
-use super::super::body::{self, Object};
-use super::super::message::Message;
+use super::super::super::body::{self, Object};
+use super::super::super::message::Message;
+use super::super::resource::Oem;
 use super::super::{Outcome, Refusal};
-use super::Oem;
 
 const ACTION: &str = "VirtualMedia.VmmControl";
 

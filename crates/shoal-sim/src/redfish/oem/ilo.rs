@@ -5,11 +5,11 @@
 use serde_json::{Value, json};
 
 use super::super::super::bmc::Bmc;
+use super::super::super::body::{self, Object};
+use super::super::super::message::Message;
 use super::super::Refusal;
-use super::super::body::{self, Object};
-use super::super::message::Message;
+use super::super::resource::Oem;
 use super::super::virtual_media::Insert;
-use super::Oem;
 
 const INSERT: &str = "HpiLOVirtualMedia.InsertVirtualMedia";
 const EJECT: &str = "HpiLOVirtualMedia.EjectVirtualMedia";

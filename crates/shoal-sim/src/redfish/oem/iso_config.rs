@@ -6,10 +6,10 @@
 use serde_json::{Value, json};
 
 use super::super::super::bmc::Bmc;
+use super::super::super::body::{self, Object};
 use super::super::Refusal;
-use super::super::body::{self, Object};
+use super::super::resource::Oem;
 use super::super::virtual_media::Insert;
-use super::Oem;
 
 impl Bmc {
     pub(super) fn render_iso_config(&self) -> Value {

@@ -7,11 +7,11 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::super::super::bmc::Bmc;
-use super::super::body::{self, Object};
-use super::super::message::Message;
+use super::super::super::body::{self, Object};
+use super::super::super::message::Message;
+use super::super::resource::Oem;
 use super::super::virtual_media::Insert;
 use super::super::{Refusal, Reply};
-use super::Oem;
 
 const KEYS: [&str; 7] = ["FilePath", "Type", "Username", "Password", "Domain", "Readonly", "Options"];
 

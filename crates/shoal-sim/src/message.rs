@@ -10,20 +10,20 @@ use http::header;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::resource::Resource;
-use super::{Refusal, Reply};
+/// A refusal: the message that the error body carries.
+pub type Refusal = Box<Message>;
 
-/// One message, and the answer that carries it.
+/// One message, with the status and the header of the answer that carries it.
 #[derive(Debug)]
 pub struct Message {
-    status: StatusCode,
+    pub status: StatusCode,
     id: &'static str,
     text: String,
     args: Vec<String>,
     /// A JSON pointer to what it is about.
     property: Option<String>,
     severity: &'static str,
-    header: Option<(header::HeaderName, String)>,
+    pub header: Option<(header::HeaderName, String)>,
 }
 
 fn message(status: u16, id: &'static str, text: String, args: &[&str]) -> Message {
@@ -269,9 +269,10 @@ impl Message {
         message(404, "ResourceMissingAtURI", text, &[path]).critical().refuse()
     }
 
-    pub fn method_not_allowed(resource: &Resource) -> Refusal {
+    /// `allow` lists the methods that are.
+    pub fn method_not_allowed(allow: String) -> Refusal {
         let text = "The HTTP method is not allowed on this resource.".to_owned();
-        message(405, "OperationNotAllowed", text, &[]).with(header::ALLOW, resource.allow()).refuse()
+        message(405, "OperationNotAllowed", text, &[]).with(header::ALLOW, allow).refuse()
     }
 
     pub fn precondition_failed() -> Refusal {
@@ -389,13 +390,5 @@ impl Message {
             "message": self.text,
             "@Message.ExtendedInfo": [self.entry()],
         }})
-    }
-
-    pub fn reply(&self) -> Reply {
-        let reply = Reply::json(self.status, self.body());
-        match &self.header {
-            Some((name, value)) => reply.with(name.clone(), value.clone()),
-            None => reply,
-        }
     }
 }

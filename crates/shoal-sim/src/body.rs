@@ -5,8 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Refusal;
-use super::message::Message;
+use super::message::{Message, Refusal};
 
 pub type Object = Map<String, Value>;
 
