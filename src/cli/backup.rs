@@ -1,7 +1,7 @@
 //! `shoal backup` and `shoal restore`: a controller's database in one file, and the way back.
 //!
 //! Both work on files: a backup beside a controller that runs, a restore in the place of one that does not.
-//! The master key is never part of it. What may become of jobs is `store::backup`'s and the workflow's.
+//! The master key is never part of it. What may become of jobs is `store::sqlite::backup`'s and the workflow's.
 
 use std::path::PathBuf;
 

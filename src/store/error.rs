@@ -1,11 +1,9 @@
 //! What can go wrong in the store, each with what was being done and in which database.
 //!
-//! [`Fault`] is the inner form, without that context; it never leaves this module. Invariant: no
-//! error holds a column's content, sealed or not.
+//! Invariant: no error holds a column's content, sealed or not.
 
 use std::path::PathBuf;
 
-use super::files::FileFault;
 use crate::access::TokenId;
 use crate::domain::{JobId, Serial, Status};
 use crate::seal::SealError;
@@ -30,15 +28,20 @@ pub enum StoreError {
     InUse { database: String },
     /// Nothing more is written.
     #[error("{fault}")]
-    Files { fault: FileFault },
+    Files { fault: Box<dyn std::error::Error + Send + Sync> },
     #[error("cannot open the database {database} (DB_URL)")]
     Path { database: String, source: std::io::Error },
     /// A file beside the database.
     #[error("{doing}: {}", path.display())]
     File { doing: &'static str, path: PathBuf, source: std::io::Error },
-    /// SQLite failed; what was being done is undone.
+    /// The engine failed; what was being done is undone.
     #[error("{doing}: the database {database} {kind}")]
-    Sqlite { doing: &'static str, database: String, kind: StoreErrorKind, source: rusqlite::Error },
+    Database {
+        doing: &'static str,
+        database: String,
+        kind: StoreErrorKind,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A row that this version cannot have written.
     #[error("{doing}: {row} in the database {database} cannot be read")]
     Row {
@@ -113,7 +116,7 @@ impl std::fmt::Display for StoreErrorKind {
 impl StoreError {
     pub fn kind(&self) -> StoreErrorKind {
         match self {
-            StoreError::Sqlite { kind, .. } => *kind,
+            StoreError::Database { kind, .. } => *kind,
             StoreError::Row { .. } | StoreError::Key { .. } | StoreError::Newer { .. } => {
                 StoreErrorKind::Corrupt
             }
@@ -133,64 +136,5 @@ fn path_kind(error: &std::io::Error) -> StoreErrorKind {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreErrorKind::Full,
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => StoreErrorKind::ReadOnly,
         _ => StoreErrorKind::Unavailable,
-    }
-}
-
-/// An error before it is told where it happened.
-#[derive(Debug)]
-pub(super) enum Fault {
-    Sqlite(rusqlite::Error),
-    Row { row: String, source: Box<dyn std::error::Error + Send + Sync> },
-    Refused(StoreError),
-}
-
-impl Fault {
-    pub(super) fn row(
-        row: impl Into<String>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Fault {
-        Fault::Row { row: row.into(), source: source.into() }
-    }
-
-    /// A column of `row` that does not read, unless it is SQLite itself that failed.
-    pub(super) fn in_row(row: impl Into<String>, error: rusqlite::Error) -> Fault {
-        match error.sqlite_error_code() {
-            Some(_) => Fault::Sqlite(error),
-            None => Fault::row(row, error),
-        }
-    }
-
-    pub(super) fn at(self, doing: &'static str, database: &str) -> StoreError {
-        let database = database.to_owned();
-        match self {
-            Fault::Sqlite(source) => {
-                StoreError::Sqlite { doing, database, kind: sqlite_kind(&source), source }
-            }
-            Fault::Row { row, source } => StoreError::Row { doing, database, row, source },
-            Fault::Refused(error) => error,
-        }
-    }
-}
-
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Fault {
-        Fault::Sqlite(error)
-    }
-}
-
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Fault {
-        Fault::Refused(error)
-    }
-}
-
-fn sqlite_kind(error: &rusqlite::Error) -> StoreErrorKind {
-    use rusqlite::ErrorCode;
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => StoreErrorKind::Full,
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreErrorKind::ReadOnly,
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreErrorKind::Corrupt,
-        Some(_) => StoreErrorKind::Unavailable,
-        None => StoreErrorKind::Corrupt,
     }
 }

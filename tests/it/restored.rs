@@ -1,7 +1,7 @@
 //! A controller that was restored from a backup starts no host a second time, from whatever moment the backup
 //! is and whatever has happened since.
 //!
-//! The files themselves are `store::backup`'s, and what a kill leaves of them `backup`'s. Invariant: the machine
+//! The files themselves are `store::sqlite::backup`'s, and what a kill leaves of them `backup`'s. Invariant: the machine
 //! has had one start and one installation whatever is put back.
 
 use std::path::{Path, PathBuf};

@@ -4,16 +4,17 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::error::Fault;
+use super::fault::Fault;
 use super::row::{Stored, Word};
-use super::{Reader, Store, StoreError, jobs};
+use super::{Reader, Store, job_rows};
 use crate::domain::{HookReport, JobId};
+use crate::store::StoreError;
 
 impl Store {
     /// Keeps the report; says whether it is the job's first one.
     pub async fn save_hook_report(&self, job: JobId, report: HookReport) -> Result<bool, StoreError> {
         self.write("saving the report of a hook", move |writer| {
-            jobs::check_exists(writer, job)?;
+            job_rows::check_exists(writer, job)?;
             let sql = "INSERT INTO hook_reports (job, report) VALUES (?1, ?2) ON CONFLICT (job) DO NOTHING";
             let rows = writer.prepare_cached(sql)?.execute(params![Word(job), Stored(&report)])?;
             Ok(rows > 0)

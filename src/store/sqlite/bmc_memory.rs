@@ -6,10 +6,11 @@
 use rusqlite::{OptionalExtension as _, params};
 use url::Url;
 
-use super::error::Fault;
+use super::fault::Fault;
 use super::row::{Stored, Word};
-use super::{Reader, Store, StoreError, Writer};
+use super::{Reader, Store, Writer};
 use crate::domain::{Serial, Server};
+use crate::store::StoreError;
 use shoal_redfish::BmcMemory;
 
 impl Store {

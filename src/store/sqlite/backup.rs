@@ -15,13 +15,14 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
-use super::error::{Fault, StoreError};
+use super::fault::Fault;
 use super::lock::{folder_of, hand_over};
 use super::row::{Stored, Word};
-use super::{LockedDatabase, Store, Writer, connect, schema, versions};
+use super::{LockedDatabase, Store, Writer, connect, schema};
 use crate::access::{Act, Actor};
 use crate::domain::{Facts, JobId};
 use crate::seal::Sealer;
+use crate::store::{StoreError, versions};
 
 /// When it was taken, in the table `meta` of a backup.
 const TAKEN_AT: &str = "backup_taken_at";

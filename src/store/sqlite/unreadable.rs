@@ -9,65 +9,16 @@ use jiff::Timestamp;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 
-use super::error::{Fault, StoreError};
+use super::fault::Fault;
 use super::row::{Json, Millis, Word, json};
-use super::{Reader, Store, Writer, events, hook_reports, jobs, traces};
+use super::{Reader, Store, Writer, events, hook_reports, job_rows, traces};
 use crate::domain::{
     Cancel, EventStatus, Job, JobId, Level, NewEvent, Outcome, Phase, Status, Step, Verdict,
 };
+use crate::store::{StoreError, StoredJob, UnreadableJob};
 
 pub(super) const TABLE: &str =
     "CREATE TEMP TABLE IF NOT EXISTS unreadable_jobs (id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID";
-
-/// A job as it is found in the database.
-#[derive(Clone, Debug)]
-pub enum StoredJob {
-    Readable(Box<Job>),
-    Unreadable(UnreadableJob),
-}
-
-impl StoredJob {
-    pub fn id(&self) -> JobId {
-        match self {
-            StoredJob::Readable(job) => job.id,
-            StoredJob::Unreadable(job) => job.id,
-        }
-    }
-
-    /// Whether the job still holds its server.
-    pub fn is_active(&self) -> bool {
-        match self {
-            StoredJob::Readable(job) => job.is_active(),
-            StoredJob::Unreadable(job) => job.is_active,
-        }
-    }
-
-    /// Serial number of the job's server.
-    pub fn server(&self) -> &str {
-        match self {
-            StoredJob::Readable(job) => job.server.as_str(),
-            StoredJob::Unreadable(job) => &job.server,
-        }
-    }
-}
-
-/// What the plain columns of such a job say; those that cannot be read either are absent.
-#[derive(Clone, Debug)]
-pub struct UnreadableJob {
-    pub id: JobId,
-    pub server: String,
-    pub task_target: String,
-    pub status: Option<Status>,
-    pub is_active: bool,
-    pub failed_step: Option<Step>,
-    pub reason: Option<String>,
-    pub retry_of: Option<JobId>,
-    pub created_at: Timestamp,
-    pub last_update: Timestamp,
-    pub finished_at: Option<Timestamp>,
-    /// What cannot be read, and why.
-    pub why: String,
-}
 
 impl Store {
     /// The job, whether this release can read its state or not.
@@ -87,7 +38,7 @@ impl Store {
 }
 
 pub(super) fn load(reader: &Reader<'_>, id: JobId) -> Result<Option<StoredJob>, Fault> {
-    match jobs::load(reader, id) {
+    match job_rows::load(reader, id) {
         Ok(job) => Ok(job.map(|job| StoredJob::Readable(Box::new(job)))),
         Err(Fault::Row { row, source }) => {
             let mut statement = reader.prepare_cached("SELECT * FROM jobs WHERE id = ?1")?;
@@ -139,7 +90,7 @@ fn readable<T: FromSql>(row: &Row<'_>, column: &str) -> Option<T> {
 
 /// The job for a claim: all of its state is read, so that nothing of it can fail later.
 pub(super) fn load_whole(reader: &Reader<'_>, id: JobId) -> Result<Job, Fault> {
-    let job = jobs::load(reader, id)?.ok_or(StoreError::UnknownJob { job: id })?;
+    let job = job_rows::load(reader, id)?.ok_or(StoreError::UnknownJob { job: id })?;
     traces::check(reader, id)?;
     hook_reports::load(reader, id)?;
     Ok(job)

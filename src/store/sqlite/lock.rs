@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use super::error::StoreError;
+use crate::store::StoreError;
 
 /// A database that nobody else can open now, and that has not been opened yet.
 pub struct LockedDatabase {

@@ -11,7 +11,8 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::error::{Fault, StoreError};
+use super::fault::Fault;
+use crate::store::StoreError;
 
 const MIGRATIONS: [&str; 7] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7];
 

@@ -3,32 +3,14 @@
 //! Invariant: a job's facts name its host only once no other active job's facts do. Looking and writing are one
 //! transaction, so of two jobs that find the same host at once, one gets it.
 
-use std::fmt;
-
 use rusqlite::params;
 use url::Url;
 
-use super::error::Fault;
+use super::fault::Fault;
 use super::row::Word;
-use super::{Lease, Reader, Store, StoreError, leases};
+use super::{Reader, Store, leases};
 use crate::domain::{HostId, Job, JobId, Serial, SystemFacts};
-
-/// An active job on the host that another record means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostHolder {
-    pub job: JobId,
-    pub server: Serial,
-}
-
-impl fmt::Display for HostHolder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "job {} of server record {} is active on the same host: delete one of the two records",
-            self.job, self.server
-        )
-    }
-}
+use crate::store::{HostHolder, Lease, StoreError};
 
 impl Store {
     /// Saves a job that has found its host. Nothing is written where another active job holds it: that one is

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::{EventStatus, Job, JobId, Level, NewEvent, Serial, Server, Step, parse_recipe};
+use crate::store::*;
 use shoal_base::world::after;
 
 const PASSWORD: &str = "planted-bmc-password";

@@ -2,27 +2,16 @@
 //!
 //! Invariant: within a day one key stands for one body and one job (or one refusal).
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 
-use super::error::{Fault, StoreError};
-use super::jobs::{self, Inserted};
+use super::fault::Fault;
+use super::job_rows;
 use super::row::{Millis, Word};
 use super::{Reader, Store, Writer};
 use crate::domain::JobId;
+use crate::store::{IDEMPOTENCY_TTL, IdempotencyKey, Inserted, StoreError};
 use shoal_base::world::after;
-
-/// How long a key is remembered.
-pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What a client sent as `Idempotency-Key`, and a hash of all that the key must stand for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdempotencyKey {
-    pub key: String,
-    pub body_sha256: [u8; 32],
-}
 
 impl Store {
     /// What the first request with this key made, if there was one within a day before `now`.
@@ -52,7 +41,7 @@ pub(super) fn find(
     match found {
         Some((_, _, at)) if after(at, IDEMPOTENCY_TTL) <= now => Ok(None),
         Some((body, _, _)) if body != key.body_sha256 => Err(StoreError::IdempotencyConflict.into()),
-        Some((_, job, _)) => jobs::repeated(reader, job).map(Some),
+        Some((_, job, _)) => job_rows::repeated(reader, job).map(Some),
         None => Ok(None),
     }
 }

@@ -8,7 +8,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::versions::{self, Persisted};
+use crate::store::versions::{self, Persisted};
 
 /// A time, as milliseconds since 1970.
 pub(super) struct Millis(pub Timestamp);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::seal::MasterKey;
-use crate::store::keys::PLACES;
+use crate::store::sqlite::keys::PLACES;
 
 fn rotating() -> Sealer {
     Sealer::with_old(MasterKey::new([8; 32]), sealer().keys(), "MASTER_KEY_FILE")

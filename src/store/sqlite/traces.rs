@@ -8,17 +8,18 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::error::{Fault, StoreError};
+use super::fault::Fault;
 use super::row::{Stored, Word};
-use super::{Reader, Store, jobs};
+use super::{Reader, Store, job_rows};
 use crate::domain::{JobId, MediumTrace};
+use crate::store::StoreError;
 
 impl Store {
     /// Saves the trace of one medium, joined with what was saved of it before.
     pub async fn save_trace(&self, job: JobId, medium: &str, trace: &MediumTrace) -> Result<(), StoreError> {
         let (medium, trace) = (medium.to_owned(), trace.clone());
         self.write("saving a read trace", move |writer| {
-            jobs::check_exists(writer, job)?;
+            job_rows::check_exists(writer, job)?;
             let trace = match load(&writer.reader(), job, &medium)? {
                 Some(saved) => joined(saved, trace),
                 None => trace,

@@ -1,0 +1,400 @@
+//! The database: servers, jobs, events, leases, read traces, tokens, the audit. The only module that knows SQL.
+//!
+//! It is not a queue and drives nothing; `engine` claims jobs here and saves how they go forward.
+//! Invariants, each kept by the database itself and not by the good behaviour of callers: a server
+//! has one active job at most, a verdict and a decided status are written once, and whoever lost
+//! the lease on a job writes nothing more of it.
+//!
+//! One connection behind a standard mutex (SQLite has one writer anyway; nothing awaits while it is
+//! locked). On a file, calls run on Tokio's blocking threads, one at a time, in the order of the calls. In memory
+//! they run inline, so that a simulation's paused time never waits for a thread, and the database
+//! outlives the controller that it simulates: [`Store::reopen`] is what a restart finds, and
+//! [`Store::second_handle`] what another controller has in its hands at the same time.
+//!
+//! A file is written in WAL mode with `synchronous=FULL`: what a call has answered survives a loss
+//! of power. What an operator keeps secret is sealed (`seal`) before it reaches SQLite.
+
+mod audit;
+mod backup;
+mod bmc_memory;
+mod events;
+mod fault;
+mod files;
+mod hook_reports;
+mod hosts;
+mod idempotency;
+mod job_rows;
+mod jobs;
+mod keys;
+mod leases;
+mod lock;
+mod recipes;
+mod row;
+mod schema;
+mod servers;
+mod tokens;
+mod traces;
+mod unreadable;
+
+use std::cell::Cell;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::access::{Act, ChainKey, TokenKey};
+use crate::seal::Sealer;
+use crate::store::tap::{self, Side, Tap};
+use crate::store::{OwnSecret, StoreError};
+use fault::Fault;
+use files::OpenFiles;
+
+pub use audit::verify_audit_file;
+pub use backup::{Restored, Taken, take_backup};
+pub use keys::keys_of_database;
+pub use lock::LockedDatabase;
+
+/// How long SQLite waits for a lock, which only a tool beside the controller can hold.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+const PROBE_BYTES: usize = 32 * 1024;
+
+/// The controller's database. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    database: Arc<Database>,
+    sealer: Sealer,
+    token_key: TokenKey,
+    chain_key: ChainKey,
+    latest_event: Arc<watch::Sender<u64>>,
+    jobs_changed: Arc<Notify>,
+    tap: Option<Tap>,
+    /// What the next write is told as.
+    act: Option<Act>,
+}
+
+struct Database {
+    connection: Mutex<Connection>,
+    /// For error messages.
+    name: String,
+    place: Place,
+}
+
+enum Place {
+    Memory,
+    File {
+        /// One call at a time, in their order, so that a slow disk cannot use up the blocking threads.
+        turn: Arc<Semaphore>,
+        path: PathBuf,
+        /// Known once SQLite has made them all.
+        files: OnceLock<OpenFiles>,
+        /// Held for as long as the database is open.
+        _lock: lock::Lock,
+    },
+}
+
+impl Store {
+    /// Opens the database at `path`, made if it is missing, and takes its exclusive lock: a second
+    /// controller is refused, and the leases of the run before this one are void.
+    pub fn open(path: &Path, sealer: Sealer) -> Result<Store, StoreError> {
+        Store::open_locked(LockedDatabase::lock(path)?, sealer)
+    }
+
+    /// The same where the lock was taken before, to look which keys are needed.
+    pub fn open_locked(locked: LockedDatabase, sealer: Sealer) -> Result<Store, StoreError> {
+        let LockedDatabase { path, name, lock } = locked;
+        let connection = connect(&path).map_err(|fault| fault.at("opening", &name))?;
+        let (turn, files) = (Arc::new(Semaphore::new(1)), OnceLock::new());
+        let place = Place::File { turn, path, files, _lock: lock };
+        Store::start(Arc::new(Database { connection: Mutex::new(connection), name, place }), sealer)
+    }
+
+    /// An empty database that lives as long as its last clone. For tests and simulations.
+    pub fn in_memory(sealer: Sealer) -> Result<Store, StoreError> {
+        let name = "in memory".to_owned();
+        let connection = Connection::open_in_memory().map_err(Fault::from).and_then(configured);
+        let connection = connection.map_err(|fault| fault.at("opening", &name))?;
+        let connection = Mutex::new(connection);
+        Store::start(Arc::new(Database { connection, name, place: Place::Memory }), sealer)
+    }
+
+    /// The same database as a controller finds it that starts after a crash of this one: leases
+    /// are void, and nobody listens yet. Simulations only; production starts anew.
+    pub fn reopen(&self) -> Result<Store, StoreError> {
+        Store::start(self.database.clone(), self.sealer.clone())
+    }
+
+    /// The same database in the hands of another controller: leases stand, and neither is told at
+    /// once of what the other one writes. Simulations only.
+    pub fn second_handle(&self) -> Store {
+        let found = Found {
+            latest_event: *self.latest_event.borrow(),
+            token_key: self.token_key.clone(),
+            chain_key: self.chain_key.clone(),
+        };
+        Store::handle(self.database.clone(), self.sealer.clone(), found)
+    }
+
+    /// The same, with `tap` asked around each write. Simulations only.
+    pub fn tapped(&self, tap: Tap) -> Store {
+        Store { tap: Some(tap), ..self.second_handle() }
+    }
+
+    fn start(database: Arc<Database>, sealer: Sealer) -> Result<Store, StoreError> {
+        let found = prepare(&mut database.lock(), &database.name, &sealer);
+        let found = found.map_err(|fault| fault.at("opening", &database.name))?;
+        database.know_files()?;
+        Ok(Store::handle(database, sealer, found))
+    }
+
+    fn handle(database: Arc<Database>, sealer: Sealer, found: Found) -> Store {
+        let (latest_event, _) = watch::channel(found.latest_event);
+        let (latest_event, jobs_changed) = (Arc::new(latest_event), Arc::new(Notify::new()));
+        let Found { token_key, chain_key, .. } = found;
+        Store { database, sealer, token_key, chain_key, latest_event, jobs_changed, tap: None, act: None }
+    }
+
+    /// The id of the last event, after each commit that wrote one. Ids are assigned in the order of
+    /// commits, so all events up to this one can be read.
+    pub fn latest_event(&self) -> watch::Receiver<u64> {
+        self.latest_event.subscribe()
+    }
+
+    /// Notified when a job was added, cancelled or released: wakes everybody who waits, and the
+    /// next one who comes to wait.
+    pub fn jobs_changed(&self) -> Arc<Notify> {
+        self.jobs_changed.clone()
+    }
+
+    /// Reads, writes and commits about as much as a save does, and looks at the database's files: whether it
+    /// works at all, for readiness.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let database = self.database.clone();
+        self.call("checking the database's files", move |connection, _| database.check_log(connection))
+            .await?;
+        self.write("checking the database", |writer| {
+            let sql = "SELECT value FROM meta WHERE name = 'probe'";
+            let found: Option<Vec<u8>> = writer.query_row(sql, [], |row| row.get(0)).optional()?;
+            // Another value than before: SQLite does not write a row that stays the same.
+            let last = found.and_then(|value| value.first().copied()).unwrap_or_default();
+            let value = vec![last.wrapping_add(1); PROBE_BYTES];
+            let sql = "INSERT OR REPLACE INTO meta (name, value) VALUES ('probe', ?1)";
+            writer.execute(sql, [value])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Reads the whole database and compares it with its indexes. Takes seconds on a large one.
+    pub async fn integrity_check(&self) -> Result<(), StoreError> {
+        self.read("checking the database's integrity", |reader| {
+            let found: String = reader.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+            if found == "ok" { Ok(()) } else { Err(Fault::row("a page", found)) }
+        })
+        .await
+    }
+
+    /// Runs `work` in one transaction, tells what it changed after the commit, and undoes all of it
+    /// if it fails. Where the store was told of an act, and `work` changes something, the audit tells
+    /// of it in the same transaction.
+    async fn write<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Writer<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (latest_event, jobs_changed) = (self.latest_event.clone(), self.jobs_changed.clone());
+        let (chain_key, act) = (self.chain_key.clone(), self.act.clone());
+        let database = self.database.clone();
+        tap::ask(self.tap.as_ref(), doing, Side::Before).await?;
+        let answer = self.call(doing, move |connection, sealer| {
+            database.check_names()?;
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let (last_event, jobs_changed_here) = (Cell::new(None), Cell::new(false));
+            let writer =
+                Writer { transaction, sealer, chain_key, last_event, jobs_changed: jobs_changed_here };
+            let changes = writer.total_changes();
+            let answer = work(&writer)?;
+            if let Some(act) = act
+                && writer.total_changes() != changes
+            {
+                audit::append(&writer, act)?;
+            }
+            writer.transaction.commit()?;
+            database.check_names()?;
+            if let Some(id) = writer.last_event.get() {
+                latest_event.send_replace(id);
+            }
+            if writer.jobs_changed.get() {
+                jobs_changed.notify_waiters();
+                jobs_changed.notify_one();
+            }
+            Ok(answer)
+        });
+        let answer = answer.await?;
+        tap::ask(self.tap.as_ref(), doing, Side::After).await?;
+        Ok(answer)
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Reader<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.call(doing, move |connection, sealer| work(&Reader { connection, sealer })).await
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&mut Connection, &Sealer) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let answer = match &self.database.place {
+            Place::Memory => work(&mut self.database.lock(), &self.sealer),
+            Place::File { turn, .. } => {
+                let turn = turn.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
+                let (database, sealer) = (self.database.clone(), self.sealer.clone());
+                // The turn ends with the work, not with the caller, who may go away before.
+                let running = tokio::task::spawn_blocking(move || {
+                    let answer = work(&mut database.lock(), &sealer);
+                    drop(turn);
+                    answer
+                });
+                running.await.map_err(resume_panic)?
+            }
+        };
+        answer.map_err(|fault| fault.at(doing, &self.database.name))
+    }
+}
+
+/// A panic in the store is the caller's panic; a task that never ran means that the runtime ends.
+fn resume_panic(error: tokio::task::JoinError) -> StoreError {
+    match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => StoreError::Closed,
+    }
+}
+
+impl Database {
+    /// A panic while it was locked has rolled its transaction back: the connection is sound.
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn know_files(&self) -> Result<(), StoreError> {
+        let Place::File { path, files, .. } = &self.place else { return Ok(()) };
+        let found = OpenFiles::of(path);
+        let found = found.map_err(|source| StoreError::Path { database: self.name.clone(), source })?;
+        let _known_before = files.set(found);
+        Ok(())
+    }
+
+    fn files(&self) -> Option<&OpenFiles> {
+        match &self.place {
+            Place::File { files, .. } => files.get(),
+            Place::Memory => None,
+        }
+    }
+
+    /// Whether a write would reach the files that the next start opens.
+    fn check_names(&self) -> Result<(), Fault> {
+        let checked = self.files().map_or(Ok(()), OpenFiles::check_names);
+        checked.map_err(|fault| StoreError::Files { fault: fault.into() }.into())
+    }
+
+    /// Whether the write-ahead log holds what was committed to it.
+    fn check_log(&self, connection: &Connection) -> Result<(), Fault> {
+        let Some(files) = self.files() else { return Ok(()) };
+        self.check_names()?;
+        let frames = || {
+            let sql = "PRAGMA wal_checkpoint(NOOP)";
+            let frames: i64 = connection.query_row(sql, [], |row| row.get(1))?;
+            Ok::<_, rusqlite::Error>(u64::try_from(frames).unwrap_or(0))
+        };
+        files.check_log(frames)?.map_err(|fault| StoreError::Files { fault: fault.into() }.into())
+    }
+}
+
+/// The connection within a transaction, and what is to be told once it is committed.
+struct Writer<'a> {
+    transaction: Transaction<'a>,
+    sealer: &'a Sealer,
+    chain_key: ChainKey,
+    last_event: Cell<Option<u64>>,
+    jobs_changed: Cell<bool>,
+}
+
+impl Writer<'_> {
+    fn reader(&self) -> Reader<'_> {
+        Reader { connection: &self.transaction, sealer: self.sealer }
+    }
+}
+
+impl Deref for Writer<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.transaction
+    }
+}
+
+/// The connection, and the key to what is sealed in it.
+struct Reader<'a> {
+    connection: &'a Connection,
+    sealer: &'a Sealer,
+}
+
+impl Deref for Reader<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, Fault> {
+    let connection = configured(Connection::open(path)?)?;
+    // The page cache of SQLite and its WAL are the controller's own; a tool may read beside it.
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Fault::row("the journal mode", format!("{mode}: the file system has no shared memory")));
+    }
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    Ok(connection)
+}
+
+fn configured(connection: Connection) -> Result<Connection, Fault> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.execute_batch(unreadable::TABLE)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // Else a statement whose plan could depend on a value is planned anew for each value.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(connection)
+}
+
+/// What an opened database holds for all of its handles.
+struct Found {
+    latest_event: u64,
+    token_key: TokenKey,
+    chain_key: ChainKey,
+}
+
+/// Migrates, checks the key and voids the leases of the run before.
+fn prepare(connection: &mut Connection, name: &str, sealer: &Sealer) -> Result<Found, Fault> {
+    schema::migrate(connection, name)?;
+    keys::check(connection, name, sealer)?;
+    leases::release_all_of_previous_run(connection)?;
+    Ok(Found {
+        latest_event: events::latest(connection)?,
+        token_key: TokenKey::new(*keys::own(connection, name, sealer, OwnSecret::Tokens)?),
+        chain_key: ChainKey::new(*keys::own(connection, name, sealer, OwnSecret::Audit)?),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! Jobs: made, found, counted and cancelled. How they go forward is in `leases`.
+//!
+//! Invariant: of the jobs of one server at most one is active (not yet through its cleanup), which
+//! a partial unique index keeps whatever the code does.
+
+use jiff::Timestamp;
+use rusqlite::types::ToSql;
+use rusqlite::{OptionalExtension as _, named_params, params};
+use strum::VariantArray as _;
+
+use super::fault::Fault;
+use super::job_rows::{JOBS, check_idle, load, parse};
+use super::recipes::SealedRecipe;
+use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Stored, Word, clipped};
+use super::{Reader, Store, Writer, events, idempotency, servers, unreadable};
+use crate::domain::{
+    Cancel, Counts, Cursor, Facts, Job, JobId, NewEvent, Outcome, Phase, Serial, Status, Step, Verdict,
+};
+use crate::store::{
+    CancelOutcome, IdempotencyKey, Inserted, JobFilter, NewJob, PAGE_MAX, RefusedJob, StoreError, StoredJob,
+};
+
+/// So much is kept of a `task_target`, which in a refused recipe may be anything.
+const TASK_TARGET_CHARS_MAX: usize = 200;
+
+impl Store {
+    /// Adds a queued job, unless its key was used before.
+    /// [`StoreError::Busy`] while another job is active on the server.
+    pub async fn insert_job(&self, new: NewJob, key: Option<IdempotencyKey>) -> Result<Inserted, StoreError> {
+        let recipe = SealedRecipe::accepted(&self.sealer, new.id, &new.recipe, &new.spec);
+        let row = NewRow {
+            id: new.id,
+            server: new.server,
+            task_target: new.task_target,
+            retry_of: new.retry_of,
+            created_at: new.created_at,
+            refusal: None,
+        };
+        self.write("adding a job", move |writer| insert(writer, row, recipe, &new.events, key)).await
+    }
+
+    /// Adds a job that has failed, with the events that say why, unless its key was used before.
+    pub async fn insert_refused_job(
+        &self,
+        refused: RefusedJob,
+        events: Vec<NewEvent>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Inserted, StoreError> {
+        let recipe = SealedRecipe::refused(&self.sealer, refused.id, &refused.recipe, refused.errors);
+        let row = NewRow {
+            id: refused.id,
+            server: refused.server,
+            task_target: refused.task_target,
+            retry_of: refused.retry_of,
+            created_at: refused.created_at,
+            refusal: Some(refused.reason),
+        };
+        self.write("adding a refused job", move |writer| insert(writer, row, recipe, &events, key)).await
+    }
+
+    pub async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        self.read("reading a job", move |reader| load(reader, id)).await
+    }
+
+    /// The job that holds the server, if one does.
+    pub async fn active_job(&self, server: &Serial) -> Result<Option<JobId>, StoreError> {
+        let server = server.clone();
+        self.read("looking for a server's active job", move |reader| {
+            let sql = "SELECT id FROM jobs WHERE server = ?1 AND phase <> 'done'";
+            let id = reader.prepare_cached(sql)?.query_row([Word(&server)], |row| row.get::<_, Word<_>>(0));
+            let id = id.optional().map_err(|error| Fault::in_row("a job's id", error))?;
+            Ok(id.map(|Word(id)| id))
+        })
+        .await
+    }
+
+    /// One page of jobs; go on `before` the last one's id.
+    pub async fn jobs(&self, filter: &JobFilter) -> Result<Vec<StoredJob>, StoreError> {
+        let filter = filter.clone();
+        self.read("reading jobs", move |reader| page(reader, &filter)).await
+    }
+
+    /// How many jobs stand in each status.
+    pub async fn status_counts(&self) -> Result<Counts, StoreError> {
+        self.read("counting jobs", |reader| {
+            let mut counts = Counts::default();
+            let mut statement = reader.prepare_cached("SELECT status, count(*) FROM jobs GROUP BY status")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let read = || Ok((row.get::<_, Word<Status>>(0)?.0, row.get::<_, Count>(1)?.0));
+                let (status, count) = read().map_err(|error| Fault::in_row("the status of a job", error))?;
+                let place = Status::VARIANTS.iter().position(|known| *known == status);
+                counts[place.expect("it holds every status")] = count;
+            }
+            Ok(counts)
+        })
+        .await
+    }
+
+    /// Records that the job is to end. A job that is decided can still be told to `force`, as long
+    /// as its cleanup waits; nothing takes a `force` back.
+    pub async fn request_cancel(&self, id: JobId, cancel: Cancel) -> Result<CancelOutcome, StoreError> {
+        self.write("cancelling a job", move |writer| {
+            let job = load(&writer.reader(), id)?.ok_or(StoreError::UnknownJob { job: id })?;
+            if !job.is_active() || (job.status.is_decided() && !cancel.force) {
+                return Ok(CancelOutcome::Refused(job));
+            }
+            let cancel = Cancel { force: cancel.force || job.cancel.is_some_and(|before| before.force) };
+            let sql = "UPDATE jobs SET cancel = ?2, nudged = 1 WHERE id = ?1";
+            writer.execute(sql, params![Word(id), Json(cancel)])?;
+            writer.jobs_changed.set(true);
+            Ok(CancelOutcome::Recorded(Job { cancel: Some(cancel), ..job }))
+        })
+        .await
+    }
+
+    /// The active jobs that are to end, and how. A job that cannot be read is left out: nobody
+    /// drives it either.
+    pub async fn pending_cancels(&self) -> Result<Vec<(JobId, Cancel)>, StoreError> {
+        self.read("looking for cancels", move |reader| {
+            let sql = "SELECT id, cancel FROM jobs WHERE phase <> 'done' AND cancel IS NOT NULL";
+            let mut statement = reader.prepare_cached(sql)?;
+            let mut rows = statement.query([])?;
+            let mut cancels = Vec::new();
+            while let Some(row) = rows.next()? {
+                if let (Ok(Word(id)), Ok(Json(cancel))) = (row.get(0), row.get(1)) {
+                    cancels.push((id, cancel));
+                }
+            }
+            Ok(cancels)
+        })
+        .await
+    }
+}
+
+/// A row of `jobs` before it is written.
+struct NewRow {
+    id: JobId,
+    server: Serial,
+    task_target: String,
+    retry_of: Option<JobId>,
+    created_at: Timestamp,
+    refusal: Option<String>,
+}
+
+fn insert(
+    writer: &Writer<'_>,
+    new: NewRow,
+    recipe: SealedRecipe,
+    events: &[NewEvent],
+    key: Option<IdempotencyKey>,
+) -> Result<Inserted, Fault> {
+    if let Some(key) = &key
+        && let Some(repeated) = idempotency::find(&writer.reader(), key, new.created_at)?
+    {
+        return Ok(repeated);
+    }
+    let server = servers::load(&writer.reader(), &new.server)?;
+    let server = server.ok_or_else(|| StoreError::UnknownServer { serial: new.server.clone() })?;
+    if new.refusal.is_none() {
+        check_idle(writer, &new.server)?;
+    }
+    insert_row(writer, &new)?;
+    recipe.put(writer, new.id)?;
+    let mut statement =
+        writer.prepare_cached("INSERT INTO job_labels (name, value, job) VALUES (?1, ?2, ?3)")?;
+    for (name, value) in &server.labels {
+        statement.execute(params![name, value, Word(new.id)])?;
+    }
+    events::append(writer, new.id, events)?;
+    if let Some(key) = &key {
+        idempotency::remember(writer, key, new.id, new.created_at)?;
+    }
+    writer.jobs_changed.set(true);
+    let job = load(&writer.reader(), new.id)?.ok_or(StoreError::UnknownJob { job: new.id })?;
+    Ok(Inserted::New(job))
+}
+
+fn insert_row(writer: &Writer<'_>, new: &NewRow) -> Result<(), Fault> {
+    let refused = new.refusal.is_some();
+    let phase = if refused { Phase::Done } else { Phase::Forward };
+    let cursor = Cursor { phase, ..Cursor::start(new.created_at) };
+    let verdict = Verdict { outcome: Outcome::Failed, confidence: None, evidence: Vec::new() };
+    let sql = "INSERT INTO jobs
+        (id, server, task_target, status, phase, wake_at, retry_of, created_at, last_update,
+         finished_at, failed_step, reason, verdict, cursor, facts)
+        VALUES (:id, :server, :task_target, :status, :phase, :created_at, :retry_of, :created_at, :created_at,
+         :finished_at, :failed_step, :reason, :verdict, :cursor, :facts)";
+    writer.prepare_cached(sql)?.execute(named_params! {
+        ":id": Word(new.id),
+        ":server": Word(&new.server),
+        ":task_target": clipped(&new.task_target, TASK_TARGET_CHARS_MAX),
+        ":status": Word(if refused { Status::Failed } else { Status::Queued }),
+        ":phase": Word(phase),
+        ":retry_of": new.retry_of.map(Word),
+        ":created_at": Millis(new.created_at),
+        ":finished_at": refused.then_some(Millis(new.created_at)),
+        ":failed_step": refused.then_some(Word(Step::ValidateRecipe)),
+        ":reason": new.refusal.as_deref().map(|reason| clipped(reason, SENTENCE_CHARS_MAX)),
+        ":verdict": refused.then_some(Json(verdict)),
+        ":cursor": Stored(&cursor),
+        ":facts": Stored(&Facts::default()),
+    })?;
+    Ok(())
+}
+
+fn page(reader: &Reader<'_>, filter: &JobFilter) -> Result<Vec<StoredJob>, Fault> {
+    // Only the conditions that are asked for, so that SQLite chooses the index made for them.
+    let mut sql = format!("{JOBS} WHERE true");
+    let mut values: Vec<Box<dyn ToSql>> = Vec::new();
+    if let Some(status) = filter.status {
+        sql += " AND jobs.status = ?";
+        values.push(Box::new(Word(status)));
+    }
+    if let Some(server) = &filter.server {
+        sql += " AND jobs.server = ?";
+        values.push(Box::new(Word(server)));
+    }
+    if let Some((name, value)) = &filter.label {
+        sql += " AND jobs.id IN (SELECT job FROM job_labels WHERE name = ? AND value = ?)";
+        values.push(Box::new(name));
+        values.push(Box::new(value));
+    }
+    if let Some(before) = filter.before {
+        sql += " AND jobs.id < ?";
+        values.push(Box::new(Word(before)));
+    }
+    sql += " ORDER BY jobs.id DESC LIMIT ?";
+    values.push(Box::new(Count(filter.limit.min(PAGE_MAX) as u64)));
+    let mut statement = reader.prepare_cached(&sql)?;
+    let jobs =
+        statement.query_and_then(rusqlite::params_from_iter(&values), |row| match parse(reader, row) {
+            Ok(job) => Ok(StoredJob::Readable(Box::new(job))),
+            Err(fault) => unreadable::of_row(row, fault).map(StoredJob::Unreadable),
+        })?;
+    jobs.collect()
+}
