@@ -10,7 +10,7 @@ BMCs differ, so each machine has traits, read from $LAB/run/traits/NAME.json at 
 
     media     "download": the image is fetched whole at insert. "stream": the machine's drive reads the
               URL piece by piece while the machine runs, by QEMU's own HTTP client
-    tells     what the system resource says of boots: any of "LastResetTime", "BootProgress"
+    shows     what the system resource says of boots: any of "LastResetTime", "BootProgress"
     override  "honest"; or "sticky": a one-time override stays armed until somebody disarms it
     slow      seconds that pass before a write begins
 
@@ -41,7 +41,7 @@ CD = {"MediaTypes": ["CD", "DVD"]}
 SLOTS = {"CD1": CD, "CD2": CD, "USB1": {"MediaTypes": ["USBStick"]}}
 TARGETS = ("None", "Cd", "Hdd")
 RESETS = ("On", "ForceOn", "ForceOff", "GracefulShutdown", "GracefulRestart", "ForceRestart", "Nmi")
-PLAIN = {"media": "download", "tells": [], "override": "honest", "slow": 0}
+PLAIN = {"media": "download", "shows": [], "override": "honest", "slow": 0}
 # Lines by which an operating system shows that it runs.
 RUNNING = (b"STANDIN: installer starts", b"INSTALLED OK")
 # How long a drive waits for a medium whose server is slow or away, before its guest sees an error.
@@ -347,11 +347,11 @@ def tell_the_truth(response):
         "BootSourceOverrideEnabled": enabled,
         "BootSourceOverrideTarget@Redfish.AllowableValues": list(TARGETS),
     })
-    tells = traits(system["Name"])["tells"]
+    shows = traits(system["Name"])["shows"]
     when, since = Driver.boots.get(system["UUID"], (None, 0))
-    if "LastResetTime" in tells and when:
+    if "LastResetTime" in shows and when:
         system["LastResetTime"] = when.isoformat(timespec="seconds")
-    if "BootProgress" in tells:
+    if "BootProgress" in shows:
         machine = emulator.app.systems._get_domain(system["UUID"])
         system["BootProgress"] = {"LastState": boot_progress(machine, since, system["PowerState"])}
     response.set_data(json.dumps(system))

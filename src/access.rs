@@ -19,7 +19,7 @@ pub use token::{
     TokenRecord, may_be_token,
 };
 
-/// What somebody may do; each role may do what the one before it may.
+/// What a caller may do; each role includes the ones before it.
 #[derive(
     Clone,
     Copy,
@@ -70,7 +70,7 @@ impl FromStr for Role {
     }
 }
 
-/// Somebody who was let in.
+/// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     /// Names one holder permanently: `token:` and its id, or `anybody` where no token is asked for.
@@ -83,7 +83,7 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Whoever reaches a controller that asks for no tokens.
+    /// Any caller of a controller that requires no tokens.
     pub fn anybody() -> Actor {
         Actor::admin("anybody")
     }

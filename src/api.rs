@@ -117,8 +117,8 @@ impl ApiShared {
 }
 
 /// The routes of a listener that is for media alone, the hook of installers, which reach what their
-/// BMC reaches, and the word that tells which instance it is.
-/// It may be on a network even where the API lets everybody in who reaches its loopback listener; so
+/// BMC reaches, and the instance id.
+/// It may be on a network even where the API accepts every client of its loopback listener; so
 /// without tokens no operator is let in here.
 pub fn media_router(media: &Media, hooks: Hooks, access: Access, instance_id: String) -> Router {
     let access = match access {
@@ -199,7 +199,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(webhook::by_token))
 }
 
-/// Tell browsers what the answers of an API are not: pages, parts of other sites' pages, or to be kept.
+/// Browsers must not render a response, embed it in another site's page, or cache it.
 /// No header lets another origin read them.
 const HEADERS: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -65,7 +65,7 @@ pub struct Config {
     pub policy: Policy,
     pub kickstart_lint: LintMode,
     pub redfish: Limits,
-    /// Jobs in flight at once.
+    /// Jobs driven in parallel.
     pub workers: usize,
     pub lease_ttl: Duration,
     pub drain_timeout: Duration,
@@ -95,7 +95,7 @@ pub struct MediaListen {
 
 #[derive(Debug)]
 pub enum AuthSettings {
-    /// Everybody who reaches the (loopback) listener is admin.
+    /// Every caller that reaches the (loopback) listener is admin.
     None,
     /// `bootstrap` is the admin token instead of the one in `admin.token`.
     Token { bootstrap: Option<SecretString> },

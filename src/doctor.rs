@@ -3,7 +3,7 @@
 //! Looks at everything that an installation would rest on, and says what it found, what that means,
 //! and what to do about it. Nothing is changed on the BMC or its host; only where a probe is asked
 //! for, a small image is put into an empty drive for a moment and taken out again. It knows nothing
-//! of jobs that run: whoever asks sees to it that none is in the way. Invariants: one login is tried
+//! of running jobs: the caller makes sure that none uses the host. Invariants: one login is tried
 //! and no more; credentials are sent only to a peer that the server's TLS policy accepts; a check
 //! ends, whatever the BMC does.
 //!
@@ -63,7 +63,7 @@ pub struct ProbePlace<'a> {
     pub probes: &'a Probes,
     /// What its path is put behind, as the BMC reaches it; or why there is no such thing.
     pub base: Result<Url, String>,
-    /// Asked before anything is put into a drive; `None`: nobody else acts on this host.
+    /// Checked before anything is put into a drive; `None`: nothing else acts on this host.
     pub may_touch: Option<MayTouch>,
 }
 
@@ -124,7 +124,7 @@ pub enum CheckStatus {
     Warning,
     /// With this, an installation fails.
     Failed,
-    /// Not looked at, because of an earlier one or because nobody asked.
+    /// Not looked at, because of an earlier one or because it was not requested.
     Skipped,
 }
 

@@ -53,7 +53,7 @@ pub struct Job {
     pub server: Serial,
     /// The recipe's `task_target` as typed: a refused recipe may name anything.
     pub task_target: String,
-    /// Absent in a job whose recipe was refused, and so failed at once.
+    /// Absent in a job whose recipe was refused, which failed the job immediately.
     pub spec: Option<JobSpec>,
     pub status: Status,
     pub cursor: Cursor,
@@ -118,6 +118,6 @@ impl Status {
 /// An operator asked for the job to end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancel {
-    /// Eject at once, even from under a running installer.
+    /// Eject immediately, even from under a running installer.
     pub force: bool,
 }

@@ -1,8 +1,8 @@
 //! Claims due jobs and drives each in a task of its own; knows no step.
 //!
-//! One job a server (the store sees to it), at most `workers` jobs at once, a lease on each that is
+//! One job a server (the store sees to it), at most `workers` jobs in parallel, a lease on each that is
 //! renewed while it is driven. Invariants: a job is driven only behind the [`fence`] of a live lease,
-//! so that whoever lost it, or cannot renew it, makes no further request; a shutdown leaves every job
+//! so that a worker that lost it, or cannot renew it, sends no further request; a shutdown leaves every job
 //! where another controller, or this one, can take it up.
 
 mod fence;
@@ -28,7 +28,7 @@ use fence::{Fence, Moment};
 pub use fence::LeaseTerms;
 pub use housekeeping::Housekeeping;
 
-/// How many jobs at once, and how leases are kept.
+/// How many jobs run in parallel, and how leases are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineSettings {
     pub workers: usize,
@@ -64,7 +64,7 @@ struct JobHandle {
 }
 
 impl JobHandle {
-    /// The job is somebody else's: its worker makes no further step.
+    /// Another controller holds the lease: this worker takes no further step.
     fn abort(&self) {
         self.fence.close();
         self.task.abort();
@@ -144,7 +144,7 @@ impl Engine {
         let work = fence.guard(async move { paths::drive(&services, lease, job, orders).await });
         let task = driven.tasks.spawn(async move { (lease, work.await) });
         if let Some(earlier) = driven.jobs.insert(id, JobHandle { lease, fence, cancel, task }) {
-            // Our own earlier lease had run out; whoever still works under it is no better off.
+            // Our own earlier lease had expired; the worker that still runs under it must stop as well.
             earlier.abort();
         }
     }
@@ -165,7 +165,7 @@ impl Engine {
         }
     }
 
-    /// Renews all leases; a job whose lease is gone is somebody else's now.
+    /// Renews all leases; a job whose lease is gone belongs to another controller.
     async fn renew(&self, driven: &mut Driven) {
         let leases: Vec<Lease> = driven.jobs.values().map(|handle| handle.lease).collect();
         let asked = Moment::now(&self.services.world.clock);

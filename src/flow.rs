@@ -14,8 +14,8 @@
 //!     └──────── a step fails for good, or cancel ──────┘
 //! ```
 //!
-//! Before the host is started, failing or cancelling means: disarm, eject, and nothing else. Later
-//! it means: disarm at once, leave the media until the installer cannot be running, never reset.
+//! Before the host is started, failing or cancelling means: clear the boot override, eject, and nothing else. Later
+//! it means: clear the boot override immediately, leave the media until the installer cannot be running, never reset.
 //! A step that cannot be cleaned up is recorded beside the verdict and never changes it.
 //!
 //! [`drive()`] moves a job through this; [`plan`] says in which order, a [`Path`] what its media hold and

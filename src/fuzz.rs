@@ -1,5 +1,5 @@
-//! What is done with bytes of any kind by whoever reads bytes that strangers wrote: one function a
-//! target, and what must hold of it.
+//! The fuzz targets, one function each: parsers of bytes from untrusted peers, and
+//! target, and what must hold of each.
 //!
 //! Compiled for tests and for cargo-fuzz alone. A target ends in a panic where something does not
 //! hold, and in nothing else. `fuzz/` feeds these functions (`cargo xtask fuzz`); the tests below feed

@@ -15,8 +15,8 @@
 //! - [`doctor`]: can a server be installed through its BMC, and what stands in the way?
 //! - [`release`]: frees a server's virtual drives and boot override, without a job.
 //! - [`media`]: the images that BMCs read: an installer cache, a server of byte ranges, and what the reads
-//!   tell of the host.
-//! - [`seal`]: secrets at rest; [`token`]: words in URLs that nobody can guess.
+//!   show of the host.
+//! - [`seal`]: secrets at rest; [`token`]: unguessable tokens in URLs.
 //!
 //! The crates beside this one, of which none knows a job:
 //!

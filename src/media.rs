@@ -1,6 +1,6 @@
-//! The images that BMCs read, and what their reads tell.
+//! The images that BMCs read, and what their reads show.
 //!
-//! A job's media are published under paths that hold a token, served by range to whoever knows it,
+//! A job's media are published under paths that hold a token, served by range to every client that knows it,
 //! and gone with the job. This is no file server: what is not published does not exist. Invariant:
 //! a byte that shows a milestone of the host (its first read, the installer read through, the
 //! kickstart) leaves only once that milestone is in the store, so that no crash forgets it.
@@ -9,7 +9,7 @@
 //! - [`InstallerCache`]: vendor ISOs fetched once, checked, and mapped.
 //! - `server`: HTTP over images; `conditions` says which part of one a request means.
 //! - [`Probes`]: small images without a job, to see how a BMC fetches.
-//! - [`trace`]: what the reads of a job's media tell of its host.
+//! - [`trace`]: what the reads of a job's media show of its host.
 
 mod cache;
 mod conditions;
@@ -67,7 +67,7 @@ pub struct Watched {
     pub landmarks: MediumLandmarks,
 }
 
-/// What the reads of a job's media tell.
+/// What the reads of a job's media show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobTrace {
     pub installer: MediumTrace,
@@ -113,7 +113,7 @@ struct PublishedJobs {
     retired: BTreeSet<JobId>,
 }
 
-/// Older ones are told from jobs that are yet to be published by asking the store.
+/// Older ones are looked up in the store, to distinguish them from jobs not yet published.
 const RETIRED_MAX: usize = 4096;
 
 impl Media {
@@ -175,7 +175,7 @@ impl Media {
         }
     }
 
-    /// What the reads tell; nothing of a job that has no media.
+    /// What the reads show; empty for a job that has no media.
     pub fn trace(&self, job: JobId) -> JobTrace {
         self.find(job).map(|job_media| job_media.trace()).unwrap_or_default()
     }
@@ -187,8 +187,8 @@ impl Media {
         }
     }
 
-    /// A connection of `peer` ended before there was a request, as one does of a BMC that does not trust
-    /// this controller's certificate. Each job and probe that waits for that peer is told.
+    /// A connection of `peer` ended before there was a request, as when a BMC does not trust
+    /// this controller's certificate. Noted for each job and probe that waits for that peer.
     pub fn note_refused(&self, peer: IpAddr, why: &str) {
         let jobs: Vec<Arc<JobMedia>> = self.jobs().of_jobs.values().cloned().collect();
         for job_media in jobs.iter().filter(|job_media| job_media.is_for(peer)) {

@@ -1,6 +1,6 @@
 //! Signed tokens of an identity provider (OpenID Connect), judged without asking it each time.
 //!
-//! No login page and no session: whoever has a token of the provider shows it. The provider's keys are
+//! No login page and no session: the client presents a token of the provider. The provider's keys are
 //! fetched, remembered, and fetched again when they are old or a token names an unknown one, and no
 //! more than once in a while whatever tokens come. Invariants: a token is believed only if a key of the
 //! provider signed it with an algorithm of that key, for this controller, and at this time; no token is
@@ -50,7 +50,7 @@ pub enum OidcError {
     /// It is good, and worth nothing here.
     #[error("the token of {name} has no role here: OIDC_ROLE_MAP knows none of its words")]
     NoRole { name: String },
-    /// The provider's keys are not known, so nobody can tell.
+    /// The provider's keys are not known, so the token cannot be verified.
     #[error("the keys of the identity provider (OIDC_ISSUER) are out of reach")]
     Unavailable,
 }

@@ -1,7 +1,7 @@
 //! Frees a server's BMC of what a job may have left on it, without a job: ejects every virtual drive, clears the boot
 //! override, deletes the controller's session.
 //!
-//! It installs nothing, resets nothing, and knows no job; whoever asks for it says which images are this controller's
+//! It installs nothing, resets nothing, and knows no job; the caller says which images are this controller's
 //! and whether it may still act. Invariants: the system's identity is checked before anything is changed; each act is
 //! tried independently of the others, and only after [`Guard::may_act`]; a host that is not Off, or an image that is
 //! not this controller's, is left alone unless the caller says `force`.

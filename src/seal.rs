@@ -1,15 +1,15 @@
 //! Secrets at rest: what a stolen database must not give away is sealed with a master key.
 //!
-//! It is not transport security and it knows no table: [`Sealer::seal`] takes the place of a value
-//! (table, column and row) as context, and a sealed value opens in that place only, so that nobody
-//! can make a row's password another row's by copying bytes. Invariant: no plain text of a sealed
+//! It is not transport security and it knows no table: [`Sealer::seal`] takes the location of a value
+//! (table, column and row) as context, and a sealed value opens in that location only, so that copying
+//! bytes cannot make one row's password another row's. Invariant: no plain text of a sealed
 //! value, and no master key, is ever part of an error or of `Debug`, and neither stays in memory
 //! after its last use.
 //!
 //! A sealed value is `format (1) | key id (4) | nonce (24) | XChaCha20-Poly1305`. The nonce is
 //! derived from key, context and plain text (as in AES-SIV), so it cannot repeat for another text;
-//! all that it tells is whether a value was stored in the same place twice. The id of the key, not
-//! secret itself, tells which key of several a value needs, and "another key" from "damaged".
+//! all that it discloses is whether a value was stored in the same location twice. The id of the key, not
+//! secret itself, shows which of several keys a value needs, and distinguishes "another key" from "damaged".
 
 mod key;
 mod source;
@@ -91,7 +91,7 @@ impl Sealer {
         self.0.keys.iter().map(|keys| keys.id)
     }
 
-    /// The same keys as text, for whoever writes them down.
+    /// The same keys as text, for the command that shows them.
     pub fn keys(&self) -> Vec<MasterKey> {
         self.0.keys.iter().map(|keys| keys.master.clone()).collect()
     }

@@ -1,4 +1,4 @@
-//! Words in URLs that nobody can guess: who shows one was given it by this controller.
+//! Unguessable tokens in URLs: a client that presents one was given it by this controller.
 //!
 //! No session, no signature with a date, and nothing is stored: a token follows from the
 //! controller's key and from what it is for. Invariant: tokens for different things are different.

@@ -1,4 +1,4 @@
-//! A thousand simulated installations at once beside one alone: wall time, the controller's peak
+//! A thousand simulated installations in parallel, compared with one alone: wall time, the controller's peak
 //! memory, and how many Redfish requests a cold job makes besides polling.
 //!
 //! Controller and simulated BMCs are two processes of the release binary that talk over loopback, as
@@ -180,7 +180,7 @@ impl Client {
 
     async fn await_ready(&self, controller: &mut Child) {
         for _ in 0..300 {
-            assert!(matches!(controller.try_wait(), Ok(None)), "shoal serve ended at once");
+            assert!(matches!(controller.try_wait(), Ok(None)), "shoal serve ended immediately");
             if self.try_call(Method::GET, "/readyz", &Value::Null).await.is_some() {
                 return;
             }

@@ -1,6 +1,6 @@
 //! Who did what: the entries of the audit, and the chain that ties each to all before it.
 //!
-//! It keeps nothing (that is `store`). The chain is keyed: whoever can write the database and does not
+//! It keeps nothing (that is `store`). The chain is keyed: an attacker who can write the database and does not
 //! have its key can neither change an entry nor make a new chain over changed ones. Invariant: an
 //! entry's hash covers every field of it and the hash before it.
 
@@ -109,7 +109,7 @@ impl ChainKey {
         ])
     }
 
-    /// HMAC-SHA-256 over the parts, each with its length; one that is missing is told from an empty one.
+    /// HMAC-SHA-256 over the parts, each with its length; a missing part differs from an empty one.
     fn code(&self, parts: &[Option<&[u8]>]) -> [u8; 32] {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
         for part in parts {

@@ -30,7 +30,7 @@ impl TokenKey {
     }
 
     /// HMAC-SHA-256. The texts are random, so nothing slower is needed; the key makes a stolen
-    /// database useless to whoever wants to try texts of an operator's own (`SHOAL_BOOTSTRAP_TOKEN`).
+    /// database useless for guessing a text that an operator chose (`SHOAL_BOOTSTRAP_TOKEN`).
     pub fn hash(&self, text: &str) -> TokenHash {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
         mac.update(text.as_bytes());
@@ -113,7 +113,7 @@ pub struct NewToken {
     pub origin: TokenOrigin,
     pub expires_at: Option<Timestamp>,
     pub created_at: Timestamp,
-    /// [`super::Actor::id`] of whoever asked for it.
+    /// [`super::Actor::id`] of the caller that created it.
     pub created_by: String,
 }
 

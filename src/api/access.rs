@@ -35,11 +35,11 @@ pub use reads::MediaReads;
 /// How requests are let in.
 #[derive(Clone)]
 pub enum Access {
-    /// Everybody, on a loopback listener only.
+    /// No authentication, on a loopback listener only.
     Open,
-    /// Nobody.
+    /// No caller is accepted.
     Closed,
-    /// Whoever shows a token that is kept, and has not ended.
+    /// Callers with a stored token that has not expired.
     Tokens(Arc<Tokens>),
 }
 
@@ -65,7 +65,7 @@ impl Access {
         }
     }
 
-    /// Answers that go on are told that a token was revoked.
+    /// Wakes open responses, which check whether their token was revoked.
     pub fn note_revocation(&self) {
         if let Access::Tokens(tokens) = self {
             tokens.revocations.send_replace(());
@@ -99,7 +99,7 @@ impl Tokens {
         })
     }
 
-    /// Whose token that is by the store, or why it is nobody's.
+    /// The owner of a token by the store, or why it is not valid.
     async fn kept(
         &self,
         shown: &str,
@@ -114,7 +114,7 @@ impl Tokens {
             Standing::Live => {}
             ended => return Ok(Err(ended.name())),
         }
-        // Whoever is let in is not kept out because a full disk takes no note of it.
+        // A failed write of this note, on a full disk say, does not reject a valid token.
         let source = source.map(|source| source.to_string());
         if let Err(error) = self.store.note_token_use(&token, now, source).await {
             tracing::debug!(%error, "the use of a token is not noted");
@@ -123,7 +123,7 @@ impl Tokens {
     }
 }
 
-/// Whose token that is by the identity provider, or why it is nobody's.
+/// The owner of a token by the identity provider, or why it is not valid.
 async fn signed(oidc: &Oidc, shown: &str) -> Result<Result<Actor, &'static str>, ApiError> {
     match oidc.actor(shown).await {
         Ok(actor) => Ok(Ok(actor)),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_of_this_machine_are_told_from_others() {
+    fn hosts_of_this_machine_are_recognised() {
         for here in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "127.8.9.1", "[::1]:8080"] {
             assert!(is_loopback(here), "{here}");
         }

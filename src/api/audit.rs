@@ -98,7 +98,7 @@ pub async fn list(
             ));
         }
     };
-    // One more than asked for tells whether there is another page.
+    // One more than requested shows whether there is another page.
     let filter = AuditFilter {
         actor: params.actor,
         action: params.action,

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_told_by_its_type() {
+    fn json_is_recognised_by_its_type() {
         let typed = |text: &'static str| {
             let value = http::HeaderValue::from_static(text);
             is_json(&HeaderMap::from_iter([(header::CONTENT_TYPE, value)]))

@@ -21,7 +21,7 @@ use crate::doctor::{Check, Report};
 use crate::domain::{Fields, Serial, Server};
 use crate::store::StoreError;
 
-/// Checks at work at once; others wait.
+/// Checks that run in parallel; others wait.
 pub const CHECKS_MAX: usize = 64;
 
 /// What to look at.
@@ -105,7 +105,7 @@ pub async fn check(
         let act = who.act(state.world.clock.now(), "server.probe").on_server(&serial);
         state.store.tell(act).await?;
     }
-    let turn = state.checks.clone().acquire_owned().await.expect("nobody closes it");
+    let turn = state.checks.clone().acquire_owned().await.expect("it is never closed");
     // In a task of its own: a probe whose asker hangs up still takes its image out.
     let checker = Arc::clone(&state.check);
     let checking = tokio::spawn(async move {

@@ -1,7 +1,7 @@
 //! What a refused or failed request is answered: a [`Problem`], and which status.
 //!
 //! The only table of status codes. Invariant: a problem never quotes a request's body, and a fault
-//! of ours is logged with its causes and told without them.
+//! of ours is logged with its causes and reported without them.
 
 use std::time::Duration;
 

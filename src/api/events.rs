@@ -1,8 +1,8 @@
-//! `/api/v1/events` and `/api/v1/jobs/{job_id}/events`: what is told of jobs, as JSON or as a stream.
+//! `/api/v1/events` and `/api/v1/jobs/{job_id}/events`: the events of jobs, as JSON or as a stream.
 //!
 //! A stream is resumed by the global id of the last event seen. Invariants: events come in the order
 //! of their ids and none is left out; the stream of a job ends once the job is over, and one that is
-//! resumed after that is answered 204, which tells a browser not to ask again; every stream ends with the
+//! resumed after that is answered 204, which stops a browser from reconnecting; every stream ends with the
 //! token that opened it.
 
 use std::collections::VecDeque;
@@ -30,7 +30,7 @@ use crate::domain::{Event, JobId, NewEvent};
 use crate::store::{EventFilter, PAGE_MAX, Store, StoreError};
 
 const LIST_DEFAULT: usize = 100;
-/// An idle stream says so this often, so that nobody between takes it for dead.
+/// The heartbeat of an idle stream, so that no proxy closes it.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Events that one stream holds ready: a client that does not read costs no more than these.
 const STREAM_PAGE: usize = 16;

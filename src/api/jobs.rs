@@ -127,7 +127,7 @@ pub async fn list(
 ) -> Result<Json<JobList>, ApiError> {
     let mut filter = params.filter()?;
     let limit = filter.limit;
-    // One more than asked for tells whether there is another page.
+    // One more than requested shows whether there is another page.
     filter.limit += 1;
     let mut jobs = state.store.jobs(&filter).await?;
     let more = jobs.len() > limit;
@@ -152,7 +152,7 @@ async fn with_events(state: &ApiState, id: JobId, job: impl Into<JobBody>) -> Re
 }
 
 /// End a job. It is still cleaned up: media are ejected once the installer cannot be running any
-/// more, or at once with `{"force": true}`.
+/// more, or immediately with `{"force": true}`.
 #[utoipa::path(post, path = "/api/v1/jobs/{job_id}/cancel", tag = "jobs",
     params(("job_id" = String, Path)), request_body = Option<CancelInput>,
     responses((status = 202, body = JobBody), (status = 409, description = "The job is over", body = Problem)))]
@@ -202,7 +202,7 @@ async fn end_unreadable(
 
 #[derive(Debug, utoipa::ToSchema)]
 pub struct CancelInput {
-    /// Eject at once, even from under a running installer, which destroys the installation.
+    /// Eject immediately, even from under a running installer, which destroys the installation.
     #[schema(value_type = Option<bool>, default = false)]
     force: bool,
 }

@@ -124,8 +124,8 @@ async fn ask(store: &Store, serial: &Serial, force: bool, act: Act) -> Result<As
         known_slots = left.installer.into_iter().chain(left.task).collect();
         session = job.facts.session;
     }
-    let (told, host) = (OnceCell::new(), OnceCell::new());
-    let guard = JobGuard { store: store.clone(), serial: serial.clone(), act, told, host };
+    let (recorded, host) = (OnceCell::new(), OnceCell::new());
+    let guard = JobGuard { store: store.clone(), serial: serial.clone(), act, recorded, host };
     Ok(Ask { force, known_slots, session, guard: Arc::new(guard) })
 }
 
@@ -134,7 +134,7 @@ struct JobGuard {
     store: Store,
     serial: Serial,
     act: Act,
-    told: OnceCell<()>,
+    recorded: OnceCell<()>,
     /// Once the BMC has shown it.
     host: OnceCell<HostId>,
 }
@@ -146,7 +146,7 @@ impl JobGuard {
             return Err(text(StoreError::Busy { server: self.serial.clone(), job }));
         }
         self.check_host().await?;
-        self.told.get_or_try_init(|| self.store.tell(self.act.clone())).await.map(|_| ()).map_err(text)
+        self.recorded.get_or_try_init(|| self.store.tell(self.act.clone())).await.map(|_| ()).map_err(text)
     }
 
     async fn check_host(&self) -> Result<(), String> {

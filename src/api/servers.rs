@@ -133,7 +133,7 @@ pub async fn replace(
     if body.contains_key("bmc_password") {
         check_reference(&state, &who, &after)?;
     }
-    // Last (RFC 9110, 13.2.1): what is wrong by itself is told whatever the record's state.
+    // Last (RFC 9110, 13.2.1): faults of the request alone are reported whatever the record's state.
     matched?;
     match before {
         Some(before) => {
@@ -209,8 +209,8 @@ pub async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Whoever names a password that is kept elsewhere could have it sent to a machine of theirs; and it must be
-/// there.
+/// A caller that names an external password could have it sent to a machine of its own; and the password must
+/// exist.
 fn check_reference(state: &ApiState, who: &Who, server: &Server) -> Result<(), ApiError> {
     if reference(&server.bmc_password).is_none() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! How many event streams are open at once, of all tokens and of one.
+//! The limits of open event streams: in total, and per token.
 //!
 //! It knows no events. Invariant: one token never holds so many that the others find none.
 

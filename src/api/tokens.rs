@@ -21,7 +21,7 @@ use crate::domain::Fields;
 use shoal_base::world::Rng;
 
 const NAME_CHARS_MAX: usize = 64;
-/// Tells a token from other secrets, to people and to tools that look for leaked ones.
+/// Marks a text as a token, for people and for tools that look for leaked secrets.
 const PREFIX: &str = "shoal_";
 
 /// A new token: its text follows from nothing but chance.
@@ -111,8 +111,8 @@ impl TokenInput {
         let role = fields.parsed("role", str::parse::<Role>);
         let expires_at = fields.parsed("expires_at", |text| end(text, now));
         for (key, is_there) in [("name", name.value().is_some()), ("role", role.value().is_some())] {
-            let is_told = fields.errors.iter().any(|error| error.pointer == format!("/{key}"));
-            if !is_there && !is_told {
+            let is_reported = fields.errors.iter().any(|error| error.pointer == format!("/{key}"));
+            if !is_there && !is_reported {
                 fields.refuse(key, "is missing");
             }
         }
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_a_token_is_told() {
+    fn every_fault_of_a_token_is_reported() {
         let body = serde_json::json!({"name": "ci", "role": "viewer", "expires_at": "1970-01-01T01:00:00Z"});
         assert_eq!(read(body).unwrap().role, Role::Viewer);
         for (body, faults) in [

@@ -1,8 +1,8 @@
-//! `/api/v1/status-webhook`: a result told from inside a server.
+//! `/api/v1/status-webhook`: a result reported from inside a server.
 //!
 //! Two callers: the installer of a job with `completion_hook: webhook`, by a token of that job that
 //! is good once and only after its reset; and, with a secret of the settings, a maintenance system,
-//! for which no job of this version waits. Invariant: who shows neither is told nothing of any job.
+//! for which no job of this version waits. Invariant: a caller with neither learns nothing of any job.
 
 use axum::extract::{Path, Request, State};
 use axum::{Json, Router};

@@ -49,7 +49,7 @@ struct CheckArgs {
     /// With --all: only servers with this label; may be given several times.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
-    /// With --all: servers at once.
+    /// With --all: how many servers are checked in parallel.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     parallel: u16,
     /// Mount a 64 KiB image in an empty drive, see how the BMC fetches it, and eject it.

@@ -1,4 +1,4 @@
-//! Talks to a controller: the same HTTP API as everybody else's, nothing more.
+//! Talks to a controller: the public HTTP API, nothing more.
 //!
 //! Not a library for others. Invariants: answers are bounded in size and time, and no error holds
 //! the token.
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_tells_every_fault() {
+    fn a_refusal_shows_every_fault() {
         let problem = serde_json::json!({
             "detail": "the recipe is refused", "job_id": "ab",
             "errors": [{"pointer": "/ks_cfg", "message": "is missing"}],

@@ -28,7 +28,7 @@ pub const STABLE_WINDOW: Duration = Duration::from_secs(3);
 /// Show an installation: a controller, simulated servers, and each step live. Needs no set-up.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// How many servers are installed at once.
+    /// How many servers are installed in parallel.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     servers: u16,
     /// Whose BMC it looks like, as `shoal sim --help` lists them; over HTTPS then, its media too where it

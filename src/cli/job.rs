@@ -40,7 +40,7 @@ enum JobCommand {
     /// End a job; it is still cleaned up.
     Cancel {
         job: JobId,
-        /// Eject its media at once, even from under a running installer, which destroys the installation.
+        /// Eject its media immediately, even from under a running installer, which destroys the installation.
         #[arg(long)]
         force: bool,
         #[command(flatten)]
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_is_told_with_its_evidence() {
+    fn a_verdict_is_shown_with_its_evidence() {
         let verdict = json!({"outcome": "succeeded", "confidence": "probable",
             "evidence": [{"kind": "second_boot", "at": "x", "detail": "BootProgress went back"}]});
         let text = verdict_text(&verdict);

@@ -2,7 +2,7 @@
 //!
 //! Wires the parts together and decides nothing. Order matters: the database's lock comes first, so
 //! that a second controller stops before it touches anything; listeners are bound before the engine
-//! drives a job, since a BMC may fetch at once. Invariant: at a shutdown every job is left where the
+//! drives a job, since a BMC may fetch immediately. Invariant: at a shutdown every job is left where the
 //! next controller can take it up.
 
 mod check;
@@ -30,14 +30,14 @@ pub async fn run(args: ServeArgs, log: LogArgs, world: World) -> Result<Exit, Cl
     let mut signals = Signals::new()?;
     let controller = start(config, world).await?;
     output::line(&controller.greeting());
-    let ended_by_itself = tokio::select! {
+    let ended_unasked = tokio::select! {
         biased;
         () = signals.next() => false,
         () = controller.broken() => true,
     };
     exit_at_the_second(signals);
     controller.stop().await;
-    if ended_by_itself { Err(ServeError::Broken.into()) } else { Ok(Exit::Done) }
+    if ended_unasked { Err(ServeError::Broken.into()) } else { Ok(Exit::Done) }
 }
 
 /// What asks a service to end.
@@ -63,7 +63,7 @@ impl Signals {
     }
 }
 
-/// Whoever asks twice does not want to wait. What is durable is so already.
+/// A second signal ends the process immediately. Everything durable is stored already.
 fn exit_at_the_second(mut signals: Signals) {
     tokio::spawn(async move {
         signals.next().await;

@@ -52,7 +52,7 @@ pub struct SimArgs {
     /// What the serial numbers begin with; four digits follow.
     #[arg(long, value_name = "TEXT", default_value = "SIM", value_parser = parse_prefix)]
     serial_prefix: String,
-    /// What their Systems tell of boots beside PowerState, in the place of the persona's: of
+    /// What their Systems show of boots beside PowerState, instead of the persona's: of
     /// boot-progress, boot-progress-time, last-boot-time, last-reset-time, post-state and
     /// number-of-reboots any, with commas between them, or none.
     #[arg(long, value_name = "LIST")]

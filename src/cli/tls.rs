@@ -104,8 +104,8 @@ fn params(args: &InitArgs, now: Timestamp) -> Result<CertificateParams, InitErro
     Ok(params)
 }
 
-/// Beside its place first, so that a controller that reloads it never reads half of it. Whoever could read the
-/// file that is replaced can read this one.
+/// Writes to a temporary file first, so that a controller that reloads the certificate never reads half of it.
+/// The new file has the owner and mode of the one that it replaces.
 fn write(path: &Path, pem: &str, mode: u32) -> Result<(), InitError> {
     let failed = |source| InitError::Write { path: path.to_owned(), source };
     let draft = path.with_extension("draft");

@@ -21,7 +21,7 @@ pub struct LogArgs {
 }
 
 impl LogArgs {
-    /// What was given, else warnings alone: for a command that tells by itself what goes on.
+    /// The given settings, else warnings alone: for a command that reports its own progress.
     pub fn or_quiet(self) -> LogSettings {
         let log_level = self.log_level.or_else(|| Some(LogLevel("warn".to_owned())));
         LogArgs { log_level, ..self }.or_default()

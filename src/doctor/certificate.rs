@@ -1,7 +1,7 @@
 //! What a certificate says of itself, read from its DER.
 //!
-//! Whether it is to be believed is rustls' business. Invariant: whatever the bytes are, reading them
-//! ends, and texts of strangers are bounded.
+//! Trust is decided by rustls. Invariant: whatever the bytes are, reading them
+//! ends, and untrusted texts are bounded.
 
 use std::net::IpAddr;
 
@@ -56,7 +56,7 @@ fn name(name: &X509Name<'_>) -> String {
     bounded(&name.to_string())
 }
 
-/// One line of printable characters, whoever wrote it.
+/// One line of printable characters, of an untrusted text.
 fn bounded(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).take(NAME_MAX).collect()
 }
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_tells_whose_it_is_who_signed_it_and_how_long_it_lasts() {
+    fn a_certificate_names_its_subject_its_issuer_and_its_end() {
         let now: Timestamp = "2026-12-30T12:00:00Z".parse().unwrap();
         let read = read(&made("iDRAC-7", "Rack CA"), now).unwrap();
         assert_eq!((read.subject.contains("CN=iDRAC-7"), read.issuer.as_str()), (true, "CN=Rack CA"));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_strangers_are_bounded_and_other_bytes_are_nothing() {
+    fn untrusted_texts_are_bounded_and_other_bytes_are_nothing() {
         let long = "x".repeat(5_000);
         let read = read(&made("two\nlines\u{1b}[31m", &long), Timestamp::UNIX_EPOCH).unwrap();
         assert!(!read.subject.chars().any(char::is_control), "{:?}", read.subject);

@@ -2,7 +2,7 @@
 //!
 //! No credentials are sent here, so the certificate may be looked at before anybody trusts it.
 //! Invariant: whether a peer is accepted is decided by the server's own policy alone; the other
-//! requests only tell what an operator could choose.
+//! requests only show what an operator could choose.
 
 use std::time::Duration;
 
@@ -135,7 +135,7 @@ enum Look<'a> {
     Chain(&'a ShownChain),
 }
 
-/// Asks for the service root, which the standard shows to everybody; whatever it answers is an answer.
+/// Reads the service root, which needs no authentication; any HTTP status counts as an answer.
 async fn ask(world: &World, address: &Url, policy: &TlsPolicy, look: Look<'_>) -> Result<Answer, Silence> {
     let root = address.join("/redfish/v1/").unwrap_or_else(|_| address.clone());
     let mut request = http::Request::get(root.as_str())

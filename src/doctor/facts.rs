@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Everything seen; what was not looked at, or not told, is absent.
+/// Everything seen; what was not read, or not reported, is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Facts {
@@ -23,9 +23,9 @@ pub struct Facts {
     pub plan: PlanFacts,
     /// The boot override that is armed now, such as `Once/Cd`.
     pub armed: Option<String>,
-    /// What the BMC tells of boots of its host, now.
+    /// What the BMC shows of its host's boots, now.
     pub sources: Vec<SourceFact>,
-    /// Names of licences; empty where the BMC tells none.
+    /// Names of licences; empty where the BMC reports none.
     pub licences: Vec<String>,
     pub clock: Option<ClockFacts>,
     pub latency: Option<LatencyFacts>,
@@ -133,7 +133,7 @@ pub struct SystemSeen {
 pub struct SlotFacts {
     pub id: String,
     pub media_types: Vec<String>,
-    /// It takes a CD image and can be told to.
+    /// It accepts a CD image and has an insert action.
     pub usable_cd: bool,
     pub occupied: bool,
 }
@@ -221,7 +221,7 @@ pub struct ProbeFacts {
     pub slot: Option<String>,
     /// Where the image was to be fetched, without its path.
     pub base: Option<String>,
-    /// How the BMC was asked, where the client tells.
+    /// How the BMC was asked, where the client reports it.
     pub how: Option<String>,
     pub insert_error: Option<Trouble>,
     pub insert_ms: u64,

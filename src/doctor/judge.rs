@@ -58,7 +58,7 @@ fn checks(address: &str, facts: &Facts) -> Vec<Check> {
     checks
 }
 
-/// What is looked at once the BMC was reached, in this order.
+/// The checks after the BMC was reached, in this order.
 const AFTER_REACH: [&str; 12] = [
     "login", "identity", "power", "media", "insert", "boot", "reset", "evidence", "licence", "clock",
     "latency", "probe",

@@ -1,4 +1,4 @@
-//! What a BMC says to whoever may log in: read, and written down as facts.
+//! Reads what a BMC shows to an authenticated client, as facts.
 //!
 //! Look only. Invariants: the first refused login ends the look, so that no account is locked by it;
 //! and each part of it has a bound of its own.
@@ -161,8 +161,8 @@ fn note_system(system: &System, facts: &mut Facts) {
         ("PostState", system.post_state.clone()),
         ("NumberOfReboots", system.number_of_reboots.clone()),
     ];
-    let told = sources.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    facts.sources = told.map(|(name, value)| SourceFact { name, value }).collect();
+    let shown = sources.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    facts.sources = shown.map(|(name, value)| SourceFact { name, value }).collect();
 }
 
 fn note_about(world: &World, about: About, facts: &mut Facts) {

@@ -63,7 +63,7 @@ pub async fn probe(world: &World, subject: &Subject<'_>, seen: Seen, place: Prob
     facts
 }
 
-/// A name may have many addresses, of which nobody knows the one that the BMC calls from.
+/// A name may have many addresses, and which of them the BMC calls from is unknown.
 fn ip_of(bmc: &Url) -> Option<IpAddr> {
     match bmc.host()? {
         Host::Ipv4(address) => Some(address.into()),

@@ -1,6 +1,6 @@
 //! Where a job stands, and what it is about to do.
 //!
-//! The cursor is saved, together with the events that it tells of, *before* an act. Invariant: an
+//! The cursor is saved, together with the events that report it, *before* an act. Invariant: an
 //! act that must not be repeated blindly is preceded by a saved [`Intent`], so that a controller
 //! which finds a job with an intent and no receipt knows to look before it acts.
 
@@ -19,8 +19,8 @@ pub struct Cursor {
     pub attempt: u32,
     /// When the step began; `None` before its start event is written.
     pub entered_at: Option<Timestamp>,
-    /// Since when a controller has been at this step without a break: nothing that takes long is held
-    /// against a job which nobody drives.
+    /// Since when a controller has been at this step without a break. Step timeouts count from here: time in which no
+    /// controller drove the job does not use them up.
     #[serde(default, rename = "attended_since")]
     pub driven_since: Option<Timestamp>,
     /// Since when every try of this step has failed.
@@ -33,7 +33,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// A new job, due at once.
+    /// A new job, due immediately.
     pub fn start(now: Timestamp) -> Cursor {
         Cursor::enter(Phase::Forward, Step::ValidateRecipe, now)
     }
@@ -69,7 +69,7 @@ pub enum Phase {
 pub struct Intent {
     pub act: Act,
     pub at: Timestamp,
-    /// When the BMC answered that it had accepted the act. Absent: nobody knows whether it did.
+    /// When the BMC answered that it had accepted the act. Absent: unknown; look before acting again.
     pub receipt_at: Option<Timestamp>,
 }
 

@@ -29,7 +29,7 @@ impl EsxiSpec {
     }
 }
 
-/// How the installer tells that it is done, if it does.
+/// How the installer reports completion, if it does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -45,7 +45,7 @@ pub enum CompletionHook {
 }
 
 impl CompletionHook {
-    /// Whether the host going off by itself is what the kickstart is expected to end with.
+    /// Whether the kickstart is expected to end by powering the host off.
     pub fn powers_off(self) -> bool {
         matches!(self, CompletionHook::Poweroff | CompletionHook::OwnPoweroff)
     }
@@ -145,7 +145,7 @@ pub struct WatchFacts {
     pub address: AddressFacts,
     /// The longest pause between two looks since the kickstart was read, in milliseconds.
     pub longest_pause_ms: u64,
-    /// A source showed another boot before one counts, where the reads tell nothing.
+    /// A source showed another boot before one counts, where the reads show nothing.
     pub booted_early: bool,
     /// What the installer's webhook said, if it did.
     pub hook: Option<HookReport>,

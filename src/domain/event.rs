@@ -1,4 +1,4 @@
-//! What is told of a job, one line at a time.
+//! The events of a job, one line each.
 //!
 //! Invariant: no event holds a password, a token, a media URL's token or any part of a kickstart.
 

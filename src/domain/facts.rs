@@ -22,7 +22,7 @@ pub struct Facts {
     pub override_armed: bool,
     pub reset: ResetFacts,
     pub cleanup: CleanupFacts,
-    /// Where the session on the BMC is, for whoever takes the job over.
+    /// The Redfish session, for the controller that takes the job over.
     pub session: Option<String>,
     /// The job was put back from a backup then. What else was done for it, between that backup and then, is
     /// not known here, so it starts no host any more.
@@ -95,7 +95,7 @@ pub struct ResetFacts {
     /// When a one-time boot from this job's CD was first asked for. Whatever starts the host from then
     /// on, by us or not, may boot the installer.
     pub armed_at: Option<Timestamp>,
-    /// The host had started by itself, so `started_at` is only when that was seen.
+    /// The host had started without the job's request, so `started_at` is only when that was seen.
     pub adopted: bool,
     /// When the host was last asked to start for this job's installer.
     pub started_at: Option<Timestamp>,
@@ -125,7 +125,7 @@ pub struct BootSample {
 pub enum Power {
     On,
     Off,
-    /// In transition, absent, or a word that nobody knows.
+    /// In transition, absent, or an unknown value.
     Unclear,
 }
 
@@ -193,7 +193,7 @@ pub enum MediaMode {
     /// Never fetched from us.
     #[default]
     None,
-    /// Fetched whole before the host read it, or cached: its reads tell nothing of the host.
+    /// Fetched whole before the host read it, or cached: its reads show nothing of the host.
     Prefetched,
     /// Read in pieces after the reset: its reads are the host's.
     Streamed,
@@ -236,11 +236,11 @@ pub struct MediumTrace {
 }
 
 impl MediumTrace {
-    /// Whether an installer can have been loaded from this medium by then; so it may where its reads tell
+    /// Whether an installer can have been loaded from this medium by then; true as well where its reads show
     /// nothing of the host.
     pub fn may_be_loaded_by(&self, at: Timestamp) -> bool {
-        let is_told = self.total > 0 && self.mode != MediaMode::Prefetched;
-        !is_told || self.loaded_at.or(self.read_through_at).is_some_and(|loaded_at| loaded_at <= at)
+        let shows_host = self.total > 0 && self.mode != MediaMode::Prefetched;
+        !shows_host || self.loaded_at.or(self.read_through_at).is_some_and(|loaded_at| loaded_at <= at)
     }
 
     /// When an installer that was loaded from this medium read its kickstart, the first time. A system on the

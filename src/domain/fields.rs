@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_told_from_absent() {
+    fn null_differs_from_absent() {
         let body = object(serde_json::json!({"a": null, "labels": {"rack": "7", "a b": "c"}}));
         let mut fields = Fields::new(&body, &["a", "labels"]);
         assert_eq!(fields.text("a", 9).over(Some("before".into())), None);

@@ -1,6 +1,6 @@
 //! The recipe: from JSON as an operator typed it to a [`JobSpec`] as it is meant.
 //!
-//! One function, [`parse_recipe`], which reports every fault at once, each with a JSON pointer and a
+//! One function, [`parse_recipe`], which reports all faults together, each with a JSON pointer and a
 //! remedy, and never quotes the kickstart. Invariant: a `JobSpec` satisfies every rule of the
 //! public contract that needs no BMC and no configuration to check.
 
@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// Whoever makes the job renders the template.
+    /// The template itself is rendered when the job is created.
     fn check_templating(&mut self) {
         let is_templated = self.fields.flag("templated");
         let Some(variables) = self.recipe.get("variables").filter(|value| !value.is_null()) else { return };

@@ -6,7 +6,7 @@
 //! or after the moment at which its fence closes, and what it was waiting for, a request in flight
 //! too, is dropped then. So no request outlives what is left of the lease, however long it was
 //! allowed to take when it was sent, and one that has been dropped is like one whose answer a crash
-//! has lost: its intent stands without a receipt, and whoever goes on looks first.
+//! has lost: its intent stands without a receipt, and the next worker looks first.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -78,7 +78,7 @@ pub struct Fence {
 }
 
 impl Fence {
-    /// Of a lease that was asked for at `asked`: whoever granted it counted from then or later.
+    /// Of a lease that was asked for at `asked`: the store granted it then or later.
     pub fn new(clock: Clock, terms: LeaseTerms, asked: Moment) -> Fence {
         Fence { closes_at: watch::Sender::new(Some(terms.fence_closes(asked))), clock, terms }
     }
@@ -89,7 +89,7 @@ impl Fence {
         self.closes_at.send_if_modified(|closes_at| closes_at.as_mut().map(|at| *at = later).is_some());
     }
 
-    /// The lease is somebody else's.
+    /// Another controller holds the lease.
     pub fn close(&self) {
         self.closes_at.send_replace(None);
     }
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(fence.guard(std::future::ready(())).await, None);
     }
 
-    /// While a machine sleeps its steady clock stands still, and nobody renews.
+    /// While a machine sleeps its steady clock stands still, and no lease is renewed.
     #[tokio::test(start_paused = true)]
     async fn a_worker_that_slept_through_its_lease_does_not_send_what_it_was_about_to() {
         let clock = clock();

@@ -28,7 +28,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
     if system.power == Some(PowerState::On) {
         cx.services.media.start_trace(cx.job.id, armed_at);
     }
-    cx.tell("boot.override.set", "asking for a one-time boot from the virtual CD", json!(null)).await?;
+    cx.report("boot.override.set", "asking for a one-time boot from the virtual CD", json!(null)).await?;
     let doing = || format!("setting the one-time boot of server {}", cx.server.serial);
     let cd = cx.job.facts.mounts.boot.slot.clone();
     let how = cx.bmc.request_boot_from_cd(&system, cd.as_deref()).await;

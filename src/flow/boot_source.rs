@@ -8,8 +8,8 @@ use jiff::{Timestamp, civil};
 
 use crate::domain::BootSource;
 
-/// Whether the value can be compared with others of its source. `BootProgress` has OEM words in the
-/// midst of a boot, of which nobody knows where they belong.
+/// Whether the value can be compared with others of its source. `BootProgress` has OEM values in the
+/// middle of a boot whose position in it is unknown.
 pub fn is_readable(source: BootSource, value: &str) -> bool {
     match source {
         BootSource::LastResetTime => is_time(value),
@@ -66,7 +66,7 @@ pub fn shows_each_boot(source: BootSource) -> bool {
     source != BootSource::LastBootTimeSeconds
 }
 
-/// Whether a boot that nobody watched still shows afterwards.
+/// Whether an unobserved boot still shows afterwards.
 pub fn remembers(source: BootSource, value: &str) -> bool {
     match source {
         BootSource::LastResetTime | BootSource::NumberOfReboots | BootSource::LastBootTimeSeconds => true,
@@ -75,7 +75,7 @@ pub fn remembers(source: BootSource, value: &str) -> bool {
     }
 }
 
-/// Whether there may have been a boot between two values of which nobody saw what lay between.
+/// Whether there may have been a boot between two values with an unobserved time between them.
 /// `BootProgress` shows a later stage of the same boot, or of another one.
 pub fn may_hide_a_boot(source: BootSource, last: &str, value: &str) -> bool {
     source == BootSource::BootProgress && last != value
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn each_source_tells_a_boot_from_anything_else() {
+    fn each_source_shows_a_boot_and_nothing_else_does() {
         check(NumberOfReboots, &["16", "16", "17", "x", "18", "3"], &[false, true, true, false]);
         let course = ["FinishedPost", "FinishedPost", "InPost", "InPostDiscoveryComplete", "FinishedPost"];
         check(PostState, &course, &[false, true, false, false]);

@@ -101,11 +101,11 @@ impl Context<'_> {
         if let Some(intent) = &mut self.job.cursor.intent {
             intent.receipt_at = Some(now);
         }
-        self.tell(op, message, detail).await
+        self.report(op, message, detail).await
     }
 
     /// Writes an event from within the step, and all facts with it.
-    pub async fn tell(
+    pub async fn report(
         &mut self,
         op: &str,
         message: impl Into<String>,

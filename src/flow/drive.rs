@@ -98,7 +98,7 @@ async fn resume_media(
     path.publish(services, server, job).await
 }
 
-/// Somebody has worked on this job before, and whatever ended that is worth a line in its story. All
+/// Records that this job was driven before, by a worker that ended without finishing it. The
 /// retry budget starts anew: no controller has tried meanwhile.
 async fn record_resume(cx: &mut Context<'_>) -> Result<(), StoreError> {
     cx.job.cursor.driven_since = Some(cx.now());

@@ -1,7 +1,7 @@
 //! `cleanup.reset`: leave the host running what was installed.
 //!
 //! After a success only, and only where `ESXI_FINAL_RESET` asks for it or the host is off. After
-//! a failure the console stays as it is, for whoever looks. Invariant: no host is started whose BMC shows the
+//! a failure the console stays as it is for inspection. Invariant: no host is started whose BMC shows the
 //! boot override armed and the installer inserted: it would install again.
 
 use std::time::Duration;

@@ -88,7 +88,7 @@ fn describe(systems: &[System]) -> String {
     if list.is_empty() { "no system that can be reset".to_owned() } else { list.join(", ") }
 }
 
-/// The one host of a service of which nobody has said which it is, or that with the id `id`.
+/// The only host of a service, or the one with the id `id` where the server record names one.
 pub fn only_host(systems: Vec<System>, id: Option<&str>) -> Result<System, String> {
     let hosts: Vec<System> = systems.into_iter().filter(System::is_host).collect();
     let found = describe(&hosts);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn dells_service_tag_counts_and_nobody_elses_sku_does() {
+    fn the_sku_is_a_service_tag_on_dell_hosts_only() {
         let board = "CNFCP0012345678";
         assert!(choose_system(vec![system("Dell Inc.", board, "ABC1234")], &server("ABC1234")).is_ok());
         assert!(choose_system(vec![system("Dell Inc.", board, "ABC1234")], &server(board)).is_ok());

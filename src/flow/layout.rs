@@ -1,7 +1,7 @@
 //! Which virtual drives a job uses, and what goes into them. Pure.
 //!
-//! Invariant: a layout that was asked for is used or refused, never exchanged for another; only
-//! where nobody asked does the BMC's offer decide.
+//! Invariant: a requested layout is used or refused, never replaced; only
+//! without a request does the BMC's offer decide.
 
 use crate::domain::MediaLayout;
 use shoal_redfish::Slot;
@@ -16,7 +16,7 @@ pub struct Chosen {
 }
 
 /// `wanted` is what the recipe or the settings ask for; `None`: two CDs where there are two. A USB
-/// stick is used only where somebody asks for it: no installation from a BMC's has been seen.
+/// stick is used only on request: no installation from a BMC's has been seen.
 pub fn choose(slots: Vec<Slot>, wanted: Option<MediaLayout>) -> Result<Chosen, String> {
     let offered: Vec<String> =
         slots.iter().map(|slot| format!("{} {:?}", slot.id, slot.media_types)).collect();
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_offer_decides_where_nobody_asks() {
+    fn the_offer_decides_without_a_request() {
         let (stick, cd, dvd) = (slot("1", &["Floppy", "USBStick"]), slot("2", &["CD"]), slot("3", &["DVD"]));
         check(&[stick.clone(), cd.clone()], None, Ok(&["2"]));
         check(&[stick.clone(), cd.clone(), dvd], None, Ok(&["2", "3"]));

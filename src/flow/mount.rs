@@ -95,7 +95,7 @@ fn holds_ours(cx: &Context<'_>, medium: Medium, slot: &Slot) -> Result<bool, Ste
 }
 
 /// Whether an image of this job is there that should have been ejected: the eject's request was lost.
-/// Nobody would look into that slot again if the medium went to another one.
+/// If the medium moved to another slot now, that image would never be ejected.
 fn holds_earlier(cx: &Context<'_>, slot: &Slot) -> bool {
     let name = cx.job.id.to_string();
     slot.inserted == Some(true) && slot.image.as_ref().is_some_and(|image| image.contains(&name))
@@ -103,7 +103,7 @@ fn holds_earlier(cx: &Context<'_>, slot: &Slot) -> bool {
 
 async fn eject_first(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<StepOutcome, StepError> {
     cx.job.facts.mounts.of_mut(medium).ejected_at = Some(cx.now());
-    cx.tell("media.eject", format!("{} holds another image, which is ejected first", slot.id), json!(null))
+    cx.report("media.eject", format!("{} holds another image, which is ejected first", slot.id), json!(null))
         .await?;
     let drive = cx.job.facts.mounts.of(medium).drive.label();
     let doing = || format!("ejecting what the {drive} {} of server {} holds", slot.id, cx.server.serial);
@@ -197,9 +197,9 @@ fn insertions(cx: &Context<'_>, medium: Medium) -> u32 {
     mount.insertions.saturating_sub(mount.refused.len() as u32)
 }
 
-/// The slot is kept for something else, or cannot be given images: the next one that would do for this
-/// medium is tried, an empty one before one that holds something. What was refused is looked at once
-/// more, so that no copy stays behind in a slot that took the image all the same.
+/// The slot is kept for something else, or does not accept images: tries the next slot that fits this
+/// medium, empty ones first. The refused slot is looked at once more, so that no copy stays behind in a slot that
+/// accepted the image after all.
 async fn next_slot(
     cx: &mut Context<'_>,
     medium: Medium,
@@ -254,7 +254,7 @@ enum Second {
     Stays,
     /// To the slot of this link.
     Moves(String),
-    /// There is no slot for it, and nobody asked for two.
+    /// There is no slot for it, and two were not requested.
     Joins,
 }
 
@@ -297,7 +297,7 @@ fn fits(mount: &Mount, slot: &Slot) -> bool {
     }
 }
 
-/// Whether everything may go onto one CD: nobody asked for two, and we serve it.
+/// Whether everything may go onto one CD: two were not requested, and this controller serves the image.
 fn may_share(cx: &Context<'_>) -> Result<bool, StepError> {
     let wanted = cx.spec()?.media_layout.or(cx.services.policy.layout);
     Ok(wanted.is_none() && !cx.job.facts.is_direct())
@@ -312,8 +312,8 @@ fn still_open(cx: &Context<'_>, mount: &Mount) -> bool {
     mount.open_since.is_some_and(|since| elapsed(since, cx.now()) < cx.bmc.insert_timeout())
 }
 
-/// A BMC that shows two drives and will not fill both gets everything on one CD, unless somebody
-/// asked for two. CD1 is inserted anew then, under another URL, for it has become another image.
+/// A BMC that shows two drives and does not fill both gets everything on one CD, unless two were requested. CD1 is
+/// inserted again under a new URL, because its image has changed.
 async fn fall_back(
     cx: &mut Context<'_>,
     medium: Medium,

@@ -59,7 +59,7 @@ pub enum StepOutcome {
     Wait { until: jiff::Timestamp, why: String },
     /// What an earlier step had brought about is gone: do that step again.
     Back { to: Step, why: String },
-    /// The verdict, where the job comes to one by itself.
+    /// The verdict, where the path itself reached one.
     Decided(Decision),
 }
 

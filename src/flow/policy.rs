@@ -118,7 +118,7 @@ words!(Delivery, Auto = "auto", Direct = "direct", Served = "served");
 
 /// How long a step's tries may all fail for a passing reason before the step has failed.
 ///
-/// While nothing on a BMC has been changed, an operator is told soon; later, a BMC that restarts
+/// While nothing on a BMC has been changed, an error is reported soon; later, a BMC that restarts
 /// (minutes) must not cost a job; and a cleanup is worth the longest wait.
 pub fn retry_budget(step: Step) -> Duration {
     match step {

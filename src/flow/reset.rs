@@ -14,8 +14,8 @@
 //! | yes | shows no sign for longer | the start did not happen: ask again, at most [`STARTS_MAX`] times |
 //!
 //! Invariants: a start that may have happened is not repeated before a grace period without any
-//! sign of it, and never once this job's installer has been read; every start is written down
-//! before it is asked for; a start that nobody asked for is believed only where something shows it.
+//! sign of it, and never once this job's installer has been read; every start is recorded
+//! before the request; an unrequested start is believed only where something shows it.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         if elapsed(started_at, now) > AMBIGUOUS_OFF_AFTER && is_in_doubt(cx) {
             return Err(StepError::permanent(format!(
                 "the BMC of server {} accepted the start, could not be asked for minutes, and shows the host off: \
-                 nobody can tell whether it has installed meanwhile; look at the host before the job is tried again",
+                 it may have installed meanwhile; check the host before retrying the job",
                 cx.server.serial
             )));
         }
@@ -139,20 +139,20 @@ fn is_in_doubt(cx: &Context<'_>) -> bool {
 }
 
 /// Whether the host has booted this job's installer without our start: it was in its self test when the
-/// one-time boot was armed, or somebody restarted it.
+/// one-time boot was armed, or an operator restarted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum UnrequestedBoot {
     /// Nothing speaks for it.
     Unseen,
     Seen,
-    /// The one-time boot is gone and CD1 is being read: the kickstart's read will tell.
+    /// The one-time boot is gone and CD1 is being read: the kickstart's read will decide.
     Reading,
     /// The one-time boot is gone, and whatever this BMC shows would be the same either way.
     InDoubt,
 }
 
-/// What such a host reads counts from when the one-time boot was first asked for. That the one-time boot is gone proves
-/// nothing by itself, because some BMCs forget it.
+/// What such a host reads counts from when the override was first requested. A cleared override proves
+/// nothing alone, because some BMCs forget it.
 async fn own_start(cx: &mut Context<'_>, system: &System) -> Result<UnrequestedBoot, StepError> {
     let is_on = system.power == Some(PowerState::On);
     let may_be_used_from = cx.job.facts.reset.armed_at.or(cx.job.cursor.entered_at);
@@ -187,7 +187,7 @@ async fn own_start(cx: &mut Context<'_>, system: &System) -> Result<UnrequestedB
     Ok(if is_next_forced && is_untold { UnrequestedBoot::InDoubt } else { UnrequestedBoot::Unseen })
 }
 
-/// A source that only shows the present tells of a boot while the host is in its self test, before it has
+/// A source without a memory shows a boot while the host is in its self test, before it has
 /// used the one-time boot up, and no more afterwards.
 fn note_unasked_boot(cx: &mut Context<'_>, system: &System) {
     let seen = sample(system, cx.now());
@@ -203,7 +203,7 @@ fn leave_in_doubt(cx: &mut Context<'_>) -> StepError {
     cx.job.facts.reset.started_at = Some(cx.now());
     StepError::permanent(format!(
         "server {} did not shut down when asked, and meanwhile the one-time boot from the virtual CD is gone: either its \
-         BMC has forgotten it, or somebody has restarted the host and it installs. Nothing on this BMC tells which (it \
+         BMC has forgotten it, or the host was restarted and it installs. Nothing on this BMC shows which (it \
          downloads its media whole, and no property shows a boot), so the host was not forced off: look at its console; \
          if the old system runs, shut that down and try again",
         cx.server.serial

@@ -50,7 +50,7 @@ async fn switch_on(cx: &mut Context<'_>, service: &MediaService) -> Result<StepO
     if looks.is_multiple_of(LOOKS_A_SWITCH) {
         let message = format!("the BMC has to {to_do}: asking it to");
         let doing = format!("asking the BMC of server {serial} to {to_do}");
-        cx.tell("media.switch-on", message, json!({ "to_do": service.to_do() })).await?;
+        cx.report("media.switch-on", message, json!({ "to_do": service.to_do() })).await?;
         cx.bmc.request_media_service(service).await.map_err(|error| StepError::bmc(doing, error))?;
     }
     cx.job.cursor.attempt += 1;

@@ -94,7 +94,7 @@ fn path(services: &Services, job: &Job) -> PathBuf {
 /// Written aside and renamed. It can be made again at any time, so it is not flushed to the disk.
 fn write_private(image: &SparseImage, path: &std::path::Path) -> io::Result<()> {
     let aside = path.with_extension("part");
-    // A leftover, or a link that somebody put there: it goes, and what it leads to stays as it is.
+    // A leftover, or a link put there by another user: it is removed, and its target stays as it is.
     let _ = fs::remove_file(&aside);
     let written = fs::OpenOptions::new()
         .write(true)

@@ -93,7 +93,7 @@ async fn note_leftover(cx: &mut Context<'_>) -> Result<(), StepError> {
     match now {
         Some(warning) => cx.warn("cleanup.leftover", warning, json!(null)).await,
         None => {
-            cx.tell("cleanup.leftover", "the next start of the host no longer installs", json!(null)).await
+            cx.report("cleanup.leftover", "the next start of the host no longer installs", json!(null)).await
         }
     }
 }
@@ -130,7 +130,7 @@ async fn ensure_cleared(cx: &mut Context<'_>) -> Result<(), StepError> {
     if armed {
         let cleared = cx.bmc.request_boot_disarm(&system, cd.as_deref()).await;
         cleared.map_err(|error| cx.bmc_error(doing(cx), error))?;
-        cx.tell(
+        cx.report(
             "boot.override.disarm",
             "the boot override was still armed: the BMC was asked to clear it",
             json!(null),
@@ -197,7 +197,7 @@ async fn ensure_released(cx: &mut Context<'_>) -> Result<Option<StepOutcome>, St
         return Ok(None);
     }
     let reset = &mut cx.job.facts.reset;
-    // A host that nobody had started yet may have started by itself.
+    // A host that the job had not started may have started nevertheless.
     let traces = cx.services.media.trace(cx.job.id);
     reset.started_at = reset.started_at.or(traces.installer.installer_read(&traces.kickstart));
     if (succeeded && !installs_again) || reset.started_at.is_none() {

@@ -1,6 +1,6 @@
 //! ISO images that are anything: read, taken for installers, and changed.
 //!
-//! What a change must leave alone is judged here by itself, not by the code that the change is checked
+//! What a change must leave alone is judged here independently, not by the code that the change is checked
 //! with. Invariant: the bytes of an image that a target compares are read apart from the reader.
 
 use std::collections::BTreeMap;

@@ -70,37 +70,37 @@ fn account() -> Account {
 
 async fn ask_everything(bmc: &Bmc) {
     bmc.inherit_session("/redfish/v1/SessionService/Sessions/3").await;
-    told(bmc.observe_service()).await;
-    let systems = told(bmc.observe_systems()).await.unwrap_or_default();
+    answered(bmc.observe_service()).await;
+    let systems = answered(bmc.observe_systems()).await.unwrap_or_default();
     for system in systems.iter().take(2) {
         ask_of_system(bmc, system).await;
     }
-    assert!(bmc.learned().iter().all(|told| !told.contains(PASSWORD) && !told.contains(TOKEN)));
+    assert!(bmc.learned().iter().all(|learned| !learned.contains(PASSWORD) && !learned.contains(TOKEN)));
     bmc.close().await;
 }
 
 async fn ask_of_system(bmc: &Bmc, system: &System) {
     let image = format!("http://10.0.0.1:8080/media/tasks/{TOKEN}.{TOKEN}/task.iso");
-    told(bmc.observe_system(&system.link)).await;
-    if let Some(service) = told(bmc.observe_media_service(system)).await {
-        told(bmc.request_media_service(&service)).await;
+    answered(bmc.observe_system(&system.link)).await;
+    if let Some(service) = answered(bmc.observe_media_service(system)).await {
+        answered(bmc.request_media_service(&service)).await;
     }
-    let slots = told(bmc.observe_slots(system)).await.unwrap_or_default();
+    let slots = answered(bmc.observe_slots(system)).await.unwrap_or_default();
     bmc.observe_about(system).await;
-    told(bmc.observe_plan(system, &image)).await;
+    answered(bmc.observe_plan(system, &image)).await;
     for slot in slots.iter().take(2) {
-        told(bmc.request_insert(slot, &image)).await;
-        told(bmc.observe_slot(&slot.link)).await;
-        told(bmc.request_boot_from_cd(system, Some(&slot.link))).await;
-        told(bmc.observe_boot_from_cd(system, Some(&slot.link))).await;
-        told(bmc.request_boot_disarm(system, Some(&slot.link))).await;
-        told(bmc.request_eject(slot)).await;
+        answered(bmc.request_insert(slot, &image)).await;
+        answered(bmc.observe_slot(&slot.link)).await;
+        answered(bmc.request_boot_from_cd(system, Some(&slot.link))).await;
+        answered(bmc.observe_boot_from_cd(system, Some(&slot.link))).await;
+        answered(bmc.request_boot_disarm(system, Some(&slot.link))).await;
+        answered(bmc.request_eject(slot)).await;
     }
-    told(bmc.request_reset(system, ResetType::On)).await;
+    answered(bmc.request_reset(system, ResetType::On)).await;
 }
 
 /// The answer, where there is one, in bounded time; an error without secrets.
-async fn told<T>(asked: impl Future<Output = Result<T, RedfishError>>) -> Option<T> {
+async fn answered<T>(asked: impl Future<Output = Result<T, RedfishError>>) -> Option<T> {
     let began = Instant::now();
     let answer = asked.await;
     assert!(began.elapsed() <= VERB_MAX, "{:?}", began.elapsed());

@@ -81,8 +81,8 @@ pub fn recipe(data: &[u8]) {
         Err(error) => {
             assert!(!error.errors.is_empty() && error.to_string().len() < 64 << 10);
             let kickstart = ["ks_cfg", "ks.cfg"].iter().find_map(|key| recipe.get(*key)?.as_str());
-            let told = error.to_string();
-            assert!(kickstart.is_none_or(|text| text.len() < 64 || !told.contains(text)));
+            let message = error.to_string();
+            assert!(kickstart.is_none_or(|text| text.len() < 64 || !message.contains(text)));
         }
     }
 }

@@ -333,7 +333,7 @@ impl Visit<'_> {
 
     async fn fetch(&self) -> Result<Held, CacheError> {
         let _over = FetchOver(self.room);
-        // From here on nobody takes the part for a leftover.
+        // From here on the part is not mistaken for a leftover.
         *lock(&self.room.reserved) = 1;
         let (files, name) = (self.files(), self.source.to_string());
         let reserve = |bytes| self.cache.make_room(&files.key, bytes, &name);

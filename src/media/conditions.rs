@@ -32,7 +32,7 @@ pub fn answer(method: &Method, headers: &HeaderMap, size: u64, etag: &HeaderValu
     if names(headers, &IF_NONE_MATCH, etag, same_but_for_weakness) {
         return Answer::NotModified;
     }
-    // RFC 9110, 14.2: a range means something to a GET alone. A HEAD tells the size of the image.
+    // RFC 9110, 14.2: a range means something to a GET alone. A HEAD reports the size of the image.
     if *method != Method::GET || !is_current(headers, etag) {
         return Answer::Whole;
     }
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_tells_of_the_whole_image() {
+    fn a_head_describes_the_whole_image() {
         check(Method::HEAD, &[(RANGE, "bytes=1-2")], Whole);
         check(Method::HEAD, &[(RANGE, "bytes=5000-")], Whole);
     }

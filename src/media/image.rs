@@ -3,7 +3,7 @@
 //! Not a parser: which bytes are changed is decided elsewhere. A task ISO (pieces over nothing), an
 //! installer with its boot options set (patches over a mapped file) and one with the kickstart
 //! merged in are all the same type. Task ISOs are held in memory, some 30 KB each, rather than read
-//! back from their files: no descriptor stays open a job, and nobody who touches the file changes
+//! back from their files: no descriptor stays open a job, and a change to the file does not change
 //! what a host boots. Invariant: equal ETags mean equal bytes, since the tag is a hash of the
 //! base's hash and of every change; times play no part in it.
 
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use shoal_image::iso::{Overlay, Patch, ReadAt, SparseImage};
 
-/// Largest slice handed out at once, so that a slow reader holds no more than this in memory.
+/// Largest slice handed out in one piece, so that a slow reader holds no more than this in memory.
 pub const SLICE_BYTES_MAX: usize = 256 << 10;
 
 static ZEROS: [u8; SLICE_BYTES_MAX] = [0; SLICE_BYTES_MAX];

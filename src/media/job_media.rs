@@ -22,8 +22,8 @@ use super::token;
 use super::trace::{Read, Trace};
 use super::{Fetches, Image, JobTrace, Watched};
 
-/// Insertions whose tokens are accepted without having been asked for in this run of the
-/// controller. A job makes a handful; nobody can guess the others.
+/// Insertions whose tokens are accepted although this run of the controller did not issue
+/// them. A job makes a handful; the others cannot be guessed.
 pub const INSERTIONS: u32 = 64;
 /// Insertions of one medium at most.
 const INSERTIONS_MAX: u32 = 1024;
@@ -110,10 +110,10 @@ impl JobMedia {
         slot.tokens.extend(more.map(|n| token::token(&self.key, self.job, medium, n)));
     }
 
-    /// The image, if `token` is one of this medium's. How long that takes tells which insertion it
+    /// The image, if `token` is one of this medium's. The time that it takes shows which insertion it
     /// is of, and nothing of any token.
     ///
-    /// A request with any other token leaves no trace: whoever can reach the listener can send one.
+    /// A request with any other token leaves no trace: any client that reaches the listener can send one.
     pub fn open(&self, medium: Medium, drive: Drive, token: &str) -> Option<Arc<Image>> {
         let mut state = self.state();
         let slot = state.slot_mut(medium).filter(|slot| slot.opens_with(drive, token))?;

@@ -3,7 +3,7 @@
 //! Handed to the connection as [`Bytes`], a mapped file is served without a copy of our own.
 //! Invariant: only files are mapped that this process put into its cache directory under their final
 //! name. Such a file was written under another name, made read-only and renamed; from then on
-//! nobody here writes or truncates it, and it goes away by unlinking or by a rename over it, which
+//! the controller never writes or truncates it, and it goes away by unlinking or by a rename over it, which
 //! leave the mapped inode as it is. An operator who truncates a file inside the cache directory
 //! breaks that, and the process would die of SIGBUS when it reads there.
 
@@ -32,7 +32,7 @@ impl Mapping {
         Bytes::from_owner(self.clone())
     }
 
-    /// Somebody besides this handle reads the file.
+    /// Another reader besides this handle has the file open.
     pub fn is_shared(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }

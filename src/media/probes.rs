@@ -1,7 +1,7 @@
 //! Small images that are shown to a BMC for a moment, to see how it fetches them.
 //!
 //! They belong to no job and no store. Invariants: an image is served only while its [`Probe`] lives,
-//! under a path that nobody can guess; and what is kept of its requests is bounded.
+//! under an unguessable path; and what is kept of its requests is bounded.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -149,9 +149,10 @@ fn respond(
         Answer::Part(range) => {
             let bytes = image.slice(range.start as usize..range.end as usize);
             let mut response = with_body(StatusCode::PARTIAL_CONTENT, range.end - range.start, bytes);
-            let tells = format!("bytes {}-{}/{PROBE_BYTES}", range.start, range.end - 1);
-            let tells = HeaderValue::from_str(&tells).expect("digits and dashes are a header value");
-            response.headers_mut().insert(CONTENT_RANGE, tells);
+            let content_range = format!("bytes {}-{}/{PROBE_BYTES}", range.start, range.end - 1);
+            let content_range =
+                HeaderValue::from_str(&content_range).expect("digits and dashes are a header value");
+            response.headers_mut().insert(CONTENT_RANGE, content_range);
             (response, Some(range))
         }
     };
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_came_to_nothing_is_told_to_the_probe_of_that_bmc_alone() {
+    fn a_failed_connection_is_noted_by_the_probe_of_that_bmc_alone() {
         let (probes, rng) = (Probes::default(), Rng::from_seed(1));
         let [one, other] = ["10.0.0.5", "10.0.0.6"].map(|peer| probes.show(&rng, peer.parse().ok()));
         probes.note_refused("::ffff:10.0.0.5".parse().unwrap(), "UnknownCA");

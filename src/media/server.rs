@@ -1,8 +1,8 @@
 //! The routes under `/media`: images by range, to BMCs that are slow, odd, and gone in the middle.
 //!
 //! It opens no listener and sets no deadline: a BMC may read small pieces for hours, so the body is
-//! pulled and no more than one slice waits for a reader. No redirect is ever sent, because nobody
-//! knows which BMC follows one. Invariant: a path with a wrong token, one of an ended job and one of
+//! pulled and no more than one slice waits for a reader. No redirect is ever sent, because it is
+//! unknown which BMCs follow one. Invariant: a path with a wrong token, one of an ended job and one of
 //! a job that never was answer alike, as does one that another than the job's BMC asks for where
 //! media are bound to it; one of a job that goes on never says 404, not even while a
 //! restarted controller takes its jobs up.
@@ -34,7 +34,7 @@ use crate::domain::{Drive, JobId, Medium};
 use crate::problem::Problem;
 use crate::store::StoreError;
 
-/// In a request's extensions: whoever let it in has found an operator behind it. Without one, only the
+/// In a request's extensions: it was authenticated as an operator's. Without one, only the
 /// paths that hold a token are served.
 #[derive(Clone, Copy, Debug)]
 pub struct OperatorPass;
@@ -131,7 +131,7 @@ impl Routes {
         request: &Parts,
     ) -> Result<Fetch, &'static str> {
         let job_media = self.media.find(job).ok_or(ENDED)?;
-        // Whether a token is right is told to the right peer alone. A HEAD gives away a size: it is how
+        // Only the right peer learns whether a token is right. A HEAD discloses the size only: it is how
         // the controller sees whether its own media are reached.
         if self.media.binds_peers() && request.method != Method::HEAD && !is_from_bmc(&job_media, request) {
             job_media.refused_peer(medium, drive, token);
@@ -163,7 +163,7 @@ fn is_from_bmc(job_media: &JobMedia, request: &Parts) -> bool {
     peer.is_some_and(|ConnectInfo(peer)| job_media.is_for(peer.ip()))
 }
 
-/// One request for one image. Reads are noted in `watch`; an operator's are nobody's business.
+/// One request for one image. Reads are noted in `watch`; an operator's are not.
 struct Fetch {
     image: Arc<Image>,
     medium: Medium,
@@ -184,10 +184,10 @@ impl Fetch {
             Answer::Whole if method == Method::HEAD => with_length(status(StatusCode::OK), size, self.drive),
             Answer::Whole => self.body(0..size, StatusCode::OK).await,
             Answer::Part(range) => {
-                let tells = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+                let content_range = format!("bytes {}-{}/{size}", range.start, range.end - 1);
                 let mut response = self.body(range, StatusCode::PARTIAL_CONTENT).await;
                 if response.status() == StatusCode::PARTIAL_CONTENT {
-                    response.headers_mut().insert(CONTENT_RANGE, value(&tells));
+                    response.headers_mut().insert(CONTENT_RANGE, value(&content_range));
                 }
                 response
             }

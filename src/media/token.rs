@@ -1,4 +1,4 @@
-//! The paths under which a BMC finds its media, and the tokens in them that nobody else can guess.
+//! The paths under which a BMC finds its media, and their unguessable tokens.
 //!
 //! Not a session and not a signature with a date: a path is good as long as its job is published.
 //! A path holds lower-case letters, digits, dots and slashes only, ends in `.iso` (`.img` where it is a
@@ -85,7 +85,7 @@ mod tests {
         let name = format!("{}.abc", job(3));
         assert_eq!(parse_name(&name), Some((job(3), Some("abc"))));
         assert_eq!(parse_name(&job(3).to_string()), Some((job(3), None)));
-        assert_eq!(parse_name("nobody.abc"), None);
+        assert_eq!(parse_name("unknown.abc"), None);
         assert_eq!(parse_name(""), None);
     }
 

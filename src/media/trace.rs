@@ -1,6 +1,6 @@
-//! What the reads of one job's media tell of its host. A pure state machine: reads in, milestones out.
+//! What the reads of one job's media show of its host. A pure state machine: reads in, milestones out.
 //!
-//! It is told of every slice of an image just before that slice leaves, and of our own reset. It is
+//! It receives every slice of an image just before that slice leaves, and the job's own reset. It is
 //! not a log (nothing here grows with the number of reads) and no judge (`flow::detect` is).
 //! Invariant: a read before our reset never counts as the host's, and a BMC that copies an image
 //! never looks like a host that reads it.
@@ -9,7 +9,7 @@
 //!
 //! A BMC either streams (it fetches the blocks that its host asks for, with some read-ahead) or
 //! downloads (at insert, at power-on, or in the background) and serves its host from the copy. Only
-//! a streamed medium tells of the host. What sets the two apart:
+//! the reads of a streamed medium show the host. What sets the two apart:
 //!
 //! - *A copy is whole.* Nearly all of an image fetched before our reset: [`MediaMode::Prefetched`],
 //!   and it stays so, whatever is read afterwards (a BMC may check its copy).
@@ -18,8 +18,8 @@
 //!   the reset and across it. A host cannot read so: it goes from the descriptors at 32 KiB to the
 //!   boot catalogue, to a boot file, back to a directory. The first jump shows a host
 //!   ([`MediaMode::Streamed`]), unless the sweep has come to the end of the image by then.
-//! - *A copy holds what nobody asks for.* Between the metadata and the kickstart of a task ISO lie
-//!   4 MiB of zeros that belong to no file. Whoever reads half of them copies, in whatever order and
+//! - *A copy holds what no file system needs.* Between the metadata and the kickstart of a task ISO lie
+//!   4 MiB of zeros that belong to no file. A client that reads half of them copies, in whatever order and
 //!   over however many connections. So the kickstart counts as read only by a read of its extent
 //!   before half of that gap has been read (before the reset too), and the word is taken back if
 //!   the gap follows within [`QUIET`]: then it was a copy that began at the end. Between the
@@ -261,7 +261,7 @@ impl Gap {
         self.read.insert(within(&read.range, &self.extent));
     }
 
-    /// Half of it or more; an image without a gap cannot tell a copy from a host.
+    /// Half of it or more; in an image without a gap a copy looks like a host.
     fn is_copied(&self) -> bool {
         self.read.bytes() * 2 >= length(&self.extent)
     }
@@ -311,7 +311,7 @@ struct Reads {
     /// Bytes read since our reset, in earlier runs of the controller.
     since_before: u64,
     manner: Manner,
-    /// Somebody holds a copy of (nearly) the whole image.
+    /// The BMC holds a copy of (nearly) the whole image.
     copied: bool,
 }
 

@@ -36,7 +36,7 @@ pub fn end(claims: &Map<String, Value>, leeway: Duration) -> Option<Timestamp> {
     Timestamp::from_second(seconds as i64).ok().map(|end| after(end, leeway))
 }
 
-/// Who the claims tell of, and the strongest of their roles.
+/// The subject of the claims, and the strongest of their roles.
 pub fn actor(claims: &Map<String, Value>, settings: &OidcSettings) -> Result<Actor, OidcError> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| is_name(text));
     let subject = text("sub").ok_or(OidcError::Refused("malformed"))?;
@@ -47,7 +47,7 @@ pub fn actor(claims: &Map<String, Value>, settings: &OidcSettings) -> Result<Act
     }
 }
 
-/// A claim is text of somebody else: it goes into logs and the audit.
+/// A claim is untrusted text, and it goes into logs and the audit log.
 fn is_name(text: &str) -> bool {
     (1..=NAME_CHARS_MAX).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }

@@ -36,7 +36,7 @@ pub struct Keys {
     issuer: Url,
     transport: Transport,
     known: Mutex<Known>,
-    /// Held by whoever fetches.
+    /// Held while the keys are fetched.
     fetching: tokio::sync::Mutex<()>,
 }
 
@@ -100,7 +100,7 @@ impl Keys {
         known.find(id, algorithm).ok_or(OidcError::Refused("unknown key"))
     }
 
-    /// Fetches the keys, unless somebody has just done or tried so; those before stay if it fails.
+    /// Fetches the keys, unless that was just done or tried; those before stay if it fails.
     async fn refresh(&self, _turn: tokio::sync::MutexGuard<'_, ()>) {
         if self.known().tried_at.is_some_and(|tried| tried.elapsed() < FETCH_EVERY) {
             return;

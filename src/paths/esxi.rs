@@ -1,8 +1,8 @@
 //! ESXi's own installer from the vendor's ISO on CD1, unattended by the kickstart on CD2.
 //!
 //! The steps of its own: `validate-recipe`, `build-task-iso` ([`prepare`]), and after the reset `esxi.await_bmc` and
-//! `esxi.poll_power` ([`watch`]), where the judge ([`detect`]) decides. Nothing on the host speaks to us: what tells
-//! of the installer is what the BMC shows and what is read of the media. Invariant: an installation is done by
+//! `esxi.poll_power` ([`watch`]), where the judge ([`detect`]) decides. Nothing on the host reports to the controller: the
+//! installer's progress is derived from what the BMC shows and what is read of the media. Invariant: an installation is done by
 //! evidence and never because the host is on, and no medium leaves a host whose installer may be running.
 
 mod address;
@@ -108,18 +108,18 @@ fn validate(cx: &Context<'_>) -> Result<StepOutcome, StepError> {
 }
 
 /// A BMC that makes a lasting override of a one-time boot starts the installer again at its end, unless
-/// somebody sees it start and disarms that in time. Where neither the reads of the media nor the BMC's
-/// own words show it, and the installation does not end with the host off, nobody could.
+/// the start is seen and the override cleared in time. Where neither the reads of the media nor the BMC's
+/// own properties show it, and the installation does not end with the host off, that is impossible.
 fn check_override(cx: &Context<'_>, system: &System) -> Result<(), StepError> {
     let lasts = system.boot.enabled.as_deref() == Some("Continuous");
     let is_copied = cx.services.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched;
     let ends_off =
         matches!(cx.spec()?.esxi().completion_hook, CompletionHook::Poweroff | CompletionHook::OwnPoweroff);
-    if !lasts || !is_copied || ends_off || watch::tells_of_the_loader(system) {
+    if !lasts || !is_copied || ends_off || watch::shows_loader(system) {
         return Ok(());
     }
     Err(StepError::permanent(format!(
-        "the BMC of server {} turns a one-time boot into a lasting one, downloads images whole and tells nothing of \
+        "the BMC of server {} turns a one-time boot into a lasting one, downloads images whole and shows nothing of \
          the host's boots: the installer would start again and again, unseen; ask for completion_hook: poweroff, \
          with which the installation ends with the host off",
         cx.server.serial

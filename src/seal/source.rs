@@ -139,7 +139,7 @@ fn read(path: &Path, setting: &'static str) -> Result<Option<Vec<MasterKey>>, Ke
     };
     let mode = fs::metadata(path).map(|found| found.permissions().mode()).unwrap_or_default();
     if mode & 0o007 != 0 {
-        tracing::warn!(path = %path.display(), "the master key is readable by everybody: chmod 0600 it");
+        tracing::warn!(path = %path.display(), "the master key is readable by all users: chmod 0600 it");
     }
     parse(&bytes).map(Some).ok_or(KeyError::Length { path: path.to_owned(), setting, found: bytes.len() })
 }
@@ -154,8 +154,8 @@ fn parse(bytes: &[u8]) -> Option<Vec<MasterKey>> {
     is_whole.then(|| keys.iter().map(|key| MasterKey::new(*key)).collect())
 }
 
-/// Writes a key beside its place and links it there: a crash leaves no half-written key, and of
-/// two controllers starting at once both read the one that came first.
+/// Writes a key to a draft file and links it into place: a crash leaves no half-written key, and of
+/// two controllers that start simultaneously both read the one that came first.
 fn create(path: &Path, rng: &Rng) -> io::Result<()> {
     fs::create_dir_all(directory(path))?;
     let draft = draft_beside(path, &rng.hex(8));
@@ -164,7 +164,7 @@ fn create(path: &Path, rng: &Rng) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             linked => linked,
         });
-    // What is left of a failed write is no key; the first error is the one to tell.
+    // What is left of a failed write is no key; the first error is the one to report.
     let removed = fs::remove_file(&draft);
     linked.and(removed)?;
     fs::File::open(directory(path))?.sync_all()

@@ -126,7 +126,7 @@ fn show(rows: &[Row]) {
     table.show();
 }
 
-/// Two runs at once would fight for the same machines.
+/// Two simultaneous runs would fight for the same machines.
 fn lock() -> Done<File> {
     let path = home().with_extension("lock");
     let open = File::create(&path).and_then(|file| file.lock().map(|()| file));

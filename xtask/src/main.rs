@@ -1,7 +1,7 @@
 //! The project's chores: `cargo xtask VERB`.
 //!
 //! One file a verb; what they share is in `process`, `debian` and `closing`. Invariant: a chore
-//! installs what it needs or says exactly what is missing, and its exit code tells how it went.
+//! installs what it needs or says exactly what is missing, and its exit code shows the result.
 
 mod bench;
 mod ci;
@@ -26,21 +26,21 @@ const USAGE: &str = "\
 cargo xtask VERB
 
   test [--all] [--no-lab] [--no-outside]
-                            every test, clients and checkers that nobody here wrote, and one BIOS and one
+                            every test, third-party clients and checkers, and one BIOS and one
                             UEFI machine installed in the lab; --all: every scenario and every client
   ci                        what a change must pass: format, lints, licences, docs, all tests
   bench [FIGURE ...]        the project's figures, as ratios to peers measured in the same run
   lab up [N]                N virtual machines (2) behind a real Redfish service, on loopback
   lab test [--all | NAME …] install them with this checkout's controller; --all: every scenario; or those
   lab down [--purge]        stop them; --purge: delete them too
-  outside [PROGRAM ...]     clients and checkers that nobody here wrote (all of them unless said)
+  outside [PROGRAM ...]     third-party clients and checkers (default: all of them)
   sim [--seeds N] [--jobs M] [--first-seed S] [--rule evidence|power]
                             N simulated worlds (100) of M jobs each (50) with faults in everything,
-                            and checkers over all of them; one seed alone tells its whole story
+                            and checkers over all of them; one seed alone prints every event
   dist                      what a release is made of, in target/dist: binary, systemd unit, documents,
                             a CycloneDX list of what is in it, hashes
   fuzz [TARGET ...] [--seconds N]
-                            any bytes for every reader of strangers' bytes, N seconds (60) for each target
+                            any bytes for every parser of untrusted bytes, N seconds (60) for each target
   rules                     docs/kickstart-rules.md, written from the rule table
   shape [FOLDER ...]        how long files and functions are (src, crates, tests and xtask unless said)
 ";

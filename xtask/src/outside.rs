@@ -1,6 +1,6 @@
-//! `cargo xtask outside`: clients and checkers that nobody here wrote, at work on this checkout's binary.
+//! `cargo xtask outside`: third-party clients and checkers, at work on this checkout's binary.
 //!
-//! One driver each in `tests/outside/`, which sets its program to work and tells of every check; here they
+//! One driver each in `tests/outside/`, which sets its program to work and reports every check; here they
 //! are given what they need, run side by side, counted and bounded. Not the lab: nothing boots for real but
 //! one QEMU. Invariant: a failed check is a failure unless `exceptions.txt` says why it stays, and an
 //! exception that nothing needs any more is a failure too.
@@ -92,10 +92,10 @@ struct Row<'a> {
 
 fn examine<'a>(program: &'a Program, exceptions: &Exceptions) -> Row<'a> {
     let start = Instant::now();
-    let told = driver::run(program.name, program.driver, program.python);
+    let reported = driver::run(program.name, program.driver, program.python);
     let secs = start.elapsed().as_secs_f64();
-    let mut findings = match told {
-        Ok(told) => checks::parse(&told.lines, &told.ended),
+    let mut findings = match reported {
+        Ok(report) => checks::parse(&report.lines, &report.ended),
         Err(failure) => Findings::broken(failure.to_string()),
     };
     findings.except(exceptions.of(program.name));

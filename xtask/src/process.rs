@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use xtask::source::ROOT;
 
-/// Why a chore ended, in a sentence for whoever typed it.
+/// Why a chore ended, in a sentence for its user.
 #[derive(Debug)]
 pub struct Failure(String);
 
@@ -33,7 +33,7 @@ pub fn command(program: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// What cargo told this program of its own package makes build scripts that watch such variables run anew
+/// The variables that cargo sets for this program's own package make build scripts that watch such variables run anew
 /// (ring's does), and with them a third of all dependencies be compiled, each time.
 fn forget_own_package(command: &mut Command) {
     let is_own = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
@@ -83,7 +83,7 @@ fn pass_on(from: Option<impl std::io::Read>, mut to: impl Write, watch: &Mutex<i
     let Some(from) = from else { return };
     for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line);
-        // Whoever read our output may have gone; the program still runs to its end.
+        // The reader of the output may have gone; the program still runs to its end.
         let _ = writeln!(to, "{line}");
         (watch.lock().expect("no watcher panics"))(&line);
     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::process::{Done, command, fail, run};
 
-/// One test of the integration binary, told by its environment what to run.
+/// One test of the integration binary, configured by its environment.
 const SWEEP: [&str; 9] = [
     "test",
     "--locked",

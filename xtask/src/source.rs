@@ -89,7 +89,7 @@ fn under(folder: &str, extensions: &[&str]) -> Vec<Source> {
     found.iter().filter_map(read).collect()
 }
 
-/// What nobody wrote, and what is not of this checkout.
+/// Generated files, and what is not of this checkout.
 const SKIPPED: [&str; 5] = ["target", ".git", "var", "corpus", "artifacts"];
 
 fn collect(folder: &Path, extensions: &[&str], found: &mut Vec<String>) {

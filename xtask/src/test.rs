@@ -1,4 +1,4 @@
-//! `cargo xtask test`: what the tests need, then every test, then programs that nobody here wrote, then a
+//! `cargo xtask test`: what the tests need, then every test, then third-party programs, then a
 //! real installation in the lab.
 //!
 //! Part after part, each timed; a part that fails does not keep the next from running, except that a
@@ -18,7 +18,7 @@ pub struct Options {
     /// Every scenario of the lab, and every program from outside.
     pub all: bool,
     pub lab: bool,
-    /// Clients and checkers that nobody here wrote.
+    /// Third-party clients and checkers.
     pub outside: bool,
     /// The profile of `.config/nextest.toml`.
     pub profile: &'static str,

@@ -4,7 +4,7 @@
 //! - [`Password`]: a secret that cannot be printed; [`UrlSecrets`]: secrets within URLs, hidden from texts.
 //! - [`UrlPrefixes`]: which URLs may be named; [`is_loopback`]: which stay on this machine.
 //! - [`visible()`]: text of others, made safe to print; [`hex()`]: bytes as digits.
-//! - [`Seats`]: how many of something are open at once, of all holders and of one.
+//! - [`Seats`]: limits how many of something are open, in total and per holder.
 //! - [`nearest()`]: which of several names was most likely meant.
 //!
 //! Nothing here knows servers, jobs, images or Redfish.

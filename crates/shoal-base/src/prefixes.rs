@@ -1,6 +1,6 @@
 //! Which URLs an operator may name in a recipe: those under a list of prefixes.
 //!
-//! Not a fetcher; whoever follows a redirect asks again. Invariant: a prefix ends at a boundary of
+//! Not a fetcher; a caller that follows a redirect checks again. Invariant: a prefix ends at a boundary of
 //! the path, so that `https://a/iso` allows `https://a/iso/x` and not `https://a/isolated`.
 
 use std::fmt;

@@ -193,7 +193,7 @@ fn hide_after_scheme(url: &str) -> String {
     let query = ["?", "%3F", "%3f"].into_iter().filter_map(|mark| Some((url.find(mark)?, mark))).min();
     let (mut shown, mut rest) = (String::new(), 0);
     if let Some((start, mark)) = at {
-        // An `@` in a value, or a `?` in a password that was decoded: nobody can tell.
+        // An `@` in a value, or a `?` in a password that was decoded: it is unknown which.
         if query.is_some_and(|(query, _)| query < start) {
             return HIDDEN.to_owned();
         }

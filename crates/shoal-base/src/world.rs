@@ -31,8 +31,8 @@ pub struct World {
     pub transport: Transport,
 }
 
-/// Tells the time of day as this process counts it: from the machine's clock at the start, by the steady clock
-/// from then on. It never goes back, and nobody sets it. Jobs compare its times.
+/// The time of day as this process counts it: from the machine's clock at the start, by the steady clock
+/// from then on. It never goes back, and cannot be set. Jobs compare its times.
 #[derive(Clone, Debug)]
 pub struct Clock {
     kind: ClockKind,
@@ -50,12 +50,12 @@ enum ClockKind {
     },
 }
 
-/// What was told last, and when by the steady clock. A machine's clock that is set meanwhile is followed only
+/// The time returned last, and when by the steady clock. If the machine's clock is set meanwhile, it is followed only
 /// where no job is active (a deadline that is stored as a time would move with it): ahead in one step, back by
-/// telling nine seconds in ten until both meet.
+/// counting nine seconds in ten until both meet.
 #[derive(Debug, Default)]
 struct Steady {
-    told: Option<(Timestamp, Duration)>,
+    returned: Option<(Timestamp, Duration)>,
     is_idle: bool,
     /// It was logged that the machine's clock is another one.
     is_apart: bool,
@@ -65,19 +65,19 @@ struct Steady {
 const APART: Duration = Duration::from_secs(5);
 
 impl Steady {
-    fn tell(&mut self, wall: Timestamp, now: Duration) -> Timestamp {
-        let told = match self.told {
+    fn read(&mut self, wall: Timestamp, now: Duration) -> Timestamp {
+        let read = match self.returned {
             None => wall,
-            Some((told, at)) => {
+            Some((returned, at)) => {
                 let passed = now.saturating_sub(at);
-                let exact = after(told, passed);
+                let exact = after(returned, passed);
                 match self.is_idle {
-                    true => after(told, passed * 9 / 10).max(wall),
+                    true => after(returned, passed * 9 / 10).max(wall),
                     false => exact,
                 }
             }
         };
-        let apart = elapsed(wall, told).max(elapsed(told, wall));
+        let apart = elapsed(wall, read).max(elapsed(read, wall));
         if apart > APART && !self.is_apart {
             tracing::warn!(
                 seconds = apart.as_secs(),
@@ -85,8 +85,8 @@ impl Steady {
             );
         }
         self.is_apart = apart > APART;
-        self.told = Some((told, now));
-        told
+        self.returned = Some((read, now));
+        read
     }
 }
 
@@ -108,7 +108,7 @@ impl Clock {
         Clock { kind: self.kind.clone(), steady: Arc::default() }
     }
 
-    /// Somebody sets the machine's clock ahead. Simulations only: the real one is set by whoever runs the machine.
+    /// Sets the machine's clock ahead. Simulations only: the real one is set by its operator.
     pub fn set_ahead(&self, by: Duration) {
         if let ClockKind::Virtual { ahead, .. } = &self.kind {
             *ahead.lock().unwrap_or_else(PoisonError::into_inner) += by;
@@ -124,7 +124,7 @@ impl Clock {
     /// The time now, to the millisecond (the precision that the store keeps).
     pub fn now(&self) -> Timestamp {
         let (wall, now) = (self.wall(), self.steady());
-        let now = self.steady.lock().unwrap_or_else(PoisonError::into_inner).tell(wall, now);
+        let now = self.steady.lock().unwrap_or_else(PoisonError::into_inner).read(wall, now);
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
     }
 
@@ -140,7 +140,7 @@ impl Clock {
         }
     }
 
-    /// Counts on while a machine is suspended, where its system can tell.
+    /// Counts on while a machine is suspended, where its system counts that.
     fn steady(&self) -> Duration {
         match &self.kind {
             ClockKind::System => since_boot(),
@@ -149,7 +149,7 @@ impl Clock {
     }
 }
 
-/// By the clock of the system's start, which nobody sets.
+/// By the clock since the system's start, which cannot be set.
 #[cfg(target_os = "linux")]
 fn since_boot() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -255,30 +255,30 @@ mod tests {
         assert_ne!(b.child("job").u64(), Rng::from_seed(8).child("job").u64());
     }
 
-    /// The machine's clock and what is told, in seconds since noon.
-    fn tells(steady: &mut Steady, wall: i64, secs: u64) -> u64 {
+    /// Reads the clock, in seconds since noon.
+    fn reads(steady: &mut Steady, wall: i64, secs: u64) -> u64 {
         let noon: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
-        elapsed(noon, steady.tell(noon + SignedDuration::from_secs(wall), Duration::from_secs(secs)))
+        elapsed(noon, steady.read(noon + SignedDuration::from_secs(wall), Duration::from_secs(secs)))
             .as_secs()
     }
 
     #[test]
     fn a_clock_that_is_set_is_not_followed_while_jobs_are_active() {
         let mut steady = Steady::default();
-        assert_eq!((tells(&mut steady, 100, 0), tells(&mut steady, 110, 10)), (100, 110));
-        assert_eq!((tells(&mut steady, 3720, 20), tells(&mut steady, 7330, 30)), (120, 130));
-        assert_eq!((tells(&mut steady, 0, 40), tells(&mut steady, 10, 50)), (140, 150));
+        assert_eq!((reads(&mut steady, 100, 0), reads(&mut steady, 110, 10)), (100, 110));
+        assert_eq!((reads(&mut steady, 3720, 20), reads(&mut steady, 7330, 30)), (120, 130));
+        assert_eq!((reads(&mut steady, 0, 40), reads(&mut steady, 10, 50)), (140, 150));
     }
 
     #[test]
     fn where_no_job_is_active_both_clocks_meet_and_none_goes_back() {
         let mut steady = Steady { is_idle: true, ..Steady::default() };
-        assert_eq!((tells(&mut steady, 100, 0), tells(&mut steady, 3710, 10)), (100, 3710));
-        // An hour back: nine seconds are told in ten, and time is met again after ten hours.
-        assert_eq!((tells(&mut steady, 120, 20), tells(&mut steady, 130, 30)), (3719, 3728));
-        assert_eq!(tells(&mut steady, 36_080, 35_980), 36_083);
+        assert_eq!((reads(&mut steady, 100, 0), reads(&mut steady, 3710, 10)), (100, 3710));
+        // An hour back: nine seconds are counted in ten, and both clocks meet after ten hours.
+        assert_eq!((reads(&mut steady, 120, 20), reads(&mut steady, 130, 30)), (3719, 3728));
+        assert_eq!(reads(&mut steady, 36_080, 35_980), 36_083);
         assert_eq!(
-            (tells(&mut steady, 36_110, 36_010), tells(&mut steady, 36_120, 36_020)),
+            (reads(&mut steady, 36_110, 36_010), reads(&mut steady, 36_120, 36_020)),
             (36_110, 36_120)
         );
     }

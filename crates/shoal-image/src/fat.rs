@@ -2,8 +2,8 @@
 //!
 //! One partition with FAT16, which ESXi takes of a stick (`ks=usb:` looks at FAT16 and FAT32 alone).
 //! It writes this one image and reads none. Pure over bytes. Invariants: the same input gives the same
-//! bytes; whoever looks for partitions, mounts the volume, lists it or reads the recipe comes no nearer
-//! than 4 MiB to the kickstart, and whoever reads that no nearer than 4 MiB to the nonce, as on a task
+//! bytes; a host that looks for partitions, mounts the volume, lists it or reads the recipe comes no nearer
+//! than 4 MiB to the kickstart, and one that reads the kickstart no nearer than 4 MiB to the nonce, as on a task
 //! ISO, so that a read of each is one.
 //!
 //! ```text

@@ -50,7 +50,7 @@ pub struct Installer {
     pub volume_id: String,
     /// `ESXIMAGE` on VMware's images.
     pub application_id: String,
-    /// Such as `8.0.3`, or `8.0U3` where only the volume id tells.
+    /// Such as `8.0.3`, or `8.0U3` where only the volume id has it.
     pub version: Option<String>,
     /// Decimal digits, such as `24022510`.
     pub build: Option<String>,
@@ -83,7 +83,7 @@ pub struct BootFile {
     pub payload_files: usize,
 }
 
-/// Byte ranges of an image that mean something to whoever watches its reads.
+/// Byte ranges of an image whose reads are milestones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Landmarks {
     pub descriptors: Range<u64>,

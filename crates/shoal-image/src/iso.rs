@@ -37,7 +37,7 @@ pub use task_iso::{KICKSTART_GAP_BYTES, NONCE_NAME, TaskIso, build_task_iso};
 pub use volume::{PathTables, Tree, Volume};
 pub use writer::{IsoWriter, RecordedTime, WriteError, Written};
 
-/// Bytes of a logical block. Other sizes are allowed by ECMA-119 and made by nobody.
+/// Bytes of a logical block. Other sizes are allowed by ECMA-119 and not used.
 pub const BLOCK: u64 = 2048;
 const BLOCK_LEN: usize = BLOCK as usize;
 

@@ -4,7 +4,7 @@
 //! - [`fat`]: the kickstart as the image of a USB stick.
 //! - [`installer`]: the vendor's ESXi ISO: recognised, and made to boot unattended.
 //!
-//! Pure: no file, no clock, no network; whoever has an image implements [`iso::ReadAt`] for it. It knows
+//! Pure: no file, no clock, no network; the owner of an image implements [`iso::ReadAt`] for it. It knows
 //! neither jobs nor BMCs.
 
 pub mod fat;

@@ -85,10 +85,10 @@ pub struct Command {
     pub args: Vec<Arg>,
 }
 
-/// An argument: an option, or a word by itself.
+/// An argument: an option, or a positional word.
 #[derive(Debug)]
 pub struct Arg {
-    /// `--disk` of `--disk=x`; none of a word by itself.
+    /// `--disk` of `--disk=x`; none of a positional word.
     pub option: Option<String>,
     /// `x` of `--disk=x`; the word itself where it is no option.
     pub value: Option<String>,

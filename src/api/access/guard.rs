@@ -21,7 +21,7 @@ use crate::api::query::QueryTable;
 use crate::media::OperatorPass;
 use crate::store::Store;
 
-/// So much of a path is told.
+/// So much of a path is recorded.
 const PATH_CHARS_MAX: usize = 200;
 
 /// Where a request came from. An extractor of handlers that anybody may call.
@@ -39,7 +39,7 @@ impl<S: Sync> FromRequestParts<S> for Source {
 #[derive(Clone)]
 pub struct Guard {
     pub access: Access,
-    /// `/metrics` is for everybody.
+    /// `/metrics` requires no token.
     pub open_metrics: bool,
     /// The query parameters of each route.
     pub queries: Arc<QueryTable>,
@@ -56,7 +56,7 @@ pub struct Who {
 }
 
 impl Who {
-    /// What the audit tells of an act of theirs, before it says on what.
+    /// The audit entry of one of its acts, still without the object.
     pub fn act(&self, at: Timestamp, action: &str) -> Act {
         Act {
             at,
@@ -74,7 +74,7 @@ impl<S: Sync> FromRequestParts<S> for Who {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Who, ApiError> {
-        // Not there: the route's need says that nobody has to be known, and its handler asks who it is.
+        // Absent where the route requires no caller; a handler that asks for one anyway rejects the request.
         parts.extensions.get::<Who>().cloned().ok_or(ApiError::Unauthorised)
     }
 }
@@ -108,7 +108,7 @@ pub async fn guard(
     let who = Who { actor, source };
     guard.count(&request, &who)?;
     if who.actor.role < role {
-        tell(guard.denied(&request, &who)).await?;
+        record(guard.denied(&request, &who)).await?;
         tracing::warn!(actor = who.actor.id, %role, "a request was refused for its role");
         let detail = format!("this needs the role {role}; {} is {}", who.actor.name, who.actor.role);
         return Err(ApiError::Forbidden(detail));
@@ -126,7 +126,7 @@ pub async fn guard(
     request.extensions_mut().insert(who);
     let is_download = request.method() == Method::GET;
     let response = next.run(request).await;
-    // Whoever reads slowly reads no further than its token goes.
+    // A slow download ends when its token does.
     Ok(if is_download { response.map(|body| admission.cut(body)) } else { response })
 }
 
@@ -144,7 +144,7 @@ impl Guard {
         }
     }
 
-    /// What the audit is told of a refused write, of which no handler tells.
+    /// The audit entry of a refused write, which no handler records.
     fn denied(&self, request: &Request, who: &Who) -> Option<(Store, Act)> {
         let Access::Tokens(tokens) = &self.access else { return None };
         if request.method().is_safe() {
@@ -156,8 +156,8 @@ impl Guard {
     }
 }
 
-async fn tell(told: Option<(Store, Act)>) -> Result<(), ApiError> {
-    match told {
+async fn record(denied: Option<(Store, Act)>) -> Result<(), ApiError> {
+    match denied {
         Some((store, act)) => Ok(store.tell(act).await?),
         None => Ok(()),
     }

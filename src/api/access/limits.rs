@@ -1,7 +1,7 @@
 //! How many wrong tokens an address may send, and how often a token may write.
 //!
-//! Whoever shows a good token is never refused for what others did: only failures are counted against
-//! an address, so that a stranger behind the same one locks nobody out. Invariant: what is remembered
+//! A caller with a valid token is never refused because of others: only failures are counted against
+//! an address, so that an attacker behind the same one locks no caller out. Invariant: what is remembered
 //! is bounded, however many addresses or tokens come.
 
 use std::hash::Hash;
@@ -18,7 +18,7 @@ use governor::{Quota, RateLimiter};
 
 use crate::api::error::ApiError;
 
-/// Addresses, and holders of tokens, that are told apart at once.
+/// Addresses, and holders of tokens, that are distinguished at any time.
 const KEYS_MAX: usize = 4_096;
 /// All failures together may be so many times as frequent as those of one address.
 const ALL_FACTOR: u32 = 30;
@@ -76,7 +76,7 @@ impl Limits {
         of_source.and(of_all).map_err(|wait| ApiError::TooMany { what: "wrong tokens", wait })
     }
 
-    /// Logs a wrong token or secret, at a bounded rate: a stranger cannot fill the disk.
+    /// Logs a wrong token or secret, at a bounded rate, so that they cannot fill the disk.
     pub fn log_failure(&self, source: Option<IpAddr>, reason: &'static str) {
         if self.failure_log.check().is_err() {
             self.unlogged.fetch_add(1, Ordering::Relaxed);
@@ -94,7 +94,7 @@ impl Limits {
     }
 }
 
-/// Whoever has one address of an IPv6 network has all of it.
+/// The holder of one address of an IPv6 network holds the whole network.
 fn network(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),

@@ -12,7 +12,7 @@ use crate::access::Role;
 pub enum Need {
     /// Nothing.
     Nothing,
-    /// Its route judges by itself: a secret or a token in the path, which belongs to no person.
+    /// The route authenticates the request: by a secret, or by a token in the path, which belongs to no user.
     OwnProof,
     /// As [`Role::Viewer`], unless the listener is on loopback.
     Metrics,
@@ -72,8 +72,8 @@ pub fn need(method: &Method, path: &str) -> Result<Need, Vec<&'static str>> {
     found.map(|(_, _, need)| *need).ok_or_else(|| of_path.map(|(method, _, _)| *method).collect())
 }
 
-/// The table's name of a path, from the router's (`matched`) and the one that was asked for. The
-/// router cannot tell a name with a token from one without.
+/// The table's name of a path, from the router's (`matched`) and the requested one. The
+/// router cannot distinguish a name with a token from one without.
 pub fn table_path<'a>(matched: &'a str, asked: &str) -> &'a str {
     let has_token = asked.split('/').nth(3).is_some_and(|name| name.contains('.'));
     match (matched, has_token) {

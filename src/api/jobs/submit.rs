@@ -1,7 +1,7 @@
 //! From a request to a job: what is wrong with it, who stands in its way, what it became.
 //!
 //! The order is part of the public contract: no job without a JSON body and a known server; a repeat
-//! is answered as the first was; a recipe that is refused is a job that failed at once; only then
+//! is answered as the first was; a recipe that is refused is a job that failed immediately; only then
 //! may a protected or busy server refuse. Invariant: nothing here talks to a BMC but the dry run and a
 //! template that asks for a disk, which change nothing.
 
@@ -36,7 +36,7 @@ pub struct RecipeBody {
     /// The exact text of the kickstart, at most 65,536 bytes of UTF-8. Also taken as `ks.cfg`.
     #[schema(min_length = 1, max_length = 65536)]
     ks_cfg: String,
-    /// `none` (default); `poweroff` or `webhook` add a last `%post` that tells of the end;
+    /// `none` (default); `poweroff` or `webhook` add a last `%post` that reports completion;
     /// `own-poweroff` where the kickstart itself powers the host off at its end.
     #[schema(pattern = "^(none|poweroff|webhook|own-poweroff)$")]
     completion_hook: Option<String>,
@@ -136,7 +136,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// What the audit tells of the job that this becomes.
+    /// The audit entry of the job that this becomes.
     fn act(&self, state: &ApiState, job: JobId, refused: bool) -> Act {
         let (action, detail) = match self.retry_of {
             Some(Retry { job, force }) => {
@@ -255,7 +255,7 @@ fn refusal(job: JobId, errors: Vec<FieldError>) -> ApiError {
     ApiError::Invalid { detail: REFUSED.to_owned(), errors, job: Some(job) }
 }
 
-/// Records the job that failed at once.
+/// Records the job as failed.
 async fn refuse(state: &ApiState, request: Request, errors: Vec<FieldError>) -> Result<Response, ApiError> {
     let created_at = state.world.clock.now();
     let faults: Vec<String> = errors.iter().map(ToString::to_string).collect();

@@ -1,7 +1,7 @@
 //! From a body to a server's record: what is wrong with it, and what may not change so.
 //!
-//! Whoever points a record elsewhere, or trusts more peers than before, must know the password. Invariant: all
-//! faults of a body are told in one answer, and none quotes a value.
+//! A caller that changes a record's address, or trusts more peers than before, must know the password. Invariant: all
+//! faults of a body are reported in one response, and none quotes a value.
 
 use std::collections::BTreeMap;
 
@@ -105,7 +105,7 @@ const KEYS: [&str; 10] = [
 ];
 
 impl ServerInput {
-    /// Reads `body`, and makes `make` of it. All faults are told at once.
+    /// Reads `body`, and makes `make` of it. All faults are reported together.
     pub fn read<T>(
         body: &Map<String, Value>,
         make: impl FnOnce(ServerInput, &mut Fields<'_>) -> Option<T>,
@@ -136,7 +136,7 @@ fn host(text: &str) -> Result<String, &'static str> {
     management_url(text).map(|_| text.to_owned()).ok_or(message)
 }
 
-/// A whole record; the errors tell what is missing.
+/// A whole record; the errors name what is missing.
 pub fn make(input: ServerInput, fields: &mut Fields<'_>) -> Option<Server> {
     let tls = input.tls.over(None).unwrap_or_default();
     let mut required = |key: &str, value: Option<String>| {
@@ -183,7 +183,7 @@ fn labels(
     }
 }
 
-/// The whole record that is to be in the place of `before`; the errors tell why it may not.
+/// The whole record that replaces `before`; the errors name what prevents that.
 pub fn replacement(
     serial: &Serial,
     before: Option<&Server>,
@@ -207,7 +207,7 @@ pub fn replacement(
     Some(Server { protected, ..made })
 }
 
-/// `before` with what `input` changes; the errors tell what may not change so.
+/// `before` with what `input` changes; the errors name what may not change so.
 pub fn change(before: &Server, input: ServerInput, fields: &mut Fields<'_>) -> Option<Server> {
     if input.serial.value().is_some_and(|serial| *serial != before.serial) {
         fields.refuse("serial", "cannot be changed: add another server");

@@ -1,6 +1,6 @@
 //! Asks a controller to look at servers of its inventory, one or many.
 //!
-//! Invariants: at most so many at once as asked for; and a server that could not be checked counts
+//! Invariants: at most the requested number runs in parallel; and a server that could not be checked counts
 //! as one that is not ready, and stops none of the others.
 
 use std::collections::BTreeMap;

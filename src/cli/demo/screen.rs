@@ -1,6 +1,6 @@
 //! What the demo prints: one aligned line a step, each with the time since the start.
 //!
-//! Only what the public API tells, but for the last word of the simulated machines. Invariant: the
+//! It shows only what the public API reports, and at the end the state of the simulated machines. Invariant: the
 //! last line names the outcome.
 
 use std::collections::BTreeMap;
@@ -68,7 +68,7 @@ impl Screen {
     fn event(&self, event: &Value) {
         let text = |key: &str| event[key].as_str().unwrap_or_default();
         let status = text("status");
-        // What begins and ends at once is told by its end.
+        // Of a step that ends immediately only the end is shown.
         if status == "started" && !text("step").starts_with("esxi.") {
             return;
         }

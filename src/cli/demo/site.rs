@@ -45,7 +45,7 @@ const PROOF_FLOOR: Duration = Duration::from_secs(1);
 /// Of what a persona does late, which real BMCs do for minutes.
 const LATENESS_MAX: Duration = Duration::from_secs(2);
 
-const SUBMITTED_AT_ONCE: usize = 8;
+const SUBMITTED_IN_PARALLEL: usize = 8;
 /// A host that was reset at the very end still has to boot.
 const BOOT_WAIT_MAX: Duration = Duration::from_secs(15);
 
@@ -145,7 +145,7 @@ impl Site {
             let job = self.client.post(&["jobs"], &[], recipe(&line.serial, &self.persona)).await?;
             Ok::<_, ClientError>(job["job_id"].as_str().unwrap_or_default().to_owned())
         };
-        let mut submitted = stream::iter(&self.servers).map(submit).buffered(SUBMITTED_AT_ONCE);
+        let mut submitted = stream::iter(&self.servers).map(submit).buffered(SUBMITTED_IN_PARALLEL);
         let mut jobs = vec![];
         while let Some(job) = submitted.next().await {
             jobs.push(job?);

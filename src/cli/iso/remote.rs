@@ -113,7 +113,7 @@ impl Source<'_> {
         Ok((body.to_bytes(), size))
     }
 
-    /// Sends the request, wherever the image has moved to; later ones go there at once.
+    /// Sends the request, wherever the image has moved to; later ones go there directly.
     async fn follow(&mut self, start: u64, end: u64) -> Result<HttpResponse, RemoteError> {
         for _ in 0..=REDIRECTS_MAX {
             let request = self.request(start, end)?;
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_goes_wrong_is_told_without_the_secrets_of_the_url() {
+    async fn errors_do_not_contain_the_secrets_of_the_url() {
         async fn check(answer: impl Fn(&HttpRequest) -> Answer + Send + Sync + 'static, part: &str) {
             let error = inspect_url(&world(answer), url()).await.unwrap_err().to_string();
             assert!(error.contains(part) && error.contains("vault.test/esxi.iso"), "{error}");

@@ -16,7 +16,7 @@ use shoal_base::hex;
 use shoal_image::installer::{Installer, KickstartOn, overlay, overlay_single_cd, recognise};
 use shoal_image::iso::{Overlay, build_task_iso};
 
-/// Readable by nobody else: a kickstart holds the root password.
+/// Readable by the owner alone: a kickstart holds the root password.
 const SECRET_MODE: u32 = 0o600;
 /// What the task ISO says of itself beside the kickstart.
 const RECIPE: &[u8] = br#"{"task_target":"install-esxi.target"}"#;
@@ -149,7 +149,7 @@ impl NewFile {
         let mut name = OsString::from(path);
         name.push(".partial");
         let partial = PathBuf::from(name);
-        // One that an interrupted command left has a mode that nobody knows.
+        // One that an interrupted command left may have any mode.
         let _absent = std::fs::remove_file(&partial);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(SECRET_MODE);
@@ -157,7 +157,7 @@ impl NewFile {
         Ok(NewFile { file, partial, path: path.to_owned(), is_complete: false })
     }
 
-    /// Gives the file its name, and tells its SHA-256.
+    /// Gives the file its name, and returns its SHA-256.
     fn finish(mut self) -> Result<String, IsoCommandError> {
         let sha256 = sha256_of(&self.partial).map_err(IsoCommandError::file("read back", &self.path))?;
         self.file.sync_all().map_err(IsoCommandError::file("write", &self.path))?;

@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A controller that restarts is back long before.
 const ABSENCE_MAX: Duration = Duration::from_secs(600);
 /// A failed job's media may have to stay until its installer cannot be running any more, which may
-/// take as long as an installation. Nobody wants to wait here for that.
+/// take as long as an installation: too long to wait for here.
 const CLEANUP_WAIT: Duration = Duration::from_secs(60);
 
 /// Follows the job until it is over. `Exit::Failed` unless it succeeded.
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_line_tells_the_outcome_and_what_is_left_to_do() {
+    fn the_last_line_shows_the_outcome_and_what_is_left_to_do() {
         let job = serde_json::json!({
             "job_id": "ab", "status": "failed", "verdict": {"outcome": "failed", "evidence": []},
             "failed_step": "reset", "reason": "the BMC refuses", "cleanup": "partial",

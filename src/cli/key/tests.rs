@@ -119,23 +119,23 @@ impl Files {
         Store::open(&self.database, self.source().load().unwrap().unwrap()).unwrap()
     }
 
-    async fn check_all_is_readable(&self, told: &str) {
+    async fn check_all_is_readable(&self, context: &str) {
         let store = self.open();
-        let servers = store.servers().await.unwrap_or_else(|error| panic!("{told}: {error}"));
-        assert_eq!(servers.len(), usize::from(SERVERS), "{told}");
+        let servers = store.servers().await.unwrap_or_else(|error| panic!("{context}: {error}"));
+        assert_eq!(servers.len(), usize::from(SERVERS), "{context}");
         for (number, server) in (0..SERVERS).zip(servers) {
-            assert_eq!(server.bmc_password.expose(), format!("password {number}"), "{told}");
+            assert_eq!(server.bmc_password.expose(), format!("password {number}"), "{context}");
         }
         for secret in [OwnSecret::Media, OwnSecret::Hook] {
             store.own_secret(secret).await.unwrap();
         }
-        assert!(store.token_shown(TOKEN).await.unwrap().is_some(), "{told}: a token stays good");
+        assert!(store.token_shown(TOKEN).await.unwrap().is_some(), "{context}: a token stays good");
         let audit = store.verify_audit().await.unwrap();
-        assert_eq!((audit.good, audit.fault), (1, None), "{told}");
+        assert_eq!((audit.good, audit.fault), (1, None), "{context}");
         for number in 0..SERVERS {
             let Some(job) = store.job(job(number).id).await.unwrap() else { continue };
-            assert_eq!(job.spec.unwrap().esxi().kickstart.expose(), KICKSTART, "{told}");
-            assert_eq!(store.job_recipe(job.id).await.unwrap().unwrap()["ks_cfg"], KICKSTART, "{told}");
+            assert_eq!(job.spec.unwrap().esxi().kickstart.expose(), KICKSTART, "{context}");
+            assert_eq!(store.job_recipe(job.id).await.unwrap().unwrap()["ks_cfg"], KICKSTART, "{context}");
         }
     }
 }
@@ -157,16 +157,18 @@ async fn a_rotation_struck_before_and_after_every_write_loses_nothing() {
     loop {
         let files = Files::new(true).await;
         let (tap, _) = striking(strikes);
-        let told = format!("struck at {strikes}");
+        let context = format!("struck at {strikes}");
         match files.rotate(|store| store.tapped(tap.clone())).await {
             Ok(_) => break,
-            Err(error) => assert!(matches!(error, RotateError::Store(StoreError::Closed)), "{told}: {error}"),
+            Err(error) => {
+                assert!(matches!(error, RotateError::Store(StoreError::Closed)), "{context}: {error}")
+            }
         }
-        files.check_all_is_readable(&told).await;
-        let rotated = files.rotate(|store| store).await.unwrap_or_else(|error| panic!("{told}: {error}"));
-        assert!(rotated.resumed, "{told}");
-        files.check_all_is_readable(&told).await;
-        assert_eq!(std::fs::read(&files.key).unwrap().len(), 32, "{told}: one key is left");
+        files.check_all_is_readable(&context).await;
+        let rotated = files.rotate(|store| store).await.unwrap_or_else(|error| panic!("{context}: {error}"));
+        assert!(rotated.resumed, "{context}");
+        files.check_all_is_readable(&context).await;
+        assert_eq!(std::fs::read(&files.key).unwrap().len(), 32, "{context}: one key is left");
         strikes += 1;
     }
     // Three batches of seven values in each of three columns, two of the four secrets, a last one that

@@ -2,7 +2,7 @@
 //! together.
 //!
 //! Nothing is judged here. Invariant: a check goes through the same clients as jobs, so a BMC gets no
-//! more requests at once and no second login because of it.
+//! more parallel requests and no second login because of it.
 
 use std::sync::Arc;
 

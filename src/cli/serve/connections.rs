@@ -1,4 +1,4 @@
-//! How many connections a listener holds at once, of all peers and of one.
+//! The connection limits of a listener: in total, and per peer.
 //!
 //! It knows no HTTP; the deadlines of requests are the listener's. Invariant: a connection has a seat
 //! from before its TLS handshake until its stream is dropped, and one without a seat costs nothing more.
@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 
 /// Of one listener.
 const CONNECTIONS_MAX: usize = 16_384;
-/// Of one address that is not loopback, where proxies are: so that one stranger leaves seats to others.
+/// Of one address that is not loopback, where proxies are: so that one peer cannot take them all.
 const OF_ONE_PEER_MAX: usize = 1_024;
 
 /// A peer that takes not one byte for so long is gone, or never meant to read. A BMC may take pieces for hours.
@@ -62,7 +62,7 @@ impl Connections {
 /// What a listener of this kind of address accepts.
 type Stream = <SocketAddr as axum_server::Address>::Stream;
 
-/// Gives each accepted connection its seat, and sends what it is given at once: without that, the last
+/// Gives each accepted connection its seat, and disables Nagle's algorithm: with it, the last
 /// part of a range waits for the BMC's delayed acknowledgement.
 #[derive(Clone)]
 pub struct SeatAcceptor(Connections);

@@ -143,7 +143,7 @@ fn make_dir(setting: &'static str, path: &Path) -> Result<(), ServeError> {
     std::fs::create_dir_all(path).map_err(failed)
 }
 
-/// Kickstarts hold passwords: nobody else may look into this directory, nor put anything there.
+/// Kickstarts hold passwords: only the controller's own user may read or write this directory.
 fn make_private_dir(setting: &'static str, path: &Path) -> Result<(), ServeError> {
     use std::os::unix::fs::PermissionsExt as _;
     make_dir(setting, path)?;
@@ -326,8 +326,8 @@ impl Controller {
         &self.url
     }
 
-    /// The admin token; `None` where everybody on this machine is let in, or an admin has put others in
-    /// its place.
+    /// The admin token; `None` where the API is open on loopback, or an admin has created other tokens and removed
+    /// this one.
     pub fn token(&self) -> Option<&SecretString> {
         self.admin.token.as_ref()
     }
@@ -336,7 +336,9 @@ impl Controller {
     pub fn greeting(&self) -> String {
         let url = self.url.as_str().trim_end_matches('/');
         match (&self.admin.token, &self.admin.file) {
-            _ if self.admin.open => format!("listening on {url}, for everybody on this machine"),
+            _ if self.admin.open => {
+                format!("listening on {url}, without authentication, for this machine only")
+            }
             (None, _) => format!("listening on {url}, for the tokens that admins have made"),
             (_, Some(file)) => format!("listening on {url}, admin token in {}", file.display()),
             (_, None) => format!("listening on {url}, admin token as in SHOAL_BOOTSTRAP_TOKEN"),

@@ -53,7 +53,7 @@ pub enum ListenError {
     Tls(#[from] rustls::Error),
 }
 
-/// Told of a peer whose connection came to nothing, and why.
+/// Called with a peer whose connection failed, and why.
 pub type OnRefused = Arc<dyn Fn(IpAddr, &str) + Send + Sync>;
 
 /// Bound sockets on which nothing is served yet.
@@ -105,8 +105,8 @@ impl Bound {
         self.api.addr.ip().is_loopback()
     }
 
-    /// Serves from now on. `broken` is cancelled if a server ends without being asked to; `refused`
-    /// is told of peers whose connections came to nothing.
+    /// Serves from now on. `broken` is cancelled if a server ends unasked; `refused`
+    /// is called with peers whose connections failed.
     pub fn serve(
         self,
         api: Router,
@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(certificate.loaded.cert, second);
     }
 
-    /// What a peer reads until the listener has had enough of it, whether it is told so or cut off. Time is
+    /// What a peer reads until the listener closes its connection, with or without a response. Time is
     /// paused: nothing but a timeout ends the wait.
     #[expect(clippy::disallowed_methods, reason = "a peer that speaks no proper HTTP")]
     async fn answer_to(address: SocketAddr, words: &[&str]) -> String {

@@ -64,7 +64,7 @@ impl MediaBases {
         let mut origin = url.clone();
         origin.set_path("/");
         let health = origin.join("healthz").map_err(|error| error.to_string())?;
-        // Who answers is told by the id; the certificate is the BMC's business.
+        // The id shows which instance answers; the certificate is for the BMC to verify.
         let request = http::Request::get(health.as_str()).extension(TlsPolicy::Insecure).body(Bytes::new());
         let request = request.map_err(|error| error.to_string())?;
         let asked = async {

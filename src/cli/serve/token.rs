@@ -21,7 +21,7 @@ pub struct AdminToken {
     pub token: Option<SecretString>,
     /// Where it is kept, if it is.
     pub file: Option<PathBuf>,
-    /// Nobody is asked for a token.
+    /// No token is required.
     pub open: bool,
 }
 
@@ -50,8 +50,8 @@ pub fn directory(file: &Path) -> &Path {
 
 /// Makes the store know the admin token: the one of the settings, else the one in the file, else a new
 /// one, unless an admin has made others and removed the file. A token in the file that the store does
-/// not know is let in, as one is that an older version wrote: whoever writes there can write the
-/// database too. The caller holds the database's lock, so nobody else makes one meanwhile.
+/// not know is accepted, as is one that an older version wrote: a process that can write it can write the
+/// database too. The caller holds the database's lock, so no other process makes one meanwhile.
 pub async fn admin_token(
     auth: &AuthSettings,
     database: &Path,

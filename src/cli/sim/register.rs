@@ -82,12 +82,12 @@ fn body(machine: &Line) -> Map<String, Value> {
 
 fn differences(wanted: &Map<String, Value>, record: &Value, same_passwords: bool) -> Vec<String> {
     let differs = |name: &&str| wanted.get(*name).is_some_and(|wanted| *wanted != record[*name]);
-    let told = |name: &str| {
+    let difference = |name: &str| {
         let shown = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("not set").to_owned();
         format!("{name} is {} and would be {}", shown(record.get(name)), shown(wanted.get(name)))
     };
     let password = (!same_passwords).then(|| "bmc_password is drawn anew at every start".to_owned());
-    COMPARED.into_iter().filter(|name| differs(name)).map(told).chain(password).collect()
+    COMPARED.into_iter().filter(|name| differs(name)).map(difference).chain(password).collect()
 }
 
 fn refusal(differences: &[String]) -> String {
@@ -131,13 +131,13 @@ mod tests {
         );
         record["bmc_address"] = json!("https://10.0.0.9");
         record["tls"] = Value::Null;
-        let told = differences(&wanted, &record, false).join("; ");
+        let shown = differences(&wanted, &record, false).join("; ");
         assert!(
-            told.contains("bmc_address is https://10.0.0.9 and would be http://127.0.0.1:9001"),
-            "{told}"
+            shown.contains("bmc_address is https://10.0.0.9 and would be http://127.0.0.1:9001"),
+            "{shown}"
         );
-        assert!(told.contains("tls is not set and would be verify"), "{told}");
-        assert!(told.contains("bmc_password is drawn anew") && !told.contains("not-shown"), "{told}");
+        assert!(shown.contains("tls is not set and would be verify"), "{shown}");
+        assert!(shown.contains("bmc_password is drawn anew") && !shown.contains("not-shown"), "{shown}");
     }
 
     #[test]

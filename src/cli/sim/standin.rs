@@ -27,7 +27,7 @@ pub fn write_installer(path: &Path) -> Result<(), StandinError> {
     let image = standin_installer();
     match OpenOptions::new().write(true).create_new(true).open(path) {
         Ok(file) => image.write_to(&file).and_then(|()| file.sync_all()).map_err(|source| {
-            // Half an image would be taken for somebody's file the next time.
+            // Half an image would look like a user's file the next time.
             let _gone = std::fs::remove_file(path);
             failed(source)
         }),

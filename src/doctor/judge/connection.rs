@@ -14,7 +14,7 @@ pub fn reach(address: &str, facts: &Facts) -> Check {
     let reach = &facts.reach;
     match (reach.status, &reach.error) {
         (Some(200..300 | 401 | 403), _) => ok("reach", format!("{address} answers")),
-        // It answers; whether it is a Redfish service the next checks tell.
+        // It answers; whether it is a Redfish service is for the next checks.
         (Some(status), _) => warning(
             "reach",
             format!("{address} answers its service root with {status}"),

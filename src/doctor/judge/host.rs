@@ -1,4 +1,4 @@
-//! Judges the host behind the BMC: who it is, its power, boot, reset, and what it tells of boots. Pure.
+//! Judges the host behind the BMC: who it is, its power, boot, reset, and what it shows of boots. Pure.
 
 use super::{Check, CheckStatus, Facts, check, failed, ok, warning};
 use crate::doctor::SystemSeen;
@@ -128,12 +128,12 @@ pub fn evidence(facts: &Facts) -> Check {
             "ask for completion_hook: poweroff, or give a management_address: then it can be proven",
         );
     }
-    let told: Vec<String> = facts
+    let shown: Vec<String> = facts
         .sources
         .iter()
         .map(|source| format!("{} ({}), {}", source.name, source.value, worth(&source.name)))
         .collect();
-    ok("evidence", format!("{}; a success is probable, and proven with a hook", told.join("; ")))
+    ok("evidence", format!("{}; a success is probable, and proven with a hook", shown.join("; ")))
 }
 
 /// What one source is worth (docs/verdicts.md).

@@ -43,7 +43,7 @@ pub fn drives(facts: &Facts) -> Check {
     )
 }
 
-/// The layouts that somebody could ask for instead.
+/// The layouts that could be requested instead.
 fn others(facts: &Facts, chosen: &str) -> String {
     let others: Vec<&str> =
         facts.layout.allowed.iter().map(String::as_str).filter(|layout| *layout != chosen).collect();
@@ -131,7 +131,10 @@ pub fn licence(facts: &Facts) -> Check {
         (Some(needed), []) => warning(
             "licence",
             "none reported",
-            format!("virtual media from a URL needs {}: an insert will tell", needed.name),
+            format!(
+                "virtual media from a URL needs {}; only an insert can show whether it has it",
+                needed.name
+            ),
         ),
         (Some(needed), names) if names.iter().any(|name| includes(needed, name)) => {
             ok("licence", names.join(", "))
@@ -139,7 +142,7 @@ pub fn licence(facts: &Facts) -> Check {
         (Some(needed), names) => warning(
             "licence",
             format!("{} is not known to include virtual media from a URL", names.join(", ")),
-            format!("it needs {}: an insert will tell", needed.name),
+            format!("it needs {}; only an insert can show whether it has it", needed.name),
         ),
     }
 }

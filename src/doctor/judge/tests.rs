@@ -381,7 +381,7 @@ fn licences() {
             facts.licences = licences.iter().map(|name| (*name).to_owned()).collect();
         };
         let report = expect(change, "licence", status, found, "");
-        assert_eq!(report.verdict, Readiness::Ready, "a licence is a hint, and an insert tells");
+        assert_eq!(report.verdict, Readiness::Ready, "a missing licence is only a hint");
     }
 }
 
@@ -477,7 +477,7 @@ fn probes() {
 }
 
 #[test]
-fn a_stick_beside_the_cd_is_told_as_one() {
+fn a_stick_beside_the_cd_is_reported_as_a_stick() {
     let mut facts = good();
     facts.layout.allowed = vec!["single-cd".to_owned(), "cd-usb".to_owned()];
     (facts.layout.chosen, facts.layout.drives) = (text("cd-usb"), vec!["CD2".to_owned(), "CD1".to_owned()]);

@@ -221,7 +221,7 @@ fn metadata_is_free_within_16_kib_of_json() {
 }
 
 #[test]
-fn all_faults_are_told_at_once_and_none_quotes_the_kickstart() {
+fn all_faults_are_reported_together_and_none_quotes_the_kickstart() {
     let errors = parse(json!({
         "task_target": 1,
         "server_serial": "OTHER",

@@ -1,6 +1,6 @@
 //! The files of the installer cache: what they are called, when they are whole, which goes first.
 //!
-//! A source's image is `KEY.iso` beside `KEY.json`, which tells of it; while it is being fetched,
+//! A source's image is `KEY.iso` beside `KEY.json`, which describes it; while it is being fetched,
 //! `KEY.part` and `KEY.part.json`. Invariant: a `KEY.iso` that its `KEY.json` describes is complete
 //! and was checked; everything else is a leftover that may be deleted or gone on with.
 
@@ -27,11 +27,11 @@ pub struct Entry {
     /// Lower-case hex.
     pub sha256: String,
     pub origin: Origin,
-    /// The image's own file, to see that nobody touched it.
+    /// The image's own file, to detect that it was changed.
     pub stamp: Stamp,
 }
 
-/// What tells whether the source still holds the same image.
+/// Identifies the image at its source, to see whether it is still the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     pub etag: Option<String>,
@@ -88,7 +88,7 @@ impl Files {
         self.dir.join(format!("{}.{extension}", self.key))
     }
 
-    /// The complete image, if there is one and nobody touched it.
+    /// The complete image, if there is one and it is unchanged.
     pub fn load(&self) -> Option<(Entry, File)> {
         let entry: Entry = read_json(&self.named("json"))?;
         let file = open_own(OpenOptions::new().read(true), &self.iso()).ok()?;
@@ -164,7 +164,7 @@ fn create_anew(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// The plain file of this name; a link that somebody put there is none.
+/// Opens the plain file of this name; a symbolic link is refused.
 fn open_own(options: &OpenOptions, path: &Path) -> io::Result<File> {
     let file = options.open(path)?;
     let (opened, named) = (file.metadata()?, fs::symlink_metadata(path)?);
@@ -185,7 +185,7 @@ pub fn make_dir(dir: &Path) -> Result<(), CacheError> {
 /// A fetch in progress: the part's file and the hash of what it holds.
 ///
 /// Every method blocks and takes the part by value, so that a fetch which is given up leaves its
-/// file to the write that is under way, and to nobody else (the file is locked).
+/// file to the write that is under way, alone (the file is locked).
 pub struct Part {
     file: File,
     path: PathBuf,
@@ -251,8 +251,8 @@ pub struct Kept {
     pub is_part: bool,
 }
 
-/// Everything of ours in the directory, least recently used first. Files with names of another kind
-/// belong to somebody else.
+/// Everything of ours in the directory, least recently used first. Files with other names
+/// are not ours.
 pub fn list(dir: &Path) -> Result<Vec<Kept>, CacheError> {
     let read = || -> io::Result<Vec<Kept>> {
         let mut kept = Vec::new();

@@ -60,7 +60,7 @@ pub struct Sink<'a> {
 }
 
 impl Remote<'_> {
-    /// Whether the source still holds the image of which `origin` tells. One request, no retry.
+    /// Whether the source still holds the image that `origin` describes. One request, no retry.
     pub async fn look(&self, origin: &Origin) -> Result<Look, CacheError> {
         let mut conditions = Vec::new();
         conditions.extend(origin.etag.clone().map(|etag| (IF_NONE_MATCH, etag)));
@@ -68,7 +68,7 @@ impl Remote<'_> {
             conditions.extend(origin.last_modified.clone().map(|date| (IF_MODIFIED_SINCE, date)));
         }
         let response = self.get(&conditions).await?;
-        // Some servers know no conditions; their headers tell as much. The body is dropped unread.
+        // Some servers do not support conditional requests; their headers suffice. The body is dropped unread.
         let same = response.status() == StatusCode::NOT_MODIFIED || origin_of(response.headers()) == *origin;
         Ok(if same { Look::Same } else { Look::Changed })
     }

@@ -442,7 +442,7 @@ async fn a_local_file_that_cannot_be_read_says_why() {
 }
 
 #[test]
-fn a_full_disk_is_told_apart_from_a_broken_one() {
+fn a_full_disk_differs_from_a_broken_one() {
     let error =
         |kind: std::io::ErrorKind| CacheError::disk("writing", Path::new("/cache/a.part"))(kind.into());
     let full = error(std::io::ErrorKind::StorageFull).to_string();

@@ -1,4 +1,4 @@
-//! Where on a medium that lies whose reads tell of the host.
+//! The byte ranges of a medium whose reads show the host's progress.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use shoal_image::installer::Landmarks;
 
 use super::LOADED_BYTES;
 
-/// Byte ranges of a medium that mean something to whoever watches its reads.
+/// Byte ranges of a medium whose reads are milestones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MediumLandmarks {
     /// Of the vendor's installer, if that is on it.
@@ -34,7 +34,7 @@ impl MediumLandmarks {
         MediumLandmarks { installer: None, kickstart: Some(kickstart) }
     }
 
-    /// Whoever has read so many bytes has loaded the installer, where one is on the medium.
+    /// So many bytes read mean that the installer is loaded, where one is on the medium.
     pub(super) fn loaded_bytes(&self) -> Option<u64> {
         self.installer.as_ref().map(|marks| (marks.payload_bytes() / 2).min(LOADED_BYTES))
     }

@@ -207,15 +207,15 @@ fn the_payload_counts_only_from_the_reset_on() {
 }
 
 #[test]
-fn media_fetched_whole_before_the_reset_tell_nothing() {
+fn media_fetched_whole_before_the_reset_show_nothing() {
     let acts = with(vec![Whole(1, Boot, CD1_BYTES), Whole(2, Task, CD2_BYTES)], &install());
-    let told = Seen {
+    let expected = Seen {
         modes: (MediaMode::Prefetched, MediaMode::Prefetched),
         first: Some(60),
         through: Some(100),
         ..Seen::default()
     };
-    check(&acts, told);
+    check(&acts, expected);
 }
 
 #[test]
@@ -227,8 +227,8 @@ fn a_look_at_insert_does_not_spoil_a_streamed_medium() {
 #[test]
 fn a_download_at_power_on_is_no_host() {
     let acts = [Reset(10), Whole(20, Boot, CD1_BYTES), Whole(50, Task, CD2_BYTES)];
-    let told = seen(&acts);
-    assert_eq!((told.modes, told.ks), ((MediaMode::Prefetched, MediaMode::Prefetched), None));
+    let got = seen(&acts);
+    assert_eq!((got.modes, got.ks), ((MediaMode::Prefetched, MediaMode::Prefetched), None));
 }
 
 #[test]

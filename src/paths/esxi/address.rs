@@ -7,7 +7,7 @@ use crate::flow::{Context, Services, StepError};
 /// The answer before the reset is what later ones are compared with, so a slow host is asked again.
 const TRIES_BEFORE: u32 = 3;
 
-/// Which of two hosts answers at one address could not be told.
+/// Rejects a recipe whose management address cannot be attributed to its host alone.
 pub(super) async fn check(services: &Services, server: &Server, spec: &JobSpec) -> Result<(), StepError> {
     let Some(address) = spec.esxi().management_address(server) else { return Ok(()) };
     match services.store.other_server_at(address, &server.serial).await? {

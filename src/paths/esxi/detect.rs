@@ -3,7 +3,7 @@
 //! Pure: observations, policy and times go in, a [`Judgement`] comes out; nothing here looks at a
 //! BMC or a clock. Two halves: [`observe()`] folds one look at the BMC into [`WatchFacts`], [`judge`]
 //! weighs them. Invariants: a success names evidence that was seen after our own start of the host
-//! and after the kickstart was read (or, where the read trace cannot tell, after a floor); `On`
+//! and after the kickstart was read (or, where the read trace is inconclusive, after a floor); `On`
 //! alone convinces only where no source of the BMC could have spoken.
 
 mod address;
@@ -35,7 +35,7 @@ pub use proof::NEXT_RUN_MIN;
 pub use unused::shows_a_used_override;
 
 /// No ESXi installation is over so soon after its start; a boot before that is still our own
-/// (a firmware that restarts itself during POST). Used where the read trace cannot tell.
+/// (a firmware that restarts itself during POST). Used where the read trace is inconclusive.
 const BOOT_FLOOR: Duration = Duration::from_secs(120);
 
 /// How long a BMC whose fetches of CD1 fail may go on trying.
@@ -75,7 +75,7 @@ pub struct Management<'a> {
 /// What the evidence says now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// Look again, at `until` at the latest; `why` is for whoever watches.
+    /// Look again, at `until` at the latest; `why` is shown to the operator.
     Wait {
         until: Option<Timestamp>,
         why: String,
@@ -90,15 +90,15 @@ pub enum Judgement {
 }
 
 impl WatchContext<'_> {
-    /// Whether the trace of the task medium shows when the kickstart is read. A medium that was
-    /// never fetched tells as well: nobody can have read it.
-    fn trace_tells(&self) -> bool {
+    /// Whether the trace of the task medium shows when the kickstart is read. That of a medium that was
+    /// never fetched does: it cannot have been read.
+    fn trace_shows_reads(&self) -> bool {
         self.kickstart.mode != MediaMode::Prefetched
     }
 
     /// The last read of the kickstart; a second one means that the host installs again.
     fn ks_read_at(&self) -> Option<Timestamp> {
-        if !self.trace_tells() {
+        if !self.trace_shows_reads() {
             return None;
         }
         let first = self.installer.installer_read(self.kickstart)?;
@@ -113,7 +113,7 @@ impl WatchContext<'_> {
 
     /// From when on a boot is a second boot; `None` while it is still too early.
     fn counting_since(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.trace_tells() {
+        if self.trace_shows_reads() {
             return self.ks_read_at();
         }
         let floor = self.floor();
@@ -236,7 +236,7 @@ fn judge_off(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp) -> 
         let worth = proof::worth(watch, context, &proof);
         return Some(succeeded(worth, proof, [kickstart_read(context)]));
     }
-    let may_be_done = context.ks_read_at().is_some() || !context.trace_tells();
+    let may_be_done = context.ks_read_at().is_some() || !context.trace_shows_reads();
     if context.hook.powers_off() && may_be_done {
         return Some(judge_hook(watch, context, since));
     }
@@ -246,12 +246,12 @@ fn judge_off(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp) -> 
 /// Why a host that is off ends the job. Once the kickstart was read, its own `%post` is the likely cause.
 fn unrequested_off(may_be_done: bool) -> String {
     if may_be_done {
-        "the host went off by itself after the kickstart was read, and stayed off: if the kickstart's %post \
+        "the host powered itself off after the kickstart was read, and stayed off: if the kickstart's %post \
          powers the host off (poweroff, halt, esxcli system shutdown), submit it with `completion_hook: \
          own-poweroff`; otherwise look at the host's console and its power"
             .to_owned()
     } else {
-        "the host went off by itself before the kickstart was read and stayed off: look at its console and \
+        "the host powered itself off before the kickstart was read and stayed off: look at its console and \
          its power"
             .to_owned()
     }
@@ -358,14 +358,17 @@ fn when_stable(
     Judgement::Wait { until: Some(until), why: "waiting for PowerState On to hold for the window".to_owned() }
 }
 
-/// Only where nothing in the BMC could have told of a second boot.
+/// Only where no source of the BMC could have shown a second boot.
 fn judge_power_alone(watch: &WatchFacts, context: &WatchContext<'_>) -> Judgement {
-    if context.trace_tells() && context.ks_read_at().is_none() {
+    if context.trace_shows_reads() && context.ks_read_at().is_none() {
         return Judgement::Wait { until: None, why: "waiting for the host to read the kickstart".to_owned() };
     }
     if let Some((source, _)) = watch.sources.iter().find(|(_, facts)| facts.live) {
-        let read =
-            if context.trace_tells() { "the kickstart was read" } else { "the installer may be running" };
+        let read = if context.trace_shows_reads() {
+            "the kickstart was read"
+        } else {
+            "the installer may be running"
+        };
         let why = format!("{read}: waiting for {} to show a second boot", source.property());
         return Judgement::Wait { until: None, why };
     }
@@ -403,7 +406,7 @@ fn early_failure(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp)
         MediaMode::Streamed => context.installer.last_new_read_at?,
         MediaMode::Prefetched | MediaMode::None => return None,
     };
-    (context.trace_tells() && context.ks_read_at().is_none() && late(last_new, policy.ks_timeout)).then(|| {
+    (context.trace_shows_reads() && context.ks_read_at().is_none() && late(last_new, policy.ks_timeout)).then(|| {
         with_fault(
             "the kickstart was not read: the host did not boot the installer, or the installer waits at a prompt; look at the console",
             context.kickstart,
@@ -433,7 +436,9 @@ fn give_up(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp) -> Op
     let minutes = context.policy.install_timeout.as_secs() / 60;
     let reason = match (context.ks_read_at(), live) {
         (Some(_), true) => missed::reason(watch, true),
-        (None, _) if context.trace_tells() => "the kickstart was never read: look at the console".to_owned(),
+        (None, _) if context.trace_shows_reads() => {
+            "the kickstart was never read: look at the console".to_owned()
+        }
         (_, true) => missed::reason(watch, false),
         (_, false) => {
             format!("no evidence of a finished installation within {minutes} minutes: look at the console")
@@ -446,14 +451,14 @@ fn give_up(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp) -> Op
 /// firmware that prefers CDs behind a BMC that ignores its guest's eject would go on so without end. It is
 /// in its self test then, or looks for something to boot, so its media may go.
 pub fn reinstalls_and_is_between_runs(watch: &WatchFacts, context: &WatchContext<'_>) -> bool {
-    let is_again = context.trace_tells() && context.kickstart.ks_read_again_at.is_some();
+    let is_again = context.trace_shows_reads() && context.kickstart.ks_read_again_at.is_some();
     is_again && second_boot(watch, context).is_some()
 }
 
-/// Whether whoever answers at the management address now cannot be what this job installs.
+/// Whether the system that answers at the management address now cannot be the one that this job installs.
 pub fn is_too_early_to_answer(watch: &WatchFacts, context: &WatchContext<'_>) -> bool {
     let is_silent_before = context.management.is_some_and(|management| management.before.host.is_none());
-    let unread = context.trace_tells() && context.ks_read_at().is_none();
+    let unread = context.trace_shows_reads() && context.ks_read_at().is_none();
     is_silent_before && unread && watch.hook.is_none()
 }
 
@@ -469,9 +474,9 @@ pub fn install_deadline(watch: &WatchFacts, policy: &Policy, started_at: Timesta
     shifted(watch, policy, after(started_at, policy.install_timeout))
 }
 
-/// By the time in which nobody saw the host. A BMC that is silent again and again (after each boot of a
-/// host that installs in a loop, say) moves a deadline by no more than the whole timeout, or its longest
-/// silence.
+/// Moves a deadline by the unobserved time, at most by the whole timeout or the longest silence: a BMC that is
+/// silent again and again (after each boot of a host that installs in a loop, say) must not postpone it
+/// without limit.
 fn shifted(watch: &WatchFacts, policy: &Policy, deadline: Timestamp) -> Timestamp {
     let most = Duration::from_millis(watch.longest_unobserved_ms).max(policy.install_timeout);
     after(deadline, Duration::from_millis(watch.unobserved_ms).min(most))

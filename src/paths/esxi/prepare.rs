@@ -27,8 +27,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         cx.warn("installer.open", warning.clone(), json!(null)).await?;
     }
     if facts.build.is_none() && address::of(cx).is_some() {
-        let message =
-            "the installer names no build: what answers at the management address will prove nothing";
+        let message = "the installer names no build: an answer at the management address will prove nothing";
         cx.warn("installer.open", message, json!(null)).await?;
     }
     let (image, _) = task_iso::render(cx.services, cx.job, cx.spec()?);
@@ -146,7 +145,7 @@ fn is_direct(
             "this BMC has one virtual CD drive, so the kickstart goes onto the installer's CD, which has to be \
                  served for that: set ESXI_INSTALLER_DELIVERY to auto or served",
         )),
-        // What boots unattended by itself looks for its kickstart on CDs.
+        // An installer that boots unattended looks for its kickstart on CDs.
         Delivery::Auto if layout != MediaLayout::DualCd => Ok(false),
         Delivery::Served => Ok(false),
         Delivery::Auto => Ok(remote && cached.installer.boots_unattended()),

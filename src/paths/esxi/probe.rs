@@ -1,7 +1,7 @@
 //! Is ESXi up at an address, and which one? One question to its API that needs no account.
 //!
-//! It judges nothing: whether an answer proves an installation is for whoever asked. The certificate
-//! of a fresh host is signed by itself, so it is not verified but told, as the identity that it is.
+//! It judges nothing: the caller decides whether an answer proves an installation. The certificate
+//! of a fresh host is self-signed, so it is not verified but reported, as the host's identity.
 //! Invariant: an answer is one only where it names ESXi's own product line, a build, and came over TLS.
 
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub enum ProbeError {
     Status(StatusCode),
     #[error("the answer is not one of ESXi")]
     NotEsxi,
-    #[error("the URL cannot be asked")]
+    #[error("the URL cannot be requested")]
     Url(#[source] http::Error),
 }
 
@@ -100,7 +100,7 @@ async fn read(response: HttpResponse) -> Result<ApiHost, ProbeError> {
 }
 
 /// Version and build of `AboutInfo`, if it is an ESXi host's. Its name may be "VMware ESX" from 9.0
-/// on, and vCenter answers the same call: the product line tells them apart.
+/// on, and vCenter answers the same call: the product line distinguishes them.
 fn parse_about(text: &str) -> Option<(String, String)> {
     let document = roxmltree::Document::parse(text).ok()?;
     let about = document.descendants().find(|node| node.tag_name().name() == "about")?;

@@ -63,8 +63,8 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
 fn reads_of_the_installer(cx: &Context<'_>) -> Option<String> {
     let traces = cx.services.media.trace(cx.job.id);
     let seen = &traces.installer;
-    let is_told = seen.total > 0 && seen.mode != MediaMode::Prefetched;
-    if !is_told || seen.read_through_at.is_some() || traces.kickstart.ks_read_at.is_some() {
+    let shows_host = seen.total > 0 && seen.mode != MediaMode::Prefetched;
+    if !shows_host || seen.read_through_at.is_some() || traces.kickstart.ks_read_at.is_some() {
         return None;
     }
     if seen.read > 0 {
@@ -151,7 +151,7 @@ async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Whoever answered at the management address before the reset falls silent after it, if that was this host.
+/// A system that answered at the management address before the reset falls silent after it, if it is this host.
 pub(super) async fn notice_silence(cx: &mut Context<'_>) -> Result<(), StepError> {
     if with_context(cx, detect::may_fall_silent)?
         && let Some(sample) = address::observe(cx, 1).await
@@ -240,7 +240,7 @@ async fn disarm_if_installing(cx: &mut Context<'_>, system: &System) -> Result<b
     Ok(true)
 }
 
-/// The kickstart was read; or, where reads tell nothing, the firmware has handed over to a loader since
+/// The kickstart was read; or, where reads show nothing, the firmware has handed over to a loader since
 /// our start, which an override that was armed then has chosen.
 fn is_installing(cx: &Context<'_>, system: &System) -> bool {
     let watch = &cx.job.facts.esxi().watch;
@@ -252,7 +252,7 @@ fn is_installing(cx: &Context<'_>, system: &System) -> bool {
     ks_read || (is_copied(cx) && watch.effect_at.is_some() && handed_over)
 }
 
-/// What the host reads of the kickstart's medium, nobody sees.
+/// Whether the BMC copies the kickstart's medium, so that the host's reads of it are not seen.
 pub(super) fn is_copied(cx: &Context<'_>) -> bool {
     cx.services.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched
 }
@@ -267,13 +267,13 @@ fn has_finished_post(system: &System) -> bool {
 }
 
 /// Whether this BMC shows when the firmware has handed over to a loader.
-pub(super) fn tells_of_the_loader(system: &System) -> bool {
+pub(super) fn shows_loader(system: &System) -> bool {
     system.boot_progress.is_some() || system.post_state.is_some()
 }
 
 /// A firmware that prefers CDs, behind a BMC that ignores its guest's eject, installs again and again. The
-/// run that goes on is let end; then, before the next one can begin, the media go. Where nobody would
-/// see the next one begin, they go at the end of the first.
+/// run that goes on is let end; then the media are ejected before the next one can begin. Where the beginning
+/// of the next run would not be seen, they are ejected at the end of the first.
 async fn end_loop(cx: &mut Context<'_>) -> Result<(), StepError> {
     let watch = &cx.job.facts.esxi().watch;
     if watch.loop_ended_at.is_some() || watch.loop_ejects >= LOOP_EJECTS_MAX {
@@ -302,12 +302,12 @@ async fn end_loop(cx: &mut Context<'_>) -> Result<(), StepError> {
         return Ok(());
     }
     cx.job.facts.esxi_mut().watch.loop_ejects += 1;
-    let mut told = format!("{why}: its media were ejected between two runs");
+    let mut message = format!("{why}: its media were ejected between two runs");
     match eject_all(cx, &slots).await {
         Ok(()) => cx.job.facts.esxi_mut().watch.loop_ended_at = Some(cx.now()),
-        Err(error) => told = format!("{why}, and its media could not be ejected: {error}"),
+        Err(error) => message = format!("{why}, and its media could not be ejected: {error}"),
     }
-    cx.warn("media.eject", told, json!(null)).await
+    cx.warn("media.eject", message, json!(null)).await
 }
 
 async fn loaded_slots(cx: &Context<'_>) -> Result<Vec<Slot>, RedfishError> {

@@ -17,17 +17,20 @@ const fn avoided(word: &'static str, instead: &'static str, lines_max: usize) ->
     Avoided { word, instead, lines_max }
 }
 
-const AVOIDED: [Avoided; 11] = [
-    avoided("told", "reported, recorded, shown", 381),
-    avoided("tells", "reports, shows, returns", 141),
-    avoided("tell", "report, show", 101),
-    avoided("whoever", "the subject: the controller, the BMC, the operator", 103),
-    avoided("nobody", "the subject, with a negation", 207),
-    avoided("somebody", "the subject", 74),
+const AVOIDED: [Avoided; 14] = [
+    avoided("told", "reported, recorded, shown", 239),
+    avoided("tells", "reports, shows, returns", 47),
+    avoided("tell", "report, show", 40),
+    avoided("telling", "reporting, showing", 12),
+    avoided("whoever", "the subject: the controller, the BMC, the operator", 42),
+    avoided("nobody", "the subject, with a negation", 111),
+    avoided("somebody", "the subject", 42),
+    avoided("everybody", "every client, every caller", 10),
+    avoided("strangers", "untrusted peers, unknown peers", 5),
     avoided("for ever", "permanently, or the limit", 1),
     avoided("patience", "retry budget, timeout", 0),
-    avoided("at once", "immediately", 96),
-    avoided("by itself", "the subject, or \"unrequested\"", 48),
+    avoided("at once", "immediately", 50),
+    avoided("by itself", "the subject, or \"unrequested\"", 26),
     avoided("in turn", "one after the other", 0),
 ];
 

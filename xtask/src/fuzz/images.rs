@@ -73,7 +73,7 @@ pub fn make(folder: &Path) -> Done {
     Ok(())
 }
 
-/// xorriso writes Rock Ridge unless it is told not to.
+/// xorriso writes Rock Ridge unless an option disables it.
 fn no_rock_ridge(writer: &str, flags: &[&str]) -> &'static [&'static str] {
     if writer == "xorriso" && !flags.contains(&"-R") { &["--norock"] } else { &[] }
 }

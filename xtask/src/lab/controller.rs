@@ -1,7 +1,7 @@
 //! This checkout's `shoal serve`, started on a free port with a folder of its own.
 //!
 //! Driven only as an operator would: by settings and the public API. Invariant: at the end it is asked to
-//! end, not killed, and it must end by itself.
+//! end, not killed, and must exit.
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -66,7 +66,7 @@ impl Controller {
         Ok(())
     }
 
-    /// By SIGKILL, and at once anew on what it left.
+    /// By SIGKILL, and started again immediately on what it left.
     pub fn kill_and_start_again(&self) -> Done {
         {
             let mut child = self.child();
@@ -83,7 +83,7 @@ impl Controller {
     }
 
     fn child(&self) -> std::sync::MutexGuard<'_, Child> {
-        self.child.lock().expect("nobody panics while it is held")
+        self.child.lock().expect("no holder panics")
     }
 
     /// Registers a machine under its serial number, its certificate pinned if it boots by UEFI.

@@ -72,7 +72,7 @@ fn installed_once(run: &Run, job: &Value) -> Done {
     }
 }
 
-/// Nobody disturbed what an operator will want to read: the installer was started once, stands there, and
+/// What an operator will want to read is undisturbed: the installer was started once, stands there, and
 /// the disk is as it was.
 fn stands_undisturbed(run: &Run, shown: &str) -> Done {
     let starts = run.machine.count("STANDIN: installer starts");
@@ -111,12 +111,12 @@ fn released(run: &Run, power: &str) -> Done {
     }
 }
 
-/// SHA-256 of the kickstart on the job's medium, as its events tell.
+/// SHA-256 of the kickstart on the job's medium, as its events report it.
 fn embedded(job: &Value) -> Done<String> {
     let mut events = job["events"].as_array().into_iter().flatten();
     match events.find_map(|event| event["detail"]["embedded"]["sha256"].as_str()) {
         Some(sha256) => Ok(sha256.to_owned()),
-        None => fail("no event tells which kickstart was embedded"),
+        None => fail("no event shows which kickstart was embedded"),
     }
 }
 

@@ -15,7 +15,7 @@ use super::scenario::Redfish;
 use super::{home, read};
 use crate::process::{Done, capture, command, fail};
 
-/// What tells a disk with a datastore, and where (lab/guest/disk).
+/// The mark of a disk with a datastore, and its offset (lab/guest/disk).
 const DATASTORE: (&[u8; 4], u64) = (b"SINS", 440);
 /// So much of the disk's beginning is compared: an installation writes all of it.
 const DISK_HEAD: usize = 1 << 20;

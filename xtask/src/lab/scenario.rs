@@ -16,12 +16,12 @@ use super::trouble::Trouble;
 use super::{home, script, write};
 use crate::process::{Done, fail, run};
 
-/// One controller, and the scenarios that it sees at once.
+/// One controller, and the scenarios that it drives in parallel.
 pub struct Round {
     pub scenarios: &'static [Scenario],
     pub installer: Installer,
     pub trouble: Trouble,
-    /// What the controller is told beside [`SETTINGS`].
+    /// Settings of the controller beside [`SETTINGS`].
     pub settings: &'static [(&'static str, &'static str)],
 }
 
@@ -130,7 +130,7 @@ impl Round {
         Ok(rows)
     }
 
-    /// Every machine and the trouble at once.
+    /// Every machine and the trouble, in parallel.
     fn run_on(&self, machines: &[(&Scenario, Machine)], controller: &Controller, gate: &Gate) -> Vec<Row> {
         let over = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -153,7 +153,7 @@ impl Round {
 }
 
 impl Scenario {
-    /// The machine as it was when it was new, or with somebody's datastore on its disk.
+    /// The machine as it was when it was new, or with a datastore on its disk.
     fn prepare(&self, number: u32) -> Done<Machine> {
         let traits = home().join(format!("run/traits/vm{number}.json"));
         write(&traits, "{}")?;
@@ -167,7 +167,7 @@ impl Scenario {
         Ok(machine)
     }
 
-    /// Unlike that of any other machine or run, so that its SHA-256 tells whose it was.
+    /// Unlike that of any other machine or run, so that its SHA-256 identifies its machine.
     fn kickstart(&self, machine: &Machine) -> String {
         let run = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
         let Kickstart { licence, install, reboot, more } = self.kickstart;

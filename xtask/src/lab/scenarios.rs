@@ -1,9 +1,9 @@
 //! The scenarios of the lab: data.
 //!
-//! In this lab PowerState never dips in a warm reboot. Without traits nothing tells of a second boot
+//! In this lab PowerState never dips in a warm reboot. Without traits nothing shows a second boot
 //! either, and images are fetched whole when they are inserted. So a plain installation is `assumed`, after
-//! the time that an installation takes at least, and one that powers off at its end is `probable`: nobody
-//! sees its nonce read. With traits a BMC streams its media, or tells of boots.
+//! the time that an installation takes at least, and one that powers off at its end is `probable`: the
+//! read of its nonce is not seen. With traits a BMC streams its media, or shows boots.
 
 use super::installer::Installer;
 use super::scenario::{End, Kickstart, Redfish, Round, Scenario};
@@ -13,7 +13,7 @@ use super::trouble::Trouble;
 pub const MACHINES: u32 = 6;
 
 const STREAMED: &str = r#"{"media": "stream"}"#;
-const TELLING: &str = r#"{"media": "stream", "tells": ["LastResetTime", "BootProgress"]}"#;
+const SHOWING_BOOTS: &str = r#"{"media": "stream", "shows": ["LastResetTime", "BootProgress"]}"#;
 
 const PLAIN: Kickstart = Kickstart {
     licence: "vmaccepteula",
@@ -58,7 +58,7 @@ const CD_USB: Scenario = Scenario {
 };
 const SECOND_BOOT: Scenario = Scenario {
     name: "second boot",
-    traits: TELLING,
+    traits: SHOWING_BOOTS,
     completion_hook: "none",
     end: BOOTED_TWICE,
     ..HOOK_STREAMED
@@ -118,14 +118,14 @@ const STOCK_HOOK: Scenario = Scenario {
 };
 const STAYS: Scenario = Scenario {
     name: "override that stays",
-    traits: r#"{"media": "stream", "tells": ["LastResetTime", "BootProgress"], "override": "sticky"}"#,
+    traits: r#"{"media": "stream", "shows": ["LastResetTime", "BootProgress"], "override": "sticky"}"#,
     kickstart: Kickstart { reboot: "reboot --noeject", ..PLAIN },
     ..SECOND_BOOT
 };
-const FOUR: Scenario = Scenario { name: "four at once", machines: &[0, 1, 4, 5], ..HOOK_STREAMED };
+const FOUR: Scenario = Scenario { name: "four in parallel", machines: &[0, 1, 4, 5], ..HOOK_STREAMED };
 const SLOW: Scenario = Scenario {
     name: "slow BMC",
-    traits: r#"{"media": "stream", "tells": ["LastResetTime", "BootProgress"], "slow": 4}"#,
+    traits: r#"{"media": "stream", "shows": ["LastResetTime", "BootProgress"], "slow": 4}"#,
     ..SECOND_BOOT
 };
 
@@ -138,7 +138,7 @@ const BLOCKED: Scenario = Scenario { name: "media port blocked", ..HOOK_STREAMED
 const QUIET: Round =
     Round { scenarios: &[], installer: Installer::Standin, trouble: Trouble::None, settings: &[] };
 /// Nothing is ejected from under an installer, even one that stands still, before its time is over: three minutes.
-/// Power alone convinces once six machines that start at once can have installed.
+/// Power alone convinces once six machines that start together can have installed.
 const IMPATIENT: Round =
     Round { settings: &[("ESXI_INSTALL_TIMEOUT", "3m"), ("ESXI_MIN_INSTALL_TIME", "100s")], ..QUIET };
 

@@ -81,7 +81,7 @@ fn kill_in_every_phase(
     while !over.load(Ordering::Acquire) {
         let mut now: Vec<String> = controller.steps().unwrap_or_default();
         if now.len() < machines.len() {
-            // Nobody's request for a job is to be lost: that is another test's matter.
+            // No request for a job may be lost here: another test covers that.
             continue;
         }
         let stages = machines.iter().flat_map(|(_, machine)| STAGES.map(|stage| (machine, stage)));

@@ -1,4 +1,4 @@
-//! What a driver tells: a line of JSON for every check. Pure.
+//! What a driver reports: a line of JSON for every check. Pure.
 //!
 //! Invariant: a driver that ends otherwise than well, says what cannot be read, or passes fewer checks than
 //! it should, has failed, whatever its checks say; unless it says that this machine cannot run its program.
@@ -48,8 +48,8 @@ impl Findings {
     }
 
     fn read(&mut self, line: &str) -> Result<(), &'static str> {
-        let told: Value = serde_json::from_str(line).map_err(|_| "no line of JSON")?;
-        let text = |key: &str| told[key].as_str().map(str::to_owned);
+        let report: Value = serde_json::from_str(line).map_err(|_| "no line of JSON")?;
+        let text = |key: &str| report[key].as_str().map(str::to_owned);
         if let Some(version) = text("version") {
             self.version = version;
             return Ok(());
@@ -60,7 +60,7 @@ impl Findings {
             return Ok(());
         }
         let check = text("check").ok_or("no check")?;
-        match told["result"].as_str() {
+        match report["result"].as_str() {
             Some("passed") => self.passed += 1,
             Some("skipped") => self.skipped += 1,
             Some("failed") => self.failed.push(Failed { check, detail: text("detail").unwrap_or_default() }),
@@ -114,16 +114,16 @@ mod tests {
     use super::*;
     use crate::outside::exceptions::parse as exceptions;
 
-    const TOLD: &str = r#"{"version": "1.2"}
+    const REPORTED: &str = r#"{"version": "1.2"}
 {"check": "a", "result": "passed", "detail": ""}
 {"check": "b", "result": "failed", "detail": "why"}
 {"check": "b", "result": "failed", "detail": "again"}
 {"check": "c", "result": "skipped", "detail": ""}"#;
 
-    /// How a run counts that tells this, is excepted that, and should pass so much.
+    /// How a run counts that reports this, is excepted that, and should pass so much.
     #[track_caller]
-    fn check(told: &str, excepted: &str, least: u64, ended: Option<&str>, expected: &str) {
-        let lines: Vec<String> = told.lines().map(str::to_owned).collect();
+    fn check(reported: &str, excepted: &str, least: u64, ended: Option<&str>, expected: &str) {
+        let lines: Vec<String> = reported.lines().map(str::to_owned).collect();
         let mut findings = parse(&lines, &ended.map(str::to_owned));
         findings.except(exceptions(excepted).expect("the list is good").of("x"));
         findings.demand(least);
@@ -132,21 +132,21 @@ mod tests {
     }
 
     #[test]
-    fn what_a_driver_tells_is_counted() {
-        check(TOLD, "", 1, None, "1 passed, 2 failed, 1 skipped; b: why, b: again");
+    fn what_a_driver_reports_is_counted() {
+        check(REPORTED, "", 1, None, "1 passed, 2 failed, 1 skipped; b: why, b: again");
     }
 
     #[test]
     fn an_exception_takes_out_its_check_and_no_other() {
-        check(TOLD, "x | b | known", 1, None, "1 passed, 0 failed, 1 skipped; ");
-        check(TOLD, "y | b | known", 1, None, "1 passed, 2 failed, 1 skipped; b: why, b: again");
+        check(REPORTED, "x | b | known", 1, None, "1 passed, 0 failed, 1 skipped; ");
+        check(REPORTED, "y | b | known", 1, None, "1 passed, 2 failed, 1 skipped; b: why, b: again");
     }
 
     #[test]
     fn an_exception_that_nothing_needs_is_a_failure() {
         let expected =
             "1 passed, 1 failed, 1 skipped; the exception a is needed no more: take it off the list";
-        check(TOLD, "x | b | known\nx | a | it passes", 1, None, expected);
+        check(REPORTED, "x | b | known\nx | a | it passes", 1, None, expected);
     }
 
     #[test]

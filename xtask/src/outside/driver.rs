@@ -19,7 +19,7 @@ const KILL_AFTER_SECS: &str = "60";
 const LOG_TAIL: usize = 12;
 
 /// What a driver printed, and how it ended if that was not well.
-pub struct Told {
+pub struct DriverReport {
     pub lines: Vec<String>,
     pub ended: Option<String>,
 }
@@ -35,7 +35,7 @@ pub fn home() -> PathBuf {
 }
 
 /// Runs a driver to its end.
-pub fn run(name: &str, driver: &str, locked: &Locked) -> Done<Told> {
+pub fn run(name: &str, driver: &str, locked: &Locked) -> Done<DriverReport> {
     let place = home().join("run").join(name);
     let log_path = place.join("driver.log");
     let made = std::fs::remove_dir_all(&place).or(Ok(())).and_then(|()| std::fs::create_dir_all(&place));
@@ -55,10 +55,10 @@ pub fn run(name: &str, driver: &str, locked: &Locked) -> Done<Told> {
     let lines = BufReader::new(out).lines().map_while(Result::ok).collect();
     let status = child.wait().or_else(|error| fail(format!("{driver}: {error}")))?;
     let ended = (!status.success()).then(|| format!("{driver} ended with {status}; {}", tail(&log_path)));
-    Ok(Told { lines, ended })
+    Ok(DriverReport { lines, ended })
 }
 
-/// The end of a log, for whoever reads the failure.
+/// The end of a log, shown with the failure.
 fn tail(path: &Path) -> String {
     let text = std::fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

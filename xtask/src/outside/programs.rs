@@ -1,4 +1,4 @@
-//! The programs that nobody here wrote, and what each needs. Data.
+//! The third-party programs, and what each needs. Data.
 //!
 //! Not how they are run. Invariant: a program is here only with its driver.
 

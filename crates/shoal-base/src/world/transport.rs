@@ -1,7 +1,7 @@
 //! Outbound HTTP as a boxed tower service, and the one real implementation of it.
 //!
 //! A caller puts a [`TlsPolicy`] into the request's extensions where the peer is a BMC; without one
-//! the certificate is verified against the system's roots. Redirects are never followed: whoever
+//! the certificate is verified against the system's roots. Redirects are never followed: a caller that
 //! may follow one decides so for itself. Invariant: a response body is a stream with no limit of
 //! its own, so every reader sets its limit.
 
@@ -158,7 +158,7 @@ pub fn real_transport(extra_roots: &[CertificateDer<'static>]) -> Transport {
     pooled_transport(extra_roots, 1)
 }
 
-/// As [`real_transport`], for whoever has more than one request at a time for a peer: at most
+/// As [`real_transport`], for callers with several parallel requests to a peer: at most
 /// `idle_max` connections to each are kept open between requests.
 pub fn pooled_transport(extra_roots: &[CertificateDer<'static>], idle_max: usize) -> Transport {
     let roots = Arc::new(root_store(extra_roots));

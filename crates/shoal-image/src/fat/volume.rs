@@ -189,7 +189,7 @@ fn boot_sector(label: [u8; 11], sectors: u32, serial: u32) -> [u8; SECTOR] {
     boot
 }
 
-/// Of disk and volume: whoever caches by it takes two sticks for two (FNV-1a).
+/// Of disk and volume: a cache keyed by it distinguishes two sticks (FNV-1a).
 fn serial_of(root: &[u8], files: &[Patch]) -> u32 {
     let bytes = root.iter().chain(files.iter().flat_map(|file| file.bytes.iter()));
     bytes.fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))

@@ -18,7 +18,7 @@ pub enum PatchError {
     Vanished { path: String },
     #[error("the image is a UDF bridge too, and would show other content there")]
     Udf,
-    /// Both would have to change, and nobody makes such images.
+    /// Both would have to change, and no vendor makes such images.
     #[error("the image has two {tree} trees")]
     Twins { tree: &'static str },
     #[error("{path} does not read back as it should after the change, in the {tree} tree")]

@@ -196,7 +196,7 @@ fn landmarks(volume: &Volume, payloads: &[Payload]) -> Landmarks {
     }
 }
 
-/// `build=8.0.3-0.0.24022510` is version 8.0.3, build 24022510; what it does not tell, the volume id
+/// `build=8.0.3-0.0.24022510` is version 8.0.3, build 24022510; what it does not contain, the volume id
 /// `ESXI-8.0U3-24022510-STANDARD` may.
 fn version_and_build(volume_id: &str, configs: &[Found]) -> (Option<String>, Option<String>) {
     let line = configs.iter().find_map(|found| found.config.build.as_deref()).unwrap_or_default();

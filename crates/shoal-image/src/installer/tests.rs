@@ -99,7 +99,7 @@ fn a_vendor_image_is_recognised() {
 }
 
 #[test]
-fn the_volume_id_tells_the_version_where_the_build_line_does_not() {
+fn the_volume_id_names_the_version_where_the_build_line_does_not() {
     let mut writer = writer();
     for path in ["/BOOT.CFG", "/EFI/BOOT/BOOT.CFG"] {
         writer.file(path, boot_cfg("x").replace("build=", "built="));
@@ -210,7 +210,7 @@ fn an_image_with_a_udf_tree_is_refused_with_the_remedy() {
     let plain = image(&writer()).to_vec();
     let tables = Volume::open(&plain).unwrap().primary().path_tables.clone();
     for (id, place) in [(b"NSR02", tables.little[0]), (b"NSR03", tables.big[0])] {
-        // Nobody here reads path tables, so they give way.
+        // The reader uses no path tables, so they may be overwritten.
         let mut bytes = plain.clone();
         bytes[place as usize..][..BLOCK as usize].copy_from_slice(&recognition_block(id));
         let error = recognise(&bytes).unwrap_err().to_string();
@@ -303,7 +303,7 @@ fn both_boot_files_may_be_one() {
     check_boot_files(&Overlaid::new(&base, &overlay));
 }
 
-/// Each of the two Joliet trees would have to change, and the second one is seen by nobody.
+/// Each of the two Joliet trees would have to change, and the second one is never seen.
 #[test]
 fn an_image_with_two_trees_of_a_kind_is_not_changed() {
     let mut writer = writer();
@@ -341,7 +341,7 @@ fn a_kickstart_of_the_image_is_hidden_or_replaced() {
     for joliet in [false, true] {
         let mut writer = writer();
         writer.joliet = joliet;
-        writer.file("/KS.CFG", &b"rootpw somebody else's\n"[..]);
+        writer.file("/KS.CFG", &b"rootpw another's\n"[..]);
         let base = image(&writer);
         let installer = recognise(&base).unwrap();
         assert!(installer.has_ks_cfg);
@@ -378,7 +378,7 @@ fn a_full_root_directory_moves_with_everything_that_points_to_it() {
     assert!((5..40).any(|files| add_to_root_of(files, true)));
 }
 
-/// Adds a kickstart to an image with so many more files in its root; tells whether the root moved.
+/// Adds a kickstart to an image with so many more files in its root; returns whether the root moved.
 fn add_to_root_of(files: usize, joliet: bool) -> bool {
     let mut writer = writer();
     writer.joliet = joliet;

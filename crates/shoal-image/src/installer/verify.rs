@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_reads_may_differ() {
+    fn what_is_never_read_may_differ() {
         assert_eq!(check(|base, _| base.extents["/README.TXT"].end), Ok(()));
     }
 }

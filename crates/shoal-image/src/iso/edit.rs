@@ -43,7 +43,7 @@ impl<'a, R: ReadAt + ?Sized> Edit<'a, R> {
         Ok(())
     }
 
-    /// Adds `bytes` in whole blocks behind the image, `gap_bytes` of zeros before them, and tells
+    /// Adds `bytes` in whole blocks behind the image, `gap_bytes` of zeros before them, and returns
     /// where they lie.
     pub fn append(&mut self, bytes: &[u8], gap_bytes: u64) -> Result<Extent, IsoError> {
         let start = round_up(self.size.saturating_add(gap_bytes));

@@ -52,7 +52,7 @@ impl ReadAt for Bytes {
     }
 }
 
-/// By `pread`, so one open file serves many readers. A file whose length cannot be told has none.
+/// By `pread`, so one open file serves many readers. A file whose length is unknown has length zero.
 impl ReadAt for std::fs::File {
     fn size(&self) -> u64 {
         self.metadata().map_or(0, |metadata| metadata.len())
@@ -85,7 +85,7 @@ impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
 
 /// The pieces fetched so far of an image that lies elsewhere.
 ///
-/// A reader that needs a missing piece fails with [`io::ErrorKind::WouldBlock`]; whoever fetches
+/// A reader that needs a missing piece fails with [`io::ErrorKind::WouldBlock`]; the fetcher
 /// asks [`PartialImage::take_wanted`], brings that piece and starts the reader again. The readers
 /// here are pure and read few blocks, so starting again costs nothing, and they need no async twin.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! The task ISO: the medium that carries a job's kickstart.
 //!
-//! It knows the kickstart as bytes only. Invariant: whoever mounts the image, looks at its
+//! It knows the kickstart as bytes only. Invariant: a host that mounts the image, looks at its
 //! directories or reads the recipe comes no nearer than 4 MiB to the kickstart, so that a read of
-//! the kickstart is one; and whoever reads the kickstart comes no nearer than that to the nonce.
+//! the kickstart is one; and one that reads the kickstart comes no nearer than that to the nonce.
 //!
 //! Both trees hold both files. ESXi reads the primary one, where a second file does no harm, and a
 //! reader without Joliet finds the recipe too.

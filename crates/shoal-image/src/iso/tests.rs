@@ -57,7 +57,7 @@ fn an_image_that_ends_too_early_says_what_is_missing() {
 }
 
 #[test]
-fn what_is_no_iso_is_told_from_what_is_damaged() {
+fn no_iso_differs_from_a_damaged_one() {
     let mut image = sample();
     assert!(matches!(Volume::open(&vec![0; 100_000]), Err(IsoError::NotIso { .. })));
     image[17 * 2048 + 1] = b'X';

@@ -44,7 +44,7 @@ fn missing(lint: &mut Lint<'_, '_>) {
     }
 }
 
-/// Whether a `%post` ends the installer itself, so that it waits for nobody.
+/// Whether a `%post` ends the installer itself, so that it waits for no input.
 fn post_stops_the_host(lint: &Lint<'_, '_>) -> bool {
     let posts = lint.file.sections().filter(|(_, section, _)| *section == Section::Post);
     let stops = ["poweroff", "halt", "shutdown", "reboot"];

@@ -1,5 +1,5 @@
 //! A source of installers that does what its script says. It answers conditions and ranges as our own
-//! server does, unless told otherwise.
+//! server does, unless the script says otherwise.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

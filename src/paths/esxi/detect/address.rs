@@ -1,9 +1,9 @@
-//! What answers at the management address, and what an answer there is worth. Pure.
+//! Which system answers at the management address, and how much its answer proves. Pure.
 //!
 //! The address is an operator's word: it may belong to another host of the same build, whose certificate is
 //! renewed or which restarts in the middle of the job, or its name may lead to several hosts by rotation.
-//! Invariant: an answer is `proven` only where something ties it to this host (its second boot, or the silence of
-//! whoever answered before the reset), one certificate has been shown over the window without a silence, and it came
+//! Invariant: an answer is `proven` only where something ties it to this host (its second boot, or the silence after the reset of
+//! the system that answered before), one certificate has been shown over the window without a silence, and it came
 //! no sooner than an installed system can answer.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ use shoal_base::world::{after, elapsed};
 /// Two failed connections so far apart are a silence; a service that restarts is back sooner.
 pub const SILENCE: Duration = Duration::from_secs(10);
 
-/// Certificates of one address that are told apart; more of them change nothing.
+/// Certificates of one address that are distinguished; more of them change nothing.
 const CERTIFICATES_MAX: usize = 8;
 
 /// An installed system answers no sooner after its kickstart was read than so many times the floor: it has
@@ -67,7 +67,7 @@ fn is_back(
     last.is_some() && (is_first || address.certificates.contains(&host.certificate))
 }
 
-/// Whether somebody answered before the reset and has not been seen silent since: that is worth a look, however
+/// Whether a system answered before the reset and has not been seen silent since: worth a look, however
 /// early.
 pub fn may_fall_silent(watch: &WatchFacts, context: &WatchContext<'_>) -> bool {
     context.management.is_some_and(|management| !management.before.silent)
@@ -89,7 +89,7 @@ pub(super) fn os_api(watch: &WatchFacts, context: &WatchContext<'_>) -> Option<E
     let before = management.before.host.as_ref();
     let is_unchanged = before.is_some_and(|before| before.certificate == host.certificate);
     let is_new = before.is_some() || context.ks_read_at().is_some();
-    // A host that has not booted again runs its installer: somebody else answers.
+    // A host that has not booted again runs its installer: another host answers.
     let is_contradicted = is_live(watch) && second_boot(watch, context).is_none();
     if host.build != management.build || is_unchanged || !is_new || is_contradicted {
         return None;

@@ -14,8 +14,8 @@ use shoal_base::world::elapsed;
 /// From the nonce's read to the host's power-off the hook takes at most so long.
 const HOOK_TAKES_MAX: Duration = Duration::from_secs(60);
 
-/// The hook that Shoal adds reads the nonce and powers the host off a moment later. Whoever reads it much
-/// earlier copies the medium (a `%pre`, say), and whatever switches the host off much later is not the hook.
+/// The hook that Shoal adds reads the nonce and powers the host off a moment later. A read much
+/// earlier is a copy of the medium (by a `%pre`, say), and a power-off much later is not the hook's.
 pub(super) fn judge_hook(watch: &WatchFacts, context: &WatchContext<'_>, off_since: Timestamp) -> Judgement {
     let (confidence, detail) = match (context.hook, context.nonce_read_at()) {
         (CompletionHook::Poweroff, Some(read_at)) if read_at <= off_since => {

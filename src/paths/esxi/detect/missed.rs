@@ -13,7 +13,7 @@ use shoal_base::world::elapsed;
 
 /// No self test of a real host is shorter; a stand-in's takes a second or two.
 pub const POST_MIN: Duration = Duration::from_secs(10);
-/// While only a source without a memory could tell of the second boot: two looks in the shortest real self test.
+/// While only a source without a memory could show the second boot: two looks in the shortest real self test.
 const WATCHFUL: Duration = Duration::from_secs(5);
 /// And so often for the first minutes, in which stand-ins install.
 const BRISK: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ pub fn pause_max(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp)
         return hook;
     }
     let pause = match context.counting_since(now) {
-        Some(since) if context.trace_tells() && elapsed(since, now) < BRISK_FOR => Some(BRISK),
+        Some(since) if context.trace_shows_reads() && elapsed(since, now) < BRISK_FOR => Some(BRISK),
         Some(_) => Some(WATCHFUL),
         // The installer is being loaded: its kickstart's read is to be seen soon.
         None if context.installer.first_read_at.is_some() => Some(WATCHFUL),

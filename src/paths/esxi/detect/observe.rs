@@ -40,8 +40,8 @@ pub fn observe_sources(watch: &mut WatchFacts, context: &WatchContext<'_>, sampl
     }
 }
 
-/// A silence of the BMC (or of this controller) moves every deadline, and takes the word of those
-/// sources that cannot tell of what they saw meanwhile.
+/// A silence of the BMC (or of this controller) moves every deadline, and discards those
+/// sources that do not remember what happened meanwhile.
 fn note_silence(watch: &mut WatchFacts, context: &WatchContext<'_>, now: Timestamp) {
     let silence = elapsed(watch.observed_at.unwrap_or(context.started_at), now);
     if silence > context.policy.stable_window {
@@ -59,7 +59,7 @@ fn note_silence(watch: &mut WatchFacts, context: &WatchContext<'_>, now: Timesta
     }
 }
 
-/// The longest pause between two looks while a second boot was to be seen; a silence is told of elsewhere.
+/// The longest pause between two looks while a second boot was to be seen; a silence is noted elsewhere.
 fn note_pause(watch: &mut WatchFacts, context: &WatchContext<'_>, now: Timestamp) {
     let counted =
         context.counting_since(now).zip(watch.observed_at).filter(|(since, looked)| looked >= since);
@@ -105,7 +105,7 @@ fn note_power(watch: &mut WatchFacts, context: &WatchContext<'_>, sample: &BootS
 }
 
 /// Until a boot counts, a change is our own start. So is the first change of a source that had not
-/// shown it by then; but what such a source missed nobody knows, so it is not live, unless it is too
+/// shown it by then. What such a source missed is unknown, so it does not count as live, unless it is too
 /// early for it to have missed anything.
 fn note_source(
     watch: &mut WatchFacts,
@@ -127,7 +127,7 @@ fn note_source(
         facts.live |= shows_start && missed_nothing && boot_source::shows_each_boot(source);
         let is_another =
             facts.showed_start && last.is_some_and(|last| boot_source::is_boot(source, &last, value));
-        watch.booted_early |= is_another && was_shown && !context.trace_tells();
+        watch.booted_early |= is_another && was_shown && !context.trace_shows_reads();
     } else if let Some(last) = last {
         if boot_source::is_boot(source, &last, value) {
             if may_be_of_an_earlier_run(watch, context) {
@@ -154,7 +154,7 @@ fn may_have_missed_a_boot(watch: &WatchFacts, context: &WatchContext<'_>, now: T
 /// Whether a boot since the last look may be the one that led to the run of the installer which goes on
 /// now: its kickstart was read since that look too.
 fn may_be_of_an_earlier_run(watch: &WatchFacts, context: &WatchContext<'_>) -> bool {
-    let again = context.kickstart.ks_read_again_at.filter(|_| context.trace_tells());
+    let again = context.kickstart.ks_read_again_at.filter(|_| context.trace_shows_reads());
     again.is_some_and(|again| watch.observed_at.is_none_or(|looked| looked < again))
 }
 

@@ -32,8 +32,8 @@ pub(super) fn proof(watch: &WatchFacts, context: &WatchContext<'_>) -> Option<Ev
     proven.or(undoubted).or(reported).or(answered)
 }
 
-/// A report stands for the disk's state only while no further run can have begun; where nobody would see
-/// one, because the BMC has copied its media, these must have been out in time.
+/// A report stands for the disk's state only while no further run can have begun; where one would not be
+/// seen, because the BMC has copied its media, these must have been out in time.
 pub(super) fn worth(watch: &WatchFacts, context: &WatchContext<'_>, proof: &Evidence) -> Confidence {
     if proof.kind == EvidenceKind::OsApi {
         return address::worth(watch, context, proof.at);
@@ -42,7 +42,7 @@ pub(super) fn worth(watch: &WatchFacts, context: &WatchContext<'_>, proof: &Evid
         let by_the_guest = watch.loop_ejects == 0;
         by_the_guest || elapsed(proof.at, out_at) <= NEXT_RUN_MIN
     });
-    if !context.trace_tells() && !is_out { Confidence::Probable } else { Confidence::Proven }
+    if !context.trace_shows_reads() && !is_out { Confidence::Probable } else { Confidence::Proven }
 }
 
 /// Evidence that settles what the host's disk holds, whatever else is to come.

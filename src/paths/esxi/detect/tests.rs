@@ -1,4 +1,4 @@
-//! The judge, case by case: each test tells a story of looks and reads and names the judgement.
+//! The judge, case by case: each test is a sequence of observations and reads with the judgement that they must lead to.
 
 mod again;
 mod api;
@@ -25,7 +25,7 @@ struct Story {
     installer: MediumTrace,
     task: MediumTrace,
     api_before: Option<ApiSample>,
-    /// Who answers at each look.
+    /// The system that answers at each look.
     answers: Option<ApiHost>,
     watch: WatchFacts,
     last: Option<BootSample>,
@@ -54,7 +54,7 @@ impl Story {
         Story { installer: fetched.clone(), task: fetched, ..Story::new(before) }
     }
 
-    /// The BMC fetches the installer from somebody else.
+    /// The BMC fetches the installer from another server.
     fn direct(mut self) -> Story {
         self.serves_installer = false;
         self.installer = MediumTrace::default();
@@ -94,7 +94,7 @@ impl Story {
         self.last = Some(sample);
     }
 
-    /// Who answers at the management address, before our start and at `secs`: build and certificate.
+    /// The system that answers at the management address, before our start and at `secs`: build and certificate.
     fn api(mut self, before: Option<(&str, &str)>, secs: i64, then: Option<(&str, &str)>) -> Story {
         let host = |(build, certificate): (&str, &str)| ApiHost {
             version: "8.0.3".to_owned(),
@@ -108,7 +108,7 @@ impl Story {
         self
     }
 
-    /// Nobody answers there from `from` to `until`.
+    /// No answer there from `from` to `until`.
     fn api_silent(mut self, from: i64, until: i64) -> Story {
         for secs in [from, until] {
             let (mut watch, at) = (std::mem::take(&mut self.watch), at(secs));
@@ -124,7 +124,7 @@ impl Story {
         self.watch = watch;
     }
 
-    /// Nobody looks until the next `sees`.
+    /// No observation until the next `sees`.
     fn silence(mut self) -> Story {
         self.last = None;
         self
@@ -234,7 +234,7 @@ fn a_boot_before_the_kickstart_was_read_is_our_own() {
 }
 
 #[test]
-fn where_the_trace_cannot_tell_a_boot_counts_after_the_floor_only() {
+fn where_the_trace_is_inconclusive_a_boot_counts_after_the_floor_only() {
     let early = Story::prefetched(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).sees_on(10, 115, &[(L, T2)]);
     early.sees_on(120, 900, &[(L, T2)]).waits();
     let later = Story::prefetched(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).sees_on(15, 400, &[(L, T1)]);
@@ -291,7 +291,7 @@ fn a_host_that_goes_off_and_on_again_has_booted_again() {
 }
 
 #[test]
-fn the_trace_tells_of_a_second_boot_unless_the_bmc_was_away() {
+fn the_trace_shows_a_second_boot_unless_the_bmc_was_away() {
     let mut story = Story::new(&[]).sees(5, Power::On, &[]).ks_read(60).sees_on(65, 400, &[]);
     story.installer.reenumerated_at = Some(at(395));
     story.sees_on(410, 486, &[]).succeeds(Confidence::Probable);
@@ -318,7 +318,7 @@ fn a_kickstart_read_that_was_a_copy_takes_the_second_boot_back() {
 }
 
 #[test]
-fn media_that_nobody_reads_fail_early() {
+fn media_that_are_never_read_fail_early() {
     let story = Story::new(&[]).sees_on(5, 1795, &[]).waits();
     let mut story = story.sees(1801, Power::On, &[]);
     story.installer.fault = Some("404".to_owned());
@@ -339,14 +339,14 @@ fn a_bmc_whose_fetches_fail_is_given_five_minutes() {
 }
 
 #[test]
-fn a_kickstart_that_nobody_reads_fails_early_only_where_media_are_streamed() {
+fn a_kickstart_that_is_never_read_fails_early_only_where_media_are_streamed() {
     let story = Story::new(&[]).sees(5, Power::On, &[]).installer_read(60);
     story.sees_on(65, 1255, &[]).waits().sees(1261, Power::On, &[]).fails("waits at a prompt");
     Story::prefetched(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).sees_on(15, 2000, &[(L, T1)]).waits();
 }
 
 #[test]
-fn a_kickstart_that_nobody_reads_fails_where_the_bmc_fetches_the_installer_from_somebody_else() {
+fn a_kickstart_that_is_never_read_fails_where_the_bmc_fetches_the_installer_elsewhere() {
     let story = Story::new(&[]).direct().sees_on(5, 2995, &[]).waits();
     story.sees(3001, Power::On, &[]).fails("waits at a prompt");
     let story = Story::prefetched(&[(L, T0)]).direct().sees(5, Power::On, &[(L, T1)]);
@@ -391,7 +391,7 @@ fn a_weaker_verdict_than_asked_for_is_not_confirmed() {
 }
 
 #[test]
-fn a_source_that_shows_our_own_start_late_is_not_believed_at_once() {
+fn a_source_that_shows_our_own_start_late_is_not_believed_immediately() {
     let story = Story::new(&[(L, T0)]).sees(5, Power::On, &[(L, T0)]).ks_read(60);
     let late = story.sees_on(65, 300, &[(L, T0)]).sees_on(310, 500, &[(L, T1)]).waits();
     late.sees_on(510, 600, &[(L, T2)]).succeeds(Confidence::Probable);
@@ -401,7 +401,7 @@ fn a_source_that_shows_our_own_start_late_is_not_believed_at_once() {
 }
 
 #[test]
-fn vendors_own_sources_tell_of_a_second_boot() {
+fn vendor_sources_show_a_second_boot() {
     let courses: [(BootSource, [&str; 4]); 3] = [
         (H, ["PowerOff", "InPost", "FinishedPost", "InPost"]),
         (N, ["16", "17", "17", "18"]),
@@ -423,7 +423,7 @@ fn boots_may_take_the_same_time_so_its_measure_makes_nothing_live() {
     counter.sees_on(65, 661, &[(N, "17")]).waits();
 }
 
-/// With its times `BootProgress` tells of a boot that ended where the last one had been, and of none at
+/// With its times `BootProgress` shows a boot that ended where the last one had been, and of none at
 /// all; a later stage than the last one may be of either boot.
 #[test]
 fn a_progress_that_went_on_in_a_silence_loses_its_word() {

@@ -109,7 +109,7 @@ fn a_file_is_padded_or_its_title_cut_to_keep_its_length() {
     assert_eq!(fit(b"kernel=/k\n", 12).unwrap(), b"kernel=/k\n  ");
 }
 
-/// Lines as vendors and operators write them, and as nobody should.
+/// Lines as vendors and operators write them, and malformed ones.
 fn boot_file() -> impl Strategy<Value = String> {
     let key = prop::sample::select(vec![
         "kernelopt",

@@ -212,7 +212,7 @@ fn descriptor(writer: &IsoWriter, tree: &PlacedTree, blocks: u32) -> [u8; BLOCK_
     let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
     put(80, &both32(blocks));
     if is_joliet {
-        // UCS-2 level 3, the one that everybody writes.
+        // UCS-2 level 3, as all tools write it.
         put(88, b"%/E");
     }
     put(120, &both16(1));

@@ -124,7 +124,7 @@ impl Node {
 }
 
 impl Naming {
-    /// The name without version: what tells files and directories apart.
+    /// The name without version: what must be unique in a directory.
     fn shown_name(self, name: &str, is_dir: bool) -> Result<Vec<u8>, &'static str> {
         match self {
             Naming::Level1 => level1_name(name, is_dir),

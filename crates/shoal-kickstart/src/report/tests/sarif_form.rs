@@ -1,6 +1,6 @@
 //! The part of SARIF 2.1.0 that is written here, as a table by section of the specification.
 //!
-//! Closed: a property that is not in the table is a fault, so that whoever writes another one looks it up
+//! Closed: a property that is not in the table is a fault, so that a new one is looked up
 //! in the specification first. Not a JSON Schema reader. Invariant: every fault names its location.
 
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Of hosts that install again, and of answers that come from somebody else's host.
+//! Hosts that install again, and answers from another host.
 
 use super::*;
 
@@ -91,7 +91,7 @@ fn an_answer_before_the_kickstart_was_read_is_too_early() {
     assert!(!early(started()), "there is no address");
     assert!(!early(started().api(Some(("1", "aa")), 10, None)), "who answers there is known");
     assert!(!early(started().ks_read(60).api(None, 70, None)));
-    assert!(!early(Story::prefetched(&[]).api(None, 10, None)), "nobody can tell how far the host is");
+    assert!(!early(Story::prefetched(&[]).api(None, 10, None)), "the host's progress is unknown");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_progress_that_went_on_after_a_second_boot_keeps_its_word() {
     story.sees_on(641, 3000, &[(P, &loader)]).waits();
 }
 
-/// Nobody sees what the host reads of an installer that its BMC fetches from elsewhere, and the system on its
+/// Reads of an installer that the BMC fetches from elsewhere are not seen, and the system on the host's
 /// disk may have read CD2.
 #[test]
 fn an_override_that_we_cleared_unused_leaves_no_more_than_assumed() {
@@ -175,8 +175,8 @@ fn what_keeps_no_record_is_said_not_to_have_shown_a_boot_and_is_looked_at_more_o
         (pause(&progress, 70), pause(&progress, 359), pause(&progress, 361)),
         (Some(1), Some(1), Some(5))
     );
-    let told = story(P, "OSRunning@2026-02-01T00:00:00Z");
-    assert_eq!(pause(&told, 70), None);
+    let shown = story(P, "OSRunning@2026-02-01T00:00:00Z");
+    assert_eq!(pause(&shown, 70), None);
     let mut counter =
         Story::new(&[(N, "16")]).sees(5, Power::On, &[(N, "17"), (P, "OSBootStarted")]).ks_read(60);
     assert_eq!(pause(&counter, 70), None);
@@ -186,7 +186,7 @@ fn what_keeps_no_record_is_said_not_to_have_shown_a_boot_and_is_looked_at_more_o
     never.fails("BootProgress, which keeps no record of one: a boot shorter than the 10 s between two looks");
 }
 
-/// Where the reads tell nothing, a boot counts from two minutes on.
+/// Where the reads show nothing, a boot counts from two minutes on.
 #[test]
 fn a_boot_that_came_too_early_to_count_is_not_denied() {
     let story = Story::prefetched(&[(L, T0)]).sees(5, Power::On, &[(L, T1)]).sees(30, Power::On, &[(L, T2)]);

@@ -19,7 +19,7 @@ fn the_installed_system_itself_is_proof() {
 }
 
 #[test]
-fn another_certificate_before_the_reset_stands_in_for_a_kickstart_that_nobody_saw_read() {
+fn another_certificate_before_the_reset_replaces_an_unseen_read_of_the_kickstart() {
     let blind = || Story::prefetched(&[]).sees(5, Power::On, &[]).sees_on(10, 300, &[]);
     let new = Some((BUILD, "bb"));
     let before = blind().api(Some(("1", "aa")), 1, None).api_silent(20, 30);
@@ -69,7 +69,7 @@ fn an_answer_that_comes_sooner_than_an_installation_takes_is_probable() {
     booted.sees_on(160, 250, &[(L, T2)]).succeeds(Confidence::Proven);
 }
 
-/// Nobody answered before the reset, and another host may come up however late.
+/// There was no answer before the reset, and another host may come up however late.
 #[test]
 fn an_answer_that_nothing_ties_to_this_host_is_probable() {
     let story = |booted: bool| {
@@ -81,7 +81,7 @@ fn an_answer_that_nothing_ties_to_this_host_is_probable() {
     assert_eq!(story(true).succeeds(Confidence::Proven)[0], EvidenceKind::OsApi);
 }
 
-/// One of two hosts behind a name is down: every other question finds nobody.
+/// One of two hosts behind a name is down: every other request fails to connect.
 #[test]
 fn an_address_that_falls_silent_within_the_window_is_probable() {
     let story = |silences: bool| {

@@ -1,4 +1,4 @@
-//! Installers that tell of their end: by going off, or by their webhook.
+//! Installers that report completion: by powering off, or by their webhook.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn our_own_hook_is_proven_by_the_nonce_and_probable_without_it() {
     blind.sees(310, Power::Off, &[]).sees(401, Power::Off, &[]).succeeds(Confidence::Probable);
 }
 
-/// A kickstart's own `%pre` may copy the medium, and somebody may press the power button.
+/// A kickstart's own `%pre` may copy the medium, and an operator may press the power button.
 #[test]
 fn a_nonce_that_was_read_too_early_or_long_before_the_host_went_off_is_probable() {
     let hooked = || {
@@ -41,7 +41,7 @@ fn a_nonce_that_was_read_too_early_or_long_before_the_host_went_off_is_probable(
     quick.succeeds(Confidence::Proven);
 }
 
-/// What nobody saw is not held against the hook: the host may have gone off at the beginning of it.
+/// The unobserved time is not held against the hook: the host may have gone off at the beginning of it.
 #[test]
 fn a_silence_between_the_nonce_and_the_power_off_does_not_count() {
     let story = |last_on: i64| {
@@ -78,7 +78,7 @@ fn the_installers_own_call_proves_it_once_power_is_stable() {
     reported(300, false).sees_on(65, 310, &[(L, T1)]).fails("reported by its webhook that it failed");
 }
 
-/// Where the reads tell nothing, the next run may have begun, unless there is nothing to begin it from.
+/// Where the reads show nothing, the next run may have begun, unless there is nothing to begin it from.
 #[test]
 fn behind_a_bmc_that_copies_its_media_a_report_is_proof_if_they_were_out_in_time() {
     let story = |out: Option<i64>, by_us: bool| {
