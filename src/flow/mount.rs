@@ -198,7 +198,7 @@ fn insertions(cx: &Context<'_>, medium: Medium) -> u32 {
 }
 
 /// The slot is kept for something else, or does not accept images: tries the next slot that fits this
-/// medium, empty ones first. The refused slot is looked at once more, so that no copy stays behind in a slot that
+/// medium, empty ones first. The refused slot is checked again, so that no copy stays behind in a slot that
 /// accepted the image after all.
 async fn next_slot(
     cx: &mut Context<'_>,

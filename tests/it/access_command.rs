@@ -74,10 +74,9 @@ async fn the_audit_is_verified_with_and_without_the_controller_and_tampering_is_
 
     served.stop("-TERM").await;
     let connection = rusqlite::Connection::open(dir.path().join("var/shoal/shoal.db")).unwrap();
-    let refused = connection.execute("UPDATE audit SET actor_name = 'somebody else' WHERE seq = 3", []);
+    let refused = connection.execute("UPDATE audit SET actor_name = 'another' WHERE seq = 3", []);
     assert!(refused.unwrap_err().to_string().contains("not changed"));
-    let sql =
-        "DROP TRIGGER the_audit_is_not_changed; UPDATE audit SET actor_name = 'somebody else' WHERE seq = 3";
+    let sql = "DROP TRIGGER the_audit_is_not_changed; UPDATE audit SET actor_name = 'another' WHERE seq = 3";
     connection.execute_batch(sql).unwrap();
     let (code, verdict) = offline(dir.path()).await;
     assert_eq!((code, &verdict["ok"], &verdict["entries"]), (Some(1), &false.into(), &2.into()));

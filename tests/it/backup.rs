@@ -83,12 +83,12 @@ async fn a_backup_beside_a_controller_is_whole_and_is_its_owners_alone() {
     }
     let made = output(command(dir, &["backup", "one.backup"])).await;
     assert!(made.status.success(), "{}", text(&made.stderr));
-    let told: Value = serde_json::from_slice(&made.stdout).unwrap();
-    assert_eq!((&told["active_jobs"], &told["file"]), (&json!(0), &json!("one.backup")));
+    let printed: Value = serde_json::from_slice(&made.stdout).unwrap();
+    assert_eq!((&printed["active_jobs"], &printed["file"]), (&json!(0), &json!("one.backup")));
     let backup = dir.join("one.backup");
     let metadata = backup.metadata().unwrap();
     assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
-    assert_eq!(told["bytes"], metadata.len());
+    assert_eq!(printed["bytes"], metadata.len());
     let bytes = std::fs::read(&backup).unwrap();
     assert!(!bytes.windows(20).any(|window| window == b"planted-bmc-password"));
     // What came later is not in it.

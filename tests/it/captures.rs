@@ -3,7 +3,7 @@
 //! A capture is a directory of `index.json` files by URI; here it is served in process, read-only,
 //! without headers. What the client makes of each was compared with what is known of these BMCs:
 //! where their slots are, how an image would get into them, how the host would boot from it and be
-//! reset, and which of their properties tell of a boot. Captures
+//! reset, and which of their properties show a boot. Captures
 //! are not part of the repository: where the directory is absent, the test says so and ends.
 //! Nothing that is written to a BMC is tested here.
 

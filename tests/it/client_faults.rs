@@ -179,7 +179,7 @@ fn failing_resets(network: Transport, left: Arc<AtomicU64>, by_task: bool) -> Tr
     }))
 }
 
-/// The job succeeded before; a reset that its BMC does not do at the end is asked for again, and its words are told.
+/// The job succeeded before; a reset that its BMC does not do at the end is requested again, and its message is recorded.
 #[tokio::test(start_paused = true)]
 async fn a_final_reset_that_is_reported_as_failed_is_asked_for_again_within_bounds() {
     for by_task in [true, false] {

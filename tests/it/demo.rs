@@ -33,9 +33,9 @@ async fn it_shows_every_step_ends_with_the_verdict_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_persona_that_nobody_knows_is_a_usage_error() {
+async fn an_unknown_persona_is_a_usage_error() {
     let directory = tempfile::tempdir().unwrap();
-    let output = demo(directory.path(), &["--persona", "nobody"]).output().await.unwrap();
+    let output = demo(directory.path(), &["--persona", "unknown"]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("generic"));
 }

@@ -25,7 +25,7 @@ use crate::site::{machine, record};
 
 const MEDIA: &str = "media.test";
 
-/// One simulated server, and whoever looks at it.
+/// One simulated server, and its checker.
 struct Bench {
     world: World,
     network: Network,
@@ -117,7 +117,7 @@ fn assert_failed(report: &Report, name: &str, found: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_good_server_is_ready_and_everything_about_it_is_told() {
+async fn a_good_server_is_ready_and_everything_about_it_is_reported() {
     let bench = Bench::faulty(vec![]);
     let report = bench.look().await;
     assert_eq!(report.verdict, Readiness::Ready, "{report:#?}");
@@ -138,7 +138,7 @@ async fn a_good_server_is_ready_and_everything_about_it_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_drive_and_no_sign_of_a_boot_are_told_with_what_they_mean() {
+async fn one_drive_and_no_sign_of_a_boot_are_reported_with_what_they_mean() {
     let bench = Bench::faulty(vec![Fault::OneCd, Fault::NoBootProgress, Fault::NoLastResetTime]);
     let report = bench.look().await;
     assert_eq!(report.verdict, Readiness::ReadySingleCd, "{report:#?}");
@@ -160,7 +160,7 @@ async fn every_persona_is_judged_by_what_it_offers_and_survives_a_probe() {
         let mut bench = Bench::new(SimConfig { persona: persona.clone(), ..machine(vec![]) });
         bench.scheme = scheme;
         if (persona.faults)().iter().any(|fault| fault.name() == "insert-task-fails-late") {
-            // It fails the first insert, whoever asks.
+            // It fails the first insert of any client.
             let first = bench.probe().await;
             assert_eq!(line(&first, "probe").status, CheckStatus::Failed, "{name} {first:#?}");
         }
@@ -201,7 +201,7 @@ const EXPECTED: &[(&str, Readiness, &str, &str)] = {
         ("sushy", ReadySingleCd, "single-cd", "assumed"),
         ("idrac8", ReadySingleCd, "single-cd", "assumed"),
         ("idrac9", Ready, "dual-cd", "probable"),
-        // Which of its two slots takes nothing only an insert tells.
+        // Which of its two slots takes no image only an insert shows.
         ("idrac10", Ready, "dual-cd", "probable"),
         ("ilo4", ReadySingleCd, "single-cd", "assumed"),
         ("ilo5", ReadySingleCd, "single-cd", "probable"),
@@ -224,7 +224,7 @@ const EXPECTED: &[(&str, Readiness, &str, &str)] = {
         ("megarac", Ready, "", "probable"),
         ("gigabyte", Ready, "", "probable"),
         ("dgx", Ready, "", "probable"),
-        // Virtual media from NFS and CIFS alone, which only an insert tells.
+        // Virtual media from NFS and CIFS alone, which only an insert shows.
         ("ibmc", ReadySingleCd, "single-cd", "assumed"),
         ("xfusion", ReadySingleCd, "single-cd", "assumed"),
         ("hdm", ReadySingleCd, "single-cd", "assumed"),
@@ -306,7 +306,7 @@ async fn what_stands_in_the_way_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_password_is_tried_once_and_locks_nobody_out() {
+async fn a_wrong_password_is_tried_once_and_locks_no_account() {
     let mut bench = Bench::faulty(vec![Fault::Lockout(2)]);
     let good = bench.server.bmc_password.clone();
     bench.server.bmc_password = Password::new("wrong".to_owned());
@@ -342,7 +342,7 @@ async fn without_a_record_the_only_host_is_meant_or_the_one_that_is_named() {
     assert_failed(&report, "identity", "no such system");
 }
 
-/// The same network, as a BMC that shows a certificate which nobody has signed.
+/// The same network, as a BMC with a self-signed certificate.
 fn self_signed(inner: Transport, with_password: Arc<AtomicU32>) -> Transport {
     BoxCloneSyncService::new(tower::service_fn(move |request: HttpRequest| {
         let (inner, with_password) = (inner.clone(), with_password.clone());
@@ -389,7 +389,7 @@ async fn an_untrusted_certificate_is_shown_and_sent_no_password() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_tells_how_images_are_fetched_and_leaves_the_drive_empty() {
+async fn a_probe_shows_how_images_are_fetched_and_leaves_the_drive_empty() {
     for (faults, fetched) in [
         (vec![Fault::InsertChecksUrl], "1 by Range, 0 whole; it streams"),
         (vec![Fault::Prefetch], "1 whole; it downloads images whole"),
@@ -419,7 +419,7 @@ async fn a_probe_without_a_fetch_is_a_warning() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn media_by_a_protocol_that_the_bmc_does_not_take_are_told_with_what_to_set() {
+async fn media_by_an_unsupported_protocol_are_reported_with_what_to_set() {
     let bench = Bench::new(SimConfig { persona: "xfusion".parse().unwrap(), ..machine(vec![]) });
     let report = bench.look().await;
     assert_failed(&report, "insert", "takes images by HTTPS only");

@@ -1,8 +1,8 @@
 //! Acts whose effect does not show yet: a BMC that is still at an insertion when its controller has
 //! gone, and one that starts its host some time after it said that it would.
 //!
-//! Whoever goes on neither gives up because the BMC is busy, nor takes an empty drive for the end,
-//! nor asks again for what may be under way.
+//! The next controller neither gives up because the BMC is busy, nor takes an empty drive for the end,
+//! nor repeats a request that may be under way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -85,7 +85,7 @@ async fn a_forced_cancel_does_not_wait_for_the_image() {
 
 /// The BMC accepts the start and acts on it twenty seconds later.
 #[tokio::test(start_paused = true)]
-async fn a_start_that_does_not_show_at_once_is_not_asked_for_again() {
+async fn a_start_that_does_not_show_immediately_is_not_requested_again() {
     let mut site = Site::new(2, vec![machine(vec![])]).await;
     let asked = Arc::new(AtomicUsize::new(0));
     let (network, starts) = (site.world.transport.clone(), asked.clone());

@@ -1,7 +1,7 @@
 //! A controller that was down for two hours while its hosts finished.
 //!
-//! Nobody served media, nobody looked. What it says when it is back rests on what the BMC remembers:
-//! a source with memory tells of the second boot, one that shows the present only has lost its word,
+//! No media were served, and nothing was observed. Its verdict afterwards rests on what the BMC remembers:
+//! a source with memory shows the second boot, one without has lost its word,
 //! and the time in which nothing could be observed is not held against the job.
 
 use std::time::Duration;
@@ -38,7 +38,7 @@ async fn site(faults: Vec<Fault>) -> Site {
 
 /// The controller dies once the host has read its kickstart, and is back after `down`.
 async fn back_after(down: Duration, faults: Vec<Fault>, recipe: Value, expected: Expected) {
-    let told = format!("{faults:?} {recipe}");
+    let context = format!("{faults:?} {recipe}");
     let mut site = site(faults).await;
     site.start();
     let id = site.submit(0, recipe).await;
@@ -50,7 +50,7 @@ async fn back_after(down: Duration, faults: Vec<Fault>, recipe: Value, expected:
     let back_at = site.world.clock.now();
     site.start();
     let job = site.settle(id).await;
-    let story = format!("{told}\n{}", site.story(id).await);
+    let story = format!("{context}\n{}", site.story(id).await);
 
     assert_eq!((job.status, job.reason.as_deref()), (Status::Succeeded, None), "{story}");
     let verdict = job.verdict.as_ref().unwrap();
@@ -88,7 +88,7 @@ const FLOOR: [Duration; 2] = [secs(500), secs(620)];
 use EvidenceKind::{InstallerHook, KickstartRead, PowerStable, SecondBoot};
 
 #[tokio::test(start_paused = true)]
-async fn a_source_with_memory_tells_of_the_boot_that_nobody_saw() {
+async fn a_source_with_memory_shows_the_unseen_boot() {
     let expected = Expected {
         confidence: Confidence::Probable,
         kinds: &[SecondBoot, KickstartRead, PowerStable],
@@ -122,7 +122,7 @@ async fn a_host_that_was_to_power_itself_off_is_found_off_and_started() {
     back_after(TWO_HOURS, vec![Fault::NoEject], recipe, expected).await;
 }
 
-/// Longer than JOB_STUCK_TIMEOUT: a job is stuck that gets nowhere, not one that nobody drives.
+/// Longer than JOB_STUCK_TIMEOUT: a job is stuck that gets nowhere, not one that no controller drives.
 #[tokio::test(start_paused = true)]
 async fn a_night_without_a_controller_makes_no_job_stuck() {
     let expected = Expected {
@@ -135,7 +135,7 @@ async fn a_night_without_a_controller_makes_no_job_stuck() {
 
 /// A BMC that was away when the controller died, and still is for a moment when it is back.
 #[tokio::test(start_paused = true)]
-async fn tries_that_nobody_made_are_not_counted_as_failed() {
+async fn time_without_a_controller_does_not_count_as_failed_tries() {
     let mut site = site(vec![]).await;
     site.start();
     let id = site.submit(0, json!({})).await;
@@ -150,10 +150,10 @@ async fn tries_that_nobody_made_are_not_counted_as_failed() {
     assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
 }
 
-/// A BMC that had copied the image needs nobody: its host installs and goes off although the
+/// A BMC that had copied the image needs no media server: its host installs and powers off although the
 /// controller died with the start just asked for, and must not be started into the installer again.
 #[tokio::test(start_paused = true)]
-async fn a_start_that_nobody_saw_is_known_by_what_the_bmc_remembers() {
+async fn an_unseen_start_is_known_by_what_the_bmc_remembers() {
     let ks = "vmaccepteula\ninstall --firstdisk\nreboot\n%post --interpreter=busybox\npoweroff\n";
     let mut site = site(vec![Fault::Prefetch, Fault::NoEject]).await;
     site.start();

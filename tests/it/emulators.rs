@@ -34,7 +34,7 @@ async fn on_sushy(faults: Vec<Fault>, recipe: Value) -> (Site, Job) {
 /// Its override lasts, its images are copies, nothing of it shows a boot: the installer would start for
 /// ever. It is not started.
 #[tokio::test(start_paused = true)]
-async fn the_stock_emulator_is_not_started_where_nobody_could_stop_it() {
+async fn the_stock_emulator_is_not_started_where_it_could_not_be_stopped() {
     let (site, job) = on_sushy(vec![], json!({})).await;
     let story = site.story(job.id).await;
     assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::BootOverride)), "{story}");
@@ -101,7 +101,7 @@ async fn a_host_that_installs_again_unseen_is_no_success() {
 }
 
 /// One that is kept armed, and shows it: the installer's start is seen in BootProgress, and the
-/// override is disarmed then, although nobody sees what the host reads.
+/// override is cleared then, although the host's reads are not seen.
 #[tokio::test(start_paused = true)]
 async fn a_lasting_override_is_disarmed_once_the_loader_is_seen() {
     let mut config = machine(vec![Fault::Prefetch, Fault::OverrideTurnedContinuous, Fault::NoEject]);

@@ -1,5 +1,5 @@
-//! Two controllers and one job: whoever lost the lease, or cannot renew it, stops asking the BMC
-//! before anybody else can begin, and whoever takes the job over goes on where it was.
+//! Two controllers and one job: the one that lost the lease, or cannot renew it, stops its requests to the BMC
+//! before another can begin, and the one that takes the job over resumes it where it was.
 //!
 //! In memory, since a file has one controller at a time. What happens when a lease is lost at any
 //! single moment of a job is enumerated in `moments`.
@@ -110,7 +110,7 @@ async fn site(faults: Vec<Fault>) -> Site {
     Site::new(5, vec![machine(faults)]).await
 }
 
-/// The job succeeded, its host was started once, and somebody has taken it up in between.
+/// The job succeeded, its host was started once, and another controller has taken it over in between.
 async fn check_one_install(site: &Site, id: JobId) {
     let job = site.settle(id).await;
     let state = site.machines[0].state();
@@ -158,7 +158,7 @@ async fn a_controller_that_cannot_write_stops_asking_its_bmcs() {
     assert!(dropped_after <= LEASE.ttl - LEASE.reserve(), "{dropped_after:?}");
     assert!(dropped_after >= LEASE.heartbeat(), "{dropped_after:?}");
     let intent = site.job(id).await.cursor.intent.unwrap();
-    assert_eq!(intent.receipt_at, None, "nobody knows whether the BMC took the image");
+    assert_eq!(intent.receipt_at, None, "it is unknown whether the BMC took the image");
     let refused = fails.refused.load(Ordering::SeqCst);
     assert!(refused < 300, "it tried {refused} writes in ten minutes");
 }

@@ -38,7 +38,7 @@ async fn check(hook: &str, faults: Vec<Fault>, confidence: Confidence, first: Ev
 const SILENT: [Fault; 2] = [Fault::NoBootProgress, Fault::NoLastResetTime];
 
 #[tokio::test(start_paused = true)]
-async fn the_nonce_and_the_power_off_prove_it_on_a_bmc_that_tells_nothing() {
+async fn the_nonce_and_the_power_off_prove_it_on_a_bmc_that_shows_nothing() {
     let (site, job) =
         check("poweroff", SILENT.to_vec(), Confidence::Proven, EvidenceKind::InstallerHook).await;
     let state = site.machines[0].state();
@@ -59,14 +59,14 @@ async fn a_host_left_off_by_the_hook_is_switched_on_even_where_it_is_never_to_be
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_power_off_whose_nonce_nobody_saw_read_is_probable() {
+async fn a_power_off_without_a_seen_read_of_the_nonce_is_probable() {
     let prefetch = [SILENT.to_vec(), vec![Fault::Prefetch]].concat();
     check("poweroff", prefetch, Confidence::Probable, EvidenceKind::InstallerHook).await;
     let unread = vec![Fault::PostCannotRead];
     check("poweroff", unread, Confidence::Probable, EvidenceKind::InstallerHook).await;
 }
 
-/// A `%pre` copies the medium, and somebody presses the power button in the middle of the installation.
+/// A `%pre` copies the medium, and an operator presses the power button in the middle of the installation.
 #[tokio::test(start_paused = true)]
 async fn a_power_button_after_a_copy_of_the_medium_proves_nothing() {
     let timings = Timings { install: Duration::from_secs(600), ..Timings::default() };
@@ -106,7 +106,7 @@ async fn the_installers_call_proves_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_nobody_hears_leaves_the_second_boot() {
+async fn a_call_that_is_lost_leaves_the_second_boot() {
     for fault in [Fault::NoGuestNetwork, Fault::PostSkipped] {
         check("webhook", vec![fault], Confidence::Probable, EvidenceKind::SecondBoot).await;
     }
@@ -156,9 +156,9 @@ async fn without_a_hook_the_kickstart_is_the_operators_byte_for_byte() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_token_of_a_hook_is_told() {
+async fn no_token_of_a_hook_is_shown() {
     let (site, job) = install("webhook", vec![]).await;
-    let told: Value = serde_json::to_value(&job.facts).unwrap();
-    let text = format!("{told} {:?} {}", job.reason, site.story(job.id).await);
+    let facts: Value = serde_json::to_value(&job.facts).unwrap();
+    let text = format!("{facts} {:?} {}", job.reason, site.story(job.id).await);
     assert!(!text.contains("status-webhook"), "{text}");
 }

@@ -22,7 +22,7 @@ use crate::process::{BOUND, Served, start};
 
 const PASSWORD: &str = "s3cret-of-the-BMC";
 
-/// What a hostile BMC says to every request, again and again until nobody listens.
+/// What a hostile BMC says to every request, again and again until the client disconnects.
 #[derive(Clone)]
 struct Script {
     first: Vec<u8>,
@@ -125,7 +125,7 @@ async fn a_bmc_that_floods_is_cut_off() {
         script(&format!("{OK}content-length: 9999999999\r\n\r\n"), &blanks, Duration::ZERO),
     ] {
         let (_, hostile) = ask(script).await;
-        // A little over 4 MiB an answer, with what the system's sockets hold; four answers at most.
+        // A little over 4 MiB a response, with what the system's sockets hold; four answers at most.
         assert!(hostile.sent.load(Ordering::Relaxed) < 64 << 20);
     }
 }
@@ -166,7 +166,7 @@ const IDLE: u64 = 10_000;
 const KIB_EACH_MAX: u64 = 16;
 
 #[tokio::test]
-async fn ten_thousand_idle_connections_cost_little_and_hinder_nobody() {
+async fn ten_thousand_idle_connections_cost_little_and_hinder_no_client() {
     let files = rlimit::increase_nofile_limit(IDLE + 1_000).unwrap();
     assert!(files >= IDLE + 500, "this test opens {IDLE} sockets, and the system allows it {files} files");
     let dir = tempfile::tempdir().unwrap();

@@ -110,7 +110,7 @@ async fn the_kickstarts_own_poweroff_is_probable() {
     check_clean(&site);
 }
 
-/// Published kickstarts do so: nothing but the recipe can tell it from a host that lost power.
+/// Published kickstarts do so: only the recipe distinguishes it from a host that lost power.
 #[tokio::test(start_paused = true)]
 async fn a_kickstart_that_powers_off_unannounced_fails_with_the_remedy() {
     for end in
@@ -129,7 +129,7 @@ async fn a_kickstart_that_powers_off_unannounced_fails_with_the_remedy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bmc_that_tells_nothing_gives_an_assumed_success() {
+async fn a_bmc_that_shows_nothing_gives_an_assumed_success() {
     let mut site = site(vec![Fault::NoBootProgress, Fault::NoLastResetTime, Fault::Prefetch]).await;
     site.start();
     let id = site.submit(0, json!({})).await;
@@ -170,12 +170,12 @@ async fn an_installer_that_stops_at_a_dialog_is_no_success() {
     check_clean(&site);
 }
 
-/// Whose system on the disk starts in its place. What the BMC would need is told only where it requested nothing.
+/// Whose system on the disk starts instead. What the BMC would need is reported only where it requested nothing.
 #[tokio::test(start_paused = true)]
 async fn an_installer_that_is_not_read_is_reported_with_what_came_of_it() {
     let needs = "the BMC never requested the image from http://controller.test/: the BMC needs a name server";
     let part = "131072 of the installer's 2473984 bytes were read";
-    for (faults, cut_off, told) in [
+    for (faults, cut_off, expected) in [
         (vec![Fault::OverrideIgnored], false, Some(part)),
         (vec![], true, Some(needs)),
         (vec![Fault::InsertChecksUrl], true, None),
@@ -190,9 +190,9 @@ async fn an_installer_that_is_not_read_is_reported_with_what_came_of_it() {
         let job = site.settle(id).await;
         let reason = job.reason.as_deref().unwrap_or_default();
         assert_eq!(job.status, Status::Failed, "{faults:?}: {}", site.story(id).await);
-        assert!(told.is_none_or(|words| reason.contains(words)), "{faults:?}: {reason}");
-        let is_told = reason.contains("bytes were read") || reason.contains("never requested");
-        assert_eq!(is_told, told.is_some(), "{faults:?}: {reason}");
+        assert!(expected.is_none_or(|words| reason.contains(words)), "{faults:?}: {reason}");
+        let is_reported = reason.contains("bytes were read") || reason.contains("never requested");
+        assert_eq!(is_reported, expected.is_some(), "{faults:?}: {reason}");
     }
 }
 
@@ -339,14 +339,14 @@ async fn check_left_to_itself(timings: Timings) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_that_boots_the_installer_by_itself_is_left_to_it() {
+async fn a_host_that_boots_the_installer_unasked_is_left_to_it() {
     let (post, install) = (Duration::from_secs(60), Duration::from_secs(400));
     check_left_to_itself(Timings { post, install, ..Timings::default() }).await;
 }
 
 /// What it reads between two looks at it counts too.
 #[tokio::test(start_paused = true)]
-async fn a_host_that_boots_the_installer_by_itself_at_once_is_left_to_it() {
+async fn a_host_that_boots_the_installer_unasked_and_immediately_is_left_to_it() {
     check_left_to_itself(Timings::default()).await;
 }
 
@@ -393,7 +393,7 @@ async fn task_isos_are_kept_for_the_retention_and_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forced_cancel_ejects_at_once_and_says_so() {
+async fn a_forced_cancel_ejects_immediately_and_says_so() {
     let mut site = site(vec![Fault::GuestHangs]).await;
     site.start();
     let id = site.submit(0, json!({})).await;
@@ -442,7 +442,7 @@ fn unattended_installer() -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_jobs_run_at_once_than_there_are_workers() {
+async fn no_more_jobs_run_in_parallel_than_there_are_workers() {
     let second = SimConfig { serial: "SIM0002".to_owned(), ..machine(vec![]) };
     let mut site = Site::new(1, vec![machine(vec![]), second]).await;
     site.workers = 1;

@@ -40,7 +40,7 @@ fn an_installer_is_inspected_prepared_and_inspected_again() {
 }
 
 #[test]
-fn what_goes_wrong_is_told_with_its_exit_code() {
+fn every_error_has_its_exit_code() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("zeros.iso"), vec![0; 100_000]).unwrap();
     let mut bridge = standin_installer().to_vec();

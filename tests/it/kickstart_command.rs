@@ -74,7 +74,7 @@ fn wrong_use_is_2_and_what_cannot_be_read_is_1() {
 }
 
 #[test]
-fn programs_get_json_or_sarif_and_nobody_a_password() {
+fn programs_get_json_or_sarif_and_never_a_password() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(
         dir.path().join("ks.cfg"),

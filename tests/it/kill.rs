@@ -84,7 +84,7 @@ async fn a_controller_killed_in_any_step_installs_once_all_the_same() {
     while let Some(ended) = running.join_next().await {
         failed += usize::from(ended.is_err());
     }
-    assert_eq!(failed, 0, "each has told its story");
+    assert_eq!(failed, 0, "each has printed its story");
 }
 
 async fn survive(number: u8, case: Case, machine: &Machine) {
@@ -153,25 +153,25 @@ fn next_steps(step: &str) -> Vec<&'static str> {
 }
 
 fn check(job: &Value, case: Case, state: &Value) {
-    let told = || format!("killed in {}: {state:#}\n{}", case.step, story(job));
-    assert_eq!((&job["status"], &job["cleanup"]), (&json!("succeeded"), &json!("done")), "{}", told());
-    assert!(is_left_clean(state), "{}", told());
-    assert_eq!((&state["installs"], &state["interrupted_installs"]), (&json!(1), &json!(0)), "{}", told());
+    let context = || format!("killed in {}: {state:#}\n{}", case.step, story(job));
+    assert_eq!((&job["status"], &job["cleanup"]), (&json!("succeeded"), &json!("done")), "{}", context());
+    assert!(is_left_clean(state), "{}", context());
+    assert_eq!((&state["installs"], &state["interrupted_installs"]), (&json!(1), &json!(0)), "{}", context());
     let starts = if case.flags.is_empty() { 1 } else { 2 };
-    assert_eq!((&state["starts"], &state["resets"]["On"]), (&json!(starts), &json!(starts)), "{}", told());
+    assert_eq!((&state["starts"], &state["resets"]["On"]), (&json!(starts), &json!(starts)), "{}", context());
     let shutdowns = &state["resets"]["GracefulShutdown"];
-    assert!(shutdowns.is_null() || *shutdowns == starts, "{}", told());
-    check_told(job, &told());
+    assert!(shutdowns.is_null() || *shutdowns == starts, "{}", context());
+    check_events(job, &context());
 }
 
-/// One verdict, and no event lost or told twice.
-fn check_told(job: &Value, told: &str) {
+/// One verdict, and no event lost or repeated.
+fn check_events(job: &Value, context: &str) {
     let events = job["events"].as_array().unwrap();
     let verdicts =
         events.iter().filter(|event| event["op"] == "esxi.poll_power" && event["status"] == "succeeded");
-    assert_eq!(verdicts.count(), 1, "{told}");
+    assert_eq!(verdicts.count(), 1, "{context}");
     let numbers = events.iter().map(|event| event["seq"].as_u64().unwrap());
-    assert!(numbers.eq(1..=events.len() as u64), "{told}");
+    assert!(numbers.eq(1..=events.len() as u64), "{context}");
 }
 
 /// The job's events, a line each.

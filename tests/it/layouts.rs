@@ -1,5 +1,5 @@
 //! Layouts: two CDs where there are two, everything on one where there is one, or where the second
-//! turns out to be none; a USB stick beside the CD where somebody asks for it.
+//! turns out to be none; a USB stick beside the CD on request.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ async fn a_second_drive_that_is_none_is_given_up_for_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_for_two_cds_is_told_why_not() {
+async fn a_request_for_two_cds_is_refused_with_a_reason() {
     let dual = || json!({ "media_layout": "dual-cd" });
     let (site, job) = install(vec![Fault::OneCd], dual()).await;
     assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::ResolveServer)));
@@ -94,7 +94,7 @@ async fn a_usb_stick_carries_the_kickstart_beside_one_cd() {
     check(with(&SILENT), by_stick(json!({ "ks_cfg": noeject })), stick, Confidence::Probable).await;
     let hook = || by_stick(json!({ "completion_hook": "poweroff" }));
     check(with(&SILENT), hook(), stick, Confidence::Proven).await;
-    // What the host reads of a medium that its BMC has downloaded, nobody sees.
+    // The host's reads of a medium that its BMC has downloaded are not seen.
     check(with(&[Fault::Prefetch]), hook(), stick, Confidence::Probable).await;
     check(with(&[Fault::LegacyBoot]), by_stick(json!({})), stick, Confidence::Probable).await;
 }
@@ -131,7 +131,7 @@ async fn a_stick_is_served_as_a_disk_and_read_by_its_host() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_for_a_stick_is_told_why_not() {
+async fn a_request_for_a_stick_is_refused_with_a_reason() {
     let (site, job) = install(vec![], by_stick(json!({}))).await;
     assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::ResolveServer)));
     let reason = job.reason.unwrap();

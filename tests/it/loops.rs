@@ -72,7 +72,7 @@ async fn a_loop_that_the_reads_alone_show_ends_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_medium_that_cannot_be_ejected_at_once_is_tried_again() {
+async fn a_medium_that_cannot_be_ejected_immediately_is_tried_again() {
     let (site, job) =
         install(looping("boot-progress", &[Fault::Flaky5xx(300)]), FinalReset::Auto, json!({})).await;
     let state = site.machines[0].state();
@@ -85,7 +85,7 @@ async fn a_medium_that_cannot_be_ejected_at_once_is_tried_again() {
     assert!(state.installs < 5, "{state:?}");
 }
 
-/// Behind a BMC that downloads its media whole nobody sees the next run begin, so the media go when the
+/// Behind a BMC that downloads its media whole the next run is not seen to begin, so the media are ejected when the
 /// installer reports its end.
 #[tokio::test(start_paused = true)]
 async fn an_installer_that_has_reported_does_not_begin_again_unseen() {

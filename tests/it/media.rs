@@ -67,7 +67,7 @@ async fn every_insertion_has_a_path_of_its_own_and_all_of_them_are_good() {
 async fn the_form_without_a_token_is_for_operators_and_leaves_no_trace() {
     let bench = Bench::new().await;
     let path = format!("/media/tasks/{}/task.iso", job(1));
-    assert_eq!(bench.get(&path).await.0, StatusCode::NOT_FOUND, "nobody has let this request in");
+    assert_eq!(bench.get(&path).await.0, StatusCode::NOT_FOUND, "this request is not authenticated");
     let request = || Request::get(&path).extension(OperatorPass);
     let (status, _, body) = bench.send(request().body(Body::empty()).unwrap()).await;
     assert_eq!(status, StatusCode::OK);
@@ -143,7 +143,7 @@ async fn a_milestone_in_the_middle_of_a_body_is_durable_before_its_slice_leaves(
     while let Some(frame) = body.frame().await {
         let slice = at..at + frame.unwrap().into_data().unwrap().len() as u64;
         let saved = bench.store.load_trace(job(1), "task").await.unwrap().unwrap();
-        assert!(slice.end <= KS.start || saved.ks_read_at.is_some(), "{slice:?} is out, and nobody knows");
+        assert!(slice.end <= KS.start || saved.ks_read_at.is_some(), "{slice:?} is out, and not saved");
         at = slice.end;
     }
     assert_eq!(at, bench.task_bytes().len() as u64);
@@ -221,7 +221,7 @@ async fn publishing_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_reset_that_is_told_of_late_brings_its_milestones_back() {
+async fn a_reset_that_is_noted_late_brings_its_milestones_back() {
     let bench = Bench::new().await;
     bench.media.start_trace(job(1), at(10));
     bench.range(&bench.media.path(job(1), Medium::Task, Drive::Cd, 1), KS).await;
@@ -256,16 +256,16 @@ async fn fetches_are_counted_from_the_insertion_on() {
     bench.range(&path, 0..METADATA_END).await;
     let fetched = bench.media.fetched(job(1), Medium::Task);
     assert_eq!((fetched.requests, fetched.bytes, fetched.last_fault), (2, METADATA_END, None));
-    assert_eq!(bench.media.trace(job(1)).kickstart.read, 0, "before the reset nobody is the host");
+    assert_eq!(bench.media.trace(job(1)).kickstart.read, 0, "before the reset no read is the host's");
 }
 
 #[tokio::test]
 async fn nothing_is_known_of_a_job_without_media() {
     let bench = Bench::new().await;
-    let nobody: JobId = job(9);
-    bench.media.start_trace(nobody, at(1));
-    assert_eq!(bench.media.trace(nobody), JobTrace::default());
-    assert_eq!(bench.media.fetched(nobody, Medium::Task), Default::default());
+    let unknown: JobId = job(9);
+    bench.media.start_trace(unknown, at(1));
+    assert_eq!(bench.media.trace(unknown), JobTrace::default());
+    assert_eq!(bench.media.fetched(unknown, Medium::Task), Default::default());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Every step, at each of its moments, struck by a crash, by a BMC that is away for five minutes, and
 //! by the loss of its lease to another controller.
 //!
-//! A run that nobody disturbs is recorded first; its requests and saves are sorted into the moments of
+//! An undisturbed run is recorded first; its requests and saves are sorted into the moments of
 //! its steps, and then each of those is struck in a run of its own. Invariant: what is covered is a
 //! table, and a step or a moment that is missing from it fails.
 
@@ -62,7 +62,7 @@ async fn site(host: Host) -> Site {
     site
 }
 
-/// All places of a run that nobody disturbs.
+/// All points of an undisturbed run.
 async fn cases(host: Host) -> Vec<Case> {
     let mut site = site(host).await;
     let probe = Probe::new(&site.network, &site.store, None);
@@ -222,7 +222,7 @@ async fn survive(host: Host, blow: Blow, case: &Case) {
 /// Another controller beside the first one, which does not know that it lost its lease. False where
 /// the first one had come to the job's end before the lease ran out.
 async fn hand_over(site: &Site, first: &Probe, id: JobId) -> bool {
-    let (store, saved) = probe::telling(&site.store);
+    let (store, saved) = probe::watched(&site.store);
     let second = Probe::new(&site.network, &site.store, None);
     let heir = site.controller("second", store, second.transport());
     tokio::select! {
@@ -258,7 +258,7 @@ async fn check(site: &Site, id: JobId, host: Host, blow: Blow, case: &Case, is_t
     let unresolved =
         case.step < Step::ResolveServer || (case.step, case.moment) < (Step::ResolveServer, BeforeSave);
     if blow == Blow::Unreachable && unresolved {
-        // Nothing on the BMC was touched: an operator is told at once.
+        // Nothing on the BMC was touched: the error is reported immediately.
         assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::ResolveServer)), "{story}");
         assert_eq!((state.starts, state.installs_begun), (0, 0), "{story}");
         return;

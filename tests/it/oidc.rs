@@ -105,13 +105,13 @@ async fn a_signed_token_is_its_holder_with_the_role_of_its_claim() {
     answer.problem(404);
     let viewer = ec.sign(&site.claims_with("realm_access", json!({"roles": ["look"]})));
     site.ask(Method::DELETE, "/api/v1/servers/A1", &viewer).await.problem(403);
-    let told = site.fixture.get("/api/v1/audit").await.ok(200);
+    let audit = site.fixture.get("/api/v1/audit").await.ok(200);
     assert_eq!(
-        (&told["entries"][0]["actor"], &told["entries"][0]["actor_name"]),
+        (&audit["entries"][0]["actor"], &audit["entries"][0]["actor_name"]),
         (&"oidc:42".into(), &"ada".into())
     );
-    let nobody = ec.sign(&site.claims_with("realm_access", json!({"roles": ["admin"]})));
-    let refusal = site.ask(Method::GET, "/api/v1/jobs", &nobody).await.problem(403);
+    let unknown = ec.sign(&site.claims_with("realm_access", json!({"roles": ["admin"]})));
+    let refusal = site.ask(Method::GET, "/api/v1/jobs", &unknown).await.problem(403);
     assert!(refusal["detail"].as_str().unwrap().contains("OIDC_ROLE_MAP"), "{refusal}");
     assert_eq!(site.provider.fetched(), 1, "keys are remembered");
     assert_eq!(site.fixture.get("/api/v1/jobs").await.status, 200, "other tokens are good as before");
@@ -119,7 +119,7 @@ async fn a_signed_token_is_its_holder_with_the_role_of_its_claim() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_wrong_in_one_thing_is_401() {
-    let (rsa, ec, stranger) = (Signer::rsa("r1"), Signer::ec("e1"), Signer::ec("e1"));
+    let (rsa, ec, impostor) = (Signer::rsa("r1"), Signer::ec("e1"), Signer::ec("e1"));
     let site = Site::new(&[&rsa, &ec]);
     let claims = site.claims();
     assert_eq!(site.status(&ec.sign(&claims)).await, 200);
@@ -140,7 +140,7 @@ async fn a_token_that_is_wrong_in_one_thing_is_401() {
         let token = ec.sign(&site.claims_with(key, value.clone()));
         assert_eq!(site.status(&token).await, 401, "{key}: {value}");
     }
-    assert_eq!(site.status(&stranger.sign(&claims)).await, 401, "another key of the same name");
+    assert_eq!(site.status(&impostor.sign(&claims)).await, 401, "another key of the same name");
     let good = ec.sign(&claims);
     let (message, signature) = good.rsplit_once('.').unwrap();
     let boss = site.claims_with("realm_access", json!({"roles": ["boss"]}));
@@ -193,7 +193,7 @@ async fn a_key_that_is_new_is_fetched_and_one_that_is_gone_is_forgotten() {
     assert_eq!(site.status(&new.sign(&site.claims())).await, 200);
     assert_eq!(site.status(&old.sign(&site.claims())).await, 401, "withdrawn");
     assert_eq!(site.provider.fetched(), 2);
-    // Withdrawn while nobody asks for another: noticed when the keys are old.
+    // Withdrawn while no other key is needed: noticed when the keys are old.
     site.provider.serve_keys(&[&old]);
     assert_eq!(site.status(&new.sign(&site.claims())).await, 200);
     tokio::time::advance(Duration::from_secs(16 * 60)).await;

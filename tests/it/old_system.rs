@@ -32,7 +32,7 @@ async fn a_host_whose_old_system_reads_the_kickstart_is_installed_all_the_same()
     }
 }
 
-/// The host ignores the one-time boot; then somebody restarts its old system.
+/// The host ignores the one-time boot; then an operator restarts its old system.
 async fn restarted(config: SimConfig) -> (Site, Job) {
     let mut site = Site::new(1, vec![config]).await;
     site.start();

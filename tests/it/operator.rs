@@ -1,4 +1,4 @@
-//! What an operator can do with `shoal serve`, `curl` and a Redfish service, and what they are told
+//! What an operator can do with `shoal serve`, `curl` and a Redfish service, and what they see
 //! when it does not work.
 //!
 //! Real processes over real sockets; what happens inside is proved elsewhere. Invariant: whatever a

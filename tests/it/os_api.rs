@@ -58,7 +58,7 @@ fn check(site: &Site, job: &Job, confidence: Confidence, first: EvidenceKind) {
 
 #[tokio::test(start_paused = true)]
 async fn a_host_that_answers_after_its_kickstart_was_read_is_installed() {
-    // Of a host that nobody answered for, and whose second boot nothing shows, it is not certain that it answers.
+    // Without an answer before the reset or a sign of a second boot, the answer may be another host's.
     for (config, confidence) in [
         (machine(vec![]), Confidence::Proven),
         (silent(machine(vec![])), Confidence::Probable),
@@ -74,11 +74,11 @@ async fn a_host_that_answers_after_its_kickstart_was_read_is_installed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nobody_sees_the_kickstart_read_another_certificate_before_stands_in_for_that() {
+async fn another_certificate_before_replaces_an_unseen_read_of_the_kickstart() {
     let config = silent(running("1234", vec![Fault::Prefetch]));
     let (site, job) = install(vec![config], json!({})).await;
     check(&site, &job, Confidence::Proven, EvidenceKind::OsApi);
-    // Nobody answered before: the answer may be anybody's.
+    // No answer before the reset: the answer may be any host's.
     let config = silent(machine(vec![Fault::Prefetch]));
     let (site, job) = install(vec![config], json!({})).await;
     check(&site, &job, Confidence::Assumed, EvidenceKind::PowerStable);
@@ -97,7 +97,7 @@ async fn another_hosts_answer_is_no_proof() {
     assert_eq!(site.machines[0].state().installs, 0);
 }
 
-/// Somebody else's host that was down before the reset and comes up while ours still loads its installer:
+/// Another host that was down before the reset and comes up while this one still loads its installer:
 /// what it answers is known before it could pass for ours.
 #[tokio::test(start_paused = true)]
 async fn a_host_that_answers_before_the_kickstart_was_read_is_not_ours() {
@@ -214,7 +214,7 @@ async fn the_hook_is_proof_enough_and_needs_no_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_servers_with_one_address_are_told_apart_by_nobody() {
+async fn two_servers_with_one_address_are_not_distinguished() {
     let mut site =
         Site::new(1, vec![machine(vec![]), SimConfig { serial: "SIM0002".into(), ..machine(vec![]) }]).await;
     let mut other = site.store.server(&site.serial(1)).await.unwrap().unwrap();

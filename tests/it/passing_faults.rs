@@ -213,13 +213,13 @@ async fn check_permanent(world: World, fault: Fault) {
     let inserted = state.media.values().filter(|medium| medium.inserted).count();
     let armed = state.boot_override.enabled != "Disabled";
     let reason = job.reason_now().unwrap_or_default();
-    let told = reason.contains("the next start of the host installs");
+    let is_reported = reason.contains("the next start of the host installs");
     match fault.target {
         Target::System | Target::Task => assert_eq!(inserted, 0, "{story}"),
         Target::Slot => assert!(!armed, "{story}"),
-        Target::Session => assert!(told || !armed || inserted == 0, "{reason}\n{story}"),
+        Target::Session => assert!(is_reported || !armed || inserted == 0, "{reason}\n{story}"),
     }
-    assert!(told || !(armed && state.media["CD1"].inserted), "{reason}\n{story}");
+    assert!(is_reported || !(armed && state.media["CD1"].inserted), "{reason}\n{story}");
     let is_partial = !job.facts.cleanup.left.is_empty();
     assert!(is_partial || (inserted == 0 && !armed), "{story}");
     assert!(

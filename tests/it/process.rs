@@ -118,7 +118,7 @@ impl Served {
         (response.status().as_u16(), response.into_body())
     }
 
-    /// What is told of a job, from its start.
+    /// The events of a job, from its start.
     pub async fn events(&self, job: &str) -> Events<'_> {
         self.events_after(job, None).await
     }
@@ -129,7 +129,7 @@ impl Served {
         Events { served: self, body, read: String::new() }
     }
 
-    /// What is told of all jobs, after the event with the id `after`.
+    /// The events of all jobs, after the event with the id `after`.
     pub async fn all_events_after(&self, after: u64) -> Events<'_> {
         let (status, body) = self.open_stream("/api/v1/events", Some(after)).await;
         assert_eq!(status, 200, "the stream of all events");

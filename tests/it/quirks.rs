@@ -180,7 +180,7 @@ fn is_copying(persona: &Persona) -> bool {
     (persona.faults)().contains(&Fault::Prefetch)
 }
 
-/// The properties that tell of a boot.
+/// The properties that show a boot.
 fn offered(sources: &Sources) -> Vec<&'static str> {
     let all = [
         (sources.boot_progress, "BootProgress"),
@@ -223,9 +223,9 @@ async fn check_stick(site: &Site, machine: usize, job: &Job) {
         let found = is_installed(site, machine, job, MediaLayout::CdUsb).await;
         assert_eq!(found, Ok(()), "{}\n{story}", persona.name);
     } else {
-        // Where a slot is there and takes nothing, only the insertion tells.
-        let told = matches!(job.failed_step, Some(Step::ResolveServer | Step::MountTask));
-        assert!(told && job.reason.is_some(), "{}\n{story}", persona.name);
+        // Where a slot is there and takes nothing, only the insertion shows it.
+        let is_expected = matches!(job.failed_step, Some(Step::ResolveServer | Step::MountTask));
+        assert!(is_expected && job.reason.is_some(), "{}\n{story}", persona.name);
         assert_eq!(site.machines[machine].state().starts, 0, "{}", persona.name);
     }
 }
@@ -294,13 +294,13 @@ async fn without_a_quirk_its_persona_is_not_installed_as_it_should_be() {
 
 #[tokio::test(start_paused = true)]
 async fn a_bmc_that_mounts_shares_alone_is_refused_with_what_to_do() {
-    for (off, told) in [(vec![], true), (vec![Quirk::ShareMount], false)] {
+    for (off, is_named) in [(vec![], true), (vec![Quirk::ShareMount], false)] {
         let mut site = site(config(&"irmc4".parse().unwrap()), off).await;
         let job = install(&mut site).await;
         assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::ResolveServer)));
         let reason = job.reason.unwrap();
         assert!(reason.contains("virtual CD drive"), "{reason}");
-        assert_eq!(reason.contains("NFS and SMB shares"), told, "{reason}");
+        assert_eq!(reason.contains("NFS and SMB shares"), is_named, "{reason}");
         assert_eq!(site.machines[0].state().starts, 0);
     }
 }
@@ -346,7 +346,7 @@ async fn without_no_keep_alive_connections_are_reset() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn during_a_self_test_a_slot_is_told_to_be_booted_from() {
+async fn during_a_self_test_a_slot_is_set_to_be_booted_from() {
     let persona: Persona = "ilo6".parse().unwrap();
     for (off, works) in [(vec![], true), (vec![Quirk::BootOnNextReset], false)] {
         let site = site(config(&persona), vec![]).await;

@@ -1,4 +1,4 @@
-//! A BMC's password that the inventory only names: read when it is needed, told by name alone.
+//! A BMC's password that the inventory only names: read when needed, shown by name only.
 
 use std::path::Path;
 
@@ -44,12 +44,12 @@ async fn a_password_in_a_file_is_read_when_it_is_needed() {
     assert!(job.reason.unwrap().contains("refused the account"));
     assert_eq!(site.machines[0].state().starts, 0);
 
-    // The account was refused, and is asked again at once, for its password is another one.
+    // The account was refused, and is used again immediately, because its password has changed.
     std::fs::write(directory.path().join("rack1/bmc0"), format!("{password}\n")).unwrap();
     let job = install(&mut site).await;
     assert_eq!(job.status, Status::Succeeded, "{}", site.story(job.id).await);
-    let told = format!("{:?}{}", site.job(job.id).await, site.story(job.id).await);
-    assert!(!told.contains(&password), "{told}");
+    let shown = format!("{:?}{}", site.job(job.id).await, site.story(job.id).await);
+    assert!(!shown.contains(&password), "{shown}");
 }
 
 /// The sessions that it has go on; a login anew has to wait for the file, and the job for the login.

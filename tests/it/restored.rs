@@ -89,19 +89,19 @@ async fn whatever_moment_a_backup_is_of_the_host_is_installed_once() {
     for backup in backups(folder.path()) {
         let restored = restore(&mut site, &backup, false).await;
         let Some(job) = go_on(&mut site, id).await else { continue };
-        let told = format!("{}\n{}", backup.display(), site.story(id).await);
+        let context = format!("{}\n{}", backup.display(), site.story(id).await);
         let state = site.machines[0].state();
-        assert_eq!((state.starts, state.installs, state.interrupted_installs), (1, 1, 0), "{told}");
-        assert_eq!(state.resets, before.resets, "{told}");
-        assert_eq!(state.power, "On", "{told}");
+        assert_eq!((state.starts, state.installs, state.interrupted_installs), (1, 1, 0), "{context}");
+        assert_eq!(state.resets, before.resets, "{context}");
+        assert_eq!(state.power, "On", "{context}");
         match (restored.jobs.is_empty(), job.status) {
             (true, _) => over += 1,
             (false, Status::Succeeded) => succeeded += 1,
             (false, _) => {
                 failed += 1;
                 let reason = job.reason.unwrap();
-                assert!(reason.contains("restored from a backup"), "{reason} {told}");
-                assert!(job.failed_step <= Some(Step::Reset), "{told}");
+                assert!(reason.contains("restored from a backup"), "{reason} {context}");
+                assert!(job.failed_step <= Some(Step::Reset), "{context}");
             }
         }
     }

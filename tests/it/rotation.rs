@@ -1,7 +1,7 @@
 //! `shoal key rotate` killed again and again: real processes, SIGKILL, and a database that must open
 //! with the keys that its file holds at every moment.
 //!
-//! Each write by itself is struck in `cli::key`. Invariant: no value is lost, and in the end one key
+//! Each single write is interrupted in `cli::key`. Invariant: no value is lost, and in the end one key
 //! is left.
 
 use std::path::Path;
@@ -52,13 +52,13 @@ async fn fill(dir: &Path) {
     }
 }
 
-async fn check(dir: &Path, told: &str) {
+async fn check(dir: &Path, context: &str) {
     let keys = key_file(dir).load().unwrap().unwrap();
-    let store = Store::open(&database(dir), keys).unwrap_or_else(|error| panic!("{told}: {error}"));
-    let servers = store.servers().await.unwrap_or_else(|error| panic!("{told}: {error}"));
-    assert_eq!(servers.len(), SERVERS, "{told}");
+    let store = Store::open(&database(dir), keys).unwrap_or_else(|error| panic!("{context}: {error}"));
+    let servers = store.servers().await.unwrap_or_else(|error| panic!("{context}: {error}"));
+    assert_eq!(servers.len(), SERVERS, "{context}");
     for (number, server) in servers.iter().enumerate() {
-        assert_eq!(server.bmc_password.expose(), format!("password {number}"), "{told}");
+        assert_eq!(server.bmc_password.expose(), format!("password {number}"), "{context}");
     }
 }
 

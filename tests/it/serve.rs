@@ -20,7 +20,7 @@ use crate::process::{
 };
 
 fn server_json() -> Value {
-    // Nothing listens on the discard port, so that a job fails at once and touches nobody.
+    // Nothing listens on the discard port, so that a job fails immediately and touches no BMC.
     json!({"serial": "A1", "bmc_address": "https://127.0.0.1:9", "bmc_username": "root", "bmc_password": "hunter2"})
 }
 
@@ -59,7 +59,7 @@ async fn what_was_added_is_there_after_kill_and_a_second_controller_is_refused()
     assert_eq!(second.status.code(), Some(1));
     let error = text(&second.stderr);
     assert!(error.contains("another controller holds"), "{error}");
-    assert_eq!(error.matches("another controller holds").count(), 1, "told once: {error}");
+    assert_eq!(error.matches("another controller holds").count(), 1, "reported once: {error}");
     served.child.kill().await.unwrap();
     let served = start(dir.path(), &[]).await;
     let (status, server) = served.get("/api/v1/servers/A1").await;
@@ -176,10 +176,10 @@ async fn start_job(served: &Served, server: Value) -> String {
     let path = format!("/api/v1/jobs/{}", job["job_id"].as_str().unwrap());
     let mut stream = served.stream().await;
     let asking = async {
-        let mut told = String::new();
-        while !told.contains("resolve-server") {
+        let mut received = String::new();
+        while !received.contains("resolve-server") {
             let frame = stream.frame().await.unwrap().unwrap();
-            told.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+            received.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
         }
     };
     tokio::time::timeout(BOUND, asking).await.unwrap();
@@ -320,7 +320,7 @@ async fn client_commands_talk_to_it() {
     served.stop("-TERM").await;
 }
 
-/// Issue 15, kind 26: the lock was in a file that could be deleted, and nobody looked at the files again.
+/// Issue 15, kind 26: the lock was in a file that could be deleted, and the files were never checked again.
 #[tokio::test]
 async fn files_that_are_deleted_while_it_runs_stop_all_work_and_let_no_second_controller_in() {
     for name in ["shoal.db.lock", "shoal.db-wal", "shoal.db"] {

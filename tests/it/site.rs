@@ -47,7 +47,7 @@ pub struct Site {
     pub policy: Policy,
     /// Quirks that the Redfish client does not believe.
     pub quirks_off: Vec<Quirk>,
-    /// Jobs in flight at once.
+    /// Jobs driven in parallel.
     pub workers: usize,
     pub drain_timeout: Duration,
     pub setup: Box<dyn Fn(&mut WorkflowConfig)>,
@@ -206,13 +206,13 @@ impl Site {
         setup
     }
 
-    /// As `kill -9`: whatever was going on is gone at once, and nobody serves media.
+    /// As `kill -9`: whatever was going on is gone immediately, and no media are served.
     pub async fn crash(&mut self) {
         self.controller.take().expect("a controller runs").die().await;
         self.clear_away();
     }
 
-    /// What the death of a controller that was started by itself leaves.
+    /// Removes what the death of a controller leaves that was started separately.
     pub fn clear_away(&mut self) {
         self.network.remove(CONTROLLER);
         self.store = self.store.reopen().unwrap();

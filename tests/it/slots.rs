@@ -1,4 +1,4 @@
-//! Slots that are shown and take nothing: the next one is tried, told of, and remembered.
+//! Slots that are shown and accept no image: the next one is tried, reported, and remembered.
 //!
 //! Invariant: at no moment do two slots hold the same medium of one job.
 
@@ -39,7 +39,7 @@ async fn run(site: &mut Site, recipe: serde_json::Value) -> Job {
     mounted
 }
 
-fn told(story: &str, op: &str) -> usize {
+fn count_of(story: &str, op: &str) -> usize {
     story.lines().filter(|line| line.contains(op)).count()
 }
 
@@ -59,7 +59,7 @@ async fn a_slot_that_refuses_for_its_own_sake_gives_way_to_the_next() {
         );
         let slots = [segment(&job.facts.mounts.boot.slot), segment(&job.facts.mounts.task.slot)];
         assert_eq!(slots, ["VirtualMedia3", "VirtualMedia2"], "{status}: the second medium keeps its slot");
-        assert_eq!(told(&story, "media.slot"), 1, "{story}");
+        assert_eq!(count_of(&story, "media.slot"), 1, "{story}");
         assert!(story.contains("VirtualMedia1 does not take the image"), "{story}");
         let state = site.machines[0].state();
         assert_eq!((state.installs, state.starts), (1, 1), "{state:?}");
@@ -73,14 +73,17 @@ async fn what_refused_is_remembered_beyond_the_controller() {
     let server = site.store.server(&job.server).await.unwrap().unwrap();
     let memory = site.store.load_bmc_memory(&server).await.unwrap();
     assert_eq!(memory.firmware.as_deref(), Some("11.01.01"));
-    let told = memory.sentences();
-    assert!(told.contains(&"no image goes into VirtualMedia1".to_owned()), "{told:?}");
-    assert!(told.iter().any(|line| line.starts_with("boot: UsbCd on the System with the mode")), "{told:?}");
+    let sentences = memory.sentences();
+    assert!(sentences.contains(&"no image goes into VirtualMedia1".to_owned()), "{sentences:?}");
+    assert!(
+        sentences.iter().any(|line| line.starts_with("boot: UsbCd on the System with the mode")),
+        "{sentences:?}"
+    );
     site.shut_down().await;
     site.start();
     let job = run(&mut site, json!({ "allow_powered_on": true })).await;
     let story = site.story(job.id).await;
-    assert_eq!((job.status, told_slots(&story)), (Status::Succeeded, 0), "{story}");
+    assert_eq!((job.status, slot_events(&story)), (Status::Succeeded, 0), "{story}");
     assert_eq!(segment(&job.facts.mounts.boot.slot), "VirtualMedia2");
 }
 
@@ -100,13 +103,13 @@ async fn a_slot_that_is_occupied_is_not_remembered_to_refuse() {
         let refusing: Vec<&str> = memory.refusing.iter().filter_map(|link| link.rsplit('/').next()).collect();
         assert_eq!(refusing, remembered, "{status}");
         let job = run(&mut site, json!({ "allow_powered_on": true })).await;
-        let asked_again = told_slots(&site.story(job.id).await) == 1;
+        let asked_again = slot_events(&site.story(job.id).await) == 1;
         assert_eq!((job.status, asked_again), (Status::Succeeded, remembered.is_empty()), "{status}");
     }
 }
 
-fn told_slots(story: &str) -> usize {
-    told(story, "media.slot")
+fn slot_events(story: &str) -> usize {
+    count_of(story, "media.slot")
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +144,7 @@ async fn slots_that_a_bmc_keeps_for_itself_are_found_out_one_by_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bmc_whose_slots_all_refuse_is_given_up_at_once() {
+async fn a_bmc_whose_slots_all_refuse_is_given_up_immediately() {
     let mut refusing = config("xcc", vec![]);
     refusing.persona.media.drives = &refusing.persona.media.drives[..3];
     let mut site = Site::new(1, vec![refusing]).await;

@@ -1,5 +1,5 @@
 //! Starts of the host, wanted and not, when its BMC forgets, refuses, or is away while it would have
-//! told. Each case was found by a seed of the sweep.
+//! shown it. Each case was found by a seed of the sweep.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn a_host_that_installed_and_went_off_unseen_is_not_started_again() {
     assert_eq!((job.status, state.installs), (Status::Succeeded, 1), "{}", site.story(id).await);
 }
 
-/// The same, where the override is still armed afterwards: nobody can tell, and it is not tried.
+/// The same, where the override is still armed afterwards: which one is unknown, and it is not tried.
 #[tokio::test(start_paused = true)]
 async fn a_start_in_doubt_is_not_repeated() {
     let faults = [Fault::BmcDownAfterReset(Duration::from_secs(400)), Fault::OverrideContinuous];
@@ -94,9 +94,9 @@ async fn a_forgotten_override_is_no_start_of_the_host() {
     assert_eq!((job.facts.cleanup.released, left), (Some(EjectReason::TimedOut), 0));
 }
 
-/// The same where the media are streamed: that nobody read the kickstart tells.
+/// The same where the media are streamed: the missing read of the kickstart decides.
 #[tokio::test(start_paused = true)]
-async fn a_forgotten_override_is_set_again_where_the_reads_tell() {
+async fn a_forgotten_override_is_set_again_where_the_reads_show_it() {
     let faults = [&FORGOTTEN[..], &[Fault::NoBootProgress, Fault::NoLastResetTime]].concat();
     let mut site = Site::new(1, vec![SimConfig { power_on: true, ..machine(faults) }]).await;
     site.policy.graceful_timeout = Duration::from_secs(90);
@@ -112,7 +112,7 @@ async fn a_forgotten_override_is_set_again_where_the_reads_tell() {
     );
 }
 
-/// Somebody presses the reset button during the shutdown: the host installs, and is left to it.
+/// An operator presses the reset button during the shutdown: the host installs, and is left to it.
 async fn press_reset_during_the_shutdown(sources: &str) -> (Site, Job) {
     let (post, install) = (Duration::from_secs(30), Duration::from_secs(900));
     let timings = Timings { post, install, ..Timings::default() };
@@ -198,7 +198,7 @@ async fn the_reads_of_a_start_that_was_taken_for_ours_outlive_the_controller() {
     }
 }
 
-/// Nobody can tell that it installs: the job fails and says so, and its media stay until it cannot be.
+/// Whether it installs is unknown: the job fails and says so, and its media stay until it cannot be.
 #[tokio::test(start_paused = true)]
 async fn a_start_that_nothing_shows_fails_the_job_and_not_the_installation() {
     let (site, job) = press_reset_during_the_shutdown("none").await;

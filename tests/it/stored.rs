@@ -46,7 +46,7 @@ struct Golden {
     memory: Option<Value>,
 }
 
-/// What tells one moment of a job from the others.
+/// What identifies a moment of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct Moment {
     phase: Value,

@@ -96,7 +96,7 @@ fn world(order: Order, seed: u64) -> Ran {
 }
 
 #[test]
-fn the_same_seed_tells_the_same_story() {
+fn the_same_seed_gives_the_same_story() {
     let order = Order { seeds: 1, jobs: 10, ..Order::FIXED };
     let (first, second) = (story(&world(order, 3)), story(&world(order, 3)));
     assert!(first.len() > 100);
@@ -107,7 +107,7 @@ fn the_same_seed_tells_the_same_story() {
 
 /// Every event and every happening of a world, a line each.
 fn story(ran: &Ran) -> Vec<String> {
-    let told = ran.jobs.iter().flat_map(|job| &job.events).map(|event| format!("{event:?}"));
+    let events = ran.jobs.iter().flat_map(|job| &job.events).map(|event| format!("{event:?}"));
     let lived = ran.machines.iter().flat_map(|machine| &machine.journal).map(|entry| format!("{entry:?}"));
-    told.chain(lived).collect()
+    events.chain(lived).collect()
 }

@@ -68,7 +68,7 @@ async fn a_certificate_of_its_own_is_made_once_and_clients_can_trust_it() {
 }
 
 #[tokio::test]
-async fn whoever_could_read_a_key_can_read_the_one_in_its_place() {
+async fn the_key_that_replaces_another_has_its_owner_and_mode() {
     let dir = tempfile::tempdir().unwrap();
     init(dir.path(), &[]).await;
     let path = dir.path().join("tls.key");

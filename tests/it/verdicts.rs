@@ -143,7 +143,7 @@ async fn a_self_test_that_is_shorter_than_the_interval_between_two_looks_is_seen
     }
 }
 
-/// The interval is the operator's as long as something would still show a boot that nobody saw.
+/// The interval is the operator's as long as something would still show an unseen boot.
 #[tokio::test(start_paused = true)]
 async fn a_source_that_keeps_a_record_is_looked_at_no_more_often_than_configured() {
     let polls = async |sources: &str| {
@@ -174,7 +174,7 @@ async fn an_installer_at_a_dialog_is_a_failure_where_a_source_is_live() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_it_is_where_the_media_tell_nothing() {
+async fn so_it_is_where_the_media_show_nothing() {
     for sources in ["boot-progress", "last-reset-time", "number-of-reboots"] {
         check_stopped(stopped(sources, vec![Fault::Prefetch]), why_not(sources)).await;
     }
@@ -195,10 +195,10 @@ async fn check_stopped(config: SimConfig, expected: &str) {
     assert_eq!(job.status, Status::Failed, "{}", site.story(job.id).await);
     let reason = job.reason.as_deref().unwrap();
     assert!(reason.contains(expected), "{reason}");
-    assert_eq!(site.machines[0].state().starts, 1, "nobody disturbs the console");
+    assert_eq!(site.machines[0].state().starts, 1, "the console is undisturbed");
 }
 
-/// No BMC of these could tell it from an installation: the docs say so, and how to do better.
+/// No BMC of these could distinguish it from an installation: the docs say so, and how to do better.
 #[tokio::test(start_paused = true)]
 async fn an_installer_at_a_dialog_without_a_live_source_is_what_assumed_is_worth() {
     for sources in ["none", "stuck"] {

@@ -16,7 +16,7 @@ fn bare(method: &Method, path: &str, headers: &[(&str, &str)]) -> Request<Body> 
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_shows_no_good_token_is_told_how() {
+async fn a_caller_without_a_valid_token_learns_how() {
     let fixture = Fixture::new();
     let wrong = format!("Bearer {TOKEN}x");
     for headers in [&[][..], &[("authorization", wrong.as_str())], &[("authorization", "Basic dDp0")]] {

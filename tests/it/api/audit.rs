@@ -1,4 +1,4 @@
-//! Who did what is told, in the write that it tells of, and without secrets.
+//! Every action is audited in its own transaction, and without secrets.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ fn actions(entries: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_act_is_told_once_and_no_secret_is() {
+async fn every_action_is_recorded_once_and_no_secret_is() {
     let fixture = Fixture::new();
     fixture.add_server("A1").await;
     let tls = json!({"tls": "insecure", "bmc_password": "another-hunter2"});
@@ -38,7 +38,7 @@ async fn every_act_is_told_once_and_no_secret_is() {
     fixture.call(Method::DELETE, &token, None).await;
     fixture.call(Method::DELETE, "/api/v1/servers/A1", None).await;
 
-    let told = entries(&fixture, "").await;
+    let log = entries(&fixture, "").await;
     let expected = [
         "server.add",
         "server.change",
@@ -51,25 +51,22 @@ async fn every_act_is_told_once_and_no_secret_is() {
         "token.revoke",
         "server.remove",
     ];
-    assert_eq!(actions(&told), expected);
-    let change = &told[8];
+    assert_eq!(actions(&log), expected);
+    let change = &log[8];
     assert_eq!(change["detail"], json!({"changed": ["bmc_password"], "tls": ["verify", "insecure"]}));
     assert_eq!(
         (&change["server_serial"], &change["actor_name"], &change["role"]),
         (&"A1".into(), &"test".into(), &"admin".into())
     );
-    assert_eq!(
-        (&told[5]["job_id"], &told[5]["detail"]["retry_of"]),
-        (&retried["job_id"], &job.clone().into())
-    );
-    assert_eq!((&told[4]["detail"]["refused"], &told[7]["detail"]["refused"]), (&true.into(), &false.into()));
+    assert_eq!((&log[5]["job_id"], &log[5]["detail"]["retry_of"]), (&retried["job_id"], &job.clone().into()));
+    assert_eq!((&log[4]["detail"]["refused"], &log[7]["detail"]["refused"]), (&true.into(), &false.into()));
     let text = fixture.get("/api/v1/audit").await.text;
     for secret in ["hunter2", "vmaccepteula", made["token"].as_str().unwrap(), super::TOKEN] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
     let verdict = fixture.get("/api/v1/audit/verify").await.ok(200);
     assert_eq!((&verdict["ok"], &verdict["entries"]), (&true.into(), &10.into()));
-    assert_eq!(verdict["last_hash"], told[0]["hash"]);
+    assert_eq!(verdict["last_hash"], log[0]["hash"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,12 +79,12 @@ async fn what_was_refused_or_repeated_is_no_act() {
         fixture.call_with(Method::POST, "/api/v1/jobs", Some(recipe("A1")), &key).await.ok(status);
     }
     fixture.post("/api/v1/jobs", recipe("A1")).await.problem(409);
-    fixture.post("/api/v1/jobs?dry_run=true", recipe("NOBODY")).await.problem(404);
+    fixture.post("/api/v1/jobs?dry_run=true", recipe("UNKNOWN")).await.problem(404);
     assert_eq!(actions(&entries(&fixture, "").await), ["server.add", "job.submit"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_tried_what_their_role_does_not_allow_is_told_and_from_where() {
+async fn a_write_beyond_the_role_is_recorded_with_its_address() {
     let fixture = Fixture::new();
     let viewer = keep_token(&fixture.store, &fixture.world, "eve", Role::Viewer, "eve");
     let peer: SocketAddr = "10.0.0.66:1234".parse().unwrap();
@@ -97,11 +94,11 @@ async fn who_tried_what_their_role_does_not_allow_is_told_and_from_where() {
         request.extensions_mut().insert(ConnectInfo(peer));
         fixture.send(request).await.problem(403);
     }
-    let told = entries(&fixture, "").await;
-    assert_eq!(actions(&told), ["access.denied"], "a read that is refused changes nothing");
-    assert_eq!(told[0]["actor"], format!("token:{}", viewer.id));
+    let log = entries(&fixture, "").await;
+    assert_eq!(actions(&log), ["access.denied"], "a read that is refused changes nothing");
+    assert_eq!(log[0]["actor"], format!("token:{}", viewer.id));
     assert_eq!(
-        (&told[0]["source"], &told[0]["detail"]["path"]),
+        (&log[0]["source"], &log[0]["detail"]["path"]),
         (&"10.0.0.66".into(), &"/api/v1/servers/A1".into())
     );
 }
@@ -125,7 +122,7 @@ async fn pages_and_filters_find_an_act() {
     );
     assert_eq!(entries(&fixture, "?server_serial=A3").await.len(), 1);
     assert_eq!(entries(&fixture, "?actor=test&action=server.add").await.len(), 5);
-    assert_eq!(entries(&fixture, "?actor=nobody").await.len(), 0);
+    assert_eq!(entries(&fixture, "?actor=unknown").await.len(), 0);
     for query in ["?limit=0", "?limit=500", "?cursor=x", "?who=test"] {
         fixture.get(&format!("/api/v1/audit{query}")).await.problem(400);
     }
@@ -133,7 +130,7 @@ async fn pages_and_filters_find_an_act() {
 
 /// Issue 15, kind 23: a `Range` that began at 1, or did not parse, escaped the audit.
 #[tokio::test(start_paused = true)]
-async fn every_read_of_a_task_medium_is_told_once_a_window_whatever_its_range() {
+async fn every_read_of_a_task_medium_is_recorded_once_a_window_whatever_its_range() {
     let job = "0123456789abcdef0123456789abcdef";
     let ranges = [
         "",
@@ -168,9 +165,9 @@ async fn every_read_of_a_task_medium_is_told_once_a_window_whatever_its_range() 
         };
         read().await;
         read().await;
-        let told = entries(&fixture, "").await;
-        assert_eq!(actions(&told), ["media.read"], "{method} {path} {range}");
-        assert_eq!((&told[0]["job_id"], &told[0]["actor_name"]), (&job.into(), &"test".into()));
+        let log = entries(&fixture, "").await;
+        assert_eq!(actions(&log), ["media.read"], "{method} {path} {range}");
+        assert_eq!((&log[0]["job_id"], &log[0]["actor_name"]), (&job.into(), &"test".into()));
         tokio::time::advance(std::time::Duration::from_secs(601)).await;
         read().await;
         assert_eq!(actions(&entries(&fixture, "").await).len(), 2, "a new window");

@@ -28,7 +28,7 @@ async fn an_unknown_path_and_an_unknown_method_are_problems() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_not_json_is_told_by_position_without_its_content() {
+async fn a_body_that_is_not_json_is_refused_by_position_without_its_content() {
     let fixture = Fixture::new();
     let body = "{\"server_serial\": \"A1\",\n \"ks_cfg\": \"rootpw hunter2\" \"oops\"}";
     let answer = fixture.send(raw(Some("application/json"), body)).await;

@@ -86,7 +86,7 @@ async fn the_stream_of_a_job_that_is_over_ends_after_its_last_event() {
     let rest = parse_stream(&stream(&fixture, &format!("{path}?after=1"), &[]).await.text);
     assert_eq!(rest.len(), 1);
     let nothing = stream(&fixture, &path, &[("last-event-id", "2")]).await;
-    assert_eq!(nothing.status, 204, "a browser is told not to come again");
+    assert_eq!(nothing.status, 204, "a browser does not reconnect");
     stream(&fixture, &path, &[("last-event-id", "two")]).await.problem(400);
 }
 

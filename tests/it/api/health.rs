@@ -16,7 +16,7 @@ fn recorder() -> PrometheusHandle {
 }
 
 #[tokio::test(start_paused = true)]
-async fn health_tells_which_instance_answers() {
+async fn health_names_the_instance_that_answers() {
     let fixture = Fixture::new();
     let health = fixture.get("/healthz").await.ok(200);
     assert_eq!((&health["status"], &health["instance_id"]), (&"ok".into(), &"abcdef".into()));

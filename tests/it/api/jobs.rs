@@ -44,7 +44,7 @@ async fn the_other_form_of_the_body_will_do() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_names_no_known_server_leaves_no_job() {
     let fixture = Fixture::new();
-    fixture.post("/api/v1/jobs", recipe("NOBODY")).await.problem(404);
+    fixture.post("/api/v1/jobs", recipe("UNKNOWN")).await.problem(404);
     fixture.post("/api/v1/jobs", recipe("../etc")).await.problem(404);
     fixture.post("/api/v1/jobs", json!({"ks_cfg": "x"})).await.problem(400);
     fixture.post("/api/v1/jobs", json!({"server_serial": 7})).await.problem(400);
@@ -53,7 +53,7 @@ async fn a_body_that_names_no_known_server_leaves_no_job() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_recipe_is_a_job_that_failed_at_once() {
+async fn a_refused_recipe_is_a_job_that_failed_immediately() {
     let fixture = Fixture::new();
     fixture.add_server("A1").await;
     let mut body = recipe("A1");

@@ -1,4 +1,4 @@
-//! How often somebody may be wrong or write, and what browsers are told.
+//! Rate limits of failures and writes, and headers for browsers.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -81,7 +81,7 @@ async fn each_token_has_its_own_writes_and_reads_are_free() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_other_origin_is_told_that_it_may_read() {
+async fn no_other_origin_may_read() {
     for open in [false, true] {
         let fixture = Fixture::with(|parts| {
             if open {
@@ -98,14 +98,14 @@ async fn no_other_origin_is_told_that_it_may_read() {
                 ("access-control-request-headers", "authorization"),
             ];
             let answer = fixture.call_with(method, path, None, &headers).await;
-            let told = answer.headers.keys().filter(|name| name.as_str().starts_with("access-control"));
-            assert_eq!(told.count(), 0, "{path}: {:?}", answer.headers);
+            let allowed = answer.headers.keys().filter(|name| name.as_str().starts_with("access-control"));
+            assert_eq!(allowed.count(), 0, "{path}: {:?}", answer.headers);
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_answer_tells_browsers_what_it_is_not() {
+async fn every_response_restricts_browsers() {
     let plain = Fixture::new();
     let secure = Fixture::with(|parts| parts.tls = true);
     for path in ["/healthz", "/api/v1/jobs", "/nowhere", "/media/tasks/x/task.iso"] {

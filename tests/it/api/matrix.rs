@@ -19,7 +19,7 @@ use super::{Answer, Fixture, keep_token};
 /// Whom a route lets in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum For {
-    Everybody,
+    Anonymous,
     /// A secret or a token of its own decides, and no bearer token.
     OwnProof,
     Viewers,
@@ -28,9 +28,9 @@ enum For {
 }
 
 const EXPECTED: [(&str, For); 41] = [
-    ("GET /healthz", For::Everybody),
-    ("GET /readyz", For::Everybody),
-    ("GET /openapi.json", For::Everybody),
+    ("GET /healthz", For::Anonymous),
+    ("GET /readyz", For::Anonymous),
+    ("GET /openapi.json", For::Anonymous),
     ("GET /metrics", For::Viewers),
     ("POST /api/v1/servers", For::Operators),
     ("GET /api/v1/servers", For::Viewers),
@@ -123,7 +123,7 @@ fn request(route: &str, shown: Option<&str>) -> Request<Body> {
     let (method, path) = route.split_once(' ').unwrap();
     let path = path
         .replace("{job_id}", "0123456789abcdef0123456789abcdef")
-        .replace("{serial}", "NOBODY")
+        .replace("{serial}", "UNKNOWN")
         .replace("{id}", "0123456789abcdef")
         .replace("{token}", "0123456789abcdef0123456789abcdef");
     let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
@@ -136,7 +136,7 @@ fn request(route: &str, shown: Option<&str>) -> Request<Body> {
 /// 401, 403, or `None` for anything that a handler has answered.
 fn expected(of: For, role: Option<Role>) -> Option<u16> {
     let needed = match of {
-        For::Everybody | For::OwnProof => return None,
+        For::Anonymous | For::OwnProof => return None,
         For::Viewers => Role::Viewer,
         For::Operators => Role::Operator,
         For::Admins => Role::Admin,
@@ -153,7 +153,7 @@ fn refusal(answer: &Answer) -> Option<u16> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_route_lets_in_whom_it_should_and_nobody_else() {
+async fn every_route_accepts_its_roles_and_no_others() {
     let fixture = site().await;
     let expected_of: BTreeMap<&str, For> = EXPECTED.into();
     let routes = described(&fixture).await;
@@ -179,7 +179,7 @@ async fn the_description_says_whom_each_route_is_for() {
     let expected_of: BTreeMap<&str, For> = EXPECTED.into();
     for (route, operation) in described(&fixture).await {
         let (role, bearer) = match expected_of[route.as_str()] {
-            For::Everybody | For::OwnProof => ("none", false),
+            For::Anonymous | For::OwnProof => ("none", false),
             For::Viewers => ("viewer", true),
             For::Operators => ("operator", true),
             For::Admins => ("admin", true),
@@ -212,17 +212,17 @@ async fn no_route_is_served_that_is_not_described() {
     }
 }
 
-/// Without tokens, whoever reaches the loopback listener may do everything, and pages of other sites
+/// Without tokens, a client of the loopback listener may do everything, and pages of other sites
 /// nothing.
 #[tokio::test(start_paused = true)]
-async fn the_open_mode_lets_in_everybody_here_and_nobody_from_elsewhere() {
+async fn the_open_mode_accepts_local_clients_and_no_other_site() {
     let fixture = Fixture::with(|parts| parts.access = Access::Open);
     let expected_of: BTreeMap<&str, For> = EXPECTED.into();
     let document = fixture.send(request("GET /openapi.json", None)).await.json();
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
             let route = format!("{} {path}", method.to_uppercase());
-            let guarded = !matches!(expected_of[route.as_str()], For::Everybody | For::OwnProof);
+            let guarded = !matches!(expected_of[route.as_str()], For::Anonymous | For::OwnProof);
             for (host, origin, is_let_in) in [
                 ("localhost", None, true),
                 ("localhost", Some("http://localhost"), true),

@@ -151,7 +151,7 @@ async fn a_template_is_shown_with_secrets_masked_unless_asked() {
     assert!(!text.contains("hunTer2-root"), "the plain password never leaves");
     assert_eq!(fixture.get("/api/v1/jobs").await.ok(200)["jobs"], json!([]));
 
-    body["server_serial"] = json!("NOBODY");
+    body["server_serial"] = json!("UNKNOWN");
     fixture.post("/api/v1/kickstart/render", body.clone()).await.problem(404);
     body.as_object_mut().unwrap().remove("server_serial");
     let problem = fixture.post("/api/v1/kickstart/render", body).await.problem(422);

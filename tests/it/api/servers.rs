@@ -47,7 +47,7 @@ async fn the_password_never_comes_out() {
     }
 }
 
-/// Whoever may name one could have it sent to a machine of theirs.
+/// A caller that names one could have it sent to a machine of its own.
 #[tokio::test(start_paused = true)]
 async fn a_password_that_is_kept_elsewhere_is_named_by_an_admin_and_must_be_there() {
     let known = [("SHOAL_SECRET_A1".to_owned(), Password::new("hunter2".to_owned()))];
@@ -172,7 +172,7 @@ async fn a_patch_changes_what_it_names_and_null_empties() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_points_the_record_elsewhere_must_know_the_password() {
+async fn a_change_of_the_address_requires_the_password() {
     let fixture = Fixture::new();
     fixture.add_server("A1").await;
     for change in [json!({"bmc_address": "https://10.0.0.6"}), json!({"tls": "insecure"})] {

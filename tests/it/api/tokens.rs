@@ -43,7 +43,7 @@ async fn a_token_is_shown_once_and_works_until_it_is_revoked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_ends_by_itself() {
+async fn a_token_expires() {
     let fixture = Fixture::new();
     let body = json!({"name": "ci", "role": "viewer", "expires_at": "2026-11-22T13:00:00Z"});
     let text = create(&fixture, body).await.ok(201)["token"].as_str().unwrap().to_owned();

@@ -61,7 +61,7 @@ async fn a_body_may_say_that_it_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_before_the_reset_without_the_hook_or_with_another_token() {
+async fn no_call_counts_before_the_reset_without_the_hook_or_with_another_token() {
     for (hook, started) in [("webhook", false), ("none", true), ("poweroff", true)] {
         let fixture = Fixture::new();
         let id = job(&fixture, hook, started).await;

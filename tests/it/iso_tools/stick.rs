@@ -1,6 +1,6 @@
 //! The task stick as fsck.vfat, mtools, and partx and blkid see it.
 //!
-//! Invariant: no tool is told more than where the partition begins.
+//! Invariant: tools are given only the offset of the partition.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -58,9 +58,9 @@ fn the_task_stick_is_read_by_mtools() {
     assert!(label.contains("SHOAL_TASK"), "{label}");
 }
 
-/// Places are told to the read trace: a reader that goes by the tables must end up there.
+/// The read trace is given the locations: a reader that follows the tables must arrive there.
 #[test]
-fn the_files_lie_where_the_read_trace_is_told() {
+fn the_files_lie_where_the_read_trace_expects_them() {
     let tools = Tools::new();
     let stick = build_task_stick(&[7; 5000], b"{}", Some(b"nonce"));
     let path = write(&tools, &stick);

@@ -58,7 +58,7 @@ impl Trees {
         }
     }
 
-    /// How to tell xorriso which names to read, in the order of [`Trees::kinds`].
+    /// Options that make xorriso read these names, in the order of [`Trees::kinds`].
     pub fn xorriso_modes(self) -> &'static [&'static str] {
         match self {
             Trees::Plain => &["ecma119"],

@@ -12,12 +12,12 @@ use shoal::store::Store;
 use shoal_base::world::Rng;
 use shoal_sim::standin_installer;
 
-use super::{SHORT, check_told, story};
+use super::{SHORT, check_events, story};
 use crate::process::{Served, Sim, is_left_clean, recipe, serve_at, start_command};
 
 const HOSTS: usize = 50;
 const KILLS: usize = 30;
-/// Events of steps between a start and the next kill, at most. Fifty jobs tell of some 1,400.
+/// Events of steps between a start and the next kill, at most. Fifty jobs have some 1,400.
 const EVENTS_MAX: u64 = 60;
 
 const LEAVE_ON: &str = "--esxi-final-reset=never";
@@ -79,12 +79,12 @@ async fn pass(served: &Served, seen: u64, wanted: u64) -> u64 {
 }
 
 fn check(job: &Value, state: &Value) {
-    let told = || format!("{state:#}\n{}", story(job));
-    assert_eq!((&job["status"], &job["cleanup"]), (&json!("succeeded"), &json!("done")), "{}", told());
-    assert!(is_left_clean(state), "{}", told());
+    let context = || format!("{state:#}\n{}", story(job));
+    assert_eq!((&job["status"], &job["cleanup"]), (&json!("succeeded"), &json!("done")), "{}", context());
+    assert!(is_left_clean(state), "{}", context());
     let numbers = ["installs_begun", "installs", "interrupted_installs", "starts"];
-    assert_eq!(numbers.map(|key| state[key].as_u64().unwrap()), [1, 1, 0, 1], "{}", told());
-    check_told(job, &told());
+    assert_eq!(numbers.map(|key| state[key].as_u64().unwrap()), [1, 1, 0, 1], "{}", context());
+    check_events(job, &context());
 }
 
 async fn check_database(dir: &Path) {

@@ -99,7 +99,7 @@ async fn a_single_broken_handshake_is_no_fault_of_the_bmc() {
     let explained = bench.media.fetched(job(1), Medium::Boot).last_fault;
     assert!(explained.is_some_and(|fault| fault.contains("UnknownCA")));
     tokio::time::sleep(std::time::Duration::from_secs(61)).await;
-    bench.media.note_refused("10.0.0.9".parse().unwrap(), "somebody else's");
+    bench.media.note_refused("10.0.0.9".parse().unwrap(), "another BMC's");
     assert_eq!(faults(), (false, false));
     bench.media.note_refused(bmc, "received fatal alert: UnknownCA");
     assert_eq!(faults(), (true, true));
@@ -133,7 +133,7 @@ async fn refusals() {
         .path(job(2), Medium::Task, Drive::Cd, 1)
         .replace(&job(2).to_string(), &job(1).to_string());
     let wrong = path.replace(&path[60..68], "00000000");
-    let nobody = path.replace(&job(1).to_string(), &job(9).to_string());
+    let unknown = path.replace(&job(1).to_string(), &job(9).to_string());
     let foreign = ask(from("10.0.0.9:1024", Method::GET, &path)).await;
     assert_eq!(foreign.0, StatusCode::NOT_FOUND);
     let unknown_peer = ask(Request::get(&path).body(Body::empty()).unwrap()).await;
@@ -141,7 +141,7 @@ async fn refusals() {
         unknown_peer,
         ask(from(bmc, Method::GET, &other_token)).await,
         ask(from(bmc, Method::GET, &wrong)).await,
-        ask(from(bmc, Method::GET, &nobody)).await,
+        ask(from(bmc, Method::GET, &unknown)).await,
         ask(from(bmc, Method::GET, "/media/tasks/nothing.nothing/task.iso")).await,
     ] {
         assert_eq!(answer, foreign);

@@ -178,7 +178,7 @@ async fn fault(bench: &Bench, job: JobId) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_goes_away_is_noted_and_disturbs_nobody() {
+async fn a_reader_that_goes_away_is_noted_and_disturbs_no_other() {
     let bench = Bench::new().await;
     bench.publish_large(job(2), 256 << 20).await;
     bench.media.start_trace(job(2), at(10));
@@ -192,9 +192,9 @@ async fn a_reader_that_goes_away_is_noted_and_disturbs_nobody() {
         reader.0.read_exact(&mut vec![0; 100_000]).unwrap();
     })
     .await;
-    let told = fault(&bench, job(2)).await;
-    assert!(told.starts_with("aborted after ") && told.ends_with(" of 268435456 bytes"), "{told}");
-    assert_eq!(bench.media.trace(job(2)).installer.fault, Some(told));
+    let reason = fault(&bench, job(2)).await;
+    assert!(reason.starts_with("aborted after ") && reason.ends_with(" of 268435456 bytes"), "{reason}");
+    assert_eq!(bench.media.trace(job(2)).installer.fault, Some(reason));
     let answer = reading(move || Reader::connect(address).ask("GET", &again, &["Range: bytes=0-9"])).await;
     assert_eq!(answer.status, 206);
     assert_eq!(bench.media.trace(job(2)).installer.fault, None, "it went well since");
@@ -219,7 +219,7 @@ async fn a_reader_that_does_not_read_holds_one_slice() {
     .await;
     let handed = bench.media.fetched(job(2), Medium::Boot).bytes;
     let buffers_of_the_kernel = 32 << 20;
-    assert!(handed < buffers_of_the_kernel + SLICE_BYTES_MAX as u64, "{handed} bytes wait for nobody");
+    assert!(handed < buffers_of_the_kernel + SLICE_BYTES_MAX as u64, "{handed} bytes wait for no reader");
     drop(stalled);
 }
 

@@ -1,7 +1,7 @@
 //! A controller's hands, watched: every request to the BMC and every save of the job, counted, and
 //! one of them struck.
 //!
-//! It holds no test. Invariant: a controller that is not struck runs as if nobody watched.
+//! It holds no test. Invariant: a controller that is not struck runs as if it were not watched.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -70,7 +70,7 @@ pub enum Passed {
 
 pub struct Probe {
     strike: Option<(Point, Blow)>,
-    /// Tells that the point was reached.
+    /// Notified when the point was reached.
     pub reached: Notify,
     passed: Mutex<Vec<Passed>>,
     /// Requests and saves begun.
@@ -213,13 +213,13 @@ pub async fn the_job(store: &Store) -> Job {
     store.job(jobs[0].id()).await.unwrap().unwrap()
 }
 
-/// A hand on the store that tells of its first save.
-pub fn telling(store: &Store) -> (Store, Arc<Notify>) {
+/// A handle on the store that reports its first save.
+pub fn watched(store: &Store) -> (Store, Arc<Notify>) {
     let saved = Arc::new(Notify::new());
-    let tell = saved.clone();
+    let notify = saved.clone();
     let store = store.tapped(Arc::new(move |doing, _| {
         if doing == SAVE {
-            tell.notify_one();
+            notify.notify_one();
         }
         Box::pin(async { Ok(()) })
     }));

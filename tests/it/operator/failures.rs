@@ -1,5 +1,5 @@
 //! What is wrong at a site and fails a job before anything on a BMC is changed: what the operator is
-//! told, and that the same job, tried again, succeeds once that was corrected.
+//! shown, and that the same job, tried again, succeeds once that was corrected.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -97,7 +97,7 @@ impl Case {
 }
 
 #[tokio::test]
-async fn what_a_bmc_gets_wrong_is_told_and_once_corrected_the_job_succeeds() {
+async fn a_fault_of_a_bmc_is_reported_and_once_corrected_the_job_succeeds() {
     let desk = Desk::with_empty_inventory(&[], &["--count=4", "--install-seconds=1"]).await;
     // Its own prefix: a simulated UUID follows from the serial number.
     let flags = ["--fault=no-serial", "--install-seconds=1", "--serial-prefix=BARE"];
@@ -109,7 +109,7 @@ async fn what_a_bmc_gets_wrong_is_told_and_once_corrected_the_job_succeeds() {
     wrong_password.record["bmc_password"] = json!("not the password");
     wrong_password.correction = json!({ "bmc_password": password.text("password") });
 
-    // Nobody listens there: a port that was free a moment ago may be another test's by now.
+    // No server listens there: a port that was free a moment ago may be another test's by now.
     let closed = "127.77.77.77:9";
     let mut bmc_down = Case::new(down, "resolve-server", &["SIM0002", "cannot be reached", closed]);
     bmc_down.record["bmc_address"] = json!(format!("http://{closed}"));
@@ -130,7 +130,7 @@ async fn what_a_bmc_gets_wrong_is_told_and_once_corrected_the_job_succeeds() {
 }
 
 #[tokio::test]
-async fn an_installer_that_is_none_is_told_and_once_corrected_the_job_succeeds() {
+async fn a_wrong_installer_is_reported_and_once_corrected_the_job_succeeds() {
     let shelf = Shelf::default();
     let url = shelf.serve();
     let flags = ["--esxi-installer-allow", &url];

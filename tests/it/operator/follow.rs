@@ -8,7 +8,7 @@ use super::{Desk, assert_installed, assert_untouched, id};
 use crate::process::{is_left_clean, recipe};
 
 #[tokio::test]
-async fn a_dry_run_tells_what_would_fail_and_changes_nothing() {
+async fn a_dry_run_shows_what_would_fail_and_changes_nothing() {
     let desk = Desk::open(&[], &[]).await;
     let machine = &desk.sim.machines[0];
     let dry_run = || desk.served.post("/api/v1/jobs?dry_run=true", recipe("SIM0001"));
@@ -40,9 +40,9 @@ async fn a_repeated_order_is_the_same_job_and_a_stream_goes_on_where_it_broke_of
     let job = id(&job);
 
     let mut events = desk.served.events(&job).await;
-    let mut told = vec![];
-    while told.len() < 7 {
-        told.push(events.next().await.expect("the job goes on"));
+    let mut received = vec![];
+    while received.len() < 7 {
+        received.push(events.next().await.expect("the job goes on"));
     }
     drop(events);
     let (status, again) = order(recipe("SIM0001")).await;
@@ -51,17 +51,17 @@ async fn a_repeated_order_is_the_same_job_and_a_stream_goes_on_where_it_broke_of
     changed["ks_cfg"] = json!("vmaccepteula\nreboot\n");
     assert_eq!(order(changed).await.0, 422);
 
-    let last = told.last().unwrap()["id"].as_u64();
+    let last = received.last().unwrap()["id"].as_u64();
     let mut events = desk.served.events_after(&job, last).await;
     while let Some(event) = events.next().await {
-        told.push(event);
+        received.push(event);
     }
     let settled = desk.job(&job).await;
-    assert_eq!(json!(told), settled["events"], "each event once, in order");
-    assert!(told.iter().enumerate().all(|(at, event)| event["seq"] == at + 1), "{told:#?}");
+    assert_eq!(json!(received), settled["events"], "each event once, in order");
+    assert!(received.iter().enumerate().all(|(at, event)| event["seq"] == at + 1), "{received:#?}");
     let (status, _) = desk
         .served
-        .open_stream(&format!("/api/v1/jobs/{job}/events"), told.last().unwrap()["id"].as_u64())
+        .open_stream(&format!("/api/v1/jobs/{job}/events"), received.last().unwrap()["id"].as_u64())
         .await;
     assert_eq!(status, 204, "nothing more will come");
     let (status, again) = order(recipe("SIM0001")).await;
@@ -87,7 +87,7 @@ async fn a_cancel_lets_the_installer_end_and_the_job_can_be_tried_again() {
     let state = machine.state().await;
     assert!(is_left_clean(&state), "{state:#}");
     assert_eq!((&state["installs"], &state["interrupted_installs"]), (&json!(1), &json!(0)), "{state:#}");
-    assert_eq!(state["resets"], json!({ "On": 1 }), "the host is left to whoever looks");
+    assert_eq!(state["resets"], json!({ "On": 1 }), "the host is left for inspection");
     let too_late = desk.served.post(&format!("/api/v1/jobs/{job}/cancel"), json!({})).await;
     assert_eq!(too_late.0, 409, "{}", too_late.1);
 
@@ -111,8 +111,8 @@ async fn a_forced_cancel_ejects_from_under_the_installer() {
     assert_eq!(status, 202, "{answer}");
     let job = desk.served.settled(&job).await;
     assert_eq!((&job["status"], &job["cleanup"]), (&json!("cancelled"), &json!("done")), "{job:#}");
-    let told = job["events"].to_string();
-    assert!(told.contains("forced"), "a forced eject is recorded as such: {told}");
+    let events = job["events"].to_string();
+    assert!(events.contains("forced"), "a forced eject is recorded as such: {events}");
     let state = machine.state().await;
     assert!(is_left_clean(&state), "{state:#}");
     assert_eq!((&state["starts"], &state["resets"]), (&json!(1), &json!({ "On": 1 })), "{state:#}");

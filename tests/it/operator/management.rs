@@ -43,7 +43,7 @@ async fn a_new_system_with_a_new_certificate_at_its_address_is_proof() {
 }
 
 #[tokio::test]
-async fn a_machine_that_registers_itself_tells_its_address() {
+async fn a_machine_that_registers_itself_sends_its_address() {
     let desk = Desk::with_empty_inventory(&[], &[]).await;
     let register = ["--management", "--register", &desk.served.url, "--token", &desk.served.token];
     let mut running = vec![];

@@ -1,4 +1,4 @@
-//! What is answered at once, before any BMC is asked anything.
+//! Requests that are refused immediately, before any request to a BMC.
 
 use bytes::Bytes;
 use http::header;
@@ -13,7 +13,7 @@ use crate::process::recipe;
 const KS_BYTES_MAX: usize = 65_536;
 
 #[tokio::test]
-async fn a_recipe_that_fails_validation_is_a_job_that_failed_at_once() {
+async fn a_recipe_that_fails_validation_is_a_job_that_failed_immediately() {
     let desk = Desk::open(&[], &[]).await;
     let without = |key: &str| {
         let mut recipe = recipe("SIM0001");

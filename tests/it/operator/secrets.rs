@@ -51,7 +51,7 @@ async fn no_answer_event_log_or_file_holds_a_secret() {
         assert_eq!(desk.served.get(path).await.0, 200, "{path}");
     }
     let answers = desk.served.answers().clone();
-    assert!(answers.contains("ks_cfg") && answers.contains("sha256"), "what is no secret is told");
+    assert!(answers.contains("ks_cfg") && answers.contains("sha256"), "what is no secret is shown");
     search("the answers", answers.as_bytes(), &canaries);
     let Desk { dir, served, sim: _sim } = desk;
     let mut backup = shoal();

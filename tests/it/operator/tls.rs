@@ -1,12 +1,12 @@
 //! A BMC that does not trust the controller's certificate: the handshake is all that is ever seen of it,
-//! and the job's reason tells of that.
+//! and the job's reason names that.
 
 use shoal_sim::Fault;
 
 use super::{Command, assert_untouched, controller, installer_dir};
 use crate::process::{Sim, recipe, start_command};
 
-/// A certificate that nobody has signed, as files in `dir`.
+/// A self-signed certificate, as files in `dir`.
 fn certificate(dir: &std::path::Path) -> [String; 2] {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));

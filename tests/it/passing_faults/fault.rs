@@ -133,7 +133,7 @@ impl Striker {
         asked
     }
 
-    /// A hand on the store that tells in which step the job is.
+    /// A handle on the store that reports the job's step.
     pub fn store(self: &Arc<Striker>) -> Store {
         let striker = self.clone();
         let tap: Tap = Arc::new(move |doing, side| {

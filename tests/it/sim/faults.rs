@@ -170,7 +170,7 @@ async fn an_installer_can_eject_its_media_at_its_beginning() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_journal_tells_what_happened_to_the_machine() {
+async fn the_journal_shows_what_happened_to_the_machine() {
     let bench = Bench::new(&[]);
     bench.begin_install().await;
     bench.wait_for("installing").await;

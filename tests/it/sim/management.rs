@@ -1,4 +1,4 @@
-//! The API of the installed system, as somebody sees it who has no credentials.
+//! The API of the installed system, as a client without credentials sees it.
 //!
 //! Over the simulated network; the listeners of `shoal sim` are in `sim_command.rs`.
 
@@ -12,7 +12,7 @@ const QUESTION: &str = "<soapenv:Envelope xmlns:soapenv=\"http://schemas.xmlsoap
     ServiceInstance</_this></RetrieveServiceContent></soapenv:Body></soapenv:Envelope>";
 
 /// A status, a certificate and a body; or why there was no connection.
-type Told = Result<(u16, [u8; 32], String), TransportErrorKind>;
+type Reply = Result<(u16, [u8; 32], String), TransportErrorKind>;
 
 impl Bench {
     fn with_host(faults: &[&str], power_on: bool, previous: Option<&str>) -> Bench {
@@ -25,12 +25,12 @@ impl Bench {
         bench
     }
 
-    async fn ask(&self) -> Told {
+    async fn ask(&self) -> Reply {
         let request = http::Request::post("https://esx.test/sdk").header("soapaction", "\"\"");
         self.ask_for(request.extension(TlsPolicy::Insecure), QUESTION).await
     }
 
-    async fn ask_for(&self, request: http::request::Builder, body: &'static str) -> Told {
+    async fn ask_for(&self, request: http::request::Builder, body: &'static str) -> Reply {
         let request = request.body(Bytes::from_static(body.as_bytes())).unwrap();
         let response = self.network.transport().oneshot(request).await.map_err(|error| error.kind)?;
         let PeerCertificate(certificate) = *response.extensions().get().unwrap();
@@ -41,7 +41,7 @@ impl Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_installed_system_tells_its_build_once_its_services_run() {
+async fn an_installed_system_shows_its_build_once_its_services_run() {
     let bench = Bench::with_host(&[], false, None);
     assert_eq!(bench.ask().await, Err(TransportErrorKind::Connect), "off");
     bench.begin_install().await;
@@ -119,12 +119,12 @@ async fn every_installation_has_a_certificate_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn its_certificate_is_signed_by_nobody_and_there_is_no_plain_http() {
+async fn its_certificate_is_self_signed_and_there_is_no_plain_http() {
     let bench = Bench::with_host(&[], true, Some("8.0.3-0.0.24022510"));
     let (_, shown, _) = bench.ask().await.unwrap();
     let ask = async |url: &str, policy| {
         let request = http::Request::post(url).extension(policy);
-        bench.ask_for(request, QUESTION).await.map(|told| told.0)
+        bench.ask_for(request, QUESTION).await.map(|reply| reply.0)
     };
     let sdk = "https://esx.test/sdk";
     assert_eq!(ask(sdk, TlsPolicy::Verify).await, Err(TransportErrorKind::Certificate));

@@ -1,4 +1,4 @@
-//! What the hooks of the product do in a simulated guest, as seen by a media server and by whoever is
+//! What the hooks of the product do in a simulated guest, as seen by a media server and by the server that is
 //! called.
 //!
 //! The text of the hooks and the task ISO are the product's own. Invariant: nothing here is sent by a
@@ -86,7 +86,7 @@ async fn a_webhook_that_cannot_be_reached_stops_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_under_way_is_not_repeated_when_somebody_talks_to_the_bmc() {
+async fn a_call_under_way_is_not_repeated_when_a_client_talks_to_the_bmc() {
     let bench = installing(WEBHOOK, &[]).await;
     let asked = Arc::new(Mutex::new(0));
     let count = asked.clone();

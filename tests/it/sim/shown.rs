@@ -5,7 +5,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn lies_are_told_by_the_service_and_not_by_the_state() {
+async fn lies_are_in_the_service_and_not_by_the_state() {
     let bench = Bench::new(&[
         "power-lies",
         "wrong-serial",
@@ -37,7 +37,7 @@ async fn power_can_take_its_time_to_come_and_go() {
 
 impl Bench {
     /// With these sources and none else.
-    fn telling(sources: &str, faults: &[&str]) -> Bench {
+    fn showing(sources: &str, faults: &[&str]) -> Bench {
         Bench::with(|config| {
             config.persona.sources = sources.parse().unwrap();
             config.faults = faults.iter().map(|fault| fault.parse().unwrap()).collect();
@@ -63,12 +63,12 @@ impl Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_system_tells_what_its_persona_tells_and_nothing_else() {
-    let system = Bench::telling("none", &[]).get(SYSTEM).await;
+async fn a_system_shows_what_its_persona_shows_and_nothing_else() {
+    let system = Bench::showing("none", &[]).get(SYSTEM).await;
     for property in ["BootProgress", "LastResetTime", "Oem"] {
         assert!(system.get(property).is_none(), "{property}");
     }
-    let bench = Bench::telling("last-boot-time,post-state", &[]);
+    let bench = Bench::showing("last-boot-time,post-state", &[]);
     bench.reset("On").await;
     let system = bench.get(SYSTEM).await;
     assert_eq!(system["BootProgress"], json!({ "LastState": "None", "LastBootTimeSeconds": 0 }));
@@ -79,9 +79,9 @@ async fn a_system_tells_what_its_persona_tells_and_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn post_state_and_boot_progress_go_through_both_boots() {
     let boot = ["InPost", "InPostDiscoveryComplete", "FinishedPost"];
-    let course = Bench::telling("post-state", &[]).course_of("/Oem/Hpe/PostState").await;
+    let course = Bench::showing("post-state", &[]).course_of("/Oem/Hpe/PostState").await;
     assert_eq!(course, [&["PowerOff"][..], &boot, &boot].concat());
-    let course = Bench::telling("boot-progress", &[]).course_of("/BootProgress").await;
+    let course = Bench::showing("boot-progress", &[]).course_of("/BootProgress").await;
     let first = json!({ "LastState": "MemoryInitializationStarted" });
     assert_eq!(course.iter().filter(|progress| **progress == first).count(), 2);
     assert_eq!(course.last(), Some(&json!({ "LastState": "OSRunning" })));
@@ -89,9 +89,9 @@ async fn post_state_and_boot_progress_go_through_both_boots() {
 
 #[tokio::test(start_paused = true)]
 async fn reboots_are_counted_and_no_two_boots_take_the_same_time() {
-    let course = Bench::telling("number-of-reboots", &[]).course_of("/Oem/Lenovo/NumberOfReboots").await;
+    let course = Bench::showing("number-of-reboots", &[]).course_of("/Oem/Lenovo/NumberOfReboots").await;
     assert_eq!(course, [16, 17, 18]);
-    let course = Bench::telling("last-boot-time", &[]).course_of("/BootProgress/LastBootTimeSeconds").await;
+    let course = Bench::showing("last-boot-time", &[]).course_of("/BootProgress/LastBootTimeSeconds").await;
     let [zero, first, again, second] = course.as_slice() else { panic!("{course:?}") };
     assert_eq!((zero, again), (&json!(0), &json!(0)), "while the host boots");
     assert!(first.as_u64() > Some(0) && second.as_u64() > Some(0) && first != second, "{course:?}");
@@ -106,9 +106,9 @@ async fn sources_can_be_stuck_or_null() {
         ("number-of-reboots", "stuck-number-of-reboots", "/Oem/Lenovo/NumberOfReboots"),
     ];
     for (source, stuck, pointer) in cases {
-        let course = Bench::telling(source, &[stuck]).course_of(pointer).await;
+        let course = Bench::showing(source, &[stuck]).course_of(pointer).await;
         assert!(course.len() == 1 && !course[0].is_null(), "{stuck}: {course:?}");
-        let course = Bench::telling(source, &["null-sources"]).course_of(pointer).await;
+        let course = Bench::showing(source, &["null-sources"]).course_of(pointer).await;
         assert_eq!(course, [Value::Null], "{source}");
     }
 }

@@ -1,4 +1,4 @@
-//! Promises about what is told of jobs, and about their read traces.
+//! Promises about the events of jobs, and about their read traces.
 
 use serde_json::json;
 use shoal::domain::{Event, EventStatus, Job, JobId, Level, MediaMode, MediumTrace, NewEvent, Step};
@@ -17,7 +17,7 @@ promises! {
     a_milestone_that_was_saved_once_stays,
 }
 
-async fn tell(bench: &Bench, (lease, job): &(Lease, Job), events: Vec<NewEvent>) {
+async fn record(bench: &Bench, (lease, job): &(Lease, Job), events: Vec<NewEvent>) {
     bench.store.save(lease, &Job { last_update: at(5), ..job.clone() }, events).await.unwrap();
 }
 
@@ -35,7 +35,7 @@ fn of(job: Option<JobId>, after: u64, limit: usize) -> EventFilter {
     EventFilter { job, after, limit }
 }
 
-fn told(message: &str) -> NewEvent {
+fn note(message: &str) -> NewEvent {
     event(EventStatus::Progress, message)
 }
 
@@ -52,7 +52,7 @@ async fn events_read_back_as_written(bench: Bench) {
         message: "The BMC is silent.".into(),
         detail: json!({ "status": 503, "list": [1, null] }),
     };
-    tell(&bench, &a, vec![written.clone(), told("2")]).await;
+    record(&bench, &a, vec![written.clone(), note("2")]).await;
     let bench = bench.restarted();
     let read = bench.store.events(&of(None, 0, 9)).await.unwrap();
     assert_eq!((read[0].job, read[0].server.as_str(), &read[0].event), (id(1), "A", &written));
@@ -62,7 +62,7 @@ async fn events_read_back_as_written(bench: Bench) {
 async fn ids_rise_over_all_jobs_and_seqs_within_each(bench: Bench) {
     let (bench, a, b) = two_jobs(bench).await;
     for (owner, message) in [(&a, "a1"), (&b, "b1"), (&a, "a2"), (&b, "b2")] {
-        tell(&bench, owner, vec![told(message), told("and")]).await;
+        record(&bench, owner, vec![note(message), note("and")]).await;
     }
     let read = bench.store.events(&of(None, 0, 99)).await.unwrap();
     assert!(read.windows(2).all(|pair| pair[0].id < pair[1].id));
@@ -77,8 +77,8 @@ async fn ids_rise_over_all_jobs_and_seqs_within_each(bench: Bench) {
 async fn events_are_read_on_from_where_one_was(bench: Bench) {
     let (bench, a, b) = two_jobs(bench).await;
     for number in 0..5 {
-        tell(&bench, &a, vec![told(&format!("a{number}"))]).await;
-        tell(&bench, &b, vec![told(&format!("b{number}"))]).await;
+        record(&bench, &a, vec![note(&format!("a{number}"))]).await;
+        record(&bench, &b, vec![note(&format!("b{number}"))]).await;
     }
     for job in [None, Some(id(2))] {
         let all = bench.store.events(&of(job, 0, 99)).await.unwrap();
@@ -101,22 +101,22 @@ async fn events_are_read_on_from_where_one_was(bench: Bench) {
 async fn who_waits_for_events_hears_of_them(bench: Bench) {
     let (bench, a, _) = two_jobs(bench).await;
     let mut latest = bench.store.latest_event();
-    let saving = tell(&bench, &a, vec![told("1"), told("2")]);
+    let saving = record(&bench, &a, vec![note("1"), note("2")]);
     let (heard, ()) = tokio::join!(latest.changed(), saving);
     heard.unwrap();
     let heard = *latest.borrow();
     let read = bench.store.events(&of(None, 0, 9)).await.unwrap();
-    assert_eq!(read.last().unwrap().id, heard, "whoever hears of an event can read it");
-    tell(&bench, &a, Vec::new()).await;
+    assert_eq!(read.last().unwrap().id, heard, "a client that is notified of an event can read it");
+    record(&bench, &a, Vec::new()).await;
     assert!(!latest.has_changed().unwrap(), "a save without events is none");
 }
 
 async fn a_job_that_never_ends_cannot_fill_the_disk(bench: Bench) {
     let (bench, a, b) = two_jobs(bench).await;
-    tell(&bench, &a, vec![told("round and round"); EVENTS_A_JOB_MAX as usize - 1]).await;
+    record(&bench, &a, vec![note("round and round"); EVENTS_A_JOB_MAX as usize - 1]).await;
     let retrying = event(EventStatus::Retrying, "dropped");
-    tell(&bench, &a, vec![told("the last one"), retrying, told("dropped")]).await;
-    tell(&bench, &a, vec![told("dropped"), event(EventStatus::Failed, "the end"), told("dropped")]).await;
+    record(&bench, &a, vec![note("the last one"), retrying, note("dropped")]).await;
+    record(&bench, &a, vec![note("dropped"), event(EventStatus::Failed, "the end"), note("dropped")]).await;
     let after = EVENTS_A_JOB_MAX - 1;
     let read = bench.store.events(&of(Some(id(1)), after, 99)).await.unwrap();
     let messages: Vec<&str> = read.iter().map(|event| event.event.message.as_str()).collect();
@@ -124,15 +124,15 @@ async fn a_job_that_never_ends_cannot_fill_the_disk(bench: Bench) {
     assert_eq!(read[1].event.level, Level::Warning);
     assert!(messages[1].contains("10000 events"), "{}", messages[1]);
     assert_eq!(read[2].seq, EVENTS_A_JOB_MAX + 2, "without gaps");
-    tell(&bench, &b, vec![told("another job")]).await;
+    record(&bench, &b, vec![note("another job")]).await;
     assert_eq!(bench.store.events(&of(Some(id(2)), 0, 9)).await.unwrap().len(), 1);
     assert_eq!(bench.store.events(&of(None, 0, usize::MAX)).await.unwrap().len(), PAGE_MAX);
 }
 
 async fn oversized_parts_of_an_event_are_cut(bench: Bench) {
     let (bench, a, _) = two_jobs(bench).await;
-    let big = NewEvent { detail: json!({ "body": "x".repeat(20_000) }), ..told(&"é".repeat(5_000)) };
-    tell(&bench, &a, vec![big]).await;
+    let big = NewEvent { detail: json!({ "body": "x".repeat(20_000) }), ..note(&"é".repeat(5_000)) };
+    record(&bench, &a, vec![big]).await;
     let read = bench.store.events(&of(None, 0, 9)).await.unwrap().remove(0).event;
     assert_eq!(read.message, "é".repeat(2_000));
     assert_eq!(read.detail, json!({ "left_out_bytes": 20_011 }));

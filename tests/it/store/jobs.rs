@@ -13,7 +13,7 @@ use super::{Bench, KICKSTART, at, ended, event, id, new_job, recipe, serial, ver
 promises! {
     a_job_reads_back_as_written,
     a_server_has_one_active_job,
-    of_many_at_once_one_gets_the_server,
+    of_many_in_parallel_one_gets_the_server,
     a_repeated_key_answers_with_the_first_job,
     a_key_with_another_body_is_a_conflict,
     a_key_is_forgotten_after_a_day,
@@ -76,7 +76,7 @@ async fn a_server_has_one_active_job(bench: Bench) {
     bench.add_job("A", 2).await;
 }
 
-async fn of_many_at_once_one_gets_the_server(bench: Bench) {
+async fn of_many_in_parallel_one_gets_the_server(bench: Bench) {
     let bench = bench.with(&["A"]).await;
     let tries = (1..=20).map(|number| {
         let store = bench.store.clone();
@@ -130,8 +130,8 @@ async fn a_key_is_forgotten_after_a_day(bench: Bench) {
 
 async fn a_refused_recipe_is_a_job_that_failed(bench: Bench) {
     let (bench, lease, _) = bench.with_claimed_job().await;
-    let told = vec![event(EventStatus::Started, "one"), event(EventStatus::Failed, "two")];
-    let inserted = bench.store.insert_refused_job(refused("A", 2), told, None).await.unwrap();
+    let events = vec![event(EventStatus::Started, "one"), event(EventStatus::Failed, "two")];
+    let inserted = bench.store.insert_refused_job(refused("A", 2), events, None).await.unwrap();
     assert!(matches!(&inserted, Inserted::New(job) if job.id == id(2)), "a busy server does not matter");
     bench.finish(&lease).await;
 
@@ -267,7 +267,7 @@ async fn who_waits_for_jobs_hears_of_them(bench: Bench) {
     let changed = bench.store.jobs_changed();
     let hears = async |what: &str| {
         let heard = tokio::time::timeout(Duration::from_secs(5), changed.notified()).await;
-        assert!(heard.is_ok(), "nobody told of {what}");
+        assert!(heard.is_ok(), "no notice of {what}");
     };
     bench.add_job("A", 1).await;
     hears("a new job").await;

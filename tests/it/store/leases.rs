@@ -13,13 +13,13 @@ promises! {
     a_job_is_claimed_when_its_time_comes,
     a_live_lease_keeps_others_away_until_it_expires,
     who_lost_the_lease_writes_nothing,
-    an_expired_lease_that_nobody_took_still_saves,
+    an_expired_lease_that_was_not_taken_still_saves,
     renewing_extends_what_is_held_and_names_what_is_lost,
-    a_released_job_is_claimed_at_once,
+    a_released_job_is_claimed_immediately,
     a_restart_voids_every_lease,
     a_zombie_of_the_run_before_writes_nothing,
-    a_cancelled_job_is_due_at_once,
-    a_forced_cleanup_is_due_at_once_and_once,
+    a_cancelled_job_is_due_immediately,
+    a_forced_cleanup_is_due_immediately_and_once,
     the_next_wake_is_that_of_the_next_claimable_job,
     all_of_an_update_is_saved,
     a_verdict_is_written_once,
@@ -68,8 +68,8 @@ async fn who_lost_the_lease_writes_nothing(bench: Bench) {
     let (bench, old, job) = bench.with_claimed_job().await;
     let (new, _) = bench.claim(61).await.remove(0);
     let update = Job { status: Status::Provisioning, last_update: at(62), ..job.clone() };
-    let told = vec![event(EventStatus::Started, "by a zombie")];
-    let error = bench.store.save(&old, &update, told).await.unwrap_err();
+    let events = vec![event(EventStatus::Started, "by a zombie")];
+    let error = bench.store.save(&old, &update, events).await.unwrap_err();
     assert!(is_lost(&error), "{error}");
     assert_eq!(bench.job(1).await.status, Status::Queued);
     assert!(
@@ -82,7 +82,7 @@ async fn who_lost_the_lease_writes_nothing(bench: Bench) {
     assert!(is_lost(&bench.store.save(&nobodys, &update, Vec::new()).await.unwrap_err()));
 }
 
-async fn an_expired_lease_that_nobody_took_still_saves(bench: Bench) {
+async fn an_expired_lease_that_was_not_taken_still_saves(bench: Bench) {
     let (bench, lease, job) = bench.with_claimed_job().await;
     bench.store.save(&lease, &Job { last_update: at(1_000), ..job.clone() }, Vec::new()).await.unwrap();
     assert_eq!(bench.job(1).await.last_update, at(1_000));
@@ -102,7 +102,7 @@ async fn renewing_extends_what_is_held_and_names_what_is_lost(bench: Bench) {
     assert!(bench.store.renew("me", &leases[1..], at(110), TTL).await.unwrap().is_empty());
 }
 
-async fn a_released_job_is_claimed_at_once(bench: Bench) {
+async fn a_released_job_is_claimed_immediately(bench: Bench) {
     let (bench, lease, job) = bench.with_claimed_job().await;
     bench.store.release(&lease).await.unwrap();
     let error =
@@ -124,15 +124,15 @@ async fn a_zombie_of_the_run_before_writes_nothing(bench: Bench) {
     let bench = bench.restarted();
     let error =
         bench.store.save(&old, &Job { last_update: at(2), ..job.clone() }, Vec::new()).await.unwrap_err();
-    assert!(is_lost(&error), "although nobody has claimed the job yet: {error}");
+    assert!(is_lost(&error), "although the job was not claimed yet: {error}");
 }
 
-async fn a_cancelled_job_is_due_at_once(bench: Bench) {
+async fn a_cancelled_job_is_due_immediately(bench: Bench) {
     let (bench, lease, job) = bench.with_claimed_job().await;
     put_off(&bench, &lease, &job, Phase::Forward, 5_000).await;
     bench.store.request_cancel(id(1), Cancel::default()).await.unwrap();
     assert_eq!(bench.store.next_wake(at(3)).await.unwrap(), Some(at(3)));
-    // Whoever claims it and crashes before the job is decided leaves it due.
+    // A worker that claims it and crashes before the job is decided leaves it due.
     let bench = {
         bench.claim(3).await.remove(0);
         bench.restarted()
@@ -143,7 +143,7 @@ async fn a_cancelled_job_is_due_at_once(bench: Bench) {
     assert!(bench.claim(5).await.is_empty(), "the cleanup has its own time");
 }
 
-async fn a_forced_cleanup_is_due_at_once_and_once(bench: Bench) {
+async fn a_forced_cleanup_is_due_immediately_and_once(bench: Bench) {
     let (bench, lease, job) = bench.with_claimed_job().await;
     put_off(&bench, &lease, &job, Phase::Cleanup, 5_000).await;
     assert!(bench.claim(3).await.is_empty());
@@ -207,12 +207,12 @@ async fn a_verdict_is_written_once(bench: Bench) {
     let other = Job { verdict: Some(verdict(Outcome::Cancelled)), ..decided.clone() };
     let none = Job { verdict: None, ..decided.clone() };
     for changed in [other, none] {
-        let told = vec![event(EventStatus::Succeeded, "a second verdict")];
-        let error = bench.store.save(&lease, &changed, told).await.unwrap_err();
+        let events = vec![event(EventStatus::Succeeded, "a second verdict")];
+        let error = bench.store.save(&lease, &changed, events).await.unwrap_err();
         assert!(matches!(error, StoreError::Decided { status: Status::Failed, .. }), "{error}");
     }
     assert_eq!(bench.job(1).await.verdict, Some(verdict(Outcome::Failed)));
-    assert_eq!(*bench.store.latest_event().borrow(), 0, "the refused saves told nothing");
+    assert_eq!(*bench.store.latest_event().borrow(), 0, "the refused saves recorded nothing");
     bench.store.save(&lease, &decided, Vec::new()).await.unwrap();
 }
 

@@ -24,13 +24,13 @@ pub struct Violation {
     pub seed: u64,
     pub machine: Option<usize>,
     pub rule: &'static str,
-    pub told: String,
+    pub detail: String,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = self.machine.map_or("the world".to_owned(), serial);
-        write!(f, "seed {}, {of}: {}: {}", self.seed, self.rule, self.told)
+        write!(f, "seed {}, {of}: {}: {}", self.seed, self.rule, self.detail)
     }
 }
 
@@ -66,12 +66,12 @@ const RULES: [Rule; 9] = [
     ("every job is over in time", is_over),
     ("every job gets exactly one verdict", has_one_verdict),
     ("`proven` is never false", proven_is_true),
-    ("`probable` is false only where the host rebooted by itself, or another one answered", probable_is_true),
+    ("`probable` is false only where the host rebooted unasked, or another one answered", probable_is_true),
     ("`assumed` is false only without a live source", assumed_is_true),
     ("nothing is cut short that installs", cuts_nothing),
     ("one installing start a job", starts_once),
     ("nothing is left on the BMC", leaves_nothing),
-    ("no secret is told", tells_no_secret),
+    ("no secret is shown", shows_no_secret),
 ];
 
 pub fn violations(ran: &Ran) -> Vec<Violation> {
@@ -79,16 +79,16 @@ pub fn violations(ran: &Ran) -> Vec<Violation> {
     let mut found: Vec<Violation> = cases(ran)
         .flat_map(|case| {
             let machine = Some(case.job.machine);
-            RULES
-                .iter()
-                .filter_map(move |(rule, check)| Some(Violation { seed, machine, rule, told: check(&case)? }))
+            RULES.iter().filter_map(move |(rule, check)| {
+                Some(Violation { seed, machine, rule, detail: check(&case)? })
+            })
         })
         .collect();
     let kept = ran.kept.iter().map(|line| Violation {
         seed,
         machine: None,
         rule: "logs and metrics are clean",
-        told: line.clone(),
+        detail: line.clone(),
     });
     found.extend(kept);
     found
@@ -152,9 +152,9 @@ impl Case<'_> {
         self.success() == Some(Success { confidence, is_true: false })
     }
 
-    /// The one class in which no BMC can tell: the host rebooted in the middle of an install without
-    /// anybody having asked its BMC.
-    pub fn rebooted_by_itself(&self) -> bool {
+    /// The one class that no BMC can show: the host rebooted in the middle of an install without
+    /// a request to its BMC.
+    pub fn rebooted_unasked(&self) -> bool {
         self.happenings(self.decided_at())
             .any(|(_, happening)| matches!(happening, Happening::Crash | Happening::HandsOn))
     }
@@ -228,7 +228,7 @@ impl Case<'_> {
     }
 
     /// The installation was over, and the firmware has booted the installer once more, behind a BMC that
-    /// shows nobody what its host reads, or keeps its host from seeing that the media are out.
+    /// does not show its host's reads, or keeps its host from seeing that the media are out.
     pub fn installs_again_unseen(&self) -> bool {
         let mut journal = self.happenings(Timestamp::MAX).map(|(_, happening)| happening);
         let is_over = journal.any(|happening| matches!(happening, Happening::Installed { .. }));
@@ -237,12 +237,12 @@ impl Case<'_> {
     }
 
     /// What answered is the ESXi that was on the disk: of the installer's own build, never seen before
-    /// because the host was off, and started in the middle of the installation by somebody at the machine.
+    /// because the host was off, and started in the middle of the installation by an operator at the machine.
     fn was_its_old_system(&self) -> bool {
         let first = self.job.job.verdict.as_ref().and_then(|verdict| verdict.evidence.first());
         let answered = first.is_some_and(|first| first.kind == EvidenceKind::OsApi);
         let is_same = self.plan.previous == Some(installer::RELEASE);
-        answered && is_same && !self.plan.power_on && self.rebooted_by_itself()
+        answered && is_same && !self.plan.power_on && self.rebooted_unasked()
     }
 
     /// What answered is another host, since the operator gave its address.
@@ -277,7 +277,7 @@ fn proven_is_true(case: &Case<'_>) -> Option<String> {
 }
 
 fn probable_is_true(case: &Case<'_>) -> Option<String> {
-    let excused = case.rebooted_by_itself() || case.installs_again_unseen() || case.was_another_host();
+    let excused = case.rebooted_unasked() || case.installs_again_unseen() || case.was_another_host();
     (case.false_success(Confidence::Probable) && !excused).then(|| evidence(case))
 }
 
@@ -290,7 +290,7 @@ fn evidence(case: &Case<'_>) -> String {
 }
 
 /// By a reset or by an eject. What follows from a wrong verdict is that rule's, and an eject by force
-/// or at the install timeout is what was promised. A host that rebooted by itself is seen to install
+/// or at the install timeout is what was promised. A host that rebooted unasked is seen to install
 /// again only where its kickstart is read a minute after the first time. A run that begins once an eject
 /// was asked for cannot be saved.
 fn cuts_nothing(case: &Case<'_>) -> Option<String> {
@@ -308,7 +308,7 @@ fn cuts_nothing(case: &Case<'_>) -> Option<String> {
                 let earlier = begun_at.replace(*at);
                 is_again = earlier.is_some();
                 let is_soon = earlier.is_some_and(|begun| elapsed(begun, *at) < QUIET);
-                is_hidden = is_soon && case.rebooted_by_itself();
+                is_hidden = is_soon && case.rebooted_unasked();
             }
             Happening::InstallCut if by_hand != Some(*at) && !is_hidden => {
                 let is_reset = reset_at == Some(*at);
@@ -326,7 +326,7 @@ fn cuts_nothing(case: &Case<'_>) -> Option<String> {
     None
 }
 
-/// Through Redfish; after a success the final reset may start the host once more, and whoever cuts its
+/// Through Redfish; after a success the final reset may start the host once more, and an operator who cuts its
 /// power before an installation has begun makes a start as if it had never been. What is done in the
 /// cleanup may happen at the very time of the verdict.
 fn starts_once(case: &Case<'_>) -> Option<String> {
@@ -372,12 +372,12 @@ fn leaves_nothing(case: &Case<'_>) -> Option<String> {
         .then(|| format!("the override is armed: {:?}", state.boot_override))
 }
 
-fn tells_no_secret(case: &Case<'_>) -> Option<String> {
+fn shows_no_secret(case: &Case<'_>) -> Option<String> {
     let job = &case.job.job;
     let reasons = job.reason.iter().chain(&job.facts.cleanup.left);
-    let told = reasons.cloned().chain(case.job.events.iter().map(|event| {
+    let texts = reasons.cloned().chain(case.job.events.iter().map(|event| {
         let event = &event.event;
         format!("{} {} {}", event.op, event.message, event.detail)
     }));
-    told.into_iter().find_map(|text| Some(format!("{} in {text:?}", leaks::find(&text)?)))
+    texts.into_iter().find_map(|text| Some(format!("{} in {text:?}", leaks::find(&text)?)))
 }

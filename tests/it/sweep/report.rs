@@ -78,7 +78,7 @@ pub struct Report {
     machines_with: BTreeMap<&'static str, u64>,
     struck: BTreeMap<&'static str, u64>,
     /// Of a sweep of one seed: everything.
-    told: Vec<String>,
+    stories: Vec<String>,
 }
 
 impl Report {
@@ -97,7 +97,7 @@ impl Report {
             cut: 0,
             machines_with: BTreeMap::new(),
             struck: BTreeMap::new(),
-            told: vec![],
+            stories: vec![],
         }
     }
 
@@ -122,8 +122,8 @@ impl Report {
         }
         let violations = checks::violations(ran);
         if self.order.seeds == 1 {
-            self.told.push(ran.scenario.to_string());
-            self.told.extend(violations.iter().filter_map(|one| Some(story(ran, one.machine?))));
+            self.stories.push(ran.scenario.to_string());
+            self.stories.extend(violations.iter().filter_map(|one| Some(story(ran, one.machine?))));
         }
         self.violations.extend(violations);
         self.violations.sort_by_key(|one| (one.seed, one.machine));
@@ -139,7 +139,7 @@ impl Report {
             seed: self.order.first,
             machine: None,
             rule: "every fault strikes",
-            told: format!("{fault} never did"),
+            detail: format!("{fault} never did"),
         });
         let untried: Vec<Violation> = untried.collect();
         self.violations.extend(untried);
@@ -169,7 +169,7 @@ impl Report {
     fn excuse(&mut self, case: &Case<'_>, confidence: Confidence) {
         let is_assumed = confidence == Confidence::Assumed;
         let excuses = [
-            ("the host rebooted by itself", case.rebooted_by_itself()),
+            ("the host rebooted unasked", case.rebooted_unasked()),
             ("it installed again, unseen", case.installs_again_unseen()),
             ("another host answered", case.was_another_host()),
             ("a source could not be observed", is_assumed && case.has_missed_a_source()),
@@ -186,7 +186,7 @@ fn cuts_by_the_controller(journal: &[(jiff::Timestamp, Happening)]) -> u64 {
     cuts.filter(|(at, _)| !by_hand(*at)).count() as u64
 }
 
-/// All that was told and done of one machine, side by side in time.
+/// All events and deeds of one machine, side by side in time.
 fn story(ran: &Ran, machine: usize) -> String {
     let begun = ran.jobs.iter().map(|job| job.job.created_at).min().unwrap_or_default();
     let secs = |at: jiff::Timestamp| at.duration_since(begun).as_secs_f64();
@@ -197,8 +197,8 @@ fn story(ran: &Ran, machine: usize) -> String {
     let own = |job: &&JobRan| job.machine == machine;
     for event in ran.jobs.iter().filter(own).flat_map(|job| &job.events) {
         let event = &event.event;
-        let told = format!("{} {:?} {} {}", event.op, event.status, event.message, event.detail);
-        lines.push((secs(event.time), told));
+        let line = format!("{} {:?} {} {}", event.op, event.status, event.message, event.detail);
+        lines.push((secs(event.time), line));
     }
     lines.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut text = format!("--- {} {}\n", serial(machine), ran.scenario.plans[machine]);
@@ -213,7 +213,7 @@ fn story(ran: &Ran, machine: usize) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.told.iter().try_for_each(|told| writeln!(f, "{told}"))?;
+        self.stories.iter().try_for_each(|story| writeln!(f, "{story}"))?;
         self.show_faults(f)?;
         self.show_jobs(f)?;
         let Order { seeds, first, jobs, rule } = self.order;
@@ -242,7 +242,7 @@ impl Report {
         let Tally { crashes, orderly_stops, takeovers, refused, clock_steps } = self.tally;
         writeln!(
             f,
-            "\ncontrollers killed {crashes}, told to stop {orderly_stops}; jobs taken over {takeovers}"
+            "\ncontrollers killed {crashes}, asked to stop {orderly_stops}; jobs taken over {takeovers}"
         )?;
         writeln!(
             f,
@@ -269,7 +269,7 @@ impl Report {
 }
 
 #[test]
-fn a_fault_that_strikes_nobody_is_told() {
+fn a_fault_without_effect_is_reported() {
     let mut report = Report::new(Order::FIXED);
     report.machines_with.extend([
         ("busy-503", STRIKES_WITHIN),
@@ -278,6 +278,6 @@ fn a_fault_that_strikes_nobody_is_told() {
     ]);
     report.struck.insert("busy-503", 1);
     report.close();
-    let told: Vec<&str> = report.violations.iter().map(|one| one.told.as_str()).collect();
-    assert_eq!(told, ["lost-answer never did"]);
+    let details: Vec<&str> = report.violations.iter().map(|one| one.detail.as_str()).collect();
+    assert_eq!(details, ["lost-answer never did"]);
 }

@@ -1,4 +1,4 @@
-//! Makes a scenario happen: one controller at a time, its machines, and whoever disturbs them.
+//! Makes a scenario happen: one controller at a time, its machines, and their disturbances.
 //!
 //! It judges nothing; that is `checks`. Invariant: everything is done at a simulated time that the
 //! scenario names, or at a request that it counts, so the same scenario runs the same way.
@@ -284,7 +284,7 @@ impl Run {
         self.killer = Killer::new(stop);
         match stop.map(|stop| stop.trigger) {
             Some(Trigger::Killed(after)) => self.add(now + after, Deed::Stop { killed: true }),
-            Some(Trigger::Told(after)) => self.add(now + after, Deed::Stop { killed: false }),
+            Some(Trigger::Stop(after)) => self.add(now + after, Deed::Stop { killed: false }),
             Some(Trigger::Request { .. } | Trigger::Write { .. }) | None => {}
         }
         let begun = self.active().await.into_iter().filter(|job| job.status != Status::Queued);
@@ -318,7 +318,7 @@ impl Run {
             self.site.shut_down().await;
         }
         self.is_up = false;
-        // Nobody was told of an event whose write the controller did not outlive.
+        // No client was notified of an event whose write the controller did not outlive.
         let latest = *self.site.store.latest_event().borrow();
         self.written.lock().unwrap().push((latest, self.site.world.clock.now()));
         let away = self.killer.stop.map_or(Duration::from_secs(1), |stop| stop.away);
@@ -399,7 +399,7 @@ fn is_cleanup(step: Step) -> bool {
     matches!(step, Step::CleanupUnmountTask | Step::CleanupUnmountMaintenance | Step::CleanupReset)
 }
 
-/// What answers at the management address of the machine of that number.
+/// The system at the management address of the machine of that number.
 fn management_address(number: usize) -> String {
     format!("esx{number}.test")
 }
@@ -438,7 +438,7 @@ fn config(number: usize, plan: &Plan) -> SimConfig {
     }
 }
 
-/// Each job's own text, so that a disk tells which job wrote it.
+/// Each job's own text, so that a disk shows which job wrote it.
 fn kickstart(ending: Ending, wording: Wording, job: &str) -> String {
     let licence = if ending == Ending::Refused { "" } else { "vmaccepteula\n" };
     let end = match ending {

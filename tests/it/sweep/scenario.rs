@@ -30,7 +30,7 @@ pub struct Scenario {
     pub stops: Vec<Stop>,
     /// What is done to the host without a job.
     pub bystander: Vec<(Duration, Bystanding)>,
-    /// When somebody sets the clock of the controller's machine an hour ahead.
+    /// When the clock of the controller's machine is set an hour ahead.
     pub clock_steps: Vec<Duration>,
 }
 
@@ -109,7 +109,7 @@ pub struct Cancelling {
     pub force_at: Option<Duration>,
 }
 
-/// Somebody stands at the machine.
+/// An operator stands at the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hands {
     PressReset,
@@ -127,8 +127,8 @@ pub struct Stop {
 pub enum Trigger {
     /// Killed so long after its start.
     Killed(Duration),
-    /// Told to stop.
-    Told(Duration),
+    /// Asked to stop.
+    Stop(Duration),
     /// Killed before its n-th request to a BMC is sent, or once the BMC has done it.
     Request { number: u64, done: bool },
     /// Killed before its n-th write to the database, or after it.
@@ -151,7 +151,7 @@ impl Scenario {
     }
 }
 
-/// Either kind of work, again and again while jobs are under way. Both at once would look as an installation does.
+/// Either kind of work, again and again while jobs are under way. Both together would look as an installation does.
 fn draw_bystander(draw: &Draw) -> Vec<(Duration, Bystanding)> {
     let what = draw.among(&[Bystanding::RenewCertificate, Bystanding::Restart]);
     (0..draw.below(8)).map(|_| (draw.secs(1, SUBMIT_WITHIN_SECS + 2400), what)).collect()
@@ -181,7 +181,7 @@ fn draw_policy(draw: &Draw) -> Policy {
 fn draw_stop(draw: &Draw, jobs: usize) -> Stop {
     let trigger = match draw.below(6) {
         0 => Trigger::Killed(draw.secs(1, 3600)),
-        1 => Trigger::Told(draw.secs(1, 3600)),
+        1 => Trigger::Stop(draw.secs(1, 3600)),
         2 | 3 => Trigger::Write { number: draw.below(60 * jobs as u64), done: draw.percent(50) },
         _ => Trigger::Request { number: draw.below(60 * jobs as u64), done: draw.percent(50) },
     };
@@ -333,7 +333,7 @@ impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.trigger {
             Trigger::Killed(after) => write!(f, "killed after {after:?}")?,
-            Trigger::Told(after) => write!(f, "told to stop after {after:?}")?,
+            Trigger::Stop(after) => write!(f, "asked to stop after {after:?}")?,
             Trigger::Request { number, done: false } => write!(f, "killed before request {number}")?,
             Trigger::Request { number, done: true } => write!(f, "killed after request {number} was done")?,
             Trigger::Write { number, done: false } => write!(f, "killed before write {number}")?,

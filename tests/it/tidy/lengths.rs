@@ -1,6 +1,6 @@
 //! How long things may be: functions to 70 lines, files to 500, and 800 at most with a reason.
 //!
-//! A long file is not wrong by itself, but each one is a decision, listed below.
+//! A long file is not wrong as such, but each one is a decision, listed below.
 
 use super::{can_fail, hold};
 use xtask::source::{Source, functions, rust_files};

@@ -42,7 +42,7 @@ fn task_alone_is_the_redfish_task() {
 #[test]
 fn the_project_speaks_of_itself_alone() {
     let sentence = "A file names no tool that wrote it, no host it was built from and no path of a machine:";
-    hold(sentence, strangers(&text_files()));
+    hold(sentence, foreign_words(&text_files()));
 }
 
 fn untitled(files: &[Source]) -> Vec<String> {
@@ -82,8 +82,8 @@ fn other_tasks(files: &[Source]) -> Vec<String> {
     places(files, Source::production, |line| if declares(line) { vec!["Task"] } else { Vec::new() })
 }
 
-/// Words that tell of a workplace and not of the project; looked for in lower case.
-const STRANGERS: [&str; 14] = [
+/// Words of a workplace and not of the project; looked for in lower case.
+const FOREIGN: [&str; 14] = [
     concat!("/wo", "rk/"),
     concat!("/ro", "ot/"),
     concat!("/ho", "me/"),
@@ -100,11 +100,11 @@ const STRANGERS: [&str; 14] = [
     concat!("deb.", "debian"),
 ];
 
-fn strangers(files: &[Source]) -> Vec<String> {
+fn foreign_words(files: &[Source]) -> Vec<String> {
     let text = |file: &Source| file.text.to_lowercase();
     let abbreviation = concat!("l", "lm");
     places(files, text, |line| {
-        let mut found: Vec<&str> = STRANGERS.into_iter().filter(|word| line.contains(word)).collect();
+        let mut found: Vec<&str> = FOREIGN.into_iter().filter(|word| line.contains(word)).collect();
         found.extend(has_word(line, abbreviation).then_some(abbreviation));
         found
     })
@@ -147,5 +147,5 @@ fn a_wrong_word_is_named() {
     can_fail(other_tasks(&files), &["engine.rs:1"]);
 
     let text = format!("a Skillman\nan {}\n{}x\n", concat!("L", "LM"), concat!("/wo", "rk/"));
-    can_fail(strangers(&[Source::new("a.md", &text)]), &["a.md:2", "a.md:3"]);
+    can_fail(foreign_words(&[Source::new("a.md", &text)]), &["a.md:2", "a.md:3"]);
 }
