@@ -73,7 +73,7 @@ impl FromStr for Role {
 /// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// Names one holder permanently: `token:` and its id, or `anybody` where no token is asked for.
+    /// Names one holder permanently: `token:` and its id, or `anybody` where no token is required.
     pub id: String,
     /// As people call it.
     pub name: String,

@@ -87,7 +87,7 @@ pub struct CliError {
 }
 
 impl CliError {
-    /// Exit code 2: the command was asked for wrongly.
+    /// Exit code 2: the command line is invalid.
     pub fn usage(error: impl Into<BoxError>) -> CliError {
         CliError { error: error.into(), code: 2 }
     }

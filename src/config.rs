@@ -284,7 +284,7 @@ fn webhook_secrets(values: &Values) -> Result<Vec<SecretString>, ConfigError> {
     Ok(now.into_iter().chain(old).collect())
 }
 
-/// What is given outright, then a credential of systemd, then a file; two that are both asked for
+/// What is given outright, then a credential of systemd, then a file; two that are both given
 /// contradict each other.
 fn master_key(values: &Values) -> Result<KeySource, ConfigError> {
     let current = values.optional("MASTER_KEY", str::parse::<MasterKey>)?;
@@ -401,7 +401,7 @@ fn poll_interval(values: &Values, stable_window: Duration) -> Result<Duration, C
     Ok(interval)
 }
 
-/// The next renewal is asked for a third of a lease after the last one, and jobs stop five sixths
+/// The next renewal is due a third of a lease after the last one, and jobs stop five sixths
 /// after it. The half between must be enough for a renewal that has to wait for the database.
 fn lease_ttl(values: &Values) -> Result<Duration, ConfigError> {
     let ttl = values.required("JOB_LEASE_TTL", parse::duration)?;

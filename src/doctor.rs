@@ -160,5 +160,5 @@ impl Subject<'_> {
     }
 }
 
-/// Checks a server of the inventory, with a probe if asked for.
+/// Checks a server of the inventory, with a probe if requested.
 pub type Checker = Arc<dyn Fn(Server, bool) -> BoxFuture<'static, Report> + Send + Sync>;

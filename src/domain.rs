@@ -1,4 +1,4 @@
-//! The domain: what an operator asks for, what a job is, and what became of it.
+//! The domain: what an operator requests, what a job is, and what became of it.
 //!
 //! Pure: no I/O, no clock, no randomness. Nothing here is public JSON (that is `api`) or SQL (that
 //! is `store`); the serde forms are those of the database. Invariant: a value of these types is
@@ -115,7 +115,7 @@ impl Status {
     }
 }
 
-/// An operator asked for the job to end.
+/// An operator cancelled the job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancel {
     /// Eject immediately, even from under a running installer.

@@ -7,7 +7,7 @@
 //! - [`api`]: routes and public JSON, one resource a file.
 //! - [`access`]: who may do what: roles and tokens. Pure.
 //! - [`oidc`]: signed tokens of an identity provider.
-//! - [`domain`]: what an operator asks for, what a job is, what became of it. Pure.
+//! - [`domain`]: what an operator requests, what a job is, what became of it. Pure.
 //! - [`store`]: the database: servers, jobs, events, leases. The only module that knows SQL.
 //! - [`flow`]: how one job goes forward: the steps that all paths share, and what drives them.
 //! - [`paths`]: what each way of installing adds: ESXi's media, its watch over the installer, its judge.

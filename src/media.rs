@@ -192,7 +192,7 @@ impl Media {
     pub fn note_refused(&self, peer: IpAddr, why: &str) {
         let jobs: Vec<Arc<JobMedia>> = self.jobs().of_jobs.values().cloned().collect();
         for job_media in jobs.iter().filter(|job_media| job_media.is_for(peer)) {
-            job_media.refused(&format!("its connection ended before it asked for anything: {why}"));
+            job_media.refused(&format!("its connection ended before a request: {why}"));
         }
         self.0.probes.note_refused(peer, why);
     }

@@ -18,7 +18,7 @@ use crate::domain::{HostId, Server};
 use crate::flow::identity::{choose_system, host_id};
 use shoal_redfish::{Bmc, PowerState, Slot, System};
 
-/// What is asked for.
+/// A release request.
 #[derive(Clone)]
 pub struct Ask {
     /// Also a host that is not Off, and images of others.
@@ -142,7 +142,7 @@ async fn find(bmc: &Bmc, server: &Server) -> Result<System, String> {
     choose_system(systems, server)
 }
 
-/// Everything that asks for `force`.
+/// Everything that requires `force`.
 async fn guarded(system: &System, slots: &[Slot], ask: &Ask) -> Vec<String> {
     let mut reasons = Vec::new();
     match system.power {

@@ -96,7 +96,7 @@ impl FromStr for TokenId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenOrigin {
-    /// An admin asked for it.
+    /// Created by an admin.
     Created,
     /// `admin.token` beside the database.
     File,

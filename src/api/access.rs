@@ -1,4 +1,4 @@
-//! Who may ask: bearer tokens, and what protects a controller that asks for none.
+//! Authentication: bearer tokens, and what protects a controller that requires none.
 //!
 //! Which role a route needs is the table of [`roles`], which [`guard()`] enforces before every route.
 //! Invariants: secrets are compared by a hash in constant time, and without tokens no web page of

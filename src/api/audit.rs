@@ -25,7 +25,7 @@ pub struct EntryBody {
     /// From 1, without a gap.
     seq: u64,
     time: String,
-    /// `token:` and its id, `controller`, or `anybody` where no tokens are asked for.
+    /// `token:` and its id, `controller`, or `anybody` where no tokens are required.
     actor: String,
     actor_name: String,
     role: String,
@@ -93,9 +93,7 @@ pub async fn list(
     let limit = match params.limit.unwrap_or(LIST_DEFAULT) {
         limit @ 1..=LIST_MAX => limit,
         _ => {
-            return Err(ApiError::BadRequest(
-                "the query is not understood: limit is a number from 1 to 499".to_owned(),
-            ));
+            return Err(ApiError::BadRequest("invalid query: limit is a number from 1 to 499".to_owned()));
         }
     };
     // One more than requested shows whether there is another page.
@@ -114,13 +112,13 @@ pub async fn list(
     Ok(Json(EntryList { entries: entries.into_iter().map(EntryBody::from).collect(), next_cursor }))
 }
 
-/// Whether the audit is as it was written.
+/// Whether the audit log is unchanged.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditVerdict {
     ok: bool,
     /// So many entries, from the first, are good.
     entries: u64,
-    /// The hash of the last good one: kept elsewhere, it shows a database that was put back.
+    /// The hash of the last good one: compared with a copy kept elsewhere, it reveals a database that was rolled back.
     last_hash: String,
     /// What is wrong with the next one.
     fault: Option<String>,
@@ -131,7 +129,7 @@ pub struct AuditVerdict {
 pub async fn verify(State(state): State<ApiState>) -> Result<Json<AuditVerdict>, ApiError> {
     let report = state.store.verify_audit().await?;
     if let Some(fault) = &report.fault {
-        tracing::error!(%fault, "the audit is not as it was written");
+        tracing::error!(%fault, "the audit log was changed");
     }
     Ok(Json(AuditVerdict {
         ok: report.fault.is_none(),

@@ -62,7 +62,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let query = Query::<T>::from_request_parts(parts, state).await;
-        let wrong = |problem: String| ApiError::BadRequest(format!("the query is not understood: {problem}"));
+        let wrong = |problem: String| ApiError::BadRequest(format!("invalid query: {problem}"));
         query.map(|Query(value)| Params(value)).map_err(|error| wrong(error.body_text()))
     }
 }

@@ -87,7 +87,7 @@ impl From<Check> for CheckLine {
 }
 
 /// Look whether a server can be installed. Changes nothing, but for a small image that is mounted for
-/// a moment where `probe_media` asks for it.
+/// a moment with `probe_media`.
 #[utoipa::path(post, path = "/api/v1/servers/{serial}/check", tag = "servers",
     params(("serial" = String, Path)), request_body = Option<CheckInput>,
     responses((status = 200, body = CheckBody),
@@ -124,7 +124,7 @@ fn read(body: &Map<String, Value>) -> Result<CheckInput, ApiError> {
     let mut fields = Fields::new(body, &["probe_media"]);
     let probe_media = fields.flag("probe_media");
     if !fields.errors.is_empty() {
-        return Err(ApiError::invalid("the check is not understood", fields.errors));
+        return Err(ApiError::invalid("invalid check request", fields.errors));
     }
     Ok(CheckInput { probe_media })
 }

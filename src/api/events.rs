@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_is_asked_for_by_accept() {
+    fn a_stream_is_requested_by_accept() {
         let accept = |text: &'static str| {
             wants_stream(&HeaderMap::from_iter([(header::ACCEPT, http::HeaderValue::from_static(text))]))
         };

@@ -89,7 +89,7 @@ pub struct ListParams {
 
 impl ListParams {
     fn filter(self) -> Result<JobFilter, ApiError> {
-        let wrong = |what: &str| ApiError::BadRequest(format!("the query is not understood: {what}"));
+        let wrong = |what: &str| ApiError::BadRequest(format!("invalid query: {what}"));
         let status = self.status.map(|name| {
             let wrong = |_| wrong("status is queued, provisioning, succeeded, failed or cancelled");
             name.parse::<Status>().map_err(wrong)
@@ -213,7 +213,7 @@ impl CancelInput {
         let force = fields.flag("force");
         match fields.errors.is_empty() {
             true => Ok(CancelInput { force }),
-            false => Err(ApiError::invalid("the request to cancel is not understood", fields.errors)),
+            false => Err(ApiError::invalid("invalid cancel request", fields.errors)),
         }
     }
 }

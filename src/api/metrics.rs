@@ -57,7 +57,7 @@ fn describe() {
     counter!("shoal_provisioner_media_bytes_total", Unit::Bytes, "Bytes of media sent");
     counter!("shoal_provisioner_media_requests_total", "Requests for media");
     counter!("shoal_provisioner_media_refused_total", "Paths of media that opened nothing, by reason");
-    counter!("shoal_provisioner_auth_failures_total", "Requests that showed no good token, by reason");
+    counter!("shoal_provisioner_auth_failures_total", "Requests without a valid token, by reason");
     counter!("shoal_provisioner_webhook_requests_total", "Calls of the status webhook");
     counter!("shoal_provisioner_connections_refused_total", "Connections for which there was no room");
     metrics_process::Collector::default().describe();

@@ -108,7 +108,7 @@ fn name(operation: &mut Operation, method: &Method, names: &mut BTreeSet<String>
 }
 
 /// What the table of roles says of an operation: `security` and `x-required-role`, which is `none`
-/// where no token is asked for. A route with a proof of its own has said which.
+/// where no token is required. A route with a proof of its own has said which.
 fn say_who(operation: &mut Operation, method: &Method, path: &str) {
     let need = roles::need(method, path).expect("every route stands in the table of roles");
     let bearer = || Some(vec![SecurityRequirement::new("bearer", [""; 0])]);
@@ -124,7 +124,7 @@ fn say_who(operation: &mut Operation, method: &Method, path: &str) {
                 // Anybody, where the listener is on loopback.
                 ways.push(SecurityRequirement::default());
             }
-            for (status, meaning) in [("401", "No good token"), ("403", "The token's role does not do")] {
+            for (status, meaning) in [("401", "No valid token"), ("403", "Insufficient role")] {
                 operation
                     .responses
                     .responses

@@ -110,7 +110,7 @@ fn read(body: &Map<String, Value>) -> Result<ReleaseInput, ApiError> {
     let mut fields = Fields::new(body, &["force"]);
     let force = fields.flag("force");
     if !fields.errors.is_empty() {
-        return Err(ApiError::invalid("the release is not understood", fields.errors));
+        return Err(ApiError::invalid("invalid release request", fields.errors));
     }
     Ok(ReleaseInput { force })
 }

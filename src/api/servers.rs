@@ -81,7 +81,7 @@ pub async fn list(
     State(state): State<ApiState>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<ServerList>, ApiError> {
-    let wrong = |what: &str| ApiError::BadRequest(format!("the query is not understood: {what}"));
+    let wrong = |what: &str| ApiError::BadRequest(format!("invalid query: {what}"));
     let limit = match params.limit.unwrap_or(LIST_DEFAULT) {
         limit @ 1..=PAGE_MAX => limit,
         _ => return Err(wrong("limit is a number from 1 to 500")),
@@ -216,7 +216,7 @@ fn check_reference(state: &ApiState, who: &Who, server: &Server) -> Result<(), A
         return Ok(());
     }
     if who.actor.role < Role::Admin {
-        let detail = "only an admin names a bmc_password that is kept elsewhere: give the password itself";
+        let detail = "only an admin may name an external bmc_password: give the password itself";
         return Err(ApiError::Forbidden(detail.to_owned()));
     }
     match state.secrets.resolve(&server.bmc_password) {

@@ -91,7 +91,7 @@ pub struct TokenList {
     tokens: Vec<TokenBody>,
 }
 
-/// A token as asked for.
+/// A requested token.
 #[derive(Debug, ToSchema)]
 pub struct TokenInput {
     /// 1 to 64 letters, digits, dots, hyphens and underscores; no other live token may have it.
@@ -120,7 +120,7 @@ impl TokenInput {
             (Some(name), Some(role), true) => {
                 Ok(TokenInput { name, role, expires_at: expires_at.over(None) })
             }
-            _ => Err(ApiError::invalid("the token is not understood", fields.errors)),
+            _ => Err(ApiError::invalid("invalid token request", fields.errors)),
         }
     }
 }

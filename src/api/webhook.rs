@@ -147,7 +147,7 @@ fn succeeded(body: &Map<String, Value>, must_say: bool) -> Result<bool, ApiError
     fields.text("delivery_id", 128);
     match fields.errors.is_empty() {
         true => Ok(status.as_deref() != Some("failed")),
-        false => Err(ApiError::invalid("the result is not understood", fields.errors)),
+        false => Err(ApiError::invalid("invalid result", fields.errors)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `shoal audit`: who did what, and whether that is still as it was written.
+//! `shoal audit`: shows and verifies the audit log.
 //!
 //! It changes nothing. Invariant: a chain that is not good ends the command with exit code 1, whether a
 //! controller checked it or this command did, on the database alone.
@@ -111,10 +111,9 @@ fn verdict_text(verdict: &Value) -> String {
     let entries = verdict["entries"].as_u64().unwrap_or_default();
     match verdict["ok"] == true {
         true => format!("audit log verified: {entries} entries, last hash {}", text("last_hash")),
-        false => format!(
-            "the audit is NOT as it was written: {}; {entries} entries before are good",
-            text("fault")
-        ),
+        false => {
+            format!("the audit log was CHANGED: {}; the {entries} entries before are valid", text("fault"))
+        }
     }
 }
 
@@ -148,6 +147,6 @@ mod tests {
         let good = json!({"ok": true, "entries": 7, "last_hash": "ab", "fault": null});
         assert!(verdict_text(&good).contains("7 entries") && verdict_text(&good).contains("ab"));
         let bad = json!({"ok": false, "entries": 6, "last_hash": "ab", "fault": "entry 7 was changed"});
-        assert!(verdict_text(&bad).contains("NOT") && verdict_text(&bad).contains("entry 7 was changed"));
+        assert!(verdict_text(&bad).contains("CHANGED") && verdict_text(&bad).contains("entry 7 was changed"));
     }
 }

@@ -36,7 +36,7 @@ enum BmcCommand {
 }
 
 /// Say whether servers can be installed through their BMCs, and what stands in the way. Nothing is
-/// changed on a BMC or its host unless --probe-media asks for it.
+/// changed on a BMC or its host without --probe-media.
 #[derive(Debug, Args)]
 struct CheckArgs {
     /// Serial number of a server of the controller's inventory; or the URL of a BMC, which is asked

@@ -201,7 +201,7 @@ pub fn media_transport() -> shoal_base::world::Transport {
 }
 
 /// One for each BMC, and one for each host where that is wanted. Those come last, so that a port which
-/// the system chose is none that was asked for.
+/// the system chose is none that was requested.
 fn listeners(args: &SimArgs) -> Result<Vec<(Listener, Option<Listener>)>, CliError> {
     let bmcs = (0..args.count).map(|number| Ok(Listener::bind(port(args.base_port, number)?)?));
     let bmcs = bmcs.collect::<Result<Vec<_>, CliError>>()?;

@@ -1,7 +1,7 @@
 //! The settings of commands that work on a controller's files: which database, and which key.
 //!
 //! The same names, flags and file as those of `shoal serve`, so that both mean the same database.
-//! Invariant: a setting that these commands do not need is neither asked for nor refused.
+//! Invariant: a setting that these commands do not need is neither required nor refused.
 
 use std::path::PathBuf;
 

@@ -152,7 +152,7 @@ pub struct LayoutFacts {
     pub hint: Option<String>,
 }
 
-/// How the BMC would be asked for what an installation needs.
+/// The requests to this BMC that an installation needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanFacts {
     pub insert: Planned,
@@ -205,7 +205,7 @@ pub struct ClockFacts {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatencyFacts {
-    /// Reads of the System that were answered, and that were asked for.
+    /// Reads of the System that were answered, and that were sent.
     pub answered: usize,
     pub asked: usize,
     pub p50_ms: f64,

@@ -1,4 +1,4 @@
-//! How the BMC would be asked for what an installation needs: the one place that says so.
+//! The requests to a BMC that an installation needs, derived in this file only.
 //!
 //! Nothing is asked of it here. Invariant: the plan is the client's own, made by the code that acts.
 

@@ -22,11 +22,11 @@ use shoal_redfish::Slot;
 /// How long a slot may take to show what it was given, or that it is empty.
 const SHOW_TIMEOUT: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// A BMC that has not asked for anything for so long has what it wants for now.
+/// A BMC that has requested nothing for so long has what it wants for now.
 const QUIET: Duration = Duration::from_secs(4);
 /// How long requests are waited for altogether.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
-/// Ejects that are asked for.
+/// Eject requests, at most.
 const EJECTS_MAX: u32 = 3;
 
 pub async fn probe(world: &World, subject: &Subject<'_>, seen: Seen, place: ProbePlace<'_>) -> ProbeFacts {

@@ -1,4 +1,4 @@
-//! What only an ESXi job asks for, and what only such a job learns.
+//! What an ESXi recipe requests, and what only an ESXi job learns.
 //!
 //! Beside the shared types, and not with the path that uses them, because the store reads and writes them.
 //! Invariant: no secret is a fact.
@@ -11,7 +11,7 @@ use url::Url;
 
 use super::{BootSource, Evidence, Kickstart, Power, Server};
 
-/// What a recipe asks for.
+/// What an ESXi recipe requests.
 #[derive(Clone, Debug)]
 pub struct EsxiSpec {
     pub kickstart: Kickstart,

@@ -92,7 +92,7 @@ pub struct ResetFacts {
     pub before: Option<BootSample>,
     /// The look that showed, since then, that the host had begun to boot unasked.
     pub unasked_boot: Option<BootSample>,
-    /// When a one-time boot from this job's CD was first asked for. Whatever starts the host from then
+    /// When a one-time boot from this job's CD was first requested. Whatever starts the host from then
     /// on, by us or not, may boot the installer.
     pub armed_at: Option<Timestamp>,
     /// The host had started without the job's request, so `started_at` is only when that was seen.
@@ -181,7 +181,7 @@ pub enum EjectReason {
     Safe,
     /// The install timeout is over, and nothing says what the host does.
     TimedOut,
-    /// An operator asked for it with `force`.
+    /// An operator requested it with `force`.
     Forced,
 }
 

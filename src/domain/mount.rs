@@ -102,11 +102,11 @@ pub struct Mount {
     pub direct: bool,
     /// `@odata.id` of the slot, once this job has chosen it.
     pub slot: Option<String>,
-    /// Insertions asked for so far; each has a media URL of its own.
+    /// Insertions requested so far; each has a media URL of its own.
     pub insertions: u32,
     /// When this job last ejected what the slot held, unless it has inserted since.
     pub ejected_at: Option<Timestamp>,
-    /// When the last insertion was asked for, while its end is not known: the BMC may be at it.
+    /// When the last insertion was requested, while its end is unknown: the BMC may be at it.
     pub open_since: Option<Timestamp>,
     /// Links of slots that refused the image for their own sake; none of those insertions did anything.
     pub refused: Vec<String>,

@@ -78,12 +78,12 @@ pub struct Fence {
 }
 
 impl Fence {
-    /// Of a lease that was asked for at `asked`: the store granted it then or later.
+    /// Of a lease that was requested at `asked`: the store granted it then or later.
     pub fn new(clock: Clock, terms: LeaseTerms, asked: Moment) -> Fence {
         Fence { closes_at: watch::Sender::new(Some(terms.fence_closes(asked))), clock, terms }
     }
 
-    /// The lease was renewed, which was asked for at `asked`.
+    /// The lease was renewed by a request sent at `asked`.
     pub fn extend(&self, asked: Moment) {
         let later = self.terms.fence_closes(asked);
         self.closes_at.send_if_modified(|closes_at| closes_at.as_mut().map(|at| *at = later).is_some());
@@ -169,7 +169,7 @@ mod tests {
         assert!(started.elapsed() >= insert);
     }
 
-    /// A renewal that takes long counts from when it was asked for, since the store counted so.
+    /// A renewal that takes long counts from when it was requested, since the store counted so.
     #[tokio::test(start_paused = true)]
     async fn a_slow_renewal_gives_no_time_of_its_own() {
         let clock = clock();

@@ -30,7 +30,7 @@ const RESTORED: &str = "the controller was restored from a backup, and whether t
 pub struct DriveSignals {
     /// The controller shuts down: stop at the next point from which another can resume.
     pub stop: CancellationToken,
-    /// An operator asked for the job to end.
+    /// An operator cancelled the job.
     pub cancel: watch::Receiver<Option<Cancel>>,
 }
 

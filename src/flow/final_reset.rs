@@ -1,6 +1,6 @@
 //! `cleanup.reset`: leave the host running what was installed.
 //!
-//! After a success only, and only where `ESXI_FINAL_RESET` asks for it or the host is off. After
+//! After a success only, and only where `ESXI_FINAL_RESET` requires it or the host is off. After
 //! a failure the console stays as it is for inspection. Invariant: no host is started whose BMC shows the
 //! boot override armed and the installer inserted: it would install again.
 

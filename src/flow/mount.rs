@@ -164,7 +164,7 @@ async fn refused(
 }
 
 /// A BMC that is busy while an `earlier` insertion is open is most likely at that one: then this one,
-/// which certainly had no effect, is as if it had never been asked for.
+/// which certainly had no effect, does not count.
 fn take_back(
     cx: &mut Context<'_>,
     medium: Medium,
@@ -174,7 +174,7 @@ fn take_back(
     let is_busy = error.effect() == Effect::None && error.class() == ErrorClass::Retry;
     if is_busy && still_open(cx, earlier) {
         cx.job.facts.mounts.of_mut(medium).clone_from(earlier);
-        let why = "the BMC is busy, most likely with the insertion that was asked for before".to_owned();
+        let why = "the BMC is busy, most likely with the insertion requested before".to_owned();
         return Some(StepOutcome::Wait { until: after(cx.now(), OPEN_PAUSE), why });
     }
     if !error.is_open() {
@@ -363,7 +363,7 @@ fn what_was_fetched(cx: &Context<'_>, medium: Medium) -> String {
         (Some(fault), _) => format!("its last fetch: {fault}"),
         (None, 0) => {
             let base = cx.job.facts.media_base.as_deref().unwrap_or("an unknown address");
-            format!("it never asked for the image at {base}: {}", what_reaching_needs(base))
+            format!("it never requested the image at {base}: {}", what_reaching_needs(base))
         }
         (None, requests) => format!("it made {requests} requests for {} bytes of the image", fetched.bytes),
     }

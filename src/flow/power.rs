@@ -1,7 +1,7 @@
 //! How a host is brought from whatever it does to a fresh start. Pure.
 //!
 //! Off → `On`. On → `GracefulShutdown`, a bounded wait, else `ForceOff`, then `On`. A restart in
-//! one request is for BMCs that offer no such pair. Invariant: a restart type is never asked for
+//! one request is for BMCs that offer no such pair. Invariant: a restart type is never requested
 //! once a graceful request is pending, because the shutdown would then hit the freshly started
 //! installer.
 

@@ -78,7 +78,7 @@ pub async fn media_base(cx: &Context<'_>) -> Result<String, StepError> {
     Ok(base.to_string())
 }
 
-/// Asks for the task ISO as a BMC would. A refusal is a warning only: a controller behind address
+/// Requests the task ISO as a BMC would. A refusal is a warning only: a controller behind address
 /// translation may not reach itself by the address that its BMCs use.
 pub async fn check_own_media(cx: &mut Context<'_>) -> Result<(), StepError> {
     let url = media_url(cx, Medium::Task)?;

@@ -1,9 +1,9 @@
 //! `reset`: the one dangerous act, the start of the host into the installer.
 //!
 //! A sequence of shutdown, Off, a look at media and override, On; each act has its own intent ([`super::power`] says
-//! which comes next). What one look leads to, before and after a start was asked for:
+//! which comes next). What one look leads to, before and after a start was requested:
 //!
-//! | asked for | the host | next |
+//! | requested | the host | next |
 //! |---|---|---|
 //! | no | has used the one-time boot unrequested, and something shows it | its start is taken for ours |
 //! | no | may have, and nothing on this BMC would show it | the job fails before anything is forced off |
@@ -55,7 +55,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         }
         if elapsed(started_at, now) > AMBIGUOUS_OFF_AFTER && is_in_doubt(cx) {
             return Err(StepError::permanent(format!(
-                "the BMC of server {} accepted the start, could not be asked for minutes, and shows the host off: \
+                "the BMC of server {} accepted the start, did not respond for minutes, and shows the host off: \
                  it may have installed meanwhile; check the host before retrying the job",
                 cx.server.serial
             )));
@@ -100,7 +100,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
     }
 }
 
-/// Whether the start that was asked for has happened, by anything that shows it.
+/// Whether the requested start has happened, by anything that shows it.
 async fn has_started(cx: &Context<'_>, system: &System) -> Result<bool, StepError> {
     let trace = cx.services.media.trace(cx.job.id);
     if trace.installer.first_read_at.is_some() || trace.kickstart.first_read_at.is_some() {
@@ -119,13 +119,13 @@ async fn has_started(cx: &Context<'_>, system: &System) -> Result<bool, StepErro
     })
 }
 
-/// The one-time boot was armed when the start was asked for, and is gone: the host has used it, and, if
+/// The one-time boot was armed when the start was requested, and is gone: the host has used it, and, if
 /// it is off, has gone off since, as one does at the end of an installation.
 async fn was_used_up(cx: &Context<'_>, system: &System) -> Result<bool, StepError> {
     Ok(was_off_before(cx) && !cx.boots_from_cd(system).await?)
 }
 
-/// The start that was asked for is that of a host which was off.
+/// Whether the host was off before the requested start.
 fn was_off_before(cx: &Context<'_>) -> bool {
     cx.job.cursor.intent.as_ref().is_some_and(|intent| intent.act == Act::PowerOn)
 }

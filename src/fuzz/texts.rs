@@ -10,7 +10,7 @@ use crate::paths::esxi::kickstart::{Hook, render_with_hook};
 use shoal_image::installer::{KickstartOn, fit, parse_boot_config, set_kickstart};
 use shoal_sim::read_as_guest;
 
-/// BOOT.CFG: our option set, the rest as it was, the length as asked for.
+/// BOOT.CFG: our option set, the rest as it was, the requested length.
 pub fn boot_cfg(data: &[u8]) {
     let before = parse_boot_config(data);
     for on in [KickstartOn::Cd, KickstartOn::Usb] {

@@ -53,7 +53,7 @@ pub struct Seen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
     pub is_head: bool,
-    /// What was asked for and given of the image, by `Range`.
+    /// The requested part of the image, by `Range`.
     pub range: Option<Range<u64>>,
     pub status: u16,
     /// Who asks, by its own word.

@@ -249,7 +249,7 @@ struct ImageBody {
     medium: Medium,
     watch: Option<Arc<JobMedia>>,
     whole: bool,
-    /// What was asked for.
+    /// The requested part.
     range: std::ops::Range<u64>,
     /// The first byte that has not left yet.
     at: u64,

@@ -64,7 +64,7 @@ enum FetchError {
     TimedOut { url: Url },
     #[error("{url} answered {status}")]
     Status { url: Url, status: StatusCode },
-    #[error("{url} answered what is not understood: {problem}")]
+    #[error("{url} returned an invalid response: {problem}")]
     Garbled { url: Url, problem: String },
 }
 

@@ -143,7 +143,7 @@ async fn one_drive_and_no_sign_of_a_boot_are_reported_with_what_they_mean() {
     let report = bench.look().await;
     assert_eq!(report.verdict, Readiness::ReadySingleCd, "{report:#?}");
     assert_eq!(report.facts.layout.allowed, ["single-cd", "cd-usb"]);
-    assert!(line(&report, "media").found.ends_with("layout single-cd on CD1, and cd-usb if asked for"));
+    assert!(line(&report, "media").found.ends_with("layout single-cd on CD1, and cd-usb on request"));
     assert_eq!(report.confidence.as_deref(), Some("assumed"));
     assert!(line(&report, "evidence").remedy.as_deref().unwrap().contains("completion_hook"));
     let mut insistent = Bench::faulty(vec![Fault::OneCd]);

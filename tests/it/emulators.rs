@@ -229,7 +229,7 @@ async fn a_mock_up_that_does_nothing_fails_where_that_is_seen_first() {
     assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::MountMaintenance)), "{story}");
     let reason = job.reason.unwrap();
     assert!(
-        reason.contains("never showed it inserted") && reason.contains("never asked for the image"),
+        reason.contains("never showed it inserted") && reason.contains("never requested the image"),
         "{reason}"
     );
 }

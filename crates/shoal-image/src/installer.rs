@@ -94,7 +94,7 @@ pub struct Landmarks {
 
 impl Installer {
     /// Whether the image, as it is, starts an unattended installation from another medium's
-    /// `/KS.CFG`: the option that counts asks for it in every boot file and `cdromBoot` stands in
+    /// `/KS.CFG`: the effective option names it in every boot file and `cdromBoot` stands in
     /// none, and the image itself has no such file that could be found first.
     pub fn boots_unattended(&self) -> bool {
         !self.has_ks_cfg && self.boot_files.iter().all(BootFile::asks_for_kickstart)

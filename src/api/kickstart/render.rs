@@ -1,7 +1,7 @@
 //! Templates of kickstarts: a recipe's becomes the text of one server, and one alone is shown.
 //!
 //! Values are the recipe's `variables` and a fixed list of the server's record, without credentials.
-//! Invariant: no error holds a value, and secrets are masked unless they are asked for.
+//! Invariant: no error holds a value, and secrets are masked unless they are requested.
 
 use std::time::Duration;
 

@@ -139,7 +139,7 @@ impl Site {
         Ok(())
     }
 
-    /// Asks for every installation; gives the ids of the jobs.
+    /// Submits every installation; returns the ids of the jobs.
     pub async fn submit(&self, screen: &Screen) -> Result<Vec<String>, CliError> {
         let submit = async |(line, _): &(Line, SimBmc)| {
             let job = self.client.post(&["jobs"], &[], recipe(&line.serial, &self.persona)).await?;

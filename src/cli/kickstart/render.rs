@@ -1,7 +1,7 @@
 //! `shoal kickstart render`: what a template becomes, here or by a controller.
 //!
 //! A controller knows the server's record; without one, values come from a file alone. Invariant:
-//! secrets are masked unless they are asked for.
+//! secrets are masked unless they are requested.
 
 use std::path::{Path, PathBuf};
 

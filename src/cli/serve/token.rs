@@ -17,7 +17,7 @@ use shoal_base::world::World;
 
 /// What an admin may show from the start.
 pub struct AdminToken {
-    /// `None`: nothing is asked for, or other admin tokens have taken its place.
+    /// `None`: no token is required, or other admin tokens have taken its place.
     pub token: Option<SecretString>,
     /// Where it is kept, if it is.
     pub file: Option<PathBuf>,

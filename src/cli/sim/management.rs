@@ -29,10 +29,10 @@ pub async fn serve_management(listener: Listener, host: SimBmc) -> io::Result<()
     axum_server::from_tcp(listener.into_tcp())?.acceptor(gate).serve(service).await
 }
 
-/// A certificate for each installation of one host, made when it is first asked for.
+/// A certificate for each installation of one host, made when it is first needed.
 struct Certificates {
     host: SimBmc,
-    /// Certificates only follow one another, so the last is the only one that is asked for again.
+    /// Certificates only follow one another, so the last is the only one that is needed again.
     last: Mutex<Option<(u64, Arc<CertifiedKey>)>>,
 }
 

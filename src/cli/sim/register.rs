@@ -1,6 +1,6 @@
 //! Puts simulated machines into a controller's inventory, by its public API.
 //!
-//! Invariant: a record that exists is changed only if that was asked for; otherwise nothing is changed
+//! Invariant: a record that exists is changed only on request; otherwise nothing is changed
 //! at all, and the difference is reported.
 
 use http::StatusCode;

@@ -21,7 +21,7 @@ pub enum StandinError {
     Foreign { path: PathBuf },
 }
 
-/// Writes the image, unless it is there already.
+/// Writes the image, unless it exists.
 pub fn write_installer(path: &Path) -> Result<(), StandinError> {
     let failed = |source| StandinError::Write { path: path.to_owned(), source };
     let image = standin_installer();

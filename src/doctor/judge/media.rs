@@ -47,7 +47,7 @@ pub fn drives(facts: &Facts) -> Check {
 fn others(facts: &Facts, chosen: &str) -> String {
     let others: Vec<&str> =
         facts.layout.allowed.iter().map(String::as_str).filter(|layout| *layout != chosen).collect();
-    if others.is_empty() { String::new() } else { format!(", and {} if asked for", others.join(" or ")) }
+    if others.is_empty() { String::new() } else { format!(", and {} on request", others.join(" or ")) }
 }
 
 /// What a job would do before there are drives.
@@ -157,7 +157,7 @@ pub fn probe(facts: &Facts) -> Check {
         return check(
             "probe",
             CheckStatus::Skipped,
-            "not asked for: --probe-media mounts a small image to see",
+            "not requested: --probe-media mounts a small image to see",
         );
     };
     if let Some(why) = &probe.refused {
@@ -248,10 +248,10 @@ fn remedy_of_insert(probe: &ProbeFacts, trouble: &Trouble) -> &'static str {
         ("protocol", _) => protocol_remedy(if is_https { "https" } else { "http" }, "HTTP, HTTPS"),
         ("unauthorised", _) => "give the account the right to use virtual media",
         (_, 0) if is_https => {
-            "it never asked for the image: most BMCs do not trust our certificate, so serve media by plain HTTP (MEDIA_ADDR)"
+            "it never requested the image: most BMCs do not trust our certificate, so serve media by plain HTTP (MEDIA_ADDR)"
         }
         (_, 0) => {
-            "it never asked for the image: see that it reaches MEDIA_BASE_URL, its port too (address family, name \
+            "it never requested the image: check that it reaches MEDIA_BASE_URL, its port too (address family, name \
              server, firewall); some want port 80"
         }
         _ => "look at the BMC's own log for why it would not take the image",

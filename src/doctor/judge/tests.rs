@@ -490,7 +490,7 @@ fn a_stick_beside_the_cd_is_reported_as_a_stick() {
     );
     let media = report.checks.iter().find(|check| check.name == "media").unwrap();
     assert!(
-        media.found.ends_with("layout cd-usb on CD2 and CD1, and single-cd if asked for"),
+        media.found.ends_with("layout cd-usb on CD2 and CD1, and single-cd on request"),
         "{}",
         media.found
     );

@@ -194,7 +194,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// Opens the part, and hashes what is there already.
+    /// Opens the part, and hashes its bytes so far.
     pub fn open(files: &Files) -> Result<Part, CacheError> {
         let path = files.part();
         let open = || {

@@ -153,7 +153,7 @@ pub fn judge(watch: &WatchFacts, context: &WatchContext<'_>) -> Judgement {
 
 fn not_confirmed(found: Confidence, wanted: Confidence) -> String {
     format!(
-        "not confirmed: the evidence makes the installation {} and ESXI_MIN_CONFIDENCE asks for {}; \
+        "not confirmed: the evidence makes the installation {} and ESXI_MIN_CONFIDENCE requires {}; \
          look at the console, or give the job a completion_hook",
         found.name(),
         wanted.name()

@@ -53,7 +53,7 @@ async fn a_listener_of_its_own_serves_media_and_says_which_instance_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_open_mode_asks_for_a_loopback_host_and_json() {
+async fn the_open_mode_requires_a_loopback_host_and_json() {
     let fixture = Fixture::with(|parts| parts.access = Access::Open);
     let host = ("host", "localhost:8080");
     let get = async |headers: &[(&str, &str)]| {

@@ -1,4 +1,4 @@
-//! Jobs: asked for, refused, repeated, listed, cancelled, tried again.
+//! Jobs: submitted, refused, repeated, listed, cancelled, tried again.
 
 use http::{Method, header};
 use serde_json::{Value, json};

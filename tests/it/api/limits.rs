@@ -21,7 +21,7 @@ fn limited(failures: u32, writes: u32) -> Fixture {
         let limits = Arc::new(Limits::new(Rates { failures_per_minute, writes_per_minute }));
         parts.access = match &parts.access {
             Access::Tokens(tokens) => Access::Tokens(Arc::new(Tokens { limits, ..(**tokens).clone() })),
-            _ => unreachable!("the fixture asks for tokens"),
+            _ => unreachable!("the fixture requires tokens"),
         };
         parts.webhook_secrets = vec!["hook".into()];
     })

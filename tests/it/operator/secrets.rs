@@ -103,7 +103,7 @@ async fn no_secret_of_the_installers_url_is_kept_whatever_a_bmc_quotes() {
     search_files(dir.path(), &canaries);
 }
 
-/// DriveSignals that are not understood, with a kickstart where none is looked for.
+/// Invalid job requests, with a kickstart where none is looked for.
 async fn send_what_is_refused(desk: &Desk) {
     let refused = json!({"server_serial": "SIM0001", "task_target": "install-esxi.target", "kscfg": KICKSTART,
         "ks_cfg": [KICKSTART]});

@@ -1,4 +1,4 @@
-//! Passwords that are kept elsewhere: a `bmc_password` of the form `env:NAME` or `file:NAME` names one.
+//! External passwords: a `bmc_password` of the form `env:NAME` or `file:NAME` names one.
 //!
 //! A variable is one of the controller's own environment and begins with [`VARIABLES`]; a file is below the one
 //! directory that is for such files, and is read anew whenever its password is needed. Not the place of
@@ -19,7 +19,7 @@ pub const VARIABLES: &str = "SHOAL_SECRET_";
 const PASSWORD_CHARS_MAX: usize = 512;
 const FILE_BYTES_MAX: u64 = 4096;
 
-/// Where passwords are that are kept elsewhere.
+/// Where external passwords are.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets(Arc<Places>);
 
@@ -29,7 +29,7 @@ struct Places {
     directory: Option<PathBuf>,
 }
 
-/// Why a password that is kept elsewhere cannot be had, and what to do.
+/// Why an external password cannot be read, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     #[error("a password's variable is called {VARIABLES}… and has capitals, digits and underscores alone")]

@@ -78,7 +78,7 @@ fn scripts(file: &File<'_>) -> Option<Vec<Statement>> {
     Some(lines)
 }
 
-/// The lines of the file when all scripts have run; none where a statement is not understood.
+/// The lines of the file when all scripts have run; none where a statement is not supported.
 fn contents(file: &File<'_>, lines: &[Statement], target: &str) -> Option<Vec<Written>> {
     let path = target.strip_prefix("file://").unwrap_or(target);
     let name = path.rsplit('/').next().filter(|name| !name.is_empty() && !path.contains("://"))?;

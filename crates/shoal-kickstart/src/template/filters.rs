@@ -154,7 +154,7 @@ fn prefix(mask: &str) -> Result<u8, Error> {
     ipnet::ipv4_mask_to_prefix(address(mask)?).map_err(|_| refusal("the value is not a netmask"))
 }
 
-/// A MAC address in lower case, its pairs joined by `:` or by what is asked for.
+/// A MAC address in lower case, its pairs joined by `:` or by `separator`.
 fn mac(text: &str, separator: Option<&str>) -> Result<String, Error> {
     let digits: String = text.trim().chars().filter(|c| !matches!(c, ':' | '-' | '.')).collect();
     if digits.len() != 12 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -384,7 +384,7 @@ fn the_plain_rule_believes_power() {
 }
 
 #[test]
-fn a_weaker_verdict_than_asked_for_is_not_confirmed() {
+fn a_weaker_verdict_than_required_is_not_confirmed() {
     let mut story = Story::new(&[]).sees(5, Power::On, &[]).ks_read(60).sees_on(65, 700, &[]);
     story.policy.min_confidence = Confidence::Probable;
     story.fails("not confirmed");

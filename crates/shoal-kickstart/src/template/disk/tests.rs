@@ -129,7 +129,7 @@ fn a_name_that_is_not_known_is_refused_and_a_filter_proposed() {
 }
 
 #[test]
-fn hints_that_are_not_understood_are_refused() {
+fn invalid_hints_are_refused() {
     for (hints, part) in [
         ("", "needs a hint"),
         ("hctl=1:0:0:0", "takes the hints deviceName"),
