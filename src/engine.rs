@@ -1,7 +1,27 @@
 //! Claims due jobs and drives each in a task of its own; knows no step.
 //!
 //! One job a server (the store sees to it), at most `workers` jobs in parallel, a lease on each that is
-//! renewed while it is driven. Invariants: a job is driven only behind the [`fence`] of a live lease,
+//! renewed while it is driven. One turn of the loop:
+//!
+//! 1. pass new cancels on to the jobs that are driven here;
+//! 2. claim due jobs for the free workers, and start each behind a new fence;
+//! 3. renew all leases, at a third of their time;
+//! 4. sleep until a job ends, jobs change in the store, a job is due, or a renewal is.
+//!
+//! How a job leaves the engine:
+//!
+//! | the worker | the lease | next |
+//! |---|---|---|
+//! | has done the job | ends with the job | nothing: a job that is over is never claimed |
+//! | stopped for a shutdown | released | due to the next controller immediately |
+//! | cannot write to the store, or panicked | expires | claimed again after the rest of the lease |
+//! | was cut off by its fence (no renewal, or another owner) | expired or taken | the same; its request in flight is dropped |
+//!
+//! A crash is the third row for every job, but that the next start on the same database need not wait: its lock
+//! proves that no other controller runs. No request leaves after its lease, so the next owner of a job may act
+//! when it claims it; it looks first.
+//!
+//! Invariants: a job is driven only behind the [`fence`] of a live lease,
 //! so that a worker that lost it, or cannot renew it, sends no further request; a shutdown leaves every job
 //! where another controller, or this one, can take it up.
 
@@ -85,6 +105,7 @@ impl Engine {
         loop {
             let notified = changed.notified();
             tokio::pin!(notified);
+            // Before the store is read: a change after that read ends the sleep, so none is missed.
             notified.as_mut().enable();
             self.pass_on_cancels(&driven).await;
             let idle = self.claim(&mut driven, &stop).await;
@@ -93,6 +114,7 @@ impl Engine {
                 renew_at = Instant::now() + self.settings.lease.heartbeat();
             }
             tokio::select! {
+                // A shutdown is not delayed by jobs that end.
                 biased;
                 () = shutdown.cancelled() => break,
                 Some(ended) = driven.tasks.join_next_with_id(), if !driven.tasks.is_empty() => {
@@ -108,6 +130,8 @@ impl Engine {
     /// Claims what is due and starts it; gives how long nothing more will be due.
     async fn claim(&self, driven: &mut Driven, stop: &CancellationToken) -> Duration {
         const UNKNOWN: Duration = Duration::from_secs(5);
+        // The lease counts from before the request, so that the fence closes before the lease does, however long
+        // the store takes.
         let asked = Moment::now(&self.services.world.clock);
         let now = asked.wall();
         let room = self.settings.workers.saturating_sub(driven.jobs.len());
@@ -149,6 +173,7 @@ impl Engine {
         }
     }
 
+    /// Cancels are in the store, by whichever controller they came. Only a change wakes a job.
     async fn pass_on_cancels(&self, driven: &Driven) {
         if driven.jobs.is_empty() {
             return;
@@ -186,6 +211,7 @@ impl Engine {
         }
     }
 
+    /// Takes an ended task off the list. A task that was replaced by a later one of the same job has no say in it.
     async fn forget(&self, driven: &mut Driven, ended: Result<(tokio::task::Id, DriveResult), JoinError>) {
         let (lease, result) = match ended {
             Ok((_, ended)) => ended,
@@ -240,6 +266,7 @@ impl Engine {
                 }
             }
         }
+        // Those that were cut off: their intents are saved, so the next owner need not wait for the lease.
         for handle in driven.jobs.values() {
             self.release(&handle.lease).await;
         }

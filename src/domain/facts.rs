@@ -1,6 +1,8 @@
 //! What a job has learnt and done so far, beside its cursor. Saved with it, as one JSON value.
 //!
-//! Steps write here what a later step, a restarted controller or an operator needs to know.
+//! Steps write here what a later step, a restarted controller or an operator needs to know. A fact is saved in the
+//! transaction of the cursor that follows it, so a step that runs again after a crash finds either all facts of its
+//! earlier run up to some save, or none: each step asks what is there, never how far it came.
 //! Invariant: no secret, and no URL with a token, is a fact.
 
 use jiff::Timestamp;
@@ -13,12 +15,13 @@ use super::{EsxiFacts, HostId, Mounts};
 #[serde(default)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Facts {
+    /// Found by `resolve-server`. With it, a 404 or 401 is transient: that resource has worked in this job.
     pub system: Option<SystemFacts>,
     pub task_iso: Option<TaskIsoFacts>,
     /// Base of the media URLs given to this BMC, such as `http://10.0.0.1:8080`.
     pub media_base: Option<String>,
     pub mounts: Mounts,
-    /// The one-time override was set by this job and has not been seen gone since.
+    /// The one-time override was set by this job and has not been seen gone since: the cleanup must clear it.
     pub override_armed: bool,
     pub reset: ResetFacts,
     pub cleanup: CleanupFacts,
@@ -88,7 +91,7 @@ pub struct TaskIsoFacts {
 #[serde(default)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ResetFacts {
-    /// The BMC's sources as they were before the first act of the reset.
+    /// The BMC's sources as they were before the first act of the reset: a difference shows a boot since.
     pub before: Option<BootSample>,
     /// The look that showed, since then, that the host had begun to boot unasked.
     pub unasked_boot: Option<BootSample>,
@@ -97,7 +100,8 @@ pub struct ResetFacts {
     pub armed_at: Option<Timestamp>,
     /// The host had started without the job's request, so `started_at` is only when that was seen.
     pub adopted: bool,
-    /// When the host was last asked to start for this job's installer.
+    /// When the host was last asked to start for this job's installer. Once set, media stay until the installer
+    /// cannot be running.
     pub started_at: Option<Timestamp>,
     /// Times that the job went back because a medium, the override or the start itself was lost.
     pub rewinds: u32,

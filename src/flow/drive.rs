@@ -1,6 +1,22 @@
 //! Moves one job: runs the step that its cursor is at, writes down what came of it, waits.
 //!
-//! The only place of the flow with a loop and a sleep. It knows the phases and no step.
+//! The only file of the flow with a loop and a sleep. It knows the phases and no step. A step is a function that looks
+//! and then does what is missing, so it may run any number of times; its outcome moves the cursor:
+//!
+//! | outcome | saved in one transaction | then |
+//! |---|---|---|
+//! | done, skipped | the end event and the next step's cursor | the next step |
+//! | wait | the facts; an event only if the reason is a new one | the same step at `wake_at`; failed after `JOB_STUCK_TIMEOUT` |
+//! | back | a retrying event and the earlier step's cursor | that step, at most [`REWINDS_MAX`] times a job |
+//! | decided | verdict, status, reason, the cleanup's cursor | the cleanup |
+//! | failed, transient | a retrying event, `wake_at` | the same step, until its retry budget is used up |
+//! | failed for good | forward: the verdict; in the cleanup: one entry of what is left | the cleanup, or its next step |
+//! | a store error | nothing | the drive ends; another claim resumes the job |
+//!
+//! After a crash the job resumes at the saved cursor: the step that was running runs again from its beginning, and
+//! an intent without a receipt makes it look first. Time without a controller counts neither against the retry
+//! budget nor as being stuck.
+//!
 //! Invariants: a step's start is saved before the step acts; its end is saved together with the
 //! cursor that follows; a decided job's status, verdict and reason never change again.
 
@@ -41,7 +57,7 @@ pub enum Ended {
     Stopped,
 }
 
-/// Drives `job` until its cleanup is over, or until it is last_wait_reason to stop.
+/// Drives `job` until its cleanup is over, or until a shutdown stops it.
 pub async fn drive(
     services: &Services,
     path: &'static dyn Path,
@@ -55,9 +71,11 @@ pub async fn drive(
     let bmc = services.remembered_bmc(&server).await?;
     bmc.hide(services.url_secrets(job.spec.as_ref()));
     let mut kept = bmc.memory().1;
+    // Before any step: a BMC may be reading them already, and a host whose media vanish fails its installation.
     if let Err(error) = resume_media(services, path, &server, &job).await {
         tracing::warn!(job = %job.id, server = %job.server, error = %error, "the job's media could not be published again");
     }
+    // Some BMCs allow few sessions: one that a crash left is used again.
     if let Some(link) = &job.facts.session {
         bmc.inherit_session(link).await;
     }
@@ -131,6 +149,7 @@ async fn wait(services: &Services, job: &mut Job, orders: &mut DriveSignals) -> 
 
 /// One turn: a cancel is heeded, or the step runs and its answer is written down.
 async fn advance(cx: &mut Context<'_>, last_wait_reason: &mut String) -> Result<(), StoreError> {
+    // In the cleanup a cancel changes nothing but, with force, when media may be ejected.
     if cx.job.cursor.phase == Phase::Forward && cx.job.cancel.is_some() {
         return decide_cancelled(cx).await;
     }
@@ -267,6 +286,7 @@ async fn fail(cx: &mut Context<'_>, failure: Failure) -> Result<(), StoreError> 
     if !may_pass || elapsed(since, now) >= policy::retry_budget(step) {
         return give_up(cx, sentence).await;
     }
+    // The BMC's Retry-After is a lower bound of the pause.
     let asked = failure.retry_after().unwrap_or_default().min(policy::RETRY_AFTER_MAX);
     let pause = cx.services.world.rng.jitter(policy::retry_delay(elapsed(since, now))).max(asked);
     let event = cx.event(step.name(), Level::Warning, EventStatus::Retrying, sentence, Value::Null);
@@ -356,7 +376,7 @@ fn log_outcome(job: &Job) {
     }
 }
 
-/// What is left when the job is over: nothing that anybody could read.
+/// Removes what the job published and wrote: its kickstart holds passwords.
 fn finish(services: &Services, job: &Job) {
     let (outcome, left) = (job.status.name(), job.facts.cleanup.left.join("; "));
     match left.is_empty() {

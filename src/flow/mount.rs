@@ -23,6 +23,15 @@
 //! | refused, by what has worked in this job (404, 401, not ready) | try again; this one does not count |
 //! | none, or a broken one | the insertion is *open*: a BMC may be at it for minutes, so the slot is looked at first |
 //!
+//! What the next controller finds after a crash; the first table then decides:
+//!
+//! | the crash came | the job says | so |
+//! |---|---|---|
+//! | before an intent was saved | what it said before | the eject or the insertion is done as if for the first time |
+//! | after the eject was noted | `ejected_at` | no second eject: an eject that never left costs [`STALE_TIMEOUT`], then the insertion replaces the image |
+//! | between an insertion's intent and its receipt | one insertion more, *open*, no receipt | its URL in the slot is success; else the next insertion, which a BMC that is busy with the lost one refuses |
+//! | after the receipt | `receipt_at` | the slot has the rest of [`SHOW_TIMEOUT`] to show it |
+//!
 //! Invariant: the step is done only when the BMC reports the slot inserted with the URL of the last insertion.
 
 use std::time::Duration;
@@ -121,6 +130,8 @@ async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Ste
         ));
         return fall_back(cx, medium, slot, error).await;
     }
+    // Counted before the request, so that a request whose answer is lost never shares its URL with the next one:
+    // the URL in the slot shows which insertion it was.
     let (now, earlier) = (cx.now(), cx.job.facts.mounts.of(medium).clone());
     let mount = cx.job.facts.mounts.of_mut(medium);
     mount.insertions += 1;
@@ -152,6 +163,7 @@ async fn refused(
     error: RedfishError,
     earlier: Mount,
 ) -> Result<StepOutcome, StepError> {
+    // The order matters: a busy BMC is no verdict on the slot, and a slot that refuses is none on the medium.
     if let Some(answer) = take_back(cx, medium, &error, &earlier) {
         return Ok(answer);
     }
@@ -327,6 +339,7 @@ async fn fall_back(
     let why =
         format!("the second virtual CD cannot be used ({}): both media go onto one", failure.sentence());
     cx.job.facts.mounts.set_layout(MediaLayout::SingleCd);
+    // A new URL: the image behind the old one would change under a BMC that has cached it.
     cx.job.facts.mounts.boot.insertions += 1;
     cx.warn("media.layout", why.clone(), json!({ "media_layout": MediaLayout::SingleCd.name() })).await?;
     // Whatever it holds, a second kickstart must not be found there. The cleanup looks again.

@@ -13,6 +13,15 @@
 //! | yes | is off and may have installed meanwhile, unseen | the job fails: a second start could wipe it again |
 //! | yes | shows no sign for longer | the start did not happen: ask again, at most [`STARTS_MAX`] times |
 //!
+//! What the next controller does after a crash:
+//!
+//! | the crash came | so |
+//! |---|---|
+//! | before an intent was saved | the act is chosen anew from what the host does now |
+//! | after the intent of a shutdown or of ForceOff | it counts as requested: one that never left costs the graceful timeout (then ForceOff) or [`POWER_GRACE`] (then ForceOff again) |
+//! | after the intent of a start | `started_at` is set, so the last four rows above apply: a lost start costs [`POWER_GRACE`] and is repeated, one that happened is recognised |
+//! | after the receipt of a start | the same, but a host that is off later than [`AMBIGUOUS_OFF_AFTER`] is not started again where its reads are not seen |
+//!
 //! Invariants: a start that may have happened is not repeated before a grace period without any
 //! sign of it, and never once this job's installer has been read; every start is recorded
 //! before the request; an unrequested start is believed only where something shows it.
@@ -61,6 +70,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
             )));
         }
     } else {
+        // The state to compare with. Never replaced: after the first act a sample would show our own doing.
         if cx.job.facts.reset.before.is_none() {
             cx.job.facts.reset.before = Some(sample(&system, now));
         }
@@ -107,6 +117,7 @@ async fn has_started(cx: &Context<'_>, system: &System) -> Result<bool, StepErro
         return Ok(true);
     }
     Ok(match cx.job.cursor.intent.as_ref().map(|intent| (intent.act, intent.receipt_at)) {
+        // A restarted host was on before, so its power shows nothing: the BMC's answer or a changed source must.
         Some((Act::Restart, receipt)) => {
             let before = cx.job.facts.reset.before.as_ref();
             receipt.is_some()
@@ -169,6 +180,7 @@ async fn own_start(cx: &mut Context<'_>, system: &System) -> Result<UnrequestedB
         return Ok(UnrequestedBoot::Unseen);
     }
     note_unasked_boot(cx, system);
+    // An override that is still armed counts as unused.
     if cx.boots_from_cd(system).await? {
         return Ok(UnrequestedBoot::Unseen);
     }
@@ -240,6 +252,7 @@ async fn start(
         let why = "the one-time boot from the virtual CD is gone before the start".to_owned();
         return Ok(StepOutcome::Back { to: Step::BootOverride, why });
     }
+    // The mount steps have just seen the media, unless power was changed or the job went back since.
     let disturbed = cx.job.cursor.intent.is_some() || cx.job.facts.reset.rewinds > 0;
     if disturbed && let Some(lost) = lost_medium(cx).await? {
         return Ok(lost);
@@ -254,12 +267,14 @@ async fn start(
     let reset_facts = &mut cx.job.facts.reset;
     let earlier = reset_facts.started_at.replace(now);
     reset_facts.starts += 1;
+    // From here on a read is the host's. Before the request, since a fast host reads before the BMC answers.
     cx.services.media.start_trace(cx.job.id, now);
     let before = cx.job.cursor.intent.clone();
     let answer = request(cx, system, act, reset).await;
     if let Err(StepError::Failed(_)) = &answer
         && cx.job.cursor.intent == before
     {
+        // The intent was taken back: the BMC certainly did nothing.
         let reset_facts = &mut cx.job.facts.reset;
         reset_facts.started_at = earlier;
         reset_facts.starts -= 1;

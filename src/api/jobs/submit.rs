@@ -1,9 +1,21 @@
 //! From a request to a job: what is wrong with it, who stands in its way, what it became.
 //!
-//! The order is part of the public contract: no job without a JSON body and a known server; a repeat
-//! is answered as the first was; a recipe that is refused is a job that failed immediately; only then
-//! may a protected or busy server refuse. Invariant: nothing here talks to a BMC but the dry run and a
-//! template that asks for a disk, which change nothing.
+//! The order is part of the public contract, and the first row that fits counts:
+//!
+//! | the request | answer | stored |
+//! |---|---|---|
+//! | is no JSON object, or names no server | 400 | nothing |
+//! | names an unknown server | 404 | nothing |
+//! | repeats an `Idempotency-Key` with the same body | as the first time, with 200 for 202 | nothing |
+//! | repeats it with another body | 422 | nothing |
+//! | has an invalid recipe, template or kickstart | 422 with every fault | a job that has failed, for the record |
+//! | is for a protected or busy server | 409 | nothing |
+//! | is none of these | 202 | a queued job |
+//!
+//! Job, key, events and audit entry are one transaction. A client whose response was lost repeats the request with its key and
+//! learns what became of it; without a key the second request is 409 while the first job is active.
+//!
+//! Invariant: nothing here talks to a BMC but the dry run and a template that asks for a disk, which change nothing.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -151,6 +163,8 @@ impl Request {
 
 /// Makes the job, or says why not.
 pub async fn submit(state: &ApiState, request: Request) -> Result<Response, ApiError> {
+    // Before the checks, which may have changed since (a setting, a record): a repeat is answered as the first was.
+    // The insertion checks the key again, for two requests that arrive together.
     if let Some(key) = &request.key
         && let Some(first) = state.store.repeated(key, state.world.clock.now()).await?
     {
@@ -161,6 +175,7 @@ pub async fn submit(state: &ApiState, request: Request) -> Result<Response, ApiE
         Err(errors) => return refuse(state, request, errors).await,
     };
     check_protected(&request.server)?;
+    // Taken now and not earlier: rendering may have waited for a BMC, and ids order jobs by time.
     let created_at = state.world.clock.now();
     let id = state.new_job_id(created_at);
     let store = state.store.with_audit(request.act(state, id, false));
@@ -222,6 +237,7 @@ async fn check_recipe(
         events = rendered.events(now);
         spec.esxi_mut().kickstart = rendered.kickstart;
     }
+    // The rendered text is judged, never the template: it is what the host will run.
     let Some(judgement) = state.kickstart_check.judge(&spec, is_templated).await else {
         return Ok((spec, events));
     };

@@ -1,6 +1,20 @@
 //! One running controller: its parts put together, started, and stopped.
 //!
 //! It reads no arguments and handles no signals, so that another command can run one inside itself.
+//!
+//! What must come before what, and why:
+//!
+//! | first | then | because |
+//! |---|---|---|
+//! | the database's lock | anything that writes | a second controller must stop before it touches a file of the first |
+//! | the master key | the store | sealed columns cannot be read without it |
+//! | the listeners are bound | services and engine | a taken port ends the start while nothing has happened; media URLs need the port |
+//! | everything is built | the listeners serve | no request meets half a controller |
+//! | the listeners serve | the engine drives | a BMC fetches as soon as it is asked to insert |
+//!
+//! A stop goes the other way: the engine first, and the listeners last, since a BMC may be fetching. A crash at any
+//! moment leaves the same as a stop without the waiting: locks go with the process, jobs resume from the store.
+//!
 //! Invariant: what [`start`] has returned is listening and drives jobs.
 
 use std::path::{Path, PathBuf};
@@ -82,6 +96,7 @@ pub struct Controller {
 /// reached through, then services, engine and routes. Nothing is served before everything stands. The metrics
 /// recorder is the process's, so a process has one controller.
 pub async fn start(config: Config, world: World) -> Result<Controller, ServeError> {
+    // Certificates of private authorities count for every outbound connection.
     let world = match config.extra_roots.as_slice() {
         [] => world,
         roots => World { transport: real_transport(roots), ..world },
@@ -110,6 +125,7 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
     let api_router = api::router(api_parts(&config, &services, &engine, access, &bound, &process));
 
     let (url, is_loopback) = (bound.url(), bound.is_loopback());
+    // From here on requests are answered; the engine starts below, with the tasks of the controller.
     let servers = bound.serve(api_router, media_router, &on_refused(&services), &process.broken);
     if url.scheme() == "http" && !is_loopback {
         tracing::warn!(%url, "without TLS the API's token travels in clear: see TLS_CERT_FILE and MEDIA_ADDR");

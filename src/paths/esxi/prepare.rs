@@ -1,8 +1,20 @@
 //! `build-task-iso`: make both media ready before anything on a BMC is changed.
 //!
-//! The task ISO is built into `TASK_ISO_DIR`, the vendor's ISO is fetched and opened, and both are
-//! published under the URLs that the BMC will be given. Invariant: the same recipe gives the same
-//! bytes, so whatever was lost can be made again at any time ([`publish`] does, after a restart).
+//! | part | fails for good where |
+//! |---|---|
+//! | the media base: the address at which this BMC reaches the controller | it is a loopback address and the BMC is not |
+//! | the installer: taken from the cache or fetched into it, hashed, recognised | it is not allowed, cannot be fetched, has another SHA-256, or is no ESXi image |
+//! | the delivery: served here, or by its own URL ([`is_direct`]) | the settings demand a delivery that this layout or source excludes |
+//! | the task ISO or stick, written to `TASK_ISO_DIR` | the file cannot be written |
+//! | both published, to the BMC's address alone with `MEDIA_BIND_PEER` | the record names the BMC by a host name then |
+//! | the task ISO read back over HTTP | never: a controller behind NAT may not reach itself, so that is a warning |
+//!
+//! No part has an intent, because the BMC sees none of them: after a crash the step simply runs again. The facts
+//! that it leaves (installer, delivery, media base) are what the later steps go by. A controller that takes the job up
+//! later makes the same media again ([`publish`]) under the same URLs.
+//!
+//! Invariant: the same recipe gives the same bytes, so a host that reads on across a restart of the controller
+//! reads one image.
 
 use std::sync::Arc;
 
@@ -20,6 +32,7 @@ use shoal_image::installer::KickstartOn;
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     cx.job.facts.media_base = Some(media_base(cx).await?);
+    // May take as long as the download of an image. The engine renews the lease meanwhile; a cancel waits.
     let installer = open_installer(cx.services, cx.spec()?).await?;
     let is_direct = is_direct(cx.services, cx.spec()?, cx.job.facts.mounts.layout(), &installer)?;
     let facts = installer_facts(&installer);
@@ -56,6 +69,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
 
 /// Makes the job's media readable at their URLs; called again whenever a controller takes the job up.
 pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> Result<(), StepError> {
+    // Without these facts the step has not come to its end, and publishes when it runs.
     let Some(spec) = job.spec.as_ref().filter(|_| job.facts.esxi().installer.is_some()) else {
         return Ok(());
     };
@@ -74,6 +88,7 @@ pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> 
 /// CD2 or the USB stick; where one CD holds everything, it is there for operators to look at.
 fn task_medium(services: &Services, job: &Job, spec: &JobSpec) -> Result<Watched, StepError> {
     let (image, place) = task_iso::render(services, job, spec);
+    // The file is for operators and for the retention; the BMC is served from memory.
     if !file::is_saved(services, job, &image) {
         file::save(services, job, &image)?;
     }
@@ -105,9 +120,12 @@ fn installer_medium(
     Ok(Watched { image, drive: Drive::Cd, landmarks })
 }
 
+/// The recipe's installer before the configured one. A recipe's URL, and each redirect of it, must be under an allowed
+/// prefix, since anyone who submits jobs could make the controller fetch it; the operator's own setting need not.
 async fn open_installer(services: &Services, spec: &JobSpec) -> Result<Arc<CachedInstaller>, StepError> {
     let source = source(services, spec)?;
     let own = spec.esxi().installer_url.is_some();
+    // The configured hash is that of the configured image only.
     let configured = services.setup.installer_sha256.as_deref().filter(|_| !own);
     let sha256 = spec.esxi().installer_sha256.as_deref().or(configured);
     let prefixes = services.setup.installer_allow.clone();
@@ -132,7 +150,9 @@ fn source(services: &Services, spec: &JobSpec) -> Result<InstallerSource, StepEr
     }
 }
 
-/// Whether the BMC is given the vendor's image where it is.
+/// Whether the BMC is given the vendor's image where it is. That saves the controller the traffic, and costs the read
+/// trace of CD1. Such an image cannot be changed, so `auto` chooses it only where it starts an unattended installation
+/// as it is.
 fn is_direct(
     services: &Services,
     spec: &JobSpec,

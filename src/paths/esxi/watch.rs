@@ -1,8 +1,21 @@
 //! `esxi.poll_power`: watch the BMC and the media until the judge is convinced.
 //!
-//! Each turn: look at the System (power, boot sources) and fold it into the facts; take in what comes from elsewhere (the
-//! read trace, the webhook, the management address); let [`detect::judge`] decide. A BMC that does not answer costs a
-//! wait and no deadline.
+//! One turn, in this order:
+//!
+//! | what | leads to |
+//! |---|---|
+//! | the management address, if a system answered there before the reset | its silence ties later answers to this host |
+//! | the System: power and boot sources, folded into the facts | not observable: wait, and no deadline runs |
+//! | an override still armed | cleared once the installer runs, at most [`DISARMS_MAX`] times |
+//! | the stored hook report, and the management address once the installed system may run | evidence in the facts |
+//! | a second run of the installer, or one that would begin unseen | the media are ejected, at most [`LOOP_EJECTS_MAX`] times |
+//! | [`detect::judge`], over facts and read trace | wait, success or failure |
+//! | after a success, the slots | an ejected medium is one more evidence; then the judge is asked again |
+//!
+//! A crash loses at most one look: the facts are saved at the end of each turn, reads of the media by the media server,
+//! and a hook report by the request that brings it. The time without a controller counts as unobserved, like that of
+//! a silent BMC: it moves deadlines and ends the trust in sources that show only the present. A clear or an eject
+//! that was sent and not saved is sent again, which is harmless: both have the same result twice.
 //!
 //! Looks only, with two exceptions that cannot hurt an installer: an override that is still armed
 //! once the installer runs is disarmed, and a host that installs again and again loses its media between
@@ -36,11 +49,13 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         Ok(system) => system,
         Err(answer) => return Ok(answer),
     };
+    // Before the judge: a success must not leave an override that installs again at the next start.
     let armed = disarm_if_installing(cx, &system).await?;
     listen(cx).await?;
     end_loop(cx).await?;
     match judged(cx).await? {
         Judgement::Wait { until, why } => Ok(wait(cx, until, why)),
+        // `Assumed` rests on power and time alone, and the armed override contradicts both.
         Judgement::Succeeded { confidence: Confidence::Assumed, .. } if armed && is_copied(cx) => {
             let reason = "the host is on, and the one-time boot from the virtual CD is still armed: it has not booted \
                           the installer, or boots it at every start; look at its console, and ask for \
@@ -132,6 +147,8 @@ async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
     {
         cx.job.facts.esxi_mut().watch.hook = cx.services.store.load_hook_report(cx.job.id).await?;
     }
+    // An answer while the installer still loads is another host's, or that of a system that was slow to answer
+    // before: from here on it is what later answers are compared with.
     if with_context(cx, detect::is_too_early_to_answer)?
         && let Some(early) = address::observe(cx, 1).await.filter(|sample| sample.host.is_some())
     {
@@ -172,7 +189,7 @@ pub(super) fn fold(
     observed
 }
 
-/// Runs `judge` on what is known of this job.
+/// Runs `judge` on what is known of this job: its facts, the read trace, the policy.
 pub(super) fn with_context<T>(
     cx: &Context<'_>,
     judge: impl FnOnce(&WatchFacts, &WatchContext<'_>) -> T,
@@ -219,6 +236,7 @@ async fn disarm_if_installing(cx: &mut Context<'_>, system: &System) -> Result<b
     if !cx.job.facts.override_armed {
         return Ok(false);
     }
+    // An unreadable override is looked at again in the next turn.
     let Ok(armed) = cx.boots_from_cd(system).await else { return Ok(false) };
     if !armed {
         cx.job.facts.override_armed = false;
@@ -228,6 +246,8 @@ async fn disarm_if_installing(cx: &mut Context<'_>, system: &System) -> Result<b
         return Ok(true);
     }
     cx.job.facts.esxi_mut().watch.disarms += 1;
+    // Clearing an override that was never used would make the next start boot the disk, which looks like the end of
+    // an installation: such a success is capped at `assumed`.
     let is_used = with_context(cx, detect::shows_a_used_override)?;
     cx.job.facts.esxi_mut().watch.disarmed_unused |= !is_used;
     let message = match cx.bmc.request_boot_disarm(system, cx.job.facts.mounts.boot.slot.as_deref()).await {
@@ -293,6 +313,7 @@ async fn end_loop(cx: &mut Context<'_>) -> Result<(), StepError> {
             return Ok(());
         }
     };
+    // By an operator, by the guest after all, or by an eject of which the result was not saved.
     if slots.is_empty() {
         cx.job.facts.esxi_mut().watch.loop_ended_at = Some(cx.now());
         return Ok(());
