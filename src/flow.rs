@@ -95,7 +95,7 @@ impl Services {
     /// The same, beginning with what is kept of it.
     pub async fn remembered_bmc(&self, server: &Server) -> Result<Bmc, StoreError> {
         let bmc = self.bmc(server);
-        bmc.recall(self.store.load_bmc_memory(server).await?);
+        bmc.learned().recall(self.store.load_bmc_memory(server).await?);
         Ok(bmc)
     }
 
@@ -108,7 +108,7 @@ impl Services {
     /// Keeps what has been learned of it since `version`, which is the number that
     /// [`Bmc::memory`] gave.
     pub async fn keep_memory(&self, server: &Server, bmc: &Bmc, version: &mut u64) -> Result<(), StoreError> {
-        let (memory, now) = bmc.memory();
+        let (memory, now) = bmc.learned().memory();
         if now != *version && !memory.is_empty() {
             self.store.save_bmc_memory(server, memory).await?;
         }

@@ -97,7 +97,7 @@ impl Item {
 /// Looks, checks the identity and the guards, and frees what it can.
 pub async fn release(bmc: &Bmc, server: &Server, ask: &Ask) -> Result<Report, Refused> {
     if let Some(link) = &ask.session {
-        bmc.inherit_session(link).await;
+        bmc.session().inherit(link).await;
     }
     let system = match find(bmc, server).await {
         Ok(system) => system,

@@ -19,7 +19,7 @@ pub async fn plan(bmc: &Bmc, system: &System, image_url: &str) -> Result<PlanFac
     Ok(PlanFacts {
         switch_on: owned(plan.media_service.to_do()),
         quirks: owned(plan.quirks),
-        learned: bmc.learned(),
+        learned: bmc.learned().list(),
         insert: plan.insert.into(),
         insert_remedy: refused.map(|offered| protocol_remedy(scheme, &offered).to_owned()),
         http_is_doubtful,

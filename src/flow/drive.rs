@@ -70,14 +70,14 @@ pub async fn drive(
     };
     let bmc = services.remembered_bmc(&server).await?;
     bmc.hide(services.url_secrets(job.spec.as_ref()));
-    let mut kept = bmc.memory().1;
+    let mut kept = bmc.learned().memory().1;
     // Before any step: a BMC may be reading them already, and a host whose media vanish fails its installation.
     if let Err(error) = resume_media(services, path, &server, &job).await {
         tracing::warn!(job = %job.id, server = %job.server, error = %error, "the job's media could not be published again");
     }
-    // Some BMCs allow few sessions: one that a crash left is used again.
+    // Some BMCs allow few sessions: one that a crash left is deleted with the next login.
     if let Some(link) = &job.facts.session {
-        bmc.inherit_session(link).await;
+        bmc.session().inherit(link).await;
     }
     if job.status != Status::Queued {
         record_resume(&mut Context {

@@ -233,7 +233,7 @@ async fn next_slot(
     let message = format!("{} does not take the image ({error}): {} is tried instead", slot.id, next.slot.id);
     let detail = json!({ "refused": slot.link, "slot": next.slot.link });
     if !error.is_of_an_occupied_slot() {
-        cx.bmc.note_refusing(&slot.link);
+        cx.bmc.learned().note_refusing(&slot.link);
     }
     let mount = cx.job.facts.mounts.of_mut(medium);
     mount.refused.push(slot.link.clone());

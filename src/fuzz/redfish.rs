@@ -69,13 +69,15 @@ fn account() -> Account {
 }
 
 async fn ask_everything(bmc: &Bmc) {
-    bmc.inherit_session("/redfish/v1/SessionService/Sessions/3").await;
+    bmc.session().inherit("/redfish/v1/SessionService/Sessions/3").await;
     answered(bmc.observe_service()).await;
     let systems = answered(bmc.observe_systems()).await.unwrap_or_default();
     for system in systems.iter().take(2) {
         ask_of_system(bmc, system).await;
     }
-    assert!(bmc.learned().iter().all(|learned| !learned.contains(PASSWORD) && !learned.contains(TOKEN)));
+    assert!(
+        bmc.learned().list().iter().all(|learned| !learned.contains(PASSWORD) && !learned.contains(TOKEN))
+    );
     bmc.close().await;
 }
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::connection::Connection;
-use super::discovery::ROOT;
+use super::service::ROOT;
+use super::session::Session;
 use super::system::System;
-use super::{Op, json};
+use super::{Bmc, Op, json};
 
 /// Tries of each read after the first.
 const RETRIES: u32 = 1;
@@ -45,33 +45,53 @@ pub struct Manager {
     pub date_time: Option<String>,
 }
 
-impl Connection {
-    pub(super) async fn observe_about(&self, system: &System) -> About {
-        let root = self.part(ROOT).await;
-        let manager =
-            match self.managers_of(system).await.ok().and_then(|managers| managers.into_iter().next()) {
-                Some(link) => self.part(&link).await,
-                None => Value::Null,
-            };
+impl Bmc {
+    /// What the BMC says of itself and its rules, as far as it does.
+    pub async fn observe_about(&self, system: &System) -> About {
+        let parts = Parts(&self.0.session);
+        let root = parts.read(ROOT).await;
+        let managers = self.0.discovery.managers_of(system).await.unwrap_or_default();
+        let manager = match managers.first() {
+            Some(link) => parts.read(link).await,
+            None => Value::Null,
+        };
         let mut about = About {
             manager: manager.is_object().then(|| parse_manager(&manager)),
-            uses_basic: self.is_basic().await,
-            licences: self.licences(&root, &manager).await,
+            uses_basic: self.0.session.is_basic().await,
+            licences: parts.licences(&root, &manager).await,
             ..About::default()
         };
         if let Some(link) = json::link(&root, "/SessionService") {
-            let service = self.part(&link).await;
+            let service = parts.read(&link).await;
             about.session_timeout_secs = number(&service, "/SessionTimeout");
             if let Some(link) = json::link(&service, "/Sessions") {
-                about.sessions = count(&self.part(&link).await);
+                about.sessions = count(&parts.read(&link).await);
             }
         }
         if let Some(link) = json::link(&root, "/AccountService") {
-            (about.lockout_threshold, about.lockout_secs) = parse_lockout(&self.part(&link).await);
+            (about.lockout_threshold, about.lockout_secs) = parse_lockout(&parts.read(&link).await);
         }
         about
     }
 
+    /// How long each of `times` reads of the resource took. One that fails is left out.
+    pub async fn observe_latency(&self, link: &str, times: usize) -> Vec<Duration> {
+        let session = &self.0.session;
+        let mut took = Vec::with_capacity(times);
+        for _ in 0..times {
+            let started = Instant::now();
+            if session.read_up_to(&session.http.get(Op::About, link, None), 0).await.is_ok() {
+                took.push(started.elapsed());
+            }
+        }
+        took
+    }
+}
+
+/// Reads what may be missing.
+struct Parts<'b>(&'b Session);
+
+impl Parts<'_> {
     /// Where the maker keeps them: HPE in the Manager, Dell behind a link of its own, others (Lenovo
     /// XCC 2.83, iDRAC 7.10) in the standard's LicenseService.
     async fn licences(&self, root: &Value, manager: &Value) -> Vec<String> {
@@ -85,15 +105,15 @@ impl Connection {
         if collection.is_none()
             && let Some(service) = json::link(root, "/LicenseService")
         {
-            collection = json::link(&self.part(&service).await, "/Licenses");
+            collection = json::link(&self.read(&service).await, "/Licenses");
         }
         let Some(collection) = collection else { return Vec::new() };
         let mut names = Vec::new();
         // Dell's collection holds its members whole.
-        for member in json::list(&self.part(&collection).await, "/Members").iter().take(LICENCES_MAX) {
+        for member in json::list(&self.read(&collection).await, "/Members").iter().take(LICENCES_MAX) {
             let name = match (licence_name(member), json::link(member, "")) {
                 (Some(name), _) => Some(name),
-                (None, Some(link)) => licence_name(&self.part(&link).await),
+                (None, Some(link)) => licence_name(&self.read(&link).await),
                 (None, None) => None,
             };
             names.extend(name);
@@ -102,25 +122,14 @@ impl Connection {
     }
 
     /// A resource, or nothing where it cannot be read.
-    async fn part(&self, link: &str) -> Value {
-        match self.read_up_to(&self.get(Op::About, link, None), RETRIES).await {
+    async fn read(&self, link: &str) -> Value {
+        match self.0.read_up_to(&self.0.http.get(Op::About, link, None), RETRIES).await {
             Ok(reply) => reply.body,
             Err(error) => {
                 tracing::debug!(path = link, kind = %error.kind, "a part of what the BMC says is not read");
                 Value::Null
             }
         }
-    }
-
-    pub(super) async fn observe_latency(&self, link: &str, times: usize) -> Vec<Duration> {
-        let mut took = Vec::with_capacity(times);
-        for _ in 0..times {
-            let started = Instant::now();
-            if self.read_up_to(&self.get(Op::About, link, None), 0).await.is_ok() {
-                took.push(started.elapsed());
-            }
-        }
-        took
     }
 }
 

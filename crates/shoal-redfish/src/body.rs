@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::Instant;
 
-use super::connection::Call;
+use super::call::Call;
 use super::{RedfishError, RedfishErrorKind};
 
 /// What arrived before the deadline, and why that is not all of it.

@@ -1,18 +1,34 @@
 //! The one-time boot from the virtual CD.
 //!
-//! Callers need no target words: this module knows which of them reach the virtual CD. It does not
-//! read back by itself: the caller looks again. Invariant: the boot mode is sent only as it is, and
-//! only to BMCs that lose it otherwise.
+//! Arming it: the mode is looked up where the BMC may show the wrong one; then `Boot` is patched with `Once` and the
+//! target that reaches the virtual CD, the one that worked the last time first. Where no target is taken, the boot
+//! option of the virtual CD serves; where every override is refused and the slot has a switch of its own
+//! ([`Quirk::BootOnNextReset`]), that; and on iDRACs whose override does not reach the virtual CD
+//! ([`Quirk::BootByImport`]), only a configuration import. Each PATCH is changed as refusals ask, within
+//! [`PATCHES_MAX`] tries: the mode added or dropped, the settings object in the place of the System.
+//!
+//! Clearing it goes the same way back. Whether it is armed is read from the System, the slot or the import.
+//! Callers need no target words: this module knows which of them reach the virtual CD. It does not read back after
+//! a write: the caller looks again. Invariant: the boot mode is sent only as it is, and only to BMCs that lose it
+//! otherwise.
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::connection::{Connection, Reply};
-use super::learned::How;
+use super::boot_import::BootImport;
+use super::boot_options::{BootOption, virtual_cd_option, with_true_mode};
+use super::call::Reply;
+use super::discovery::Discovery;
+use super::hosts::HostNotes;
+use super::learned::{How, Learned};
 use super::messages;
 use super::quirks::{Quirk, Quirks};
+use super::session::Session;
+use super::slots::SlotFinder;
 use super::system::{Boot, System};
-use super::{ErrorClass, Op, RedfishError, RedfishErrorKind};
+use super::tags::TaggedWriter;
+use super::task::TaskFollower;
+use super::{Bmc, ErrorClass, Op, RedfishError, RedfishErrorKind, Rooms};
 
 const ENABLED: &str = "BootSourceOverrideEnabled";
 const TARGET: &str = "BootSourceOverrideTarget";
@@ -21,125 +37,157 @@ const MODE: &str = "BootSourceOverrideMode";
 /// Forms of one PATCH that are tried, the first included.
 const PATCHES_MAX: usize = 3;
 
-impl Connection {
-    /// Arms a one-time boot from the virtual CD; `cd` is the link of the slot that holds it.
-    pub(super) async fn request_boot_from_cd(
-        &self,
-        system: &System,
-        cd: Option<&str>,
-    ) -> Result<How, RedfishError> {
-        let quirks = self.quirks();
-        let system = &self.with_true_mode(system).await?;
-        let (target, how) = match quirks.has(Quirk::BootByImport) {
-            true => (None, self.import_boot(system, true).await?),
-            false => match self.boot_by_override(system, &quirks).await {
+impl Bmc {
+    /// Arms a one-time boot from the virtual CD in the slot `cd`, a [`Slot::link`](super::Slot::link); the boot mode
+    /// is left as it is.
+    pub async fn request_boot_from_cd(&self, system: &System, cd: Option<&str>) -> Result<How, RedfishError> {
+        let boot = BootOverride::new(&self.0);
+        let system = &with_true_mode(boot.session, system).await?;
+        let (target, how) = match boot.quirks.has(Quirk::BootByImport) {
+            true => (None, boot.import().request(system, true).await?),
+            false => match boot.arm(system).await {
                 // A self test takes minutes; the slot's own switch works during it. So it does where every override
                 // is refused (an iLO 6: libredfish#76), for its value or as such.
                 Err(error)
-                    if quirks.has(Quirk::BootOnNextReset) && (is_of_post(&error) || is_definite(&error)) =>
+                    if boot.quirks.has(Quirk::BootOnNextReset)
+                        && (is_of_post(&error) || is_definite(&error)) =>
                 {
-                    (None, self.boot_by_slot(system, cd, error).await?)
+                    (None, boot.arm_slot(system, cd, error).await?)
                 }
                 result => result?,
             },
         };
-        self.learned.keep_boot(target, &how);
+        boot.learned.keep_boot(target, &how);
         Ok(how)
     }
 
-    /// The targets one after the other, that which worked the last time first; then the boot option.
-    async fn boot_by_override(
+    /// Whether the next start of the host boots from the virtual CD; `cd` is the link of the slot
+    /// that the override may have been set on.
+    pub async fn observe_boot_from_cd(
         &self,
         system: &System,
-        quirks: &Quirks,
-    ) -> Result<(Option<&'static str>, How), RedfishError> {
-        let mut targets = cd_targets(&system.boot, quirks);
+        cd: Option<&str>,
+    ) -> Result<bool, RedfishError> {
+        let boot = BootOverride::new(&self.0);
+        if boot.quirks.has(Quirk::BootByImport) {
+            return boot.import().is_armed(system).await;
+        }
+        if boots_from_cd(&system.boot, &boot.quirks) {
+            return Ok(true);
+        }
+        match cd.filter(|_| boot.quirks.has(Quirk::BootOnNextReset)) {
+            Some(cd) => Ok(boot.slots.slot(cd, Some(&system.link)).await?.boot_on_next_reset == Some(true)),
+            None => Ok(false),
+        }
+    }
+
+    /// Clears the one-time boot.
+    pub async fn request_boot_disarm(&self, system: &System, cd: Option<&str>) -> Result<(), RedfishError> {
+        let boot = BootOverride::new(&self.0);
+        if boot.quirks.has(Quirk::BootByImport) {
+            return boot.import().request(system, false).await.map(|_| ());
+        }
+        let system = &with_true_mode(boot.session, system).await?;
+        if let Some(cd) = cd.filter(|_| boot.quirks.has(Quirk::BootOnNextReset)) {
+            let slot = boot.slots.slot(cd, Some(&system.link)).await?;
+            if slot.boot_on_next_reset == Some(true) {
+                boot.patch_slot(Op::BootDisarm, system, cd, slot.etag, false).await?;
+                // The override is refused during a self test, and was not what was armed.
+                if !boots_from_cd(&system.boot, &boot.quirks) {
+                    return Ok(());
+                }
+            }
+        }
+        boot.clear(system).await
+    }
+}
+
+/// The one-time boot of one BMC, by the override that the standard has.
+struct BootOverride<'b> {
+    session: &'b Session,
+    discovery: &'b Discovery,
+    slots: &'b SlotFinder,
+    learned: &'b Learned,
+    hosts: &'b HostNotes,
+    /// As they were when the act began.
+    quirks: Quirks,
+}
+
+impl<'b> BootOverride<'b> {
+    fn new(rooms: &'b Rooms) -> BootOverride<'b> {
+        let Rooms { session, discovery, slots, learned, hosts } = rooms;
+        BootOverride { session, discovery, slots, learned, hosts, quirks: discovery.quirks() }
+    }
+
+    fn import(&self) -> BootImport<'b> {
+        BootImport { session: self.session, discovery: self.discovery, hosts: self.hosts }
+    }
+
+    fn writer(&self) -> TaggedWriter<'b> {
+        TaggedWriter { session: self.session, learned: self.learned }
+    }
+
+    /// The targets one after the other, that which worked the last time first; then the boot option.
+    async fn arm(&self, system: &System) -> Result<(Option<&'static str>, How), RedfishError> {
+        let mut targets = cd_targets(&system.boot, &self.quirks);
         let worked = self.learned.boot_target();
         targets.sort_by_key(|target| worked.as_deref() != Some(*target));
         let mut refused = None;
         for target in targets {
-            let body = override_body("Once", target, mode_to_send(&system.boot, quirks));
-            match self.patch_boot(Op::BootOnce, system, body, quirks).await {
+            let body = override_body("Once", target, mode_to_send(&system.boot, &self.quirks));
+            match self.patch(Op::BootOnce, system, body).await {
                 Err(error) if is_of_value(&error) => refused = Some(error),
                 result => return result.map(|how| (Some(target), How::new(format!("{target} {how}")))),
             }
         }
-        match self.virtual_cd_option(system).await? {
-            Some(option) => Ok((None, self.boot_by_option(system, &option, quirks).await?)),
+        match virtual_cd_option(self.session, system).await? {
+            Some(option) => Ok((None, self.arm_option(system, &option).await?)),
             None => Err(refused.unwrap_or_else(|| cannot_boot(system))),
         }
     }
 
     /// By the boot option of the virtual CD, which is there only once a medium has been in it during
     /// a self test (libredfish).
-    async fn boot_by_option(
-        &self,
-        system: &System,
-        option: &BootOption,
-        quirks: &Quirks,
-    ) -> Result<How, RedfishError> {
+    async fn arm_option(&self, system: &System, option: &BootOption) -> Result<How, RedfishError> {
         let target = option_target(&system.boot).ok_or_else(|| cannot_boot(system))?;
-        let mut body = override_body("Once", target, mode_to_send(&system.boot, quirks));
+        let mut body = override_body("Once", target, mode_to_send(&system.boot, &self.quirks));
         match target {
             "UefiBootNext" => body.insert("BootNext".to_owned(), json!(option.reference)),
             _ => body.insert("UefiTargetBootSourceOverride".to_owned(), json!(option.path)),
         };
-        let how = self.patch_boot(Op::BootOnce, system, body, quirks).await?;
+        let how = self.patch(Op::BootOnce, system, body).await?;
         Ok(How::new(format!("{target} {} {how}", option.reference)))
     }
 
-    /// Whether the next start of the host boots from the virtual CD.
-    pub(super) async fn observe_boot_from_cd(
+    async fn arm_slot(
         &self,
         system: &System,
         cd: Option<&str>,
-    ) -> Result<bool, RedfishError> {
-        let quirks = self.quirks();
-        if quirks.has(Quirk::BootByImport) {
-            return self.observe_import(system).await;
+        refused: RedfishError,
+    ) -> Result<How, RedfishError> {
+        let Some(cd) = cd else { return Err(refused) };
+        let slot = self.slots.slot(cd, Some(&system.link)).await?;
+        if slot.boot_on_next_reset.is_none() {
+            return Err(refused);
         }
-        if boots_from_cd(&system.boot, &quirks) {
-            return Ok(true);
-        }
-        match cd.filter(|_| quirks.has(Quirk::BootOnNextReset)) {
-            Some(cd) => Ok(self.observe_slot(cd, Some(&system.link)).await?.boot_on_next_reset == Some(true)),
-            None => Ok(false),
-        }
+        self.patch_slot(Op::BootOnce, system, cd, slot.etag, true).await?;
+        Ok(How::new("BootOnNextServerReset of the slot"))
     }
 
-    /// Takes the one-time boot back. Some want the target along with it, some the mode.
-    pub(super) async fn request_boot_disarm(
-        &self,
-        system: &System,
-        cd: Option<&str>,
-    ) -> Result<(), RedfishError> {
-        let quirks = self.quirks();
-        if quirks.has(Quirk::BootByImport) {
-            return self.import_boot(system, false).await.map(|_| ());
-        }
-        let system = &self.with_true_mode(system).await?;
-        if let Some(cd) = cd.filter(|_| quirks.has(Quirk::BootOnNextReset)) {
-            let slot = self.observe_slot(cd, Some(&system.link)).await?;
-            if slot.boot_on_next_reset == Some(true) {
-                self.patch_slot_boot(Op::BootDisarm, system, cd, slot.etag, false).await?;
-                // The override is refused during a self test, and was not what was armed.
-                if !boots_from_cd(&system.boot, &quirks) {
-                    return Ok(());
-                }
-            }
-        }
+    /// Clears the override. Some want the target along with it, some the mode.
+    async fn clear(&self, system: &System) -> Result<(), RedfishError> {
         let alone = Map::from_iter([(ENABLED.to_owned(), json!("Disabled"))]);
-        let mode = mode_to_send(&system.boot, &quirks);
+        let mode = mode_to_send(&system.boot, &self.quirks);
         let wants_mode = mode.is_some();
         let full = override_body("Disabled", "None", mode);
         let forms = if wants_mode { [full, alone] } else { [alone, full] };
         let mut refused = None;
         for mut body in forms {
-            match self.patch_boot(Op::BootDisarm, system, body.clone(), &quirks).await {
+            match self.patch(Op::BootDisarm, system, body.clone()).await {
                 // The sushy emulator knows no `None`, and no override that does not last.
                 Err(error) if body.contains_key(TARGET) && knows_no_none(&error, &system.boot) => {
                     body.insert(TARGET.to_owned(), json!("Hdd"));
-                    return self.patch_boot(Op::BootDisarm, system, body, &quirks).await.map(|_| ());
+                    return self.patch(Op::BootDisarm, system, body).await.map(|_| ());
                 }
                 // Either form is refused by some: alone as incomplete, with a target for its value (metal-operator#998).
                 Err(error) if is_definite(&error) => {
@@ -151,22 +199,7 @@ impl Connection {
         refused.map_or(Ok(()), Err)
     }
 
-    async fn boot_by_slot(
-        &self,
-        system: &System,
-        cd: Option<&str>,
-        refused: RedfishError,
-    ) -> Result<How, RedfishError> {
-        let Some(cd) = cd else { return Err(refused) };
-        let slot = self.observe_slot(cd, Some(&system.link)).await?;
-        if slot.boot_on_next_reset.is_none() {
-            return Err(refused);
-        }
-        self.patch_slot_boot(Op::BootOnce, system, cd, slot.etag, true).await?;
-        Ok(How::new("BootOnNextServerReset of the slot"))
-    }
-
-    async fn patch_slot_boot(
+    async fn patch_slot(
         &self,
         op: Op,
         system: &System,
@@ -175,43 +208,45 @@ impl Connection {
         on: bool,
     ) -> Result<(), RedfishError> {
         let body = json!({"Oem": {"Hpe": {"BootOnNextServerReset": on}}});
-        let call = self.patch(op, cd, &body, Some(&system.link));
-        let reply = self.write_tagged(call.clone(), etag).await?;
-        self.outcome_before_look(&call, &reply).await
+        let call = self.session.http.patch(op, cd, &body, Some(&system.link));
+        let reply = self.writer().write(&call, etag).await?;
+        TaskFollower(self.session).outcome_before_look(&call, &reply).await
     }
 
     /// One PATCH of `Boot`, changed as refusals ask: the mode added or dropped once, and sent to the
     /// settings object once where the System's own override is read-only.
-    async fn patch_boot(
+    async fn patch(
         &self,
         op: Op,
         system: &System,
         mut boot: Map<String, Value>,
-        quirks: &Quirks,
     ) -> Result<How, RedfishError> {
-        let mut place = Place::of(system, quirks);
+        let mut place = BootResource::of(system, &self.quirks);
         let mut mode_changed = false;
         let mut refused = None;
         let mut tries = 0;
         loop {
             let body = json!({ "Boot": boot });
-            let call = self.patch(op, place.link(system), &body, Some(&system.link));
-            let reply = self.write_tagged(call.clone(), place.etag(system)).await?;
+            let call = self.session.http.patch(op, place.link(system), &body, Some(&system.link));
+            let reply = self.writer().write(&call, place.etag(system)).await?;
             tries += 1;
             let is_last = tries >= PATCHES_MAX;
             if reply.status.is_success() {
-                self.outcome_before_look(&call, &reply).await?;
+                TaskFollower(self.session).outcome_before_look(&call, &reply).await?;
                 return Ok(described(&boot, place));
-            } else if !is_last && is_read_only(&reply) && place == Place::System && system.settings.is_some()
+            } else if !is_last
+                && is_read_only(&reply)
+                && place == BootResource::System
+                && system.settings.is_some()
             {
-                place = Place::Settings;
+                place = BootResource::Settings;
             } else if !is_last && !mode_changed && change_mode(&mut boot, system, &reply) {
                 mode_changed = true;
             } else if !is_last && drop_enabled(&mut boot, &reply) {
                 // Sent without it from here on; there is nothing more to drop.
             } else {
                 // The other of the two resources is asked once; what the first said is what operators should read.
-                let error = self.refusal(&call, &reply);
+                let error = self.session.http.refusal(&call, &reply);
                 let other =
                     place.other(system).filter(|_| refused.is_none() && !is_last && is_definite(&error));
                 match (other, refused.take()) {
@@ -225,35 +260,37 @@ impl Connection {
 
 /// The resource that takes the override.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum BootResource {
     System,
     Settings,
 }
 
-impl Place {
+impl BootResource {
     /// The settings object where that holds the override, or where a quirk says so.
-    fn of(system: &System, quirks: &Quirks) -> Place {
+    fn of(system: &System, quirks: &Quirks) -> BootResource {
         let forced = quirks.has(Quirk::BootInSettings) && system.settings.is_some();
-        if system.settings_boot.is_some() || forced { Place::Settings } else { Place::System }
+        if system.settings_boot.is_some() || forced { BootResource::Settings } else { BootResource::System }
     }
 
     /// The one that was not asked, where there is a settings object.
-    fn other(self, system: &System) -> Option<Place> {
+    fn other(self, system: &System) -> Option<BootResource> {
         system.settings.as_ref().map(|_| match self {
-            Place::System => Place::Settings,
-            Place::Settings => Place::System,
+            BootResource::System => BootResource::Settings,
+            BootResource::Settings => BootResource::System,
         })
     }
 
     fn link(self, system: &System) -> &str {
-        let settings = system.settings.as_deref().filter(|_| self == Place::Settings);
+        let settings = system.settings.as_deref().filter(|_| self == BootResource::Settings);
         settings.unwrap_or(&system.link)
     }
 
     fn etag(self, system: &System) -> Option<String> {
         match self {
-            Place::System => system.etag.clone(),
-            Place::Settings => system.settings_boot.as_ref().and_then(|settings| settings.etag.clone()),
+            BootResource::System => system.etag.clone(),
+            BootResource::Settings => {
+                system.settings_boot.as_ref().and_then(|settings| settings.etag.clone())
+            }
         }
     }
 }
@@ -261,14 +298,14 @@ impl Place {
 /// Where the override would be set, and whether with the mode, in words.
 pub(super) fn planned_place(system: &System, quirks: &Quirks) -> String {
     let body = override_body("Once", "Cd", mode_to_send(&system.boot, quirks));
-    described(&body, Place::of(system, quirks)).0
+    described(&body, BootResource::of(system, quirks)).0
 }
 
-fn described(boot: &Map<String, Value>, place: Place) -> How {
+fn described(boot: &Map<String, Value>, place: BootResource) -> How {
     let mode = if boot.contains_key(MODE) { " with the mode" } else { "" };
     let place = match place {
-        Place::System => "on the System",
-        Place::Settings => "on its settings object",
+        BootResource::System => "on the System",
+        BootResource::Settings => "on its settings object",
     };
     How::new(format!("{place}{mode}"))
 }
@@ -361,12 +398,6 @@ impl Boot {
         let target = self.target.as_deref().filter(|target| !is_plain(target))?;
         Some(format!("{enabled}/{target}"))
     }
-}
-
-/// One entry of the firmware's boot menu.
-pub(super) struct BootOption {
-    pub(super) reference: String,
-    pub(super) path: String,
 }
 
 fn cannot_boot(system: &System) -> RedfishError {

@@ -5,8 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::connection::Reply;
-use super::discovery::Parameter;
+use super::action_info::Parameter;
+use super::call::Reply;
 use super::messages;
 
 /// Properties beside `Image` that a BMC may want or refuse.

@@ -2,7 +2,7 @@
 //!
 //! It decides nothing, and is never needed: a BMC that has been forgotten is asked in the first form
 //! again, and so is one that does not take any more what it took. It outlives this process where
-//! somebody keeps it ([`Bmc::memory`](super::Bmc::memory)). Invariant: only what a BMC accepted gets
+//! the caller keeps it ([`Learned::memory`]). Invariant: only what a BMC accepted gets
 //! here, and nothing of it stays once the BMC has another firmware.
 
 use std::fmt;
@@ -74,13 +74,14 @@ impl TagForm {
     }
 }
 
+/// What one BMC has accepted, for the next request and for operators.
 #[derive(Default)]
-pub(super) struct Learned(Mutex<Kept>);
+pub struct Learned(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
     memory: BmcMemory,
-    /// Counts the changes, for whoever keeps it elsewhere.
+    /// Counts the changes, for the caller that keeps it.
     version: u64,
 }
 
@@ -98,14 +99,14 @@ impl Learned {
         }
     }
 
-    /// What was kept of it, and the number of that version.
-    pub(super) fn memory(&self) -> (BmcMemory, u64) {
+    /// What to keep beyond this process, and a number that changes with it.
+    pub fn memory(&self) -> (BmcMemory, u64) {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (kept.memory.clone(), kept.version)
     }
 
-    /// Takes in what was kept elsewhere, where nothing is known yet.
-    pub(super) fn recall(&self, memory: BmcMemory) {
+    /// Begins with what was kept, where nothing has been learned since.
+    pub fn recall(&self, memory: BmcMemory) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_of_another =
             |known: &String| memory.firmware.as_ref().is_some_and(|firmware| firmware != known);
@@ -158,7 +159,9 @@ impl Learned {
         });
     }
 
-    pub(super) fn note_refusing(&self, slot: &str) {
+    /// The slot at this link refused an image for its own sake, and not because it is occupied: it comes last from now
+    /// on.
+    pub fn note_refusing(&self, slot: &str) {
         self.change(|memory| memory.note_refusing(slot));
     }
 
@@ -166,8 +169,8 @@ impl Learned {
         self.read(|memory| memory.refusing.contains(slot))
     }
 
-    /// Everything, as operators read it.
-    pub(super) fn list(&self) -> Vec<String> {
+    /// What has worked on this BMC so far, a sentence each.
+    pub fn list(&self) -> Vec<String> {
         self.read(BmcMemory::sentences)
     }
 }

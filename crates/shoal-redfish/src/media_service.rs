@@ -5,10 +5,10 @@
 
 use serde_json::{Value, json};
 
-use super::connection::Connection;
 use super::quirks::Quirk;
 use super::system::{Action, System};
-use super::{Op, RedfishError, json as read};
+use super::task::TaskFollower;
+use super::{Bmc, Op, RedfishError, json as read};
 
 /// Drives that an installation uses.
 const CDS_WANTED: u64 = 2;
@@ -36,22 +36,25 @@ impl MediaService {
     }
 }
 
-impl Connection {
-    /// Looks whether virtual media have to be switched on.
-    pub(super) async fn observe_media_service(&self, system: &System) -> Result<MediaService, RedfishError> {
+impl Bmc {
+    /// Whether virtual media have to be switched on before there are slots.
+    pub async fn observe_media_service(&self, system: &System) -> Result<MediaService, RedfishError> {
         let mut service = MediaService { system: system.link.clone(), ..MediaService::default() };
-        let quirks = self.quirks();
+        let rooms = &*self.0;
+        let quirks = rooms.discovery.quirks();
         if !quirks.has(Quirk::RemoteMediaSwitch) && !quirks.has(Quirk::CdInstances) {
             return Ok(service);
         }
-        let slots = self.observe_slots(system).await?;
+        let slots = rooms.slots.slots(system).await?;
         let usable = slots.iter().filter(|slot| slot.is_usable_cd()).count() as u64;
         if usable >= CDS_WANTED {
             return Ok(service);
         }
         // On the manager; newer firmware has them on the System.
-        for (op, link) in self.switch_places(system).await? {
-            let body = self.read(&self.get(op, &link, Some(&system.link))).await?.body;
+        let managers = rooms.discovery.managers_of(system).await?.into_iter().take(1);
+        let managers = managers.map(|link| (Op::Manager, link));
+        for (op, link) in managers.chain([(Op::System, system.link.clone())]) {
+            let body = rooms.session.read_link(op, &link, Some(&system.link)).await?.body;
             let target = |name: &str, quirk| oem_action(&body, name).filter(|_| quirks.has(quirk));
             let is_few = cd_instances(&body).is_none_or(|instances| instances < CDS_WANTED);
             let enable = target("VirtualMedia.EnableRMedia", Quirk::RemoteMediaSwitch);
@@ -62,14 +65,10 @@ impl Connection {
         Ok(service)
     }
 
-    async fn switch_places(&self, system: &System) -> Result<Vec<(Op, String)>, RedfishError> {
-        let managers = self.managers_of(system).await?.into_iter().take(1).map(|link| (Op::Manager, link));
-        Ok(managers.chain([(Op::System, system.link.clone())]).collect())
-    }
-
-    /// Switches on what `service` says. The BMC may restart its media service over it: the slots are
+    /// Switches virtual media on, as `service` says. The BMC may restart its media service over it: the slots are
     /// there a while later (4 to 180 s: AMI's document, Lenovo's script).
-    pub(super) async fn request_media_service(&self, service: &MediaService) -> Result<(), RedfishError> {
+    pub async fn request_media_service(&self, service: &MediaService) -> Result<(), RedfishError> {
+        let rooms = &*self.0;
         // The number first: it is refused while media are redirected.
         let acts = [
             (&service.instances, json!({ "CDInstance": CDS_WANTED })),
@@ -77,11 +76,11 @@ impl Connection {
         ];
         for (target, body) in acts {
             let Some(target) = target else { continue };
-            let call = self.post(Op::MediaService, target, &body, Some(&service.system));
-            let reply = self.write(&call).await?;
-            self.outcome_before_look(&call, &reply).await?;
+            let call = rooms.session.http.post(Op::MediaService, target, &body, Some(&service.system));
+            let reply = rooms.session.write(&call).await?;
+            TaskFollower(&rooms.session).outcome_before_look(&call, &reply).await?;
         }
-        self.remembered().slots.remove(&service.system);
+        rooms.slots.forget(&service.system);
         Ok(())
     }
 }

@@ -1,16 +1,16 @@
 //! How a BMC would be asked for what an installation needs, before anything is asked.
 //!
 //! Nothing on the BMC is changed. Invariant: the plan is made by the code that acts, so it says what
-//! that would do first; what a refusal would change about it, nobody knows beforehand.
+//! that would do first; what a refusal would change about it is not known beforehand.
 
 use super::boot::{cd_targets, option_target, planned_place};
-use super::connection::Connection;
 use super::insert_form::InsertBody;
 use super::quirks::Quirk;
 use super::remote_map::refused_protocol;
 use super::slot::{InsertMethod, Slot};
 use super::system::{ResetType, System};
-use super::{MediaService, RedfishError};
+use super::virtual_media::insert_parameters;
+use super::{Bmc, MediaService, RedfishError};
 
 /// What would be done, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +34,11 @@ impl Plan {
     }
 }
 
-impl Connection {
-    pub(super) async fn observe_plan(&self, system: &System, image_url: &str) -> Result<Plan, RedfishError> {
-        let mut slots = self.observe_slots(system).await?;
-        slots.sort_by_key(|slot| self.learned.is_refusing(&slot.link));
+impl Bmc {
+    /// How this BMC would be asked for all that an installation needs, with an image at `image_url`.
+    pub async fn observe_plan(&self, system: &System, image_url: &str) -> Result<Plan, RedfishError> {
+        let mut slots = self.0.slots.slots(system).await?;
+        slots.sort_by_key(|slot| self.0.learned.is_refusing(&slot.link));
         let media_service = self.observe_media_service(system).await?;
         let insert = match slots.iter().find(|slot| slot.is_usable_cd()) {
             Some(slot) => self.planned_insert(slot, image_url).await,
@@ -57,14 +58,14 @@ impl Connection {
     async fn planned_insert(&self, slot: &Slot, image_url: &str) -> Result<String, String> {
         let way = slot.way.unwrap_or(InsertMethod::Action);
         let parameters = match way {
-            InsertMethod::Action | InsertMethod::Patch => self.insert_parameters(slot).await,
+            InsertMethod::Action | InsertMethod::Patch => insert_parameters(&self.0.discovery, slot).await,
             InsertMethod::RemoteMap if let Some(offered) = refused_protocol(image_url) => {
                 return Err(format!("the BMC takes images by {offered} only"));
             }
             _ => return Ok(way.name().to_owned()),
         };
         let form =
-            InsertBody::new(image_url, parameters, way == InsertMethod::Patch, self.learned.insert_form());
+            InsertBody::new(image_url, parameters, way == InsertMethod::Patch, self.0.learned.insert_form());
         if let Some(offered) = form.refused_protocols() {
             return Err(format!("the BMC takes images by {offered} only"));
         }
@@ -72,7 +73,9 @@ impl Connection {
         Ok(format!("{} {{{}}}", way.name(), names.join(", ")))
     }
 
-    pub(super) fn planned_boot(&self, system: &System) -> Result<String, String> {
+    /// How the next start of the system would be made to boot from the virtual CD; the error says why it
+    /// cannot be.
+    pub fn planned_boot(&self, system: &System) -> Result<String, String> {
         let quirks = self.quirks();
         if quirks.has(Quirk::BootByImport) {
             return Ok("VCD-DVD by a configuration import".to_owned());

@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use super::json;
 
+/// The service root's path, one of the two that the standard fixes.
+pub(super) const ROOT: &str = "/redfish/v1/";
+
 /// What the service root says of the service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {

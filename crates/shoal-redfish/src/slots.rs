@@ -1,14 +1,23 @@
-//! Finding the virtual media slots of a system, under it, under its managers, or as a quirk has them.
+//! The virtual media slots of a system: under it, under its managers, or as a quirk has them.
 //!
-//! It inserts nothing. Invariants: one device that a System and its Manager both show is one slot;
-//! a slot's link leads to the same slot after a restart of this controller too.
+//! They are looked for in the System's own collection, in those of its managers where that has no usable CD drive,
+//! and last where a quirk says that the maker keeps them: a configuration beside the collection
+//! ([`Quirk::IsoConfig`]) or a list of images in the Manager ([`Quirk::RemoteMap`]), each of which is shown as one
+//! slot. What was found is remembered as links; each slot is read anew for every look. It inserts nothing.
+//!
+//! Invariants: one device that a System and its Manager both show is one slot; a slot's link leads to the same slot
+//! after a restart of this controller too, so links of slots without a resource of their own end in a fragment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::connection::Connection;
-use super::discovery::is_gone;
+use super::discovery::{Discovery, concerns_all};
+use super::expiry::{Expiry, Remembered};
 use super::quirks::Quirk;
-use super::remote_map::REMOTE_MAP;
+use super::remote_map::{self, REMOTE_MAP};
+use super::session::Session;
 use super::slot::{InsertMethod, Slot, parse_slot};
 use super::system::{Action, System, last_segment};
 use super::{Op, RedfishError, RedfishErrorKind, json};
@@ -16,66 +25,100 @@ use super::{Op, RedfishError, RedfishErrorKind, json};
 /// Ends the link of a slot that has no resource of its own: the collection's link, and this.
 const ISO_CONFIG: &str = "#iso-config";
 
-/// Slots on the way to being found.
+/// Finds and reads slots.
+pub(super) struct SlotFinder {
+    session: Arc<Session>,
+    discovery: Arc<Discovery>,
+    known: Remembered<KnownSlots>,
+}
+
+/// What was found, by the links of systems.
 #[derive(Default)]
-struct Found {
+struct KnownSlots {
+    slots: BTreeMap<String, Vec<String>>,
+    /// Systems for which neither the System nor a manager links to virtual media.
+    without_media: BTreeSet<String>,
+}
+
+/// What a search has found so far.
+#[derive(Default)]
+struct SlotSearch {
     collections: Vec<String>,
-    /// Links, of those too that could not be read.
+    /// Links of slots, including those that could not be read.
     members: Vec<String>,
     slots: Vec<Slot>,
 }
 
-impl Connection {
+impl SlotFinder {
+    pub(super) fn new(session: Arc<Session>, discovery: Arc<Discovery>, expiry: &Arc<Expiry>) -> SlotFinder {
+        SlotFinder { session, discovery, known: Remembered::new(expiry) }
+    }
+
     /// The slots of a system: those that the System links to, and where none of those takes a CD
     /// image, those of its managers too. A System and its Manager often show one device under two
     /// names (xFusion, iDRAC9 6.x, Lenovo XCC), which must not pass for two.
-    pub(super) async fn observe_slots(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
-        let known = self.remembered().slots.get(&system.link).cloned();
+    pub(super) async fn slots(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
+        let known = self.known.with(|known| known.slots.get(&system.link).cloned());
         if let Some(links) = known {
             let read = self.read_slots(&links, system).await;
-            if !matches!(&read, Err(error) if is_gone(error)) {
+            if !matches!(&read, Err(error) if error.is_not_found()) {
                 return read;
             }
         }
-        self.discover_slots(system).await
+        self.search(system).await
     }
 
-    async fn discover_slots(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
-        let mut found = Found::default();
+    /// Whether a search found neither slots nor a link to a collection of them.
+    pub(super) fn has_none(&self, system: &System) -> bool {
+        self.known.with(|known| known.without_media.contains(&system.link))
+    }
+
+    /// The next look searches again: the system's slots have changed.
+    pub(super) fn forget(&self, system: &str) {
+        self.known.with(|known| known.slots.remove(system));
+    }
+
+    async fn search(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
+        let mut found = SlotSearch::default();
         if let Some(collection) = &system.virtual_media {
             self.collect_slots(collection, system, &mut found).await?;
         }
         if !found.has_usable() {
             self.collect_from_managers(system, &mut found).await?;
         }
-        if !found.has_usable() && self.quirks().has(Quirk::IsoConfig) {
+        if !found.has_usable() && self.discovery.quirks().has(Quirk::IsoConfig) {
             self.collect_iso_configs(system, &mut found).await?;
         }
-        if !found.has_usable() && self.quirks().has(Quirk::RemoteMap) {
-            for map in self.find_remote_maps(system).await? {
+        if !found.has_usable() && self.discovery.quirks().has(Quirk::RemoteMap) {
+            for map in remote_map::find(&self.session, &self.discovery, system).await? {
                 let link = format!("{map}{REMOTE_MAP}");
-                found.slots.push(self.observe_slot(&link, Some(&system.link)).await?);
+                found.slots.push(self.slot(&link, Some(&system.link)).await?);
                 found.members.push(link);
             }
         }
-        let mut remembered = self.remembered();
-        match found.collections.is_empty() && found.slots.is_empty() {
-            true => remembered.without_media.insert(system.link.clone()),
-            false => remembered.without_media.remove(&system.link),
-        };
-        if found.has_usable() {
-            remembered.slots.insert(system.link.clone(), found.members);
-        }
-        drop(remembered);
+        let is_usable = found.has_usable();
+        self.known.with(|known| {
+            match found.collections.is_empty() && found.slots.is_empty() {
+                true => known.without_media.insert(system.link.clone()),
+                false => known.without_media.remove(&system.link),
+            };
+            if is_usable {
+                known.slots.insert(system.link.clone(), found.members);
+            }
+        });
         Ok(found.slots)
     }
 
     /// A manager that gives no answer (a GPU baseboard's, while its host is off) is passed over,
     /// unless nothing else has a slot.
-    async fn collect_from_managers(&self, system: &System, found: &mut Found) -> Result<(), RedfishError> {
+    async fn collect_from_managers(
+        &self,
+        system: &System,
+        found: &mut SlotSearch,
+    ) -> Result<(), RedfishError> {
         let mut first_error = None;
-        for manager in self.managers_of(system).await? {
-            let reply = match self.read(&self.get(Op::Manager, &manager, Some(&system.link))).await {
+        for manager in self.discovery.managers_of(system).await? {
+            let reply = match self.session.read_link(Op::Manager, &manager, Some(&system.link)).await {
                 Err(error) if concerns_all(&error) || is_timeout(&error) => return Err(error),
                 Err(error) => {
                     tracing::warn!(path = %manager, kind = %error.kind, "manager skipped: it gives no answer");
@@ -84,7 +127,7 @@ impl Connection {
                 }
                 Ok(reply) => reply,
             };
-            self.remembered().identity.learn(&reply.body);
+            self.session.http.identity.learn(&reply.body);
             if let Some(collection) = json::link(&reply.body, "/VirtualMedia") {
                 self.collect_slots(&collection, system, found).await?;
             }
@@ -97,15 +140,15 @@ impl Connection {
         &self,
         collection: &str,
         system: &System,
-        found: &mut Found,
+        found: &mut SlotSearch,
     ) -> Result<(), RedfishError> {
         if found.collections.iter().any(|link| link == collection) {
             return Ok(());
         }
         found.collections.push(collection.to_owned());
-        let mut members = match self.read_members(Op::Slots, collection, Some(&system.link)).await {
+        let mut members = match self.session.read_members(Op::Slots, collection, Some(&system.link)).await {
             // A link to a collection that is not there means that there are no slots.
-            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) if error.is_not_found() => return Ok(()),
             read => read?,
         };
         members.retain(|link| !found.members.contains(link));
@@ -117,10 +160,10 @@ impl Connection {
     }
 
     /// One slot for each collection that names a configuration (Supermicro X10, older X11).
-    async fn collect_iso_configs(&self, system: &System, found: &mut Found) -> Result<(), RedfishError> {
+    async fn collect_iso_configs(&self, system: &System, found: &mut SlotSearch) -> Result<(), RedfishError> {
         for collection in found.collections.clone() {
             let link = format!("{collection}{ISO_CONFIG}");
-            match self.observe_slot(&link, Some(&system.link)).await {
+            match self.slot(&link, Some(&system.link)).await {
                 Err(error) if matches!(error.kind, RedfishErrorKind::Unsupported { .. }) => {}
                 read => {
                     found.slots.push(read?);
@@ -136,7 +179,7 @@ impl Connection {
         let mut slots = Vec::with_capacity(links.len());
         let mut first_error = None;
         for link in links {
-            match self.observe_slot(link, Some(&system.link)).await {
+            match self.slot(link, Some(&system.link)).await {
                 Ok(slot) => slots.push(slot),
                 Err(error) if concerns_all(&error) || is_timeout(&error) => return Err(error),
                 Err(error) => {
@@ -148,33 +191,35 @@ impl Connection {
         first_error.filter(|_| slots.is_empty()).map_or(Ok(slots), Err)
     }
 
-    pub(super) async fn observe_slot(&self, link: &str, system: Option<&str>) -> Result<Slot, RedfishError> {
+    pub(super) async fn slot(&self, link: &str, system: Option<&str>) -> Result<Slot, RedfishError> {
         let system = system.map(str::to_owned).or_else(|| self.system_of_slot(link));
         if let Some(collection) = link.strip_suffix(ISO_CONFIG) {
-            return self.observe_iso_config(link, collection, system).await;
+            return self.iso_config(link, collection, system).await;
         }
         if let Some(map) = link.strip_suffix(REMOTE_MAP) {
-            return self.observe_remote_map(link, map, system).await;
+            let reply = self.session.read_link(Op::Slot, map, system.as_deref()).await;
+            let reply = reply.inspect_err(|error| self.known.expire_if_gone(error))?;
+            return remote_map::map_slot(&self.session, map, &reply.body, system).await;
         }
-        let reply = self.read(&self.get(Op::Slot, link, system.as_deref())).await;
-        let reply = reply.inspect_err(|error| self.forget_if_gone(error))?;
-        self.remembered().identity.learn(&reply.body);
+        let reply = self.session.read_link(Op::Slot, link, system.as_deref()).await;
+        let reply = reply.inspect_err(|error| self.known.expire_if_gone(error))?;
+        self.session.http.identity.learn(&reply.body);
         let allow = reply.header(http::header::ALLOW);
-        Ok(Slot { system, ..parse_slot(link, &reply.body, reply.etag(), allow, &self.quirks()) })
+        Ok(Slot { system, ..parse_slot(link, &reply.body, reply.etag(), allow, &self.discovery.quirks()) })
     }
 
     /// The slot of a configuration: what it names, and whether that is mounted, which only the
     /// members of the collection tell. They come and go with the mount (badfish).
-    async fn observe_iso_config(
+    async fn iso_config(
         &self,
         link: &str,
         collection: &str,
         system: Option<String>,
     ) -> Result<Slot, RedfishError> {
         let of = system.as_deref();
-        let reply = self.read(&self.get(Op::Slot, collection, of)).await;
-        let reply = reply.inspect_err(|error| self.forget_if_gone(error))?;
-        self.remembered().identity.learn(&reply.body);
+        let reply = self.session.read_link(Op::Slot, collection, of).await;
+        let reply = reply.inspect_err(|error| self.known.expire_if_gone(error))?;
+        self.session.http.identity.learn(&reply.body);
         let named = ["/Oem/Supermicro/VirtualMediaConfig", "/Oem/VirtualMediaConfig"];
         let config = named.into_iter().find_map(|pointer| json::link(&reply.body, pointer));
         let config = config.ok_or_else(|| {
@@ -182,45 +227,21 @@ impl Connection {
         })?;
         let mut mounted = false;
         for member in json::links(&reply.body, "/Members").iter().take(MOUNTS_MAX) {
-            mounted |= is_mounted(&self.read(&self.get(Op::Slot, member, of)).await?.body);
+            mounted |= is_mounted(&self.session.read_link(Op::Slot, member, of).await?.body);
         }
-        let (body, etag) = match self.read(&self.get(Op::Slot, &config, of)).await {
+        let (body, etag) = match self.session.read_link(Op::Slot, &config, of).await {
             // It can be written all the same.
-            Err(error) if is_gone(&error) => (Value::Null, None),
+            Err(error) if error.is_not_found() => (Value::Null, None),
             read => read.map(|reply| (reply.body.clone(), reply.etag()))?,
         };
         Ok(Slot { system, ..parse_iso_config(link, &config, &body, etag, mounted) })
     }
 
     fn system_of_slot(&self, link: &str) -> Option<String> {
-        let remembered = self.remembered();
-        let of = remembered.slots.iter().find(|(_, slots)| slots.iter().any(|slot| slot == link));
-        of.map(|(system, _)| system.clone())
-    }
-
-    /// The managers of a system: `Links.ManagedBy`, or where that is missing (Huawei 1288H) every
-    /// manager, of several systems those that name this one.
-    pub(super) async fn managers_of(&self, system: &System) -> Result<Vec<String>, RedfishError> {
-        if !system.managed_by.is_empty() {
-            return Ok(system.managed_by.clone());
-        }
-        if let Some(managers) = self.remembered().managers.clone() {
-            return Ok(managers);
-        }
-        let Some(managers) = self.root().await?.managers else { return Ok(Vec::new()) };
-        let all = self.read_members(Op::Manager, &managers, None).await?;
-        if self.system_links().await?.len() == 1 {
-            self.remembered().managers = Some(all.clone());
-            return Ok(all);
-        }
-        let mut naming = Vec::new();
-        for manager in all {
-            let read = self.read_up_to(&self.get(Op::Manager, &manager, None), 0).await;
-            if read.is_ok_and(|reply| manages(&reply.body, &system.link)) {
-                naming.push(manager);
-            }
-        }
-        Ok(naming)
+        self.known.with(|known| {
+            let of = known.slots.iter().find(|(_, slots)| slots.iter().any(|slot| slot == link));
+            of.map(|(system, _)| system.clone())
+        })
     }
 }
 
@@ -233,7 +254,7 @@ pub(super) fn rule_out_consoles(slots: &mut [Slot]) {
     }
 }
 
-impl Found {
+impl SlotSearch {
     fn has_usable(&self) -> bool {
         self.slots.iter().any(Slot::is_usable_cd)
     }
@@ -271,16 +292,6 @@ fn parse_iso_config(link: &str, config: &str, body: &Value, etag: Option<String>
         etag,
         ..Slot::default()
     }
-}
-
-fn manages(manager: &Value, system: &str) -> bool {
-    json::links(manager, "/Links/ManagerForServers").iter().any(|link| link == system)
-}
-
-/// An error that every other member would meet too.
-pub(super) fn concerns_all(error: &RedfishError) -> bool {
-    use RedfishErrorKind as Kind;
-    matches!(error.kind, Kind::Unreachable | Kind::Certificate | Kind::Unauthorised { .. })
 }
 
 /// A BMC that is silent would be waited for once a slot.

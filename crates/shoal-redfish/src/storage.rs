@@ -6,10 +6,11 @@
 
 use serde_json::Value;
 
-use super::connection::Connection;
+use super::Bmc;
 use super::error::RedfishError;
 use super::json;
 use super::op::Op;
+use super::session::Session;
 use super::system::System;
 
 /// Resources that are read for one host.
@@ -51,7 +52,7 @@ pub struct DurableName {
 
 /// A storage unit as read, before it is decided what the host sees.
 #[derive(Default)]
-struct Unit {
+struct StorageUnit {
     controller: Option<String>,
     is_raid: bool,
     drives: Vec<(String, Value)>,
@@ -59,15 +60,16 @@ struct Unit {
 }
 
 /// Reads what is below one System, and counts.
-struct Reader<'c> {
-    connection: &'c Connection,
-    system: &'c str,
+struct StorageReader<'b> {
+    session: &'b Session,
+    system: &'b str,
     left: usize,
 }
 
-impl Connection {
-    pub(super) async fn observe_disks(&self, system: &System) -> Result<Disks, RedfishError> {
-        let mut reader = Reader { connection: self, system: &system.link, left: PARTS_MAX };
+impl Bmc {
+    /// The disks that a system's host sees, as far as the BMC reports them.
+    pub async fn observe_disks(&self, system: &System) -> Result<Disks, RedfishError> {
+        let mut reader = StorageReader { session: &self.0.session, system: &system.link, left: PARTS_MAX };
         let body = reader.read(&system.link).await?;
         let Some(collection) = json::link(&body, "/Storage") else {
             return Err(RedfishError::unsupported(Op::Storage, &system.link, "has no Storage"));
@@ -80,7 +82,7 @@ impl Connection {
     }
 }
 
-impl Reader<'_> {
+impl StorageReader<'_> {
     async fn read(&mut self, link: &str) -> Result<Value, RedfishError> {
         let Some(left) = self.left.checked_sub(1) else {
             return Err(RedfishError::unsupported(
@@ -90,15 +92,14 @@ impl Reader<'_> {
             ));
         };
         self.left = left;
-        let call = self.connection.get(Op::Storage, link, Some(self.system));
-        Ok(self.connection.read(&call).await?.body)
+        Ok(self.session.read_link(Op::Storage, link, Some(self.system)).await?.body)
     }
 
     async fn members(&mut self, collection: &str) -> Result<Vec<String>, RedfishError> {
-        self.connection.read_members(Op::Storage, collection, Some(self.system)).await
+        self.session.read_members(Op::Storage, collection, Some(self.system)).await
     }
 
-    async fn unit(&mut self, link: &str) -> Result<Unit, RedfishError> {
+    async fn unit(&mut self, link: &str) -> Result<StorageUnit, RedfishError> {
         let body = self.read(link).await?;
         let controller = match json::list(&body, "/StorageControllers").first() {
             Some(controller) if json::link(controller, "").is_none() || controller.get("Name").is_some() => {
@@ -107,10 +108,10 @@ impl Reader<'_> {
             _ => self.controller(&body).await?,
         };
         let name = json::text(&controller, "/Model").or_else(|| json::text(&controller, "/Name"));
-        let mut unit = Unit {
+        let mut unit = StorageUnit {
             controller: name.or_else(|| json::text(&body, "/Name")),
             is_raid: !json::list(&controller, "/SupportedRAIDTypes").is_empty(),
-            ..Unit::default()
+            ..StorageUnit::default()
         };
         for drive in json::links(&body, "/Drives") {
             let body = self.read(&drive).await?;
@@ -134,7 +135,7 @@ impl Reader<'_> {
     }
 }
 
-impl Unit {
+impl StorageUnit {
     fn sort_into(self, found: &mut Disks) {
         let drives_of = |volume: &Value| json::links(volume, "/Links/Drives");
         let (raw, volumes): (Vec<Value>, Vec<Value>) = self.volumes.iter().cloned().partition(is_raw);

@@ -6,14 +6,14 @@
 
 use std::time::Duration;
 
-use http::{StatusCode, header};
+use http::header;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::connection::{Call, Connection, Reply};
-use super::discovery::ROOT;
-use super::error::NOT_READY;
-use super::messages::{self, Severity};
+use super::call::{Call, Reply};
+use super::messages::Severity;
+use super::service::ROOT;
+use super::session::Session;
 use super::{Op, RedfishError, RedfishErrorKind, json};
 
 /// The first wait between two looks; it grows by half.
@@ -25,7 +25,16 @@ const MISSING_MAX: u32 = 3;
 /// How long the Task of a write is followed whose effect the caller looks at anyway.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(60);
 
-impl Connection {
+/// Finds out what became of a write.
+pub(super) struct TaskFollower<'s>(pub(super) &'s Session);
+
+impl TaskFollower<'_> {
+    /// Sends a write and follows it to its end.
+    pub(super) async fn act(&self, call: &Call<'_>, deadline: Instant) -> Result<(), RedfishError> {
+        let reply = self.0.write(call).await?;
+        self.outcome(call, &reply, deadline).await
+    }
+
     /// What `reply` to `call` came to in the end.
     pub(super) async fn outcome(
         &self,
@@ -54,10 +63,10 @@ impl Connection {
     /// a message of severity Critical. Success, OK and Warning are no failure (xFusion, HPE).
     fn accepted(&self, call: &Call<'_>, reply: &Reply) -> Result<(), RedfishError> {
         if !reply.status.is_success() {
-            return Err(self.refusal(call, reply));
+            return Err(self.0.http.refusal(call, reply));
         }
         let is_task = reply.body.get("TaskState").is_some();
-        let complaint = self.complaint(&reply.body);
+        let complaint = self.0.http.complaint(&reply.body);
         match !is_task && complaint.severity == Severity::Critical {
             true => Err(RedfishError::reported_failure(call.op, call.link, complaint)),
             false => Ok(()),
@@ -76,7 +85,7 @@ impl Connection {
         }
         let Some(mut links) = self.task_links(reply) else { return Ok(()) };
         let (mut wait, mut missing, mut seen) = (POLL_FIRST, 0, false);
-        let (mut untold, began) = (Ok(()), Instant::now());
+        let (mut unknown, began) = (Ok(()), Instant::now());
         while let Some(link) = links.first().cloned() {
             let now = Instant::now();
             if now >= deadline {
@@ -86,19 +95,19 @@ impl Connection {
             tokio::time::sleep(wait.min(deadline - now)).await;
             wait = (wait + wait / 2).min(POLL_MAX);
             match self.look_at_task(&link, call.system).await? {
-                Look::Ended(result) => return result,
-                Look::Running(asked) => {
+                TaskLook::Ended(result) => return result,
+                TaskLook::Running(asked) => {
                     seen = true;
                     wait = asked.map_or(wait, |asked| asked.clamp(POLL_FIRST, POLL_MAX));
                 }
                 // The Task itself may say more than its monitor.
-                Look::Untold(error) => {
+                TaskLook::Unknown(error) => {
                     links.remove(0);
-                    (seen, missing, untold) = (false, 0, Err(error));
+                    (seen, missing, unknown) = (false, 0, Err(error));
                 }
                 // A monitor may be deleted once the Task has ended.
-                Look::Missing if seen => return Ok(()),
-                Look::Missing => {
+                TaskLook::Missing if seen => return Ok(()),
+                TaskLook::Missing => {
                     missing += 1;
                     if missing >= MISSING_MAX {
                         links.remove(0);
@@ -107,7 +116,7 @@ impl Connection {
                 }
             }
         }
-        untold
+        unknown
     }
 
     /// Where to look, on the BMC's own origin: the monitor in `Location` first, then what the body names. `None`
@@ -118,7 +127,7 @@ impl Connection {
         let mut links: Vec<String> = Vec::new();
         let named = [json::link(&reply.body, "/TaskMonitor"), json::link(&reply.body, "/@odata.id")];
         let named = location.into_iter().chain(named.into_iter().flatten());
-        for link in named.filter_map(|link| self.origin.own_path(ROOT, &link)) {
+        for link in named.filter_map(|link| self.0.http.origin.own_path(ROOT, &link)) {
             if !links.contains(&link) {
                 links.push(link);
             }
@@ -126,38 +135,47 @@ impl Connection {
         is_task.then_some(links)
     }
 
-    async fn look_at_task(&self, link: &str, system: Option<&str>) -> Result<Look, RedfishError> {
-        let call = self.get(Op::Task, link, system);
+    async fn look_at_task(&self, link: &str, system: Option<&str>) -> Result<TaskLook, RedfishError> {
+        let call = self.0.http.get(Op::Task, link, system);
         let reply = self.look(&call).await?;
         let status = reply.status.as_u16();
         Ok(match status {
-            404 | 410 => Look::Missing,
+            404 | 410 => TaskLook::Missing,
             200..300 => match (end_of(&reply.body), status) {
-                (Some(end), _) => Look::Ended(self.judge(end, link, &reply.body)),
-                (None, 202) => Look::Running(reply.retry_after),
+                (Some(end), _) => TaskLook::Ended(self.judge(end, link, &reply.body)),
+                (None, 202) => TaskLook::Running(reply.retry_after),
                 (None, _) if json::text(&reply.body, "/TaskState").is_some() => {
-                    Look::Running(reply.retry_after)
+                    TaskLook::Running(reply.retry_after)
                 }
                 // A monitor answers with the result of the request once that is there.
-                (None, _) => Look::Ended(self.judge(End::Completed, link, &reply.body)),
+                (None, _) => TaskLook::Ended(self.judge(TaskEnd::Completed, link, &reply.body)),
             },
             // A monitor answers with the error that the request met.
             400 | 409 => {
                 let state = format!("HTTP {status}");
-                Look::Ended(Err(RedfishError::task_failed(link, &state, self.complaint(&reply.body))))
+                TaskLook::Ended(Err(RedfishError::task_failed(
+                    link,
+                    &state,
+                    self.0.http.complaint(&reply.body),
+                )))
             }
             // What else a monitor answers is about the look.
-            _ => Look::Untold(RedfishError::refused(Op::Task, link, status, self.complaint(&reply.body))),
+            _ => TaskLook::Unknown(RedfishError::refused(
+                Op::Task,
+                link,
+                status,
+                self.0.http.complaint(&reply.body),
+            )),
         })
     }
 
     /// Reads the Task's resource or monitor; the answer's status is part of what it says. A BMC
     /// that cannot answer for a while is asked again, like in any read.
     async fn look(&self, call: &Call<'_>) -> Result<Reply, RedfishError> {
-        let mut retries = self.retries(Op::Task, self.limits.retries);
+        let mut retries = self.0.http.retries(Op::Task, self.0.http.limits.retries);
         loop {
-            let error = match self.write(call).await {
-                Ok(reply) if is_for_now(&reply) => self.refusal(call, &reply),
+            let error = match self.0.write(call).await {
+                Ok(reply) if reply.is_not_ready() => self.0.http.refusal(call, &reply),
                 Ok(reply) if reply.is_garbled && reply.status.is_success() => {
                     call.error(RedfishErrorKind::Garbled)
                 }
@@ -168,52 +186,45 @@ impl Connection {
         }
     }
 
-    fn judge(&self, end: End, link: &str, body: &Value) -> Result<(), RedfishError> {
-        let complaint = self.complaint(body);
+    fn judge(&self, end: TaskEnd, link: &str, body: &Value) -> Result<(), RedfishError> {
+        let complaint = self.0.http.complaint(body);
         let status = json::text(body, "/TaskStatus").unwrap_or_default();
         let state = match end {
-            End::Completed
+            TaskEnd::Completed
                 if !status.eq_ignore_ascii_case("Critical") && complaint.severity < Severity::Critical =>
             {
                 return Ok(());
             }
-            End::Completed => "Completed, but critical".to_owned(),
-            End::Failed(state) => state,
+            TaskEnd::Completed => "Completed, but critical".to_owned(),
+            TaskEnd::Failed(state) => state,
         };
         Err(RedfishError::task_failed(link, &state, complaint))
     }
 }
 
-/// Whether a status speaks of the look and not of the Task.
-fn is_for_now(reply: &Reply) -> bool {
-    let status = reply.status;
-    status.is_server_error()
-        || status == StatusCode::TOO_MANY_REQUESTS
-        || (status.is_client_error() && messages::has_id(&reply.body, &NOT_READY))
-}
-
-enum Look {
+/// What one look at a Task shows.
+enum TaskLook {
     /// Still running; the BMC may say when to look again.
     Running(Option<Duration>),
     Missing,
-    /// Here the end is not to be learnt.
-    Untold(RedfishError),
+    /// This link cannot say how the Task ended; the error says why.
+    Unknown(RedfishError),
     Ended(Result<(), RedfishError>),
 }
 
 /// How a Task ended.
-enum End {
+enum TaskEnd {
     Completed,
     Failed(String),
 }
 
-/// The end that a Task's body tells of; `None` while it runs, and of what is no Task. `Interrupted` is no end: the
+/// The end that a Task's body reports; `None` while it runs, and of what is no Task. `Interrupted` is no end: the
 /// Task is not complete and may be restarted (DMTF).
-fn end_of(body: &Value) -> Option<End> {
+fn end_of(body: &Value) -> Option<TaskEnd> {
     let state = json::text(body, "/TaskState")?;
     match state.as_str() {
-        "Completed" => Some(End::Completed),
-        "Exception" | "Killed" | "Cancelled" => Some(End::Failed(state)),
+        "Completed" => Some(TaskEnd::Completed),
+        "Exception" | "Killed" | "Cancelled" => Some(TaskEnd::Failed(state)),
         _ => None,
     }
 }

@@ -43,7 +43,7 @@ async fn the_override_is_once_and_the_mode_is_left_alone() {
     let body = json!({"Boot": {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Cd"}});
     assert_eq!(log.bodies(PATCH), [body]);
     assert_eq!(how.to_string(), "Cd on the System");
-    assert_eq!(bmc.learned(), ["boot: Cd on the System"]);
+    assert_eq!(bmc.learned().list(), ["boot: Cd on the System"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +154,7 @@ async fn the_form_of_a_tag_that_worked_is_used_again() {
     log.clear();
     bmc.request_boot_from_cd(&system, None).await.unwrap();
     assert_eq!(log.lines(), [PATCH]);
-    assert!(bmc.learned().contains(&"If-Match: *".to_owned()));
+    assert!(bmc.learned().list().contains(&"If-Match: *".to_owned()));
 }
 
 /// The bodies of a BMC's boot PATCHes, and the result; its System is changed so, and it refuses so.
@@ -321,12 +321,12 @@ async fn a_remembered_target_is_the_first_try_and_not_the_last() {
         }
     };
     let (bmc, log) = bmc(offer(&["None", "UefiUsbCd", "UsbCd"]));
-    bmc.recall(BmcMemory { boot_target: Some("UsbCd".to_owned()), ..BmcMemory::default() });
+    bmc.learned().recall(BmcMemory { boot_target: Some("UsbCd".to_owned()), ..BmcMemory::default() });
     let how = bmc.request_boot_from_cd(&read_system(&bmc).await, None).await.unwrap();
     assert_eq!(how.to_string(), "UefiUsbCd on the System");
     let target = |body: &Value| body["Boot"]["BootSourceOverrideTarget"].clone();
     assert_eq!(log.bodies(PATCH).iter().map(target).collect::<Vec<_>>(), ["UsbCd", "UefiUsbCd"]);
-    assert_eq!(bmc.memory().0.boot_target.as_deref(), Some("UefiUsbCd"));
+    assert_eq!(bmc.learned().memory().0.boot_target.as_deref(), Some("UefiUsbCd"));
 }
 
 /// The stock sushy emulator knows neither `None` nor an override that ends.

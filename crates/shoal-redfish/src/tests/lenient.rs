@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 use super::super::*;
-use crate::{discovery, messages};
+use crate::{action_info, messages};
 
 /// Names that the readers look for, so that arbitrary JSON reaches them.
 const NAMES: [&str; 37] = [
@@ -84,7 +84,7 @@ proptest! {
         system::has_clean_reset_types(&body);
         slot::parse_slot("/v/1", &body, None, Some(&allow), &Quirks::default());
         service::parse_root(&body);
-        discovery::parse_parameters(&body);
+        action_info::parse_parameters(&body);
         messages::names(&body, "Inserted");
         let complaint = messages::complaint(&body, &["secret"]);
         prop_assert!(complaint.message.chars().count() <= messages::COMPLAINT_CHARS_MAX);

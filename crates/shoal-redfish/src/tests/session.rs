@@ -326,7 +326,7 @@ async fn own_sessions_that_fill_the_table_are_deleted_and_a_login_follows() {
         }
         _ => None,
     });
-    bmc.inherit_session(OLD).await;
+    bmc.session().inherit(OLD).await;
     bmc.observe_systems().await.unwrap();
     bmc.observe_systems().await.unwrap();
     assert_eq!(log.count(LOGIN), 2);
@@ -402,7 +402,7 @@ async fn inherit(link: &'static str, found: Option<Answer>) -> (Bmc, Log) {
         "GET /redfish/v1/SessionService/Sessions/3" => found.take().flatten(),
         _ => None,
     });
-    bmc.inherit_session(link).await;
+    bmc.session().inherit(link).await;
     bmc.observe_systems().await.unwrap();
     (bmc, log)
 }
@@ -413,7 +413,7 @@ async fn the_session_of_a_controller_that_crashed_is_deleted_with_the_next_login
     let delete = format!("DELETE {OLD}");
     let (bmc, log) = inherit(OLD, answer(200, json!({"UserName": "root"}))).await;
     assert_eq!((log.count(LOGIN), log.count(&delete)), (1, 1));
-    assert_eq!(bmc.session_link().as_deref(), Some(SESSION));
+    assert_eq!(bmc.session().link().as_deref(), Some(SESSION));
     // It is gone already, or its number has become somebody else's.
     for found in [answer(404, json!({})), answer(200, json!({"UserName": "somebody"}))] {
         let (_, log) = inherit(OLD, found).await;
@@ -442,7 +442,7 @@ async fn deleting_sessions_of_before_holds_up_nobody_else() {
     });
     let bmc = pool.bmc(&account("calvin"));
     for number in 10..16 {
-        bmc.inherit_session(&format!("{SESSIONS}/{number}")).await;
+        bmc.session().inherit(&format!("{SESSIONS}/{number}")).await;
     }
     let later = async {
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -274,7 +274,7 @@ async fn the_next_insert_begins_with_what_worked() {
     bmc.request_insert(&slot, IMAGE).await.unwrap();
     bmc.request_insert(&slot, IMAGE).await.unwrap();
     assert_eq!(log.bodies(INSERT).len(), 3);
-    assert_eq!(bmc.learned(), ["insert: InsertMedia with TransferProtocolType"]);
+    assert_eq!(bmc.learned().list(), ["insert: InsertMedia with TransferProtocolType"]);
 }
 
 /// What worked before is no reason to give up where it does not any more.
@@ -285,7 +285,8 @@ async fn a_remembered_form_that_is_refused_gives_way_to_the_whole_ladder() {
         let is_full = asked.body.get("TransferMethod").is_some() && asked.body.get("Inserted").is_some();
         if asked.line() == INSERT && !is_full { answer(400, json!({})) } else { None }
     });
-    bmc.recall(BmcMemory { insert: Some(vec!["TransferProtocolType".to_owned()]), ..BmcMemory::default() });
+    bmc.learned()
+        .recall(BmcMemory { insert: Some(vec!["TransferProtocolType".to_owned()]), ..BmcMemory::default() });
     let slot = read_slot(&bmc, &log).await;
     bmc.request_insert(&slot, IMAGE).await.unwrap();
     let sent = log.bodies(INSERT);
@@ -293,7 +294,7 @@ async fn a_remembered_form_that_is_refused_gives_way_to_the_whole_ladder() {
     assert_eq!(sent.last().unwrap()["TransferMethod"], "Stream");
     assert!(sent.len() <= 8, "{sent:?}");
     let full = ["Inserted", "TransferMethod", "TransferProtocolType", "WriteProtected"];
-    assert_eq!(bmc.memory().0.insert.unwrap(), full);
+    assert_eq!(bmc.learned().memory().0.insert.unwrap(), full);
 }
 
 #[tokio::test(start_paused = true)]
@@ -303,7 +304,7 @@ async fn a_refusal_that_no_form_changes_is_not_asked_about_twice() {
             true => answer(status, refusal(message_id, &[])),
             false => None,
         });
-        bmc.recall(BmcMemory { insert: Some(vec!["Inserted".to_owned()]), ..BmcMemory::default() });
+        bmc.learned().recall(BmcMemory { insert: Some(vec!["Inserted".to_owned()]), ..BmcMemory::default() });
         let slot = read_slot(&bmc, &log).await;
         bmc.request_insert(&slot, IMAGE).await.unwrap_err();
         assert_eq!(log.bodies(INSERT).len(), 1, "{message_id}");

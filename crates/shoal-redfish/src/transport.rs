@@ -1,8 +1,14 @@
-//! One BMC and one account on it: how a request is sent, repeated, counted and refused.
+//! Requests to one BMC by one account, one at a time: how each is written, sent, bounded, counted and reported.
 //!
-//! It knows HTTP and JSON, and of Redfish only the headers and the service root. Invariants: a
-//! read is repeated within bounds, a write is sent once; a request goes to the BMC's own origin
-//! with a bound on its time and on the size of its answer; no header and no body is ever logged.
+//! The bottom of this client: it knows HTTP, JSON and the headers of Redfish, and neither logins nor resources.
+//! One [`exchange`](Transport::exchange) is one request and its answer, but for two repetitions that change nothing
+//! on the BMC: a redirect to the same path with or without its last slash, and a 406 to `Accept-Encoding: identity`.
+//! Timeouts of reads follow the BMC's own speed ([`Latency`]); those of writes are fixed, because a write takes as
+//! long as it takes. `Connection: close` is sent to BMCs that do not bear a connection that is used again, and to
+//! each one until its maker is known.
+//!
+//! Invariants: a request goes to the BMC's own origin with a bound on its time and on the size of its answer; no
+//! header and no body is ever logged; what the BMC says is redacted before it becomes an error.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,16 +21,13 @@ use tower::ServiceExt;
 use url::Url;
 
 use super::body;
-use super::discovery::Discovery;
+use super::call::{Call, Credentials, Reply};
 use super::encoding;
-use super::error::NOT_READY;
-use super::gate::Gate;
+use super::identity::BmcIdentity;
 use super::latency::Latency;
-use super::learned::Learned;
 use super::link::Origin;
 use super::messages::{self, Complaint};
 use super::quirks::Quirk;
-use super::session::{Credentials, Session};
 use super::{Account, ErrorClass, Limits, Op, RedfishError, RedfishErrorKind, json};
 use shoal_base::UrlSecrets;
 use shoal_base::world::{HttpRequest, Rng, TransportError, TransportErrorKind, World};
@@ -40,91 +43,23 @@ const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
 /// All waits of one read together, those that the BMC asks for included.
 const RETRY_WAIT_TOTAL: Duration = Duration::from_secs(120);
 
-pub(super) struct Connection {
+pub(super) struct Transport {
     pub(super) account: Account,
     pub(super) origin: Origin,
     pub(super) limits: Limits,
-    pub(super) gate: Gate,
-    pub(super) session: tokio::sync::Mutex<Session>,
-    pub(super) discovery: Mutex<Discovery>,
-    pub(super) learned: Learned,
+    pub(super) identity: BmcIdentity,
     /// Secrets of URLs that this BMC is given.
     hidden: Mutex<UrlSecrets>,
     latency: Latency,
-    pub(super) rng: Rng,
+    rng: Rng,
     world: World,
 }
 
-/// One request.
-#[derive(Clone)]
-pub(super) struct Call<'a> {
-    pub(super) op: Op,
-    pub(super) method: Method,
-    pub(super) link: &'a str,
-    pub(super) body: Option<&'a Value>,
-    pub(super) if_match: Option<&'a str>,
-    /// Link of the System that it is about, where it is about one.
-    pub(super) system: Option<&'a str>,
-    pub(super) timeout: Duration,
-}
-
-impl<'a> Call<'a> {
-    fn new(op: Op, method: Method, link: &'a str, body: Option<&'a Value>, timeout: Duration) -> Call<'a> {
-        Call { op, method, link, body, if_match: None, system: None, timeout }
-    }
-
-    pub(super) fn error(&self, kind: RedfishErrorKind) -> RedfishError {
-        RedfishError::new(self.op, self.link, kind)
-    }
-}
-
-/// An answer, whatever its status.
-#[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    /// `Null` where there is no body, or none that is JSON.
-    pub(super) body: Value,
-    pub(super) is_garbled: bool,
-    pub(super) retry_after: Option<Duration>,
-}
-
-impl Reply {
-    /// A header's text, if it is not empty.
-    pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
-        let text = self.headers.get(name)?.to_str().ok()?.trim();
-        (!text.is_empty()).then_some(text)
-    }
-
-    /// A 401, but of a service that only says that it is not ready (iDRAC).
-    fn refuses_account(&self) -> bool {
-        self.status == StatusCode::UNAUTHORIZED && !messages::has_id(&self.body, &NOT_READY)
-    }
-
-    /// Whether the BMC may answer otherwise later.
-    pub(super) fn is_for_now(&self) -> bool {
-        self.status.is_server_error()
-            || matches!(self.status.as_u16(), 401 | 429)
-            || (self.status.is_client_error() && messages::has_id(&self.body, &NOT_READY))
-    }
-
-    /// The header, else `@odata.etag`; an empty tag is none (sending it back gives 412, sushy).
-    pub(super) fn etag(&self) -> Option<String> {
-        let header = self.header(header::ETAG).map(str::to_owned);
-        header
-            .or_else(|| json::text(&self.body, "/@odata.etag"))
-            .filter(|tag| !matches!(tag.as_str(), "\"\"" | "W/\"\""))
-    }
-}
-
-impl Connection {
-    pub(super) fn new(account: Account, world: World, limits: Limits) -> Connection {
+impl Transport {
+    pub(super) fn new(account: Account, world: World, limits: Limits) -> Transport {
         let origin = Origin::new(&account.address);
-        Connection {
-            gate: Gate::new(limits.per_bmc),
-            session: tokio::sync::Mutex::default(),
-            discovery: Mutex::default(),
-            learned: Learned::default(),
+        Transport {
+            identity: BmcIdentity::new(limits.quirks_off.clone()),
             hidden: Mutex::default(),
             latency: Latency::default(),
             rng: world.rng.child(&format!("redfish {}", origin.authority())),
@@ -137,7 +72,11 @@ impl Connection {
 
     pub(super) fn get<'a>(&self, op: Op, link: &'a str, system: Option<&'a str>) -> Call<'a> {
         let timeout = self.latency.deadline(self.limits.timeout);
-        Call { system, ..Call::new(op, Method::GET, link, None, timeout) }
+        Call { op, method: Method::GET, link, body: None, if_match: None, system, timeout }
+    }
+
+    pub(super) fn delete<'a>(&self, op: Op, link: &'a str, timeout: Duration) -> Call<'a> {
+        Call { op, method: Method::DELETE, link, body: None, if_match: None, system: None, timeout }
     }
 
     pub(super) fn post<'a>(
@@ -147,7 +86,8 @@ impl Connection {
         body: &'a Value,
         system: Option<&'a str>,
     ) -> Call<'a> {
-        Call { system, ..Call::new(op, Method::POST, link, Some(body), self.limits.timeout) }
+        let timeout = self.limits.timeout;
+        Call { op, method: Method::POST, link, body: Some(body), if_match: None, system, timeout }
     }
 
     pub(super) fn patch<'a>(
@@ -157,68 +97,12 @@ impl Connection {
         body: &'a Value,
         system: Option<&'a str>,
     ) -> Call<'a> {
-        Call { system, ..Call::new(op, Method::PATCH, link, Some(body), self.limits.timeout) }
-    }
-
-    pub(super) fn delete<'a>(&self, op: Op, link: &'a str, timeout: Duration) -> Call<'a> {
-        Call::new(op, Method::DELETE, link, None, timeout)
-    }
-
-    /// Reads a resource; repeated within the limits.
-    pub(super) async fn read(&self, call: &Call<'_>) -> Result<Reply, RedfishError> {
-        self.read_up_to(call, self.limits.retries).await
-    }
-
-    /// As [`read`](Self::read), with so many tries after the first.
-    pub(super) async fn read_up_to(&self, call: &Call<'_>, retries: u32) -> Result<Reply, RedfishError> {
-        let mut retries = self.retries(call.op, retries);
-        loop {
-            match self.attempt(call).await.and_then(|reply| self.expect_json(call, reply)) {
-                Ok(reply) => return Ok(reply),
-                Err(error) => retries.after(error).await?,
-            }
-        }
+        Call { method: Method::PATCH, ..self.post(op, link, body, system) }
     }
 
     /// So many tries after the first.
     pub(super) fn retries(&self, op: Op, left: u32) -> Retries<'_> {
-        Retries { connection: self, op, left, waited: Duration::ZERO, backoff: RETRY_DELAY_FIRST }
-    }
-
-    /// Sends a write once and gives the answer, whatever its status.
-    pub(super) async fn write(&self, call: &Call<'_>) -> Result<Reply, RedfishError> {
-        self.attempt(call).await
-    }
-
-    /// Sends one request with credentials. A 401 is answered by one new login and one more try: a
-    /// request that was refused so had no effect.
-    async fn attempt(&self, call: &Call<'_>) -> Result<Reply, RedfishError> {
-        let _pass = self.gate.enter(call.system).await;
-        let credentials = self.credentials().await?;
-        let reply = self.exchange(call, Some(&credentials)).await?;
-        if !reply.refuses_account() {
-            self.note_accepted(&credentials, &reply).await;
-            return Ok(reply);
-        }
-        let fresh = self.renew(&credentials, call, &reply).await?;
-        let reply = self.exchange(call, Some(&fresh)).await?;
-        if !reply.refuses_account() {
-            self.note_accepted(&fresh, &reply).await;
-            return Ok(reply);
-        }
-        self.note_fresh_refused(&fresh).await;
-        let Complaint { message_id, message, .. } = self.complaint(&reply.body);
-        Err(call.error(RedfishErrorKind::Unauthorised { message_id, message }))
-    }
-
-    fn expect_json(&self, call: &Call<'_>, reply: Reply) -> Result<Reply, RedfishError> {
-        if !reply.status.is_success() {
-            return Err(self.refusal(call, &reply));
-        }
-        if reply.is_garbled || !reply.body.is_object() {
-            return Err(call.error(RedfishErrorKind::Garbled));
-        }
-        Ok(reply)
+        Retries { transport: self, op, left, waited: Duration::ZERO, backoff: RETRY_DELAY_FIRST }
     }
 
     /// The error that an answer other than success is.
@@ -330,7 +214,7 @@ impl Connection {
         if identity {
             builder = builder.header(header::ACCEPT_ENCODING, "identity");
         }
-        if self.quirks().has(Quirk::NoKeepAlive) || self.vendor_unknown() {
+        if self.identity.quirks().has(Quirk::NoKeepAlive) || self.identity.vendor_unknown() {
             builder = builder.header(header::CONNECTION, "close");
         }
         if call.body.is_some() {
@@ -389,7 +273,7 @@ impl Connection {
     }
 
     fn record(&self, call: &Call<'_>, answer: &Result<Reply, RedfishError>, took: Duration) {
-        let (op, vendor) = (call.op.name(), self.vendor());
+        let (op, vendor) = (call.op.name(), self.identity.vendor());
         let code = match answer {
             Ok(reply) => code_label(reply.status),
             Err(error) => outcome_label(&error.kind),
@@ -402,7 +286,7 @@ impl Connection {
 
 /// The tries that a read has left.
 pub(super) struct Retries<'a> {
-    connection: &'a Connection,
+    transport: &'a Transport,
     op: Op,
     left: u32,
     waited: Duration,
@@ -413,12 +297,12 @@ impl Retries<'_> {
     /// Waits before the next try, or gives the error back where there is none: the tries or the
     /// time are used up, or another try would meet the same.
     pub(super) async fn after(&mut self, error: RedfishError) -> Result<(), RedfishError> {
-        let wait = self.connection.rng.jitter(self.backoff).max(error.retry_after.unwrap_or_default());
+        let wait = self.transport.rng.jitter(self.backoff).max(error.retry_after.unwrap_or_default());
         if error.class() != ErrorClass::Retry || self.left == 0 || self.waited + wait > RETRY_WAIT_TOTAL {
             return Err(error);
         }
         let op = self.op.name();
-        metrics::counter!(RETRIES, "op" => op, "vendor" => self.connection.vendor()).increment(1);
+        metrics::counter!(RETRIES, "op" => op, "vendor" => self.transport.identity.vendor()).increment(1);
         tracing::debug!(op, path = %error.path, kind = %error.kind, ?wait, "redfish read repeated");
         tokio::time::sleep(wait).await;
         self.left -= 1;
