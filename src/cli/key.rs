@@ -14,7 +14,7 @@ use super::output::{Output, table};
 use super::{CliError, Exit};
 use crate::config::{FileArgs, FileSettings};
 use crate::seal::{self, KeyError, KeyId, KeySource, MasterKey, Sealer};
-use crate::store::{KnownKey, LockedDatabase, Resealed, Store, StoreError, keys_of_database};
+use crate::store::{KnownKey, LockedDatabase, Resealed, Sqlite, Store, StoreError, keys_of_database};
 use shoal_base::world::World;
 
 /// Values sealed anew in one transaction.
@@ -114,14 +114,15 @@ async fn rotate(
     }
     let present = source.load()?.ok_or(RotateError::NoKey { setting: source.setting() })?;
     let resumed = present.ids().count() > 1;
-    let store = Store::open_locked(locked, present.clone())?;
+    let database = Sqlite::open_locked(locked, present.clone())?;
     let keys = if resumed { present } else { add_key(source, &present, world)? };
-    let store = handle(store.with_keys(keys.clone())?);
+    let database = database.with_keys(keys.clone())?;
+    let store = handle(database.clone().into());
     while let Resealed::More(looked_at) = store.reseal(batch).await? {
         tracing::debug!(looked_at, "values are sealed anew");
     }
     store.retire_old_keys(world.clock.now()).await?;
-    store.fold_log().await?;
+    database.fold_log().await?;
     if let KeySource::File(path) = source {
         seal::replace(path, &keys.keys()[..1])?;
     }

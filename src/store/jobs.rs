@@ -1,13 +1,33 @@
-//! Jobs: what is added, found and cancelled.
+//! Jobs: adding, finding and cancelling them. How a job advances is in `leases`.
+//!
+//! Adding a job is one transaction: the job, its sealed recipe, the labels of its server, its first events and its
+//! idempotency key are stored, or nothing is. A request that is sent twice with one key adds one job: within
+//! [`IDEMPOTENCY_TTL`] the second one returns the first one's job, and another body under the same key is refused.
+//!
+//! Invariants: a server has at most one active job (one that is not through its cleanup), whatever the callers do;
+//! a cancel is never lost to a save that read the job before it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::sync::Notify;
 
-use crate::domain::{FieldError, Job, JobId, JobSpec, NewEvent, Serial, Status, Step};
+use super::{StoreFuture, StoredJob};
+use crate::domain::{Cancel, Counts, FieldError, Job, JobId, JobSpec, NewEvent, Serial, Status};
 
-/// A job whose recipe is sound.
+/// How long an idempotency key is remembered.
+pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a client sent as `Idempotency-Key`, and a hash of all that the key must stand for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    pub key: String,
+    pub body_sha256: [u8; 32],
+}
+
+/// A job whose recipe is valid.
 #[derive(Clone, Debug)]
 pub struct NewJob {
     pub id: JobId,
@@ -22,7 +42,7 @@ pub struct NewJob {
     pub events: Vec<NewEvent>,
 }
 
-/// A job that has failed at once, because its recipe is not sound.
+/// A job that has failed on arrival, because its recipe is not valid.
 #[derive(Clone, Debug)]
 pub struct RefusedJob {
     pub id: JobId,
@@ -36,7 +56,7 @@ pub struct RefusedJob {
     pub created_at: Timestamp,
 }
 
-/// What a request for a job came to.
+/// The result of a request for a job.
 #[derive(Clone, Debug)]
 pub enum Inserted {
     New(Job),
@@ -48,12 +68,12 @@ pub enum Inserted {
     },
 }
 
-/// What a request to cancel came to. Either way the job is as it stands now.
+/// The result of a request to cancel, with the job as it is now.
 #[derive(Clone, Debug)]
 pub enum CancelOutcome {
     /// The engine will act on it.
     Recorded(Job),
-    /// The job is decided, and there is nothing to force either.
+    /// The job is decided, and nothing is left to force.
     Refused(Job),
 }
 
@@ -70,62 +90,55 @@ pub struct JobFilter {
     pub limit: usize,
 }
 
-/// How long a key is remembered.
-pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+pub trait JobStore {
+    /// Adds a queued job, unless its key was used before.
+    /// [`StoreError::Busy`](super::StoreError::Busy) while another job is active on the server.
+    fn insert_job(&self, new: NewJob, key: Option<IdempotencyKey>) -> StoreFuture<Inserted>;
 
-/// What a client sent as `Idempotency-Key`, and a hash of all that the key must stand for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdempotencyKey {
-    pub key: String,
-    pub body_sha256: [u8; 32],
-}
+    /// Adds a job that has failed, with the events that say why, unless its key was used before. It needs no idle
+    /// server.
+    fn insert_refused_job(
+        &self,
+        refused: RefusedJob,
+        events: Vec<NewEvent>,
+        key: Option<IdempotencyKey>,
+    ) -> StoreFuture<Inserted>;
 
-/// A job as it is found in the database.
-#[derive(Clone, Debug)]
-pub enum StoredJob {
-    Readable(Box<Job>),
-    Unreadable(UnreadableJob),
-}
+    /// What the first request with this key added, if there was one within [`IDEMPOTENCY_TTL`] before `now`.
+    /// [`StoreError::IdempotencyConflict`](super::StoreError::IdempotencyConflict) where that had another body.
+    fn repeated(&self, key: &IdempotencyKey, now: Timestamp) -> StoreFuture<Option<Inserted>>;
 
-impl StoredJob {
-    pub fn id(&self) -> JobId {
-        match self {
-            StoredJob::Readable(job) => job.id,
-            StoredJob::Unreadable(job) => job.id,
-        }
-    }
+    fn job(&self, id: JobId) -> StoreFuture<Option<Job>>;
 
-    /// Whether the job still holds its server.
-    pub fn is_active(&self) -> bool {
-        match self {
-            StoredJob::Readable(job) => job.is_active(),
-            StoredJob::Unreadable(job) => job.is_active,
-        }
-    }
+    /// The job, whether this release can read its state or not.
+    fn stored_job(&self, id: JobId) -> StoreFuture<Option<StoredJob>>;
 
-    /// Serial number of the job's server.
-    pub fn server(&self) -> &str {
-        match self {
-            StoredJob::Readable(job) => job.server.as_str(),
-            StoredJob::Unreadable(job) => &job.server,
-        }
-    }
-}
+    /// The active job of the server, if it has one.
+    fn active_job(&self, server: &Serial) -> StoreFuture<Option<JobId>>;
 
-/// What the plain columns of such a job say; those that cannot be read either are absent.
-#[derive(Clone, Debug)]
-pub struct UnreadableJob {
-    pub id: JobId,
-    pub server: String,
-    pub task_target: String,
-    pub status: Option<Status>,
-    pub is_active: bool,
-    pub failed_step: Option<Step>,
-    pub reason: Option<String>,
-    pub retry_of: Option<JobId>,
-    pub created_at: Timestamp,
-    pub last_update: Timestamp,
-    pub finished_at: Option<Timestamp>,
-    /// What cannot be read, and why.
-    pub why: String,
+    /// One page of jobs; continue with `before` set to the last one's id.
+    fn jobs(&self, filter: &JobFilter) -> StoreFuture<Vec<StoredJob>>;
+
+    /// The recipe as typed, for a retry.
+    fn job_recipe(&self, job: JobId) -> StoreFuture<Option<Value>>;
+
+    /// How many jobs are in each status.
+    fn status_counts(&self) -> StoreFuture<Counts>;
+
+    /// Records that the job is to end, and makes it due. A decided job can still be forced while its cleanup
+    /// waits; no later request takes a `force` back.
+    fn request_cancel(&self, id: JobId, cancel: Cancel) -> StoreFuture<CancelOutcome>;
+
+    /// The active jobs that are to end, and how. Jobs that cannot be read are left out: no controller of this
+    /// release drives them.
+    fn pending_cancels(&self) -> StoreFuture<Vec<(JobId, Cancel)>>;
+
+    /// Ends an active job that this release cannot read, without touching its host.
+    /// [`StoreError::Leased`](super::StoreError::Leased) while another controller drives it; `false`, and nothing
+    /// written, where the job can be read or is over.
+    fn end_unreadable_job(&self, id: JobId, now: Timestamp) -> StoreFuture<bool>;
+
+    /// Notified when this handle added, cancelled or released a job: wakes all tasks that wait, and the next one to
+    /// wait. A hint; other controllers' writes may not show.
+    fn jobs_changed(&self) -> Arc<Notify>;
 }

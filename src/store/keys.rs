@@ -1,7 +1,16 @@
-//! Master keys and the secrets that they seal.
+//! Master keys, and the controller's own secrets that they seal.
+//!
+//! An engine creates no master key and reads no key file (`seal` does). It knows its keys by their ids, each with a
+//! sealed proof, and opens only with every key that it still needs. A rotation is: a new key beside the old one, every
+//! value sealed anew in batches, and the old key retired once no value needs it. Invariant: each batch is one
+//! transaction whose progress is stored with it, so a crash leaves every value sealed with the old key or with the
+//! new one, and both open while a rotation lasts.
 
 use jiff::Timestamp;
 use strum::{IntoStaticStr, VariantArray};
+use zeroize::Zeroizing;
+
+use super::StoreFuture;
 
 /// The secrets of the controller itself. Each followed from a master key once, and is kept, sealed, ever
 /// after: what was made with it stays good when the master key changes.
@@ -37,11 +46,26 @@ pub struct KnownKey {
     pub values: u64,
 }
 
-/// What one batch of a rotation came to.
+/// The result of one batch of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resealed {
     /// So many values were looked at; there may be more.
     More(u64),
     /// No value is left that another key sealed.
     All,
+}
+
+pub trait KeyStore {
+    /// One of the controller's own secrets.
+    fn own_secret(&self, secret: OwnSecret) -> StoreFuture<Zeroizing<[u8; 32]>>;
+
+    /// Seals up to `limit` values anew that another key than the present one sealed.
+    fn reseal(&self, limit: u64) -> StoreFuture<Resealed>;
+
+    /// Retires every key but the present one. Refused while a value needs another. Where no job is
+    /// active, the secrets of media and hooks are replaced: their tokens live as long as a job.
+    fn retire_old_keys(&self, now: Timestamp) -> StoreFuture<()>;
+
+    /// The keys that the database knows, oldest first.
+    fn known_keys(&self) -> StoreFuture<Vec<KnownKey>>;
 }

@@ -1,14 +1,67 @@
-//! The stored form of a specification.
+//! What each job was asked to do: the recipe as typed, and the specification as understood.
 //!
-//! It holds the kickstart, so it exists in the open between serde and the sealer only, and is wiped after.
+//! Both hold the kickstart, so both are sealed, as a whole, each for its own job and column. They are written once,
+//! with the job. Invariant: an error from here quotes nothing of what was sealed.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::versions::{self, Persisted};
-use crate::domain::{CompletionHook, EsxiSpec, JobSpec, Kickstart, MediaLayout, PathSpec};
+use crate::domain::{CompletionHook, EsxiSpec, FieldError, JobId, JobSpec, Kickstart, MediaLayout, PathSpec};
+use crate::seal::Sealer;
+
+/// A recipe and its specification, sealed.
+pub(super) struct SealedRecipe {
+    pub recipe: Vec<u8>,
+    /// None of a recipe that was refused.
+    pub spec: Option<Vec<u8>>,
+    pub errors: Vec<FieldError>,
+}
+
+impl SealedRecipe {
+    pub fn accepted(sealer: &Sealer, job: JobId, recipe: &Value, spec: &JobSpec) -> SealedRecipe {
+        let spec = Zeroizing::new(versions::encode(&StoredSpec::from(spec)));
+        SealedRecipe {
+            recipe: seal_recipe(sealer, job, recipe),
+            spec: Some(seal(sealer, "spec", job, &spec)),
+            errors: Vec::new(),
+        }
+    }
+
+    pub fn refused(sealer: &Sealer, job: JobId, recipe: &Value, errors: Vec<FieldError>) -> SealedRecipe {
+        SealedRecipe { recipe: seal_recipe(sealer, job, recipe), spec: None, errors }
+    }
+}
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Opens the specification of a job.
+pub(super) fn open_spec(sealer: &Sealer, job: JobId, sealed: &[u8]) -> Result<JobSpec, Cause> {
+    let plain = sealer.open(&context("spec", job), sealed)?;
+    Ok(JobSpec::from(versions::decode::<StoredSpec>(&plain)?))
+}
+
+/// Opens the recipe of a job. It is in the public form, which has no version of its own: a retry reads it as a new
+/// one.
+pub(super) fn open_recipe(sealer: &Sealer, job: JobId, sealed: &[u8]) -> Result<Value, Cause> {
+    let plain = sealer.open(&context("recipe", job), sealed)?;
+    // The parser's own error could quote the kickstart.
+    serde_json::from_slice(&plain).map_err(|_| "it is not JSON".into())
+}
+
+fn seal_recipe(sealer: &Sealer, job: JobId, recipe: &Value) -> Vec<u8> {
+    seal(sealer, "recipe", job, &Zeroizing::new(recipe.to_string()))
+}
+
+fn seal(sealer: &Sealer, column: &str, job: JobId, text: &str) -> Vec<u8> {
+    sealer.seal(&context(column, job), text.as_bytes())
+}
+
+fn context(column: &str, job: JobId) -> String {
+    format!("recipes.{column}/{job}")
+}
 
 /// A [`JobSpec`] with its kickstart in the open, which exists between serde and the sealer only.
 #[derive(Serialize, Deserialize)]

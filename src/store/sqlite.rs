@@ -1,18 +1,17 @@
-//! The database: servers, jobs, events, leases, read traces, tokens, the audit. The only module that knows SQL.
-//!
-//! It is not a queue and drives nothing; `engine` claims jobs here and saves how they go forward.
-//! Invariants, each kept by the database itself and not by the good behaviour of callers: a server
-//! has one active job at most, a verdict and a decided status are written once, and whoever lost
-//! the lease on a job writes nothing more of it.
+//! The SQLite engine: all SQL, and the files that it lies in.
 //!
 //! One connection behind a standard mutex (SQLite has one writer anyway; nothing awaits while it is
 //! locked). On a file, calls run on Tokio's blocking threads, one at a time, in the order of the calls. In memory
 //! they run inline, so that a simulation's paused time never waits for a thread, and the database
-//! outlives the controller that it simulates: [`Store::reopen`] is what a restart finds, and
-//! [`Store::second_handle`] what another controller has in its hands at the same time.
+//! outlives the controller that it simulates: [`Sqlite::reopen`] is what a restart finds, and
+//! `StoreEngine::second_handle` what another controller of the same database has at the same time.
 //!
 //! A file is written in WAL mode with `synchronous=FULL`: what a call has answered survives a loss
-//! of power. What an operator keeps secret is sealed (`seal`) before it reaches SQLite.
+//! of power. It has one controller at a time, which an exclusive lock guarantees (`lock`), so the leases of the run
+//! before are void when it is opened. Secrets are sealed (`seal`) before they reach SQLite.
+//!
+//! A call is one closure over a [`Reader`] or a [`Writer`]; a writer's closure is one transaction. The methods of the
+//! store's traits make the closures, and each file below holds those of its tables.
 
 mod audit;
 mod backup;
@@ -20,7 +19,6 @@ mod bmc_memory;
 mod events;
 mod fault;
 mod files;
-mod hook_reports;
 mod hosts;
 mod idempotency;
 mod job_rows;
@@ -29,11 +27,11 @@ mod keys;
 mod leases;
 mod lock;
 mod recipes;
+mod reports;
 mod row;
 mod schema;
 mod servers;
 mod tokens;
-mod traces;
 mod unreadable;
 
 use std::cell::Cell;
@@ -49,7 +47,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::access::{Act, ChainKey, TokenKey};
 use crate::seal::Sealer;
 use crate::store::tap::{self, Side, Tap};
-use crate::store::{OwnSecret, StoreError};
+use crate::store::{OwnSecret, Store, StoreEngine, StoreError, StoreFuture};
 use fault::Fault;
 use files::OpenFiles;
 
@@ -63,9 +61,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 const PROBE_BYTES: usize = 32 * 1024;
 
-/// The controller's database. Clones share it.
+/// One handle on a database. Clones share it and notify each other.
 #[derive(Clone)]
-pub struct Store {
+pub struct Sqlite {
     database: Arc<Database>,
     sealer: Sealer,
     token_key: TokenKey,
@@ -73,7 +71,7 @@ pub struct Store {
     latest_event: Arc<watch::Sender<u64>>,
     jobs_changed: Arc<Notify>,
     tap: Option<Tap>,
-    /// What the next write is told as.
+    /// What the next write is recorded as in the audit log.
     act: Option<Act>,
 }
 
@@ -98,153 +96,158 @@ enum Place {
 }
 
 impl Store {
-    /// Opens the database at `path`, made if it is missing, and takes its exclusive lock: a second
+    /// Opens the database at `path`, created if it is missing, and takes its exclusive lock: a second
     /// controller is refused, and the leases of the run before this one are void.
     pub fn open(path: &Path, sealer: Sealer) -> Result<Store, StoreError> {
-        Store::open_locked(LockedDatabase::lock(path)?, sealer)
+        Sqlite::open(path, sealer).map(Store::from)
     }
 
-    /// The same where the lock was taken before, to look which keys are needed.
+    /// The same where the lock was taken before, to see which keys are needed.
     pub fn open_locked(locked: LockedDatabase, sealer: Sealer) -> Result<Store, StoreError> {
+        Sqlite::open_locked(locked, sealer).map(Store::from)
+    }
+
+    /// An empty database that lives as long as its last handle. For tests and simulations.
+    pub fn in_memory(sealer: Sealer) -> Result<Store, StoreError> {
+        Sqlite::in_memory(sealer).map(Store::from)
+    }
+}
+
+impl From<Sqlite> for Store {
+    fn from(sqlite: Sqlite) -> Store {
+        Store::new(sqlite)
+    }
+}
+
+impl Sqlite {
+    /// See [`Store::open`].
+    pub fn open(path: &Path, sealer: Sealer) -> Result<Sqlite, StoreError> {
+        Sqlite::open_locked(LockedDatabase::lock(path)?, sealer)
+    }
+
+    /// See [`Store::open_locked`].
+    pub fn open_locked(locked: LockedDatabase, sealer: Sealer) -> Result<Sqlite, StoreError> {
         let LockedDatabase { path, name, lock } = locked;
         let connection = connect(&path).map_err(|fault| fault.at("opening", &name))?;
         let (turn, files) = (Arc::new(Semaphore::new(1)), OnceLock::new());
         let place = Place::File { turn, path, files, _lock: lock };
-        Store::start(Arc::new(Database { connection: Mutex::new(connection), name, place }), sealer)
+        Sqlite::start(Arc::new(Database { connection: Mutex::new(connection), name, place }), sealer)
     }
 
-    /// An empty database that lives as long as its last clone. For tests and simulations.
-    pub fn in_memory(sealer: Sealer) -> Result<Store, StoreError> {
+    /// See [`Store::in_memory`].
+    pub fn in_memory(sealer: Sealer) -> Result<Sqlite, StoreError> {
         let name = "in memory".to_owned();
         let connection = Connection::open_in_memory().map_err(Fault::from).and_then(configured);
         let connection = connection.map_err(|fault| fault.at("opening", &name))?;
         let connection = Mutex::new(connection);
-        Store::start(Arc::new(Database { connection, name, place: Place::Memory }), sealer)
+        Sqlite::start(Arc::new(Database { connection, name, place: Place::Memory }), sealer)
     }
 
     /// The same database as a controller finds it that starts after a crash of this one: leases
-    /// are void, and nobody listens yet. Simulations only; production starts anew.
-    pub fn reopen(&self) -> Result<Store, StoreError> {
-        Store::start(self.database.clone(), self.sealer.clone())
+    /// are void, and nothing listens yet. Simulations only; production starts anew.
+    pub fn reopen(&self) -> Result<Sqlite, StoreError> {
+        Sqlite::start(self.database.clone(), self.sealer.clone())
     }
 
-    /// The same database in the hands of another controller: leases stand, and neither is told at
-    /// once of what the other one writes. Simulations only.
-    pub fn second_handle(&self) -> Store {
+    /// The same database with other keys, among them all that it still needs.
+    pub fn with_keys(&self, sealer: Sealer) -> Result<Sqlite, StoreError> {
+        Sqlite::start(self.database.clone(), sealer)
+    }
+
+    /// Writes all that is in the log into the database itself, and empties the log.
+    pub async fn fold_log(&self) -> Result<(), StoreError> {
+        self.read("folding the log into the database", |reader| {
+            Ok(reader.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+        })
+        .await
+    }
+
+    fn another_handle(&self) -> Sqlite {
         let found = Found {
             latest_event: *self.latest_event.borrow(),
             token_key: self.token_key.clone(),
             chain_key: self.chain_key.clone(),
         };
-        Store::handle(self.database.clone(), self.sealer.clone(), found)
+        Sqlite::handle(self.database.clone(), self.sealer.clone(), found)
     }
 
-    /// The same, with `tap` asked around each write. Simulations only.
-    pub fn tapped(&self, tap: Tap) -> Store {
-        Store { tap: Some(tap), ..self.second_handle() }
-    }
-
-    fn start(database: Arc<Database>, sealer: Sealer) -> Result<Store, StoreError> {
+    fn start(database: Arc<Database>, sealer: Sealer) -> Result<Sqlite, StoreError> {
         let found = prepare(&mut database.lock(), &database.name, &sealer);
         let found = found.map_err(|fault| fault.at("opening", &database.name))?;
         database.know_files()?;
-        Ok(Store::handle(database, sealer, found))
+        Ok(Sqlite::handle(database, sealer, found))
     }
 
-    fn handle(database: Arc<Database>, sealer: Sealer, found: Found) -> Store {
+    fn handle(database: Arc<Database>, sealer: Sealer, found: Found) -> Sqlite {
         let (latest_event, _) = watch::channel(found.latest_event);
         let (latest_event, jobs_changed) = (Arc::new(latest_event), Arc::new(Notify::new()));
         let Found { token_key, chain_key, .. } = found;
-        Store { database, sealer, token_key, chain_key, latest_event, jobs_changed, tap: None, act: None }
+        Sqlite { database, sealer, token_key, chain_key, latest_event, jobs_changed, tap: None, act: None }
     }
 
-    /// The id of the last event, after each commit that wrote one. Ids are assigned in the order of
-    /// commits, so all events up to this one can be read.
-    pub fn latest_event(&self) -> watch::Receiver<u64> {
-        self.latest_event.subscribe()
-    }
-
-    /// Notified when a job was added, cancelled or released: wakes everybody who waits, and the
-    /// next one who comes to wait.
-    pub fn jobs_changed(&self) -> Arc<Notify> {
-        self.jobs_changed.clone()
-    }
-
-    /// Reads, writes and commits about as much as a save does, and looks at the database's files: whether it
-    /// works at all, for readiness.
-    pub async fn check(&self) -> Result<(), StoreError> {
-        let database = self.database.clone();
-        self.call("checking the database's files", move |connection, _| database.check_log(connection))
-            .await?;
-        self.write("checking the database", |writer| {
-            let sql = "SELECT value FROM meta WHERE name = 'probe'";
-            let found: Option<Vec<u8>> = writer.query_row(sql, [], |row| row.get(0)).optional()?;
-            // Another value than before: SQLite does not write a row that stays the same.
-            let last = found.and_then(|value| value.first().copied()).unwrap_or_default();
-            let value = vec![last.wrapping_add(1); PROBE_BYTES];
-            let sql = "INSERT OR REPLACE INTO meta (name, value) VALUES ('probe', ?1)";
-            writer.execute(sql, [value])?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// Reads the whole database and compares it with its indexes. Takes seconds on a large one.
-    pub async fn integrity_check(&self) -> Result<(), StoreError> {
-        self.read("checking the database's integrity", |reader| {
-            let found: String = reader.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-            if found == "ok" { Ok(()) } else { Err(Fault::row("a page", found)) }
-        })
-        .await
-    }
-
-    /// Runs `work` in one transaction, tells what it changed after the commit, and undoes all of it
-    /// if it fails. Where the store was told of an act, and `work` changes something, the audit tells
-    /// of it in the same transaction.
-    async fn write<T: Send + 'static>(
+    /// Runs `work` in one transaction, notifies of what it changed after the commit, and undoes all of it
+    /// if it fails. Where this handle has an act to record and `work` changes something, the entry of the audit log is
+    /// written in the same transaction.
+    fn write<T: Send + 'static>(
         &self,
         doing: &'static str,
         work: impl FnOnce(&Writer<'_>) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (latest_event, jobs_changed) = (self.latest_event.clone(), self.jobs_changed.clone());
-        let (chain_key, act) = (self.chain_key.clone(), self.act.clone());
-        let database = self.database.clone();
-        tap::ask(self.tap.as_ref(), doing, Side::Before).await?;
-        let answer = self.call(doing, move |connection, sealer| {
-            database.check_names()?;
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let (last_event, jobs_changed_here) = (Cell::new(None), Cell::new(false));
-            let writer =
-                Writer { transaction, sealer, chain_key, last_event, jobs_changed: jobs_changed_here };
-            let changes = writer.total_changes();
-            let answer = work(&writer)?;
-            if let Some(act) = act
-                && writer.total_changes() != changes
-            {
-                audit::append(&writer, act)?;
-            }
-            writer.transaction.commit()?;
-            database.check_names()?;
-            if let Some(id) = writer.last_event.get() {
-                latest_event.send_replace(id);
-            }
-            if writer.jobs_changed.get() {
-                jobs_changed.notify_waiters();
-                jobs_changed.notify_one();
-            }
+    ) -> StoreFuture<T> {
+        let store = self.clone();
+        Box::pin(async move {
+            tap::ask(store.tap.as_ref(), doing, Side::Before).await?;
+            let writing = store.clone();
+            let commit = move |connection: &mut Connection, _: &Sealer| writing.commit(connection, work);
+            let answer = store.call(doing, commit).await?;
+            tap::ask(store.tap.as_ref(), doing, Side::After).await?;
             Ok(answer)
-        });
-        let answer = answer.await?;
-        tap::ask(self.tap.as_ref(), doing, Side::After).await?;
+        })
+    }
+
+    fn commit<T>(
+        &self,
+        connection: &mut Connection,
+        work: impl FnOnce(&Writer<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.database.check_names()?;
+        let writer = Writer {
+            transaction: connection.transaction_with_behavior(TransactionBehavior::Immediate)?,
+            sealer: &self.sealer,
+            chain_key: &self.chain_key,
+            last_event: Cell::new(None),
+            jobs_changed: Cell::new(false),
+        };
+        let changes = writer.total_changes();
+        let answer = work(&writer)?;
+        if let Some(act) = &self.act
+            && writer.total_changes() != changes
+        {
+            audit::append(&writer, act.clone())?;
+        }
+        let (last_event, jobs_changed) = (writer.last_event.get(), writer.jobs_changed.get());
+        writer.transaction.commit()?;
+        self.database.check_names()?;
+        if let Some(id) = last_event {
+            self.latest_event.send_replace(id);
+        }
+        if jobs_changed {
+            self.jobs_changed.notify_waiters();
+            self.jobs_changed.notify_one();
+        }
         Ok(answer)
     }
 
-    async fn read<T: Send + 'static>(
+    fn read<T: Send + 'static>(
         &self,
         doing: &'static str,
         work: impl FnOnce(&Reader<'_>) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.call(doing, move |connection, sealer| work(&Reader { connection, sealer })).await
+    ) -> StoreFuture<T> {
+        let store = self.clone();
+        Box::pin(async move {
+            let read =
+                move |connection: &mut Connection, sealer: &Sealer| work(&Reader { connection, sealer });
+            store.call(doing, read).await
+        })
     }
 
     async fn call<T: Send + 'static>(
@@ -268,6 +271,43 @@ impl Store {
         };
         answer.map_err(|fault| fault.at(doing, &self.database.name))
     }
+}
+
+impl StoreEngine for Sqlite {
+    fn check(&self) -> StoreFuture<()> {
+        let (store, database) = (self.clone(), self.database.clone());
+        Box::pin(async move {
+            let look = move |reader: &Reader<'_>| database.check_log(reader);
+            store.read("checking the database's files", look).await?;
+            store.write("checking the database", probe).await
+        })
+    }
+
+    fn integrity_check(&self) -> StoreFuture<()> {
+        self.read("checking the database's integrity", |reader| {
+            let found: String = reader.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+            if found == "ok" { Ok(()) } else { Err(Fault::row("a page", found)) }
+        })
+    }
+
+    fn second_handle(&self) -> Store {
+        self.another_handle().into()
+    }
+
+    fn tapped(&self, tap: Tap) -> Store {
+        Sqlite { tap: Some(tap), ..self.another_handle() }.into()
+    }
+}
+
+/// Writes as much as a save does.
+fn probe(writer: &Writer<'_>) -> Result<(), Fault> {
+    let sql = "SELECT value FROM meta WHERE name = 'probe'";
+    let found: Option<Vec<u8>> = writer.query_row(sql, [], |row| row.get(0)).optional()?;
+    // Another value than before: SQLite does not write a row that stays the same.
+    let last = found.and_then(|value| value.first().copied()).unwrap_or_default();
+    let value = vec![last.wrapping_add(1); PROBE_BYTES];
+    writer.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('probe', ?1)", [value])?;
+    Ok(())
 }
 
 /// A panic in the store is the caller's panic; a task that never ran means that the runtime ends.
@@ -318,11 +358,11 @@ impl Database {
     }
 }
 
-/// The connection within a transaction, and what is to be told once it is committed.
+/// The connection within a transaction, and what is notified once it is committed.
 struct Writer<'a> {
     transaction: Transaction<'a>,
     sealer: &'a Sealer,
-    chain_key: ChainKey,
+    chain_key: &'a ChainKey,
     last_event: Cell<Option<u64>>,
     jobs_changed: Cell<bool>,
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::json;
 use shoal::domain::{Job, JobId, Status, Step};
 use shoal::seal::Sealer;
-use shoal::store::{LockedDatabase, Restored, Side, Store, Tap};
+use shoal::store::{LockedDatabase, Restored, Side, Sqlite, Store, Tap};
 use shoal_sim::{Fault, SimConfig, Timings};
 
 use crate::site::{Site, machine};
@@ -32,15 +32,15 @@ async fn site() -> Site {
 
 /// The site's store, of which a backup is made after every write.
 fn backed_up(site: &Site, folder: &Path) -> Store {
-    let (store, folder, clock) = (site.store.clone(), folder.to_owned(), site.world.clock.clone());
+    let (database, folder, clock) = (site.database.clone(), folder.to_owned(), site.world.clock.clone());
     let count = Arc::new(AtomicUsize::new(0));
     let tap: Tap = Arc::new(move |_, side| {
-        let (store, now, number) = (store.clone(), clock.now(), count.clone());
+        let (database, now, number) = (database.clone(), clock.now(), count.clone());
         let folder = folder.clone();
         Box::pin(async move {
             if side == Side::After {
                 let number = number.fetch_add(1, Ordering::Relaxed);
-                store.back_up(&folder.join(format!("{number:03}.backup")), now).await?;
+                database.back_up(&folder.join(format!("{number:03}.backup")), now).await?;
             }
             Ok(())
         })
@@ -60,7 +60,7 @@ async fn restore(site: &mut Site, backup: &Path, resume: bool) -> Restored {
     let database = backup.with_extension("db");
     let locked = LockedDatabase::lock(&database).unwrap();
     let restored = locked.restore(backup, sealer(), resume, site.world.clock.now()).await.unwrap();
-    site.store = Store::open(&database, sealer()).unwrap();
+    site.set_database(Sqlite::open(&database, sealer()).unwrap());
     restored
 }
 
@@ -135,9 +135,8 @@ async fn a_host_that_installs_is_left_alone_by_a_controller_that_knows_nothing_o
 async fn jobs_of_a_controller_that_was_stopped_go_on_where_that_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let mut site = site().await;
-    let store = backed_up(&site, folder.path());
     let id = site.submit(0, json!({})).await;
-    store.back_up(&folder.path().join("queued.backup"), site.world.clock.now()).await.unwrap();
+    site.database.back_up(&folder.path().join("queued.backup"), site.world.clock.now()).await.unwrap();
     let restored = restore(&mut site, &folder.path().join("queued.backup"), true).await;
     assert_eq!(restored.jobs, [id]);
     assert_eq!(restored.taken_at, Some(site.world.clock.now()));

@@ -16,7 +16,7 @@ use shoal::flow::policy::{Delivery, Policy};
 use shoal::flow::{Services, WorkflowConfig};
 use shoal::media::{InstallerCache, InstallerSource, Media};
 use shoal::seal::Sealer;
-use shoal::store::{Inserted, NewJob, Store, StoreError};
+use shoal::store::{Inserted, NewJob, Sqlite, Store, StoreError};
 use shoal_base::world::{Clock, Rng, Secrets, TlsPolicy, Transport, World};
 use shoal_base::{Password, UrlPrefixes, UrlSecrets};
 use shoal_image::iso::ReadAt;
@@ -42,6 +42,8 @@ static INSTALLER: LazyLock<Vec<u8>> = LazyLock::new(|| {
 pub struct Site {
     pub world: World,
     pub network: Network,
+    pub database: Sqlite,
+    /// The same, as a controller has it.
     pub store: Store,
     pub machines: Vec<SimBmc>,
     pub policy: Policy,
@@ -84,11 +86,12 @@ impl Site {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("esxi.iso"), INSTALLER.as_slice()).unwrap();
         std::fs::create_dir(dir.path().join("task-isos")).unwrap();
-        let store = Store::in_memory(Sealer::new([7; 32])).unwrap();
+        let database = Sqlite::in_memory(Sealer::new([7; 32])).unwrap();
         let mut site = Site {
             world,
             network,
-            store,
+            store: database.clone().into(),
+            database,
             machines: Vec::new(),
             // The stand-in installs in ten seconds.
             policy: Policy {
@@ -215,7 +218,13 @@ impl Site {
     /// Removes what the death of a controller leaves that was started separately.
     pub fn clear_away(&mut self) {
         self.network.remove(CONTROLLER);
-        self.store = self.store.reopen().unwrap();
+        self.set_database(self.database.reopen().unwrap());
+    }
+
+    /// What the next controller starts on.
+    pub fn set_database(&mut self, database: Sqlite) {
+        self.store = database.clone().into();
+        self.database = database;
     }
 
     pub async fn shut_down(&mut self) {

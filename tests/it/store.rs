@@ -14,7 +14,7 @@ use shoal::domain::{
     parse_recipe,
 };
 use shoal::seal::Sealer;
-use shoal::store::{Inserted, Lease, NewJob, Store, StoreError};
+use shoal::store::{Inserted, Lease, NewJob, Sqlite, Store, StoreError};
 use shoal_base::Password;
 use shoal_base::world::{TlsPolicy, after};
 
@@ -45,31 +45,36 @@ const KICKSTART: &str = "vmaccepteula\nrootpw planted-in-the-kickstart\ninstall 
 /// A store, and how to start it anew.
 struct Bench {
     store: Store,
+    database: Sqlite,
     directory: Option<tempfile::TempDir>,
 }
 
 impl Bench {
     fn in_memory() -> Bench {
-        Bench { store: Store::in_memory(sealer()).unwrap(), directory: None }
+        Bench::of(Sqlite::in_memory(sealer()).unwrap(), None)
     }
 
     fn on_file() -> Bench {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("shoal.db"), sealer()).unwrap();
-        Bench { store, directory: Some(directory) }
+        let database = Sqlite::open(&directory.path().join("shoal.db"), sealer()).unwrap();
+        Bench::of(database, Some(directory))
+    }
+
+    fn of(database: Sqlite, directory: Option<tempfile::TempDir>) -> Bench {
+        Bench { store: database.clone().into(), database, directory }
     }
 
     /// As after a crash of the controller.
     fn restarted(self) -> Bench {
-        let Bench { store, directory } = self;
-        let store = match &directory {
-            None => store.reopen().unwrap(),
+        let Bench { store, database, directory } = self;
+        let database = match &directory {
+            None => database.reopen().unwrap(),
             Some(directory) => {
-                drop(store);
-                Store::open(&directory.path().join("shoal.db"), sealer()).unwrap()
+                drop((store, database));
+                Sqlite::open(&directory.path().join("shoal.db"), sealer()).unwrap()
             }
         };
-        Bench { store, directory }
+        Bench::of(database, directory)
     }
 
     /// With servers of these serial numbers.

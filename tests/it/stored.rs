@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use shoal::domain::{Job, JobId, Status};
 use shoal::flow::policy::FinalReset;
 use shoal::seal::Sealer;
-use shoal::store::{Side, Store, Tap};
+use shoal::store::{Side, Sqlite, Store, Tap};
 use shoal_sim::{Fault, SimConfig, Timings};
 use tokio::sync::Notify;
 
@@ -113,9 +113,9 @@ async fn taken_over(golden: &Golden, database: &Path) -> (Site, JobId) {
         _ = site.settle(id) => panic!("{:?} is not passed", golden.moment),
     }
     site.crash().await;
-    site.store.back_up(database, site.world.clock.now()).await.unwrap();
+    site.database.back_up(database, site.world.clock.now()).await.unwrap();
     put(golden, database, id);
-    site.store = Store::open(database, Sealer::new([7; 32])).unwrap();
+    site.set_database(Sqlite::open(database, Sealer::new([7; 32])).unwrap());
     (site, id)
 }
 

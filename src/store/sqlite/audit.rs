@@ -1,7 +1,7 @@
-//! The audit: appended to within the write that it tells of, never changed, checked from end to end.
+//! The table `audit`: entries, read and appended.
 //!
-//! Which acts are told of is not decided here. Invariant: triggers refuse every UPDATE and DELETE, and
-//! an entry that is not the next one; what gets around them does not get around the chain.
+//! Invariant: triggers refuse every UPDATE and DELETE, and an entry that is not the next one; what gets around them
+//! does not get around the chain.
 
 use std::path::Path;
 
@@ -11,41 +11,43 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, named_params}
 use super::fault::Fault;
 use super::keys;
 use super::row::{Count, Millis};
-use super::{Reader, Store, Writer};
+use super::{Reader, Sqlite, Writer};
 use crate::access::{Act, ChainCheck, ChainKey, Entry};
 use crate::seal::Sealer;
-use crate::store::{AuditFilter, AuditReport, OwnSecret, PAGE_MAX, StoreError};
+use crate::store::audit::check_page;
+use crate::store::{
+    AuditFilter, AuditReport, AuditStore, OwnSecret, PAGE_MAX, Store, StoreError, StoreFuture,
+};
 
 const END: &str = "audit_end";
 
-impl Store {
-    /// The same store for one act of somebody: the next write that changes something tells of it, in
-    /// its own transaction.
-    pub fn with_audit(&self, act: Act) -> Store {
-        Store { act: Some(act), ..self.clone() }
+impl AuditStore for Sqlite {
+    fn with_audit(&self, act: Act) -> Store {
+        Store::from(Sqlite { act: Some(act), ..self.clone() })
     }
 
-    /// Tells of an act that writes nothing else.
-    pub async fn tell(&self, act: Act) -> Result<(), StoreError> {
-        self.write("writing the audit", move |writer| append(writer, act)).await
+    fn tell(&self, act: Act) -> StoreFuture<()> {
+        self.write("writing the audit", move |writer| append(writer, act))
     }
 
-    /// One page of entries; go on `before` the last one's number.
-    pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<Entry>, StoreError> {
+    fn audit(&self, filter: &AuditFilter) -> StoreFuture<Vec<Entry>> {
         let filter = filter.clone();
-        self.read("reading the audit", move |reader| page(reader, &filter)).await
+        self.read("reading the audit", move |reader| page(reader, &filter))
     }
 
-    /// Checks the whole chain, a page at a time: others write meanwhile.
-    pub async fn verify_audit(&self) -> Result<AuditReport, StoreError> {
-        let mut check = ChainCheck::new(self.chain_key.clone());
-        loop {
-            let last = check.last();
-            let (entries, end) = self.read("checking the audit", move |reader| stretch(reader, last)).await?;
-            if let Some(report) = go_on(&mut check, &entries, end) {
-                return Ok(report);
+    fn verify_audit(&self) -> StoreFuture<AuditReport> {
+        let store = self.clone();
+        Box::pin(async move {
+            let mut check = ChainCheck::new(store.chain_key.clone());
+            loop {
+                let last = check.last();
+                let reading = store.read("checking the audit", move |reader| stretch(reader, last));
+                let (entries, end) = reading.await?;
+                if let Some(report) = check_page(&mut check, &entries, end) {
+                    return Ok(report);
+                }
             }
-        }
+        })
     }
 }
 
@@ -59,24 +61,12 @@ pub fn verify_audit_file(path: &Path, sealer: &Sealer) -> Result<AuditReport, St
         let mut check = ChainCheck::new(ChainKey::new(*key));
         loop {
             let (entries, end) = stretch(&reader, check.last())?;
-            if let Some(report) = go_on(&mut check, &entries, end) {
+            if let Some(report) = check_page(&mut check, &entries, end) {
                 return Ok(report);
             }
         }
     };
     verified().map_err(|fault: Fault| fault.at("checking the audit", &name))
-}
-
-/// Takes the next entries into the check; a report when there are no more, or one is wrong.
-fn go_on(check: &mut ChainCheck, entries: &[Entry], end: Option<[u8; 32]>) -> Option<AuditReport> {
-    let followed = entries.iter().try_for_each(|entry| check.next(entry));
-    let is_all = entries.len() < PAGE_MAX;
-    let fault = match followed {
-        Ok(()) if !is_all => return None,
-        Ok(()) => check.finish(end).err(),
-        Err(fault) => Some(fault),
-    };
-    Some(AuditReport { good: check.last(), last_hash: check.last_hash(), fault })
 }
 
 /// The entries after number `last`, a page at most, and the seal of the end as it is at that moment.

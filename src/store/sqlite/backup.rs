@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 use super::fault::Fault;
 use super::lock::{folder_of, hand_over};
 use super::row::{Stored, Word};
-use super::{LockedDatabase, Store, Writer, connect, schema};
+use super::{LockedDatabase, Sqlite, Writer, connect, schema};
 use crate::access::{Act, Actor};
 use crate::domain::{Facts, JobId};
 use crate::seal::Sealer;
@@ -68,7 +68,7 @@ pub fn take_backup(database: &Path, to: &Path, now: Timestamp) -> Result<Taken, 
     Ok(Taken { bytes, active_jobs })
 }
 
-impl Store {
+impl Sqlite {
     /// The same from the inside. Simulations, whose database is in no file.
     pub async fn back_up(&self, to: &Path, now: Timestamp) -> Result<(), StoreError> {
         let to = to.to_owned();
@@ -139,7 +139,7 @@ async fn settle(
         job: None,
         detail: serde_json::json!({ "taken_at": taken_at, "resumed": resume }),
     };
-    let store = Store::open(copy, sealer)?.with_audit(act);
+    let store = Sqlite { act: Some(act), ..Sqlite::open(copy, sealer)? };
     let mark = move |writer: &Writer<'_>| mark(writer, resume, now);
     let jobs = store.write("marking the jobs of a backup", mark).await?;
     store.fold_log().await?;

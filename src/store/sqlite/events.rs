@@ -1,25 +1,25 @@
-//! What is told of jobs: numbered here, in the order of commits.
+//! The table `events`.
 //!
-//! Invariants: `id` rises by commit over all jobs, so whoever has read up to one id misses nothing
-//! below it; `seq` counts from 1 without gaps within a job; and a job that goes round in circles
-//! cannot fill the disk.
+//! SQLite has one writer at a time, so its row ids rise in the order of commits.
 
 use rusqlite::{Connection, Row, named_params, params};
-use serde_json::Value;
+use tokio::sync::watch;
 
 use super::fault::Fault;
-use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Word, clipped};
-use super::{Reader, Store, Writer};
-use crate::domain::{Event, EventStatus, JobId, Level, NewEvent};
-use crate::store::{EVENTS_A_JOB_MAX, EventFilter, PAGE_MAX, StoreError};
+use super::row::{Count, Json, Millis, Word};
+use super::{Reader, Sqlite, Writer};
+use crate::domain::{Event, JobId, NewEvent};
+use crate::store::events::EventCount;
+use crate::store::{EventFilter, EventStore, PAGE_MAX, StoreFuture};
 
-const DETAIL_BYTES_MAX: usize = 16 * 1024;
-
-impl Store {
-    /// One page of events; go on `after` the last one's id.
-    pub async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
+impl EventStore for Sqlite {
+    fn events(&self, filter: &EventFilter) -> StoreFuture<Vec<Event>> {
         let filter = *filter;
-        self.read("reading events", move |reader| page(reader, &filter)).await
+        self.read("reading events", move |reader| page(reader, &filter))
+    }
+
+    fn latest_event(&self) -> watch::Receiver<u64> {
+        self.latest_event.subscribe()
     }
 }
 
@@ -68,29 +68,22 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<Event> {
     })
 }
 
-/// Numbers and writes the events of one job, dropping what is beyond its bound.
+/// Numbers and writes the events of one job, except those beyond its bound.
 pub(super) fn append(writer: &Writer<'_>, job: JobId, events: &[NewEvent]) -> Result<(), Fault> {
     if events.is_empty() {
         return Ok(());
     }
     let sql = "SELECT event_seq, events_dropped FROM jobs WHERE id = ?1";
-    let (Count(mut seq), Count(mut dropped)) =
+    let (Count(seq), Count(dropped)) =
         writer.prepare_cached(sql)?.query_row([Word(job)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut count = EventCount { seq, dropped };
     for event in events {
-        let optional = matches!(event.status, EventStatus::Progress | EventStatus::Retrying);
-        if seq < EVENTS_A_JOB_MAX || !optional {
-            seq += 1;
-            insert(writer, job, seq, event)?;
-            continue;
+        if let Some((seq, event)) = count.next(event) {
+            insert(writer, job, seq, &event)?;
         }
-        if dropped == 0 {
-            seq += 1;
-            insert(writer, job, seq, &last_warning(event))?;
-        }
-        dropped += 1;
     }
     let sql = "UPDATE jobs SET event_seq = ?2, events_dropped = ?3 WHERE id = ?1";
-    writer.prepare_cached(sql)?.execute(params![Word(job), Count(seq), Count(dropped)])?;
+    writer.prepare_cached(sql)?.execute(params![Word(job), Count(count.seq), Count(count.dropped)])?;
     Ok(())
 }
 
@@ -108,32 +101,11 @@ fn insert(writer: &Writer<'_>, job: JobId, seq: u64, event: &NewEvent) -> Result
         Word(event.status),
         event.attempt,
         event.duration_ms.map(Count),
-        clipped(&event.message, SENTENCE_CHARS_MAX),
-        bounded(&event.detail),
+        event.message,
+        Json(&event.detail),
     ])?;
     writer.last_event.set(u64::try_from(writer.last_insert_rowid()).ok());
     Ok(())
-}
-
-fn last_warning(dropped: &NewEvent) -> NewEvent {
-    NewEvent {
-        level: Level::Warning,
-        status: EventStatus::Progress,
-        duration_ms: None,
-        message: format!(
-            "This job has written {EVENTS_A_JOB_MAX} events; from here on only the starts and ends of its steps are kept."
-        ),
-        detail: Value::Null,
-        ..dropped.clone()
-    }
-}
-
-fn bounded(detail: &Value) -> String {
-    let text = detail.to_string();
-    if text.len() <= DETAIL_BYTES_MAX {
-        return text;
-    }
-    serde_json::json!({ "left_out_bytes": text.len() }).to_string()
 }
 
 /// The id of the last event, 0 before the first.

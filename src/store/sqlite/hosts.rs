@@ -1,48 +1,16 @@
-//! Which hosts active jobs hold, so that two records of one host never have two jobs on it.
-//!
-//! Invariant: a job's facts name its host only once no other active job's facts do. Looking and writing are one
-//! transaction, so of two jobs that find the same host at once, one gets it.
+//! Which hosts active jobs have, by the facts in `jobs`.
 
 use rusqlite::params;
 use url::Url;
 
+use super::Reader;
 use super::fault::Fault;
 use super::row::Word;
-use super::{Reader, Store, leases};
-use crate::domain::{HostId, Job, JobId, Serial, SystemFacts};
-use crate::store::{HostHolder, Lease, StoreError};
-
-impl Store {
-    /// Saves a job that has found its host. Nothing is written where another active job holds it: that one is
-    /// returned.
-    pub async fn take_host(&self, lease: &Lease, job: &Job) -> Result<Option<HostHolder>, StoreError> {
-        let (lease, job) = (*lease, job.clone());
-        self.write("taking a host", move |writer| {
-            let host = job.facts.system.as_ref().and_then(|system| system.host.as_ref());
-            let others = |other: JobId, _: &Serial| other != lease.job;
-            if let Some(host) = host
-                && let Some(holder) = holder(&writer.reader(), host, others)?
-            {
-                return Ok(Some(holder));
-            }
-            leases::write(writer, &lease, &job)?;
-            Ok(None)
-        })
-        .await
-    }
-
-    /// The active job of another record than `than` that holds the host.
-    pub async fn host_holder(&self, host: &HostId, than: &Serial) -> Result<Option<HostHolder>, StoreError> {
-        let (host, than) = (host.clone(), than.clone());
-        self.read("looking for the holder of a host", move |reader| {
-            holder(reader, &host, |_, server| *server != than)
-        })
-        .await
-    }
-}
+use crate::domain::{HostId, JobId, Serial, SystemFacts};
+use crate::store::HostHolder;
 
 /// The oldest active job on the host, of those that `counts`. A row that cannot be read holds no host.
-fn holder(
+pub(super) fn holder(
     reader: &Reader<'_>,
     host: &HostId,
     counts: impl Fn(JobId, &Serial) -> bool,

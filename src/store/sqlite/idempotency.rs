@@ -1,6 +1,4 @@
-//! Which request made which job, so that a request sent twice makes one.
-//!
-//! Invariant: within a day one key stands for one body and one job (or one refusal).
+//! The table `idempotency`: which request added which job.
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
@@ -8,23 +6,10 @@ use rusqlite::{OptionalExtension as _, params};
 use super::fault::Fault;
 use super::job_rows;
 use super::row::{Millis, Word};
-use super::{Reader, Store, Writer};
+use super::{Reader, Writer};
 use crate::domain::JobId;
 use crate::store::{IDEMPOTENCY_TTL, IdempotencyKey, Inserted, StoreError};
 use shoal_base::world::after;
-
-impl Store {
-    /// What the first request with this key made, if there was one within a day before `now`.
-    /// [`StoreError::IdempotencyConflict`] where that had another body.
-    pub async fn repeated(
-        &self,
-        key: &IdempotencyKey,
-        now: Timestamp,
-    ) -> Result<Option<Inserted>, StoreError> {
-        let key = key.clone();
-        self.read("looking for an Idempotency-Key", move |reader| find(reader, &key, now)).await
-    }
-}
 
 pub(super) fn find(
     reader: &Reader<'_>,

@@ -8,6 +8,7 @@ use super::fault::Fault;
 use super::row::{Json, Millis, Stored, Word};
 use super::{Reader, Writer, recipes};
 use crate::domain::{Job, JobId, Serial};
+use crate::store::recipes::open_spec;
 use crate::store::{Inserted, StoreError};
 
 /// [`StoreError::Busy`] while a job is active on the server.
@@ -44,7 +45,8 @@ pub(super) fn parse(reader: &Reader<'_>, row: &Row<'_>) -> Result<Job, Fault> {
     let Word(id) = row.get("id").map_err(|error| Fault::in_row("the id of a job", error))?;
     let job = columns(id, row).map_err(|error| Fault::in_row(format!("job {id}"), error))?;
     let sealed: Option<Vec<u8>> = row.get("spec")?;
-    let spec = sealed.map(|sealed| recipes::open_spec(reader.sealer, id, &sealed)).transpose()?;
+    let spec = sealed.map(|sealed| open_spec(reader.sealer, id, &sealed)).transpose();
+    let spec = spec.map_err(|error| Fault::row(format!("the sealed spec of job {id}"), error))?;
     Ok(Job { spec, ..job })
 }
 

@@ -1,32 +1,36 @@
-//! Jobs: made, found, counted and cancelled. How they go forward is in `leases`.
+//! The table `jobs`: adding, finding and cancelling.
 //!
-//! Invariant: of the jobs of one server at most one is active (not yet through its cleanup), which
-//! a partial unique index keeps whatever the code does.
+//! Invariant: of the jobs of one server at most one is active, which a partial unique index keeps whatever the code
+//! does.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension as _, named_params, params};
+use serde_json::Value;
 use strum::VariantArray as _;
+use tokio::sync::Notify;
 
 use super::fault::Fault;
 use super::job_rows::{JOBS, check_idle, load, parse};
-use super::recipes::SealedRecipe;
-use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Stored, Word, clipped};
-use super::{Reader, Store, Writer, events, idempotency, servers, unreadable};
+use super::row::{Count, Json, Millis, Stored, Word};
+use super::{Reader, Sqlite, Writer, events, idempotency, recipes, servers, unreadable};
 use crate::domain::{
     Cancel, Counts, Cursor, Facts, Job, JobId, NewEvent, Outcome, Phase, Serial, Status, Step, Verdict,
 };
+use crate::store::bounds::{TEXT_CHARS_MAX, clipped};
+use crate::store::recipes::SealedRecipe;
 use crate::store::{
-    CancelOutcome, IdempotencyKey, Inserted, JobFilter, NewJob, PAGE_MAX, RefusedJob, StoreError, StoredJob,
+    CancelOutcome, IdempotencyKey, Inserted, JobFilter, JobStore, NewJob, PAGE_MAX, RefusedJob, StoreError,
+    StoreFuture, StoredJob,
 };
 
 /// So much is kept of a `task_target`, which in a refused recipe may be anything.
 const TASK_TARGET_CHARS_MAX: usize = 200;
 
-impl Store {
-    /// Adds a queued job, unless its key was used before.
-    /// [`StoreError::Busy`] while another job is active on the server.
-    pub async fn insert_job(&self, new: NewJob, key: Option<IdempotencyKey>) -> Result<Inserted, StoreError> {
+impl JobStore for Sqlite {
+    fn insert_job(&self, new: NewJob, key: Option<IdempotencyKey>) -> StoreFuture<Inserted> {
         let recipe = SealedRecipe::accepted(&self.sealer, new.id, &new.recipe, &new.spec);
         let row = NewRow {
             id: new.id,
@@ -36,16 +40,15 @@ impl Store {
             created_at: new.created_at,
             refusal: None,
         };
-        self.write("adding a job", move |writer| insert(writer, row, recipe, &new.events, key)).await
+        self.write("adding a job", move |writer| insert(writer, row, recipe, &new.events, key))
     }
 
-    /// Adds a job that has failed, with the events that say why, unless its key was used before.
-    pub async fn insert_refused_job(
+    fn insert_refused_job(
         &self,
         refused: RefusedJob,
         events: Vec<NewEvent>,
         key: Option<IdempotencyKey>,
-    ) -> Result<Inserted, StoreError> {
+    ) -> StoreFuture<Inserted> {
         let recipe = SealedRecipe::refused(&self.sealer, refused.id, &refused.recipe, refused.errors);
         let row = NewRow {
             id: refused.id,
@@ -55,15 +58,14 @@ impl Store {
             created_at: refused.created_at,
             refusal: Some(refused.reason),
         };
-        self.write("adding a refused job", move |writer| insert(writer, row, recipe, &events, key)).await
+        self.write("adding a refused job", move |writer| insert(writer, row, recipe, &events, key))
     }
 
-    pub async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        self.read("reading a job", move |reader| load(reader, id)).await
+    fn job(&self, id: JobId) -> StoreFuture<Option<Job>> {
+        self.read("reading a job", move |reader| load(reader, id))
     }
 
-    /// The job that holds the server, if one does.
-    pub async fn active_job(&self, server: &Serial) -> Result<Option<JobId>, StoreError> {
+    fn active_job(&self, server: &Serial) -> StoreFuture<Option<JobId>> {
         let server = server.clone();
         self.read("looking for a server's active job", move |reader| {
             let sql = "SELECT id FROM jobs WHERE server = ?1 AND phase <> 'done'";
@@ -71,17 +73,14 @@ impl Store {
             let id = id.optional().map_err(|error| Fault::in_row("a job's id", error))?;
             Ok(id.map(|Word(id)| id))
         })
-        .await
     }
 
-    /// One page of jobs; go on `before` the last one's id.
-    pub async fn jobs(&self, filter: &JobFilter) -> Result<Vec<StoredJob>, StoreError> {
+    fn jobs(&self, filter: &JobFilter) -> StoreFuture<Vec<StoredJob>> {
         let filter = filter.clone();
-        self.read("reading jobs", move |reader| page(reader, &filter)).await
+        self.read("reading jobs", move |reader| page(reader, &filter))
     }
 
-    /// How many jobs stand in each status.
-    pub async fn status_counts(&self) -> Result<Counts, StoreError> {
+    fn status_counts(&self) -> StoreFuture<Counts> {
         self.read("counting jobs", |reader| {
             let mut counts = Counts::default();
             let mut statement = reader.prepare_cached("SELECT status, count(*) FROM jobs GROUP BY status")?;
@@ -94,12 +93,9 @@ impl Store {
             }
             Ok(counts)
         })
-        .await
     }
 
-    /// Records that the job is to end. A job that is decided can still be told to `force`, as long
-    /// as its cleanup waits; nothing takes a `force` back.
-    pub async fn request_cancel(&self, id: JobId, cancel: Cancel) -> Result<CancelOutcome, StoreError> {
+    fn request_cancel(&self, id: JobId, cancel: Cancel) -> StoreFuture<CancelOutcome> {
         self.write("cancelling a job", move |writer| {
             let job = load(&writer.reader(), id)?.ok_or(StoreError::UnknownJob { job: id })?;
             if !job.is_active() || (job.status.is_decided() && !cancel.force) {
@@ -111,12 +107,9 @@ impl Store {
             writer.jobs_changed.set(true);
             Ok(CancelOutcome::Recorded(Job { cancel: Some(cancel), ..job }))
         })
-        .await
     }
 
-    /// The active jobs that are to end, and how. A job that cannot be read is left out: nobody
-    /// drives it either.
-    pub async fn pending_cancels(&self) -> Result<Vec<(JobId, Cancel)>, StoreError> {
+    fn pending_cancels(&self) -> StoreFuture<Vec<(JobId, Cancel)>> {
         self.read("looking for cancels", move |reader| {
             let sql = "SELECT id, cancel FROM jobs WHERE phase <> 'done' AND cancel IS NOT NULL";
             let mut statement = reader.prepare_cached(sql)?;
@@ -129,7 +122,27 @@ impl Store {
             }
             Ok(cancels)
         })
-        .await
+    }
+
+    fn repeated(&self, key: &IdempotencyKey, now: Timestamp) -> StoreFuture<Option<Inserted>> {
+        let key = key.clone();
+        self.read("looking for an Idempotency-Key", move |reader| idempotency::find(reader, &key, now))
+    }
+
+    fn stored_job(&self, id: JobId) -> StoreFuture<Option<StoredJob>> {
+        self.read("reading a job", move |reader| unreadable::load(reader, id))
+    }
+
+    fn job_recipe(&self, job: JobId) -> StoreFuture<Option<Value>> {
+        self.read("reading a recipe", move |reader| recipes::recipe(reader, job))
+    }
+
+    fn end_unreadable_job(&self, id: JobId, now: Timestamp) -> StoreFuture<bool> {
+        self.write("ending a job that cannot be read", move |writer| unreadable::end(writer, id, now))
+    }
+
+    fn jobs_changed(&self) -> Arc<Notify> {
+        self.jobs_changed.clone()
     }
 }
 
@@ -161,7 +174,7 @@ fn insert(
         check_idle(writer, &new.server)?;
     }
     insert_row(writer, &new)?;
-    recipe.put(writer, new.id)?;
+    recipes::put(writer, new.id, recipe)?;
     let mut statement =
         writer.prepare_cached("INSERT INTO job_labels (name, value, job) VALUES (?1, ?2, ?3)")?;
     for (name, value) in &server.labels {
@@ -196,7 +209,7 @@ fn insert_row(writer: &Writer<'_>, new: &NewRow) -> Result<(), Fault> {
         ":created_at": Millis(new.created_at),
         ":finished_at": refused.then_some(Millis(new.created_at)),
         ":failed_step": refused.then_some(Word(Step::ValidateRecipe)),
-        ":reason": new.refusal.as_deref().map(|reason| clipped(reason, SENTENCE_CHARS_MAX)),
+        ":reason": new.refusal.as_deref().map(|reason| clipped(reason, TEXT_CHARS_MAX)),
         ":verdict": refused.then_some(Json(verdict)),
         ":cursor": Stored(&cursor),
         ":facts": Stored(&Facts::default()),

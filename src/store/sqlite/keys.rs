@@ -1,10 +1,4 @@
-//! Which master keys the database needs, and sealing its values anew with another one.
-//!
-//! It makes no key and knows no file (that is `seal`). A rotation is: a new key beside the old one,
-//! every value sealed anew in batches whose progress is in the database, and only when no value needs
-//! the old key any more is that one retired. Invariants: a database is opened only by whoever holds
-//! every key that it still needs; each batch is one transaction, so a crash leaves a value sealed
-//! with the old key or with the new one, and both open while a rotation lasts.
+//! The tables `keys`, `secrets` and `resealing`, and every sealed column.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
@@ -13,9 +7,9 @@ use zeroize::Zeroizing;
 
 use super::fault::Fault;
 use super::row::{Count, Millis};
-use super::{Reader, Store, Writer};
+use super::{Reader, Sqlite, Writer};
 use crate::seal::{KeyId, SealError, Sealer, key_of};
-use crate::store::{KnownKey, OwnSecret, Resealed, StoreError};
+use crate::store::{KeyStore, KnownKey, OwnSecret, Resealed, StoreError, StoreFuture};
 
 /// A column of sealed values, and the column that names their rows.
 #[derive(Clone, Copy, Debug)]
@@ -44,21 +38,14 @@ impl Place {
     }
 }
 
-impl Store {
-    /// A secret of the controller itself.
-    pub async fn own_secret(&self, secret: OwnSecret) -> Result<Zeroizing<[u8; 32]>, StoreError> {
+impl KeyStore for Sqlite {
+    fn own_secret(&self, secret: OwnSecret) -> StoreFuture<Zeroizing<[u8; 32]>> {
         let name = self.database.name.clone();
         let read = move |reader: &Reader<'_>| own(reader, &name, reader.sealer, secret);
-        self.read("reading a secret of the controller", read).await
+        self.read("reading a secret of the controller", read)
     }
 
-    /// The same database with other keys, among them all that it still needs.
-    pub fn with_keys(&self, sealer: Sealer) -> Result<Store, StoreError> {
-        Store::start(self.database.clone(), sealer)
-    }
-
-    /// Seals up to `limit` values anew that another key than the present one sealed.
-    pub async fn reseal(&self, limit: u64) -> Result<Resealed, StoreError> {
+    fn reseal(&self, limit: u64) -> StoreFuture<Resealed> {
         self.write("sealing values with another master key", move |writer| {
             // What the old key sealed is not to be found in pages that are free now.
             writer.pragma_update(None, "secure_delete", true)?;
@@ -70,12 +57,9 @@ impl Store {
             }
             Ok(Resealed::All)
         })
-        .await
     }
 
-    /// Retires every key but the present one. Refused while a value needs another. Where no job is
-    /// active the secrets of media and hooks are new ones from now on: their tokens live as long as a job.
-    pub async fn retire_old_keys(&self, now: Timestamp) -> Result<(), StoreError> {
+    fn retire_old_keys(&self, now: Timestamp) -> StoreFuture<()> {
         self.write("retiring the old master key", move |writer| {
             let id = writer.sealer.id();
             for place in PLACES {
@@ -95,20 +79,10 @@ impl Store {
             writer.execute(sql, params![id.to_string(), Millis(now)])?;
             Ok(())
         })
-        .await
     }
 
-    /// Writes all that is in the log into the database itself, and cuts the log to nothing.
-    pub async fn fold_log(&self) -> Result<(), StoreError> {
-        self.read("folding the log into the database", |reader| {
-            Ok(reader.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
-        })
-        .await
-    }
-
-    /// The keys that the database knows, oldest first.
-    pub async fn known_keys(&self) -> Result<Vec<KnownKey>, StoreError> {
-        self.read("reading the keys", |reader| known_keys(reader)).await
+    fn known_keys(&self) -> StoreFuture<Vec<KnownKey>> {
+        self.read("reading the keys", |reader| known_keys(reader))
     }
 }
 

@@ -1,8 +1,6 @@
-//! Who goes on with a job: claims, leases, and saving how the job goes forward.
+//! The lease columns of `jobs`: claims, renewals, and saves that a lease fences.
 //!
-//! A lease is a generation that rises with every claim. Invariant: a save names its generation and
-//! is checked in the transaction that writes it, so a controller that was away for too long, while
-//! another took its job over, writes nothing more of it.
+//! Times are the caller's: one controller uses the file at a time, so there is one clock.
 
 use std::time::Duration;
 
@@ -10,23 +8,22 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 
 use super::fault::Fault;
-use super::row::{Count, Json, Millis, SENTENCE_CHARS_MAX, Stored, Word, clipped, json};
-use super::{Reader, Store, Writer, events, unreadable};
-use crate::domain::{Job, JobId, JobIdError, NewEvent, Phase, Status};
-use crate::store::{Lease, PAGE_MAX, StoreError};
+use super::row::{Count, Json, Millis, Stored, Word};
+use super::{Reader, Sqlite, Writer, events, hosts, unreadable};
+use crate::domain::{HostId, Job, JobId, JobIdError, NewEvent, Serial};
+use crate::store::bounds::{TEXT_CHARS_MAX, clipped};
+use crate::store::leases::Standing;
+use crate::store::{HostHolder, Lease, LeaseStore, PAGE_MAX, StoreError, StoreFuture};
 use shoal_base::world::after;
 
-impl Store {
-    /// Leases to `owner`, until `now + ttl`, up to `limit` active jobs that are due (their time to
-    /// wake has come, or they were cancelled) and that nobody holds, oldest first. Jobs that this release
-    /// cannot read are left as they are.
-    pub async fn claim(
+impl LeaseStore for Sqlite {
+    fn claim(
         &self,
         owner: &str,
         now: Timestamp,
         ttl: Duration,
         limit: usize,
-    ) -> Result<Vec<(Lease, Job)>, StoreError> {
+    ) -> StoreFuture<Vec<(Lease, Job)>> {
         let owner = owner.to_owned();
         self.write("claiming jobs", move |writer| {
             let (limit, mut claimed) = (limit.min(PAGE_MAX), Vec::new());
@@ -50,17 +47,9 @@ impl Store {
             }
             Ok(claimed)
         })
-        .await
     }
 
-    /// Extends `leases` to `now + ttl`; returns those that `owner` still holds.
-    pub async fn renew(
-        &self,
-        owner: &str,
-        leases: &[Lease],
-        now: Timestamp,
-        ttl: Duration,
-    ) -> Result<Vec<Lease>, StoreError> {
+    fn renew(&self, owner: &str, leases: &[Lease], now: Timestamp, ttl: Duration) -> StoreFuture<Vec<Lease>> {
         let (owner, leases) = (owner.to_owned(), leases.to_vec());
         self.write("renewing leases", move |writer| {
             let sql = "UPDATE jobs SET lease_until = ?4
@@ -75,25 +64,39 @@ impl Store {
             }
             Ok(held)
         })
-        .await
     }
 
-    /// Writes, together with its events, what changes in a job as it goes forward: status, cursor, facts, verdict,
-    /// reason and times.
-    ///
-    /// [`StoreError::LeaseLost`] where somebody else has claimed the job since, and
-    /// [`StoreError::Decided`] where a verdict or a decided status would change.
-    pub async fn save(&self, lease: &Lease, job: &Job, events: Vec<NewEvent>) -> Result<(), StoreError> {
+    fn save(&self, lease: &Lease, job: &Job, events: Vec<NewEvent>) -> StoreFuture<()> {
         let (lease, job) = (*lease, job.clone());
         self.write("saving a job", move |writer| {
             write(writer, &lease, &job)?;
             events::append(writer, lease.job, &events)
         })
-        .await
     }
 
-    /// Gives the job back: whoever comes may claim it at once. Nothing where the lease is lost.
-    pub async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+    fn take_host(&self, lease: &Lease, job: &Job) -> StoreFuture<Option<HostHolder>> {
+        let (lease, job) = (*lease, job.clone());
+        self.write("taking a host", move |writer| {
+            let host = job.facts.system.as_ref().and_then(|system| system.host.as_ref());
+            let others = |other: JobId, _: &Serial| other != lease.job;
+            if let Some(host) = host
+                && let Some(holder) = hosts::holder(&writer.reader(), host, others)?
+            {
+                return Ok(Some(holder));
+            }
+            write(writer, &lease, &job)?;
+            Ok(None)
+        })
+    }
+
+    fn host_holder(&self, host: &HostId, than: &Serial) -> StoreFuture<Option<HostHolder>> {
+        let (host, than) = (host.clone(), than.clone());
+        self.read("looking for the holder of a host", move |reader| {
+            hosts::holder(reader, &host, |_, server| *server != than)
+        })
+    }
+
+    fn release(&self, lease: &Lease) -> StoreFuture<()> {
         let lease = *lease;
         self.write("releasing a job", move |writer| {
             let sql = "UPDATE jobs SET lease_owner = NULL, lease_until = NULL
@@ -102,22 +105,18 @@ impl Store {
             writer.jobs_changed.set(released > 0);
             Ok(())
         })
-        .await
     }
 
-    /// When the next job can be claimed if nothing changes until then: when it is due and nobody
-    /// holds it any more. Never before `now`; `None` without active jobs.
-    pub async fn next_wake(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    fn next_wake(&self, now: Timestamp) -> StoreFuture<Option<Timestamp>> {
         self.read("looking for the next job", move |reader| {
             let at = next_claimable(reader)?;
             Ok(at.map(|at| at.max(now)))
         })
-        .await
     }
 }
 
-/// SQL for "due, whatever the time to wake says".
-const AT_ONCE: &str = "(nudged OR (cancel IS NOT NULL AND phase = 'forward'))";
+/// SQL for "due, whatever its time to wake".
+const DUE_NOW: &str = "(nudged OR (cancel IS NOT NULL AND phase = 'forward'))";
 
 /// SQL for "not met as unreadable yet".
 const READABLE: &str = "id NOT IN (SELECT id FROM temp.unreadable_jobs)";
@@ -126,7 +125,7 @@ const READABLE: &str = "id NOT IN (SELECT id FROM temp.unreadable_jobs)";
 fn due(writer: &Writer<'_>, now: Timestamp, limit: usize) -> Result<Vec<String>, Fault> {
     let sql = format!(
         "SELECT id FROM jobs WHERE phase <> 'done' AND {READABLE} AND coalesce(lease_until, 0) <= ?1
-            AND (wake_at <= ?1 OR {AT_ONCE}) ORDER BY id LIMIT ?2"
+            AND (wake_at <= ?1 OR {DUE_NOW}) ORDER BY id LIMIT ?2"
     );
     let mut statement = writer.prepare_cached(&sql)?;
     let ids = statement.query_map(params![Millis(now), Count(limit as u64)], |row| row.get(0))?;
@@ -148,13 +147,7 @@ fn lease(writer: &Writer<'_>, id: &str, owner: &str, until: Timestamp) -> Result
     Ok(generation)
 }
 
-/// What is written once, as it stands.
-struct Standing {
-    status: Status,
-    phase: Phase,
-    verdict: Option<String>,
-}
-
+/// What is written once of a job whose lease this is.
 fn held(writer: &Writer<'_>, lease: &Lease) -> Result<Standing, Fault> {
     let sql = "SELECT status, phase, verdict FROM jobs
         WHERE id = ?1 AND lease_generation = ?2 AND lease_owner IS NOT NULL";
@@ -164,7 +157,7 @@ fn held(writer: &Writer<'_>, lease: &Lease) -> Result<Standing, Fault> {
             Ok(Standing {
                 status: row.get::<_, Word<_>>(0)?.0,
                 phase: row.get::<_, Word<_>>(1)?.0,
-                verdict: row.get(2)?,
+                verdict: row.get::<_, Option<Json<_>>>(2)?.map(|Json(verdict)| verdict),
             })
         })
         .optional()
@@ -172,28 +165,9 @@ fn held(writer: &Writer<'_>, lease: &Lease) -> Result<Standing, Fault> {
     Ok(standing.ok_or(StoreError::LeaseLost { job: lease.job })?)
 }
 
-/// The schema's triggers refuse the same; this says which job and status it is about.
-fn check_final(standing: &Standing, job: &Job) -> Result<(), StoreError> {
-    let verdict_changes = standing.verdict.is_some() && standing.verdict != job.verdict.as_ref().map(json);
-    let status_changes = standing.status.is_decided() && standing.status != job.status;
-    let goes_back = rank(job.cursor.phase) < rank(standing.phase);
-    if verdict_changes || status_changes || goes_back {
-        return Err(StoreError::Decided { job: job.id, status: standing.status });
-    }
-    Ok(())
-}
-
-fn rank(phase: Phase) -> u8 {
-    match phase {
-        Phase::Forward => 0,
-        Phase::Cleanup => 1,
-        Phase::Done => 2,
-    }
-}
-
 /// Writes the job as it stands now, if the lease holds and nothing final changes.
-pub(super) fn write(writer: &Writer<'_>, lease: &Lease, job: &Job) -> Result<(), Fault> {
-    check_final(&held(writer, lease)?, job)?;
+fn write(writer: &Writer<'_>, lease: &Lease, job: &Job) -> Result<(), Fault> {
+    held(writer, lease)?.check(job)?;
     let sql = "UPDATE jobs SET status = :status, phase = :phase, wake_at = :wake_at, cursor = :cursor,
         facts = :facts, verdict = :verdict, failed_step = :failed_step, reason = :reason,
         finished_at = :finished_at, last_update = :now WHERE id = :id";
@@ -206,7 +180,7 @@ pub(super) fn write(writer: &Writer<'_>, lease: &Lease, job: &Job) -> Result<(),
         ":facts": Stored(&job.facts),
         ":verdict": job.verdict.as_ref().map(Json),
         ":failed_step": job.failed_step.map(Word),
-        ":reason": job.reason.as_deref().map(|reason| clipped(reason, SENTENCE_CHARS_MAX)),
+        ":reason": job.reason.as_deref().map(|reason| clipped(reason, TEXT_CHARS_MAX)),
         ":finished_at": job.finished_at.map(Millis),
         ":now": Millis(job.last_update),
     })?;
@@ -215,7 +189,7 @@ pub(super) fn write(writer: &Writer<'_>, lease: &Lease, job: &Job) -> Result<(),
 
 fn next_claimable(reader: &Reader<'_>) -> Result<Option<Timestamp>, Fault> {
     let sql = format!(
-        "SELECT min(max(iif({AT_ONCE}, 0, wake_at), coalesce(lease_until, 0))) FROM jobs
+        "SELECT min(max(iif({DUE_NOW}, 0, wake_at), coalesce(lease_until, 0))) FROM jobs
             WHERE phase <> 'done' AND {READABLE}"
     );
     let at = reader.prepare_cached(&sql)?.query_row([], |row| row.get::<_, Option<Millis>>(0));

@@ -97,12 +97,3 @@ impl FromSql for Count {
         u64::try_from(value.as_i64()?).map(Count).map_err(FromSqlError::other)
     }
 }
-
-/// So much is kept of a message or a reason.
-pub(super) const SENTENCE_CHARS_MAX: usize = 2_000;
-
-/// The first `chars` characters of `text`.
-pub(super) fn clipped(text: &str, chars: usize) -> &str {
-    let end = text.char_indices().nth(chars);
-    end.map_or(text, |(index, _)| &text[..index])
-}

@@ -1,17 +1,18 @@
-//! The inventory: one row a server. The BMC's password is sealed.
+//! The table `servers`.
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, named_params, params};
 
 use super::fault::Fault;
 use super::row::{Count, Json, Millis, Word};
-use super::{Reader, Store, Writer, bmc_memory, job_rows, unreadable};
+use super::{Reader, Sqlite, Writer, bmc_memory, job_rows, unreadable};
 use crate::domain::{Serial, Server};
-use crate::store::{PAGE_MAX, SERVERS_MAX, ServerRecord, StoreError};
+use crate::store::{PAGE_MAX, SERVERS_MAX, ServerRecord, ServerStore, StoreError, StoreFuture};
 use shoal_base::Password;
+use shoal_redfish::BmcMemory;
 
-impl Store {
-    pub async fn insert_server(&self, server: &Server) -> Result<(), StoreError> {
+impl ServerStore for Sqlite {
+    fn insert_server(&self, server: &Server) -> StoreFuture<()> {
         let (server, at) = (server.clone(), self.act.as_ref().map(|act| act.at));
         self.write("adding a server", move |writer| {
             if load(&writer.reader(), &server.serial)?.is_some() {
@@ -23,21 +24,14 @@ impl Store {
             }
             put(writer, &server, at)
         })
-        .await
     }
 
-    /// A server with what is known of its record.
-    pub async fn server_record(&self, serial: &Serial) -> Result<Option<ServerRecord>, StoreError> {
+    fn server_record(&self, serial: &Serial) -> StoreFuture<Option<ServerRecord>> {
         let serial = serial.clone();
-        self.read("reading a server", move |reader| record(reader, &serial)).await
+        self.read("reading a server", move |reader| record(reader, &serial))
     }
 
-    /// Another server with this management address.
-    pub async fn other_server_at(
-        &self,
-        management_address: &str,
-        than: &Serial,
-    ) -> Result<Option<Serial>, StoreError> {
+    fn other_server_at(&self, management_address: &str, than: &Serial) -> StoreFuture<Option<Serial>> {
         let (address, than) = (management_address.to_owned(), than.clone());
         self.read("looking for a management address", move |reader| {
             let sql = "SELECT serial FROM servers
@@ -46,11 +40,9 @@ impl Store {
             let found = statement.query_row(params![address, Word(&than)], |row| row.get::<_, Word<_>>(0));
             Ok(found.optional()?.map(|Word(serial)| serial))
         })
-        .await
     }
 
-    /// Replaces the record of the same serial number.
-    pub async fn update_server(&self, server: &Server) -> Result<(), StoreError> {
+    fn update_server(&self, server: &Server) -> StoreFuture<()> {
         let (server, at) = (server.clone(), self.act.as_ref().map(|act| act.at));
         self.write("changing a server", move |writer| {
             if !exists(writer, &server.serial)? {
@@ -59,29 +51,21 @@ impl Store {
             bmc_memory::forget(writer, &server.serial, Some(&server.bmc_address))?;
             put(writer, &server, at)
         })
-        .await
     }
 
-    pub async fn server(&self, serial: &Serial) -> Result<Option<Server>, StoreError> {
+    fn server(&self, serial: &Serial) -> StoreFuture<Option<Server>> {
         let serial = serial.clone();
-        self.read("reading a server", move |reader| load(reader, &serial)).await
+        self.read("reading a server", move |reader| load(reader, &serial))
     }
 
-    /// The whole inventory ([`SERVERS_MAX`] at most), by serial number.
-    pub async fn servers(&self) -> Result<Vec<Server>, StoreError> {
+    fn servers(&self) -> StoreFuture<Vec<Server>> {
         self.read("reading the servers", |reader| {
             let mut statement = reader.prepare_cached("SELECT * FROM servers ORDER BY serial")?;
             statement.query_and_then([], |row| parse(reader, row))?.collect()
         })
-        .await
     }
 
-    /// One page of the inventory, by serial number: those after `after`, at most `limit` and [`PAGE_MAX`].
-    pub async fn servers_after(
-        &self,
-        after: Option<&Serial>,
-        limit: usize,
-    ) -> Result<Vec<Server>, StoreError> {
+    fn servers_after(&self, after: Option<&Serial>, limit: usize) -> StoreFuture<Vec<Server>> {
         let after = after.map(ToString::to_string).unwrap_or_default();
         self.read("reading servers", move |reader| {
             let sql = "SELECT * FROM servers WHERE serial > ?1 ORDER BY serial LIMIT ?2";
@@ -89,11 +73,9 @@ impl Store {
             let limit = Count(limit.min(PAGE_MAX) as u64);
             statement.query_and_then(params![after, limit], |row| parse(reader, row))?.collect()
         })
-        .await
     }
 
-    /// Refused with [`StoreError::Busy`] while a job is active on it; its past jobs stay.
-    pub async fn delete_server(&self, serial: &Serial) -> Result<(), StoreError> {
+    fn delete_server(&self, serial: &Serial) -> StoreFuture<()> {
         let serial = serial.clone();
         self.write("deleting a server", move |writer| {
             job_rows::check_idle(writer, &serial)?;
@@ -103,7 +85,18 @@ impl Store {
                 _ => Ok(()),
             }
         })
-        .await
+    }
+
+    fn save_bmc_memory(&self, server: &Server, memory: BmcMemory) -> StoreFuture<()> {
+        let (serial, address) = (server.serial.clone(), server.bmc_address.clone());
+        self.write("saving what a BMC agreed to", move |writer| {
+            bmc_memory::save(writer, &serial, &address, &memory)
+        })
+    }
+
+    fn load_bmc_memory(&self, server: &Server) -> StoreFuture<BmcMemory> {
+        let (serial, address) = (server.serial.clone(), server.bmc_address.clone());
+        self.read("reading what a BMC agreed to", move |reader| bmc_memory::load(reader, &serial, &address))
     }
 }
 

@@ -82,7 +82,7 @@ fn event(message: &str) -> NewEvent {
 }
 
 /// Adds servers `A` and `B` with a job each, and claims both.
-async fn two_claimed_jobs(store: &Store) -> Vec<(Lease, Job)> {
+async fn two_claimed_jobs(store: &Sqlite) -> Vec<(Lease, Job)> {
     for (serial, number) in [("A", 1), ("B", 2)] {
         store.insert_server(&server(serial)).await.unwrap();
         store.insert_job(new_job(serial, number), None).await.unwrap();
@@ -91,6 +91,6 @@ async fn two_claimed_jobs(store: &Store) -> Vec<(Lease, Job)> {
 }
 
 /// SQL behind the store's back.
-fn execute(store: &Store, sql: &str) -> rusqlite::Result<()> {
+fn execute(store: &Sqlite, sql: &str) -> rusqlite::Result<()> {
     store.database.lock().execute_batch(sql)
 }

@@ -1,78 +1,51 @@
-//! Bearer tokens: made, found by what was shown, revoked.
-//!
-//! Only keyed hashes are kept. Invariants: a revoked token stays revoked, two live tokens have two
-//! names, and no request takes away the last live admin token.
-
-use std::time::Duration;
+//! The table `tokens`.
 
 use jiff::Timestamp;
 use rusqlite::{Row, named_params, params};
 
 use super::fault::Fault;
 use super::row::{Count, Millis, Word};
-use super::{Reader, Store, Writer};
-use crate::access::{NewToken, Role, Standing, TokenHash, TokenId, TokenOrigin, TokenRecord};
-use crate::store::{StoreError, TOKENS_MAX};
-use shoal_base::world::elapsed;
+use super::{Reader, Sqlite, Writer};
+use crate::access::{NewToken, TokenHash, TokenId, TokenRecord};
+use crate::store::tokens::{is_name_taken, is_use_due, revocable, to_make_room};
+use crate::store::{StoreError, StoreFuture, TOKENS_MAX, TokenStore};
 
-/// A token's last use is written no more often: each write waits for the disk.
-const LAST_USE_PRECISION: Duration = Duration::from_secs(60);
-
-impl Store {
-    /// Keeps a token by the hash of its text.
-    pub async fn insert_token(&self, new: NewToken, text: &str) -> Result<TokenRecord, StoreError> {
+impl TokenStore for Sqlite {
+    fn insert_token(&self, new: NewToken, text: &str) -> StoreFuture<TokenRecord> {
         let hash = self.token_key.hash(text);
-        self.write("adding a token", move |writer| insert(writer, new, &hash)).await
+        self.write("adding a token", move |writer| insert(writer, new, &hash))
     }
 
-    /// The token with that text, whether it still opens anything or not.
-    pub async fn token_shown(&self, text: &str) -> Result<Option<TokenRecord>, StoreError> {
+    fn token_shown(&self, text: &str) -> StoreFuture<Option<TokenRecord>> {
         let hash = self.token_key.hash(text);
-        self.read("looking for a token", move |reader| find(reader, &hash)).await
+        self.read("looking for a token", move |reader| find(reader, &hash))
     }
 
-    /// The token of that id, whether it still opens anything or not.
-    pub async fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError> {
+    fn token(&self, id: &TokenId) -> StoreFuture<Option<TokenRecord>> {
         let id = id.clone();
-        self.read("reading a token", move |reader| with_id(reader, &id)).await
+        self.read("reading a token", move |reader| with_id(reader, &id))
     }
 
-    /// All tokens, oldest first.
-    pub async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
-        self.read("reading the tokens", all).await
+    fn tokens(&self) -> StoreFuture<Vec<TokenRecord>> {
+        self.read("reading the tokens", all)
     }
 
-    /// Ends a token. One that is revoked already stays as it is.
-    pub async fn revoke_token(&self, id: &TokenId, at: Timestamp) -> Result<TokenRecord, StoreError> {
+    fn revoke_token(&self, id: &TokenId, at: Timestamp) -> StoreFuture<TokenRecord> {
         let id = id.clone();
         self.write("revoking a token", move |writer| {
             let tokens = all(&writer.reader())?;
-            let token = tokens.iter().find(|token| token.id == id);
-            let token = token.ok_or_else(|| StoreError::UnknownToken { id: id.clone() })?;
+            let token = revocable(&tokens, &id, at)?;
             if token.revoked_at.is_some() {
                 return Ok(token.clone());
-            }
-            let is_live_admin =
-                |token: &&TokenRecord| token.role == Role::Admin && token.standing(at) == Standing::Live;
-            let others = tokens.iter().filter(is_live_admin).filter(|other| other.id != id);
-            if is_live_admin(&token) && others.count() == 0 {
-                return Err(StoreError::LastAdminToken.into());
             }
             revoke(writer, &id, at)?;
             Ok(TokenRecord { revoked_at: Some(at), ..token.clone() })
         })
-        .await
     }
 
-    /// Notes that a token was used, if that was not noted a moment ago.
-    pub async fn note_token_use(
-        &self,
-        token: &TokenRecord,
-        at: Timestamp,
-        from: Option<String>,
-    ) -> Result<(), StoreError> {
-        if token.last_used_at.is_some_and(|last| last <= at && elapsed(last, at) < LAST_USE_PRECISION) {
-            return Ok(());
+    fn note_token_use(&self, token: &TokenRecord, at: Timestamp, from: Option<String>) -> StoreFuture<()> {
+        if !is_use_due(token, at) {
+            return Box::pin(async { Ok(()) });
         }
         let id = token.id.clone();
         self.write("noting a token's use", move |writer| {
@@ -80,12 +53,9 @@ impl Store {
             writer.prepare_cached(sql)?.execute(params![Word(&id), Millis(at), from])?;
             Ok(())
         })
-        .await
     }
 
-    /// Makes `text` a live admin token of that origin, and ends the others of it: what the settings
-    /// or the file say now replaces what they said before. One that was revoked by hand stays so.
-    pub async fn settle_admin_token(&self, new: NewToken, text: &str) -> Result<TokenRecord, StoreError> {
+    fn settle_admin_token(&self, new: NewToken, text: &str) -> StoreFuture<TokenRecord> {
         let hash = self.token_key.hash(text);
         self.write("settling the admin token", move |writer| {
             let known = find(&writer.reader(), &hash)?;
@@ -100,29 +70,17 @@ impl Store {
                 None => insert(writer, new, &hash),
             }
         })
-        .await
-    }
-
-    /// Whether a live admin token is there that the settings and the file do not make.
-    pub async fn has_created_admin(&self, now: Timestamp) -> Result<bool, StoreError> {
-        let tokens = self.tokens().await?;
-        Ok(tokens.iter().any(|token| {
-            let is_created = token.origin == TokenOrigin::Created;
-            is_created && token.role == Role::Admin && token.standing(now) == Standing::Live
-        }))
     }
 }
 
 fn insert(writer: &Writer<'_>, new: NewToken, hash: &TokenHash) -> Result<TokenRecord, Fault> {
     let tokens = all(&writer.reader())?;
-    let is_namesake = |token: &TokenRecord| {
-        let asked_for = new.origin == TokenOrigin::Created;
-        asked_for && token.name == new.name && token.standing(new.created_at) == Standing::Live
-    };
-    if tokens.iter().any(is_namesake) || find(&writer.reader(), hash)?.is_some() {
+    if is_name_taken(&tokens, &new) || find(&writer.reader(), hash)?.is_some() {
         return Err(StoreError::TokenExists { name: new.name }.into());
     }
-    make_room(writer, &tokens, new.created_at)?;
+    if let Some(ended) = to_make_room(&tokens, new.created_at)? {
+        writer.execute("DELETE FROM tokens WHERE id = ?1", [Word(ended)])?;
+    }
     let sql = "INSERT INTO tokens
         (id, name, role, origin, hash_prefix, hash, created_at, created_by, expires_at)
         VALUES (:id, :name, :role, :origin, :hash_prefix, :hash, :created_at, :created_by, :expires_at)";
@@ -154,17 +112,6 @@ fn insert(writer: &Writer<'_>, new: NewToken, hash: &TokenHash) -> Result<TokenR
         last_used_at,
         last_used_from,
     })
-}
-
-/// A token that has ended gives way to a new one, the oldest first; the audit remembers it.
-fn make_room(writer: &Writer<'_>, tokens: &[TokenRecord], now: Timestamp) -> Result<(), Fault> {
-    if (tokens.len() as u64) < TOKENS_MAX {
-        return Ok(());
-    }
-    let ended = tokens.iter().find(|token| token.standing(now) != Standing::Live);
-    let ended = ended.ok_or(StoreError::TooManyTokens { max: TOKENS_MAX })?;
-    writer.execute("DELETE FROM tokens WHERE id = ?1", [Word(&ended.id)])?;
-    Ok(())
 }
 
 fn revoke(writer: &Writer<'_>, id: &TokenId, at: Timestamp) -> Result<(), Fault> {

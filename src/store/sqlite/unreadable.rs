@@ -1,9 +1,7 @@
-//! Jobs whose stored state this release cannot read: of a newer release, or damaged.
+//! Jobs that cannot be read, by their plain columns.
 //!
-//! Such a job is listed with what its row says in plain columns. No controller that cannot read it claims it, so
-//! its row and its host stay as they are; an operator may end it by force. Which jobs were met is kept in a
-//! temporary table of the connection, so that neither a claim nor the next wake-up comes back to them; a restart
-//! looks again. Invariant: nothing but a forced end writes to such a job.
+//! Which jobs were met is kept in a temporary table of the connection, so that neither a claim nor the next wake-up
+//! comes back to them; a restart looks again.
 
 use jiff::Timestamp;
 use rusqlite::types::FromSql;
@@ -11,31 +9,13 @@ use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 
 use super::fault::Fault;
 use super::row::{Json, Millis, Word, json};
-use super::{Reader, Store, Writer, events, hook_reports, job_rows, traces};
-use crate::domain::{
-    Cancel, EventStatus, Job, JobId, Level, NewEvent, Outcome, Phase, Status, Step, Verdict,
-};
+use super::{Reader, Writer, events, job_rows, reports};
+use crate::domain::{Cancel, Job, JobId, Outcome, Phase, Status, Step, Verdict};
+use crate::store::unreadable::{forced_end, why};
 use crate::store::{StoreError, StoredJob, UnreadableJob};
 
 pub(super) const TABLE: &str =
     "CREATE TEMP TABLE IF NOT EXISTS unreadable_jobs (id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID";
-
-impl Store {
-    /// The job, whether this release can read its state or not.
-    pub async fn stored_job(&self, id: JobId) -> Result<Option<StoredJob>, StoreError> {
-        self.read("reading a job", move |reader| load(reader, id)).await
-    }
-
-    /// Ends an active job that this release cannot read, without touching its host: [`StoreError::Leased`] while
-    /// another controller drives it, and nothing where the job can be read or is over.
-    pub async fn end_unreadable_job(&self, id: JobId, now: Timestamp) -> Result<bool, StoreError> {
-        self.write("ending a job that cannot be read", move |writer| match load(&writer.reader(), id)? {
-            Some(StoredJob::Unreadable(job)) if job.is_active => end(writer, &job, now).map(|()| true),
-            _ => Ok(false),
-        })
-        .await
-    }
-}
 
 pub(super) fn load(reader: &Reader<'_>, id: JobId) -> Result<Option<StoredJob>, Fault> {
     match job_rows::load(reader, id) {
@@ -55,16 +35,6 @@ pub(super) fn of_row(row: &Row<'_>, fault: Fault) -> Result<UnreadableJob, Fault
     let Fault::Row { row: what, source } = fault else { return Err(fault) };
     let Word(id) = row.get("id").map_err(|error| Fault::in_row("the id of a job", error))?;
     columns(id, row, why(&what, &*source)).map_err(|error| Fault::in_row(format!("job {id}"), error))
-}
-
-fn why(row: &str, source: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = format!("{row} cannot be read");
-    let mut cause = Some(source);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn columns(id: JobId, row: &Row<'_>, why: String) -> rusqlite::Result<UnreadableJob> {
@@ -91,8 +61,7 @@ fn readable<T: FromSql>(row: &Row<'_>, column: &str) -> Option<T> {
 /// The job for a claim: all of its state is read, so that nothing of it can fail later.
 pub(super) fn load_whole(reader: &Reader<'_>, id: JobId) -> Result<Job, Fault> {
     let job = job_rows::load(reader, id)?.ok_or(StoreError::UnknownJob { job: id })?;
-    traces::check(reader, id)?;
-    hook_reports::load(reader, id)?;
+    reports::check(reader, id)?;
     Ok(job)
 }
 
@@ -119,18 +88,19 @@ pub(super) fn forget_all(connection: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-fn end(writer: &Writer<'_>, job: &UnreadableJob, now: Timestamp) -> Result<(), Fault> {
+/// Ends an active job that cannot be read; returns whether it was one.
+pub(super) fn end(writer: &Writer<'_>, id: JobId, now: Timestamp) -> Result<bool, Fault> {
+    let Some(StoredJob::Unreadable(job)) = load(&writer.reader(), id)? else { return Ok(false) };
+    if !job.is_active {
+        return Ok(false);
+    }
     let leased = "SELECT 1 FROM jobs WHERE id = ?1 AND lease_owner IS NOT NULL AND lease_until > ?2";
     if writer.prepare_cached(leased)?.exists(params![Word(job.id), Millis(now)])? {
         return Err(StoreError::Leased { job: job.id }.into());
     }
     let undecided = !job.status.is_some_and(Status::is_decided);
     let verdict = Verdict { outcome: Outcome::Cancelled, confidence: None, evidence: Vec::new() };
-    let reason = format!(
-        "ended by force, because this release could not read the job's stored state ({}): its host was not touched; \
-         `shoal server release {}` ejects media and clears the boot override",
-        job.why, job.server
-    );
+    let reason = job.forced_end_reason();
     let sql = "UPDATE jobs SET phase = :phase, finished_at = :now, last_update = :now, cancel = :cancel,
         status = iif(:undecided, :status, status), verdict = coalesce(verdict, :verdict), reason = :reason,
         lease_owner = NULL, lease_until = NULL, lease_generation = lease_generation + 1 WHERE id = :id";
@@ -148,28 +118,14 @@ fn end(writer: &Writer<'_>, job: &UnreadableJob, now: Timestamp) -> Result<(), F
         },
     )?;
     writer.jobs_changed.set(true);
-    events::append(writer, job.id, &[ended(writer, job, now, reason)?])
+    events::append(writer, job.id, &[forced_end(last_step(writer, job.id)?, now, reason)])?;
+    Ok(true)
 }
 
-/// At the step of the job's last event, since its cursor cannot be read.
-fn ended(
-    writer: &Writer<'_>,
-    job: &UnreadableJob,
-    now: Timestamp,
-    message: String,
-) -> Result<NewEvent, Fault> {
+/// The step of the job's last event.
+fn last_step(writer: &Writer<'_>, job: JobId) -> Result<Option<Step>, Fault> {
     let sql = "SELECT step FROM events WHERE job = ?1 ORDER BY seq DESC LIMIT 1";
     let step =
-        writer.prepare_cached(sql)?.query_row([Word(job.id)], |row| Ok(readable(row, "step"))).optional()?;
-    Ok(NewEvent {
-        time: now,
-        level: Level::Warning,
-        step: step.flatten().map_or(Step::ValidateRecipe, |Word(step)| step),
-        op: "job.end".to_owned(),
-        status: EventStatus::Failed,
-        attempt: 1,
-        duration_ms: None,
-        message,
-        detail: serde_json::Value::Null,
-    })
+        writer.prepare_cached(sql)?.query_row([Word(job)], |row| Ok(readable(row, "step"))).optional()?;
+    Ok(step.flatten().map(|Word(step)| step))
 }

@@ -15,7 +15,7 @@ fn act(number: u64) -> Act {
     }
 }
 
-async fn told(store: &Store, entries: u64) {
+async fn told(store: &Sqlite, entries: u64) {
     for number in 0..entries {
         store.tell(act(number)).await.unwrap();
     }
@@ -26,7 +26,7 @@ const TRIGGERS: &str = "DROP TRIGGER the_audit_is_not_changed; DROP TRIGGER the_
 
 #[tokio::test]
 async fn the_database_itself_refuses_to_change_the_audit() {
-    let store = Store::in_memory(sealer()).unwrap();
+    let store = Sqlite::in_memory(sealer()).unwrap();
     told(&store, 3).await;
     for sql in [
         "UPDATE audit SET action = 'x' WHERE seq = 2",
@@ -68,7 +68,7 @@ async fn what_gets_around_the_triggers_is_found() {
             ChainFault::Changed { seq: 6 },
         ),
     ] {
-        let store = Store::in_memory(sealer()).unwrap();
+        let store = Sqlite::in_memory(sealer()).unwrap();
         told(&store, 5).await;
         execute(&store, &format!("{TRIGGERS} {sql}")).unwrap();
         let report = store.verify_audit().await.unwrap();
@@ -78,7 +78,7 @@ async fn what_gets_around_the_triggers_is_found() {
 
 #[tokio::test]
 async fn an_act_and_what_it_tells_of_are_written_together_or_not_at_all() {
-    let store = Store::in_memory(sealer()).unwrap();
+    let store = Sqlite::in_memory(sealer()).unwrap();
     store.with_audit(act(1)).insert_server(&server("A")).await.unwrap();
     store.with_audit(act(2)).insert_server(&server("A")).await.unwrap_err();
     store.with_audit(act(3)).delete_server(&"B".parse().unwrap()).await.unwrap_err();
@@ -94,12 +94,12 @@ async fn an_act_and_what_it_tells_of_are_written_together_or_not_at_all() {
 async fn a_long_chain_is_checked_page_by_page_on_the_file_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("shoal.db");
-    let store = Store::open(&path, sealer()).unwrap();
-    let chain = |store: &Store| -> Result<(), Fault> {
+    let store = Sqlite::open(&path, sealer()).unwrap();
+    let chain = |store: &Sqlite| -> Result<(), Fault> {
         let mut connection = store.database.lock();
         let transaction = connection.transaction()?;
         let (last_event, jobs_changed) = (Cell::new(None), Cell::new(false));
-        let chain_key = store.chain_key.clone();
+        let chain_key = &store.chain_key;
         let writer = Writer { transaction, sealer: &store.sealer, chain_key, last_event, jobs_changed };
         (0..2 * PAGE_MAX as u64).try_for_each(|number| super::super::audit::append(&writer, act(number)))?;
         Ok(writer.transaction.commit()?)

@@ -8,14 +8,14 @@ use super::*;
 /// A backup of a database that holds the server `A`.
 async fn backup(folder: &Path) -> PathBuf {
     let (database, to) = (folder.join("first.db"), folder.join("a.backup"));
-    let store = Store::open(&database, sealer()).unwrap();
+    let store = Sqlite::open(&database, sealer()).unwrap();
     store.insert_server(&server("A")).await.unwrap();
     assert_eq!(take_backup(&database, &to, at(9)).unwrap().active_jobs, 0);
     to
 }
 
 async fn serials(database: &Path) -> Vec<String> {
-    let store = Store::open(database, sealer()).unwrap();
+    let store = Sqlite::open(database, sealer()).unwrap();
     store.servers().await.unwrap().iter().map(|server| server.serial.to_string()).collect()
 }
 
@@ -28,7 +28,7 @@ async fn restore(database: &Path, from: &Path) -> Restored {
 async fn the_log_of_a_controller_that_died_goes_with_its_database() {
     let folder = tempfile::tempdir().unwrap();
     let from = backup(folder.path()).await;
-    let live = Store::open(&folder.path().join("live.db"), sealer()).unwrap();
+    let live = Sqlite::open(&folder.path().join("live.db"), sealer()).unwrap();
     live.insert_server(&server("B")).await.unwrap();
     // As a crash leaves both: the server is in the log alone.
     let database = folder.path().join("crashed.db");
@@ -40,7 +40,7 @@ async fn the_log_of_a_controller_that_died_goes_with_its_database() {
     assert_eq!(restored.taken_at, Some(at(9)));
     assert_eq!(serials(&database).await, ["A"]);
     assert_eq!(serials(&restored.before.unwrap()).await, ["B"], "nothing of it is lost");
-    let store = Store::open(&database, sealer()).unwrap();
+    let store = Sqlite::open(&database, sealer()).unwrap();
     let audit = store.audit(&AuditFilter { limit: 9, ..AuditFilter::default() }).await.unwrap();
     assert_eq!((audit[0].action.as_str(), audit[0].actor.as_str()), ("controller.restore", "controller"));
 }
@@ -64,7 +64,7 @@ async fn a_database_that_another_program_has_open_stays_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let from = backup(folder.path()).await;
     let database = folder.path().join("open.db");
-    drop(Store::open(&database, sealer()).unwrap());
+    drop(Sqlite::open(&database, sealer()).unwrap());
     let shell = rusqlite::Connection::open(&database).unwrap();
     // Idle, as a shell is that has shown something.
     shell.query_row("SELECT count(*) FROM servers", [], |_| Ok(())).unwrap();
@@ -112,7 +112,7 @@ async fn what_root_puts_back_belongs_to_whoever_the_controller_runs_as() {
 async fn an_active_job_says_that_it_was_restored_unless_nothing_can_have_been_done_since() {
     let folder = tempfile::tempdir().unwrap();
     let (database, to) = (folder.path().join("jobs.db"), folder.path().join("jobs.backup"));
-    let store = Store::open(&database, sealer()).unwrap();
+    let store = Sqlite::open(&database, sealer()).unwrap();
     two_claimed_jobs(&store).await;
     assert_eq!(take_backup(&database, &to, at(9)).unwrap().active_jobs, 2);
     for (name, resume, mark) in [("marked.db", false, Some(at(10))), ("resumed.db", true, None)] {
@@ -123,7 +123,7 @@ async fn an_active_job_says_that_it_was_restored_unless_nothing_can_have_been_do
         assert_eq!((restored.jobs, restored.before), (vec![id(1), id(2)], None));
         let mode = std::fs::metadata(&database).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "whoever may read the backup may not read the database");
-        let store = Store::open(&database, sealer()).unwrap();
+        let store = Sqlite::open(&database, sealer()).unwrap();
         for job in [id(1), id(2)] {
             assert_eq!(store.job(job).await.unwrap().unwrap().facts.restored_at, mark, "{name}");
         }

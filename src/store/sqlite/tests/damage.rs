@@ -5,7 +5,7 @@ use crate::domain::Cancel;
 
 #[tokio::test]
 async fn a_full_disk_is_said_to_be_full_and_heals() {
-    let store = Store::in_memory(sealer()).unwrap();
+    let store = Sqlite::in_memory(sealer()).unwrap();
     let (lease, job) = two_claimed_jobs(&store).await.remove(0);
     let limit = |pages: u64| {
         let set = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
@@ -25,7 +25,7 @@ async fn a_full_disk_is_said_to_be_full_and_heals() {
 
 #[tokio::test]
 async fn a_read_only_database_is_said_to_be_that() {
-    let store = Store::in_memory(sealer()).unwrap();
+    let store = Sqlite::in_memory(sealer()).unwrap();
     execute(&store, "PRAGMA query_only = 1").unwrap();
     let error = store.check().await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::ReadOnly, "{error}");
@@ -35,7 +35,7 @@ async fn a_read_only_database_is_said_to_be_that() {
 
 #[tokio::test]
 async fn a_save_that_fails_halfway_leaves_nothing() {
-    let store = Store::in_memory(sealer()).unwrap();
+    let store = Sqlite::in_memory(sealer()).unwrap();
     let (lease, job) = two_claimed_jobs(&store).await.remove(0);
     let broken = "CREATE TEMP TRIGGER broken BEFORE INSERT ON events WHEN NEW.seq = 2
         BEGIN SELECT RAISE(ABORT, 'the second event fails'); END";
@@ -70,7 +70,7 @@ const BROKEN_JOBS: [&str; 14] = [
 #[tokio::test]
 async fn a_damaged_job_is_an_error_that_names_it_and_holds_up_nobody() {
     for broken in BROKEN_JOBS {
-        let store = Store::in_memory(sealer()).unwrap();
+        let store = Sqlite::in_memory(sealer()).unwrap();
         for (lease, _) in two_claimed_jobs(&store).await {
             store.release(&lease).await.unwrap();
         }
@@ -95,7 +95,7 @@ async fn a_damaged_job_is_an_error_that_names_it_and_holds_up_nobody() {
 }
 
 /// All columns of the job's row.
-fn row_of(store: &Store, id: JobId) -> Vec<rusqlite::types::Value> {
+fn row_of(store: &Sqlite, id: JobId) -> Vec<rusqlite::types::Value> {
     let connection = store.database.lock();
     let mut statement = connection.prepare("SELECT * FROM jobs WHERE id = ?1").unwrap();
     let columns = statement.column_count();
@@ -112,7 +112,7 @@ async fn a_job_of_a_newer_release_is_left_to_it_and_ends_by_force_alone() {
         ("traces", "job", "trace"),
         ("hook_reports", "job", "report"),
     ] {
-        let store = Store::in_memory(sealer()).unwrap();
+        let store = Sqlite::in_memory(sealer()).unwrap();
         for (lease, _) in two_claimed_jobs(&store).await {
             store.release(&lease).await.unwrap();
         }
@@ -136,7 +136,7 @@ async fn a_job_of_a_newer_release_is_left_to_it_and_ends_by_force_alone() {
 }
 
 /// Job 1 cannot be read, job 2 can.
-async fn ends_by_force_alone(store: &Store) {
+async fn ends_by_force_alone(store: &Sqlite) {
     let found = async || match store.stored_job(id(1)).await.unwrap() {
         Some(StoredJob::Unreadable(job)) => job,
         other => panic!("it can be read: {other:?}"),
@@ -159,7 +159,7 @@ async fn ends_by_force_alone(store: &Store) {
 
 #[tokio::test]
 async fn what_a_bmc_agreed_to_is_discarded_where_it_cannot_be_read() {
-    let store = Store::in_memory(sealer()).unwrap();
+    let store = Sqlite::in_memory(sealer()).unwrap();
     let server = server("A");
     store.insert_server(&server).await.unwrap();
     let memory = shoal_redfish::BmcMemory { boot_target: Some("UsbCd".to_owned()), ..Default::default() };
@@ -171,7 +171,7 @@ async fn what_a_bmc_agreed_to_is_discarded_where_it_cannot_be_read() {
 
 #[tokio::test]
 async fn a_damaged_id_or_cancel_holds_up_nobody() {
-    let store = Store::in_memory(sealer()).unwrap();
+    let store = Sqlite::in_memory(sealer()).unwrap();
     two_claimed_jobs(&store).await;
     let sql = "UPDATE jobs SET id = '0', lease_until = NULL WHERE server = 'A'";
     execute(&store, &format!("PRAGMA foreign_keys = 0; {sql}; PRAGMA foreign_keys = 1")).unwrap();
@@ -185,7 +185,7 @@ async fn a_damaged_id_or_cancel_holds_up_nobody() {
 
 #[tokio::test]
 async fn damaged_servers_events_and_traces_are_errors_that_name_them() {
-    let store = Store::in_memory(sealer()).unwrap();
+    let store = Sqlite::in_memory(sealer()).unwrap();
     let (lease, job) = two_claimed_jobs(&store).await.remove(0);
     store.save(&lease, &Job { last_update: at(2), ..job.clone() }, vec![event("one")]).await.unwrap();
     store.save_trace(id(1), "task", &crate::domain::MediumTrace::default()).await.unwrap();
@@ -194,7 +194,7 @@ async fn damaged_servers_events_and_traces_are_errors_that_name_them() {
         assert!(error.to_string().contains(name), "{error}");
     };
     for column in ["bmc_password = x'0102'", "bmc_address = 'no url'", "tls = 'maybe'", "labels = '['"] {
-        let store = Store::in_memory(sealer()).unwrap();
+        let store = Sqlite::in_memory(sealer()).unwrap();
         store.insert_server(&server("A")).await.unwrap();
         execute(&store, &format!("UPDATE servers SET {column}")).unwrap();
         corrupt(store.server(&"A".parse().unwrap()).await.unwrap_err(), "\"A\"");

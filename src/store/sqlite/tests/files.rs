@@ -5,8 +5,8 @@ use std::path::Path;
 use super::*;
 use crate::domain::Cursor;
 
-fn open(directory: &tempfile::TempDir) -> Result<Store, StoreError> {
-    Store::open(&directory.path().join("shoal.db"), sealer())
+fn open(directory: &tempfile::TempDir) -> Result<Sqlite, StoreError> {
+    Sqlite::open(&directory.path().join("shoal.db"), sealer())
 }
 
 #[test]
@@ -16,7 +16,7 @@ fn a_second_controller_is_refused_by_any_path_until_the_first_ends() {
     std::fs::create_dir(directory.path().join("deep")).unwrap();
     std::os::unix::fs::symlink(directory.path().join("shoal.db"), directory.path().join("link.db")).unwrap();
     for path in ["shoal.db", "deep/../shoal.db", "link.db"] {
-        let error = Store::open(&directory.path().join(path), sealer()).map(drop).unwrap_err();
+        let error = Sqlite::open(&directory.path().join(path), sealer()).map(drop).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("shoal.db.lock") && text.contains("DB_URL"), "{text}");
         assert_eq!(error.kind(), StoreErrorKind::Unavailable);
@@ -33,7 +33,7 @@ fn the_directory_is_made_and_the_files_are_the_owners_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("var/shoal/shoal.db");
-    let store = Store::open(&path, sealer()).unwrap();
+    let store = Sqlite::open(&path, sealer()).unwrap();
     for name in ["shoal.db", "shoal.db-wal", "shoal.db-shm", "shoal.db.lock"] {
         let mode = std::fs::metadata(path.with_file_name(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
@@ -44,7 +44,7 @@ fn the_directory_is_made_and_the_files_are_the_owners_only() {
 #[test]
 fn what_is_no_database_is_refused_naming_the_setting() {
     let directory = tempfile::tempdir().unwrap();
-    let error = Store::open(directory.path(), sealer()).map(drop).unwrap_err();
+    let error = Sqlite::open(directory.path(), sealer()).map(drop).unwrap_err();
     assert!(error.to_string().contains("DB_URL"), "{error}");
     std::fs::write(directory.path().join("shoal.db"), "not a database ".repeat(500)).unwrap();
     let error = open(&directory).map(drop).unwrap_err();
@@ -57,7 +57,7 @@ fn another_master_key_is_refused_at_once() {
     let directory = tempfile::tempdir().unwrap();
     open(&directory).map(drop).unwrap();
     let path = directory.path().join("shoal.db");
-    let error = Store::open(&path, Sealer::new([8; 32])).map(drop).unwrap_err();
+    let error = Sqlite::open(&path, Sealer::new([8; 32])).map(drop).unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(
         error.to_string().contains("DB_URL") && cause.contains("MASTER_KEY_FILE holds"),
@@ -168,7 +168,7 @@ async fn a_call_whose_caller_went_away_is_carried_out() {
 #[tokio::test]
 async fn a_panic_in_a_call_is_the_callers_and_undoes_it() {
     let directory = tempfile::tempdir().unwrap();
-    for store in [open(&directory).unwrap(), Store::in_memory(sealer()).unwrap()] {
+    for store in [open(&directory).unwrap(), Sqlite::in_memory(sealer()).unwrap()] {
         let broken = store.clone();
         let running = tokio::spawn(async move {
             let work = |writer: &Writer<'_>| {

@@ -24,7 +24,7 @@ const UNSEALED: [&str; 6] = [
 
 #[test]
 fn every_blob_is_sealed_and_known_to_a_rotation() {
-    let store = Store::in_memory(sealer()).unwrap();
+    let store = Sqlite::in_memory(sealer()).unwrap();
     let connection = store.database.lock();
     let sql = "SELECT tables.name || '.' || columns.name
         FROM sqlite_master tables JOIN pragma_table_info(tables.name) columns
@@ -39,7 +39,7 @@ fn every_blob_is_sealed_and_known_to_a_rotation() {
 
 #[tokio::test]
 async fn a_sealed_value_opens_in_its_own_place_only() {
-    let store = Store::in_memory(sealer()).unwrap();
+    let store = Sqlite::in_memory(sealer()).unwrap();
     two_claimed_jobs(&store).await;
     for (moved, broken) in [
         (
@@ -67,7 +67,7 @@ async fn a_database_of_version_1_keeps_its_tokens_and_is_opened_in_the_middle_of
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("shoal.db");
         Connection::open(&path).unwrap().execute_batch(include_str!("version-1.sql")).unwrap();
-        let store = Store::open(&path, keys.clone()).unwrap();
+        let store = Sqlite::open(&path, keys.clone()).unwrap();
         assert_eq!(*store.own_secret(OwnSecret::Media).await.unwrap(), *derived("media"));
         assert_eq!(*store.own_secret(OwnSecret::Hook).await.unwrap(), *derived("hook"));
         assert_eq!(
@@ -79,13 +79,13 @@ async fn a_database_of_version_1_keeps_its_tokens_and_is_opened_in_the_middle_of
         held.reverse();
         assert_eq!(known, held);
         drop(store);
-        Store::open(&path, keys).map(drop).unwrap();
+        Sqlite::open(&path, keys).map(drop).unwrap();
     }
 }
 
 #[tokio::test]
 async fn a_key_is_needed_until_it_is_retired_and_retired_only_when_nothing_needs_it() {
-    let store = Store::in_memory(sealer()).unwrap();
+    let store = Sqlite::in_memory(sealer()).unwrap();
     two_claimed_jobs(&store).await;
     let store = store.with_keys(rotating()).unwrap();
     let error = store.retire_old_keys(at(9)).await.unwrap_err();
@@ -107,7 +107,7 @@ async fn a_key_is_needed_until_it_is_retired_and_retired_only_when_nothing_needs
 
 #[tokio::test]
 async fn a_damaged_value_stops_a_rotation_and_is_named() {
-    let store = Store::in_memory(sealer()).unwrap();
+    let store = Sqlite::in_memory(sealer()).unwrap();
     two_claimed_jobs(&store).await;
     let sql = "UPDATE servers SET bmc_password = (SELECT bmc_password FROM servers WHERE serial = 'A') WHERE serial = 'B'";
     execute(&store, sql).unwrap();

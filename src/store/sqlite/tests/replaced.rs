@@ -9,13 +9,13 @@ use super::*;
 
 struct Opened {
     directory: tempfile::TempDir,
-    store: Store,
+    store: Sqlite,
 }
 
 impl Opened {
     fn new() -> Opened {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("shoal.db"), sealer()).unwrap();
+        let store = Sqlite::open(&directory.path().join("shoal.db"), sealer()).unwrap();
         Opened { directory, store }
     }
 
@@ -113,11 +113,11 @@ async fn deleting_the_lock_lets_no_second_controller_in() {
     let path = opened.path("shoal.db");
     std::fs::remove_file(opened.path("shoal.db.lock")).unwrap();
     for _ in 0..2 {
-        let error = Store::open(&path, sealer()).map(drop).unwrap_err();
+        let error = Sqlite::open(&path, sealer()).map(drop).unwrap_err();
         assert!(matches!(error, StoreError::Locked { .. }), "{error}");
     }
     let error = opened.store.check().await.unwrap_err().to_string();
     assert!(error.contains("shoal.db.lock was"), "{error}");
     drop(opened.store);
-    Store::open(&path, sealer()).map(drop).unwrap();
+    Sqlite::open(&path, sealer()).map(drop).unwrap();
 }

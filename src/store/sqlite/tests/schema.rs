@@ -5,7 +5,7 @@ use crate::domain::{Cancel, MediaMode, Status};
 
 #[tokio::test]
 async fn the_database_itself_refuses_a_second_active_job() {
-    let store = Store::in_memory(sealer()).unwrap();
+    let store = Sqlite::in_memory(sealer()).unwrap();
     two_claimed_jobs(&store).await;
     let copy = |phase: &str| {
         let sql = format!(
@@ -24,7 +24,7 @@ async fn the_database_itself_refuses_a_second_active_job() {
 
 #[tokio::test]
 async fn the_database_itself_keeps_what_is_written_once() {
-    let store = Store::in_memory(sealer()).unwrap();
+    let store = Sqlite::in_memory(sealer()).unwrap();
     two_claimed_jobs(&store).await;
     execute(&store, "UPDATE jobs SET status = 'failed', verdict = '{}', phase = 'cleanup'").unwrap();
     for forbidden in
@@ -38,7 +38,7 @@ async fn the_database_itself_keeps_what_is_written_once() {
 
 #[tokio::test]
 async fn events_of_no_job_are_refused() {
-    let store = Store::in_memory(sealer()).unwrap();
+    let store = Sqlite::in_memory(sealer()).unwrap();
     let sql = "INSERT INTO traces (job, medium, trace) VALUES ('nobody', 'task', '{}')";
     assert!(execute(&store, sql).unwrap_err().to_string().contains("FOREIGN KEY"));
 }
@@ -46,7 +46,7 @@ async fn events_of_no_job_are_refused() {
 #[test]
 fn a_file_is_written_through_to_the_disk() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&directory.path().join("shoal.db"), sealer()).unwrap();
+    let store = Sqlite::open(&directory.path().join("shoal.db"), sealer()).unwrap();
     let connection = store.database.lock();
     let text = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, String>(0)).unwrap();
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
@@ -58,7 +58,7 @@ fn a_file_is_written_through_to_the_disk() {
 /// Each list goes by an index: none reads a whole table to answer one page.
 #[tokio::test]
 async fn no_page_reads_a_whole_table() {
-    let store = Store::in_memory(sealer()).unwrap();
+    let store = Sqlite::in_memory(sealer()).unwrap();
     let plan = |sql: &str| -> String {
         let connection = store.database.lock();
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -85,10 +85,10 @@ async fn no_page_reads_a_whole_table() {
 /// A database as the first version left it, sealed with the key of these tests.
 const VERSION_1: &str = include_str!("version-1.sql");
 
-fn opened_version_1(directory: &tempfile::TempDir) -> Store {
+fn opened_version_1(directory: &tempfile::TempDir) -> Sqlite {
     let path = directory.path().join("shoal.db");
     Connection::open(&path).unwrap().execute_batch(VERSION_1).unwrap();
-    Store::open(&path, sealer()).unwrap()
+    Sqlite::open(&path, sealer()).unwrap()
 }
 
 #[tokio::test]
@@ -119,8 +119,8 @@ async fn what_version_1_wrote_is_read_and_gone_on_with() {
 #[test]
 fn an_old_database_ends_up_with_the_schema_of_a_new_one() {
     let directory = tempfile::tempdir().unwrap();
-    let (old, new) = (opened_version_1(&directory), Store::in_memory(sealer()).unwrap());
-    let schema = |store: &Store| -> Vec<String> {
+    let (old, new) = (opened_version_1(&directory), Sqlite::in_memory(sealer()).unwrap());
+    let schema = |store: &Sqlite| -> Vec<String> {
         let connection = store.database.lock();
         let sql = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name";
         let mut statement = connection.prepare(sql).unwrap();

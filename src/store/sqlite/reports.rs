@@ -1,0 +1,74 @@
+//! The tables `traces` and `hook_reports`.
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::fault::Fault;
+use super::row::{Stored, Word};
+use super::{Reader, Sqlite, job_rows};
+use crate::domain::{HookReport, JobId, MediumTrace};
+use crate::store::reports::joined;
+use crate::store::{ReportStore, StoreFuture};
+
+impl ReportStore for Sqlite {
+    fn save_trace(&self, job: JobId, medium: &str, trace: &MediumTrace) -> StoreFuture<()> {
+        let (medium, trace) = (medium.to_owned(), trace.clone());
+        self.write("saving a read trace", move |writer| {
+            job_rows::check_exists(writer, job)?;
+            let trace = match load_trace(&writer.reader(), job, &medium)? {
+                Some(saved) => joined(saved, trace),
+                None => trace,
+            };
+            let sql = "INSERT INTO traces (job, medium, trace) VALUES (?1, ?2, ?3)
+                ON CONFLICT (job, medium) DO UPDATE SET trace = excluded.trace";
+            writer.prepare_cached(sql)?.execute(params![Word(job), medium, Stored(&trace)])?;
+            Ok(())
+        })
+    }
+
+    fn load_trace(&self, job: JobId, medium: &str) -> StoreFuture<Option<MediumTrace>> {
+        let medium = medium.to_owned();
+        self.read("reading a read trace", move |reader| load_trace(reader, job, &medium))
+    }
+
+    fn save_hook_report(&self, job: JobId, report: HookReport) -> StoreFuture<bool> {
+        self.write("saving the report of a hook", move |writer| {
+            job_rows::check_exists(writer, job)?;
+            let sql = "INSERT INTO hook_reports (job, report) VALUES (?1, ?2) ON CONFLICT (job) DO NOTHING";
+            let rows = writer.prepare_cached(sql)?.execute(params![Word(job), Stored(&report)])?;
+            Ok(rows > 0)
+        })
+    }
+
+    fn load_hook_report(&self, job: JobId) -> StoreFuture<Option<HookReport>> {
+        self.read("reading the report of a hook", move |reader| load_hook_report(reader, job))
+    }
+}
+
+/// Fails where a report about the job cannot be read.
+pub(super) fn check(reader: &Reader<'_>, job: JobId) -> Result<(), Fault> {
+    check_traces(reader, job)?;
+    load_hook_report(reader, job).map(drop)
+}
+
+fn load_trace(reader: &Reader<'_>, job: JobId, medium: &str) -> Result<Option<MediumTrace>, Fault> {
+    let mut statement = reader.prepare_cached("SELECT trace FROM traces WHERE job = ?1 AND medium = ?2")?;
+    let trace = statement.query_row(params![Word(job), medium], |row| row.get::<_, Stored<_>>(0)).optional();
+    Ok(trace
+        .map_err(|error| Fault::in_row(format!("the read trace of job {job}"), error))?
+        .map(|Stored(trace)| trace))
+}
+
+/// Fails where one of the job's traces cannot be read.
+fn check_traces(reader: &Reader<'_>, job: JobId) -> Result<(), Fault> {
+    let mut statement = reader.prepare_cached("SELECT trace FROM traces WHERE job = ?1")?;
+    let traces = statement.query_and_then([Word(job)], |row| row.get::<_, Stored<MediumTrace>>(0))?;
+    let read: rusqlite::Result<Vec<_>> = traces.collect();
+    read.map(drop).map_err(|error| Fault::in_row(format!("the read trace of job {job}"), error))
+}
+
+fn load_hook_report(reader: &Reader<'_>, job: JobId) -> Result<Option<HookReport>, Fault> {
+    let mut statement = reader.prepare_cached("SELECT report FROM hook_reports WHERE job = ?1")?;
+    let report = statement.query_row(params![Word(job)], |row| row.get::<_, Stored<_>>(0)).optional();
+    let report = report.map_err(|error| Fault::in_row(format!("the hook's report of job {job}"), error))?;
+    Ok(report.map(|Stored(report)| report))
+}
