@@ -112,3 +112,6 @@ pub trait StoreEngine:
     /// A second handle, with `tap` called around each write. Simulations only.
     fn tapped(&self, tap: Tap) -> Store;
 }
+
+#[cfg(test)]
+mod contract_tests;

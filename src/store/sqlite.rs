@@ -437,4 +437,6 @@ fn prepare(connection: &mut Connection, name: &str, sealer: &Sealer) -> Result<F
 }
 
 #[cfg(test)]
+pub(super) mod contract;
+#[cfg(test)]
 mod tests;

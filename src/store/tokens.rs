@@ -91,3 +91,36 @@ pub(super) fn revocable<'a>(
     }
     Ok(token)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(number: u64, revoked_at: Option<Timestamp>) -> TokenRecord {
+        TokenRecord {
+            id: TokenId::new(number.to_be_bytes()),
+            name: number.to_string(),
+            role: Role::Viewer,
+            origin: TokenOrigin::Created,
+            created_at: Timestamp::UNIX_EPOCH,
+            created_by: String::new(),
+            expires_at: None,
+            revoked_at,
+            last_used_at: None,
+            last_used_from: None,
+        }
+    }
+
+    #[test]
+    fn the_oldest_token_that_has_ended_makes_room() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut tokens: Vec<TokenRecord> = (0..TOKENS_MAX).map(|number| token(number, None)).collect();
+        assert_eq!(to_make_room(&tokens[1..], now).unwrap(), None, "there is room");
+        let error = to_make_room(&tokens, now).unwrap_err();
+        assert!(matches!(error, StoreError::TooManyTokens { .. }), "{error}");
+        for number in [7, 9] {
+            tokens[number].revoked_at = Some(now);
+        }
+        assert_eq!(to_make_room(&tokens, now).unwrap(), Some(&tokens[7].id));
+    }
+}

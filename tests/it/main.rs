@@ -49,7 +49,6 @@ mod sim_command;
 mod site;
 mod slots;
 mod starts;
-mod store;
 mod stored;
 mod sweep;
 mod tidy;

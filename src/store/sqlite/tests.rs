@@ -1,11 +1,12 @@
-//! What only shows from inside the store: its files, its schema, and rows that nobody should have
-//! written. Its promises to callers are in `tests/it/store.rs`.
+//! What only shows from inside the engine: its files, its schema, leases of the run before, and rows that no release
+//! writes. What it promises to callers is in `contract_tests`.
 
 mod audit;
 mod backup;
 mod damage;
 mod files;
 mod keys;
+mod leases;
 mod replaced;
 mod schema;
 

@@ -77,13 +77,9 @@ async fn what_gets_around_the_triggers_is_found() {
 }
 
 #[tokio::test]
-async fn an_act_and_what_it_tells_of_are_written_together_or_not_at_all() {
+async fn an_action_whose_entry_cannot_be_written_is_undone() {
     let store = Sqlite::in_memory(sealer()).unwrap();
-    store.with_audit(act(1)).insert_server(&server("A")).await.unwrap();
-    store.with_audit(act(2)).insert_server(&server("A")).await.unwrap_err();
-    store.with_audit(act(3)).delete_server(&"B".parse().unwrap()).await.unwrap_err();
-    assert_eq!(store.verify_audit().await.unwrap().good, 1);
-    // An audit that cannot be written stops the act.
+    store.insert_server(&server("A")).await.unwrap();
     execute(&store, "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END")
         .unwrap();
     store.with_audit(act(4)).delete_server(&"A".parse().unwrap()).await.unwrap_err();

@@ -84,28 +84,6 @@ async fn a_database_of_version_1_keeps_its_tokens_and_is_opened_in_the_middle_of
 }
 
 #[tokio::test]
-async fn a_key_is_needed_until_it_is_retired_and_retired_only_when_nothing_needs_it() {
-    let store = Sqlite::in_memory(sealer()).unwrap();
-    two_claimed_jobs(&store).await;
-    let store = store.with_keys(rotating()).unwrap();
-    let error = store.retire_old_keys(at(9)).await.unwrap_err();
-    assert!(error.to_string().contains("servers.bmc_password"), "{error}");
-    let alone = Sealer::new([8; 32]);
-    for half_done in [1, 1, 1, 99, 99, 99, 99, 99] {
-        let error = store.with_keys(alone.clone()).map(drop).unwrap_err();
-        assert!(matches!(error, StoreError::Key { .. }), "{error}");
-        let cause = std::error::Error::source(&error).unwrap().to_string();
-        assert!(cause.contains(&sealer().id().to_string()), "{cause}");
-        store.reseal(half_done).await.unwrap();
-    }
-    assert_eq!(store.reseal(99).await.unwrap(), Resealed::All);
-    store.retire_old_keys(at(9)).await.unwrap();
-    let store = store.with_keys(alone).unwrap();
-    assert_eq!(store.server(&"B".parse().unwrap()).await.unwrap().unwrap().bmc_password.expose(), PASSWORD);
-    assert_eq!(store.known_keys().await.unwrap()[0].retired_at, Some(at(9)));
-}
-
-#[tokio::test]
 async fn a_damaged_value_stops_a_rotation_and_is_named() {
     let store = Sqlite::in_memory(sealer()).unwrap();
     two_claimed_jobs(&store).await;

@@ -1,80 +1,103 @@
-//! What every store promises, whatever it is kept in.
+//! What every engine promises, whatever it is.
 //!
-//! Each promise is one function over a [`Bench`], and [`promises`] makes two tests of it: on a file
-//! and in memory. They go through the public interface only; what needs the inside of the store is
-//! tested beside it.
+//! Each promise is one function over a [`Bench`], and [`promises`] makes one test of it for each engine. They use
+//! the store's traits only; what needs the inside of an engine is tested beside it. To add an engine, implement
+//! [`Database`] in its folder and add a module to [`promises`].
+//!
+//! Times are given with each call, in seconds after a fixed start. An engine that measures leases by a clock of its
+//! own takes the caller's for these tests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
-use shoal::domain::{
+
+use super::*;
+use crate::access::{Act, Actor};
+use crate::domain::{
     EventStatus, Job, JobId, JobSpec, Level, NewEvent, Outcome, Phase, Serial, Server, Status, Step, Verdict,
     parse_recipe,
 };
-use shoal::seal::Sealer;
-use shoal::store::{Inserted, Lease, NewJob, Sqlite, Store, StoreError};
+use crate::seal::Sealer;
 use shoal_base::Password;
 use shoal_base::world::{TlsPolicy, after};
 
-/// Makes two tests of every promise.
+/// Makes a test of every promise for every engine.
 macro_rules! promises {
     ($($promise:ident),+ $(,)?) => {
-        mod file {
+        mod sqlite_on_file {
+            use crate::store::contract_tests::Bench;
+            use crate::store::sqlite::contract::OnFile;
+
             $(#[tokio::test] async fn $promise() {
-                super::$promise(crate::store::Bench::on_file()).await
+                super::$promise(Bench::of(OnFile::new()).await).await
             })+
         }
-        mod memory {
+        mod sqlite_in_memory {
+            use crate::store::contract_tests::Bench;
+            use crate::store::sqlite::contract::InMemory;
+
             $(#[tokio::test(start_paused = true)] async fn $promise() {
-                super::$promise(crate::store::Bench::in_memory()).await
+                super::$promise(Bench::of(InMemory::new()).await).await
             })+
         }
     };
 }
 
+mod audit;
 mod events;
+mod hosts;
 mod jobs;
+mod keys;
 mod leases;
+mod reports;
 mod servers;
+mod tokens;
+mod unreadable;
 
 const TTL: Duration = Duration::from_secs(60);
 const KICKSTART: &str = "vmaccepteula\nrootpw planted-in-the-kickstart\ninstall --firstdisk\n";
 
-/// A store, and how to start it anew.
+/// An empty database of one engine, for one test.
+pub(super) trait Database: Send + Sync {
+    /// Starts a controller on it, as after a crash of the one before. The store of that one is dropped by now.
+    fn start(&self, keys: Sealer) -> StoreFuture<Store>;
+
+    /// Writes `json` over a stored value, behind the store's back.
+    fn overwrite(&self, value: StoredValue, json: &str);
+}
+
+/// A value that is stored with its version.
+#[derive(Clone, Debug)]
+pub(super) enum StoredValue {
+    Cursor(JobId),
+    Facts(JobId),
+    /// Each of the job's.
+    Trace(JobId),
+    HookReport(JobId),
+    BmcMemory(Serial),
+}
+
+/// A database, and the store of the controller that runs on it.
 struct Bench {
     store: Store,
-    database: Sqlite,
-    directory: Option<tempfile::TempDir>,
+    database: Box<dyn Database>,
 }
 
 impl Bench {
-    fn in_memory() -> Bench {
-        Bench::of(Sqlite::in_memory(sealer()).unwrap(), None)
-    }
-
-    fn on_file() -> Bench {
-        let directory = tempfile::tempdir().unwrap();
-        let database = Sqlite::open(&directory.path().join("shoal.db"), sealer()).unwrap();
-        Bench::of(database, Some(directory))
-    }
-
-    fn of(database: Sqlite, directory: Option<tempfile::TempDir>) -> Bench {
-        Bench { store: database.clone().into(), database, directory }
+    async fn of(database: impl Database + 'static) -> Bench {
+        Bench { store: database.start(sealer()).await.unwrap(), database: Box::new(database) }
     }
 
     /// As after a crash of the controller.
-    fn restarted(self) -> Bench {
-        let Bench { store, database, directory } = self;
-        let database = match &directory {
-            None => database.reopen().unwrap(),
-            Some(directory) => {
-                drop((store, database));
-                Sqlite::open(&directory.path().join("shoal.db"), sealer()).unwrap()
-            }
-        };
-        Bench::of(database, directory)
+    async fn restarted(self) -> Bench {
+        let database = self.stopped();
+        Bench { store: database.start(sealer()).await.unwrap(), database }
+    }
+
+    fn stopped(self) -> Box<dyn Database> {
+        self.database
     }
 
     /// With servers of these serial numbers.
@@ -113,6 +136,18 @@ impl Bench {
     async fn finish(&self, lease: &Lease) {
         let job = self.store.job(lease.job).await.unwrap().unwrap();
         self.store.save(lease, &ended(&job, Phase::Done), Vec::new()).await.unwrap();
+    }
+}
+
+fn act(number: u64) -> Act {
+    Act {
+        at: at(number),
+        actor: Actor::controller(),
+        source: Some("10.0.0.1".to_owned()),
+        action: "server.add".to_owned(),
+        server: Some(format!("S{number}")),
+        job: None,
+        detail: json!({}),
     }
 }
 

@@ -1,9 +1,9 @@
-//! Promises about jobs as they are asked for: made, repeated, refused, listed and cancelled.
+//! Promises about jobs as they are submitted: added, repeated, refused, listed and cancelled.
 
 use std::time::Duration;
 
-use shoal::domain::{Cancel, Cursor, EventStatus, FieldError, Job, JobId, Outcome, Phase, Status, Step};
-use shoal::store::{
+use crate::domain::{Cancel, Cursor, EventStatus, FieldError, Job, JobId, Outcome, Phase, Status, Step};
+use crate::store::{
     CancelOutcome, EventFilter, IdempotencyKey, Inserted, JobFilter, NewJob, PAGE_MAX, RefusedJob,
     StoreError, StoredJob,
 };
@@ -13,7 +13,7 @@ use super::{Bench, KICKSTART, at, ended, event, id, new_job, recipe, serial, ver
 promises! {
     a_job_reads_back_as_written,
     a_server_has_one_active_job,
-    of_many_in_parallel_one_gets_the_server,
+    of_many_concurrent_requests_one_gets_the_server,
     a_repeated_key_answers_with_the_first_job,
     a_key_with_another_body_is_a_conflict,
     a_key_is_forgotten_after_a_day,
@@ -25,7 +25,7 @@ promises! {
     every_status_is_counted,
     a_cancel_is_recorded_until_the_job_is_decided,
     a_cleanup_can_be_forced_and_stays_forced,
-    who_waits_for_jobs_hears_of_them,
+    a_task_that_waits_for_jobs_is_notified,
 }
 
 fn key(name: &str, body: u8) -> Option<IdempotencyKey> {
@@ -49,7 +49,7 @@ async fn a_job_reads_back_as_written(bench: Bench) {
     let bench = bench.with(&["A"]).await;
     let new = NewJob { retry_of: Some(id(8)), ..new_job("A", 1) };
     let Inserted::New(made) = bench.store.insert_job(new, None).await.unwrap() else { panic!("no key") };
-    let bench = bench.restarted();
+    let bench = bench.restarted().await;
     let read = bench.job(1).await;
     assert_eq!(format!("{read:?}"), format!("{made:?}"));
     assert_eq!(read.spec.unwrap().esxi().kickstart.expose(), KICKSTART);
@@ -76,7 +76,7 @@ async fn a_server_has_one_active_job(bench: Bench) {
     bench.add_job("A", 2).await;
 }
 
-async fn of_many_in_parallel_one_gets_the_server(bench: Bench) {
+async fn of_many_concurrent_requests_one_gets_the_server(bench: Bench) {
     let bench = bench.with(&["A"]).await;
     let tries = (1..=20).map(|number| {
         let store = bench.store.clone();
@@ -96,7 +96,7 @@ async fn of_many_in_parallel_one_gets_the_server(bench: Bench) {
 async fn a_repeated_key_answers_with_the_first_job(bench: Bench) {
     let bench = bench.with(&["A"]).await;
     bench.store.insert_job(new_job("A", 1), key("k", 1)).await.unwrap();
-    let bench = bench.restarted();
+    let bench = bench.restarted().await;
     // The server is busy, and still the answer is that job and not a conflict.
     let again = bench.store.insert_job(new_job("A", 2), key("k", 1)).await.unwrap();
     assert!(matches!(&again, Inserted::Repeated { job, refusal: None } if job.id == id(1)), "{again:?}");
@@ -113,7 +113,7 @@ async fn a_key_with_another_body_is_a_conflict(bench: Bench) {
     assert!(matches!(error, StoreError::IdempotencyConflict), "{error}");
     let error = bench.store.repeated(&key("k", 2).unwrap(), at(2)).await.unwrap_err();
     assert!(matches!(error, StoreError::IdempotencyConflict), "{error}");
-    // A request that came to nothing leaves its key unused.
+    // A request that was refused leaves its key unused.
     assert!(bench.store.insert_job(new_job("A", 3), key("busy", 1)).await.is_err());
     bench.store.insert_job(new_job("B", 4), key("busy", 2)).await.unwrap();
 }
@@ -144,14 +144,14 @@ async fn a_refused_recipe_is_a_job_that_failed(bench: Bench) {
     assert_eq!(bench.store.job_recipe(id(2)).await.unwrap(), Some(recipe("A")));
     let filter = EventFilter { job: Some(id(2)), after: 0, limit: 10 };
     assert_eq!(bench.store.events(&filter).await.unwrap().len(), 2);
-    assert!(bench.claim(99).await.is_empty(), "there is nothing to go on with");
+    assert!(bench.claim(99).await.is_empty(), "a refused job is never claimed");
     bench.add_job("A", 3).await;
 }
 
 async fn a_refusal_is_repeated_with_its_errors(bench: Bench) {
     let bench = bench.with(&["A"]).await;
     bench.store.insert_refused_job(refused("A", 1), Vec::new(), key("k", 1)).await.unwrap();
-    let bench = bench.restarted();
+    let bench = bench.restarted().await;
     let again = bench.store.insert_refused_job(refused("A", 2), Vec::new(), key("k", 1)).await.unwrap();
     let Inserted::Repeated { job, refusal } = again else { panic!("the key was used before") };
     assert_eq!((job.id, refusal), (id(1), Some(refused("A", 1).errors)));
@@ -262,18 +262,18 @@ async fn a_cleanup_can_be_forced_and_stays_forced(bench: Bench) {
     assert!(matches!(outcome, CancelOutcome::Refused(_)), "nothing is left to force");
 }
 
-async fn who_waits_for_jobs_hears_of_them(bench: Bench) {
+async fn a_task_that_waits_for_jobs_is_notified(bench: Bench) {
     let bench = bench.with(&["A"]).await;
     let changed = bench.store.jobs_changed();
-    let hears = async |what: &str| {
-        let heard = tokio::time::timeout(Duration::from_secs(5), changed.notified()).await;
-        assert!(heard.is_ok(), "no notice of {what}");
+    let notified = async |what: &str| {
+        let waited = tokio::time::timeout(Duration::from_secs(5), changed.notified()).await;
+        assert!(waited.is_ok(), "no notification of {what}");
     };
     bench.add_job("A", 1).await;
-    hears("a new job").await;
+    notified("a new job").await;
     bench.store.request_cancel(id(1), Cancel::default()).await.unwrap();
-    hears("a cancel").await;
+    notified("a cancel").await;
     let (lease, _) = bench.claim(1).await.remove(0);
     bench.store.release(&lease).await.unwrap();
-    hears("a release").await;
+    notified("a release").await;
 }

@@ -1,10 +1,10 @@
-//! Promises about how jobs go forward: claims, leases, and saves that are fenced and final.
+//! Promises about how jobs advance: claims, leases, and saves that are fenced and final.
 
-use shoal::domain::{
+use crate::domain::{
     Act, BootSource, Cancel, Confidence, EventStatus, Evidence, EvidenceKind, Intent, Job, Outcome, Phase,
     SourceFacts, Status, Step, Verdict,
 };
-use shoal::store::{EventFilter, Lease, StoreError};
+use crate::store::{EventFilter, Lease, StoreError};
 
 use super::{Bench, TTL, at, ended, event, id, is_lost, serials, verdict};
 
@@ -12,12 +12,10 @@ promises! {
     the_oldest_due_jobs_are_claimed_first,
     a_job_is_claimed_when_its_time_comes,
     a_live_lease_keeps_others_away_until_it_expires,
-    who_lost_the_lease_writes_nothing,
-    an_expired_lease_that_was_not_taken_still_saves,
+    a_lost_lease_writes_nothing,
+    an_expired_lease_that_was_not_taken_over_still_saves,
     renewing_extends_what_is_held_and_names_what_is_lost,
-    a_released_job_is_claimed_immediately,
-    a_restart_voids_every_lease,
-    a_zombie_of_the_run_before_writes_nothing,
+    a_released_job_can_be_claimed_immediately,
     a_cancelled_job_is_due_immediately,
     a_forced_cleanup_is_due_immediately_and_once,
     the_next_wake_is_that_of_the_next_claimable_job,
@@ -25,9 +23,11 @@ promises! {
     a_verdict_is_written_once,
     a_decided_status_is_final,
     a_job_does_not_go_back,
+    several_controllers_claim_each_job_once,
+    a_takeover_fences_every_write_of_the_driver,
 }
 
-/// Saves the job with another time to wake, in seconds, and gives it back.
+/// Saves the job with another time to wake, in seconds, and releases it.
 async fn put_off(bench: &Bench, lease: &Lease, job: &Job, phase: Phase, wake_at: u64) {
     let mut update = Job { last_update: at(2), ..job.clone() };
     update.cursor.phase = phase;
@@ -64,11 +64,11 @@ async fn a_live_lease_keeps_others_away_until_it_expires(bench: Bench) {
     assert!(taken[0].0.generation > first.generation);
 }
 
-async fn who_lost_the_lease_writes_nothing(bench: Bench) {
+async fn a_lost_lease_writes_nothing(bench: Bench) {
     let (bench, old, job) = bench.with_claimed_job().await;
     let (new, _) = bench.claim(61).await.remove(0);
     let update = Job { status: Status::Provisioning, last_update: at(62), ..job.clone() };
-    let events = vec![event(EventStatus::Started, "by a zombie")];
+    let events = vec![event(EventStatus::Started, "without a lease")];
     let error = bench.store.save(&old, &update, events).await.unwrap_err();
     assert!(is_lost(&error), "{error}");
     assert_eq!(bench.job(1).await.status, Status::Queued);
@@ -78,11 +78,11 @@ async fn who_lost_the_lease_writes_nothing(bench: Bench) {
     bench.store.release(&old).await.unwrap();
     bench.store.save(&new, &update, Vec::new()).await.unwrap();
     assert_eq!(bench.job(1).await.status, Status::Provisioning);
-    let nobodys = Lease { job: id(9), generation: 1 };
-    assert!(is_lost(&bench.store.save(&nobodys, &update, Vec::new()).await.unwrap_err()));
+    let unknown = Lease { job: id(9), generation: 1 };
+    assert!(is_lost(&bench.store.save(&unknown, &update, Vec::new()).await.unwrap_err()));
 }
 
-async fn an_expired_lease_that_was_not_taken_still_saves(bench: Bench) {
+async fn an_expired_lease_that_was_not_taken_over_still_saves(bench: Bench) {
     let (bench, lease, job) = bench.with_claimed_job().await;
     bench.store.save(&lease, &Job { last_update: at(1_000), ..job.clone() }, Vec::new()).await.unwrap();
     assert_eq!(bench.job(1).await.last_update, at(1_000));
@@ -102,7 +102,7 @@ async fn renewing_extends_what_is_held_and_names_what_is_lost(bench: Bench) {
     assert!(bench.store.renew("me", &leases[1..], at(110), TTL).await.unwrap().is_empty());
 }
 
-async fn a_released_job_is_claimed_immediately(bench: Bench) {
+async fn a_released_job_can_be_claimed_immediately(bench: Bench) {
     let (bench, lease, job) = bench.with_claimed_job().await;
     bench.store.release(&lease).await.unwrap();
     let error =
@@ -111,36 +111,20 @@ async fn a_released_job_is_claimed_immediately(bench: Bench) {
     assert_eq!(bench.claim(2).await.len(), 1);
 }
 
-async fn a_restart_voids_every_lease(bench: Bench) {
-    let (bench, old, _) = bench.with_claimed_job().await;
-    let bench = bench.restarted();
-    assert!(bench.store.renew("me", &[old], at(2), TTL).await.unwrap().is_empty());
-    let (new, _) = bench.claim(2).await.remove(0);
-    assert!(new.generation > old.generation);
-}
-
-async fn a_zombie_of_the_run_before_writes_nothing(bench: Bench) {
-    let (bench, old, job) = bench.with_claimed_job().await;
-    let bench = bench.restarted();
-    let error =
-        bench.store.save(&old, &Job { last_update: at(2), ..job.clone() }, Vec::new()).await.unwrap_err();
-    assert!(is_lost(&error), "although the job was not claimed yet: {error}");
-}
-
 async fn a_cancelled_job_is_due_immediately(bench: Bench) {
     let (bench, lease, job) = bench.with_claimed_job().await;
     put_off(&bench, &lease, &job, Phase::Forward, 5_000).await;
     bench.store.request_cancel(id(1), Cancel::default()).await.unwrap();
     assert_eq!(bench.store.next_wake(at(3)).await.unwrap(), Some(at(3)));
-    // A worker that claims it and crashes before the job is decided leaves it due.
+    // A controller that claims it and crashes before the job is decided leaves it due.
     let bench = {
         bench.claim(3).await.remove(0);
-        bench.restarted()
+        bench.restarted().await
     };
-    let (lease, job) = bench.claim(4).await.remove(0);
+    let (lease, job) = bench.claim(63).await.remove(0);
     assert_eq!(job.cancel, Some(Cancel::default()));
     put_off(&bench, &lease, &job, Phase::Cleanup, 5_000).await;
-    assert!(bench.claim(5).await.is_empty(), "the cleanup has its own time");
+    assert!(bench.claim(64).await.is_empty(), "the cleanup has its own time");
 }
 
 async fn a_forced_cleanup_is_due_immediately_and_once(bench: Bench) {
@@ -194,7 +178,7 @@ async fn all_of_an_update_is_saved(bench: Bench) {
     update.reason = Some("CD2 could not be ejected".into());
     update.finished_at = Some(at(7));
     bench.store.save(&lease, &update, Vec::new()).await.unwrap();
-    let bench = bench.restarted();
+    let bench = bench.restarted().await;
     let read = bench.job(1).await;
     assert_eq!(format!("{read:?}"), format!("{update:?}"));
     assert_eq!(read.last_update, at(7));
@@ -212,7 +196,7 @@ async fn a_verdict_is_written_once(bench: Bench) {
         assert!(matches!(error, StoreError::Decided { status: Status::Failed, .. }), "{error}");
     }
     assert_eq!(bench.job(1).await.verdict, Some(verdict(Outcome::Failed)));
-    assert_eq!(*bench.store.latest_event().borrow(), 0, "the refused saves recorded nothing");
+    assert_eq!(*bench.store.latest_event().borrow(), 0, "the refused saves wrote no event");
     bench.store.save(&lease, &decided, Vec::new()).await.unwrap();
 }
 
@@ -236,4 +220,46 @@ async fn a_job_does_not_go_back(bench: Bench) {
         assert!(matches!(error, StoreError::Decided { .. }), "{phase:?}: {error}");
     }
     bench.add_job("A", 2).await;
+}
+
+async fn several_controllers_claim_each_job_once(bench: Bench) {
+    let mut bench = bench;
+    for number in 1..=20 {
+        let serial = format!("S{number}");
+        bench = bench.with(&[&serial]).await;
+        bench.add_job(&serial, number).await;
+    }
+    let controllers = (0..4).map(|number| {
+        let store = bench.store.second_handle();
+        tokio::spawn(async move {
+            let mut claimed = Vec::new();
+            loop {
+                let some = store.claim(&format!("controller-{number}"), at(30), TTL, 3).await.unwrap();
+                if some.is_empty() {
+                    return claimed;
+                }
+                claimed.extend(some.into_iter().map(|(lease, _)| lease));
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    let mut leases = Vec::new();
+    for controller in controllers.collect::<Vec<_>>() {
+        leases.extend(controller.await.unwrap());
+    }
+    leases.sort();
+    let expected: Vec<Lease> = (1..=20).map(|number| Lease { job: id(number), generation: 1 }).collect();
+    assert_eq!(leases, expected);
+}
+
+async fn a_takeover_fences_every_write_of_the_driver(bench: Bench) {
+    let (bench, old, job) = bench.with_claimed_job().await;
+    let taken_over = bench.store.claim("other", at(61), TTL, 9).await.unwrap();
+    let (new, _) = taken_over.into_iter().next().unwrap();
+    assert!(is_lost(&bench.store.save(&old, &job, Vec::new()).await.unwrap_err()));
+    assert!(is_lost(&bench.store.take_host(&old, &job).await.unwrap_err()));
+    assert!(bench.store.renew("me", &[old], at(62), TTL).await.unwrap().is_empty());
+    bench.store.release(&old).await.unwrap();
+    assert_eq!(bench.store.renew("other", &[new], at(62), TTL).await.unwrap(), [new], "it still holds");
+    bench.store.save(&new, &job, Vec::new()).await.unwrap();
 }

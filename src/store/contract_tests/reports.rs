@@ -1,0 +1,105 @@
+//! Promises about what is reported of a job from outside its driver.
+
+use super::{Bench, at, id};
+use crate::domain::{HookReport, MediaMode, MediumTrace};
+use crate::store::StoreError;
+
+promises! {
+    a_trace_reads_back_as_written,
+    a_milestone_that_was_saved_once_stays,
+    a_nonce_that_was_copied_is_no_milestone,
+    the_first_hook_report_stays,
+}
+
+/// Two jobs.
+async fn two_jobs(bench: Bench) -> Bench {
+    let bench = bench.with(&["A", "B"]).await;
+    bench.add_job("A", 1).await;
+    bench.add_job("B", 2).await;
+    bench
+}
+
+async fn a_trace_reads_back_as_written(bench: Bench) {
+    let bench = two_jobs(bench).await;
+    assert_eq!(bench.store.load_trace(id(1), "task").await.unwrap(), None);
+    let written = MediumTrace {
+        mode: MediaMode::Streamed,
+        total: 600 << 20,
+        read: 1 << 20,
+        loaded_at: None,
+        first_read_at: Some(at(1)),
+        last_read_at: Some(at(2)),
+        last_new_read_at: Some(at(2)),
+        read_through_at: Some(at(3)),
+        nonce_read_at: Some(at(5)),
+        nonce_copied: false,
+        ks_read_at: Some(at(4)),
+        reenumerated_at: Some(at(5)),
+        ks_read_again_at: Some(at(6)),
+        fault: Some("the BMC broke off".into()),
+        fault_at: Some(at(6)),
+    };
+    bench.store.save_trace(id(1), "task", &written).await.unwrap();
+    let bench = bench.restarted().await;
+    assert_eq!(bench.store.load_trace(id(1), "task").await.unwrap(), Some(written));
+    assert_eq!(bench.store.load_trace(id(1), "installer").await.unwrap(), None);
+    assert_eq!(bench.store.load_trace(id(2), "task").await.unwrap(), None);
+    let error = bench.store.save_trace(id(9), "task", &MediumTrace::default()).await.unwrap_err();
+    assert!(matches!(error, StoreError::UnknownJob { .. }), "{error}");
+}
+
+async fn a_milestone_that_was_saved_once_stays(bench: Bench) {
+    let bench = two_jobs(bench).await;
+    let newer = MediumTrace {
+        mode: MediaMode::Streamed,
+        read: 900,
+        first_read_at: Some(at(1)),
+        last_read_at: Some(at(9)),
+        ks_read_at: Some(at(8)),
+        ..MediumTrace::default()
+    };
+    // Written by a request that a later one has overtaken.
+    let older = MediumTrace { read: 100, last_read_at: Some(at(2)), ks_read_at: None, ..newer.clone() };
+    bench.store.save_trace(id(1), "task", &newer).await.unwrap();
+    bench.store.save_trace(id(1), "task", &older).await.unwrap();
+    assert_eq!(bench.store.load_trace(id(1), "task").await.unwrap(), Some(newer.clone()));
+    let later = MediumTrace { ks_read_at: Some(at(20)), reenumerated_at: Some(at(30)), ..newer.clone() };
+    bench.store.save_trace(id(1), "task", &later).await.unwrap();
+    let expected = MediumTrace { reenumerated_at: Some(at(30)), ..newer };
+    assert_eq!(bench.store.load_trace(id(1), "task").await.unwrap(), Some(expected.clone()));
+    // Of later runs of the installer the last one is kept.
+    let run = |ks_read, boot| MediumTrace {
+        ks_read_again_at: Some(at(ks_read)),
+        reenumerated_at: Some(at(boot)),
+        ..expected.clone()
+    };
+    for saved in [run(40, 50), run(60, 70), run(40, 50)] {
+        bench.store.save_trace(id(1), "task", &saved).await.unwrap();
+    }
+    assert_eq!(bench.store.load_trace(id(1), "task").await.unwrap(), Some(run(60, 70)));
+}
+
+async fn a_nonce_that_was_copied_is_no_milestone(bench: Bench) {
+    let bench = two_jobs(bench).await;
+    let read = MediumTrace { nonce_read_at: Some(at(3)), ..MediumTrace::default() };
+    let copied = MediumTrace { nonce_copied: true, ..read.clone() };
+    let expected = MediumTrace { nonce_read_at: None, ..copied.clone() };
+    for saved in [&read, &copied, &read] {
+        bench.store.save_trace(id(1), "task", saved).await.unwrap();
+    }
+    assert_eq!(bench.store.load_trace(id(1), "task").await.unwrap(), Some(expected));
+}
+
+async fn the_first_hook_report_stays(bench: Bench) {
+    let bench = two_jobs(bench).await;
+    assert_eq!(bench.store.load_hook_report(id(1)).await.unwrap(), None);
+    let first = HookReport { at: at(3), succeeded: false };
+    assert!(bench.store.save_hook_report(id(1), first).await.unwrap());
+    let bench = bench.restarted().await;
+    let second = HookReport { at: at(4), succeeded: true };
+    assert!(!bench.store.save_hook_report(id(1), second).await.unwrap());
+    assert_eq!(bench.store.load_hook_report(id(1)).await.unwrap(), Some(first));
+    assert_eq!(bench.store.load_hook_report(id(2)).await.unwrap(), None);
+    let error = bench.store.save_hook_report(id(9), second).await.unwrap_err();
+    assert!(matches!(error, StoreError::UnknownJob { .. }), "{error}");
+}
