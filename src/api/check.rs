@@ -103,7 +103,7 @@ pub async fn check(
     if input.probe_media {
         refuse_if_in_use(&state, &server).await?;
         let act = who.act(state.world.clock.now(), "server.probe").on_server(&serial);
-        state.store.tell(act).await?;
+        state.store.record(act).await?;
     }
     let turn = state.checks.clone().acquire_owned().await.expect("it is never closed");
     // In a task of its own: a probe whose asker hangs up still takes its image out.

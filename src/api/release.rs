@@ -146,7 +146,7 @@ impl JobGuard {
             return Err(text(StoreError::Busy { server: self.serial.clone(), job }));
         }
         self.check_host().await?;
-        self.recorded.get_or_try_init(|| self.store.tell(self.act.clone())).await.map(|_| ()).map_err(text)
+        self.recorded.get_or_try_init(|| self.store.record(self.act.clone())).await.map(|_| ()).map_err(text)
     }
 
     async fn check_host(&self) -> Result<(), String> {

@@ -37,7 +37,7 @@ pub trait AuditStore {
     fn with_audit(&self, act: Act) -> Store;
 
     /// Records an action that writes nothing else.
-    fn tell(&self, act: Act) -> StoreFuture<()>;
+    fn record(&self, act: Act) -> StoreFuture<()>;
 
     /// One page of entries; continue with `before` set to the last one's number.
     fn audit(&self, filter: &AuditFilter) -> StoreFuture<Vec<Entry>>;

@@ -75,7 +75,7 @@ pub enum StoreError {
     LastAdminToken,
     #[error("this Idempotency-Key was used within a day with another body")]
     IdempotencyConflict,
-    /// Somebody else goes on with the job; nothing was written.
+    /// Another controller drives the job, or its lease was released; nothing was written.
     #[error("the lease on job {job} is lost")]
     LeaseLost { job: JobId },
     /// A controller that can read the job drives it.

@@ -61,7 +61,7 @@ impl Persisted for Facts {
 impl Persisted for MediumTrace {
     fn upgrade(value: &mut Value, from: u64) {
         if from == 1 {
-            // By then all of the installer has been read, so as much of it as tells of a loader.
+            // By then all of the installer has been read, so as much of it as shows a loader.
             let loaded_at = value.get("read_through_at").cloned().unwrap_or_default();
             added(value, "", "loaded_at", loaded_at);
         }

@@ -158,7 +158,7 @@ impl Guard {
 
 async fn record(denied: Option<(Store, Act)>) -> Result<(), ApiError> {
     match denied {
-        Some((store, act)) => Ok(store.tell(act).await?),
+        Some((store, act)) => Ok(store.record(act).await?),
         None => Ok(()),
     }
 }

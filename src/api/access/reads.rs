@@ -71,7 +71,7 @@ impl MediaReads {
         if windows.get(&reader).is_some_and(is_open) {
             return Ok(());
         }
-        self.store.tell(act).await?;
+        self.store.record(act).await?;
         if windows.len() >= WINDOWS_MAX {
             windows.retain(|_, began| is_open(began));
         }

@@ -25,7 +25,7 @@ async fn seqs(bench: &Bench, filter: AuditFilter) -> Vec<u64> {
 
 async fn an_entry_reads_back_as_written(bench: Bench) {
     let written = act(7).on_job("a-job").with(serde_json::json!({ "number": 7 }));
-    bench.store.tell(written.clone()).await.unwrap();
+    bench.store.record(written.clone()).await.unwrap();
     let read = bench.store.audit(&all()).await.unwrap().remove(0);
     assert_eq!(
         (read.seq, read.at, read.actor, read.actor_name),
@@ -55,7 +55,7 @@ async fn a_change_and_its_entry_are_one(bench: Bench) {
 
 async fn filled(bench: &Bench) {
     for number in 1..=5 {
-        bench.store.tell(act(number)).await.unwrap();
+        bench.store.record(act(number)).await.unwrap();
     }
 }
 
@@ -70,7 +70,7 @@ async fn entries_go_back_in_time_page_by_page(bench: Bench) {
 
 async fn entries_are_filtered(bench: Bench) {
     filled(&bench).await;
-    bench.store.tell(Act { action: "job.cancel".to_owned(), ..act(3).on_job("J") }).await.unwrap();
+    bench.store.record(Act { action: "job.cancel".to_owned(), ..act(3).on_job("J") }).await.unwrap();
     let of = async |filter: AuditFilter| seqs(&bench, AuditFilter { limit: 9, ..filter }).await;
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(of(AuditFilter { server: text("S3"), ..AuditFilter::default() }).await, [6, 3]);
@@ -92,7 +92,7 @@ async fn a_chain_verifies_after_a_restart(bench: Bench) {
     let before = bench.store.verify_audit().await.unwrap();
     let bench = bench.restarted().await;
     assert_eq!(bench.store.verify_audit().await.unwrap(), before);
-    bench.store.tell(act(6)).await.unwrap();
+    bench.store.record(act(6)).await.unwrap();
     let after = bench.store.verify_audit().await.unwrap();
     assert_eq!((after.good, &after.fault), (6, &None));
     assert_ne!(after.last_hash, before.last_hash);
@@ -103,7 +103,7 @@ async fn concurrent_entries_are_one_chain(bench: Bench) {
         let store = bench.store.second_handle();
         tokio::spawn(async move {
             for number in 0..10 {
-                store.tell(act(10 * writer + number)).await.unwrap();
+                store.record(act(10 * writer + number)).await.unwrap();
                 tokio::task::yield_now().await;
             }
         })

@@ -26,7 +26,7 @@ impl AuditStore for Sqlite {
         Store::from(Sqlite { act: Some(act), ..self.clone() })
     }
 
-    fn tell(&self, act: Act) -> StoreFuture<()> {
+    fn record(&self, act: Act) -> StoreFuture<()> {
         self.write("writing the audit", move |writer| append(writer, act))
     }
 

@@ -1,10 +1,9 @@
 //! A whole database in one file, and the way back.
 //!
-//! A backup is taken in one read transaction beside a controller that goes on writing. It holds what is sealed
-//! as it is: without the master key, which is not in it, nobody reads a secret. What is put back tells of a
-//! moment that may be long ago: each job that was active then says so (`Facts::restored_at`), and starts no host
-//! any more. Invariant: killed anywhere, there is the old database or the new one, whole, and a file that is
-//! called a backup is one.
+//! A backup is taken in one read transaction while a controller writes. Secrets in it stay sealed: none can be read
+//! without the master key, which is not in it. What is restored is the state of a moment that may be long ago: each job
+//! that was active then is marked (`Facts::restored_at`), and starts no host any more. Invariant: killed anywhere, there
+//! is the old database or the new one, whole, and a file that is called a backup is one.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -192,7 +191,7 @@ fn put_aside(place: &Path, now: Timestamp) -> Result<PathBuf, StoreError> {
         source,
     };
     let aside = free_name(place, now);
-    // Whoever opens a database that is damaged may do away with its log.
+    // A program that opens a damaged database may remove its log.
     let (log, kept_log) = (beside(place, "-wal"), beside(&aside, "-wal"));
     if log.exists() {
         std::fs::copy(&log, &kept_log).map_err(at_path)?;
@@ -227,14 +226,15 @@ fn free_name(place: &Path, now: Timestamp) -> PathBuf {
     aside
 }
 
-/// Everything is in the one file then, and nobody else has it open: who did would do away with the log of the
+/// Everything is in the one file then, and no other program has it open: one that did would remove the log of the
 /// database that comes into its place.
 fn fold_whole(connection: &Connection) -> Result<(), Fault> {
     let mode: String = connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))?;
     if mode == "delete" { Ok(()) } else { Err(Fault::row("the journal mode", mode)) }
 }
 
-/// The bytes alone: whoever could read the backup is not to read the database, but who owns the one in `place`.
+/// The bytes alone: the new file is readable by the owner of the database in `place`, not by those who could read the
+/// backup.
 fn copy_for_owner(from: &Path, to: &Path, place: &Path) -> io::Result<()> {
     let mut to = empty_file(to)?;
     hand_over(&to, place)?;

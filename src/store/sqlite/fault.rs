@@ -4,7 +4,7 @@
 
 use crate::store::{StoreError, StoreErrorKind};
 
-/// An error before it is told where it happened.
+/// An error without the place where it happened.
 #[derive(Debug)]
 pub(super) enum Fault {
     Sqlite(rusqlite::Error),

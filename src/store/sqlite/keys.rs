@@ -166,7 +166,7 @@ fn proof_context(id: &str) -> String {
     format!("keys.proof/{id}")
 }
 
-/// One of the controller's own secrets; another key is told from a damaged value.
+/// One of the controller's own secrets; a wrong key and a damaged value are different errors.
 pub(super) fn own(
     connection: &Connection,
     database: &str,
@@ -189,7 +189,7 @@ fn own_context(secret: OwnSecret) -> String {
     format!("secrets.value/{}", secret.name())
 }
 
-/// A database that needs a key which is not there is refused at once, not at the first password.
+/// A database that needs a key which is not there is refused when it is opened, not at the first password.
 pub(super) fn check(connection: &mut Connection, name: &str, sealer: &Sealer) -> Result<(), Fault> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     adopt_first_key(&transaction, name, sealer)?;

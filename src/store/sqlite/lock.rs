@@ -1,9 +1,10 @@
-//! The exclusive lock: one controller a database.
+//! The exclusive lock: one controller for each database.
 //!
 //! Two locks of the operating system (`flock`, which SQLite does not use), on the file `<database>.lock` and on the
-//! database itself, which end with the process however that ends: deleting the first lets nobody in. It is what makes the leases of an earlier run void: nobody else can be alive to hold
-//! them. Invariants: two paths to one database take the same lock; what root makes here belongs to
-//! whoever runs the controller, or that could not open it.
+//! database itself, so that deleting the first does not let a second controller in. They end with the process,
+//! however that ends. They make the leases of an earlier run void: no other controller can be alive to hold them.
+//! Invariants: two paths to one database take the same lock; files that root creates here belong to the user that runs
+//! the controller, which could not open them otherwise.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::store::StoreError;
 
-/// A database that nobody else can open now, and that has not been opened yet.
+/// A database that no other controller can open now, and that has not been opened yet.
 pub struct LockedDatabase {
     pub(super) path: PathBuf,
     /// For error messages: the path as given.

@@ -125,7 +125,7 @@ CREATE TABLE idempotency (
 CREATE INDEX idempotency_by_age ON idempotency (at);
 ";
 
-/// What the hooks of installers reported. It is no column of `jobs`: whoever drives a job writes its
+/// What the hooks of installers reported. It is no column of `jobs`: the driver of a job writes its
 /// row under a lease, and a report comes from elsewhere.
 const VERSION_2: &str = "
 CREATE TABLE hook_reports (

@@ -16,26 +16,27 @@ const fn avoided(word: &'static str, instead: &'static str, open_max: usize) -> 
     Avoided { word, instead, open_max }
 }
 
-/// Folders that still have some of the words. Everywhere else there is none.
-const OPEN: [&str; 3] = ["src/store", "crates/shoal-redfish/", "crates/shoal-sim/"];
+/// What still has some of the words: folders, and released migrations, which stay as they are. Everywhere else there
+/// is none.
+const OPEN: [&str; 3] = ["src/store/sqlite/schema.rs", "crates/shoal-redfish/", "crates/shoal-sim/"];
 
 const AVOIDED: [Avoided; 17] = [
-    avoided("told", "reported, recorded, shown", 59),
-    avoided("tells", "reports, shows, returns", 21),
-    avoided("tell", "report, show", 9),
+    avoided("told", "reported, recorded, shown", 41),
+    avoided("tells", "reports, shows, returns", 11),
+    avoided("tell", "report, show", 7),
     avoided("telling", "reporting, showing", 1),
-    avoided("whoever", "the subject: the controller, the BMC, the operator", 27),
-    avoided("nobody", "the subject, with a negation", 42),
-    avoided("somebody", "the subject", 26),
-    avoided("everybody", "every client, every caller", 2),
+    avoided("whoever", "the subject: the controller, the BMC, the operator", 13),
+    avoided("nobody", "the subject, with a negation", 24),
+    avoided("somebody", "the subject", 19),
+    avoided("everybody", "every client, every caller", 0),
     avoided("stranger", "an untrusted peer, an unknown peer", 0),
     avoided("strangers", "untrusted peers, unknown peers", 0),
     avoided("for ever", "permanently, or the limit", 1),
     avoided("patience", "retry budget, timeout", 0),
-    avoided("at once", "immediately, or in parallel", 25),
-    avoided("by itself", "the subject, or \"unrequested\"", 13),
+    avoided("at once", "immediately, or in parallel", 14),
+    avoided("by itself", "the subject, or \"unrequested\"", 11),
     avoided("in turn", "one after the other", 0),
-    avoided("let go of", "eject, release, drop", 1),
+    avoided("let go of", "eject, release, drop", 0),
     avoided("not understood", "invalid, not supported", 1),
 ];
 
@@ -73,7 +74,7 @@ fn lines_with(files: &[(&str, String)], word: &str) -> Vec<String> {
     lines.collect()
 }
 
-/// This list has to name the words; and the store's `tell` is called by that name.
+/// This list has to name the words.
 fn is_ours(file: &Source) -> bool {
     file.path != "tests/it/tidy/plain.rs" && (file.path.ends_with(".rs") || file.path.ends_with(".md"))
 }
@@ -81,7 +82,7 @@ fn is_ours(file: &Source) -> bool {
 /// Every line in lower case, each word between single blanks.
 fn plain(file: &Source) -> (&str, String) {
     let line = |line: &str| {
-        let lower = line.replace("store.tell(", "").to_lowercase();
+        let lower = line.to_lowercase();
         let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
         format!(" {} ", words.collect::<Vec<_>>().join(" "))
     };
@@ -92,7 +93,7 @@ fn plain(file: &Source) -> (&str, String) {
 fn a_word_beyond_its_ceiling_is_named() {
     let files = [
         Source::new("src/a.rs", "fn retold() {}\nfn is_told() {}\n"),
-        Source::new("src/store/b.rs", "// For ever,\n// told, and told\n// told\nx.store.tell(y);\n"),
+        Source::new("src/store/sqlite/schema.rs", "// For ever,\n// told, and told\n// told\n"),
         Source::new("b.md", "tell\nforever\n"),
         Source::new("c.json", "told\n"),
     ];
@@ -100,7 +101,7 @@ fn a_word_beyond_its_ceiling_is_named() {
         [avoided("told", "reported", 1), avoided("for ever", "permanently", 1), avoided("tell", "show", 0)];
     let expected = [
         "\"told\" is on 1 lines and 0 are allowed, such as src/a.rs:2: write reported",
-        "\"told\" is on 2 lines and 1 are allowed, such as src/store/b.rs:3: write reported",
+        "\"told\" is on 2 lines and 1 are allowed, such as src/store/sqlite/schema.rs:3: write reported",
         "\"tell\" is on 1 lines and 0 are allowed, such as b.md:1: write show",
     ];
     can_fail(too_often(&files, &words), &expected);

@@ -1,4 +1,4 @@
-//! The audit against whoever writes the database behind the controller's back.
+//! The audit log against programs that write the database behind the controller's back.
 
 use super::*;
 use crate::access::{Act, Actor, ChainFault};
@@ -15,9 +15,9 @@ fn act(number: u64) -> Act {
     }
 }
 
-async fn told(store: &Sqlite, entries: u64) {
+async fn recorded(store: &Sqlite, entries: u64) {
     for number in 0..entries {
-        store.tell(act(number)).await.unwrap();
+        store.record(act(number)).await.unwrap();
     }
 }
 
@@ -27,7 +27,7 @@ const TRIGGERS: &str = "DROP TRIGGER the_audit_is_not_changed; DROP TRIGGER the_
 #[tokio::test]
 async fn the_database_itself_refuses_to_change_the_audit() {
     let store = Sqlite::in_memory(sealer()).unwrap();
-    told(&store, 3).await;
+    recorded(&store, 3).await;
     for sql in [
         "UPDATE audit SET action = 'x' WHERE seq = 2",
         "DELETE FROM audit WHERE seq = 3",
@@ -69,7 +69,7 @@ async fn what_gets_around_the_triggers_is_found() {
         ),
     ] {
         let store = Sqlite::in_memory(sealer()).unwrap();
-        told(&store, 5).await;
+        recorded(&store, 5).await;
         execute(&store, &format!("{TRIGGERS} {sql}")).unwrap();
         let report = store.verify_audit().await.unwrap();
         assert_eq!((report.good, report.fault), (good, Some(fault)), "{sql}");

@@ -87,7 +87,7 @@ async fn a_database_that_another_program_has_open_stays_as_it_is() {
 
 /// Tried for real where the tests run as root; elsewhere nothing can be given away, and nothing must be.
 #[tokio::test]
-async fn what_root_puts_back_belongs_to_whoever_the_controller_runs_as() {
+async fn what_root_puts_back_belongs_to_the_user_of_the_controller() {
     use std::os::unix::fs::{MetadataExt as _, chown};
     let folder = tempfile::tempdir().unwrap();
     let from = backup(folder.path()).await;
@@ -122,7 +122,7 @@ async fn an_active_job_says_that_it_was_restored_unless_nothing_can_have_been_do
         let restored = locked.restore(&to, sealer(), resume, at(10)).await.unwrap();
         assert_eq!((restored.jobs, restored.before), (vec![id(1), id(2)], None));
         let mode = std::fs::metadata(&database).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600, "whoever may read the backup may not read the database");
+        assert_eq!(mode & 0o777, 0o600, "a reader of the backup must not become a reader of the database");
         let store = Sqlite::open(&database, sealer()).unwrap();
         for job in [id(1), id(2)] {
             assert_eq!(store.job(job).await.unwrap().unwrap().facts.restored_at, mark, "{name}");

@@ -46,7 +46,7 @@ async fn a_save_that_fails_halfway_leaves_nothing() {
     assert!(store.save(&lease, &update, vec![event("one"), event("two")]).await.is_err());
     assert_eq!(store.job(job.id).await.unwrap().unwrap().cursor.attempt, job.cursor.attempt);
     assert!(store.events(&EventFilter { limit: 9, ..EventFilter::default() }).await.unwrap().is_empty());
-    assert!(!latest.has_changed().unwrap(), "nobody was told of what did not happen");
+    assert!(!latest.has_changed().unwrap(), "a failed save is not announced");
 }
 
 /// Columns of job `A`, each with what this version cannot have written.
@@ -68,7 +68,7 @@ const BROKEN_JOBS: [&str; 14] = [
 ];
 
 #[tokio::test]
-async fn a_damaged_job_is_an_error_that_names_it_and_holds_up_nobody() {
+async fn a_damaged_job_is_an_error_that_names_it_and_holds_up_no_other_job() {
     for broken in BROKEN_JOBS {
         let store = Sqlite::in_memory(sealer()).unwrap();
         for (lease, _) in two_claimed_jobs(&store).await {
@@ -104,7 +104,7 @@ fn row_of(store: &Sqlite, id: JobId) -> Vec<rusqlite::types::Value> {
 }
 
 #[tokio::test]
-async fn a_damaged_id_or_cancel_holds_up_nobody() {
+async fn a_damaged_id_or_cancel_holds_up_no_other_job() {
     let store = Sqlite::in_memory(sealer()).unwrap();
     two_claimed_jobs(&store).await;
     let sql = "UPDATE jobs SET id = '0', lease_until = NULL WHERE server = 'A'";

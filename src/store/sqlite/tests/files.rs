@@ -53,7 +53,7 @@ fn what_is_no_database_is_refused_naming_the_setting() {
 }
 
 #[test]
-fn another_master_key_is_refused_at_once() {
+fn another_master_key_is_refused_at_the_start() {
     let directory = tempfile::tempdir().unwrap();
     open(&directory).map(drop).unwrap();
     let path = directory.path().join("shoal.db");
@@ -85,7 +85,7 @@ async fn no_secret_is_readable_in_any_file() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).unwrap();
     let (lease, job) = two_claimed_jobs(&store).await.remove(0);
-    store.save(&lease, &Job { last_update: at(2), ..job.clone() }, vec![event("told")]).await.unwrap();
+    store.save(&lease, &Job { last_update: at(2), ..job.clone() }, vec![event("reported")]).await.unwrap();
     // Once in the write-ahead log, and once in the database itself.
     assert!(found_in_files(directory.path(), "https://10.0.0.5"), "the search does find what is there");
     for _ in 0..2 {

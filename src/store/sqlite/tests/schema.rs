@@ -1,4 +1,4 @@
-//! The schema keeps the rules by itself, and opens what version 1 wrote.
+//! The schema enforces the rules without the code, and opens what version 1 wrote.
 
 use super::*;
 use crate::domain::{Cancel, MediaMode, Status};
@@ -39,7 +39,7 @@ async fn the_database_itself_keeps_what_is_written_once() {
 #[tokio::test]
 async fn events_of_no_job_are_refused() {
     let store = Sqlite::in_memory(sealer()).unwrap();
-    let sql = "INSERT INTO traces (job, medium, trace) VALUES ('nobody', 'task', '{}')";
+    let sql = "INSERT INTO traces (job, medium, trace) VALUES ('no-job', 'task', '{}')";
     assert!(execute(&store, sql).unwrap_err().to_string().contains("FOREIGN KEY"));
 }
 
@@ -111,8 +111,8 @@ async fn what_version_1_wrote_is_read_and_gone_on_with() {
         .await
         .unwrap();
     let events = store.events(&EventFilter { limit: 9, ..EventFilter::default() }).await.unwrap();
-    let told: Vec<&str> = events.iter().map(|event| event.event.message.as_str()).collect();
-    assert_eq!((told, events[1].seq), (vec!["by version 1", "by this version"], 2));
+    let messages: Vec<&str> = events.iter().map(|event| event.event.message.as_str()).collect();
+    assert_eq!((messages, events[1].seq), (vec!["by version 1", "by this version"], 2));
     store.integrity_check().await.unwrap();
 }
 
