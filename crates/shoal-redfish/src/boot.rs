@@ -41,7 +41,7 @@ impl Bmc {
     /// Arms a one-time boot from the virtual CD in the slot `cd`, a [`Slot::link`](super::Slot::link); the boot mode
     /// is left as it is.
     pub async fn request_boot_from_cd(&self, system: &System, cd: Option<&str>) -> Result<How, RedfishError> {
-        let boot = BootOverride::new(&self.0);
+        let boot = OneTimeBoot::new(&self.0);
         let system = &with_true_mode(boot.session, system).await?;
         let (target, how) = match boot.quirks.has(Quirk::BootByImport) {
             true => (None, boot.import().request(system, true).await?),
@@ -68,7 +68,7 @@ impl Bmc {
         system: &System,
         cd: Option<&str>,
     ) -> Result<bool, RedfishError> {
-        let boot = BootOverride::new(&self.0);
+        let boot = OneTimeBoot::new(&self.0);
         if boot.quirks.has(Quirk::BootByImport) {
             return boot.import().is_armed(system).await;
         }
@@ -83,7 +83,7 @@ impl Bmc {
 
     /// Clears the one-time boot.
     pub async fn request_boot_disarm(&self, system: &System, cd: Option<&str>) -> Result<(), RedfishError> {
-        let boot = BootOverride::new(&self.0);
+        let boot = OneTimeBoot::new(&self.0);
         if boot.quirks.has(Quirk::BootByImport) {
             return boot.import().request(system, false).await.map(|_| ());
         }
@@ -103,7 +103,7 @@ impl Bmc {
 }
 
 /// The one-time boot of one BMC, by the override that the standard has.
-struct BootOverride<'b> {
+struct OneTimeBoot<'b> {
     session: &'b Session,
     discovery: &'b Discovery,
     slots: &'b SlotFinder,
@@ -113,10 +113,10 @@ struct BootOverride<'b> {
     quirks: Quirks,
 }
 
-impl<'b> BootOverride<'b> {
-    fn new(rooms: &'b Rooms) -> BootOverride<'b> {
+impl<'b> OneTimeBoot<'b> {
+    fn new(rooms: &'b Rooms) -> OneTimeBoot<'b> {
         let Rooms { session, discovery, slots, learned, hosts } = rooms;
-        BootOverride { session, discovery, slots, learned, hosts, quirks: discovery.quirks() }
+        OneTimeBoot { session, discovery, slots, learned, hosts, quirks: discovery.quirks() }
     }
 
     fn import(&self) -> BootImport<'b> {
@@ -159,6 +159,7 @@ impl<'b> BootOverride<'b> {
         Ok(How::new(format!("{target} {} {how}", option.reference)))
     }
 
+    /// By the slot's own switch; `refused` is the error where there is none.
     async fn arm_slot(
         &self,
         system: &System,
@@ -199,6 +200,7 @@ impl<'b> BootOverride<'b> {
         refused.map_or(Ok(()), Err)
     }
 
+    /// Turns the slot's own switch.
     async fn patch_slot(
         &self,
         op: Op,
@@ -301,6 +303,7 @@ pub(super) fn planned_place(system: &System, quirks: &Quirks) -> String {
     described(&body, BootResource::of(system, quirks)).0
 }
 
+/// How the override was set, as operators read it.
 fn described(boot: &Map<String, Value>, place: BootResource) -> How {
     let mode = if boot.contains_key(MODE) { " with the mode" } else { "" };
     let place = match place {
@@ -310,6 +313,7 @@ fn described(boot: &Map<String, Value>, place: BootResource) -> How {
     How::new(format!("{place}{mode}"))
 }
 
+/// The members of `Boot`.
 fn override_body(enabled: &str, target: &str, mode: Option<String>) -> Map<String, Value> {
     let mut body = Map::from_iter([(ENABLED.to_owned(), json!(enabled)), (TARGET.to_owned(), json!(target))]);
     body.extend(mode.map(|mode| (MODE.to_owned(), json!(mode))));
@@ -400,6 +404,7 @@ impl Boot {
     }
 }
 
+/// The error where neither a target nor a boot option reaches the virtual CD.
 fn cannot_boot(system: &System) -> RedfishError {
     let offered = match system.boot.allowed_targets.is_empty() {
         true => "nothing".to_owned(),
@@ -409,6 +414,7 @@ fn cannot_boot(system: &System) -> RedfishError {
     RedfishError::unsupported(Op::BootOnce, &system.link, &what)
 }
 
+/// Whether a refusal of the target `None` may only mean that the BMC does not know that word.
 fn knows_no_none(error: &RedfishError, boot: &Boot) -> bool {
     let offered = |target: &str| boot.allowed_targets.iter().any(|allowed| allowed == target);
     (is_status(error, 400) || is_status(error, 500)) && offered("Hdd") && !offered("None")
@@ -418,6 +424,7 @@ fn is_status(error: &RedfishError, wanted: u16) -> bool {
     matches!(error.kind, RedfishErrorKind::Refused { status, .. } if status == wanted)
 }
 
+/// A refusal of the target for its value: another target may be taken.
 fn is_of_value(error: &RedfishError) -> bool {
     matches!(&error.kind, RedfishErrorKind::Refused { status: 400, message_id, .. }
         if message_id.contains("PropertyValue"))
@@ -432,11 +439,13 @@ fn is_definite(error: &RedfishError) -> bool {
     is_of_property || error.class() == ErrorClass::Permanent
 }
 
+/// A refusal because the host is in its self test.
 fn is_of_post(error: &RedfishError) -> bool {
     matches!(&error.kind, RedfishErrorKind::Refused { status: 400, message_id, .. }
         if message_id.contains("DuringSystemPOST") || message_id.contains("InvalidOperationForSystemState"))
 }
 
+/// A refusal of the resource as one that takes no override.
 fn is_read_only(reply: &Reply) -> bool {
     reply.status == StatusCode::METHOD_NOT_ALLOWED
         || (reply.status.is_client_error() && messages::has_id(&reply.body, &["PropertyNotWritable"]))

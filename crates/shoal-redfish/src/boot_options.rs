@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn virtual_cds_are_told_from_other_boot_options() {
+    fn virtual_cds_are_distinguished_from_other_boot_options() {
         for (name, expected) in [
             ("UEFI: AMI Virtual CDROM0 1.00", true),
             ("UEFI OS (ATEN Virtual CDROM YS0J)", true),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_uefi_are_told_from_those_of_a_bios() {
+    fn options_of_uefi_are_distinguished_from_those_of_a_bios() {
         for (option, expected) in [
             (json!({"DisplayName": "UEFI: Built-in EFI Shell"}), true),
             (json!({"Name": "Boot0003", "UefiDevicePath": "PciRoot(0x0)/Pci(0x1,0x0)"}), true),

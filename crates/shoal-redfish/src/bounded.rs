@@ -13,18 +13,18 @@ use serde_json::{Map, Number, Value};
 pub(super) const VALUES_MAX: usize = 100_000;
 
 /// Reads a value with all that is in it, within what is left of the bound.
-pub(super) struct Bounded<'a> {
+pub(super) struct BoundedValue<'a> {
     left: &'a Cell<usize>,
 }
 
-impl Bounded<'_> {
+impl BoundedValue<'_> {
     /// The first value that `json` holds.
     pub(super) fn read<'de, D: Deserializer<'de>>(json: D) -> Result<Value, D::Error> {
-        Bounded { left: &Cell::new(VALUES_MAX) }.deserialize(json)
+        BoundedValue { left: &Cell::new(VALUES_MAX) }.deserialize(json)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Bounded<'_> {
+impl<'de> DeserializeSeed<'de> for BoundedValue<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
@@ -34,7 +34,7 @@ impl<'de> DeserializeSeed<'de> for Bounded<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Bounded<'_> {
+impl<'de> Visitor<'de> for BoundedValue<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,7 +71,7 @@ impl<'de> Visitor<'de> for Bounded<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
-        while let Some(value) = list.next_element_seed(Bounded { left: self.left })? {
+        while let Some(value) = list.next_element_seed(BoundedValue { left: self.left })? {
             values.push(value);
         }
         Ok(Value::Array(values))
@@ -80,7 +80,7 @@ impl<'de> Visitor<'de> for Bounded<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
         let mut members = Map::new();
         while let Some(name) = object.next_key::<String>()? {
-            members.insert(name, object.next_value_seed(Bounded { left: self.left })?);
+            members.insert(name, object.next_value_seed(BoundedValue { left: self.left })?);
         }
         Ok(Value::Object(members))
     }

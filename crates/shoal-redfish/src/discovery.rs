@@ -31,12 +31,12 @@ const MANAGER_ASKED: u32 = 3;
 pub(super) struct Discovery {
     session: Arc<Session>,
     learned: Arc<Learned>,
-    found: Remembered<Found>,
+    found: Remembered<FoundLinks>,
 }
 
 /// Links and advertised values, until they expire.
 #[derive(Default)]
-struct Found {
+struct FoundLinks {
     /// Links of the systems, where there are any.
     systems: Option<Vec<String>>,
     /// Links of the managers of a service with one system that names none of them.

@@ -1,6 +1,6 @@
 //! What goes wrong between us and a BMC, and what may be done about it.
 //!
-//! It names no server: whoever knows the job adds that. Invariants: no text here holds a password,
+//! It names no server: the caller, which knows the job, adds that. Invariants: no text here holds a password,
 //! a token or the path of a media URL, for what a BMC says is redacted before it is kept; and
 //! [`Effect::None`] is claimed only where the request certainly did nothing.
 
@@ -74,7 +74,7 @@ pub enum ErrorClass {
     Retry,
     /// It will not work, however often it is tried.
     Permanent,
-    /// Somebody has to change the account, a certificate, a licence or a setting first.
+    /// An operator has to change the account, a certificate, a licence or a setting first.
     NeedsOperator,
 }
 
@@ -83,7 +83,7 @@ pub enum ErrorClass {
 pub enum Effect {
     /// It certainly did nothing.
     None,
-    /// Nobody knows: look before acting again.
+    /// It is not known: look before acting again.
     Unknown,
 }
 
@@ -338,7 +338,7 @@ pub(super) const SESSIONS_FULL: [&str; 2] = ["SessionLimitExceeded", "RAC0218"];
 /// Message ids of a slot that holds something already. Some say so with a 500.
 const OCCUPIED: [&str; 2] = ["ResourceInUse", "ConnectionOccupied"];
 
-/// Message ids that somebody has to see to.
+/// Message ids of what an operator has to see to.
 const OPERATOR: [&str; 6] = [
     "License",
     "InsufficientPrivilege",

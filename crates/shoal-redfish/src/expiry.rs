@@ -1,8 +1,8 @@
-//! How long links are remembered: each room keeps its own, and all of them forget together.
+//! How long links are remembered: each part of the client keeps its own, and all of them forget together.
 //!
 //! A firmware update moves resources (iDRAC9 5.x to 6.x), so what was found is looked for again after a while, and
-//! as soon as one remembered link leads nowhere. Whoever found it then cannot trust the other links either, in
-//! whichever room they are. Invariant: a value of an earlier generation is never returned.
+//! as soon as one remembered link leads nowhere. The other links cannot be trusted
+//! either then, in whichever part of the client they are. Invariant: a value of an earlier generation is never returned.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Expiry {
     }
 }
 
-/// What one room remembers until it expires.
+/// What one part of the client remembers until it expires.
 pub(super) struct Remembered<T> {
     expiry: Arc<Expiry>,
     held: Mutex<(u64, T)>,
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_one_room_finds_gone_expires_in_all_of_them() {
+    async fn what_one_part_finds_gone_expires_in_all_of_them() {
         let expiry = Arc::default();
         let (links, slots) = (Remembered::<Vec<u8>>::new(&expiry), Remembered::<Vec<u8>>::new(&expiry));
         links.with(|links| links.push(1));

@@ -1,4 +1,4 @@
-//! How many requests a BMC gets at once: one a System, and never more than eight.
+//! How many requests a BMC gets at the same time: one a System, and never more than eight.
 //!
 //! It does not know what a request is. Invariant: with one System, `per_bmc` requests are in
 //! flight at most, those to the service itself included.
@@ -11,13 +11,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Requests in flight to one service, however many systems it has.
 const PER_SERVICE_MAX: usize = 8;
 
-pub(super) struct Gate {
+pub(super) struct RequestGate {
     per_bmc: usize,
     service: Arc<Semaphore>,
-    inner: Mutex<Inner>,
+    inner: Mutex<Lanes>,
 }
 
-struct Inner {
+struct Lanes {
     granted: usize,
     lanes: BTreeMap<String, Arc<Semaphore>>,
 }
@@ -28,13 +28,13 @@ pub(super) struct Pass {
     _service: OwnedSemaphorePermit,
 }
 
-impl Gate {
-    pub(super) fn new(per_bmc: usize) -> Gate {
+impl RequestGate {
+    pub(super) fn new(per_bmc: usize) -> RequestGate {
         let per_bmc = per_bmc.max(1);
-        Gate {
+        RequestGate {
             per_bmc,
             service: Arc::new(Semaphore::new(per_bmc)),
-            inner: Mutex::new(Inner { granted: per_bmc, lanes: BTreeMap::new() }),
+            inner: Mutex::new(Lanes { granted: per_bmc, lanes: BTreeMap::new() }),
         }
     }
 
@@ -50,7 +50,7 @@ impl Gate {
 
     /// Waits for leave. `system` is the link of the System that the request is about.
     pub(super) async fn enter(&self, system: Option<&str>) -> Pass {
-        // The lane first, so that whoever waits for one system does not hold up the others.
+        // The lane first, so that a request that waits for one system does not hold up the others.
         let lane = match system {
             Some(system) => Some(acquire(self.lane(system)).await),
             None => None,
@@ -66,21 +66,21 @@ impl Gate {
 }
 
 async fn acquire(semaphore: Arc<Semaphore>) -> OwnedSemaphorePermit {
-    semaphore.acquire_owned().await.expect("nobody closes the gate")
+    semaphore.acquire_owned().await.expect("the gate is never closed")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    async fn is_open(gate: &Gate, system: Option<&str>) -> bool {
+    async fn is_open(gate: &RequestGate, system: Option<&str>) -> bool {
         let soon = std::time::Duration::from_millis(1);
         tokio::time::timeout(soon, gate.enter(system)).await.is_ok()
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_system_gets_one_request_at_a_time() {
-        let gate = Gate::new(1);
+        let gate = RequestGate::new(1);
         let pass = gate.enter(Some("/1")).await;
         assert!(!is_open(&gate, Some("/1")).await);
         assert!(!is_open(&gate, None).await);
@@ -90,7 +90,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn systems_do_not_wait_for_each_other_up_to_eight() {
-        let gate = Gate::new(1);
+        let gate = RequestGate::new(1);
         gate.widen(100);
         gate.widen(100);
         let mut passes = Vec::new();

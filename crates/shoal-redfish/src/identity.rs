@@ -14,13 +14,13 @@ use super::quirks::{Identity, Quirk, Quirks};
 use super::service::Vendor;
 
 pub(super) struct BmcIdentity {
-    seen: Mutex<Seen>,
+    seen: Mutex<SeenIdentity>,
     /// Quirks that an operator or a test has ruled out.
     quirks_off: Vec<Quirk>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct SeenIdentity {
     /// The metric label, which the service root decides where it can.
     vendor: Vendor,
     /// What the quirks follow from.
@@ -32,7 +32,7 @@ impl BmcIdentity {
         BmcIdentity { seen: Mutex::default(), quirks_off }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, SeenIdentity> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

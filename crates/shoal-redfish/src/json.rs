@@ -9,7 +9,7 @@
 
 use serde_json::Value;
 
-use super::bounded::Bounded;
+use super::bounded::BoundedValue;
 use shoal_base::visible;
 
 /// Entries of a list that are looked at.
@@ -26,13 +26,13 @@ pub(super) fn parse_body(body: &[u8]) -> Result<Value, serde_json::Error> {
 
 fn whole_value(body: &[u8]) -> Result<Value, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = Bounded::read(&mut json)?;
+    let value = BoundedValue::read(&mut json)?;
     json.end().map(|()| value)
 }
 
 /// The first value of `text`; whatever stands after it is ignored.
 fn first_value(text: &str) -> Option<Value> {
-    Bounded::read(&mut serde_json::Deserializer::from_str(text)).ok()
+    BoundedValue::read(&mut serde_json::Deserializer::from_str(text)).ok()
 }
 
 /// Without byte order mark, without control bytes around it, without commas before a bracket.
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_nobody_could_show_is_none() {
+    fn a_text_that_is_too_long_to_show_is_none() {
         let value = json!({"long": "x".repeat(TEXT_BYTES_MAX + 1), "fits": "x".repeat(TEXT_BYTES_MAX)});
         assert_eq!((text(&value, "/long"), link(&value, "/long")), (None, None));
         assert!(text(&value, "/fits").is_some());

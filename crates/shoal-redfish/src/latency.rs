@@ -17,10 +17,10 @@ const DEVIATIONS: u32 = 8;
 const DOUBLINGS_MAX: u32 = 8;
 
 #[derive(Default)]
-pub(super) struct Latency(Mutex<Figures>);
+pub(super) struct Latency(Mutex<LatencyFigures>);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Figures {
+struct LatencyFigures {
     samples: u32,
     mean: Duration,
     deviation: Duration,
@@ -28,7 +28,7 @@ struct Figures {
 }
 
 impl Latency {
-    fn figures(&self) -> MutexGuard<'_, Figures> {
+    fn figures(&self) -> MutexGuard<'_, LatencyFigures> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bmc_that_nobody_knows_gets_all_the_time_there_is() {
+    fn an_unknown_bmc_gets_all_the_time_there_is() {
         assert_eq!(after(&[]).deadline(MAX), MAX);
         assert_eq!(after(&[100; 15]).deadline(MAX), MAX);
     }

@@ -76,10 +76,10 @@ impl TagForm {
 
 /// What one BMC has accepted, for the next request and for operators.
 #[derive(Default)]
-pub struct Learned(Mutex<Kept>);
+pub struct Learned(Mutex<VersionedMemory>);
 
 #[derive(Default)]
-struct Kept {
+struct VersionedMemory {
     memory: BmcMemory,
     /// Counts the changes, for the caller that keeps it.
     version: u64,

@@ -210,7 +210,7 @@ struct Pool {
 /// account, whose login was not refused yet.
 type Key = (String, String, [u8; 32], String);
 
-/// Connections that are kept while nobody uses them.
+/// Accounts whose clients are kept while no job uses them.
 const IDLE_MAX: usize = 4096;
 
 impl BmcPool {

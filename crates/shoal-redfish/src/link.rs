@@ -1,22 +1,22 @@
 //! Where a BMC is, and which links stay there.
 //!
-//! Invariant: a URL that [`Origin::resolve`] gives has the BMC's own scheme, host and port, so
+//! Invariant: a URL that [`BmcOrigin::resolve`] gives has the BMC's own scheme, host and port, so
 //! credentials sent to it never leave the BMC.
 
 use url::Url;
 
 /// Scheme, host and port of one Redfish service.
 #[derive(Clone, Debug)]
-pub(super) struct Origin(Url);
+pub(super) struct BmcOrigin(Url);
 
-impl Origin {
+impl BmcOrigin {
     /// Of a `bmc_address`; its path, if any, is not part of the service.
-    pub(super) fn new(address: &Url) -> Origin {
+    pub(super) fn new(address: &Url) -> BmcOrigin {
         let mut origin = address.clone();
         origin.set_path("/");
         origin.set_query(None);
         origin.set_fragment(None);
-        Origin(without_user(origin))
+        BmcOrigin(without_user(origin))
     }
 
     /// The URL of a link: a path, or an absolute URL of the same origin. `Err` holds the foreign
@@ -69,8 +69,8 @@ fn without_user(mut url: Url) -> Url {
 mod tests {
     use super::*;
 
-    fn origin() -> Origin {
-        Origin::new(&Url::parse("https://bmc-1.test:8443/ignored?x").unwrap())
+    fn origin() -> BmcOrigin {
+        BmcOrigin::new(&Url::parse("https://bmc-1.test:8443/ignored?x").unwrap())
     }
 
     #[test]

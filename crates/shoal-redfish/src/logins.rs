@@ -37,8 +37,8 @@ const DELETIONS_MAX: u32 = 5;
 
 #[derive(Default)]
 pub(super) struct Logins {
-    pub(super) held: Option<Held>,
-    refusal: Option<Refusal>,
+    pub(super) held: Option<HeldLogin>,
+    refusal: Option<LoginRefusal>,
     /// The BMC refused Basic authentication where no session was free: it is not tried before this.
     pub(super) basic_refused_until: Option<Instant>,
     /// Links of our sessions that the BMC may still count: of a controller that is gone, or of refused tokens.
@@ -53,7 +53,7 @@ pub(super) struct Abandoned {
     failed: u32,
 }
 
-pub(super) struct Held {
+pub(super) struct HeldLogin {
     pub(super) credentials: Credentials,
     /// The session's own resource, where the BMC named it.
     pub(super) link: Option<String>,
@@ -63,13 +63,13 @@ pub(super) struct Held {
     pub(super) is_worth_a_login: bool,
 }
 
-impl Held {
+impl HeldLogin {
     pub(super) fn has_passed(&self) -> bool {
         self.makeshift_until.is_some_and(|until| Instant::now() >= until)
     }
 }
 
-struct Refusal {
+struct LoginRefusal {
     until: Instant,
     path: String,
     complaint: Complaint,
@@ -139,7 +139,7 @@ impl Logins {
 
     /// Remembers that the account was refused.
     pub(super) fn refuse(&mut self, path: &str, complaint: Complaint) -> RedfishError {
-        let refusal = Refusal { until: Instant::now() + COOL_DOWN, path: path.to_owned(), complaint };
+        let refusal = LoginRefusal { until: Instant::now() + COOL_DOWN, path: path.to_owned(), complaint };
         let error = refusal.error();
         (self.held, self.refusal) = (None, Some(refusal));
         error
@@ -159,7 +159,7 @@ impl Logins {
     }
 }
 
-impl Refusal {
+impl LoginRefusal {
     fn error(&self) -> RedfishError {
         let Complaint { message_id, message, .. } = self.complaint.clone();
         RedfishError::new(Op::Login, &self.path, RedfishErrorKind::Unauthorised { message_id, message })

@@ -1,6 +1,6 @@
 //! Virtual media that have to be switched on first (AMI MegaRAC and its kin).
 //!
-//! Looking and switching are two things: whoever only looks changes nothing. Invariant: the number
+//! Looking and switching are two verbs, and looking changes nothing. Invariant: the number
 //! of drives is raised to what is needed and never lowered, and never while a medium is in.
 
 use serde_json::{Value, json};

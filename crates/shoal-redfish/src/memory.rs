@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 #[cfg_attr(feature = "testing", derive(schemars::JsonSchema))]
 pub struct BmcMemory {
-    /// Of the Manager, where it tells: with another firmware all of this may be wrong.
+    /// Of the Manager, where it reports it: with another firmware all of this may be wrong.
     pub firmware: Option<String>,
     /// Properties beside `Image` of the insert that was accepted.
     pub insert: Option<Vec<String>>,
@@ -45,11 +45,11 @@ impl BmcMemory {
 
     /// Everything, a sentence each.
     pub fn sentences(&self) -> Vec<String> {
-        let told = |what: &str, how: &Option<String>| how.as_ref().map(|how| format!("{what}: {how}"));
+        let sentence = |what: &str, how: &Option<String>| how.as_ref().map(|how| format!("{what}: {how}"));
         let refusing: Vec<&str> =
             self.refusing.iter().map(|slot| slot.rsplit('/').next().unwrap_or(slot)).collect();
         let refusing = (!refusing.is_empty()).then(|| format!("no image goes into {}", refusing.join(", ")));
-        [told("insert", &self.insert_how), told("boot", &self.boot_how), self.tag.clone(), refusing]
+        [sentence("insert", &self.insert_how), sentence("boot", &self.boot_how), self.tag.clone(), refusing]
             .into_iter()
             .flatten()
             .collect()

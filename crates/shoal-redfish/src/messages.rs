@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_and_most_telling_message_is_kept() {
+    fn the_worst_and_most_specific_message_is_kept() {
         let body = json!({"error": {"code": "Base.1.8.GeneralError", "@Message.ExtendedInfo": [
             {"MessageId": "Base.1.8.Success", "MessageSeverity": "OK"},
             {"MessageId": "Base.1.8.GeneralError", "MessageSeverity": "Critical"},

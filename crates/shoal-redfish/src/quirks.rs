@@ -26,7 +26,7 @@ pub enum Quirk {
     RemoteMap,
     /// Images are inserted by `VirtualMedia.VmmControl`.
     VmmControl,
-    /// An OEM form takes images from NFS and SMB shares, which nobody here serves.
+    /// An OEM form takes images from NFS and SMB shares, which Shoal does not serve.
     ShareMount,
     /// Virtual media have to be switched on, and are an empty collection until then.
     RemoteMediaSwitch,
@@ -40,24 +40,24 @@ pub enum Quirk {
     BootByImport,
     /// The System's override is read-only; its settings object takes it.
     BootInSettings,
-    /// A slot can be told to be booted from at the next reset, during a self test too.
+    /// A slot has a switch for a boot from it at the next reset, which works during a self test too.
     BootOnNextReset,
-    /// A host that is switched on at once after it went off may hang.
+    /// A host that is switched on too soon after it went off may hang.
     PauseBeforeOn,
 }
 
-struct Row {
+struct QuirkRow {
     quirk: Quirk,
     name: &'static str,
     holds: fn(&Identity) -> bool,
 }
 
-const fn row(quirk: Quirk, name: &'static str, holds: fn(&Identity) -> bool) -> Row {
-    Row { quirk, name, holds }
+const fn row(quirk: Quirk, name: &'static str, holds: fn(&Identity) -> bool) -> QuirkRow {
+    QuirkRow { quirk, name, holds }
 }
 
 /// Which BMC has which quirk; the sources are in docs/quirks.md.
-static TABLE: [Row; 15] = [
+static TABLE: [QuirkRow; 15] = [
     row(Quirk::NoKeepAlive, "no-keep-alive", |bmc| {
         bmc.vendor == Vendor::Hpe && bmc.generation().is_none_or(|ilo| ilo < 7)
     }),

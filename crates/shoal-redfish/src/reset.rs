@@ -1,5 +1,10 @@
 //! Resetting a host.
 //!
+//! A POST of the reset action, after a pause on hosts that hang when they are switched on too soon. Where the BMC
+//! answers with a Task, that is followed while the System is looked at beside it: the power that was asked for ends the
+//! wait, because Tasks of resets outlive their effect on some BMCs, and never end on others. The caller decides by what
+//! it sees of the host afterwards.
+//!
 //! It chooses no reset type and waits for no state. Invariant: one request, sent once; what the BMC reports of its
 //! outcome, in the answer or by a Task, is not lost.
 
@@ -96,6 +101,7 @@ impl ResetFollower<'_> {
     }
 }
 
+/// Waits until the host has been off for long enough.
 async fn pause_since(off_at: Option<Instant>) {
     if let Some(off_at) = off_at {
         tokio::time::sleep_until(off_at + PAUSE).await;

@@ -2,7 +2,7 @@
 //!
 //! It knows the service root and the collection of sessions, and no other resource. A request
 //!
-//! 1. waits for its turn ([`Gate`]: one request in flight a System);
+//! 1. waits for its turn ([`RequestGate`]: one request in flight a System);
 //! 2. takes the credentials in use, or logs in: it reads the root without a login, creates a session, and keeps the
 //!    token of the answer and the link of the session. Logins are one at a time, because all requests share one;
 //! 3. is sent. A 401 means that the token is not known any more (the BMC restarted, or the session idled out): one
@@ -36,8 +36,8 @@ use tokio::time::Instant;
 use super::call::{Call, Credentials, Reply};
 use super::error::{NOT_READY, SESSIONS_FULL};
 use super::expiry::Expiry;
-use super::gate::Gate;
-use super::logins::{Held, Logins, WITHOUT_SESSION};
+use super::gate::RequestGate;
+use super::logins::{HeldLogin, Logins, WITHOUT_SESSION};
 use super::messages::{self, Complaint};
 use super::root::RootReader;
 use super::service::{ROOT, Root};
@@ -55,14 +55,14 @@ const PAGES_MAX: usize = 16;
 /// The session that all requests of a (BMC, account) share.
 pub struct Session {
     pub(super) http: Transport,
-    pub(super) gate: Gate,
+    pub(super) gate: RequestGate,
     root: RootReader,
     logins: tokio::sync::Mutex<Logins>,
 }
 
 impl Session {
     pub(super) fn new(http: Transport, expiry: &Arc<Expiry>) -> Session {
-        let gate = Gate::new(http.limits.per_bmc);
+        let gate = RequestGate::new(http.limits.per_bmc);
         Session { http, gate, root: RootReader::new(expiry), logins: tokio::sync::Mutex::default() }
     }
 
@@ -289,7 +289,7 @@ impl Session {
         }
     }
 
-    async fn create_session(&self, sessions: &str, logins: &mut Logins) -> Result<Held, RedfishError> {
+    async fn create_session(&self, sessions: &str, logins: &mut Logins) -> Result<HeldLogin, RedfishError> {
         let body = json!({"UserName": self.http.account.username, "Password": self.password()?.expose()});
         let call = self.http.post(Op::Login, sessions, &body, None);
         let reply = self.http.exchange(&call, None).await?;
@@ -303,7 +303,7 @@ impl Session {
                 );
                 let until = Instant::now() + WITHOUT_SESSION;
                 let is_worth_a_login = !logins.abandoned.is_empty();
-                Ok(Held { makeshift_until: Some(until), is_worth_a_login, ..self.without_session()? })
+                Ok(HeldLogin { makeshift_until: Some(until), is_worth_a_login, ..self.without_session()? })
             }
             // Not the account, whatever the status.
             _ if messages::has_id(&reply.body, &NOT_READY) => Err(self.http.refusal(&call, &reply)),
@@ -313,7 +313,7 @@ impl Session {
     }
 
     /// The session of a successful login; one without a token is of no use (DMTF mockup server).
-    fn held(&self, call: &Call<'_>, reply: &Reply) -> Result<Held, RedfishError> {
+    fn held(&self, call: &Call<'_>, reply: &Reply) -> Result<HeldLogin, RedfishError> {
         let Some(mut token) = reply.headers.get("x-auth-token").filter(|token| !token.is_empty()).cloned()
         else {
             return self.without_session();
@@ -327,16 +327,16 @@ impl Session {
         let mut links = named.filter_map(|link| self.http.origin.own_path(base(&link), &link));
         let link = links.find(|link| link.trim_end_matches('/') != call.link.trim_end_matches('/'));
         let credentials = Credentials::Token(token);
-        Ok(Held { credentials, link, makeshift_until: None, is_worth_a_login: false })
+        Ok(HeldLogin { credentials, link, makeshift_until: None, is_worth_a_login: false })
     }
 
-    fn without_session(&self) -> Result<Held, RedfishError> {
+    fn without_session(&self) -> Result<HeldLogin, RedfishError> {
         let pair = format!("{}:{}", self.http.account.username, self.password()?.expose());
         let text = format!("Basic {}", BASE64_STANDARD.encode(pair));
         let mut value = HeaderValue::from_str(&text).expect("base64 fits a header");
         value.set_sensitive(true);
         let credentials = Credentials::Basic(value);
-        Ok(Held { credentials, link: None, makeshift_until: None, is_worth_a_login: false })
+        Ok(HeldLogin { credentials, link: None, makeshift_until: None, is_worth_a_login: false })
     }
 
     /// As it is now, where it is kept elsewhere.

@@ -45,7 +45,7 @@ pub struct Slot {
     pub(super) etag: Option<String>,
     /// The slot may take a PATCH: `Allow` says so, or there is none.
     pub(super) may_patch: bool,
-    /// The slot is told to be booted from by `Oem.Hpe.BootOnNextServerReset`; what that says.
+    /// `Oem.Hpe.BootOnNextServerReset`, where the slot has that switch of its own.
     pub(super) boot_on_next_reset: Option<bool>,
     /// The System that it belongs to, where that is known.
     pub(super) system: Option<String>,
@@ -83,12 +83,12 @@ impl InsertMethod {
 }
 
 impl Slot {
-    /// Whether it is a virtual CD drive that can be told to take an image.
+    /// Whether it is a virtual CD drive that takes an image on request.
     pub fn is_usable_cd(&self) -> bool {
         self.takes_cd() && self.can_insert && !self.reserved
     }
 
-    /// Whether it is a virtual USB stick that can be told to take an image.
+    /// Whether it is a virtual USB stick that takes an image on request.
     pub fn is_usable_stick(&self) -> bool {
         let is_stick = |kind: &String| kind.eq_ignore_ascii_case("USBStick");
         self.media_types.iter().any(is_stick) && self.can_insert && !self.reserved
@@ -106,7 +106,7 @@ impl Slot {
             .any(|kind| kind.eq_ignore_ascii_case("CD") || kind.eq_ignore_ascii_case("DVD"))
     }
 
-    /// Whether nothing is in it, as far as the BMC tells: some never clear `Image` (Supermicro).
+    /// Whether nothing is in it, as far as the BMC shows: some never clear `Image` (Supermicro).
     pub fn is_empty(&self) -> bool {
         match self.inserted {
             Some(inserted) => !inserted,

@@ -78,6 +78,7 @@ impl SlotFinder {
         self.known.with(|known| known.slots.remove(system));
     }
 
+    /// Looks through the System, its managers and the makers' own places, until there is a usable CD drive.
     async fn search(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
         let mut found = SlotSearch::default();
         if let Some(collection) = &system.virtual_media {
@@ -191,6 +192,8 @@ impl SlotFinder {
         first_error.filter(|_| slots.is_empty()).map_or(Ok(slots), Err)
     }
 
+    /// Reads one slot. A link that ends in a fragment is that of a maker's configuration or map. Where the caller does
+    /// not know the System, it is the one whose slots were listed with this one.
     pub(super) async fn slot(&self, link: &str, system: Option<&str>) -> Result<Slot, RedfishError> {
         let system = system.map(str::to_owned).or_else(|| self.system_of_slot(link));
         if let Some(collection) = link.strip_suffix(ISO_CONFIG) {
@@ -209,7 +212,7 @@ impl SlotFinder {
     }
 
     /// The slot of a configuration: what it names, and whether that is mounted, which only the
-    /// members of the collection tell. They come and go with the mount (badfish).
+    /// members of the collection show. They come and go with the mount (badfish).
     async fn iso_config(
         &self,
         link: &str,
@@ -237,6 +240,7 @@ impl SlotFinder {
         Ok(Slot { system, ..parse_iso_config(link, &config, &body, etag, mounted) })
     }
 
+    /// The System whose slots were listed with this one.
     fn system_of_slot(&self, link: &str) -> Option<String> {
         self.known.with(|known| {
             let of = known.slots.iter().find(|(_, slots)| slots.iter().any(|slot| slot == link));
@@ -255,6 +259,7 @@ pub(super) fn rule_out_consoles(slots: &mut [Slot]) {
 }
 
 impl SlotSearch {
+    /// Whether the search may end: a CD drive takes images.
     fn has_usable(&self) -> bool {
         self.slots.iter().any(Slot::is_usable_cd)
     }
@@ -269,6 +274,7 @@ fn is_mounted(body: &Value) -> bool {
     json::flag(body, "/Inserted").unwrap_or_else(|| via.is_some_and(|via| via != "NotConnected"))
 }
 
+/// The slot that a configuration is.
 fn parse_iso_config(link: &str, config: &str, body: &Value, etag: Option<String>, mounted: bool) -> Slot {
     // The standard fixes where an action is; older firmware does not say it.
     let action = |name: &str| {

@@ -52,7 +52,7 @@ pub struct DurableName {
 
 /// A storage unit as read, before it is decided what the host sees.
 #[derive(Default)]
-struct StorageUnit {
+struct StorageParts {
     controller: Option<String>,
     is_raid: bool,
     drives: Vec<(String, Value)>,
@@ -83,6 +83,7 @@ impl Bmc {
 }
 
 impl StorageReader<'_> {
+    /// Reads one part, and counts it.
     async fn read(&mut self, link: &str) -> Result<Value, RedfishError> {
         let Some(left) = self.left.checked_sub(1) else {
             return Err(RedfishError::unsupported(
@@ -95,11 +96,13 @@ impl StorageReader<'_> {
         Ok(self.session.read_link(Op::Storage, link, Some(self.system)).await?.body)
     }
 
+    /// The members of a collection. Their links are not counted; reading them is.
     async fn members(&mut self, collection: &str) -> Result<Vec<String>, RedfishError> {
         self.session.read_members(Op::Storage, collection, Some(self.system)).await
     }
 
-    async fn unit(&mut self, link: &str) -> Result<StorageUnit, RedfishError> {
+    /// A unit with its controller, drives and volumes.
+    async fn unit(&mut self, link: &str) -> Result<StorageParts, RedfishError> {
         let body = self.read(link).await?;
         let controller = match json::list(&body, "/StorageControllers").first() {
             Some(controller) if json::link(controller, "").is_none() || controller.get("Name").is_some() => {
@@ -108,10 +111,10 @@ impl StorageReader<'_> {
             _ => self.controller(&body).await?,
         };
         let name = json::text(&controller, "/Model").or_else(|| json::text(&controller, "/Name"));
-        let mut unit = StorageUnit {
+        let mut unit = StorageParts {
             controller: name.or_else(|| json::text(&body, "/Name")),
             is_raid: !json::list(&controller, "/SupportedRAIDTypes").is_empty(),
-            ..StorageUnit::default()
+            ..StorageParts::default()
         };
         for drive in json::links(&body, "/Drives") {
             let body = self.read(&drive).await?;
@@ -135,7 +138,9 @@ impl StorageReader<'_> {
     }
 }
 
-impl StorageUnit {
+impl StorageParts {
+    /// Adds what the host sees of the unit, and counts the rest. A drive is seen unless it is in a volume, spare, or
+    /// behind a RAID controller that does not present it.
     fn sort_into(self, found: &mut Disks) {
         let drives_of = |volume: &Value| json::links(volume, "/Links/Drives");
         let (raw, volumes): (Vec<Value>, Vec<Value>) = self.volumes.iter().cloned().partition(is_raw);
@@ -179,10 +184,12 @@ fn is_raw(volume: &Value) -> bool {
             || volume.get("NVMeNamespaceProperties").is_some())
 }
 
+/// Whether the bay holds a drive.
 fn is_present(drive: &Value) -> bool {
     json::text(drive, "/Status/State").is_none_or(|state| state != "Absent")
 }
 
+/// Whether it waits for another drive to fail.
 fn is_spare(drive: &Value) -> bool {
     json::text(drive, "/HotspareType").is_some_and(|spare| spare != "None")
 }

@@ -1,5 +1,12 @@
 //! What became of a write: its answer, and the Redfish Task of one that the BMC took in with 202.
 //!
+//! Four answers are possible. A refusal is an error. A success without a Task is the end of it, unless it holds a
+//! message of severity Critical. A 202, or a body with a `TaskState`, names one or more links: the monitor in
+//! `Location`, `TaskMonitor`, the Task itself. They are looked at one after the other, each until it says how the Task
+//! ended, is not found [`MISSING_MAX`] times, or cannot say; a monitor that was seen and is gone has ended well. And
+//! a monitor answers with the result of the request itself, once it is there.
+//!
+//! Waits between two looks begin with [`POLL_FIRST`], grow by half, and follow the BMC's `Retry-After` within bounds.
 //! Every action is judged here. Invariant: it ends within the deadline, with success only where the BMC says so
 //! or has nothing to say any more, and with a failure of the action only where the BMC reports one. Whether the
 //! medium is really there is for the caller to look at.
@@ -135,6 +142,7 @@ impl TaskFollower<'_> {
         is_task.then_some(links)
     }
 
+    /// What the link shows now.
     async fn look_at_task(&self, link: &str, system: Option<&str>) -> Result<TaskLook, RedfishError> {
         let call = self.0.http.get(Op::Task, link, system);
         let reply = self.look(&call).await?;
@@ -186,6 +194,7 @@ impl TaskFollower<'_> {
         }
     }
 
+    /// The result that an end stands for. `Completed` with a status or message of severity Critical is a failure.
     fn judge(&self, end: TaskEnd, link: &str, body: &Value) -> Result<(), RedfishError> {
         let complaint = self.0.http.complaint(body);
         let status = json::text(body, "/TaskStatus").unwrap_or_default();

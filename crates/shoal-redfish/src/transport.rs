@@ -25,7 +25,7 @@ use super::call::{Call, Credentials, Reply};
 use super::encoding;
 use super::identity::BmcIdentity;
 use super::latency::Latency;
-use super::link::Origin;
+use super::link::BmcOrigin;
 use super::messages::{self, Complaint};
 use super::quirks::Quirk;
 use super::{Account, ErrorClass, Limits, Op, RedfishError, RedfishErrorKind, json};
@@ -43,9 +43,10 @@ const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
 /// All waits of one read together, those that the BMC asks for included.
 const RETRY_WAIT_TOTAL: Duration = Duration::from_secs(120);
 
+/// What every request to this BMC needs, and nothing that a login or a resource adds.
 pub(super) struct Transport {
     pub(super) account: Account,
-    pub(super) origin: Origin,
+    pub(super) origin: BmcOrigin,
     pub(super) limits: Limits,
     pub(super) identity: BmcIdentity,
     /// Secrets of URLs that this BMC is given.
@@ -57,7 +58,7 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(account: Account, world: World, limits: Limits) -> Transport {
-        let origin = Origin::new(&account.address);
+        let origin = BmcOrigin::new(&account.address);
         Transport {
             identity: BmcIdentity::new(limits.quirks_off.clone()),
             hidden: Mutex::default(),
@@ -70,6 +71,7 @@ impl Transport {
         }
     }
 
+    /// A read. The BMC gets as long as it has taken lately, with room.
     pub(super) fn get<'a>(&self, op: Op, link: &'a str, system: Option<&'a str>) -> Call<'a> {
         let timeout = self.latency.deadline(self.limits.timeout);
         Call { op, method: Method::GET, link, body: None, if_match: None, system, timeout }
@@ -79,6 +81,7 @@ impl Transport {
         Call { op, method: Method::DELETE, link, body: None, if_match: None, system: None, timeout }
     }
 
+    /// A write, which gets all the time that is configured.
     pub(super) fn post<'a>(
         &self,
         op: Op,
@@ -150,6 +153,8 @@ impl Transport {
         }
     }
 
+    /// Sends the request once more where the redirect leads to the same path but for its last slash; another target
+    /// is not followed, and the redirect is the answer.
     async fn follow_slash(
         &self,
         call: &Call<'_>,
@@ -165,6 +170,7 @@ impl Transport {
         }
     }
 
+    /// The URL of the call's link, which must stay on the BMC.
     fn resolve(&self, call: &Call<'_>) -> Result<Url, RedfishError> {
         self.origin.resolve(call.link).map_err(|origin| match origin {
             Some(origin) => call.error(RedfishErrorKind::OtherOrigin { origin }),
@@ -172,6 +178,7 @@ impl Transport {
         })
     }
 
+    /// Sends one HTTP request, within the call's timeout, and counts it whatever becomes of it.
     async fn send(
         &self,
         call: &Call<'_>,
@@ -204,6 +211,7 @@ impl Transport {
         }
     }
 
+    /// The headers: OData's version, JSON, no compression, the tag, the credentials.
     fn request(&self, call: &Call<'_>, url: &Url, auth: Option<&Credentials>, identity: bool) -> HttpRequest {
         let mut builder = http::Request::builder()
             .method(call.method.clone())
@@ -272,6 +280,7 @@ impl Transport {
         Some(shoal_base::world::elapsed(self.world.clock.wall(), date))
     }
 
+    /// Metrics and a line of the log; neither has a path or a body among its labels.
     fn record(&self, call: &Call<'_>, answer: &Result<Reply, RedfishError>, took: Duration) {
         let (op, vendor) = (call.op.name(), self.identity.vendor());
         let code = match answer {
@@ -321,6 +330,7 @@ fn code_label(status: StatusCode) -> String {
     if status.canonical_reason().is_some() { status.as_str().to_owned() } else { "other".to_owned() }
 }
 
+/// What became of a request without an answer, as the `code` label.
 fn outcome_label(kind: &RedfishErrorKind) -> String {
     let label = match kind {
         RedfishErrorKind::Unreachable => "unreachable",
@@ -332,6 +342,7 @@ fn outcome_label(kind: &RedfishErrorKind) -> String {
     label.to_owned()
 }
 
+/// The error of a request that got no answer; the cause is kept as its source.
 fn transport_error(call: &Call<'_>, error: TransportError) -> RedfishError {
     let kind = match error.kind {
         TransportErrorKind::Connect => RedfishErrorKind::Unreachable,

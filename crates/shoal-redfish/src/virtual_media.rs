@@ -253,6 +253,7 @@ impl ImageEject<'_> {
         }
     }
 
+    /// `Image` null and `Inserted` false, or the second alone where a null is refused.
     async fn by_patch(&self) -> Result<How, RedfishError> {
         let slot = self.slot;
         if slot.eject.target.is_none() && slot.way != Some(InsertMethod::Patch) {
@@ -282,6 +283,7 @@ fn is_of_form(error: &RedfishError) -> bool {
 /// How it went, and the properties to begin with the next time.
 type Inserted = (How, Option<Vec<String>>);
 
+/// How the insert was accepted, as operators read it.
 fn described(way: InsertMethod, form: &InsertBody<'_>) -> How {
     let names = form.names();
     match names.is_empty() {

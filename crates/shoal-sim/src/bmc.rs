@@ -1,7 +1,14 @@
 //! What a simulated BMC knows: its host, its slots, sessions, accounts, tasks and faults.
 //!
-//! Synchronous and without I/O; its web service is in [`super::redfish`], its task in
-//! [`super::host`]. Invariant: the slot of an index is the machine's drive of the same index.
+//! The BMC is between the client and the host, and may differ from both: its slots show what the faults want, while
+//! the [`Computer`] below has the drives, the power and the software that are really there ([`super::state`] reports
+//! those to tests). Faults are of three kinds: lasting ones are asked for where they matter ([`Faults::has`]); counted
+//! ones are spent here ([`Bmc::happens_once`] and its siblings); faults of a moment are drawn per request and stop
+//! when the BMC is calm.
+//!
+//! Time is pushed in: every call brings `now`, and the task of [`super::host`] comes back at the [`alarm`](Bmc::alarm)
+//! for what the BMC does unrequested. Synchronous and without I/O; its web service is in [`super::redfish`].
+//! Invariant: the slot of an index is the machine's drive of the same index.
 
 mod accounts;
 mod oem;
@@ -24,7 +31,7 @@ use super::faults::{Fault, Faults};
 use super::guest::Software;
 use super::journal::Journal;
 use super::machine::{Board, BootMode, BootTarget, Disk, DriveKind, Machine, OverrideEnabled, is_disk};
-use super::personas::{Drive, Media};
+use super::personas::{PersonaDrive, PersonaMedia};
 use super::{SimConfig, Timings};
 use shoal_base::world::{self, Rng};
 
@@ -48,7 +55,7 @@ pub struct Bmc {
     pub down_until: Option<Timestamp>,
     /// When a reset was last requested.
     pub reset_asked_at: Option<Timestamp>,
-    /// Nobody has read the collection of slots since then.
+    /// The collection of slots has not been read since then.
     pub slots_unlisted: bool,
     /// Counts the faults that have happened, for those that happen a number of times.
     spent: BTreeMap<String, u64>,
@@ -62,7 +69,7 @@ pub struct Bmc {
     /// Wrong passwords since the last right one.
     pub wrong_logins: u64,
     pub locked_until: Option<Timestamp>,
-    /// When the BMC restarts by itself.
+    /// When the BMC restarts unrequested.
     pub restarts_at: Option<Timestamp>,
     /// When the BMC is back from that restart, to read its media again.
     rereads_at: Option<Timestamp>,
@@ -96,8 +103,8 @@ pub struct Slot {
 }
 
 impl Slot {
-    fn of(drive: &Drive) -> Slot {
-        let Drive { id, kind, types, refuses, eject_only, applet, typed } = *drive;
+    fn of(drive: &PersonaDrive) -> Slot {
+        let PersonaDrive { id, kind, types, refuses, eject_only, applet, typed } = *drive;
         Slot {
             id,
             kind,
@@ -115,6 +122,7 @@ impl Slot {
         }
     }
 
+    /// Whether it is a virtual CD drive.
     pub fn is_cd(&self) -> bool {
         self.kind == DriveKind::Cd
     }
@@ -226,7 +234,7 @@ impl Bmc {
     }
 
     /// The BMC's restart of its own accord, when its time has come.
-    pub fn restart_by_itself(&mut self, now: Timestamp) {
+    pub fn restart_unrequested(&mut self, now: Timestamp) {
         if self.restarts_at.take_if(|at| *at <= now).is_some() {
             self.note("bmc-restarts-in-install");
             self.restart(now);
@@ -244,6 +252,7 @@ impl Bmc {
         self.restarts_at.or(self.rereads_at)
     }
 
+    /// Whether nothing answers now: it restarts, or a fault has it so.
     pub fn is_down(&self, now: Timestamp) -> bool {
         self.down_until.is_some_and(|until| now < until)
     }
@@ -282,7 +291,8 @@ impl Bmc {
     }
 }
 
-fn slots(faults: &Faults, media: &Media) -> Vec<Slot> {
+/// The persona's slots, less what the faults take away.
+fn slots(faults: &Faults, media: &PersonaMedia) -> Vec<Slot> {
     let slots = media.drives.iter().map(Slot::of);
     if faults.has(&Fault::NoSlots) || faults.has(&Fault::NoVirtualMedia) {
         vec![]
@@ -294,6 +304,7 @@ fn slots(faults: &Faults, media: &Media) -> Vec<Slot> {
     }
 }
 
+/// The hardware, with the faults that are in it.
 fn board(timings: &Timings, faults: &Faults, drives: Vec<DriveKind>) -> Board {
     Board {
         post: timings.post,
@@ -306,6 +317,7 @@ fn board(timings: &Timings, faults: &Faults, drives: Vec<DriveKind>) -> Board {
     }
 }
 
+/// The installer and the installed system, with the faults that are in them.
 fn software(timings: &Timings, faults: &Faults) -> Software {
     let late = faults.find(|fault| match fault {
         Fault::ApiLate(late) => Some(*late),

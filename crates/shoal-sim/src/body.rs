@@ -44,7 +44,7 @@ pub fn flag(body: &Object, name: &str) -> Result<Option<bool>, Refusal> {
     }
 }
 
-/// Refuses what is in none of these lists; what can only be read is told apart from what is unknown.
+/// Refuses what is in none of these lists; with different messages for what can only be read and what is unknown.
 pub fn unknown(body: &Object, writable: &[&str], read_only: &[&str]) -> Vec<Refusal> {
     let wrong = body.keys().filter(|name| !writable.contains(&name.as_str()));
     let message = |name: &String| match read_only.contains(&name.as_str()) {

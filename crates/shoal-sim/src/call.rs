@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use tower::ServiceExt;
 
-use super::guest::Call;
+use super::guest::HookCall;
 use shoal_base::world::{HttpRequest, TlsPolicy, Transport};
 
 /// As `wget -T 30`, for the whole call.
@@ -25,14 +25,14 @@ pub struct Calls {
 struct Running {
     /// The host's boot during which it was sent.
     boot: u64,
-    call: Call,
+    call: HookCall,
     sending: Pin<Box<dyn Future<Output = bool> + Send>>,
 }
 
 impl Calls {
     /// Waits for the end of a call, which is sent unless it is on its way already. May be dropped
     /// and asked again.
-    pub async fn finish(&mut self, boot: u64, call: Call, transport: &Transport) -> bool {
+    pub async fn finish(&mut self, boot: u64, call: HookCall, transport: &Transport) -> bool {
         let is_same = |running: &Running| running.boot == boot && running.call == call;
         let running = match self.running.take().filter(is_same) {
             Some(running) => running,
@@ -44,13 +44,13 @@ impl Calls {
         succeeded
     }
 
-    /// Whoever called is no more, and its connection with it.
+    /// The software that called is gone, and its connection with it.
     pub fn forget(&mut self) {
         self.running = None;
     }
 }
 
-async fn send(call: Call, transport: Transport) -> bool {
+async fn send(call: HookCall, transport: Transport) -> bool {
     let Ok(request) = request(&call) else { return false };
     let answer = tokio::time::timeout(CALL_TIMEOUT, transport.oneshot(request)).await;
     let succeeded = matches!(&answer, Ok(Ok(response)) if response.status().is_success());
@@ -59,7 +59,7 @@ async fn send(call: Call, transport: Transport) -> bool {
 }
 
 /// As busybox and Python on ESXi, it takes any certificate.
-fn request(call: &Call) -> Result<HttpRequest, http::Error> {
+fn request(call: &HookCall) -> Result<HttpRequest, http::Error> {
     let request = http::Request::builder().uri(&call.url).extension(TlsPolicy::Insecure);
     let Some(body) = &call.body else { return request.body(Bytes::new()) };
     // What Python and wget say of any body, as long as a script does not say otherwise.
@@ -91,8 +91,8 @@ mod tests {
         (BoxCloneSyncService::new(service), asked)
     }
 
-    fn call(number: usize) -> Call {
-        Call { number, url: "http://controller.test/".to_owned(), body: None }
+    fn call(number: usize) -> HookCall {
+        HookCall { number, url: "http://controller.test/".to_owned(), body: None }
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 
-use super::guest::{Answer, Guest, Need, Software};
+use super::guest::{Guest, GuestNeed, ReadAnswer, Software};
 use super::machine::{HostIsOff, InstalledSystem, Machine, ResetType, Turn, after};
 
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Computer {
 
 /// What the management address of the host does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Management {
+pub enum ManagementAddress {
     /// A connection is refused: no ESXi runs, or no network leads to it.
     Unreachable,
     /// The system runs, and its API does not answer yet.
@@ -42,16 +42,16 @@ impl Computer {
     }
 
     /// Goes on to `now`, and says what has to happen next.
-    pub fn step(&mut self, now: Timestamp) -> Need {
+    pub fn step(&mut self, now: Timestamp) -> GuestNeed {
         loop {
             match self.machine.turn(now) {
                 Turn::Off => {
                     self.guest = None;
-                    return Need::Event;
+                    return GuestNeed::Event;
                 }
                 Turn::Post(until) => {
                     self.guest = None;
-                    return Need::Until(until);
+                    return GuestNeed::Until(until);
                 }
                 Turn::Software => {}
             }
@@ -63,21 +63,21 @@ impl Computer {
         }
     }
 
-    /// What the drive said to the last [`Need::Read`].
-    pub fn answer(&mut self, answer: Answer) {
+    /// What the drive said to the last [`GuestNeed::Read`].
+    pub fn answer(&mut self, answer: ReadAnswer) {
         if let Some(guest) = &mut self.guest {
             guest.answer(answer);
         }
     }
 
-    /// What became of the last [`Need::Call`].
+    /// What became of the last [`GuestNeed::Call`].
     pub fn end_call(&mut self, succeeded: bool) {
         if let Some(guest) = &mut self.guest {
             guest.end_call(succeeded);
         }
     }
 
-    /// Somebody pulls the plug.
+    /// The plug is pulled.
     pub fn cut_power(&mut self, now: Timestamp) {
         self.machine.counters.interrupted_installs += u64::from(self.is_installing());
         self.machine.power_off(now);
@@ -89,7 +89,7 @@ impl Computer {
         self.renewals += 1;
     }
 
-    /// Somebody presses the reset button at the machine.
+    /// The reset button is pressed at the machine.
     pub fn press_reset(&mut self, now: Timestamp) {
         if self.machine.is_on() {
             self.machine.counters.interrupted_installs += u64::from(self.is_installing());
@@ -123,16 +123,16 @@ impl Computer {
         self.guest.as_ref().is_some_and(Guest::is_installing)
     }
 
-    pub fn management(&self, now: Timestamp) -> Management {
+    pub fn management(&self, now: Timestamp) -> ManagementAddress {
         let since = self.guest.as_ref().and_then(Guest::running_since);
         let certificate = self.machine.counters.installs + self.renewals;
         match (since, self.machine.disk.esxi()) {
-            _ if self.software.no_network => Management::Unreachable,
+            _ if self.software.no_network => ManagementAddress::Unreachable,
             (Some(since), Some(_)) if now < after(since, self.software.api_start) => {
-                Management::Starting { certificate }
+                ManagementAddress::Starting { certificate }
             }
-            (Some(_), Some(esxi)) => Management::Ready { esxi: esxi.clone(), certificate },
-            _ => Management::Unreachable,
+            (Some(_), Some(esxi)) => ManagementAddress::Ready { esxi: esxi.clone(), certificate },
+            _ => ManagementAddress::Unreachable,
         }
     }
 
@@ -145,7 +145,7 @@ impl Computer {
         }
     }
 
-    /// What the console shows, where it asks for somebody.
+    /// What the console shows, where it waits for a person.
     pub fn console(&self) -> Option<&str> {
         self.guest.as_ref()?.console()
     }

@@ -20,7 +20,7 @@ use tower::ServiceExt;
 
 use shoal_base::world::{HttpRequest, HttpResponse, TlsPolicy, Transport};
 
-/// What is fetched at once.
+/// What is fetched by one request.
 const BLOCK_BYTES: u64 = 64 << 10;
 /// How long a failing read is tried again before the guest sees an I/O error.
 pub const RETRY_FOR: Duration = Duration::from_secs(30);
@@ -106,6 +106,7 @@ impl Stream {
         Ok((parts.freeze(), self.capacity.unwrap_or_default()))
     }
 
+    /// One block, from the copy of the whole image, from what was read last, or by a request of its own.
     async fn block(&mut self, index: u64) -> Result<Bytes, FetchError> {
         if let Some(copy) = &self.copy {
             self.capacity = Some(copy.size);

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{Method, Response, StatusCode};
 
-use super::computer::Management;
+use super::computer::ManagementAddress;
 use super::machine::InstalledSystem;
 
 /// A question is a few hundred bytes.
@@ -18,11 +18,11 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Answers one request to the host's own address. A connection serves one request, so that none
 /// outlives the system that answered.
-pub async fn serve(management: Management, request: Request) -> Response<Body> {
+pub async fn serve(management: ManagementAddress, request: Request) -> Response<Body> {
     let mut response = match management {
-        Management::Ready { esxi, .. } => answer(&esxi, request).await,
-        // While hostd starts, the proxy before it has nobody to ask.
-        Management::Starting { .. } | Management::Unreachable => {
+        ManagementAddress::Ready { esxi, .. } => answer(&esxi, request).await,
+        // While hostd starts, the proxy before it has no server to ask.
+        ManagementAddress::Starting { .. } | ManagementAddress::Unreachable => {
             (StatusCode::SERVICE_UNAVAILABLE, "503 Service Unavailable").into_response()
         }
     };

@@ -1,7 +1,11 @@
 //! What a simulated machine does wrong, as data: one name a fault, for `--fault NAME[=VALUE]`.
 //!
-//! Nothing is done here; whoever does wrong asks [`Faults`]. Invariant: every fault has a row in
-//! `table`, with the behaviour it stands for, and reads back as it is written.
+//! A fault is a variant of [`Fault`], with a duration, a count or no value; its row in `table` has its name, how its
+//! value is read and what it stands for. Nothing is done here: the part that does wrong asks [`Faults`], so the name
+//! of a fault in the code leads to its effect. A persona has faults of its own, its habits; those of the command line
+//! come after them, and the last of a kind counts.
+//!
+//! Invariant: every fault has a row in `table`, and reads back as it is written.
 
 mod table;
 
@@ -9,8 +13,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use table::Value::{Count, Millis, Plain, Secs};
-use table::{Row, TABLE};
+use table::FaultValue::{Count, Millis, Plain, Secs};
+use table::{FaultRow, TABLE};
 
 /// One misbehaviour. Durations are written in seconds, those of `slow…` in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +184,7 @@ impl FromStr for Fault {
 impl Fault {
     /// The name without the value.
     pub fn name(&self) -> &'static str {
-        let same_kind = |row: &&Row| {
+        let same_kind = |row: &&FaultRow| {
             let made = match row.value {
                 Plain(make) => make(),
                 Secs(make, _) | Millis(make, _) => make(Duration::ZERO),
@@ -239,7 +243,7 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// The same, late by `max` at the most.
+    /// The same, late by `max` at the most: tests in real time shorten what a persona does late.
     pub fn at_most(self, max: Duration) -> Fault {
         match self {
             Fault::StaleInserted(wait) => Fault::StaleInserted(wait.min(max)),
@@ -266,6 +270,7 @@ impl Faults {
         self.0.contains(fault)
     }
 
+    /// All of them, the persona's first.
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
         self.0.iter()
     }

@@ -1,7 +1,7 @@
 //! The software on a simulated machine's processor: firmware, boot loader, ESXi installer, and the
 //! installed system.
 //!
-//! Pure: it asks for bytes of a drive ([`Need::Read`]) and is given them ([`Guest::answer`]), and
+//! Pure: it asks for bytes of a drive ([`GuestNeed::Read`]) and is given them ([`Guest::answer`]), and
 //! `now` is handed in. It models what is seen from outside (BOOT.CFG, `ks=`, the search of every
 //! CD, the modal dialogs, the reboot), not ESXi. Invariant: from the moment the kickstart was read
 //! until the disk is written, no drive is read, because the installer runs from memory.
@@ -36,11 +36,11 @@ use std::time::Duration;
 use self::curious::Curious;
 use self::firmware::{BootChoice, Enumeration};
 use self::installer::{Accepted, Install, ScriptReading};
-use self::kickstart::Ending;
+use self::kickstart::InstallEnding;
 use self::loader::{Loaded, Loader};
-pub use self::post::Call;
+pub use self::post::HookCall;
 use self::post::{Post, PostLook};
-use self::reader::Look;
+use self::reader::ReaderLook;
 use self::search::Search;
 use super::machine::{BootProgress, Button, Disk, Machine, after};
 use bytes::Bytes;
@@ -96,7 +96,7 @@ pub struct ReadRequest {
 
 /// What the drive says to a [`ReadRequest`].
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub enum ReadAnswer {
     /// Exactly the bytes asked for, and the medium's size in bytes.
     Data {
         bytes: Bytes,
@@ -109,23 +109,23 @@ pub enum Answer {
 
 /// What has to happen before the software goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Need {
+pub enum GuestNeed {
     /// Something from outside: a reset, a medium, a press of the power button.
     Event,
     Until(Timestamp),
     Read(ReadRequest),
     /// Once: a call that is asked for again is the same one, still on its way.
-    Call(Call),
+    Call(HookCall),
 }
 
 /// Software between power-on (or reboot) and power-off (or reboot).
 #[derive(Debug)]
 pub struct Guest {
-    state: State,
+    state: GuestState,
 }
 
 #[derive(Debug)]
-enum State {
+enum GuestState {
     Firmware(Enumeration),
     Setup,
     NoBootDevice,
@@ -139,7 +139,7 @@ enum State {
     /// The interactive installer: "(Enter) Continue".
     Prompt,
     Search(Box<ScriptReading>),
-    /// A modal dialog that goes away by itself.
+    /// A modal dialog that ends after a while.
     Warning {
         until: Timestamp,
         accepted: Box<Accepted>,
@@ -150,11 +150,11 @@ enum State {
     /// The disk is written, and the kickstart's `%post` runs.
     Post {
         post: Post,
-        ending: Ending,
+        ending: InstallEnding,
     },
     Finished {
-        /// When it goes on by itself, and how.
-        leaving: Option<(Timestamp, Ending)>,
+        /// When it goes on without an answer, and how.
+        leaving: Option<(Timestamp, InstallEnding)>,
     },
     DiskBoot {
         until: Timestamp,
@@ -167,9 +167,9 @@ enum State {
 }
 
 /// What one look at the state came to.
-enum Step {
-    Need(Need),
-    Next(State),
+enum GuestStep {
+    Need(GuestNeed),
+    Next(GuestState),
     /// The machine has rebooted or is off: this software is no more.
     Gone,
 }
@@ -177,79 +177,92 @@ enum Step {
 impl Guest {
     /// The firmware, at the end of the self test.
     pub fn firmware() -> Guest {
-        Guest { state: State::Firmware(Enumeration::default()) }
+        Guest { state: GuestState::Firmware(Enumeration::default()) }
     }
 
     /// A system that has been running for long.
     pub fn running(since: Timestamp) -> Guest {
-        Guest { state: State::Running { since, leaving: None, curious: Curious::default() } }
+        Guest { state: GuestState::Running { since, leaving: None, curious: Curious::default() } }
     }
 
     /// Goes on until something is needed; `None` when the machine has rebooted or is off.
-    pub fn step(&mut self, machine: &mut Machine, software: &mut Software, now: Timestamp) -> Option<Need> {
+    pub fn step(
+        &mut self,
+        machine: &mut Machine,
+        software: &mut Software,
+        now: Timestamp,
+    ) -> Option<GuestNeed> {
         loop {
             match self.step_once(machine, software, now) {
-                Step::Need(need) => return Some(need),
-                Step::Next(state) => self.state = state,
-                Step::Gone => return None,
+                GuestStep::Need(need) => return Some(need),
+                GuestStep::Next(state) => self.state = state,
+                GuestStep::Gone => return None,
             }
         }
     }
 
-    fn step_once(&mut self, machine: &mut Machine, software: &mut Software, now: Timestamp) -> Step {
+    fn step_once(&mut self, machine: &mut Machine, software: &mut Software, now: Timestamp) -> GuestStep {
         // Who does not listen loses the press.
         let button = machine.take_button().filter(|button| self.listens_to(*button, software));
         match &mut self.state {
-            State::Firmware(enumeration) => match enumeration.look(machine) {
-                Look::Need(request) => Step::Need(Need::Read(request)),
-                Look::Done(choice) => Step::Next(boot(choice, machine, software, now)),
+            GuestState::Firmware(enumeration) => match enumeration.look(machine) {
+                ReaderLook::Need(request) => GuestStep::Need(GuestNeed::Read(request)),
+                ReaderLook::Done(choice) => GuestStep::Next(boot(choice, machine, software, now)),
             },
-            State::Loader(loader) => step_loader(loader, machine, software, now),
-            State::Kernel { until, .. } if now < *until => Step::Need(Need::Until(*until)),
-            State::Kernel { loaded, .. } => Step::Next(start_installer(std::mem::take(loaded), software)),
-            State::Search(reading) => reading.step(machine, software, now),
-            State::Warning { until, .. } if now < *until => Step::Need(Need::Until(*until)),
-            State::Warning { accepted, .. } => {
-                Step::Next(std::mem::take(accepted.as_mut()).dismissed().go_on(machine, software, now))
+            GuestState::Loader(loader) => step_loader(loader, machine, software, now),
+            GuestState::Kernel { until, .. } if now < *until => GuestStep::Need(GuestNeed::Until(*until)),
+            GuestState::Kernel { loaded, .. } => {
+                GuestStep::Next(start_installer(std::mem::take(loaded), software))
             }
-            State::Installing(install) => install.step(machine, software, now),
-            State::Post { post, ending } => match post.look(machine, software) {
-                PostLook::Need(need) => Step::Need(need),
+            GuestState::Search(reading) => reading.step(machine, software, now),
+            GuestState::Warning { until, .. } if now < *until => GuestStep::Need(GuestNeed::Until(*until)),
+            GuestState::Warning { accepted, .. } => {
+                GuestStep::Next(std::mem::take(accepted.as_mut()).dismissed().go_on(machine, software, now))
+            }
+            GuestState::Installing(install) => install.step(machine, software, now),
+            GuestState::Post { post, ending } => match post.look(machine, software) {
+                PostLook::Need(need) => GuestStep::Need(need),
                 PostLook::PowerOff => {
                     machine.power_off(now);
-                    Step::Gone
+                    GuestStep::Gone
                 }
-                PostLook::Reboot => installer::leave(Ending::Reboot { eject: false }, machine, now),
+                PostLook::Reboot => installer::leave(InstallEnding::Reboot { eject: false }, machine, now),
                 PostLook::Failed(why) => {
-                    Step::Next(State::Dialog(format!("%post: the script has failed: {why}")))
+                    GuestStep::Next(GuestState::Dialog(format!("%post: the script has failed: {why}")))
                 }
                 PostLook::Over => installer::finish(*ending, machine, software, now),
             },
-            State::Finished { leaving: Some((until, _)) } if now < *until => Step::Need(Need::Until(*until)),
-            State::Finished { leaving: Some((_, ending)) } => installer::leave(*ending, machine, now),
-            State::DiskBoot { until } if now < *until => Step::Need(Need::Until(*until)),
-            State::DiskBoot { .. } => {
-                machine.set_progress(BootProgress::OsRunning, now);
-                Step::Next(State::Running { since: now, leaving: None, curious: Curious::default() })
+            GuestState::Finished { leaving: Some((until, _)) } if now < *until => {
+                GuestStep::Need(GuestNeed::Until(*until))
             }
-            State::Running { leaving, curious, .. } => {
+            GuestState::Finished { leaving: Some((_, ending)) } => installer::leave(*ending, machine, now),
+            GuestState::DiskBoot { until } if now < *until => GuestStep::Need(GuestNeed::Until(*until)),
+            GuestState::DiskBoot { .. } => {
+                machine.set_progress(BootProgress::OsRunning, now);
+                GuestStep::Next(GuestState::Running {
+                    since: now,
+                    leaving: None,
+                    curious: Curious::default(),
+                })
+            }
+            GuestState::Running { leaving, curious, .. } => {
                 *leaving = leaving.or(button.map(|button| (after(now, software.shutdown), button)));
                 match leaving {
                     None if software.reads_media => curious.look(machine, now),
                     _ => step_running(*leaving, machine, now),
                 }
             }
-            State::Setup | State::NoBootDevice if button.is_some() => {
+            GuestState::Setup | GuestState::NoBootDevice if button.is_some() => {
                 machine.counters.starts += 1;
                 machine.begin_post(now);
-                Step::Gone
+                GuestStep::Gone
             }
-            State::Setup
-            | State::NoBootDevice
-            | State::LoaderError(_)
-            | State::Prompt
-            | State::Dialog(_)
-            | State::Finished { leaving: None } => Step::Need(Need::Event),
+            GuestState::Setup
+            | GuestState::NoBootDevice
+            | GuestState::LoaderError(_)
+            | GuestState::Prompt
+            | GuestState::Dialog(_)
+            | GuestState::Finished { leaving: None } => GuestStep::Need(GuestNeed::Event),
         }
     }
 
@@ -257,46 +270,47 @@ impl Guest {
     /// to nothing.
     fn listens_to(&self, button: Button, software: &Software) -> bool {
         match self.state {
-            State::Running { .. } => !software.ignores_acpi,
-            State::Setup | State::NoBootDevice => button == Button::Restart,
+            GuestState::Running { .. } => !software.ignores_acpi,
+            GuestState::Setup | GuestState::NoBootDevice => button == Button::Restart,
             _ => false,
         }
     }
 
-    /// Hands over what the drive said to the last [`Need::Read`].
-    pub fn answer(&mut self, answer: Answer) {
+    /// Hands over what the drive said to the last [`GuestNeed::Read`].
+    pub fn answer(&mut self, answer: ReadAnswer) {
         match &mut self.state {
-            State::Firmware(enumeration) => enumeration.answer(answer),
-            State::Loader(loader) => loader.answer(answer),
-            State::Search(reading) => reading.answer(answer),
-            State::Post { post, .. } => post.answer(answer),
-            State::Installing(install) => install.answer(answer),
-            State::Running { curious, .. } => curious.answer(answer),
+            GuestState::Firmware(enumeration) => enumeration.answer(answer),
+            GuestState::Loader(loader) => loader.answer(answer),
+            GuestState::Search(reading) => reading.answer(answer),
+            GuestState::Post { post, .. } => post.answer(answer),
+            GuestState::Installing(install) => install.answer(answer),
+            GuestState::Running { curious, .. } => curious.answer(answer),
             _ => {}
         }
     }
 
-    /// Hands over what became of the last [`Need::Call`].
+    /// Hands over what became of the last [`GuestNeed::Call`].
     pub fn end_call(&mut self, succeeded: bool) {
-        if let State::Post { post, .. } = &mut self.state {
+        if let GuestState::Post { post, .. } = &mut self.state {
             post.end_call(succeeded);
         }
     }
 
     /// Whether the disk is being written: a reset now destroys the install.
     pub fn is_installing(&self) -> bool {
-        matches!(self.state, State::Installing(_))
+        matches!(self.state, GuestState::Installing(_))
     }
 
-    /// Somebody took a medium away under the installer.
+    /// A medium was taken away under the installer.
     pub fn lose_medium(&mut self) {
-        self.state = State::Dialog("the installation medium was removed during the installation".to_owned());
+        self.state =
+            GuestState::Dialog("the installation medium was removed during the installation".to_owned());
     }
 
     /// Since when an operating system runs, if one does.
     pub fn running_since(&self) -> Option<Timestamp> {
         match self.state {
-            State::Running { since, .. } => Some(since),
+            GuestState::Running { since, .. } => Some(since),
             _ => None,
         }
     }
@@ -304,90 +318,90 @@ impl Guest {
     /// A word for what runs.
     pub fn name(&self, disk: &Disk) -> &'static str {
         match &self.state {
-            State::Firmware(_) | State::Setup | State::NoBootDevice => "firmware",
-            State::Loader(_) => "loading",
-            State::LoaderError(_) => "boot_error",
-            State::Kernel { .. } | State::Search(_) => "installer_starting",
-            State::Warning { .. } => "installer_warning",
-            State::Prompt => "installer_prompt",
-            State::Dialog(_) => "installer_error",
-            State::Installing(_) => "installing",
-            State::Post { .. } => "installer_post",
-            State::Finished { .. } => "installer_finished",
-            State::DiskBoot { .. } => "booting",
-            State::Running { .. } if matches!(disk, Disk::Installed { .. }) => "installed",
-            State::Running { .. } => "other_system",
+            GuestState::Firmware(_) | GuestState::Setup | GuestState::NoBootDevice => "firmware",
+            GuestState::Loader(_) => "loading",
+            GuestState::LoaderError(_) => "boot_error",
+            GuestState::Kernel { .. } | GuestState::Search(_) => "installer_starting",
+            GuestState::Warning { .. } => "installer_warning",
+            GuestState::Prompt => "installer_prompt",
+            GuestState::Dialog(_) => "installer_error",
+            GuestState::Installing(_) => "installing",
+            GuestState::Post { .. } => "installer_post",
+            GuestState::Finished { .. } => "installer_finished",
+            GuestState::DiskBoot { .. } => "booting",
+            GuestState::Running { .. } if matches!(disk, Disk::Installed { .. }) => "installed",
+            GuestState::Running { .. } => "other_system",
         }
     }
 
-    /// What the console shows, where it asks for somebody.
+    /// What the console shows, where it waits for a person.
     pub fn console(&self) -> Option<&str> {
         match &self.state {
-            State::Setup => Some("the firmware's setup menu is open"),
-            State::NoBootDevice => Some("no bootable device was found"),
-            State::Prompt => Some("Welcome to the VMware ESXi Installation: (Enter) Continue"),
-            State::Finished { .. } => Some("Installation Complete: (Enter) Reboot"),
-            State::Warning { accepted, .. } => accepted.warning(),
-            State::LoaderError(text) | State::Dialog(text) => Some(text),
+            GuestState::Setup => Some("the firmware's setup menu is open"),
+            GuestState::NoBootDevice => Some("no bootable device was found"),
+            GuestState::Prompt => Some("Welcome to the VMware ESXi Installation: (Enter) Continue"),
+            GuestState::Finished { .. } => Some("Installation Complete: (Enter) Reboot"),
+            GuestState::Warning { accepted, .. } => accepted.warning(),
+            GuestState::LoaderError(text) | GuestState::Dialog(text) => Some(text),
             _ => None,
         }
     }
 }
 
 /// The firmware hands over to what it has chosen.
-fn boot(choice: BootChoice, machine: &mut Machine, software: &Software, now: Timestamp) -> State {
+fn boot(choice: BootChoice, machine: &mut Machine, software: &Software, now: Timestamp) -> GuestState {
     match choice {
         BootChoice::Setup => {
             machine.set_progress(BootProgress::SetupEntered, now);
-            State::Setup
+            GuestState::Setup
         }
-        BootChoice::Nothing => State::NoBootDevice,
+        BootChoice::Nothing => GuestState::NoBootDevice,
         BootChoice::Cd { drive, uefi } => {
             machine.set_progress(BootProgress::OsBootStarted, now);
-            State::Loader(Loader::new(drive, uefi))
+            GuestState::Loader(Loader::new(drive, uefi))
         }
         BootChoice::Disk => {
             machine.set_progress(BootProgress::OsBootStarted, now);
-            State::DiskBoot { until: after(now, software.first_boot) }
+            GuestState::DiskBoot { until: after(now, software.first_boot) }
         }
     }
 }
 
-fn step_loader(loader: &mut Loader, machine: &mut Machine, software: &Software, now: Timestamp) -> Step {
+fn step_loader(loader: &mut Loader, machine: &mut Machine, software: &Software, now: Timestamp) -> GuestStep {
     match loader.look() {
-        Look::Need(request) => Step::Need(Need::Read(request)),
-        Look::Done(Err(error)) => Step::Next(State::LoaderError(error)),
-        Look::Done(Ok(loaded)) => {
+        ReaderLook::Need(request) => GuestStep::Need(GuestNeed::Read(request)),
+        ReaderLook::Done(Err(error)) => GuestStep::Next(GuestState::LoaderError(error)),
+        ReaderLook::Done(Ok(loaded)) => {
             if software.os_running_early {
                 machine.set_progress(BootProgress::OsRunning, now);
             }
-            Step::Next(State::Kernel { until: after(now, software.boot_load), loaded })
+            GuestStep::Next(GuestState::Kernel { until: after(now, software.boot_load), loaded })
         }
     }
 }
 
 /// What the installer does with its `ks=`. There is no network here.
-fn start_installer(Loaded { kickstart, cdrom_boot, build }: Loaded, software: &Software) -> State {
+fn start_installer(Loaded { kickstart, cdrom_boot, build }: Loaded, software: &Software) -> GuestState {
     let is_skipped = cdrom_boot && software.cdrom_boot_skips_ks;
-    let Some(source) = kickstart.filter(|_| !is_skipped) else { return State::Prompt };
+    let Some(source) = kickstart.filter(|_| !is_skipped) else { return GuestState::Prompt };
     match Search::parse(&source) {
-        Some(search) => State::Search(Box::new(ScriptReading::new(search, build))),
-        None => State::Dialog(format!("cannot open the kickstart ks={source}")),
+        Some(search) => GuestState::Search(Box::new(ScriptReading::new(search, build))),
+        None => GuestState::Dialog(format!("cannot open the kickstart ks={source}")),
     }
 }
 
-fn step_running(leaving: Option<(Timestamp, Button)>, machine: &mut Machine, now: Timestamp) -> Step {
+fn step_running(leaving: Option<(Timestamp, Button)>, machine: &mut Machine, now: Timestamp) -> GuestStep {
     match leaving {
-        None => Step::Need(Need::Event),
-        Some((due, _)) if now < due => Step::Need(Need::Until(due)),
+        None => GuestStep::Need(GuestNeed::Event),
+        Some((due, _)) if now < due => GuestStep::Need(GuestNeed::Until(due)),
         Some((_, Button::Shutdown)) => {
             machine.power_off(now);
-            Step::Gone
+            GuestStep::Gone
         }
         Some((_, Button::Restart)) => {
             machine.counters.starts += 1;
             machine.begin_post(now);
-            Step::Gone
+            GuestStep::Gone
         }
     }
 }

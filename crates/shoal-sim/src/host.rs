@@ -1,8 +1,13 @@
 //! The task of one simulated machine, and the handle on it.
 //!
-//! It moves time and bytes; what happens is decided by [`super::computer`] and
-//! [`super::redfish`]. Invariant: the lock is never held across an await, and an answer reaches only
-//! the software that asked.
+//! The task is a loop around the synchronous machine: let it go on to now, ask what it needs next (time, bytes of a
+//! drive, a call to the network, or nothing until something changes), wait for that, hand the answer over. A change by
+//! the web service wakes the loop, and the wait is dropped: what the software wanted may have died with a reset or an
+//! eject, and if not it is asked for again. Reads of a drive go through one [`Stream`] for each inserted medium, which
+//! forgets what it read with every boot, as a BMC does when the host resets its USB bus.
+//!
+//! It moves time and bytes; what happens is decided by [`super::computer`] and [`super::redfish`]. Invariant: the
+//! lock is never held across an await, and an answer reaches only the software that asked.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +22,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::bmc::Bmc;
 use super::call::Calls;
-use super::computer::Management;
+use super::computer::ManagementAddress;
 use super::drive::Stream;
 use super::faults::Fault;
-use super::guest::{Answer, Need, ReadRequest};
+use super::guest::{GuestNeed, ReadAnswer, ReadRequest};
 use super::journal::Happening;
 use super::shared::Shared;
 use super::{SimConfig, SimState, esxi, redfish};
@@ -64,7 +69,7 @@ impl SimBmc {
         !self.shared.bmc().is_down(self.shared.world.clock.now())
     }
 
-    /// What an installed ESXi answers on its own address, for whoever can connect to it
+    /// What an installed ESXi answers on its own address, to a client that can connect to it
     /// ([`SimBmc::certificate`]).
     pub fn management_router(&self) -> Router {
         let host = self.clone();
@@ -75,12 +80,14 @@ impl SimBmc {
     /// is refused.
     pub fn certificate(&self) -> Option<u64> {
         match self.management() {
-            Management::Unreachable => None,
-            Management::Starting { certificate } | Management::Ready { certificate, .. } => Some(certificate),
+            ManagementAddress::Unreachable => None,
+            ManagementAddress::Starting { certificate } | ManagementAddress::Ready { certificate, .. } => {
+                Some(certificate)
+            }
         }
     }
 
-    fn management(&self) -> Management {
+    fn management(&self) -> ManagementAddress {
         self.shared.bmc().computer.management(self.shared.world.clock.now())
     }
 
@@ -88,7 +95,7 @@ impl SimBmc {
         self.shared.bmc().config.serial.clone()
     }
 
-    /// The host loses power and gets it back off, as if somebody had pulled the plug.
+    /// The host loses power and gets it back off, as if its plug had been pulled.
     pub fn cut_power(&self) {
         self.shared.change(|bmc, now| {
             bmc.journal.push(now, Happening::HandsOn);
@@ -96,7 +103,7 @@ impl SimBmc {
         });
     }
 
-    /// Somebody presses the reset button at the host itself.
+    /// A person presses the reset button at the host.
     pub fn press_reset(&self) {
         self.shared.change(|bmc, now| {
             bmc.journal.push(now, Happening::HandsOn);
@@ -146,7 +153,7 @@ const DESCRIPTORS: std::ops::Range<u64> = 32_768..40_960;
 enum Done {
     /// Time has passed, or something has changed: look again.
     Look,
-    Read(Answer),
+    Read(ReadAnswer),
     Call(bool),
 }
 
@@ -158,18 +165,18 @@ async fn run(shared: Arc<Shared>) {
         if shared.bmc().rereads(shared.world.clock.now()) {
             tokio::spawn(read_again(shared.clone()));
         }
-        if !matches!(need, Need::Call(_)) {
+        if !matches!(need, GuestNeed::Call(_)) {
             calls.forget();
         }
         let act = async {
             match need {
-                Need::Event => std::future::pending().await,
-                Need::Until(time) => {
+                GuestNeed::Event => std::future::pending().await,
+                GuestNeed::Until(time) => {
                     sleep_until(&shared.world, time).await;
                     Done::Look
                 }
-                Need::Read(request) => Done::Read(streams.read(request).await),
-                Need::Call(call) => {
+                GuestNeed::Read(request) => Done::Read(streams.read(request).await),
+                GuestNeed::Call(call) => {
                     Done::Call(calls.finish(streams.boot, call, &shared.world.transport).await)
                 }
             }
@@ -198,13 +205,14 @@ async fn read_again(shared: Arc<Shared>) {
     };
     for image in images {
         let mut stream = Stream::new(shared.image_transport(), image, Duration::ZERO, None);
-        // Nobody waits for these bytes; the host's own reads are tried again.
+        // No request waits for these bytes; the host's own reads are tried again.
         if let Err(error) = stream.try_read(DESCRIPTORS).await {
             tracing::debug!(error = %error, "a medium cannot be read after the BMC's restart");
         }
     }
 }
 
+/// Waits for a time of the world's clock.
 async fn sleep_until(world: &World, time: Timestamp) {
     // A day at a time: timers do not reach the end of time.
     let wait = world::elapsed(world.clock.now(), time).min(Duration::from_secs(86_400));
@@ -221,20 +229,20 @@ struct Streams {
 
 impl Streams {
     /// Lets the machine go on, and opens or closes streams as its drives and its boots ask.
-    fn prepare(&mut self, shared: &Shared) -> (Need, Option<Timestamp>) {
+    fn prepare(&mut self, shared: &Shared) -> (GuestNeed, Option<Timestamp>) {
         let mut bmc = shared.bmc();
         let now = shared.world.clock.now();
         bmc.lose_override(now);
         let need = bmc.computer.step(now);
         bmc.look_at_host(now);
-        bmc.restart_by_itself(now);
+        bmc.restart_unrequested(now);
         let alarm = bmc.alarm();
         let boot = bmc.computer.machine.counters.boots;
         if boot != self.boot {
             self.boot = boot;
             self.open.values_mut().for_each(|(_, stream)| stream.forget());
         }
-        let Need::Read(request) = need else {
+        let GuestNeed::Read(request) = need else {
             // Nothing is being read: nothing is kept either.
             self.open.values_mut().for_each(|(_, stream)| stream.forget());
             return (need, alarm);
@@ -263,13 +271,14 @@ impl Streams {
         (need, alarm)
     }
 
-    async fn read(&mut self, request: ReadRequest) -> Answer {
-        let Some((_, stream)) = self.open.get_mut(&request.drive) else { return Answer::NoMedium };
+    /// The bytes that the host reads; what fails is an I/O error to it.
+    async fn read(&mut self, request: ReadRequest) -> ReadAnswer {
+        let Some((_, stream)) = self.open.get_mut(&request.drive) else { return ReadAnswer::NoMedium };
         match stream.read(request.offset..request.offset + request.len as u64).await {
-            Ok((bytes, capacity)) => Answer::Data { bytes, capacity },
+            Ok((bytes, capacity)) => ReadAnswer::Data { bytes, capacity },
             Err(error) => {
                 tracing::warn!(drive = request.drive, error = %error, "a read of an image has failed");
-                Answer::Failed
+                ReadAnswer::Failed
             }
         }
     }

@@ -29,9 +29,9 @@ pub enum Happening {
     },
     /// It was cut short by a reset, a power-off or an eject.
     InstallCut,
-    /// Somebody stood at the machine: pulled its plug or pressed its button.
+    /// A person at the machine pulled its plug or pressed its button.
     HandsOn,
-    /// The host rebooted by itself in the middle of an install.
+    /// The host rebooted unrequested in the middle of an install.
     Crash,
 }
 

@@ -4,7 +4,7 @@
 //! `shoal demo`. It shares no code with the Redfish client, the installer's overlay or the
 //! kickstart linter, so that they can prove each other; of the rest it uses the ISO reader (and the
 //! writer, for the stand-in installer) and the three doors. It is not a model of ESXi, only of what can be seen of it from outside.
-//! Invariant: [`SimState`] tells the truth, whatever the Redfish service says.
+//! Invariant: [`SimState`] is the truth, whatever the Redfish service says.
 //!
 //! Reading order, each after what it uses: [`machine`] (hardware), [`guest`] (software), `computer` (both in step),
 //! `drive` (the BMC reads images), `personas` and `faults` (what a BMC is, and what it does wrong), `message` and

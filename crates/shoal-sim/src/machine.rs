@@ -2,7 +2,7 @@
 //!
 //! Pure: no I/O and no clock, `now` is handed in. It is not the software on the processor (that is
 //! [`super::guest`]) and not the BMC's web service (that is `redfish`). Invariant: a warm reboot
-//! never changes the power state, and every path into [`Run::Post`] counts as one boot.
+//! never changes the power state, and every path into [`MachineRun::Post`] counts as one boot.
 //!
 //! ```text
 //!            On, ForceOn, PushPowerButton,
@@ -62,7 +62,7 @@ pub enum DriveKind {
 #[derive(Debug)]
 pub struct Machine {
     board: Board,
-    run: Run,
+    run: MachineRun,
     progress: (BootProgress, Timestamp),
     last_reset: Option<Timestamp>,
     last_boot_secs: u64,
@@ -80,7 +80,7 @@ pub struct Machine {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Run {
+enum MachineRun {
     Off,
     Post { since: Timestamp },
     Software,
@@ -89,7 +89,7 @@ enum Run {
 /// What the machine wants after it looked at the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Nothing happens until somebody acts on it.
+    /// Nothing happens until it is reset or switched off.
     Off,
     /// The self test goes on until then.
     Post(Timestamp),
@@ -141,7 +141,7 @@ impl Machine {
         Machine {
             drives: vec![None; board.drives.len()],
             board,
-            run: Run::Off,
+            run: MachineRun::Off,
             progress: (BootProgress::None, now),
             last_reset: None,
             last_boot_secs: 0,
@@ -167,7 +167,7 @@ impl Machine {
 
     /// Lets the self test go on to `now`.
     pub fn turn(&mut self, now: Timestamp) -> Turn {
-        let Run::Post { since } = self.run else {
+        let MachineRun::Post { since } = self.run else {
             return if self.is_on() { Turn::Software } else { Turn::Off };
         };
         let part = self.board.post / BootProgress::POST.len() as u32;
@@ -184,7 +184,7 @@ impl Machine {
         if now < ends {
             return Turn::Post(ends);
         }
-        self.run = Run::Software;
+        self.run = MachineRun::Software;
         Turn::Software
     }
 
@@ -216,7 +216,7 @@ impl Machine {
         self.begin_post(now);
     }
 
-    /// A start without Redfish: somebody pressed the button long ago.
+    /// A start without Redfish: the button was pressed long ago.
     pub fn begin_post(&mut self, now: Timestamp) {
         if !self.is_on() {
             self.power_since = now;
@@ -226,12 +226,12 @@ impl Machine {
         self.last_reset = Some(now);
         self.last_boot_secs = 0;
         self.progress = (BootProgress::None, now);
-        self.run = Run::Post { since: now };
+        self.run = MachineRun::Post { since: now };
     }
 
     pub fn power_off(&mut self, now: Timestamp) {
         if self.is_on() {
-            self.run = Run::Off;
+            self.run = MachineRun::Off;
             self.power_since = now;
             self.button = None;
             self.progress = (BootProgress::None, now);
@@ -239,7 +239,7 @@ impl Machine {
     }
 
     pub fn is_on(&self) -> bool {
-        self.run != Run::Off
+        self.run != MachineRun::Off
     }
 
     /// When the power last came or went.
@@ -248,7 +248,7 @@ impl Machine {
     }
 
     pub fn is_in_post(&self) -> bool {
-        matches!(self.run, Run::Post { .. })
+        matches!(self.run, MachineRun::Post { .. })
     }
 
     /// The last state of the boot and when it began.
@@ -256,7 +256,7 @@ impl Machine {
         self.progress
     }
 
-    /// The software tells the BMC how far it is.
+    /// The software reports to the BMC how far it is.
     pub fn set_progress(&mut self, state: BootProgress, now: Timestamp) {
         if state == BootProgress::OsBootStarted {
             // On real hardware no two boots in a row take the same time.
@@ -312,7 +312,7 @@ impl Machine {
 
     /// The host is on, and its self test never ends.
     pub fn hang(&mut self) {
-        self.run = Run::Post { since: Timestamp::MAX };
+        self.run = MachineRun::Post { since: Timestamp::MAX };
     }
 
     /// The first drive of a kind from `drive` on that holds a medium.
@@ -444,7 +444,7 @@ mod tests {
         assert_eq!(machine.request_reset(ResetType::GracefulRestart, at(0)), Err(HostIsOff));
         machine.request_reset(ResetType::On, at(0)).unwrap();
         machine.request_reset(ResetType::GracefulShutdown, at(1)).unwrap();
-        assert!(machine.is_on(), "the hardware does nothing by itself");
+        assert!(machine.is_on(), "the hardware does nothing unrequested");
         machine.request_reset(ResetType::ForceRestart, at(2)).unwrap();
         assert_eq!(machine.take_button(), None);
     }

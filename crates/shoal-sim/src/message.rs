@@ -1,6 +1,10 @@
 //! Error bodies: messages of the Base registry, each with its status code.
 //!
-//! Source: DMTF DSP8011, Base 1.18. Invariant: the `MessageId` is in the registry, and
+//! Every function is one message and returns it boxed, as the error that a handler ends with: what a client decides
+//! by is the status and the `MessageId`, so both are chosen as real services do. `about` names the property,
+//! `critical` raises the severity, `with` adds the header that belongs to the status (`Allow`, `Retry-After`).
+//!
+//! Source: DMTF DSP8011, Base 1.18 (SYS518 is Dell's own). Invariant: the `MessageId` is in the registry, and
 //! `MessageArgs` are the words that the sentence was made with.
 
 use std::time::Duration;
@@ -47,6 +51,7 @@ fn resolution(id: &str) -> &'static str {
 }
 
 impl Message {
+    /// Names the property that it is about, by a JSON pointer.
     fn about(self, pointer: String) -> Message {
         Message { property: Some(pointer), ..self }
     }
@@ -347,18 +352,18 @@ impl Message {
         message(429, "GeneralError", text.to_owned(), &[]).with(header::RETRY_AFTER, secs).refuse()
     }
 
-    /// The BMC cannot read the image that it was told to insert.
+    /// The BMC cannot read the image of an insert.
     pub fn cannot_fetch(url: &str) -> Refusal {
         let text = format!("The service failed to establish a connection with the URI '{url}'.");
         message(400, "CouldNotEstablishConnection", text, &[url]).critical().refuse()
     }
 
-    /// The same, told by whoever wrote the BMC's log lines.
+    /// The same, with the URL and its parts quoted as a log line would.
     pub fn quotes(url: &str) -> Refusal {
         let decoded = percent_decode_str(url).decode_utf8_lossy();
         let encoded = utf8_percent_encode(url, NON_ALPHANUMERIC);
         let after_scheme = decoded.split_once("://").map_or(&*decoded, |(_, rest)| rest);
-        let (login, rest) = after_scheme.rsplit_once('@').unwrap_or(("nobody:nothing", after_scheme));
+        let (login, rest) = after_scheme.rsplit_once('@').unwrap_or(("none:nothing", after_scheme));
         let (user, password) = login.split_once(':').unwrap_or((login, ""));
         let query = rest.split_once('?').map_or("", |(_, query)| query);
         let text = format!(
@@ -384,6 +389,7 @@ impl Message {
         entry
     }
 
+    /// The whole error body.
     pub fn body(&self) -> Value {
         json!({ "error": {
             "code": format!("Base.1.18.{}", self.id),

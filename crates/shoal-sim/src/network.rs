@@ -21,10 +21,10 @@ use shoal_base::world::{
 
 /// Shared by everything that is in one simulated world.
 #[derive(Clone, Default)]
-pub struct Network(Arc<Mutex<Places>>);
+pub struct Network(Arc<Mutex<HostAddresses>>);
 
 #[derive(Default)]
-struct Places {
+struct HostAddresses {
     /// Of several, the first answers next.
     listeners: BTreeMap<String, VecDeque<(Router, Listener)>>,
     cut_off: BTreeSet<String>,
@@ -33,7 +33,7 @@ struct Places {
 /// Who listens at an authority.
 #[derive(Clone)]
 enum Listener {
-    /// Somebody who always does.
+    /// A host that always does.
     Other,
     Bmc(SimBmc),
     /// The software on the host, by HTTPS alone.
@@ -52,7 +52,7 @@ impl Network {
     }
 
     /// Puts the API of the system that a simulated server runs behind an authority. It answers by
-    /// HTTPS, with a certificate that nobody has signed and that each installation makes anew.
+    /// HTTPS, with a self-signed certificate that each installation makes anew.
     pub fn add_host(&self, authority: &str, bmc: &SimBmc) {
         self.put(authority, bmc.management_router(), Listener::Host(bmc.clone()));
     }
@@ -114,7 +114,7 @@ impl Network {
         listeners.back().cloned()
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
+    fn places(&self) -> MutexGuard<'_, HostAddresses> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

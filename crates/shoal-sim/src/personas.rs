@@ -47,11 +47,11 @@ pub struct Persona {
     pub names_manager: bool,
     /// A GPU baseboard is a second System, which answers 500 while the host is off.
     pub baseboard: bool,
-    pub media: Media,
-    pub boot: Boot,
+    pub media: PersonaMedia,
+    pub boot: PersonaBoot,
     pub resets: &'static [ResetType],
     pub manners: Manners,
-    /// What its System tells of boots.
+    /// What its System shows of boots.
     pub sources: Sources,
     /// What its System's `Storage` holds; without any there is no `Storage`.
     pub storage: &'static [StorageUnit],
@@ -63,15 +63,15 @@ pub struct Persona {
 
 /// Its virtual media.
 #[derive(Clone, Copy, Debug)]
-pub struct Media {
+pub struct PersonaMedia {
     /// Under the System, else under the Manager.
     pub of_system: bool,
     /// The System links to them, wherever they are.
     pub linked_by_system: bool,
     /// The collection's name.
     pub collection: &'static str,
-    pub drives: &'static [Drive],
-    pub way: Way,
+    pub drives: &'static [PersonaDrive],
+    pub way: MediaMethod,
     /// Schemes of images that it takes, in capitals.
     pub protocols: &'static [&'static str],
     pub listed: Listed,
@@ -90,7 +90,7 @@ pub struct Media {
     pub lists_images: bool,
 }
 
-impl Media {
+impl PersonaMedia {
     /// Drives that take a CD image, once everything is switched on.
     pub fn cds(&self) -> usize {
         self.drives.iter().filter(|drive| drive.kind == DriveKind::Cd && !drive.refuses).count()
@@ -100,14 +100,14 @@ impl Media {
     pub fn has_stick(&self) -> bool {
         let usable = || self.drives.iter().filter(|drive| !drive.refuses);
         let mut cds = usable().filter(|drive| drive.kind == DriveKind::Cd);
-        let is_stick = |drive: &&Drive| drive.types.contains(&"USBStick");
+        let is_stick = |drive: &&PersonaDrive| drive.types.contains(&"USBStick");
         cds.any(|cd| usable().filter(is_stick).any(|drive| drive.id != cd.id))
     }
 }
 
 /// One virtual drive.
 #[derive(Clone, Copy, Debug)]
-pub struct Drive {
+pub struct PersonaDrive {
     pub id: &'static str,
     pub kind: DriveKind,
     pub types: &'static [&'static str],
@@ -121,7 +121,7 @@ pub struct Drive {
     pub typed: bool,
 }
 
-const DRIVE: Drive = Drive {
+const DRIVE: PersonaDrive = PersonaDrive {
     id: "",
     kind: DriveKind::Cd,
     types: &[],
@@ -131,37 +131,37 @@ const DRIVE: Drive = Drive {
     typed: true,
 };
 
-pub const fn cd(id: &'static str, types: &'static [&'static str]) -> Drive {
-    Drive { id, types, ..DRIVE }
+pub const fn cd(id: &'static str, types: &'static [&'static str]) -> PersonaDrive {
+    PersonaDrive { id, types, ..DRIVE }
 }
 
-pub const fn stick(id: &'static str, types: &'static [&'static str]) -> Drive {
-    Drive { id, kind: DriveKind::Usb, types, ..DRIVE }
+pub const fn stick(id: &'static str, types: &'static [&'static str]) -> PersonaDrive {
+    PersonaDrive { id, kind: DriveKind::Usb, types, ..DRIVE }
 }
 
 /// Shown as a drive, and of no use for images.
-pub const fn reserved(id: &'static str, types: &'static [&'static str]) -> Drive {
-    Drive { id, types, refuses: true, ..DRIVE }
+pub const fn reserved(id: &'static str, types: &'static [&'static str]) -> PersonaDrive {
+    PersonaDrive { id, types, refuses: true, ..DRIVE }
 }
 
 /// The console's own drive (OpenBMC): it offers an eject and no insert.
-pub const fn console(id: &'static str, types: &'static [&'static str]) -> Drive {
-    Drive { eject_only: true, ..reserved(id, types) }
+pub const fn console(id: &'static str, types: &'static [&'static str]) -> PersonaDrive {
+    PersonaDrive { eject_only: true, ..reserved(id, types) }
 }
 
 /// The console's own drive (UCS X): it offers no action, and its slot takes no PATCH either.
-pub const fn applet(id: &'static str, types: &'static [&'static str]) -> Drive {
-    Drive { applet: true, ..reserved(id, types) }
+pub const fn applet(id: &'static str, types: &'static [&'static str]) -> PersonaDrive {
+    PersonaDrive { applet: true, ..reserved(id, types) }
 }
 
 /// A CD drive that shows no `MediaTypes` (AMI 12.84).
-pub const fn untyped(id: &'static str) -> Drive {
-    Drive { typed: false, ..cd(id, CD_DVD) }
+pub const fn untyped(id: &'static str) -> PersonaDrive {
+    PersonaDrive { typed: false, ..cd(id, CD_DVD) }
 }
 
 /// How images get into its drives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum MediaMethod {
     Action,
     Patch,
     IloAction,
@@ -172,7 +172,7 @@ pub enum Way {
     Shares,
 }
 
-/// Where it tells which protocols it takes.
+/// Where it lists the protocols that it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listed {
     Nowhere,
@@ -185,7 +185,7 @@ pub enum Listed {
 
 /// Its boot override.
 #[derive(Clone, Copy, Debug)]
-pub struct Boot {
+pub struct PersonaBoot {
     /// Words, and what they reach.
     pub targets: &'static [(&'static str, BootTarget)],
     /// The words are listed.
@@ -194,10 +194,10 @@ pub struct Boot {
     /// The settings object's name; empty where there is none.
     pub settings: &'static str,
     /// Whether that takes the override, and whether the System does.
-    pub place: Place,
+    pub place: OverridePlace,
     /// A configuration import boots once from the virtual CD.
     pub import: bool,
-    /// A slot can be told to be booted from; the override is refused in the self test.
+    /// A slot has a switch for a boot from it; the override is refused in the self test.
     pub by_slot: bool,
     /// Every override lasts, whatever is asked for, and a PATCH has to name a target.
     pub lasts: bool,
@@ -213,7 +213,7 @@ pub enum Mode {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum OverridePlace {
     System,
     /// The settings object, which shows it.
     Settings,
@@ -240,12 +240,12 @@ const FLOPPY_STICK: &[&str] = &["Floppy", "USBStick"];
 const PLAIN_MANNERS: Manners =
     Manners { no_keep_alive: false, compresses: false, wants_tag: false, hangs_when_hurried: false };
 
-const PLAIN_MEDIA: Media = Media {
+const PLAIN_MEDIA: PersonaMedia = PersonaMedia {
     of_system: false,
     linked_by_system: true,
     collection: "VirtualMedia",
     drives: &[cd("CD1", CD_DVD), cd("CD2", CD_DVD)],
-    way: Way::Action,
+    way: MediaMethod::Action,
     protocols: &["HTTP", "HTTPS"],
     listed: Listed::Inline,
     required: &[],
@@ -257,7 +257,7 @@ const PLAIN_MEDIA: Media = Media {
     lists_images: false,
 };
 
-const PLAIN_BOOT: Boot = Boot {
+const PLAIN_BOOT: PersonaBoot = PersonaBoot {
     targets: &[
         ("None", BootTarget::None),
         ("Cd", BootTarget::Cd),
@@ -268,7 +268,7 @@ const PLAIN_BOOT: Boot = Boot {
     listed: true,
     mode: Mode::Plain,
     settings: "",
-    place: Place::System,
+    place: OverridePlace::System,
     import: false,
     by_slot: false,
     lasts: false,

@@ -1,18 +1,34 @@
 //! The Redfish service of a simulated BMC: one request in, one answer out.
 //!
-//! HTTP rules that hold for every resource are here (authentication, methods, ETags, headers);
-//! each resource has its own file. It knows no client of this project. Invariant: nothing is
-//! changed before the request is authenticated, allowed and well-formed.
+//! A request passes, in this order:
+//!
+//! 1. [`serve`]: the faults of the connection. They delay the request, reset its connection, answer in the place of
+//!    the BMC, or spoil the answer after the BMC has done what was asked (`mishap`, `manners`).
+//! 2. [`answer`]: a read looks at the BMC behind its lock; a write changes it by [`Shared::change`], which also
+//!    wakes the task of the machine.
+//! 3. [`Bmc::dispatch`]: is the BMC there at all (503), is the path redirected (`locations`), which resource is it
+//!    (`resource`), is that refused for a while after a reset (`passing`), who asks (401), does the resource exist
+//!    (404), has it the method (405), may the account do that (403).
+//! 4. A read renders the resource; its ETag is the hash of what is shown, so it changes with any change. A PATCH has
+//!    to match it (412), or to have one at all where the persona wants that (428).
+//! 5. An insert leaves the lock with [`RequestOutcome::Insert`]: its image may have to be fetched first.
+//! 6. Back in [`answer`], the last faults change the answer's form, and it becomes HTTP.
+//!
+//! Rules that hold for every resource are here; each resource has its own file, those of one maker in `oem`. It
+//! knows no client of this project. Invariant: nothing is changed before the request is authenticated, allowed and
+//! well-formed.
 
 mod accounts;
 mod boot;
 mod chassis;
+mod insert_check;
 mod locations;
 mod managers;
 mod manners;
 mod mishap;
 mod oem;
 mod passing;
+mod reply;
 mod resource;
 mod root;
 mod sessions;
@@ -29,19 +45,18 @@ use axum::body::Body;
 use axum::extract::Request;
 use base64::Engine as _;
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header;
 use http::{HeaderMap, Method, Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 pub use self::mishap::ConnectionReset;
+use self::reply::{Reply, ReplyBody, etag, render, represent};
 use self::resource::{Oem, Resource};
 use self::virtual_media::Insert;
 use super::bmc::Bmc;
 use super::body;
 use super::faults::Fault;
-use super::guest::hex;
 use super::message::{Message, Refusal};
 use super::shared::Shared;
 use shoal_base::world::{after, elapsed};
@@ -52,7 +67,9 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 /// A request that has arrived whole.
 pub struct Call {
     method: Method,
+    /// As it was sent, with or without a slash at its end.
     path: String,
+    /// Without its question mark; OData's parameters are refused.
     query: String,
     headers: HeaderMap,
     body: Bytes,
@@ -60,6 +77,7 @@ pub struct Call {
 
 /// Who asks.
 pub struct Caller {
+    /// The id of the account.
     account: String,
     /// May change things that are not the caller's own.
     may_configure: bool,
@@ -69,63 +87,11 @@ pub struct Caller {
     session: Option<String>,
 }
 
-/// The answer, before it is HTTP.
-pub struct Reply {
-    status: StatusCode,
-    headers: Vec<(HeaderName, String)>,
-    body: ReplyBody,
-}
-
-enum ReplyBody {
-    Empty,
-    Json(Value),
-    Xml(&'static str),
-}
-
 /// What a request came to.
-pub enum Outcome {
+pub enum RequestOutcome {
     Reply(Reply),
     /// The image has to be looked at first.
     Insert(Insert),
-}
-
-impl Reply {
-    fn json(status: StatusCode, body: Value) -> Reply {
-        Reply { status, headers: vec![], body: ReplyBody::Json(body) }
-    }
-
-    fn no_content() -> Reply {
-        Reply { status: StatusCode::NO_CONTENT, headers: vec![], body: ReplyBody::Empty }
-    }
-
-    fn refused(message: &Message) -> Reply {
-        let reply = Reply::json(message.status, message.body());
-        match &message.header {
-            Some((name, value)) => reply.with(name.clone(), value.clone()),
-            None => reply,
-        }
-    }
-
-    fn with(mut self, name: HeaderName, value: impl Into<String>) -> Reply {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    /// The first message of an error, without the list around it.
-    fn with_info_as_object(mut self) -> Reply {
-        if let ReplyBody::Json(body) = &mut self.body
-            && let Some(info) = body.pointer_mut("/error/@Message.ExtendedInfo")
-        {
-            *info = info.get(0).cloned().unwrap_or_default();
-        }
-        self
-    }
-}
-
-impl From<Refusal> for Reply {
-    fn from(message: Refusal) -> Reply {
-        Reply::refused(&message)
-    }
 }
 
 /// Answers one request to anything below `/redfish`.
@@ -136,6 +102,7 @@ pub async fn serve(shared: Arc<Shared>, request: Request) -> Response<Body> {
     };
     let (path, query) = (parts.uri.path().to_owned(), parts.uri.query().unwrap_or_default().to_owned());
     let call = Call { method: parts.method, path, query, headers: parts.headers, body };
+    // Before the mishaps: a slow BMC is slow to fail too.
     let slowness = slowness(&shared.bmc());
     if let Some(delay) = slowness {
         tokio::time::sleep(delay).await;
@@ -150,6 +117,7 @@ pub async fn serve(shared: Arc<Shared>, request: Request) -> Response<Body> {
     }
     let mishap = shared.bmc().draw_mishap();
     match mishap {
+        // What the mishap leaves of the answer; `instead` is one for which the BMC has done nothing.
         None if compresses => manners::compress(answer(shared, call).await).await,
         None => answer(shared, call).await,
         Some(mishap) => match mishap.instead().await {
@@ -159,7 +127,9 @@ pub async fn serve(shared: Arc<Shared>, request: Request) -> Response<Body> {
     }
 }
 
+/// The BMC's own answer, without the faults of the connection.
 async fn answer(shared: Arc<Shared>, call: Call) -> Response<Body> {
+    // A read changes nothing that the machine's task would have to look at.
     let outcome = if call.method == Method::GET || call.method == Method::HEAD {
         shared.bmc().answer(&call, shared.world.clock.now())
     } else {
@@ -167,8 +137,8 @@ async fn answer(shared: Arc<Shared>, call: Call) -> Response<Body> {
     };
     let faults = shared.bmc().faults.clone();
     let reply = match outcome {
-        Outcome::Reply(reply) => reply,
-        Outcome::Insert(insert) => insert.run(shared).await,
+        RequestOutcome::Reply(reply) => reply,
+        RequestOutcome::Insert(insert) => insert.run(shared).await,
     };
     let is_error = reply.status.is_client_error() || reply.status.is_server_error();
     let reply = reply.located(&faults);
@@ -177,6 +147,7 @@ async fn answer(shared: Arc<Shared>, call: Call) -> Response<Body> {
     if is_error && faults.has(&Fault::ErrorBodiesCut) { mishap::cut(response).await } else { response }
 }
 
+/// How long every request takes before anything is done.
 fn slowness(bmc: &Bmc) -> Option<Duration> {
     bmc.faults.find(|fault| match fault {
         Fault::Slow(delay) => Some(*delay),
@@ -184,50 +155,35 @@ fn slowness(bmc: &Bmc) -> Option<Duration> {
     })
 }
 
-fn render(reply: Reply) -> Response<Body> {
-    let (body, content_type) = match reply.body {
-        ReplyBody::Empty => (Body::empty(), None),
-        ReplyBody::Json(value) => (Body::from(value.to_string()), Some("application/json;charset=utf-8")),
-        ReplyBody::Xml(text) => (Body::from(text), Some("application/xml;charset=utf-8")),
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = reply.status;
-    let headers = response.headers_mut();
-    headers.insert(HeaderName::from_static("odata-version"), HeaderValue::from_static("4.0"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Some(content_type) = content_type {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    }
-    for (name, value) in reply.headers {
-        headers.extend(HeaderValue::from_str(&value).ok().map(|value| (name, value)));
-    }
-    response
-}
-
 impl Bmc {
-    fn answer(&mut self, call: &Call, now: Timestamp) -> Outcome {
+    /// Notes the request, lets pass what has expired meanwhile, and answers.
+    fn answer(&mut self, call: &Call, now: Timestamp) -> RequestOutcome {
         self.redfish_requests += 1;
         self.asked_at = now;
         self.refresh_slots(now);
         self.lose_override(now);
-        self.dispatch(call, now).unwrap_or_else(|refusal| Outcome::Reply(refusal.into()))
+        self.dispatch(call, now).unwrap_or_else(|refusal| RequestOutcome::Reply(refusal.into()))
     }
 
-    fn dispatch(&mut self, call: &Call, now: Timestamp) -> Result<Outcome, Refusal> {
+    /// The checks that every request meets, in the order in which real services refuse: first the service, then the
+    /// account, then the resource and its method.
+    fn dispatch(&mut self, call: &Call, now: Timestamp) -> Result<RequestOutcome, Refusal> {
         if self.is_down(now) {
             return Err(Message::unavailable(self.config.timings.bmc_restart));
         }
         if let Some(left) = self.busy_after_start(now) {
             return Err(Message::unavailable(left));
         }
+        // A redirected request has done nothing, and is redirected before it is authenticated.
         if let Some(moved) = locations::redirect(call, &self.faults) {
-            return Ok(Outcome::Reply(moved));
+            return Ok(RequestOutcome::Reply(moved));
         }
         if call.headers.get("odata-version").is_some_and(|version| version != "4.0") {
             return Err(Message::precondition_failed());
         }
         let resource = self.resource(&call.path);
         self.refuse_for_a_while(call, resource.as_ref(), now)?;
+        // The root and a login need no account; a path that does not exist does, so that it reveals nothing.
         let is_open = resource.as_ref().is_some_and(|resource| resource.is_open(&call.method));
         let caller = if is_open { None } else { Some(self.authenticate(&call.headers, now)?) };
         let resource = resource.ok_or_else(|| Message::missing(&call.path))?;
@@ -241,9 +197,11 @@ impl Bmc {
             return Err(Message::query_not_supported());
         }
         match call.method {
-            Method::GET | Method::HEAD => self.read(call, &resource, caller.as_ref()).map(Outcome::Reply),
+            Method::GET | Method::HEAD => {
+                self.read(call, &resource, caller.as_ref()).map(RequestOutcome::Reply)
+            }
             Method::PATCH => self.patch(call, &resource, now),
-            Method::DELETE => self.delete(call, &resource).map(Outcome::Reply),
+            Method::DELETE => self.delete(call, &resource).map(RequestOutcome::Reply),
             _ => self.post(call, resource, now),
         }
     }
@@ -283,6 +241,7 @@ impl Bmc {
             is_administrator: account.role == "Administrator",
             session,
         };
+        // After the account was found right: the client cannot know better than to log in once more.
         if self.happens_once(&Fault::Unauthorised401Once) {
             return Err(Message::no_valid_session());
         }
@@ -298,6 +257,8 @@ impl Bmc {
         }
     }
 
+    /// Whether the account's role allows the method on the resource. An account whose password must be changed may
+    /// change that and nothing else.
     fn authorise(&self, call: &Call, resource: &Resource, caller: &Caller) -> Result<(), Refusal> {
         let reads = matches!(call.method, Method::GET | Method::HEAD);
         let own = match resource {
@@ -317,12 +278,14 @@ impl Bmc {
         if allowed { Ok(()) } else { Err(Message::insufficient_privilege()) }
     }
 
+    /// GET and HEAD: the resource with its tag, or 304 where the client has that already.
     fn read(&self, call: &Call, resource: &Resource, caller: Option<&Caller>) -> Result<Reply, Refusal> {
         if matches!(resource, Resource::Metadata) {
             let reply =
                 Reply { status: StatusCode::OK, headers: vec![], body: ReplyBody::Xml(root::METADATA) };
             return Ok(reply.with(header::ALLOW, resource.allow()));
         }
+        // A GPU baseboard has no power of its own while its host is off, and its service fails.
         if *resource == Resource::Baseboard && !self.computer.machine.is_on() {
             return Err(Message::internal());
         }
@@ -397,8 +360,11 @@ impl Bmc {
         }
     }
 
-    fn patch(&mut self, call: &Call, resource: &Resource, now: Timestamp) -> Result<Outcome, Refusal> {
+    /// PATCH. The answer is the resource as it is now; properties that it does not have are named in it, as long as
+    /// one other was changed.
+    fn patch(&mut self, call: &Call, resource: &Resource, now: Timestamp) -> Result<RequestOutcome, Refusal> {
         self.check_tag(call, resource)?;
+        // Clients send back what they have read; the annotations in it are not properties.
         let mut body = body::object(&call.body)?;
         body::drop_annotations(&mut body)?;
         let unknown = match resource {
@@ -414,10 +380,12 @@ impl Bmc {
         if !unknown.is_empty() {
             after["@Message.ExtendedInfo"] = unknown.iter().map(|message| message.entry()).collect();
         }
-        Ok(Outcome::Reply(represent(StatusCode::OK, resource, after)))
+        Ok(RequestOutcome::Reply(represent(StatusCode::OK, resource, after)))
     }
 
+    /// DELETE, of members that a client has created.
     fn delete(&mut self, call: &Call, resource: &Resource) -> Result<Reply, Refusal> {
+        // False where there is no such member (any more).
         let gone = match resource {
             Resource::Session(id) => self.sessions.remove(id),
             Resource::Account(id) => self.accounts.remove(id)?,
@@ -427,43 +395,21 @@ impl Bmc {
         if gone { Ok(Reply::no_content()) } else { Err(Message::missing(&call.path)) }
     }
 
-    fn post(&mut self, call: &Call, resource: Resource, now: Timestamp) -> Result<Outcome, Refusal> {
+    /// POST: an action, or a new member of a collection.
+    fn post(&mut self, call: &Call, resource: Resource, now: Timestamp) -> Result<RequestOutcome, Refusal> {
         // sushy ejects with no body and no Content-Type (kubevirtbmc#315).
         let body = if call.body.is_empty() { serde_json::Map::new() } else { body::object(&call.body)? };
         match resource {
-            Resource::Insert(drive) => self.insert_media(drive, &body).map(Outcome::Insert),
-            Resource::Eject(drive) => self.eject_media(drive, now).map(Outcome::Reply),
-            Resource::SystemReset => self.reset_system(&body, now).map(Outcome::Reply),
-            Resource::ManagerReset => self.reset_manager(&body, now).map(Outcome::Reply),
-            Resource::Sessions => self.create_session(&body, now).map(Outcome::Reply),
-            Resource::Accounts => self.create_account(&body).map(Outcome::Reply),
+            Resource::Insert(drive) => self.insert_media(drive, &body).map(RequestOutcome::Insert),
+            Resource::Eject(drive) => self.eject_media(drive, now).map(RequestOutcome::Reply),
+            Resource::SystemReset => self.reset_system(&body, now).map(RequestOutcome::Reply),
+            Resource::ManagerReset => self.reset_manager(&body, now).map(RequestOutcome::Reply),
+            Resource::Sessions => self.create_session(&body, now).map(RequestOutcome::Reply),
+            Resource::Accounts => self.create_account(&body).map(RequestOutcome::Reply),
             Resource::Oem(oem) => self.post_oem(oem, &body, now),
             other => Err(Message::method_not_allowed(other.allow())),
         }
     }
-}
-
-/// A resource with the headers that tell of it.
-fn represent(status: StatusCode, resource: &Resource, mut body: Value) -> Reply {
-    let etag = etag(&body);
-    let schema = body["@odata.type"].as_str().map(|name| {
-        let name = name.trim_start_matches('#').rsplit_once('.').map_or("", |(schema, _)| schema);
-        format!("<http://redfish.dmtf.org/schemas/v1/{name}.json>; rel=describedby")
-    });
-    if schema.is_some() {
-        body["@odata.etag"] = Value::from(etag.clone());
-    }
-    let reply = Reply::json(status, body).with(header::ETAG, etag).with(header::ALLOW, resource.allow());
-    match schema {
-        Some(schema) => reply.with(header::LINK, schema),
-        None => reply,
-    }
-}
-
-/// A strong ETag: another one for every other representation.
-fn etag(body: &Value) -> String {
-    let hash = Sha256::digest(body.to_string());
-    format!("\"{}\"", hex(&hash[..8]))
 }
 
 /// Whether a list of ETags names this one, weakly compared (If-None-Match).

@@ -48,7 +48,7 @@ pub fn standin_installer() -> SparseImage {
     written.image
 }
 
-/// The image before it is written, for whoever wants it a little different.
+/// The image before it is written, for tests that want it a little different.
 pub fn standin_writer() -> IsoWriter {
     let mut writer = IsoWriter::new(&format!("ESXI-8.0U3-{BUILD}-STANDIN"));
     writer.application_id = "ESXIMAGE".to_owned();

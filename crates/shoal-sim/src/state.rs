@@ -18,7 +18,7 @@ pub struct SimState {
     /// `installer_error`, `installing`, `installer_post` (the disk is written), `installer_finished`,
     /// `booting`, `installed`, or `other_system`: one that was on the disk before.
     pub guest: &'static str,
-    /// What the console asks of somebody, if it does.
+    /// What the console asks a person to do, if it does.
     pub console: Option<String>,
     /// How often an installer began to write the disk.
     pub installs_begun: u64,
@@ -27,7 +27,7 @@ pub struct SimState {
     /// Installs that a reset, a power-off or an eject cut short.
     pub interrupted_installs: u64,
     pub installed_ks_sha256: Option<String>,
-    /// Of the ESXi on the disk, whoever installed it.
+    /// Of the ESXi on the disk, by whatever it was installed.
     pub build: Option<String>,
     /// Host starts caused through Redfish.
     pub starts: u64,
@@ -38,7 +38,7 @@ pub struct SimState {
     pub media: BTreeMap<&'static str, SlotState>,
     pub boot_override: OverrideState,
     pub redfish_requests: u64,
-    /// Redfish sessions that nobody has ended.
+    /// Redfish sessions that have not been ended.
     pub sessions: usize,
 }
 

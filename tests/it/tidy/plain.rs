@@ -5,7 +5,7 @@
 use super::{can_fail, hold};
 use xtask::source::{Source, text_files};
 
-/// A word, the plain terms for it, and how many lines of the folders in [`OPEN`] may still have it.
+/// A word, the plain terms for it, and how many lines of the files in [`OPEN`] may still have it.
 struct Avoided {
     word: &'static str,
     instead: &'static str,
@@ -16,28 +16,27 @@ const fn avoided(word: &'static str, instead: &'static str, open_max: usize) -> 
     Avoided { word, instead, open_max }
 }
 
-/// What still has some of the words: folders, and released migrations, which stay as they are. Everywhere else there
-/// is none.
-const OPEN: [&str; 3] = ["src/store/sqlite/schema.rs", "crates/shoal-redfish/", "crates/shoal-sim/"];
+/// What still has some of the words: released migrations, which stay as they are. Everywhere else there is none.
+const OPEN: [&str; 1] = ["src/store/sqlite/schema.rs"];
 
 const AVOIDED: [Avoided; 17] = [
-    avoided("told", "reported, recorded, shown", 41),
-    avoided("tells", "reports, shows, returns", 11),
-    avoided("tell", "report, show", 7),
-    avoided("telling", "reporting, showing", 1),
-    avoided("whoever", "the subject: the controller, the BMC, the operator", 13),
-    avoided("nobody", "the subject, with a negation", 24),
-    avoided("somebody", "the subject", 19),
+    avoided("told", "reported, recorded, shown", 0),
+    avoided("tells", "reports, shows, returns", 0),
+    avoided("tell", "report, show", 0),
+    avoided("telling", "reporting, showing", 0),
+    avoided("whoever", "the subject: the controller, the BMC, the operator", 0),
+    avoided("nobody", "the subject, with a negation", 0),
+    avoided("somebody", "the subject", 1),
     avoided("everybody", "every client, every caller", 0),
     avoided("stranger", "an untrusted peer, an unknown peer", 0),
     avoided("strangers", "untrusted peers, unknown peers", 0),
     avoided("for ever", "permanently, or the limit", 1),
     avoided("patience", "retry budget, timeout", 0),
-    avoided("at once", "immediately, or in parallel", 14),
-    avoided("by itself", "the subject, or \"unrequested\"", 11),
+    avoided("at once", "immediately, or in parallel", 1),
+    avoided("by itself", "the subject, or \"unrequested\"", 0),
     avoided("in turn", "one after the other", 0),
     avoided("let go of", "eject, release, drop", 0),
-    avoided("not understood", "invalid, not supported", 1),
+    avoided("not understood", "invalid, not supported", 0),
 ];
 
 #[test]

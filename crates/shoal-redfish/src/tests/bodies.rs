@@ -31,7 +31,12 @@ enum Defect {
 const DEFECTS: [Defect; 6] =
     [Defect::Cut, Defect::Stalled, Defect::Short, Defect::Page, Defect::WrongEncoding, Defect::Huge];
 
-fn spoilt(defect: Defect, status: u16, headers: &[(&str, &str)], body: &serde_json::Value) -> Option<Answer> {
+fn spoilt(
+    defect: Defect,
+    status: u16,
+    headers: &[(&str, &str)],
+    body: &serde_json::Value,
+) -> Option<FakeAnswer> {
     let text = body.to_string();
     let half = Bytes::from(text[..text.len() / 2].to_owned());
     let first = stream::iter([Ok::<_, std::io::Error>(half.clone())]);
@@ -45,7 +50,7 @@ fn spoilt(defect: Defect, status: u16, headers: &[(&str, &str)], body: &serde_js
         Defect::WrongEncoding => response(status, &[headers, &[gzip]].concat(), "\u{1}\u{2}"),
         Defect::Huge => response(status, headers, " ".repeat(5 << 20)),
     };
-    Some(Answer::Http(answer))
+    Some(FakeAnswer::Http(answer))
 }
 
 #[tokio::test(start_paused = true)]

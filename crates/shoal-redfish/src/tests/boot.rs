@@ -160,7 +160,7 @@ async fn the_form_of_a_tag_that_worked_is_used_again() {
 /// The bodies of a BMC's boot PATCHes, and the result; its System is changed so, and it refuses so.
 async fn patches(
     change: impl Fn(&mut Value) + Send + 'static,
-    judge: impl Fn(&Value) -> Option<Answer> + Send + 'static,
+    judge: impl Fn(&Value) -> Option<FakeAnswer> + Send + 'static,
 ) -> (Vec<(String, Value)>, Result<How, RedfishError>) {
     let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
         "GET /redfish/v1/Systems/1" => {
@@ -404,7 +404,7 @@ const DEFINITE: [(u16, &str); 8] = [
     (405, ""),
 ];
 
-/// The slot's own switch, outside a self test too; what the override was refused for is told where there is none.
+/// The slot's own switch, outside a self test too; what the override was refused for is the error where there is none.
 #[tokio::test(start_paused = true)]
 async fn the_slots_own_switch_is_asked_once_after_a_definite_refusal() {
     for (status, message_id) in DEFINITE {

@@ -149,7 +149,7 @@ async fn a_collection_that_is_not_there_has_no_slots() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_bmc_is_not_waited_for_once_a_slot() {
     let (bmc, log) = bmc(|asked| {
-        let silent = Answer::After(Duration::from_secs(60), response(200, &[], "{}"));
+        let silent = FakeAnswer::After(Duration::from_secs(60), response(200, &[], "{}"));
         asked.path.contains("/VirtualMedia/CD").then_some(silent)
     });
     let error = bmc.observe_slots(&read_system(&bmc).await).await.unwrap_err();
@@ -231,7 +231,7 @@ async fn a_system_without_virtual_media_link_has_those_of_its_manager() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_answers_500_is_told_of_and_skipped() {
+async fn a_member_that_answers_500_is_reported_and_skipped() {
     let (bmc, log) = bmc(|asked| match asked.line().as_str() {
         "GET /redfish/v1/Systems" => {
             answer(200, collection(&["/redfish/v1/Systems/HGX_Baseboard_0", SYSTEM]))
@@ -360,7 +360,7 @@ async fn the_override_is_read_where_it_is_set() {
 }
 
 /// An iDRAC 10, whose settings object shows the override only while it is pending.
-fn idrac10(mut script: impl FnMut(&Asked) -> Option<Answer> + Send + 'static) -> (Bmc, Log) {
+fn idrac10(mut script: impl FnMut(&Asked) -> Option<FakeAnswer> + Send + 'static) -> (Bmc, RequestLog) {
     const SETTINGS: &str = "/redfish/v1/Systems/1/Settings";
     bmc(move |asked| {
         let given = script(asked);

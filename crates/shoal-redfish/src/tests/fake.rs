@@ -42,23 +42,23 @@ impl Asked {
 }
 
 /// What the BMC does with it.
-pub(super) enum Answer {
+pub(super) enum FakeAnswer {
     Http(HttpResponse),
     Fails(TransportErrorKind),
     /// Takes so long before it answers.
     After(Duration, HttpResponse),
 }
 
-pub(super) fn answer(status: u16, body: Value) -> Option<Answer> {
-    Some(Answer::Http(response(status, &[], body.to_string())))
+pub(super) fn answer(status: u16, body: Value) -> Option<FakeAnswer> {
+    Some(FakeAnswer::Http(response(status, &[], body.to_string())))
 }
 
-pub(super) fn answer_with(status: u16, headers: &[(&str, &str)], body: Value) -> Option<Answer> {
-    Some(Answer::Http(response(status, headers, body.to_string())))
+pub(super) fn answer_with(status: u16, headers: &[(&str, &str)], body: Value) -> Option<FakeAnswer> {
+    Some(FakeAnswer::Http(response(status, headers, body.to_string())))
 }
 
-pub(super) fn raw(status: u16, body: impl Into<Body>) -> Option<Answer> {
-    Some(Answer::Http(response(status, &[], body)))
+pub(super) fn raw(status: u16, body: impl Into<Body>) -> Option<FakeAnswer> {
+    Some(FakeAnswer::Http(response(status, &[], body)))
 }
 
 pub(super) fn response(status: u16, headers: &[(&str, &str)], body: impl Into<Body>) -> HttpResponse {
@@ -76,9 +76,9 @@ pub(super) fn refusal(message_id: &str, args: &[&str]) -> Value {
 
 /// All that was asked, in order.
 #[derive(Clone, Default)]
-pub(super) struct Log(Arc<Mutex<Vec<Asked>>>);
+pub(super) struct RequestLog(Arc<Mutex<Vec<Asked>>>);
 
-impl Log {
+impl RequestLog {
     pub(super) fn all(&self) -> Vec<Asked> {
         self.0.lock().unwrap().clone()
     }
@@ -104,21 +104,23 @@ impl Log {
 
 /// A BMC with one system and two CD slots, whose `script` answers first; what it leaves is answered
 /// from the table, and a write with 204.
-pub(super) fn bmc(script: impl FnMut(&Asked) -> Option<Answer> + Send + 'static) -> (Bmc, Log) {
+pub(super) fn bmc(script: impl FnMut(&Asked) -> Option<FakeAnswer> + Send + 'static) -> (Bmc, RequestLog) {
     let (pool, log) = pool(script);
     (pool.bmc(&account("calvin")), log)
 }
 
 /// As [`bmc`], for a test that wants several accounts.
-pub(super) fn pool(script: impl FnMut(&Asked) -> Option<Answer> + Send + 'static) -> (BmcPool, Log) {
+pub(super) fn pool(
+    script: impl FnMut(&Asked) -> Option<FakeAnswer> + Send + 'static,
+) -> (BmcPool, RequestLog) {
     pool_within(Limits { retries: 2, ..Limits::default() }, script)
 }
 
 pub(super) fn pool_within(
     limits: Limits,
-    script: impl FnMut(&Asked) -> Option<Answer> + Send + 'static,
-) -> (BmcPool, Log) {
-    let log = Log::default();
+    script: impl FnMut(&Asked) -> Option<FakeAnswer> + Send + 'static,
+) -> (BmcPool, RequestLog) {
+    let log = RequestLog::default();
     let start = "2026-01-01T00:00:00Z".parse().unwrap();
     let world = World {
         clock: Clock::virtual_from(start),
@@ -138,7 +140,10 @@ pub(super) fn account(password: &str) -> Account {
     }
 }
 
-fn transport(script: impl FnMut(&Asked) -> Option<Answer> + Send + 'static, log: Log) -> Transport {
+fn transport(
+    script: impl FnMut(&Asked) -> Option<FakeAnswer> + Send + 'static,
+    log: RequestLog,
+) -> Transport {
     let script = Arc::new(Mutex::new(script));
     let table = Arc::new(table());
     BoxCloneSyncService::new(tower::service_fn(move |request: HttpRequest| {
@@ -149,9 +154,9 @@ fn transport(script: impl FnMut(&Asked) -> Option<Answer> + Send + 'static, log:
             log.0.lock().unwrap().push(asked.clone());
             let scripted = (script.lock().unwrap())(&asked);
             match scripted {
-                Some(Answer::Fails(kind)) => Err(TransportError::new(kind)),
-                Some(Answer::Http(response)) => Ok(response),
-                Some(Answer::After(wait, response)) => {
+                Some(FakeAnswer::Fails(kind)) => Err(TransportError::new(kind)),
+                Some(FakeAnswer::Http(response)) => Ok(response),
+                Some(FakeAnswer::After(wait, response)) => {
                     tokio::time::sleep(wait).await;
                     Ok(response)
                 }
@@ -259,7 +264,7 @@ pub(super) async fn read_system(bmc: &Bmc) -> System {
 }
 
 /// The first slot, read; what that took is not in the log.
-pub(super) async fn read_slot(bmc: &Bmc, log: &Log) -> Slot {
+pub(super) async fn read_slot(bmc: &Bmc, log: &RequestLog) -> Slot {
     let system = read_system(bmc).await;
     let slot = bmc.observe_slots(&system).await.unwrap().remove(0);
     log.clear();

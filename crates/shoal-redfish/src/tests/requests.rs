@@ -66,11 +66,11 @@ async fn a_bmc_that_asks_for_too_long_a_wait_is_left_to_the_caller() {
 #[tokio::test(start_paused = true)]
 async fn reads_are_repeated_within_bounds() {
     for answer_of in [
-        || Some(Answer::Fails(TransportErrorKind::Connect)),
-        || Some(Answer::Fails(TransportErrorKind::Broken)),
+        || Some(FakeAnswer::Fails(TransportErrorKind::Connect)),
+        || Some(FakeAnswer::Fails(TransportErrorKind::Broken)),
         || answer(500, json!({})),
         || raw(200, "{\"Id\":"),
-        || Some(Answer::After(Duration::from_secs(31), response(200, &[], "{}"))),
+        || Some(FakeAnswer::After(Duration::from_secs(31), response(200, &[], "{}"))),
     ] {
         let (bmc, log) = bmc(move |asked| if asked.line() == GET_SYSTEM { answer_of() } else { None });
         let error = bmc.observe_system(SYSTEM).await.unwrap_err();
@@ -82,7 +82,7 @@ async fn reads_are_repeated_within_bounds() {
 
 #[tokio::test(start_paused = true)]
 async fn the_wait_between_reads_doubles() {
-    let down = |_: &Asked| Some(Answer::Fails(TransportErrorKind::Connect));
+    let down = |_: &Asked| Some(FakeAnswer::Fails(TransportErrorKind::Connect));
     let (pool, log) = pool_within(Limits { retries: 5, ..Limits::default() }, down);
     let started = tokio::time::Instant::now();
     let error = pool.bmc(&account("calvin")).observe_systems().await.unwrap_err();
@@ -98,7 +98,7 @@ async fn systems_of_one_service_do_not_wait_for_each_other() {
     let (bmc, _) = bmc(move |asked| match asked.path.as_str() {
         "/redfish/v1/Systems" => answer(200, collection(&[SYSTEM, other])),
         path if path.starts_with("/redfish/v1/Systems/") => {
-            Some(Answer::After(Duration::from_secs(10), response(200, &[], system().to_string())))
+            Some(FakeAnswer::After(Duration::from_secs(10), response(200, &[], system().to_string())))
         }
         _ => None,
     });
@@ -121,12 +121,12 @@ async fn what_will_not_get_better_is_read_once() {
 
 #[tokio::test(start_paused = true)]
 async fn writes_are_never_repeated_and_say_whether_they_may_have_had_an_effect() {
-    type Answers = fn() -> Option<Answer>;
+    type Answers = fn() -> Option<FakeAnswer>;
     let cases: [(Answers, Effect); 6] = [
-        (|| Some(Answer::Fails(TransportErrorKind::Connect)), Effect::None),
-        (|| Some(Answer::Fails(TransportErrorKind::Certificate)), Effect::None),
-        (|| Some(Answer::Fails(TransportErrorKind::Broken)), Effect::Unknown),
-        (|| Some(Answer::After(Duration::from_secs(31), response(204, &[], ""))), Effect::Unknown),
+        (|| Some(FakeAnswer::Fails(TransportErrorKind::Connect)), Effect::None),
+        (|| Some(FakeAnswer::Fails(TransportErrorKind::Certificate)), Effect::None),
+        (|| Some(FakeAnswer::Fails(TransportErrorKind::Broken)), Effect::Unknown),
+        (|| Some(FakeAnswer::After(Duration::from_secs(31), response(204, &[], ""))), Effect::Unknown),
         (|| answer(500, json!({})), Effect::Unknown),
         (|| answer(409, json!({})), Effect::None),
     ];
@@ -294,7 +294,7 @@ async fn one_request_is_in_flight_at_a_time() {
             return None;
         }
         count.fetch_add(1, Ordering::Relaxed);
-        Some(Answer::After(Duration::from_secs(10), response(200, &[], system().to_string())))
+        Some(FakeAnswer::After(Duration::from_secs(10), response(200, &[], system().to_string())))
     });
     let started = tokio::time::Instant::now();
     let (a, b, c) =

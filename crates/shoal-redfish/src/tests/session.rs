@@ -58,7 +58,7 @@ async fn requests_that_meet_the_same_expiry_share_the_new_session() {
                 answer_with(201, &headers, json!({}))
             }
             "GET /redfish/v1/Systems/1" if old => {
-                Some(Answer::After(Duration::from_secs(1), response(401, &[], "{}")))
+                Some(FakeAnswer::After(Duration::from_secs(1), response(401, &[], "{}")))
             }
             _ => None,
         }
@@ -115,7 +115,7 @@ async fn a_refused_login_is_not_tried_again_by_anybody_for_a_while() {
         assert_eq!((error.class(), error.effect()), (ErrorClass::NeedsOperator, Effect::None));
     }
     assert_eq!(log.count(LOGIN), 1);
-    // Another password is another try, at once.
+    // Another password is another try, immediately.
     pool.bmc(&account("right")).observe_systems().await.unwrap();
     assert_eq!(log.count(LOGIN), 2);
     // The same one has its try when the cool-down is over.
@@ -250,7 +250,7 @@ async fn a_session_is_deleted_whatever_form_its_name_has() {
         (Some("https://["), json!({"@odata.id": SESSION}), 1),
         (Some(SESSIONS), json!({"@odata.id": SESSION}), 1),
     ] {
-        let told = body.clone();
+        let sent = body.clone();
         let (bmc, log) = bmc(move |asked| {
             let mut headers = vec![("x-auth-token", "t")];
             headers.extend(location.map(|location| ("location", location)));
@@ -258,13 +258,13 @@ async fn a_session_is_deleted_whatever_form_its_name_has() {
         });
         bmc.observe_systems().await.unwrap();
         bmc.close().await;
-        assert_eq!(log.count(LOGOUT), deleted, "{location:?} {told}");
+        assert_eq!(log.count(LOGOUT), deleted, "{location:?} {sent}");
     }
 }
 
 /// Logins that are good and tokens that are not, for a while (infra-controller#69). Gives the BMC, its log, and the
 /// sessions that it counts.
-fn refusing_tokens(until: Duration) -> (Bmc, Log, Arc<AtomicUsize>) {
+fn refusing_tokens(until: Duration) -> (Bmc, RequestLog, Arc<AtomicUsize>) {
     let live = Arc::new(AtomicUsize::new(0));
     let (counted, began, mut made) = (live.clone(), tokio::time::Instant::now(), 0);
     let (bmc, log) = bmc(move |asked| {
@@ -355,7 +355,7 @@ async fn refused_basic_authentication_is_not_ruled_out_for_good() {
 }
 
 /// A BMC whose sessions are all taken for as many logins, and that takes Basic authentication or not.
-fn full(mut logins: usize, basic: bool) -> (Bmc, Log) {
+fn full(mut logins: usize, basic: bool) -> (Bmc, RequestLog) {
     bmc(move |asked| {
         let takes = basic || asked.header("authorization").is_none();
         match asked.line().as_str() {
@@ -383,7 +383,7 @@ async fn a_full_session_table_is_got_round_with_basic_authentication_for_a_while
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_basic_authentication_a_full_session_table_is_told_of_and_tried_later() {
+async fn without_basic_authentication_a_full_session_table_is_an_error_and_tried_later() {
     let (bmc, log) = full(usize::MAX, false);
     let refused = || log.all().iter().filter(|asked| asked.header("authorization").is_some()).count();
     for _ in 0..2 {
@@ -396,7 +396,7 @@ async fn without_basic_authentication_a_full_session_table_is_told_of_and_tried_
 }
 
 /// What is sent to a BMC that still has, or has no more, the session of a controller that crashed.
-async fn inherit(link: &'static str, found: Option<Answer>) -> (Bmc, Log) {
+async fn inherit(link: &'static str, found: Option<FakeAnswer>) -> (Bmc, RequestLog) {
     let mut found = Some(found);
     let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
         "GET /redfish/v1/SessionService/Sessions/3" => found.take().flatten(),
@@ -414,8 +414,8 @@ async fn the_session_of_a_controller_that_crashed_is_deleted_with_the_next_login
     let (bmc, log) = inherit(OLD, answer(200, json!({"UserName": "root"}))).await;
     assert_eq!((log.count(LOGIN), log.count(&delete)), (1, 1));
     assert_eq!(bmc.session().link().as_deref(), Some(SESSION));
-    // It is gone already, or its number has become somebody else's.
-    for found in [answer(404, json!({})), answer(200, json!({"UserName": "somebody"}))] {
+    // It is gone already, or its number has become another user's.
+    for found in [answer(404, json!({})), answer(200, json!({"UserName": "other"}))] {
         let (_, log) = inherit(OLD, found).await;
         assert_eq!((log.count(LOGIN), log.count(&delete)), (1, 0));
     }
@@ -426,8 +426,9 @@ async fn the_session_of_a_controller_that_crashed_is_deleted_with_the_next_login
 
 /// A BMC may be slow about it, and the others have work to do.
 #[tokio::test(start_paused = true)]
-async fn deleting_sessions_of_before_holds_up_nobody_else() {
-    let slow = |body: &str| Some(Answer::After(Duration::from_secs(4), response(200, &[], body.to_owned())));
+async fn deleting_earlier_sessions_holds_up_no_other_request() {
+    let slow =
+        |body: &str| Some(FakeAnswer::After(Duration::from_secs(4), response(200, &[], body.to_owned())));
     let (began, times) = (tokio::time::Instant::now(), Arc::new(std::sync::Mutex::new(vec![])));
     let asked_at = times.clone();
     let (pool, log) = pool_within(Limits { per_bmc: 2, ..Limits::default() }, move |asked| {

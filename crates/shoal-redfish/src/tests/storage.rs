@@ -50,7 +50,7 @@ fn resource(path: &str) -> Option<Value> {
     })
 }
 
-fn with_storage(asked: &Asked) -> Option<Answer> {
+fn with_storage(asked: &Asked) -> Option<FakeAnswer> {
     if asked.path == SYSTEM {
         let mut system = system();
         system["Storage"] = link(STORAGE);

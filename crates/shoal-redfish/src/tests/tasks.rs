@@ -53,7 +53,7 @@ async fn a_task_is_found_on_the_bmcs_own_origin_whatever_form_its_name_has() {
         (None, json!({"TaskMonitor": format!("http://10.9.9.9{MONITOR}")})),
         (None, json!({ "@odata.id": monitor })),
     ] {
-        let told = location.clone();
+        let named = location.clone();
         let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
             INSERT => {
                 let location = location.iter().map(|location| ("location", location.as_str()));
@@ -64,7 +64,7 @@ async fn a_task_is_found_on_the_bmcs_own_origin_whatever_form_its_name_has() {
         });
         let slot = read_slot(&bmc, &log).await;
         let error = bmc.request_insert(&slot, IMAGE).await.unwrap_err();
-        assert!(matches!(error.kind, RedfishErrorKind::TaskFailed { .. }), "{told:?}: {error}");
+        assert!(matches!(error.kind, RedfishErrorKind::TaskFailed { .. }), "{named:?}: {error}");
     }
 }
 
@@ -178,7 +178,7 @@ async fn a_bmc_that_is_busy_for_a_moment_does_not_fail_the_task() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_that_nobody_can_read_is_not_the_end() {
+async fn a_look_that_cannot_be_read_is_not_the_end() {
     let mut looks = 0;
     let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
         INSERT => answer_with(202, &[("location", MONITOR)], json!({})),
@@ -207,7 +207,7 @@ async fn a_monitor_that_is_never_there_gives_way_to_the_task_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_has_ended_at_once_is_not_followed() {
+async fn a_task_that_has_ended_already_is_not_followed() {
     for (body, ok) in [(task("Completed"), true), (task("Exception"), false)] {
         let (bmc, log) =
             bmc(move |asked| if asked.line() == INSERT { answer(202, body.clone()) } else { None });
@@ -232,7 +232,7 @@ async fn a_monitor_that_redirects_to_another_origin_is_an_error() {
     assert_eq!(error.effect(), Effect::Unknown, "{error}");
 }
 
-/// A login that is refused by itself had no effect; one on the way to the Task says nothing of it.
+/// A login that is refused had no effect; one on the way to the Task says nothing of it.
 #[tokio::test(start_paused = true)]
 async fn what_goes_wrong_after_the_bmc_took_an_insert_in_leaves_it_open() {
     let mut is_in = false;
@@ -261,7 +261,7 @@ async fn a_202_without_a_task_is_left_to_the_callers_look() {
 
 const RESET: &str = "POST /redfish/v1/Systems/1/Actions/ComputerSystem.Reset";
 
-fn told(severity: &str) -> Value {
+fn critical_or(severity: &str) -> Value {
     json!([{"MessageId": "iDRAC.2.8.PSU0001", "Message": "No power.", "MessageSeverity": severity,
             "Resolution": "Plug it in."}])
 }
@@ -273,7 +273,7 @@ async fn the_task_of_a_reset_is_followed_to_its_end() {
             RESET => answer_with(202, &[("location", MONITOR)], task("New")),
             line if line.ends_with(MONITOR) => {
                 let mut ended = task(state);
-                ended["Messages"] = told("Critical");
+                ended["Messages"] = critical_or("Critical");
                 answer(200, ended)
             }
             _ => None,
@@ -286,9 +286,9 @@ async fn the_task_of_a_reset_is_followed_to_its_end() {
     }
 }
 
-/// The host's power says more than a Task that nobody can read, or that takes its time.
+/// The host's power says more than a Task that cannot be read, or that takes its time.
 #[tokio::test(start_paused = true)]
-async fn a_task_of_a_reset_that_tells_nothing_is_no_failure() {
+async fn a_task_of_a_reset_that_shows_nothing_is_no_failure() {
     for look in [500, 401, 404, 200, 303, 403, 405] {
         let (bmc, _) = bmc(move |asked| match asked.line().as_str() {
             RESET => answer_with(202, &[("location", MONITOR)], task("New")),
@@ -304,8 +304,8 @@ async fn a_task_of_a_reset_that_tells_nothing_is_no_failure() {
 async fn a_success_that_reports_a_failure_is_one() {
     for (severity, is_good) in [("Critical", false), ("Warning", true), ("OK", true)] {
         for body in [
-            json!({"error": {"@Message.ExtendedInfo": told(severity)}}),
-            json!({"@Message.ExtendedInfo": told(severity)}),
+            json!({"error": {"@Message.ExtendedInfo": critical_or(severity)}}),
+            json!({"@Message.ExtendedInfo": critical_or(severity)}),
         ] {
             let (bmc, _) = bmc(move |asked| match asked.method.as_str() {
                 "POST" if asked.line() == RESET => answer(200, body.clone()),
@@ -328,7 +328,7 @@ async fn a_success_that_reports_a_failure_is_one() {
     }
 }
 
-/// The Task of a reset that ends so late, beside a host that comes on by itself then or never.
+/// The Task of a reset that ends so late, beside a host that comes on unrequested then or never.
 async fn reset_that_ends_after(
     secs: u64,
     state: &'static str,
@@ -362,11 +362,11 @@ async fn the_task_of_a_start_is_followed_until_the_host_shows_it() {
     assert!(result.is_ok() && took.as_secs() <= 301, "{took:?} {result:?}");
 }
 
-/// A failure that every way of acting is told of, at once or by a Task.
+/// A failure that every way of acting reports, in the answer or by a Task.
 fn failures() -> [(u16, Value); 2] {
     let mut ended = task("Exception");
-    ended["Messages"] = told("Critical");
-    [(200, json!({ "@Message.ExtendedInfo": told("Critical") })), (202, ended)]
+    ended["Messages"] = critical_or("Critical");
+    [(200, json!({ "@Message.ExtendedInfo": critical_or("Critical") })), (202, ended)]
 }
 
 #[tokio::test(start_paused = true)]
@@ -385,11 +385,11 @@ async fn whatever_is_asked_for_a_failure_in_the_answer_or_its_task_is_one() {
     };
     for (status, body) in failures() {
         for target in TARGETS.into_iter().chain([SYSTEM]) {
-            let told = body.clone();
+            let sent = body.clone();
             let (bmc, log) = bmc(move |asked| match (asked.method.as_str(), asked.path.as_str()) {
                 ("GET", "/list") => answer(200, collection(&[])),
                 ("PATCH" | "POST", path) if path == target => {
-                    answer_with(status, &[("location", MONITOR)], told.clone())
+                    answer_with(status, &[("location", MONITOR)], sent.clone())
                 }
                 _ => None,
             });

@@ -12,7 +12,7 @@ const EJECT: &str = "POST /redfish/v1/Actions/CD1.EjectMedia";
 /// What an insert sent to a BMC that judges each body so, and the result.
 async fn insert_into(
     change_slot: impl Fn(&mut Value) + Send + 'static,
-    mut judge: impl FnMut(&Asked) -> Option<Answer> + Send + 'static,
+    mut judge: impl FnMut(&Asked) -> Option<FakeAnswer> + Send + 'static,
 ) -> (Vec<Value>, Result<How, RedfishError>) {
     let (bmc, log) = bmc(move |asked| match asked.line().as_str() {
         line if line == format!("GET {CD1}") => {
@@ -28,7 +28,7 @@ async fn insert_into(
     (writes.map(|asked| asked.body).collect(), result)
 }
 
-fn without(parameter: &'static str, message_id: &'static str) -> impl FnMut(&Asked) -> Option<Answer> {
+fn without(parameter: &'static str, message_id: &'static str) -> impl FnMut(&Asked) -> Option<FakeAnswer> {
     move |asked| {
         let missing = asked.line() == INSERT && asked.body.get(parameter).is_none();
         if missing { answer(400, refusal(message_id, &["InsertMedia", parameter])) } else { None }
@@ -43,7 +43,7 @@ async fn the_first_form_is_the_image_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_advertised_as_required_is_sent_at_once() {
+async fn what_is_advertised_as_required_is_sent_with_the_first_request() {
     let advertise = |body: &mut Value| {
         body["Actions"]["#VirtualMedia.InsertMedia"]["@Redfish.ActionInfo"] = json!("/info")
     };
@@ -133,13 +133,13 @@ async fn the_ladder_has_four_rungs() {
 #[tokio::test(start_paused = true)]
 async fn an_ambiguous_or_unspecific_answer_ends_it() {
     let named = refusal("Base.1.8.ActionParameterMissing", &["TransferProtocolType"]);
-    let cases: [(Option<Answer>, Effect); 6] = [
+    let cases: [(Option<FakeAnswer>, Effect); 6] = [
         // It names what was never sent.
         (answer(400, refusal("Base.1.8.PropertyUnknown", &["Inserted"])), Effect::None),
         (answer(500, named.clone()), Effect::Unknown),
         (answer(503, named), Effect::Unknown),
-        (Some(Answer::Fails(TransportErrorKind::Broken)), Effect::Unknown),
-        (Some(Answer::After(Duration::from_secs(901), response(204, &[], ""))), Effect::Unknown),
+        (Some(FakeAnswer::Fails(TransportErrorKind::Broken)), Effect::Unknown),
+        (Some(FakeAnswer::After(Duration::from_secs(901), response(204, &[], ""))), Effect::Unknown),
         (answer(400, refusal("Base.1.8.PropertyValueFormatError", &["Image"])), Effect::None),
     ];
     for (first, effect) in cases {
@@ -158,7 +158,7 @@ async fn an_ambiguous_or_unspecific_answer_ends_it() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_insert_gets_its_own_timeout() {
     let slow = |asked: &Asked| {
-        let done = Answer::After(Duration::from_secs(800), response(204, &[], ""));
+        let done = FakeAnswer::After(Duration::from_secs(800), response(204, &[], ""));
         (asked.line() == INSERT).then_some(done)
     };
     insert_into(|_| (), slow).await.1.unwrap();
@@ -185,7 +185,7 @@ async fn a_slot_without_actions_is_patched_with_its_tag() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_told_of_in_the_body_of_a_success_is_a_failure() {
+async fn a_failure_reported_in_the_body_of_a_success_is_a_failure() {
     let message = json!({"MessageId": "ExtendedError.1.2.InternalError", "MessageSeverity": "Critical"});
     for (body, ok) in [
         (json!({"@Message.ExtendedInfo": [message]}), false),
@@ -200,7 +200,7 @@ async fn a_failure_told_of_in_the_body_of_a_success_is_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_tells_nothing_of_the_media_url() {
+async fn an_error_shows_nothing_of_the_media_url() {
     let echo = |asked: &Asked| {
         let text = format!("The value '{IMAGE}' for the property Image is not valid.");
         if asked.line() == INSERT {
@@ -311,7 +311,7 @@ async fn a_refusal_that_no_form_changes_is_not_asked_about_twice() {
     }
 }
 
-fn without_of(parameter: &'static str) -> impl FnMut(&Asked) -> Option<Answer> {
+fn without_of(parameter: &'static str) -> impl FnMut(&Asked) -> Option<FakeAnswer> {
     without(parameter, "Base.1.8.ActionParameterMissing")
 }
 

@@ -8,7 +8,7 @@ use super::Fault;
 
 /// How the value after `=` is read.
 #[derive(Clone, Copy)]
-pub enum Value {
+pub enum FaultValue {
     /// There is none.
     Plain(fn() -> Fault),
     /// Seconds, and what holds without a value.
@@ -19,21 +19,21 @@ pub enum Value {
 }
 
 /// One fault.
-pub struct Row {
+pub struct FaultRow {
     pub name: &'static str,
-    pub value: Value,
+    pub value: FaultValue,
     /// What it does, and who does so.
     pub help: &'static str,
 }
 
-const fn row(name: &'static str, value: Value, help: &'static str) -> Row {
-    Row { name, value, help }
+const fn row(name: &'static str, value: FaultValue, help: &'static str) -> FaultRow {
+    FaultRow { name, value, help }
 }
 
-use Value::{Count, Millis, Plain, Secs};
+use FaultValue::{Count, Millis, Plain, Secs};
 
-/// Every fault. Who behaves so is told in `facts` of the field: the vendors are named where known.
-pub static TABLE: &[Row] = &[
+/// Every fault. The vendors that behave so are named where known.
+pub static TABLE: &[FaultRow] = &[
     row("wrong-serial", Plain(|| Fault::WrongSerial), "the System reports another serial number"),
     row("no-serial", Plain(|| Fault::NoSerial), "the System reports no serial number"),
     row(
@@ -58,7 +58,7 @@ pub static TABLE: &[Row] = &[
         Plain(|| Fault::NoVirtualMedia),
         "nothing links to VirtualMedia: the firmware has none (HPE Cray EX)",
     ),
-    row("media-left", Plain(|| Fault::MediaLeft), "CD1 holds somebody's forgotten image at the start"),
+    row("media-left", Plain(|| Fault::MediaLeft), "CD1 holds another user's image at the start"),
     row(
         "stale-inserted",
         Secs(Fault::StaleInserted, 5),
@@ -313,7 +313,7 @@ pub static TABLE: &[Row] = &[
     row(
         "lockout",
         Count(Fault::Lockout, 3),
-        "after VALUE wrong passwords nobody can log in for five minutes (HPE, Lenovo)",
+        "after VALUE wrong passwords every login fails for five minutes (HPE, Lenovo)",
     ),
     row(
         "unauthorised-once",

@@ -1,12 +1,12 @@
 //! A system on the disk that shows what is in its CD drives: it reads them when they are filled.
 //!
 //! It looks for what an installer looks for, so that its reads are the most misleading ones that a system
-//! makes. Invariant: each change of the drives is looked at once.
+//! makes. Invariant: each change of the drives is read once.
 
 use jiff::Timestamp;
 
 use super::search::{Search, SearchLook};
-use super::{Answer, Need, Step};
+use super::{GuestNeed, GuestStep, ReadAnswer};
 use crate::machine::{Disk, Machine};
 
 #[derive(Debug, Default)]
@@ -17,23 +17,23 @@ pub struct Curious {
 }
 
 impl Curious {
-    pub fn look(&mut self, machine: &Machine, now: Timestamp) -> Step {
+    pub fn look(&mut self, machine: &Machine, now: Timestamp) -> GuestStep {
         let is_old = !matches!(machine.disk, Disk::Installed { .. });
         if is_old && self.seen != machine.insertions() {
             self.seen = machine.insertions();
             self.search = Search::parse("cdrom:/KS.CFG");
         }
         match self.search.as_mut().map(|search| search.look(machine, now)) {
-            Some(SearchLook::Need(need)) => Step::Need(need),
+            Some(SearchLook::Need(need)) => GuestStep::Need(need),
             Some(SearchLook::Done(_)) | None => {
                 self.search = None;
-                Step::Need(Need::Event)
+                GuestStep::Need(GuestNeed::Event)
             }
         }
     }
 
     /// What the drive said to the last read.
-    pub fn answer(&mut self, answer: Answer) {
+    pub fn answer(&mut self, answer: ReadAnswer) {
         if let Some(search) = &mut self.search {
             search.answer(answer);
         }

@@ -5,16 +5,16 @@
 //! by that that the host has rebooted. As its partition driver does, it looks at the partition table
 //! and the volume of each USB stick; none is ever booted here. Invariant: a CD without a bootable entry is never booted.
 
-use super::Answer;
+use super::ReadAnswer;
 use super::fat::FatVolume;
-use super::reader::{Look, Reader};
+use super::reader::{DriveReader, ReaderLook};
 use crate::machine::{BootMode, BootTarget, DriveKind, Machine};
 use shoal_image::iso::{BootPlatform, Volume};
 
 /// The look at all drives, in their order.
 #[derive(Debug, Default)]
 pub struct Enumeration {
-    reader: Option<Reader>,
+    reader: Option<DriveReader>,
     next_drive: usize,
     /// The CDs are done, the sticks are not.
     at_sticks: bool,
@@ -39,24 +39,24 @@ pub enum BootChoice {
 
 impl Enumeration {
     /// The next bytes wanted, or the choice.
-    pub fn look(&mut self, machine: &mut Machine) -> Look<BootChoice> {
+    pub fn look(&mut self, machine: &mut Machine) -> ReaderLook<BootChoice> {
         loop {
             let Some(reader) = &mut self.reader else {
                 if !self.next_reader(machine) {
-                    return Look::Done(self.choose(machine));
+                    return ReaderLook::Done(self.choose(machine));
                 }
                 continue;
             };
             if self.at_sticks {
                 match reader.look(FatVolume::open) {
-                    Look::Need(request) => return Look::Need(request),
-                    Look::Done(_) => self.reader = None,
+                    ReaderLook::Need(request) => return ReaderLook::Need(request),
+                    ReaderLook::Done(_) => self.reader = None,
                 }
                 continue;
             }
             match reader.look(Volume::open) {
-                Look::Need(request) => return Look::Need(request),
-                Look::Done(volume) => {
+                ReaderLook::Need(request) => return ReaderLook::Need(request),
+                ReaderLook::Done(volume) => {
                     let drive = reader.drive;
                     self.found.extend(volume.ok().and_then(|volume| bootable(drive, &volume)));
                     self.reader = None;
@@ -71,7 +71,8 @@ impl Enumeration {
         match machine.next_drive(kind, self.next_drive) {
             Some(drive) => {
                 self.next_drive = drive + 1;
-                let reader = if self.at_sticks { Reader::of_disk(drive) } else { Reader::new(drive) };
+                let reader =
+                    if self.at_sticks { DriveReader::of_disk(drive) } else { DriveReader::new(drive) };
                 self.reader = Some(reader);
                 true
             }
@@ -83,7 +84,7 @@ impl Enumeration {
         }
     }
 
-    pub fn answer(&mut self, answer: Answer) {
+    pub fn answer(&mut self, answer: ReadAnswer) {
         if let Some(reader) = &mut self.reader {
             reader.answer(answer);
         }

@@ -1,4 +1,4 @@
-//! What the simulated guest makes of texts and disks, for whoever compares our readers with it.
+//! What the simulated guest makes of texts and disks, for tests that compare our readers with it.
 //!
 //! For tests and fuzz targets alone. Invariant: nothing here is shared with what it is compared with.
 
@@ -8,7 +8,7 @@ use shoal_image::iso::{PartialImage, ReadAt, SparseImage};
 
 use super::boot_cfg::parse_boot_cfg;
 use super::fat::FatVolume;
-use super::kickstart::{Ending, Parsed, Source, parse_kickstart};
+use super::kickstart::{InstallEnding, KickstartSource, Parsed, parse_kickstart};
 use crate::machine::Disk;
 
 /// What the last `ks=` of a BOOT.CFG names.
@@ -19,7 +19,7 @@ pub fn boot_options(boot_cfg: &[u8]) -> Option<String> {
 /// The `%post` sections of a kickstart, where it is accepted.
 pub fn posts(kickstart: &str) -> Option<Vec<String>> {
     let (text, files) = (kickstart.as_bytes(), BTreeMap::new());
-    let source = Source { text, path: "/KS.CFG", files: &files, strict: false, disk: &Disk::Blank };
+    let source = KickstartSource { text, path: "/KS.CFG", files: &files, strict: false, disk: &Disk::Blank };
     match parse_kickstart(&source) {
         Parsed::Accepted(script) => Some(script.posts.into_iter().map(|section| section.text).collect()),
         Parsed::Refused(_) | Parsed::Wants(_) => None,
@@ -31,8 +31,13 @@ pub fn posts(kickstart: &str) -> Option<Vec<String>> {
 pub fn hangs(kickstart: &[u8]) -> Option<String> {
     let mut files = BTreeMap::new();
     let script = loop {
-        let source =
-            Source { text: kickstart, path: "/KS.CFG", files: &files, strict: true, disk: &Disk::Blank };
+        let source = KickstartSource {
+            text: kickstart,
+            path: "/KS.CFG",
+            files: &files,
+            strict: true,
+            disk: &Disk::Blank,
+        };
         match parse_kickstart(&source) {
             Parsed::Accepted(script) => break script,
             Parsed::Refused(dialog) => return Some(dialog),
@@ -44,7 +49,7 @@ pub fn hangs(kickstart: &[u8]) -> Option<String> {
     match script.ending {
         _ if script.is_dry_run => Some("a dry run installs nothing".to_owned()),
         _ if failed.is_some() => failed,
-        Ending::Wait if !leaves => Some("a key is waited for at the end".to_owned()),
+        InstallEnding::Wait if !leaves => Some("a key is waited for at the end".to_owned()),
         _ => None,
     }
 }
@@ -59,7 +64,8 @@ fn leaves(post: &str) -> bool {
 pub fn judge(kickstart: &[u8]) {
     let files = BTreeMap::from([("/MORE.CFG".to_owned(), Some(kickstart.to_vec()))]);
     for strict in [false, true] {
-        let source = Source { text: kickstart, path: "/KS.CFG", files: &files, strict, disk: &Disk::Blank };
+        let source =
+            KickstartSource { text: kickstart, path: "/KS.CFG", files: &files, strict, disk: &Disk::Blank };
         parse_kickstart(&source);
     }
 }

@@ -9,14 +9,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::kickstart::{Ending, Parsed, Script, Source, parse_kickstart};
+use super::kickstart::{InstallEnding, KickstartScript, KickstartSource, Parsed, parse_kickstart};
 use super::post::{Mounted, Post};
-use super::reader::Look;
+use super::reader::ReaderLook;
 use super::search::{Search, SearchLook};
-use super::{Answer, Need, Software, State, Step, hex};
+use super::{GuestNeed, GuestState, GuestStep, ReadAnswer, Software, hex};
 use crate::machine::{Disk, InstalledSystem, Machine, after};
 
-/// A dialog that goes away by itself stands so long (ESXi 6.7).
+/// How long a dialog stands that needs no answer (ESXi 6.7).
 const DIALOG: Duration = Duration::from_secs(30);
 
 /// The search for the script, and the reading of what it includes.
@@ -35,30 +35,30 @@ impl ScriptReading {
         ScriptReading { search, build, script: None, files: BTreeMap::new(), wanted: None }
     }
 
-    pub fn answer(&mut self, answer: Answer) {
+    pub fn answer(&mut self, answer: ReadAnswer) {
         self.search.answer(answer);
     }
 
-    pub fn step(&mut self, machine: &mut Machine, software: &Software, now: Timestamp) -> Step {
+    pub fn step(&mut self, machine: &mut Machine, software: &Software, now: Timestamp) -> GuestStep {
         let script = match self.script.take() {
             Some(script) => script,
             None => match self.search.look(machine, now) {
-                SearchLook::Need(need) => return Step::Need(need),
+                SearchLook::Need(need) => return GuestStep::Need(need),
                 SearchLook::Done(Some(script)) => script,
-                SearchLook::Done(None) => return Step::Next(State::Dialog(self.search.dialog())),
+                SearchLook::Done(None) => return GuestStep::Next(GuestState::Dialog(self.search.dialog())),
             },
         };
         loop {
             if let Some(path) = self.wanted.take() {
                 match self.search.read(&path) {
-                    Look::Need(request) => {
+                    ReaderLook::Need(request) => {
                         (self.wanted, self.script) = (Some(path), Some(script));
-                        return Step::Need(Need::Read(request));
+                        return GuestStep::Need(GuestNeed::Read(request));
                     }
-                    Look::Done(file) => drop(self.files.insert(path, file.unwrap_or(None))),
+                    ReaderLook::Done(file) => drop(self.files.insert(path, file.unwrap_or(None))),
                 }
             }
-            let source = Source {
+            let source = KickstartSource {
                 text: &script,
                 path: self.search.path(),
                 files: &self.files,
@@ -67,16 +67,16 @@ impl ScriptReading {
             };
             match parse_kickstart(&source) {
                 Parsed::Wants(path) => self.wanted = Some(path),
-                Parsed::Refused(dialog) => return Step::Next(State::Dialog(dialog)),
+                Parsed::Refused(dialog) => return GuestStep::Next(GuestState::Dialog(dialog)),
                 Parsed::Accepted(parsed) => {
                     let accepted = self.accept(&script, parsed, machine);
-                    return Step::Next(accepted.go_on(machine, software, now));
+                    return GuestStep::Next(accepted.go_on(machine, software, now));
                 }
             }
         }
     }
 
-    fn accept(&mut self, script: &[u8], mut parsed: Script, machine: &Machine) -> Accepted {
+    fn accept(&mut self, script: &[u8], mut parsed: KickstartScript, machine: &Machine) -> Accepted {
         parsed.warnings.reverse();
         Accepted {
             script: parsed,
@@ -90,7 +90,7 @@ impl ScriptReading {
 /// A script that is obeyed, before the disk is touched.
 #[derive(Debug, Default)]
 pub struct Accepted {
-    script: Script,
+    script: KickstartScript,
     ks_sha256: String,
     build: String,
     mounted: Option<Mounted>,
@@ -103,12 +103,14 @@ impl Accepted {
     }
 
     /// To the next warning, or to the installation. The warning that stood is over.
-    pub fn go_on(mut self, machine: &mut Machine, software: &Software, now: Timestamp) -> State {
+    pub fn go_on(mut self, machine: &mut Machine, software: &Software, now: Timestamp) -> GuestState {
         if self.script.is_dry_run {
-            return State::Dialog("dryrun: the script was checked, and nothing was installed".to_owned());
+            return GuestState::Dialog(
+                "dryrun: the script was checked, and nothing was installed".to_owned(),
+            );
         }
         if !self.script.warnings.is_empty() {
-            return State::Warning { until: after(now, DIALOG), accepted: Box::new(self) };
+            return GuestState::Warning { until: after(now, DIALOG), accepted: Box::new(self) };
         }
         if software.ejects_early {
             machine.eject_all_by_guest();
@@ -117,7 +119,7 @@ impl Accepted {
         machine.counters.installs_begun += 1;
         let mut post = Post::new(&self.script.posts);
         post.mount(self.mounted.take(), software.pre_copies_media);
-        State::Installing(Box::new(Install {
+        GuestState::Installing(Box::new(Install {
             half: Some(after(now, software.install / 2)),
             until: after(now, software.install),
             ks_sha256: self.ks_sha256,
@@ -142,22 +144,22 @@ pub struct Install {
     ks_sha256: String,
     build: String,
     post: Post,
-    ending: Ending,
+    ending: InstallEnding,
 }
 
 impl Install {
     /// What the drive said to the copy by `%pre`.
-    pub fn answer(&mut self, answer: Answer) {
+    pub fn answer(&mut self, answer: ReadAnswer) {
         self.post.answer(answer);
     }
 
-    pub fn step(&mut self, machine: &mut Machine, software: &mut Software, now: Timestamp) -> Step {
+    pub fn step(&mut self, machine: &mut Machine, software: &mut Software, now: Timestamp) -> GuestStep {
         if let Some(request) = self.post.copy_medium(machine, software) {
-            return Step::Need(Need::Read(request));
+            return GuestStep::Need(GuestNeed::Read(request));
         }
         let due = self.half.unwrap_or(self.until);
         if now < due {
-            return Step::Need(Need::Until(due));
+            return GuestStep::Need(GuestNeed::Until(due));
         }
         if self.half.take().is_some() {
             return self.pass_half(machine, software, now);
@@ -169,47 +171,52 @@ impl Install {
             esxi: self.build.parse().unwrap_or_else(|_| unnamed()),
         };
         machine.counters.installs += 1;
-        Step::Next(State::Post { post: std::mem::take(&mut self.post), ending: self.ending })
+        GuestStep::Next(GuestState::Post { post: std::mem::take(&mut self.post), ending: self.ending })
     }
 
     /// Half-way through is where an install goes wrong.
-    fn pass_half(&mut self, machine: &mut Machine, software: &mut Software, now: Timestamp) -> Step {
+    fn pass_half(&mut self, machine: &mut Machine, software: &mut Software, now: Timestamp) -> GuestStep {
         if software.hangs {
             // The progress bar stands still: no time will come.
             self.until = Timestamp::MAX;
         } else if software.fails {
             let dialog = "An error has occurred during installation: the image could not be written";
-            return Step::Next(State::Dialog(dialog.to_owned()));
+            return GuestStep::Next(GuestState::Dialog(dialog.to_owned()));
         } else if std::mem::take(&mut software.crashes) {
             machine.counters.crashes += 1;
             machine.begin_post(now);
-            return Step::Gone;
+            return GuestStep::Gone;
         }
-        Step::Need(Need::Until(self.until))
+        GuestStep::Need(GuestNeed::Until(self.until))
     }
 }
 
 /// The end of a script that no `%post` has ended: a strict installer shows that it is done for a while.
-pub fn finish(ending: Ending, machine: &mut Machine, software: &Software, now: Timestamp) -> Step {
+pub fn finish(
+    ending: InstallEnding,
+    machine: &mut Machine,
+    software: &Software,
+    now: Timestamp,
+) -> GuestStep {
     match ending {
-        Ending::Wait => Step::Next(State::Finished { leaving: None }),
-        Ending::Reboot { .. } if software.strict_kickstart => {
-            Step::Next(State::Finished { leaving: Some((after(now, DIALOG), ending)) })
+        InstallEnding::Wait => GuestStep::Next(GuestState::Finished { leaving: None }),
+        InstallEnding::Reboot { .. } if software.strict_kickstart => {
+            GuestStep::Next(GuestState::Finished { leaving: Some((after(now, DIALOG), ending)) })
         }
-        Ending::Reboot { .. } => leave(ending, machine, now),
+        InstallEnding::Reboot { .. } => leave(ending, machine, now),
     }
 }
 
 /// The reboot, if there is one.
-pub fn leave(ending: Ending, machine: &mut Machine, now: Timestamp) -> Step {
+pub fn leave(ending: InstallEnding, machine: &mut Machine, now: Timestamp) -> GuestStep {
     match ending {
-        Ending::Wait => Step::Next(State::Finished { leaving: None }),
-        Ending::Reboot { eject } => {
+        InstallEnding::Wait => GuestStep::Next(GuestState::Finished { leaving: None }),
+        InstallEnding::Reboot { eject } => {
             if eject {
                 machine.eject_all_by_guest();
             }
             machine.begin_post(now);
-            Step::Gone
+            GuestStep::Gone
         }
     }
 }

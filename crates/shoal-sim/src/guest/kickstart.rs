@@ -20,15 +20,15 @@ use std::collections::BTreeMap;
 
 use super::shell::failure;
 use crate::machine::Disk;
-use file::{Reading, Stop, read_file};
+use file::{ParseStop, Reading, read_file};
 
 /// What an accepted kickstart asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Script {
+pub struct KickstartScript {
     /// Every `%post` that busybox runs, in their order.
     pub posts: Vec<PostSection>,
     /// What holds if no `%post` has gone another way.
-    pub ending: Ending,
+    pub ending: InstallEnding,
     /// Dialogs before the installation, each for 30 seconds.
     pub warnings: Vec<String>,
     /// `dryrun`: nothing is installed.
@@ -47,7 +47,7 @@ pub struct PostSection {
 
 /// How the installer leaves after `%post`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Ending {
+pub enum InstallEnding {
     /// Warm reboot, after every CD drive was ejected unless `--noeject` was given.
     Reboot { eject: bool },
     /// "Press Enter", without a timeout.
@@ -57,7 +57,7 @@ pub enum Ending {
 
 /// A kickstart, and what it is judged by.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
+pub struct KickstartSource<'a> {
     pub text: &'a [u8],
     /// Where it lies on its medium.
     pub path: &'a str,
@@ -70,7 +70,7 @@ pub struct Source<'a> {
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed {
-    Accepted(Script),
+    Accepted(KickstartScript),
     /// The dialog that the installer shows without a timeout.
     Refused(String),
     /// The file of the kickstart's medium that has to be read first.
@@ -79,11 +79,11 @@ pub enum Parsed {
 
 /// A command line as words; there is at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Command {
+struct KickstartCommand {
     words: Vec<String>,
 }
 
-impl Command {
+impl KickstartCommand {
     fn name(&self) -> &str {
         self.words.first().map_or("", String::as_str)
     }
@@ -91,12 +91,12 @@ impl Command {
 
 /// What the installer warns of, by the dialog that it shows.
 #[derive(Debug, Default)]
-struct Findings {
+struct KickstartFindings {
     parse: Vec<String>,
     network: Vec<String>,
 }
 
-impl Findings {
+impl KickstartFindings {
     fn warn(&mut self, warning: String) {
         self.parse.push(warning);
     }
@@ -107,26 +107,30 @@ impl Findings {
 }
 
 /// What the kickstart asks for, or where the installer stops.
-pub fn parse_kickstart(source: &Source<'_>) -> Parsed {
-    let mut findings = Findings::default();
+pub fn parse_kickstart(source: &KickstartSource<'_>) -> Parsed {
+    let mut findings = KickstartFindings::default();
     let mut reading = Reading::new(source);
     let read = read_file(&mut reading, source.text, source.path, &mut findings);
     match read.and_then(|()| judge(source, &reading, findings)) {
         Ok(script) => Parsed::Accepted(script),
-        Err(Stop::Dialog(text)) => Parsed::Refused(text),
-        Err(Stop::Wants(path)) => Parsed::Wants(path),
+        Err(ParseStop::Dialog(text)) => Parsed::Refused(text),
+        Err(ParseStop::Wants(path)) => Parsed::Wants(path),
     }
 }
 
-fn judge(source: &Source<'_>, reading: &Reading<'_>, mut findings: Findings) -> Result<Script, Stop> {
+fn judge(
+    source: &KickstartSource<'_>,
+    reading: &Reading<'_>,
+    mut findings: KickstartFindings,
+) -> Result<KickstartScript, ParseStop> {
     let find = |name: &str| reading.commands.iter().rfind(|command| command.name() == name);
     rules::check_needed(reading)?;
     if source.strict {
         rules::check(reading, source.disk, &mut findings)?;
     }
-    let Findings { parse, network } = findings;
+    let KickstartFindings { parse, network } = findings;
     if let Some(warning) = parse.first().or(network.first()).filter(|_| find("paranoid").is_some()) {
-        return Err(Stop::Dialog(format!("paranoid: {warning}")));
+        return Err(ParseStop::Dialog(format!("paranoid: {warning}")));
     }
     let dialogs = [parse, network].into_iter().filter(|warnings| !warnings.is_empty());
     let reboot = find("reboot");
@@ -136,9 +140,9 @@ fn judge(source: &Source<'_>, reading: &Reading<'_>, mut findings: Findings) -> 
         failure: failure(&section.text).filter(|_| source.strict && !section.ignores_failure),
         must_succeed: source.strict && !section.ignores_failure,
     });
-    Ok(Script {
+    Ok(KickstartScript {
         posts: posts.collect(),
-        ending: reboot.map_or(Ending::Wait, |_| Ending::Reboot { eject }),
+        ending: reboot.map_or(InstallEnding::Wait, |_| InstallEnding::Reboot { eject }),
         warnings: dialogs.map(|warnings| warnings.join("; ")).filter(|_| source.strict).collect(),
         is_dry_run: find("dryrun").is_some(),
     })

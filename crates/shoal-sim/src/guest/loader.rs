@@ -7,13 +7,13 @@
 use std::ops::Range;
 
 use super::boot_cfg::{BootCfg, COMMAND_LINE_BYTES_MAX, parse_boot_cfg};
-use super::reader::{Look, Reader};
-use super::{Answer, ReadRequest};
+use super::reader::{DriveReader, ReaderLook};
+use super::{ReadAnswer, ReadRequest};
 use shoal_image::iso::{IsoError, PartialImage, TreeKind, Volume};
 
 /// A real BOOT.CFG has about 2 KB.
 const BOOT_CFG_BYTES_MAX: u64 = 1 << 20;
-/// What is read at once of a big file; pieces end at multiples of it.
+/// What one read takes of a big file; pieces end at multiples of it.
 const PIECE_BYTES: u64 = 64 << 10;
 
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Loader {
 #[derive(Debug)]
 enum Stage {
     /// Finding BOOT.CFG and the files that it names.
-    Plan(Reader),
+    Plan(DriveReader),
     Load {
         files: Vec<Range<u64>>,
         loaded: Loaded,
@@ -35,7 +35,7 @@ enum Stage {
 }
 
 /// What is to be loaded, found on the medium.
-struct Plan {
+struct LoadPlan {
     files: Vec<Range<u64>>,
     loaded: Loaded,
 }
@@ -66,43 +66,43 @@ enum LoadError {
 impl Loader {
     pub fn new(drive: usize, uefi: bool) -> Loader {
         let cfg_path = if uefi { "/EFI/BOOT/BOOT.CFG" } else { "/BOOT.CFG" };
-        Loader { drive, cfg_path, stage: Stage::Plan(Reader::new(drive)) }
+        Loader { drive, cfg_path, stage: Stage::Plan(DriveReader::new(drive)) }
     }
 
     /// The next bytes wanted; or what has been loaded, or, as the error, the text at which the
     /// loader hangs.
-    pub fn look(&mut self) -> Look<Result<Loaded, String>> {
+    pub fn look(&mut self) -> ReaderLook<Result<Loaded, String>> {
         if let Stage::Plan(reader) = &mut self.stage {
             match reader.look(|image| plan(image, self.cfg_path)) {
-                Look::Need(request) => return Look::Need(request),
-                Look::Done(Err(error)) => return Look::Done(Err(error)),
-                Look::Done(Ok(Plan { mut files, loaded })) => {
+                ReaderLook::Need(request) => return ReaderLook::Need(request),
+                ReaderLook::Done(Err(error)) => return ReaderLook::Done(Err(error)),
+                ReaderLook::Done(Ok(LoadPlan { mut files, loaded })) => {
                     files.reverse();
                     self.stage = Stage::Load { files, loaded, trouble: None };
                 }
             }
         }
         let Stage::Load { files, loaded, trouble } = &mut self.stage else {
-            return Look::Done(Ok(Loaded::default()));
+            return ReaderLook::Done(Ok(Loaded::default()));
         };
         match (trouble, files.last()) {
-            (Some(trouble), _) => Look::Done(Err((*trouble).to_owned())),
-            (None, Some(file)) => Look::Need(piece(self.drive, file)),
-            (None, None) => Look::Done(Ok(std::mem::take(loaded))),
+            (Some(trouble), _) => ReaderLook::Done(Err((*trouble).to_owned())),
+            (None, Some(file)) => ReaderLook::Need(piece(self.drive, file)),
+            (None, None) => ReaderLook::Done(Ok(std::mem::take(loaded))),
         }
     }
 
-    pub fn answer(&mut self, answer: Answer) {
+    pub fn answer(&mut self, answer: ReadAnswer) {
         match (&mut self.stage, answer) {
             (Stage::Plan(reader), answer) => reader.answer(answer),
-            (Stage::Load { files, .. }, Answer::Data { bytes, .. }) => {
+            (Stage::Load { files, .. }, ReadAnswer::Data { bytes, .. }) => {
                 if let Some(file) = files.last_mut() {
                     file.start += bytes.len() as u64;
                 }
                 files.pop_if(|file| file.start >= file.end);
             }
-            (Stage::Load { trouble, .. }, Answer::NoMedium) => *trouble = Some("Fatal error: no medium"),
-            (Stage::Load { trouble, .. }, Answer::Failed) => *trouble = Some("Fatal error: I/O error"),
+            (Stage::Load { trouble, .. }, ReadAnswer::NoMedium) => *trouble = Some("Fatal error: no medium"),
+            (Stage::Load { trouble, .. }, ReadAnswer::Failed) => *trouble = Some("Fatal error: I/O error"),
         }
     }
 }
@@ -112,7 +112,7 @@ fn piece(drive: usize, file: &Range<u64>) -> ReadRequest {
     ReadRequest { drive, offset: file.start, len: (end - file.start) as usize }
 }
 
-fn plan(image: &PartialImage, cfg_path: &str) -> Result<Plan, LoadError> {
+fn plan(image: &PartialImage, cfg_path: &str) -> Result<LoadPlan, LoadError> {
     let volume = Volume::open(image)?;
     let find = |path: &str| {
         let found = volume.find(image, TreeKind::Primary, path)?;
@@ -127,7 +127,7 @@ fn plan(image: &PartialImage, cfg_path: &str) -> Result<Plan, LoadError> {
     }
     let kickstart = cfg.kickstart_option().map(str::to_owned);
     let cdrom_boot = cfg.has_cdrom_boot();
-    Ok(Plan { files, loaded: Loaded { kickstart, cdrom_boot, build: cfg.build } })
+    Ok(LoadPlan { files, loaded: Loaded { kickstart, cdrom_boot, build: cfg.build } })
 }
 
 fn check(cfg: &BootCfg) -> Result<(), LoadError> {

@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 
 use super::fat::{FatError, FatVolume};
 use super::kickstart::PostSection;
-use super::reader::{Look, Reader};
-use super::shell::{Command, commands};
-use super::{Answer, Need, ReadRequest, Software};
+use super::reader::{DriveReader, ReaderLook};
+use super::shell::{ShellCommand, commands};
+use super::{GuestNeed, ReadAnswer, ReadRequest, Software};
 use crate::machine::{DriveKind, Machine};
 use shoal_image::iso::{IsoError, PartialImage, TreeKind, Volume};
 
@@ -26,7 +26,7 @@ const NONCE: &str = "/NONCE.TXT";
 
 /// A request that the guest sends into its network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
+pub struct HookCall {
     /// Of the act in its script, so that a call is not taken for the same one made again.
     pub number: usize,
     pub url: String,
@@ -36,7 +36,7 @@ pub struct Call {
 
 /// Something that is seen from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Act {
+struct ScriptAct {
     what: What,
     /// Left out unless the act before it failed.
     after_failure: bool,
@@ -73,14 +73,14 @@ pub struct Mounted {
 #[derive(Debug)]
 pub struct FileSystem {
     kind: DriveKind,
-    reader: Reader,
+    reader: DriveReader,
 }
 
 impl FileSystem {
     pub fn new(kind: DriveKind, drive: usize) -> FileSystem {
         let reader = match kind {
-            DriveKind::Cd => Reader::new(drive),
-            DriveKind::Usb => Reader::of_disk(drive),
+            DriveKind::Cd => DriveReader::new(drive),
+            DriveKind::Usb => DriveReader::of_disk(drive),
         };
         FileSystem { kind, reader }
     }
@@ -90,14 +90,14 @@ impl FileSystem {
     }
 
     /// The file, `None` where it is not there, or why the medium cannot be mounted.
-    pub fn read(&mut self, path: &str) -> Look<Result<Option<Vec<u8>>, String>> {
+    pub fn read(&mut self, path: &str) -> ReaderLook<Result<Option<Vec<u8>>, String>> {
         match self.kind {
             DriveKind::Cd => self.reader.look(|image| read_of_cd(image, path)),
             DriveKind::Usb => self.reader.look(|image| read_of_stick(image, path)),
         }
     }
 
-    pub fn answer(&mut self, answer: Answer) {
+    pub fn answer(&mut self, answer: ReadAnswer) {
         self.reader.answer(answer);
     }
 }
@@ -105,7 +105,7 @@ impl FileSystem {
 /// What `%post` wants next.
 #[derive(Debug)]
 pub enum PostLook {
-    Need(Need),
+    Need(GuestNeed),
     PowerOff,
     Reboot,
     /// A script that must not fail has failed.
@@ -116,7 +116,7 @@ pub enum PostLook {
 /// All `%post` sections of a kickstart, on their way.
 #[derive(Debug, Default)]
 pub struct Post {
-    acts: VecDeque<Act>,
+    acts: VecDeque<ScriptAct>,
     /// `%pre` copies the medium, and has not done so yet.
     is_copying: bool,
     mounted: Option<Mounted>,
@@ -142,7 +142,7 @@ impl Post {
     /// What the copy by `%pre` still reads: the kickstart's own file has been read already.
     pub fn copy_medium(&mut self, machine: &Machine, software: &Software) -> Option<ReadRequest> {
         if std::mem::take(&mut self.is_copying)
-            && let Look::Need(request) = read(&mut self.mounted, NONCE, machine, software)
+            && let ReaderLook::Need(request) = read(&mut self.mounted, NONCE, machine, software)
         {
             self.is_copying = true;
             return Some(request);
@@ -161,12 +161,12 @@ impl Post {
             }
             let succeeded = match &act.what {
                 What::Read { path } => match read(&mut self.mounted, path, machine, software) {
-                    Look::Need(request) => return PostLook::Need(Need::Read(request)),
-                    Look::Done(found) => found,
+                    ReaderLook::Need(request) => return PostLook::Need(GuestNeed::Read(request)),
+                    ReaderLook::Done(found) => found,
                 },
                 What::Call { url, body } if !software.no_network => {
-                    let call = Call { number: self.done, url: url.clone(), body: body.clone() };
-                    return PostLook::Need(Need::Call(call));
+                    let call = HookCall { number: self.done, url: url.clone(), body: body.clone() };
+                    return PostLook::Need(GuestNeed::Call(call));
                 }
                 What::Fail { why } => return PostLook::Failed(why.clone()),
                 What::End if self.failed => {
@@ -182,16 +182,16 @@ impl Post {
         PostLook::Over
     }
 
-    /// What the drive said to the last [`Need::Read`].
-    pub fn answer(&mut self, answer: Answer) {
+    /// What the drive said to the last [`GuestNeed::Read`].
+    pub fn answer(&mut self, answer: ReadAnswer) {
         if let Some(mounted) = &mut self.mounted {
             mounted.files.answer(answer);
         }
     }
 
-    /// What became of the last [`Need::Call`].
+    /// What became of the last [`GuestNeed::Call`].
     pub fn end_call(&mut self, succeeded: bool) {
-        if matches!(self.acts.front(), Some(Act { what: What::Call { .. }, .. })) {
+        if matches!(self.acts.front(), Some(ScriptAct { what: What::Call { .. }, .. })) {
             self.end_act(succeeded);
         }
     }
@@ -204,16 +204,21 @@ impl Post {
 }
 
 /// Whether the mounted medium gives the whole file.
-fn read(mounted: &mut Option<Mounted>, path: &str, machine: &Machine, software: &Software) -> Look<bool> {
+fn read(
+    mounted: &mut Option<Mounted>,
+    path: &str,
+    machine: &Machine,
+    software: &Software,
+) -> ReaderLook<bool> {
     let Some(Mounted { files, insertion }) = mounted.as_mut().filter(|_| !software.post_cannot_read) else {
-        return Look::Done(false);
+        return ReaderLook::Done(false);
     };
     if machine.medium(files.drive()).map(|medium| medium.insertion) != Some(*insertion) {
-        return Look::Done(false);
+        return ReaderLook::Done(false);
     }
     match files.read(path) {
-        Look::Need(request) => Look::Need(request),
-        Look::Done(result) => Look::Done(result.is_ok_and(|file| file.is_some())),
+        ReaderLook::Need(request) => ReaderLook::Need(request),
+        ReaderLook::Done(result) => ReaderLook::Done(result.is_ok_and(|file| file.is_some())),
     }
 }
 
@@ -229,9 +234,9 @@ fn read_of_stick(image: &PartialImage, path: &str) -> Result<Option<Vec<u8>>, Fa
 }
 
 /// What of a section is seen from outside, its end included where it must not fail.
-fn section_acts(section: &PostSection) -> Vec<Act> {
+fn section_acts(section: &PostSection) -> Vec<ScriptAct> {
     let mut acts = acts(&section.text);
-    let always = |what| Act { what, after_failure: false };
+    let always = |what| ScriptAct { what, after_failure: false };
     let last = commands(&section.text).pop();
     let ends_with_act = last.is_some_and(|command| command.depth == 0 && !seen(&command).is_empty());
     match &section.failure {
@@ -242,7 +247,7 @@ fn section_acts(section: &PostSection) -> Vec<Act> {
     acts
 }
 
-fn acts(section: &str) -> Vec<Act> {
+fn acts(section: &str) -> Vec<ScriptAct> {
     let mut acts = vec![];
     // Whether the command before this one was an act, so that its failure is known.
     let mut known = false;
@@ -250,13 +255,13 @@ fn acts(section: &str) -> Vec<Act> {
         let before = acts.len();
         let whats = seen(&command);
         let after_failure = command.after_failure && known;
-        acts.extend(whats.into_iter().map(|what| Act { what, after_failure }));
+        acts.extend(whats.into_iter().map(|what| ScriptAct { what, after_failure }));
         known = acts.len() > before;
     }
     acts
 }
 
-fn seen(command: &Command) -> Vec<What> {
+fn seen(command: &ShellCommand) -> Vec<What> {
     match command.program() {
         "cat" | "head" | "tail" | "cp" | "dd" | "md5sum" | "sha1sum" | "sha256sum" | "wc" => {
             let words = command.words.iter().flat_map(|word| word.split_whitespace());
@@ -287,7 +292,7 @@ fn system_shutdown(words: &[String]) -> Option<What> {
 }
 
 /// What a call sends: of Python the first literal of bytes in its code, of the others their option.
-fn body(command: &Command) -> Option<String> {
+fn body(command: &ShellCommand) -> Option<String> {
     let mut words = command.words.iter();
     if command.program().starts_with("python") {
         return words.find_map(|code| bytes_literal(code));
@@ -317,7 +322,7 @@ mod tests {
     use super::*;
 
     fn check(section: &str, expected: &[&str]) {
-        let shown = |act: Act| {
+        let shown = |act: ScriptAct| {
             let fallback = if act.after_failure { "else " } else { "" };
             let what = match act.what {
                 What::Read { path } => format!("read {path}"),
@@ -366,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sees_is_no_act() {
+    fn what_is_not_seen_is_no_act() {
         check("echo poweroff # halt\nls /vmfs/volumes/*/A\ncat /vmfs/volumes/ds/A", &[]);
         check("cat > /etc/rc.local.d/local.sh <<EOF\nreboot\nEOF\n", &[]);
         // Whether `test` fails is not known, so the call is taken to happen.

@@ -1,14 +1,14 @@
 //! Reads a drive's medium with pure readers ([`shoal_image::iso`], [`super::fat`]), which cannot wait for bytes.
 //!
 //! A reader that lacks a piece is stopped, the piece is asked for, and the reader starts again.
-//! Not a cache between looks: each purpose has its own [`Reader`], so that every look at a medium
+//! Not a cache between looks: each purpose has its own [`DriveReader`], so that every look at a medium
 //! reaches the BMC, as it does on real hardware. Invariant: at most [`HELD_BYTES_MAX`] are held.
 
 use std::fmt;
 
 use bytes::Bytes;
 
-use super::{Answer, ReadRequest};
+use super::{ReadAnswer, ReadRequest};
 use shoal_image::iso::PartialImage;
 
 /// Firmware and boot loaders read by sectors.
@@ -20,11 +20,11 @@ const HELD_BYTES_MAX: u64 = 8 << 20;
 
 /// One look at one drive.
 #[derive(Debug)]
-pub struct Reader {
+pub struct DriveReader {
     pub drive: usize,
     /// What is read before anything is known of the medium.
     first: u64,
-    /// Known once the drive has told its capacity with the first answer.
+    /// Known once the first answer of the drive has named its capacity.
     image: Option<PartialImage>,
     /// Where the piece begins that is being fetched.
     asked: u64,
@@ -33,47 +33,47 @@ pub struct Reader {
 
 /// Either bytes are needed, or the look is over.
 #[derive(Debug)]
-pub enum Look<T> {
+pub enum ReaderLook<T> {
     Need(ReadRequest),
     Done(T),
 }
 
-impl Reader {
+impl DriveReader {
     /// Of a CD.
-    pub fn new(drive: usize) -> Reader {
-        Reader::from(drive, FIRST_DESCRIPTOR)
+    pub fn new(drive: usize) -> DriveReader {
+        DriveReader::from(drive, FIRST_DESCRIPTOR)
     }
 
     /// Of a disk, which begins with its partition table.
-    pub fn of_disk(drive: usize) -> Reader {
-        Reader::from(drive, 0)
+    pub fn of_disk(drive: usize) -> DriveReader {
+        DriveReader::from(drive, 0)
     }
 
-    fn from(drive: usize, first: u64) -> Reader {
-        Reader { drive, first, image: None, asked: first, trouble: None }
+    fn from(drive: usize, first: u64) -> DriveReader {
+        DriveReader { drive, first, image: None, asked: first, trouble: None }
     }
 
     /// Starts `read` again with what has been fetched so far.
     pub fn look<T, E: fmt::Display>(
         &mut self,
         read: impl FnOnce(&PartialImage) -> Result<T, E>,
-    ) -> Look<Result<T, String>> {
+    ) -> ReaderLook<Result<T, String>> {
         if let Some(trouble) = &self.trouble {
-            return Look::Done(Err(trouble.clone()));
+            return ReaderLook::Done(Err(trouble.clone()));
         }
         let Some(image) = &self.image else {
-            return Look::Need(self.request(self.first..self.first + SECTOR as u64));
+            return ReaderLook::Need(self.request(self.first..self.first + SECTOR as u64));
         };
         let result = read(image);
         match image.take_wanted() {
             Some(_) if image.held_bytes() >= HELD_BYTES_MAX => {
-                Look::Done(Err("the medium has too much to read before it boots".to_owned()))
+                ReaderLook::Done(Err("the medium has too much to read before it boots".to_owned()))
             }
             Some(range) => {
                 self.asked = range.start;
-                Look::Need(self.request(range))
+                ReaderLook::Need(self.request(range))
             }
-            None => Look::Done(result.map_err(|error| error.to_string())),
+            None => ReaderLook::Done(result.map_err(|error| error.to_string())),
         }
     }
 
@@ -82,11 +82,11 @@ impl Reader {
     }
 
     /// Takes what the drive said to the last request.
-    pub fn answer(&mut self, answer: Answer) {
+    pub fn answer(&mut self, answer: ReadAnswer) {
         match answer {
-            Answer::Data { bytes, capacity } => self.keep(bytes, capacity),
-            Answer::NoMedium => self.trouble = Some("there is no medium".to_owned()),
-            Answer::Failed => self.trouble = Some("I/O error".to_owned()),
+            ReadAnswer::Data { bytes, capacity } => self.keep(bytes, capacity),
+            ReadAnswer::NoMedium => self.trouble = Some("there is no medium".to_owned()),
+            ReadAnswer::Failed => self.trouble = Some("I/O error".to_owned()),
         }
     }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::post::{FileSystem, Mounted};
-use super::reader::Look;
-use super::{Answer, Need};
+use super::reader::ReaderLook;
+use super::{GuestNeed, ReadAnswer};
 use crate::machine::{DriveKind, Machine, after};
 
 const USB_ROUNDS: u32 = 5;
@@ -33,7 +33,7 @@ pub struct Search {
 /// What the search wants, or the script, or `None` where no drive has it.
 #[derive(Debug)]
 pub enum SearchLook {
-    Need(Need),
+    Need(GuestNeed),
     Done(Option<Vec<u8>>),
 }
 
@@ -67,7 +67,7 @@ impl Search {
 
     pub fn look(&mut self, machine: &Machine, now: Timestamp) -> SearchLook {
         if let Some(until) = self.waits_until.filter(|until| now < *until) {
-            return SearchLook::Need(Need::Until(until));
+            return SearchLook::Need(GuestNeed::Until(until));
         }
         self.waits_until = None;
         loop {
@@ -82,10 +82,10 @@ impl Search {
                 continue;
             };
             match files.read(&self.path) {
-                Look::Need(request) => return SearchLook::Need(Need::Read(request)),
-                Look::Done(Ok(Some(script))) => return SearchLook::Done(Some(script)),
+                ReaderLook::Need(request) => return SearchLook::Need(GuestNeed::Read(request)),
+                ReaderLook::Done(Ok(Some(script))) => return SearchLook::Done(Some(script)),
                 // Not mountable, or not there: the next drive.
-                Look::Done(_) => self.files = None,
+                ReaderLook::Done(_) => self.files = None,
             }
         }
     }
@@ -102,7 +102,7 @@ impl Search {
         }
         let until = after(now, USB_PAUSE);
         self.waits_until = Some(until);
-        SearchLook::Need(Need::Until(until))
+        SearchLook::Need(GuestNeed::Until(until))
     }
 
     pub fn path(&self) -> &str {
@@ -110,10 +110,10 @@ impl Search {
     }
 
     /// Another file of the medium that has the script.
-    pub fn read(&mut self, path: &str) -> Look<Result<Option<Vec<u8>>, String>> {
+    pub fn read(&mut self, path: &str) -> ReaderLook<Result<Option<Vec<u8>>, String>> {
         match &mut self.files {
             Some(files) => files.read(path),
-            None => Look::Done(Ok(None)),
+            None => ReaderLook::Done(Ok(None)),
         }
     }
 
@@ -124,7 +124,7 @@ impl Search {
         Some(Mounted { files, insertion })
     }
 
-    pub fn answer(&mut self, answer: Answer) {
+    pub fn answer(&mut self, answer: ReadAnswer) {
         if let Some(files) = &mut self.files {
             files.answer(answer);
         }

@@ -23,7 +23,7 @@ pub const UNKNOWN: char = '\u{FDD0}';
 
 /// One program with its arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Command {
+pub struct ShellCommand {
     /// Never empty.
     pub words: Vec<String>,
     /// It stands behind `||`: it runs if the command before it has failed.
@@ -49,7 +49,7 @@ pub struct OutputFile {
     pub appends: bool,
 }
 
-impl Command {
+impl ShellCommand {
     /// The program's name without its directory.
     pub fn program(&self) -> &str {
         let path = self.words.first().map_or("", String::as_str);
@@ -58,6 +58,6 @@ impl Command {
 }
 
 /// What the script runs.
-pub fn commands(script: &str) -> Vec<Command> {
+pub fn commands(script: &str) -> Vec<ShellCommand> {
     Lexer::of(script).run()
 }

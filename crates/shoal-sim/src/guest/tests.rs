@@ -1,7 +1,7 @@
 //! The guest on an imaginary bench: media in memory, time that jumps.
 //!
 //! Not the BMC and not HTTP (those are in `tests/it/sim.rs`). Invariant: a test drives the computer
-//! by [`Need`] alone, as the host task does.
+//! by [`GuestNeed`] alone, as the host task does.
 
 mod post;
 mod strict;
@@ -19,7 +19,7 @@ use shoal_image::iso::{BootPlatform, IsoWriter, ReadAt, build_task_iso};
 const KS: &str = "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n";
 
 /// A computer with its media and the time, driven without any I/O.
-struct Bench {
+struct GuestBench {
     computer: Computer,
     images: BTreeMap<usize, Vec<u8>>,
     /// Reads so far: drive, offset, length.
@@ -29,8 +29,8 @@ struct Bench {
     now: Timestamp,
 }
 
-impl Bench {
-    fn new(change: impl FnOnce(&mut Board, &mut Software)) -> Bench {
+impl GuestBench {
+    fn new(change: impl FnOnce(&mut Board, &mut Software)) -> GuestBench {
         let mut board = Board {
             post: Duration::from_secs(4),
             drives: vec![DriveKind::Cd; 2],
@@ -64,7 +64,7 @@ impl Bench {
         change(&mut board, &mut software);
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let machine = Machine::new(board, Disk::Blank, BootMode::Uefi, now);
-        Bench {
+        GuestBench {
             computer: Computer::new(machine, software),
             images: BTreeMap::new(),
             reads: vec![],
@@ -74,8 +74,8 @@ impl Bench {
     }
 
     /// Both media in, Once and Cd armed, power on.
-    fn install(kernelopt: &str, ks: &str) -> Bench {
-        let mut bench = Bench::new(|_, _| {});
+    fn install(kernelopt: &str, ks: &str) -> GuestBench {
+        let mut bench = GuestBench::new(|_, _| {});
         bench.insert(0, installer(kernelopt));
         bench.insert(1, task_iso(ks));
         bench.arm(OverrideEnabled::Once, BootTarget::Cd);
@@ -98,18 +98,18 @@ impl Bench {
     }
 
     /// Lets `secs` pass, answering every read from the images.
-    fn run(&mut self, secs: i64) -> &mut Bench {
+    fn run(&mut self, secs: i64) -> &mut GuestBench {
         let end = self.now + jiff::SignedDuration::from_secs(secs);
         loop {
             match self.computer.step(self.now) {
-                Need::Until(time) if time <= end => self.now = time,
-                Need::Until(_) | Need::Event => break,
-                Need::Read(request) => {
+                GuestNeed::Until(time) if time <= end => self.now = time,
+                GuestNeed::Until(_) | GuestNeed::Event => break,
+                GuestNeed::Read(request) => {
                     self.reads.push(request);
                     let answer = self.read(request);
                     self.computer.answer(answer);
                 }
-                Need::Call(call) => {
+                GuestNeed::Call(call) => {
                     self.computer.end_call(!call.url.contains("nowhere"));
                     self.calls.push(call.url);
                 }
@@ -119,15 +119,15 @@ impl Bench {
         self
     }
 
-    fn read(&self, request: ReadRequest) -> Answer {
+    fn read(&self, request: ReadRequest) -> ReadAnswer {
         if self.computer.machine.medium(request.drive).is_none() {
-            return Answer::NoMedium;
+            return ReadAnswer::NoMedium;
         }
         let image = &self.images[&request.drive];
         let mut bytes = vec![0; request.len];
         match image.read_at(request.offset, &mut bytes) {
-            Ok(()) => Answer::Data { bytes: bytes.into(), capacity: image.size() },
-            Err(_) => Answer::Failed,
+            Ok(()) => ReadAnswer::Data { bytes: bytes.into(), capacity: image.size() },
+            Err(_) => ReadAnswer::Failed,
         }
     }
 
@@ -176,7 +176,7 @@ fn sha256(text: &str) -> String {
 
 #[test]
 fn an_install_ends_with_the_system_running_from_disk() {
-    let mut bench = Bench::install("runweasel ks=cdrom:/KS.CFG", KS);
+    let mut bench = GuestBench::install("runweasel ks=cdrom:/KS.CFG", KS);
     assert_eq!(bench.guest(), "firmware");
     assert_eq!(bench.run(10).guest(), "installing");
     assert_eq!(bench.computer.machine.boot.enabled, OverrideEnabled::Disabled, "Once is spent");
@@ -192,7 +192,7 @@ fn an_install_ends_with_the_system_running_from_disk() {
 
 #[test]
 fn no_drive_is_read_between_the_kickstart_and_the_reboot() {
-    let mut bench = Bench::install("ks=cdrom:/KS.CFG", KS);
+    let mut bench = GuestBench::install("ks=cdrom:/KS.CFG", KS);
     bench.run(10);
     let reads = bench.reads.len();
     assert!(reads > 0 && bench.guest() == "installing");
@@ -202,7 +202,7 @@ fn no_drive_is_read_between_the_kickstart_and_the_reboot() {
 
 #[test]
 fn kernel_and_modules_are_read_whole_and_once() {
-    let mut bench = Bench::install("ks=cdrom:/KS.CFG", KS);
+    let mut bench = GuestBench::install("ks=cdrom:/KS.CFG", KS);
     bench.run(10);
     let loaded: usize =
         bench.reads.iter().filter(|read| read.len > 2048 || read.len == 100).map(|r| r.len).sum();
@@ -213,7 +213,7 @@ fn kernel_and_modules_are_read_whole_and_once() {
 #[test]
 fn the_second_boot_looks_at_media_that_are_still_there() {
     let ks = "accepteula\ninstall --disk=mpx.1\nreboot --noeject\n";
-    let mut bench = Bench::install("ks=cdrom:/KS.CFG", ks);
+    let mut bench = GuestBench::install("ks=cdrom:/KS.CFG", ks);
     bench.run(10);
     let before = bench.reads.len();
     assert_eq!(bench.run(110).guest(), "installed");
@@ -225,7 +225,7 @@ fn the_second_boot_looks_at_media_that_are_still_there() {
 
 #[test]
 fn without_ks_the_installer_waits_at_its_prompt() {
-    let mut bench = Bench::install("runweasel cdromBoot", KS);
+    let mut bench = GuestBench::install("runweasel cdromBoot", KS);
     assert_eq!(bench.run(100_000).guest(), "installer_prompt");
     assert_eq!(bench.installs(), (0, 0));
 }
@@ -233,7 +233,7 @@ fn without_ks_the_installer_waits_at_its_prompt() {
 #[test]
 fn an_installer_that_obeys_cdrom_boot_passes_over_ks() {
     let run = |skips, kernelopt: &str| {
-        let mut bench = Bench::new(|_, software| software.cdrom_boot_skips_ks = skips);
+        let mut bench = GuestBench::new(|_, software| software.cdrom_boot_skips_ks = skips);
         bench.insert(0, installer(kernelopt));
         bench.insert(1, task_iso(KS));
         bench.arm(OverrideEnabled::Once, BootTarget::Cd);
@@ -247,17 +247,17 @@ fn an_installer_that_obeys_cdrom_boot_passes_over_ks() {
 
 #[test]
 fn a_kickstart_is_found_on_any_cd_by_its_exact_path_only() {
-    assert_eq!(Bench::install("ks=cdrom:/KS.CFG", KS).run(10).guest(), "installing");
-    let mut bench = Bench::install("ks=cdrom:/ks.cfg", KS);
+    assert_eq!(GuestBench::install("ks=cdrom:/KS.CFG", KS).run(10).guest(), "installing");
+    let mut bench = GuestBench::install("ks=cdrom:/ks.cfg", KS);
     assert_eq!(bench.run(10).guest(), "installer_error");
     assert!(bench.computer.console().unwrap().contains("/ks.cfg"));
-    assert_eq!(Bench::install("ks=usb:/KS.CFG", KS).run(60).guest(), "installer_error");
-    assert_eq!(Bench::install("ks=cdrom:/KS.CFG ks=http://a/b", KS).run(10).guest(), "installer_error");
+    assert_eq!(GuestBench::install("ks=usb:/KS.CFG", KS).run(60).guest(), "installer_error");
+    assert_eq!(GuestBench::install("ks=cdrom:/KS.CFG ks=http://a/b", KS).run(10).guest(), "installer_error");
 }
 
 /// A CD with the installer, a drive for sticks, and nothing in that yet.
-fn by_stick(kernelopt: &str) -> Bench {
-    let mut bench = Bench::new(|board, _| board.drives = vec![DriveKind::Cd, DriveKind::Usb]);
+fn by_stick(kernelopt: &str) -> GuestBench {
+    let mut bench = GuestBench::new(|board, _| board.drives = vec![DriveKind::Cd, DriveKind::Usb]);
     bench.insert(0, installer(kernelopt));
     bench.arm(OverrideEnabled::Once, BootTarget::Cd);
     bench
@@ -325,14 +325,14 @@ fn the_firmware_looks_at_a_stick_too() {
 
 #[test]
 fn a_kickstart_without_eula_is_a_dialog() {
-    let mut bench = Bench::install("ks=cdrom:/KS.CFG", "install --firstdisk\nreboot\n");
+    let mut bench = GuestBench::install("ks=cdrom:/KS.CFG", "install --firstdisk\nreboot\n");
     assert_eq!(bench.run(1000).guest(), "installer_error");
     assert_eq!(bench.computer.machine.disk, Disk::Blank);
 }
 
 #[test]
 fn a_post_section_can_power_the_host_off() {
-    let mut bench = Bench::install("ks=cdrom:/KS.CFG", &format!("{KS}%post\nsync\npoweroff\n"));
+    let mut bench = GuestBench::install("ks=cdrom:/KS.CFG", &format!("{KS}%post\nsync\npoweroff\n"));
     assert_eq!(bench.run(200).guest(), "off");
     assert_eq!(bench.installs(), (1, 0));
     assert!(bench.computer.machine.medium(1).is_some());
@@ -341,7 +341,7 @@ fn a_post_section_can_power_the_host_off() {
 #[test]
 fn a_reset_while_installing_leaves_a_broken_disk() {
     for reset in [ResetType::ForceOff, ResetType::ForceRestart] {
-        let mut bench = Bench::install("ks=cdrom:/KS.CFG", KS);
+        let mut bench = GuestBench::install("ks=cdrom:/KS.CFG", KS);
         bench.run(50);
         bench.reset(reset);
         assert_eq!(bench.installs(), (0, 1), "{reset:?}");
@@ -351,7 +351,7 @@ fn a_reset_while_installing_leaves_a_broken_disk() {
 
 #[test]
 fn a_graceful_request_while_installing_is_ignored() {
-    let mut bench = Bench::install("ks=cdrom:/KS.CFG", KS);
+    let mut bench = GuestBench::install("ks=cdrom:/KS.CFG", KS);
     bench.run(50);
     bench.reset(ResetType::GracefulShutdown);
     assert_eq!(bench.run(100).guest(), "installed", "the press is forgotten by then");
@@ -362,7 +362,7 @@ fn a_graceful_request_while_installing_is_ignored() {
 
 #[test]
 fn the_menus_of_firmware_obey_a_restart_and_no_shutdown() {
-    let mut bench = Bench::new(|_, _| {});
+    let mut bench = GuestBench::new(|_, _| {});
     bench.arm(OverrideEnabled::Once, BootTarget::BiosSetup);
     bench.reset(ResetType::On);
     bench.run(10);
@@ -376,7 +376,7 @@ fn the_menus_of_firmware_obey_a_restart_and_no_shutdown() {
 
 #[test]
 fn an_eject_while_installing_destroys_the_install() {
-    let mut bench = Bench::install("ks=cdrom:/KS.CFG", KS);
+    let mut bench = GuestBench::install("ks=cdrom:/KS.CFG", KS);
     bench.run(50);
     bench.computer.eject(0);
     assert_eq!(bench.run(500).guest(), "installer_error");
@@ -387,7 +387,7 @@ fn an_eject_while_installing_destroys_the_install() {
 
 #[test]
 fn an_override_that_is_never_spent_installs_again_and_again() {
-    let mut bench = Bench::new(|board, _| board.override_continuous = true);
+    let mut bench = GuestBench::new(|board, _| board.override_continuous = true);
     bench.insert(0, installer("ks=cdrom:/KS.CFG"));
     bench.insert(1, task_iso("accepteula\ninstall --firstdisk\nreboot --noeject\n"));
     bench.arm(OverrideEnabled::Once, BootTarget::Cd);
@@ -397,7 +397,7 @@ fn an_override_that_is_never_spent_installs_again_and_again() {
 
 #[test]
 fn an_ignored_override_boots_the_disk() {
-    let mut bench = Bench::new(|board, _| board.override_ignored = true);
+    let mut bench = GuestBench::new(|board, _| board.override_ignored = true);
     bench.computer.machine.disk = Disk::OtherSystem(None);
     bench.insert(0, installer("ks=cdrom:/KS.CFG"));
     bench.arm(OverrideEnabled::Once, BootTarget::Cd);
@@ -408,7 +408,7 @@ fn an_ignored_override_boots_the_disk() {
 #[test]
 fn only_a_medium_with_a_boot_entry_for_the_firmware_boots() {
     let boot = |platforms: &[BootPlatform], mode| {
-        let mut bench = Bench::new(|_, _| {});
+        let mut bench = GuestBench::new(|_, _| {});
         bench.computer.machine.boot.mode = mode;
         bench.insert(0, writer("a", platforms));
         bench.reset(ResetType::On);
@@ -423,10 +423,10 @@ fn only_a_medium_with_a_boot_entry_for_the_firmware_boots() {
 
 #[test]
 fn a_medium_that_goes_away_hangs_the_loader() {
-    let mut bench = Bench::install("ks=cdrom:/KS.CFG", KS);
-    while !matches!(bench.computer.step(bench.now), Need::Read(read) if read.len > 2048) {
+    let mut bench = GuestBench::install("ks=cdrom:/KS.CFG", KS);
+    while !matches!(bench.computer.step(bench.now), GuestNeed::Read(read) if read.len > 2048) {
         bench.now += jiff::SignedDuration::from_millis(100);
-        if let Need::Read(request) = bench.computer.step(bench.now) {
+        if let GuestNeed::Read(request) = bench.computer.step(bench.now) {
             let answer = bench.read(request);
             bench.computer.answer(answer);
         }
@@ -437,11 +437,11 @@ fn a_medium_that_goes_away_hangs_the_loader() {
 }
 
 #[test]
-fn a_file_that_boot_cfg_names_and_nobody_has_hangs_the_loader() {
+fn a_file_that_boot_cfg_names_and_no_drive_has_hangs_the_loader() {
     let mut iso = IsoWriter::new("X");
     iso.file("/EFI/BOOT/BOOT.CFG", "kernel=/NONE.B00\n").file("/A.BIN", vec![1; 2048]);
     iso.boot(BootPlatform::Uefi, "/A.BIN", 4);
-    let mut bench = Bench::new(|_, _| {});
+    let mut bench = GuestBench::new(|_, _| {});
     bench.insert(0, bytes_of(&iso.write().unwrap().image));
     bench.reset(ResetType::On);
     assert_eq!(bench.run(30).guest(), "boot_error");
@@ -451,7 +451,7 @@ fn a_file_that_boot_cfg_names_and_nobody_has_hangs_the_loader() {
 #[test]
 fn faulty_guests_hang_fail_and_crash() {
     let run = |change: fn(&mut Software)| {
-        let mut bench = Bench::new(|_, software| change(software));
+        let mut bench = GuestBench::new(|_, software| change(software));
         bench.insert(0, installer("ks=cdrom:/KS.CFG"));
         bench.insert(1, task_iso(KS));
         bench.arm(OverrideEnabled::Once, BootTarget::Cd);
@@ -461,14 +461,14 @@ fn faulty_guests_hang_fail_and_crash() {
     };
     assert_eq!(run(|software| software.hangs = true), ("installing", (0, 0), 1));
     assert_eq!(run(|software| software.fails = true), ("installer_error", (0, 0), 1));
-    // The crash leaves a broken disk, so the second boot finds the CD by itself, and installs.
+    // The crash leaves a broken disk, so the second boot falls back to the CD, and installs.
     assert_eq!(run(|software| software.crashes = true), ("installed", (1, 0), 3));
 }
 
 #[test]
 fn images_of_random_bytes_are_survived() {
     for seed in 0..20u8 {
-        let mut bench = Bench::install("ks=cdrom:/KS.CFG", KS);
+        let mut bench = GuestBench::install("ks=cdrom:/KS.CFG", KS);
         let image = bench.images.get_mut(&0).unwrap();
         for (at, byte) in image.iter_mut().enumerate().skip(32_768) {
             if (at * 31 + usize::from(seed) * 7).is_multiple_of(97) {

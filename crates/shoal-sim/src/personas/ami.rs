@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 
-const MEDIA: Media = Media {
+const MEDIA: PersonaMedia = PersonaMedia {
     linked_by_system: false,
     drives: &[cd("CD1", CD_DVD), cd("CD2", CD_DVD), cd("CD3", CD_DVD), cd("CD4", CD_DVD)],
     required: &["TransferProtocolType", "TransferMethod"],
@@ -26,7 +26,7 @@ const MEGARAC: Persona = Persona {
     manager: "Self",
     chassis: "Self",
     media: MEDIA,
-    boot: Boot { mode: Mode::FallsBack, settings: "SD", place: Place::Settings, ..PLAIN_BOOT },
+    boot: PersonaBoot { mode: Mode::FallsBack, settings: "SD", place: OverridePlace::Settings, ..PLAIN_BOOT },
     resets: &[ResetType::ForceOff, ResetType::ForceRestart, ResetType::GracefulShutdown, ResetType::On],
     manners: Manners { wants_tag: true, ..PLAIN_MANNERS },
     sources: Sources { last_reset_time: true, ..Sources::NONE },
@@ -51,7 +51,7 @@ pub const PERSONAS: &[Persona] = &[
         vendor: "Giga Computing",
         model: "H262-Z63-00",
         firmware: "12.84.17",
-        media: Media {
+        media: PersonaMedia {
             drives: &[untyped("CD1"), untyped("CD2"), untyped("CD3"), untyped("CD4")],
             plain_switches: true,
             ..MEDIA
@@ -69,7 +69,7 @@ pub const PERSONAS: &[Persona] = &[
         manager: "BMC",
         chassis: "DGX",
         baseboard: true,
-        media: Media {
+        media: PersonaMedia {
             required: &["TransferProtocolType", "TransferMethod", "UserName", "Password"],
             ..MEDIA
         },

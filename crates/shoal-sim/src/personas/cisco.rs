@@ -15,13 +15,13 @@ const CIMC: Persona = Persona {
     firmware: "4.3(2.230207)",
     system: "WZP25440ABC",
     manager: "CIMC",
-    media: Media {
+    media: PersonaMedia {
         linked_by_system: false,
         drives: &[cd("0", CD_DVD), stick("1", FLOPPY_STICK)],
         listed: Listed::Prose,
         ..PLAIN_MEDIA
     },
-    boot: Boot { mode: Mode::Absent, ..PLAIN_BOOT },
+    boot: PersonaBoot { mode: Mode::Absent, ..PLAIN_BOOT },
     resets: &[
         ResetType::On,
         ResetType::ForceOff,
@@ -41,7 +41,7 @@ pub const PERSONAS: &[Persona] = &[
         product: "UCS X210c M7",
         model: "UCSX-210C-M7",
         firmware: "5.2(2.240074)",
-        media: Media {
+        media: PersonaMedia {
             drives: &[applet("0", DVD), reserved("1", DVD), cd("2", DVD), stick("3", FLOPPY_STICK)],
             ..CIMC.media
         },

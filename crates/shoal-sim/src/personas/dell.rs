@@ -7,7 +7,7 @@ use super::*;
 const ALL_KINDS: &[&str] = &["CD", "DVD", "USBStick"];
 
 /// The drive of the chassis is what `Cd` means before the virtual one could be reached by it.
-const OLD_BOOT: Boot = Boot {
+const OLD_BOOT: PersonaBoot = PersonaBoot {
     targets: &[
         ("None", BootTarget::None),
         ("Pxe", BootTarget::Pxe),
@@ -19,14 +19,14 @@ const OLD_BOOT: Boot = Boot {
     ..PLAIN_BOOT
 };
 
-const OLD_MEDIA: Media = Media {
+const OLD_MEDIA: PersonaMedia = PersonaMedia {
     linked_by_system: false,
     drives: &[cd("CD", CD_DVD), stick("RemovableDisk", &["USBStick"])],
     listed: Listed::Nowhere,
     ..PLAIN_MEDIA
 };
 
-const MEDIA: Media = Media {
+const MEDIA: PersonaMedia = PersonaMedia {
     of_system: true,
     drives: &[cd("1", ALL_KINDS), cd("2", ALL_KINDS)],
     listed: Listed::Nowhere,
@@ -84,7 +84,7 @@ pub const PERSONAS: &[Persona] = &[
         manager_model: "15G Monolithic",
         firmware: "7.10.30.00",
         media: MEDIA,
-        boot: Boot { settings: "Settings", ..PLAIN_BOOT },
+        boot: PersonaBoot { settings: "Settings", ..PLAIN_BOOT },
         sources: Sources { boot_progress: true, last_reset_time: true, ..Sources::NONE },
         faults: || {
             vec![
@@ -104,12 +104,17 @@ pub const PERSONAS: &[Persona] = &[
         manager_model: "17G Monolithic",
         firmware: "1.20.50.52",
         // Some units accept media only in slot 1 (ironic pins it).
-        media: Media {
+        media: PersonaMedia {
             drives: &[cd("1", ALL_KINDS), reserved("2", ALL_KINDS)],
             listed: Listed::Inline,
             ..MEDIA
         },
-        boot: Boot { listed: false, settings: "Settings", place: Place::Pending, ..PLAIN_BOOT },
+        boot: PersonaBoot {
+            listed: false,
+            settings: "Settings",
+            place: OverridePlace::Pending,
+            ..PLAIN_BOOT
+        },
         sources: Sources { boot_progress: true, ..Sources::NONE },
         faults: || vec![Fault::On409Once, Fault::ExtendedInfoObject],
         quirks: &["boot-in-settings"],

@@ -14,7 +14,7 @@ const IRMC: Persona = Persona {
     system: "0",
     manager: "iRMC",
     chassis: "0",
-    media: Media {
+    media: PersonaMedia {
         linked_by_system: false,
         drives: &[cd("0", CD_DVD), cd("1", CD_DVD), stick("2", &["USBStick"])],
         protocols: &["HTTPS"],
@@ -33,7 +33,7 @@ pub const PERSONAS: &[Persona] = &[
         model: "PRIMERGY RX2530 M2",
         manager_model: "iRMC S4",
         firmware: "9.69F",
-        media: Media { drives: &[], way: Way::Shares, protocols: &[], ..IRMC.media },
+        media: PersonaMedia { drives: &[], way: MediaMethod::Shares, protocols: &[], ..IRMC.media },
         quirks: &["share-mount"],
         ..IRMC
     },

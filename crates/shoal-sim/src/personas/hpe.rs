@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::*;
 
-const MEDIA: Media = Media {
+const MEDIA: PersonaMedia = PersonaMedia {
     linked_by_system: false,
     drives: &[stick("1", FLOPPY_STICK), cd("2", CD_DVD)],
     listed: Listed::Nowhere,
     ..PLAIN_MEDIA
 };
 
-const BOOT: Boot = Boot { mode: Mode::ReadOnly, by_slot: true, ..PLAIN_BOOT };
+const BOOT: PersonaBoot = PersonaBoot { mode: Mode::ReadOnly, by_slot: true, ..PLAIN_BOOT };
 
 const RESETS: &[ResetType] = &[
     ResetType::On,
@@ -52,8 +52,8 @@ pub const PERSONAS: &[Persona] = &[
         model: "ProLiant DL360 Gen9",
         manager_model: "iLO 4",
         firmware: "iLO 4 v2.82",
-        media: Media { way: Way::IloAction, ..MEDIA },
-        boot: Boot { mode: Mode::Absent, by_slot: false, ..PLAIN_BOOT },
+        media: PersonaMedia { way: MediaMethod::IloAction, ..MEDIA },
+        boot: PersonaBoot { mode: Mode::Absent, by_slot: false, ..PLAIN_BOOT },
         sources: Sources::NONE,
         quirks: &["no-keep-alive", "ilo-action"],
         ..ILO

@@ -3,11 +3,11 @@
 
 use super::*;
 
-const MEDIA: Media = Media {
+const MEDIA: PersonaMedia = PersonaMedia {
     linked_by_system: false,
     drives: &[cd("CD", CD_DVD), stick("USBStick", &["USBStick"])],
-    way: Way::VmmControl,
-    // NFS and CIFS alone, which nobody here serves.
+    way: MediaMethod::VmmControl,
+    // NFS and CIFS alone, which Shoal does not serve.
     protocols: &[],
     listed: Listed::Nowhere,
     ..PLAIN_MEDIA
@@ -48,9 +48,9 @@ pub const PERSONAS: &[Persona] = &[
         model: "2288H V7",
         firmware: "3.08.04.21",
         names_manager: true,
-        media: Media {
+        media: PersonaMedia {
             of_system: true,
-            way: Way::Action,
+            way: MediaMethod::Action,
             protocols: &["HTTPS"],
             listed: Listed::Info,
             required: &["TransferProtocolType"],
@@ -71,7 +71,7 @@ pub const PERSONAS: &[Persona] = &[
         manager_model: "HDM2",
         firmware: "2.13",
         names_manager: true,
-        media: Media { protocols: &["HTTPS"], ..MEDIA },
+        media: PersonaMedia { protocols: &["HTTPS"], ..MEDIA },
         // `ConnectionFailed` now and then, as the iBMC that it resembles.
         faults: || vec![Fault::InsertTaskFailsLate(std::time::Duration::from_secs(15))],
         ..IBMC

@@ -5,7 +5,7 @@ use super::*;
 
 const KINDS: &[&str] = &["CD", "DVD", "Floppy", "USBStick"];
 
-const MEDIA: Media = Media {
+const MEDIA: PersonaMedia = PersonaMedia {
     of_system: true,
     // In the order in which some show them: those of no use first (python-redfish-lenovo#21).
     drives: &[
@@ -17,7 +17,7 @@ const MEDIA: Media = Media {
         cd("EXT3", KINDS),
         cd("EXT4", KINDS),
     ],
-    way: Way::Patch,
+    way: MediaMethod::Patch,
     listed: Listed::Nowhere,
     required: &["Inserted"],
     ..PLAIN_MEDIA
@@ -43,7 +43,7 @@ const XCC: Persona = Persona {
     firmware: "TGBT42S 2.83 2023-07-05",
     manager: "1",
     media: MEDIA,
-    boot: Boot { settings: "Pending", ..PLAIN_BOOT },
+    boot: PersonaBoot { settings: "Pending", ..PLAIN_BOOT },
     resets: RESETS,
     manners: Manners { wants_tag: true, ..PLAIN_MANNERS },
     sources: Sources { number_of_reboots: true, ..Sources::NONE },
@@ -56,11 +56,11 @@ pub const PERSONAS: &[Persona] = &[
         name: "xcc1",
         model: "ThinkSystem SR650",
         firmware: "CDI327H 2.10 2018-10-19",
-        media: Media {
+        media: PersonaMedia {
             of_system: false,
             linked_by_system: false,
             drives: &[cd("RemoteMap", CD_DVD)],
-            way: Way::RemoteMap,
+            way: MediaMethod::RemoteMap,
             protocols: &["HTTP"],
             listed: Listed::Nowhere,
             ..PLAIN_MEDIA
@@ -83,7 +83,7 @@ pub const PERSONAS: &[Persona] = &[
         model: "ThinkSystem SR650 V4",
         manager_model: "Lenovo XClarity Controller 3",
         firmware: "IHX304E 1.20 2025-04-02",
-        media: Media {
+        media: PersonaMedia {
             drives: &[cd("EXT1", KINDS), cd("EXT2", KINDS), cd("EXT3", KINDS), cd("EXT4", KINDS)],
             ..MEDIA
         },

@@ -3,7 +3,7 @@
 
 use super::*;
 
-const MEDIA: Media = Media {
+const MEDIA: PersonaMedia = PersonaMedia {
     linked_by_system: false,
     drives: &[cd("USB1", &["CD", "USBStick"]), cd("USB2", &["CD", "USBStick"])],
     listed: Listed::Nowhere,
@@ -23,7 +23,7 @@ pub const PERSONAS: &[Persona] = &[
         system: "system",
         manager: "bmc",
         chassis: "chassis",
-        media: Media {
+        media: PersonaMedia {
             drives: &[cd("Slot_0", &["CD", "USBStick"]), cd("Slot_1", &["CD", "USBStick"])],
             // bmcweb refuses http.
             protocols: &["HTTPS"],
@@ -43,8 +43,13 @@ pub const PERSONAS: &[Persona] = &[
         system: "System_0",
         manager: "BMC_0",
         chassis: "Chassis_0",
-        media: Media { protocols: &["HTTPS"], lists_images: true, ..MEDIA },
-        boot: Boot { mode: Mode::Absent, settings: "Settings", place: Place::Settings, ..PLAIN_BOOT },
+        media: PersonaMedia { protocols: &["HTTPS"], lists_images: true, ..MEDIA },
+        boot: PersonaBoot {
+            mode: Mode::Absent,
+            settings: "Settings",
+            place: OverridePlace::Settings,
+            ..PLAIN_BOOT
+        },
         faults: || vec![Fault::ResetActionInfo],
         ..PLAIN
     },
@@ -62,7 +67,12 @@ pub const PERSONAS: &[Persona] = &[
         chassis: "Chassis_0",
         baseboard: true,
         media: MEDIA,
-        boot: Boot { mode: Mode::Absent, settings: "Settings", place: Place::Settings, ..PLAIN_BOOT },
+        boot: PersonaBoot {
+            mode: Mode::Absent,
+            settings: "Settings",
+            place: OverridePlace::Settings,
+            ..PLAIN_BOOT
+        },
         faults: || vec![Fault::ResetActionInfo],
         ..PLAIN
     },
@@ -79,7 +89,7 @@ pub const PERSONAS: &[Persona] = &[
         manager: "BMC_0",
         chassis: "Chassis_0",
         baseboard: true,
-        media: Media {
+        media: PersonaMedia {
             drives: &[
                 console("Slot_0", &["CD", "USBStick"]),
                 cd("USB1", &["CD", "USBStick"]),
@@ -87,7 +97,12 @@ pub const PERSONAS: &[Persona] = &[
             ],
             ..MEDIA
         },
-        boot: Boot { mode: Mode::Absent, settings: "Settings", place: Place::Settings, ..PLAIN_BOOT },
+        boot: PersonaBoot {
+            mode: Mode::Absent,
+            settings: "Settings",
+            place: OverridePlace::Settings,
+            ..PLAIN_BOOT
+        },
         faults: || vec![Fault::ResetActionInfo],
         ..PLAIN
     },

@@ -26,7 +26,7 @@ pub const PERSONAS: &[Persona] = &[
         model: "Fabrikam G10",
         manager_model: "Fabrikam Lights-Out",
         manager: "1",
-        media: Media { drives: &[cd("CD1", CD_DVD), stick("USB1", FLOPPY_STICK)], ..PLAIN_MEDIA },
+        media: PersonaMedia { drives: &[cd("CD1", CD_DVD), stick("USB1", FLOPPY_STICK)], ..PLAIN_MEDIA },
         sources: Sources { last_reset_time: false, ..Sources::STANDARD },
         ..PLAIN
     },
@@ -52,13 +52,13 @@ pub const PERSONAS: &[Persona] = &[
         manager_model: "sushy-emulator",
         system: "vm",
         manager: "vm",
-        media: Media {
+        media: PersonaMedia {
             linked_by_system: true,
             drives: &[cd("Cd", CD_DVD), stick("Floppy", FLOPPY_STICK)],
             listed: Listed::Nowhere,
             ..PLAIN_MEDIA
         },
-        boot: Boot {
+        boot: PersonaBoot {
             targets: &[("Pxe", BootTarget::Pxe), ("Hdd", BootTarget::Hdd), ("Cd", BootTarget::Cd)],
             lasts: true,
             ..PLAIN_BOOT

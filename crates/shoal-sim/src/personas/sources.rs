@@ -1,8 +1,8 @@
-//! What a System tells of its host's boots, as a list that `shoal sim --sources` takes.
+//! What a System shows of its host's boots, as a list that `shoal sim --sources` takes.
 //!
 //! Invariant: a word sets one source, and BootProgress's own where it is a part of it.
 
-/// Properties of a System that tell of its host's boots, beside PowerState.
+/// Properties of a System that show its host's boots, beside PowerState.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sources {
     /// `BootProgress.LastState`

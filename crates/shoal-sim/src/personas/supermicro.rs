@@ -8,7 +8,7 @@ use super::*;
 
 const KINDS: &[&str] = &["CD", "DVD", "Floppy", "USBStick"];
 
-const BOOT: Boot = Boot {
+const BOOT: PersonaBoot = PersonaBoot {
     targets: &[
         ("None", BootTarget::None),
         ("Pxe", BootTarget::Pxe),
@@ -40,7 +40,7 @@ const X11: Persona = Persona {
     manager_model: "ASPEED",
     firmware: "1.74.06",
     manager: "1",
-    media: Media {
+    media: PersonaMedia {
         drives: &[cd("CD1", CD_DVD)],
         listed: Listed::Nowhere,
         refused: &["Inserted", "WriteProtected"],
@@ -59,7 +59,7 @@ const X13: Persona = Persona {
     root_vendor: None,
     model: "SYS-821GE-TNHR",
     firmware: "11.01.01",
-    media: Media {
+    media: PersonaMedia {
         drives: &[cd("VirtualMedia1", KINDS), cd("VirtualMedia2", KINDS), cd("VirtualMedia3", KINDS)],
         listed: Listed::Info,
         eject_when_full: true,
@@ -80,15 +80,15 @@ pub const PERSONAS: &[Persona] = &[
         oem: "",
         model: "Super Server",
         firmware: "4.0",
-        media: Media {
+        media: PersonaMedia {
             linked_by_system: false,
             collection: "VM1",
             drives: &[cd("CD1", CD_DVD)],
-            way: Way::IsoConfig,
+            way: MediaMethod::IsoConfig,
             listed: Listed::Nowhere,
             ..PLAIN_MEDIA
         },
-        boot: Boot {
+        boot: PersonaBoot {
             targets: &[
                 ("None", BootTarget::None),
                 ("Pxe", BootTarget::Pxe),

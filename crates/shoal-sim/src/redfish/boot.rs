@@ -1,7 +1,13 @@
 //! The boot override: how a persona words it, where it takes it, and what it makes of a PATCH.
 //!
-//! Invariant: the machine knows what a word reaches, never the word; what is shown is the word that
-//! was sent, as long as it is armed.
+//! A PATCH of `Boot` is taken by the System or by its settings object, never by both: the other refuses it as
+//! read-only. It is refused whole or stored whole: properties that the persona does not have, a target that it does
+//! not offer, a mode that cannot be set, and what the faults refuse. Stored is what the word reaches (the virtual CD,
+//! the disk, the network), so that the machine needs no words; the persona's table says which words reach the virtual
+//! drive and which only the one in the chassis. The machine clears a one-time override with the start that uses it.
+//!
+//! Invariant: the machine knows what a word reaches, never the word; what is shown is the word that was sent, as
+//! long as it is armed.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,7 +17,7 @@ use super::super::body::{self, Object};
 use super::super::faults::Fault;
 use super::super::machine::{BootMode, BootOverride, BootTarget, OverrideEnabled};
 use super::super::message::Message;
-use super::super::personas::{Mode, Place};
+use super::super::personas::{Mode, OverridePlace};
 use super::Refusal;
 use super::resource::Resource;
 use shoal_base::world;
@@ -34,10 +40,12 @@ impl Bmc {
         let mut shown = match shape.place {
             _ if self.faults.has(&Fault::NoOverride) => json!({}),
             // What is pending shows in the settings object alone.
-            Place::Pending => {
+            OverridePlace::Pending => {
                 json!({ ENABLED: "Disabled", TARGET: "None", MODE: self.computer.machine.boot.mode.name() })
             }
-            Place::System | Place::Settings => self.render_override(shape.place == Place::System),
+            OverridePlace::System | OverridePlace::Settings => {
+                self.render_override(shape.place == OverridePlace::System)
+            }
         };
         if self.has_boot_options() {
             shown["BootOptions"] = self.link(&Resource::BootOptions);
@@ -46,6 +54,7 @@ impl Bmc {
         shown
     }
 
+    /// The collection of boot options, which has nothing of what is inserted.
     pub fn render_boot_options(&self) -> Value {
         let members: Vec<Resource> = (0..BOOT_OPTIONS.len()).map(Resource::BootOption).collect();
         self.collection(&Resource::BootOptions, "BootOptionCollection", "Boot Options", &members)
@@ -69,6 +78,7 @@ impl Bmc {
         }))
     }
 
+    /// The override as it is armed; `lists` adds the words that are taken.
     fn render_override(&self, lists: bool) -> Value {
         let (shape, boot) = (self.config.persona.boot, &self.computer.machine.boot);
         let mut shown = json!({ ENABLED: boot.enabled.name(), TARGET: self.boot_word() });
@@ -89,6 +99,7 @@ impl Bmc {
         shown
     }
 
+    /// The word of the armed target: the one that was sent, else the first that reaches it.
     fn boot_word(&self) -> &'static str {
         match self.computer.machine.boot.target {
             BootTarget::None => "None",
@@ -97,14 +108,15 @@ impl Bmc {
     }
 
     /// The settings object, with the override where it takes that.
+    /// The settings object, where the persona has one.
     pub fn render_settings(&self) -> Option<Value> {
         let shape = self.config.persona.boot;
         let armed = self.computer.machine.boot.enabled != OverrideEnabled::Disabled;
         let boot = match shape.place {
             _ if self.faults.has(&Fault::NoOverride) => json!({ "BootOrder": [] }),
-            Place::Settings => self.render_override(true),
-            Place::Pending if armed => self.render_override(false),
-            Place::System | Place::Pending => json!({ "BootOrder": [] }),
+            OverridePlace::Settings => self.render_override(true),
+            OverridePlace::Pending if armed => self.render_override(false),
+            OverridePlace::System | OverridePlace::Pending => json!({ "BootOrder": [] }),
         };
         (!shape.settings.is_empty()).then(|| {
             json!({
@@ -149,7 +161,7 @@ impl Bmc {
     /// What faults refuse of a PATCH, and the resource that takes no override.
     fn refuse_override(&mut self, resource: &Resource, boot: &Object) -> Result<(), Refusal> {
         let shape = self.config.persona.boot;
-        let is_its_place = (*resource == Resource::Settings) == (shape.place != Place::System);
+        let is_its_place = (*resource == Resource::Settings) == (shape.place != OverridePlace::System);
         let is_moved = !shape.settings.is_empty() && self.faults.has(&Fault::OverrideElsewhere);
         if !is_its_place && !is_moved {
             return Err(Message::property_not_writable("Boot/BootSourceOverrideTarget"));
@@ -180,6 +192,7 @@ impl Bmc {
         Err(refusal)
     }
 
+    /// Arms the machine; faults make it last, or forget it after a while.
     fn store_override(&mut self, boot: BootOverride, now: Timestamp) {
         self.computer.machine.boot = boot;
         if boot.enabled == OverrideEnabled::Once && self.faults.has(&Fault::OverrideTurnedContinuous) {

@@ -1,6 +1,6 @@
 //! The one Chassis: there because clients expect one.
 //!
-//! Invariant: it tells nothing that the System does not.
+//! Invariant: it shows nothing that the System does not.
 
 use serde_json::{Value, json};
 

@@ -1,7 +1,8 @@
 //! The one Manager: the BMC itself.
 //!
-//! Invariant: `LastResetTime` is when the BMC came back, so whoever watches image reads can tell a
-//! restart of the BMC from one of the host.
+//! Its reset is the BMC's own: sessions and Tasks end, nothing answers for a while, the host runs on. Invariant:
+//! `LastResetTime` is when the BMC came back, so a client that watches image reads can distinguish a restart of the
+//! BMC from one of the host.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -55,6 +56,7 @@ impl Bmc {
         manager
     }
 
+    /// Restarts the BMC; the answer is still sent.
     pub fn reset_manager(&mut self, body: &Object, now: Timestamp) -> Result<Reply, Refusal> {
         body::check_parameters(RESET, body, &["ResetType"])?;
         let name = body::parameter(RESET, body, "ResetType")?.unwrap_or(RESET_TYPES[1]);

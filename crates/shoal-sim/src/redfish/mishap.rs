@@ -1,9 +1,10 @@
 //! What goes wrong between a client and the BMC's service, whatever the request: requests that are
-//! lost, refused for the moment, or answered so that nobody can use the answer.
+//! lost, refused for the moment, or answered with something that no client can use.
 //!
-//! Not what a resource gets wrong; that is with the resource. Invariant: whether a request meets a
-//! mishap is drawn from the machine's own numbers, once a request, so the same seed has the same
-//! mishaps.
+//! A mishap strikes before the BMC has seen the request (it had no effect) or after it was answered (it had, and the
+//! client does not learn that): the two cases between which a client must distinguish by looking. Not what a
+//! resource gets wrong; that is with the resource. Invariant: whether a request meets a mishap is drawn from the
+//! machine's own numbers, once a request, so the same seed has the same mishaps.
 
 use std::time::Duration;
 
@@ -107,7 +108,7 @@ impl Mishap {
     }
 }
 
-/// A body that breaks at once is what a real connection shows; in process it is told beside it.
+/// On a real connection the body breaks off; in process an extension of the response says so.
 pub fn reset() -> Response<Body> {
     let broken =
         std::future::ready(Err::<Bytes, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));

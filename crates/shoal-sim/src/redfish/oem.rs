@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use super::super::bmc::Bmc;
 use super::super::body::Object;
 use super::super::message::Message;
-use super::super::personas::Way;
+use super::super::personas::MediaMethod;
 use super::resource::{Oem, Resource};
-use super::{Outcome, Refusal};
+use super::{Refusal, RequestOutcome};
 
 impl Bmc {
     pub fn render_oem(&self, oem: Oem) -> Option<Value> {
@@ -32,19 +32,19 @@ impl Bmc {
         }
     }
 
-    pub fn post_oem(&mut self, oem: Oem, body: &Object, now: Timestamp) -> Result<Outcome, Refusal> {
+    pub fn post_oem(&mut self, oem: Oem, body: &Object, now: Timestamp) -> Result<RequestOutcome, Refusal> {
         match oem {
-            Oem::IloInsert(drive) => self.insert_by_ilo(drive, body).map(Outcome::Insert),
-            Oem::IloEject(drive) => self.eject_media(drive, now).map(Outcome::Reply),
+            Oem::IloInsert(drive) => self.insert_by_ilo(drive, body).map(RequestOutcome::Insert),
+            Oem::IloEject(drive) => self.eject_media(drive, now).map(RequestOutcome::Reply),
             Oem::VmmControl(drive) => self.control_vmm(drive, body, now),
-            Oem::IsoMount => self.mount_iso().map(Outcome::Insert),
-            Oem::IsoUnMount => self.eject_media(0, now).map(Outcome::Reply),
-            Oem::MediaSwitch => self.switch_media_on(body, now).map(Outcome::Reply),
-            Oem::CdInstances => self.configure_cd_instances(body).map(Outcome::Reply),
-            Oem::Import => self.import_configuration(body, now).map(Outcome::Reply),
-            Oem::MapImages => self.add_map_image(body).map(Outcome::Reply),
-            Oem::MapMount => self.mount_map().map(Outcome::Insert),
-            Oem::MapUnMount => self.eject_media(0, now).map(Outcome::Reply),
+            Oem::IsoMount => self.mount_iso().map(RequestOutcome::Insert),
+            Oem::IsoUnMount => self.eject_media(0, now).map(RequestOutcome::Reply),
+            Oem::MediaSwitch => self.switch_media_on(body, now).map(RequestOutcome::Reply),
+            Oem::CdInstances => self.configure_cd_instances(body).map(RequestOutcome::Reply),
+            Oem::Import => self.import_configuration(body, now).map(RequestOutcome::Reply),
+            Oem::MapImages => self.add_map_image(body).map(RequestOutcome::Reply),
+            Oem::MapMount => self.mount_map().map(RequestOutcome::Insert),
+            Oem::MapUnMount => self.eject_media(0, now).map(RequestOutcome::Reply),
             Oem::IsoConfig | Oem::Attributes | Oem::RemoteMap | Oem::MapImage(_) => {
                 Err(Message::method_not_allowed(Resource::Oem(oem).allow()))
             }
@@ -70,7 +70,7 @@ impl Bmc {
         if persona.boot.import {
             self.add_import(manager);
         }
-        if persona.media.way == Way::RemoteMap {
+        if persona.media.way == MediaMethod::RemoteMap {
             manager["Oem"][persona.oem]["RemoteMap"] = json!({ "@odata.id": self.oem_path(Oem::RemoteMap) });
         }
     }
@@ -78,7 +78,7 @@ impl Bmc {
     /// Adds what the System has of its maker.
     pub fn add_system_oem(&self, system: &mut Value) {
         let persona = &self.config.persona;
-        if persona.media.way == Way::Shares {
+        if persona.media.way == MediaMethod::Shares {
             system["Actions"]["Oem"]["#FTSComputerSystem.VirtualMedia"] = json!({
                 "target": format!("{}/Actions/Oem/FTSComputerSystem.VirtualMedia", self.path(&Resource::System)),
                 "FTSVirtualMediaAction@Redfish.AllowableValues": ["ConnectCD", "ConnectHD"],
@@ -91,8 +91,8 @@ impl Bmc {
         let persona = &self.config.persona;
         let name = persona.oem;
         match persona.media.way {
-            Way::IloAction => slot["Oem"][name]["Actions"] = self.ilo_actions(drive),
-            Way::VmmControl => slot["Oem"][name]["Actions"] = self.vmm_action(drive),
+            MediaMethod::IloAction => slot["Oem"][name]["Actions"] = self.ilo_actions(drive),
+            MediaMethod::VmmControl => slot["Oem"][name]["Actions"] = self.vmm_action(drive),
             _ => {}
         }
         if persona.boot.by_slot && self.slots.get(drive).is_some_and(|slot| slot.is_cd()) {

@@ -15,8 +15,8 @@ use super::resource::Resource;
 use super::{Call, Refusal};
 use shoal_base::world::elapsed;
 
-/// What the client asks for, as far as these faults tell requests apart.
-struct Asked {
+/// What the client asks for, as far as these faults distinguish requests.
+struct RequestKind {
     is_system: bool,
     is_slot: bool,
     is_login: bool,
@@ -24,11 +24,11 @@ struct Asked {
     is_open: bool,
 }
 
-impl Asked {
-    fn of(call: &Call, resource: Option<&Resource>) -> Asked {
+impl RequestKind {
+    fn of(call: &Call, resource: Option<&Resource>) -> RequestKind {
         use Resource as R;
         let is_login = matches!(resource, Some(R::Sessions)) && call.method == Method::POST;
-        Asked {
+        RequestKind {
             is_system: matches!(resource, Some(R::System | R::Settings | R::SystemReset)),
             is_slot: matches!(resource, Some(R::Slot(_) | R::OpenSlot(_) | R::Insert(_) | R::Eject(_))),
             is_login,
@@ -45,7 +45,7 @@ impl Bmc {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let Some(asked_at) = self.reset_asked_at.filter(|_| !self.calm) else { return Ok(()) };
-        let (since, asked) = (elapsed(asked_at, now), Asked::of(call, resource));
+        let (since, asked) = (elapsed(asked_at, now), RequestKind::of(call, resource));
         if matches!(resource, Some(Resource::Slots)) && call.method == Method::GET {
             self.slots_unlisted = false;
         }
@@ -68,7 +68,7 @@ impl Bmc {
 }
 
 /// How long the fault refuses such a request; `None` where it is not concerned.
-fn wait_of(fault: &Fault, asked: &Asked) -> Option<Duration> {
+fn wait_of(fault: &Fault, asked: &RequestKind) -> Option<Duration> {
     match fault {
         Fault::System404AfterReset(wait) if asked.is_system => Some(*wait),
         Fault::Slots404AfterReset(wait) if asked.is_slot => Some(*wait),

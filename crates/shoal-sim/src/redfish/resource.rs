@@ -1,7 +1,11 @@
 //! The resources of the service: their paths, their methods, and who may see them.
 //!
-//! No content. Invariant: a path and its resource are each other's inverse, so a link that the
-//! service gives is one that it serves.
+//! The paths follow the persona's names of its System, Manager and collections: a slot is below the System or below
+//! the Manager, never below both. What only one maker has is in [`Oem`], what is below `Storage` in
+//! [`StorageResource`]; each has the same two directions, from a path and to it. No content.
+//!
+//! Invariant: a path and its resource are each other's inverse, so a link that the service gives is one that it
+//! serves.
 
 mod oem;
 mod storage;
@@ -10,10 +14,10 @@ use http::Method;
 use serde_json::{Value, json};
 
 pub use self::oem::{CONFIGURE_CDS, ENABLE_MEDIA, Oem};
-pub use self::storage::Stored;
+pub use self::storage::StorageResource;
 use super::super::bmc::Bmc;
 use super::super::faults::Fault;
-use super::super::personas::Way;
+use super::super::personas::MediaMethod;
 
 /// Everything that has a URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +50,7 @@ pub enum Resource {
     ManagerReset,
     ChassisCollection,
     Chassis,
-    Stored(Stored),
+    Stored(StorageResource),
     Slots,
     /// By the index of the machine's drive.
     Slot(usize),
@@ -73,6 +77,7 @@ const READ_PATCH_DELETE: &[Method] = &[Method::GET, Method::HEAD, Method::PATCH,
 pub const ACT: &[Method] = &[Method::POST];
 
 impl Resource {
+    /// The methods that it takes; any other is answered 405 with these.
     pub fn methods(&self) -> &'static [Method] {
         match self {
             Resource::Sessions | Resource::Accounts => READ_POST,
@@ -146,6 +151,7 @@ impl Bmc {
         Some(found)
     }
 
+    /// Of a path below the System.
     fn resource_of_system(&self, parts: &[&str]) -> Option<Resource> {
         let persona = &self.config.persona;
         match parts {
@@ -164,6 +170,7 @@ impl Bmc {
         }
     }
 
+    /// Of a path below the Manager.
     fn resource_of_manager(&self, parts: &[&str]) -> Option<Resource> {
         let media = &self.config.persona.media;
         match parts {
@@ -176,12 +183,13 @@ impl Bmc {
         }
     }
 
+    /// Of a path below the collection of slots: only slots that are shown now have one.
     fn resource_of_slots(&self, parts: &[&str]) -> Option<Resource> {
         let [id, rest @ ..] = parts else { return Some(Resource::Slots) };
         let Some(drive) = self.slots.iter().take(self.drives_shown()).position(|slot| slot.id == *id) else {
             return self.oem_of_slots(parts).map(Resource::Oem);
         };
-        let standard = self.config.persona.media.way == Way::Action;
+        let standard = self.config.persona.media.way == MediaMethod::Action;
         match rest {
             [] if self.takes_patch(drive) => Some(Resource::OpenSlot(drive)),
             [] => Some(Resource::Slot(drive)),
@@ -192,10 +200,11 @@ impl Bmc {
         }
     }
 
+    /// Whether the slot takes a PATCH: of an image, of its boot switch, or in vain (an applet's).
     fn takes_patch(&self, drive: usize) -> bool {
         let persona = &self.config.persona;
         let by_slot = persona.boot.by_slot && self.slots[drive].is_cd();
-        persona.media.way == Way::Patch || by_slot || self.slots[drive].applet
+        persona.media.way == MediaMethod::Patch || by_slot || self.slots[drive].applet
     }
 
     /// The path of a resource.

@@ -1,4 +1,4 @@
-//! What the System tells of its host's boots beside PowerState: which properties, and their values.
+//! What the System shows of its host's boots beside PowerState: which properties, and their values.
 //!
 //! Shapes as in captures: iDRAC9 7.10, iLO5 2.72, iLO6 1.66, iLO7 1.14, XCC 2.83, OpenBMC. Invariant:
 //! a property that the persona lacks is absent, not null.
@@ -13,7 +13,7 @@ use super::systems::date_time;
 
 /// A source that is stuck shows what it showed when it was last seen to move.
 const LONG_AGO: &str = "2021-03-13T04:14:13+00:00";
-/// Nobody's first boot is the first that his BMC counts.
+/// The first boot of a test is not the first that the BMC counts.
 const EARLIER_BOOTS: u64 = 16;
 
 impl Bmc {

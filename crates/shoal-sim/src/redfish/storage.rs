@@ -6,34 +6,34 @@ use serde_json::{Value, json};
 
 use super::super::bmc::Bmc;
 use super::super::personas::{PhysicalDrive, RaidVolume, StorageUnit};
-use super::resource::{Resource, Stored};
+use super::resource::{Resource, StorageResource};
 
 impl Bmc {
-    pub fn render_storage(&self, stored: Stored) -> Value {
+    pub fn render_storage(&self, stored: StorageResource) -> Value {
         let unit = |at: usize| &self.units()[at];
         match stored {
-            Stored::Units => {
+            StorageResource::Units => {
                 let members: Vec<Resource> =
-                    (0..self.units().len()).map(|at| Resource::Stored(Stored::Unit(at))).collect();
+                    (0..self.units().len()).map(|at| Resource::Stored(StorageResource::Unit(at))).collect();
                 let of = Resource::Stored(stored);
                 self.collection(&of, "StorageCollection", "Storage Collection", &members)
             }
-            Stored::Volumes(at) => {
+            StorageResource::Volumes(at) => {
                 let members: Vec<Resource> = (0..unit(at).volumes.len())
-                    .map(|volume| Resource::Stored(Stored::Volume(at, volume)))
+                    .map(|volume| Resource::Stored(StorageResource::Volume(at, volume)))
                     .collect();
                 self.collection(&Resource::Stored(stored), "VolumeCollection", "Volume Collection", &members)
             }
-            Stored::Unit(at) => self.render_unit(at, unit(at)),
-            Stored::Drive(at, drive) => self.render_drive(stored, &unit(at).drives[drive]),
-            Stored::Volume(at, volume) => self.render_volume(at, stored, &unit(at).volumes[volume]),
+            StorageResource::Unit(at) => self.render_unit(at, unit(at)),
+            StorageResource::Drive(at, drive) => self.render_drive(stored, &unit(at).drives[drive]),
+            StorageResource::Volume(at, volume) => self.render_volume(at, stored, &unit(at).volumes[volume]),
         }
     }
 
     fn render_unit(&self, at: usize, unit: &StorageUnit) -> Value {
-        let link = self.path(&Resource::Stored(Stored::Unit(at)));
+        let link = self.path(&Resource::Stored(StorageResource::Unit(at)));
         let drives: Vec<Value> = (0..unit.drives.len())
-            .map(|drive| self.link(&Resource::Stored(Stored::Drive(at, drive))))
+            .map(|drive| self.link(&Resource::Stored(StorageResource::Drive(at, drive))))
             .collect();
         json!({
             "@odata.id": link,
@@ -49,11 +49,11 @@ impl Bmc {
                 "SupportedRAIDTypes": unit.raid_types,
             }],
             "Drives": drives,
-            "Volumes": self.link(&Resource::Stored(Stored::Volumes(at))),
+            "Volumes": self.link(&Resource::Stored(StorageResource::Volumes(at))),
         })
     }
 
-    fn render_drive(&self, stored: Stored, drive: &PhysicalDrive) -> Value {
+    fn render_drive(&self, stored: StorageResource, drive: &PhysicalDrive) -> Value {
         json!({
             "@odata.id": self.path(&Resource::Stored(stored)),
             "@odata.type": "#Drive.v1_12_0.Drive",
@@ -70,11 +70,11 @@ impl Bmc {
         })
     }
 
-    fn render_volume(&self, at: usize, stored: Stored, volume: &RaidVolume) -> Value {
+    fn render_volume(&self, at: usize, stored: StorageResource, volume: &RaidVolume) -> Value {
         let drives: Vec<Value> = volume
             .drives
             .iter()
-            .map(|drive| self.link(&Resource::Stored(Stored::Drive(at, *drive))))
+            .map(|drive| self.link(&Resource::Stored(StorageResource::Drive(at, *drive))))
             .collect();
         json!({
             "@odata.id": self.path(&Resource::Stored(stored)),

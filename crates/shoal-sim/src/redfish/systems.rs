@@ -1,5 +1,10 @@
 //! The one ComputerSystem: identity, power, boot override, reset.
 //!
+//! A reset is checked (its type has to be offered), may be refused once (409 after the last change of power), may
+//! report a failure in the answer or by a Task that did happen or did not, and else reaches the machine before the
+//! answer is sent: the host is on, off or in its self test by then. What follows a reset is elsewhere: resources that
+//! are refused for a while (`passing`), a BMC that is down, a host that hangs because it was hurried (`manners`).
+//!
 //! Invariant: what is read here is what the machine is, but for the faults that say otherwise.
 
 use http::StatusCode;
@@ -11,7 +16,7 @@ use super::super::body::{self, Object};
 use super::super::faults::Fault;
 use super::super::machine::{HostIsOff, ResetType};
 use super::super::message::Message;
-use super::resource::{Resource, Stored};
+use super::resource::{Resource, StorageResource};
 use super::{Refusal, Reply};
 use shoal_base::world;
 
@@ -23,6 +28,7 @@ pub fn date_time(time: Timestamp) -> String {
 }
 
 impl Bmc {
+    /// The collection: the host, and beside it a GPU baseboard where the persona has one.
     pub fn render_systems(&self) -> Value {
         self.collection(
             &Resource::Systems,
@@ -36,6 +42,7 @@ impl Bmc {
         )
     }
 
+    /// The host, with the links, the override and the signs of a boot that the persona shows.
     pub fn render_system(&self) -> Value {
         let persona = &self.config.persona;
         let mut system = json!({
@@ -59,7 +66,7 @@ impl Bmc {
             system["Links"]["ManagedBy"] = json!([self.link(&Resource::Manager)]);
         }
         if self.has_storage() {
-            system["Storage"] = self.link(&Resource::Stored(Stored::Units));
+            system["Storage"] = self.link(&Resource::Stored(StorageResource::Units));
         }
         let linked = persona.media.of_system || persona.media.linked_by_system;
         if linked && !self.faults.has(&Fault::NoVirtualMedia) {
@@ -79,6 +86,7 @@ impl Bmc {
         system
     }
 
+    /// The power as it is shown: with transitions, or always on, where faults want that.
     fn shown_power(&self) -> &'static str {
         let machine = &self.computer.machine;
         let lasts = self.faults.find(|fault| match fault {
@@ -94,6 +102,7 @@ impl Bmc {
         }
     }
 
+    /// The serial number, or what the board shows in its place.
     fn shown_serial(&self) -> Option<String> {
         let serial = &self.config.serial;
         match (self.faults.has(&Fault::NoSerial), self.faults.has(&Fault::WrongSerial)) {
@@ -180,7 +189,7 @@ impl Bmc {
             Fault::ResetTaskFails(times) | Fault::ResetDoneTaskFails(times) => Some(*times),
             _ => None,
         };
-        let at_once = |fault: &Fault| match fault {
+        let by_answer = |fault: &Fault| match fault {
             Fault::ResetCritical(times) | Fault::ResetDoneCritical(times) => Some(*times),
             _ => None,
         };
@@ -194,10 +203,11 @@ impl Bmc {
             self.tasks.end(task, Err(Message::reset_failed()), now);
             return Some((accepted, is_done));
         }
-        let told = || Reply::json(StatusCode::OK, Message::reset_failed().body());
-        self.happens_counted(at_once).then(|| (told(), is_done))
+        let reported = || Reply::json(StatusCode::OK, Message::reset_failed().body());
+        self.happens_counted(by_answer).then(|| (reported(), is_done))
     }
 
+    /// The reset action. The machine has obeyed before the answer is made, so a lost answer means nothing.
     pub fn reset_system(&mut self, body: &Object, now: Timestamp) -> Result<Reply, Refusal> {
         body::check_parameters(RESET, body, &["ResetType"])?;
         let name = body::parameter(RESET, body, "ResetType")?

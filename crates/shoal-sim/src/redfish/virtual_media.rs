@@ -1,7 +1,14 @@
 //! VirtualMedia: the slots, InsertMedia and EjectMedia.
 //!
-//! An insert takes the URL as it is and fetches nothing, unless a fault says otherwise: the image is
-//! read when the host reads the drive. Invariant: an occupied slot refuses an insert.
+//! An insert goes through three states. It is checked and accepted ([`Bmc::begin_insert`]): from there on the slot is
+//! busy and refuses another. It is run without the lock ([`Insert::run`]), in the request or as a Task that the
+//! request is answered with; only there an image may be fetched, because by default a BMC takes the URL as it is, and
+//! the image is read when the host reads the drive. It is finished ([`Bmc::finish_insert`]): the machine's drive
+//! holds the medium, unless a fault loses it.
+//!
+//! What a slot shows and what its drive holds are two things. The drive is the truth; the slot may show the image of
+//! an eject a little longer (`stale`), an image that the drive has not (`ghost`), or what the drive will hold after
+//! the next cold start (`waiting`). Invariant: an occupied slot refuses an insert.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,26 +18,24 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::super::bmc::Bmc;
-use super::super::body::{self, Object};
+use super::super::body::Object;
 use super::super::drive::{FetchError, ImageCopy, Stream};
 use super::super::faults::Fault;
 use super::super::message::Message;
-use super::super::personas::{Listed, Way};
+use super::super::personas::{Listed, MediaMethod};
 use super::super::shared::Shared;
+use super::insert_check::{INSERT, PARAMETERS, PROTOCOL};
 use super::resource::{Oem, Resource};
-use super::{Outcome, Refusal, Reply};
+use super::{Refusal, Reply, RequestOutcome};
 use shoal_base::world;
 
-const INSERT: &str = "VirtualMedia.InsertMedia";
 const EJECT: &str = "VirtualMedia.EjectMedia";
-const PROTOCOL: &str = "TransferProtocolType";
-const PROTOCOLS: [&str; 2] = ["HTTP", "HTTPS"];
-const PARAMETERS: [&str; 7] =
-    ["Image", "Inserted", "WriteProtected", "TransferMethod", PROTOCOL, "UserName", "Password"];
 
 /// An insert that was accepted, and is not done yet.
 pub struct Insert {
+    /// The index of the slot and of its drive.
     drive: usize,
+    /// The URL as it was sent.
     image: String,
     look: LookFirst,
     /// It is a Task, which takes so long.
@@ -42,17 +47,22 @@ pub struct Insert {
 /// What the BMC fetches before it calls the medium inserted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LookFirst {
+    /// Nothing: a wrong URL shows when the host reads.
     Nothing,
+    /// Whether the server has it.
     FirstBlock,
+    /// All of it: the host reads the copy.
     Whole,
 }
 
 impl Bmc {
+    /// The collection. Where the image's address is a configuration, its members are what is mounted; where images
+    /// are listed in a map, it has none.
     pub fn render_slots(&self) -> Value {
         let media = &self.config.persona.media;
-        let by_config = media.way == Way::IsoConfig;
+        let by_config = media.way == MediaMethod::IsoConfig;
         let members: Vec<_> = (0..self.drives_shown())
-            .filter(|_| media.way != Way::RemoteMap)
+            .filter(|_| media.way != MediaMethod::RemoteMap)
             .filter(|drive| !by_config || self.shown_image(*drive).is_some())
             .map(Resource::Slot)
             .collect();
@@ -64,6 +74,7 @@ impl Bmc {
         slots
     }
 
+    /// One slot, with the properties and the actions that the persona gives it.
     pub fn render_slot(&self, drive: usize) -> Option<Value> {
         let slot = self.slots.get(drive)?;
         let shown = self.shown_image(drive);
@@ -85,13 +96,15 @@ impl Bmc {
         if !slot.typed {
             rendered.as_object_mut()?.remove("MediaTypes");
         }
-        if self.config.persona.media.way == Way::Action && !slot.applet {
+        if self.config.persona.media.way == MediaMethod::Action && !slot.applet {
             rendered["Actions"] = self.render_slot_actions(drive, shown.is_some());
         }
         self.add_slot_oem(drive, &mut rendered);
         Some(rendered)
     }
 
+    /// InsertMedia and EjectMedia, and where the protocols are listed: in the action, in an ActionInfo, as prose or
+    /// nowhere.
     fn render_slot_actions(&self, drive: usize, is_full: bool) -> Value {
         let media = &self.config.persona.media;
         let mut insert = json!({ "target": self.path(&Resource::Insert(drive)) });
@@ -147,21 +160,26 @@ impl Bmc {
     }
 
     /// A PATCH of a slot: an image, none, or the slot's own boot switch.
-    pub fn patch_slot(&mut self, drive: usize, body: &Object, now: Timestamp) -> Result<Outcome, Refusal> {
+    pub fn patch_slot(
+        &mut self,
+        drive: usize,
+        body: &Object,
+        now: Timestamp,
+    ) -> Result<RequestOutcome, Refusal> {
         let switch = body.get("Oem").and_then(|oem| oem.get("Hpe")?.get("BootOnNextServerReset")?.as_bool());
         if let Some(on) = switch.filter(|_| self.config.persona.boot.by_slot) {
             self.computer.machine.boot_cd_next(on);
-            return Ok(Outcome::Reply(Reply::no_content()));
+            return Ok(RequestOutcome::Reply(Reply::no_content()));
         }
-        if self.config.persona.media.way != Way::Patch || self.slots[drive].refuses {
+        if self.config.persona.media.way != MediaMethod::Patch || self.slots[drive].refuses {
             return Err(Message::property_not_writable("Image"));
         }
         match body.get("Image") {
-            Some(Value::String(_)) => self.insert_media(drive, body).map(Outcome::Insert),
-            Some(Value::Null) => self.eject_media(drive, now).map(Outcome::Reply),
+            Some(Value::String(_)) => self.insert_media(drive, body).map(RequestOutcome::Insert),
+            Some(Value::Null) => self.eject_media(drive, now).map(RequestOutcome::Reply),
             Some(other) => Err(Message::property_type("Image", other)),
             None if body.get("Inserted") == Some(&Value::Bool(false)) => {
-                self.eject_media(drive, now).map(Outcome::Reply)
+                self.eject_media(drive, now).map(RequestOutcome::Reply)
             }
             None => Err(Message::property_missing("Image")),
         }
@@ -177,6 +195,8 @@ impl Bmc {
         self.computer.machine.medium(drive).map(|medium| &medium.image).or(stale).cloned()
     }
 
+    /// InsertMedia, or a PATCH of an image: the parameters are checked as strictly as the standard allows, because
+    /// the client has to find the form that a BMC takes.
     pub fn insert_media(&mut self, drive: usize, body: &Object) -> Result<Insert, Refusal> {
         let image = self.check_insert(body)?;
         self.begin_insert(drive, &image)
@@ -187,11 +207,14 @@ impl Bmc {
         if self.slots.get(drive).is_some_and(|slot| slot.refuses || !slot.takes(image)) {
             return Err(Message::not_for_images());
         }
+        // Refused for the slot's sake: another slot would take the image.
         if let Some(status) = self.first_slot_refuses().filter(|_| drive == 0) {
             return Err(Message::of_this_slot(status));
         }
+        // Refused for the URL's sake: no slot would take it.
         self.check_scheme(image)?;
         let image = image.to_owned();
+        // A slot whose insert is still running is as occupied as one that holds a medium.
         let occupied = self.held(drive).is_some();
         if occupied || self.slots.get(drive).is_none_or(|slot| slot.busy) {
             return Err(Message::in_use());
@@ -206,6 +229,7 @@ impl Bmc {
         if self.happens_once(&Fault::InsertQuotesUrl) {
             return Err(Message::quotes(&image));
         }
+        // What is fetched first, and whether the request is answered before that.
         let look = if self.faults.has(&Fault::Prefetch) {
             LookFirst::Whole
         } else if self.faults.has(&Fault::InsertChecksUrl) {
@@ -227,6 +251,7 @@ impl Bmc {
         Ok(Insert { drive, image, look, task: takes.or(fails_after), fails: fails_after.is_some() })
     }
 
+    /// The status with which the first slot refuses every image, as one that the BMC keeps for itself.
     fn first_slot_refuses(&self) -> Option<u64> {
         self.faults.find(|fault| match fault {
             Fault::FirstSlotRefuses(status) => Some(*status),
@@ -274,59 +299,11 @@ impl Bmc {
         }
     }
 
-    /// The URL of an insert whose parameters are all well-formed.
-    fn check_insert(&self, body: &Object) -> Result<String, Refusal> {
-        if self.faults.has(&Fault::InsertRejectsInserted) {
-            let refused = ["Inserted", "WriteProtected"].into_iter().find(|name| body.contains_key(*name));
-            refused.map_or(Ok(()), |name| Err(Message::property_unknown(name)))?;
-        }
-        let media = &self.config.persona.media;
-        if let Some(refused) = media.refused.iter().find(|name| body.contains_key(**name)) {
-            return Err(Message::property_unknown(refused));
-        }
-        if let Some(missing) = media.required.iter().find(|name| !body.contains_key(**name)) {
-            return Err(Message::parameter_missing(INSERT, missing));
-        }
-        body::check_parameters(INSERT, body, &PARAMETERS)?;
-        let image = body::parameter(INSERT, body, "Image")?
-            .ok_or_else(|| Message::parameter_missing(INSERT, "Image"))?;
-        for name in ["Inserted", "WriteProtected"] {
-            match body.get(name) {
-                None | Some(Value::Null | Value::Bool(true)) => {}
-                Some(Value::Bool(false)) => return Err(Message::parameter_value(INSERT, name, "false")),
-                Some(other) => return Err(Message::parameter_type(INSERT, name, other)),
-            }
-        }
-        for name in ["UserName", "Password"] {
-            body::parameter(INSERT, body, name)?;
-        }
-        if let Some(method) = body::parameter(INSERT, body, "TransferMethod")?.filter(|one| *one != "Stream")
-        {
-            return Err(Message::parameter_value(INSERT, "TransferMethod", method));
-        }
-        let protocol = check_protocol(body, image)?;
-        if protocol.is_none() && self.faults.has(&Fault::InsertNeedsProtocol) {
-            return Err(Message::parameter_missing(INSERT, "TransferProtocolType"));
-        }
-        Ok(image.to_owned())
-    }
-
-    /// The image's scheme has to be one that this BMC takes.
-    fn check_scheme(&self, image: &str) -> Result<(), Refusal> {
-        let media = &self.config.persona.media;
-        let url = Url::parse(image).map_err(|_| Message::parameter_format(INSERT, "Image", image))?;
-        let taken = media.protocols.iter().any(|protocol| protocol.eq_ignore_ascii_case(url.scheme()));
-        match media.way {
-            _ if taken => Ok(()),
-            Way::VmmControl => Err(Message::protocol_mismatch(image)),
-            _ if media.lists_images => Err(Message::parameter_value(INSERT, "Image", image)),
-            _ => Err(Message::parameter_format(INSERT, "Image", image)),
-        }
-    }
-
+    /// Ejects what the slot holds; an empty slot answers as the faults want it.
     pub fn eject_media(&mut self, drive: usize, now: Timestamp) -> Result<Reply, Refusal> {
         let image = self.held(drive);
         let ghost = self.slots.get_mut(drive).and_then(|slot| slot.ghost.take());
+        // What a BMC answers to the eject of an empty slot differs most of all.
         let Some(image) = image else {
             if ghost.is_some() {
                 return Ok(Reply::no_content());
@@ -342,6 +319,7 @@ impl Bmc {
         if let Some(slot) = self.slots.get_mut(drive) {
             slot.ejected_at = Some(now);
         }
+        // A running host keeps its medium; the slot shows the eject all the same.
         if self.is_out_of_reach() {
             self.slots[drive].waiting = Some(None);
             return Ok(Reply::no_content());
@@ -366,18 +344,22 @@ impl Bmc {
         }
     }
 
+    /// Shows an image that the drive does not hold, or stops showing it.
     fn show_ghost(&mut self, drive: usize, image: Option<String>) {
         if let Some(slot) = self.slots.get_mut(drive) {
             slot.ghost = image;
         }
     }
 
+    /// Puts the medium into the drive, or loses it as the faults want: not done at all, shown and not seen by the
+    /// host, or left until the next cold start.
     fn finish_insert(
         &mut self,
         insert: &Insert,
         looked: Result<Option<Arc<ImageCopy>>, Refusal>,
     ) -> Result<(), Refusal> {
         let slot = self.slots.get_mut(insert.drive).ok_or_else(Message::internal)?;
+        // Whatever becomes of it, the slot takes another insert from now on.
         slot.busy = false;
         slot.copy = looked?;
         slot.stale = None;
@@ -402,6 +384,7 @@ impl Bmc {
             self.slots[insert.drive].waiting = Some(Some(insert.image.clone()));
             return Ok(());
         }
+        // Some have one medium for two slots.
         if let Some(other) = self.other_filled(insert.drive)
             && self.faults.has(&Fault::SecondCdReplaces)
         {
@@ -417,27 +400,8 @@ impl Bmc {
     }
 }
 
-/// The transfer protocol, which has to agree with the URL; the URL has to be one.
-fn check_protocol<'a>(body: &'a Object, image: &str) -> Result<Option<&'a str>, Refusal> {
-    let malformed = || Message::parameter_format(INSERT, "Image", image);
-    let url = Url::parse(image).map_err(|_| malformed())?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return Err(malformed());
-    }
-    let protocol = body::parameter(INSERT, body, "TransferProtocolType")?;
-    match protocol {
-        Some(protocol) if !PROTOCOLS.contains(&protocol) => {
-            Err(Message::parameter_value(INSERT, "TransferProtocolType", protocol))
-        }
-        Some(protocol) if !protocol.eq_ignore_ascii_case(url.scheme()) => {
-            Err(Message::parameter_conflict("TransferProtocolType", protocol))
-        }
-        protocol => Ok(protocol),
-    }
-}
-
 impl Insert {
-    /// Does the insert, or begins the Task that does it. Whoever asked may go away meanwhile: a BMC
+    /// Does the insert, or begins the Task that does it. The client may go away meanwhile: a BMC
     /// ends what it has begun.
     pub async fn run(self, shared: Arc<Shared>) -> Reply {
         let Some(takes) = self.task else {
@@ -448,11 +412,14 @@ impl Insert {
             let done = done.await.unwrap_or_else(|_| Err(Message::internal()));
             return done.map_or_else(Reply::from, |()| Reply::no_content());
         };
+        // Answered now with 202 and the Task; the insert goes on behind it.
         let id = shared.change(|bmc, now| bmc.tasks.begin(now));
         tokio::spawn(self.run_task(shared.clone(), id, takes));
         shared.bmc().task_accepted(id)
     }
 
+    /// The Task: it takes its time, then does what the request would have done, and keeps the result for its
+    /// monitor.
     async fn run_task(self, shared: Arc<Shared>, id: u64, takes: Duration) {
         if self.fails {
             shared.change(|bmc, _| bmc.show_ghost(self.drive, Some(self.image.clone())));
@@ -467,6 +434,7 @@ impl Insert {
         });
     }
 
+    /// Fetches of the image what this BMC wants to see before it calls the medium inserted.
     async fn look(&self, shared: &Shared) -> Result<Option<Arc<ImageCopy>>, Refusal> {
         let transport = shared.image_transport();
         let looked: Result<_, FetchError> = match self.look {

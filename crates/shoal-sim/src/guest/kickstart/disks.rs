@@ -4,8 +4,8 @@
 //! The machine has one disk, which any name that ESXi gives to disks means. Source: the 6.7 installer.
 //! Invariant: a value that is not known is a good one.
 
-use super::options::{Options, is_unknown, shown};
-use super::{Command, Findings};
+use super::options::{CommandOptions, is_unknown, shown};
+use super::{KickstartCommand, KickstartFindings};
 use crate::machine::Disk;
 
 const DISK_OPTIONS: [&str; 4] = ["--disk", "--drive", "--firstdisk", "--diskBootedFrom"];
@@ -54,34 +54,38 @@ const OLD_SOURCES: [&str; 4] = ["cdrom", "nfs", "url", "usb"];
 
 /// Which of the three it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum DiskAction {
     Install,
     Upgrade,
     InstallOrUpgrade,
 }
 
-impl Action {
+impl DiskAction {
     pub const NAMES: [&str; 3] = ["install", "upgrade", "installorupgrade"];
 
-    pub fn of(command: &Command) -> Action {
+    pub fn of(command: &KickstartCommand) -> DiskAction {
         match command.name() {
-            "upgrade" => Action::Upgrade,
-            "installorupgrade" => Action::InstallOrUpgrade,
-            _ => Action::Install,
+            "upgrade" => DiskAction::Upgrade,
+            "installorupgrade" => DiskAction::InstallOrUpgrade,
+            _ => DiskAction::Install,
         }
     }
 }
 
 /// Why the installation is refused.
-pub fn check_action(command: &Command, disk: &Disk, findings: &mut Findings) -> Result<(), String> {
-    let action = Action::of(command);
+pub fn check_action(
+    command: &KickstartCommand,
+    disk: &Disk,
+    findings: &mut KickstartFindings,
+) -> Result<(), String> {
+    let action = DiskAction::of(command);
     let known: Vec<&str> = match action {
-        Action::Install => INSTALL.to_vec(),
-        Action::Upgrade => UPGRADE.to_vec(),
-        Action::InstallOrUpgrade => UPGRADE.into_iter().chain(["--ignoressd"]).collect(),
+        DiskAction::Install => INSTALL.to_vec(),
+        DiskAction::Upgrade => UPGRADE.to_vec(),
+        DiskAction::InstallOrUpgrade => UPGRADE.into_iter().chain(["--ignoressd"]).collect(),
     };
     refuse_repeated_disks(command)?;
-    let options = Options::of(&command.words, &known, 1, findings);
+    let options = CommandOptions::of(&command.words, &known, 1, findings);
     let name = command.name();
     if let Some(word) = options.rest.first() {
         let kind = if OLD_SOURCES.contains(word) { "deprecated" } else { "unknown" };
@@ -89,14 +93,14 @@ pub fn check_action(command: &Command, disk: &Disk, findings: &mut Findings) -> 
     }
     check_disk(&options, disk)?;
     match action {
-        Action::Upgrade if disk.esxi().is_none() => {
+        DiskAction::Upgrade if disk.esxi().is_none() => {
             return Err("upgrade: no ESXi was found on the disk".to_owned());
         }
-        Action::InstallOrUpgrade if options.has("--ignoressd") => {
+        DiskAction::InstallOrUpgrade if options.has("--ignoressd") => {
             return Err("installorupgrade: --ignoressd is not supported".to_owned());
         }
-        Action::Install => check_vmfs(&options, disk)?,
-        Action::Upgrade | Action::InstallOrUpgrade => {}
+        DiskAction::Install => check_vmfs(&options, disk)?,
+        DiskAction::Upgrade | DiskAction::InstallOrUpgrade => {}
     }
     if options.has("--overwritevsan") {
         return Err(format!("{name}: --overwritevsan was given, and the disk is not claimed by vSAN"));
@@ -105,7 +109,7 @@ pub fn check_action(command: &Command, disk: &Disk, findings: &mut Findings) -> 
 }
 
 /// Of other options the first holds; of a disk there is but one.
-fn refuse_repeated_disks(command: &Command) -> Result<(), String> {
+fn refuse_repeated_disks(command: &KickstartCommand) -> Result<(), String> {
     let option = |word: &String| word.split('=').next().filter(|name| DISK_OPTIONS.contains(name)).is_some();
     if command.words.iter().filter(|word| option(word)).count() > 1 {
         return Err(format!("{}: only one disk option may be given", command.name()));
@@ -113,7 +117,7 @@ fn refuse_repeated_disks(command: &Command) -> Result<(), String> {
     Ok(())
 }
 
-fn check_disk(options: &Options<'_>, disk: &Disk) -> Result<(), String> {
+fn check_disk(options: &CommandOptions<'_>, disk: &Disk) -> Result<(), String> {
     let name = options.command();
     let ignores_ssd = options.has("--ignoressd") && name == "install";
     if let Some(device) = options.any(&["--disk", "--drive"]) {
@@ -144,7 +148,7 @@ fn check_filters(name: &str, filters: &str, ignores_ssd: bool, disk: &Disk) -> R
     }
 }
 
-fn check_vmfs(options: &Options<'_>, disk: &Disk) -> Result<(), String> {
+fn check_vmfs(options: &CommandOptions<'_>, disk: &Disk) -> Result<(), String> {
     // `--preservevmfs` wins over `--overwritevmfs` without a word.
     let has = |name| options.has(name);
     if !disk.boots() || has("--overwritevmfs") {
@@ -164,7 +168,11 @@ fn check_vmfs(options: &Options<'_>, disk: &Disk) -> Result<(), String> {
 }
 
 /// Why `clearpart` is refused.
-pub fn check_clearpart(command: &Command, disk: &Disk, findings: &mut Findings) -> Result<(), String> {
+pub fn check_clearpart(
+    command: &KickstartCommand,
+    disk: &Disk,
+    findings: &mut KickstartFindings,
+) -> Result<(), String> {
     let known = [
         "--drives",
         "--alldrives",
@@ -174,7 +182,7 @@ pub fn check_clearpart(command: &Command, disk: &Disk, findings: &mut Findings) 
         "--overwritevmfs",
         "--initlabel",
     ];
-    let options = Options::of(&command.words, &known, 0, findings);
+    let options = CommandOptions::of(&command.words, &known, 0, findings);
     if options.has("--initlabel") {
         findings.warn("clearpart: --initlabel is deprecated".to_owned());
     }
@@ -202,12 +210,12 @@ pub fn check_clearpart(command: &Command, disk: &Disk, findings: &mut Findings) 
 
 /// Why `part` is refused. Answers with the datastore's name.
 pub fn check_part<'a>(
-    command: &'a Command,
-    install: &Command,
-    findings: &mut Findings,
+    command: &'a KickstartCommand,
+    install: &KickstartCommand,
+    findings: &mut KickstartFindings,
 ) -> Result<&'a str, String> {
     let known = ["--ondisk", "--ondrive", "--onfirstdisk", "--size", "--grow", "--maxsize", "--fstype"];
-    let options = Options::of(&command.words, &known, 1, findings);
+    let options = CommandOptions::of(&command.words, &known, 1, findings);
     for name in ["--size", "--grow", "--maxsize", "--fstype"] {
         if options.has(name) {
             findings.warn(format!("part: {name} is deprecated"));
@@ -225,8 +233,8 @@ pub fn check_part<'a>(
         (Some(device), None) => (bare_name(device), ["--disk", "--drive"].as_slice()),
         (None, Some(filters)) => (filters, ["--firstdisk"].as_slice()),
     };
-    let mut quiet = Findings::default();
-    let installed = Options::of(&install.words, &INSTALL, 0, &mut quiet).any(on.1).map(bare_name);
+    let mut quiet = KickstartFindings::default();
+    let installed = CommandOptions::of(&install.words, &INSTALL, 0, &mut quiet).any(on.1).map(bare_name);
     if installed == Some(on.0) && !is_unknown(on.0) {
         return Err("part: the disk is the one that ESXi is installed on".to_owned());
     }

@@ -4,9 +4,9 @@
 //! an unindented keyword, and not at one on the file's last line. `%pre` runs before the includes of
 //! its file, which may be what it has written. Invariant: at most [`INCLUDES_MAX`] files are read.
 
-use super::options::{Options, is_unknown, shown};
+use super::options::{CommandOptions, is_unknown, shown};
 use super::words::words;
-use super::{Command, Findings, Source};
+use super::{KickstartCommand, KickstartFindings, KickstartSource};
 use crate::guest::shell::{FileContent, UNKNOWN, failure, write_files, write_python_files};
 
 /// Words that begin a section.
@@ -19,20 +19,20 @@ const VOLUMES: &str = "/vmfs/volumes/";
 
 /// Why no more is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub enum ParseStop {
     Dialog(String),
     Wants(String),
 }
 
-impl From<String> for Stop {
-    fn from(dialog: String) -> Stop {
-        Stop::Dialog(dialog)
+impl From<String> for ParseStop {
+    fn from(dialog: String) -> ParseStop {
+        ParseStop::Dialog(dialog)
     }
 }
 
 /// A section that runs after the installation.
 #[derive(Debug)]
-pub struct Section {
+pub struct FileSection {
     pub text: String,
     pub is_busybox: bool,
     pub ignores_failure: bool,
@@ -40,9 +40,9 @@ pub struct Section {
 
 /// What has been read so far, of all files.
 pub struct Reading<'a> {
-    source: &'a Source<'a>,
-    pub commands: Vec<Command>,
-    pub posts: Vec<Section>,
+    source: &'a KickstartSource<'a>,
+    pub commands: Vec<KickstartCommand>,
+    pub posts: Vec<FileSection>,
     /// What every `%pre` has written.
     written: FileContent,
     /// The text of every `%pre`.
@@ -53,7 +53,7 @@ pub struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    pub fn new(source: &'a Source<'a>) -> Reading<'a> {
+    pub fn new(source: &'a KickstartSource<'a>) -> Reading<'a> {
         Reading {
             source,
             commands: vec![],
@@ -67,8 +67,8 @@ impl<'a> Reading<'a> {
 }
 
 /// A piece of a file.
-enum Piece {
-    Command(Command),
+enum FilePiece {
+    Command(KickstartCommand),
     Section { header: Vec<String>, text: String },
 }
 
@@ -77,24 +77,24 @@ pub fn read_file(
     reading: &mut Reading<'_>,
     bytes: &[u8],
     path: &str,
-    findings: &mut Findings,
-) -> Result<(), Stop> {
+    findings: &mut KickstartFindings,
+) -> Result<(), ParseStop> {
     reading.files += 1;
     if reading.files > INCLUDES_MAX {
-        return Err(Stop::Dialog("include: too many files are included".to_owned()));
+        return Err(ParseStop::Dialog("include: too many files are included".to_owned()));
     }
     let text = match std::str::from_utf8(bytes) {
         Err(error) if reading.source.strict => {
             let at = error.valid_up_to();
-            return Err(Stop::Dialog(format!("{path} cannot be decoded as UTF-8 at byte {at}")));
+            return Err(ParseStop::Dialog(format!("{path} cannot be decoded as UTF-8 at byte {at}")));
         }
         _ => String::from_utf8_lossy(bytes),
     };
     let mut commands = Vec::new();
     for piece in pieces(reading, &text.replace("\r\n", "\n"), findings)? {
         match piece {
-            Piece::Command(command) => commands.push(command),
-            Piece::Section { header, text } => take_section(reading, &header, text, findings)?,
+            FilePiece::Command(command) => commands.push(command),
+            FilePiece::Section { header, text } => take_section(reading, &header, text, findings)?,
         }
     }
     for command in commands {
@@ -107,7 +107,12 @@ pub fn read_file(
     Ok(())
 }
 
-fn pieces(reading: &mut Reading<'_>, text: &str, findings: &mut Findings) -> Result<Vec<Piece>, Stop> {
+/// The commands and sections of one file, in its order.
+fn pieces(
+    reading: &mut Reading<'_>,
+    text: &str,
+    findings: &mut KickstartFindings,
+) -> Result<Vec<FilePiece>, ParseStop> {
     let mut pieces = Vec::new();
     let mut section: Option<(Vec<String>, String)> = None;
     let count = text.lines().count();
@@ -119,7 +124,9 @@ fn pieces(reading: &mut Reading<'_>, text: &str, findings: &mut Findings) -> Res
                 body.push('\n');
                 continue;
             }
-            section => pieces.extend(section.take().map(|(header, text)| Piece::Section { header, text })),
+            section => {
+                pieces.extend(section.take().map(|(header, text)| FilePiece::Section { header, text }))
+            }
         }
         if line.trim_start().starts_with(UNKNOWN) {
             reading.is_opaque = true;
@@ -127,7 +134,7 @@ fn pieces(reading: &mut Reading<'_>, text: &str, findings: &mut Findings) -> Res
         }
         let words = match words(line) {
             Err(reason) if reading.source.strict => {
-                return Err(Stop::Dialog(format!("line {}: {reason}", index + 1)));
+                return Err(ParseStop::Dialog(format!("line {}: {reason}", index + 1)));
             }
             Err(_) => line.split_whitespace().map(str::to_owned).collect(),
             Ok(words) => words,
@@ -139,19 +146,20 @@ fn pieces(reading: &mut Reading<'_>, text: &str, findings: &mut Findings) -> Res
         if SECTIONS.contains(&first.as_str()) {
             section = Some((words, String::new()));
         } else {
-            pieces.push(Piece::Command(Command { words }));
+            pieces.push(FilePiece::Command(KickstartCommand { words }));
         }
     }
-    pieces.extend(section.map(|(header, text)| Piece::Section { header, text }));
+    pieces.extend(section.map(|(header, text)| FilePiece::Section { header, text }));
     Ok(pieces)
 }
 
+/// Runs a `%pre`, keeps a `%post` for after the install, and warns of sections that 6.7 does not know.
 fn take_section(
     reading: &mut Reading<'_>,
     header: &[String],
     text: String,
-    findings: &mut Findings,
-) -> Result<(), Stop> {
+    findings: &mut KickstartFindings,
+) -> Result<(), ParseStop> {
     let name = header.first().map_or("", String::as_str);
     let known: &[&str] = match name {
         "%post" => &["--interpreter", "--timeout", "--ignorefailure"],
@@ -161,12 +169,12 @@ fn take_section(
             return Ok(());
         }
     };
-    let options = Options::of(header, known, 0, findings);
+    let options = CommandOptions::of(header, known, 0, findings);
     let is_busybox = match options.value("--interpreter") {
         Some("busybox") => true,
         Some("python") => false,
         Some(other) if reading.source.strict => {
-            return Err(Stop::Dialog(format!("{name}: unknown interpreter \"{}\"", shown(other))));
+            return Err(ParseStop::Dialog(format!("{name}: unknown interpreter \"{}\"", shown(other))));
         }
         Some(_) => true,
         None => {
@@ -178,14 +186,15 @@ fn take_section(
         "%pre" => run_pre(reading, &text, is_busybox),
         "%post" => {
             let ignores_failure = options.value("--ignorefailure").is_some_and(|value| value == "true");
-            reading.posts.push(Section { text, is_busybox, ignores_failure });
+            reading.posts.push(FileSection { text, is_busybox, ignores_failure });
             Ok(())
         }
         _ => Ok(()),
     }
 }
 
-fn run_pre(reading: &mut Reading<'_>, text: &str, is_busybox: bool) -> Result<(), Stop> {
+/// Runs a `%pre` as far as it can be known: the files that it writes, and whether it fails.
+fn run_pre(reading: &mut Reading<'_>, text: &str, is_busybox: bool) -> Result<(), ParseStop> {
     reading.pres.push_str(text);
     if !is_busybox {
         write_python_files(text, &mut reading.written);
@@ -194,20 +203,22 @@ fn run_pre(reading: &mut Reading<'_>, text: &str, is_busybox: bool) -> Result<()
     write_files(text, &mut reading.written);
     match failure(text) {
         Some(why) if reading.source.strict => {
-            Err(Stop::Dialog(format!("%pre: the script has failed: {why}")))
+            Err(ParseStop::Dialog(format!("%pre: the script has failed: {why}")))
         }
         _ => Ok(()),
     }
 }
 
+/// Reads the file that a command includes: from the medium, or from what a `%pre` has written. A file that a script
+/// names and whose content is not known makes the kickstart opaque: nothing can be missing from it then.
 fn include(
     reading: &mut Reading<'_>,
-    command: &Command,
+    command: &KickstartCommand,
     from: &str,
-    findings: &mut Findings,
-) -> Result<(), Stop> {
+    findings: &mut KickstartFindings,
+) -> Result<(), ParseStop> {
     let [_, target, extra @ ..] = command.words.as_slice() else {
-        return Err(Stop::Dialog(format!("{}: no file was given", command.name())));
+        return Err(ParseStop::Dialog(format!("{}: no file was given", command.name())));
     };
     for word in extra {
         findings.warn(format!("{}: unknown argument \"{}\"", command.name(), shown(word)));
@@ -218,11 +229,11 @@ fn include(
         return Ok(());
     }
     if target.contains("://") {
-        return Err(Stop::Dialog(format!("include: cannot fetch {target}: there is no network")));
+        return Err(ParseStop::Dialog(format!("include: cannot fetch {target}: there is no network")));
     }
     if let Some(path) = on_medium(target, from) {
         return match reading.source.files.get(&path) {
-            None => Err(Stop::Wants(path)),
+            None => Err(ParseStop::Wants(path)),
             Some(Some(bytes)) => read_file(reading, bytes, &path, findings),
             Some(None) => Err(cannot_open(target)),
         };
@@ -239,8 +250,9 @@ fn include(
     }
 }
 
-fn cannot_open(target: &str) -> Stop {
-    Stop::Dialog(format!("include: cannot open the file {}", shown(target)))
+/// The dialog of a file that is not there.
+fn cannot_open(target: &str) -> ParseStop {
+    ParseStop::Dialog(format!("include: cannot open the file {}", shown(target)))
 }
 
 /// The path on the kickstart's medium that is meant, if one is.

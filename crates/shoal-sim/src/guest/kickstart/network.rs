@@ -1,12 +1,12 @@
 //! `network`: addresses that fit each other.
 //!
-//! Whether the network answers is nobody's question here. Source: the 6.7 installer. Invariant: a
+//! Whether the network answers is not asked here. Source: the 6.7 installer. Invariant: a
 //! value that is not known is a good one.
 
 use std::net::Ipv4Addr;
 
-use super::Findings;
-use super::options::{Options, is_unknown, shown};
+use super::KickstartFindings;
+use super::options::{CommandOptions, is_unknown, shown};
 
 const OPTIONS: [&str; 10] = [
     "--bootproto",
@@ -23,8 +23,8 @@ const OPTIONS: [&str; 10] = [
 const VLAN_MAX: u16 = 4095;
 
 /// Why `network` is refused.
-pub fn check(words: &[String], findings: &mut Findings) -> Result<(), String> {
-    let options = Options::of(words, &OPTIONS, 0, findings);
+pub fn check(words: &[String], findings: &mut KickstartFindings) -> Result<(), String> {
+    let options = CommandOptions::of(words, &OPTIONS, 0, findings);
     let is_static = match options.value("--bootproto") {
         Some("static") => true,
         None | Some("dhcp") => false,
@@ -45,7 +45,7 @@ pub fn check(words: &[String], findings: &mut Findings) -> Result<(), String> {
     if is_static { check_static(&options, findings) } else { check_dhcp(&options, findings) }
 }
 
-fn check_dhcp(options: &Options<'_>, findings: &mut Findings) -> Result<(), String> {
+fn check_dhcp(options: &CommandOptions<'_>, findings: &mut KickstartFindings) -> Result<(), String> {
     if let Some(name) = ["--ip", "--netmask", "--gateway"].into_iter().find(|name| options.has(name)) {
         return Err(format!("network: {name} cannot be used with --bootproto=dhcp"));
     }
@@ -57,7 +57,7 @@ fn check_dhcp(options: &Options<'_>, findings: &mut Findings) -> Result<(), Stri
     Ok(())
 }
 
-fn check_static(options: &Options<'_>, findings: &mut Findings) -> Result<(), String> {
+fn check_static(options: &CommandOptions<'_>, findings: &mut KickstartFindings) -> Result<(), String> {
     check_names(options)?;
     let ip = options.value("--ip").ok_or("network: --bootproto=static needs --ip")?;
     let ip = address("--ip", ip)?;
@@ -120,7 +120,7 @@ fn guessed_prefix(ip: Ipv4Addr) -> u32 {
     }
 }
 
-fn check_names(options: &Options<'_>) -> Result<(), String> {
+fn check_names(options: &CommandOptions<'_>) -> Result<(), String> {
     if let Some(list) = options.value("--nameserver") {
         for server in list.split(',') {
             address("--nameserver", server)?;
@@ -148,7 +148,7 @@ fn is_host_name(name: &str) -> bool {
 }
 
 /// A NIC by its name or its MAC address. Which NICs there are is not known here.
-fn check_device(options: &Options<'_>) -> Result<(), String> {
+fn check_device(options: &CommandOptions<'_>) -> Result<(), String> {
     let is_mac = |text: &str| {
         let parts: Vec<&str> = text.split([':', '-']).collect();
         let is_octet = |part: &&str| part.len() == 2 && part.chars().all(|c| c.is_ascii_hexdigit());
@@ -163,7 +163,7 @@ fn check_device(options: &Options<'_>) -> Result<(), String> {
     }
 }
 
-fn check_vlan(options: &Options<'_>) -> Result<(), String> {
+fn check_vlan(options: &CommandOptions<'_>) -> Result<(), String> {
     match options.value("--vlanid") {
         Some(id) if !is_unknown(id) && id.parse::<u16>().ok().is_none_or(|id| id > VLAN_MAX) => {
             Err(format!("network: --vlanid \"{}\" is not from 0 to {VLAN_MAX}", shown(id)))

@@ -2,11 +2,11 @@
 //!
 //! Invariant: of a repeated option the first holds, and whatever is not known is a warning.
 
-use super::Findings;
+use super::KickstartFindings;
 use crate::guest::shell::UNKNOWN;
 
 /// A command line, split into its options and the rest.
-pub struct Options<'a> {
+pub struct CommandOptions<'a> {
     command: &'a str,
     /// In their order, each name once.
     given: Vec<(&'a str, Option<&'a str>)>,
@@ -14,12 +14,17 @@ pub struct Options<'a> {
     pub rest: Vec<&'a str>,
 }
 
-impl<'a> Options<'a> {
+impl<'a> CommandOptions<'a> {
     /// Takes the words of a command. Names that are not in `known` are passed over with a warning,
     /// and `rest_max` words that are no options are its own.
-    pub fn of(words: &'a [String], known: &[&str], rest_max: usize, findings: &mut Findings) -> Options<'a> {
+    pub fn of(
+        words: &'a [String],
+        known: &[&str],
+        rest_max: usize,
+        findings: &mut KickstartFindings,
+    ) -> CommandOptions<'a> {
         let (command, words) = words.split_first().map_or(("", [].as_slice()), |(first, rest)| (first, rest));
-        let mut options = Options { command, given: vec![], rest: vec![] };
+        let mut options = CommandOptions { command, given: vec![], rest: vec![] };
         for word in words {
             let (name, value) = match word.split_once('=') {
                 Some((name, value)) => (name, Some(value)),

@@ -3,8 +3,8 @@
 //! Source: passwdqc with ESXi's `min=disabled,disabled,disabled,7,7`, and the hash forms of the 6.7
 //! installer. Its dictionary is not modelled. Invariant: no password reaches a dialog.
 
-use super::Findings;
-use super::options::{Options, is_unknown};
+use super::KickstartFindings;
+use super::options::{CommandOptions, is_unknown};
 
 const BYTES: std::ops::RangeInclusive<usize> = 7..=40;
 const CLASSES_MIN: usize = 3;
@@ -22,10 +22,10 @@ const SEQUENCES: [&str; 8] = [
 ];
 
 /// Why `rootpw` is refused.
-pub fn check(words: &[String], findings: &mut Findings) -> Result<(), String> {
-    // Words that are not understood may be a part of the password, so they are not shown.
-    let mut quiet = Findings::default();
-    let options = Options::of(words, &["--iscrypted"], 1, &mut quiet);
+pub fn check(words: &[String], findings: &mut KickstartFindings) -> Result<(), String> {
+    // Words that are not known may be a part of the password, so they are not shown.
+    let mut quiet = KickstartFindings::default();
+    let options = CommandOptions::of(words, &["--iscrypted"], 1, &mut quiet);
     if !quiet.parse.is_empty() {
         findings.warn("rootpw: it has arguments that are not known".to_owned());
     }

@@ -3,10 +3,10 @@
 //! What a single command takes is in the files of the commands. Invariant: the first rule that is
 //! broken is the dialog.
 
-use super::disks::{Action, check_action, check_clearpart, check_part};
-use super::file::{Reading, Stop};
-use super::options::{Options, is_unknown, shown};
-use super::{Command, Findings, network, password};
+use super::disks::{DiskAction, check_action, check_clearpart, check_part};
+use super::file::{ParseStop, Reading};
+use super::options::{CommandOptions, is_unknown, shown};
+use super::{KickstartCommand, KickstartFindings, network, password};
 use crate::machine::Disk;
 
 const COMMANDS_MAX: usize = 256;
@@ -94,15 +94,15 @@ const KEYBOARDS: [&str; 28] = [
     "US Dvorak",
 ];
 
-fn find<'a>(reading: &'a Reading<'_>, names: &[&str]) -> Option<&'a Command> {
+fn find<'a>(reading: &'a Reading<'_>, names: &[&str]) -> Option<&'a KickstartCommand> {
     reading.commands.iter().rfind(|command| names.contains(&command.name()))
 }
 
 /// The licence, and one command that installs. Where not everything is known they may be in what is
 /// not.
-pub fn check_needed(reading: &Reading<'_>) -> Result<(), Stop> {
-    let is_action = |command: &&Command| Action::NAMES.contains(&command.name());
-    let actions: Vec<&str> = reading.commands.iter().filter(is_action).map(Command::name).collect();
+pub fn check_needed(reading: &Reading<'_>) -> Result<(), ParseStop> {
+    let is_action = |command: &&KickstartCommand| DiskAction::NAMES.contains(&command.name());
+    let actions: Vec<&str> = reading.commands.iter().filter(is_action).map(KickstartCommand::name).collect();
     let dialog = match actions.as_slice() {
         _ if find(reading, &LICENCE).is_none() && !reading.is_opaque => {
             "vmaccepteula was not specified: the license agreement was not accepted".to_owned()
@@ -114,23 +114,23 @@ pub fn check_needed(reading: &Reading<'_>) -> Result<(), Stop> {
         [first, .., last] if first == last => format!("{first}: the command may be given only once"),
         [first, .., last] => format!("{last}: it cannot be used together with {first}"),
     };
-    Err(Stop::Dialog(dialog))
+    Err(ParseStop::Dialog(dialog))
 }
 
 /// Everything else that stops the installer or that it warns of.
-pub fn check(reading: &Reading<'_>, disk: &Disk, findings: &mut Findings) -> Result<(), Stop> {
+pub fn check(reading: &Reading<'_>, disk: &Disk, findings: &mut KickstartFindings) -> Result<(), ParseStop> {
     if reading.commands.len() > COMMANDS_MAX {
-        return Err(Stop::Dialog(format!("the script has more than {COMMANDS_MAX} commands")));
+        return Err(ParseStop::Dialog(format!("the script has more than {COMMANDS_MAX} commands")));
     }
     warn_of_commands(reading, findings);
-    let Some(action) = find(reading, &Action::NAMES) else { return Ok(()) };
+    let Some(action) = find(reading, &DiskAction::NAMES) else { return Ok(()) };
     check_action(action, disk, findings)?;
-    let is_upgrade = Action::of(action) == Action::Upgrade;
+    let is_upgrade = DiskAction::of(action) == DiskAction::Upgrade;
     match find(reading, &["rootpw"]) {
         Some(_) if is_upgrade => findings.warn("rootpw: it is ignored by an upgrade".to_owned()),
         Some(command) => password::check(&command.words, findings)?,
         None if is_upgrade || reading.is_opaque => {}
-        None => return Err(Stop::Dialog("rootpw was not specified: a password is required".to_owned())),
+        None => return Err(ParseStop::Dialog("rootpw was not specified: a password is required".to_owned())),
     }
     match find(reading, &["network"]) {
         Some(_) if is_upgrade => findings.warn("network: it is ignored by an upgrade".to_owned()),
@@ -143,7 +143,7 @@ pub fn check(reading: &Reading<'_>, disk: &Disk, findings: &mut Findings) -> Res
     Ok(())
 }
 
-fn warn_of_commands(reading: &Reading<'_>, findings: &mut Findings) {
+fn warn_of_commands(reading: &Reading<'_>, findings: &mut KickstartFindings) {
     let mut seen: Vec<&str> = Vec::new();
     for command in &reading.commands {
         let name = command.name();
@@ -152,7 +152,7 @@ fn warn_of_commands(reading: &Reading<'_>, findings: &mut Findings) {
             findings.warn(format!("{name} is not supported"));
         } else if is_single && seen.contains(&name) {
             findings.warn(format!("{name} is repeated, and the last one holds"));
-        } else if !is_single && !REPEATED.contains(&name) && !Action::NAMES.contains(&name) {
+        } else if !is_single && !REPEATED.contains(&name) && !DiskAction::NAMES.contains(&name) {
             findings.warn(format!("unknown command \"{}\"", shown(name)));
         }
         seen.push(name);
@@ -161,16 +161,16 @@ fn warn_of_commands(reading: &Reading<'_>, findings: &mut Findings) {
 
 fn check_partitions(
     reading: &Reading<'_>,
-    action: &Command,
+    action: &KickstartCommand,
     disk: &Disk,
-    findings: &mut Findings,
-) -> Result<(), Stop> {
-    let is_install = Action::of(action) == Action::Install;
+    findings: &mut KickstartFindings,
+) -> Result<(), ParseStop> {
+    let is_install = DiskAction::of(action) == DiskAction::Install;
     let mut datastores: Vec<&str> = Vec::new();
     for command in reading.commands.iter().filter(|command| REPEATED.contains(&command.name())) {
         let name = command.name();
         if !is_install {
-            return Err(Stop::Dialog(format!("{name}: it cannot be used with {}", action.name())));
+            return Err(ParseStop::Dialog(format!("{name}: it cannot be used with {}", action.name())));
         }
         if name == "clearpart" {
             check_clearpart(command, disk, findings)?;
@@ -178,7 +178,7 @@ fn check_partitions(
         }
         let datastore = check_part(command, action, findings)?;
         if datastores.contains(&datastore) && !is_unknown(datastore) {
-            return Err(Stop::Dialog(format!("part: the datastore \"{}\" exists", shown(datastore))));
+            return Err(ParseStop::Dialog(format!("part: the datastore \"{}\" exists", shown(datastore))));
         }
         datastores.push(datastore);
     }
@@ -186,7 +186,11 @@ fn check_partitions(
 }
 
 /// The commands with little to check.
-fn check_small(reading: &Reading<'_>, is_upgrade: bool, findings: &mut Findings) -> Result<(), Stop> {
+fn check_small(
+    reading: &Reading<'_>,
+    is_upgrade: bool,
+    findings: &mut KickstartFindings,
+) -> Result<(), ParseStop> {
     for command in &reading.commands {
         let known: &[&str] = match command.name() {
             "reboot" => &["--noeject"],
@@ -205,13 +209,13 @@ fn check_small(reading: &Reading<'_>, is_upgrade: bool, findings: &mut Findings)
             }
             _ => continue,
         };
-        Options::of(&command.words, known, 0, findings);
+        CommandOptions::of(&command.words, known, 0, findings);
     }
     Ok(())
 }
 
-fn check_keyboard(command: &Command, findings: &mut Findings) {
-    let options = Options::of(&command.words, &[], 1, findings);
+fn check_keyboard(command: &KickstartCommand, findings: &mut KickstartFindings) {
+    let options = CommandOptions::of(&command.words, &[], 1, findings);
     let layout = options.rest.first().copied().unwrap_or_default();
     if !KEYBOARDS.contains(&layout) && !is_unknown(layout) {
         findings.warn(format!("keyboard: unknown layout \"{}\", US Default is used", shown(layout)));
@@ -219,9 +223,12 @@ fn check_keyboard(command: &Command, findings: &mut Findings) {
 }
 
 /// Five groups of five letters and digits.
-fn check_serial_number(command: &Command, findings: &mut Findings) -> Result<(), Stop> {
+fn check_serial_number(
+    command: &KickstartCommand,
+    findings: &mut KickstartFindings,
+) -> Result<(), ParseStop> {
     let name = command.name();
-    let options = Options::of(&command.words, &["--esx"], 0, findings);
+    let options = CommandOptions::of(&command.words, &["--esx"], 0, findings);
     let key = options.value("--esx").ok_or_else(|| format!("{name}: --esx was not given"))?;
     let groups: Vec<&str> = key.split('-').collect();
     let is_group = |group: &&str| group.len() == 5 && group.chars().all(|c| c.is_ascii_alphanumeric());
@@ -229,6 +236,6 @@ fn check_serial_number(command: &Command, findings: &mut Findings) -> Result<(),
     if is_key || is_unknown(key) {
         Ok(())
     } else {
-        Err(Stop::Dialog(format!("{name}: the key is not valid")))
+        Err(ParseStop::Dialog(format!("{name}: the key is not valid")))
     }
 }

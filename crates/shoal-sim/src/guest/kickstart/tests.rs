@@ -14,23 +14,23 @@ fn parse(text: &str, strict: bool, disk: &Disk, files: &[(&str, Option<&str>)]) 
         ((*path).to_owned(), content.map(|content| content.as_bytes().to_vec()))
     };
     let files = files.iter().map(file).collect();
-    parse_kickstart(&Source { text: text.as_bytes(), path: "/KS.CFG", files: &files, strict, disk })
+    parse_kickstart(&KickstartSource { text: text.as_bytes(), path: "/KS.CFG", files: &files, strict, disk })
 }
 
 /// In words: the dialog, what is warned of, how it ends.
-fn told(parsed: Parsed) -> String {
+fn shown(parsed: Parsed) -> String {
     match parsed {
         Parsed::Wants(path) => format!("wants {path}"),
         Parsed::Refused(dialog) => format!("dialog: {dialog}"),
-        Parsed::Accepted(Script { is_dry_run: true, .. }) => "installs nothing".to_owned(),
+        Parsed::Accepted(KickstartScript { is_dry_run: true, .. }) => "installs nothing".to_owned(),
         Parsed::Accepted(script) => {
             let warnings: Vec<String> = script.warnings.iter().map(|text| format!("[{text}] ")).collect();
             let fails = script.posts.iter().find_map(|post| post.failure.clone());
             let fails = fails.map_or(String::new(), |why| format!(", %post fails: {why}"));
             let ending = match script.ending {
-                Ending::Wait => "waits",
-                Ending::Reboot { eject: true } => "reboots",
-                Ending::Reboot { eject: false } => "reboots with its media",
+                InstallEnding::Wait => "waits",
+                InstallEnding::Reboot { eject: true } => "reboots",
+                InstallEnding::Reboot { eject: false } => "reboots with its media",
             };
             format!("{}{ending}{fails}", warnings.concat())
         }
@@ -44,9 +44,9 @@ fn esxi() -> Disk {
 
 /// `expected` is a part of what a strict installer with a blank disk does, or all of it without `…`.
 fn check_on(disk: &Disk, text: &str, expected: &str) {
-    let told = told(parse(text, true, disk, &[]));
-    let fits = expected.strip_suffix('…').map_or(told == expected, |part| told.contains(part));
-    assert!(fits, "{text}\n does: {told}\nnot: {expected}");
+    let shown = shown(parse(text, true, disk, &[]));
+    let fits = expected.strip_suffix('…').map_or(shown == expected, |part| shown.contains(part));
+    assert!(fits, "{text}\n does: {shown}\nnot: {expected}");
 }
 
 fn check(text: &str, expected: &str) {
@@ -89,7 +89,7 @@ fn what_is_needed_is_asked_for() {
 
 #[test]
 fn a_lenient_installer_asks_for_the_licence_and_an_action_alone() {
-    let lenient = |text: &str| told(parse(text, false, &esxi(), &[]));
+    let lenient = |text: &str| shown(parse(text, false, &esxi(), &[]));
     assert_eq!(lenient("vmaccepteula\ninstall\nreboot\n"), "reboots");
     assert_eq!(lenient("vmaccepteula\ninstall --x 'y\nfoo\nreboot\n%post\nfalse\n"), "reboots");
     assert!(lenient("install --firstdisk\nreboot\n").contains("vmaccepteula"));
@@ -317,9 +317,14 @@ fn small_commands_warn_or_stop() {
     line(&"paranoid\n".repeat(252), "dialog: the script has more than 256 commands");
     let undecodable = [HEAD.as_bytes(), b"install --firstdisk\n%post\n# \xff\n"].concat();
     let files = BTreeMap::new();
-    let source =
-        Source { text: &undecodable, path: "/KS.CFG", files: &files, strict: true, disk: &Disk::Blank };
-    assert!(told(parse_kickstart(&source)).starts_with("dialog: /KS.CFG cannot be decoded"));
+    let source = KickstartSource {
+        text: &undecodable,
+        path: "/KS.CFG",
+        files: &files,
+        strict: true,
+        disk: &Disk::Blank,
+    };
+    assert!(shown(parse_kickstart(&source)).starts_with("dialog: /KS.CFG cannot be decoded"));
     // Of a comment in the middle of a password only the rest is lost, and no word of it is shown.
     check("vmaccepteula\nrootpw VM#ware1!\ninstall --firstdisk\n", "dialog: rootpw: the password must have…");
     check(
@@ -419,7 +424,7 @@ fn what_a_pre_writes_can_be_included() {
         &format!("{head}reboot\n{pre}IP=\n{document}"),
         "dialog: network: --ip \"\" is not a valid address",
     );
-    // A file that the installer's own system writes, or nobody can tell what is in it.
+    // A file that the installer's own system writes, or whose content is not known.
     check(&format!("{head}reboot\n{pre}wget -O /tmp/more http://a.test/ks\n"), "reboots");
     check(&format!("%include /tmp/all\n{pre}sed s/x/y/ /etc/ks > /tmp/all\n"), "waits");
     let python = "%pre --interpreter=python\nopen('/tmp/more', 'w').write('rootpw VMware1!\\nnetwork\\n')\n";
@@ -440,7 +445,7 @@ fn includes_lie_on_the_medium_or_nowhere() {
     check(&text("http://a.test/ks"), "dialog: include: cannot fetch http://a.test/ks: there is no network");
     check(&text("tmp/x"), "dialog: include: cannot open the file tmp/x");
     check(&text(""), "dialog: %include: no file was given");
-    let with = |content| told(parse(&text("./MORE.CFG"), true, &Disk::Blank, &[("/MORE.CFG", content)]));
+    let with = |content| shown(parse(&text("./MORE.CFG"), true, &Disk::Blank, &[("/MORE.CFG", content)]));
     assert_eq!(with(Some("reboot\n")), "reboots");
     assert_eq!(with(Some("%include ./LESS.CFG\n")), "wants /LESS.CFG");
     assert_eq!(with(None), "dialog: include: cannot open the file ./MORE.CFG");

@@ -8,7 +8,7 @@ mod python;
 
 use std::collections::BTreeMap;
 
-use super::{Command, OutputFile, UNKNOWN, commands};
+use super::{OutputFile, ShellCommand, UNKNOWN, commands};
 
 pub use python::write_python_files;
 
@@ -20,7 +20,7 @@ pub type FileContent = BTreeMap<String, String>;
 
 /// Adds what `script` writes to `files`.
 pub fn write_files(script: &str, files: &mut FileContent) {
-    let mut run = Run { files, groups: vec![], piped: String::new() };
+    let mut run = ScriptFiles { files, groups: vec![], piped: String::new() };
     for command in commands(script) {
         run.take(&command);
     }
@@ -43,7 +43,7 @@ fn unknown_line() -> String {
     format!("{UNKNOWN}\n")
 }
 
-struct Run<'a> {
+struct ScriptFiles<'a> {
     files: &'a mut FileContent,
     /// What the open blocks have printed, by depth.
     groups: Vec<String>,
@@ -51,8 +51,8 @@ struct Run<'a> {
     piped: String,
 }
 
-impl Run<'_> {
-    fn take(&mut self, command: &Command) {
+impl ScriptFiles<'_> {
+    fn take(&mut self, command: &ShellCommand) {
         self.groups.resize(command.depth, String::new());
         let text = match command.program() {
             "fi" | "done" | "esac" | "}" | ")" => self.groups.pop().unwrap_or_default(),
@@ -71,7 +71,7 @@ impl Run<'_> {
     }
 
     /// What the command prints. Files that it writes of its own accord are written.
-    fn printed(&mut self, command: &Command) -> String {
+    fn printed(&mut self, command: &ShellCommand) -> String {
         let piped = std::mem::take(&mut self.piped);
         let input = command.document.clone().unwrap_or(piped);
         let arguments: Vec<&str> = command.words.iter().skip(1).map(String::as_str).collect();

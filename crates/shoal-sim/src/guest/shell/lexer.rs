@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::{Command, OutputFile, UNKNOWN, WORD_BYTES_MAX};
+use super::{OutputFile, ShellCommand, UNKNOWN, WORD_BYTES_MAX};
 
 /// Substitutions within substitutions.
 const NESTING_MAX: usize = 8;
@@ -42,7 +42,7 @@ enum Joint {
 }
 
 /// A here-document that begins with the next line.
-struct Document {
+struct HereDocument {
     /// Its last line.
     end: String,
     is_literal: bool,
@@ -53,14 +53,14 @@ struct Document {
 pub struct Lexer<'a> {
     chars: Peekable<Chars<'a>>,
     variables: BTreeMap<String, String>,
-    commands: Vec<Command>,
+    commands: Vec<ShellCommand>,
     words: Vec<String>,
     word: Option<String>,
     /// A part of the word is quoted.
     is_quoted: bool,
     redirect: Option<Redirect>,
     output: Option<OutputFile>,
-    documents: Vec<Document>,
+    documents: Vec<HereDocument>,
     joint: Joint,
     blocks: usize,
     parens: usize,
@@ -93,7 +93,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    pub fn run(mut self) -> Vec<Command> {
+    pub fn run(mut self) -> Vec<ShellCommand> {
         while let Some(next) = self.chars.next() {
             self.take(next);
         }
@@ -256,7 +256,7 @@ impl<'a> Lexer<'a> {
         if self.nesting < NESTING_MAX && !inner.starts_with('(') {
             let lexer = Lexer::within(inner, self.variables.clone(), self.nesting + 1);
             let depth = self.depth() + 1;
-            self.commands.extend(lexer.run().into_iter().map(|command| Command { depth, ..command }));
+            self.commands.extend(lexer.run().into_iter().map(|command| ShellCommand { depth, ..command }));
         }
         self.push_char(UNKNOWN);
     }
@@ -309,7 +309,7 @@ impl<'a> Lexer<'a> {
             Some(Redirect::Other) => {}
             Some(Redirect::Output { appends }) => self.output = Some(OutputFile { path: word, appends }),
             Some(Redirect::Document) => {
-                self.documents.push(Document { end: word, is_literal, command: None });
+                self.documents.push(HereDocument { end: word, is_literal, command: None });
             }
         }
     }
@@ -342,7 +342,7 @@ impl<'a> Lexer<'a> {
         for document in self.documents.iter_mut().filter(|document| document.command.is_none()) {
             document.command = Some(self.commands.len());
         }
-        self.commands.push(Command {
+        self.commands.push(ShellCommand {
             words,
             after_failure: joint == Joint::OnFailure,
             after_success: joint == Joint::OnSuccess,
@@ -381,7 +381,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn take_documents(&mut self) {
-        for Document { end, is_literal, command } in std::mem::take(&mut self.documents) {
+        for HereDocument { end, is_literal, command } in std::mem::take(&mut self.documents) {
             let mut text = String::new();
             loop {
                 let mut line = String::new();

@@ -3,11 +3,11 @@
 //! Only what needs no running system is judged; all else counts as good. Invariant: a command within
 //! a condition or a loop decides nothing.
 
-use super::{Command, UNKNOWN, commands};
+use super::{ShellCommand, UNKNOWN, commands};
 
 /// How a command or a list of commands ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Status {
+enum CommandStatus {
     Succeeds,
     /// With what a shell would say.
     Fails(String),
@@ -16,20 +16,20 @@ enum Status {
 
 /// Why the script ends with an error, where that is known.
 pub fn failure(script: &str) -> Option<String> {
-    let mut status = Status::Succeeds;
+    let mut status = CommandStatus::Succeeds;
     let mut stops_at_error = false;
     let list = commands(script);
     for (index, command) in list.iter().enumerate() {
         if command.depth > 0 {
-            status = Status::Unknown;
+            status = CommandStatus::Unknown;
             continue;
         }
         let is_joined = command.after_failure || command.after_success;
-        let is_certain = !(is_joined && status == Status::Unknown);
+        let is_certain = !(is_joined && status == CommandStatus::Unknown);
         let is_passed_over = match status {
-            Status::Succeeds => command.after_failure,
-            Status::Fails(_) => command.after_success,
-            Status::Unknown => false,
+            CommandStatus::Succeeds => command.after_failure,
+            CommandStatus::Fails(_) => command.after_success,
+            CommandStatus::Unknown => false,
         };
         if is_passed_over {
             continue;
@@ -39,19 +39,19 @@ pub fn failure(script: &str) -> Option<String> {
         }
         stops_at_error |= command.program() == "set" && command.words.iter().any(|word| is_set_e(word));
         status = joined(status, command, is_certain);
-        let goes_on = |next: &Command| next.after_failure || next.after_success || next.is_piped;
+        let goes_on = |next: &ShellCommand| next.after_failure || next.after_success || next.is_piped;
         let is_over = !list.get(index + 1).is_some_and(goes_on);
-        if stops_at_error && is_over && matches!(status, Status::Fails(_)) {
+        if stops_at_error && is_over && matches!(status, CommandStatus::Fails(_)) {
             break;
         }
     }
     reason(status)
 }
 
-fn reason(status: Status) -> Option<String> {
+fn reason(status: CommandStatus) -> Option<String> {
     match status {
-        Status::Fails(why) => Some(why),
-        Status::Succeeds | Status::Unknown => None,
+        CommandStatus::Fails(why) => Some(why),
+        CommandStatus::Succeeds | CommandStatus::Unknown => None,
     }
 }
 
@@ -60,38 +60,38 @@ fn is_set_e(word: &str) -> bool {
 }
 
 /// The status of a list after one more command of it.
-fn joined(before: Status, command: &Command, is_certain: bool) -> Status {
+fn joined(before: CommandStatus, command: &ShellCommand, is_certain: bool) -> CommandStatus {
     let own = status_of(command);
     match own {
         own if is_certain => own,
         // `unknown || true` succeeds and `unknown && false` fails, whatever the first does.
-        Status::Succeeds if command.after_failure => Status::Succeeds,
-        Status::Fails(why) if command.after_success => Status::Fails(why),
+        CommandStatus::Succeeds if command.after_failure => CommandStatus::Succeeds,
+        CommandStatus::Fails(why) if command.after_success => CommandStatus::Fails(why),
         _ => before,
     }
 }
 
-fn exit_status(command: &Command, before: Status) -> Status {
+fn exit_status(command: &ShellCommand, before: CommandStatus) -> CommandStatus {
     match command.words.get(1).map(String::as_str) {
         None => before,
-        Some("0") => Status::Succeeds,
-        Some(word) if word.contains(UNKNOWN) || word.is_empty() => Status::Unknown,
-        Some(word) => Status::Fails(format!("exit {word}")),
+        Some("0") => CommandStatus::Succeeds,
+        Some(word) if word.contains(UNKNOWN) || word.is_empty() => CommandStatus::Unknown,
+        Some(word) => CommandStatus::Fails(format!("exit {word}")),
     }
 }
 
 /// Of programs whose end does not depend on the machine. `esxcli` needs hostd, which the installer does
 /// not run.
-fn status_of(command: &Command) -> Status {
+fn status_of(command: &ShellCommand) -> CommandStatus {
     if command.is_negated {
-        return Status::Unknown;
+        return CommandStatus::Unknown;
     }
     match command.program() {
-        "true" | ":" | "echo" | "printf" | "sleep" | "sync" => Status::Succeeds,
-        "false" => Status::Fails("false".to_owned()),
-        "esxcli" => Status::Fails("esxcli: Connection failure (hostd is not running)".to_owned()),
-        program if program.starts_with('%') => Status::Fails(format!("{program}: not found")),
-        _ => Status::Unknown,
+        "true" | ":" | "echo" | "printf" | "sleep" | "sync" => CommandStatus::Succeeds,
+        "false" => CommandStatus::Fails("false".to_owned()),
+        "esxcli" => CommandStatus::Fails("esxcli: Connection failure (hostd is not running)".to_owned()),
+        program if program.starts_with('%') => CommandStatus::Fails(format!("{program}: not found")),
+        _ => CommandStatus::Unknown,
     }
 }
 

@@ -6,7 +6,7 @@ use super::*;
 
 /// One string a command: its words between slashes, behind `|` where it is a fallback.
 fn check(script: &str, expected: &[&str]) {
-    let shown = |command: Command| {
+    let shown = |command: ShellCommand| {
         let fallback = if command.after_failure { "|" } else { "" };
         format!("{fallback}{}", command.words.join("/"))
     };

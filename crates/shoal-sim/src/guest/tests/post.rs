@@ -11,10 +11,10 @@ const WEBHOOK: &str = "%post --interpreter=busybox --ignorefailure=true\n\
     url='http://controller.test/hook'\n\
     python -c 'import urllib.request' \"$url\" >/dev/null 2>&1 || wget -q -O /dev/null \"$url\"\n";
 
-impl Bench {
-    /// As [`Bench::install`], with a nonce beside the kickstart.
-    fn install_with(post: &str, change: impl FnOnce(&mut Board, &mut Software)) -> Bench {
-        let mut bench = Bench::new(change);
+impl GuestBench {
+    /// As [`GuestBench::install`], with a nonce beside the kickstart.
+    fn install_with(post: &str, change: impl FnOnce(&mut Board, &mut Software)) -> GuestBench {
+        let mut bench = GuestBench::new(change);
         let mut task = IsoWriter::new("TASK");
         task.joliet = false;
         task.file("/KS.CFG", format!("{KS}{post}")).file("/NONCE.TXT", "0123456789abcdef");
@@ -29,10 +29,10 @@ impl Bench {
     }
 
     /// Goes on until `%post` wants something.
-    fn run_to_post(&mut self) -> Need {
+    fn run_to_post(&mut self) -> GuestNeed {
         for _ in 0..1000 {
             match self.computer.step(self.now) {
-                Need::Until(time) => self.now = time,
+                GuestNeed::Until(time) => self.now = time,
                 need if self.guest() == "installer_post" => return need,
                 need => panic!("{need:?}"),
             }
@@ -48,31 +48,31 @@ impl Bench {
 
 #[test]
 fn the_hook_reads_its_nonce_of_the_kickstarts_cd_and_powers_off() {
-    let mut bench = Bench::install_with(POWER_OFF, |_, _| {});
+    let mut bench = GuestBench::install_with(POWER_OFF, |_, _| {});
     assert_eq!(bench.run(200).guest(), "off");
     assert_eq!(bench.reads, [ReadRequest { drive: 1, offset: bench.nonce_at(), len: 2048 }]);
     assert_eq!(bench.installs(), (1, 0));
-    assert!(bench.computer.machine.medium(1).is_some(), "nobody has ejected");
+    assert!(bench.computer.machine.medium(1).is_some(), "it was not ejected");
     bench.reset(ResetType::On);
     assert_eq!(bench.run(100).guest(), "installed");
 }
 
 #[test]
 fn the_hook_calls_its_url_once_and_the_reboot_follows() {
-    let mut bench = Bench::install_with(WEBHOOK, |_, _| {});
+    let mut bench = GuestBench::install_with(WEBHOOK, |_, _| {});
     assert_eq!(bench.run(200).guest(), "installed");
     assert_eq!(bench.calls, ["http://controller.test/hook"]);
-    let mut bench = Bench::install_with(&WEBHOOK.replace("controller", "nowhere"), |_, _| {});
+    let mut bench = GuestBench::install_with(&WEBHOOK.replace("controller", "nowhere"), |_, _| {});
     assert_eq!(bench.run(200).guest(), "installed", "a call that fails stops nothing");
     assert_eq!(bench.calls, ["http://nowhere.test/hook", "http://nowhere.test/hook"], "by Python, then wget");
-    let mut bench = Bench::install_with(WEBHOOK, |_, software| software.no_network = true);
+    let mut bench = GuestBench::install_with(WEBHOOK, |_, software| software.no_network = true);
     assert_eq!((bench.run(200).guest(), bench.calls.len()), ("installed", 0));
 }
 
 #[test]
 fn a_hook_that_fails_leaves_the_end_to_the_kickstart() {
     let run = |change: fn(&mut Software)| {
-        let mut bench = Bench::install_with(POWER_OFF, |_, software| change(software));
+        let mut bench = GuestBench::install_with(POWER_OFF, |_, software| change(software));
         bench.run(300);
         let nonce_at = bench.nonce_at();
         (bench.guest(), bench.reads.iter().any(|read| read.offset == nonce_at), bench.installs())
@@ -85,7 +85,7 @@ fn a_hook_that_fails_leaves_the_end_to_the_kickstart() {
 #[test]
 fn sections_run_in_their_order_and_the_first_end_is_the_end() {
     let post = "%post\nwget http://a.test/1\nreboot\n%post\nwget http://a.test/2\n";
-    let mut bench = Bench::install_with(post, |_, _| {});
+    let mut bench = GuestBench::install_with(post, |_, _| {});
     assert_eq!(bench.run(200).guest(), "installed");
     assert_eq!(bench.calls, ["http://a.test/1"]);
     assert!(bench.computer.machine.medium(0).is_some(), "a script's `reboot` ejects nothing");
@@ -93,13 +93,13 @@ fn sections_run_in_their_order_and_the_first_end_is_the_end() {
 
 #[test]
 fn a_reset_or_an_eject_during_post_destroys_nothing() {
-    let mut bench = Bench::install_with(POWER_OFF, |_, _| {});
-    assert!(matches!(bench.run_to_post(), Need::Read(_)));
+    let mut bench = GuestBench::install_with(POWER_OFF, |_, _| {});
+    assert!(matches!(bench.run_to_post(), GuestNeed::Read(_)));
     bench.reset(ResetType::ForceRestart);
     assert_eq!(bench.installs(), (1, 0));
     assert_eq!(bench.run(100).guest(), "installed");
 
-    let mut bench = Bench::install_with(POWER_OFF, |_, _| {});
+    let mut bench = GuestBench::install_with(POWER_OFF, |_, _| {});
     bench.run_to_post();
     bench.computer.eject(1);
     assert_eq!(bench.run(1).guest(), "off", "a nonce that cannot be read stops nothing");
@@ -108,7 +108,7 @@ fn a_reset_or_an_eject_during_post_destroys_nothing() {
 
 #[test]
 fn another_medium_in_the_drive_is_not_the_mounted_one() {
-    let mut bench = Bench::install_with(POWER_OFF, |_, _| {});
+    let mut bench = GuestBench::install_with(POWER_OFF, |_, _| {});
     bench.run_to_post();
     let image = bench.images[&1].clone();
     bench.computer.machine.eject(1);

@@ -1,4 +1,4 @@
-//! Dell iDRAC: a configuration import that boots once from the virtual CD, and the attributes that tell of it.
+//! Dell iDRAC: a configuration import that boots once from the virtual CD, and the attributes that show it.
 //!
 //! Source: Dell's scripts, sushy-oem-idrac. Invariant: an import knows the two attributes of the
 //! one-time boot and no other.

@@ -9,7 +9,7 @@ use super::super::super::bmc::Bmc;
 use super::super::super::body::{self, Object};
 use super::super::super::message::Message;
 use super::super::resource::Oem;
-use super::super::{Outcome, Refusal};
+use super::super::{Refusal, RequestOutcome};
 
 const ACTION: &str = "VirtualMedia.VmmControl";
 
@@ -23,14 +23,14 @@ impl Bmc {
         drive: usize,
         body: &Object,
         now: Timestamp,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<RequestOutcome, Refusal> {
         body::check_parameters(ACTION, body, &["VmmControlType", "Image"])?;
         match body::parameter(ACTION, body, "VmmControlType")? {
-            Some("Disconnect") => self.eject_media(drive, now).map(Outcome::Reply),
+            Some("Disconnect") => self.eject_media(drive, now).map(RequestOutcome::Reply),
             Some("Connect") => {
                 let image = body::parameter(ACTION, body, "Image")?
                     .ok_or_else(|| Message::parameter_missing(ACTION, "Image"))?;
-                self.begin_insert(drive, image).map(Outcome::Insert)
+                self.begin_insert(drive, image).map(RequestOutcome::Insert)
             }
             Some(other) => Err(Message::parameter_value(ACTION, "VmmControlType", other)),
             None => Err(Message::parameter_missing(ACTION, "VmmControlType")),

@@ -1,4 +1,4 @@
-//! Lenovo XCC before 2.50: images are added to a list, and all of the list is mounted at once.
+//! Lenovo XCC before 2.50: images are added to a list, and the whole list is mounted.
 //!
 //! Source: Lenovo's scripts for the firmware of 2018. Invariant: an image is mounted only if it is the only
 //! one of the list, since this machine has one drive for them.

@@ -6,7 +6,7 @@
 use http::Method;
 
 use super::super::super::bmc::Bmc;
-use super::super::super::personas::Way;
+use super::super::super::personas::MediaMethod;
 use super::{ACT, READ, READ_DELETE, READ_PATCH, READ_POST, Resource};
 
 pub const ENABLE_MEDIA: &str = "AMIVirtualMedia.EnableRMedia";
@@ -48,7 +48,7 @@ impl Bmc {
     /// Of a path below a slot.
     pub fn oem_of_slot(&self, drive: usize, parts: &[&str]) -> Option<Oem> {
         let (way, oem) = (self.config.persona.media.way, self.config.persona.oem);
-        let of_ilo = way == Way::IloAction;
+        let of_ilo = way == MediaMethod::IloAction;
         match parts {
             ["Actions", "Oem", _, "HpiLOVirtualMedia.InsertVirtualMedia"] if of_ilo => {
                 Some(Oem::IloInsert(drive))
@@ -56,7 +56,9 @@ impl Bmc {
             ["Actions", "Oem", _, "HpiLOVirtualMedia.EjectVirtualMedia"] if of_ilo => {
                 Some(Oem::IloEject(drive))
             }
-            ["Oem", name, "Actions", "VirtualMedia.VmmControl"] if *name == oem && way == Way::VmmControl => {
+            ["Oem", name, "Actions", "VirtualMedia.VmmControl"]
+                if *name == oem && way == MediaMethod::VmmControl =>
+            {
                 Some(Oem::VmmControl(drive))
             }
             _ => None,
@@ -65,7 +67,7 @@ impl Bmc {
 
     /// Of a path below the collection of slots.
     pub fn oem_of_slots(&self, parts: &[&str]) -> Option<Oem> {
-        let has = self.config.persona.media.way == Way::IsoConfig;
+        let has = self.config.persona.media.way == MediaMethod::IsoConfig;
         match parts {
             ["CfgCD"] if has => Some(Oem::IsoConfig),
             ["CfgCD", "Actions", "IsoConfig.Mount"] if has => Some(Oem::IsoMount),
@@ -100,7 +102,7 @@ impl Bmc {
             ["Actions", "LenovoRemoteMapService.UMount"] => Oem::MapUnMount,
             _ => return None,
         };
-        Some(oem).filter(|_| self.config.persona.media.way == Way::RemoteMap)
+        Some(oem).filter(|_| self.config.persona.media.way == MediaMethod::RemoteMap)
     }
 
     pub fn oem_path(&self, oem: Oem) -> String {
