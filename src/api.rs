@@ -53,7 +53,7 @@ use crate::engine::DryRunner;
 use crate::media::Media;
 use crate::release::Releaser;
 use crate::store::Store;
-use access::{Guard, MediaReads};
+use access::{AccessGuard, MediaReads};
 use query::QueryTable;
 use shoal_base::UrlPrefixes;
 use shoal_base::world::{Secrets, World};
@@ -126,7 +126,7 @@ pub fn media_router(media: &Media, hooks: Hooks, access: Access, instance_id: St
         access => access,
     };
     let health = Arc::new(move || health::HealthBody::new(instance_id.clone(), "ok"));
-    let guard = Guard {
+    let guard = AccessGuard {
         access,
         open_metrics: false,
         queries: queries(&mut routes().into_openapi()),
@@ -146,7 +146,7 @@ pub fn router(parts: ApiParts) -> Router {
     let (routes, mut document) = routes().split_for_parts();
     document.merge(media::describe());
     let queries = queries(&mut document);
-    let guard = Guard {
+    let guard = AccessGuard {
         access: parts.access.clone(),
         open_metrics: parts.metrics.open,
         queries,

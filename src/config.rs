@@ -25,7 +25,7 @@ pub use client::ClientArgs;
 pub use files::{FileArgs, FileSettings};
 pub use log::{LogArgs, LogFormat, LogLevel, LogLevelError, LogSettings};
 pub use parse::duration;
-pub use values::{ConfigError, Origin, ServeArgs};
+pub use values::{ConfigError, ServeArgs, SettingOrigin};
 
 use crate::domain::{Confidence, LintMode, MediaLayout};
 use crate::flow::policy::{Delivery, Policy};
@@ -194,7 +194,7 @@ const fn hours(hours: u64) -> Duration {
 
 fn log_settings(values: &Values, args: LogArgs) -> Result<LogSettings, ConfigError> {
     let from_file = |name| values.log.get(name);
-    let wrong = |name, origin: &Origin, problem: String| ConfigError::Invalid {
+    let wrong = |name, origin: &SettingOrigin, problem: String| ConfigError::Invalid {
         name,
         origin: origin.clone(),
         problem,

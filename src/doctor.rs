@@ -33,7 +33,7 @@ use shoal_base::world::{TlsPolicy, World};
 use shoal_redfish::Bmc;
 
 pub use facts::{
-    CertificateFacts, ClockFacts, Facts, LatencyFacts, LayoutFacts, LoginFacts, PlanFacts, Planned,
+    CertificateFacts, CheckFacts, ClockFacts, LatencyFacts, LayoutFacts, LoginFacts, PlanFacts, Planned,
     ProbeFacts, ReachFacts, SlotFacts, SourceFact, SystemSeen, TlsFacts, Trouble,
 };
 pub use judge::judge;
@@ -72,7 +72,7 @@ pub type MayTouch = Arc<dyn Fn(HostId) -> BoxFuture<'static, Result<(), String>>
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct CheckReport {
     /// Of the record, else what the BMC reports.
     pub serial: Option<String>,
     pub bmc_address: String,
@@ -84,7 +84,7 @@ pub struct Report {
     /// What a success would be worth without a hook: `probable` or `assumed`.
     pub confidence: Option<String>,
     pub checks: Vec<Check>,
-    pub facts: Facts,
+    pub facts: CheckFacts,
 }
 
 /// Whether an installation may be tried.
@@ -135,9 +135,11 @@ impl CheckStatus {
 }
 
 /// Looks, with a probe if there is a place for one, and judges.
-pub async fn check(world: &World, subject: &Subject<'_>, probe: Option<ProbePlace<'_>>) -> Report {
-    let mut facts =
-        Facts { reach: connect::look(world, subject.address, subject.tls).await, ..Facts::default() };
+pub async fn check(world: &World, subject: &Subject<'_>, probe: Option<ProbePlace<'_>>) -> CheckReport {
+    let mut facts = CheckFacts {
+        reach: connect::look(world, subject.address, subject.tls).await,
+        ..CheckFacts::default()
+    };
     if let Some(serial) = subject.serial() {
         facts.expected_serial = Some(serial);
     }
@@ -161,4 +163,4 @@ impl Subject<'_> {
 }
 
 /// Checks a server of the inventory, with a probe if requested.
-pub type Checker = Arc<dyn Fn(Server, bool) -> BoxFuture<'static, Report> + Send + Sync>;
+pub type Checker = Arc<dyn Fn(Server, bool) -> BoxFuture<'static, CheckReport> + Send + Sync>;

@@ -14,13 +14,13 @@ mod redfish;
 mod seeds;
 mod texts;
 
-pub use seeds::{Found, write_seeds};
+pub use seeds::{SeedSources, write_seeds};
 
 /// A function that takes any bytes.
-pub type Target = fn(&[u8]);
+pub type FuzzTarget = fn(&[u8]);
 
 /// Every target by its name, which is also that of its folder in `fuzz/regressions`.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, FuzzTarget); 10] = [
     ("redfish_bodies", redfish::bodies),
     ("redfish_service", redfish::service),
     ("iso", images::iso),

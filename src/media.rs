@@ -35,9 +35,9 @@ pub use cache::{
     CacheError, CachedInstaller, FetchProgress, InstallerCache, InstallerSource, InstallerSourceError,
 };
 #[cfg(any(test, fuzzing))]
-pub(crate) use conditions::{Answer, answer};
+pub(crate) use conditions::{RangeAnswer, answer};
 pub use image::{Image, SLICE_BYTES_MAX};
-pub use probes::{Fetch, PROBE_BYTES, Probe, Probes, Seen};
+pub use probes::{PROBE_BYTES, Probe, ProbeFetch, ProbeReads, Probes};
 pub use server::OperatorPass;
 pub use token::job_of_url;
 pub use trace::{KickstartPlace, MediumLandmarks};
@@ -95,9 +95,9 @@ pub enum MediaError {
 
 /// The published media of all jobs. Clones share them.
 #[derive(Clone)]
-pub struct Media(Arc<Inner>);
+pub struct Media(Arc<MediaState>);
 
-struct Inner {
+struct MediaState {
     clock: Clock,
     key: [u8; 32],
     store: Store,
@@ -126,7 +126,7 @@ impl Media {
     /// [`Media::expect_peer`] has said which that is.
     pub fn bound(clock: Clock, key: [u8; 32], store: Store, binds_peers: bool) -> Media {
         let (jobs, probes) = (Mutex::default(), Probes::default());
-        Media(Arc::new(Inner { clock, key, store, binds_peers, jobs, probes }))
+        Media(Arc::new(MediaState { clock, key, store, binds_peers, jobs, probes }))
     }
 
     pub fn binds_peers(&self) -> bool {
@@ -228,7 +228,7 @@ impl Media {
     /// Whether a path that this controller gave out belongs to a job that goes on, and whose media
     /// are just not published again: it has started a moment ago.
     async fn is_expected(&self, job: JobId, medium: Medium, drive: Drive, token: &str) -> bool {
-        let Inner { key, store, .. } = &*self.0;
+        let MediaState { key, store, .. } = &*self.0;
         let published = self.find(job).and_then(|job_media| job_media.drive(medium));
         published.is_none_or(|published| published == drive)
             && (0..job_media::INSERTIONS).any(|n| token::token(key, job, medium, n).matches(token))
@@ -237,7 +237,7 @@ impl Media {
     }
 
     fn job_media_of(&self, job: JobId) -> Arc<JobMedia> {
-        let Inner { clock, key, store, .. } = &*self.0;
+        let MediaState { clock, key, store, .. } = &*self.0;
         let make = || Arc::new(JobMedia::new(job, *key, clock.clone(), store.clone()));
         self.jobs().of_jobs.entry(job).or_insert_with(make).clone()
     }

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::access::{Actor, Role};
-use keys::Keys;
+use keys::ProviderKeys;
 use shoal_base::world::{Clock, World};
 
 /// Clocks may differ by so much.
@@ -59,7 +59,7 @@ pub enum OidcError {
 pub struct Oidc {
     settings: OidcSettings,
     clock: Clock,
-    keys: Keys,
+    keys: ProviderKeys,
 }
 
 /// Whether a text has the form of a signed token. Those of the store have not: they hold no dots.
@@ -70,7 +70,7 @@ pub fn may_be_jwt(text: &str) -> bool {
 impl Oidc {
     pub fn new(settings: OidcSettings, world: &World) -> Oidc {
         verifier::install();
-        let keys = Keys::new(settings.issuer.clone(), world.transport.clone());
+        let keys = ProviderKeys::new(settings.issuer.clone(), world.transport.clone());
         Oidc { settings, clock: world.clock.clone(), keys }
     }
 

@@ -9,7 +9,7 @@ use crate::store::{Lease, StoreError};
 /// The path that a recipe asks for.
 pub fn of(target: TaskTarget) -> &'static dyn Path {
     match target {
-        TaskTarget::InstallEsxi => &esxi::Esxi,
+        TaskTarget::InstallEsxi => &esxi::EsxiPath,
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! It installs nothing, resets nothing, and knows no job; the caller says which images are this controller's
 //! and whether it may still act. Invariants: the system's identity is checked before anything is changed; each act is
-//! tried independently of the others, and only after [`Guard::may_act`]; a host that is not Off, or an image that is
+//! tried independently of the others, and only after [`ReleaseGuard::may_act`]; a host that is not Off, or an image that is
 //! not this controller's, is left alone unless the caller says `force`.
 
 mod acts;
@@ -27,11 +27,11 @@ pub struct Ask {
     pub known_slots: Vec<String>,
     /// The session that the server's last job had on the BMC.
     pub session: Option<String>,
-    pub guard: Arc<dyn Guard>,
+    pub guard: Arc<dyn ReleaseGuard>,
 }
 
 /// What only the owner of the jobs knows.
-pub trait Guard: Send + Sync {
+pub trait ReleaseGuard: Send + Sync {
     /// Asked once, before anything else; `Err` names the job of another record that holds the host.
     fn may_touch(&self, host: HostId) -> BoxFuture<'_, Result<(), String>>;
     /// Asked before each act; `Err` says why nothing more may be done.
@@ -41,7 +41,8 @@ pub trait Guard: Send + Sync {
 }
 
 /// Releases a server of the inventory.
-pub type Releaser = Arc<dyn Fn(Server, Ask) -> BoxFuture<'static, Result<Report, Refused>> + Send + Sync>;
+pub type Releaser =
+    Arc<dyn Fn(Server, Ask) -> BoxFuture<'static, Result<ReleaseReport, Refused>> + Send + Sync>;
 
 /// Why nothing was done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +55,7 @@ pub enum Refused {
 
 /// What was done, and what is left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
+pub struct ReleaseReport {
     pub serial: String,
     /// Every drive is empty and no boot override is armed.
     pub released: bool,
@@ -95,7 +96,7 @@ impl Item {
 }
 
 /// Looks, checks the identity and the guards, and frees what it can.
-pub async fn release(bmc: &Bmc, server: &Server, ask: &Ask) -> Result<Report, Refused> {
+pub async fn release(bmc: &Bmc, server: &Server, ask: &Ask) -> Result<ReleaseReport, Refused> {
     if let Some(link) = &ask.session {
         bmc.session().inherit(link).await;
     }
@@ -131,9 +132,9 @@ pub async fn release(bmc: &Bmc, server: &Server, ask: &Ask) -> Result<Report, Re
     Ok(report(server, items))
 }
 
-fn report(server: &Server, items: Vec<Item>) -> Report {
+fn report(server: &Server, items: Vec<Item>) -> ReleaseReport {
     let released = items.iter().all(|item| item.status != ItemStatus::Left);
-    Report { serial: server.serial.to_string(), released, items }
+    ReleaseReport { serial: server.serial.to_string(), released, items }
 }
 
 async fn find(bmc: &Bmc, server: &Server) -> Result<System, String> {

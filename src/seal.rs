@@ -37,22 +37,22 @@ pub struct Sealer(Arc<Ring>);
 
 struct Ring {
     /// The first one seals. Never empty.
-    keys: Vec<Keys>,
+    keys: Vec<SealingKeys>,
     /// The setting that gave them, for error messages.
     setting: String,
 }
 
 /// What follows from one master key.
-struct Keys {
+struct SealingKeys {
     master: MasterKey,
     nonce: Zeroizing<[u8; 32]>,
     id: KeyId,
     cipher: XChaCha20Poly1305,
 }
 
-impl Keys {
-    fn new(master: MasterKey) -> Keys {
-        Keys {
+impl SealingKeys {
+    fn new(master: MasterKey) -> SealingKeys {
+        SealingKeys {
             id: master.id(),
             nonce: master.prf(&[b"nonce"]),
             cipher: XChaCha20Poly1305::new(&(*master.prf(&[b"cipher"])).into()),
@@ -77,7 +77,7 @@ impl Sealer {
 
     /// With a key that seals and older ones that only open, as `setting` gave them.
     pub fn with_old(current: MasterKey, old: Vec<MasterKey>, setting: impl Into<String>) -> Sealer {
-        let keys = std::iter::once(current).chain(old).map(Keys::new).collect();
+        let keys = std::iter::once(current).chain(old).map(SealingKeys::new).collect();
         Sealer(Arc::new(Ring { keys, setting: setting.into() }))
     }
 
@@ -124,7 +124,7 @@ impl Sealer {
         Ok(self.keys_of(from)?.master.prf(&[b"derived key", label.as_bytes()]))
     }
 
-    fn keys_of(&self, id: KeyId) -> Result<&Keys, SealError> {
+    fn keys_of(&self, id: KeyId) -> Result<&SealingKeys, SealError> {
         let found = self.0.keys.iter().find(|keys| keys.id == id);
         found.ok_or_else(|| SealError::OtherKey {
             needed: id,

@@ -28,7 +28,7 @@ use crate::store::Store;
 use shoal_base::world::Clock;
 
 pub use admission::Admission;
-pub use guard::{Guard, Source, Who, guard};
+pub use guard::{AccessGuard, RequestSource, Who, guard};
 pub use limits::{Limits, Rates};
 pub use reads::MediaReads;
 

@@ -17,7 +17,7 @@ use super::body::{Name, OptionalJsonObject};
 use super::error::{ApiError, Problem};
 use super::find;
 use super::words::{CheckStatus, CheckVerdict, ConfidenceName, MediaLayoutName};
-use crate::doctor::{Check, Report};
+use crate::doctor::{Check, CheckReport};
 use crate::domain::{Fields, Serial, Server};
 use crate::store::StoreError;
 
@@ -65,8 +65,8 @@ pub struct CheckLine {
     remedy: Option<String>,
 }
 
-impl From<Report> for CheckBody {
-    fn from(report: Report) -> CheckBody {
+impl From<CheckReport> for CheckBody {
+    fn from(report: CheckReport) -> CheckBody {
         CheckBody {
             serial: report.serial,
             bmc_address: report.bmc_address,

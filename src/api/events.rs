@@ -213,7 +213,7 @@ async fn follow(
         _seat: seat,
     };
     // The first look is made here, so that a broken store is a status and not a broken stream.
-    if follower.look().await? == Look::Over && resumed {
+    if follower.look().await? == NewEvents::Over && resumed {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let events = stream::unfold(follower, |mut follower| async move {
@@ -235,7 +235,7 @@ struct Follower {
 }
 
 #[derive(PartialEq, Eq)]
-enum Look {
+enum NewEvents {
     Found,
     Nothing,
     /// The job is over and all its events were read.
@@ -253,9 +253,9 @@ impl Follower {
                 return Some(render(event));
             }
             match self.look().await {
-                Ok(Look::Found) => {}
-                Ok(Look::Nothing) => self.wait().await?,
-                Ok(Look::Over) => return None,
+                Ok(NewEvents::Found) => {}
+                Ok(NewEvents::Nothing) => self.wait().await?,
+                Ok(NewEvents::Over) => return None,
                 Err(error) => {
                     tracing::warn!(%error, "an event stream ends, since the events cannot be read");
                     return None;
@@ -265,7 +265,7 @@ impl Follower {
     }
 
     /// Reads the next page.
-    async fn look(&mut self) -> Result<Look, StoreError> {
+    async fn look(&mut self) -> Result<NewEvents, StoreError> {
         self.latest.mark_unchanged();
         // Read before the events: a job that is over now writes none after the page.
         let over = match self.job {
@@ -277,10 +277,10 @@ impl Follower {
         match self.ready.back() {
             Some(event) => {
                 self.after = event.id;
-                Ok(Look::Found)
+                Ok(NewEvents::Found)
             }
-            None if over => Ok(Look::Over),
-            None => Ok(Look::Nothing),
+            None if over => Ok(NewEvents::Over),
+            None => Ok(NewEvents::Nothing),
         }
     }
 

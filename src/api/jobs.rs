@@ -24,7 +24,7 @@ use super::words::JobStatus;
 use crate::access::Act;
 use crate::domain::{Cancel, Fields, Job, JobId, Serial, Status};
 use crate::store::{CancelOutcome, JobFilter, StoreError, StoredJob, UnreadableJob};
-use submit::{Request, Retry, SubmitBody};
+use submit::{JobRequest, Retry, SubmitBody};
 
 use submit::FoundBody;
 pub use submit::RecipeBody;
@@ -61,7 +61,7 @@ pub async fn create(
     let key = submit::idempotency_key(&headers, "create", &Value::Object(body.clone()))?;
     let order = SubmitBody::read(body)?;
     let server = find::server(&state, &order.serial()?).await?;
-    let request = Request { server, recipe: order.recipe, retry_of: None, key, who };
+    let request = JobRequest { server, recipe: order.recipe, retry_of: None, key, who };
     match params.dry_run {
         true => submit::dry_run(&state, request).await,
         false => submit::submit(&state, request).await,
@@ -71,7 +71,7 @@ pub async fn create(
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct ListParams {
+pub struct JobListParams {
     #[param(value_type = Option<JobStatus>)]
     status: Option<String>,
     #[param(pattern = "^[A-Za-z0-9._-]*[A-Za-z0-9][A-Za-z0-9._-]*$", max_length = 64)]
@@ -87,7 +87,7 @@ pub struct ListParams {
     cursor: Option<String>,
 }
 
-impl ListParams {
+impl JobListParams {
     fn filter(self) -> Result<JobFilter, ApiError> {
         let wrong = |what: &str| ApiError::BadRequest(format!("invalid query: {what}"));
         let status = self.status.map(|name| {
@@ -119,11 +119,11 @@ impl ListParams {
 }
 
 /// Jobs, newest first, without their events.
-#[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(ListParams),
+#[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(JobListParams),
     responses((status = 200, body = JobList)))]
 pub async fn list(
     State(state): State<ApiState>,
-    Params(params): Params<ListParams>,
+    Params(params): Params<JobListParams>,
 ) -> Result<Json<JobList>, ApiError> {
     let mut filter = params.filter()?;
     let limit = filter.limit;
@@ -262,7 +262,7 @@ pub async fn retry(
     let server = find::server(&state, &serial).await?;
     let recipe = recipe.as_object().cloned().unwrap_or_default();
     let retry_of = Some(Retry { job: id, force: input.force });
-    let request = Request { server, recipe, retry_of, key, who };
+    let request = JobRequest { server, recipe, retry_of, key, who };
     match params.dry_run {
         true => submit::dry_run(&state, request).await,
         false => submit::submit(&state, request).await,

@@ -51,7 +51,7 @@ pub struct KickstartCheck {
 }
 
 /// What was found in a recipe's kickstart.
-pub struct Judgement {
+pub struct KickstartJudgement {
     findings: Findings,
     version: Option<Version>,
     /// What is said of the text whose lines are named, where that is not the recipe's.
@@ -60,7 +60,7 @@ pub struct Judgement {
 
 impl KickstartCheck {
     /// Judges the kickstart with its hook; `None` where the check is off.
-    pub async fn judge(&self, spec: &JobSpec, is_rendered: bool) -> Option<Judgement> {
+    pub async fn judge(&self, spec: &JobSpec, is_rendered: bool) -> Option<KickstartJudgement> {
         if self.mode == LintMode::Off {
             return None;
         }
@@ -69,11 +69,11 @@ impl KickstartCheck {
         let options = Options { version, hook: hook(spec.esxi().completion_hook) };
         let findings = lint(spec.esxi().kickstart.expose().to_owned(), options).await;
         let of_text = if is_rendered { " of the rendered kickstart" } else { "" };
-        Some(Judgement { findings, version, of_text })
+        Some(KickstartJudgement { findings, version, of_text })
     }
 
     /// Why the recipe is refused; empty where it is not. `key` is the kickstart's in the recipe.
-    pub fn refusals(&self, judgement: &Judgement, key: &str) -> Vec<FieldError> {
+    pub fn refusals(&self, judgement: &KickstartJudgement, key: &str) -> Vec<FieldError> {
         if self.mode != LintMode::Deny {
             return Vec::new();
         }
@@ -89,7 +89,7 @@ impl KickstartCheck {
     }
 }
 
-impl Judgement {
+impl KickstartJudgement {
     /// `line 4, column 1: KS062 (breaks): A static network has no address. Add `--ip=`.`
     fn sentence(&self, finding: &Finding) -> String {
         let Finding { rule, line, column, message, .. } = finding;

@@ -22,7 +22,7 @@ use super::find;
 use crate::access::Act;
 use crate::domain::{Fields, HostId, Serial};
 use crate::media::job_of_url;
-use crate::release::{Ask, Guard, Item, Refused, Report};
+use crate::release::{Ask, Item, Refused, ReleaseGuard, ReleaseReport};
 use crate::store::{JobFilter, Store, StoreError, StoredJob};
 
 /// How far a release may go.
@@ -53,8 +53,8 @@ pub struct ReleaseItem {
     detail: String,
 }
 
-impl From<Report> for ReleaseBody {
-    fn from(report: Report) -> ReleaseBody {
+impl From<ReleaseReport> for ReleaseBody {
+    fn from(report: ReleaseReport) -> ReleaseBody {
         let items = report.items.into_iter().map(ReleaseItem::from).collect();
         ReleaseBody { serial: report.serial, released: report.released, items }
     }
@@ -164,7 +164,7 @@ impl JobGuard {
     }
 }
 
-impl Guard for JobGuard {
+impl ReleaseGuard for JobGuard {
     fn may_act(&self) -> BoxFuture<'_, Result<(), String>> {
         self.check().boxed()
     }

@@ -65,7 +65,7 @@ async fn shown(state: &ApiState, serial: &Serial) -> Result<impl IntoResponse + 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct ListParams {
+pub struct ServerListParams {
     /// At most 500; 100 by default.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
@@ -75,11 +75,11 @@ pub struct ListParams {
 }
 
 /// The inventory by serial number, page by page.
-#[utoipa::path(get, path = "/api/v1/servers", tag = "servers", params(ListParams),
+#[utoipa::path(get, path = "/api/v1/servers", tag = "servers", params(ServerListParams),
     responses((status = 200, body = ServerList)))]
 pub async fn list(
     State(state): State<ApiState>,
-    Params(params): Params<ListParams>,
+    Params(params): Params<ServerListParams>,
 ) -> Result<Json<ServerList>, ApiError> {
     let wrong = |what: &str| ApiError::BadRequest(format!("invalid query: {what}"));
     let limit = match params.limit.unwrap_or(LIST_DEFAULT) {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::ApiState;
-use super::access::{Source, is_webhook_secret};
+use super::access::{RequestSource, is_webhook_secret};
 use super::body::{self, Name};
 use super::error::{ApiError, Problem};
 use crate::domain::Fields;
@@ -35,7 +35,7 @@ pub struct Hooks {
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct Taken {
+pub struct HookReceipt {
     ok: bool,
 }
 
@@ -45,7 +45,7 @@ pub struct Taken {
     responses((status = 404, description = "No secret is set, or no job of that server waits", body = Problem)))]
 pub async fn by_secret(
     State(state): State<ApiState>,
-    Source(source): Source,
+    RequestSource(source): RequestSource,
     headers: HeaderMap,
     Name(serial): Name<Serial>,
     request: Request,
@@ -73,13 +73,13 @@ pub async fn by_secret(
 /// The hook of an ESXi installer: a token of one job, good once, after its reset.
 #[utoipa::path(method(get, post), path = "/api/v1/status-webhook/{serial}/{token}", tag = "webhook",
     params(("serial" = String, Path), ("token" = String, Path)), security(()),
-    responses((status = 200, body = Taken),
+    responses((status = 200, body = HookReceipt),
         (status = 404, description = "No job waits for that token", body = Problem)))]
 pub async fn by_token(
     State(state): State<ApiState>,
     Path((serial, token)): Path<(String, String)>,
     request: Request,
-) -> Result<Json<Taken>, ApiError> {
+) -> Result<Json<HookReceipt>, ApiError> {
     state.hooks.answer(&serial, &token, request).await
 }
 
@@ -97,7 +97,12 @@ impl Hooks {
     /// The oldest busybox has a wget that can only GET, and none sets a content type: the token says
     /// it all, and a body is read, once the token is known to be right, only to learn of a failure. HEAD is what
     /// link checkers and proxies send by themselves, so it reports nothing.
-    async fn answer(&self, serial: &str, shown: &str, request: Request) -> Result<Json<Taken>, ApiError> {
+    async fn answer(
+        &self,
+        serial: &str,
+        shown: &str,
+        request: Request,
+    ) -> Result<Json<HookReceipt>, ApiError> {
         if request.method() == Method::HEAD {
             return Err(counted("invalid", ApiError::MethodNotAllowed));
         }
@@ -111,7 +116,7 @@ impl Hooks {
         }
         tracing::info!(job = %job.id, server = %job.server, succeeded, "the installer's hook has called");
         metrics::counter!(REQUESTS, "status" => "accepted").increment(1);
-        Ok(Json(Taken { ok: true }))
+        Ok(Json(HookReceipt { ok: true }))
     }
 
     /// The job of that server that waits for this token.

@@ -26,13 +26,13 @@ pub struct AuditArgs {
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
     /// What was done, newest first.
-    List(ListArgs),
+    List(AuditListArgs),
     /// Check that no entry was changed, removed or put elsewhere.
     Verify(VerifyArgs),
 }
 
 #[derive(Debug, Args)]
-struct ListArgs {
+struct AuditListArgs {
     /// Id or name of the actor.
     #[arg(long, value_name = "ACTOR")]
     actor: Option<String>,
@@ -72,7 +72,7 @@ pub async fn run(args: AuditArgs, world: &World, output: Output) -> Result<Exit,
     }
 }
 
-async fn list(args: ListArgs, world: &World, output: Output) -> Result<Exit, CliError> {
+async fn list(args: AuditListArgs, world: &World, output: Output) -> Result<Exit, CliError> {
     let given = [
         ("actor", args.actor),
         ("action", args.action),

@@ -42,7 +42,7 @@ struct CheckArgs {
     /// Serial number of a server of the controller's inventory; or the URL of a BMC, which is asked
     /// from this machine, without a controller.
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "SERIAL|URL", value_parser = target)]
-    target: Option<Target>,
+    target: Option<CheckTarget>,
     /// Every server of the inventory.
     #[arg(long)]
     all: bool,
@@ -86,27 +86,27 @@ struct DirectArgs {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Target {
+enum CheckTarget {
     Serial(Serial),
     Bmc(Url),
 }
 
-fn target(text: &str) -> Result<Target, String> {
+fn target(text: &str) -> Result<CheckTarget, String> {
     if text.contains("://") {
-        return Url::parse(text).map(Target::Bmc).map_err(|error| error.to_string());
+        return Url::parse(text).map(CheckTarget::Bmc).map_err(|error| error.to_string());
     }
-    text.parse().map(Target::Serial).map_err(|error: crate::domain::SerialError| error.to_string())
+    text.parse().map(CheckTarget::Serial).map_err(|error: crate::domain::SerialError| error.to_string())
 }
 
 pub async fn run(args: BmcArgs, world: &World, output: Output) -> Result<Exit, CliError> {
     let BmcCommand::Check(args) = args.command;
     let ready = match (&args.target, args.all) {
-        (Some(Target::Bmc(address)), _) => {
+        (Some(CheckTarget::Bmc(address)), _) => {
             let report = direct::check(address, &args, world).await?;
             output.print(&report, table::report_text);
             report.verdict != Readiness::NotReady
         }
-        (Some(Target::Serial(serial)), _) => {
+        (Some(CheckTarget::Serial(serial)), _) => {
             check_direct_unused(&args.direct)?;
             if !args.labels.is_empty() {
                 return Err(CliError::usage("--label goes with --all"));
@@ -148,8 +148,8 @@ mod tests {
 
     #[test]
     fn a_target_with_a_scheme_is_a_bmc() {
-        assert_eq!(target("CZ20300ABC"), Ok(Target::Serial("CZ20300ABC".parse().unwrap())));
-        assert!(matches!(target("https://10.0.0.5"), Ok(Target::Bmc(_))));
+        assert_eq!(target("CZ20300ABC"), Ok(CheckTarget::Serial("CZ20300ABC".parse().unwrap())));
+        assert!(matches!(target("https://10.0.0.5"), Ok(CheckTarget::Bmc(_))));
         assert!(target("https://").is_err() && target("a/b").is_err());
     }
 }

@@ -63,17 +63,17 @@ pub enum ClientError {
     #[error("{base} does not look like a Shoal controller: it answered {status} without JSON")]
     Garbled { base: Url, status: StatusCode },
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(ApiRefusal),
 }
 
 /// What the controller said instead of doing it.
 #[derive(Clone, Debug)]
-pub struct Refusal {
+pub struct ApiRefusal {
     pub status: StatusCode,
     pub problem: Value,
 }
 
-impl std::fmt::Display for Refusal {
+impl std::fmt::Display for ApiRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = |key: &str| self.problem[key].as_str().unwrap_or_default();
         write!(f, "{} ({})", text("detail"), self.status.as_u16())?;
@@ -232,7 +232,7 @@ impl Client {
 
     fn refusal(&self, status: StatusCode, body: Bytes) -> ClientError {
         match serde_json::from_slice::<Value>(&body) {
-            Ok(problem) if problem.is_object() => ClientError::Refused(Refusal { status, problem }),
+            Ok(problem) if problem.is_object() => ClientError::Refused(ApiRefusal { status, problem }),
             _ => ClientError::Garbled { base: self.base.clone(), status },
         }
     }
@@ -283,7 +283,7 @@ mod tests {
             "detail": "the recipe is refused", "job_id": "ab",
             "errors": [{"pointer": "/ks_cfg", "message": "is missing"}],
         });
-        let refusal = Refusal { status: StatusCode::UNPROCESSABLE_ENTITY, problem };
+        let refusal = ApiRefusal { status: StatusCode::UNPROCESSABLE_ENTITY, problem };
         assert_eq!(refusal.to_string(), "the recipe is refused (422)\n  /ks_cfg: is missing\n  job: ab");
     }
 }

@@ -14,7 +14,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::screen::Screen;
+use self::screen::DemoScreen;
 use self::site::{KICKSTART, KICKSTART_OFF, Site};
 use super::{CliError, Exit};
 use shoal_base::world::World;
@@ -51,7 +51,7 @@ pub async fn run(args: DemoArgs, world: World) -> Result<Exit, CliError> {
         }
     };
     tokio::pin!(asked_to_end);
-    let screen = Screen::begin(args.servers, if args.persona.is_some() { "HTTPS" } else { "HTTP" });
+    let screen = DemoScreen::begin(args.servers, if args.persona.is_some() { "HTTPS" } else { "HTTP" });
     let site = Site::open(&args, &world, &screen).await?;
     let shown = tokio::select! {
         biased;
@@ -74,7 +74,7 @@ pub struct Truth {
 }
 
 /// Registers, submits, follows, and compares what the controller says with what is true.
-async fn show(site: &Site, screen: &Screen) -> Result<Exit, CliError> {
+async fn show(site: &Site, screen: &DemoScreen) -> Result<Exit, CliError> {
     site.register(screen).await?;
     let jobs = site.submit(screen).await?;
     let ended = match jobs.as_slice() {

@@ -24,7 +24,7 @@ enum JobCommand {
     /// Ask for an installation.
     Submit(submit::SubmitArgs),
     /// List jobs, newest first.
-    List(ListArgs),
+    List(JobListArgs),
     /// Show one job with its events.
     Show {
         job: JobId,
@@ -64,7 +64,7 @@ enum JobCommand {
 }
 
 #[derive(Debug, Args)]
-struct ListArgs {
+struct JobListArgs {
     /// queued, provisioning, succeeded, failed or cancelled.
     #[arg(long)]
     status: Option<String>,
@@ -144,7 +144,7 @@ async fn added(client: &Client, job: &Value, watch: bool, output: Output) -> Res
     watch::watch(client, id(job), output).await
 }
 
-async fn list(args: ListArgs, world: &World, output: Output) -> Result<Exit, CliError> {
+async fn list(args: JobListArgs, world: &World, output: Output) -> Result<Exit, CliError> {
     let client = Client::new(&args.client, world)?;
     let mut query = vec![("limit", args.limit.to_string())];
     query.extend(args.status.map(|status| ("status", status)));

@@ -58,8 +58,8 @@ pub struct SimArgs {
     #[arg(long, value_name = "LIST")]
     sources: Option<Sources>,
     /// Whether the machines run an operating system at the start.
-    #[arg(long, value_enum, default_value_t = Power::Off)]
-    power: Power,
+    #[arg(long, value_enum, default_value_t = PowerAtStart::Off)]
+    power: PowerAtStart,
     /// The ESXi on their disks at the start, as BOOT.CFG writes it: 8.0.3-0.0.24022510.
     #[arg(long, value_name = "RELEASE")]
     previous: Option<InstalledSystem>,
@@ -95,7 +95,7 @@ pub struct SimArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Power {
+enum PowerAtStart {
     On,
     Off,
 }
@@ -224,7 +224,7 @@ fn config(args: &SimArgs, number: u16, rng: &Rng) -> SimConfig {
     let persona = args.personas[turn].clone();
     let persona = Persona { sources: args.sources.unwrap_or(persona.sources), ..persona };
     SimConfig {
-        power_on: args.power == Power::On,
+        power_on: args.power == PowerAtStart::On,
         previous: args.previous.clone(),
         faults: args.faults.clone(),
         ..machine(&args.serial_prefix, number, persona, timings, rng)

@@ -17,7 +17,7 @@ use shoal_base::Password;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("{name} ({origin}): {problem}")]
-    Invalid { name: &'static str, origin: Origin, problem: String },
+    Invalid { name: &'static str, origin: SettingOrigin, problem: String },
     #[error("{name} contradicts {other}: {problem}")]
     Contradiction { name: &'static str, other: &'static str, problem: String },
     #[error("{name}: cannot read {}", .path.display())]
@@ -34,20 +34,20 @@ pub enum ConfigError {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum SettingOrigin {
     Flag,
     Environment,
     File(PathBuf),
     Default,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::Flag => f.write_str("from the command line"),
-            Origin::Environment => f.write_str("from the environment"),
-            Origin::File(path) => write!(f, "from {}", path.display()),
-            Origin::Default => f.write_str("by default"),
+            SettingOrigin::Flag => f.write_str("from the command line"),
+            SettingOrigin::Environment => f.write_str("from the environment"),
+            SettingOrigin::File(path) => write!(f, "from {}", path.display()),
+            SettingOrigin::Default => f.write_str("by default"),
         }
     }
 }
@@ -56,7 +56,7 @@ impl fmt::Display for Origin {
 #[derive(Clone, Default)]
 pub struct ServeArgs {
     file: Option<PathBuf>,
-    values: BTreeMap<&'static str, (String, Origin)>,
+    values: BTreeMap<&'static str, (String, SettingOrigin)>,
 }
 
 impl fmt::Debug for ServeArgs {
@@ -82,9 +82,9 @@ impl ServeArgs {
         let value = |name: &'static str| {
             let text = matches.get_one::<String>(name)?.clone();
             let origin = match matches.value_source(name)? {
-                ValueSource::CommandLine => Origin::Flag,
-                ValueSource::EnvVariable => Origin::Environment,
-                _ => Origin::Default,
+                ValueSource::CommandLine => SettingOrigin::Flag,
+                ValueSource::EnvVariable => SettingOrigin::Environment,
+                _ => SettingOrigin::Default,
             };
             Some((name, (text, origin)))
         };
@@ -119,9 +119,9 @@ impl FromArgMatches for ServeArgs {
 
 /// The texts of all settings, each from the highest place that gives one.
 pub struct Values {
-    values: BTreeMap<&'static str, (String, Origin)>,
+    values: BTreeMap<&'static str, (String, SettingOrigin)>,
     /// From the file: `log_level` and `log_format`, which are not in the table.
-    pub log: BTreeMap<&'static str, (String, Origin)>,
+    pub log: BTreeMap<&'static str, (String, SettingOrigin)>,
     /// Where systemd put the credentials of this service, if it did.
     pub credentials: Option<PathBuf>,
     /// The variables that passwords of BMCs may be in.
@@ -154,11 +154,11 @@ impl Values {
     /// The defaults, and what `given` says instead.
     pub fn given(given: &[(&'static str, String)]) -> Values {
         let default = |setting: &'static settings::Setting| {
-            Some((setting.name, (setting.default?.to_owned(), Origin::Default)))
+            Some((setting.name, (setting.default?.to_owned(), SettingOrigin::Default)))
         };
         let mut values: BTreeMap<_, _> = settings::all().filter_map(default).collect();
         for (name, text) in given {
-            values.insert(setting(name).name, (text.clone(), Origin::Flag));
+            values.insert(setting(name).name, (text.clone(), SettingOrigin::Flag));
         }
         Values { values, log: BTreeMap::new(), credentials: None, secrets: BTreeMap::new() }
     }
@@ -167,7 +167,7 @@ impl Values {
         let table: toml::Table = text.parse().map_err(|error| unparsable(path, text, &error))?;
         for (key, value) in &table {
             let name = known_name(path, key)?;
-            let origin = Origin::File(path.to_owned());
+            let origin = SettingOrigin::File(path.to_owned());
             let text = value_text(value).ok_or_else(|| ConfigError::Invalid {
                 name,
                 origin: origin.clone(),
@@ -175,7 +175,7 @@ impl Values {
             })?;
             if LOG_NAMES.contains(&name) {
                 self.log.insert(name, (text, origin));
-            } else if self.values.get(name).is_none_or(|(_, origin)| *origin == Origin::Default) {
+            } else if self.values.get(name).is_none_or(|(_, origin)| *origin == SettingOrigin::Default) {
                 self.values.insert(name, (text, origin));
             }
         }
@@ -216,11 +216,11 @@ impl Values {
 
     /// Whether an operator gave this setting, rather than the table.
     pub fn is_given(&self, name: &str) -> bool {
-        self.values.get(name).is_some_and(|(_, origin)| *origin != Origin::Default)
+        self.values.get(name).is_some_and(|(_, origin)| *origin != SettingOrigin::Default)
     }
 
     pub fn invalid(&self, name: &'static str, problem: impl Into<String>) -> ConfigError {
-        let origin = self.values.get(name).map_or(Origin::Default, |(_, origin)| origin.clone());
+        let origin = self.values.get(name).map_or(SettingOrigin::Default, |(_, origin)| origin.clone());
         ConfigError::Invalid { name, origin, problem: problem.into() }
     }
 }

@@ -65,7 +65,7 @@ fn innermost(error: &TransportError) -> String {
 }
 
 /// What is kept of an answer.
-struct Answer {
+struct RootAnswer {
     status: u16,
     date_ahead_secs: Option<i64>,
     /// SHA-256 of the peer's certificate.
@@ -94,16 +94,19 @@ async fn look_at_tls(
     world: &World,
     address: &Url,
     policy: &TlsPolicy,
-    answer: &Result<Answer, Silence>,
+    answer: &Result<RootAnswer, Silence>,
 ) -> TlsFacts {
     let reason = match (policy, answer) {
         (TlsPolicy::Verify, answer) => answer.as_ref().err().map(Silence::reason),
-        _ => ask(world, address, &TlsPolicy::Verify, Look::Plain).await.err().map(|silence| silence.reason()),
+        _ => ask(world, address, &TlsPolicy::Verify, RootProbe::Plain)
+            .await
+            .err()
+            .map(|silence| silence.reason()),
     };
     let chain = ShownChain::default();
-    let shown = ask(world, address, &TlsPolicy::Insecure, Look::Chain(&chain)).await;
+    let shown = ask(world, address, &TlsPolicy::Insecure, RootProbe::Chain(&chain)).await;
     let shown = answer.as_ref().ok().or(shown.as_ref().ok());
-    let is_13 = ask(world, address, &TlsPolicy::Insecure, Look::OnlyTls13).await.is_ok();
+    let is_13 = ask(world, address, &TlsPolicy::Insecure, RootProbe::OnlyTls13).await.is_ok();
     let now = world.clock.now();
     TlsFacts {
         policy: policy.to_string().split(':').next().unwrap_or_default().to_owned(),
@@ -116,40 +119,45 @@ async fn look_at_tls(
     }
 }
 
-async fn ask_again(world: &World, address: &Url, policy: &TlsPolicy) -> Result<Answer, Silence> {
-    let mut answer = ask(world, address, policy, Look::Plain).await;
+async fn ask_again(world: &World, address: &Url, policy: &TlsPolicy) -> Result<RootAnswer, Silence> {
+    let mut answer = ask(world, address, policy, RootProbe::Plain).await;
     for _ in 1..TRIES {
         if answer.as_ref().err().is_none_or(Silence::is_untrusted) {
             break;
         }
         tokio::time::sleep(TRY_AGAIN).await;
-        answer = ask(world, address, policy, Look::Plain).await;
+        answer = ask(world, address, policy, RootProbe::Plain).await;
     }
     answer
 }
 
 /// What a request is to find out, besides whether it is answered.
-enum Look<'a> {
+enum RootProbe<'a> {
     Plain,
     OnlyTls13,
     Chain(&'a ShownChain),
 }
 
 /// Reads the service root, which needs no authentication; any HTTP status counts as an answer.
-async fn ask(world: &World, address: &Url, policy: &TlsPolicy, look: Look<'_>) -> Result<Answer, Silence> {
+async fn ask(
+    world: &World,
+    address: &Url,
+    policy: &TlsPolicy,
+    look: RootProbe<'_>,
+) -> Result<RootAnswer, Silence> {
     let root = address.join("/redfish/v1/").unwrap_or_else(|_| address.clone());
     let mut request = http::Request::get(root.as_str())
         .header(header::ACCEPT, "application/json")
         .header("OData-Version", "4.0")
         .extension(policy.clone());
     request = match look {
-        Look::Plain => request,
-        Look::OnlyTls13 => request.extension(OnlyTls13),
-        Look::Chain(shown) => request.extension(shown.clone()),
+        RootProbe::Plain => request,
+        RootProbe::OnlyTls13 => request.extension(OnlyTls13),
+        RootProbe::Chain(shown) => request.extension(shown.clone()),
     };
     let request = request.body(Bytes::new()).expect("a URL and fixed headers make a request");
     match tokio::time::timeout(TIMEOUT, world.transport.clone().oneshot(request)).await {
-        Ok(Ok(response)) => Ok(Answer {
+        Ok(Ok(response)) => Ok(RootAnswer {
             status: response.status().as_u16(),
             date_ahead_secs: date_ahead(world, &response),
             sha256: response.extensions().get::<PeerCertificate>().map(|certificate| hex(&certificate.0)),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Everything seen; what was not read, or not reported, is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Facts {
+pub struct CheckFacts {
     pub reach: ReachFacts,
     /// The serial number of the record that the BMC was compared with.
     pub expected_serial: Option<String>,

@@ -7,15 +7,15 @@ mod connection;
 mod host;
 mod media;
 
-use super::{Check, CheckStatus, Facts, Readiness, Report};
+use super::{Check, CheckFacts, CheckReport, CheckStatus, Readiness};
 
 /// Judges `facts` of the BMC at `address`.
-pub fn judge(address: &str, facts: Facts) -> Report {
+pub fn judge(address: &str, facts: CheckFacts) -> CheckReport {
     let checks = checks(address, &facts);
     let (verdict, sentence) = conclude(&facts, &checks);
     let serial = facts.expected_serial.clone().or_else(|| facts.system.as_ref()?.serial.clone());
     let confidence = facts.system.is_some().then(|| host::confidence(&facts).to_owned());
-    Report {
+    CheckReport {
         serial,
         bmc_address: address.to_owned(),
         verdict,
@@ -27,7 +27,7 @@ pub fn judge(address: &str, facts: Facts) -> Report {
     }
 }
 
-fn checks(address: &str, facts: &Facts) -> Vec<Check> {
+fn checks(address: &str, facts: &CheckFacts) -> Vec<Check> {
     let mut checks = vec![connection::reach(address, facts), connection::tls(address, facts)];
     if !facts.reach.is_good() {
         checks.extend(skipped(&AFTER_REACH, "the BMC was not asked"));
@@ -68,7 +68,7 @@ fn skipped<'a>(names: &'a [&'a str], why: &'a str) -> impl Iterator<Item = Check
     names.iter().map(move |name| check(name, CheckStatus::Skipped, why))
 }
 
-fn conclude(facts: &Facts, checks: &[Check]) -> (Readiness, String) {
+fn conclude(facts: &CheckFacts, checks: &[Check]) -> (Readiness, String) {
     let failed: Vec<&Check> = checks.iter().filter(|check| check.status == CheckStatus::Failed).collect();
     if let Some(first) = failed.first() {
         let mut sentence = format!("not ready, because {}", first.found);

@@ -10,7 +10,7 @@ use jiff::{Timestamp, civil};
 use url::Url;
 
 use super::facts::{ClockFacts, LatencyFacts, LayoutFacts, SlotFacts, SourceFact, SystemSeen, Trouble};
-use super::{Facts, Subject, Whose, plan};
+use super::{CheckFacts, Subject, Whose, plan};
 use crate::domain::MediaLayout;
 use crate::flow::{identity, layout};
 use shoal_base::world::World;
@@ -22,13 +22,13 @@ const PART_TIMEOUT: Duration = Duration::from_secs(120);
 const TIMED_READS: usize = 7;
 
 /// What later parts of a check go on with.
-pub struct Seen {
+pub struct SystemAndSlots {
     pub system: System,
     pub slots: Vec<Slot>,
 }
 
 /// Fills in what can be read. `None` where the system that is meant was not found.
-pub async fn look(world: &World, subject: &Subject<'_>, facts: &mut Facts) -> Option<Seen> {
+pub async fn look(world: &World, subject: &Subject<'_>, facts: &mut CheckFacts) -> Option<SystemAndSlots> {
     let service = bounded(subject.bmc.observe_service()).await;
     if let Ok(service) = &service {
         facts.vendor = Some(service.vendor.clone());
@@ -77,7 +77,7 @@ pub async fn look(world: &World, subject: &Subject<'_>, facts: &mut Facts) -> Op
     let took = subject.bmc.observe_latency(&system.link, TIMED_READS);
     let took = tokio::time::timeout(PART_TIMEOUT, took).await.unwrap_or_default();
     facts.latency = latency(took);
-    Some(Seen { system, slots })
+    Some(SystemAndSlots { system, slots })
 }
 
 /// What the next start of the host boots, where that is not what it always boots.
@@ -138,7 +138,7 @@ fn choose(systems: Vec<System>, whose: &Whose<'_>) -> Result<System, String> {
     }
 }
 
-fn note_system(system: &System, facts: &mut Facts) {
+fn note_system(system: &System, facts: &mut CheckFacts) {
     facts.system = Some(SystemSeen {
         id: system.id.clone(),
         manufacturer: system.manufacturer.clone(),
@@ -165,7 +165,7 @@ fn note_system(system: &System, facts: &mut Facts) {
     facts.sources = shown.map(|(name, value)| SourceFact { name, value }).collect();
 }
 
-fn note_about(world: &World, about: About, facts: &mut Facts) {
+fn note_about(world: &World, about: About, facts: &mut CheckFacts) {
     facts.login.uses_basic = about.uses_basic;
     facts.login.session_timeout_secs = about.session_timeout_secs;
     facts.login.sessions = about.sessions;
@@ -188,7 +188,7 @@ fn date_ahead(text: &str, now: Timestamp) -> Option<i64> {
     Some(date.duration_since(now).as_secs())
 }
 
-fn note_slots(slots: &[Slot], wanted: Option<MediaLayout>, facts: &mut Facts) {
+fn note_slots(slots: &[Slot], wanted: Option<MediaLayout>, facts: &mut CheckFacts) {
     facts.slots = slots
         .iter()
         .map(|slot| SlotFacts {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use url::{Host, Url};
 
 use super::facts::ProbeFacts;
-use super::look::{Seen, trouble};
+use super::look::{SystemAndSlots, trouble};
 use super::{ProbePlace, Subject};
 use crate::flow::identity::host_id;
 use crate::media::Probe;
@@ -29,7 +29,12 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// Eject requests, at most.
 const EJECTS_MAX: u32 = 3;
 
-pub async fn probe(world: &World, subject: &Subject<'_>, seen: Seen, place: ProbePlace<'_>) -> ProbeFacts {
+pub async fn probe(
+    world: &World,
+    subject: &Subject<'_>,
+    seen: SystemAndSlots,
+    place: ProbePlace<'_>,
+) -> ProbeFacts {
     let refused = |why: String| ProbeFacts { refused: Some(why), ..ProbeFacts::default() };
     let base = match place.base.and_then(|base| check_base(base, subject.address)) {
         Ok(base) => base,
@@ -152,8 +157,9 @@ async fn wait_for_quiet(image: &Probe) {
 
 fn note_fetches(image: &Probe, facts: &mut ProbeFacts) {
     let seen = image.seen();
-    let count =
-        |is: fn(&crate::media::Fetch) -> bool| seen.fetches.iter().filter(|fetch| is(fetch)).count() as u64;
+    let count = |is: fn(&crate::media::ProbeFetch) -> bool| {
+        seen.fetches.iter().filter(|fetch| is(fetch)).count() as u64
+    };
     facts.requests = seen.requests;
     facts.heads = count(|fetch| fetch.is_head);
     facts.ranges = count(|fetch| fetch.range.is_some());

@@ -42,7 +42,7 @@ pub struct RecipeError {
 
 /// Reads a recipe; `serial` is the server that the job is for, already known to exist.
 pub fn parse_recipe(recipe: &Map<String, Value>, serial: &Serial) -> Result<JobSpec, RecipeError> {
-    let mut reader = Reader { recipe, fields: Fields::new(recipe, &KEYS) };
+    let mut reader = RecipeReader { recipe, fields: Fields::new(recipe, &KEYS) };
     reader.check_serial(serial);
     let target = reader.target();
     let path = reader.esxi();
@@ -58,12 +58,12 @@ pub fn parse_recipe(recipe: &Map<String, Value>, serial: &Serial) -> Result<JobS
     }
 }
 
-struct Reader<'a> {
+struct RecipeReader<'a> {
     recipe: &'a Map<String, Value>,
     fields: Fields<'a>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> RecipeReader<'a> {
     fn refuse(&mut self, key: &str, message: impl Into<String>) {
         self.fields.refuse(key, message);
     }

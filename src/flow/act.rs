@@ -16,7 +16,7 @@ use shoal_redfish::{Effect, PowerState, RedfishError, ResetType, System};
 const FORCES_MAX: u32 = 10;
 
 /// What is reported of an act that the BMC has accepted.
-pub(super) struct Report {
+pub(super) struct ActReport {
     pub op: &'static str,
     pub message: String,
     pub detail: Value,
@@ -28,14 +28,14 @@ pub(super) async fn perform<T>(
     cx: &mut Context<'_>,
     act: Act,
     request: impl Future<Output = Result<T, RedfishError>>,
-    accepted: impl FnOnce(&mut Facts, &T) -> Report,
+    accepted: impl FnOnce(&mut Facts, &T) -> ActReport,
 ) -> Result<Result<T, RedfishError>, StepError> {
     let earlier = cx.job.cursor.intent.clone();
     cx.save_intent(act).await?;
     let answer = request.await;
     match &answer {
         Ok(answer) => {
-            let Report { op, message, detail } = accepted(&mut cx.job.facts, answer);
+            let ActReport { op, message, detail } = accepted(&mut cx.job.facts, answer);
             cx.save_receipt(op, message, detail).await?;
         }
         Err(error) if had_no_effect(cx, act, error).await => cx.job.cursor.intent = earlier,
@@ -53,7 +53,7 @@ pub(super) async fn reset(
 ) -> Result<Result<(), RedfishError>, StepError> {
     count_force(cx, act)?;
     let bmc = cx.bmc;
-    let accepted = |_: &mut Facts, (): &()| Report {
+    let accepted = |_: &mut Facts, (): &()| ActReport {
         op: "reset.request",
         message: format!("asked the BMC for {kind:?}"),
         detail: json!({ "reset_type": format!("{kind:?}") }),

@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::act::{self, Report};
+use super::act::{self, ActReport};
 use super::media_base::what_reaching_needs;
 use super::{Context, StepError, StepOutcome, publish};
 use crate::domain::{Act, Drive, Facts, MediaLayout, Medium, Mount, Step};
@@ -143,7 +143,7 @@ async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Ste
     let accepted = |facts: &mut Facts, how: &How| {
         facts.mounts.of_mut(medium).open_since = None;
         let message = format!("the BMC accepted the image for {} by {how}", slot.id);
-        Report { op: "media.insert", message, detail: json!({ "how": how.to_string() }) }
+        ActReport { op: "media.insert", message, detail: json!({ "how": how.to_string() }) }
     };
     if let Err(error) = act::perform(cx, Act::Insert, bmc.request_insert(slot, &url), accepted).await? {
         return refused(cx, medium, slot, error, earlier).await;

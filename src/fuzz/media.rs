@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method};
 
-use crate::media::{Answer, Image, answer};
+use crate::media::{Image, RangeAnswer, answer};
 use shoal_image::fat::build_task_stick;
 use shoal_image::iso::{NONCE_NAME, Overlay, Patch, ReadAt, TreeKind, Volume, build_task_iso};
 use shoal_sim::read_as_guest;
@@ -25,7 +25,7 @@ pub fn range(data: &[u8]) {
     }
     for method in [Method::GET, Method::HEAD] {
         let size = image.size();
-        if let Answer::Part(range) = answer(&method, &headers, size, image.etag()) {
+        if let RangeAnswer::Part(range) = answer(&method, &headers, size, image.etag()) {
             assert!(method == Method::GET && range.start < range.end && range.end <= size);
             let mut read = vec![0; (range.end - range.start) as usize];
             image.read_at(range.start, &mut read).expect("a part that was granted can be read");

@@ -49,7 +49,7 @@ pub fn service(data: &[u8]) {
         let world = World {
             clock: Clock::virtual_from("2026-01-01T00:00:00Z".parse().expect("a time")),
             rng: Rng::from_seed(1),
-            transport: transport(Script::parse(&text), requests.clone()),
+            transport: transport(BmcScript::parse(&text), requests.clone()),
         };
         let limits = Limits { retries: 1, ..Limits::default() };
         let bmc = BmcPool::new(world, limits).bmc(&account());
@@ -117,7 +117,7 @@ async fn answered<T>(asked: impl Future<Output = Result<T, RedfishError>>) -> Op
 }
 
 /// Answers by path, in their order.
-struct Script(BTreeMap<String, Vec<Scripted>>);
+struct BmcScript(BTreeMap<String, Vec<Scripted>>);
 
 #[derive(Clone)]
 struct Scripted {
@@ -126,8 +126,8 @@ struct Scripted {
     body: String,
 }
 
-impl Script {
-    fn parse(text: &str) -> Script {
+impl BmcScript {
+    fn parse(text: &str) -> BmcScript {
         let mut answers: BTreeMap<String, Vec<Scripted>> = BTreeMap::new();
         for record in text.strip_prefix('=').unwrap_or(text).split("\n=") {
             let (head, body) = record.split_once('\n').unwrap_or((record, ""));
@@ -142,7 +142,7 @@ impl Script {
             answers.entry(path).or_default().push(Scripted { status, headers, body });
         }
         answers.values_mut().for_each(|answers| answers.reverse());
-        Script(answers)
+        BmcScript(answers)
     }
 
     fn answer(&mut self, method: &Method, path: &str) -> Scripted {
@@ -162,7 +162,7 @@ impl Script {
     }
 }
 
-fn transport(script: Script, requests: Arc<AtomicUsize>) -> Transport {
+fn transport(script: BmcScript, requests: Arc<AtomicUsize>) -> Transport {
     let script = Arc::new(Mutex::new(script));
     BoxCloneSyncService::new(tower::service_fn(move |request: HttpRequest| {
         assert_eq!(request.uri().authority().map(http::uri::Authority::as_str), Some(AUTHORITY));

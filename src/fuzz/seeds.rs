@@ -11,7 +11,7 @@ use super::blocks::{pack, pack_hollow};
 use shoal_image::iso::{BootPlatform, IsoWriter, build_task_iso};
 
 /// Where there is more to begin with.
-pub struct Found {
+pub struct SeedSources {
     /// A folder of ISO images.
     pub images: PathBuf,
     /// A folder of captures: a folder for each BMC, with an `index.json` for each resource.
@@ -19,7 +19,7 @@ pub struct Found {
 }
 
 /// Writes the seeds of every target into a folder of its name below `folder`.
-pub fn write_seeds(folder: &Path, found: Option<&Found>) -> io::Result<()> {
+pub fn write_seeds(folder: &Path, found: Option<&SeedSources>) -> io::Result<()> {
     let seeds = Seeds(folder);
     for (target, name, text) in TEXTS {
         seeds.write(target, name, text.as_bytes())?;

@@ -26,8 +26,8 @@ use shoal_image::iso::Overlay;
 
 use super::map::Mapping;
 use super::{Image, KickstartPlace};
-use disk::{Entry, Files};
-use fetch::{Look, Remote, Sink, blocking};
+use disk::{CacheEntry, ImageFiles};
+use fetch::{Remote, Sink, SourceState, blocking};
 
 pub use error::CacheError;
 pub use source::{InstallerSource, InstallerSourceError};
@@ -70,7 +70,7 @@ struct Room {
 #[derive(Clone)]
 struct Held {
     vendor: Arc<Vendor>,
-    entry: Entry,
+    entry: CacheEntry,
     looked_at: Option<Instant>,
     touched_at: Option<Instant>,
 }
@@ -219,7 +219,8 @@ impl InstallerCache {
             .filter(|(other, _)| *other != key)
             .map(|(_, room)| *lock(&room.reserved))
             .sum();
-        let counts = |kept: &&disk::Kept| kept.key != key && !(kept.is_part && self.is_fetching(&kept.key));
+        let counts =
+            |kept: &&disk::CachedFile| kept.key != key && !(kept.is_part && self.is_fetching(&kept.key));
         let others: Vec<_> = kept.iter().filter(counts).collect();
         let mut used: u64 = reserved + others.iter().map(|kept| kept.bytes).sum::<u64>();
         for kept in others {
@@ -242,8 +243,8 @@ impl InstallerCache {
     }
 
     /// Deletes an image that no job has open, or what a broken download left.
-    fn evict(&self, kept: &disk::Kept) -> bool {
-        let files = Files::new(&self.dir, kept.key.clone());
+    fn evict(&self, kept: &disk::CachedFile) -> bool {
+        let files = ImageFiles::new(&self.dir, kept.key.clone());
         if kept.is_part {
             files.remove_part();
             return true;
@@ -277,8 +278,8 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    fn files(&self) -> Files {
-        Files::new(&self.cache.dir, self.source.key())
+    fn files(&self) -> ImageFiles {
+        ImageFiles::new(&self.cache.dir, self.source.key())
     }
 
     /// What an earlier run of this controller left, if it is whole.
@@ -305,8 +306,8 @@ impl Visit<'_> {
         }
         if !looked {
             match self.look(&held.entry).await {
-                Ok(Look::Changed) => return Ok((self.fetch().await?, None)),
-                Ok(Look::Same) => held.looked_at = Some(Instant::now()),
+                Ok(SourceState::Changed) => return Ok((self.fetch().await?, None)),
+                Ok(SourceState::Same) => held.looked_at = Some(Instant::now()),
                 Err(error) if error.is_passing() && self.sha256.is_none() => {
                     let note = format!("the cached copy is used without asking its source, since {error}");
                     tracing::warn!(source = %self.source, error = %error, "a cached installer is used unseen");
@@ -319,7 +320,7 @@ impl Visit<'_> {
         Ok((held, None))
     }
 
-    async fn look(&self, entry: &Entry) -> Result<Look, CacheError> {
+    async fn look(&self, entry: &CacheEntry) -> Result<SourceState, CacheError> {
         match self.source {
             InstallerSource::Url(url) => self.remote(url).look(&entry.origin).await,
             InstallerSource::File(path) => fetch::look_local(path, &entry.origin),
@@ -353,7 +354,7 @@ impl Visit<'_> {
             return Err(error);
         }
         let stamp = disk::Stamp { size: 0, modified_secs: 0, modified_nanos: 0, inode: 0, device: 0 };
-        let entry = Entry { name: name.clone(), size, sha256, origin, stamp };
+        let entry = CacheEntry { name: name.clone(), size, sha256, origin, stamp };
         let kept = files.clone();
         let (entry, file) = blocking(move || kept.finish(file, entry)).await?;
         let mut held = blocking(move || open_image(entry, &file, &name, &files)).await?;
@@ -392,7 +393,12 @@ impl Drop for FetchOver<'_> {
     }
 }
 
-fn open_image(entry: Entry, file: &std::fs::File, name: &str, files: &Files) -> Result<Held, CacheError> {
+fn open_image(
+    entry: CacheEntry,
+    file: &std::fs::File,
+    name: &str,
+    files: &ImageFiles,
+) -> Result<Held, CacheError> {
     let map = Mapping::of_cached(file).map_err(CacheError::disk("mapping", &files.iso()))?;
     let installer = installer::recognise(map.as_ref())
         .map_err(|source| CacheError::NotAnInstaller { name: name.to_owned(), source })?;

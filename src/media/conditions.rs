@@ -11,7 +11,7 @@ use http_range_header::parse_range_header;
 
 /// What to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum RangeAnswer {
     /// 200.
     Whole,
     /// 206; not empty and inside the image.
@@ -25,20 +25,20 @@ pub enum Answer {
 }
 
 /// Judges a request for an image of `size` bytes, which is not 0, with the strong validator `etag`.
-pub fn answer(method: &Method, headers: &HeaderMap, size: u64, etag: &HeaderValue) -> Answer {
+pub fn answer(method: &Method, headers: &HeaderMap, size: u64, etag: &HeaderValue) -> RangeAnswer {
     if headers.contains_key(IF_MATCH) && !names(headers, &IF_MATCH, etag, same) {
-        return Answer::Failed;
+        return RangeAnswer::Failed;
     }
     if names(headers, &IF_NONE_MATCH, etag, same_but_for_weakness) {
-        return Answer::NotModified;
+        return RangeAnswer::NotModified;
     }
     // RFC 9110, 14.2: a range means something to a GET alone. A HEAD reports the size of the image.
     if *method != Method::GET || !is_current(headers, etag) {
-        return Answer::Whole;
+        return RangeAnswer::Whole;
     }
     match only(headers, &RANGE) {
         Some(range) => part(range, size),
-        None => Answer::Whole,
+        None => RangeAnswer::Whole,
     }
 }
 
@@ -48,16 +48,16 @@ fn is_current(headers: &HeaderMap, etag: &HeaderValue) -> bool {
         || only(headers, &IF_RANGE).is_some_and(|tag| tag.as_bytes() == etag.as_bytes())
 }
 
-fn part(header: &HeaderValue, size: u64) -> Answer {
+fn part(header: &HeaderValue, size: u64) -> RangeAnswer {
     let Some(ranges) = header.to_str().ok().and_then(|text| parse_range_header(text).ok()) else {
-        return Answer::Whole;
+        return RangeAnswer::Whole;
     };
     if ranges.len() != 1 {
-        return Answer::Whole;
+        return RangeAnswer::Whole;
     }
     match ranges.validate(size).as_deref() {
-        Ok([range]) => Answer::Part(*range.start()..*range.end() + 1),
-        _ => Answer::Unsatisfiable,
+        Ok([range]) => RangeAnswer::Part(*range.start()..*range.end() + 1),
+        _ => RangeAnswer::Unsatisfiable,
     }
 }
 
@@ -85,12 +85,12 @@ fn same_but_for_weakness(tag: &str, etag: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Answer::{Failed, NotModified, Part, Unsatisfiable, Whole};
+    use RangeAnswer::{Failed, NotModified, Part, Unsatisfiable, Whole};
 
     const ETAG: &str = "\"aa\"";
 
     #[track_caller]
-    fn check(method: Method, lines: &[(HeaderName, &str)], expected: Answer) {
+    fn check(method: Method, lines: &[(HeaderName, &str)], expected: RangeAnswer) {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(name, HeaderValue::from_str(value).unwrap());
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_range(range: &str, expected: Answer) {
+    fn check_range(range: &str, expected: RangeAnswer) {
         check(Method::GET, &[(RANGE, range)], expected);
     }
 

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::conditions::{Answer, answer};
+use super::conditions::{RangeAnswer, answer};
 use super::server::not_found;
 use shoal_base::world::Rng;
 use shoal_image::iso::IsoWriter;
@@ -34,14 +34,14 @@ const AGENT_CHARS_MAX: usize = 80;
 pub struct Probes(Arc<Mutex<Shown>>);
 
 /// By the part of the path that names them: the address of the BMC, and what was seen.
-type Shown = BTreeMap<String, (Option<IpAddr>, Seen)>;
+type Shown = BTreeMap<String, (Option<IpAddr>, ProbeReads)>;
 
 /// What was asked of one probe.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct ProbeReads {
     pub requests: u64,
     /// The first of them.
-    pub fetches: Vec<Fetch>,
+    pub fetches: Vec<ProbeFetch>,
     /// Connections of the BMC that ended before a request came, such as those of one that does not
     /// trust our certificate.
     pub refused: u64,
@@ -51,7 +51,7 @@ pub struct Seen {
 
 /// One request for a probe's image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetch {
+pub struct ProbeFetch {
     pub is_head: bool,
     /// The requested part of the image, by `Range`.
     pub range: Option<Range<u64>>,
@@ -71,7 +71,7 @@ impl Probes {
     pub fn show(&self, rng: &Rng, peer: Option<IpAddr>) -> Probe {
         // As the paths of jobs' media, so that what hides the tokens of those hides these.
         let name = format!("{}.{}", rng.hex(16), rng.hex(16));
-        self.shown().insert(name.clone(), (peer, Seen::default()));
+        self.shown().insert(name.clone(), (peer, ProbeReads::default()));
         Probe { probes: self.clone(), name }
     }
 
@@ -105,7 +105,7 @@ impl Probes {
         seen.requests += 1;
         if seen.fetches.len() < FETCHES_MAX {
             let (is_head, status) = (method == Method::HEAD, response.status().as_u16());
-            seen.fetches.push(Fetch { is_head, range, status, agent: agent(headers) });
+            seen.fetches.push(ProbeFetch { is_head, range, status, agent: agent(headers) });
         }
         response
     }
@@ -121,7 +121,7 @@ impl Probe {
         format!("/media/probes/{}/probe.iso", self.name)
     }
 
-    pub fn seen(&self) -> Seen {
+    pub fn seen(&self) -> ProbeReads {
         self.probes.shown().get(&self.name).map(|(_, seen)| seen.clone()).unwrap_or_default()
     }
 }
@@ -139,14 +139,14 @@ fn respond(
     tag: HeaderValue,
 ) -> (Response, Option<Range<u64>>) {
     let (mut response, range) = match answer(method, headers, PROBE_BYTES, &tag) {
-        Answer::NotModified => (empty(StatusCode::NOT_MODIFIED), None),
-        Answer::Failed => (empty(StatusCode::PRECONDITION_FAILED), None),
-        Answer::Unsatisfiable => (empty(StatusCode::RANGE_NOT_SATISFIABLE), None),
-        Answer::Whole if method == Method::HEAD => {
+        RangeAnswer::NotModified => (empty(StatusCode::NOT_MODIFIED), None),
+        RangeAnswer::Failed => (empty(StatusCode::PRECONDITION_FAILED), None),
+        RangeAnswer::Unsatisfiable => (empty(StatusCode::RANGE_NOT_SATISFIABLE), None),
+        RangeAnswer::Whole if method == Method::HEAD => {
             (with_body(StatusCode::OK, PROBE_BYTES, Bytes::new()), None)
         }
-        Answer::Whole => (with_body(StatusCode::OK, PROBE_BYTES, image.clone()), None),
-        Answer::Part(range) => {
+        RangeAnswer::Whole => (with_body(StatusCode::OK, PROBE_BYTES, image.clone()), None),
+        RangeAnswer::Part(range) => {
             let bytes = image.slice(range.start as usize..range.end as usize);
             let mut response = with_body(StatusCode::PARTIAL_CONTENT, range.end - range.start, bytes);
             let content_range = format!("bytes {}-{}/{PROBE_BYTES}", range.start, range.end - 1);

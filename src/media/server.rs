@@ -26,7 +26,7 @@ use http_body::{Frame, SizeHint};
 use metrics::counter;
 use tokio::time::Instant;
 
-use super::conditions::{Answer, answer};
+use super::conditions::{RangeAnswer, answer};
 use super::job_media::JobMedia;
 use super::token::parse_name;
 use super::{Image, Media, content_type};
@@ -129,7 +129,7 @@ impl Routes {
         job: JobId,
         token: &str,
         request: &Parts,
-    ) -> Result<Fetch, &'static str> {
+    ) -> Result<ImageRequest, &'static str> {
         let job_media = self.media.find(job).ok_or(ENDED)?;
         // Only the right peer learns whether a token is right. A HEAD discloses the size only: it is how
         // the controller sees whether its own media are reached.
@@ -138,12 +138,12 @@ impl Routes {
             return Err(FOREIGN);
         }
         let image = job_media.open(medium, drive, token).ok_or(WRONG)?;
-        Ok(Fetch { image, medium, drive, watch: Some(job_media) })
+        Ok(ImageRequest { image, medium, drive, watch: Some(job_media) })
     }
 
-    fn for_operator(&self, medium: Medium, drive: Drive, job: JobId) -> Option<Fetch> {
+    fn for_operator(&self, medium: Medium, drive: Drive, job: JobId) -> Option<ImageRequest> {
         let image = self.media.find(job)?.image(medium, drive)?;
-        Some(Fetch { image, medium, drive, watch: None })
+        Some(ImageRequest { image, medium, drive, watch: None })
     }
 }
 
@@ -164,26 +164,28 @@ fn is_from_bmc(job_media: &JobMedia, request: &Parts) -> bool {
 }
 
 /// One request for one image. Reads are noted in `watch`; an operator's are not.
-struct Fetch {
+struct ImageRequest {
     image: Arc<Image>,
     medium: Medium,
     drive: Drive,
     watch: Option<Arc<JobMedia>>,
 }
 
-impl Fetch {
+impl ImageRequest {
     async fn answer(self, method: &Method, headers: &HeaderMap) -> Response {
         let size = self.image.size();
         let etag = self.image.etag().clone();
         let mut response = match answer(method, headers, size, &etag) {
-            Answer::NotModified => status(StatusCode::NOT_MODIFIED),
-            Answer::Failed => {
+            RangeAnswer::NotModified => status(StatusCode::NOT_MODIFIED),
+            RangeAnswer::Failed => {
                 problem(StatusCode::PRECONDITION_FAILED, "the image is not the one that If-Match names")
             }
-            Answer::Unsatisfiable => unsatisfiable(size),
-            Answer::Whole if method == Method::HEAD => with_length(status(StatusCode::OK), size, self.drive),
-            Answer::Whole => self.body(0..size, StatusCode::OK).await,
-            Answer::Part(range) => {
+            RangeAnswer::Unsatisfiable => unsatisfiable(size),
+            RangeAnswer::Whole if method == Method::HEAD => {
+                with_length(status(StatusCode::OK), size, self.drive)
+            }
+            RangeAnswer::Whole => self.body(0..size, StatusCode::OK).await,
+            RangeAnswer::Part(range) => {
                 let content_range = format!("bytes {}-{}/{size}", range.start, range.end - 1);
                 let mut response = self.body(range, StatusCode::PARTIAL_CONTENT).await;
                 if response.status() == StatusCode::PARTIAL_CONTENT {
@@ -202,7 +204,7 @@ impl Fetch {
         let length = range.end - range.start;
         let whole = length == self.image.size();
         let sent = bytes_counter(self.medium);
-        let Fetch { image, medium, drive, watch } = self;
+        let ImageRequest { image, medium, drive, watch } = self;
         let mut pull = ImageBody {
             image,
             medium,

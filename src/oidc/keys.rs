@@ -32,7 +32,7 @@ const FRESH_FOR: Duration = Duration::from_secs(15 * 60);
 /// A provider that is out of reach is believed on its old keys for so long.
 const BELIEVED_FOR: Duration = Duration::from_secs(24 * 3_600);
 
-pub struct Keys {
+pub struct ProviderKeys {
     issuer: Url,
     transport: Transport,
     known: Mutex<Known>,
@@ -75,9 +75,9 @@ struct Discovery {
     jwks_uri: Url,
 }
 
-impl Keys {
-    pub fn new(issuer: Url, transport: Transport) -> Keys {
-        Keys { issuer, transport, known: Mutex::default(), fetching: tokio::sync::Mutex::default() }
+impl ProviderKeys {
+    pub fn new(issuer: Url, transport: Transport) -> ProviderKeys {
+        ProviderKeys { issuer, transport, known: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
     /// The key of that name for that algorithm. A token without a name is of the only key there is.

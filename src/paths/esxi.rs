@@ -26,7 +26,7 @@ use crate::flow::{Context, Path, Services, StepError, StepOutcome, Work};
 use shoal_redfish::System;
 
 /// The path of `install-esxi.target`.
-pub struct Esxi;
+pub struct EsxiPath;
 
 const STEPS: &[Step] = &[
     Step::ValidateRecipe,
@@ -40,7 +40,7 @@ const STEPS: &[Step] = &[
     Step::EsxiPollPower,
 ];
 
-impl Path for Esxi {
+impl Path for EsxiPath {
     fn forward(&self) -> &'static [Step] {
         STEPS
     }

@@ -118,7 +118,7 @@ impl Fixture {
                 Box::pin(async { report })
             }),
             check: Arc::new(|server, _| {
-                let facts = shoal::doctor::Facts {
+                let facts = shoal::doctor::CheckFacts {
                     expected_serial: Some(server.serial.to_string()),
                     ..Default::default()
                 };
@@ -127,7 +127,7 @@ impl Fixture {
             }),
             release: Arc::new(|server, _| {
                 let serial = server.serial.to_string();
-                let report = shoal::release::Report { serial, released: true, items: Vec::new() };
+                let report = shoal::release::ReleaseReport { serial, released: true, items: Vec::new() };
                 Box::pin(async { Ok(report) })
             }),
             access: Access::Tokens(tokens(&store, &world)),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use shoal::doctor::{Check, CheckStatus, ProbePlace, Readiness, Report, Subject, Whose, check};
+use shoal::doctor::{Check, CheckReport, CheckStatus, ProbePlace, Readiness, Subject, Whose, check};
 use shoal::domain::{MediaLayout, Server};
 use shoal::media::Probes;
 use shoal_base::world::{
@@ -71,7 +71,7 @@ impl Bench {
         format!("{}://{MEDIA}", self.scheme).parse().unwrap()
     }
 
-    async fn look_as(&self, whose: Whose<'_>, probe: Option<ProbePlace<'_>>) -> Report {
+    async fn look_as(&self, whose: Whose<'_>, probe: Option<ProbePlace<'_>>) -> CheckReport {
         let bmc = self.bmc();
         let subject = Subject {
             bmc: &bmc,
@@ -92,23 +92,23 @@ impl Bench {
     }
 
     /// As the controller asks, without a probe.
-    async fn look(&self) -> Report {
+    async fn look(&self) -> CheckReport {
         self.look_as(Whose::Server(&self.server), None).await
     }
 
-    async fn probe(&self) -> Report {
+    async fn probe(&self) -> CheckReport {
         let place = ProbePlace { probes: &self.probes, base: Ok(self.base()), may_touch: None };
         self.look_as(Whose::Server(&self.server), Some(place)).await
     }
 }
 
 #[track_caller]
-fn line<'a>(report: &'a Report, name: &str) -> &'a Check {
+fn line<'a>(report: &'a CheckReport, name: &str) -> &'a Check {
     report.checks.iter().find(|check| check.name == name).unwrap()
 }
 
 #[track_caller]
-fn assert_failed(report: &Report, name: &str, found: &str) {
+fn assert_failed(report: &CheckReport, name: &str, found: &str) {
     assert_eq!(report.verdict, Readiness::NotReady, "{report:#?}");
     let check = line(report, name);
     assert_eq!(check.status, CheckStatus::Failed, "{report:#?}");

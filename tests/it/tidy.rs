@@ -9,6 +9,7 @@ mod arrows_table;
 mod circles;
 mod doors;
 mod lengths;
+mod names;
 mod plain;
 mod words;
 

@@ -17,7 +17,7 @@ mod volume;
 use std::ops::Range;
 
 use crate::iso::{KICKSTART_GAP_BYTES, SparseImage};
-use volume::Volume;
+use volume::FatVolume;
 
 /// A task stick, and what is where in it, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct TaskStick {
 /// The same bytes for the same input, whenever and wherever it is built. Together the files may have
 /// 64 MiB. The names are those of the task ISO's plain tree, at the root.
 pub fn build_task_stick(kickstart: &[u8], recipe_json: &[u8], nonce: Option<&[u8]>) -> TaskStick {
-    let mut volume = Volume::new("SHOAL_TASK");
+    let mut volume = FatVolume::new("SHOAL_TASK");
     let metadata_end = volume.add("RECIPE.JSO", recipe_json, 0).end;
     let kickstart = volume.add("KS.CFG", kickstart, KICKSTART_GAP_BYTES);
     let nonce = nonce.map(|nonce| volume.add(crate::iso::NONCE_NAME, nonce, KICKSTART_GAP_BYTES));

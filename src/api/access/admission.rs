@@ -24,12 +24,12 @@ const CHECK_EVERY: Duration = Duration::from_secs(10);
 pub struct Admission {
     expires_at: Option<Timestamp>,
     /// None where no token of the store was shown.
-    kept: Option<Kept>,
+    kept: Option<HeldToken>,
     clock: Option<Clock>,
 }
 
 /// A token of the store, and who knows of its end.
-struct Kept {
+struct HeldToken {
     token: TokenId,
     store: Store,
     revocations: watch::Receiver<()>,
@@ -43,7 +43,7 @@ impl Admission {
             return Admission { expires_at: None, kept: None, clock: None };
         };
         let token = who.actor.id.strip_prefix("token:").and_then(|id| id.parse().ok());
-        let kept = token.map(|token| Kept {
+        let kept = token.map(|token| HeldToken {
             token,
             store: tokens.store.clone(),
             revocations: tokens.revocations.subscribe(),
@@ -96,7 +96,7 @@ impl Admission {
     }
 }
 
-impl Kept {
+impl HeldToken {
     async fn holds(&mut self, now: Timestamp) -> bool {
         let is_fresh = self.checked.is_some_and(|checked| checked.elapsed() < CHECK_EVERY);
         if is_fresh && matches!(self.revocations.has_changed(), Ok(false)) {

@@ -25,19 +25,19 @@ use crate::store::Store;
 const PATH_CHARS_MAX: usize = 200;
 
 /// Where a request came from. An extractor of handlers that anybody may call.
-pub struct Source(pub Option<IpAddr>);
+pub struct RequestSource(pub Option<IpAddr>);
 
-impl<S: Sync> FromRequestParts<S> for Source {
+impl<S: Sync> FromRequestParts<S> for RequestSource {
     type Rejection = std::convert::Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Source, Self::Rejection> {
-        Ok(Source(source(&parts.extensions)))
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<RequestSource, Self::Rejection> {
+        Ok(RequestSource(source(&parts.extensions)))
     }
 }
 
 /// What stands before the routes of one listener.
 #[derive(Clone)]
-pub struct Guard {
+pub struct AccessGuard {
     pub access: Access,
     /// `/metrics` requires no token.
     pub open_metrics: bool,
@@ -81,7 +81,7 @@ impl<S: Sync> FromRequestParts<S> for Who {
 
 /// Lets a request through to its route, or says why not.
 pub async fn guard(
-    State(guard): State<Guard>,
+    State(guard): State<AccessGuard>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
@@ -130,7 +130,7 @@ pub async fn guard(
     Ok(if is_download { response.map(|body| admission.cut(body)) } else { response })
 }
 
-impl Guard {
+impl AccessGuard {
     fn check_query(&self, request: &Request) -> Result<(), ApiError> {
         let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
         self.queries.check(request.method(), matched, request.uri().query())

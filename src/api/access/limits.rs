@@ -105,7 +105,7 @@ fn network(source: IpAddr) -> IpAddr {
 /// One limit for each of many.
 struct Keyed<K: Hash + Eq + Clone>(Limiter<K, HashMapStateStore<K>>);
 
-impl<K: Hash + Eq + Clone + Place> Keyed<K> {
+impl<K: Hash + Eq + Clone + Catchall> Keyed<K> {
     fn new(per_minute: NonZeroU32, ticks: &Ticks) -> Keyed<K> {
         let state = HashMapStateStore::default();
         Keyed(RateLimiter::new(Quota::per_minute(per_minute), state, ticks.clone()))
@@ -122,17 +122,17 @@ impl<K: Hash + Eq + Clone + Place> Keyed<K> {
 }
 
 /// Stands for all that there is no place for.
-trait Place {
+trait Catchall {
     fn others() -> Self;
 }
 
-impl Place for IpAddr {
+impl Catchall for IpAddr {
     fn others() -> IpAddr {
         IpAddr::V6(Ipv6Addr::UNSPECIFIED)
     }
 }
 
-impl Place for String {
+impl Catchall for String {
     fn others() -> String {
         String::new()
     }

@@ -33,18 +33,18 @@ pub struct MediaReads {
     store: Store,
     clock: Clock,
     /// When each window began. Held while an entry is written, so that parallel ranges make one.
-    windows: Mutex<BTreeMap<Reader, Instant>>,
+    windows: Mutex<BTreeMap<ReadWindowKey, Instant>>,
 }
 
 /// One read, before it is served.
 pub struct MediaRead {
-    reader: Reader,
+    reader: ReadWindowKey,
     act: Act,
 }
 
 /// Whose reads of which job share a window.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Reader {
+struct ReadWindowKey {
     job: JobId,
     actor: String,
     source: Option<IpAddr>,
@@ -58,7 +58,7 @@ impl MediaReads {
     /// The read that `request` is, if it is one.
     pub fn read_of<B>(&self, request: &Request<B>, who: &Who) -> Option<MediaRead> {
         let job = job_of(request.uri().path())?;
-        let reader = Reader { job, actor: who.actor.id.clone(), source: who.source };
+        let reader = ReadWindowKey { job, actor: who.actor.id.clone(), source: who.source };
         let act = who.act(self.clock.now(), "media.read").on_job(job).with(detail(request));
         Some(MediaRead { reader, act })
     }

@@ -139,7 +139,7 @@ pub struct Retry {
 }
 
 /// A request for a job on a server that exists.
-pub struct Request {
+pub struct JobRequest {
     pub server: Server,
     pub recipe: Map<String, Value>,
     pub retry_of: Option<Retry>,
@@ -147,7 +147,7 @@ pub struct Request {
     pub who: Who,
 }
 
-impl Request {
+impl JobRequest {
     /// The audit entry of the job that this becomes.
     fn act(&self, state: &ApiState, job: JobId, refused: bool) -> Act {
         let (action, detail) = match self.retry_of {
@@ -162,7 +162,7 @@ impl Request {
 }
 
 /// Makes the job, or says why not.
-pub async fn submit(state: &ApiState, request: Request) -> Result<Response, ApiError> {
+pub async fn submit(state: &ApiState, request: JobRequest) -> Result<Response, ApiError> {
     // Before the checks, which may have changed since (a setting, a record): a repeat is answered as the first was.
     // The insertion checks the key again, for two requests that arrive together.
     if let Some(key) = &request.key
@@ -193,7 +193,7 @@ pub async fn submit(state: &ApiState, request: Request) -> Result<Response, ApiE
 }
 
 /// Tries the job up to `resolve-server` and changes nothing.
-pub async fn dry_run(state: &ApiState, request: Request) -> Result<Response, ApiError> {
+pub async fn dry_run(state: &ApiState, request: JobRequest) -> Result<Response, ApiError> {
     let checked = check_recipe(state, &request).await;
     let (spec, findings) = checked.map_err(|errors| ApiError::invalid(REFUSED, errors))?;
     check_protected(&request.server)?;
@@ -217,9 +217,9 @@ const REFUSED: &str = "the recipe is refused";
 /// The job as it is meant, and events about its kickstart: the disks that a template chose, and what the linter found.
 async fn check_recipe(
     state: &ApiState,
-    request: &Request,
+    request: &JobRequest,
 ) -> Result<(JobSpec, Vec<NewEvent>), Vec<FieldError>> {
-    let Request { recipe, server, .. } = request;
+    let JobRequest { recipe, server, .. } = request;
     let mut spec = parse_recipe(recipe, &server.serial).map_err(|error| error.errors)?;
     if let Some(url) = &spec.esxi().installer_url
         && !state.installer_allow.allow(url)
@@ -272,7 +272,11 @@ fn refusal(job: JobId, errors: Vec<FieldError>) -> ApiError {
 }
 
 /// Records the job as failed.
-async fn refuse(state: &ApiState, request: Request, errors: Vec<FieldError>) -> Result<Response, ApiError> {
+async fn refuse(
+    state: &ApiState,
+    request: JobRequest,
+    errors: Vec<FieldError>,
+) -> Result<Response, ApiError> {
     let created_at = state.world.clock.now();
     let faults: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let reason = format!("The recipe is refused: {}.", faults.join("; "));

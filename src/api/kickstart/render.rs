@@ -165,7 +165,7 @@ pub async fn render_one(
     State(state): State<ApiState>,
     JsonObject(body): JsonObject,
 ) -> Result<Json<RenderBody>, ApiError> {
-    let request = Request::read(&body)?;
+    let request = RenderRequest::read(&body)?;
     let server = match &request.server {
         Some(serial) => Some(find::server(&state, serial).await?),
         None => None,
@@ -186,22 +186,22 @@ fn secrets(variables: &Map<String, Value>) -> Vec<&str> {
     named.filter_map(|(_, value)| value.as_str()).collect()
 }
 
-struct Request {
+struct RenderRequest {
     template: String,
     variables: Map<String, Value>,
     server: Option<Serial>,
     show_secrets: bool,
 }
 
-impl Request {
-    fn read(body: &Map<String, Value>) -> Result<Request, ApiError> {
+impl RenderRequest {
+    fn read(body: &Map<String, Value>) -> Result<RenderRequest, ApiError> {
         let mut fields = Fields::new(body, &["ks_cfg", "variables", "server_serial", "show_secrets"]);
         let template = super::text(&mut fields);
         let variables = fields.object("variables").over(None).cloned().unwrap_or_default();
         let server = fields.parsed("server_serial", str::parse::<Serial>).over(None);
         let show_secrets = fields.flag("show_secrets");
         match fields.errors.is_empty() {
-            true => Ok(Request { template, variables, server, show_secrets }),
+            true => Ok(RenderRequest { template, variables, server, show_secrets }),
             false => Err(ApiError::invalid(CANNOT, fields.errors)),
         }
     }

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::doctor::{Readiness, Report};
+use crate::doctor::{CheckReport, Readiness};
 
 /// What became of one server.
 pub struct Checked {
     pub serial: String,
     /// The sentence says why there is no report.
-    pub result: Result<Box<Report>, String>,
+    pub result: Result<Box<CheckReport>, String>,
 }
 
 impl Checked {

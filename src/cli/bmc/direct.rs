@@ -13,14 +13,14 @@ use super::CheckArgs;
 use crate::cli::CliError;
 use crate::cli::serve::MediaBases;
 use crate::cli::server::read_password;
-use crate::doctor::{self, ProbePlace, Report, Subject, Whose};
+use crate::doctor::{self, CheckReport, ProbePlace, Subject, Whose};
 use crate::domain::{Server, check_bmc_address};
 use crate::media::Probes;
 use shoal_base::Password;
 use shoal_base::world::{Secrets, TlsPolicy, World, real_transport};
 use shoal_redfish::{Account, BmcPool, Limits};
 
-pub async fn check(address: &Url, args: &CheckArgs, world: &World) -> Result<Report, CliError> {
+pub async fn check(address: &Url, args: &CheckArgs, world: &World) -> Result<CheckReport, CliError> {
     let account = account(address, args)?;
     let world = match args.client.extra_roots()?.as_slice() {
         [] => world.clone(),

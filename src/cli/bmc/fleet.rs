@@ -16,7 +16,7 @@ use super::table::fleet_text;
 use crate::cli::CliError;
 use crate::cli::client::{Client, ClientError};
 use crate::cli::output::{Format, Output, line, to_stderr};
-use crate::doctor::Report;
+use crate::doctor::CheckReport;
 use crate::domain::Serial;
 use shoal_base::world::World;
 
@@ -25,7 +25,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// Some BMCs fetch the whole image before they answer, and some take minutes to show it.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(40 * 60);
 
-pub async fn check_one(serial: &Serial, args: &CheckArgs, world: &World) -> Result<Report, CliError> {
+pub async fn check_one(serial: &Serial, args: &CheckArgs, world: &World) -> Result<CheckReport, CliError> {
     let client = Client::new(&args.client, world)?;
     let answer = ask(&client, serial.as_str(), args.probe_media).await?;
     Ok(serde_json::from_value(answer)?)
@@ -46,7 +46,7 @@ pub async fn check_all(
 ) -> Result<bool, CliError> {
     let client = Client::new(&args.client, world)?;
     let serials = serials(&client.servers().await?, labels);
-    let screen = Screen::new(serials.len() as u64);
+    let screen = FleetScreen::new(serials.len() as u64);
     let check = |serial: String| {
         let client = client.clone();
         async move { Checked { result: checked(&client, &serial, args.probe_media).await, serial } }
@@ -65,7 +65,7 @@ pub async fn check_all(
     Ok(all.iter().all(Checked::is_ready))
 }
 
-async fn checked(client: &Client, serial: &str, probe_media: bool) -> Result<Box<Report>, String> {
+async fn checked(client: &Client, serial: &str, probe_media: bool) -> Result<Box<CheckReport>, String> {
     let answer = ask(client, serial, probe_media).await.map_err(|error| error.to_string())?;
     serde_json::from_value(answer)
         .map(Box::new)
@@ -82,17 +82,17 @@ fn serials(body: &Value, labels: &BTreeMap<String, String>) -> Vec<String> {
 }
 
 /// A bar on a terminal; elsewhere a line a server on standard error, where tables come last.
-struct Screen {
+struct FleetScreen {
     bar: ProgressBar,
 }
 
-impl Screen {
-    fn new(servers: u64) -> Screen {
+impl FleetScreen {
+    fn new(servers: u64) -> FleetScreen {
         let bar = ProgressBar::with_draw_target(Some(servers), ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}");
         bar.set_style(style.expect("the template is sound"));
         bar.enable_steady_tick(Duration::from_millis(200));
-        Screen { bar }
+        FleetScreen { bar }
     }
 
     fn show(&self, checked: &Checked, output: Output) {

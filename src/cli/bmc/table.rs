@@ -4,10 +4,10 @@
 
 use super::checked::Checked;
 use crate::cli::output::table;
-use crate::doctor::{Check, CheckStatus, Report};
+use crate::doctor::{Check, CheckReport, CheckStatus};
 
 /// The verdict, a line a check, and what to do.
-pub fn report_text(report: &Report) -> String {
+pub fn report_text(report: &CheckReport) -> String {
     let name = report.serial.as_deref().unwrap_or("a server of unknown serial number");
     let rows = report.checks.iter().map(|check| [check.name.clone(), status(check), check.found.clone()]);
     let mut text = format!("{name} at {}: {}\n\n", report.bmc_address, report.sentence);
@@ -58,10 +58,10 @@ pub fn fleet_text(all: &[Checked]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::{Facts, judge};
+    use crate::doctor::{CheckFacts, judge};
 
-    fn unreachable() -> Report {
-        let mut facts = Facts { expected_serial: Some("A1".to_owned()), ..Facts::default() };
+    fn unreachable() -> CheckReport {
+        let mut facts = CheckFacts { expected_serial: Some("A1".to_owned()), ..CheckFacts::default() };
         facts.reach.error = Some("cannot connect".to_owned());
         judge("https://10.0.0.5", facts)
     }

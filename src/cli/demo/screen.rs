@@ -21,12 +21,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A simulated installation takes seconds.
 const WAIT_MAX: Duration = Duration::from_secs(600);
 
-pub struct Screen {
+pub struct DemoScreen {
     begun: Instant,
 }
 
-impl Screen {
-    pub fn begin(servers: u16, scheme: &str) -> Screen {
+impl DemoScreen {
+    pub fn begin(servers: u16, scheme: &str) -> DemoScreen {
         let what = match servers {
             1 => "one ESXi installation on a simulated server".to_owned(),
             more => format!("{more} ESXi installations on simulated servers"),
@@ -38,7 +38,7 @@ impl Screen {
             INSTALL.as_secs(),
             STABLE_WINDOW.as_secs()
         ));
-        Screen { begun: Instant::now() }
+        DemoScreen { begun: Instant::now() }
     }
 
     pub fn say(&self, what: &str, text: &str) {

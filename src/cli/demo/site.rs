@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::screen::Screen;
+use super::screen::DemoScreen;
 use super::{DemoArgs, kickstart, recipe};
 use super::{INSTALL, STABLE_WINDOW, Truth};
 use crate::cli::CliError;
@@ -87,7 +87,7 @@ impl Drop for Directory {
 }
 
 impl Site {
-    pub async fn open(args: &DemoArgs, world: &World, screen: &Screen) -> Result<Site, CliError> {
+    pub async fn open(args: &DemoArgs, world: &World, screen: &DemoScreen) -> Result<Site, CliError> {
         let directory = Directory::make(world)?;
         let installer = directory.join("esxi.iso");
         let image = standin_installer();
@@ -131,7 +131,7 @@ impl Site {
     }
 
     /// Adds every server to the controller's inventory.
-    pub async fn register(&self, screen: &Screen) -> Result<(), CliError> {
+    pub async fn register(&self, screen: &DemoScreen) -> Result<(), CliError> {
         let lines: Vec<Line> = self.servers.iter().map(|(line, _)| line.clone()).collect();
         // The controller is this demo's own, and new.
         register(&self.client, &lines, Existing { replace: false, same_passwords: false }).await?;
@@ -140,7 +140,7 @@ impl Site {
     }
 
     /// Submits every installation; returns the ids of the jobs.
-    pub async fn submit(&self, screen: &Screen) -> Result<Vec<String>, CliError> {
+    pub async fn submit(&self, screen: &DemoScreen) -> Result<Vec<String>, CliError> {
         let submit = async |(line, _): &(Line, SimBmc)| {
             let job = self.client.post(&["jobs"], &[], recipe(&line.serial, &self.persona)).await?;
             Ok::<_, ClientError>(job["job_id"].as_str().unwrap_or_default().to_owned())

@@ -30,7 +30,7 @@ pub struct Inspection {
     boot: Vec<Boot>,
     /// Absent where it is no ESXi installer; then `not_an_installer` says why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    installer: Option<Esxi>,
+    installer: Option<EsxiImage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     not_an_installer: Option<String>,
     files: Vec<ImageFile>,
@@ -45,7 +45,7 @@ struct Boot {
 }
 
 #[derive(Debug, Serialize)]
-struct Esxi {
+struct EsxiImage {
     version: Option<String>,
     build: Option<String>,
     bios: bool,
@@ -130,7 +130,7 @@ fn platform(platform: BootPlatform) -> String {
     }
 }
 
-fn esxi(installer: &Installer) -> Esxi {
+fn esxi(installer: &Installer) -> EsxiImage {
     let boot_files = installer.boot_files.iter().map(|file| BootOptions {
         path: file.path.clone(),
         size_bytes: file.size,
@@ -140,7 +140,7 @@ fn esxi(installer: &Installer) -> Esxi {
         cdrom_boot: file.has_cdrom_boot,
         asks_for_kickstart: file.asks_for_kickstart(),
     });
-    Esxi {
+    EsxiImage {
         version: installer.version.clone(),
         build: installer.build.clone(),
         bios: installer.bios,
@@ -181,7 +181,7 @@ pub fn render(inspection: &Inspection) -> String {
     format!("{}\n\n{}", table(["", ""], facts).trim_start(), table(["BYTES", "OFFSET", "FILE"], files))
 }
 
-fn installer_facts(esxi: &Esxi, fact: &mut impl FnMut(&str, String)) {
+fn installer_facts(esxi: &EsxiImage, fact: &mut impl FnMut(&str, String)) {
     let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
     fact("installer", format!("ESXi {}, build {}", known(&esxi.version), known(&esxi.build)));
     for file in &esxi.boot_files {

@@ -56,7 +56,7 @@ pub enum RemoteError {
 }
 
 pub async fn inspect_url(world: &World, url: Url) -> Result<Inspection, RemoteError> {
-    let mut source = Source { world, url };
+    let mut source = RemoteImage { world, url };
     let (first, size) = source.fetch(0, PIECE_BYTES as u64).await?;
     let mut image = PartialImage::new(size, PIECE_BYTES);
     image.insert(0, first);
@@ -77,12 +77,12 @@ pub async fn inspect_url(world: &World, url: Url) -> Result<Inspection, RemoteEr
     Err(RemoteError::TooMuch { url: source.shown() })
 }
 
-struct Source<'a> {
+struct RemoteImage<'a> {
     world: &'a World,
     url: Url,
 }
 
-impl Source<'_> {
+impl RemoteImage<'_> {
     /// The bytes from `start` to `end` (or to the image's own end), and the image's size.
     async fn fetch(&mut self, start: u64, end: u64) -> Result<(Bytes, u64), RemoteError> {
         let fetched = tokio::time::timeout(TIMEOUT, self.fetch_slowly(start, end)).await;
@@ -168,9 +168,9 @@ mod tests {
     use shoal_base::world::{Clock, Rng};
     use shoal_sim::standin_installer;
 
-    type Answer = http::Response<Body>;
+    type RangeAnswer = http::Response<Body>;
 
-    fn world(answer: impl Fn(&HttpRequest) -> Answer + Send + Sync + 'static) -> World {
+    fn world(answer: impl Fn(&HttpRequest) -> RangeAnswer + Send + Sync + 'static) -> World {
         let answer = Arc::new(answer);
         let service = tower::service_fn(move |request: HttpRequest| {
             let answer = answer.clone();
@@ -187,7 +187,7 @@ mod tests {
         http::Response::builder().status(status)
     }
 
-    fn range_of(image: &[u8], request: &HttpRequest) -> Answer {
+    fn range_of(image: &[u8], request: &HttpRequest) -> RangeAnswer {
         let range = request.headers()[header::RANGE].to_str().unwrap();
         let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
         let first: usize = first.parse().unwrap();
@@ -218,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn errors_do_not_contain_the_secrets_of_the_url() {
-        async fn check(answer: impl Fn(&HttpRequest) -> Answer + Send + Sync + 'static, part: &str) {
+        async fn check(answer: impl Fn(&HttpRequest) -> RangeAnswer + Send + Sync + 'static, part: &str) {
             let error = inspect_url(&world(answer), url()).await.unwrap_err().to_string();
             assert!(error.contains(part) && error.contains("vault.test/esxi.iso"), "{error}");
             assert!(!error.contains("secret"), "{error}");

@@ -27,7 +27,7 @@ pub struct SubmitArgs {
     /// The recipe in JSON; `-` for standard input.
     recipe: Option<String>,
     #[command(flatten)]
-    kickstart: KickstartArgs,
+    kickstart: SubmitKickstartArgs,
     /// Follow the job to its end: exit code 0 if it succeeded, 1 if it did not.
     #[arg(long, conflicts_with = "dry_run")]
     watch: bool,
@@ -40,7 +40,7 @@ pub struct SubmitArgs {
 
 /// A job without a recipe.
 #[derive(Debug, Args)]
-struct KickstartArgs {
+struct SubmitKickstartArgs {
     /// A kickstart instead of a recipe: what the linter finds in it is shown before a job is made.
     #[arg(long, value_name = "FILE|-", requires = "server")]
     ks: Option<String>,
@@ -68,7 +68,8 @@ pub async fn run(args: SubmitArgs, world: &World, output: Output) -> Result<Exit
     let client = Client::new(&args.client, world)?;
     let body = match (&args.recipe, &args.kickstart.ks, &args.kickstart.server) {
         (_, Some(file), Some(server)) => {
-            let Kickstart { recipe, is_doubtful } = kickstart(&client, &args.kickstart, file, server).await?;
+            let KickstartToSubmit { recipe, is_doubtful } =
+                kickstart(&client, &args.kickstart, file, server).await?;
             if is_doubtful && !args.dry_run && !args.kickstart.yes && !confirm(server)? {
                 return Err("no job was made".to_owned().into());
             }
@@ -81,7 +82,7 @@ pub async fn run(args: SubmitArgs, world: &World, output: Output) -> Result<Exit
     add(&client, &["jobs"], body, options, output).await
 }
 
-struct Kickstart {
+struct KickstartToSubmit {
     recipe: Value,
     /// Something was found that is asked about.
     is_doubtful: bool,
@@ -90,10 +91,10 @@ struct Kickstart {
 /// The recipe of a kickstart, after its findings were shown.
 async fn kickstart(
     client: &Client,
-    args: &KickstartArgs,
+    args: &SubmitKickstartArgs,
     file: &str,
     server: &Serial,
-) -> Result<Kickstart, CliError> {
+) -> Result<KickstartToSubmit, CliError> {
     let bytes = lint::read(file).map_err(|reason| CliError::usage(format!("{file}: {reason}")))?;
     let text = String::from_utf8(bytes).map_err(|_| CliError::usage(format!("{file}: is not UTF-8")))?;
     let variables = match &args.values {
@@ -116,7 +117,7 @@ async fn kickstart(
         recipe.insert("templated".to_owned(), json!(true));
         recipe.insert("variables".to_owned(), Value::Object(variables));
     }
-    Ok(Kickstart { recipe: Value::Object(recipe), is_doubtful })
+    Ok(KickstartToSubmit { recipe: Value::Object(recipe), is_doubtful })
 }
 
 /// Shows the findings, and says whether one of them has to be asked about.

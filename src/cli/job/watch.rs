@@ -34,7 +34,7 @@ pub async fn watch(client: &Client, job: &str, output: Output) -> Result<Exit, C
 struct Watcher<'a> {
     client: &'a Client,
     job: &'a str,
-    screen: Screen,
+    screen: WatchScreen,
     /// Id of the last event shown.
     after: u64,
     /// When the job was first seen to have failed.
@@ -45,7 +45,7 @@ struct Watcher<'a> {
 
 impl<'a> Watcher<'a> {
     fn new(client: &'a Client, job: &'a str, output: Output) -> Watcher<'a> {
-        let screen = Screen::new(output);
+        let screen = WatchScreen::new(output);
         Watcher { client, job, screen, after: 0, failed_at: None, absent_since: None }
     }
 
@@ -155,20 +155,20 @@ fn end_text(job: &Value) -> String {
 }
 
 /// Where it is shown.
-struct Screen {
+struct WatchScreen {
     format: Format,
     bar: ProgressBar,
 }
 
-impl Screen {
-    fn new(output: Output) -> Screen {
+impl WatchScreen {
+    fn new(output: Output) -> WatchScreen {
         let bar = ProgressBar::new_spinner();
         // Hides itself where standard error is not a terminal.
         bar.set_draw_target(ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{spinner} {elapsed} {msg}").expect("the template is sound");
         bar.set_style(style);
         bar.enable_steady_tick(Duration::from_millis(200));
-        Screen { format: output.format, bar }
+        WatchScreen { format: output.format, bar }
     }
 
     fn show(&self, event: &Value) {

@@ -83,17 +83,17 @@ fn act() -> Act {
 }
 
 /// A directory with a key, and a database with servers and jobs.
-struct Files {
+struct KeyFiles {
     _directory: tempfile::TempDir,
     database: PathBuf,
     key: PathBuf,
 }
 
-impl Files {
-    async fn new(with_jobs: bool) -> Files {
+impl KeyFiles {
+    async fn new(with_jobs: bool) -> KeyFiles {
         let directory = tempfile::tempdir().unwrap();
         let (database, key) = (directory.path().join("shoal.db"), directory.path().join("master.key"));
-        let files = Files { _directory: directory, database, key };
+        let files = KeyFiles { _directory: directory, database, key };
         let sealer = seal::load_or_create(&files.source(), &files.database, true, &world().rng).unwrap();
         let store = Store::open(&files.database, sealer).unwrap();
         store.with_audit(act()).insert_token(token(), TOKEN).await.unwrap();
@@ -155,7 +155,7 @@ fn striking(strike: usize) -> (Tap, Arc<AtomicUsize>) {
 async fn a_rotation_struck_before_and_after_every_write_loses_nothing() {
     let mut strikes = 0;
     loop {
-        let files = Files::new(true).await;
+        let files = KeyFiles::new(true).await;
         let (tap, _) = striking(strikes);
         let context = format!("struck at {strikes}");
         match files.rotate(|store| store.tapped(tap.clone())).await {
@@ -178,7 +178,7 @@ async fn a_rotation_struck_before_and_after_every_write_loses_nothing() {
 
 #[tokio::test]
 async fn the_old_key_opens_nothing_afterwards_and_is_in_no_file() {
-    let files = Files::new(false).await;
+    let files = KeyFiles::new(false).await;
     let old = files.source().load().unwrap().unwrap();
     let (old_file, secret) =
         (std::fs::read(&files.key).unwrap(), files.open().own_secret(OwnSecret::Media).await);
@@ -206,7 +206,7 @@ async fn the_old_key_opens_nothing_afterwards_and_is_in_no_file() {
 
 #[tokio::test]
 async fn urls_that_a_bmc_was_given_outlive_a_rotation() {
-    let files = Files::new(true).await;
+    let files = KeyFiles::new(true).await;
     let before = files.open().own_secret(OwnSecret::Media).await.unwrap();
     files.rotate(|store| store).await.unwrap();
     assert_eq!(*files.open().own_secret(OwnSecret::Media).await.unwrap(), *before);
@@ -214,7 +214,7 @@ async fn urls_that_a_bmc_was_given_outlive_a_rotation() {
 
 #[tokio::test]
 async fn a_key_that_is_given_is_rotated_by_giving_both() {
-    let files = Files::new(true).await;
+    let files = KeyFiles::new(true).await;
     let present = files.source().load().unwrap().unwrap().keys().remove(0);
     let new = MasterKey::new([9; 32]);
     let given = |current: &MasterKey, old: Option<&MasterKey>| KeySource::Given {

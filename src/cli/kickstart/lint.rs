@@ -60,7 +60,7 @@ impl From<HookName> for Hook {
 }
 
 /// A file after the attempt to read and judge it.
-struct Outcome {
+struct LintOutcome {
     name: String,
     read: Result<(Vec<u8>, Findings), String>,
 }
@@ -71,7 +71,7 @@ pub async fn run(args: LintArgs, output: Output) -> Result<Exit, CliError> {
     }
     let options = Options { version: args.esxi, hook: args.hook.into() };
     let judge = move || args.files.into_iter().map(|file| outcome(file, options)).collect();
-    let outcomes: Vec<Outcome> = tokio::task::spawn_blocking(judge).await?;
+    let outcomes: Vec<LintOutcome> = tokio::task::spawn_blocking(judge).await?;
     for outcome in &outcomes {
         if let Err(reason) = &outcome.read {
             output::to_stderr(&format!("error: {}: {reason}", outcome.name));
@@ -82,17 +82,17 @@ pub async fn run(args: LintArgs, output: Output) -> Result<Exit, CliError> {
         Format::Json => output::json(&json_report(&outcomes)),
         Format::Sarif => output::json(&sarif(&outcomes)),
     }
-    let is_good = |outcome: &Outcome| outcome.read.as_ref().is_ok_and(|(_, findings)| !findings.breaks());
+    let is_good = |outcome: &LintOutcome| outcome.read.as_ref().is_ok_and(|(_, findings)| !findings.breaks());
     Ok(if outcomes.iter().all(is_good) { Exit::Done } else { Exit::Failed })
 }
 
-fn outcome(file: String, options: Options) -> Outcome {
+fn outcome(file: String, options: Options) -> LintOutcome {
     let read = read(&file).map(|bytes| {
         let findings = shoal_kickstart::lint(&bytes, options);
         (bytes, findings)
     });
     let name = if file == "-" { "stdin".to_owned() } else { file };
-    Outcome { name, read }
+    LintOutcome { name, read }
 }
 
 /// The file, within the limit of a recipe.
@@ -113,12 +113,12 @@ pub fn read(file: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-fn judged(outcomes: &[Outcome]) -> Vec<Judged<'_>> {
+fn judged(outcomes: &[LintOutcome]) -> Vec<Judged<'_>> {
     let read = outcomes.iter().filter_map(|outcome| Some((outcome, outcome.read.as_ref().ok()?)));
     read.map(|(outcome, (source, findings))| Judged { name: &outcome.name, source, findings }).collect()
 }
 
-fn print_text(outcomes: &[Outcome]) {
+fn print_text(outcomes: &[LintOutcome]) {
     let has_colour = anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never;
     let text: String = judged(outcomes).iter().map(|judged| report::text(judged, has_colour)).collect();
     match has_colour {
@@ -127,7 +127,7 @@ fn print_text(outcomes: &[Outcome]) {
     }
 }
 
-fn json_report(outcomes: &[Outcome]) -> Value {
+fn json_report(outcomes: &[LintOutcome]) -> Value {
     let files = outcomes.iter().map(|outcome| match &outcome.read {
         Ok((_, findings)) => json!(FileReport::new(&outcome.name, findings)),
         Err(reason) => json!({ "file": outcome.name, "error": reason }),
@@ -135,6 +135,6 @@ fn json_report(outcomes: &[Outcome]) -> Value {
     json!({ "files": files.collect::<Vec<Value>>() })
 }
 
-fn sarif(outcomes: &[Outcome]) -> Value {
+fn sarif(outcomes: &[LintOutcome]) -> Value {
     report::sarif(&judged(outcomes), env!("CARGO_PKG_VERSION"))
 }

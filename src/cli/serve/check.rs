@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
-use crate::doctor::{self, Checker, MayTouch, ProbePlace, Report, Subject, Whose};
+use crate::doctor::{self, CheckReport, Checker, MayTouch, ProbePlace, Subject, Whose};
 use crate::domain::Server;
 use crate::flow::Services;
 use crate::store::Store;
@@ -20,7 +20,7 @@ pub fn checker(services: Arc<Services>) -> Checker {
     })
 }
 
-async fn check(services: &Services, server: &Server, with_probe: bool) -> Report {
+async fn check(services: &Services, server: &Server, with_probe: bool) -> CheckReport {
     let bmc = services.bmc(server);
     match services.store.load_bmc_memory(server).await {
         Ok(memory) => bmc.learned().recall(memory),

@@ -31,7 +31,7 @@ pub struct Connections(Seats<IpAddr>);
 
 /// Why a connection got no seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-enum Refusal {
+enum SeatRefusal {
     #[error("{CONNECTIONS_MAX} connections are open")]
     Full,
     #[error("{OF_ONE_PEER_MAX} connections of this address are open")]
@@ -47,14 +47,14 @@ impl Default for Connections {
 impl Connections {
     /// Whether a connection came to nothing for want of a seat.
     pub fn is_refusal(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| inner.is::<Refusal>())
+        error.get_ref().is_some_and(|inner| inner.is::<SeatRefusal>())
     }
 
-    fn take_seat(&self, peer: IpAddr) -> Result<Seat<IpAddr>, Refusal> {
+    fn take_seat(&self, peer: IpAddr) -> Result<Seat<IpAddr>, SeatRefusal> {
         let of_one_max = if peer.is_loopback() { usize::MAX } else { OF_ONE_PEER_MAX };
         self.0.take(peer, of_one_max).map_err(|refused| match refused {
-            NoSeat::Full => Refusal::Full,
-            NoSeat::Holder => Refusal::Peer,
+            NoSeat::Full => SeatRefusal::Full,
+            NoSeat::Holder => SeatRefusal::Peer,
         })
     }
 }
@@ -166,7 +166,7 @@ mod tests {
         let connections = Connections::default();
         let mut seats: Vec<Seat<IpAddr>> =
             (0..OF_ONE_PEER_MAX).map(|_| connections.take_seat(peer(1)).ok().unwrap()).collect();
-        assert_eq!(connections.take_seat(peer(1)).err(), Some(Refusal::Peer));
+        assert_eq!(connections.take_seat(peer(1)).err(), Some(SeatRefusal::Peer));
         seats.push(connections.take_seat(peer(2)).ok().unwrap());
         seats.remove(0);
         seats.push(connections.take_seat(peer(1)).ok().unwrap());
@@ -179,10 +179,10 @@ mod tests {
         let seats: Vec<Seat<IpAddr>> =
             (0..CONNECTIONS_MAX).map(|_| connections.take_seat(home).ok().unwrap()).collect();
         for other in [home, peer(1)] {
-            assert_eq!(connections.take_seat(other).err(), Some(Refusal::Full));
+            assert_eq!(connections.take_seat(other).err(), Some(SeatRefusal::Full));
         }
         assert_eq!(seats.len(), CONNECTIONS_MAX);
-        assert!(Connections::is_refusal(&io::Error::other(Refusal::Full)));
+        assert!(Connections::is_refusal(&io::Error::other(SeatRefusal::Full)));
         assert!(!Connections::is_refusal(&io::Error::other("handshake")));
     }
 }

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::listen::{self, Bound, ListenError, OnRefused, Server};
+use super::listen::{self, Bound, ListenError, OnRefused, Serving};
 use super::media_base::MediaBases;
 use super::token::{self, AdminToken, TokenFileError};
 use super::{check, disks, installer_version, release};
@@ -86,7 +86,7 @@ pub struct Controller {
     shutdown: CancellationToken,
     /// Cancelled when a part has ended that never should.
     broken: CancellationToken,
-    servers: Vec<Server>,
+    servers: Vec<Serving>,
     engine: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
     chores: JoinHandle<()>,

@@ -113,11 +113,11 @@ impl Bound {
         media: Router,
         refused: &OnRefused,
         broken: &CancellationToken,
-    ) -> Vec<Server> {
+    ) -> Vec<Serving> {
         if let Some(certificate) = self.certificate {
             tokio::spawn(certificate.keep_reloading());
         }
-        let start = |listening, router| Server::start(listening, router, refused.clone(), broken.clone());
+        let start = |listening, router| Serving::start(listening, router, refused.clone(), broken.clone());
         let mut servers = vec![start(self.api, api)];
         servers.extend(self.media.map(|listening| start(listening, media)));
         servers
@@ -132,13 +132,13 @@ impl Listening {
 }
 
 /// One listener and what it serves.
-pub struct Server {
+pub struct Serving {
     handle: axum_server::Handle<SocketAddr>,
     task: JoinHandle<()>,
 }
 
-impl Server {
-    fn start(listening: Listening, router: Router, refused: OnRefused, broken: CancellationToken) -> Server {
+impl Serving {
+    fn start(listening: Listening, router: Router, refused: OnRefused, broken: CancellationToken) -> Serving {
         let handle = axum_server::Handle::new();
         let (served, addr) = (handle.clone(), listening.addr);
         let task = tokio::spawn(async move {
@@ -150,7 +150,7 @@ impl Server {
                 }
             }
         });
-        Server { handle, task }
+        Serving { handle, task }
     }
 
     /// Takes no more connections, and gives requests in flight so long to end.

@@ -1,6 +1,6 @@
 //! Judges the way to the BMC: reach, TLS, login, clock, latency. Pure.
 
-use super::{Check, CheckStatus, Facts, check, failed, ok, warning};
+use super::{Check, CheckFacts, CheckStatus, check, failed, ok, warning};
 use crate::doctor::{CertificateFacts, TlsFacts};
 
 /// Beyond it a clock is worth a word. A TLS handshake with our media server can fail by it.
@@ -10,7 +10,7 @@ const RENEW_DAYS: i64 = 30;
 /// Slower than that, a BMC is worth a word.
 const SLOW_MS: f64 = 3_000.0;
 
-pub fn reach(address: &str, facts: &Facts) -> Check {
+pub fn reach(address: &str, facts: &CheckFacts) -> Check {
     let reach = &facts.reach;
     match (reach.status, &reach.error) {
         (Some(200..300 | 401 | 403), _) => ok("reach", format!("{address} answers")),
@@ -29,7 +29,7 @@ pub fn reach(address: &str, facts: &Facts) -> Check {
     }
 }
 
-pub fn tls(address: &str, facts: &Facts) -> Check {
+pub fn tls(address: &str, facts: &CheckFacts) -> Check {
     let Some(tls) = &facts.reach.tls else {
         if address.starts_with("http://") && facts.reach.status.is_some() {
             return warning(
@@ -96,7 +96,7 @@ fn trust(tls: &TlsFacts) -> String {
     }
 }
 
-pub fn login(facts: &Facts) -> Check {
+pub fn login(facts: &CheckFacts) -> Check {
     let login = &facts.login;
     if let Some(trouble) = &login.problem {
         return failed("login", trouble.text.clone(), remedy_of(&trouble.kind, login.lockout_threshold));
@@ -145,7 +145,7 @@ fn remedy_of(kind: &str, lockout_threshold: Option<u64>) -> String {
     text.to_owned()
 }
 
-pub fn clock(facts: &Facts) -> Check {
+pub fn clock(facts: &CheckFacts) -> Check {
     let Some(clock) = &facts.clock else {
         return check("clock", CheckStatus::Skipped, "the BMC reports no time");
     };
@@ -162,7 +162,7 @@ pub fn clock(facts: &Facts) -> Check {
     ok("clock", found)
 }
 
-pub fn latency(facts: &Facts) -> Check {
+pub fn latency(facts: &CheckFacts) -> Check {
     let Some(latency) = &facts.latency else {
         return warning(
             "latency",

@@ -1,9 +1,9 @@
 //! Judges the host behind the BMC: who it is, its power, boot, reset, and what it shows of boots. Pure.
 
-use super::{Check, CheckStatus, Facts, check, failed, ok, warning};
+use super::{Check, CheckFacts, CheckStatus, check, failed, ok, warning};
 use crate::doctor::SystemSeen;
 
-pub fn identity(facts: &Facts) -> Check {
+pub fn identity(facts: &CheckFacts) -> Check {
     if let Some(trouble) = &facts.system_problem {
         let remedy = "correct bmc_address or the serial number of the record; where the BMC reports none, give it \
                       system_uuid or system_id";
@@ -50,7 +50,7 @@ fn of_no_record(system: &SystemSeen, found: String) -> Check {
     }
 }
 
-pub fn power(facts: &Facts) -> Check {
+pub fn power(facts: &CheckFacts) -> Check {
     match facts.system.as_ref().and_then(|system| system.power.as_deref()) {
         Some("On") => warning(
             "power",
@@ -65,7 +65,7 @@ pub fn power(facts: &Facts) -> Check {
     }
 }
 
-pub fn boot(facts: &Facts) -> Check {
+pub fn boot(facts: &CheckFacts) -> Check {
     match (&facts.plan.boot.how, &facts.plan.boot.problem) {
         (Some(how), _) => armed(facts, how),
         (None, problem) => failed(
@@ -78,7 +78,7 @@ pub fn boot(facts: &Facts) -> Check {
 }
 
 /// An override that a job, or an operator, has left armed.
-fn armed(facts: &Facts, how: &str) -> Check {
+fn armed(facts: &CheckFacts, how: &str) -> Check {
     let Some(armed) = &facts.armed else { return ok("boot", how) };
     let occupied: Vec<&str> =
         facts.slots.iter().filter(|slot| slot.occupied).map(|slot| slot.id.as_str()).collect();
@@ -97,7 +97,7 @@ fn armed(facts: &Facts, how: &str) -> Check {
     )
 }
 
-pub fn reset(facts: &Facts) -> Check {
+pub fn reset(facts: &CheckFacts) -> Check {
     match (&facts.plan.reset.how, &facts.plan.reset.problem) {
         (Some(how), _) => ok("reset", how.clone()),
         (None, problem) => failed(
@@ -109,11 +109,11 @@ pub fn reset(facts: &Facts) -> Check {
 }
 
 /// What a success can be worth without a hook.
-pub fn confidence(facts: &Facts) -> &'static str {
+pub fn confidence(facts: &CheckFacts) -> &'static str {
     if facts.sources.is_empty() { "assumed" } else { "probable" }
 }
 
-pub fn evidence(facts: &Facts) -> Check {
+pub fn evidence(facts: &CheckFacts) -> Check {
     if facts.sources.is_empty() {
         let streams = match facts.probe.as_ref().filter(|probe| probe.insert_error.is_none() && probe.shown) {
             Some(probe) if probe.wholes > 0 => {

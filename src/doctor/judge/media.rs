@@ -1,10 +1,10 @@
 //! Judges the virtual media: drives, how an image goes in, licence, and what a probe showed. Pure.
 
-use super::{Check, CheckStatus, Facts, check, failed, ok, warning};
+use super::{Check, CheckFacts, CheckStatus, check, failed, ok, warning};
 use crate::doctor::{ProbeFacts, Trouble};
 use crate::flow::media_base::{protocol_remedy, what_reaching_needs};
 
-pub fn drives(facts: &Facts) -> Check {
+pub fn drives(facts: &CheckFacts) -> Check {
     let shown: Vec<String> =
         facts.slots.iter().map(|slot| format!("{} ({})", slot.id, slot.media_types.join(", "))).collect();
     let shown = if shown.is_empty() { "none".to_owned() } else { shown.join(", ") };
@@ -44,14 +44,14 @@ pub fn drives(facts: &Facts) -> Check {
 }
 
 /// The layouts that could be requested instead.
-fn others(facts: &Facts, chosen: &str) -> String {
+fn others(facts: &CheckFacts, chosen: &str) -> String {
     let others: Vec<&str> =
         facts.layout.allowed.iter().map(String::as_str).filter(|layout| *layout != chosen).collect();
     if others.is_empty() { String::new() } else { format!(", and {} on request", others.join(" or ")) }
 }
 
 /// What a job would do before there are drives.
-pub fn switch_on(facts: &Facts) -> String {
+pub fn switch_on(facts: &CheckFacts) -> String {
     facts.plan.switch_on.join(" and ")
 }
 
@@ -59,7 +59,7 @@ fn are(names: &[&str]) -> String {
     format!("{} {}", names.join(" and "), if names.len() == 1 { "is" } else { "are" })
 }
 
-fn remedy_without_drives(facts: &Facts) -> &'static str {
+fn remedy_without_drives(facts: &CheckFacts) -> &'static str {
     match (facts.layout.allowed.iter().any(|layout| layout == "single-cd"), facts.slots.is_empty()) {
         (true, _) => "set MEDIA_LAYOUT to auto or single-cd",
         (false, true) => {
@@ -69,7 +69,7 @@ fn remedy_without_drives(facts: &Facts) -> &'static str {
     }
 }
 
-pub fn insert(facts: &Facts) -> Check {
+pub fn insert(facts: &CheckFacts) -> Check {
     match (&facts.plan.insert.how, &facts.plan.insert.problem) {
         (Some(how), _) => {
             let mut found = how.clone();
@@ -122,7 +122,7 @@ const NEEDED: [Needed; 3] = [
     },
 ];
 
-pub fn licence(facts: &Facts) -> Check {
+pub fn licence(facts: &CheckFacts) -> Check {
     let vendor = facts.vendor.as_deref().unwrap_or_default().to_ascii_lowercase();
     let needed = NEEDED.iter().find(|needed| vendor.contains(needed.vendor));
     match (needed, facts.licences.as_slice()) {
@@ -152,7 +152,7 @@ fn includes(needed: &Needed, name: &str) -> bool {
     needed.words.iter().any(|word| name.contains(word))
 }
 
-pub fn probe(facts: &Facts) -> Check {
+pub fn probe(facts: &CheckFacts) -> Check {
     let Some(probe) = &facts.probe else {
         return check(
             "probe",

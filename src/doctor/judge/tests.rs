@@ -23,14 +23,14 @@ fn trouble(kind: &str, what: &str) -> Option<Trouble> {
 }
 
 /// A server with two drives, of which nothing bad is known.
-fn good() -> Facts {
+fn good() -> CheckFacts {
     let slot = |id: &str| SlotFacts {
         id: id.to_owned(),
         media_types: vec!["CD".to_owned()],
         usable_cd: true,
         occupied: false,
     };
-    Facts {
+    CheckFacts {
         reach: ReachFacts {
             status: Some(200),
             tls: Some(TlsFacts {
@@ -82,30 +82,30 @@ fn good() -> Facts {
         }],
         clock: Some(ClockFacts { source: "Date".to_owned(), ahead_secs: 0 }),
         latency: Some(LatencyFacts { answered: 7, asked: 7, p50_ms: 20.0, p95_ms: 40.0 }),
-        ..Facts::default()
+        ..CheckFacts::default()
     }
 }
 
-fn judged(change: impl FnOnce(&mut Facts)) -> Report {
+fn judged(change: impl FnOnce(&mut CheckFacts)) -> CheckReport {
     let mut facts = good();
     change(&mut facts);
     judge("https://10.0.0.5", facts)
 }
 
 #[track_caller]
-fn line<'a>(report: &'a Report, name: &str) -> &'a Check {
+fn line<'a>(report: &'a CheckReport, name: &str) -> &'a Check {
     report.checks.iter().find(|check| check.name == name).expect("every check has a line")
 }
 
 /// The line of that check has this status, finding and remedy (a part of each).
 #[track_caller]
 fn expect(
-    change: impl FnOnce(&mut Facts),
+    change: impl FnOnce(&mut CheckFacts),
     name: &str,
     status: CheckStatus,
     found: &str,
     remedy: &str,
-) -> Report {
+) -> CheckReport {
     let report = judged(change);
     let check = line(&report, name);
     assert_eq!(check.status, status, "{check:#?}");
@@ -140,11 +140,12 @@ fn one_drive_is_ready_with_single_cd() {
 
 #[test]
 fn every_line_is_there_whatever_was_seen() {
-    let names = |report: &Report| report.checks.iter().map(|check| check.name.clone()).collect::<Vec<_>>();
+    let names =
+        |report: &CheckReport| report.checks.iter().map(|check| check.name.clone()).collect::<Vec<_>>();
     let all = names(&judged(|_| {}));
     assert_eq!(all.len(), 14);
     for change in [
-        (|facts| *facts = Facts::default()) as fn(&mut Facts),
+        (|facts| *facts = CheckFacts::default()) as fn(&mut CheckFacts),
         |facts| facts.login = LoginFacts { problem: trouble("other", "x"), ..LoginFacts::default() },
         |facts| (facts.system, facts.system_problem) = (None, trouble("identity", "x")),
         |facts| facts.layout = LayoutFacts::default(),
@@ -169,7 +170,7 @@ fn every_failure_says_what_to_do_and_the_sentence_begins_with_the_first() {
 
 #[test]
 fn the_way_to_the_bmc() {
-    let silent = |facts: &mut Facts| {
+    let silent = |facts: &mut CheckFacts| {
         facts.reach = ReachFacts { error: text("cannot connect"), ..ReachFacts::default() }
     };
     expect(silent, "reach", Failed, "cannot connect", "look at the address");
@@ -177,7 +178,7 @@ fn the_way_to_the_bmc() {
     expect(|facts| facts.reach.status = Some(503), "reach", Warning, "503", "look again");
     let tls = |policy: &str, accepted: bool, verified: bool| {
         let policy = policy.to_owned();
-        move |facts: &mut Facts| {
+        move |facts: &mut CheckFacts| {
             let tls = facts.reach.tls.get_or_insert_default();
             (tls.policy, tls.accepted, tls.verified) = (policy, accepted, verified);
             tls.reason = text("UnknownIssuer");
@@ -189,7 +190,8 @@ fn the_way_to_the_bmc() {
     expect(tls("pin", false, false), "tls", Failed, "another certificate", "pin:ab12");
     let report = expect(tls("verify", false, false), "tls", Failed, "not trusted (UnknownIssuer)", "CA_FILE");
     assert_eq!(line(&report, "login").status, Skipped, "no credentials go to a peer that is not trusted");
-    let plain = judge("http://10.0.0.5", Facts { reach: ReachFacts { tls: None, ..good().reach }, ..good() });
+    let plain =
+        judge("http://10.0.0.5", CheckFacts { reach: ReachFacts { tls: None, ..good().reach }, ..good() });
     assert_eq!((line(&plain, "tls").status, plain.verdict), (Warning, Readiness::Ready));
 }
 
@@ -204,7 +206,7 @@ fn a_certificate_is_named_with_who_signed_it_and_its_end() {
     };
     let shows = |policy: &str, good: bool, chain: Vec<CertificateFacts>| {
         let policy = policy.to_owned();
-        move |facts: &mut Facts| {
+        move |facts: &mut CheckFacts| {
             let tls = facts.reach.tls.get_or_insert_default();
             (tls.policy, tls.accepted, tls.verified) = (policy, good, good);
             tls.chain = chain;
@@ -265,7 +267,7 @@ fn logins() {
         ("not_redfish", "is it a BMC"),
         ("other", "own pages"),
     ] {
-        let change = |facts: &mut Facts| {
+        let change = |facts: &mut CheckFacts| {
             facts.login = LoginFacts { problem: trouble(kind, "it said no"), ..LoginFacts::default() };
         };
         expect(change, "login", Failed, "it said no", remedy);
@@ -275,12 +277,12 @@ fn logins() {
 #[test]
 fn the_host() {
     expect(|_| {}, "identity", Good, "Contoso M7, serial number A1; BMC 1.2: the one of the record", "");
-    let wrong = |facts: &mut Facts| {
+    let wrong = |facts: &mut CheckFacts| {
         (facts.system, facts.system_problem) = (None, trouble("identity", "it is not that of A1"));
     };
     expect(wrong, "identity", Failed, "not that of A1", "bmc_address");
     expect(wrong, "power", Skipped, "not found", "");
-    let nameless = |facts: &mut Facts| {
+    let nameless = |facts: &mut CheckFacts| {
         facts.expected_serial = None;
         let system = facts.system.get_or_insert_default();
         (system.serial, system.uuid) = (None, text("aa-bb"));
@@ -288,7 +290,7 @@ fn the_host() {
     expect(nameless, "identity", Warning, "serial number unknown", "system_uuid (aa-bb)");
     let seen = |serial: Option<&str>, tag: Option<&str>| {
         let (serial, tag) = (serial.map(str::to_owned), tag.map(str::to_owned));
-        move |facts: &mut Facts| {
+        move |facts: &mut CheckFacts| {
             let system = facts.system.get_or_insert_default();
             (system.serial, system.service_tag) = (serial, tag);
         }
@@ -299,7 +301,7 @@ fn the_host() {
     expect(seen(None, None), "identity", Good, "matched by system_uuid or system_id", "");
     let power = |state: Option<&str>| {
         let state = state.map(str::to_owned);
-        move |facts: &mut Facts| facts.system.get_or_insert_default().power = state
+        move |facts: &mut CheckFacts| facts.system.get_or_insert_default().power = state
     };
     expect(power(Some("On")), "power", Warning, "shuts down", "ALLOW_POWERED_ON");
     expect(power(Some("PoweringOn")), "power", Warning, "PoweringOn", "look again");
@@ -315,17 +317,17 @@ fn the_host() {
 
 #[test]
 fn what_a_success_can_be_worth() {
-    let silent = |facts: &mut Facts| facts.sources.clear();
+    let silent = |facts: &mut CheckFacts| facts.sources.clear();
     let report = expect(silent, "evidence", Warning, "may still show a second boot", "completion_hook");
     assert_eq!(report.confidence.as_deref(), Some("assumed"));
-    let whole = |facts: &mut Facts| {
+    let whole = |facts: &mut CheckFacts| {
         facts.sources.clear();
         facts.probe =
             Some(ProbeFacts { shown: true, restored: true, requests: 1, wholes: 1, ..ProbeFacts::default() });
     };
     expect(whole, "evidence", Warning, "downloads images whole", "management_address");
     for name in ["BootProgress", "LastResetTime", "PostState", "NumberOfReboots", "LastBootTimeSeconds"] {
-        let source = |facts: &mut Facts| facts.sources[0].name = name.to_owned();
+        let source = |facts: &mut CheckFacts| facts.sources[0].name = name.to_owned();
         let report = expect(source, "evidence", Good, "proven with a hook", "");
         assert!(!line(&report, "evidence").found.contains("unknown worth"), "{name}");
     }
@@ -334,14 +336,14 @@ fn what_a_success_can_be_worth() {
 #[test]
 fn drives() {
     expect(|facts| facts.slots[1].occupied = true, "media", Warning, "CD2 is not empty", "ejects");
-    let none = |facts: &mut Facts| {
+    let none = |facts: &mut CheckFacts| {
         facts.slots.clear();
         facts.layout = LayoutFacts { problem: text("no drive"), ..LayoutFacts::default() };
         facts.plan.insert = problem("no drive");
     };
     expect(none, "media", Failed, "no drive", "switch virtual (remote) media on");
     expect(none, "insert", Skipped, "no drive", "");
-    let one_of_two = |facts: &mut Facts| {
+    let one_of_two = |facts: &mut CheckFacts| {
         facts.layout = LayoutFacts {
             allowed: vec!["single-cd".to_owned()],
             problem: text("dual-cd needs two"),
@@ -349,7 +351,7 @@ fn drives() {
         };
     };
     expect(one_of_two, "media", Failed, "dual-cd needs two", "MEDIA_LAYOUT");
-    let off = |facts: &mut Facts| {
+    let off = |facts: &mut CheckFacts| {
         facts.slots.clear();
         facts.layout = LayoutFacts { problem: text("no drive"), ..LayoutFacts::default() };
         facts.plan.insert = problem("virtual media are off");
@@ -358,9 +360,9 @@ fn drives() {
     let report = expect(off, "media", Warning, "switch remote media on", "a job does so");
     assert_eq!(report.verdict, Readiness::Ready, "{report:#?}");
     assert!(report.sentence.contains("a job will switch remote media on first"), "{}", report.sentence);
-    let quirky = |facts: &mut Facts| facts.plan.quirks = vec!["usb-cd".to_owned()];
+    let quirky = |facts: &mut CheckFacts| facts.plan.quirks = vec!["usb-cd".to_owned()];
     expect(quirky, "insert", Good, "quirks: usb-cd", "");
-    let sticks = |facts: &mut Facts| facts.layout = LayoutFacts::default();
+    let sticks = |facts: &mut CheckFacts| facts.layout = LayoutFacts::default();
     expect(sticks, "media", Failed, "no virtual CD drive", "no CD image");
 }
 
@@ -376,7 +378,7 @@ fn licences() {
         ("Dell", &["iDRAC9 Express License"], Warning, "not known to include"),
         ("Lenovo", &["XCC Platinum"], Good, "Platinum"),
     ] {
-        let change = |facts: &mut Facts| {
+        let change = |facts: &mut CheckFacts| {
             facts.vendor = text(vendor);
             facts.licences = licences.iter().map(|name| (*name).to_owned()).collect();
         };
@@ -388,14 +390,14 @@ fn licences() {
 #[test]
 fn clocks_and_latencies() {
     let ahead = |ahead_secs: i64| {
-        move |facts: &mut Facts| facts.clock = Some(ClockFacts { source: "Date".to_owned(), ahead_secs })
+        move |facts: &mut CheckFacts| facts.clock = Some(ClockFacts { source: "Date".to_owned(), ahead_secs })
     };
     expect(ahead(1), "clock", Good, "as ours", "");
     expect(ahead(40), "clock", Good, "40 s ahead", "");
     expect(ahead(-301), "clock", Warning, "301 s behind", "NTP");
     expect(|facts| facts.clock = None, "clock", Skipped, "no time", "");
     let latency = |answered: usize, p95_ms: f64| {
-        move |facts: &mut Facts| {
+        move |facts: &mut CheckFacts| {
             facts.latency = Some(LatencyFacts { answered, asked: 7, p50_ms: 9.0, p95_ms })
         }
     };
@@ -419,7 +421,7 @@ fn probes() {
         restored: true,
         ..ProbeFacts::default()
     };
-    let with = |probe: ProbeFacts| move |facts: &mut Facts| facts.probe = Some(probe);
+    let with = |probe: ProbeFacts| move |facts: &mut CheckFacts| facts.probe = Some(probe);
     expect(|_| {}, "probe", Skipped, "--probe-media", "");
     let refused = ProbeFacts { refused: text("CD1 holds an image"), ..ProbeFacts::default() };
     expect(with(refused), "probe", Warning, "CD1 holds an image", "look again");

@@ -20,20 +20,20 @@ pub const CHUNK_BYTES: usize = 1 << 20;
 
 /// What is known of a complete image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct CacheEntry {
     /// As shown to operators.
     pub name: String,
     pub size: u64,
     /// Lower-case hex.
     pub sha256: String,
-    pub origin: Origin,
+    pub origin: ImageOrigin,
     /// The image's own file, to detect that it was changed.
     pub stamp: Stamp,
 }
 
 /// Identifies the image at its source, to see whether it is still the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
+pub struct ImageOrigin {
     pub etag: Option<String>,
     pub last_modified: Option<String>,
     /// As announced by the server.
@@ -66,14 +66,14 @@ impl Stamp {
 
 /// The files of one source.
 #[derive(Clone, Debug)]
-pub struct Files {
+pub struct ImageFiles {
     dir: PathBuf,
     pub key: String,
 }
 
-impl Files {
-    pub fn new(dir: &Path, key: String) -> Files {
-        Files { dir: dir.to_owned(), key }
+impl ImageFiles {
+    pub fn new(dir: &Path, key: String) -> ImageFiles {
+        ImageFiles { dir: dir.to_owned(), key }
     }
 
     pub fn iso(&self) -> PathBuf {
@@ -89,24 +89,24 @@ impl Files {
     }
 
     /// The complete image, if there is one and it is unchanged.
-    pub fn load(&self) -> Option<(Entry, File)> {
-        let entry: Entry = read_json(&self.named("json"))?;
+    pub fn load(&self) -> Option<(CacheEntry, File)> {
+        let entry: CacheEntry = read_json(&self.named("json"))?;
         let file = open_own(OpenOptions::new().read(true), &self.iso()).ok()?;
         let stamp = Stamp::of(&file.metadata().ok()?);
         (stamp == entry.stamp).then_some((entry, file))
     }
 
     /// What a broken fetch left: where it came from.
-    pub fn load_part_origin(&self) -> Option<Origin> {
+    pub fn load_part_origin(&self) -> Option<ImageOrigin> {
         read_json(&self.named("part.json"))
     }
 
-    pub fn save_part_origin(&self, origin: &Origin) -> Result<(), CacheError> {
+    pub fn save_part_origin(&self, origin: &ImageOrigin) -> Result<(), CacheError> {
         self.write_json("part.json", origin)
     }
 
     /// Makes the part the image, durably.
-    pub fn finish(&self, part: File, mut entry: Entry) -> Result<(Entry, File), CacheError> {
+    pub fn finish(&self, part: File, mut entry: CacheEntry) -> Result<(CacheEntry, File), CacheError> {
         let path = self.part();
         let done = CacheError::disk("completing a download", &path);
         let renamed = || {
@@ -124,7 +124,7 @@ impl Files {
     }
 
     /// Notes a use: the age of `KEY.json` is how long ago the image was used.
-    pub fn touch(&self, entry: &Entry) {
+    pub fn touch(&self, entry: &CacheEntry) {
         if let Err(error) = self.write_json("json", entry) {
             tracing::warn!(error = %error, "the installer cache cannot note a use");
         }
@@ -195,7 +195,7 @@ pub struct Part {
 
 impl Part {
     /// Opens the part, and hashes its bytes so far.
-    pub fn open(files: &Files) -> Result<Part, CacheError> {
+    pub fn open(files: &ImageFiles) -> Result<Part, CacheError> {
         let path = files.part();
         let open = || {
             let found = open_own(OpenOptions::new().read(true).write(true), &path);
@@ -244,7 +244,7 @@ impl Part {
 
 /// An image or a leftover, as eviction sees it.
 #[derive(Debug)]
-pub struct Kept {
+pub struct CachedFile {
     pub key: String,
     pub bytes: u64,
     used: std::time::SystemTime,
@@ -253,8 +253,8 @@ pub struct Kept {
 
 /// Everything of ours in the directory, least recently used first. Files with other names
 /// are not ours.
-pub fn list(dir: &Path) -> Result<Vec<Kept>, CacheError> {
-    let read = || -> io::Result<Vec<Kept>> {
+pub fn list(dir: &Path) -> Result<Vec<CachedFile>, CacheError> {
+    let read = || -> io::Result<Vec<CachedFile>> {
         let mut kept = Vec::new();
         for file in fs::read_dir(dir)? {
             let path = file?.path();
@@ -270,7 +270,7 @@ pub fn list(dir: &Path) -> Result<Vec<Kept>, CacheError> {
             let Ok(metadata) = fs::metadata(&path) else { continue };
             let used =
                 fs::metadata(path.with_extension("json")).unwrap_or_else(|_| metadata.clone()).modified()?;
-            kept.push(Kept { key: key.to_owned(), bytes: metadata.len(), used, is_part });
+            kept.push(CachedFile { key: key.to_owned(), bytes: metadata.len(), used, is_part });
         }
         kept.sort_by(|a, b| (a.used, &a.key).cmp(&(b.used, &b.key)));
         Ok(kept)

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tower::ServiceExt as _;
 use url::Url;
 
-use super::disk::{CHUNK_BYTES, Files, Origin, Part, Stamp};
+use super::disk::{CHUNK_BYTES, ImageFiles, ImageOrigin, Part, Stamp};
 use super::source::shown;
 use super::{Allowed, CacheError, FetchProgress};
 use shoal_base::world::{HttpRequest, HttpResponse, Transport, TransportErrorKind};
@@ -39,7 +39,7 @@ const ATTEMPTS_MAX: u32 = 200;
 pub type Reserve<'a> = &'a (dyn Fn(u64) -> Result<(), CacheError> + Send + Sync);
 
 /// What a look at a source found.
-pub enum Look {
+pub enum SourceState {
     Same,
     Changed,
 }
@@ -54,14 +54,14 @@ pub struct Remote<'a> {
 
 /// Where a fetch puts what it gets.
 pub struct Sink<'a> {
-    pub files: &'a Files,
+    pub files: &'a ImageFiles,
     pub progress: &'a Mutex<Option<FetchProgress>>,
     pub reserve: Reserve<'a>,
 }
 
 impl Remote<'_> {
     /// Whether the source still holds the image that `origin` describes. One request, no retry.
-    pub async fn look(&self, origin: &Origin) -> Result<Look, CacheError> {
+    pub async fn look(&self, origin: &ImageOrigin) -> Result<SourceState, CacheError> {
         let mut conditions = Vec::new();
         conditions.extend(origin.etag.clone().map(|etag| (IF_NONE_MATCH, etag)));
         if origin.etag.is_none() {
@@ -70,11 +70,11 @@ impl Remote<'_> {
         let response = self.get(&conditions).await?;
         // Some servers do not support conditional requests; their headers suffice. The body is dropped unread.
         let same = response.status() == StatusCode::NOT_MODIFIED || origin_of(response.headers()) == *origin;
-        Ok(if same { Look::Same } else { Look::Changed })
+        Ok(if same { SourceState::Same } else { SourceState::Changed })
     }
 
     /// Downloads the whole image, going on where an earlier download broke off.
-    pub async fn download(&self, sink: &Sink<'_>) -> Result<(Part, Origin), CacheError> {
+    pub async fn download(&self, sink: &Sink<'_>) -> Result<(Part, ImageOrigin), CacheError> {
         let files = sink.files.clone();
         let mut download = Download { part: Some(blocking(move || Part::open(&files)).await?), origin: None };
         download.origin = sink.files.load_part_origin();
@@ -231,7 +231,7 @@ impl Remote<'_> {
 /// A part that grows. Absent from `part` only while it is with a thread that writes.
 struct Download {
     part: Option<Part>,
-    origin: Option<Origin>,
+    origin: Option<ImageOrigin>,
 }
 
 impl Download {
@@ -275,14 +275,14 @@ impl Download {
         self.part.take().expect("a download that lost its part to a disk error is over")
     }
 
-    fn done(self) -> (Part, Origin) {
+    fn done(self) -> (Part, ImageOrigin) {
         let part = self.part.expect("a download that lost its part to a disk error is over");
         (part, self.origin.unwrap_or_default())
     }
 }
 
 /// Copies a local file into the part.
-pub async fn copy(path: &Path, sink: &Sink<'_>) -> Result<(Part, Origin), CacheError> {
+pub async fn copy(path: &Path, sink: &Sink<'_>) -> Result<(Part, ImageOrigin), CacheError> {
     let local = |source| CacheError::LocalFile { path: path.to_owned(), source };
     let mut file = std::fs::File::open(path).map_err(local)?;
     let stamp = stamp_of(path)?;
@@ -308,12 +308,12 @@ pub async fn copy(path: &Path, sink: &Sink<'_>) -> Result<(Part, Origin), CacheE
     if part.bytes != stamp.size || stamp_of(path)? != stamp {
         return Err(CacheError::Changing { path: path.to_owned() });
     }
-    Ok((part, Origin { stamp: Some(stamp), ..Origin::default() }))
+    Ok((part, ImageOrigin { stamp: Some(stamp), ..ImageOrigin::default() }))
 }
 
 /// Whether a local file is still the one that was copied.
-pub fn look_local(path: &Path, origin: &Origin) -> Result<Look, CacheError> {
-    Ok(if origin.stamp == Some(stamp_of(path)?) { Look::Same } else { Look::Changed })
+pub fn look_local(path: &Path, origin: &ImageOrigin) -> Result<SourceState, CacheError> {
+    Ok(if origin.stamp == Some(stamp_of(path)?) { SourceState::Same } else { SourceState::Changed })
 }
 
 fn stamp_of(path: &Path) -> Result<Stamp, CacheError> {
@@ -372,14 +372,14 @@ fn note(sink: &Sink<'_>, bytes: u64, total: Option<u64>) {
     *sink.progress.lock().unwrap_or_else(PoisonError::into_inner) = Some(FetchProgress { bytes, total });
 }
 
-fn origin_of(headers: &HeaderMap) -> Origin {
+fn origin_of(headers: &HeaderMap) -> ImageOrigin {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let length = text(CONTENT_LENGTH).and_then(|length| length.parse().ok());
-    Origin { etag: text(ETAG), last_modified: text(LAST_MODIFIED), length, stamp: None }
+    ImageOrigin { etag: text(ETAG), last_modified: text(LAST_MODIFIED), length, stamp: None }
 }
 
 /// What `If-Range` accepts: a strong tag, else a date.
-fn strong_validator(origin: &Origin) -> Option<String> {
+fn strong_validator(origin: &ImageOrigin) -> Option<String> {
     let strong = origin.etag.clone().filter(|etag| !etag.starts_with("W/"));
     strong.or_else(|| origin.last_modified.clone())
 }

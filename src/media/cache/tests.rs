@@ -40,22 +40,22 @@ fn anywhere(_: &Url) -> bool {
     true
 }
 
-struct Bench {
+struct CacheBench {
     dir: tempfile::TempDir,
     source: Source,
     cache: InstallerCache,
 }
 
-impl Bench {
-    fn new() -> Bench {
-        Bench::with_room(64 << 20)
+impl CacheBench {
+    fn new() -> CacheBench {
+        CacheBench::with_room(64 << 20)
     }
 
-    fn with_room(bytes_max: u64) -> Bench {
+    fn with_room(bytes_max: u64) -> CacheBench {
         let dir = tempfile::tempdir().unwrap();
         let source = Source::new(iso(1));
         let cache = InstallerCache::new(dir.path().join("cache"), bytes_max, source.transport()).unwrap();
-        Bench { dir, source, cache }
+        CacheBench { dir, source, cache }
     }
 
     /// The same directory, after a restart.
@@ -85,7 +85,7 @@ impl Bench {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_is_fetched_once_checked_and_served() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     let opened = bench.open().await.unwrap();
     assert_eq!(opened.sha256, sha256(&iso(1)));
     assert_eq!(opened.size, iso(1).len() as u64);
@@ -104,7 +104,7 @@ async fn a_source_is_fetched_once_checked_and_served() {
 
 #[tokio::test(start_paused = true)]
 async fn the_patched_image_differs_in_its_boot_options_and_its_tag() {
-    let opened = Bench::new().open().await.unwrap();
+    let opened = CacheBench::new().open().await.unwrap();
     let patched = opened.patched(KickstartOn::Cd).unwrap();
     assert_eq!(patched.etag(), opened.patched(KickstartOn::Cd).unwrap().etag());
     let installer = shoal_image::installer::recognise(&*patched).unwrap();
@@ -118,7 +118,7 @@ async fn the_patched_image_differs_in_its_boot_options_and_its_tag() {
 
 #[tokio::test(start_paused = true)]
 async fn jobs_share_one_download() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     let opened = join_all((0..20).map(|_| bench.open())).await;
     assert!(opened.into_iter().all(|opened| opened.is_ok()));
     assert_eq!(bench.source.log().len(), 1);
@@ -126,7 +126,7 @@ async fn jobs_share_one_download() {
 
 #[tokio::test(start_paused = true)]
 async fn a_broken_download_goes_on_where_it_broke() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     bench.source.set(|script| script.breaks = vec![1_100_000, 300_000]);
     let opened = bench.open().await.unwrap();
     assert_eq!(opened.bytes(), iso(1));
@@ -136,7 +136,7 @@ async fn a_broken_download_goes_on_where_it_broke() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_sends_a_byte_now_and_then_is_given_up() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     bench.source.set(|script| script.trickles = Some(std::time::Duration::from_secs(20)));
     let start = tokio::time::Instant::now();
     let error = bench.open().await.err().unwrap();
@@ -146,7 +146,7 @@ async fn a_source_that_sends_a_byte_now_and_then_is_given_up() {
 
 #[tokio::test(start_paused = true)]
 async fn links_in_the_directory_are_replaced_and_not_followed() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     bench.open().await.unwrap();
     let victim = bench.dir.path().join("victim");
     std::fs::write(&victim, "precious").unwrap();
@@ -167,7 +167,7 @@ async fn links_in_the_directory_are_replaced_and_not_followed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_changed_in_the_middle_is_fetched_anew() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     bench.source.set(|script| script.breaks = vec![1_200_000]);
     let opening = bench.open();
     let changing = async {
@@ -180,7 +180,7 @@ async fn a_source_that_changed_in_the_middle_is_fetched_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_validator_a_broken_download_starts_anew() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     bench.source.set(|script| (script.breaks, script.etag) = (vec![1_200_000], None));
     assert_eq!(bench.open().await.unwrap().bytes(), iso(1));
     assert_eq!(bench.source.log(), ["http://files.test/esxi.iso - -"; 2]);
@@ -188,14 +188,14 @@ async fn without_a_validator_a_broken_download_starts_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_without_a_length_is_fetched_to_its_end() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     bench.source.set(|script| script.hides_length = true);
     assert_eq!(bench.open().await.unwrap().bytes(), iso(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_download_that_brings_nothing_more_is_given_up_and_kept() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     bench.source.set(|script| script.breaks = vec![1_000_000, 0, 0, 0, 0]);
     let error = bench.open().await.err().unwrap();
     assert!(matches!(&error, CacheError::Broken { bytes: 1_000_000, .. }), "{error}");
@@ -208,7 +208,7 @@ async fn a_download_that_brings_nothing_more_is_given_up_and_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn an_opener_that_goes_away_leaves_its_part_to_the_next_one() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     bench.source.set(|script| script.breaks = vec![1_200_000]);
     let opened = tokio::time::timeout(Duration::from_millis(900), bench.open()).await;
     assert!(opened.is_err(), "dropped while it waits for its second try");
@@ -219,7 +219,7 @@ async fn an_opener_that_goes_away_leaves_its_part_to_the_next_one() {
 
 #[tokio::test(start_paused = true)]
 async fn progress_can_be_watched() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     bench.source.set(|script| script.breaks = vec![1_200_000]);
     let watching = async {
         tokio::time::sleep(Duration::from_millis(900)).await;
@@ -240,7 +240,7 @@ async fn every_refusal_has_its_own_error() {
         (StatusCode::BAD_GATEWAY, 5, |error| matches!(error, CacheError::Refused { .. })),
     ];
     for (status, tries, check) in answered {
-        let bench = Bench::new();
+        let bench = CacheBench::new();
         bench.source.set(|script| script.answers = vec![(status, None); 9]);
         let error = bench.open().await.err().unwrap();
         assert!(check(&error), "{error}");
@@ -252,7 +252,7 @@ async fn every_refusal_has_its_own_error() {
         (TransportErrorKind::Certificate, 1, |error| matches!(error, CacheError::Certificate { .. })),
     ];
     for (kind, tries, check) in failed {
-        let bench = Bench::new();
+        let bench = CacheBench::new();
         bench.source.set(|script| script.fails = Some(kind));
         let error = bench.open().await.err().unwrap();
         assert!(check(&error), "{error}");
@@ -262,7 +262,7 @@ async fn every_refusal_has_its_own_error() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_checksum_names_both_and_keeps_nothing() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     let wrong = "AB".repeat(32);
     let error = bench.cache.open(&url(), Some(&wrong), &anywhere).await.err().unwrap();
     let text = error.to_string();
@@ -275,7 +275,7 @@ async fn a_wrong_checksum_names_both_and_keeps_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_copy_with_the_right_checksum_needs_no_source() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     bench.open().await.unwrap();
     bench.source.set(|script| script.fails = Some(TransportErrorKind::Connect));
     tokio::time::sleep(LOOK_EVERY).await;
@@ -285,7 +285,7 @@ async fn a_copy_with_the_right_checksum_needs_no_source() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_installer_is_refused_and_not_kept() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     bench.source.set(|script| script.image = vec![b'<'; 100_000].into());
     let error = bench.open().await.err().unwrap();
     assert!(matches!(error, CacheError::NotAnInstaller { .. }), "{error}");
@@ -295,13 +295,13 @@ async fn what_is_no_installer_is_refused_and_not_kept() {
 #[tokio::test(start_paused = true)]
 async fn redirects_go_where_they_are_allowed_to() {
     let here = |location| vec![(StatusCode::FOUND, Some(location))];
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     bench.source.set(|script| script.answers = here("https://mirror.test/a.iso"));
     bench.open().await.unwrap();
     assert_eq!(bench.source.log()[1], "https://mirror.test/a.iso - -");
 
     let only_first = |url: &Url| url.host_str() == Some("files.test");
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     bench.source.set(|script| script.answers = here("http://evil.test/a.iso?secret"));
     let error = bench.cache.open(&url(), None, &only_first).await.err().unwrap().to_string();
     assert!(error.contains("http://evil.test/a.iso,") && !error.contains("secret"), "{error}");
@@ -321,7 +321,7 @@ async fn redirects_go_where_they_are_allowed_to() {
 
 #[tokio::test(start_paused = true)]
 async fn a_login_in_the_url_is_sent_and_never_shown() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     let source: InstallerSource = "http://me:hunter2@files.test/esxi.iso".parse().unwrap();
     bench.source.set(|script| script.answers = vec![(StatusCode::NOT_FOUND, None)]);
     let error = bench.cache.open(&source, None, &anywhere).await.err().unwrap();
@@ -331,7 +331,7 @@ async fn a_login_in_the_url_is_sent_and_never_shown() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cached_copy_is_compared_with_its_source_now_and_then() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     bench.open().await.unwrap();
     tokio::time::sleep(LOOK_EVERY).await;
     bench.open().await.unwrap();
@@ -350,7 +350,7 @@ async fn a_cached_copy_is_compared_with_its_source_now_and_then() {
 
 #[tokio::test(start_paused = true)]
 async fn a_copy_whose_source_cannot_be_asked_is_used_with_a_word() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     bench.open().await.unwrap();
     tokio::time::sleep(LOOK_EVERY).await;
     bench.source.set(|script| script.fails = Some(TransportErrorKind::Connect));
@@ -363,7 +363,7 @@ async fn a_copy_whose_source_cannot_be_asked_is_used_with_a_word() {
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_keeps_what_is_whole_and_untouched() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     bench.open().await.unwrap();
     bench.source.log();
     bench.restarted().open(&url(), None, &anywhere).await.unwrap();
@@ -379,7 +379,7 @@ async fn a_restart_keeps_what_is_whole_and_untouched() {
 #[tokio::test(start_paused = true)]
 async fn the_least_recently_used_image_that_no_job_has_open_goes_first() {
     let size = iso(1).len() as u64;
-    let bench = Bench::with_room(2 * size + 1000);
+    let bench = CacheBench::with_room(2 * size + 1000);
     let sources: Vec<_> = (1..=3).map(|n| bench.file(&format!("{n}.iso"), &iso(n))).collect();
     let first = bench.cache.open(&sources[0], None, &anywhere).await.unwrap();
     let image = first.bytes();
@@ -398,7 +398,7 @@ async fn the_least_recently_used_image_that_no_job_has_open_goes_first() {
 #[tokio::test(start_paused = true)]
 async fn files_of_others_in_the_directory_are_left_alone() {
     let size = iso(1).len() as u64;
-    let bench = Bench::with_room(size + 1000);
+    let bench = CacheBench::with_room(size + 1000);
     let vendors = bench.dir.path().join("cache/VMware-VMvisor-8.0U3.iso");
     std::fs::write(&vendors, iso(1)).unwrap();
     for n in 1..=2 {
@@ -411,7 +411,7 @@ async fn files_of_others_in_the_directory_are_left_alone() {
 #[tokio::test(start_paused = true)]
 async fn an_image_larger_than_the_cache_is_refused_before_it_is_fetched() {
     for hides_length in [false, true] {
-        let bench = Bench::with_room(1 << 20);
+        let bench = CacheBench::with_room(1 << 20);
         bench.source.set(|script| script.hides_length = hides_length);
         let error = bench.open().await.err().unwrap();
         assert!(matches!(error, CacheError::TooLarge { .. }), "{error}");
@@ -420,7 +420,7 @@ async fn an_image_larger_than_the_cache_is_refused_before_it_is_fetched() {
 
 #[tokio::test(start_paused = true)]
 async fn a_local_file_is_copied_and_watched_for_changes() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     let source = bench.file("vendor.iso", &iso(1));
     let opened = bench.cache.open(&source, None, &anywhere).await.unwrap();
     bench.file("vendor.iso", b"truncated");
@@ -432,7 +432,7 @@ async fn a_local_file_is_copied_and_watched_for_changes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_local_file_that_cannot_be_read_says_why() {
-    let bench = Bench::new();
+    let bench = CacheBench::new();
     let missing = InstallerSource::File(bench.dir.path().join("none.iso"));
     let error = bench.cache.open(&missing, None, &anywhere).await.err().unwrap();
     assert!(matches!(error, CacheError::LocalFile { .. }), "{error}");

@@ -46,20 +46,21 @@ fn secs(times: [Option<Timestamp>; 5]) -> [Option<i64>; 5] {
 }
 
 /// Drives a [`Trace`] as the server does: slices of at most 256 KiB, milestones kept for a restart.
-struct Bench {
+struct TraceBench {
     trace: Trace,
     reset_at: Option<Timestamp>,
     saved: [MediumTrace; 2],
     nonce: Option<Range<u64>>,
 }
 
-impl Bench {
-    fn new() -> Bench {
-        Bench::with_nonce(None)
+impl TraceBench {
+    fn new() -> TraceBench {
+        TraceBench::with_nonce(None)
     }
 
-    fn with_nonce(nonce: Option<Range<u64>>) -> Bench {
-        let mut bench = Bench { trace: Trace::default(), reset_at: None, saved: Default::default(), nonce };
+    fn with_nonce(nonce: Option<Range<u64>>) -> TraceBench {
+        let mut bench =
+            TraceBench { trace: Trace::default(), reset_at: None, saved: Default::default(), nonce };
         bench.publish(at(0));
         bench
     }
@@ -109,7 +110,7 @@ impl Bench {
 
 /// What is expected of both media: their modes, and when the milestones were reached.
 #[derive(Debug, Default, PartialEq)]
-struct Seen {
+struct ExpectedTrace {
     modes: (MediaMode, MediaMode),
     first: Option<i64>,
     through: Option<i64>,
@@ -118,23 +119,23 @@ struct Seen {
     ks_again: Option<i64>,
 }
 
-fn play(acts: &[Do]) -> Bench {
-    let mut bench = Bench::new();
+fn play(acts: &[Do]) -> TraceBench {
+    let mut bench = TraceBench::new();
     acts.iter().for_each(|act| bench.play(act));
     bench
 }
 
-fn seen(acts: &[Do]) -> Seen {
+fn seen(acts: &[Do]) -> ExpectedTrace {
     let bench = play(acts);
     let (cd1, cd2) = (bench.trace.seen(Boot), bench.trace.seen(Task));
     let times =
         [cd1.first_read_at, cd1.read_through_at, cd2.ks_read_at, cd1.reenumerated_at, cd2.ks_read_again_at];
     let [first, through, ks, reenumerated, ks_again] = secs(times);
-    Seen { modes: (cd1.mode, cd2.mode), first, through, ks, reenumerated, ks_again }
+    ExpectedTrace { modes: (cd1.mode, cd2.mode), first, through, ks, reenumerated, ks_again }
 }
 
 #[track_caller]
-fn check(acts: &[Do], expected: Seen) {
+fn check(acts: &[Do], expected: ExpectedTrace) {
     assert_eq!(seen(acts), expected);
 }
 
@@ -161,13 +162,18 @@ fn with(mut acts: Vec<Do>, more: &[Do]) -> Vec<Do> {
 
 #[test]
 fn nothing_fetched_is_no_mode_at_all() {
-    check(&[Reset(10)], Seen::default());
+    check(&[Reset(10)], ExpectedTrace::default());
 }
 
 #[test]
 fn a_streaming_host_reaches_every_milestone_in_order() {
-    let installed =
-        Seen { modes: STREAMED, first: Some(60), through: Some(100), ks: Some(200), ..Seen::default() };
+    let installed = ExpectedTrace {
+        modes: STREAMED,
+        first: Some(60),
+        through: Some(100),
+        ks: Some(200),
+        ..ExpectedTrace::default()
+    };
     check(&install(), installed);
     let second_boot = [
         Part(500, Boot, DESCRIPTORS),
@@ -176,7 +182,7 @@ fn a_streaming_host_reaches_every_milestone_in_order() {
         Part(700, Task, DESCRIPTORS),
         Part(701, Task, KS),
     ];
-    let looped = Seen {
+    let looped = ExpectedTrace {
         modes: STREAMED,
         first: Some(60),
         through: Some(100),
@@ -193,15 +199,22 @@ fn a_streaming_host_reaches_every_milestone_in_order() {
 #[test]
 fn reads_before_our_reset_are_not_the_hosts() {
     let before: Vec<Do> = install().into_iter().skip(1).collect();
-    check(&before, Seen { modes: STREAMED, ..Seen::default() });
+    check(&before, ExpectedTrace { modes: STREAMED, ..ExpectedTrace::default() });
     let after = with(before, &[Reset(300), Part(400, Boot, CATALOG)]);
-    check(&after, Seen { modes: STREAMED, first: Some(400), ..Seen::default() });
+    check(&after, ExpectedTrace { modes: STREAMED, first: Some(400), ..ExpectedTrace::default() });
 }
 
 #[test]
 fn the_payload_counts_only_from_the_reset_on() {
     let acts = [Part(1, Boot, KERNEL), Reset(10), Part(20, Boot, DESCRIPTORS), Part(30, Boot, MODULES)];
-    check(&acts, Seen { modes: (MediaMode::Streamed, MediaMode::None), first: Some(20), ..Seen::default() });
+    check(
+        &acts,
+        ExpectedTrace {
+            modes: (MediaMode::Streamed, MediaMode::None),
+            first: Some(20),
+            ..ExpectedTrace::default()
+        },
+    );
     let acts = with(acts.to_vec(), &[Part(40, Boot, KERNEL)]);
     assert_eq!(seen(&acts).through, Some(40));
 }
@@ -209,11 +222,11 @@ fn the_payload_counts_only_from_the_reset_on() {
 #[test]
 fn media_fetched_whole_before_the_reset_show_nothing() {
     let acts = with(vec![Whole(1, Boot, CD1_BYTES), Whole(2, Task, CD2_BYTES)], &install());
-    let expected = Seen {
+    let expected = ExpectedTrace {
         modes: (MediaMode::Prefetched, MediaMode::Prefetched),
         first: Some(60),
         through: Some(100),
-        ..Seen::default()
+        ..ExpectedTrace::default()
     };
     check(&acts, expected);
 }
@@ -354,8 +367,13 @@ fn a_later_reset_starts_anew_until_the_kickstart_is_read() {
 #[test]
 fn a_restart_keeps_the_milestones_and_waits_for_its_own_minute() {
     let acts = with(install(), &[Crash(230)]);
-    let kept =
-        Seen { modes: STREAMED, first: Some(60), through: Some(100), ks: Some(200), ..Seen::default() };
+    let kept = ExpectedTrace {
+        modes: STREAMED,
+        first: Some(60),
+        through: Some(100),
+        ks: Some(200),
+        ..ExpectedTrace::default()
+    };
     check(&acts, kept);
     let enumerated = |at| [Part(at, Boot, DESCRIPTORS), Part(at, Boot, CATALOG)];
     assert_eq!(
@@ -392,7 +410,7 @@ fn progress_counts_each_byte_once_and_survives_a_restart() {
 
 /// The nonce's read after `acts`, in seconds, with a nonce on the task ISO.
 fn nonce_read(acts: &[Do]) -> Option<i64> {
-    let mut bench = Bench::with_nonce(Some(NONCE));
+    let mut bench = TraceBench::with_nonce(Some(NONCE));
     acts.iter().for_each(|act| bench.play(act));
     secs([bench.trace.seen(Task).nonce_read_at, None, None, None, None])[0]
 }

@@ -56,7 +56,7 @@ pub const ARROWS: &[Arrow] = &[
             "doctor::CheckStatus",
             "doctor::Checker",
             "doctor::Readiness",
-            "doctor::Report",
+            "doctor::CheckReport",
             "problem",
             "release",
             "shoal_kickstart",

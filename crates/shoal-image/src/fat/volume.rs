@@ -45,7 +45,7 @@ const ATTRIBUTE_ARCHIVE: u8 = 0x20;
 const NO_BOOT: [u8; 5] = [0xCD, 0x18, 0xF4, 0xEB, 0xFD];
 
 /// A volume on the way to being written.
-pub struct Volume {
+pub struct FatVolume {
     label: [u8; 11],
     /// From cluster 0 on.
     fat: Vec<u16>,
@@ -53,11 +53,11 @@ pub struct Volume {
     files: Vec<Patch>,
 }
 
-impl Volume {
-    pub fn new(label: &str) -> Volume {
+impl FatVolume {
+    pub fn new(label: &str) -> FatVolume {
         let label = short_name(label, 11, "");
         let fat = vec![0xFF00 | u16::from(MEDIA), CLUSTER_LAST];
-        Volume { label, fat, root: entry(label, ATTRIBUTE_LABEL, 0, 0), files: Vec::new() }
+        FatVolume { label, fat, root: entry(label, ATTRIBUTE_LABEL, 0, 0), files: Vec::new() }
     }
 
     /// Puts a file at least `gap` bytes behind everything that is there, and gives its place in the

@@ -11,12 +11,12 @@ use http::{Method, Response, StatusCode};
 use tower::util::BoxCloneSyncService;
 
 use super::super::lock;
-use crate::media::conditions::{Answer, answer};
+use crate::media::conditions::{RangeAnswer, answer};
 use shoal_base::world::{HttpRequest, Transport, TransportError, TransportErrorKind};
 
 /// What the source does with the next requests.
 #[derive(Clone)]
-pub struct Script {
+pub struct SourceScript {
     pub image: Bytes,
     pub etag: Option<&'static str>,
     /// The next bodies break off after so many bytes.
@@ -32,11 +32,11 @@ pub struct Script {
 }
 
 #[derive(Clone)]
-pub struct Source(Arc<Mutex<Script>>);
+pub struct Source(Arc<Mutex<SourceScript>>);
 
 impl Source {
     pub fn new(image: Bytes) -> Source {
-        Source(Arc::new(Mutex::new(Script {
+        Source(Arc::new(Mutex::new(SourceScript {
             image,
             etag: Some("\"v1\""),
             breaks: Vec::new(),
@@ -49,7 +49,7 @@ impl Source {
         })))
     }
 
-    pub fn set(&self, change: impl FnOnce(&mut Script)) {
+    pub fn set(&self, change: impl FnOnce(&mut SourceScript)) {
         change(&mut lock(&self.0));
     }
 
@@ -94,7 +94,7 @@ impl Source {
     }
 }
 
-impl Script {
+impl SourceScript {
     fn image_response(&mut self, request: &HttpRequest) -> Response<Body> {
         let size = self.image.len() as u64;
         let etag = http::HeaderValue::from_static(self.etag.unwrap_or("\"none\""));
@@ -103,9 +103,9 @@ impl Script {
             headers.clear();
         }
         let (status, range) = match answer(&Method::GET, &headers, size, &etag) {
-            Answer::Whole => (StatusCode::OK, 0..size),
-            Answer::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
-            Answer::NotModified => (StatusCode::NOT_MODIFIED, 0..0),
+            RangeAnswer::Whole => (StatusCode::OK, 0..size),
+            RangeAnswer::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+            RangeAnswer::NotModified => (StatusCode::NOT_MODIFIED, 0..0),
             _ => (StatusCode::RANGE_NOT_SATISFIABLE, 0..0),
         };
         let bytes = self.image.slice(range.start as usize..range.end as usize);

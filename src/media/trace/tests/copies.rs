@@ -16,7 +16,7 @@ proptest! {
         let mut cuts = cuts;
         cuts.extend([0, CD2_BYTES]);
         cuts.sort_unstable();
-        let mut bench = Bench::new();
+        let mut bench = TraceBench::new();
         for (n, cut) in cuts.windows(2).enumerate() {
             if n == reset_before.min(cuts.len() - 2) {
                 bench.play(&Reset(10));
@@ -33,7 +33,7 @@ proptest! {
     /// Over several connections the kickstart may come early, but the word is taken back.
     #[test]
     fn a_parallel_download_does_not_keep_a_kickstart_read(connections in 2u64..9, order in any::<u64>()) {
-        let mut bench = Bench::new();
+        let mut bench = TraceBench::new();
         bench.play(&Reset(10));
         let part = CD2_BYTES.div_ceil(connections);
         let mut fronts: Vec<u64> = (0..connections).map(|n| n * part).collect();
