@@ -5,6 +5,7 @@
 //! name of the Debian package that has it.
 
 mod stick;
+mod task_medium;
 mod tools;
 mod vendor;
 

@@ -6,17 +6,20 @@
 //! for it, and no image makes a function here panic or loop.
 //!
 //! What is read: the descriptors of ECMA-119, Joliet, the names of Rock Ridge (RRIP 1.12) and the
-//! El Torito boot catalogue. What is written: level 1 names, Joliet, El Torito; never Rock Ridge,
-//! because ESXi does not find a kickstart on a volume that has it.
+//! El Torito boot catalogue. What is written: level 1 names, Joliet, El Torito, and Rock Ridge where ESXi does not
+//! look for a kickstart: it finds none on a volume that has it.
 
+mod change;
 mod directory;
 mod edit;
 mod eltorito;
 mod error;
 mod field;
+mod level1;
 mod name;
 mod overlay;
 mod record;
+mod rock_ridge;
 mod root;
 mod source;
 mod task_iso;
@@ -24,6 +27,8 @@ mod tree;
 mod volume;
 mod writer;
 
+pub(crate) use change::boot_ranges;
+pub use change::{ChangeError, begin_change, check_rest};
 pub use directory::Entry;
 pub use edit::Edit;
 pub use eltorito::{BootCatalog, BootEntry, BootPlatform};
@@ -35,7 +40,7 @@ pub use root::set_root_file;
 pub use source::{PartialImage, ReadAt};
 pub use task_iso::{KICKSTART_GAP_BYTES, NONCE_NAME, TaskIso, build_task_iso};
 pub use volume::{PathTables, Tree, Volume};
-pub use writer::{IsoWriter, RecordedTime, WriteError, Written};
+pub use writer::{FILE_BYTES_MAX, IsoWriter, RecordedTime, WriteError, Written};
 
 /// Bytes of a logical block. Other sizes are allowed by ECMA-119 and not used.
 pub const BLOCK: u64 = 2048;

@@ -10,11 +10,11 @@ use std::ops::Range;
 use super::bootcfg::{fit, set_kickstart};
 use super::patch_error::PatchError;
 use super::recognise::BOOT_FILE_BYTES_MAX;
-use super::verify::{Expected, boot_ranges, verify};
+use super::verify::{Expected, verify};
 use super::{BootFile, Installer, KICKSTART_PATH, KickstartOn};
 use crate::iso::{
     BLOCK, Edit, Extent, IsoError, KICKSTART_GAP_BYTES, NONCE_NAME, Overlay, ReadAt, TreeKind, Volume,
-    set_root_file,
+    begin_change, boot_ranges, set_root_file,
 };
 
 /// An installer and a job's kickstart on one CD.
@@ -37,7 +37,7 @@ pub fn overlay<R: ReadAt + ?Sized>(
     installer: &Installer,
     on: KickstartOn,
 ) -> Result<Overlay, PatchError> {
-    let mut edit = open(src)?;
+    let mut edit = begin_change(src)?;
     if installer.has_ks_cfg {
         set_root_file(&mut edit, KICKSTART_NAME, None)?;
     }
@@ -52,7 +52,7 @@ pub fn overlay_single_cd<R: ReadAt + ?Sized>(
     kickstart: &[u8],
     nonce: Option<&[u8]>,
 ) -> Result<SingleCd, PatchError> {
-    let mut edit = open(src)?;
+    let mut edit = begin_change(src)?;
     // The directory entries come first, because they may move the root directory behind the image;
     // the files go behind that.
     let files = [(KICKSTART_NAME, Some(kickstart)), (NONCE_NAME, nonce)];
@@ -76,18 +76,6 @@ pub fn overlay_single_cd<R: ReadAt + ?Sized>(
 }
 
 const KICKSTART_NAME: &str = KICKSTART_PATH.split_at(1).1;
-
-fn open<R: ReadAt + ?Sized>(src: &R) -> Result<Edit<'_, R>, PatchError> {
-    let volume = Volume::open(src)?;
-    if volume.udf {
-        return Err(PatchError::Udf);
-    }
-    let mut seen = BTreeSet::new();
-    match volume.trees.iter().find(|tree| !seen.insert(tree.kind)) {
-        Some(twin) => Err(PatchError::Twins { tree: twin.kind.name() }),
-        None => Ok(Edit::new(src)),
-    }
-}
 
 fn finish<R: ReadAt + ?Sized>(
     src: &R,

@@ -1,7 +1,7 @@
 //! Why an installer cannot be made to boot unattended.
 
 use super::bootcfg::BootConfigError;
-use crate::iso::IsoError;
+use crate::iso::{ChangeError, IsoError};
 
 /// Why an installer cannot be made to boot unattended.
 #[derive(Debug, thiserror::Error)]
@@ -16,13 +16,6 @@ pub enum PatchError {
     },
     #[error("{path} is no longer where it was recognised")]
     Vanished { path: String },
-    #[error("the image is a UDF bridge too, and would show other content there")]
-    Udf,
-    /// Both would have to change, and no vendor makes such images.
-    #[error("the image has two {tree} trees")]
-    Twins { tree: &'static str },
-    #[error("{path} does not read back as it should after the change, in the {tree} tree")]
-    Unverified { path: String, tree: &'static str },
-    #[error("the change would touch {what}")]
-    Foreign { what: String },
+    #[error(transparent)]
+    Change(#[from] ChangeError),
 }

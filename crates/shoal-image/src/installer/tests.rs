@@ -4,7 +4,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::iso::{BLOCK, BootPlatform, IsoWriter, Overlaid, Overlay, ReadAt, SparseImage, TreeKind, Volume};
+use crate::iso::{
+    BLOCK, BootPlatform, ChangeError, IsoWriter, Overlaid, Overlay, ReadAt, SparseImage, TreeKind, Volume,
+};
 
 const KS: &[u8] = b"vmaccepteula\nreboot\n";
 
@@ -315,9 +317,9 @@ fn an_image_with_two_trees_of_a_kind_is_not_changed() {
     base.copy_within(joliet..joliet + BLOCK as usize, 17 * BLOCK as usize);
     let installer = recognise(&base).unwrap();
     let changed = overlay(&base, &installer, KickstartOn::Cd);
-    assert!(matches!(changed, Err(PatchError::Twins { tree: "Joliet" })), "{changed:?}");
+    assert!(matches!(changed, Err(PatchError::Change(ChangeError::Twins { tree: "Joliet" }))), "{changed:?}");
     let changed = overlay_single_cd(&base, &installer, KS, None);
-    assert!(matches!(changed, Err(PatchError::Twins { .. })), "{changed:?}");
+    assert!(matches!(changed, Err(PatchError::Change(ChangeError::Twins { .. }))), "{changed:?}");
 }
 
 /// A boot file of 256 KiB may name a hundred thousand files, below a prefix that fills the rest.

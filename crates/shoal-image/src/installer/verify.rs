@@ -5,12 +5,11 @@
 //! that can be reached.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use super::KICKSTART_PATH;
 use super::patch_error::PatchError;
 use super::recognise::BOOT_FILE_BYTES_MAX;
-use crate::iso::{BLOCK, Entry, NONCE_NAME, Overlaid, Overlay, ReadAt, TreeKind, Volume};
+use crate::iso::{ChangeError, Entry, NONCE_NAME, Overlaid, Overlay, ReadAt, TreeKind, Volume, check_rest};
 
 /// What the trees must show after the change.
 pub struct Expected<'a> {
@@ -27,20 +26,15 @@ pub fn verify<R: ReadAt + ?Sized>(
     overlay: &Overlay,
     expected: &Expected<'_>,
 ) -> Result<(), PatchError> {
+    let nonce = expected.nonce.map(|_| nonce_path());
+    let own = [Some(KICKSTART_PATH), nonce.as_deref()].into_iter().flatten();
+    let paths: Vec<&str> = expected.boot_files.keys().map(String::as_str).chain(own).collect();
+    check_rest(src, overlay, &paths, &[])?;
     let image = Overlaid::new(src, overlay);
-    let (before, after) = (Volume::open(src)?, Volume::open(&image)?);
-    if before.boot != after.boot || before.trees.len() != after.trees.len() {
-        return Err(PatchError::Foreign { what: "the boot catalogue or the descriptors".to_owned() });
-    }
-    for range in boot_ranges(&before) {
-        check_untouched(overlay, &range, "the boot catalogue or a boot image")?;
-    }
-    for tree in &before.trees {
-        let kind = tree.kind;
-        let old = before.walk(src, kind)?;
-        let new = after.walk(&image, kind)?;
-        check_tree(&image, &after, kind, &new, expected)?;
-        check_others(overlay, kind, &old, &new, expected)?;
+    let volume = Volume::open(&image)?;
+    for tree in &volume.trees {
+        let entries = volume.walk(&image, tree.kind)?;
+        check_tree(&image, &volume, tree.kind, &entries, expected)?;
     }
     Ok(())
 }
@@ -63,63 +57,19 @@ fn check_tree<R: ReadAt + ?Sized>(
                 found.next().is_none() && volume.read(image, entry, BOOT_FILE_BYTES_MAX)? == content
             }
         };
-        let wrong = || PatchError::Unverified { path: path.to_owned(), tree: kind.name() };
+        let wrong = || ChangeError::Unverified { path: path.to_owned(), tree: kind.name() };
         is_as_expected.then_some(()).ok_or_else(wrong)
     };
     for (path, content) in &expected.boot_files {
         check(path, Some(content), kind == TreeKind::Primary)?;
     }
     check(KICKSTART_PATH, expected.kickstart, true)?;
-    expected.nonce.map_or(Ok(()), |nonce| check(&nonce_path(), Some(nonce), true))
+    expected.nonce.map_or(Ok(()), |nonce| check(&nonce_path(), Some(nonce), true))?;
+    Ok(())
 }
 
 fn nonce_path() -> String {
     format!("/{NONCE_NAME}")
-}
-
-/// Every other file is where it was, and no change lies in it.
-fn check_others(
-    overlay: &Overlay,
-    kind: TreeKind,
-    old: &[Entry],
-    new: &[Entry],
-    expected: &Expected<'_>,
-) -> Result<(), PatchError> {
-    let nonce = expected.nonce.map(|_| nonce_path());
-    let is_ours = |entry: &&Entry| {
-        let own = [Some(KICKSTART_PATH), nonce.as_deref()].into_iter().flatten();
-        let mut paths = expected.boot_files.keys().map(String::as_str).chain(own);
-        paths.any(|path| entry.path.eq_ignore_ascii_case(path))
-    };
-    let others = |entries: &[Entry]| -> BTreeMap<(String, Range64), bool> {
-        let others = entries.iter().filter(|entry| !is_ours(entry));
-        others
-            .map(|entry| ((entry.path.clone(), (entry.extent.start, entry.extent.end)), entry.is_dir))
-            .collect()
-    };
-    if others(old) != others(new) {
-        return Err(PatchError::Foreign { what: format!("the {} directories", kind.name()) });
-    }
-    let files = old.iter().filter(|entry| !entry.is_dir && !is_ours(entry));
-    files.clone().try_for_each(|file| check_untouched(overlay, &file.extent, &file.path))
-}
-
-/// Start and end: a `Range` has no order.
-type Range64 = (u64, u64);
-
-fn check_untouched(overlay: &Overlay, range: &Range<u64>, what: &str) -> Result<(), PatchError> {
-    let first = overlay.patches.partition_point(|patch| patch.end() <= range.start);
-    let touched = overlay.patches.get(first).is_some_and(|patch| patch.offset < range.end);
-    if touched && !range.is_empty() { Err(PatchError::Foreign { what: what.to_owned() }) } else { Ok(()) }
-}
-
-/// The boot catalogue, and what firmware loads of each image in it.
-pub fn boot_ranges(volume: &Volume) -> impl Iterator<Item = Range<u64>> {
-    let images = |entry: &crate::iso::BootEntry| {
-        entry.offset..entry.offset + (u64::from(entry.load_sectors) * 512).max(BLOCK)
-    };
-    let catalogs = volume.boot.iter();
-    catalogs.flat_map(move |boot| std::iter::once(boot.extent.clone()).chain(boot.entries.iter().map(images)))
 }
 
 #[cfg(test)]

@@ -46,17 +46,19 @@ impl<'a, R: ReadAt + ?Sized> Edit<'a, R> {
     /// Adds `bytes` in whole blocks behind the image, `gap_bytes` of zeros before them, and returns
     /// where they lie.
     pub fn append(&mut self, bytes: &[u8], gap_bytes: u64) -> Result<Extent, IsoError> {
+        let extent = self.append_hole(bytes.len() as u64, gap_bytes)?;
+        self.write(extent.range().start, bytes)?;
+        Ok(extent)
+    }
+
+    /// The same with so many zeros, in which the server of the image puts bytes from elsewhere.
+    pub fn append_hole(&mut self, bytes: u64, gap_bytes: u64) -> Result<Extent, IsoError> {
         let start = round_up(self.size.saturating_add(gap_bytes));
-        let end = round_up(start.saturating_add(bytes.len() as u64));
-        let (Ok(block), Ok(size)) = (u32::try_from(start / BLOCK), u32::try_from(bytes.len())) else {
-            return Err(IsoError::TooMuch {
-                what: "blocks",
-                found: start / BLOCK,
-                limit: u64::from(u32::MAX),
-            });
+        let end = round_up(start.saturating_add(bytes));
+        let (Ok(block), Ok(size)) = (u32::try_from(start / BLOCK), u32::try_from(bytes)) else {
+            return Err(IsoError::TooMuch { what: "blocks", found: end / BLOCK, limit: u64::from(u32::MAX) });
         };
         self.size = end;
-        self.write(start, bytes)?;
         Ok(Extent { block, size })
     }
 

@@ -53,7 +53,7 @@ pub fn name_of<R: ReadAt + ?Sized>(
 }
 
 /// `KS.CFG;1` is `KS.CFG`, and `README.;1` is `README`.
-fn plain_name(identifier: &[u8]) -> String {
+pub fn plain_name(identifier: &[u8]) -> String {
     let shown: String = identifier.iter().map(|byte| shown(char::from(*byte))).collect();
     let name = cut_version(&shown);
     name.strip_suffix('.').filter(|stem| !stem.is_empty()).unwrap_or(name).to_owned()

@@ -5,17 +5,18 @@
 //! everything that points to it is pointed to its new place.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::field::{both32, le32, read_block};
-use super::name::{TreeKind, name_of};
+use super::field::{le32, read_block};
+use super::level1::unique_level1_name;
+use super::name::{TreeKind, name_of, plain_name};
 use super::record::{Extent, Record, lay_out, read_records};
 use super::volume::ROOT_RECORD;
-use super::{BLOCK, Edit, IsoError, ReadAt, Tree, Volume};
+use super::{BLOCK, Edit, IsoError, ReadAt, Tree, Volume, rock_ridge};
 
-/// Makes `name` (upper-case 8.3, such as `KS.CFG`) a file of the root directory that lies at
-/// `extent`; without an extent, makes sure that there is none. Whatever case it has in the image,
-/// a file of that name is replaced.
+/// Makes `name` a file of the root directory that lies at `extent`; without an extent, makes sure that there is none.
+/// Whatever case it has in the image, a file of that name is replaced. Where the name is not upper-case 8.3, as
+/// `KS.CFG` is, the primary tree shows another one.
 pub fn set_root_file<R: ReadAt + ?Sized>(
     edit: &mut Edit<'_, R>,
     name: &str,
@@ -29,7 +30,7 @@ pub fn set_root_file<R: ReadAt + ?Sized>(
     for trees in roots.values() {
         let mut records = records_without(edit, trees, name)?;
         if let Some(extent) = &extent {
-            insert(&mut records, trees, name, extent);
+            insert(&mut records, trees, name, extent)?;
         }
         replace_root(edit, trees, records)?;
     }
@@ -66,19 +67,25 @@ fn records_without<R: ReadAt + ?Sized>(
 }
 
 /// Puts the new record where the order of ECMA-119 §9.3 wants it, dressed as its neighbours are.
-fn insert(records: &mut Vec<Record>, trees: &[&Tree], name: &str, extent: &Extent) {
+fn insert(records: &mut Vec<Record>, trees: &[&Tree], name: &str, extent: &Extent) -> Result<(), IsoError> {
     let is_joliet = trees[0].kind == TreeKind::Joliet;
     let wide = |text: &str| -> Vec<u8> {
         if is_joliet { text.encode_utf16().flat_map(u16::to_be_bytes).collect() } else { text.into() }
     };
-    let mut identifier = wide(name);
+    let is_primary = trees.iter().any(|tree| tree.kind == TreeKind::Primary);
+    let mut identifier = if is_primary { primary_name(records, name)? } else { wide(name) };
     let version = wide(";1");
     let mut files = records.iter().filter(|record| !record.is_dir());
     if files.any(|file| file.identifier().ends_with(&version)) {
+        // ECMA-119 §7.5.1: the dot stays where there is no extension.
+        if is_primary && !identifier.contains(&b'.') {
+            identifier.push(b'.');
+        }
         identifier.extend(version);
     }
     let rock_ridge = trees.iter().find(|tree| tree.kind == TreeKind::RockRidge);
-    let system_use = rock_ridge.map(|tree| rock_ridge_entries(tree.susp_skip, name)).unwrap_or_default();
+    let entries = |tree: &&Tree| [vec![0; tree.susp_skip], rock_ridge::named(name, false)].concat();
+    let system_use = rock_ridge.map(entries).unwrap_or_default();
     let record = Record::new(&identifier, extent, records[0].time(), false, &system_use);
     let is_after = |other: &Record| {
         let order = if is_joliet {
@@ -90,18 +97,15 @@ fn insert(records: &mut Vec<Record>, trees: &[&Tree], name: &str, extent: &Exten
     };
     let at = records.iter().position(is_after).unwrap_or(records.len());
     records.insert(at, record);
+    Ok(())
 }
 
-/// A PX entry (RRIP 1.10 form: a regular file, readable by all) and the name.
-fn rock_ridge_entries(skip: usize, name: &str) -> Vec<u8> {
-    let mut area = vec![0; skip];
-    area.extend(b"PX\x24\x01");
-    for value in [0o100_444, 1, 0, 0] {
-        area.extend(both32(value));
-    }
-    area.extend([b'N', b'M', name.len() as u8 + 5, 1, 0]);
-    area.extend(name.as_bytes());
-    area
+/// A level 1 name that none of the records has.
+fn primary_name(records: &[Record], name: &str) -> Result<Vec<u8>, IsoError> {
+    let taken: BTreeSet<String> = records.iter().map(|record| plain_name(record.identifier())).collect();
+    let is_taken = |wanted: &[u8]| taken.contains(&plain_name(wanted));
+    let unsupported = |what| IsoError::Unsupported { path: format!("/{name}"), what };
+    unique_level1_name(name, false, is_taken).map_err(unsupported)
 }
 
 /// ECMA-119 §9.3: by name, then extension, each as if padded with blanks.

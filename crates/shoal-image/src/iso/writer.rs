@@ -1,8 +1,8 @@
-//! Writes small ISO 9660 images: level 1 names, Joliet beside them if wanted, El Torito.
+//! Writes small ISO 9660 images: level 1 names, Joliet and Rock Ridge beside them if wanted, El Torito.
 //!
-//! Not a mastering tool: files are given as bytes and names are not made unique. Invariant: the
-//! same input gives the same bytes, and a file placed far has [`IsoWriter::gap_bytes`] of nothing
-//! before it and after it.
+//! Not a mastering tool: files are given as bytes, or as holes, and level 1 names are made
+//! unique only where Rock Ridge gives the real ones. Invariant: the same input gives the same bytes, and a file placed
+//! far has [`IsoWriter::gap_bytes`] of nothing before it and after it.
 
 mod layout;
 mod names;
@@ -12,7 +12,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{BootPlatform, SparseImage};
+use super::{BLOCK, BootPlatform, SparseImage};
+
+/// The largest file of one extent: whole blocks below 4 GiB.
+pub const FILE_BYTES_MAX: u64 = (1 << 32) - BLOCK;
 
 /// Why an image cannot be written. Paths are as given.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +28,8 @@ pub enum WriteError {
     NoBootImage { path: String },
     #[error("`{path}` has {bytes} bytes; a file of an image has less than 4 GiB")]
     TooLarge { path: String, bytes: u64 },
+    #[error("`{volume_id}` is no volume identifier: it needs 1 to 32 of A to Z, 0 to 9 and _")]
+    VolumeId { volume_id: String },
 }
 
 /// What is to be written.
@@ -38,6 +43,8 @@ pub struct IsoWriter {
     pub time: RecordedTime,
     /// Whether there is a Joliet tree.
     pub joliet: bool,
+    /// Whether the primary tree has the names as given too. ESXi finds no kickstart on such a volume.
+    pub rock_ridge: bool,
     /// Nothing but zeros for so long before and after the files that are placed far.
     pub gap_bytes: u64,
     /// Where the boot catalogue shows, if anything is to be booted.
@@ -66,8 +73,24 @@ pub struct Written {
 
 #[derive(Clone)]
 struct File {
-    bytes: Bytes,
-    is_far: bool,
+    content: Content,
+    placement: Placement,
+}
+
+#[derive(Clone)]
+enum Content {
+    Bytes(Bytes),
+    /// So many zeros.
+    Hole(u64),
+}
+
+/// In the order of the image; files of one placement lie in the order of their paths.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Placement {
+    Near,
+    /// Number of the file among those placed far.
+    Far(usize),
+    Last,
 }
 
 #[derive(Clone)]
@@ -86,6 +109,7 @@ impl IsoWriter {
             publisher_id: String::new(),
             time: RecordedTime { year: 2020, month: 1, day: 1 },
             joliet: true,
+            rock_ridge: false,
             gap_bytes: 0,
             catalog_path: "/BOOT.CAT".to_owned(),
             files: BTreeMap::new(),
@@ -95,13 +119,23 @@ impl IsoWriter {
 
     /// Adds a file at a path such as `/EFI/BOOT/BOOT.CFG`, or replaces the one there.
     pub fn file(&mut self, path: &str, bytes: impl Into<Bytes>) -> &mut Self {
-        self.files.insert(path.to_owned(), File { bytes: bytes.into(), is_far: false });
-        self
+        self.add(path, Content::Bytes(bytes.into()), Placement::Near)
     }
 
-    /// Adds a file that lies away from everything that is read to mount the image.
+    /// Adds a file that lies away from everything that is read to mount the image, and behind those that have been
+    /// added so before.
     pub fn far_file(&mut self, path: &str, bytes: impl Into<Bytes>) -> &mut Self {
-        self.files.insert(path.to_owned(), File { bytes: bytes.into(), is_far: true });
+        let number = self.files.values().filter(|file| matches!(file.placement, Placement::Far(_))).count();
+        self.add(path, Content::Bytes(bytes.into()), Placement::Far(number))
+    }
+
+    /// Adds a file of so many bytes that are not here. It lies behind all files that are.
+    pub fn hole(&mut self, path: &str, bytes: u64) -> &mut Self {
+        self.add(path, Content::Hole(bytes), Placement::Last)
+    }
+
+    fn add(&mut self, path: &str, content: Content, placement: Placement) -> &mut Self {
+        self.files.insert(path.to_owned(), File { content, placement });
         self
     }
 
@@ -113,6 +147,15 @@ impl IsoWriter {
 
     pub fn write(&self) -> Result<Written, WriteError> {
         layout::write(self)
+    }
+}
+
+impl Content {
+    fn size(&self) -> u64 {
+        match self {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::Hole(bytes) => *bytes,
+        }
     }
 }
 

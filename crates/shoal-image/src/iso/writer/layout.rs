@@ -1,7 +1,7 @@
 //! Places everything, and writes the blocks.
 //!
 //! The order: descriptors, path tables, directories, boot catalogue, files; then, behind a gap,
-//! the files that are placed far, and another gap. Invariant: places are given once, before the
+//! the files that are placed far, and another gap; then the holes. Invariant: places are given once, before the
 //! first byte is written, and every extent starts on a block.
 
 use std::collections::BTreeMap;
@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::names::{Dir, Naming, Target, directories};
-use super::{Boot, IsoWriter, WriteError, Written};
+use super::{Boot, Content, File, IsoWriter, Placement, WriteError, Written};
 use crate::iso::eltorito::{ENTRY_BYTES, SYSTEM_ID};
 use crate::iso::field::{both16, both32};
 use crate::iso::record::{Extent, Record, lay_out};
-use crate::iso::{BLOCK, BLOCK_LEN, BootPlatform, Patch, SparseImage, round_up};
+use crate::iso::{BLOCK, BLOCK_LEN, BootPlatform, Patch, SparseImage, rock_ridge, round_up};
 
 const FIRST_DESCRIPTOR: u32 = 16;
 
@@ -25,12 +25,14 @@ struct PlacedTree {
     path_table_bytes: u32,
     little_table: u32,
     big_table: u32,
+    /// Block of the Rock Ridge entry that no directory record has room for.
+    continuation: Option<u32>,
 }
 
 pub fn write(writer: &IsoWriter) -> Result<Written, WriteError> {
     let files = files_of(writer)?;
-    let namings: &[Naming] =
-        if writer.joliet { &[Naming::Level1, Naming::Joliet] } else { &[Naming::Level1] };
+    let primary = if writer.rock_ridge { Naming::RockRidge } else { Naming::Level1 };
+    let namings: &[Naming] = if writer.joliet { &[primary, Naming::Joliet] } else { &[primary] };
     let descriptors = namings.len() as u32 + 1 + u32::from(!writer.boot.is_empty());
     let mut next = FIRST_DESCRIPTOR + descriptors;
     let mut trees = Vec::new();
@@ -48,11 +50,16 @@ pub fn write(writer: &IsoWriter) -> Result<Written, WriteError> {
         for (index, extent) in tree.extents.iter().enumerate() {
             pieces.push((extent.block, directory(writer, tree, index, &extents).into()));
         }
+        pieces.extend(tree.continuation.map(|block| (block, rock_ridge::extension_reference().into())));
     }
     let catalog = catalog_block(&writer.boot, &extents);
-    for (path, bytes) in files {
-        let bytes = if is_catalog(writer, &path) { catalog.clone().into() } else { bytes };
-        pieces.push((extents[&path].block, bytes));
+    for (path, file) in files {
+        let block = extents[&path].block;
+        match file.content {
+            _ if is_catalog(writer, &path) => pieces.push((block, catalog.clone().into())),
+            Content::Bytes(bytes) => pieces.push((block, bytes)),
+            Content::Hole(_) => {}
+        }
     }
     pieces.sort_by_key(|(block, _)| *block);
     let pieces = pieces.into_iter().filter(|(_, bytes)| !bytes.is_empty());
@@ -71,19 +78,19 @@ fn too_large(path: &str, bytes: u64) -> WriteError {
 }
 
 /// The files by path, the boot catalogue among them.
-fn files_of(writer: &IsoWriter) -> Result<BTreeMap<String, Bytes>, WriteError> {
-    let mut files: BTreeMap<String, Bytes> =
-        writer.files.iter().map(|(path, file)| (path.clone(), file.bytes.clone())).collect();
+fn files_of(writer: &IsoWriter) -> Result<BTreeMap<String, File>, WriteError> {
+    let mut files = writer.files.clone();
     if let Some(boot) = writer.boot.iter().find(|boot| !files.contains_key(&boot.path)) {
         return Err(WriteError::NoBootImage { path: boot.path.clone() });
     }
     if !writer.boot.is_empty() {
-        files.insert(writer.catalog_path.clone(), Bytes::from_static(&[0; BLOCK_LEN]));
+        let content = Content::Bytes(Bytes::from_static(&[0; BLOCK_LEN]));
+        files.insert(writer.catalog_path.clone(), File { content, placement: Placement::Near });
     }
     Ok(files)
 }
 
-fn place_tree(dirs: Vec<Dir>, naming: Naming, next: &mut u32) -> PlacedTree {
+fn place_tree(mut dirs: Vec<Dir>, naming: Naming, next: &mut u32) -> PlacedTree {
     let mut take = |bytes: u64| {
         let block = *next;
         *next += (round_up(bytes) / BLOCK) as u32;
@@ -91,6 +98,10 @@ fn place_tree(dirs: Vec<Dir>, naming: Naming, next: &mut u32) -> PlacedTree {
     };
     let table_bytes: usize = dirs.iter().map(|dir| 8 + dir.identifier.len().next_multiple_of(2)).sum();
     let (little_table, big_table) = (take(table_bytes as u64), take(table_bytes as u64));
+    let continuation = (naming == Naming::RockRidge).then(|| take(BLOCK));
+    if let Some(block) = continuation {
+        dirs[0].own_system_use = rock_ridge::root_directory(block);
+    }
     let nowhere = Extent { block: 0, size: 0 };
     let size_of = |dir: &Dir| lay_out(&records(dir, nowhere, nowhere, [0; 7], |_| nowhere)).len() as u32;
     let extents = dirs.iter().map(|dir| {
@@ -98,7 +109,8 @@ fn place_tree(dirs: Vec<Dir>, naming: Naming, next: &mut u32) -> PlacedTree {
         Extent { block: take(u64::from(size)), size }
     });
     let extents = extents.collect();
-    PlacedTree { naming, dirs, extents, path_table_bytes: table_bytes as u32, little_table, big_table }
+    let path_table_bytes = table_bytes as u32;
+    PlacedTree { naming, dirs, extents, path_table_bytes, little_table, big_table, continuation }
 }
 
 type Places = BTreeMap<String, Extent>;
@@ -106,30 +118,31 @@ type Places = BTreeMap<String, Extent>;
 /// Where each file lies, where the near ones end and where the image ends, both in bytes.
 fn place_files(
     writer: &IsoWriter,
-    files: &BTreeMap<String, Bytes>,
+    files: &BTreeMap<String, File>,
     first: u32,
 ) -> Result<(Places, u64, u64), WriteError> {
-    let is_far = |path: &str| writer.files.get(path).is_some_and(|file| file.is_far);
+    let mut ordered: Vec<_> = files.iter().collect();
+    ordered.sort_by_key(|(_, file)| file.placement);
     let mut places = Places::new();
     let mut at = u64::from(first) * BLOCK;
-    let mut place = |at: &mut u64, path: &String, bytes: &Bytes| {
-        let wrong = |_| too_large(path, bytes.len() as u64);
-        let block = u32::try_from(*at / BLOCK).map_err(wrong)?;
-        places.insert(path.clone(), Extent { block, size: u32::try_from(bytes.len()).map_err(wrong)? });
-        *at = round_up(*at + bytes.len() as u64);
-        Ok::<_, WriteError>(())
-    };
-    for (path, bytes) in files.iter().filter(|(path, _)| !is_far(path)) {
-        place(&mut at, path, bytes)?;
+    let mut near_end = at;
+    let mut is_gap_due = false;
+    for (path, file) in ordered {
+        let bytes = file.content.size();
+        let is_far = matches!(file.placement, Placement::Far(_));
+        if is_far || is_gap_due {
+            at = round_up(at + writer.gap_bytes);
+        }
+        is_gap_due = is_far;
+        let wrong = |_| too_large(path, bytes);
+        let block = u32::try_from(at / BLOCK).map_err(wrong)?;
+        places.insert(path.clone(), Extent { block, size: u32::try_from(bytes).map_err(wrong)? });
+        at = round_up(at + bytes);
+        if file.placement == Placement::Near {
+            near_end = at;
+        }
     }
-    let near_end = at;
-    let mut has_far = false;
-    for (path, bytes) in files.iter().filter(|(path, _)| is_far(path)) {
-        at = round_up(at + writer.gap_bytes);
-        place(&mut at, path, bytes)?;
-        has_far = true;
-    }
-    let end = if has_far { round_up(at + writer.gap_bytes) } else { at };
+    let end = if is_gap_due { round_up(at + writer.gap_bytes) } else { at };
     Ok((places, near_end, end))
 }
 
@@ -140,11 +153,13 @@ fn records(
     time: [u8; 7],
     extent_of: impl Fn(&Target) -> Extent,
 ) -> Vec<Record> {
-    let mut records =
-        vec![Record::new(&[0], &own, time, true, &[]), Record::new(&[1], &parent, time, true, &[])];
+    let mut records = vec![
+        Record::new(&[0], &own, time, true, &dir.own_system_use),
+        Record::new(&[1], &parent, time, true, &dir.parent_system_use),
+    ];
     records.extend(dir.entries.iter().map(|entry| {
         let is_dir = matches!(entry.target, Target::Dir(_));
-        Record::new(&entry.identifier, &extent_of(&entry.target), time, is_dir, &[])
+        Record::new(&entry.identifier, &extent_of(&entry.target), time, is_dir, &entry.system_use)
     }));
     records
 }
@@ -176,7 +191,7 @@ fn descriptor_blocks(writer: &IsoWriter, trees: &[PlacedTree], files: &Places, b
     let mut bytes = Vec::new();
     for tree in trees {
         bytes.extend(descriptor(writer, tree, blocks));
-        if tree.naming == Naming::Level1 && !writer.boot.is_empty() {
+        if tree.naming != Naming::Joliet && !writer.boot.is_empty() {
             let mut record = descriptor_head(0);
             record[7..7 + SYSTEM_ID.len()].copy_from_slice(SYSTEM_ID);
             record[71..75].copy_from_slice(&files[&writer.catalog_path].block.to_le_bytes());

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::WriteError;
+use crate::iso::level1::{level1_name, unique_level1_name};
+use crate::iso::rock_ridge;
 use crate::iso::root::compare_identifiers;
 
 /// ECMA-119 §6.8.2.1.
@@ -20,12 +22,17 @@ pub struct Dir {
     pub identifier: Vec<u8>,
     pub parent: usize,
     pub entries: Vec<DirEntry>,
+    /// Of its own record.
+    pub own_system_use: Vec<u8>,
+    /// Of its parent's record.
+    pub parent_system_use: Vec<u8>,
 }
 
 #[derive(Debug)]
 pub struct DirEntry {
     pub identifier: Vec<u8>,
     pub target: Target,
+    pub system_use: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -40,6 +47,8 @@ pub enum Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
     Level1,
+    /// Level 1 names, made unique, with the names as given beside them.
+    RockRidge,
     Joliet,
 }
 
@@ -50,49 +59,69 @@ pub fn directories<'a>(
 ) -> Result<Vec<Dir>, WriteError> {
     let mut root = Node::default();
     for path in paths {
-        root.insert(path, path.trim_start_matches('/'), 1, naming)?;
+        root.insert(path, path.trim_start_matches('/'), 1)?;
     }
-    let mut dirs = vec![Dir { identifier: vec![0], parent: 0, entries: Vec::new() }];
+    let mut dirs = vec![Dir::new(vec![0], 0, naming)];
     let mut nodes = vec![root];
     let mut next = 0;
     while next < nodes.len() {
-        let mut children: Vec<_> = std::mem::take(&mut nodes[next].children).into_iter().collect();
-        if naming == Naming::Level1 {
-            children.sort_by(|a, b| compare_identifiers(&a.0, &b.0));
-        }
-        for (name, child) in children {
-            let target = match child {
-                Child::File(path) => Target::File(path),
+        for (shown, name, child) in nodes[next].take_named(naming)? {
+            let (identifier, target) = match child {
+                Child::File(path) => (naming.versioned(shown), Target::File(path)),
                 Child::Dir(node, _) => {
-                    dirs.push(Dir { identifier: name.clone(), parent: next, entries: Vec::new() });
+                    dirs.push(Dir::new(shown.clone(), next, naming));
                     nodes.push(node);
-                    Target::Dir(dirs.len() - 1)
+                    (shown, Target::Dir(dirs.len() - 1))
                 }
             };
-            let identifier = if matches!(target, Target::File(_)) { naming.versioned(name) } else { name };
-            dirs[next].entries.push(DirEntry { identifier, target });
+            let system_use = naming.system_use(&name, matches!(target, Target::Dir(_)));
+            dirs[next].entries.push(DirEntry { identifier, target, system_use });
         }
         next += 1;
     }
     Ok(dirs)
 }
 
+impl Dir {
+    fn new(identifier: Vec<u8>, parent: usize, naming: Naming) -> Dir {
+        let attributes = match naming {
+            Naming::RockRidge => rock_ridge::attributes(true),
+            Naming::Level1 | Naming::Joliet => Vec::new(),
+        };
+        Dir {
+            identifier,
+            parent,
+            entries: Vec::new(),
+            own_system_use: attributes.clone(),
+            parent_system_use: attributes,
+        }
+    }
+}
+
 /// A directory while its files come in.
 #[derive(Default)]
 struct Node {
-    /// By the name that readers see.
-    children: BTreeMap<Vec<u8>, Child>,
+    /// By the name as given.
+    children: BTreeMap<String, Child>,
 }
 
 enum Child {
     /// Path as given.
     File(String),
-    /// With the name as given.
+    /// With the path, as given, of a file in it.
     Dir(Node, String),
 }
 
+impl Child {
+    fn path(&self) -> &str {
+        match self {
+            Child::File(path) | Child::Dir(_, path) => path,
+        }
+    }
+}
+
 impl Node {
-    fn insert(&mut self, path: &str, rest: &str, level: usize, naming: Naming) -> Result<(), WriteError> {
+    fn insert(&mut self, path: &str, rest: &str, level: usize) -> Result<(), WriteError> {
         let wrong = |reason| WriteError::Path { path: path.to_owned(), reason };
         if level >= LEVELS_MAX {
             return Err(wrong("it has more than 7 directories"));
@@ -101,34 +130,69 @@ impl Node {
         if matches!(name, "" | "." | "..") {
             return Err(wrong("a part of it is empty or dots"));
         }
-        let shown = naming.shown_name(name, below.is_some()).map_err(wrong)?;
-        let collision =
-            |other: &str| Err(WriteError::Collision { path: path.to_owned(), other: other.to_owned() });
-        match (self.children.get_mut(&shown), below) {
+        match (self.children.get_mut(name), below) {
             (None, None) => {
-                self.children.insert(shown, Child::File(path.to_owned()));
+                self.children.insert(name.to_owned(), Child::File(path.to_owned()));
                 Ok(())
             }
             (None, Some(below)) => {
                 let mut node = Node::default();
-                node.insert(path, below, level + 1, naming)?;
-                self.children.insert(shown, Child::Dir(node, name.to_owned()));
+                node.insert(path, below, level + 1)?;
+                self.children.insert(name.to_owned(), Child::Dir(node, path.to_owned()));
                 Ok(())
             }
-            (Some(Child::Dir(node, same)), Some(below)) if same == name => {
-                node.insert(path, below, level + 1, naming)
+            (Some(Child::Dir(node, _)), Some(below)) => node.insert(path, below, level + 1),
+            (Some(other), _) => {
+                Err(WriteError::Collision { path: path.to_owned(), other: other.path().to_owned() })
             }
-            (Some(Child::File(other) | Child::Dir(_, other)), _) => collision(other),
         }
+    }
+
+    /// The children in the order of their records: the name that readers see, without version; the name as given.
+    fn take_named(&mut self, naming: Naming) -> Result<Vec<(Vec<u8>, String, Child)>, WriteError> {
+        let mut taken: BTreeMap<Vec<u8>, String> = BTreeMap::new();
+        let mut named = Vec::new();
+        for (name, child) in std::mem::take(&mut self.children) {
+            let path = child.path().to_owned();
+            let is_taken = |shown: &[u8]| taken.contains_key(shown);
+            let shown = naming
+                .shown_name(&name, matches!(child, Child::Dir(..)), is_taken)
+                .map_err(|reason| WriteError::Path { path: path.clone(), reason })?;
+            if let Some(other) = taken.insert(shown.clone(), path.clone()) {
+                return Err(WriteError::Collision { path, other });
+            }
+            named.push((shown, name, child));
+        }
+        match naming {
+            Naming::Joliet => named.sort_by(|a, b| a.0.cmp(&b.0)),
+            Naming::Level1 | Naming::RockRidge => named.sort_by(|a, b| compare_identifiers(&a.0, &b.0)),
+        }
+        Ok(named)
     }
 }
 
 impl Naming {
     /// The name without version: what must be unique in a directory.
-    fn shown_name(self, name: &str, is_dir: bool) -> Result<Vec<u8>, &'static str> {
+    fn shown_name(
+        self,
+        name: &str,
+        is_dir: bool,
+        is_taken: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<u8>, &'static str> {
         match self {
             Naming::Level1 => level1_name(name, is_dir),
+            Naming::RockRidge if name.len() > rock_ridge::NAME_BYTES_MAX => {
+                Err("a part of it is longer than 150 bytes")
+            }
+            Naming::RockRidge => unique_level1_name(name, is_dir, is_taken),
             Naming::Joliet => joliet_name(name),
+        }
+    }
+
+    fn system_use(self, name: &str, is_dir: bool) -> Vec<u8> {
+        match self {
+            Naming::RockRidge => rock_ridge::named(name, is_dir),
+            Naming::Level1 | Naming::Joliet => Vec::new(),
         }
     }
 
@@ -136,26 +200,11 @@ impl Naming {
     /// gives one (xorriso, genisoimage), and readers look for names without.
     fn versioned(self, mut name: Vec<u8>) -> Vec<u8> {
         match self {
-            Naming::Level1 if name.contains(&b'.') => name.extend(b";1"),
-            Naming::Level1 => name.extend(b".;1"),
+            Naming::Level1 | Naming::RockRidge if name.contains(&b'.') => name.extend(b";1"),
+            Naming::Level1 | Naming::RockRidge => name.extend(b".;1"),
             Naming::Joliet => {}
         }
         name
-    }
-}
-
-/// `recipe.json` is `RECIPE.JSO`: upper case, 8.3, anything but letters, digits and underscores
-/// replaced.
-fn level1_name(name: &str, is_dir: bool) -> Result<Vec<u8>, &'static str> {
-    let clean = |text: &str, max: usize| -> String {
-        let allowed = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-        text.chars().map(allowed).take(max).collect()
-    };
-    match name.rsplit_once('.').filter(|_| !is_dir) {
-        Some(("", "")) => Err("a part of it is nothing but a dot"),
-        Some((stem, "")) => Ok(clean(stem, 8).into_bytes()),
-        Some((stem, extension)) => Ok(format!("{}.{}", clean(stem, 8), clean(extension, 3)).into_bytes()),
-        None => Ok(clean(name, 8).into_bytes()),
     }
 }
 
