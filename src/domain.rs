@@ -31,8 +31,8 @@ pub use esxi::{
 };
 pub use event::{Event, EventStatus, Level, NewEvent};
 pub use facts::{
-    BootSample, BootSource, CleanupFacts, Counts, EjectReason, Facts, MediaMode, MediumTrace, PathFacts,
-    Power, ResetFacts, SystemFacts, TaskIsoFacts,
+    BootSample, BootSource, CleanupFacts, Counts, EjectReason, Facts, MediaMode, MediumReport, MediumTrace,
+    PathFacts, Power, ResetFacts, SystemFacts, TaskIsoFacts,
 };
 pub use fields::{FieldError, FieldPatch, Fields, LabelChanges, merge_labels};
 pub use host::HostId;

@@ -231,6 +231,11 @@ pub struct MediumTrace {
     pub nonce_read_at: Option<Timestamp>,
     /// That gap was read too, so that a read of the nonce means nothing (CD2 only).
     pub nonce_copied: bool,
+    /// The extent whose read reports a failure was read after the recipe, without the gap before it (CD2 of a Linux or
+    /// Windows job only; its recipe lies in the kickstart's place, and what reports success in the nonce's).
+    pub failure_read_at: Option<Timestamp>,
+    /// That gap was read too, so that a read of that extent means nothing.
+    pub failure_copied: bool,
     /// The kickstart was last read again after `reenumerated_at` (CD2 only).
     pub ks_read_again_at: Option<Timestamp>,
     /// The last fetch that was refused or broken off, in words.
@@ -239,7 +244,24 @@ pub struct MediumTrace {
     pub fault_at: Option<Timestamp>,
 }
 
+/// What is reported by a read of the medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediumReport {
+    Success,
+    Failure,
+}
+
 impl MediumTrace {
+    /// What a maintenance system reported by reading one of the two extents that are there for it, and when. A
+    /// host that read both reported nothing.
+    pub fn reported(&self) -> Option<(MediumReport, Timestamp)> {
+        match (self.nonce_read_at, self.failure_read_at) {
+            (Some(at), None) => Some((MediumReport::Success, at)),
+            (None, Some(at)) => Some((MediumReport::Failure, at)),
+            _ => None,
+        }
+    }
+
     /// Whether an installer can have been loaded from this medium by then; true as well where its reads show
     /// nothing of the host.
     pub fn may_be_loaded_by(&self, at: Timestamp) -> bool {

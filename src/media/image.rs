@@ -49,6 +49,24 @@ impl Image {
         Image::new(0, Base::Nothing, "", Overlay { size, patches: pieces })
     }
 
+    /// The same image with the bytes of `source` in `places`, one after the other: holes of it that are as long
+    /// together. They are not copied, and the tag follows from `sha256`, which is the source's, in hex.
+    pub fn filled(mut self, source: &Bytes, sha256: &str, places: &[Range<u64>]) -> Image {
+        let mut hash = Sha256::new();
+        hash.update(self.etag.as_bytes());
+        hash.update(sha256);
+        let mut rest = source.clone();
+        for place in places {
+            let length = usize::try_from(place.end - place.start).unwrap_or(usize::MAX).min(rest.len());
+            hash.update(format!("|{}|{length}", place.start));
+            let patches = &mut self.overlay.patches;
+            let index = patches.partition_point(|patch| patch.offset < place.start);
+            patches.insert(index, Patch { offset: place.start, bytes: rest.split_to(length) });
+        }
+        self.etag = tag(hash);
+        self
+    }
+
     fn new(base_size: u64, base: Base, sha256: &str, overlay: Overlay) -> Image {
         let etag = content_tag(sha256, base_size, &overlay);
         Image { base, base_size, overlay, etag }
@@ -125,6 +143,10 @@ fn content_tag(sha256: &str, base_size: u64, overlay: &Overlay) -> HeaderValue {
         hash.update(format!("|{offset}|{}|", bytes.len()));
         hash.update(bytes);
     }
+    tag(hash)
+}
+
+fn tag(hash: Sha256) -> HeaderValue {
     let tag = format!("\"{}\"", shoal_base::hex(&hash.finalize()[..16]));
     HeaderValue::from_str(&tag).expect("hex digits in quotes are a header value")
 }
@@ -159,6 +181,27 @@ mod tests {
         assert_eq!(slice.len(), 40, "up to the patch");
         assert_eq!(image.slice(50..90), "x");
         assert_eq!(image.slice(51..90).len(), 39);
+    }
+
+    #[test]
+    fn a_hole_is_filled_without_a_copy() {
+        let source = Bytes::from((0..50).collect::<Vec<u8>>());
+        let places = [40..70, 72..92];
+        let image = |sha256: &str, places: &[Range<u64>]| {
+            let sparse = SparseImage { size: 100, pieces: vec![patch(0, b"head"), patch(95, b"tail")] };
+            Image::sparse(sparse).filled(&source, sha256, places)
+        };
+        let filled = image("aa", &places);
+        assert_eq!(filled.slice(45..100).as_ptr(), source[5..].as_ptr());
+        assert_eq!(read(&filled, 38..42), [0, 0, 0, 1]);
+        assert_eq!(read(&filled, 68..74), [28, 29, 0, 0, 30, 31]);
+        assert_eq!(read(&filled, 91..97), [49, 0, 0, 0, b't', b'a']);
+        assert_eq!(filled.etag(), image("aa", &places).etag());
+        assert_ne!(filled.etag(), image("ab", &places).etag());
+        assert_ne!(filled.etag(), image("aa", &[41..71, 72..92]).etag());
+        let on_base =
+            Image::in_memory(vec![7; 40].into(), "aa", untouched(100)).filled(&source, "aa", &places);
+        assert_eq!(read(&on_base, 39..41), [7, 0]);
     }
 
     #[test]

@@ -24,7 +24,8 @@
 //!   before half of that gap has been read (before the reset too), and the word is taken back if
 //!   the gap follows within [`QUIET`]: then it was a copy that began at the end. Between the
 //!   kickstart and the nonce lies such a gap again; the nonce counts as read only after the
-//!   kickstart, and under the same rule for this second gap.
+//!   kickstart, and under the same rule for this second gap. The medium of a Linux or Windows job has its recipe in
+//!   the kickstart's place, what is read for success in the nonce's, and what is read for failure behind a third gap.
 //!
 //! A system on the disk may read its CDs too. An installer is loaded from CD1 first: a kickstart's read from
 //! before [`LOADED_BYTES`] (or half the payload) is replaced by the next one.
@@ -34,10 +35,12 @@
 //! a [`MediumTrace`] with `ks_read_at` is always [`MediaMode::Streamed`].
 
 mod coverage;
+mod gap;
 mod landmarks;
 
 use std::ops::Range;
 use std::time::Duration;
+use strum::VariantArray as _;
 
 use jiff::Timestamp;
 
@@ -45,7 +48,9 @@ use crate::domain::{MediaMode, Medium, MediumTrace};
 use shoal_base::world::elapsed;
 use shoal_image::installer::Landmarks;
 
-use coverage::{Coverage, length, overlaps, within};
+use coverage::{Coverage, overlaps};
+use gap::Gap;
+use landmarks::Signal;
 pub use landmarks::{KickstartPlace, MediumLandmarks};
 
 /// Silence of CD1 that separates a host's boots, and the time in which a copy that reached the
@@ -81,7 +86,8 @@ pub struct Trace {
     /// The installer's CD carries the kickstart too, and the host reads it there.
     is_single: bool,
     gap: Gap,
-    nonce_gap: Gap,
+    /// Before each [`Signal`].
+    signal_gaps: [Gap; 2],
     firmware: Firmware,
 }
 
@@ -100,11 +106,12 @@ impl Trace {
             self.is_single = marks.kickstart.is_some();
         }
         if medium == self.carrier()
-            && let Some(KickstartPlace { kickstart, nonce, rest_end }) = &marks.kickstart
+            && let Some(place) = &marks.kickstart
         {
-            self.gap = Gap::new(*rest_end..kickstart.start);
-            let nonce_at = nonce.as_ref().map_or(kickstart.end, |nonce| nonce.start);
-            self.nonce_gap = Gap::new(kickstart.end..nonce_at);
+            self.gap = Gap::new(place.rest_end..place.kickstart.start);
+            for (gap, signal) in self.signal_gaps.iter_mut().zip(Signal::VARIANTS) {
+                *gap = Gap::new(place.gap_before(*signal));
+            }
         }
         *self.reads_mut(medium) = Reads::restored(total, marks, saved, reset_at);
         self.firmware = Firmware { last_read_at: Some(now), round: None };
@@ -179,7 +186,7 @@ impl Trace {
         let known = self.installer.seen.reenumerated_at;
         if enumerated && hosts && streamed && known.is_none_or(|known| again > Some(known)) {
             self.installer.seen.reenumerated_at = Some(read.at);
-            self.gap.read = Coverage::default();
+            self.gap.forget();
         }
     }
 
@@ -190,24 +197,26 @@ impl Trace {
             Medium::Boot => &mut self.installer,
             Medium::Task => &mut self.task,
         };
-        let Some(KickstartPlace { kickstart, nonce, .. }) = &carrier.marks.kickstart else { return };
-        let is_kickstart = overlaps(&read.range, kickstart);
-        let has_nonce = nonce.is_some();
-        let is_nonce = nonce.as_ref().is_some_and(|nonce| overlaps(&read.range, nonce));
+        let Some(place) = carrier.marks.kickstart.clone() else { return };
+        let is_kickstart = overlaps(&read.range, &place.kickstart);
         self.gap.note(read);
-        self.nonce_gap.note(read);
         if self.gap.is_copied() {
             carrier.withdraw_kickstart(read.at);
         }
-        if has_nonce && self.nonce_gap.is_copied() {
-            carrier.withdraw_nonce(read.at);
+        for (gap, signal) in self.signal_gaps.iter_mut().zip(Signal::VARIANTS) {
+            gap.note(read);
+            if place.signal(*signal).is_some() && gap.is_copied() {
+                carrier.withdraw_signal(*signal, read.at);
+            }
         }
         let streamed = carrier.mode() == MediaMode::Streamed && !self.gap.is_copied();
         if !(hosts && streamed) || read.whole {
             return;
         }
-        if is_nonce && carrier.seen.ks_read_at.is_some() && !carrier.seen.nonce_copied {
-            carrier.seen.nonce_read_at.get_or_insert(read.at);
+        if carrier.seen.ks_read_at.is_some() {
+            let is_read =
+                |signal: &&Signal| place.signal(**signal).is_some_and(|it| overlaps(&read.range, it));
+            Signal::VARIANTS.iter().filter(is_read).for_each(|signal| carrier.signal_read(*signal, read.at));
         }
         if !is_kickstart {
             return;
@@ -241,29 +250,6 @@ impl Trace {
             Medium::Boot => &mut self.installer,
             Medium::Task => &mut self.task,
         }
-    }
-}
-
-/// Zeros that belong to no file: before the kickstart, or between it and the nonce.
-#[derive(Debug, Default)]
-struct Gap {
-    extent: Range<u64>,
-    /// Since the medium was published; after the host's second boot, since then.
-    read: Coverage,
-}
-
-impl Gap {
-    fn new(extent: Range<u64>) -> Gap {
-        Gap { extent, read: Coverage::default() }
-    }
-
-    fn note(&mut self, read: &Read) {
-        self.read.insert(within(&read.range, &self.extent));
-    }
-
-    /// Half of it or more; in an image without a gap a copy looks like a host.
-    fn is_copied(&self) -> bool {
-        self.read.bytes() * 2 >= length(&self.extent)
     }
 }
 
@@ -353,6 +339,7 @@ impl Reads {
             reads.seen.ks_read_at = None;
             reads.seen.ks_read_again_at = None;
             reads.seen.nonce_read_at = None;
+            reads.seen.failure_read_at = None;
         }
         reads
     }
@@ -406,16 +393,31 @@ impl Reads {
         if !self.kickstart_stands(at) {
             self.seen.ks_read_at = None;
             self.seen.nonce_read_at = None;
+            self.seen.failure_read_at = None;
             self.copied = true;
         }
     }
 
-    /// The gap before the nonce has been read too: whatever reads the medium reads all of it.
-    fn withdraw_nonce(&mut self, at: Timestamp) {
-        let stands = self.seen.nonce_read_at.is_some_and(|nonce_read_at| elapsed(nonce_read_at, at) >= QUIET);
-        if !stands {
-            self.seen.nonce_read_at = None;
-            self.seen.nonce_copied = true;
+    fn signal_read(&mut self, signal: Signal, at: Timestamp) {
+        let (read_at, copied) = self.signal_mut(signal);
+        if !*copied {
+            read_at.get_or_insert(at);
+        }
+    }
+
+    /// The gap before the signal has been read too: whatever reads the medium reads all of it.
+    fn withdraw_signal(&mut self, signal: Signal, at: Timestamp) {
+        let (read_at, copied) = self.signal_mut(signal);
+        if !read_at.is_some_and(|read_at| elapsed(read_at, at) >= QUIET) {
+            (*read_at, *copied) = (None, true);
+        }
+    }
+
+    fn signal_mut(&mut self, signal: Signal) -> (&mut Option<Timestamp>, &mut bool) {
+        let seen = &mut self.seen;
+        match signal {
+            Signal::Nonce => (&mut seen.nonce_read_at, &mut seen.nonce_copied),
+            Signal::Failure => (&mut seen.failure_read_at, &mut seen.failure_copied),
         }
     }
 
@@ -448,11 +450,19 @@ impl Reads {
     }
 
     /// What is worth a write to the database before the bytes leave.
-    fn milestones(&self) -> (MediaMode, bool, u64, [Option<Timestamp>; 7]) {
-        let MediumTrace { first_read_at, read_through_at, ks_read_at, reenumerated_at, .. } = self.seen;
-        let MediumTrace { loaded_at, nonce_read_at: nonce, ks_read_again_at: again, .. } = self.seen;
-        let times = [first_read_at, loaded_at, read_through_at, ks_read_at, nonce, reenumerated_at, again];
-        (self.seen.mode, self.seen.nonce_copied, self.loading_step(), times)
+    fn milestones(&self) -> (MediaMode, [bool; 2], u64, [Option<Timestamp>; 8]) {
+        let seen = &self.seen;
+        let times = [
+            seen.first_read_at,
+            seen.loaded_at,
+            seen.read_through_at,
+            seen.ks_read_at,
+            seen.nonce_read_at,
+            seen.failure_read_at,
+            seen.reenumerated_at,
+            seen.ks_read_again_at,
+        ];
+        (seen.mode, [seen.nonce_copied, seen.failure_copied], self.loading_step(), times)
     }
 }
 

@@ -25,6 +25,7 @@ pub trait ReportStore {
 /// counts; of what happens once in each run of an installer, the last.
 pub(super) fn joined(saved: MediumTrace, new: MediumTrace) -> MediumTrace {
     let nonce_copied = saved.nonce_copied || new.nonce_copied;
+    let failure_copied = saved.failure_copied || new.failure_copied;
     MediumTrace {
         read: saved.read.max(new.read),
         first_read_at: saved.first_read_at.or(new.first_read_at),
@@ -34,6 +35,8 @@ pub(super) fn joined(saved: MediumTrace, new: MediumTrace) -> MediumTrace {
         ks_read_at: saved.ks_read_at.or(new.ks_read_at),
         nonce_read_at: saved.nonce_read_at.or(new.nonce_read_at).filter(|_| !nonce_copied),
         nonce_copied,
+        failure_read_at: saved.failure_read_at.or(new.failure_read_at).filter(|_| !failure_copied),
+        failure_copied,
         reenumerated_at: saved.reenumerated_at.max(new.reenumerated_at),
         ks_read_again_at: saved.ks_read_again_at.max(new.ks_read_again_at),
         ..new

@@ -64,6 +64,8 @@ impl Persisted for MediumTrace {
             // By then all of the installer has been read, so as much of it as shows a loader.
             let loaded_at = value.get("read_through_at").cloned().unwrap_or_default();
             added(value, "", "loaded_at", loaded_at);
+            added(value, "", "failure_read_at", json!(null));
+            added(value, "", "failure_copied", json!(false));
         }
     }
 }

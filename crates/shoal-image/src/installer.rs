@@ -13,7 +13,7 @@ mod verify;
 
 use std::ops::Range;
 
-use crate::iso::IsoError;
+use crate::iso::{BLOCK, IsoError, Volume};
 
 pub use bootcfg::{BootConfig, BootConfigError, fit, parse_boot_config, set_kickstart};
 pub use patch::{SingleCd, overlay, overlay_single_cd};
@@ -109,6 +109,23 @@ impl BootFile {
 }
 
 impl Landmarks {
+    /// Of an image whose payload are these extents, in whatever order.
+    pub(crate) fn new(volume: &Volume, extents: impl Iterator<Item = Range<u64>>) -> Landmarks {
+        let mut extents: Vec<_> = extents.filter(|extent| !extent.is_empty()).collect();
+        extents.sort_by_key(|extent| (extent.start, extent.end));
+        let mut payload: Vec<Range<u64>> = Vec::new();
+        for extent in extents {
+            match payload.last_mut() {
+                Some(last) if extent.start <= last.end.next_multiple_of(BLOCK) => {
+                    last.end = last.end.max(extent.end);
+                }
+                _ => payload.push(extent),
+            }
+        }
+        let boot_catalog = volume.boot.as_ref().map(|catalog| catalog.extent.clone());
+        Landmarks { descriptors: volume.descriptors.clone(), boot_catalog, payload }
+    }
+
     /// Bytes of kernel and modules.
     pub fn payload_bytes(&self) -> u64 {
         self.payload.iter().map(|range| range.end - range.start).sum()

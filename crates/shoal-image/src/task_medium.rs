@@ -13,7 +13,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::iso::{ChangeError, FILE_BYTES_MAX, Overlay, SparseImage, WriteError};
+use crate::installer::Landmarks;
+use crate::iso::{
+    ChangeError, FILE_BYTES_MAX, IsoError, Overlay, ReadAt, SparseImage, TreeKind, Volume, WriteError,
+};
 
 pub use build::build_task_medium;
 pub use overlay::overlay_task_files;
@@ -120,6 +123,13 @@ impl fmt::Debug for TaskContent {
         };
         write!(f, "{kind}({} bytes)", self.size())
     }
+}
+
+/// What shows that a maintenance system is being loaded from its medium: any of its files may be part of it.
+pub fn system_landmarks<R: ReadAt + ?Sized>(src: &R) -> Result<Landmarks, IsoError> {
+    let volume = Volume::open(src)?;
+    let files = volume.walk(src, TreeKind::Primary)?.into_iter().filter(|entry| !entry.is_dir);
+    Ok(Landmarks::new(&volume, files.map(|entry| entry.extent)))
 }
 
 /// Every name is one that all trees show as given, and no two differ in case only.

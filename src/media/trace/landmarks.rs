@@ -15,14 +15,43 @@ pub struct MediumLandmarks {
     pub kickstart: Option<KickstartPlace>,
 }
 
-/// Where the kickstart lies, away from everything else.
+/// Where the kickstart lies, away from everything else; on the medium of a Linux or Windows job its recipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KickstartPlace {
     pub kickstart: Range<u64>,
-    /// Behind the kickstart and as far from it, where the job has one.
+    /// Behind the kickstart and as far from it, where the job has one. Of a Linux or Windows job, what its
+    /// maintenance system reads to report success.
     pub nonce: Option<Range<u64>>,
+    /// What it reads to report a failure: behind the nonce and as far from that.
+    pub failure: Option<Range<u64>>,
     /// Where everything else ends and the zeros before the kickstart begin.
     pub rest_end: u64,
+}
+
+/// A file whose read is a signal from the host, in the order of the medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::VariantArray)]
+pub(super) enum Signal {
+    Nonce,
+    Failure,
+}
+
+impl KickstartPlace {
+    pub(super) fn signal(&self, signal: Signal) -> Option<&Range<u64>> {
+        match signal {
+            Signal::Nonce => self.nonce.as_ref(),
+            Signal::Failure => self.failure.as_ref(),
+        }
+    }
+
+    /// The zeros before it.
+    pub(super) fn gap_before(&self, signal: Signal) -> Range<u64> {
+        let (before, own) = match signal {
+            Signal::Nonce => (Some(&self.kickstart), &self.nonce),
+            Signal::Failure => (self.nonce.as_ref(), &self.failure),
+        };
+        let start = before.unwrap_or(&self.kickstart).end;
+        start..own.as_ref().map_or(start, |own| own.start)
+    }
 }
 
 impl MediumLandmarks {

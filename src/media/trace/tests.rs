@@ -4,7 +4,9 @@
 //! slice by slice, and keeps what the store would keep.
 
 mod copies;
+mod signals;
 
+use super::coverage::length;
 use super::*;
 use Medium::{Boot, Task};
 
@@ -51,16 +53,17 @@ struct TraceBench {
     reset_at: Option<Timestamp>,
     saved: [MediumTrace; 2],
     nonce: Option<Range<u64>>,
+    failure: Option<Range<u64>>,
 }
 
 impl TraceBench {
     fn new() -> TraceBench {
-        TraceBench::with_nonce(None)
+        TraceBench::with_signals(None, None)
     }
 
-    fn with_nonce(nonce: Option<Range<u64>>) -> TraceBench {
-        let mut bench =
-            TraceBench { trace: Trace::default(), reset_at: None, saved: Default::default(), nonce };
+    fn with_signals(nonce: Option<Range<u64>>, failure: Option<Range<u64>>) -> TraceBench {
+        let saved = Default::default();
+        let mut bench = TraceBench { trace: Trace::default(), reset_at: None, saved, nonce, failure };
         bench.publish(at(0));
         bench
     }
@@ -74,9 +77,11 @@ impl TraceBench {
         if let Some(reset_at) = self.reset_at {
             self.trace.start(reset_at);
         }
-        let nonce = self.nonce.clone();
-        let cd2_bytes = nonce.as_ref().map_or(CD2_BYTES, |nonce| nonce.end + 4 * MIB);
-        let task = MediumLandmarks::task(KickstartPlace { kickstart: KS, nonce, rest_end: METADATA_END });
+        let (nonce, failure) = (self.nonce.clone(), self.failure.clone());
+        let last = failure.as_ref().or(nonce.as_ref());
+        let cd2_bytes = last.map_or(CD2_BYTES, |last| last.end + 4 * MIB);
+        let place = KickstartPlace { kickstart: KS, nonce, failure, rest_end: METADATA_END };
+        let task = MediumLandmarks::task(place);
         let [saved_installer, saved_task] = self.saved.clone();
         let marks = MediumLandmarks::installer(installer);
         self.trace.publish(Boot, CD1_BYTES, marks, saved_installer, now);
@@ -410,7 +415,7 @@ fn progress_counts_each_byte_once_and_survives_a_restart() {
 
 /// The nonce's read after `acts`, in seconds, with a nonce on the task ISO.
 fn nonce_read(acts: &[Do]) -> Option<i64> {
-    let mut bench = TraceBench::with_nonce(Some(NONCE));
+    let mut bench = TraceBench::with_signals(Some(NONCE), None);
     acts.iter().for_each(|act| bench.play(act));
     secs([bench.trace.seen(Task).nonce_read_at, None, None, None, None])[0]
 }

@@ -71,7 +71,12 @@ fn watched(medium: Medium) -> Watched {
     let (image, landmarks) = match medium {
         Medium::Task => (
             Image::sparse(task()),
-            MediumLandmarks::task(KickstartPlace { kickstart: KS, nonce: None, rest_end: METADATA_END }),
+            MediumLandmarks::task(KickstartPlace {
+                kickstart: KS,
+                nonce: None,
+                failure: None,
+                rest_end: METADATA_END,
+            }),
         ),
         Medium::Boot => {
             let payload = vec![1 << 20..2 << 20, 2 << 20..INSTALLER_BYTES];

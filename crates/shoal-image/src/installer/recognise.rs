@@ -177,23 +177,7 @@ fn boot_file(found: &Found, payload: &Payload) -> BootFile {
 }
 
 fn landmarks(volume: &Volume, payloads: &[Payload]) -> Landmarks {
-    let mut extents: Vec<_> = payloads.iter().flat_map(|payload| payload.extents.clone()).collect();
-    extents.retain(|extent| !extent.is_empty());
-    extents.sort_by_key(|extent| (extent.start, extent.end));
-    let mut merged: Vec<Range<u64>> = Vec::new();
-    for extent in extents {
-        match merged.last_mut() {
-            Some(last) if extent.start < last.end.next_multiple_of(BLOCK) + 1 => {
-                last.end = last.end.max(extent.end);
-            }
-            _ => merged.push(extent),
-        }
-    }
-    Landmarks {
-        descriptors: volume.descriptors.clone(),
-        boot_catalog: volume.boot.as_ref().map(|catalog| catalog.extent.clone()),
-        payload: merged,
-    }
+    Landmarks::new(volume, payloads.iter().flat_map(|payload| payload.extents.clone()))
 }
 
 /// `build=8.0.3-0.0.24022510` is version 8.0.3, build 24022510; what it does not contain, the volume id

@@ -168,6 +168,20 @@ fn a_directory_of_the_same_name_is_refused() {
     assert!(source.contains("/success is a directory"), "{source}");
 }
 
+#[test]
+fn all_files_of_a_maintenance_system_are_its_landmarks() {
+    let system = system(true, true, 2);
+    let landmarks = system_landmarks(&system).unwrap();
+    let volume = Volume::open(&system).unwrap();
+    assert_eq!(landmarks.descriptors, volume.descriptors);
+    assert_eq!(landmarks.boot_catalog, Some(volume.boot.as_ref().unwrap().extent.clone()));
+    for entry in volume.walk(&system, TreeKind::RockRidge).unwrap() {
+        let is_within =
+            |range: &Range<u64>| range.start <= entry.extent.start && entry.extent.end <= range.end;
+        assert_eq!(landmarks.payload.iter().any(is_within), !entry.is_dir, "{}", entry.path);
+    }
+}
+
 fn any_files() -> impl Strategy<Value = Vec<TaskFile>> {
     let content = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..5000).prop_map(|bytes| TaskContent::Shared(bytes.into())),

@@ -1,0 +1,76 @@
+//! The medium of a Linux or Windows job: its recipe, and the two extents of which its maintenance system reads one.
+
+use super::*;
+use crate::domain::MediumReport;
+
+/// The recipe lies in the kickstart's place, this one in the nonce's.
+const SUCCESS: Range<u64> = NONCE;
+const FAILURE: Range<u64> = SUCCESS.end + 4 * MIB..SUCCESS.end + 4 * MIB + 2 * KIB;
+
+/// What is reported after `acts`, and when.
+fn reported(acts: &[Do]) -> Option<(MediumReport, i64)> {
+    let mut bench = TraceBench::with_signals(Some(SUCCESS), Some(FAILURE));
+    acts.iter().for_each(|act| bench.play(act));
+    let trace = bench.trace.seen(Task);
+    trace.reported().map(|(report, at)| (report, at.as_second() - 1_800_000_000))
+}
+
+fn after_recipe(acts: &[Do]) -> Option<(MediumReport, i64)> {
+    reported(&with(install(), acts))
+}
+
+const SUCCESS_AT_500: Option<(MediumReport, i64)> = Some((MediumReport::Success, 500));
+const FAILURE_AT_500: Option<(MediumReport, i64)> = Some((MediumReport::Failure, 500));
+
+#[test]
+fn the_one_extent_that_is_read_after_the_recipe_is_the_report() {
+    assert_eq!(after_recipe(&[]), None);
+    for (extent, report) in [(SUCCESS, SUCCESS_AT_500), (FAILURE, FAILURE_AT_500)] {
+        let read = Part(500, Task, extent.clone());
+        assert_eq!(after_recipe(&[read.clone(), Part(510, Task, extent.clone())]), report);
+        assert_eq!(after_recipe(&[read.clone(), Crash(510)]), report);
+        let without_recipe: Vec<Do> =
+            install().into_iter().filter(|act| !matches!(act, Part(_, Task, at) if *at == KS)).collect();
+        assert_eq!(reported(&with(without_recipe, std::slice::from_ref(&read))), None);
+        let ahead = Part(500, Task, extent.start - MIB..extent.end + MIB);
+        assert_eq!(after_recipe(&[ahead]), report, "a read-ahead is no copy");
+        let before_reset: Vec<Do> = install().into_iter().skip(1).chain([read, Reset(600)]).collect();
+        assert_eq!(reported(&before_reset), None);
+    }
+}
+
+#[test]
+fn a_host_that_reads_both_extents_reports_nothing() {
+    let [success, failure] = [SUCCESS, FAILURE].map(|extent| Part(500, Task, extent));
+    assert_eq!(after_recipe(&[success.clone(), failure.clone()]), None);
+    assert_eq!(after_recipe(&[failure.clone(), success.clone()]), None);
+    assert_eq!(after_recipe(&[success, Crash(510), failure]), None);
+}
+
+#[test]
+fn a_copy_of_the_medium_reports_nothing() {
+    let end = FAILURE.end + 4 * MIB;
+    assert_eq!(after_recipe(&[Whole(500, Task, end)]), None);
+    assert_eq!(after_recipe(&[Part(500, Task, 0..end)]), None);
+    assert_eq!(after_recipe(&[Part(500, Task, KS.start..SUCCESS.end)]), None, "broken off after the first");
+    let backwards = [Part(500, Task, FAILURE), Part(510, Task, SUCCESS.end..FAILURE.start)];
+    assert_eq!(after_recipe(&backwards), None);
+    assert_eq!(after_recipe(&[&backwards[..], &[Crash(520), Part(530, Task, FAILURE)]].concat()), None);
+    let early = [Reset(10), Part(20, Task, 0..end), Part(600, Task, KS), Part(700, Task, SUCCESS)];
+    assert_eq!(reported(&early), None, "it was fetched whole before the host could have read it");
+}
+
+#[test]
+fn a_gap_read_spoils_only_the_extent_behind_it() {
+    let gap = Part(490, Task, SUCCESS.end..FAILURE.start);
+    assert_eq!(after_recipe(&[gap.clone(), Part(500, Task, FAILURE)]), None);
+    assert_eq!(after_recipe(&[gap, Part(500, Task, SUCCESS)]), SUCCESS_AT_500);
+}
+
+#[test]
+fn a_copy_made_a_minute_later_takes_no_report_back() {
+    let copy = Part(560, Task, 0..FAILURE.end + 4 * MIB);
+    assert_eq!(after_recipe(&[Part(500, Task, SUCCESS), copy.clone()]), SUCCESS_AT_500);
+    let sooner = Part(559, Task, 0..FAILURE.end + 4 * MIB);
+    assert_eq!(after_recipe(&[Part(500, Task, SUCCESS), sooner]), None);
+}
