@@ -91,6 +91,16 @@ pub const ARROWS: &[Arrow] = &[
         sentence: "shoal-kickstart reads and judges text, and knows no job",
     },
     Arrow {
+        from: "shoal_recipe",
+        to: &[],
+        sentence: "shoal-recipe is what controller and agent exchange, and knows neither",
+    },
+    Arrow {
+        from: "shoal_agent",
+        to: &["shoal_image", "shoal_recipe"],
+        sentence: "shoal-agent runs on the host, and knows the recipe and the report alone",
+    },
+    Arrow {
         from: "shoal_base",
         to: &[],
         sentence: "shoal-base is what everything stands on, and knows no feature",
@@ -150,6 +160,38 @@ pub const PURE: &[Arrow] = &[
     },
     Arrow { from: "paths::esxi::kickstart", to: &[], sentence: "a hook is text in, text out" },
     Arrow { from: "shoal_kickstart", to: &[], sentence: "shoal-kickstart is pure over text" },
+    Arrow {
+        from: "shoal_recipe",
+        to: &["shoal_base::world::TlsPolicy"],
+        sentence: "shoal-recipe is pure over text",
+    },
+    Arrow {
+        from: "shoal_agent::table",
+        to: &["shoal_image::iso::ReadAt"],
+        sentence: "a partition table is bytes",
+    },
+    Arrow {
+        from: "shoal_agent::identity",
+        to: &["shoal_recipe"],
+        sentence: "an identity follows from what the firmware says",
+    },
+    Arrow {
+        from: "shoal_agent::disk::choose",
+        to: &["shoal_recipe", "shoal_agent::disk", "shoal_agent::failure"],
+        sentence: "the choice follows from the disks and the recipe",
+    },
+    Arrow {
+        from: "shoal_agent::disk::foreign",
+        to: &["shoal_image::iso::ReadAt", "shoal_agent::table"],
+        sentence: "what is on a disk follows from its bytes",
+    },
+    Arrow {
+        from: "shoal_agent::image",
+        to: &["shoal_recipe", "shoal_agent::failure", "shoal_agent::table"],
+        sentence: "what an image is follows from its bytes",
+    },
+    Arrow { from: "shoal_agent::esp", to: &[], sentence: "a boot loader is found in a volume's bytes" },
+    Arrow { from: "shoal_agent::seed", to: &[], sentence: "a seed is bytes" },
     Arrow { from: "shoal_image", to: &[], sentence: "shoal-image is pure over bytes" },
     Arrow {
         from: "shoal_redfish::quirks",

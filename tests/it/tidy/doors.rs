@@ -21,7 +21,11 @@ const DOORS: [Door; 6] = [
         sentence: "Kickstarts are judged at the edge: a job's text is final.",
     },
     Door { words: &["rusqlite"], only: &["store"], sentence: "Only store has SQL." },
-    Door { words: &["std::env"], only: &["config"], sentence: "Only config reads the environment." },
+    Door {
+        words: &["std::env"],
+        only: &["config", "shoal_agent"],
+        sentence: "Only config reads the environment, and the agent its arguments.",
+    },
     Door {
         words: &["utoipa", "ToSchema", "IntoParams"],
         only: &["api", "problem"],

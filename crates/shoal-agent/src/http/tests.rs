@@ -1,0 +1,107 @@
+//! Downloads from servers that break, redirect and refuse.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+
+use super::*;
+
+/// A server that gives each connection the next of these answers and notes the requests' heads.
+fn serve<T>(answers: &[String], run: impl FnOnce(&Url) -> T) -> (T, Vec<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/image", listener.local_addr().unwrap()).parse().unwrap();
+    let count = answers.len();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(move || {
+            let mut heads = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut head = String::new();
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                while !head.ends_with("\r\n\r\n") {
+                    reader.read_line(&mut head).unwrap();
+                }
+                heads.push(head);
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+            heads
+        });
+        let result = run(&url);
+        let heads = server.join().unwrap();
+        assert_eq!(heads.len(), count);
+        (result, heads)
+    })
+}
+
+fn client() -> Client {
+    Client { roots: Vec::new(), controller: None }
+}
+
+fn download(url: &Url) -> Result<(Vec<u8>, Option<u64>), String> {
+    let (mut reader, size) = client().open(url)?;
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    Ok((bytes, size))
+}
+
+fn answer(status: &str, headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n{body}")
+}
+
+#[test]
+fn a_broken_download_goes_on_where_it_broke() {
+    let answers = [
+        answer("200 OK", "Content-Length: 10\r\nETag: \"v1\"\r\n", "01234"),
+        answer("503 Busy", "Content-Length: 0\r\n", ""),
+        answer("206 Partial", "Content-Length: 5\r\nContent-Range: bytes 5-9/10\r\n", "56789"),
+    ];
+    let (result, heads) = serve(&answers, download);
+    assert_eq!(result.unwrap(), (b"0123456789".to_vec(), Some(10)));
+    let last = heads[2].to_lowercase();
+    assert!(last.contains("range: bytes=5-") && last.contains("if-range: \"v1\""), "{last}");
+}
+
+#[test]
+fn another_file_is_never_continued() {
+    let first = answer("200 OK", "Content-Length: 10\r\nETag: \"v1\"\r\n", "01234");
+    let whole = answer("200 OK", "Content-Length: 10\r\nETag: \"v2\"\r\n", "abcdefghij");
+    let error = serve(&[first.clone(), whole], download).0.unwrap_err();
+    assert!(error.contains("broke at byte 5 and the file has changed"), "{error}");
+    let other = answer("206 Partial", "Content-Length: 6\r\nContent-Range: bytes 4-9/10\r\n", "456789");
+    let error = serve(&[first, other], download).0.unwrap_err();
+    assert!(error.contains("does not continue at byte 5"), "{error}");
+}
+
+#[test]
+fn redirects_are_followed_and_refusals_are_final() {
+    let moved = answer("302 Found", "Location: /elsewhere\r\nContent-Length: 0\r\n", "");
+    let (result, heads) = serve(&[moved, answer("200 OK", "Content-Length: 2\r\n", "ok")], download);
+    assert_eq!(result.unwrap().0, b"ok");
+    assert!(heads[1].starts_with("GET /elsewhere "));
+    let bad = answer("302 Found", "Location: file:///etc/passwd\r\nContent-Length: 0\r\n", "");
+    assert!(serve(&[bad], download).0.unwrap_err().contains("cannot be used"));
+    for status in ["401 Unauthorized", "404 Not Found"] {
+        let (result, _) = serve(&[answer(status, "Content-Length: 0\r\n", "")], download);
+        let error = result.unwrap_err();
+        assert!(error.contains(&format!("answers with status {}", &status[..3])), "{error}");
+        assert!(!error.contains("/image"), "{error}");
+    }
+}
+
+#[test]
+fn a_report_is_posted_as_json() {
+    let post = |url: &Url| client().post(url, b"{\"a\":1}");
+    let (status, heads) = serve(&[answer("204 No Content", "", "")], post);
+    assert_eq!(status, Ok(204));
+    assert!(heads[0].starts_with("POST /image ") && heads[0].contains("application/json"), "{}", heads[0]);
+}
+
+#[test]
+fn the_controllers_policy_is_for_its_host_and_port_alone() {
+    let policy = TlsPolicy::Pin([1; 32]);
+    let client =
+        Client { roots: Vec::new(), controller: Some((("10.0.0.5".to_owned(), 8443), policy.clone())) };
+    assert_eq!(client.policy(&"https://10.0.0.5:8443/media/x".parse().unwrap()), policy);
+    for other in ["https://10.0.0.5/x", "https://10.0.0.6:8443/x"] {
+        assert_eq!(client.policy(&other.parse().unwrap()), TlsPolicy::Verify);
+    }
+}

@@ -1,0 +1,204 @@
+//! Reports to the controller: progress while the image is written, and the end.
+//!
+//! Invariants: progress goes out at most once in [`PROGRESS_EVERY`] and a failure to deliver it changes nothing; all
+//! tries of one final report have the same delivery id.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use shoal_recipe::{REPORT_LOG_BYTES_MAX, Report, ReportStatus};
+use tokio::time::Instant;
+use url::Url;
+
+use crate::failure::Failure;
+use crate::http::Web;
+use crate::log::Log;
+use crate::machine::Machine;
+
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+const TICK: Duration = Duration::from_millis(250);
+const TRIES: u32 = 10;
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Answers that another try may change.
+const TRANSIENT: [u16; 2] = [408, 429];
+
+/// How far the installation is, set by one thread and read by another.
+#[derive(Default)]
+pub struct Progress {
+    step: Mutex<&'static str>,
+    pub bytes: AtomicU64,
+    /// 0 where it is not known.
+    pub total: AtomicU64,
+}
+
+impl Progress {
+    /// A new step begins, with nothing done of `total`.
+    pub fn begin(&self, step: &'static str, total: u64) {
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step;
+        self.bytes.store(0, Ordering::Relaxed);
+        self.total.store(total, Ordering::Relaxed);
+    }
+
+    fn report(&self) -> Report {
+        let mut report = Report::new(ReportStatus::Progress);
+        report.step = Some((*self.step.lock().unwrap_or_else(PoisonError::into_inner)).to_owned());
+        report.bytes = Some(self.bytes.load(Ordering::Relaxed));
+        report.total = Some(self.total.load(Ordering::Relaxed)).filter(|total| *total > 0);
+        report
+    }
+}
+
+/// Sends the reports of one job.
+pub struct Reporter<'a> {
+    machine: &'a Machine,
+    log: &'a Log,
+    web: &'a dyn Web,
+    url: Option<Url>,
+    /// The same for the whole boot, so that a repeated report is recognized as one.
+    delivery: String,
+}
+
+impl<'a> Reporter<'a> {
+    pub fn new(machine: &'a Machine, log: &'a Log, web: &'a dyn Web, url: Option<Url>) -> Reporter<'a> {
+        let boot = machine.text("/proc/sys/kernel/random/boot_id").unwrap_or_else(|| "boot".to_owned());
+        Reporter { machine, log, web, url, delivery: boot }
+    }
+
+    /// Logs and sends the progress until `done` is closed.
+    pub fn pump(&self, progress: &Progress, done: &Receiver<()>) {
+        let mut last = Instant::now();
+        while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(TICK) {
+            if last.elapsed() < PROGRESS_EVERY {
+                continue;
+            }
+            last = Instant::now();
+            let report = progress.report();
+            self.log.line(&describe(&report));
+            if let Some(url) = &self.url {
+                // The next one follows soon.
+                self.web.post(url, &body(&report)).ok();
+            }
+        }
+    }
+
+    pub fn success(&self, warnings: &[String]) -> bool {
+        let mut report = Report::new(ReportStatus::Success);
+        report.warnings = warnings.to_vec();
+        self.deliver(report)
+    }
+
+    pub fn failed(&self, failure: &Failure, warnings: &[String]) -> bool {
+        let mut report = Report::new(ReportStatus::Failed);
+        report.failed_step = Some(failure.step.to_string());
+        report.detail = Some(self.log.redact(&failure.message));
+        report.warnings = warnings.to_vec();
+        report.log = Some(self.log.tail(REPORT_LOG_BYTES_MAX));
+        self.deliver(report)
+    }
+
+    /// Whether the controller has accepted the report.
+    fn deliver(&self, mut report: Report) -> bool {
+        let Some(url) = &self.url else { return false };
+        let status = if report.status == ReportStatus::Success { "success" } else { "failed" };
+        report.delivery_id = Some(format!("{}-{status}", self.delivery));
+        let body = body(&report);
+        for attempt in 0..TRIES {
+            match self.web.post(url, &body) {
+                Ok(200..=299) => {
+                    self.log.line("the controller has accepted the report");
+                    return true;
+                }
+                Ok(code @ 400..=499) if !TRANSIENT.contains(&code) => {
+                    self.log.line(&format!("the controller refuses the report with status {code}"));
+                    return false;
+                }
+                Ok(code) => self.log.line(&format!("the report was answered with status {code}")),
+                Err(error) => self.log.line(&format!("the report was not delivered: {error}")),
+            }
+            if attempt + 1 < TRIES {
+                self.machine.sleep(Duration::from_secs(1 << attempt).min(WAIT_MAX));
+            }
+        }
+        false
+    }
+}
+
+fn body(report: &Report) -> Vec<u8> {
+    serde_json::to_vec(report).expect("a report is plain data")
+}
+
+fn describe(report: &Report) -> String {
+    let mib = |bytes: u64| bytes >> 20;
+    let (step, bytes) = (report.step.as_deref().unwrap_or_default(), report.bytes.unwrap_or_default());
+    match report.total {
+        Some(total) => {
+            let percent = bytes.min(total) as f64 / total as f64 * 100.0;
+            format!("{step}: {} of {} MiB ({percent:.0} %)", mib(bytes), mib(total))
+        }
+        None => format!("{step}: {} MiB", mib(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_recipe::FailedStep;
+
+    use super::*;
+    use crate::testing::{FakeWeb, TestMachine};
+
+    fn url() -> Option<Url> {
+        Some("https://ctl/report/0123456789abcdef0123".parse().unwrap())
+    }
+
+    fn send(answers: &[Result<u16, String>]) -> (bool, Vec<Report>) {
+        let (test, log, web) = (TestMachine::new(), Log::new(Vec::new()), FakeWeb::default());
+        test.file("/proc/sys/kernel/random/boot_id", "b007\n");
+        web.answers.lock().unwrap().extend(answers.iter().cloned());
+        log.hide_all(url().iter());
+        log.line("posting to https://ctl/report/0123456789abcdef0123");
+        let machine = test.machine();
+        let reporter = Reporter::new(&machine, &log, &web, url());
+        let delivered = reporter.failed(&Failure::new(FailedStep::Disk, "no disk"), &["w".to_owned()]);
+        (delivered, web.reports())
+    }
+
+    #[test]
+    fn a_failure_is_repeated_with_the_same_id_until_it_is_accepted() {
+        let (delivered, reports) = send(&[Ok(500), Err("no route".to_owned()), Ok(429), Ok(200)]);
+        assert!(delivered && reports.len() == 4);
+        let ids: Vec<_> = reports.iter().map(|report| report.delivery_id.as_deref().unwrap()).collect();
+        assert_eq!(ids, ["b007-failed"; 4]);
+        let report = &reports[0];
+        assert_eq!(report.failed_step.as_deref(), Some("disk"));
+        assert_eq!((report.detail.as_deref(), report.warnings.len()), (Some("no disk"), 1));
+        let log = report.log.as_deref().unwrap();
+        assert!(log.contains("(hidden)") && !log.contains("0123456789abcdef"), "{log}");
+    }
+
+    #[test]
+    fn a_refusal_ends_the_tries_and_so_does_their_number() {
+        assert_eq!(send(&[Ok(404), Ok(200)]).1.len(), 1);
+        let (delivered, reports) = send(&vec![Ok(503); 20]);
+        assert!(!delivered && reports.len() == TRIES as usize);
+    }
+
+    #[test]
+    fn without_an_address_nothing_is_sent() {
+        let (test, log, web) = (TestMachine::new(), Log::new(Vec::new()), FakeWeb::default());
+        let machine = test.machine();
+        assert!(!Reporter::new(&machine, &log, &web, None).success(&[]) && web.reports().is_empty());
+    }
+
+    #[test]
+    fn progress_names_step_and_bytes() {
+        let progress = Progress::default();
+        progress.begin("write", 4 << 20);
+        progress.bytes.store(1 << 20, Ordering::Relaxed);
+        assert_eq!(describe(&progress.report()), "write: 1 of 4 MiB (25 %)");
+        progress.begin("write", 0);
+        assert_eq!(describe(&progress.report()), "write: 0 MiB");
+    }
+}
