@@ -79,10 +79,10 @@ struct Database {
     connection: Mutex<Connection>,
     /// For error messages.
     name: String,
-    place: Place,
+    storage: Storage,
 }
 
-enum Place {
+enum Storage {
     Memory,
     File {
         /// One call at a time, in their order, so that a slow disk cannot use up the blocking threads.
@@ -130,8 +130,8 @@ impl Sqlite {
         let LockedDatabase { path, name, lock } = locked;
         let connection = connect(&path).map_err(|fault| fault.at("opening", &name))?;
         let (turn, files) = (Arc::new(Semaphore::new(1)), OnceLock::new());
-        let place = Place::File { turn, path, files, _lock: lock };
-        Sqlite::start(Arc::new(Database { connection: Mutex::new(connection), name, place }), sealer)
+        let storage = Storage::File { turn, path, files, _lock: lock };
+        Sqlite::start(Arc::new(Database { connection: Mutex::new(connection), name, storage }), sealer)
     }
 
     /// See [`Store::in_memory`].
@@ -140,7 +140,7 @@ impl Sqlite {
         let connection = Connection::open_in_memory().map_err(Fault::from).and_then(configured);
         let connection = connection.map_err(|fault| fault.at("opening", &name))?;
         let connection = Mutex::new(connection);
-        Sqlite::start(Arc::new(Database { connection, name, place: Place::Memory }), sealer)
+        Sqlite::start(Arc::new(Database { connection, name, storage: Storage::Memory }), sealer)
     }
 
     /// The same database as a controller finds it that starts after a crash of this one: leases
@@ -163,7 +163,7 @@ impl Sqlite {
     }
 
     fn another_handle(&self) -> Sqlite {
-        let found = Found {
+        let found = Opened {
             latest_event: *self.latest_event.borrow(),
             token_key: self.token_key.clone(),
             chain_key: self.chain_key.clone(),
@@ -178,10 +178,10 @@ impl Sqlite {
         Ok(Sqlite::handle(database, sealer, found))
     }
 
-    fn handle(database: Arc<Database>, sealer: Sealer, found: Found) -> Sqlite {
-        let (latest_event, _) = watch::channel(found.latest_event);
+    fn handle(database: Arc<Database>, sealer: Sealer, opened: Opened) -> Sqlite {
+        let (latest_event, _) = watch::channel(opened.latest_event);
         let (latest_event, jobs_changed) = (Arc::new(latest_event), Arc::new(Notify::new()));
-        let Found { token_key, chain_key, .. } = found;
+        let Opened { token_key, chain_key, .. } = opened;
         Sqlite { database, sealer, token_key, chain_key, latest_event, jobs_changed, tap: None, act: None }
     }
 
@@ -255,9 +255,9 @@ impl Sqlite {
         doing: &'static str,
         work: impl FnOnce(&mut Connection, &Sealer) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let answer = match &self.database.place {
-            Place::Memory => work(&mut self.database.lock(), &self.sealer),
-            Place::File { turn, .. } => {
+        let answer = match &self.database.storage {
+            Storage::Memory => work(&mut self.database.lock(), &self.sealer),
+            Storage::File { turn, .. } => {
                 let turn = turn.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
                 let (database, sealer) = (self.database.clone(), self.sealer.clone());
                 // The turn ends with the work, not with the caller, who may go away before.
@@ -325,7 +325,7 @@ impl Database {
     }
 
     fn know_files(&self) -> Result<(), StoreError> {
-        let Place::File { path, files, .. } = &self.place else { return Ok(()) };
+        let Storage::File { path, files, .. } = &self.storage else { return Ok(()) };
         let found = OpenFiles::of(path);
         let found = found.map_err(|source| StoreError::Path { database: self.name.clone(), source })?;
         let _known_before = files.set(found);
@@ -333,9 +333,9 @@ impl Database {
     }
 
     fn files(&self) -> Option<&OpenFiles> {
-        match &self.place {
-            Place::File { files, .. } => files.get(),
-            Place::Memory => None,
+        match &self.storage {
+            Storage::File { files, .. } => files.get(),
+            Storage::Memory => None,
         }
     }
 
@@ -417,19 +417,19 @@ fn configured(connection: Connection) -> Result<Connection, Fault> {
     Ok(connection)
 }
 
-/// What an opened database holds for all of its handles.
-struct Found {
+/// What every handle on a database has from its opening.
+struct Opened {
     latest_event: u64,
     token_key: TokenKey,
     chain_key: ChainKey,
 }
 
 /// Migrates, checks the key and voids the leases of the run before.
-fn prepare(connection: &mut Connection, name: &str, sealer: &Sealer) -> Result<Found, Fault> {
+fn prepare(connection: &mut Connection, name: &str, sealer: &Sealer) -> Result<Opened, Fault> {
     schema::migrate(connection, name)?;
     keys::check(connection, name, sealer)?;
     leases::release_all_of_previous_run(connection)?;
-    Ok(Found {
+    Ok(Opened {
         latest_event: events::latest(connection)?,
         token_key: TokenKey::new(*keys::own(connection, name, sealer, OwnSecret::Tokens)?),
         chain_key: ChainKey::new(*keys::own(connection, name, sealer, OwnSecret::Audit)?),

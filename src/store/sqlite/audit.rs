@@ -41,7 +41,7 @@ impl AuditStore for Sqlite {
             let mut check = ChainCheck::new(store.chain_key.clone());
             loop {
                 let last = check.last();
-                let reading = store.read("checking the audit", move |reader| stretch(reader, last));
+                let reading = store.read("checking the audit", move |reader| entries_after(reader, last));
                 let (entries, end) = reading.await?;
                 if let Some(report) = check_page(&mut check, &entries, end) {
                     return Ok(report);
@@ -60,7 +60,7 @@ pub fn verify_audit_file(path: &Path, sealer: &Sealer) -> Result<AuditReport, St
         let key = keys::own(&connection, &name, sealer, OwnSecret::Audit)?;
         let mut check = ChainCheck::new(ChainKey::new(*key));
         loop {
-            let (entries, end) = stretch(&reader, check.last())?;
+            let (entries, end) = entries_after(&reader, check.last())?;
             if let Some(report) = check_page(&mut check, &entries, end) {
                 return Ok(report);
             }
@@ -70,7 +70,7 @@ pub fn verify_audit_file(path: &Path, sealer: &Sealer) -> Result<AuditReport, St
 }
 
 /// The entries after number `last`, a page at most, and the seal of the end as it is at that moment.
-fn stretch(reader: &Reader<'_>, last: u64) -> Result<(Vec<Entry>, Option<[u8; 32]>), Fault> {
+fn entries_after(reader: &Reader<'_>, last: u64) -> Result<(Vec<Entry>, Option<[u8; 32]>), Fault> {
     let sql = "SELECT * FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2";
     let mut statement = reader.prepare_cached(sql)?;
     let entries = statement.query_and_then([Count(last), Count(PAGE_MAX as u64)], parse)?;

@@ -13,21 +13,21 @@ use crate::store::{KeyStore, KnownKey, OwnSecret, Resealed, StoreError, StoreFut
 
 /// A column of sealed values, and the column that names their rows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct SealedColumn {
     pub table: &'static str,
     pub column: &'static str,
     pub row: &'static str,
 }
 
 /// Every sealed column but the proofs of the keys themselves.
-pub(super) const PLACES: [Place; 4] = [
-    Place { table: "servers", column: "bmc_password", row: "serial" },
-    Place { table: "recipes", column: "recipe", row: "job" },
-    Place { table: "recipes", column: "spec", row: "job" },
-    Place { table: "secrets", column: "value", row: "name" },
+pub(super) const SEALED_COLUMNS: [SealedColumn; 4] = [
+    SealedColumn { table: "servers", column: "bmc_password", row: "serial" },
+    SealedColumn { table: "recipes", column: "recipe", row: "job" },
+    SealedColumn { table: "recipes", column: "spec", row: "job" },
+    SealedColumn { table: "secrets", column: "value", row: "name" },
 ];
 
-impl Place {
+impl SealedColumn {
     /// What a value is sealed for: this column of this row.
     pub fn context(self, row: &str) -> String {
         format!("{}.{}/{row}", self.table, self.column)
@@ -49,7 +49,7 @@ impl KeyStore for Sqlite {
         self.write("sealing values with another master key", move |writer| {
             // What the old key sealed is not to be found in pages that are free now.
             writer.pragma_update(None, "secure_delete", true)?;
-            for place in PLACES {
+            for place in SEALED_COLUMNS {
                 let looked_at = reseal_some(writer, place, limit)?;
                 if looked_at > 0 {
                     return Ok(Resealed::More(looked_at));
@@ -62,7 +62,7 @@ impl KeyStore for Sqlite {
     fn retire_old_keys(&self, now: Timestamp) -> StoreFuture<()> {
         self.write("retiring the old master key", move |writer| {
             let id = writer.sealer.id();
-            for place in PLACES {
+            for place in SEALED_COLUMNS {
                 if count_of_others(writer, place, id)? > 0 {
                     let error = "it still needs the old key: seal the values anew first";
                     return Err(Fault::row(place.name(), error));
@@ -104,23 +104,24 @@ fn known_keys(connection: &Connection) -> Result<Vec<KnownKey>, Fault> {
     let mut known = Vec::new();
     for row in rows {
         let (id, retired_at): (String, _) = row?;
-        let values = PLACES.iter().map(|place| count_of(connection, *place, &id)).sum::<Result<_, _>>()?;
+        let values =
+            SEALED_COLUMNS.iter().map(|place| count_of(connection, *place, &id)).sum::<Result<_, _>>()?;
         known.push(KnownKey { id, retired_at: retired_at.map(|Millis(at)| at), values });
     }
     Ok(known)
 }
 
 /// SQL for the id of the key that sealed a value.
-fn sealed_by(place: Place) -> String {
+fn sealed_by(place: SealedColumn) -> String {
     format!("lower(hex(substr({}, 2, 4)))", place.column)
 }
 
-fn count_of(connection: &Connection, place: Place, id: &str) -> rusqlite::Result<u64> {
+fn count_of(connection: &Connection, place: SealedColumn, id: &str) -> rusqlite::Result<u64> {
     let sql = format!("SELECT count(*) FROM {} WHERE {} = ?1", place.table, sealed_by(place));
     connection.query_row(&sql, [id], |row| row.get::<_, Count>(0)).map(|Count(count)| count)
 }
 
-fn count_of_others(connection: &Connection, place: Place, id: KeyId) -> rusqlite::Result<u64> {
+fn count_of_others(connection: &Connection, place: SealedColumn, id: KeyId) -> rusqlite::Result<u64> {
     let (table, column) = (place.table, place.column);
     let sql =
         format!("SELECT count(*) FROM {table} WHERE {column} IS NOT NULL AND {} <> ?1", sealed_by(place));
@@ -128,9 +129,9 @@ fn count_of_others(connection: &Connection, place: Place, id: KeyId) -> rusqlite
 }
 
 /// One batch of one place, from where the last one ended; 0 where nothing is left.
-fn reseal_some(writer: &Writer<'_>, place: Place, limit: u64) -> Result<u64, Fault> {
+fn reseal_some(writer: &Writer<'_>, place: SealedColumn, limit: u64) -> Result<u64, Fault> {
     let id = writer.sealer.id();
-    let Place { table, column, row } = place;
+    let SealedColumn { table, column, row } = place;
     let sql = "SELECT after FROM resealing WHERE place = ?1 AND key = ?2";
     let after: Option<String> =
         writer.query_row(sql, params![place.name(), id.to_string()], |row| row.get(0)).optional()?;
@@ -152,7 +153,7 @@ fn reseal_some(writer: &Writer<'_>, place: Place, limit: u64) -> Result<u64, Fau
 
 /// A value that does not open is damaged whatever is done here: it stops the rotation, which loses
 /// nothing, and is named.
-fn reseal_one(writer: &Writer<'_>, place: Place, row: &str, sealed: &[u8]) -> Result<(), Fault> {
+fn reseal_one(writer: &Writer<'_>, place: SealedColumn, row: &str, sealed: &[u8]) -> Result<(), Fault> {
     let context = place.context(row);
     let plain = writer.sealer.open(&context, sealed).map_err(|error| Fault::row(context.clone(), error))?;
     let sql = format!("UPDATE {} SET {} = ?2 WHERE {} = ?1", place.table, place.column, place.row);

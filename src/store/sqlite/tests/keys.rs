@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::seal::MasterKey;
-use crate::store::sqlite::keys::PLACES;
+use crate::store::sqlite::keys::SEALED_COLUMNS;
 
 fn rotating() -> Sealer {
     Sealer::with_old(MasterKey::new([8; 32]), sealer().keys(), "MASTER_KEY_FILE")
@@ -31,10 +31,10 @@ fn every_blob_is_sealed_and_known_to_a_rotation() {
         WHERE tables.type = 'table' AND columns.type = 'BLOB' ORDER BY 1";
     let mut statement = connection.prepare(sql).unwrap();
     let found: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    let sealed = PLACES.map(|place| format!("{}.{}", place.table, place.column));
+    let sealed = SEALED_COLUMNS.map(|place| format!("{}.{}", place.table, place.column));
     let mut known: Vec<String> = sealed.into_iter().chain(UNSEALED.map(str::to_owned)).collect();
     known.sort();
-    assert_eq!(found, known, "a new column of secrets must be sealed anew in a rotation: see PLACES");
+    assert_eq!(found, known, "a new column of secrets must be sealed anew in a rotation: see SEALED_COLUMNS");
 }
 
 #[tokio::test]
