@@ -48,7 +48,10 @@ async fn a_change_and_its_entry_are_one(bench: Bench) {
     unknown.unwrap_err();
     assert_eq!(entries().await, 1);
     store.with_audit(act(5)).insert_job(new_job("A", 1), None).await.unwrap();
-    store.with_audit(act(6)).servers().await.unwrap();
+    let ended = store.with_audit(act(6)).end_unreadable_job(super::id(1), at(9)).await;
+    assert!(!ended.unwrap(), "the job can be read");
+    assert_eq!(entries().await, 2, "a write that succeeds and changes nothing leaves none");
+    store.with_audit(act(7)).servers().await.unwrap();
     store.update_server(&Server { protected: true, ..server("A") }).await.unwrap();
     assert_eq!(entries().await, 2, "reads, and writes of no caller, leave none");
 }
