@@ -163,7 +163,7 @@ impl Sqlite {
     }
 
     fn another_handle(&self) -> Sqlite {
-        let found = Opened {
+        let found = HandleParts {
             latest_event: *self.latest_event.borrow(),
             token_key: self.token_key.clone(),
             chain_key: self.chain_key.clone(),
@@ -178,10 +178,10 @@ impl Sqlite {
         Ok(Sqlite::handle(database, sealer, found))
     }
 
-    fn handle(database: Arc<Database>, sealer: Sealer, opened: Opened) -> Sqlite {
+    fn handle(database: Arc<Database>, sealer: Sealer, opened: HandleParts) -> Sqlite {
         let (latest_event, _) = watch::channel(opened.latest_event);
         let (latest_event, jobs_changed) = (Arc::new(latest_event), Arc::new(Notify::new()));
-        let Opened { token_key, chain_key, .. } = opened;
+        let HandleParts { token_key, chain_key, .. } = opened;
         Sqlite { database, sealer, token_key, chain_key, latest_event, jobs_changed, tap: None, act: None }
     }
 
@@ -418,18 +418,18 @@ fn configured(connection: Connection) -> Result<Connection, Fault> {
 }
 
 /// What every handle on a database has from its opening.
-struct Opened {
+struct HandleParts {
     latest_event: u64,
     token_key: TokenKey,
     chain_key: ChainKey,
 }
 
 /// Migrates, checks the key and voids the leases of the run before.
-fn prepare(connection: &mut Connection, name: &str, sealer: &Sealer) -> Result<Opened, Fault> {
+fn prepare(connection: &mut Connection, name: &str, sealer: &Sealer) -> Result<HandleParts, Fault> {
     schema::migrate(connection, name)?;
     keys::check(connection, name, sealer)?;
     leases::release_all_of_previous_run(connection)?;
-    Ok(Opened {
+    Ok(HandleParts {
         latest_event: events::latest(connection)?,
         token_key: TokenKey::new(*keys::own(connection, name, sealer, OwnSecret::Tokens)?),
         chain_key: ChainKey::new(*keys::own(connection, name, sealer, OwnSecret::Audit)?),

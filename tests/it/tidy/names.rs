@@ -9,10 +9,9 @@ use super::{can_fail, hold};
 use xtask::source::{Source, is_word, rust_files};
 
 /// Names that are declared several times, in the crate at this path, and why.
-const SHARED: [(&str, &str, &str); 13] = [
+const SHARED: [(&str, &str, &str); 12] = [
     ("src", "Act", "the audit's of a caller, and a job's of its host; the store names both"),
     ("src", "Database", "SQLite's, and that of each engine in the store's contract tests"),
-    ("src", "Place", "private to two files of the store's SQL"),
     ("src", "Standing", "of a token, and of a lease"),
     ("tests/it", "Answer", "what each client of a test module returns"),
     ("tests/it", "Bench", "what each test module sets up"),
