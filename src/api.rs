@@ -77,6 +77,7 @@ pub struct ApiParts {
     pub hooks: Hooks,
     /// What a recipe may name as its installer.
     pub installer_allow: UrlPrefixes,
+    pub images_allow: UrlPrefixes,
     /// How kickstarts are checked on submit.
     pub kickstart_check: KickstartCheck,
     /// Directories that must be writable for the controller to be ready, with their settings.
@@ -92,6 +93,7 @@ pub struct ApiParts {
 pub struct ApiShared {
     parts: ApiParts,
     openapi: Arc<str>,
+    recipe_schema: Arc<str>,
     streams: streams::StreamSeats,
     checks: Arc<Semaphore>,
     /// Held while a server is read, changed and written back.
@@ -153,9 +155,11 @@ pub fn router(parts: ApiParts) -> Router {
         reads: Arc::new(MediaReads::new(parts.store.clone(), parts.world.clock.clone())),
     };
     let (media, tls) = (parts.media.router(), parts.tls);
+    let description = openapi::render(document);
     let state = Arc::new(ApiShared {
         parts,
-        openapi: openapi::render(document),
+        recipe_schema: openapi::recipe_schema(&description),
+        openapi: description,
         streams: streams::StreamSeats::default(),
         checks: Arc::new(Semaphore::new(check::CHECKS_MAX)),
         inventory: tokio::sync::Mutex::new(()),
@@ -195,6 +199,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::metrics))
         .routes(routes!(openapi::openapi))
+        .routes(routes!(openapi::recipe_schema_json))
         .routes(routes!(webhook::by_secret))
         .routes(routes!(webhook::by_token))
 }

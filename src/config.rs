@@ -60,8 +60,10 @@ pub struct Config {
     pub media_base_url: Option<Url>,
     /// A job's media are served to its BMC's address alone.
     pub media_bind_peer: bool,
-    /// Media URLs are derived from its host, if that leads back to this controller.
-    pub maintenance_iso_url: Option<Url>,
+    /// Media URLs are derived from its host, if it is a URL that leads back to this controller.
+    pub maintenance_iso: Option<InstallerSource>,
+    /// What a recipe may name as its image.
+    pub images_allow: UrlPrefixes,
     pub policy: Policy,
     pub kickstart_lint: LintMode,
     pub redfish: Limits,
@@ -151,7 +153,8 @@ impl Config {
             installer: installer(values)?,
             media_base_url: values.optional("MEDIA_BASE_URL", parse::media_base)?,
             media_bind_peer: values.required("MEDIA_BIND_PEER", parse::boolean)?,
-            maintenance_iso_url: values.optional("MAINTENANCE_ISO_URL", parse::http_url)?,
+            maintenance_iso: values.optional("MAINTENANCE_ISO_URL", parse::maintenance_iso)?,
+            images_allow: values.optional("IMAGES_ALLOW", str::parse)?.unwrap_or_default(),
             policy: policy(values)?,
             kickstart_lint: values.required("KICKSTART_LINT", parse::word(&LintMode::WORDS))?,
             redfish: redfish(values)?,
@@ -381,6 +384,8 @@ fn policy(values: &Values) -> Result<Policy, ConfigError> {
         allow_powered_on: values.required("ALLOW_POWERED_ON", parse::boolean)?,
         layout: values.required("MEDIA_LAYOUT", media_layout)?,
         stuck_timeout: wait("JOB_STUCK_TIMEOUT")?,
+        maintenance_timeout: wait("MAINTENANCE_TIMEOUT")?,
+        maintenance_boot_timeout: wait("MAINTENANCE_BOOT_TIMEOUT")?,
     })
 }
 

@@ -13,6 +13,7 @@ mod host;
 mod id;
 mod leftover;
 mod lint_mode;
+mod maintenance;
 mod mount;
 mod recipe;
 mod secret;
@@ -39,6 +40,9 @@ pub use host::HostId;
 pub use id::{JobId, JobIdError, Serial, SerialError};
 pub use leftover::Leftover;
 pub use lint_mode::LintMode;
+pub use maintenance::{
+    MachineIdentity, MaintenanceFacts, MaintenanceSpec, Reporter, TaskProgress, TaskResult,
+};
 pub use mount::{Drive, EjectFacts, Medium, Mount, Mounts};
 pub use recipe::{KICKSTART_BYTES_MAX, RecipeError, parse_recipe};
 pub use secret::Kickstart;

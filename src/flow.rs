@@ -22,7 +22,7 @@
 //! when its watch is over, [`policy`] and [`power`] how long to wait and what to ask of a BMC. Invariants: the cursor
 //! is saved before an act; the verdict is set once, on leaving `Forward`.
 
-mod act;
+pub mod act;
 mod boot;
 pub mod boot_source;
 mod context;
@@ -53,7 +53,7 @@ use futures_util::future::BoxFuture;
 use url::Url;
 
 use crate::domain::{JobSpec, Serial, Server};
-use crate::media::{InstallerCache, InstallerSource, Media};
+use crate::media::{InstallerCache, InstallerSource, IsoFiles, Media};
 use crate::store::{Store, StoreError};
 use policy::{Delivery, Policy};
 use shoal_base::world::{Secrets, World};
@@ -76,6 +76,7 @@ pub struct Services {
     pub hook_key: [u8; 32],
     pub bmcs: BmcPool,
     pub installers: InstallerCache,
+    pub iso_files: IsoFiles,
     pub policy: Policy,
     pub setup: WorkflowConfig,
 }
@@ -148,6 +149,9 @@ pub struct WorkflowConfig {
     pub delivery: Delivery,
     /// `ESXI_INSTALLER_ALLOW`: where the installer URL of a recipe may lead.
     pub installer_allow: UrlPrefixes,
+    /// `MAINTENANCE_ISO_URL`.
+    pub maintenance_iso: Option<InstallerSource>,
+    pub own_pin: OwnPin,
     pub task_iso_dir: PathBuf,
     pub task_iso_retention: Duration,
     pub media_base: MediaBase,
@@ -156,6 +160,9 @@ pub struct WorkflowConfig {
     /// Of the URLs in the settings.
     pub url_secrets: UrlSecrets,
 }
+
+/// SHA-256 of the certificate that this controller shows, where it speaks TLS.
+pub type OwnPin = Arc<dyn Fn() -> Option<[u8; 32]> + Send + Sync>;
 
 /// The base of the media URLs for the BMC at an address, or why there is none.
 pub type MediaBase = Arc<dyn Fn(Url) -> BoxFuture<'static, Result<Url, String>> + Send + Sync>;

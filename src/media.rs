@@ -14,6 +14,7 @@
 mod cache;
 mod conditions;
 mod image;
+mod iso_file;
 mod job_media;
 mod map;
 mod probes;
@@ -37,6 +38,7 @@ pub use cache::{
 #[cfg(any(test, fuzzing))]
 pub(crate) use conditions::{RangeAnswer, answer};
 pub use image::{Image, SLICE_BYTES_MAX};
+pub use iso_file::{IsoFileError, IsoFiles, OpenedIso};
 pub use probes::{PROBE_BYTES, Probe, ProbeFetch, ProbeReads, Probes};
 pub use server::OperatorPass;
 pub use token::job_of_url;

@@ -1,6 +1,7 @@
 //! The ways of installing a server, one folder each; `flow` holds what they share.
 
 pub mod esxi;
+pub mod maintenance;
 
 use crate::domain::{Job, JobSpec, Serial, TaskTarget};
 use crate::flow::{self, DriveSignals, Ended, Path, Resolved, Services, StepError};
@@ -10,6 +11,7 @@ use crate::store::{Lease, StoreError};
 pub fn of(target: TaskTarget) -> &'static dyn Path {
     match target {
         TaskTarget::InstallEsxi => &esxi::EsxiPath,
+        TaskTarget::InstallLinux | TaskTarget::InstallWindows => &maintenance::MaintenancePath,
     }
 }
 

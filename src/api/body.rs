@@ -20,6 +20,8 @@ use super::error::ApiError;
 
 /// The largest body of a request.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Of a request for a Linux or Windows job.
+const JOB_BYTES_MAX: usize = 4 << 20;
 /// So many times its bound is read of a body that is too large: many clients read no answer before they have sent all.
 const DISCARD_TIMES: usize = 32;
 /// How long the body of a request may take.
@@ -35,6 +37,30 @@ impl<S: Sync> FromRequest<S> for JsonObject {
         check_json_type(request.headers())?;
         parse_object(&read(request).await?).map(JsonObject)
     }
+}
+
+/// The JSON object of a request for a job. What Linux and Windows need for their first boot may be large.
+pub struct JobObject(pub Map<String, Value>);
+
+impl<S: Sync> FromRequest<S> for JobObject {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        check_json_type(request.headers())?;
+        let body = read_at_most(request, JOB_BYTES_MAX).await?;
+        let object = parse_object(&body);
+        match body.len() > BODY_BYTES_MAX && !object.as_ref().is_ok_and(may_be_large) {
+            true => Err(ApiError::TooLarge { max: BODY_BYTES_MAX }),
+            false => object.map(JobObject),
+        }
+    }
+}
+
+/// A Linux or Windows job, in either form of a request.
+fn may_be_large(object: &Map<String, Value>) -> bool {
+    let target = object.get("recipe").and_then(|recipe| recipe.get("task_target"));
+    let target = target.or(object.get("task_target")).and_then(Value::as_str);
+    matches!(target, Some("install-linux.target" | "install-windows.target"))
 }
 
 /// The JSON object that a request may carry; an empty body, or `null`, is an empty object.

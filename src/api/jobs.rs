@@ -3,6 +3,7 @@
 //! How a request becomes a job is in [`submit`], how a job is shown in [`view`]. Invariant: nothing
 //! here drives a job; it is written into the store, and the engine finds it there.
 
+mod recipe_body;
 mod submit;
 mod view;
 
@@ -16,7 +17,7 @@ use utoipa::IntoParams;
 
 use super::ApiState;
 use super::access::Who;
-use super::body::{JsonObject, Name, OptionalJsonObject, Params, at_location};
+use super::body::{JobObject, Name, OptionalJsonObject, Params, at_location};
 use super::error::{ApiError, Problem};
 use super::events::{self, EventBody};
 use super::find;
@@ -26,8 +27,8 @@ use crate::domain::{Cancel, Fields, Job, JobId, Serial, Status};
 use crate::store::{CancelOutcome, JobFilter, StoreError, StoredJob, UnreadableJob};
 use submit::{JobRequest, Retry, SubmitBody};
 
+pub use recipe_body::RecipeBody;
 use submit::FoundBody;
-pub use submit::RecipeBody;
 pub use view::{JobBody, JobList};
 
 const LIST_DEFAULT: usize = 100;
@@ -56,7 +57,7 @@ pub async fn create(
     who: Who,
     Params(params): Params<CreateParams>,
     headers: HeaderMap,
-    JsonObject(body): JsonObject,
+    JobObject(body): JobObject,
 ) -> Result<Response, ApiError> {
     let key = submit::idempotency_key(&headers, "create", &Value::Object(body.clone()))?;
     let order = SubmitBody::read(body)?;

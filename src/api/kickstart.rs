@@ -59,15 +59,13 @@ pub struct KickstartJudgement {
 }
 
 impl KickstartCheck {
-    /// Judges the kickstart with its hook; `None` where the check is off.
+    /// Judges the kickstart with its hook; `None` where the check is off or the job has none.
     pub async fn judge(&self, spec: &JobSpec, is_rendered: bool) -> Option<KickstartJudgement> {
-        if self.mode == LintMode::Off {
-            return None;
-        }
-        let version = (self.installer_version)(spec.esxi().installer_url.clone()).await;
+        let esxi = spec.esxi().filter(|_| self.mode != LintMode::Off)?;
+        let version = (self.installer_version)(esxi.installer_url.clone()).await;
         let version = version.and_then(|version| version.parse().ok());
-        let options = Options { version, hook: hook(spec.esxi().completion_hook) };
-        let findings = lint(spec.esxi().kickstart.expose().to_owned(), options).await;
+        let options = Options { version, hook: hook(esxi.completion_hook) };
+        let findings = lint(esxi.kickstart.expose().to_owned(), options).await;
         let of_text = if is_rendered { " of the rendered kickstart" } else { "" };
         Some(KickstartJudgement { findings, version, of_text })
     }

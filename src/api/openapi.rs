@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{Method, StatusCode, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::Operation;
@@ -85,7 +85,7 @@ fn make_strict(document: &mut Value) {
         let body = operation.pointer("/requestBody/content/application~1json/schema");
         // One that may be left out is described as an object or `null`.
         let object = body.and_then(|schema| schema.get("$ref").or(schema.pointer("/oneOf/0/$ref")));
-        let name = object.and_then(Value::as_str).and_then(|body| body.strip_prefix("#/components/schemas/"));
+        let name = object.and_then(Value::as_str).and_then(|body| body.strip_prefix(SCHEMAS));
         bodies.extend(name.map(str::to_owned));
     }
     bodies.remove(RecipeBody::name().as_ref());
@@ -164,4 +164,55 @@ fn refusable(operation: &mut Operation) {
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
 pub async fn openapi(State(state): State<ApiState>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], state.openapi.to_string())
+}
+
+const SCHEMAS: &str = "#/components/schemas/";
+
+/// The recipe as JSON Schema 2020-12, made of the finished description.
+pub fn recipe_schema(openapi: &str) -> Arc<str> {
+    let mut document: Value = serde_json::from_str(openapi).expect("the description is JSON");
+    let mut schemas = document["components"]["schemas"].take();
+    let (mut wanted, mut defs) = (vec![RecipeBody::name().into_owned()], serde_json::Map::new());
+    while let Some(name) = wanted.pop() {
+        if !defs.contains_key(&name) {
+            let mut schema = schemas[&name].take();
+            refer_to_defs(&mut schema, &mut wanted);
+            defs.insert(name, schema);
+        }
+    }
+    let root = format!("#/$defs/{}", RecipeBody::name());
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Recipe of Shoal",
+        "$ref": root,
+        "$defs": defs,
+    })
+    .to_string()
+    .into()
+}
+
+/// References lead into the schema's own definitions; what is referred to is `wanted`.
+fn refer_to_defs(schema: &mut Value, wanted: &mut Vec<String>) {
+    match schema {
+        Value::Object(members) => {
+            for (key, value) in members {
+                match value.as_str().filter(|_| key == "$ref").and_then(|link| link.strip_prefix(SCHEMAS)) {
+                    Some(name) => {
+                        wanted.push(name.to_owned());
+                        *value = json!(format!("#/$defs/{name}"));
+                    }
+                    None => refer_to_defs(value, wanted),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| refer_to_defs(value, wanted)),
+        _ => {}
+    }
+}
+
+/// The JSON Schema (draft 2020-12) of recipes.
+#[utoipa::path(get, path = "/api/v1/recipe.schema.json", tag = "jobs", security(()),
+    responses((status = 200, description = "JSON Schema", content_type = "application/schema+json")))]
+pub async fn recipe_schema_json(State(state): State<ApiState>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/schema+json")], state.recipe_schema.to_string())
 }

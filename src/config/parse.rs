@@ -136,6 +136,14 @@ pub fn installer(text: &str) -> Result<InstallerSource, String> {
     text.trim().parse::<InstallerSource>().map_err(|error| error.to_string())
 }
 
+/// A path, or an http(s) URL without account, query and fragment.
+pub fn maintenance_iso(text: &str) -> Result<InstallerSource, String> {
+    match installer(text)? {
+        InstallerSource::Url(_) => http_url(text).map(InstallerSource::Url),
+        file => Ok(file),
+    }
+}
+
 /// An http(s) URL without account, query and fragment.
 pub fn http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text.trim()).map_err(|_| not_http(text))?;

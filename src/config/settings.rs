@@ -112,8 +112,10 @@ settings! { INSTALLER, "ESXi installer",
 settings! { MEDIA, "Media for BMCs",
     "MEDIA_BASE_URL", "media-base-url", "URL", None,
         "Base of the media URLs given to BMCs [default: derived from MAINTENANCE_ISO_URL, if that leads back here, or from the listen address]";
-    "MAINTENANCE_ISO_URL", "maintenance-iso-url", "URL", None,
-        "CD1 of Linux and Windows jobs; ignored for ESXi, save that MEDIA_BASE_URL may be derived from it";
+    "MAINTENANCE_ISO_URL", "maintenance-iso-url", "URL|FILE", None,
+        "CD1 of Linux and Windows jobs: an http(s) URL, given to the BMC as it is, or a path, served by the controller; ignored for ESXi, save that MEDIA_BASE_URL may be derived from it";
+    "IMAGES_ALLOW", "images-allow", "URL,…", None,
+        "Prefixes of the URLs that a Linux or Windows recipe may name as its image [default: none]";
     "MEDIA_LAYOUT", "media-layout", "LAYOUT", Some("auto"), "auto, dual-cd, single-cd or cd-usb";
     "MEDIA_ADDR", "media-addr", "IP:PORT", None, "A listener of its own for media, plain HTTP";
     "MEDIA_TLS", "media-tls", "BOOL", Some("false"), "HTTPS on MEDIA_ADDR too";
@@ -139,6 +141,10 @@ settings! { VERDICT, "Watching the installation",
     "ESXI_MIN_CONFIDENCE", "esxi-min-confidence", "WORD", Some("assumed"),
         "assumed, probable or proven; a weaker verdict ends the job failed";
     "ESXI_FINAL_RESET", "esxi-final-reset", "WHEN", Some("auto"), "auto, always or never";
+    "MAINTENANCE_TIMEOUT", "maintenance-timeout", "DURATION", Some("2h"),
+        "Limit of a Linux or Windows installation, from the start of the host to its result; time in which nothing could be observed does not count";
+    "MAINTENANCE_BOOT_TIMEOUT", "maintenance-boot-timeout", "DURATION", Some("30m"),
+        "From the start of the host to the read of the recipe on CD2";
 }
 
 settings! { BMC, "BMCs",

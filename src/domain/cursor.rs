@@ -121,6 +121,8 @@ pub enum Step {
     EsxiAwaitBmc,
     #[serde(rename = "esxi.poll_power")]
     EsxiPollPower,
+    #[serde(rename = "await-webhook")]
+    AwaitWebhook,
     #[serde(rename = "cleanup.unmount-task")]
     CleanupUnmountTask,
     #[serde(rename = "cleanup.unmount-maintenance")]
@@ -131,7 +133,7 @@ pub enum Step {
 
 impl Step {
     /// In the order in which a job passes through them.
-    pub const ALL: [Step; 12] = [
+    pub const ALL: [Step; 13] = [
         Step::ValidateRecipe,
         Step::ResolveServer,
         Step::BuildTaskIso,
@@ -141,6 +143,7 @@ impl Step {
         Step::Reset,
         Step::EsxiAwaitBmc,
         Step::EsxiPollPower,
+        Step::AwaitWebhook,
         Step::CleanupUnmountTask,
         Step::CleanupUnmountMaintenance,
         Step::CleanupReset,
@@ -157,6 +160,7 @@ impl Step {
             Step::Reset => "reset",
             Step::EsxiAwaitBmc => "esxi.await_bmc",
             Step::EsxiPollPower => "esxi.poll_power",
+            Step::AwaitWebhook => "await-webhook",
             Step::CleanupUnmountTask => "cleanup.unmount-task",
             Step::CleanupUnmountMaintenance => "cleanup.unmount-maintenance",
             Step::CleanupReset => "cleanup.reset",

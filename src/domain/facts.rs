@@ -8,8 +8,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use super::{EsxiFacts, HostId, Mounts};
+use super::{EsxiFacts, HostId, MaintenanceFacts, Mounts};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -39,12 +40,13 @@ pub struct Facts {
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum PathFacts {
-    Esxi(EsxiFacts),
+    Esxi(Box<EsxiFacts>),
+    Maintenance(Box<MaintenanceFacts>),
 }
 
 impl Default for PathFacts {
     fn default() -> PathFacts {
-        PathFacts::Esxi(EsxiFacts::default())
+        PathFacts::Esxi(Box::default())
     }
 }
 
@@ -54,14 +56,39 @@ impl Facts {
         self.mounts.boot.direct
     }
 
-    /// Those of an ESXi job.
+    /// Those of an ESXi job; empty ones of any other.
     pub fn esxi(&self) -> &EsxiFacts {
-        let PathFacts::Esxi(facts) = &self.path;
+        static NONE: LazyLock<EsxiFacts> = LazyLock::new(EsxiFacts::default);
+        match &self.path {
+            PathFacts::Esxi(facts) => facts,
+            PathFacts::Maintenance(_) => &NONE,
+        }
+    }
+
+    /// Only an ESXi job's path notes anything here.
+    pub fn esxi_mut(&mut self) -> &mut EsxiFacts {
+        if !matches!(self.path, PathFacts::Esxi(_)) {
+            self.path = PathFacts::Esxi(Box::default());
+        }
+        let PathFacts::Esxi(facts) = &mut self.path else { unreachable!("it has just been set") };
         facts
     }
 
-    pub fn esxi_mut(&mut self) -> &mut EsxiFacts {
-        let PathFacts::Esxi(facts) = &mut self.path;
+    /// Those of a Linux or Windows job; empty ones of any other.
+    pub fn maintenance(&self) -> &MaintenanceFacts {
+        static NONE: LazyLock<MaintenanceFacts> = LazyLock::new(MaintenanceFacts::default);
+        match &self.path {
+            PathFacts::Maintenance(facts) => facts,
+            PathFacts::Esxi(_) => &NONE,
+        }
+    }
+
+    /// Only a Linux or Windows job's path notes anything here.
+    pub fn maintenance_mut(&mut self) -> &mut MaintenanceFacts {
+        if !matches!(self.path, PathFacts::Maintenance(_)) {
+            self.path = PathFacts::Maintenance(Box::default());
+        }
+        let PathFacts::Maintenance(facts) = &mut self.path else { unreachable!("it has just been set") };
         facts
     }
 }

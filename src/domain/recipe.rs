@@ -8,14 +8,18 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::{
-    CompletionHook, EsxiSpec, FieldError, Fields, JobSpec, Kickstart, MediaLayout, PathSpec, Serial,
-    TaskTarget, management_url,
+    CompletionHook, EsxiSpec, FieldError, Fields, JobSpec, Kickstart, MaintenanceSpec, MediaLayout, PathSpec,
+    Serial, TaskTarget, management_url,
 };
 
 /// The largest kickstart, in bytes of UTF-8.
 pub const KICKSTART_BYTES_MAX: usize = 65_536;
 const METADATA_BYTES_MAX: usize = 16 * 1024;
 const VARIABLES_BYTES_MAX: usize = 16 * 1024;
+
+const TARGETS: &str = "use install-esxi.target, install-linux.target or install-windows.target";
+/// Keys that every target has.
+const SHARED_KEYS: [&str; 4] = ["server_serial", "media_layout", "allow_powered_on", "metadata"];
 
 const KEYS: [&str; 13] = [
     "task_target",
@@ -42,6 +46,37 @@ pub struct RecipeError {
 
 /// Reads a recipe; `serial` is the server that the job is for, already known to exist.
 pub fn parse_recipe(recipe: &Map<String, Value>, serial: &Serial) -> Result<JobSpec, RecipeError> {
+    match recipe.get("task_target").and_then(Value::as_str) {
+        Some("install-linux.target" | "install-windows.target") => parse_maintenance(recipe, serial),
+        _ => parse_esxi(recipe, serial),
+    }
+}
+
+/// A Linux or Windows job: what all paths share is read here, the rest by the crate that the agent shares.
+fn parse_maintenance(recipe: &Map<String, Value>, serial: &Serial) -> Result<JobSpec, RecipeError> {
+    let is_shared = |key: &str| SHARED_KEYS.contains(&key);
+    let (shared, own): (Map<String, Value>, Map<String, Value>) =
+        recipe.clone().into_iter().partition(|(key, _)| is_shared(key));
+    let mut reader = RecipeReader { recipe: &shared, fields: Fields::new(&shared, &SHARED_KEYS) };
+    reader.check_serial(serial);
+    let (media_layout, metadata) = (reader.media_layout(), reader.metadata());
+    let allow_powered_on = reader.fields.flag("allow_powered_on");
+    let mut errors = reader.fields.errors;
+    match MaintenanceSpec::parse(own) {
+        Ok(spec) if errors.is_empty() => Ok(JobSpec {
+            path: PathSpec::Maintenance(Box::new(spec)),
+            media_layout,
+            allow_powered_on,
+            metadata,
+        }),
+        own => {
+            errors.extend(own.err().into_iter().flatten());
+            Err(RecipeError { errors })
+        }
+    }
+}
+
+fn parse_esxi(recipe: &Map<String, Value>, serial: &Serial) -> Result<JobSpec, RecipeError> {
     let mut reader = RecipeReader { recipe, fields: Fields::new(recipe, &KEYS) };
     reader.check_serial(serial);
     let target = reader.target();
@@ -82,12 +117,9 @@ impl<'a> RecipeReader<'a> {
     fn target(&mut self) -> Option<TaskTarget> {
         match self.text("task_target") {
             Some("install-esxi.target") => return Some(TaskTarget::InstallEsxi),
-            Some("install-linux.target" | "install-windows.target") => {
-                self.refuse("task_target", "this version installs ESXi only: use install-esxi.target");
-            }
-            Some(_) => self.refuse("task_target", "unknown target: use install-esxi.target"),
+            Some(_) => self.refuse("task_target", format!("unknown target: {TARGETS}")),
             None if self.recipe.get("task_target").is_none_or(Value::is_null) => {
-                self.refuse("task_target", "is missing: use install-esxi.target");
+                self.refuse("task_target", format!("is missing: {TARGETS}"));
             }
             None => {}
         }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use strum::{IntoStaticStr, VariantNames};
 use url::Url;
 
-use super::EsxiSpec;
+use super::{EsxiSpec, MaintenanceSpec};
 
 /// A job as it is meant.
 #[derive(Clone, Debug)]
@@ -21,30 +21,46 @@ pub struct JobSpec {
 #[derive(Clone, Debug)]
 pub enum PathSpec {
     Esxi(EsxiSpec),
+    /// Linux or Windows, by a maintenance system.
+    Maintenance(Box<MaintenanceSpec>),
 }
 
 impl JobSpec {
     pub fn target(&self) -> TaskTarget {
-        match self.path {
+        match &self.path {
             PathSpec::Esxi(_) => TaskTarget::InstallEsxi,
+            PathSpec::Maintenance(spec) => spec.target(),
         }
     }
 
     /// Of an ESXi job.
-    pub fn esxi(&self) -> &EsxiSpec {
-        let PathSpec::Esxi(spec) = &self.path;
-        spec
+    pub fn esxi(&self) -> Option<&EsxiSpec> {
+        match &self.path {
+            PathSpec::Esxi(spec) => Some(spec),
+            PathSpec::Maintenance(_) => None,
+        }
     }
 
-    pub fn esxi_mut(&mut self) -> &mut EsxiSpec {
-        let PathSpec::Esxi(spec) = &mut self.path;
-        spec
+    pub fn esxi_mut(&mut self) -> Option<&mut EsxiSpec> {
+        match &mut self.path {
+            PathSpec::Esxi(spec) => Some(spec),
+            PathSpec::Maintenance(_) => None,
+        }
+    }
+
+    /// Of a Linux or Windows job.
+    pub fn maintenance(&self) -> Option<&MaintenanceSpec> {
+        match &self.path {
+            PathSpec::Maintenance(spec) => Some(spec),
+            PathSpec::Esxi(_) => None,
+        }
     }
 
     /// Where the recipe says that the boot medium is, if it does.
     pub fn boot_url(&self) -> Option<&Url> {
         match &self.path {
             PathSpec::Esxi(spec) => spec.installer_url.as_ref(),
+            PathSpec::Maintenance(_) => None,
         }
     }
 }
@@ -55,6 +71,10 @@ impl JobSpec {
 pub enum TaskTarget {
     #[serde(rename = "install-esxi.target")]
     InstallEsxi,
+    #[serde(rename = "install-linux.target")]
+    InstallLinux,
+    #[serde(rename = "install-windows.target")]
+    InstallWindows,
 }
 
 /// How the installer and the kickstart reach the host.

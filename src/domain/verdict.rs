@@ -78,6 +78,12 @@ pub enum EvidenceKind {
     GuestEjected,
     /// `PowerState` was `On` without a break for the window.
     PowerStable,
+    /// The maintenance system reported its result.
+    TaskReport,
+    /// Of the two signals on the task medium one was read.
+    MediaSignal,
+    /// The host went off unrequested.
+    PowerOff,
 }
 
 impl EvidenceKind {

@@ -45,7 +45,7 @@ pub(super) async fn perform<T>(
 }
 
 /// The request for a change of the host's power.
-pub(super) async fn reset(
+pub async fn reset(
     cx: &mut Context<'_>,
     system: &System,
     act: Act,

@@ -29,6 +29,10 @@ pub struct Policy {
     pub layout: Option<MediaLayout>,
     /// A job that makes no progress for so long is failed.
     pub stuck_timeout: Duration,
+    /// Of a Linux or Windows installation, from its start.
+    pub maintenance_timeout: Duration,
+    /// From the start to the read of the recipe.
+    pub maintenance_boot_timeout: Duration,
 }
 
 impl Default for Policy {
@@ -50,6 +54,8 @@ impl Default for Policy {
             allow_powered_on: true,
             layout: None,
             stuck_timeout: minutes(240),
+            maintenance_timeout: minutes(120),
+            maintenance_boot_timeout: minutes(30),
         }
     }
 }

@@ -19,7 +19,11 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         Step::CleanupUnmountTask => unmount::ensure(cx, Medium::Task).await,
         Step::CleanupUnmountMaintenance => unmount::ensure(cx, Medium::Boot).await,
         Step::CleanupReset => final_reset::ensure(cx).await,
-        Step::ValidateRecipe | Step::BuildTaskIso | Step::EsxiAwaitBmc | Step::EsxiPollPower => {
+        Step::ValidateRecipe
+        | Step::BuildTaskIso
+        | Step::EsxiAwaitBmc
+        | Step::EsxiPollPower
+        | Step::AwaitWebhook => {
             let path = cx.path;
             path.ensure(cx).await
         }

@@ -19,7 +19,8 @@ mod watch;
 use serde_json::json;
 
 use crate::domain::{
-    BootSample, CompletionHook, EjectReason, EvidenceKind, Job, JobSpec, MediaMode, Server, Step, Verdict,
+    BootSample, CompletionHook, EjectReason, EsxiSpec, EvidenceKind, Job, JobSpec, MediaMode, Server, Step,
+    Verdict,
 };
 use crate::flow::policy::FinalReset;
 use crate::flow::{Context, Path, Services, StepError, StepOutcome, Work};
@@ -99,10 +100,15 @@ impl Path for EsxiPath {
     }
 }
 
+/// What the recipe of an ESXi job asks for.
+fn asked(spec: &JobSpec) -> Result<&EsxiSpec, StepError> {
+    spec.esxi().ok_or_else(|| StepError::permanent("the job is of another path"))
+}
+
 /// The recipe was checked when it was submitted, and a job whose recipe was refused is never driven; this step
 /// records what the job is to install with.
 fn validate(cx: &Context<'_>) -> Result<StepOutcome, StepError> {
-    let kickstart = &cx.spec()?.esxi().kickstart;
+    let kickstart = &asked(cx.spec()?)?.kickstart;
     let detail = json!({ "ks_cfg": { "size": kickstart.size(), "sha256": kickstart.sha256() } });
     Ok(StepOutcome::Done { message: "the recipe is valid".to_owned(), detail })
 }
@@ -114,7 +120,7 @@ fn check_override(cx: &Context<'_>, system: &System) -> Result<(), StepError> {
     let lasts = system.boot.enabled.as_deref() == Some("Continuous");
     let is_copied = cx.services.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched;
     let ends_off =
-        matches!(cx.spec()?.esxi().completion_hook, CompletionHook::Poweroff | CompletionHook::OwnPoweroff);
+        matches!(asked(cx.spec()?)?.completion_hook, CompletionHook::Poweroff | CompletionHook::OwnPoweroff);
     if !lasts || !is_copied || ends_off || watch::shows_loader(system) {
         return Ok(());
     }

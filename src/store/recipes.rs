@@ -4,12 +4,14 @@
 //! with the job. Invariant: an error from here quotes nothing of what was sealed.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use url::Url;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::versions::{self, Persisted};
-use crate::domain::{CompletionHook, EsxiSpec, FieldError, JobId, JobSpec, Kickstart, MediaLayout, PathSpec};
+use crate::domain::{
+    CompletionHook, EsxiSpec, FieldError, JobId, JobSpec, Kickstart, MaintenanceSpec, MediaLayout, PathSpec,
+};
 use crate::seal::Sealer;
 
 /// A recipe and its specification, sealed.
@@ -40,7 +42,7 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// Opens the specification of a job.
 pub(super) fn open_spec(sealer: &Sealer, job: JobId, sealed: &[u8]) -> Result<JobSpec, Cause> {
     let plain = sealer.open(&context("spec", job), sealed)?;
-    Ok(JobSpec::from(versions::decode::<StoredSpec>(&plain)?))
+    JobSpec::try_from(versions::decode::<StoredSpec>(&plain)?)
 }
 
 /// Opens the recipe of a job. It is in the public form, which has no version of its own: a retry reads it as a new
@@ -78,6 +80,7 @@ pub(super) struct StoredSpec {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 enum StoredPath {
     Esxi(StoredEsxi),
+    Maintenance(StoredMaintenance),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,6 +92,12 @@ struct StoredEsxi {
     installer_url: Option<Url>,
     installer_sha256: Option<String>,
 }
+
+/// The recipe as it was given: its own parser reads it again.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct StoredMaintenance(Map<String, Value>);
 
 impl Persisted for StoredSpec {
     const IS_SECRET: bool = true;
@@ -114,6 +123,7 @@ impl From<&JobSpec> for StoredSpec {
         StoredSpec {
             path: match &spec.path {
                 PathSpec::Esxi(esxi) => StoredPath::Esxi(StoredEsxi::from(esxi)),
+                PathSpec::Maintenance(spec) => StoredPath::Maintenance(StoredMaintenance(spec.given.clone())),
             },
             media_layout: spec.media_layout,
             allow_powered_on: spec.allow_powered_on,
@@ -134,16 +144,24 @@ impl From<&EsxiSpec> for StoredEsxi {
     }
 }
 
-impl From<StoredSpec> for JobSpec {
-    fn from(stored: StoredSpec) -> JobSpec {
-        JobSpec {
-            path: match stored.path {
-                StoredPath::Esxi(esxi) => PathSpec::Esxi(EsxiSpec::from(esxi)),
-            },
+impl TryFrom<StoredSpec> for JobSpec {
+    type Error = Cause;
+
+    fn try_from(stored: StoredSpec) -> Result<JobSpec, Cause> {
+        let path = match stored.path {
+            StoredPath::Esxi(esxi) => PathSpec::Esxi(EsxiSpec::from(esxi)),
+            // Its faults name keys and quote nothing.
+            StoredPath::Maintenance(StoredMaintenance(given)) => PathSpec::Maintenance(Box::new(
+                MaintenanceSpec::parse(given)
+                    .map_err(|faults| format!("its recipe is refused now: {faults:?}"))?,
+            )),
+        };
+        Ok(JobSpec {
+            path,
             media_layout: stored.media_layout,
             allow_powered_on: stored.allow_powered_on,
             metadata: stored.metadata,
-        }
+        })
     }
 }
 

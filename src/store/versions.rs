@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use zeroize::Zeroize as _;
 
-use crate::domain::{AddressFacts, Cursor, Facts, HookReport, MediumTrace};
+use crate::domain::{AddressFacts, Cursor, Facts, HookReport, MediumTrace, TaskProgress, TaskResult};
 use shoal_redfish::BmcMemory;
 
 /// The version that this release writes: 1 is 0.1.0, 2 is 0.2.0.
@@ -71,6 +71,14 @@ impl Persisted for MediumTrace {
 }
 
 impl Persisted for HookReport {
+    fn upgrade(_: &mut Value, _: u64) {}
+}
+
+impl Persisted for TaskResult {
+    fn upgrade(_: &mut Value, _: u64) {}
+}
+
+impl Persisted for TaskProgress {
     fn upgrade(_: &mut Value, _: u64) {}
 }
 

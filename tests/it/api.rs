@@ -16,6 +16,7 @@ mod matrix;
 mod release;
 mod render;
 mod servers;
+mod task_reports;
 mod tokens;
 mod unreadable;
 mod webhook;
@@ -136,6 +137,7 @@ impl Fixture {
             hooks: Hooks { store: store.clone(), clock: world.clock.clone(), key: HOOK_KEY },
             webhook_secrets: Vec::new(),
             installer_allow: "https://images.example/esxi/".parse().unwrap(),
+            images_allow: "https://images.example/linux/".parse().unwrap(),
             kickstart_check: KickstartCheck {
                 mode: LintMode::Off,
                 installer_version: Arc::new(|_| Box::pin(async { None })),

@@ -147,11 +147,11 @@ async fn without_a_hook_the_kickstart_is_the_operators_byte_for_byte() {
         site.start();
         let id = site.submit(0, json!({ "completion_hook": hook })).await;
         let job = site.settle(id).await;
-        let given = job.spec.as_ref().unwrap().esxi().kickstart.sha256();
+        let given = job.spec.as_ref().unwrap().esxi().unwrap().kickstart.sha256();
         assert_eq!(site.machines[0].state().installed_ks_sha256, Some(given), "{hook}");
     }
     let (site, job) = install("poweroff", vec![]).await;
-    let given = job.spec.as_ref().unwrap().esxi().kickstart.sha256();
+    let given = job.spec.as_ref().unwrap().esxi().unwrap().kickstart.sha256();
     assert_ne!(site.machines[0].state().installed_ks_sha256, Some(given));
 }
 

@@ -42,7 +42,7 @@ async fn a_job_installs_its_host_and_says_why_it_believes_so() {
         kinds(&job)
     );
     let state = site.machines[0].state();
-    let kickstart = &job.spec.as_ref().unwrap().esxi().kickstart;
+    let kickstart = &job.spec.as_ref().unwrap().esxi().unwrap().kickstart;
     assert_eq!(state.installed_ks_sha256, Some(kickstart.sha256()));
     assert_eq!((state.installs, state.starts), (1, 1), "{state:?}");
     check_clean(&site);

@@ -14,7 +14,7 @@ use shoal::domain::{Job, JobId, NewEvent, Phase, Serial, Server, parse_recipe};
 use shoal::engine::{Engine, EngineSettings, LeaseTerms};
 use shoal::flow::policy::{Delivery, Policy};
 use shoal::flow::{Services, WorkflowConfig};
-use shoal::media::{InstallerCache, InstallerSource, Media};
+use shoal::media::{InstallerCache, InstallerSource, IsoFiles, Media};
 use shoal::seal::Sealer;
 use shoal::store::{Inserted, NewJob, Sqlite, Store, StoreError};
 use shoal_base::world::{Clock, Rng, Secrets, TlsPolicy, Transport, World};
@@ -171,6 +171,7 @@ impl Site {
             store,
             media: media.clone(),
             hook_key: HOOK_KEY,
+            iso_files: IsoFiles::default(),
             policy: self.policy.clone(),
             setup: self.setup(),
             world,
@@ -199,6 +200,8 @@ impl Site {
             installer_sha256: None,
             delivery: Delivery::Auto,
             installer_allow: UrlPrefixes::default(),
+            maintenance_iso: None,
+            own_pin: Arc::new(|| None),
             task_iso_dir: self.dir.path().join("task-isos"),
             task_iso_retention: Duration::ZERO,
             media_base: Arc::new(|_| Box::pin(async { Ok(format!("http://{CONTROLLER}").parse().unwrap()) })),

@@ -28,6 +28,7 @@ const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/healthz", Need::Nothing),
     ("GET", "/readyz", Need::Nothing),
     ("GET", "/openapi.json", Need::Nothing),
+    ("GET", "/api/v1/recipe.schema.json", Need::Nothing),
     ("GET", "/metrics", Need::Metrics),
     ("GET", "/api/v1/servers", VIEWER),
     ("POST", "/api/v1/servers", OPERATOR),

@@ -23,6 +23,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use shoal_recipe::ImageLocation;
 use utoipa::ToSchema;
 
 use super::{JobBody, accepted};
@@ -34,42 +35,9 @@ use crate::api::events::NewEventBody;
 use crate::api::kickstart;
 use crate::api::words::StepName;
 use crate::domain::{
-    EventStatus, FieldError, JobId, JobSpec, Level, NewEvent, Serial, Server, Step, parse_recipe,
+    EventStatus, FieldError, JobId, JobSpec, Level, NewEvent, PathSpec, Serial, Server, Step, parse_recipe,
 };
 use crate::store::{IdempotencyKey, Inserted, NewJob, RefusedJob, StoreError};
-
-/// Documents the recipe; `job::parse_recipe` reads it.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only its shape is used, by the API's description")]
-pub struct RecipeBody {
-    #[schema(pattern = "^install-esxi[.]target$")]
-    task_target: String,
-    server_serial: String,
-    /// The exact text of the kickstart, at most 65,536 bytes of UTF-8. Also taken as `ks.cfg`.
-    #[schema(min_length = 1, max_length = 65536)]
-    ks_cfg: String,
-    /// `none` (default); `poweroff` or `webhook` add a last `%post` that reports completion;
-    /// `own-poweroff` where the kickstart itself powers the host off at its end.
-    #[schema(pattern = "^(none|poweroff|webhook|own-poweroff)$")]
-    completion_hook: Option<String>,
-    /// Host name or address of the installed ESXi, with a port if that is not 443.
-    management_address: Option<String>,
-    /// `auto` (default), `dual-cd`, `single-cd` or `cd-usb`.
-    #[schema(pattern = "^(auto|dual-cd|single-cd|cd-usb)$")]
-    media_layout: Option<String>,
-    /// http(s), under the prefixes of `ESXI_INSTALLER_ALLOW`.
-    esxi_installer_url: Option<String>,
-    #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
-    esxi_installer_sha256: Option<String>,
-    allow_powered_on: Option<bool>,
-    /// The kickstart is a template; what it renders to is fixed when the job is made.
-    templated: Option<bool>,
-    /// Values for the template, at most 16 KiB. Shown nowhere.
-    #[schema(value_type = Option<Object>)]
-    variables: Option<Value>,
-    /// Free-form, at most 16 KiB.
-    metadata: Option<Value>,
-}
 
 /// What a dry run found.
 #[derive(Debug, Serialize, ToSchema)]
@@ -221,21 +189,16 @@ async fn check_recipe(
 ) -> Result<(JobSpec, Vec<NewEvent>), Vec<FieldError>> {
     let JobRequest { recipe, server, .. } = request;
     let mut spec = parse_recipe(recipe, &server.serial).map_err(|error| error.errors)?;
-    if let Some(url) = &spec.esxi().installer_url
-        && !state.installer_allow.allow(url)
-    {
-        let message = "is under none of the prefixes of ESXI_INSTALLER_ALLOW";
-        return Err(vec![FieldError::new("/esxi_installer_url", message)]);
-    }
+    check_urls(state, &spec)?;
     let key = if recipe.contains_key("ks.cfg") { "ks.cfg" } else { "ks_cfg" };
     let is_templated = recipe.get("templated") == Some(&Value::Bool(true));
     let now = state.world.clock.now();
     let mut events = Vec::new();
-    if is_templated {
-        let rendered = kickstart::of_recipe(state, recipe, &spec.esxi().kickstart, server).await;
+    if let Some(esxi) = spec.esxi_mut().filter(|_| is_templated) {
+        let rendered = kickstart::of_recipe(state, recipe, &esxi.kickstart, server).await;
         let rendered = rendered.map_err(|message| vec![FieldError::of_key(key, message)])?;
         events = rendered.events(now);
-        spec.esxi_mut().kickstart = rendered.kickstart;
+        esxi.kickstart = rendered.kickstart;
     }
     // The rendered text is judged, never the template: it is what the host will run.
     let Some(judgement) = state.kickstart_check.judge(&spec, is_templated).await else {
@@ -245,6 +208,31 @@ async fn check_recipe(
     match state.kickstart_check.refusals(&judgement, key) {
         errors if errors.is_empty() => Ok((spec, events)),
         errors => Err(errors),
+    }
+}
+
+/// The URLs of a recipe lead where the settings allow.
+fn check_urls(state: &ApiState, spec: &JobSpec) -> Result<(), Vec<FieldError>> {
+    let refused = |pointer: &str, setting: &str| {
+        Err(vec![FieldError::new(pointer, format!("is under none of the prefixes of {setting}"))])
+    };
+    match &spec.path {
+        PathSpec::Esxi(spec) => match &spec.installer_url {
+            Some(url) if !state.installer_allow.allow(url) => {
+                refused("/esxi_installer_url", "ESXI_INSTALLER_ALLOW")
+            }
+            _ => Ok(()),
+        },
+        PathSpec::Maintenance(spec) => match &spec.recipe.image.location {
+            ImageLocation::Url { url, .. } if !state.images_allow.allow(url) => {
+                refused("/image/url", "IMAGES_ALLOW")
+            }
+            ImageLocation::Url { .. } => Ok(()),
+            ImageLocation::Oci(_) => Err(vec![FieldError::new(
+                "/oci_url",
+                "images in registries are not supported yet: give `image` with `url` and `sha256`",
+            )]),
+        },
     }
 }
 

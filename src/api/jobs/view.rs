@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::api::events::EventBody;
 use crate::api::words::{CleanupState, ConfidenceName, EvidenceKindName, JobStatus, OutcomeName, StepName};
-use crate::domain::{CleanupFacts, Job, Phase, Status, Verdict};
+use crate::domain::{CleanupFacts, Facts, Job, Phase, Status, TaskProgress, Verdict};
 use crate::store::{StoredJob, UnreadableJob};
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -84,6 +84,36 @@ struct ProgressBody {
     installer_bytes_read: u64,
     installer_bytes_total: u64,
     ks_read: bool,
+    /// Of a Linux or Windows job, as its maintenance system reported it last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<ImageProgressBody>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ImageProgressBody {
+    step: Option<String>,
+    /// Bytes of the image that were read so far.
+    bytes: Option<u64>,
+    total: Option<u64>,
+    #[schema(value_type = String, format = DateTime)]
+    at: jiff::Timestamp,
+}
+
+impl From<&Facts> for ProgressBody {
+    fn from(facts: &Facts) -> ProgressBody {
+        let (esxi, image) = (&facts.esxi().progress, facts.maintenance().progress.clone());
+        ProgressBody {
+            installer_bytes_read: esxi.installer_bytes_read,
+            installer_bytes_total: esxi.installer_bytes_total,
+            ks_read: esxi.ks_read,
+            image: image.map(|TaskProgress { at, step, bytes, total }| ImageProgressBody {
+                step,
+                bytes,
+                total,
+                at,
+            }),
+        }
+    }
 }
 
 impl JobBody {
@@ -102,11 +132,7 @@ impl From<Job> for JobBody {
     fn from(job: Job) -> JobBody {
         let (reason, cleanup_left) = (job.reason_now(), cleanup_left(&job));
         let metadata = job.spec.map_or(Value::Null, |spec| spec.metadata);
-        let progress = ProgressBody {
-            installer_bytes_read: job.facts.esxi().progress.installer_bytes_read,
-            installer_bytes_total: job.facts.esxi().progress.installer_bytes_total,
-            ks_read: job.facts.esxi().progress.ks_read,
-        };
+        let progress = ProgressBody::from(&job.facts);
         JobBody {
             job_id: job.id.to_string(),
             server_serial: job.server.to_string(),
@@ -163,7 +189,12 @@ impl From<UnreadableJob> for JobBody {
             reason: Some(reason),
             failure_code: (status != Status::Succeeded).then_some(UNREADABLE_STATE),
             verdict: None,
-            progress: ProgressBody { installer_bytes_read: 0, installer_bytes_total: 0, ks_read: false },
+            progress: ProgressBody {
+                installer_bytes_read: 0,
+                installer_bytes_total: 0,
+                ks_read: false,
+                image: None,
+            },
             retry_of: job.retry_of.map(|id| id.to_string()),
             created_at: job.created_at,
             last_update: job.last_update,

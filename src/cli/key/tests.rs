@@ -134,7 +134,7 @@ impl KeyFiles {
         assert_eq!((audit.good, audit.fault), (1, None), "{context}");
         for number in 0..SERVERS {
             let Some(job) = store.job(job(number).id).await.unwrap() else { continue };
-            assert_eq!(job.spec.unwrap().esxi().kickstart.expose(), KICKSTART, "{context}");
+            assert_eq!(job.spec.unwrap().esxi().unwrap().kickstart.expose(), KICKSTART, "{context}");
             assert_eq!(store.job_recipe(job.id).await.unwrap().unwrap()["ks_cfg"], KICKSTART, "{context}");
         }
     }

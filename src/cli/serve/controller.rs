@@ -23,7 +23,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use secrecy::SecretString;
+use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -34,10 +37,10 @@ use super::media_base::MediaBases;
 use super::token::{self, AdminToken, TokenFileError};
 use super::{check, disks, installer_version, release};
 use crate::api::{self, Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsAccess, Rates, Tokens};
-use crate::config::{Config, RateSettings};
+use crate::config::{Config, ListenSettings, RateSettings};
 use crate::engine::{Engine, EngineSettings, LeaseTerms};
-use crate::flow::{Services, WorkflowConfig};
-use crate::media::{CacheError, InstallerCache, InstallerSource, Media};
+use crate::flow::{OwnPin, Services, WorkflowConfig};
+use crate::media::{CacheError, InstallerCache, InstallerSource, IsoFiles, Media};
 use crate::oidc::Oidc;
 use crate::seal::{self, KeyError};
 use crate::store::{LockedDatabase, OwnSecret, Store, StoreError};
@@ -209,7 +212,7 @@ async fn services(
     let media_key = *store.own_secret(OwnSecret::Media).await?;
     let bases = MediaBases {
         given: config.media_base_url.clone(),
-        maintenance: config.maintenance_iso_url.clone(),
+        maintenance: remote(&config.maintenance_iso).cloned(),
         listening: bound.media_url(),
         instance_id: instance_id.to_owned(),
         transport: transport.clone(),
@@ -219,12 +222,15 @@ async fn services(
         hook_key,
         bmcs: BmcPool::new(world.clone(), redfish.clone()),
         installers: InstallerCache::new(installer.cache_dir.clone(), installer.cache_bytes_max, transport)?,
+        iso_files: IsoFiles::default(),
         policy: policy.clone(),
         setup: WorkflowConfig {
             installer: installer.source.clone(),
             installer_sha256: installer.sha256.clone(),
             delivery: installer.delivery,
             installer_allow: installer.allow.clone(),
+            maintenance_iso: config.maintenance_iso.clone(),
+            own_pin: own_pin(&config.listen),
             task_iso_dir: config.task_iso_dir.clone(),
             task_iso_retention: config.task_iso_retention,
             media_base: bases.into_fn(),
@@ -238,11 +244,24 @@ async fn services(
 
 /// Of the URLs that BMCs are given as they stand in the settings.
 fn url_secrets(config: &Config) -> UrlSecrets {
-    let installer = match &config.installer.source {
+    UrlSecrets::of(remote(&config.installer.source).into_iter().chain(remote(&config.maintenance_iso)))
+}
+
+/// Looks at the file that the certificate is in whenever it is called: that may be replaced at any time.
+fn own_pin(settings: &ListenSettings) -> OwnPin {
+    let file = settings.tls.as_ref().map(|files| files.cert.clone());
+    Arc::new(move || {
+        let leaf = CertificateDer::from_pem_file(file.as_ref()?).ok()?;
+        Some(Sha256::digest(&leaf).into())
+    })
+}
+
+/// The URL of a source that has one.
+fn remote(source: &Option<InstallerSource>) -> Option<&Url> {
+    match source {
         Some(InstallerSource::Url(url)) => Some(url),
         _ => None,
-    };
-    UrlSecrets::of(installer.into_iter().chain(&config.maintenance_iso_url))
+    }
 }
 
 fn engine(config: &Config, services: Arc<Services>, process: &Process) -> Engine {
@@ -298,6 +317,7 @@ fn api_parts(
         hooks: hooks(services),
         webhook_secrets: config.webhook_secrets.clone(),
         installer_allow: config.installer.allow.clone(),
+        images_allow: config.images_allow.clone(),
         writable_dirs: vec![
             ("TASK_ISO_DIR", config.task_iso_dir.clone()),
             ("INSTALLER_CACHE_DIR", config.installer.cache_dir.clone()),

@@ -41,10 +41,10 @@ fn check(changes: Value, pointer: &str, part: &str) {
 fn the_smallest_recipe_means_the_defaults() {
     let spec = accepted(json!({}));
     assert_eq!(spec.target(), TaskTarget::InstallEsxi);
-    assert_eq!(spec.esxi().kickstart.expose(), KICKSTART);
-    assert_eq!(spec.esxi().completion_hook, CompletionHook::None);
-    assert_eq!((&spec.esxi().management_address, spec.media_layout), (&None, None));
-    assert_eq!((&spec.esxi().installer_url, &spec.esxi().installer_sha256), (&None, &None));
+    assert_eq!(spec.esxi().unwrap().kickstart.expose(), KICKSTART);
+    assert_eq!(spec.esxi().unwrap().completion_hook, CompletionHook::None);
+    assert_eq!((&spec.esxi().unwrap().management_address, spec.media_layout), (&None, None));
+    assert_eq!((&spec.esxi().unwrap().installer_url, &spec.esxi().unwrap().installer_sha256), (&None, &None));
     assert!(!spec.allow_powered_on);
     assert_eq!(spec.metadata, Value::Null);
 }
@@ -61,11 +61,14 @@ fn every_optional_field_is_taken() {
         "templated": false,
         "metadata": { "ticket": [1, "x"] },
     }));
-    assert_eq!(spec.esxi().completion_hook, CompletionHook::OwnPoweroff);
-    assert_eq!(spec.esxi().management_address.as_deref(), Some("esx1.example"));
+    assert_eq!(spec.esxi().unwrap().completion_hook, CompletionHook::OwnPoweroff);
+    assert_eq!(spec.esxi().unwrap().management_address.as_deref(), Some("esx1.example"));
     assert_eq!(spec.media_layout, Some(MediaLayout::DualCd));
-    assert_eq!(spec.esxi().installer_url.as_ref().unwrap().as_str(), "https://mirror.example/esxi.iso?v=8");
-    assert_eq!(spec.esxi().installer_sha256, Some("ab".repeat(32)));
+    assert_eq!(
+        spec.esxi().unwrap().installer_url.as_ref().unwrap().as_str(),
+        "https://mirror.example/esxi.iso?v=8"
+    );
+    assert_eq!(spec.esxi().unwrap().installer_sha256, Some("ab".repeat(32)));
     assert!(spec.allow_powered_on);
     assert_eq!(spec.metadata, json!({ "ticket": [1, "x"] }));
 }
@@ -85,7 +88,7 @@ fn the_kickstart_is_taken_byte_for_byte_under_either_key() {
     for key in ["ks_cfg", "ks.cfg"] {
         let mut changes = json!({ "ks_cfg": null });
         changes[key] = text.into();
-        assert_eq!(accepted(changes).esxi().kickstart.expose(), text, "{key}");
+        assert_eq!(accepted(changes).esxi().unwrap().kickstart.expose(), text, "{key}");
     }
 }
 
@@ -103,22 +106,24 @@ fn the_kickstart_is_needed_once_and_as_text() {
 
 #[test]
 fn the_kickstart_may_have_65536_bytes_and_no_more() {
-    assert_eq!(accepted(json!({ "ks_cfg": "x".repeat(65_536) })).esxi().kickstart.size(), 65_536);
+    assert_eq!(accepted(json!({ "ks_cfg": "x".repeat(65_536) })).esxi().unwrap().kickstart.size(), 65_536);
     check(json!({ "ks_cfg": "x".repeat(65_537) }), "/ks_cfg", "has 65537 bytes; at most 65536");
     check(json!({ "ks_cfg": null, "ks.cfg": "x".repeat(65_537) }), "/ks.cfg", "65537");
     // Bytes of UTF-8, not characters: two bytes each.
-    assert_eq!(accepted(json!({ "ks_cfg": "é".repeat(32_768) })).esxi().kickstart.size(), 65_536);
+    assert_eq!(accepted(json!({ "ks_cfg": "é".repeat(32_768) })).esxi().unwrap().kickstart.size(), 65_536);
     check(json!({ "ks_cfg": "é".repeat(32_769) }), "/ks_cfg", "has 65538 bytes");
 }
 
 #[test]
 fn the_target_is_one_that_this_version_installs() {
-    check(json!({ "task_target": null }), "/task_target", "is missing: use install-esxi.target");
+    check(
+        json!({ "task_target": null }),
+        "/task_target",
+        "is missing: use install-esxi.target, install-linux.target or install-windows.target",
+    );
     check(json!({ "task_target": "" }), "/task_target", "unknown target");
     check(json!({ "task_target": "install-esxi" }), "/task_target", "use install-esxi.target");
     check(json!({ "task_target": "INSTALL-ESXI.TARGET" }), "/task_target", "unknown target");
-    check(json!({ "task_target": "install-linux.target" }), "/task_target", "installs ESXi only");
-    check(json!({ "task_target": "install-windows.target" }), "/task_target", "installs ESXi only");
     check(json!({ "task_target": true }), "/task_target", "must be a string");
 }
 
@@ -161,9 +166,12 @@ fn variables_belong_to_a_template_and_have_a_limit() {
 
 #[test]
 fn hooks_and_layouts_are_those_of_this_version() {
-    assert_eq!(accepted(json!({ "completion_hook": "none" })).esxi().completion_hook, CompletionHook::None);
+    assert_eq!(
+        accepted(json!({ "completion_hook": "none" })).esxi().unwrap().completion_hook,
+        CompletionHook::None
+    );
     for (name, hook) in [("poweroff", CompletionHook::Poweroff), ("webhook", CompletionHook::Webhook)] {
-        assert_eq!(accepted(json!({ "completion_hook": name })).esxi().completion_hook, hook);
+        assert_eq!(accepted(json!({ "completion_hook": name })).esxi().unwrap().completion_hook, hook);
     }
     check(json!({ "completion_hook": "reboot" }), "/completion_hook", "use none, poweroff, webhook or own");
     check(json!({ "completion_hook": false }), "/completion_hook", "must be a string");
@@ -179,7 +187,7 @@ fn hooks_and_layouts_are_those_of_this_version() {
 fn a_management_address_is_a_host_without_anything_around_it() {
     for good in ["10.0.0.5", "fd00::5", "[fd00::5]", "esx1", "esx-1.lab.example", "esx1:8443"] {
         let spec = accepted(json!({ "management_address": good }));
-        assert_eq!(spec.esxi().management_address.as_deref(), Some(good));
+        assert_eq!(spec.esxi().unwrap().management_address.as_deref(), Some(good));
     }
     for bad in ["", "https://esx1", "esx1:https", "esx 1", "esx1/ui", "root@esx1", "::g"] {
         check(json!({ "management_address": bad }), "/management_address", "host name or an IP address");
@@ -257,4 +265,50 @@ fn all_faults_are_reported_together_and_none_quotes_the_kickstart() {
     assert_eq!(pointers, expected);
     let shown = format!("{errors:?} {}", RecipeError { errors: errors.clone() });
     assert!(!shown.contains("planted"), "{shown}");
+}
+
+/// A sound recipe of a Linux job with `changes` laid over it: `null` takes a key away.
+fn linux(changes: Value) -> Result<JobSpec, Vec<FieldError>> {
+    let mut recipe = json!({
+        "task_target": "install-linux.target",
+        "server_serial": "ABC123",
+        "target_disk": { "serial": "S4XNNE0M1" },
+        "image": { "url": "https://images.example/debian.raw.zst", "sha256": "ab".repeat(32) },
+        "user_data": "#cloud-config\npassword: planted-secret\n",
+    });
+    for (key, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => recipe.as_object_mut().unwrap().remove(key),
+            _ => recipe.as_object_mut().unwrap().insert(key.clone(), value.clone()),
+        };
+    }
+    let serial = "ABC123".parse().unwrap();
+    parse_recipe(recipe.as_object().unwrap(), &serial).map_err(|error| error.errors)
+}
+
+#[test]
+fn a_linux_recipe_is_one_of_its_own_path_with_the_keys_that_all_share() {
+    let changes = json!({ "media_layout": "dual-cd", "allow_powered_on": true, "metadata": { "ticket": 7 } });
+    let spec = linux(changes).unwrap();
+    assert_eq!(spec.target(), TaskTarget::InstallLinux);
+    assert_eq!((spec.media_layout, spec.allow_powered_on), (Some(MediaLayout::DualCd), true));
+    assert_eq!(spec.metadata, json!({ "ticket": 7 }));
+    assert!(spec.esxi().is_none() && !format!("{spec:?}").contains("planted-secret"));
+    let windows = json!({
+        "task_target": "install-windows.target", "user_data": null, "unattend_xml": "<unattend/>",
+    });
+    assert_eq!(linux(windows).unwrap().target(), TaskTarget::InstallWindows);
+}
+
+#[test]
+fn the_faults_of_a_linux_recipe_are_reported_together() {
+    let changes = json!({
+        "server_serial": "OTHER", "media_layout": "floppy", "target_disk": null, "ks_cfg": "x", "user_dta": "x",
+    });
+    let errors = linux(changes).unwrap_err();
+    let pointers: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
+    for pointer in ["/server_serial", "/media_layout", "/target_disk", "/ks_cfg", "/user_dta"] {
+        assert!(pointers.contains(&pointer), "{pointer} in {errors:?}");
+    }
+    assert!(errors.iter().all(|error| !error.message.contains("planted-secret")));
 }

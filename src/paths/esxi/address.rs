@@ -9,7 +9,7 @@ const TRIES_BEFORE: u32 = 3;
 
 /// Rejects a recipe whose management address cannot be attributed to its host alone.
 pub(super) async fn check(services: &Services, server: &Server, spec: &JobSpec) -> Result<(), StepError> {
-    let Some(address) = spec.esxi().management_address(server) else { return Ok(()) };
+    let Some(address) = super::asked(spec)?.management_address(server) else { return Ok(()) };
     match services.store.other_server_at(address, &server.serial).await? {
         None => Ok(()),
         Some(other) => Err(StepError::permanent(format!(
@@ -20,7 +20,7 @@ pub(super) async fn check(services: &Services, server: &Server, spec: &JobSpec) 
 
 /// Where the installed system is to answer: as the recipe says, else the server's record.
 pub(super) fn of<'a>(cx: &'a Context<'_>) -> Option<&'a str> {
-    cx.job.spec.as_ref()?.esxi().management_address(cx.server)
+    cx.job.spec.as_ref()?.esxi()?.management_address(cx.server)
 }
 
 /// Notes what answers before the host is started, once.

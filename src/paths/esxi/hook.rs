@@ -4,16 +4,16 @@
 //! operator's, byte for byte.
 
 use super::kickstart::{Hook, render_with_hook};
-use crate::domain::{CompletionHook, Job, JobSpec, Kickstart, Serial};
+use crate::domain::{CompletionHook, EsxiSpec, Job, Kickstart, Serial};
 use crate::flow::Services;
 use crate::token::{self, Token};
 use shoal_image::iso::NONCE_NAME;
 
 /// The kickstart that the task ISO of this job holds.
-pub fn kickstart(services: &Services, job: &Job, spec: &JobSpec) -> Kickstart {
-    let own = spec.esxi().kickstart.expose();
-    match spec.esxi().completion_hook {
-        CompletionHook::None | CompletionHook::OwnPoweroff => spec.esxi().kickstart.clone(),
+pub fn kickstart(services: &Services, job: &Job, spec: &EsxiSpec) -> Kickstart {
+    let own = spec.kickstart.expose();
+    match spec.completion_hook {
+        CompletionHook::None | CompletionHook::OwnPoweroff => spec.kickstart.clone(),
         CompletionHook::Poweroff => {
             Kickstart::new(render_with_hook(own, Hook::Poweroff { nonce_name: NONCE_NAME }))
         }
@@ -26,8 +26,8 @@ pub fn kickstart(services: &Services, job: &Job, spec: &JobSpec) -> Kickstart {
 }
 
 /// What the added section reads, where it reads anything. That it is read counts, not what it is.
-pub fn nonce(services: &Services, job: &Job, spec: &JobSpec) -> Option<String> {
-    let reads = spec.esxi().completion_hook == CompletionHook::Poweroff;
+pub fn nonce(services: &Services, job: &Job, spec: &EsxiSpec) -> Option<String> {
+    let reads = spec.completion_hook == CompletionHook::Poweroff;
     reads.then(|| format!("{}\n", Token::new(&services.hook_key, &format!("{}|nonce", job.id)).expose()))
 }
 

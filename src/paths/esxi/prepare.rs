@@ -21,7 +21,7 @@ use std::sync::Arc;
 use serde_json::json;
 use url::Url;
 
-use super::{address, hook, task_iso};
+use super::{address, asked, hook, task_iso};
 use crate::domain::{Drive, InstallerFacts, Job, JobSpec, MediaLayout, Medium, Server};
 use crate::flow::policy::Delivery;
 use crate::flow::publish::{check_own_media, check_peer, media_base, peer, publish_one};
@@ -43,7 +43,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         let message = "the installer names no build: an answer at the management address will prove nothing";
         cx.warn("installer.open", message, json!(null)).await?;
     }
-    let (image, _) = task_iso::render(cx.services, cx.job, cx.spec()?);
+    let (image, _) = task_iso::render(cx.services, cx.job, cx.spec()?, asked(cx.spec()?)?);
     let task_iso = file::save(cx.services, cx.job, &image)?;
     cx.job.facts.esxi_mut().progress.installer_bytes_total = facts.size;
     cx.job.facts.esxi_mut().installer = Some(facts);
@@ -52,7 +52,8 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
     check_peer(cx.services, cx.server)?;
     publish(cx.services, cx.server, cx.job).await?;
     check_own_media(cx).await?;
-    let (given, embedded) = (&cx.spec()?.esxi().kickstart, hook::kickstart(cx.services, cx.job, cx.spec()?));
+    let (given, embedded) =
+        (&asked(cx.spec()?)?.kickstart, hook::kickstart(cx.services, cx.job, asked(cx.spec()?)?));
     let detail = json!({
         "ks_cfg": { "size": given.size(), "sha256": given.sha256() },
         "embedded": { "size": embedded.size(), "sha256": embedded.sha256() },
@@ -87,7 +88,7 @@ pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> 
 
 /// CD2 or the USB stick; where one CD holds everything, it is there for operators to look at.
 fn task_medium(services: &Services, job: &Job, spec: &JobSpec) -> Result<Watched, StepError> {
-    let (image, place) = task_iso::render(services, job, spec);
+    let (image, place) = task_iso::render(services, job, spec, asked(spec)?);
     // The file is for operators and for the retention; the BMC is served from memory.
     if !file::is_saved(services, job, &image) {
         file::save(services, job, &image)?;
@@ -108,8 +109,8 @@ fn installer_medium(
         MediaLayout::DualCd => installer.patched(KickstartOn::Cd).map_err(patching)?,
         MediaLayout::CdUsb => installer.patched(KickstartOn::Usb).map_err(patching)?,
         MediaLayout::SingleCd => {
-            let kickstart = hook::kickstart(services, job, spec);
-            let nonce = hook::nonce(services, job, spec);
+            let kickstart = hook::kickstart(services, job, asked(spec)?);
+            let nonce = hook::nonce(services, job, asked(spec)?);
             let nonce = nonce.as_deref().map(str::as_bytes);
             let (image, place) =
                 installer.with_kickstart(kickstart.expose().as_bytes(), nonce).map_err(patching)?;
@@ -124,10 +125,11 @@ fn installer_medium(
 /// prefix, since anyone who submits jobs could make the controller fetch it; the operator's own setting need not.
 async fn open_installer(services: &Services, spec: &JobSpec) -> Result<Arc<CachedInstaller>, StepError> {
     let source = source(services, spec)?;
-    let own = spec.esxi().installer_url.is_some();
+    let asked = asked(spec)?;
+    let own = asked.installer_url.is_some();
     // The configured hash is that of the configured image only.
     let configured = services.setup.installer_sha256.as_deref().filter(|_| !own);
-    let sha256 = spec.esxi().installer_sha256.as_deref().or(configured);
+    let sha256 = asked.installer_sha256.as_deref().or(configured);
     let prefixes = services.setup.installer_allow.clone();
     let allowed = move |url: &Url| !own || prefixes.allow(url);
     services
@@ -138,7 +140,7 @@ async fn open_installer(services: &Services, spec: &JobSpec) -> Result<Arc<Cache
 }
 
 fn source(services: &Services, spec: &JobSpec) -> Result<InstallerSource, StepError> {
-    match (&spec.esxi().installer_url, &services.setup.installer) {
+    match (&asked(spec)?.installer_url, &services.setup.installer) {
         (Some(url), _) if !services.setup.installer_allow.allow(url) => Err(StepError::permanent(
             "the recipe's esxi_installer_url is not under a prefix of ESXI_INSTALLER_ALLOW",
         )),

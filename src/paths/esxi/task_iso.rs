@@ -3,22 +3,27 @@
 use serde_json::json;
 
 use super::hook;
-use crate::domain::{Drive, Job, JobSpec};
+use crate::domain::{Drive, EsxiSpec, Job, JobSpec};
 use crate::flow::Services;
 use crate::media::KickstartPlace;
 use shoal_image::fat::{TaskStick, build_task_stick};
 use shoal_image::iso::{SparseImage, TaskIso, build_task_iso};
 
 /// The same bytes for the same job, whose layout and media base are known.
-pub fn render(services: &Services, job: &Job, spec: &JobSpec) -> (SparseImage, KickstartPlace) {
+pub fn render(
+    services: &Services,
+    job: &Job,
+    spec: &JobSpec,
+    asked: &EsxiSpec,
+) -> (SparseImage, KickstartPlace) {
     let recipe = json!({
         "task_target": job.task_target,
         "server_serial": job.server,
-        "completion_hook": spec.esxi().completion_hook,
+        "completion_hook": asked.completion_hook,
         "metadata": spec.metadata,
     });
-    let kickstart = hook::kickstart(services, job, spec);
-    let nonce = hook::nonce(services, job, spec);
+    let kickstart = hook::kickstart(services, job, asked);
+    let nonce = hook::nonce(services, job, asked);
     let nonce = nonce.as_deref().map(str::as_bytes);
     let (kickstart, recipe) = (kickstart.expose().as_bytes(), recipe.to_string());
     match job.facts.mounts.task.drive {

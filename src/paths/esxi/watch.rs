@@ -142,7 +142,7 @@ pub(super) async fn look(cx: &mut Context<'_>) -> Result<Result<System, StepOutc
 /// Takes in what comes from elsewhere than the BMC: the installer's call, and the installed system's
 /// answer once the host may be that far.
 async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
-    if cx.spec()?.esxi().completion_hook == CompletionHook::Webhook
+    if super::asked(cx.spec()?)?.completion_hook == CompletionHook::Webhook
         && cx.job.facts.esxi().watch.hook.is_none()
     {
         cx.job.facts.esxi_mut().watch.hook = cx.services.store.load_hook_report(cx.job.id).await?;
@@ -208,7 +208,7 @@ pub(super) fn with_context<T>(
         facts.esxi().api_before.as_ref().zip(build).map(|(before, build)| Management { before, build });
     let context = WatchContext {
         policy: &cx.services.policy,
-        hook: cx.spec()?.esxi().completion_hook,
+        hook: super::asked(cx.spec()?)?.completion_hook,
         before: facts.reset.before.as_ref(),
         started_at,
         serves_installer: !is_unseen && facts.esxi().installer.is_some() && !facts.is_direct(),

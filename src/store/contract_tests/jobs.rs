@@ -52,7 +52,7 @@ async fn a_job_reads_back_as_written(bench: Bench) {
     let bench = bench.restarted().await;
     let read = bench.job(1).await;
     assert_eq!(format!("{read:?}"), format!("{made:?}"));
-    assert_eq!(read.spec.unwrap().esxi().kickstart.expose(), KICKSTART);
+    assert_eq!(read.spec.unwrap().esxi().unwrap().kickstart.expose(), KICKSTART);
     assert_eq!(
         (read.status, read.cursor, read.retry_of),
         (Status::Queued, Cursor::start(at(1)), Some(id(8)))

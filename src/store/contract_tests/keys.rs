@@ -77,7 +77,7 @@ async fn a_key_is_needed_until_no_value_is_sealed_with_it(bench: Bench) {
         assert_eq!(server.bmc_password.expose(), format!("calvin-{name}"));
     }
     let job = store.job(id(1)).await.unwrap().unwrap();
-    assert_eq!(job.spec.unwrap().esxi().kickstart.expose(), KICKSTART);
+    assert_eq!(job.spec.unwrap().esxi().unwrap().kickstart.expose(), KICKSTART);
     assert_eq!(store.job_recipe(id(1)).await.unwrap(), Some(super::recipe("A")));
     assert_eq!(*store.own_secret(OwnSecret::Media).await.unwrap(), media, "an active job's URLs stay valid");
     let known = store.known_keys().await.unwrap();

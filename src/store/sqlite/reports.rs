@@ -1,13 +1,14 @@
-//! The tables `traces` and `hook_reports`.
+//! The tables `traces`, `hook_reports` and `task_reports`.
 
 use rusqlite::{OptionalExtension as _, params};
 
 use super::fault::Fault;
 use super::row::{Stored, Word};
 use super::{Reader, Sqlite, job_rows};
-use crate::domain::{HookReport, JobId, MediumTrace};
-use crate::store::reports::joined;
-use crate::store::{ReportStore, StoreFuture};
+use crate::domain::{HookReport, JobId, MediumTrace, TaskProgress, TaskResult};
+use crate::store::reports::{PROGRESS_EVERY, joined};
+use crate::store::{ReportStore, StoreFuture, TaskReports};
+use shoal_base::world::elapsed;
 
 impl ReportStore for Sqlite {
     fn save_trace(&self, job: JobId, medium: &str, trace: &MediumTrace) -> StoreFuture<()> {
@@ -42,12 +43,56 @@ impl ReportStore for Sqlite {
     fn load_hook_report(&self, job: JobId) -> StoreFuture<Option<HookReport>> {
         self.read("reading the report of a hook", move |reader| load_hook_report(reader, job))
     }
+
+    fn save_task_result(&self, job: JobId, result: TaskResult) -> StoreFuture<bool> {
+        self.write("saving the result of a maintenance system", move |writer| {
+            job_rows::check_exists(writer, job)?;
+            let sql = "INSERT INTO task_reports (job, result) VALUES (?1, ?2)
+                ON CONFLICT (job) DO UPDATE SET result = excluded.result WHERE result IS NULL";
+            let rows = writer.prepare_cached(sql)?.execute(params![Word(job), Stored(&result)])?;
+            Ok(rows > 0)
+        })
+    }
+
+    fn save_task_progress(&self, job: JobId, progress: TaskProgress) -> StoreFuture<()> {
+        self.write("saving the progress of a maintenance system", move |writer| {
+            job_rows::check_exists(writer, job)?;
+            let before = load_task_reports(&writer.reader(), job)?.progress;
+            if before.is_some_and(|before| elapsed(before.at, progress.at) < PROGRESS_EVERY) {
+                return Ok(());
+            }
+            let sql = "INSERT INTO task_reports (job, progress) VALUES (?1, ?2)
+                ON CONFLICT (job) DO UPDATE SET progress = excluded.progress";
+            writer.prepare_cached(sql)?.execute(params![Word(job), Stored(&progress)])?;
+            Ok(())
+        })
+    }
+
+    fn load_task_reports(&self, job: JobId) -> StoreFuture<TaskReports> {
+        self.read("reading the reports of a maintenance system", move |reader| load_task_reports(reader, job))
+    }
+}
+
+fn load_task_reports(reader: &Reader<'_>, job: JobId) -> Result<TaskReports, Fault> {
+    let mut statement = reader.prepare_cached("SELECT result, progress FROM task_reports WHERE job = ?1")?;
+    let found = statement.query_row(params![Word(job)], |row| {
+        let result: Option<Stored<TaskResult>> = row.get(0)?;
+        let progress: Option<Stored<TaskProgress>> = row.get(1)?;
+        Ok(TaskReports {
+            result: result.map(|Stored(value)| value),
+            progress: progress.map(|Stored(value)| value),
+        })
+    });
+    let found =
+        found.optional().map_err(|error| Fault::in_row(format!("the reports of job {job}"), error))?;
+    Ok(found.unwrap_or_default())
 }
 
 /// Fails where a report about the job cannot be read.
 pub(super) fn check(reader: &Reader<'_>, job: JobId) -> Result<(), Fault> {
     check_traces(reader, job)?;
-    load_hook_report(reader, job).map(drop)
+    load_hook_report(reader, job)?;
+    load_task_reports(reader, job).map(drop)
 }
 
 fn load_trace(reader: &Reader<'_>, job: JobId, medium: &str) -> Result<Option<MediumTrace>, Fault> {

@@ -14,7 +14,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::fault::Fault;
 use crate::store::StoreError;
 
-const MIGRATIONS: [&str; 7] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7];
+const MIGRATIONS: [&str; 8] =
+    [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (
@@ -203,6 +204,15 @@ const VERSION_7: &str = "
 ALTER TABLE servers ADD COLUMN created_at INTEGER;
 ALTER TABLE servers ADD COLUMN updated_at INTEGER;
 ALTER TABLE servers ADD COLUMN revision INTEGER NOT NULL DEFAULT 1;
+";
+
+/// What maintenance systems reported of their jobs: the first result, and what they did last.
+const VERSION_8: &str = "
+CREATE TABLE task_reports (
+    job TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+    result TEXT,
+    progress TEXT
+) STRICT;
 ";
 
 /// Master keys by their ids, with what proves that a key is the one; secrets of the controller itself,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::VERSION;
-use crate::domain::{Cursor, Facts, HookReport, MediumTrace};
+use crate::domain::{Cursor, Facts, HookReport, MediumTrace, TaskProgress, TaskResult};
 use crate::store::recipes::StoredSpec;
 use shoal_base::hex;
 use shoal_redfish::BmcMemory;
@@ -39,6 +39,8 @@ fn shapes() -> Value {
         "facts": schemars::schema_for!(Facts),
         "hook_report": schemars::schema_for!(HookReport),
         "spec": schemars::schema_for!(StoredSpec),
+        "task_progress": schemars::schema_for!(TaskProgress),
+        "task_result": schemars::schema_for!(TaskResult),
         "trace": schemars::schema_for!(MediumTrace),
     });
     strip(&mut shapes);

@@ -86,6 +86,7 @@ async fn every_route_is_described_with_its_access_and_its_problems() {
         "GET /readyz",
         "GET /metrics",
         "GET /openapi.json",
+        "GET /api/v1/recipe.schema.json",
         "POST /api/v1/servers",
         "GET /api/v1/servers",
         "GET /api/v1/servers/{serial}",

@@ -256,7 +256,7 @@ async fn a_retry_is_a_new_job_with_the_same_recipe() {
     let again = fixture.call(Method::POST, &path, None).await.ok(202);
     assert_eq!((&again["retry_of"], &again["status"]), (&json!(id), &json!("queued")));
     let (_, job) = fixture.claim().await;
-    assert_eq!(job.spec.unwrap().esxi().kickstart.expose(), super::KICKSTART);
+    assert_eq!(job.spec.unwrap().esxi().unwrap().kickstart.expose(), super::KICKSTART);
     fixture.call(Method::POST, "/api/v1/jobs/0123/retry", None).await.problem(404);
 }
 

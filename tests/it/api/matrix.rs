@@ -27,10 +27,11 @@ enum For {
     Admins,
 }
 
-const EXPECTED: [(&str, For); 41] = [
+const EXPECTED: [(&str, For); 42] = [
     ("GET /healthz", For::Anonymous),
     ("GET /readyz", For::Anonymous),
     ("GET /openapi.json", For::Anonymous),
+    ("GET /api/v1/recipe.schema.json", For::Anonymous),
     ("GET /metrics", For::Viewers),
     ("POST /api/v1/servers", For::Operators),
     ("GET /api/v1/servers", For::Viewers),

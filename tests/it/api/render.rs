@@ -36,7 +36,7 @@ fn templated(template: &str, variables: Value) -> Value {
 async fn stored(fixture: &Fixture, job: &Value) -> String {
     let id = job["job_id"].as_str().unwrap().parse().unwrap();
     let job = fixture.store.job(id).await.unwrap().unwrap();
-    job.spec.unwrap().esxi().kickstart.expose().to_owned()
+    job.spec.unwrap().esxi().unwrap().kickstart.expose().to_owned()
 }
 
 #[tokio::test(start_paused = true)]

@@ -262,7 +262,7 @@ impl Run {
         match self.site.try_submit(machine, with).await {
             Ok(id) => {
                 let spec = self.site.job(id).await.spec.unwrap();
-                self.jobs.push((machine, id, spec.esxi().kickstart.sha256()));
+                self.jobs.push((machine, id, spec.esxi().unwrap().kickstart.sha256()));
             }
             Err(StoreError::Busy { .. }) => self.tally.refused += 1,
             Err(error) => panic!("{error}"),

@@ -60,10 +60,11 @@ pub const ARROWS: &[Arrow] = &[
             "problem",
             "release",
             "shoal_kickstart",
+            "shoal_recipe",
         ],
         sentence: "api translates between HTTP and domain, store, media and engine",
     },
-    Arrow { from: "domain", to: &[], sentence: "domain imports nothing above it" },
+    Arrow { from: "domain", to: &["shoal_recipe"], sentence: "domain imports nothing above it" },
     Arrow {
         from: "store",
         to: &["access", "domain", "seal", "shoal_redfish::BmcMemory"],
@@ -76,7 +77,7 @@ pub const ARROWS: &[Arrow] = &[
     },
     Arrow {
         from: "paths",
-        to: &["domain", "shoal_redfish", "shoal_image", "media", "store", "token", "flow"],
+        to: &["domain", "shoal_redfish", "shoal_image", "shoal_recipe", "media", "store", "token", "flow"],
         sentence: "a path adds its own steps to those of flow, and knows no other path",
     },
     Arrow {
@@ -151,7 +152,11 @@ pub const ARROWS: &[Arrow] = &[
 /// Parts that are functions of their input: no I/O, no clock, no doors. They may name what is
 /// listed, their own children, one another within a module, and types of the module around them.
 pub const PURE: &[Arrow] = &[
-    Arrow { from: "domain", to: &["shoal_base::world::TlsPolicy"], sentence: "the domain is pure" },
+    Arrow {
+        from: "domain",
+        to: &["shoal_base::world::TlsPolicy", "shoal_recipe"],
+        sentence: "the domain is pure",
+    },
     Arrow { from: "access", to: &["domain"], sentence: "access is pure" },
     Arrow {
         from: "oidc::claims",
@@ -221,6 +226,11 @@ pub const PURE: &[Arrow] = &[
             "shoal_base::world::elapsed",
         ],
         sentence: "a verdict is a function of observations, policy and now",
+    },
+    Arrow {
+        from: "paths::maintenance::judge",
+        to: &["domain", "flow::Decision", "shoal_base::world::after", "shoal_base::world::elapsed"],
+        sentence: "a verdict is a function of reports, reads, power and now",
     },
     Arrow { from: "shoal_sim::machine", to: &[], sentence: "the machine is pure hardware" },
     Arrow { from: "shoal_sim::guest", to: &["shoal_image::iso"], sentence: "the guest is pure software" },

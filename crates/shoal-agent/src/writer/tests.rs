@@ -13,10 +13,10 @@ const SECTOR: usize = 512;
 
 /// A disk whose writes are durable after a sync only, and which stops at a given request.
 pub struct FakeDisk {
-    state: Mutex<State>,
+    state: Mutex<DiskState>,
 }
 
-struct State {
+struct DiskState {
     durable: Vec<u8>,
     pending: Vec<(u64, Vec<u8>)>,
     requests_left: usize,
@@ -26,11 +26,12 @@ struct State {
 
 impl FakeDisk {
     pub fn new(bytes: Vec<u8>) -> FakeDisk {
-        let state = State { durable: bytes, pending: Vec::new(), requests_left: usize::MAX, rots_at: None };
+        let state =
+            DiskState { durable: bytes, pending: Vec::new(), requests_left: usize::MAX, rots_at: None };
         FakeDisk { state: Mutex::new(state) }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, DiskState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -56,7 +57,7 @@ impl FakeDisk {
         bytes
     }
 
-    fn request(state: &mut State) -> io::Result<()> {
+    fn request(state: &mut DiskState) -> io::Result<()> {
         state.requests_left =
             state.requests_left.checked_sub(1).ok_or_else(|| io::Error::other("power failed"))?;
         Ok(())

@@ -101,7 +101,7 @@ async fn what_version_1_wrote_is_read_and_gone_on_with() {
     let (lease, job) = store.claim("me", at(1), TTL, 9).await.unwrap().remove(0);
     assert_eq!((job.id, job.status, job.cursor.attempt), (id(1), Status::Provisioning, 3));
     assert_eq!(job.cancel, Some(Cancel { force: true }));
-    assert_eq!(job.spec.as_ref().unwrap().esxi().kickstart.expose(), KICKSTART);
+    assert_eq!(job.spec.as_ref().unwrap().esxi().unwrap().kickstart.expose(), KICKSTART);
     assert_eq!(store.job_recipe(job.id).await.unwrap().unwrap()["metadata"]["note"], "planted-in-the-recipe");
     let trace = store.load_trace(job.id, "task").await.unwrap().unwrap();
     assert_eq!((trace.mode, trace.ks_read_at), (MediaMode::Streamed, Some(at(4))));

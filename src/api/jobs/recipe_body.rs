@@ -1,0 +1,111 @@
+//! The shapes of recipes, for the API's description and the schema of recipes.
+//!
+//! Nothing here is ever made: `domain::parse_recipe` reads recipes. Invariant: whatever a parser takes, its shape describes.
+
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// Documents the recipe; `domain::parse_recipe` reads it.
+#[derive(ToSchema)]
+#[schema(as = RecipeBody)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its shape is used, by the API's description")]
+pub enum RecipeBody {
+    Esxi(EsxiRecipeBody),
+    Maintenance(MaintenanceRecipeBody),
+}
+
+/// Linux or Windows by a maintenance system (docs/linux-windows.md).
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its shape is used, by the API's description")]
+pub struct MaintenanceRecipeBody {
+    #[schema(pattern = "^install-(linux|windows)[.]target$")]
+    task_target: String,
+    server_serial: String,
+    /// `/dev/disk/by-path/…`, `/dev/disk/by-id/…`, or an object of hints such as `serial`, `wwn`, `model`, `by_path`,
+    /// `min_size`. Exactly one disk must match.
+    target_disk: Value,
+    image: ImageRecipeBody,
+    /// For cloud-init; Linux only.
+    #[schema(min_length = 1, max_length = 1048576)]
+    user_data: Option<String>,
+    /// For cloud-init; Linux only.
+    #[schema(min_length = 1, max_length = 1048576)]
+    network_config: Option<String>,
+    /// Answer file with the root element `unattend`; Windows only.
+    #[schema(min_length = 1, max_length = 1048576)]
+    unattend_xml: Option<String>,
+    network: Option<NetworkRecipeBody>,
+    /// Write to a disk that holds another system's data.
+    overwrite: Option<bool>,
+    /// `ends` (default) reads the first and last GiB back, `full` everything.
+    #[schema(pattern = "^(ends|full)$")]
+    verify: Option<String>,
+    /// `webhook` (default), `media` or `poweroff`: how the result is reported at least.
+    #[schema(pattern = "^(webhook|media|poweroff)$")]
+    completion: Option<String>,
+    #[schema(pattern = "^(auto|dual-cd|single-cd|cd-usb)$")]
+    media_layout: Option<String>,
+    allow_powered_on: Option<bool>,
+    #[schema(max_length = 2000)]
+    notes: Option<String>,
+    /// Free-form, at most 16 KiB.
+    metadata: Option<Value>,
+}
+
+/// A raw whole-disk image, plain or compressed by gzip, xz or zstd.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its shape is used, by the API's description")]
+pub struct ImageRecipeBody {
+    /// http(s), under the prefixes of `IMAGES_ALLOW`.
+    url: String,
+    /// Of the file as it is transferred.
+    #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
+    sha256: String,
+}
+
+/// Fixed addresses of the maintenance system; without it, DHCP.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its shape is used, by the API's description")]
+pub struct NetworkRecipeBody {
+    mac: String,
+    /// With prefix lengths.
+    addresses: Vec<String>,
+    gateway: Option<String>,
+    dns: Option<Vec<String>>,
+    #[schema(minimum = 1, maximum = 4094)]
+    vlan: Option<u16>,
+}
+
+/// ESXi by its own installer.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its shape is used, by the API's description")]
+pub struct EsxiRecipeBody {
+    #[schema(pattern = "^install-esxi[.]target$")]
+    task_target: String,
+    server_serial: String,
+    /// The exact text of the kickstart, at most 65,536 bytes of UTF-8. Also taken as `ks.cfg`.
+    #[schema(min_length = 1, max_length = 65536)]
+    ks_cfg: String,
+    /// `none` (default); `poweroff` or `webhook` add a last `%post` that reports completion;
+    /// `own-poweroff` where the kickstart itself powers the host off at its end.
+    #[schema(pattern = "^(none|poweroff|webhook|own-poweroff)$")]
+    completion_hook: Option<String>,
+    /// Host name or address of the installed ESXi, with a port if that is not 443.
+    management_address: Option<String>,
+    /// `auto` (default), `dual-cd`, `single-cd` or `cd-usb`.
+    #[schema(pattern = "^(auto|dual-cd|single-cd|cd-usb)$")]
+    media_layout: Option<String>,
+    /// http(s), under the prefixes of `ESXI_INSTALLER_ALLOW`.
+    esxi_installer_url: Option<String>,
+    #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
+    esxi_installer_sha256: Option<String>,
+    allow_powered_on: Option<bool>,
+    /// The kickstart is a template; what it renders to is fixed when the job is made.
+    templated: Option<bool>,
+    /// Values for the template, at most 16 KiB. Shown nowhere.
+    #[schema(value_type = Option<Object>)]
+    variables: Option<Value>,
+    /// Free-form, at most 16 KiB.
+    metadata: Option<Value>,
+}

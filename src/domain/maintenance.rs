@@ -1,0 +1,119 @@
+//! What only a Linux or Windows job asks for, and what only such a job learns.
+//!
+//! Beside the shared types, and not with the path that uses them, because the store reads and writes them.
+//! Invariant: no secret is a fact, and a recipe's texts for the first boot are never formatted.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use shoal_recipe::{Recipe, Target};
+
+use super::{FieldError, Power, TaskTarget};
+
+/// What a recipe asks for.
+#[derive(Clone)]
+pub struct MaintenanceSpec {
+    pub recipe: Recipe,
+    /// The recipe as it was given, without the keys that all paths share. The store keeps it.
+    pub given: Map<String, Value>,
+}
+
+impl MaintenanceSpec {
+    pub fn parse(given: Map<String, Value>) -> Result<MaintenanceSpec, Vec<FieldError>> {
+        match Recipe::parse(&given) {
+            Ok(recipe) => Ok(MaintenanceSpec { recipe, given }),
+            Err(faults) => {
+                Err(faults.0.into_iter().map(|fault| FieldError::new(fault.pointer, fault.message)).collect())
+            }
+        }
+    }
+
+    pub fn target(&self) -> TaskTarget {
+        match self.recipe.target {
+            Target::Linux => TaskTarget::InstallLinux,
+            Target::Windows => TaskTarget::InstallWindows,
+        }
+    }
+}
+
+impl fmt::Debug for MaintenanceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.recipe.fmt(f)
+    }
+}
+
+/// What the job has learnt and done so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MaintenanceFacts {
+    /// What the maintenance system compares its machine with.
+    pub identity: Option<MachineIdentity>,
+    /// SHA-256 of the certificate that this controller showed when the task ISO was built, lower-case hex.
+    pub own_pin: Option<String>,
+    /// Looks at the BMC since the reset.
+    pub polls: u32,
+    /// When the host was first seen on since the reset.
+    pub on_at: Option<Timestamp>,
+    /// Power as last seen, and since when.
+    pub power: Option<(Power, Timestamp)>,
+    /// Last time the BMC answered.
+    pub observed_at: Option<Timestamp>,
+    /// Milliseconds since the reset in which neither the BMC could be observed nor a report taken.
+    pub unobserved_ms: u64,
+    /// The result that the maintenance system reported first.
+    pub result: Option<TaskResult>,
+    /// When this job asked the host to shut down after a success.
+    pub shutdown_at: Option<Timestamp>,
+    pub progress: Option<TaskProgress>,
+}
+
+/// The machine as its BMC describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MachineIdentity {
+    pub serials: Vec<String>,
+    pub uuid: Option<String>,
+}
+
+/// A result that was reported from inside a maintenance system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct TaskResult {
+    pub at: Timestamp,
+    pub succeeded: bool,
+    pub by: Reporter,
+    /// The part that failed, in the reporter's words.
+    pub failed_step: Option<String>,
+    pub detail: Option<String>,
+    /// What went wrong without stopping the installation.
+    pub warnings: Vec<String>,
+    /// The end of the reporter's log.
+    pub log: Option<String>,
+    pub delivery_id: Option<String>,
+}
+
+/// How the reporter showed whose result it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Reporter {
+    /// By the token of the job.
+    Token,
+    /// By the shared secret of all maintenance systems.
+    SharedSecret,
+    /// By a read of the task medium.
+    Media,
+}
+
+/// What a maintenance system does at the moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct TaskProgress {
+    pub at: Timestamp,
+    pub step: Option<String>,
+    pub bytes: Option<u64>,
+    pub total: Option<u64>,
+}

@@ -1,0 +1,222 @@
+//! What has become of an installation by a maintenance system: facts in, a judgement out. Pure.
+//!
+//! | result | host | judgement |
+//! |---|---|---|
+//! | a failure | any | failed, in the reporter's words |
+//! | a success, by the job's token or a read of the task medium | went off within [`OWN_OFF`] | succeeded, proven |
+//! | a success, by the shared secret | went off | succeeded, probable |
+//! | a success | still on after that | ask it to shut down, once; then succeeded, probable |
+//! | none | went off, and the recipe was read or its reads show nothing | succeeded, probable |
+//! | none | went off before it read the recipe | failed |
+//! | none | on | wait, until a deadline has passed |
+//!
+//! The success of a maintenance system that powers its host off is on disk: it reports only once it has unmounted
+//! everything. One that only reports may still hold file systems, so it is shut down in good order first.
+//!
+//! Invariant: a deadline counts no time in which neither BMC nor report could be seen.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::{
+    Confidence, Evidence, EvidenceKind, MaintenanceFacts, MediaMode, MediumReport, MediumTrace, Power,
+    Reporter, TaskResult,
+};
+use crate::flow::Decision;
+use shoal_base::world::{after, elapsed};
+
+/// A maintenance system that powers its host off has done so by then.
+pub const OWN_OFF: Duration = Duration::from_secs(180);
+/// A reporter that knows only the shared secret may still be at its last act.
+const SECRET_GRACE: Duration = Duration::from_secs(15);
+/// A report that was sent before the power went may still be on its way.
+const LATE_REPORT: Duration = Duration::from_secs(30);
+
+/// What the judgement rests on.
+pub struct Seen<'a> {
+    pub facts: &'a MaintenanceFacts,
+    pub started_at: Timestamp,
+    /// Reads of CD1; empty where its BMC fetches it elsewhere.
+    pub boot: &'a MediumTrace,
+    /// Reads of the medium with the recipe.
+    pub task: &'a MediumTrace,
+    pub deadlines: Deadlines,
+    pub now: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// `MAINTENANCE_TIMEOUT`.
+    pub whole: Duration,
+    /// `MAINTENANCE_BOOT_TIMEOUT`.
+    pub boot: Duration,
+    /// `RESET_GRACEFUL_TIMEOUT`.
+    pub graceful: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaskJudgement {
+    Wait(&'static str),
+    /// The result is a success, and the host is to be shut down in good order.
+    ShutDown,
+    /// The host was asked to start and never did.
+    NeverStarted,
+    Decided(Decision),
+}
+
+pub fn judge(seen: &Seen<'_>) -> TaskJudgement {
+    match result(seen) {
+        Some(result) if result.succeeded => succeeded(seen, &result),
+        Some(result) => failed(result_sentence(&result)),
+        None => unreported(seen),
+    }
+}
+
+/// The result that counts: the reported one, else the one that the reads of the task medium show.
+pub fn result(seen: &Seen<'_>) -> Option<TaskResult> {
+    seen.facts.result.clone().or_else(|| signal(seen.task))
+}
+
+/// Of the two signals one was read, after the recipe and by the host itself.
+fn signal(task: &MediumTrace) -> Option<TaskResult> {
+    let recipe_read_at = task.ks_read_at.filter(|_| task.mode == MediaMode::Streamed)?;
+    let (report, at) = task.reported()?;
+    let succeeded = report == MediumReport::Success;
+    let detail = (!succeeded).then(|| {
+        "it read the failure signal of its task medium; its report did not arrive: look at the host's console".to_owned()
+    });
+    (at >= recipe_read_at).then(|| TaskResult {
+        at,
+        succeeded,
+        by: Reporter::Media,
+        failed_step: None,
+        detail,
+        warnings: vec![],
+        log: None,
+        delivery_id: None,
+    })
+}
+
+fn succeeded(seen: &Seen<'_>, result: &TaskResult) -> TaskJudgement {
+    let facts = seen.facts;
+    let is_own = result.by != Reporter::SharedSecret;
+    let off_at = off_since(seen);
+    match (off_at, facts.shutdown_at) {
+        (Some(off_at), None) => {
+            let confidence = if is_own { Confidence::Proven } else { Confidence::Probable };
+            success(confidence, vec![evidence(result), went_off(off_at)])
+        }
+        (Some(_), Some(_)) => success(Confidence::Probable, vec![evidence(result)]),
+        (None, None) => {
+            let grace = if is_own { OWN_OFF } else { SECRET_GRACE };
+            match elapsed(result.at, seen.now) < grace {
+                true => TaskJudgement::Wait("the result is a success: waiting for the host to go off"),
+                false => TaskJudgement::ShutDown,
+            }
+        }
+        (None, Some(asked_at)) if elapsed(asked_at, seen.now) < seen.deadlines.graceful => {
+            TaskJudgement::Wait("the host was asked to shut down")
+        }
+        (None, Some(_)) => success(Confidence::Probable, vec![evidence(result)]),
+    }
+}
+
+fn unreported(seen: &Seen<'_>) -> TaskJudgement {
+    let (facts, reads_show) = (seen.facts, shows_host(seen.task));
+    if let Some(off_at) = off_since(seen) {
+        if elapsed(off_at, seen.now) < LATE_REPORT {
+            return TaskJudgement::Wait("the host is off: waiting for a report that is on its way");
+        }
+        return match seen.task.ks_read_at.is_some() || !reads_show {
+            true => success(Confidence::Probable, vec![went_off(off_at)]),
+            false => failed("the host went off before it read its recipe: look at its console"),
+        };
+    }
+    let is_off = matches!(facts.power, Some((Power::Off, _)));
+    let nothing_read = seen.boot.first_read_at.is_none() && seen.task.first_read_at.is_none();
+    let watched =
+        elapsed(seen.started_at, seen.now).saturating_sub(Duration::from_millis(facts.unobserved_ms));
+    if facts.on_at.is_none() && is_off && nothing_read && watched > OWN_OFF {
+        return TaskJudgement::NeverStarted;
+    }
+    if watched > seen.deadlines.whole {
+        return failed("no result within MAINTENANCE_TIMEOUT: look at the host's console");
+    }
+    match watched > seen.deadlines.boot && seen.task.ks_read_at.is_none() {
+        true => not_booted(seen),
+        false => TaskJudgement::Wait("waiting for the result of the maintenance system"),
+    }
+}
+
+/// The recipe was not read in time, as far as reads can show that.
+fn not_booted(seen: &Seen<'_>) -> TaskJudgement {
+    if shows_host(seen.boot) && seen.boot.first_read_at.is_none() {
+        return failed(
+            "the host never read the maintenance ISO within MAINTENANCE_BOOT_TIMEOUT: it has not booted from the virtual \
+             CD; check its boot mode (UEFI or BIOS) and look at its console",
+        );
+    }
+    match shows_host(seen.task) {
+        true => failed(
+            "the maintenance system never read its recipe within MAINTENANCE_BOOT_TIMEOUT: it has not started, or has not \
+             found the task medium; look at the host's console",
+        ),
+        false => TaskJudgement::Wait("waiting for the result of the maintenance system"),
+    }
+}
+
+/// Reads of this medium, were there any, would be the host's.
+fn shows_host(trace: &MediumTrace) -> bool {
+    trace.total > 0 && trace.mode != MediaMode::Prefetched
+}
+
+/// Since when a host that had been seen on is off.
+fn off_since(seen: &Seen<'_>) -> Option<Timestamp> {
+    let ran = seen.facts.on_at.is_some() || seen.task.ks_read_at.is_some();
+    match seen.facts.power {
+        Some((Power::Off, since)) if ran => Some(since),
+        _ => None,
+    }
+}
+
+fn evidence(result: &TaskResult) -> Evidence {
+    let (kind, detail) = match result.by {
+        Reporter::Token => (EvidenceKind::TaskReport, "the maintenance system reported its success"),
+        Reporter::SharedSecret => {
+            (EvidenceKind::TaskReport, "a success was reported for this server with the shared secret")
+        }
+        Reporter::Media => {
+            (EvidenceKind::MediaSignal, "the maintenance system read the success signal of its medium")
+        }
+    };
+    Evidence { kind, at: result.at, detail: detail.to_owned() }
+}
+
+fn went_off(at: Timestamp) -> Evidence {
+    Evidence { kind: EvidenceKind::PowerOff, at, detail: "the host went off unrequested".to_owned() }
+}
+
+fn success(confidence: Confidence, evidence: Vec<Evidence>) -> TaskJudgement {
+    TaskJudgement::Decided(Decision::Succeeded { confidence, evidence })
+}
+
+fn failed(reason: impl Into<String>) -> TaskJudgement {
+    TaskJudgement::Decided(Decision::Failed { reason: reason.into() })
+}
+
+fn result_sentence(result: &TaskResult) -> String {
+    let step = result.failed_step.as_deref().unwrap_or("unknown");
+    match &result.detail {
+        Some(detail) => format!("the maintenance system failed at {step}: {detail}"),
+        None => format!("the maintenance system failed at {step}"),
+    }
+}
+
+/// When a host that may still be installing cannot be any more.
+pub fn last_moment(started_at: Timestamp, facts: &MaintenanceFacts, deadlines: Deadlines) -> Timestamp {
+    after(started_at, deadlines.whole + Duration::from_millis(facts.unobserved_ms))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! Every row of the table, and the deadlines.
+
+use super::*;
+
+const DEADLINES: Deadlines = Deadlines {
+    whole: Duration::from_secs(7200),
+    boot: Duration::from_secs(1800),
+    graceful: Duration::from_secs(180),
+};
+
+fn at(secs: u64) -> Timestamp {
+    after("2026-01-01T00:00:00Z".parse().unwrap(), Duration::from_secs(secs))
+}
+
+/// A host that was started at 0 and looked at last at `now`.
+struct Case {
+    facts: MaintenanceFacts,
+    boot: MediumTrace,
+    task: MediumTrace,
+    now: u64,
+}
+
+fn streamed() -> MediumTrace {
+    MediumTrace {
+        total: 1 << 20,
+        mode: MediaMode::Streamed,
+        first_read_at: Some(at(40)),
+        ..MediumTrace::default()
+    }
+}
+
+impl Case {
+    /// On since 10, with the recipe read at 60 over a BMC that streams.
+    fn running(now: u64) -> Case {
+        let facts = MaintenanceFacts {
+            on_at: Some(at(10)),
+            power: Some((Power::On, at(10))),
+            ..MaintenanceFacts::default()
+        };
+        Case { facts, boot: streamed(), task: MediumTrace { ks_read_at: Some(at(60)), ..streamed() }, now }
+    }
+
+    fn reported(mut self, secs: u64, succeeded: bool, by: Reporter) -> Case {
+        self.facts.result = Some(TaskResult {
+            at: at(secs),
+            succeeded,
+            by,
+            failed_step: (!succeeded).then(|| "disk".to_owned()),
+            detail: (!succeeded).then(|| "two disks match".to_owned()),
+            warnings: vec![],
+            log: None,
+            delivery_id: None,
+        });
+        self
+    }
+
+    fn off(mut self, secs: u64) -> Case {
+        self.facts.power = Some((Power::Off, at(secs)));
+        self
+    }
+
+    fn asked(mut self, secs: u64) -> Case {
+        self.facts.shutdown_at = Some(at(secs));
+        self
+    }
+
+    fn judge(&self) -> TaskJudgement {
+        judge(&Seen {
+            facts: &self.facts,
+            started_at: at(0),
+            boot: &self.boot,
+            task: &self.task,
+            deadlines: DEADLINES,
+            now: at(self.now),
+        })
+    }
+
+    #[track_caller]
+    fn succeeds(&self, wanted: Confidence, kinds: &[EvidenceKind]) {
+        let TaskJudgement::Decided(Decision::Succeeded { confidence, evidence }) = self.judge() else {
+            panic!("{:?}", self.judge())
+        };
+        let found: Vec<EvidenceKind> = evidence.iter().map(|evidence| evidence.kind).collect();
+        assert_eq!((confidence, found.as_slice()), (wanted, kinds));
+    }
+
+    #[track_caller]
+    fn fails(&self, part: &str) {
+        let TaskJudgement::Decided(Decision::Failed { reason }) = self.judge() else {
+            panic!("{:?}", self.judge())
+        };
+        assert!(reason.contains(part), "{reason}");
+    }
+
+    #[track_caller]
+    fn waits(&self) {
+        assert!(matches!(self.judge(), TaskJudgement::Wait(_)), "{:?}", self.judge());
+    }
+}
+
+#[test]
+fn a_report_by_token_and_the_hosts_own_power_off_are_proof() {
+    Case::running(300).reported(290, true, Reporter::Token).waits();
+    let kinds = [EvidenceKind::TaskReport, EvidenceKind::PowerOff];
+    Case::running(300).reported(290, true, Reporter::Token).off(295).succeeds(Confidence::Proven, &kinds);
+    Case::running(300)
+        .reported(290, true, Reporter::SharedSecret)
+        .off(295)
+        .succeeds(Confidence::Probable, &kinds);
+}
+
+#[test]
+fn a_host_that_stays_on_after_its_success_is_shut_down_once() {
+    Case::running(290 + 179).reported(290, true, Reporter::Token).waits();
+    let overdue = Case::running(290 + 180).reported(290, true, Reporter::Token);
+    assert_eq!(overdue.judge(), TaskJudgement::ShutDown);
+    assert_eq!(
+        Case::running(305).reported(290, true, Reporter::SharedSecret).judge(),
+        TaskJudgement::ShutDown,
+        "nothing says that such a system powers its host off"
+    );
+    let report = [EvidenceKind::TaskReport];
+    Case::running(500).reported(290, true, Reporter::Token).asked(470).waits();
+    Case::running(500)
+        .reported(290, true, Reporter::Token)
+        .asked(470)
+        .off(499)
+        .succeeds(Confidence::Probable, &report);
+    Case::running(650)
+        .reported(290, true, Reporter::Token)
+        .asked(470)
+        .succeeds(Confidence::Probable, &report);
+}
+
+#[test]
+fn a_failure_is_reported_in_the_reporters_words() {
+    let failed = Case::running(300).reported(290, false, Reporter::Token);
+    failed.fails("failed at disk: two disks match");
+    failed.off(295).fails("failed at disk");
+    Case::running(300).reported(290, false, Reporter::SharedSecret).fails("failed at disk");
+}
+
+#[test]
+fn one_signal_on_a_streamed_medium_is_a_result() {
+    let with = |success: Option<u64>, failure: Option<u64>, mode| {
+        let mut case = Case::running(300);
+        case.task.mode = mode;
+        case.task.nonce_read_at = success.map(at);
+        case.task.failure_read_at = failure.map(at);
+        case
+    };
+    let kinds = [EvidenceKind::MediaSignal, EvidenceKind::PowerOff];
+    with(Some(290), None, MediaMode::Streamed).waits();
+    with(Some(290), None, MediaMode::Streamed).off(295).succeeds(Confidence::Proven, &kinds);
+    with(None, Some(290), MediaMode::Streamed).fails("failure signal");
+    with(Some(290), Some(291), MediaMode::Streamed).waits();
+    with(Some(290), None, MediaMode::Prefetched).waits();
+    with(Some(50), None, MediaMode::Streamed).waits();
+    let both = with(None, Some(290), MediaMode::Streamed).reported(291, true, Reporter::Token).off(295);
+    both.succeeds(Confidence::Proven, &[EvidenceKind::TaskReport, EvidenceKind::PowerOff]);
+}
+
+#[test]
+fn a_power_off_alone_is_probable_if_the_recipe_was_read() {
+    Case::running(300).off(280).waits();
+    Case::running(320).off(280).succeeds(Confidence::Probable, &[EvidenceKind::PowerOff]);
+    let mut unread = Case::running(320).off(280);
+    unread.task.ks_read_at = None;
+    unread.fails("before it read its recipe");
+    unread.task.mode = MediaMode::Prefetched;
+    unread.succeeds(Confidence::Probable, &[EvidenceKind::PowerOff]);
+}
+
+#[test]
+fn a_host_that_never_came_on_is_started_again() {
+    let mut case = Case::running(181).off(1);
+    case.facts.on_at = None;
+    (case.boot, case.task) = (MediumTrace::default(), MediumTrace::default());
+    assert_eq!(case.judge(), TaskJudgement::NeverStarted);
+    case.now = 100;
+    case.waits();
+}
+
+#[test]
+fn deadlines_count_observed_time() {
+    Case::running(7200).waits();
+    Case::running(7201).fails("MAINTENANCE_TIMEOUT");
+    let mut silent = Case::running(7201);
+    silent.facts.unobserved_ms = 60_000;
+    silent.waits();
+    let mut unread = Case::running(1801);
+    unread.task.ks_read_at = None;
+    unread.fails("never read its recipe");
+    unread.boot.first_read_at = None;
+    unread.fails("never read the maintenance ISO");
+    unread.boot = MediumTrace::default();
+    unread.fails("never read its recipe");
+    unread.task.mode = MediaMode::Prefetched;
+    unread.waits();
+}

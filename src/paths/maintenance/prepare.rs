@@ -1,0 +1,239 @@
+//! `build-task-iso`: make both media ready before anything on a BMC is changed.
+//!
+//! The task ISO holds the recipe as the agent reads it, the data for the first boot, and the two signal files, whose
+//! reads report a result where no network does. A maintenance ISO that is a file is served by this controller; one at
+//! an http(s) URL is given to the BMC as it is. Invariant: the same job gives the same bytes, so whatever was lost can
+//! be made again at any time ([`publish`] does, after a restart).
+
+use std::sync::Arc;
+
+use serde_json::json;
+use shoal_image::task_medium::{
+    TaskFile, TaskMedium, TaskPlaces, build_task_medium, overlay_task_files, system_landmarks,
+};
+use shoal_recipe as recipe;
+use shoal_recipe::{Completion, TaskImage, TaskImageLocation, TaskRecipe};
+use url::Url;
+
+use super::asked;
+use crate::domain::{Drive, Job, JobSpec, MachineIdentity, MaintenanceSpec, Medium, Serial, Server};
+use crate::flow::publish::{check_own_media, check_peer, media_base, peer, publish_one};
+use crate::flow::task_iso as file;
+use crate::flow::{Context, Services, StepError, StepOutcome};
+use crate::media::{
+    Image, InstallerSource, IsoFileError, KickstartPlace, MediumLandmarks, OpenedIso, Watched,
+};
+use crate::token;
+use shoal_base::hex;
+use shoal_base::world::TlsPolicy;
+
+/// Of the task ISO; operators see it in their hosts' logs.
+const VOLUME_ID: &str = "SHOAL_TASK";
+
+pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
+    cx.job.facts.media_base = Some(media_base(cx).await?);
+    let is_direct = is_direct(cx.services, cx.job)?;
+    cx.job.facts.mounts.boot.direct = is_direct;
+    let system = cx.observe_system().await?;
+    let mut serials: Vec<String> = system.serial_numbers().map(str::to_owned).collect();
+    let own = cx.server.serial.as_str();
+    if !serials.iter().any(|serial| serial == own) {
+        serials.push(own.to_owned());
+    }
+    cx.job.facts.maintenance_mut().own_pin = (cx.services.setup.own_pin)().map(|pin| hex(&pin));
+    cx.job.facts.maintenance_mut().identity = Some(MachineIdentity { serials, uuid: system.uuid.clone() });
+    let task = task_iso(cx.services, cx.job, cx.spec()?)?;
+    let task_iso = file::save(cx.services, cx.job, &task.image)?;
+    cx.job.facts.task_iso = Some(task_iso);
+    check_peer(cx.services, cx.server)?;
+    publish(cx.services, cx.server, cx.job).await?;
+    check_own_media(cx).await?;
+    let detail = json!({
+        "task_iso": cx.job.facts.task_iso,
+        "maintenance_iso": source(cx.services)?.to_string(),
+        "direct": is_direct,
+    });
+    Ok(StepOutcome::Done {
+        message: "the task ISO is built and the maintenance ISO is ready".to_owned(),
+        detail,
+    })
+}
+
+/// Makes the job's media readable at their URLs; called again whenever a controller takes the job up.
+pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> Result<(), StepError> {
+    let Some(spec) = job.spec.as_ref().filter(|_| job.facts.maintenance().identity.is_some()) else {
+        return Ok(());
+    };
+    let task = task_iso(services, job, spec)?;
+    if !file::is_saved(services, job, &task.image) {
+        file::save(services, job, &task.image)?;
+    }
+    let drive = job.facts.mounts.task.drive;
+    let landmarks = MediumLandmarks::task(place(&task.places)?);
+    let watched = Watched { image: Arc::new(Image::sparse(task.image)), drive, landmarks };
+    publish_one(services, job, Medium::Task, watched).await?;
+    if let Some(peer) = peer(&server.bmc_address) {
+        services.media.expect_peer(job.id, peer);
+    }
+    if job.facts.is_direct() {
+        return Ok(());
+    }
+    let iso = open(services).await?;
+    let watched = boot_medium(services, job, spec, &iso)?;
+    publish_one(services, job, Medium::Boot, watched).await
+}
+
+/// The maintenance ISO, with the task's files on it where one CD has to carry both.
+fn boot_medium(
+    services: &Services,
+    job: &Job,
+    spec: &JobSpec,
+    iso: &OpenedIso,
+) -> Result<Watched, StepError> {
+    let system = system_landmarks(iso.bytes().as_ref())
+        .map_err(|error| StepError::permanent_from("reading the maintenance ISO", error))?;
+    let mut landmarks = MediumLandmarks::installer(system);
+    let image = match job.facts.mounts.on_one_cd {
+        false => iso.image(),
+        true => {
+            let files = files(services, job, asked(spec)?)?;
+            let added = overlay_task_files(iso.bytes().as_ref(), &files).map_err(|error| {
+                StepError::permanent_from("adding the task's files to the maintenance ISO", error)
+            })?;
+            landmarks.kickstart = Some(place(&added.places)?);
+            iso.with(added.overlay)
+        }
+    };
+    Ok(Watched { image, drive: Drive::Cd, landmarks })
+}
+
+/// CD2, or the same bytes on a USB stick: the agent looks for it by content.
+fn task_iso(services: &Services, job: &Job, spec: &JobSpec) -> Result<TaskMedium, StepError> {
+    let files = files(services, job, asked(spec)?)?;
+    build_task_medium(VOLUME_ID, &files)
+        .map_err(|error| StepError::permanent_from("building the task ISO", error))
+}
+
+/// Where the files lie whose reads are milestones.
+fn place(places: &TaskPlaces) -> Result<KickstartPlace, StepError> {
+    let of = |name: &str| {
+        let found = places.files.get(name).cloned();
+        found.ok_or_else(|| StepError::permanent(format!("the task medium has no file {name}")))
+    };
+    Ok(KickstartPlace {
+        kickstart: of(recipe::RECIPE_FILE)?,
+        nonce: Some(of(recipe::SUCCESS_FILE)?),
+        failure: Some(of(recipe::FAILURE_FILE)?),
+        rest_end: places.shared_end,
+    })
+}
+
+/// What the task medium holds.
+fn files(services: &Services, job: &Job, asked: &MaintenanceSpec) -> Result<Vec<TaskFile>, StepError> {
+    let given = &asked.recipe;
+    let task = task_recipe(services, job, asked)?.to_json().to_string();
+    let meta_data = format!("instance-id: {}\n", job.id);
+    let linux = given.target == recipe::Target::Linux;
+    let first_boot = [
+        ("user-data", given.user_data.as_deref().or(linux.then_some("#cloud-config\n{}\n"))),
+        ("meta-data", linux.then_some(meta_data.as_str())),
+        ("network-config", given.network_config.as_deref()),
+        (recipe::UNATTEND_FILE, given.unattend_xml.as_deref()),
+    ];
+    let first_boot = first_boot
+        .into_iter()
+        .filter_map(|(name, text)| Some(TaskFile::shared(name, text?.as_bytes().to_vec())));
+    let signals = [recipe::SUCCESS_FILE, recipe::FAILURE_FILE];
+    let signals = signals.map(|name| TaskFile::alone(name, format!("{name}\n").into_bytes()));
+    let recipe = TaskFile::alone(recipe::RECIPE_FILE, task.into_bytes());
+    Ok(std::iter::once(recipe).chain(signals).chain(first_boot).collect())
+}
+
+fn task_recipe(services: &Services, job: &Job, asked: &MaintenanceSpec) -> Result<TaskRecipe, StepError> {
+    let given = &asked.recipe;
+    let identity = job.facts.maintenance().identity.clone().unwrap_or_default();
+    let recipe::ImageLocation::Url { url, sha256 } = &given.image.location else {
+        return Err(StepError::permanent("images in registries are not supported yet"));
+    };
+    let reports = given.completion == Completion::Webhook;
+    let base = job.facts.media_base.as_deref().unwrap_or_default();
+    let report_url = report_url(base, &job.server, &token::of_hook(&services.hook_key, job.id))
+        .map_err(|error| StepError::permanent_from("the report's URL", error))?;
+    Ok(TaskRecipe {
+        job: recipe::Job {
+            id: job.id.to_string(),
+            tls: report_tls(&report_url, job.facts.maintenance().own_pin.as_deref()),
+            report_url: reports.then_some(report_url),
+            ca_pem: None,
+            hosts: Default::default(),
+            signals: given.completion != Completion::Poweroff,
+        },
+        identity: recipe::Identity { serials: identity.serials, uuid: identity.uuid },
+        target: given.target,
+        target_disk: given.target_disk.clone(),
+        image: TaskImage { location: TaskImageLocation::Url(url.clone()), sha256: *sha256, size: None },
+        network: given.network.clone(),
+        overwrite: given.overwrite,
+        verify: given.verify,
+    })
+}
+
+/// A pin needs no roots and no clock in the maintenance system.
+fn report_tls(url: &Url, own_pin: Option<&str>) -> TlsPolicy {
+    match (url.scheme(), own_pin.and_then(|pin| format!("pin:{pin}").parse().ok())) {
+        ("https", Some(pin)) => pin,
+        ("https", None) => TlsPolicy::Verify,
+        _ => TlsPolicy::None,
+    }
+}
+
+/// Under the base of the media's URLs: the one address of this controller that the host's network reaches too.
+fn report_url(base: &str, serial: &Serial, token: &token::Token) -> Result<Url, url::ParseError> {
+    let mut url = Url::parse(base.trim_end_matches('/'))?;
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&format!("{path}/api/v1/status-webhook/{serial}/{}", token.expose()));
+    Ok(url)
+}
+
+pub(super) fn source(services: &Services) -> Result<&InstallerSource, StepError> {
+    services.setup.maintenance_iso.as_ref().ok_or_else(|| {
+        StepError::permanent("no maintenance ISO: set MAINTENANCE_ISO_URL to a path or an http(s) URL")
+    })
+}
+
+/// Whether the BMC is given the maintenance ISO where it is.
+fn is_direct(services: &Services, job: &Job) -> Result<bool, StepError> {
+    let is_remote = matches!(source(services)?, InstallerSource::Url(_));
+    match is_remote && job.facts.mounts.on_one_cd {
+        true => Err(StepError::permanent(
+            "this BMC has one virtual CD drive, so the task goes onto the maintenance ISO, which has to be served for \
+             that: set MAINTENANCE_ISO_URL to the path of a file",
+        )),
+        false => Ok(is_remote),
+    }
+}
+
+async fn open(services: &Services) -> Result<OpenedIso, StepError> {
+    let InstallerSource::File(path) = source(services)? else {
+        return Err(StepError::permanent("a maintenance ISO at a URL is not served by this controller"));
+    };
+    services
+        .iso_files
+        .open(path)
+        .await
+        .map_err(|error: IsoFileError| StepError::permanent_from("opening the maintenance ISO", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::Token;
+
+    #[test]
+    fn the_reports_url_is_under_the_medias_base() {
+        let token = Token::new(&[1; 32], "x");
+        let url = report_url("https://10.0.0.1:8443/shoal/", &"A 1".parse().unwrap(), &token).unwrap();
+        let wanted = format!("https://10.0.0.1:8443/shoal/api/v1/status-webhook/A%201/{}", token.expose());
+        assert_eq!(url.as_str(), wanted);
+    }
+}

@@ -1,0 +1,168 @@
+//! What a maintenance system reports of its job, by the job's token or by the shared secret.
+
+use http::Method;
+use serde_json::{Value, json};
+use shoal::domain::{Cursor, Job, JobId, Phase, Reporter, Status, Step};
+use shoal::token;
+
+use super::{Answer, Fixture, HOOK_KEY, recipe};
+
+const SECRET: &str = "shared";
+
+fn linux(serial: &str) -> Value {
+    json!({
+        "task_target": "install-linux.target",
+        "server_serial": serial,
+        "target_disk": { "serial": "S4XNNE0M1" },
+        "image": { "url": "https://images.example/linux/debian.raw.zst", "sha256": "ab".repeat(32) },
+        "user_data": "#cloud-config\npassword: planted-secret\n",
+    })
+}
+
+fn fixture() -> Fixture {
+    Fixture::with(|parts| parts.webhook_secrets = vec![SECRET.into()])
+}
+
+/// A Linux job of server A1 whose host was started, if asked.
+async fn job(fixture: &Fixture, started: bool) -> JobId {
+    fixture.add_server("A1").await;
+    fixture.post("/api/v1/jobs", linux("A1")).await.ok(202);
+    let (lease, job) = fixture.claim().await;
+    let now = fixture.world.clock.now();
+    let mut update = Job { last_update: now, ..job.clone() };
+    update.status = Status::Provisioning;
+    update.cursor = Cursor::enter(Phase::Forward, Step::AwaitWebhook, now);
+    update.facts.reset.started_at = started.then_some(now);
+    fixture.store.save(&lease, &update, vec![]).await.unwrap();
+    job.id
+}
+
+async fn by_token(fixture: &Fixture, job: JobId, report: Value) -> Answer {
+    let path = format!("/api/v1/status-webhook/A1/{}", token::of_hook(&HOOK_KEY, job).expose());
+    fixture.call_with(Method::POST, &path, Some(report), &[]).await
+}
+
+async fn by_secret(fixture: &Fixture, serial: &str, report: Value) -> Answer {
+    let path = format!("/api/v1/status-webhook/{serial}");
+    fixture.call_with(Method::POST, &path, Some(report), &[("x-webhook-secret", SECRET)]).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_result_stays_and_repeats_are_answered_alike() {
+    let fixture = fixture();
+    let id = job(&fixture, true).await;
+    let report = json!({
+        "status": "failed", "failed_step": "disk", "delivery_id": "d1", "detail": "two disks match", "x": 1,
+    });
+    for _ in 0..3 {
+        assert_eq!(by_token(&fixture, id, report.clone()).await.ok(200), json!({ "ok": true }));
+    }
+    by_token(&fixture, id, json!({ "status": "success" })).await.ok(200);
+    let result = fixture.store.load_task_reports(id).await.unwrap().result.unwrap();
+    assert_eq!((result.succeeded, result.by), (false, Reporter::Token));
+    assert_eq!(result.failed_step.as_deref(), Some("disk"));
+    assert_eq!(result.delivery_id.as_deref(), Some("d1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_shared_secret_and_the_servers_serial_number_report_too() {
+    let fixture = fixture();
+    let id = job(&fixture, true).await;
+    by_secret(&fixture, "A2", json!({ "status": "success" })).await.problem(404);
+    by_secret(&fixture, "A1", json!({ "status": "success", "task_target": "install-linux.target" }))
+        .await
+        .ok(200);
+    let result = fixture.store.load_task_reports(id).await.unwrap().result.unwrap();
+    assert_eq!((result.succeeded, result.by), (true, Reporter::SharedSecret));
+    by_secret(&fixture, "A1", json!({ "status": "success" })).await.ok(200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_counts_before_the_start_or_for_another_path() {
+    let fixture = fixture();
+    let id = job(&fixture, false).await;
+    by_token(&fixture, id, json!({ "status": "success" })).await.problem(404);
+    by_secret(&fixture, "A1", json!({ "status": "success" })).await.problem(404);
+    assert_eq!(fixture.store.load_task_reports(id).await.unwrap(), Default::default());
+    fixture.add_server("E1").await;
+    fixture.post("/api/v1/jobs", recipe("E1")).await.ok(202);
+    by_secret(&fixture, "E1", json!({ "status": "success" })).await.problem(404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_kept_at_most_once_in_five_seconds() {
+    let fixture = fixture();
+    let id = job(&fixture, true).await;
+    for (wait, bytes) in [(0, 1), (4, 2), (2, 3)] {
+        tokio::time::advance(std::time::Duration::from_secs(wait)).await;
+        let report = json!({ "status": "progress", "step": "write", "bytes": bytes, "total": 9 });
+        by_token(&fixture, id, report).await.ok(200);
+    }
+    let reports = fixture.store.load_task_reports(id).await.unwrap();
+    assert_eq!((reports.result, reports.progress.unwrap().bytes), (None, Some(3)));
+    let report = json!({ "status": "progress", "bytes": 4 });
+    by_token(&fixture, id, report).await.ok(200);
+    assert_eq!(fixture.store.load_task_reports(id).await.unwrap().progress.unwrap().bytes, Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalid_report_changes_nothing() {
+    let fixture = fixture();
+    let id = job(&fixture, true).await;
+    for bad in [
+        json!({}),
+        json!({ "status": "perhaps" }),
+        json!({ "status": "failed", "failed_step": "x".repeat(129) }),
+    ] {
+        by_token(&fixture, id, bad.clone()).await.problem(422);
+        by_secret(&fixture, "A1", bad).await.problem(422);
+    }
+    by_token(&fixture, id, json!({ "status": "failed", "log": "x".repeat(70_000) })).await.problem(413);
+    assert_eq!(fixture.store.load_task_reports(id).await.unwrap(), Default::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_must_be_where_the_settings_allow() {
+    let fixture = fixture();
+    fixture.add_server("A1").await;
+    let mut body = linux("A1");
+    body["image"]["url"] = json!("https://elsewhere.example/x.raw");
+    let problem = fixture.post("/api/v1/jobs", body).await.problem(422);
+    assert_eq!(problem["errors"][0]["pointer"], "/image/url");
+    assert!(problem["errors"][0].to_string().contains("IMAGES_ALLOW"), "{problem}");
+    assert!(!problem.to_string().contains("planted-secret"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_linux_recipe_may_be_large_and_an_esxi_recipe_may_not() {
+    let fixture = fixture();
+    for serial in ["A1", "A2"] {
+        fixture.add_server(serial).await;
+    }
+    let mut large = linux("A1");
+    large["user_data"] = json!("x".repeat(1 << 20));
+    fixture.post("/api/v1/jobs", large).await.ok(202);
+    let mut esxi = recipe("A2");
+    esxi["metadata"] = json!("x".repeat(1 << 20));
+    fixture.post("/api/v1/jobs", esxi).await.problem(413);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_schema_of_recipes_stands_alone() {
+    let schema = fixture().get("/api/v1/recipe.schema.json").await;
+    assert_eq!(
+        (schema.status.as_u16(), &schema.headers["content-type"]),
+        (200, &"application/schema+json".parse().unwrap())
+    );
+    let schema = schema.json();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for good in [linux("A1"), recipe("A1")] {
+        assert!(validator.is_valid(&good), "{:?}", validator.iter_errors(&good).collect::<Vec<_>>());
+    }
+    let mut bad = linux("A1");
+    bad["image"]["sha256"] = json!("short");
+    assert!(
+        !validator.is_valid(&bad) && !validator.is_valid(&json!({ "task_target": "install-linux.target" }))
+    );
+}
