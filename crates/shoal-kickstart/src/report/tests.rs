@@ -1,6 +1,6 @@
 //! The reports: what they show, what they hide, and that SARIF is SARIF.
 
-mod sarif_form;
+mod sarif_schema;
 
 use proptest::prelude::*;
 
@@ -65,7 +65,7 @@ fn no_report_holds_a_secret() {
 }
 
 #[test]
-fn sarif_has_the_form_that_its_specification_states() {
+fn sarif_conforms_to_its_published_schema() {
     let mut judged = Vec::new();
     let texts: Vec<Vec<u8>> = rules::all().map(|rule| rule.examples()[0].clone()).collect();
     let findings: Vec<Findings> = texts.iter().map(|text| lint(text, Options::default())).collect();
@@ -75,7 +75,7 @@ fn sarif_has_the_form_that_its_specification_states() {
     let allowed = lint(b"# shoal: allow KS070 x\n", Options::default());
     judged.push(Judged { name: "b", source: b"# shoal: allow KS070 x\n", findings: &allowed });
     let sarif = sarif(&judged, "0.1.0");
-    assert_eq!(sarif_form::faults(&sarif), Vec::<String>::new());
+    assert_eq!(sarif_schema::faults(&sarif), Vec::<String>::new());
     let results = sarif["runs"][0]["results"].as_array().unwrap();
     assert!(results.len() > rules::all().count());
     assert!(results.iter().any(|result| result["suppressions"][0]["justification"] == "x"));
@@ -85,30 +85,22 @@ fn sarif_has_the_form_that_its_specification_states() {
 fn what_is_not_sarif_is_noticed() {
     let findings = lint(b"reboot\n", Options::default());
     let good = sarif(&[Judged { name: "ks.cfg", source: b"reboot\n", findings: &findings }], "1");
-    assert_eq!(sarif_form::faults(&good), Vec::<String>::new());
-    for (pointer, value, fault) in [
-        ("/version", serde_json::json!("2.0.0"), "/version"),
-        ("/runs/0/results/0", serde_json::json!({ "ruleId": "KS001", "ruleIndex": 0 }), "message is missing"),
-        ("/runs/0/results/0/level", serde_json::json!("fatal"), "/level"),
-        ("/runs/0/results/0/ruleIndex", serde_json::json!(0), "different rules"),
-        ("/runs/0/results/0/message", serde_json::json!({ "text": "x", "txt": "x" }), "not a known property"),
-        (
-            "/runs/0/results/0/locations/0/physicalLocation/region/startLine",
-            serde_json::json!(0),
-            "startLine",
-        ),
-        (
-            "/runs/0/results/0/locations/0/physicalLocation/artifactLocation/uri",
-            serde_json::json!("a b"),
-            "uri",
-        ),
-        ("/runs/0/tool", serde_json::json!(1), "not an object"),
-        ("/runs/0/results", serde_json::json!({}), "/runs/0/results"),
+    assert_eq!(sarif_schema::faults(&good), Vec::<String>::new());
+    for (pointer, value) in [
+        ("/version", serde_json::json!("2.0.0")),
+        ("/runs/0/results/0", serde_json::json!({ "ruleId": "KS001", "ruleIndex": 0 })),
+        ("/runs/0/results/0/level", serde_json::json!("fatal")),
+        ("/runs/0/results/0/ruleIndex", serde_json::json!(0)),
+        ("/runs/0/results/0/message", serde_json::json!({ "text": "x", "txt": "x" })),
+        ("/runs/0/results/0/locations/0/physicalLocation/region/startLine", serde_json::json!(0)),
+        ("/runs/0/results/0/locations/0/physicalLocation/artifactLocation/uri", serde_json::json!("a b")),
+        ("/runs/0/tool", serde_json::json!(1)),
+        ("/runs/0/results", serde_json::json!({})),
     ] {
         let mut wrong = good.clone();
         *wrong.pointer_mut(pointer).expect(pointer) = value;
-        let faults = sarif_form::faults(&wrong);
-        assert!(faults.iter().any(|found| found.contains(fault)), "{pointer}: {faults:?}");
+        let faults = sarif_schema::faults(&wrong);
+        assert!(faults.iter().any(|fault| fault.contains(pointer)), "{pointer}: {faults:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Hints are Metal3's. ESXi names a disk by what the disk reports of itself; a BMC reports only some of that, so a
 //! name is known, likely, or not known. Invariant: a name is returned only for exactly one match, and has no
-//! characters but those of `naa.` and `eui.` names.
+//! characters but those of `naa.`, `eui.` and `t10.NVMe` names.
 
 use std::fmt::Write as _;
 
@@ -52,7 +52,7 @@ pub struct Hints {
 pub struct Choice {
     /// The hints as they are written.
     pub hints: String,
-    /// `naa.…` or `eui.…`.
+    /// `naa.…`, `eui.…` or `t10.NVMe…`.
     pub device: String,
     /// What the disk is, in words.
     pub disk: String,
@@ -77,6 +77,8 @@ impl Confidence {
     }
 }
 
+/// The model number of an NVMe controller has 40 characters.
+const NVME_MODEL_LENGTH: usize = 40;
 const GIGABYTE: u64 = 1 << 30;
 /// Disks that a message lists.
 const LISTED_MAX: usize = 8;
@@ -233,11 +235,14 @@ fn name_of(disk: &Disk) -> Result<(String, Confidence), String> {
         (Some(naa), _, _) if disk.is_volume => Ok((format!("naa.{naa}"), Confidence::Certain)),
         (Some(naa), _, _) if is("SAS") => Ok((format!("naa.{naa}"), Confidence::Likely)),
         (_, None, Some(nguid)) => Ok((format!("eui.{nguid}"), Confidence::Likely)),
-        (_, Some(_), _) => Err(unknown(
-            disk,
-            "ESXi makes it of model and EUI-64 in a form that no document states",
-            model(disk),
-        )),
+        (_, Some(eui), _) => match t10_nvme(model(disk), &eui) {
+            Some(name) => Ok((name, Confidence::Likely)),
+            None => Err(unknown(
+                disk,
+                "ESXi makes it of model and EUI-64, and how it writes this model is not known",
+                model(disk),
+            )),
+        },
         (Some(_), _, _) if is("SATA") => Err(unknown(
             disk,
             "ESXi's name of a SATA disk depends on the driver of its controller",
@@ -245,6 +250,22 @@ fn name_of(disk: &Disk) -> Result<(String, Confidence), String> {
         )),
         _ => Err(unknown(disk, "the BMC reports no NAA name or NGUID", model(disk))),
     }
+}
+
+/// ESXi's name of an NVMe disk that has an EUI-64, with or without an NGUID (ESXi 6.7 to 9).
+///
+/// The model fills 40 places: blanks and empty places are `_`, a hyphen is its code `2D`, which takes no further
+/// place. The bytes of the EUI-64 follow from the last to the first. None for a model with characters whose
+/// form has not been seen.
+fn t10_nvme(model: &str, eui: &str) -> Option<String> {
+    let model = model.trim();
+    let is_seen = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '.' | '-');
+    if model.is_empty() || model.len() > NVME_MODEL_LENGTH || !model.chars().all(is_seen) {
+        return None;
+    }
+    let padded = format!("{model:_<NVME_MODEL_LENGTH$}").replace(' ', "_").replace('-', "2D");
+    let bytes: Vec<&str> = (0..eui.len()).step_by(2).filter_map(|at| eui.get(at..at + 2)).rev().collect();
+    Some(format!("t10.NVMe____{padded}{}", bytes.concat().to_ascii_uppercase()))
 }
 
 fn is_sata_boss(disk: &Disk) -> bool {

@@ -111,20 +111,54 @@ fn none_and_several_are_refused_with_what_there_is() {
 fn a_name_that_is_not_known_is_refused_and_a_filter_proposed() {
     for (hints, parts) in [
         ("BOSS", ["no durable name", "--firstdisk=\"DELLBOSS VD\""]),
-        ("serialNumber=S4XNNE0M2", ["EUI-64", "--firstdisk=\"MZWLR1T9HBJR\""]),
         ("vendor=Micron", ["driver of its controller", "--firstdisk=\"5300 PRO\""]),
     ] {
         let why = chosen(hints).unwrap_err();
         assert!(parts.iter().all(|part| why.contains(part)), "{hints}: {why}");
     }
-    let both = named(named(drive("1", "a", "b", "c", 1, "NVMe"), "NGUID", NGUID), "EUI", "0025384500000002");
     let bare = drive("1", "a", "b", "c", 1, "NVMe");
+    let unseen = named(drive("1", "a", "b/c", "c", 1, "NVMe"), "EUI", "0025384500000002");
     let zeros = named(bare.clone(), "NGUID", &"0".repeat(32));
-    for disk in [both, bare, zeros] {
+    for disk in [unseen, bare, zeros] {
         let inventory = Inventory { disks: vec![disk], hidden: 0 };
         assert!(
             choose(&Hints::parse("serialNumber=c").unwrap(), &inventory).unwrap_err().contains("not known")
         );
+    }
+}
+
+/// Names as hosts list them, and the model number and EUI-64 of their disks.
+#[test]
+fn an_nvme_disk_with_an_eui_64_is_named_by_model_and_eui_64() {
+    for (model, eui, name) in [
+        (
+            "Dell Ent NVMe P5600 MU U.2 1.6TB",
+            "5cd2e406b45c0300",
+            "t10.NVMe____Dell_Ent_NVMe_P5600_MU_U.2_1.6TB________00035CB406E4D25C",
+        ),
+        (
+            "WDC WDS100T2B0C-00PXH0",
+            "001b444a4630fd64",
+            "t10.NVMe____WDC_WDS100T2B0C2D00PXH0__________________64FD30464A441B00",
+        ),
+        (
+            "MTFDLBA1T0THJ-1BP15ABYY",
+            "00A07501 50D3195D",
+            "t10.NVMe____MTFDLBA1T0THJ2D1BP15ABYY_________________5D19D3500175A000",
+        ),
+        (
+            "Samsung SSD 990 PRO 2TB ",
+            "0x0025384451416D3B",
+            "t10.NVMe____Samsung_SSD_990_PRO_2TB_________________3B6D415144382500",
+        ),
+    ] {
+        let disk = named(drive("1", "a", model, "c", 1, "NVMe"), "EUI", eui);
+        let with_nguid = named(disk.clone(), "NGUID", NGUID);
+        for disk in [disk, with_nguid] {
+            let inventory = Inventory { disks: vec![disk], hidden: 0 };
+            let choice = choose(&Hints::parse("serialNumber=c").unwrap(), &inventory).unwrap();
+            assert_eq!((choice.device.as_str(), choice.confidence), (name, Confidence::Likely), "{model}");
+        }
     }
 }
 
