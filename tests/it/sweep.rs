@@ -11,10 +11,12 @@ mod draw;
 mod installer;
 mod killer;
 mod leaks;
+mod record;
 mod report;
 mod run;
 mod scenario;
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -57,15 +59,20 @@ impl Order {
 fn seeds_violate_nothing() {
     #[expect(clippy::disallowed_methods, reason = "how `cargo xtask sim` says what to run")]
     let order = std::env::var("SHOAL_SWEEP").map_or(Order::FIXED, |text| Order::parse(&text));
-    let report = sweep(order);
+    #[expect(clippy::disallowed_methods, reason = "how `cargo xtask sim` says where to write")]
+    let record = std::env::var_os("SHOAL_SWEEP_RECORD");
+    let (report, histories) = sweep(order);
+    if let Some(path) = record {
+        std::fs::write(path, histories.into_values().collect::<String>()).unwrap();
+    }
     println!("{report}");
     assert!(report.violations.is_empty(), "{} violations, see above", report.violations.len());
 }
 
-/// All worlds of an order, on as many threads as there are processors.
-fn sweep(order: Order) -> Report {
+/// All worlds of an order, on as many threads as there are processors, and the history of each seed's jobs.
+fn sweep(order: Order) -> (Report, BTreeMap<u64, String>) {
     let next = AtomicU64::new(0);
-    let report = Mutex::new(Report::new(order));
+    let seen = Mutex::new((Report::new(order), BTreeMap::new()));
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -75,15 +82,19 @@ fn sweep(order: Order) -> Report {
                     if number >= order.seeds {
                         return;
                     }
-                    let ran = world(order, order.first + number);
-                    report.lock().unwrap().add(&ran);
+                    let seed = order.first + number;
+                    let ran = world(order, seed);
+                    let history = record::history(seed, &ran);
+                    let mut seen = seen.lock().unwrap();
+                    seen.0.add(&ran);
+                    seen.1.insert(seed, history);
                 }
             });
         }
     });
-    let mut report = report.into_inner().unwrap();
+    let (mut report, histories) = seen.into_inner().unwrap();
     report.close();
-    report
+    (report, histories)
 }
 
 /// One world, in a runtime of its own whose time is simulated.

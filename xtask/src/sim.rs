@@ -29,15 +29,21 @@ struct Options<'a> {
     jobs: u64,
     first: u64,
     rule: &'a str,
+    /// Where each job's history goes.
+    record: Option<&'a str>,
 }
 
 pub fn sweep(flags: &[&str]) -> Done {
     let options = options(flags)?;
     run(command("cargo", &SWEEP[..6]).arg("--no-run"))?;
-    let Options { seeds, jobs, first, rule } = options;
+    let Options { seeds, jobs, first, rule, record } = options;
     let mut sweep = command("cargo", &SWEEP);
     sweep.args(["--nocapture", "--test-threads", "1"]);
     sweep.env("SHOAL_SWEEP", format!("first={first} seeds={seeds} jobs={jobs} rule={rule}"));
+    if let Some(record) = record {
+        let path = std::path::absolute(record).or_else(|error| fail(format!("sim: {record}: {error}")))?;
+        sweep.env("SHOAL_SWEEP_RECORD", path);
+    }
     if Path::new(MEMORY).is_dir() {
         sweep.env("TMPDIR", MEMORY);
     }
@@ -49,7 +55,7 @@ pub fn sweep(flags: &[&str]) -> Done {
 }
 
 fn options<'a>(flags: &[&'a str]) -> Done<Options<'a>> {
-    let mut options = Options { seeds: 100, jobs: 50, first: 1, rule: "evidence" };
+    let mut options = Options { seeds: 100, jobs: 50, first: 1, rule: "evidence", record: None };
     let (pairs, rest) = flags.as_chunks::<2>();
     if let [flag] = rest {
         return fail(format!("sim: {flag} wants a value"));
@@ -61,6 +67,7 @@ fn options<'a>(flags: &[&'a str]) -> Done<Options<'a>> {
             "--jobs" => options.jobs = number()?,
             "--first-seed" => options.first = number()?,
             "--rule" if matches!(*value, "evidence" | "power") => options.rule = value,
+            "--record" => options.record = Some(value),
             _ => return fail(format!("sim: what is {flag} {value}?")),
         }
     }
@@ -76,8 +83,8 @@ mod tests {
 
     #[test]
     fn flags_say_which_worlds() {
-        let wanted = Options { seeds: 3, jobs: 7, first: 40, rule: "power" };
-        let flags = ["--seeds", "3", "--first-seed", "40", "--jobs", "7", "--rule", "power"];
+        let wanted = Options { seeds: 3, jobs: 7, first: 40, rule: "power", record: Some("x") };
+        let flags = ["--seeds", "3", "--first-seed", "40", "--jobs", "7", "--rule", "power", "--record", "x"];
         assert_eq!(options(&flags).unwrap(), wanted);
         for wrong in [&["--seeds"][..], &["--seeds", "many"], &["--jobs", "0"], &["--rule", "luck"]] {
             assert!(options(wrong).is_err(), "{wrong:?}");
