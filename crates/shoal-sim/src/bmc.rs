@@ -28,7 +28,7 @@ pub use self::tasks::Tasks;
 use super::computer::Computer;
 use super::drive::ImageCopy;
 use super::faults::{Fault, Faults};
-use super::guest::Software;
+use super::guest::{MaintenanceManners, Software};
 use super::journal::Journal;
 use super::machine::{Board, BootMode, BootTarget, Disk, DriveKind, Machine, OverrideEnabled, is_disk};
 use super::personas::{PersonaDrive, PersonaMedia};
@@ -150,7 +150,7 @@ impl Bmc {
         if config.persona.boot.lasts {
             (machine.boot.enabled, machine.boot.target) = (OverrideEnabled::Continuous, BootTarget::Hdd);
         }
-        let software = software(&config.timings, &faults);
+        let software = software(&config, &faults);
         let mut computer = match config.power_on {
             true => Computer::running(machine, software, now),
             false => Computer::new(machine, software),
@@ -318,7 +318,8 @@ fn board(timings: &Timings, faults: &Faults, drives: Vec<DriveKind>) -> Board {
 }
 
 /// The installer and the installed system, with the faults that are in them.
-fn software(timings: &Timings, faults: &Faults) -> Software {
+fn software(config: &SimConfig, faults: &Faults) -> Software {
+    let timings = &config.timings;
     let late = faults.find(|fault| match fault {
         Fault::ApiLate(late) => Some(*late),
         _ => None,
@@ -343,5 +344,22 @@ fn software(timings: &Timings, faults: &Faults) -> Software {
         hook_fails: faults.has(&Fault::HookFails),
         no_network: faults.has(&Fault::NoGuestNetwork),
         api_start: late.unwrap_or(timings.hostd),
+        maintenance: maintenance(&config.serial, faults),
+    }
+}
+
+fn maintenance(serial: &str, faults: &Faults) -> MaintenanceManners {
+    let other = if faults.has(&Fault::SmbiosDiffers) { "-OTHER" } else { "" };
+    MaintenanceManners {
+        serial: format!("{serial}{other}"),
+        is_foreign: faults.has(&Fault::OperatorSystem),
+        stays_on: faults.has(&Fault::GuestStaysOn),
+        loses_result: faults.has(&Fault::ReportLost),
+        repeats_result: faults.has(&Fault::ReportRepeated),
+        is_forged: faults.has(&Fault::ReportForged),
+        result_late: faults.find(|fault| match fault {
+            Fault::ReportLate(late) => Some(*late),
+            _ => None,
+        }),
     }
 }

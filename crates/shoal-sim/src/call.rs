@@ -33,6 +33,14 @@ impl Calls {
     /// Waits for the end of a call, which is sent unless it is on its way already. May be dropped
     /// and asked again.
     pub async fn finish(&mut self, boot: u64, call: HookCall, transport: &Transport) -> bool {
+        if let Some(late) = call.late {
+            let sending = send(call, transport.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(late).await;
+                sending.await;
+            });
+            return true;
+        }
         let is_same = |running: &Running| running.boot == boot && running.call == call;
         let running = match self.running.take().filter(is_same) {
             Some(running) => running,
@@ -61,9 +69,14 @@ async fn send(call: HookCall, transport: Transport) -> bool {
 /// As busybox and Python on ESXi, it takes any certificate.
 fn request(call: &HookCall) -> Result<HttpRequest, http::Error> {
     let request = http::Request::builder().uri(&call.url).extension(TlsPolicy::Insecure);
+    let request = match &call.secret {
+        Some(secret) => request.header("X-Webhook-Secret", secret),
+        None => request,
+    };
     let Some(body) = &call.body else { return request.body(Bytes::new()) };
     // What Python and wget say of any body, as long as a script does not say otherwise.
-    let request = request.method("POST").header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let content_type = if call.is_json { "application/json" } else { "application/x-www-form-urlencoded" };
+    let request = request.method("POST").header(CONTENT_TYPE, content_type);
     request.body(Bytes::from(body.clone()))
 }
 
@@ -92,7 +105,8 @@ mod tests {
     }
 
     fn call(number: usize) -> HookCall {
-        HookCall { number, url: "http://controller.test/".to_owned(), body: None }
+        let url = "http://controller.test/".to_owned();
+        HookCall { number, url, body: None, is_json: false, secret: None, late: None }
     }
 
     #[tokio::test(start_paused = true)]

@@ -113,7 +113,7 @@ impl Computer {
     pub fn eject(&mut self, drive: usize) {
         let held_one = self.machine.medium(drive).is_some();
         self.machine.eject(drive);
-        if let Some(guest) = self.guest.as_mut().filter(|guest| held_one && guest.is_installing()) {
+        if let Some(guest) = self.guest.as_mut().filter(|guest| held_one && guest.installs_from_medium()) {
             guest.lose_medium();
             self.machine.counters.interrupted_installs += 1;
         }

@@ -129,6 +129,13 @@ pub enum Fault {
     HookFails,
     NoGuestNetwork,
     ApiLate(Duration),
+    OperatorSystem,
+    SmbiosDiffers,
+    GuestStaysOn,
+    ReportLost,
+    ReportRepeated,
+    ReportLate(Duration),
+    ReportForged,
 }
 
 /// A word that is no fault, or a value that it cannot have.
@@ -216,7 +223,8 @@ impl fmt::Display for Fault {
             | Fault::PowerTransitions(wait)
             | Fault::SessionTimeout(wait)
             | Fault::TokensRefusedAfterStart(wait)
-            | Fault::ApiLate(wait) => write!(f, "={}", wait.as_secs()),
+            | Fault::ApiLate(wait)
+            | Fault::ReportLate(wait) => write!(f, "={}", wait.as_secs()),
             Fault::Slow(wait) | Fault::SlowMedia(wait) => write!(f, "={}", wait.as_millis()),
             Fault::InsertNotDone(count)
             | Fault::InsertNotSeen(count)

@@ -1,5 +1,5 @@
-//! The software on a simulated machine's processor: firmware, boot loader, ESXi installer, and the
-//! installed system.
+//! The software on a simulated machine's processor: firmware, boot loader, ESXi installer or maintenance system, and
+//! the installed system.
 //!
 //! Pure: it asks for bytes of a drive ([`GuestNeed::Read`]) and is given them ([`Guest::answer`]), and
 //! `now` is handed in. It models what is seen from outside (BOOT.CFG, `ks=`, the search of every
@@ -12,6 +12,7 @@
 //!  all      │   BOOT.CFG,  ▼       │   not found   │            calls  └─► Finished: waits for Enter
 //!  drives   │   kernel,   Prompt   │   ▼           ▼
 //!           │   modules   waits    └─► Dialog ◄────┘ refused, failed, medium taken away
+//!           │   or kernel and initramfs ──► Maintenance ──► power off
 //!           ├─► DiskBoot ──► Running (obeys ACPI after a moment)
 //!           └─► NoBootDevice, Setup
 //! ```
@@ -23,7 +24,9 @@ mod firmware;
 pub mod for_comparison;
 mod installer;
 mod kickstart;
+mod linux;
 mod loader;
+mod maintenance;
 mod post;
 mod reader;
 mod search;
@@ -37,7 +40,9 @@ use self::curious::Curious;
 use self::firmware::{BootChoice, Enumeration};
 use self::installer::{Accepted, Install, ScriptReading};
 use self::kickstart::InstallEnding;
-use self::loader::{Loaded, Loader};
+use self::loader::{Booted, Loaded, Loader};
+use self::maintenance::Maintenance;
+pub use self::maintenance::MaintenanceManners;
 pub use self::post::HookCall;
 use self::post::{Post, PostLook};
 use self::reader::ReaderLook;
@@ -83,6 +88,7 @@ pub struct Software {
     pub no_network: bool,
     /// From a running system to the first answer of its API.
     pub api_start: Duration,
+    pub maintenance: MaintenanceManners,
 }
 
 /// Bytes that the software wants of a drive.
@@ -134,11 +140,12 @@ enum GuestState {
     LoaderError(String),
     Kernel {
         until: Timestamp,
-        loaded: Loaded,
+        booted: Booted,
     },
     /// The interactive installer: "(Enter) Continue".
     Prompt,
     Search(Box<ScriptReading>),
+    Maintenance(Box<Maintenance>),
     /// A modal dialog that ends after a while.
     Warning {
         until: Timestamp,
@@ -211,9 +218,8 @@ impl Guest {
             },
             GuestState::Loader(loader) => step_loader(loader, machine, software, now),
             GuestState::Kernel { until, .. } if now < *until => GuestStep::Need(GuestNeed::Until(*until)),
-            GuestState::Kernel { loaded, .. } => {
-                GuestStep::Next(start_installer(std::mem::take(loaded), software))
-            }
+            GuestState::Kernel { booted, .. } => GuestStep::Next(start(std::mem::take(booted), software)),
+            GuestState::Maintenance(system) => system.step(machine, software, button, now),
             GuestState::Search(reading) => reading.step(machine, software, now),
             GuestState::Warning { until, .. } if now < *until => GuestStep::Need(GuestNeed::Until(*until)),
             GuestState::Warning { accepted, .. } => {
@@ -271,6 +277,7 @@ impl Guest {
     fn listens_to(&self, button: Button, software: &Software) -> bool {
         match self.state {
             GuestState::Running { .. } => !software.ignores_acpi,
+            GuestState::Maintenance(_) => software.maintenance.is_foreign && !software.ignores_acpi,
             GuestState::Setup | GuestState::NoBootDevice => button == Button::Restart,
             _ => false,
         }
@@ -282,6 +289,7 @@ impl Guest {
             GuestState::Firmware(enumeration) => enumeration.answer(answer),
             GuestState::Loader(loader) => loader.answer(answer),
             GuestState::Search(reading) => reading.answer(answer),
+            GuestState::Maintenance(system) => system.answer(answer),
             GuestState::Post { post, .. } => post.answer(answer),
             GuestState::Installing(install) => install.answer(answer),
             GuestState::Running { curious, .. } => curious.answer(answer),
@@ -291,13 +299,24 @@ impl Guest {
 
     /// Hands over what became of the last [`GuestNeed::Call`].
     pub fn end_call(&mut self, succeeded: bool) {
-        if let GuestState::Post { post, .. } = &mut self.state {
-            post.end_call(succeeded);
+        match &mut self.state {
+            GuestState::Post { post, .. } => post.end_call(succeeded),
+            GuestState::Maintenance(system) => system.end_call(succeeded),
+            _ => {}
         }
     }
 
     /// Whether the disk is being written: a reset now destroys the install.
     pub fn is_installing(&self) -> bool {
+        match &self.state {
+            GuestState::Installing(_) => true,
+            GuestState::Maintenance(system) => system.is_writing(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is an installation that ends with its medium.
+    pub fn installs_from_medium(&self) -> bool {
         matches!(self.state, GuestState::Installing(_))
     }
 
@@ -329,7 +348,10 @@ impl Guest {
             GuestState::Post { .. } => "installer_post",
             GuestState::Finished { .. } => "installer_finished",
             GuestState::DiskBoot { .. } => "booting",
-            GuestState::Running { .. } if matches!(disk, Disk::Installed { .. }) => "installed",
+            GuestState::Maintenance(system) if system.is_writing() => "installing",
+            GuestState::Maintenance(system) if system.console().is_some() => "maintenance_error",
+            GuestState::Maintenance(_) => "maintenance",
+            GuestState::Running { .. } if disk.is_installed() => "installed",
             GuestState::Running { .. } => "other_system",
         }
     }
@@ -342,6 +364,7 @@ impl Guest {
             GuestState::Prompt => Some("Welcome to the VMware ESXi Installation: (Enter) Continue"),
             GuestState::Finished { .. } => Some("Installation Complete: (Enter) Reboot"),
             GuestState::Warning { accepted, .. } => accepted.warning(),
+            GuestState::Maintenance(system) => system.console(),
             GuestState::LoaderError(text) | GuestState::Dialog(text) => Some(text),
             _ => None,
         }
@@ -371,12 +394,20 @@ fn step_loader(loader: &mut Loader, machine: &mut Machine, software: &Software, 
     match loader.look() {
         ReaderLook::Need(request) => GuestStep::Need(GuestNeed::Read(request)),
         ReaderLook::Done(Err(error)) => GuestStep::Next(GuestState::LoaderError(error)),
-        ReaderLook::Done(Ok(loaded)) => {
+        ReaderLook::Done(Ok(booted)) => {
             if software.os_running_early {
                 machine.set_progress(BootProgress::OsRunning, now);
             }
-            GuestStep::Next(GuestState::Kernel { until: after(now, software.boot_load), loaded })
+            GuestStep::Next(GuestState::Kernel { until: after(now, software.boot_load), booted })
         }
+    }
+}
+
+/// What the kernel starts.
+fn start(booted: Booted, software: &Software) -> GuestState {
+    match booted {
+        Booted::Installer(loaded) => start_installer(loaded, software),
+        Booted::Linux(arguments) => GuestState::Maintenance(Box::new(Maintenance::new(arguments))),
     }
 }
 

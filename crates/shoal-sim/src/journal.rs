@@ -27,11 +27,15 @@ pub enum Happening {
     Installed {
         ks_sha256: String,
     },
+    /// A maintenance system wrote this image to the disk.
+    Imaged {
+        sha256: String,
+    },
     /// It was cut short by a reset, a power-off or an eject.
     InstallCut,
     /// A person at the machine pulled its plug or pressed its button.
     HandsOn,
-    /// The host rebooted unrequested in the middle of an install.
+    /// The host rebooted unrequested in the middle of an install, or its power was cut.
     Crash,
 }
 
@@ -73,8 +77,12 @@ impl Journal {
         }
         self.add(now, after.interrupted_installs - before.interrupted_installs, &Happening::InstallCut);
         self.add(now, after.installs_begun - before.installs_begun, &Happening::InstallBegun);
-        if let Disk::Installed { ks_sha256, .. } = &machine.disk {
-            let installed = Happening::Installed { ks_sha256: ks_sha256.clone() };
+        let installed = match &machine.disk {
+            Disk::Installed { ks_sha256, .. } => Some(Happening::Installed { ks_sha256: ks_sha256.clone() }),
+            Disk::Imaged { sha256 } => Some(Happening::Imaged { sha256: sha256.clone() }),
+            Disk::Blank | Disk::Broken | Disk::OtherSystem(_) => None,
+        };
+        if let Some(installed) = installed {
             self.add(now, after.installs - before.installs, &installed);
         }
         self.add(now, after.crashes - before.crashes, &Happening::Crash);

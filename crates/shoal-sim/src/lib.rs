@@ -3,7 +3,7 @@
 //! For tests (in process, paused time), for `shoal sim` (real HTTP on loopback) and for
 //! `shoal demo`. It shares no code with the Redfish client, the installer's overlay or the
 //! kickstart linter, so that they can prove each other; of the rest it uses the ISO reader (and the
-//! writer, for the stand-in installer) and the three doors. It is not a model of ESXi, only of what can be seen of it from outside.
+//! writer, for the stand-ins), the types of a recipe and a report, and the three doors. It is not a model of ESXi, only of what can be seen of it from outside.
 //! Invariant: [`SimState`] is the truth, whatever the Redfish service says.
 //!
 //! Reading order, each after what it uses: [`machine`] (hardware), [`guest`] (software), `computer` (both in step),
@@ -40,7 +40,10 @@ pub use journal::Happening;
 pub use machine::{InstalledSystem, UnknownRelease};
 pub use network::Network;
 pub use personas::{Persona, Sources, UnknownPersona, UnknownSource};
-pub use standin::{BUILD as STANDIN_BUILD, VERSION as STANDIN_VERSION, standin_installer, standin_writer};
+pub use standin::{
+    BUILD as STANDIN_BUILD, VERSION as STANDIN_VERSION, standin_installer, standin_maintenance,
+    standin_maintenance_writer, standin_writer,
+};
 pub use state::{OverrideState, SimState, SlotState};
 
 /// One simulated server.

@@ -130,7 +130,7 @@ pub struct Counters {
     /// How often it came to its end.
     pub installs: u64,
     pub interrupted_installs: u64,
-    /// Installs that ended by a reboot of the host's own.
+    /// Installs that ended by a reboot of the host's own, or by a cut of its power.
     pub crashes: u64,
 }
 

@@ -1,4 +1,4 @@
-//! A small stand-in for the vendor's installer ISO, laid out like VMware's.
+//! Small stand-ins: for the vendor's installer ISO, laid out like VMware's, and for a maintenance ISO.
 //!
 //! Nothing in it runs: the simulated guest acts on its boot files, and a real host would not boot
 //! it. It is no lab installer either (`lab/` builds one that does boot). Invariant: the same bytes
@@ -70,6 +70,38 @@ pub fn standin_writer() -> IsoWriter {
     }
     writer.boot(BootPlatform::Bios, "/ISOLINUX.BIN", 4);
     writer.boot(BootPlatform::Uefi, "/EFIBOOT.IMG", 512);
+    writer
+}
+
+/// A maintenance ISO whose kernel gets these arguments: about 6 MiB.
+pub fn standin_maintenance(arguments: &str) -> SparseImage {
+    let written = standin_maintenance_writer(arguments).write();
+    written.expect("the stand-in's names are valid and its files small").image
+}
+
+/// The image before it is written, for whoever wants it a little different.
+pub fn standin_maintenance_writer(arguments: &str) -> IsoWriter {
+    let mut writer = IsoWriter::new("MAINTENANCE");
+    writer.rock_ridge = true;
+    writer.file(
+        "/isolinux/isolinux.cfg",
+        format!("default m\nlabel m\nkernel /boot/vmlinuz\ninitrd /boot/initrd.img\nappend {arguments}\n"),
+    );
+    writer.file(
+        "/boot/grub/grub.cfg",
+        format!("linux /boot/vmlinuz {arguments}\ninitrd /boot/initrd.img\nboot\n"),
+    );
+    for (path, kib) in [
+        ("/isolinux/isolinux.bin", 24),
+        ("/boot/grub/efi.img", 256),
+        ("/EFI/BOOT/BOOTX64.EFI", 96),
+        ("/boot/vmlinuz", 1024),
+        ("/boot/initrd.img", 4096),
+    ] {
+        writer.file(path, noise(path, kib));
+    }
+    writer.boot(BootPlatform::Bios, "/isolinux/isolinux.bin", 4);
+    writer.boot(BootPlatform::Uefi, "/boot/grub/efi.img", 512);
     writer
 }
 

@@ -16,7 +16,7 @@ pub struct SimState {
     pub power: &'static str,
     /// `off`, `firmware`, `loading`, `boot_error`, `installer_starting`, `installer_prompt`,
     /// `installer_error`, `installing`, `installer_post` (the disk is written), `installer_finished`,
-    /// `booting`, `installed`, or `other_system`: one that was on the disk before.
+    /// `maintenance`, `maintenance_error`, `booting`, `installed`, or `other_system`: one that was on the disk before.
     pub guest: &'static str,
     /// What the console asks a person to do, if it does.
     pub console: Option<String>,
@@ -27,6 +27,8 @@ pub struct SimState {
     /// Installs that a reset, a power-off or an eject cut short.
     pub interrupted_installs: u64,
     pub installed_ks_sha256: Option<String>,
+    /// Of the image that a maintenance system wrote to the disk.
+    pub installed_image_sha256: Option<String>,
     /// Of the ESXi on the disk, by whatever it was installed.
     pub build: Option<String>,
     /// Host starts caused through Redfish.
@@ -73,7 +75,11 @@ impl SimState {
             interrupted_installs: counters.interrupted_installs,
             installed_ks_sha256: match &machine.disk {
                 Disk::Installed { ks_sha256, .. } => Some(ks_sha256.clone()),
-                Disk::Blank | Disk::OtherSystem(_) | Disk::Broken => None,
+                _ => None,
+            },
+            installed_image_sha256: match &machine.disk {
+                Disk::Imaged { sha256 } => Some(sha256.clone()),
+                _ => None,
             },
             build: machine.disk.esxi().map(|esxi| esxi.build.clone()),
             starts: counters.starts,

@@ -61,9 +61,9 @@ pub fn draw_faults(draw: &Draw) -> Vec<Fault> {
 }
 
 /// A fault, and the least and the most of its value; 0 and 0 where it has none.
-type Row = (&'static str, u64, u64);
+pub type Row = (&'static str, u64, u64);
 
-fn draw_value(draw: &Draw, (name, least, most): Row) -> Fault {
+pub fn draw_value(draw: &Draw, (name, least, most): Row) -> Fault {
     let text = if most == 0 { name.to_owned() } else { format!("{name}={}", draw.between(least, most)) };
     text.parse().unwrap()
 }
@@ -197,9 +197,25 @@ const MISHAPS: &[Row] = &[
     ("cut-body", 5, 50),
 ];
 
+/// Of a Linux job: what a maintenance system and those around it do wrong.
+pub const LINUX: &[Row] = &[
+    ("guest-crashes", 0, 0),
+    ("guest-fails", 0, 0),
+    ("guest-hangs", 0, 0),
+    ("guest-stays-on", 0, 0),
+    ("no-guest-network", 0, 0),
+    ("operator-system", 0, 0),
+    ("prefetch", 0, 0),
+    ("report-forged", 0, 0),
+    ("report-late", 1, 600),
+    ("report-lost", 0, 0),
+    ("report-repeated", 0, 0),
+    ("smbios-differs", 0, 0),
+];
+
 #[test]
 fn every_fault_of_the_simulator_is_drawn() {
-    let drawn = |name: &&str| [GRAVE, BEARABLE, MISHAPS].concat().iter().any(|row| row.0 == *name);
+    let drawn = |name: &&str| [GRAVE, BEARABLE, MISHAPS, LINUX].concat().iter().any(|row| row.0 == *name);
     let left_out: Vec<&str> = shoal_sim::fault_names().into_iter().filter(|name| !drawn(name)).collect();
     assert_eq!(left_out, Vec::<&str>::new());
 }

@@ -139,8 +139,9 @@ pub const ARROWS: &[Arrow] = &[
     Arrow { from: "seal", to: &["domain"], sentence: "seal keeps secrets at rest and knows no table" },
     Arrow {
         from: "shoal_sim",
-        to: &["shoal_image"],
-        sentence: "shoal-sim stands in for hardware and shares no code with what it proves, but the ISO reader",
+        to: &["shoal_image", "shoal_recipe"],
+        sentence: "shoal-sim stands in for hardware and shares no code with what it proves, but the ISO reader and the \
+                   types of a recipe",
     },
     Arrow {
         from: "fuzz",
@@ -233,6 +234,10 @@ pub const PURE: &[Arrow] = &[
         sentence: "a verdict is a function of reports, reads, power and now",
     },
     Arrow { from: "shoal_sim::machine", to: &[], sentence: "the machine is pure hardware" },
-    Arrow { from: "shoal_sim::guest", to: &["shoal_image::iso"], sentence: "the guest is pure software" },
+    Arrow {
+        from: "shoal_sim::guest",
+        to: &["shoal_image::iso", "shoal_recipe"],
+        sentence: "the guest is pure software",
+    },
     Arrow { from: "shoal_sim::faults", to: &[], sentence: "faults are data" },
 ];

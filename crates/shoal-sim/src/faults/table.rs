@@ -395,7 +395,7 @@ pub static TABLE: &[FaultRow] = &[
     row(
         "guest-crashes",
         Plain(|| Fault::GuestCrashes),
-        "the host reboots half-way through its first install",
+        "the host reboots half-way through its first install (a maintenance system's loses its power)",
     ),
     row(
         "guest-ejects-early",
@@ -415,5 +415,36 @@ pub static TABLE: &[FaultRow] = &[
         "api-late",
         Secs(Fault::ApiLate, 120),
         "the installed system's API answers 503 for VALUE seconds after its boot",
+    ),
+    row(
+        "operator-system",
+        Plain(|| Fault::OperatorSystem),
+        "the maintenance system is an operator's own: it reports with the shared secret, reads no signal and stays on",
+    ),
+    row(
+        "smbios-differs",
+        Plain(|| Fault::SmbiosDiffers),
+        "the host's SMBIOS shows another serial number than its BMC",
+    ),
+    row(
+        "guest-stays-on",
+        Plain(|| Fault::GuestStaysOn),
+        "the maintenance system does not power its host off after its success",
+    ),
+    row("report-lost", Plain(|| Fault::ReportLost), "the maintenance system's result is lost on its way"),
+    row(
+        "report-repeated",
+        Plain(|| Fault::ReportRepeated),
+        "the maintenance system's result arrives three times",
+    ),
+    row(
+        "report-late",
+        Secs(Fault::ReportLate, 20),
+        "the maintenance system's result arrives VALUE seconds late",
+    ),
+    row(
+        "report-forged",
+        Plain(|| Fault::ReportForged),
+        "while the disk is written, successes arrive with a wrong token, for another server and with a wrong secret",
     ),
 ];

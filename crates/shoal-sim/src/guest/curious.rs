@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::search::{Search, SearchLook};
 use super::{GuestNeed, GuestStep, ReadAnswer};
-use crate::machine::{Disk, Machine};
+use crate::machine::Machine;
 
 #[derive(Debug, Default)]
 pub struct Curious {
@@ -18,7 +18,7 @@ pub struct Curious {
 
 impl Curious {
     pub fn look(&mut self, machine: &Machine, now: Timestamp) -> GuestStep {
-        let is_old = !matches!(machine.disk, Disk::Installed { .. });
+        let is_old = !machine.disk.is_installed();
         if is_old && self.seen != machine.insertions() {
             self.seen = machine.insertions();
             self.search = Search::parse("cdrom:/KS.CFG");

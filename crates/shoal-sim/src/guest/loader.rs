@@ -1,4 +1,5 @@
-//! mboot: reads BOOT.CFG of the medium it was booted from, then the kernel and every module.
+//! mboot: reads BOOT.CFG of the medium it was booted from, then the kernel and every module. A medium without BOOT.CFG
+//! may hold a Linux, which its own boot loader reads in the same way.
 //!
 //! Only the primary tree is read, names are compared without regard to case, and a file that is
 //! missing hangs the loader (vmware/esx-boot @32924c6, fsw_iso9660.c, mboot/config.c).
@@ -7,6 +8,7 @@
 use std::ops::Range;
 
 use super::boot_cfg::{BootCfg, COMMAND_LINE_BYTES_MAX, parse_boot_cfg};
+use super::linux::{self, KernelArguments, Linux};
 use super::reader::{DriveReader, ReaderLook};
 use super::{ReadAnswer, ReadRequest};
 use shoal_image::iso::{IsoError, PartialImage, TreeKind, Volume};
@@ -19,6 +21,7 @@ const PIECE_BYTES: u64 = 64 << 10;
 #[derive(Debug)]
 pub struct Loader {
     drive: usize,
+    uefi: bool,
     cfg_path: &'static str,
     stage: Stage,
 }
@@ -29,7 +32,7 @@ enum Stage {
     Plan(DriveReader),
     Load {
         files: Vec<Range<u64>>,
-        loaded: Loaded,
+        booted: Booted,
         trouble: Option<&'static str>,
     },
 }
@@ -37,7 +40,21 @@ enum Stage {
 /// What is to be loaded, found on the medium.
 struct LoadPlan {
     files: Vec<Range<u64>>,
-    loaded: Loaded,
+    booted: Booted,
+}
+
+/// What was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Booted {
+    Installer(Loaded),
+    /// With the arguments of its kernel.
+    Linux(KernelArguments),
+}
+
+impl Default for Booted {
+    fn default() -> Booted {
+        Booted::Installer(Loaded::default())
+    }
 }
 
 /// What has been loaded, as far as the installer acts on it.
@@ -66,29 +83,29 @@ enum LoadError {
 impl Loader {
     pub fn new(drive: usize, uefi: bool) -> Loader {
         let cfg_path = if uefi { "/EFI/BOOT/BOOT.CFG" } else { "/BOOT.CFG" };
-        Loader { drive, cfg_path, stage: Stage::Plan(DriveReader::new(drive)) }
+        Loader { drive, uefi, cfg_path, stage: Stage::Plan(DriveReader::new(drive)) }
     }
 
     /// The next bytes wanted; or what has been loaded, or, as the error, the text at which the
     /// loader hangs.
-    pub fn look(&mut self) -> ReaderLook<Result<Loaded, String>> {
+    pub fn look(&mut self) -> ReaderLook<Result<Booted, String>> {
         if let Stage::Plan(reader) = &mut self.stage {
-            match reader.look(|image| plan(image, self.cfg_path)) {
+            match reader.look(|image| plan(image, self.cfg_path, self.uefi)) {
                 ReaderLook::Need(request) => return ReaderLook::Need(request),
                 ReaderLook::Done(Err(error)) => return ReaderLook::Done(Err(error)),
-                ReaderLook::Done(Ok(LoadPlan { mut files, loaded })) => {
+                ReaderLook::Done(Ok(LoadPlan { mut files, booted })) => {
                     files.reverse();
-                    self.stage = Stage::Load { files, loaded, trouble: None };
+                    self.stage = Stage::Load { files, booted, trouble: None };
                 }
             }
         }
-        let Stage::Load { files, loaded, trouble } = &mut self.stage else {
-            return ReaderLook::Done(Ok(Loaded::default()));
+        let Stage::Load { files, booted, trouble } = &mut self.stage else {
+            return ReaderLook::Done(Ok(Booted::default()));
         };
         match (trouble, files.last()) {
             (Some(trouble), _) => ReaderLook::Done(Err((*trouble).to_owned())),
             (None, Some(file)) => ReaderLook::Need(piece(self.drive, file)),
-            (None, None) => ReaderLook::Done(Ok(std::mem::take(loaded))),
+            (None, None) => ReaderLook::Done(Ok(std::mem::take(booted))),
         }
     }
 
@@ -112,13 +129,20 @@ fn piece(drive: usize, file: &Range<u64>) -> ReadRequest {
     ReadRequest { drive, offset: file.start, len: (end - file.start) as usize }
 }
 
-fn plan(image: &PartialImage, cfg_path: &str) -> Result<LoadPlan, LoadError> {
+fn plan(image: &PartialImage, cfg_path: &str, uefi: bool) -> Result<LoadPlan, LoadError> {
     let volume = Volume::open(image)?;
     let find = |path: &str| {
         let found = volume.find(image, TreeKind::Primary, path)?;
         found.filter(|entry| !entry.is_dir).ok_or_else(|| LoadError::NotFound(path.to_owned()))
     };
-    let cfg = parse_boot_cfg(&volume.read(image, &find(cfg_path)?, BOOT_CFG_BYTES_MAX)?);
+    let cfg = match find(cfg_path) {
+        Err(LoadError::NotFound(_))
+            if let Some(Linux { files, arguments }) = linux::find(image, &volume, uefi)? =>
+        {
+            return Ok(LoadPlan { files, booted: Booted::Linux(arguments) });
+        }
+        found => parse_boot_cfg(&volume.read(image, &found?, BOOT_CFG_BYTES_MAX)?),
+    };
     check(&cfg)?;
     let mut files = vec![];
     for name in std::iter::once(&cfg.kernel).chain(&cfg.modules) {
@@ -127,7 +151,7 @@ fn plan(image: &PartialImage, cfg_path: &str) -> Result<LoadPlan, LoadError> {
     }
     let kickstart = cfg.kickstart_option().map(str::to_owned);
     let cdrom_boot = cfg.has_cdrom_boot();
-    Ok(LoadPlan { files, loaded: Loaded { kickstart, cdrom_boot, build: cfg.build } })
+    Ok(LoadPlan { files, booted: Booted::Installer(Loaded { kickstart, cdrom_boot, build: cfg.build }) })
 }
 
 fn check(cfg: &BootCfg) -> Result<(), LoadError> {

@@ -5,6 +5,7 @@
 //! reads of its own extent. Invariant: the acts of a script happen in its order, each once.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::fat::{FatError, FatVolume};
 use super::kickstart::PostSection;
@@ -32,6 +33,12 @@ pub struct HookCall {
     pub url: String,
     /// A POST of it; else a GET.
     pub body: Option<String>,
+    /// The body says that it is JSON.
+    pub is_json: bool,
+    /// For the header that holds the secret of a report.
+    pub secret: Option<String>,
+    /// It is on its way for so long, and its sender goes on.
+    pub late: Option<Duration>,
 }
 
 /// Something that is seen from outside.
@@ -165,7 +172,9 @@ impl Post {
                     ReaderLook::Done(found) => found,
                 },
                 What::Call { url, body } if !software.no_network => {
-                    let call = HookCall { number: self.done, url: url.clone(), body: body.clone() };
+                    let (url, body) = (url.clone(), body.clone());
+                    let number = self.done;
+                    let call = HookCall { number, url, body, is_json: false, secret: None, late: None };
                     return PostLook::Need(GuestNeed::Call(call));
                 }
                 What::Fail { why } => return PostLook::Failed(why.clone()),

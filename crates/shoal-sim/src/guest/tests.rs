@@ -60,6 +60,7 @@ impl GuestBench {
             hook_fails: false,
             no_network: false,
             api_start: Duration::from_secs(7),
+            maintenance: MaintenanceManners::default(),
         };
         change(&mut board, &mut software);
         let now = Timestamp::from_second(1_800_000_000).unwrap();

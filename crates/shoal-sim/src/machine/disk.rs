@@ -14,19 +14,28 @@ pub enum Disk {
         ks_sha256: String,
         esxi: InstalledSystem,
     },
+    /// A Linux or Windows, written from an image.
+    Imaged {
+        sha256: String,
+    },
 }
 
 impl Disk {
     /// Whether a firmware finds something to boot on it.
     pub fn boots(&self) -> bool {
-        matches!(self, Disk::Installed { .. } | Disk::OtherSystem(_))
+        self.is_installed() || matches!(self, Disk::OtherSystem(_))
+    }
+
+    /// Whether it holds what was installed here.
+    pub fn is_installed(&self) -> bool {
+        matches!(self, Disk::Installed { .. } | Disk::Imaged { .. })
     }
 
     pub fn esxi(&self) -> Option<&InstalledSystem> {
         match self {
             Disk::Installed { esxi, .. } => Some(esxi),
             Disk::OtherSystem(esxi) => esxi.as_ref(),
-            Disk::Blank | Disk::Broken => None,
+            Disk::Blank | Disk::Broken | Disk::Imaged { .. } => None,
         }
     }
 }

@@ -1,0 +1,216 @@
+//! A maintenance system in RAM: it finds its recipe, writes the disk, reports, and powers its host off.
+//!
+//! It models what is seen from outside of `shoal-agent`, and of an operator's own system
+//! ([`MaintenanceManners::is_foreign`]). The image is not fetched: the time of the installation stands for that. Invariant: once the recipe was read, a
+//! drive is read again only for a signal.
+
+mod medium;
+mod plan;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use shoal_recipe::TaskRecipe;
+
+use self::medium::{TaskLook, TaskMedium, TaskSearch};
+use self::plan::{ReportSending, TaskAct, TaskPlan};
+use super::linux::KernelArguments;
+use super::reader::ReaderLook;
+use super::{GuestNeed, GuestStep, ReadAnswer, Software};
+use crate::machine::{Button, Disk, Machine, after};
+
+/// The machine as its SMBIOS shows it, and what a maintenance system on it does otherwise than `shoal-agent`.
+#[derive(Clone, Debug, Default)]
+pub struct MaintenanceManners {
+    pub serial: String,
+    /// It is an operator's own: it reports with the shared secret, reads no signal, leaves its host on, obeys ACPI.
+    pub is_foreign: bool,
+    pub stays_on: bool,
+    /// It believes that its result was taken.
+    pub loses_result: bool,
+    pub repeats_result: bool,
+    /// Another client reports a success while the disk is written.
+    pub is_forged: bool,
+    /// So long its result is on its way, while the system goes on.
+    pub result_late: Option<Duration>,
+}
+
+/// The system, from the end of its kernel's start.
+#[derive(Debug)]
+pub struct Maintenance {
+    arguments: KernelArguments,
+    search: Option<TaskSearch>,
+    medium: Option<TaskMedium>,
+    plan: TaskPlan,
+    /// The disk is neither what it was nor what it will be.
+    is_writing: bool,
+    /// Calls that are over.
+    calls: usize,
+    /// When it goes off by ACPI.
+    leaving: Option<Timestamp>,
+    console: Option<String>,
+}
+
+impl Maintenance {
+    pub fn new(arguments: KernelArguments) -> Maintenance {
+        Maintenance {
+            arguments,
+            search: Some(TaskSearch::default()),
+            medium: None,
+            plan: TaskPlan::default(),
+            is_writing: false,
+            calls: 0,
+            leaving: None,
+            console: None,
+        }
+    }
+
+    pub fn is_writing(&self) -> bool {
+        self.is_writing
+    }
+
+    pub fn console(&self) -> Option<&str> {
+        self.console.as_deref()
+    }
+
+    pub fn step(
+        &mut self,
+        machine: &mut Machine,
+        software: &mut Software,
+        button: Option<Button>,
+        now: Timestamp,
+    ) -> GuestStep {
+        if button == Some(Button::Shutdown) {
+            self.leaving.get_or_insert(after(now, software.shutdown));
+        }
+        match self.leaving {
+            Some(due) if due <= now => return self.power_off(machine, now),
+            Some(due) => return GuestStep::Need(GuestNeed::Until(due)),
+            None => {}
+        }
+        if let Some(search) = &mut self.search {
+            match search.look(machine, now) {
+                TaskLook::Need(need) => return GuestStep::Need(need),
+                TaskLook::Done(found) => {
+                    self.search = None;
+                    self.plan = self.begin(found, software);
+                }
+            }
+        }
+        while let Some(act) = self.plan.acts.pop() {
+            if let Some(step) = self.act(act, machine, software, now) {
+                return step;
+            }
+        }
+        GuestStep::Need(GuestNeed::Event)
+    }
+
+    fn begin(&mut self, found: Option<(TaskMedium, Vec<u8>)>, software: &Software) -> TaskPlan {
+        let Some((medium, recipe)) = found else {
+            return TaskPlan::stop("no drive has a recipe.json");
+        };
+        self.medium = Some(medium);
+        match TaskRecipe::parse(&recipe) {
+            Ok(recipe) => TaskPlan::new(&recipe, &self.arguments, software),
+            Err(faults) => TaskPlan::stop(&format!("the recipe is invalid: {faults:?}")),
+        }
+    }
+
+    /// Does an act, or says what has to happen before it, or what has happened with it.
+    fn act(
+        &mut self,
+        act: TaskAct,
+        machine: &mut Machine,
+        software: &mut Software,
+        now: Timestamp,
+    ) -> Option<GuestStep> {
+        match act {
+            TaskAct::Begin => {
+                machine.disk = Disk::Broken;
+                machine.counters.installs_begun += 1;
+                self.is_writing = true;
+            }
+            TaskAct::Work(time) => self.plan.acts.push(TaskAct::Until(after(now, time))),
+            TaskAct::Until(until) if now < until => {
+                self.plan.acts.push(TaskAct::Until(until));
+                return Some(GuestStep::Need(GuestNeed::Until(until)));
+            }
+            TaskAct::Until(_) => {}
+            TaskAct::Half => return self.pass_half(machine, software, now),
+            TaskAct::Finish { image_sha256 } => {
+                self.is_writing = false;
+                machine.disk = Disk::Imaged { sha256: image_sha256 };
+                machine.counters.installs += 1;
+            }
+            TaskAct::Send(sending) if software.no_network => self.try_again(sending),
+            TaskAct::Send(sending) => {
+                let call = sending.call(self.calls);
+                self.plan.acts.push(TaskAct::Send(sending));
+                return Some(GuestStep::Need(GuestNeed::Call(call)));
+            }
+            TaskAct::Signal(name) => {
+                let medium = self.medium.as_mut();
+                if let Some(ReaderLook::Need(request)) = medium.map(|medium| medium.read(name, machine)) {
+                    self.plan.acts.push(TaskAct::Signal(name));
+                    return Some(GuestStep::Need(GuestNeed::Read(request)));
+                }
+            }
+            TaskAct::Stop(why) => {
+                self.is_writing = false;
+                self.console = Some(why);
+            }
+            TaskAct::PowerOff => return Some(self.power_off(machine, now)),
+        }
+        None
+    }
+
+    fn power_off(&mut self, machine: &mut Machine, now: Timestamp) -> GuestStep {
+        machine.counters.interrupted_installs += u64::from(self.is_writing);
+        machine.power_off(now);
+        GuestStep::Gone
+    }
+
+    /// Half-way through is where an installation goes wrong.
+    fn pass_half(
+        &mut self,
+        machine: &mut Machine,
+        software: &mut Software,
+        now: Timestamp,
+    ) -> Option<GuestStep> {
+        if software.hangs {
+            self.plan.acts.clear();
+        } else if software.fails {
+            self.plan.fail();
+        } else if std::mem::take(&mut software.crashes) {
+            machine.counters.crashes += 1;
+            machine.power_off(now);
+            return Some(GuestStep::Gone);
+        }
+        None
+    }
+
+    /// What the drive said to the last read.
+    pub fn answer(&mut self, answer: ReadAnswer) {
+        match (&mut self.search, &mut self.medium) {
+            (Some(search), _) => search.answer(answer),
+            (None, Some(medium)) => medium.answer(answer),
+            (None, None) => {}
+        }
+    }
+
+    /// What became of the last call.
+    pub fn end_call(&mut self, succeeded: bool) {
+        self.calls += 1;
+        if let Some(TaskAct::Send(sending)) = self.plan.acts.pop_if(|act| matches!(act, TaskAct::Send(_)))
+            && !succeeded
+        {
+            self.try_again(sending);
+        }
+    }
+
+    fn try_again(&mut self, sending: ReportSending) {
+        if let Some((pause, sending)) = sending.again() {
+            self.plan.acts.extend([TaskAct::Send(sending), TaskAct::Work(pause)]);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What a maintenance system does about a recipe, act by act.
+//!
+//! Data and what makes it; the parent acts. Invariant: a result is sent only once the disk is what the result says,
+//! and its signal is read after the report.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use shoal_recipe::{FAILURE_FILE, FailedStep, Report, ReportStatus, SUCCESS_FILE, TaskRecipe};
+
+use super::MaintenanceManners;
+use crate::guest::Software;
+use crate::guest::linux::KernelArguments;
+use crate::guest::post::HookCall;
+
+/// A result is sent so often, with longer and longer pauses.
+const TRIES: u32 = 10;
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// What stands for the bytes of an image, whose size the simulation does not know.
+const IMAGE_BYTES: u64 = 2 << 30;
+
+/// The arguments of an operator's own system that say where it reports, and with which secret.
+pub const WEBHOOK_ARGUMENT: &str = "webhook";
+pub const SECRET_ARGUMENT: &str = "secret";
+
+#[derive(Debug)]
+pub enum TaskAct {
+    /// The disk is no longer what it was.
+    Begin,
+    Work(Duration),
+    Until(Timestamp),
+    Half,
+    Finish {
+        image_sha256: String,
+    },
+    Send(ReportSending),
+    /// A read of the file that signals the result.
+    Signal(&'static str),
+    /// It gives up, and the console says why.
+    Stop(String),
+    PowerOff,
+}
+
+/// A report on its way.
+#[derive(Clone, Debug)]
+pub struct ReportSending {
+    url: String,
+    secret: Option<String>,
+    report: Report,
+    late: Option<Duration>,
+    /// Times that it is sent yet; a report of progress once.
+    tries: u32,
+    pause: Duration,
+}
+
+impl ReportSending {
+    pub fn call(&self, number: usize) -> HookCall {
+        let body = serde_json::to_string(&self.report).unwrap_or_default();
+        HookCall {
+            number,
+            url: self.url.clone(),
+            body: Some(body),
+            is_json: true,
+            secret: self.secret.clone(),
+            late: self.late,
+        }
+    }
+
+    /// The pause and the next try, after one that failed.
+    pub fn again(self) -> Option<(Duration, ReportSending)> {
+        let pause = self.pause;
+        let next = ReportSending { tries: self.tries - 1, pause: (pause * 2).min(PAUSE_MAX), ..self };
+        (next.tries > 0).then_some((pause, next))
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct TaskPlan {
+    /// The next is the last.
+    pub acts: Vec<TaskAct>,
+    failure: Vec<TaskAct>,
+}
+
+impl TaskPlan {
+    pub fn stop(why: &str) -> TaskPlan {
+        TaskPlan { acts: vec![TaskAct::Stop(why.to_owned())], failure: vec![] }
+    }
+
+    pub fn new(recipe: &TaskRecipe, arguments: &KernelArguments, software: &Software) -> TaskPlan {
+        let manners = &software.maintenance;
+        let reporter = Reporter { recipe, arguments, manners };
+        if !manners.is_foreign && !recipe.identity.serials.contains(&manners.serial) {
+            let serials = recipe.identity.serials.join(" or ");
+            let why = format!(
+                "this machine has the serial number {}, and the recipe is for {serials}",
+                manners.serial
+            );
+            return TaskPlan::of(reporter.failed(FailedStep::Dispatcher, &why), vec![]);
+        }
+        let half = software.install / 2;
+        let mut acts = reporter.progress("write", 0);
+        acts.push(TaskAct::Begin);
+        acts.extend(reporter.forged());
+        acts.extend([TaskAct::Work(half), TaskAct::Half]);
+        acts.extend(reporter.progress("write", IMAGE_BYTES / 2));
+        acts.push(TaskAct::Work(software.install.saturating_sub(half)));
+        acts.push(TaskAct::Finish { image_sha256: recipe.image.sha256.to_string() });
+        acts.extend(reporter.succeeded());
+        TaskPlan::of(acts, reporter.failed(FailedStep::Write, "writing the image failed: I/O error"))
+    }
+
+    fn of(mut acts: Vec<TaskAct>, mut failure: Vec<TaskAct>) -> TaskPlan {
+        acts.reverse();
+        failure.reverse();
+        TaskPlan { acts, failure }
+    }
+
+    /// The installation has failed.
+    pub fn fail(&mut self) {
+        self.acts = std::mem::take(&mut self.failure);
+    }
+}
+
+/// What is reported, and to whom.
+struct Reporter<'a> {
+    recipe: &'a TaskRecipe,
+    arguments: &'a KernelArguments,
+    manners: &'a MaintenanceManners,
+}
+
+impl Reporter<'_> {
+    fn progress(&self, step: &str, bytes: u64) -> Vec<TaskAct> {
+        if self.manners.is_foreign {
+            return vec![];
+        }
+        let mut report = Report::new(ReportStatus::Progress);
+        report.step = Some(step.to_owned());
+        (report.bytes, report.total) = (Some(bytes), Some(IMAGE_BYTES));
+        self.sending(report, 1).map(TaskAct::Send).into_iter().collect()
+    }
+
+    fn succeeded(&self) -> Vec<TaskAct> {
+        let mut acts = self.result(Report::new(ReportStatus::Success), SUCCESS_FILE);
+        acts.extend((!self.manners.stays_on && !self.manners.is_foreign).then_some(TaskAct::PowerOff));
+        acts
+    }
+
+    fn failed(&self, step: FailedStep, why: &str) -> Vec<TaskAct> {
+        let mut report = Report::new(ReportStatus::Failed);
+        report.failed_step = Some(step.to_string());
+        report.detail = Some(why.to_owned());
+        report.log = Some(format!("{step}: {why}\n"));
+        let mut acts = self.result(report, FAILURE_FILE);
+        acts.push(TaskAct::Stop(why.to_owned()));
+        acts
+    }
+
+    fn result(&self, mut report: Report, signal: &'static str) -> Vec<TaskAct> {
+        let manners = self.manners;
+        // One for each result, whichever of its repeats it is on.
+        report.delivery_id = Some(format!("{}-{signal}", self.recipe.job.id));
+        let sending = self.sending(report, TRIES).filter(|_| !manners.loses_result);
+        let times = if manners.repeats_result { 3 } else { 1 };
+        let mut acts: Vec<TaskAct> =
+            sending.into_iter().flat_map(|sending| vec![sending; times]).map(TaskAct::Send).collect();
+        acts.extend((self.recipe.job.signals && !manners.is_foreign).then_some(TaskAct::Signal(signal)));
+        acts
+    }
+
+    fn sending(&self, report: Report, tries: u32) -> Option<ReportSending> {
+        let (url, secret) = match self.manners.is_foreign {
+            true => {
+                let webhook = self.arguments.value(WEBHOOK_ARGUMENT)?;
+                let secret = self.arguments.value(SECRET_ARGUMENT).map(str::to_owned);
+                (format!("{webhook}/{}", self.manners.serial), secret)
+            }
+            false => (self.recipe.job.report_url.as_ref()?.to_string(), None),
+        };
+        let late = self.manners.result_late.filter(|_| report.status != ReportStatus::Progress);
+        Some(ReportSending { url, secret, report, late, tries, pause: Duration::from_secs(1) })
+    }
+
+    /// Successes from a client that lacks a part of the job's URL: with another token, for another server, and
+    /// with a secret that is none.
+    fn forged(&self) -> Vec<TaskAct> {
+        let url = self.recipe.job.report_url.as_ref().filter(|_| self.manners.is_forged);
+        let Some((server, token)) = url.and_then(|url| url.as_str().rsplit_once('/')) else { return vec![] };
+        let Some((webhook, _)) = server.rsplit_once('/') else { return vec![] };
+        let other_token: String = token.chars().rev().collect();
+        let urls = [
+            (format!("{server}/{other_token}"), None),
+            (format!("{webhook}/OTHER-SERVER/{token}"), None),
+            (server.to_owned(), Some("a guess".to_owned())),
+        ];
+        let sending = |(url, secret)| {
+            let report = Report::new(ReportStatus::Success);
+            TaskAct::Send(ReportSending { url, secret, report, late: None, tries: 1, pause: Duration::ZERO })
+        };
+        urls.into_iter().map(sending).collect()
+    }
+}
