@@ -27,7 +27,8 @@ use shoal_image::iso::Overlay;
 use super::map::Mapping;
 use super::{Image, KickstartPlace};
 use disk::{CacheEntry, ImageFiles};
-use fetch::{Remote, Sink, SourceState, blocking};
+pub(super) use fetch::blocking;
+use fetch::{Remote, Sink, SourceState};
 
 pub use error::CacheError;
 pub use source::{InstallerSource, InstallerSourceError};

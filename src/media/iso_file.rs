@@ -15,6 +15,7 @@ use shoal_image::iso::Overlay;
 use tokio::sync::Mutex;
 
 use super::Image;
+use super::cache::blocking;
 
 /// A maintenance system of some 50 MB, with room.
 pub const ISO_BYTES_MAX: u64 = 512 << 20;
@@ -65,20 +66,26 @@ impl OpenedIso {
 impl IsoFiles {
     pub async fn open(&self, path: &Path) -> Result<OpenedIso, IsoFileError> {
         let mut known = self.0.lock().await;
-        let unreadable = |source| IsoFileError::Unreadable { path: path.to_owned(), source };
-        let found = tokio::fs::metadata(path).await.map_err(unreadable)?;
-        let stamp = FileStamp { size: found.len(), modified: found.modified().ok() };
-        if stamp.size > ISO_BYTES_MAX {
-            return Err(IsoFileError::TooLarge { path: path.to_owned(), size: stamp.size });
-        }
-        if let Some((_, iso)) = known.get(path).filter(|(before, _)| *before == stamp) {
-            return Ok(iso.clone());
-        }
-        let bytes = Bytes::from(tokio::fs::read(path).await.map_err(unreadable)?);
-        let iso = OpenedIso { sha256: hex(&Sha256::digest(&bytes)), bytes };
+        let (from, held) = (path.to_owned(), known.get(path).cloned());
+        let (stamp, iso) = blocking(move || read(&from, held)).await?;
         known.insert(path.to_owned(), (stamp, iso.clone()));
         Ok(iso)
     }
+}
+
+/// The file as it is now, or as it is held if that is the same.
+fn read(path: &Path, held: Option<(FileStamp, OpenedIso)>) -> Result<(FileStamp, OpenedIso), IsoFileError> {
+    let unreadable = |source| IsoFileError::Unreadable { path: path.to_owned(), source };
+    let found = std::fs::metadata(path).map_err(unreadable)?;
+    let stamp = FileStamp { size: found.len(), modified: found.modified().ok() };
+    if stamp.size > ISO_BYTES_MAX {
+        return Err(IsoFileError::TooLarge { path: path.to_owned(), size: stamp.size });
+    }
+    if let Some(held) = held.filter(|(before, _)| *before == stamp) {
+        return Ok(held);
+    }
+    let bytes = Bytes::from(std::fs::read(path).map_err(unreadable)?);
+    Ok((stamp, OpenedIso { sha256: hex(&Sha256::digest(&bytes)), bytes }))
 }
 
 #[cfg(test)]
