@@ -16,7 +16,7 @@ use shoal_recipe::{Completion, TaskImage, TaskImageLocation, TaskRecipe};
 use url::Url;
 
 use super::asked;
-use crate::domain::{Drive, Job, JobSpec, MachineIdentity, MaintenanceSpec, Medium, Serial, Server};
+use crate::domain::{Drive, HostId, Job, JobSpec, MachineIdentity, MaintenanceSpec, Medium, Serial, Server};
 use crate::flow::publish::{check_own_media, check_peer, media_base, peer, publish_one};
 use crate::flow::task_iso as file;
 use crate::flow::{Context, Services, StepError, StepOutcome};
@@ -34,14 +34,10 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
     cx.job.facts.media_base = Some(media_base(cx).await?);
     let is_direct = is_direct(cx.services, cx.job)?;
     cx.job.facts.mounts.boot.direct = is_direct;
-    let system = cx.observe_system().await?;
-    let mut serials: Vec<String> = system.serial_numbers().map(str::to_owned).collect();
-    let own = cx.server.serial.as_str();
-    if !serials.iter().any(|serial| serial == own) {
-        serials.push(own.to_owned());
-    }
+    let host = cx.job.facts.system.as_ref().and_then(|system| system.host.as_ref());
+    let identity = identity(&cx.server.serial, host);
     cx.job.facts.maintenance_mut().own_pin = (cx.services.setup.own_pin)().map(|pin| hex(&pin));
-    cx.job.facts.maintenance_mut().identity = Some(MachineIdentity { serials, uuid: system.uuid.clone() });
+    cx.job.facts.maintenance_mut().identity = Some(identity);
     let task = task_iso(cx.services, cx.job, cx.spec()?)?;
     let task_iso = file::save(cx.services, cx.job, &task.image)?;
     cx.job.facts.task_iso = Some(task_iso);
@@ -57,6 +53,21 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         message: "the task ISO is built and the maintenance ISO is ready".to_owned(),
         detail,
     })
+}
+
+/// What the SMBIOS of the resolved host may show. The BMC is not asked again: this step has to outlast its absence when
+/// a job comes back to it. What is no serial number and no UUID is left out, because the agent refuses such a recipe.
+fn identity(own: &Serial, host: Option<&HostId>) -> MachineIdentity {
+    let reported = host.and_then(|host| host.serial.as_deref()).map(str::trim);
+    let reported = reported.filter(|serial| !serial.is_empty() && *serial != own.as_str());
+    let is_uuid = |uuid: &str| {
+        let digits = || uuid.chars().filter(|c| *c != '-');
+        digits().count() == 32 && digits().all(|c| c.is_ascii_hexdigit())
+    };
+    MachineIdentity {
+        serials: reported.into_iter().chain([own.as_str()]).map(str::to_owned).collect(),
+        uuid: host.and_then(|host| host.uuid.clone()).filter(|uuid| is_uuid(uuid)),
+    }
 }
 
 /// Makes the job's media readable at their URLs; called again whenever a controller takes the job up.
@@ -228,6 +239,29 @@ async fn open(services: &Services) -> Result<OpenedIso, StepError> {
 mod tests {
     use super::*;
     use crate::token::Token;
+
+    #[test]
+    fn a_host_is_known_by_what_the_agent_accepts() {
+        let own: Serial = "A1".parse().unwrap();
+        let uuid = "4c4c4544-0042-3510-8053-b4c04f4b3233".to_owned();
+        let at = HostId::at(&Url::parse("https://bmc").unwrap(), "/redfish/v1/Systems/1".to_owned());
+        let host = |serial: &str, uuid: &str| HostId {
+            serial: Some(serial.to_owned()),
+            uuid: Some(uuid.to_owned()),
+            ..at.clone()
+        };
+        let of = |host: &HostId| identity(&own, Some(host));
+        let whole = of(&host(" TAG1 ", &uuid));
+        assert_eq!(
+            (whole.serials, whole.uuid.as_deref()),
+            (vec!["TAG1".to_owned(), "A1".to_owned()], Some(uuid.as_str()))
+        );
+        for nothing in
+            [of(&host("", "")), of(&host(" ", "unknown")), of(&host("A1", "0-0")), identity(&own, None)]
+        {
+            assert_eq!((nothing.serials, nothing.uuid), (vec!["A1".to_owned()], None));
+        }
+    }
 
     #[test]
     fn the_reports_url_is_under_the_medias_base() {
