@@ -6,8 +6,9 @@
 //! | a success, by the job's token or a read of the task medium | went off within [`OWN_OFF`] | succeeded, proven |
 //! | a success, by the shared secret | went off | succeeded, probable |
 //! | a success | still on after that | ask it to shut down, once; then succeeded, probable |
-//! | none | went off, and the recipe was read or its reads show nothing | succeeded, probable |
 //! | none | went off before it read the recipe | failed |
+//! | none | went off, after more than that was seen of a system that was to report | failed: as after a power cut |
+//! | none | went off otherwise | succeeded, probable |
 //! | none | on | wait, until a deadline has passed |
 //!
 //! The success of a maintenance system that powers its host off is on disk: it reports only once it has unmounted
@@ -25,6 +26,7 @@ use crate::domain::{
 };
 use crate::flow::Decision;
 use shoal_base::world::{after, elapsed};
+use shoal_recipe::Completion;
 
 /// A maintenance system that powers its host off has done so by then.
 pub const OWN_OFF: Duration = Duration::from_secs(180);
@@ -41,6 +43,8 @@ pub struct Seen<'a> {
     pub boot: &'a MediumTrace,
     /// Reads of the medium with the recipe.
     pub task: &'a MediumTrace,
+    /// How the maintenance system is to report.
+    pub completion: Completion,
     pub deadlines: Deadlines,
     pub now: Timestamp,
 }
@@ -128,15 +132,23 @@ fn unreported(seen: &Seen<'_>) -> TaskJudgement {
         if elapsed(off_at, seen.now) < LATE_REPORT {
             return TaskJudgement::Wait("the host is off: waiting for a report that is on its way");
         }
-        return match seen.task.ks_read_at.is_some() || !reads_show {
-            true => success(Confidence::Probable, vec![went_off(off_at)]),
-            false => failed("the host went off before it read its recipe: look at its console"),
-        };
+        let (is_read, has_spoken) = (seen.task.ks_read_at.is_some(), facts.progress.is_some());
+        if reads_show && !is_read && !has_spoken {
+            return failed("the host went off before it read its recipe: look at its console");
+        }
+        // Its end would have been seen in the same way.
+        if seen.completion != Completion::Poweroff && (is_read || has_spoken) {
+            return failed(
+                "the host went off without a result, as after a power cut: the system on its disk may be incomplete; \
+                 look at its console, or set `completion: poweroff` for a maintenance system that neither reports nor \
+                 reads the task medium's signals",
+            );
+        }
+        return success(Confidence::Probable, vec![went_off(off_at)]);
     }
     let is_off = matches!(facts.power, Some((Power::Off, _)));
     let nothing_read = seen.boot.first_read_at.is_none() && seen.task.first_read_at.is_none();
-    let watched =
-        elapsed(seen.started_at, seen.now).saturating_sub(Duration::from_millis(facts.unobserved_ms));
+    let watched = watched(seen);
     if facts.on_at.is_none() && is_off && nothing_read && watched > OWN_OFF {
         return TaskJudgement::NeverStarted;
     }
@@ -164,6 +176,16 @@ fn not_booted(seen: &Seen<'_>) -> TaskJudgement {
         ),
         false => TaskJudgement::Wait("waiting for the result of the maintenance system"),
     }
+}
+
+/// The recipe was not read by the time at which this counts as a failure, and a read would have been seen.
+pub fn never_began(seen: &Seen<'_>) -> bool {
+    watched(seen) > seen.deadlines.boot && shows_host(seen.task) && seen.task.ks_read_at.is_none()
+}
+
+/// Since the start, but for the time in which neither BMC nor report could be seen.
+fn watched(seen: &Seen<'_>) -> Duration {
+    elapsed(seen.started_at, seen.now).saturating_sub(Duration::from_millis(seen.facts.unobserved_ms))
 }
 
 /// Reads of this medium, were there any, would be the host's.

@@ -1,4 +1,5 @@
-//! When the media of a host that was started may be ejected: its maintenance system is over, or an operator has said so.
+//! When the media of a host that was started may be ejected: its maintenance system is over or never began, or an operator
+//! has said so.
 
 use super::{judge, watch};
 use crate::domain::{EjectReason, Power};
@@ -9,11 +10,11 @@ pub(super) async fn may_eject(cx: &mut Context<'_>) -> Result<Result<EjectReason
     watch::listen(cx).await?;
     let seen = watch::look(cx).await?;
     let is_off = seen && matches!(cx.job.facts.maintenance().power, Some((Power::Off, _)));
-    let (is_reported, last_moment) = watch::with_seen(cx, |seen| {
+    let (is_over, last_moment) = watch::with_seen(cx, |seen| {
         let last_moment = judge::last_moment(seen.started_at, seen.facts, seen.deadlines);
-        (judge::result(seen).is_some(), last_moment)
+        (judge::result(seen).is_some() || judge::never_began(seen), last_moment)
     })?;
-    let reason = match is_off || is_reported {
+    let reason = match is_off || is_over {
         true => Some(EjectReason::Safe),
         false if cx.now() >= last_moment => Some(EjectReason::TimedOut),
         false => is_forced(cx).then_some(EjectReason::Forced),

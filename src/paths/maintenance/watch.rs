@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use super::judge::{self, Deadlines, Seen, TaskJudgement};
-use crate::domain::{Act, Power, Step};
+use crate::domain::{Act, JobSpec, Power, Step};
 use crate::flow::look::sample;
 use crate::flow::{Context, StepError, StepOutcome, act, policy};
 use shoal_base::world::{after, elapsed};
@@ -99,11 +99,13 @@ pub(super) fn with_seen<T>(cx: &Context<'_>, judge: impl FnOnce(&Seen<'_>) -> T)
         facts.reset.started_at.ok_or_else(|| StepError::permanent("the host was never started"))?;
     let traces = cx.services.media.trace(cx.job.id);
     let policy = &cx.services.policy;
+    let spec = cx.job.spec.as_ref().and_then(JobSpec::maintenance);
     Ok(judge(&Seen {
         facts: facts.maintenance(),
         started_at,
         boot: &traces.installer,
         task: &traces.kickstart,
+        completion: spec.map(|spec| spec.recipe.completion).unwrap_or_default(),
         deadlines: Deadlines {
             whole: policy.maintenance_timeout,
             boot: policy.maintenance_boot_timeout,

@@ -230,7 +230,13 @@ pub const PURE: &[Arrow] = &[
     },
     Arrow {
         from: "paths::maintenance::judge",
-        to: &["domain", "flow::Decision", "shoal_base::world::after", "shoal_base::world::elapsed"],
+        to: &[
+            "domain",
+            "flow::Decision",
+            "shoal_base::world::after",
+            "shoal_base::world::elapsed",
+            "shoal_recipe::Completion",
+        ],
         sentence: "a verdict is a function of reports, reads, power and now",
     },
     Arrow { from: "shoal_sim::machine", to: &[], sentence: "the machine is pure hardware" },

@@ -1,6 +1,7 @@
 //! Every row of the table, and the deadlines.
 
 use super::*;
+use crate::domain::TaskProgress;
 
 const DEADLINES: Deadlines = Deadlines {
     whole: Duration::from_secs(7200),
@@ -17,6 +18,7 @@ struct Case {
     facts: MaintenanceFacts,
     boot: MediumTrace,
     task: MediumTrace,
+    completion: Completion,
     now: u64,
 }
 
@@ -37,7 +39,13 @@ impl Case {
             power: Some((Power::On, at(10))),
             ..MaintenanceFacts::default()
         };
-        Case { facts, boot: streamed(), task: MediumTrace { ks_read_at: Some(at(60)), ..streamed() }, now }
+        Case {
+            facts,
+            boot: streamed(),
+            task: MediumTrace { ks_read_at: Some(at(60)), ..streamed() },
+            completion: Completion::Webhook,
+            now,
+        }
     }
 
     fn reported(mut self, secs: u64, succeeded: bool, by: Reporter) -> Case {
@@ -70,6 +78,7 @@ impl Case {
             started_at: at(0),
             boot: &self.boot,
             task: &self.task,
+            completion: self.completion,
             deadlines: DEADLINES,
             now: at(self.now),
         })
@@ -161,14 +170,52 @@ fn one_signal_on_a_streamed_medium_is_a_result() {
 }
 
 #[test]
-fn a_power_off_alone_is_probable_if_the_recipe_was_read() {
-    Case::running(300).off(280).waits();
-    Case::running(320).off(280).succeeds(Confidence::Probable, &[EvidenceKind::PowerOff]);
-    let mut unread = Case::running(320).off(280);
-    unread.task.ks_read_at = None;
-    unread.fails("before it read its recipe");
-    unread.task.mode = MediaMode::Prefetched;
-    unread.succeeds(Confidence::Probable, &[EvidenceKind::PowerOff]);
+fn a_power_off_alone_is_probable_where_nothing_else_could_be_seen() {
+    let off = [EvidenceKind::PowerOff];
+    let mut announced = Case::running(300).off(280);
+    announced.completion = Completion::Poweroff;
+    announced.waits();
+    announced.now = 320;
+    announced.succeeds(Confidence::Probable, &off);
+    let mut copied = Case::running(320).off(280);
+    (copied.task.ks_read_at, copied.task.mode) = (None, MediaMode::Prefetched);
+    copied.succeeds(Confidence::Probable, &off);
+}
+
+#[test]
+fn a_power_off_without_the_result_that_would_have_been_seen_is_a_failure() {
+    let mut read = Case::running(320).off(280);
+    read.fails("without a result");
+    read.task.ks_read_at = None;
+    read.fails("before it read its recipe");
+    read.task.mode = MediaMode::Prefetched;
+    read.facts.progress =
+        Some(TaskProgress { at: at(270), step: Some("write".to_owned()), bytes: None, total: None });
+    read.fails("without a result");
+}
+
+#[test]
+fn a_recipe_that_was_never_read_by_the_deadline_began_nothing() {
+    let began = |case: &Case| {
+        !never_began(&Seen {
+            facts: &case.facts,
+            started_at: at(0),
+            boot: &case.boot,
+            task: &case.task,
+            completion: case.completion,
+            deadlines: DEADLINES,
+            now: at(case.now),
+        })
+    };
+    let mut case = Case::running(1801);
+    assert!(began(&case));
+    case.task.ks_read_at = None;
+    assert!(!began(&case));
+    case.now = 1800;
+    assert!(began(&case), "it may be read yet");
+    case.now = 1801;
+    case.task.mode = MediaMode::Prefetched;
+    assert!(began(&case), "no read of it would be seen");
 }
 
 #[test]
