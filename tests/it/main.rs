@@ -30,6 +30,7 @@ mod kickstart_command;
 mod kill;
 mod layouts;
 mod loops;
+mod maintenance;
 mod media;
 mod moments;
 mod oidc;

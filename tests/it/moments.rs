@@ -25,6 +25,25 @@ enum Host {
     Off,
     /// It runs a system, and is reset once more at the end.
     On,
+    /// Off, and a maintenance system installs it.
+    Maintained,
+}
+
+impl Host {
+    async fn submit(self, site: &mut Site) -> JobId {
+        match self {
+            Host::Off | Host::On => site.submit(0, json!({})).await,
+            Host::Maintained => site.submit_linux(0, json!({})).await,
+        }
+    }
+
+    /// The step that decides.
+    fn watch(self) -> Step {
+        match self {
+            Host::Off | Host::On => Step::EsxiPollPower,
+            Host::Maintained => Step::AwaitWebhook,
+        }
+    }
 }
 
 /// A step's moments around one act of it. Of a step that only looks, its start is the intent and its
@@ -55,6 +74,9 @@ async fn site(host: Host) -> Site {
     let machine = SimConfig { power_on: host == Host::On, timings, ..machine(vec![Fault::NoEject]) };
     let mut site = Site::new(3, vec![machine]).await;
     site.policy.poll_interval = Duration::from_secs(30);
+    if host == Host::Maintained {
+        site.write_standin_maintenance();
+    }
     if host == Host::On {
         site.policy.final_reset = FinalReset::Always;
         tokio::time::sleep(Duration::from_secs(120)).await;
@@ -68,7 +90,7 @@ async fn cases(host: Host) -> Vec<Case> {
     let probe = Probe::new(&site.network, &site.store, None);
     let controller = site.controller("first", probe.store(), probe.transport());
     site.serve_media_of(&controller);
-    let id = site.submit(0, json!({})).await;
+    let id = host.submit(&mut site).await;
     site.settle(id).await;
     sorted(&probe.passed())
 }
@@ -96,7 +118,7 @@ fn moments_of_looks(passed: &[Passed], step: Step, places: &[usize]) -> Vec<Case
     let looks: Vec<usize> = places.iter().copied().filter(|place| !is_save(&passed[*place])).collect();
     let whole = Around { intent: Some(*start), act: looks.last().copied(), save: Some(*end) };
     let mut cases = moments(passed, step, "look", whole);
-    if step == Step::EsxiPollPower {
+    if [Step::EsxiPollPower, Step::AwaitWebhook].contains(&step) {
         let middle = looks[looks.len() / 2];
         cases.extend(moments(passed, step, "look in the middle", around(passed, middle)));
     }
@@ -180,6 +202,7 @@ fn table(cases: &[Case]) -> Vec<String> {
 async fn every_step_has_its_moments() {
     insta::assert_debug_snapshot!("host_off", table(&cases(Host::Off).await));
     insta::assert_debug_snapshot!("host_on", table(&cases(Host::On).await));
+    insta::assert_debug_snapshot!("host_maintained", table(&cases(Host::Maintained).await));
 }
 
 /// Strikes at each place, one after the other.
@@ -196,7 +219,7 @@ async fn survive(host: Host, blow: Blow, case: &Case) {
     let probe = Probe::new(&site.network, &site.store, Some((case.point, blow)));
     let first = site.controller("first", probe.store(), probe.transport());
     site.serve_media_of(&first);
-    let id = site.submit(0, json!({})).await;
+    let id = host.submit(&mut site).await;
     tokio::select! {
         biased;
         () = probe.reached.notified() => {}
@@ -264,10 +287,10 @@ async fn check(site: &Site, id: JobId, host: Host, blow: Blow, case: &Case, is_t
         return;
     }
     assert_eq!(job.status, Status::Succeeded, "{story}");
-    let verdicts =
-        count(&|event| event.op == Step::EsxiPollPower.name() && event.status == EventStatus::Succeeded);
+    let verdicts = count(&|event| event.op == host.watch().name() && event.status == EventStatus::Succeeded);
     assert_eq!(verdicts, 1, "{story}");
-    let starts = if host == Host::On { 2 } else { 1 };
+    // The end of an installation by a maintenance system leaves its host off.
+    let starts = if host == Host::Off { 1 } else { 2 };
     assert_eq!((state.installs_begun, state.installs, state.starts), (1, 1, starts), "{story}");
     assert_eq!(job.facts.cleanup.left, Vec::<String>::new(), "{story}");
 }
@@ -298,4 +321,7 @@ survive! {
     an_unreachable_bmc_of_a_host_that_runs: On, Unreachable;
     a_lost_lease_on_a_host_that_is_off: Off, LeaseLost;
     a_lost_lease_on_a_host_that_runs: On, LeaseLost;
+    a_crash_of_the_controller_of_a_maintenance_system: Maintained, Crash;
+    an_unreachable_bmc_of_a_maintenance_system: Maintained, Unreachable;
+    a_lost_lease_on_a_maintenance_system: Maintained, LeaseLost;
 }

@@ -19,15 +19,17 @@ use shoal::seal::Sealer;
 use shoal::store::{Inserted, NewJob, Sqlite, Store, StoreError};
 use shoal_base::world::{Clock, Rng, Secrets, TlsPolicy, Transport, World};
 use shoal_base::{Password, UrlPrefixes, UrlSecrets};
-use shoal_image::iso::ReadAt;
+use shoal_image::iso::{ReadAt, SparseImage};
 use shoal_redfish::{BmcPool, Limits, Quirk};
-use shoal_sim::{Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer};
+use shoal_sim::{
+    Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer, standin_maintenance,
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Where the controller's media are reached.
 pub const CONTROLLER: &str = "controller.test";
-const HOOK_KEY: [u8; 32] = [5; 32];
+pub const HOOK_KEY: [u8; 32] = [5; 32];
 /// No job of these tests takes so long, in simulated time.
 const WAIT_MAX: Duration = Duration::from_secs(12 * 3600);
 
@@ -38,6 +40,11 @@ static INSTALLER: LazyLock<Vec<u8>> = LazyLock::new(|| {
     plain.read_at(0, &mut bytes).unwrap();
     bytes
 });
+
+static MAINTENANCE: LazyLock<SparseImage> = LazyLock::new(|| standin_maintenance("quiet"));
+
+/// Of the image that the Linux jobs install.
+pub const IMAGE_SHA256: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
 pub struct Site {
     pub world: World,
@@ -200,7 +207,7 @@ impl Site {
             installer_sha256: None,
             delivery: Delivery::Auto,
             installer_allow: UrlPrefixes::default(),
-            maintenance_iso: None,
+            maintenance_iso: Some(InstallerSource::File(self.dir.path().join("maintenance.iso"))),
             own_pin: Arc::new(|| None),
             task_iso_dir: self.dir.path().join("task-isos"),
             task_iso_retention: Duration::ZERO,
@@ -237,6 +244,34 @@ impl Site {
         self.network.remove(CONTROLLER);
     }
 
+    /// Puts a maintenance ISO where the controllers look for theirs.
+    pub fn write_maintenance_iso(&self, image: &SparseImage) {
+        let file = std::fs::File::create(self.dir.path().join("maintenance.iso")).unwrap();
+        image.write_to(&file).unwrap();
+    }
+
+    /// The stand-in.
+    pub fn write_standin_maintenance(&self) {
+        self.write_maintenance_iso(&MAINTENANCE);
+    }
+
+    /// Submits a Linux job, changed by `with`.
+    pub async fn submit_linux(&mut self, machine: usize, with: Value) -> JobId {
+        self.try_submit_linux(machine, with).await.unwrap()
+    }
+
+    /// The same, where the server may have an active job.
+    pub async fn try_submit_linux(&mut self, machine: usize, with: Value) -> Result<JobId, StoreError> {
+        let serial = self.serial(machine);
+        let recipe = json!({
+            "task_target": "install-linux.target",
+            "server_serial": serial,
+            "target_disk": { "serial": "DISK0001" },
+            "image": { "url": "https://images.test/linux.raw.zst", "sha256": IMAGE_SHA256 },
+        });
+        self.submit_recipe(serial, recipe, with).await
+    }
+
     /// Submits the contract's recipe, changed by `with`.
     pub async fn submit(&mut self, machine: usize, with: Value) -> JobId {
         self.try_submit(machine, with).await.unwrap()
@@ -249,11 +284,20 @@ impl Site {
 
     /// The same of any record.
     pub async fn submit_to(&mut self, serial: Serial, with: Value) -> Result<JobId, StoreError> {
-        let mut recipe = json!({
+        let recipe = json!({
             "task_target": "install-esxi.target",
             "server_serial": serial,
             "ks_cfg": "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n",
         });
+        self.submit_recipe(serial, recipe, with).await
+    }
+
+    async fn submit_recipe(
+        &mut self,
+        serial: Serial,
+        mut recipe: Value,
+        with: Value,
+    ) -> Result<JobId, StoreError> {
         for (key, value) in with.as_object().into_iter().flatten() {
             recipe[key] = value.clone();
         }
@@ -265,7 +309,7 @@ impl Site {
         let new = NewJob {
             id: JobId::new(now.as_millisecond().unsigned_abs(), random),
             server: serial,
-            task_target: "install-esxi.target".to_owned(),
+            task_target: recipe["task_target"].as_str().unwrap().to_owned(),
             spec,
             recipe,
             retry_of: None,
