@@ -11,6 +11,7 @@ mod draw;
 mod installer;
 mod killer;
 mod leaks;
+mod linux;
 mod record;
 mod report;
 mod run;

@@ -126,6 +126,7 @@ impl Case<'_> {
             Happening::InstallBegun => Some(false),
             // What was begun before this job's time is not this job's.
             Happening::Installed { ks_sha256 } => Some(self.is_ours(ks_sha256)),
+            Happening::Imaged { sha256 } => Some(*sha256 == self.job.installs),
             _ => None,
         });
         let begun = self.happenings(end).any(|(_, happening)| *happening == Happening::InstallBegun);
@@ -134,7 +135,8 @@ impl Case<'_> {
 
     /// A kickstart with a hook is not the operator's byte for byte.
     fn is_ours(&self, ks_sha256: &str) -> bool {
-        ks_sha256 == self.job.ks_sha256 || matches!(self.plan.hook, "poweroff" | "webhook")
+        self.plan.linux.is_none()
+            && (ks_sha256 == self.job.installs || matches!(self.plan.hook, "poweroff" | "webhook"))
     }
 
     pub fn success(&self) -> Option<Success> {
@@ -231,7 +233,8 @@ impl Case<'_> {
     /// does not show its host's reads, or keeps its host from seeing that the media are out.
     pub fn installs_again_unseen(&self) -> bool {
         let mut journal = self.happenings(Timestamp::MAX).map(|(_, happening)| happening);
-        let is_over = journal.any(|happening| matches!(happening, Happening::Installed { .. }));
+        let is_over = journal
+            .any(|happening| matches!(happening, Happening::Installed { .. } | Happening::Imaged { .. }));
         let is_seen = !self.faults().any(|fault| matches!(fault, Fault::Prefetch | Fault::LiveMediaIgnored));
         !is_seen && is_over && journal.any(|happening| *happening == Happening::InstallBegun)
     }

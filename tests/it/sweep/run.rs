@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::installer;
 use super::killer::Killer;
 use super::leaks::{self, Watch};
+use super::linux::{self, Linux};
 use super::scenario::{
     Address, Bystanding, CALM_AT, Ending, Hands, Plan, Scenario, Trigger, Wording, serial,
 };
@@ -45,7 +46,8 @@ pub struct JobRan {
     pub machine: usize,
     pub job: Job,
     pub events: Vec<Event>,
-    pub ks_sha256: String,
+    /// Of the kickstart, or of a Linux job's image.
+    pub installs: String,
     /// When its verdict was written.
     pub decided_at: Option<Timestamp>,
 }
@@ -126,8 +128,10 @@ impl Run {
             site.network.add_hosts(&shared_address(number), &[machine, bystander]);
         }
         site.policy = scenario.policy.clone();
-        site.setup =
-            Box::new(|setup| setup.installer = Some(InstallerSource::File(installer::path().to_owned())));
+        site.setup = Box::new(|setup| {
+            setup.installer = Some(InstallerSource::File(installer::path().to_owned()));
+            setup.maintenance_iso = Some(InstallerSource::File(linux::maintenance_iso().to_owned()));
+        });
         let mut run = Run {
             site,
             begun: Instant::now(),
@@ -250,6 +254,9 @@ impl Run {
     async fn submit(&mut self, machine: usize) {
         let plan = &self.scenario.plans[machine];
         let ks = kickstart(plan.kickstart, plan.wording, &format!("{}-{}", machine, self.jobs.len()));
+        if let Some(linux) = plan.linux {
+            return self.submit_linux(machine, linux).await;
+        }
         let mut with = json!({ "ks_cfg": ks, "completion_hook": plan.hook });
         if let Some(address) = plan.management {
             let name = match address {
@@ -264,6 +271,15 @@ impl Run {
                 let spec = self.site.job(id).await.spec.unwrap();
                 self.jobs.push((machine, id, spec.esxi().unwrap().kickstart.sha256()));
             }
+            Err(StoreError::Busy { .. }) => self.tally.refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn submit_linux(&mut self, machine: usize, linux: Linux) {
+        let sha256 = linux::image_sha256(machine, self.jobs.len());
+        match self.site.try_submit_linux(machine, linux::recipe(linux, &sha256)).await {
+            Ok(id) => self.jobs.push((machine, id, sha256)),
             Err(StoreError::Busy { .. }) => self.tally.refused += 1,
             Err(error) => panic!("{error}"),
         }
@@ -339,12 +355,12 @@ impl Run {
     async fn end(mut self, watch: &Watch) -> Ran {
         self.close_times();
         let mut jobs = vec![];
-        for (machine, id, ks_sha256) in std::mem::take(&mut self.jobs) {
+        for (machine, id, installs) in std::mem::take(&mut self.jobs) {
             let (job, events) = (self.site.job(id).await, self.events(id).await);
             let is_forward = |event: &&Event| !is_cleanup(event.event.step);
             let decided_at = events.iter().rev().find(is_forward).map(|event| event.event.time);
             let decided_at = decided_at.filter(|_| job.verdict.is_some());
-            jobs.push(JobRan { machine, job, events, ks_sha256, decided_at });
+            jobs.push(JobRan { machine, job, events, installs, decided_at });
         }
         let machines = self.site.machines.iter();
         let machines = machines.map(|machine| MachineRan {

@@ -14,6 +14,7 @@ use shoal_sim::{Fault, Persona, Sources, Timings};
 
 use super::draw::{Draw, draw_faults};
 use super::installer;
+use super::linux::{self, Linux};
 
 /// All faults of a moment are over by then, and the controller stays up.
 pub const CALM_AT: Duration = Duration::from_secs(3 * 3600);
@@ -65,6 +66,8 @@ pub struct Plan {
     pub hands: Option<(Duration, Hands)>,
     /// Where the recipe says that the installed system will answer.
     pub management: Option<Address>,
+    /// The job installs Linux by a maintenance system; kickstart, hook and address are not used then.
+    pub linux: Option<Linux>,
 }
 
 /// Whose management address a recipe names.
@@ -170,6 +173,8 @@ fn draw_policy(draw: &Draw) -> Policy {
         install_timeout: minutes(draw.among(&[30, 40, 60])),
         boot_timeout: minutes(15),
         ks_timeout: minutes(draw.among(&[10, 20])),
+        maintenance_timeout: minutes(45),
+        maintenance_boot_timeout: minutes(20),
         poll_interval: draw.one(&[15, 20, 30]),
         min_install_time: minutes(draw.among(&[10, 10, 15])),
         min_confidence: if draw.percent(10) { Confidence::Probable } else { Confidence::Assumed },
@@ -198,7 +203,7 @@ fn draw_plan(rng: &Rng) -> Plan {
     let submit_at = draw.secs(1, SUBMIT_WITHIN_SECS);
     let (kickstart, hook) = draw_recipe(draw);
     let within_job = || submit_at + draw.secs(0, 2400);
-    Plan {
+    let mut plan = Plan {
         persona: draw_persona(draw),
         faults: draw_faults(draw),
         timings: draw_timings(draw),
@@ -216,7 +221,10 @@ fn draw_plan(rng: &Rng) -> Plan {
             (within_job(), if draw.percent(50) { Hands::PressReset } else { Hands::CutPower })
         }),
         management: draw_management(&Draw::new(rng.child("management"))),
-    }
+        linux: None,
+    };
+    linux::change(&Draw::new(rng.child("linux")), &mut plan);
+    plan
 }
 
 fn draw_management(draw: &Draw) -> Option<Address> {
@@ -377,6 +385,9 @@ impl fmt::Display for Plan {
             ", post {post:?} load {boot_load:?} install {install:?} boot {first_boot:?} shutdown {shutdown:?} \
              bmc {bmc_restart:?}"
         )?;
+        if let Some(linux) = self.linux {
+            write!(f, ", Linux by {}", linux.completion)?;
+        }
         for fault in &self.faults {
             write!(f, " --fault {fault}")?;
         }

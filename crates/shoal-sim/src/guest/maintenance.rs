@@ -208,7 +208,7 @@ impl Maintenance {
         }
     }
 
-    fn try_again(&mut self, sending: ReportSending) {
+    fn try_again(&mut self, sending: Box<ReportSending>) {
         if let Some((pause, sending)) = sending.again() {
             self.plan.acts.extend([TaskAct::Send(sending), TaskAct::Work(pause)]);
         }

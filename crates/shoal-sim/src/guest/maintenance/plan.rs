@@ -33,7 +33,7 @@ pub enum TaskAct {
     Finish {
         image_sha256: String,
     },
-    Send(ReportSending),
+    Send(Box<ReportSending>),
     /// A read of the file that signals the result.
     Signal(&'static str),
     /// It gives up, and the console says why.
@@ -67,10 +67,11 @@ impl ReportSending {
     }
 
     /// The pause and the next try, after one that failed.
-    pub fn again(self) -> Option<(Duration, ReportSending)> {
+    pub fn again(mut self: Box<Self>) -> Option<(Duration, Box<ReportSending>)> {
         let pause = self.pause;
-        let next = ReportSending { tries: self.tries - 1, pause: (pause * 2).min(PAUSE_MAX), ..self };
-        (next.tries > 0).then_some((pause, next))
+        self.tries -= 1;
+        self.pause = (pause * 2).min(PAUSE_MAX);
+        (self.tries > 0).then_some((pause, self))
     }
 }
 
@@ -167,7 +168,7 @@ impl Reporter<'_> {
         acts
     }
 
-    fn sending(&self, report: Report, tries: u32) -> Option<ReportSending> {
+    fn sending(&self, report: Report, tries: u32) -> Option<Box<ReportSending>> {
         let (url, secret) = match self.manners.is_foreign {
             true => {
                 let webhook = self.arguments.value(WEBHOOK_ARGUMENT)?;
@@ -177,7 +178,7 @@ impl Reporter<'_> {
             false => (self.recipe.job.report_url.as_ref()?.to_string(), None),
         };
         let late = self.manners.result_late.filter(|_| report.status != ReportStatus::Progress);
-        Some(ReportSending { url, secret, report, late, tries, pause: Duration::from_secs(1) })
+        Some(Box::new(ReportSending { url, secret, report, late, tries, pause: Duration::from_secs(1) }))
     }
 
     /// Successes from a client that lacks a part of the job's URL: with another token, for another server, and
@@ -194,7 +195,8 @@ impl Reporter<'_> {
         ];
         let sending = |(url, secret)| {
             let report = Report::new(ReportStatus::Success);
-            TaskAct::Send(ReportSending { url, secret, report, late: None, tries: 1, pause: Duration::ZERO })
+            let pause = Duration::ZERO;
+            TaskAct::Send(Box::new(ReportSending { url, secret, report, late: None, tries: 1, pause }))
         };
         urls.into_iter().map(sending).collect()
     }
