@@ -79,7 +79,7 @@ pub fn standin_maintenance(arguments: &str) -> SparseImage {
     written.expect("the stand-in's names are valid and its files small").image
 }
 
-/// The image before it is written, for whoever wants it a little different.
+/// The image before it is written, for a test that changes it.
 pub fn standin_maintenance_writer(arguments: &str) -> IsoWriter {
     let mut writer = IsoWriter::new("MAINTENANCE");
     writer.rock_ridge = true;

@@ -23,7 +23,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use shoal_recipe::ImageLocation;
+use shoal_recipe::{ImageLocation, ImageSource};
 use utoipa::ToSchema;
 
 use super::{JobBody, accepted};
@@ -223,6 +223,9 @@ fn check_urls(state: &ApiState, spec: &JobSpec) -> Result<(), Vec<FieldError>> {
             }
             _ => Ok(()),
         },
+        PathSpec::Maintenance(spec) if spec.recipe.image.source == ImageSource::Media => {
+            Err(vec![FieldError::new("/image/source", "`media` is not supported yet: use `network`")])
+        }
         PathSpec::Maintenance(spec) => match &spec.recipe.image.location {
             ImageLocation::Url { url, .. } if !state.images_allow.allow(url) => {
                 refused("/image/url", "IMAGES_ALLOW")
