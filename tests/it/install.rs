@@ -65,6 +65,25 @@ async fn no_session_outlives_its_job() {
     assert_eq!(site.machines[0].state().sessions, 0);
 }
 
+/// The source was read anew at a restart, so that a host could be served another image in the middle of its installation.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_resumed_serves_the_installer_that_it_began_with() {
+    let mut site = site(vec![]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    site.until(id, |job| job.cursor.step == Step::EsxiPollPower).await;
+    let url = site.machines[0].state().media["CD1"].image.clone().unwrap();
+    site.crash().await;
+    std::fs::write(site.dir.path().join("esxi.iso"), "replaced meanwhile").unwrap();
+    site.start();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let request = http::Request::head(url).body(bytes::Bytes::new()).unwrap();
+    let answer = tower::ServiceExt::oneshot(site.world.transport.clone(), request).await.unwrap();
+    assert_eq!(answer.status(), 200, "the copy that the host reads is still there");
+    let job = site.settle(id).await;
+    assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_host_that_runs_is_shut_down_first() {
     let mut site = Site::new(1, vec![SimConfig { power_on: true, ..machine(vec![]) }]).await;

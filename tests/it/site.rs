@@ -60,7 +60,7 @@ pub struct Site {
     pub workers: usize,
     pub drain_timeout: Duration,
     pub setup: Box<dyn Fn(&mut WorkflowConfig)>,
-    dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
     controller: Option<Controller>,
     jobs_made: u64,
 }

@@ -33,7 +33,7 @@ use shoal_image::installer::KickstartOn;
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     cx.job.facts.media_base = Some(media_base(cx).await?);
     // May take as long as the download of an image. The engine renews the lease meanwhile; a cancel waits.
-    let installer = open_installer(cx.services, cx.spec()?).await?;
+    let installer = open_installer(cx.services, cx.spec()?, None).await?;
     let is_direct = is_direct(cx.services, cx.spec()?, cx.job.facts.mounts.layout(), &installer)?;
     let facts = installer_facts(&installer);
     for warning in &installer.installer.warnings {
@@ -81,7 +81,9 @@ pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> 
     if job.facts.is_direct() {
         return Ok(());
     }
-    let installer = open_installer(services, spec).await?;
+    // The image that the job began with, whatever the settings and its source have become since: a host may be reading it.
+    let begun_with = job.facts.esxi().installer.as_ref().map(|installer| installer.sha256.as_str());
+    let installer = open_installer(services, spec, begun_with).await?;
     let watched = installer_medium(services, job, spec, &installer)?;
     publish_one(services, job, Medium::Boot, watched).await
 }
@@ -123,13 +125,17 @@ fn installer_medium(
 
 /// The recipe's installer before the configured one. A recipe's URL, and each redirect of it, must be under an allowed
 /// prefix, since anyone who submits jobs could make the controller fetch it; the operator's own setting need not.
-async fn open_installer(services: &Services, spec: &JobSpec) -> Result<Arc<CachedInstaller>, StepError> {
+async fn open_installer(
+    services: &Services,
+    spec: &JobSpec,
+    begun_with: Option<&str>,
+) -> Result<Arc<CachedInstaller>, StepError> {
     let source = source(services, spec)?;
     let asked = asked(spec)?;
     let own = asked.installer_url.is_some();
     // The configured hash is that of the configured image only.
     let configured = services.setup.installer_sha256.as_deref().filter(|_| !own);
-    let sha256 = asked.installer_sha256.as_deref().or(configured);
+    let sha256 = begun_with.or(asked.installer_sha256.as_deref()).or(configured);
     let prefixes = services.setup.installer_allow.clone();
     let allowed = move |url: &Url| !own || prefixes.allow(url);
     services
