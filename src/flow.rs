@@ -107,7 +107,7 @@ impl Services {
     }
 
     /// Keeps what has been learned of it since `version`, which is the number that
-    /// [`Bmc::memory`] gave.
+    /// `Bmc::learned().memory()` returned.
     pub async fn keep_memory(&self, server: &Server, bmc: &Bmc, version: &mut u64) -> Result<(), StoreError> {
         let (memory, now) = bmc.learned().memory();
         if now != *version && !memory.is_empty() {

@@ -86,7 +86,7 @@ pub struct JobFilter {
     pub label: Option<(String, String)>,
     /// Those made before this one: the last of the page before.
     pub before: Option<JobId>,
-    /// At most [`PAGE_MAX`].
+    /// At most [`super::PAGE_MAX`].
     pub limit: usize,
 }
 

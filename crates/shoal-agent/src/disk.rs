@@ -1,6 +1,6 @@
 //! The machine's disks, and the choice of one.
 //!
-//! - [`Disk`]: what is known of one; [`choose`]: exactly one by the recipe's hints; both pure.
+//! - [`Disk`]: what is known of one; [`choose()`]: exactly one by the recipe's hints; both pure.
 //! - [`list`]: reads them from sysfs.
 //! - [`foreign`]: what is on one already.
 //!

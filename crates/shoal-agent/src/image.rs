@@ -2,7 +2,7 @@
 //!
 //! - [`Compression`]: recognized by magic numbers, never by a name.
 //! - [`decode`]: the plain bytes, in bounded memory.
-//! - [`inspect`]: whether the first MiB is that of a disk that this machine can start from; pure.
+//! - [`inspect()`]: whether the first MiB is that of a disk that this machine can start from; pure.
 
 mod compression;
 mod inspect;

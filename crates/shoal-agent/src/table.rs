@@ -1,6 +1,6 @@
 //! Partition tables: read from the first MiB of an image or a disk, and fitted to the disk that they end up on.
 //!
-//! Pure over bytes; [`fit`] changes what [`read`] has understood and nothing else. Invariant: a GPT is used only if
+//! Pure over bytes; [`fit()`] changes what [`read`] has understood and nothing else. Invariant: a GPT is used only if
 //! both its checksums are right, and what is written has right ones.
 
 mod fit;
