@@ -41,7 +41,7 @@ cargo xtask VERB
                             a CycloneDX list of what is in it, hashes
   fuzz [TARGET ...] [--seconds N]
                             any bytes for every parser of untrusted bytes, N seconds (60) for each target
-  rules                     docs/kickstart-rules.md, written from the rule table
+  rules                     docs/kickstart-rules.md and a page of each rule, written from the rule table
   shape [FOLDER ...]        how long files and functions are (src, crates, tests and xtask unless said)
 ";
 

@@ -21,7 +21,7 @@ pub use commands::*;
 pub use host::*;
 pub use network::*;
 pub use password::*;
-pub use reference::reference;
+pub use reference::{FOLDER, page, reference};
 pub use scripts::*;
 pub use text::*;
 

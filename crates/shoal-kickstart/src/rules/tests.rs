@@ -96,8 +96,19 @@ fn a_rule_applies_to_its_versions_alone() {
 }
 
 #[test]
-fn the_page_of_the_rules_is_the_table() {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/kickstart-rules.md");
-    let written = std::fs::read_to_string(page).unwrap();
-    assert!(written == reference(), "docs/kickstart-rules.md is out of date: run `cargo xtask rules`");
+fn the_pages_of_the_rules_are_the_table() {
+    let docs = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs"));
+    let is = |path: &str, wanted: String| {
+        std::fs::read_to_string(docs.join(path)).is_ok_and(|text| text == wanted)
+    };
+    assert!(
+        is("kickstart-rules.md", reference()),
+        "kickstart-rules.md is out of date: run `cargo xtask rules`"
+    );
+    for rule in all() {
+        let path = format!("{FOLDER}/{}.md", rule.id);
+        assert!(is(&path, page(rule)), "{path} is out of date: run `cargo xtask rules`");
+    }
+    let pages = std::fs::read_dir(docs.join(FOLDER)).unwrap().count();
+    assert_eq!(pages, all().count(), "a page of a rule that is no more: run `cargo xtask rules`");
 }
