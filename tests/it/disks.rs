@@ -52,7 +52,11 @@ pub const CHOICES: &[(&str, &str, Result<&str, &str>)] = &[
     ("ilo6", "serialNumber=SHH0002", Ok("naa.5000c500b1c2d3e5")),
     ("ilo6", "rotational=true", Err("2 disks match")),
     ("generic", "serialNumber=NVA0001", Ok("eui.36343930530000010025384500000001")),
-    ("generic", "serialNumber=NVA0002", Err("EUI-64")),
+    (
+        "generic",
+        "serialNumber=NVA0002",
+        Ok("t10.NVMe____NV7400_1.92TB___________________________0200000045382500"),
+    ),
 ];
 
 /// A body of `POST /api/v1/kickstart/render`.
