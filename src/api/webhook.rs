@@ -154,6 +154,7 @@ impl Hooks {
     /// Keeps what a maintenance system reports. A repeat of a result changes nothing and is answered as the first was.
     async fn take(&self, job: &Job, report: Report, by: Reporter) -> Result<Json<HookReceipt>, ApiError> {
         let at = self.clock.now();
+        let report = without(report, token::of_hook(&self.key, job.id).expose());
         let status = match report.status {
             ReportStatus::Progress => {
                 let Report { step, bytes, total, .. } = report;
@@ -215,7 +216,7 @@ fn task_report(body: &Bytes) -> Result<Report, ApiError> {
             "the report is invalid",
             vec![FieldError::new(
                 "",
-                format!("is no report {place}: `status` is success, failed or progress"),
+                format!("is not a report {place}: `status` is success, failed or progress"),
             )],
         )
     })?;
@@ -228,7 +229,7 @@ fn task_report(body: &Bytes) -> Result<Report, ApiError> {
         delivery_id: text(report.delivery_id, STEP_CHARS_MAX),
         detail: text(report.detail, DETAIL_CHARS_MAX),
         step: text(report.step, STEP_CHARS_MAX),
-        log: text(report.log, REPORT_LOG_BYTES_MAX),
+        log: text(report.log.map(last_part), usize::MAX),
         warnings: report
             .warnings
             .into_iter()
@@ -237,6 +238,26 @@ fn task_report(body: &Bytes) -> Result<Report, ApiError> {
             .collect(),
         ..report
     })
+}
+
+/// The end of a log, as much of it as is kept.
+fn last_part(log: String) -> String {
+    let from = log.len().saturating_sub(REPORT_LOG_BYTES_MAX);
+    let from = (from..=log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(log.len());
+    log[from..].to_owned()
+}
+
+/// A log may quote the URL that it was sent to, and events are shown to viewers.
+fn without(report: Report, token: &str) -> Report {
+    let hidden = |text: String| text.replace(token, "…");
+    Report {
+        step: report.step.map(hidden),
+        detail: report.detail.map(hidden),
+        failed_step: report.failed_step.map(hidden),
+        log: report.log.map(hidden),
+        warnings: report.warnings.into_iter().map(hidden).collect(),
+        ..report
+    }
 }
 
 fn result(report: Report, at: Timestamp, by: Reporter) -> TaskResult {

@@ -51,6 +51,8 @@ impl fmt::Debug for MaintenanceSpec {
 pub struct MaintenanceFacts {
     /// What the maintenance system compares its machine with.
     pub identity: Option<MachineIdentity>,
+    /// SHA-256 of the maintenance ISO, where this controller serves it, lower-case hex.
+    pub iso_sha256: Option<String>,
     /// SHA-256 of the certificate that this controller showed when the task ISO was built, lower-case hex.
     pub own_pin: Option<String>,
     /// Looks at the BMC since the reset.
@@ -59,7 +61,7 @@ pub struct MaintenanceFacts {
     pub on_at: Option<Timestamp>,
     /// Power as last seen, and since when.
     pub power: Option<(Power, Timestamp)>,
-    /// Last time the BMC answered.
+    /// The last look at the BMC, whether or not it answered.
     pub observed_at: Option<Timestamp>,
     /// Milliseconds since the reset in which neither the BMC could be observed nor a report taken.
     pub unobserved_ms: u64,

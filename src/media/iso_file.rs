@@ -49,6 +49,11 @@ pub struct OpenedIso {
 }
 
 impl OpenedIso {
+    /// Lower-case hex.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }

@@ -189,8 +189,8 @@ fn check_first_boot(reader: &Reader<'_>, target: Option<Target>, unattend: Optio
 fn check_versions(reader: &Reader<'_>) {
     for key in ["schema_version", "recipe_version"] {
         let is_one = |text: &str| {
-            let minor = text.strip_prefix('1').map(|rest| rest.strip_prefix('.').unwrap_or(rest));
-            minor.is_some_and(|minor| minor.chars().all(|c| c.is_ascii_digit())).then_some(())
+            let is_minor = |minor: &str| !minor.is_empty() && minor.chars().all(|c| c.is_ascii_digit());
+            (text == "1" || text.strip_prefix("1.").is_some_and(is_minor)).then_some(())
         };
         reader.parsed(key, "must be 1 or 1.x", is_one);
     }

@@ -28,6 +28,7 @@ pub struct SimState {
     pub interrupted_installs: u64,
     pub installed_ks_sha256: Option<String>,
     /// Of the image that a maintenance system wrote to the disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub installed_image_sha256: Option<String>,
     /// Of the ESXi on the disk, by whatever it was installed.
     pub build: Option<String>,

@@ -223,8 +223,8 @@ fn check_urls(state: &ApiState, spec: &JobSpec) -> Result<(), Vec<FieldError>> {
             }
             _ => Ok(()),
         },
-        PathSpec::Maintenance(spec) if spec.recipe.image.source == ImageSource::Media => {
-            Err(vec![FieldError::new("/image/source", "`media` is not supported yet: use `network`")])
+        PathSpec::Maintenance(spec) if spec.recipe.image.source != ImageSource::Network => {
+            Err(vec![FieldError::new("/image/source", "only `network` is supported yet")])
         }
         PathSpec::Maintenance(spec) => match &spec.recipe.image.location {
             ImageLocation::Url { url, .. } if !state.images_allow.allow(url) => {

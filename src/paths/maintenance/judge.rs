@@ -2,6 +2,7 @@
 //!
 //! | result | host | judgement |
 //! |---|---|---|
+//! | any, and a run began after it | any | failed; the media stay while that run may write |
 //! | a failure | any | failed, in the reporter's words |
 //! | a success, by the job's token or a read of the task medium | went off within [`OWN_OFF`] | succeeded, proven |
 //! | a success, by the shared secret | went off | succeeded, probable |
@@ -32,6 +33,8 @@ use shoal_recipe::Completion;
 pub const OWN_OFF: Duration = Duration::from_secs(180);
 /// A reporter that knows only the shared secret may still be at its last act.
 const SECRET_GRACE: Duration = Duration::from_secs(15);
+/// What a system reports of its own end comes no later after its result.
+const LAST_WORDS: Duration = Duration::from_secs(60);
 /// A report that was sent before the power went may still be on its way.
 const LATE_REPORT: Duration = Duration::from_secs(30);
 
@@ -71,6 +74,10 @@ pub enum TaskJudgement {
 
 pub fn judge(seen: &Seen<'_>) -> TaskJudgement {
     match result(seen) {
+        Some(result) if runs_again(seen, &result) => failed(
+            "the maintenance system reported its result and then began again: the host booted from the virtual CD once more, \
+             and its disk may be incomplete; put the disk first in the boot order, and look at the console",
+        ),
         Some(result) if result.succeeded => succeeded(seen, &result),
         Some(result) => failed(result_sentence(&result)),
         None => unreported(seen),
@@ -100,6 +107,13 @@ fn signal(task: &MediumTrace) -> Option<TaskResult> {
         log: None,
         delivery_id: None,
     })
+}
+
+/// A run that began after the result: its writes would be cut short, and what it leaves is not what was reported.
+pub fn runs_again(seen: &Seen<'_>, result: &TaskResult) -> bool {
+    let is_read_again = seen.task.ks_read_again_at.is_some_and(|at| at > result.at);
+    let spoke_at = seen.facts.progress.as_ref().map(|progress| progress.at);
+    is_read_again || spoke_at.is_some_and(|at| at > after(result.at, LAST_WORDS))
 }
 
 fn succeeded(seen: &Seen<'_>, result: &TaskResult) -> TaskJudgement {
@@ -149,13 +163,13 @@ fn unreported(seen: &Seen<'_>) -> TaskJudgement {
     let is_off = matches!(facts.power, Some((Power::Off, _)));
     let nothing_read = seen.boot.first_read_at.is_none() && seen.task.first_read_at.is_none();
     let watched = watched(seen);
-    if facts.on_at.is_none() && is_off && nothing_read && watched > OWN_OFF {
+    if facts.on_at.is_none() && is_off && nothing_read && !has_begun(seen) && watched > OWN_OFF {
         return TaskJudgement::NeverStarted;
     }
     if watched > seen.deadlines.whole {
         return failed("no result within MAINTENANCE_TIMEOUT: look at the host's console");
     }
-    match watched > seen.deadlines.boot && seen.task.ks_read_at.is_none() {
+    match watched > seen.deadlines.boot && !has_begun(seen) {
         true => not_booted(seen),
         false => TaskJudgement::Wait("waiting for the result of the maintenance system"),
     }
@@ -178,9 +192,14 @@ fn not_booted(seen: &Seen<'_>) -> TaskJudgement {
     }
 }
 
-/// The recipe was not read by the time at which this counts as a failure, and a read would have been seen.
+/// Nothing was seen of the system by the time at which this counts as a failure, and a read would have been seen.
 pub fn never_began(seen: &Seen<'_>) -> bool {
-    watched(seen) > seen.deadlines.boot && shows_host(seen.task) && seen.task.ks_read_at.is_none()
+    watched(seen) > seen.deadlines.boot && shows_host(seen.task) && !has_begun(seen)
+}
+
+/// The system read its recipe, or reported without: one that knows the shared secret alone need not read it.
+fn has_begun(seen: &Seen<'_>) -> bool {
+    seen.task.ks_read_at.is_some() || seen.facts.progress.is_some()
 }
 
 /// Since the start, but for the time in which neither BMC nor report could be seen.
@@ -195,7 +214,7 @@ fn shows_host(trace: &MediumTrace) -> bool {
 
 /// Since when a host that had been seen on is off.
 fn off_since(seen: &Seen<'_>) -> Option<Timestamp> {
-    let ran = seen.facts.on_at.is_some() || seen.task.ks_read_at.is_some();
+    let ran = seen.facts.on_at.is_some() || has_begun(seen);
     match seen.facts.power {
         Some((Power::Off, since)) if ran => Some(since),
         _ => None,

@@ -38,6 +38,10 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
     let identity = identity(&cx.server.serial, host);
     cx.job.facts.maintenance_mut().own_pin = (cx.services.setup.own_pin)().map(|pin| hex(&pin));
     cx.job.facts.maintenance_mut().identity = Some(identity);
+    if !is_direct {
+        let iso = open(cx.services).await?;
+        cx.job.facts.maintenance_mut().iso_sha256 = Some(iso.sha256().to_owned());
+    }
     let task = task_iso(cx.services, cx.job, cx.spec()?)?;
     let task_iso = file::save(cx.services, cx.job, &task.image)?;
     cx.job.facts.task_iso = Some(task_iso);
@@ -90,6 +94,12 @@ pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> 
         return Ok(());
     }
     let iso = open(services).await?;
+    // A host may be reading the one that the job began with.
+    if job.facts.maintenance().iso_sha256.as_deref().is_some_and(|begun_with| begun_with != iso.sha256()) {
+        return Err(StepError::permanent(
+            "the file of MAINTENANCE_ISO_URL is another one than the job began with: put that back",
+        ));
+    }
     let watched = boot_medium(services, job, spec, &iso)?;
     publish_one(services, job, Medium::Boot, watched).await
 }

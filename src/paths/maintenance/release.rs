@@ -3,16 +3,24 @@
 
 use super::{judge, watch};
 use crate::domain::{EjectReason, Power};
+use crate::flow::power::POWER_GRACE;
 use crate::flow::{Context, StepError, StepOutcome, is_forced};
+use shoal_base::world::elapsed;
 
 /// `Err` is when to look again.
 pub(super) async fn may_eject(cx: &mut Context<'_>) -> Result<Result<EjectReason, StepOutcome>, StepError> {
     watch::listen(cx).await?;
     let seen = watch::look(cx).await?;
-    let is_off = seen && matches!(cx.job.facts.maintenance().power, Some((Power::Off, _)));
+    let now = cx.now();
+    let facts = cx.job.facts.maintenance();
+    // A BMC may show a host off for a while after it was started.
+    let may_be_stale = facts.on_at.is_none()
+        && cx.job.facts.reset.started_at.is_some_and(|at| elapsed(at, now) < POWER_GRACE);
+    let is_off = seen && !may_be_stale && matches!(facts.power, Some((Power::Off, _)));
     let (is_over, last_moment) = watch::with_seen(cx, |seen| {
         let last_moment = judge::last_moment(seen.started_at, seen.facts, seen.deadlines);
-        (judge::result(seen).is_some() || judge::never_began(seen), last_moment)
+        let is_reported = judge::result(seen).is_some_and(|result| !judge::runs_again(seen, &result));
+        (is_reported || judge::never_began(seen), last_moment)
     })?;
     let reason = match is_off || is_over {
         true => Some(EjectReason::Safe),

@@ -65,6 +65,19 @@ async fn the_first_result_stays_and_repeats_are_answered_alike() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_a_log_the_end_is_kept_and_the_token_in_it_is_not() {
+    let fixture = fixture();
+    let id = job(&fixture, true).await;
+    let token = token::of_hook(&HOOK_KEY, id);
+    let log = format!("{}é curl /status-webhook/A1/{} failed", "x".repeat(9_000), token.expose());
+    by_token(&fixture, id, json!({ "status": "failed", "log": log, "detail": token.expose() })).await.ok(200);
+    let result = fixture.store.load_task_reports(id).await.unwrap().result.unwrap();
+    let log = result.log.unwrap();
+    assert!(log.ends_with("failed") && log.len() <= 4096 && log.len() > 4000, "{}", log.len());
+    assert!(!log.contains(token.expose()) && result.detail.as_deref() == Some("…"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_shared_secret_and_the_servers_serial_number_report_too() {
     let fixture = fixture();
     let id = job(&fixture, true).await;

@@ -52,7 +52,7 @@ fn the_samples_of_both_targets_are_accepted() {
 fn all_faults_are_found_together_and_each_points_at_its_value() {
     let found = faults(json!({
         "target_disk": {"tran": "sata", "min_size": "big"},
-        "image": {"url": "ftp://x", "sha256": "12", "typ": 1},
+        "image": {"url": "ftp://x", "sha256": "12", "typ": 1}, "schema_version": "12",
         "user_data": {"url": "http://x"},
         "overwrite": "yes",
         "network": {"mac": "1", "addresses": ["10.1.0.9"], "vlan": 0},
@@ -68,6 +68,7 @@ fn all_faults_are_found_together_and_each_points_at_its_value() {
         "/network/vlan",
         "/overwrite",
         "/partition_layout",
+        "/schema_version",
         "/target_disk/min_size",
         "/target_disk/tran",
         "/user_data/content",

@@ -189,8 +189,7 @@ fn a_power_off_without_the_result_that_would_have_been_seen_is_a_failure() {
     read.task.ks_read_at = None;
     read.fails("before it read its recipe");
     read.task.mode = MediaMode::Prefetched;
-    read.facts.progress =
-        Some(TaskProgress { at: at(270), step: Some("write".to_owned()), bytes: None, total: None });
+    read.facts.progress = progress(270);
     read.fails("without a result");
 }
 
@@ -226,6 +225,38 @@ fn a_host_that_never_came_on_is_started_again() {
     assert_eq!(case.judge(), TaskJudgement::NeverStarted);
     case.now = 100;
     case.waits();
+}
+
+fn progress(secs: u64) -> Option<TaskProgress> {
+    Some(TaskProgress { at: at(secs), step: Some("write".to_owned()), bytes: None, total: None })
+}
+
+#[test]
+fn a_run_that_begins_after_the_result_makes_it_a_failure() {
+    let reported = || Case::running(600).reported(290, true, Reporter::Token);
+    let mut again = reported();
+    again.facts.progress = progress(400);
+    again.fails("began again");
+    again.facts.power = Some((Power::Off, at(500)));
+    again.fails("began again");
+    let mut again = reported();
+    again.task.ks_read_again_at = Some(at(400));
+    again.fails("began again");
+    let mut last_words = reported().off(310);
+    last_words.facts.progress = progress(300);
+    last_words.succeeds(Confidence::Proven, &[EvidenceKind::TaskReport, EvidenceKind::PowerOff]);
+}
+
+#[test]
+fn a_system_that_reports_has_begun_though_it_never_read_the_recipe() {
+    let mut case = Case::running(1801);
+    case.task.ks_read_at = None;
+    case.facts.progress = progress(1700);
+    case.waits();
+    case.facts.on_at = None;
+    case.facts.power = Some((Power::Off, at(1)));
+    (case.boot, case.task) = (MediumTrace::default(), MediumTrace::default());
+    assert_ne!(case.judge(), TaskJudgement::NeverStarted);
 }
 
 #[test]
