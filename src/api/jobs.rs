@@ -27,7 +27,7 @@ use crate::domain::{Cancel, Fields, Job, JobId, Serial, Status};
 use crate::store::{CancelOutcome, JobFilter, StoreError, StoredJob, UnreadableJob};
 use submit::{JobRequest, Retry, SubmitBody};
 
-pub use recipe_body::RecipeBody;
+pub use recipe_body::JobRecipeBody;
 use submit::FoundBody;
 pub use view::{JobBody, JobList};
 
@@ -44,7 +44,7 @@ pub struct CreateParams {
 }
 
 /// Ask for an installation. The body is the recipe, or `{"server_serial", "recipe": {…}}`.
-#[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = RecipeBody,
+#[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = JobRecipeBody,
     params(CreateParams, ("Idempotency-Key" = Option<String>, Header,
         pattern = "^[!-~]{1,255}$", description = "The same key and body within 24 hours make one job")),
     responses((status = 202, description = "The job is queued", body = JobBody),

@@ -24,7 +24,7 @@ use utoipa::{OpenApi, ToSchema};
 use super::ApiState;
 use super::access::roles::{self, Need};
 use super::error::{FieldProblem, Problem};
-use super::jobs::RecipeBody;
+use super::jobs::JobRecipeBody;
 use super::query::operations;
 use crate::problem::PROBLEM_JSON;
 
@@ -88,7 +88,7 @@ fn make_strict(document: &mut Value) {
         let name = object.and_then(Value::as_str).and_then(|body| body.strip_prefix(SCHEMAS));
         bodies.extend(name.map(str::to_owned));
     }
-    bodies.remove(RecipeBody::name().as_ref());
+    bodies.remove(JobRecipeBody::name().as_ref());
     for body in bodies {
         document["components"]["schemas"][&body]["additionalProperties"] = Value::Bool(false);
     }
@@ -172,7 +172,7 @@ const SCHEMAS: &str = "#/components/schemas/";
 pub fn recipe_schema(openapi: &str) -> Arc<str> {
     let mut document: Value = serde_json::from_str(openapi).expect("the description is JSON");
     let mut schemas = document["components"]["schemas"].take();
-    let (mut wanted, mut defs) = (vec![RecipeBody::name().into_owned()], serde_json::Map::new());
+    let (mut wanted, mut defs) = (vec![JobRecipeBody::name().into_owned()], serde_json::Map::new());
     while let Some(name) = wanted.pop() {
         if !defs.contains_key(&name) {
             let mut schema = schemas[&name].take();
@@ -180,7 +180,7 @@ pub fn recipe_schema(openapi: &str) -> Arc<str> {
             defs.insert(name, schema);
         }
     }
-    let root = format!("#/$defs/{}", RecipeBody::name());
+    let root = format!("#/$defs/{}", JobRecipeBody::name());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Recipe of Shoal",

@@ -7,11 +7,10 @@ use utoipa::ToSchema;
 
 /// Documents the recipe; `domain::parse_recipe` reads it.
 #[derive(ToSchema)]
-#[schema(as = RecipeBody)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its shape is used, by the API's description")]
-pub enum RecipeBody {
-    Esxi(EsxiRecipeBody),
+pub enum JobRecipeBody {
+    Esxi(RecipeBody),
     Maintenance(MaintenanceRecipeBody),
 }
 
@@ -80,7 +79,7 @@ pub struct NetworkRecipeBody {
 /// ESXi by its own installer.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its shape is used, by the API's description")]
-pub struct EsxiRecipeBody {
+pub struct RecipeBody {
     #[schema(pattern = "^install-esxi[.]target$")]
     task_target: String,
     server_serial: String,
