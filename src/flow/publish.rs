@@ -7,7 +7,7 @@ use url::{Host, Url};
 
 use super::{Context, Services, StepError};
 use crate::domain::{Job, Medium, Server};
-use crate::media::Watched;
+use crate::media::{InstallerSource, Watched};
 use shoal_base::is_loopback;
 use shoal_base::world::TlsPolicy;
 
@@ -23,11 +23,18 @@ pub fn check_peer(services: &Services, server: &Server) -> Result<(), StepError>
 }
 
 /// Of a BMC that is known by one; its media are fetched from there.
-pub fn peer(url: &Url) -> Option<IpAddr> {
+fn peer(url: &Url) -> Option<IpAddr> {
     match url.host()? {
         Host::Ipv4(address) => Some(address.into()),
         Host::Ipv6(address) => Some(address.into()),
         Host::Domain(_) => None,
+    }
+}
+
+/// Whose fetches of the job's media are its BMC's, where that is known by an address.
+pub fn expect_peer(services: &Services, server: &Server, job: &Job) {
+    if let Some(peer) = peer(&server.bmc_address) {
+        services.media.expect_peer(job.id, peer);
     }
 }
 
@@ -60,6 +67,14 @@ pub fn media_url(cx: &Context<'_>, medium: Medium) -> Result<String, StepError> 
     }
     let base = facts.media_base.as_deref().unwrap_or_default();
     Ok(format!("{}{}", base.trim_end_matches('/'), media_path(cx.services, cx.job, medium)))
+}
+
+/// For a BMC that is given an image where it is.
+pub fn source_url(source: &InstallerSource) -> Result<String, StepError> {
+    match source {
+        InstallerSource::Url(url) => Ok(url.to_string()),
+        InstallerSource::File(_) => Err(StepError::permanent("a file cannot be given to a BMC directly")),
+    }
 }
 
 pub async fn media_base(cx: &Context<'_>) -> Result<String, StepError> {

@@ -33,9 +33,13 @@ pub fn save(services: &Services, job: &Job, image: &SparseImage) -> Result<TaskI
     Ok(TaskIsoFacts { size: image.size, sha256: sha256(image) })
 }
 
-/// Whether the file is there, as large as it should be.
-pub fn is_saved(services: &Services, job: &Job, image: &SparseImage) -> bool {
-    fs::symlink_metadata(path(services, job)).is_ok_and(|file| file.is_file() && file.len() == image.size)
+/// Writes it again if it is not there, as large as it should be.
+pub fn ensure_saved(services: &Services, job: &Job, image: &SparseImage) -> Result<(), StepError> {
+    let found = fs::symlink_metadata(path(services, job));
+    match found.is_ok_and(|file| file.is_file() && file.len() == image.size) {
+        true => Ok(()),
+        false => save(services, job, image).map(drop),
+    }
 }
 
 /// Removes the job's task ISO, unless task ISOs are kept for a while.

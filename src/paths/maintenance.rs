@@ -11,10 +11,11 @@ mod release;
 mod watch;
 
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use crate::domain::{BootSample, EjectReason, Job, JobSpec, MaintenanceSpec, Server, Step, Verdict};
+use crate::flow::publish::source_url;
 use crate::flow::{Context, Path, Services, StepError, StepOutcome, Work};
-use crate::media::InstallerSource;
 use shoal_base::hex;
 use shoal_redfish::System;
 
@@ -57,10 +58,7 @@ impl Path for MaintenancePath {
     }
 
     fn direct_url(&self, services: &Services, _: &JobSpec) -> Result<String, StepError> {
-        match prepare::source(services)? {
-            InstallerSource::Url(url) => Ok(url.to_string()),
-            InstallerSource::File(_) => Err(StepError::permanent("a file cannot be given to a BMC directly")),
-        }
+        source_url(prepare::source(services)?)
     }
 
     /// The host goes off at the end, and the override is cleared before it is started again.
@@ -95,7 +93,6 @@ fn asked(spec: &JobSpec) -> Result<&MaintenanceSpec, StepError> {
 
 /// The recipe was checked when it was submitted; this step records what the job is to install with.
 fn validate(cx: &Context<'_>) -> Result<StepOutcome, StepError> {
-    use sha2::{Digest, Sha256};
     let recipe = &asked(cx.spec()?)?.recipe;
     let digest = |text: &Option<String>| {
         text.as_ref().map(|text| json!({ "size": text.len(), "sha256": hex(&Sha256::digest(text)) }))

@@ -24,7 +24,7 @@ use url::Url;
 use super::{address, asked, hook, task_iso};
 use crate::domain::{Drive, InstallerFacts, Job, JobSpec, MediaLayout, Medium, Server};
 use crate::flow::policy::Delivery;
-use crate::flow::publish::{check_own_media, check_peer, media_base, peer, publish_one};
+use crate::flow::publish::{check_own_media, check_peer, expect_peer, media_base, publish_one, source_url};
 use crate::flow::task_iso as file;
 use crate::flow::{Context, Services, StepError, StepOutcome};
 use crate::media::{CachedInstaller, Image, InstallerSource, MediumLandmarks, Watched};
@@ -75,9 +75,7 @@ pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> 
         return Ok(());
     };
     publish_one(services, job, Medium::Task, task_medium(services, job, spec)?).await?;
-    if let Some(peer) = peer(&server.bmc_address) {
-        services.media.expect_peer(job.id, peer);
-    }
+    expect_peer(services, server, job);
     if job.facts.is_direct() {
         return Ok(());
     }
@@ -92,9 +90,7 @@ pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> 
 fn task_medium(services: &Services, job: &Job, spec: &JobSpec) -> Result<Watched, StepError> {
     let (image, place) = task_iso::render(services, job, spec, asked(spec)?);
     // The file is for operators and for the retention; the BMC is served from memory.
-    if !file::is_saved(services, job, &image) {
-        file::save(services, job, &image)?;
-    }
+    file::ensure_saved(services, job, &image)?;
     let drive = job.facts.mounts.task.drive;
     Ok(Watched { image: Arc::new(Image::sparse(image)), drive, landmarks: MediumLandmarks::task(place) })
 }
@@ -197,8 +193,5 @@ fn installer_facts(cached: &CachedInstaller) -> InstallerFacts {
 
 /// For a BMC that is given the vendor's image where it is.
 pub(super) fn direct_url(services: &Services, spec: &JobSpec) -> Result<String, StepError> {
-    match source(services, spec)? {
-        InstallerSource::Url(url) => Ok(url.to_string()),
-        InstallerSource::File(_) => Err(StepError::permanent("a file cannot be given to a BMC directly")),
-    }
+    source_url(&source(services, spec)?)
 }

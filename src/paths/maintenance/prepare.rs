@@ -17,7 +17,7 @@ use url::Url;
 
 use super::asked;
 use crate::domain::{Drive, HostId, Job, JobSpec, MachineIdentity, MaintenanceSpec, Medium, Serial, Server};
-use crate::flow::publish::{check_own_media, check_peer, media_base, peer, publish_one};
+use crate::flow::publish::{check_own_media, check_peer, expect_peer, media_base, publish_one};
 use crate::flow::task_iso as file;
 use crate::flow::{Context, Services, StepError, StepOutcome};
 use crate::media::{
@@ -80,16 +80,12 @@ pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> 
         return Ok(());
     };
     let task = task_iso(services, job, spec)?;
-    if !file::is_saved(services, job, &task.image) {
-        file::save(services, job, &task.image)?;
-    }
+    file::ensure_saved(services, job, &task.image)?;
     let drive = job.facts.mounts.task.drive;
     let landmarks = MediumLandmarks::task(place(&task.places)?);
     let watched = Watched { image: Arc::new(Image::sparse(task.image)), drive, landmarks };
     publish_one(services, job, Medium::Task, watched).await?;
-    if let Some(peer) = peer(&server.bmc_address) {
-        services.media.expect_peer(job.id, peer);
-    }
+    expect_peer(services, server, job);
     if job.facts.is_direct() {
         return Ok(());
     }
