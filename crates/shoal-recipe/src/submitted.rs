@@ -17,15 +17,13 @@ use crate::target::{Target, VERIFY, Verify};
 
 /// The largest `user_data`, `network_config` and `unattend_xml`, in bytes each.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
-const METADATA_BYTES_MAX: usize = 16 * 1024;
 const NOTES_CHARS_MAX: usize = 2000;
 
-/// A recipe for `install-linux.target` or `install-windows.target`.
+/// A recipe for `install-linux.target` or `install-windows.target`, but for the keys that all targets share: those are
+/// the controller's to read.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Recipe {
     pub target: Target,
-    /// The server that the recipe names, where it names one.
-    pub server_serial: Option<String>,
     pub target_disk: DiskSelector,
     pub image: Image,
     /// For cloud-init, Linux only.
@@ -39,7 +37,6 @@ pub struct Recipe {
     pub verify: Verify,
     pub completion: Completion,
     pub notes: Option<String>,
-    pub metadata: Value,
 }
 
 impl fmt::Debug for Recipe {
@@ -66,9 +63,8 @@ pub enum Completion {
 const COMPLETIONS: [(&str, Completion); 3] =
     [("webhook", Completion::Webhook), ("media", Completion::Media), ("poweroff", Completion::Poweroff)];
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 14] = [
     "task_target",
-    "server_serial",
     "target_disk",
     "image",
     "oci_url",
@@ -80,10 +76,8 @@ const KEYS: [&str; 17] = [
     "verify",
     "completion",
     "notes",
-    "metadata",
     "schema_version",
     "recipe_version",
-    "media_layout",
 ];
 
 const NO_ESXI: &str = "belongs to install-esxi.target";
@@ -118,7 +112,6 @@ fn read(reader: &Reader<'_>) -> Option<Recipe> {
     check_first_boot(reader, target, unattend_xml.as_deref());
     check_versions(reader);
     Some(Recipe {
-        server_serial: reader.text("server_serial").map(str::to_owned),
         user_data,
         network_config,
         unattend_xml,
@@ -128,7 +121,6 @@ fn read(reader: &Reader<'_>) -> Option<Recipe> {
         notes: reader.parsed("notes", "has more than 2000 characters", |text| {
             (text.chars().count() <= NOTES_CHARS_MAX).then(|| text.to_owned())
         }),
-        metadata: read_metadata(reader),
         target: target?,
         target_disk: target_disk?,
         image: image?,
@@ -194,20 +186,6 @@ fn check_versions(reader: &Reader<'_>) {
         };
         reader.parsed(key, "must be 1 or 1.x", is_one);
     }
-    if reader.has("media_layout") {
-        let layouts = [("auto", ()), ("dual-cd", ()), ("single-cd", ()), ("cd-usb", ())];
-        reader.choice("media_layout", &layouts);
-    }
-}
-
-fn read_metadata(reader: &Reader<'_>) -> Value {
-    let metadata = reader.value("metadata").cloned().unwrap_or(Value::Null);
-    if !matches!(metadata, Value::Null | Value::Object(_)) {
-        reader.refuse("metadata", "must be an object");
-    } else if metadata.to_string().len() > METADATA_BYTES_MAX {
-        reader.refuse("metadata", format!("is larger than {METADATA_BYTES_MAX} bytes of JSON"));
-    }
-    metadata
 }
 
 #[cfg(test)]
