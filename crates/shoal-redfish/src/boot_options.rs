@@ -42,8 +42,8 @@ pub(super) async fn virtual_cd_option(
 }
 
 /// The system with the mode that its host boots in. While the override is disabled, a BMC may show `Legacy` for a
-/// host that boots by UEFI (AMI 12.84 on Gigabyte): its boot options, all of them UEFI's, say otherwise.
-/// Options that are not there say nothing.
+/// host that boots by UEFI (AMI 12.84 on Gigabyte): its boot options are all UEFI's.
+/// Absent options decide nothing.
 pub(super) async fn with_true_mode(session: &Session, system: &System) -> Result<System, RedfishError> {
     let boot = &system.boot;
     let is_shown = |word: &Option<String>, wanted: &str| word.as_deref() == Some(wanted);

@@ -19,7 +19,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// What stands for the bytes of an image, whose size the simulation does not know.
 const IMAGE_BYTES: u64 = 2 << 30;
 
-/// The arguments of an operator's own system that say where it reports, and with which secret.
+/// The arguments of an operator's own system with the address and the secret of its reports.
 pub const WEBHOOK_ARGUMENT: &str = "webhook";
 pub const SECRET_ARGUMENT: &str = "secret";
 
