@@ -8,11 +8,13 @@
 //! - [`Image`]: base and changes, any range of which is a sequence of slices that are not copied.
 //! - [`InstallerCache`]: vendor ISOs fetched once, checked, and mapped.
 //! - `server`: HTTP over images; `conditions` says which part of one a request means.
+//! - [`HostImage`]: what a host writes to its disk, from a source that is not kept here.
 //! - [`Probes`]: small images without a job, to see how a BMC fetches.
 //! - [`trace`]: what the reads of a job's media show of its host.
 
 mod cache;
 mod conditions;
+mod host_image;
 mod image;
 mod iso_file;
 mod job_media;
@@ -37,6 +39,7 @@ pub use cache::{
 };
 #[cfg(any(test, fuzzing))]
 pub(crate) use conditions::{RangeAnswer, answer};
+pub use host_image::{HostImage, HostImageError, HostImageSource, ImageBytes};
 pub use image::{Image, SLICE_BYTES_MAX};
 pub use iso_file::{IsoFileError, IsoFiles, OpenedIso};
 pub use probes::{PROBE_BYTES, Probe, ProbeFetch, ProbeReads, Probes};
@@ -44,6 +47,7 @@ pub use server::OperatorPass;
 pub use token::job_of_url;
 pub use trace::{KickstartPlace, MediumLandmarks};
 
+use host_image::ServedImage;
 use job_media::JobMedia;
 
 /// The ending of an image's name, by the drive that it is for.
@@ -111,6 +115,7 @@ struct MediaState {
 #[derive(Default)]
 struct PublishedJobs {
     of_jobs: BTreeMap<JobId, Arc<JobMedia>>,
+    images: BTreeMap<JobId, Arc<ServedImage>>,
     /// The last [`RETIRED_MAX`] jobs whose media were taken away.
     retired: BTreeSet<JobId>,
 }
@@ -207,15 +212,34 @@ impl Media {
     pub fn retire(&self, job: JobId) {
         let mut jobs = self.jobs();
         jobs.of_jobs.remove(&job);
+        jobs.images.remove(&job);
         jobs.retired.insert(job);
         if jobs.retired.len() > RETIRED_MAX {
             jobs.retired.pop_first();
         }
     }
 
+    /// Serves the image that a job's host writes to its disk, under [`Media::image_path`].
+    pub fn publish_image(&self, job: JobId, image: HostImage) {
+        let mut jobs = self.jobs();
+        if jobs.images.get(&job).is_none_or(|served| !served.is(&image)) {
+            jobs.images.insert(job, Arc::new(ServedImage::new(image)));
+        }
+    }
+
+    /// Valid while the image is published, also after a restart.
+    pub fn image_path(&self, job: JobId) -> String {
+        host_image::path(&host_image::token(self.key(), job), job)
+    }
+
+    /// Why a request for the job's image ended early, last.
+    pub fn image_fault(&self, job: JobId) -> Option<String> {
+        self.served_image(job)?.fault()
+    }
+
     /// All routes under `/media`. The one whose path holds no token needs an [`OperatorPass`].
     pub fn router(&self) -> axum::Router {
-        server::router(self.clone()).merge(self.0.probes.router())
+        server::router(self.clone()).merge(host_image::router(self.clone())).merge(self.0.probes.router())
     }
 
     /// Images that belong to no job, served beside the jobs' media.
@@ -230,12 +254,25 @@ impl Media {
     /// Whether a path that this controller gave out belongs to a job that goes on, and whose media
     /// are just not published again: it has started a moment ago.
     async fn is_expected(&self, job: JobId, medium: Medium, drive: Drive, token: &str) -> bool {
-        let MediaState { key, store, .. } = &*self.0;
+        let key = self.key();
         let published = self.find(job).and_then(|job_media| job_media.drive(medium));
         published.is_none_or(|published| published == drive)
             && (0..job_media::INSERTIONS).any(|n| token::token(key, job, medium, n).matches(token))
-            && !self.jobs().retired.contains(&job)
-            && matches!(store.job(job).await, Ok(Some(job)) if job.is_active())
+            && self.is_active(job).await
+    }
+
+    /// Whether the job goes on, and its media were not taken away.
+    async fn is_active(&self, job: JobId) -> bool {
+        !self.jobs().retired.contains(&job)
+            && matches!(self.0.store.job(job).await, Ok(Some(job)) if job.is_active())
+    }
+
+    fn served_image(&self, job: JobId) -> Option<Arc<ServedImage>> {
+        self.jobs().images.get(&job).cloned()
+    }
+
+    fn key(&self) -> &[u8; 32] {
+        &self.0.key
     }
 
     fn job_media_of(&self, job: JobId) -> Arc<JobMedia> {

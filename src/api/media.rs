@@ -12,6 +12,7 @@ use utoipa::OpenApi;
     task_stick,
     task_stick_of_insertion,
     installer_of_insertion,
+    image_of_job,
     probe
 ))]
 struct MediaRoutes;
@@ -59,6 +60,14 @@ fn task_stick_of_insertion() {}
         (status = 206, content_type = "application/x-iso9660-image")))]
 #[expect(dead_code, reason = "only its description is used")]
 fn installer_of_insertion() {}
+
+/// The image that a Linux or Windows job writes, for its host: the token is in the path.
+#[utoipa::path(method(get, head), path = "/media/images/{job_id}.{token}/image", tag = "media", security(()),
+    params(("job_id" = String, Path), ("token" = String, Path), ("Range" = Option<String>, Header)),
+    responses((status = 200, content_type = "application/octet-stream"),
+        (status = 206, content_type = "application/octet-stream")))]
+#[expect(dead_code, reason = "only its description is used")]
+fn image_of_job() {}
 
 /// A small image that a check shows to a BMC for a moment.
 #[utoipa::path(method(get, head), path = "/media/probes/{token}/probe.iso", tag = "media", security(()),

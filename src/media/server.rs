@@ -8,6 +8,7 @@
 //! restarted controller takes its jobs up.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -40,8 +41,8 @@ use crate::store::StoreError;
 pub struct OperatorPass;
 
 /// How long a request is held for an image that is to be published; most BMCs wait longer for an answer.
-const HELD: Duration = Duration::from_secs(10);
-const HELD_LOOK: Duration = Duration::from_millis(50);
+pub(super) const HELD: Duration = Duration::from_secs(10);
+pub(super) const HELD_LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Clone)]
 struct Routes {
@@ -149,8 +150,8 @@ impl Routes {
 
 /// Why a path with a token opens nothing: its job is over or never was, the token is not one of its
 /// job's and medium's, or another than the job's BMC asks.
-const ENDED: &str = "ended";
-const WRONG: &str = "wrong";
+pub(super) const ENDED: &str = "ended";
+pub(super) const WRONG: &str = "wrong";
 const FOREIGN: &str = "foreign";
 
 fn count_refused(medium: Medium, reason: &'static str) {
@@ -173,34 +174,12 @@ struct ImageRequest {
 
 impl ImageRequest {
     async fn answer(self, method: &Method, headers: &HeaderMap) -> Response {
-        let size = self.image.size();
-        let etag = self.image.etag().clone();
-        let mut response = match answer(method, headers, size, &etag) {
-            RangeAnswer::NotModified => status(StatusCode::NOT_MODIFIED),
-            RangeAnswer::Failed => {
-                problem(StatusCode::PRECONDITION_FAILED, "the image is not the one that If-Match names")
-            }
-            RangeAnswer::Unsatisfiable => unsatisfiable(size),
-            RangeAnswer::Whole if method == Method::HEAD => {
-                with_length(status(StatusCode::OK), size, self.drive)
-            }
-            RangeAnswer::Whole => self.body(0..size, StatusCode::OK).await,
-            RangeAnswer::Part(range) => {
-                let content_range = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-                let mut response = self.body(range, StatusCode::PARTIAL_CONTENT).await;
-                if response.status() == StatusCode::PARTIAL_CONTENT {
-                    response.headers_mut().insert(CONTENT_RANGE, value(&content_range));
-                }
-                response
-            }
-        };
-        let headers = response.headers_mut();
-        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        headers.insert(ETAG, etag);
-        response
+        let (size, etag) = (self.image.size(), self.image.etag().clone());
+        let shown = ShownImage { size, etag, content_type: content_type(self.drive) };
+        shown.answer(method, headers, |range, code| self.body(range, code)).await
     }
 
-    async fn body(self, range: std::ops::Range<u64>, code: StatusCode) -> Response {
+    async fn body(self, range: Range<u64>, code: StatusCode) -> Response {
         let length = range.end - range.start;
         let whole = length == self.image.size();
         let sent = bytes_counter(self.medium);
@@ -224,9 +203,49 @@ impl ImageRequest {
                 "the image cannot be read or its trace not kept just now",
             );
         }
-        let mut response = Response::new(Body::new(pull));
-        *response.status_mut() = code;
-        with_length(response, length, drive)
+        with_length(code, Body::new(pull), length, content_type(drive))
+    }
+}
+
+/// What the head of every response about one image shows.
+pub(super) struct ShownImage {
+    pub size: u64,
+    pub etag: HeaderValue,
+    pub content_type: &'static str,
+}
+
+impl ShownImage {
+    /// Answers a request by its conditions; `body` makes the response where bytes are to be sent.
+    pub async fn answer<F: Future<Output = Response>>(
+        self,
+        method: &Method,
+        headers: &HeaderMap,
+        body: impl FnOnce(Range<u64>, StatusCode) -> F,
+    ) -> Response {
+        let size = self.size;
+        let mut response = match answer(method, headers, size, &self.etag) {
+            RangeAnswer::NotModified => status(StatusCode::NOT_MODIFIED),
+            RangeAnswer::Failed => {
+                problem(StatusCode::PRECONDITION_FAILED, "the image is not the one that If-Match names")
+            }
+            RangeAnswer::Unsatisfiable => unsatisfiable(size),
+            RangeAnswer::Whole if method == Method::HEAD => {
+                with_length(StatusCode::OK, Body::empty(), size, self.content_type)
+            }
+            RangeAnswer::Whole => body(0..size, StatusCode::OK).await,
+            RangeAnswer::Part(range) => {
+                let content_range = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+                let mut response = body(range, StatusCode::PARTIAL_CONTENT).await;
+                if response.status() == StatusCode::PARTIAL_CONTENT {
+                    response.headers_mut().insert(CONTENT_RANGE, value(&content_range));
+                }
+                response
+            }
+        };
+        let headers = response.headers_mut();
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.insert(ETAG, self.etag);
+        response
     }
 }
 
@@ -238,10 +257,12 @@ fn bytes_counter(medium: Medium) -> metrics::Counter {
     }
 }
 
-fn with_length(mut response: Response, bytes: u64, drive: Drive) -> Response {
+pub(super) fn with_length(code: StatusCode, body: Body, bytes: u64, content_type: &'static str) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
     let headers = response.headers_mut();
     headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(drive)));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -252,7 +273,7 @@ struct ImageBody {
     watch: Option<Arc<JobMedia>>,
     whole: bool,
     /// The requested part.
-    range: std::ops::Range<u64>,
+    range: Range<u64>,
     /// The first byte that has not left yet.
     at: u64,
     /// The slice that starts there, already noted.
@@ -330,13 +351,13 @@ pub(super) fn not_found() -> Response {
     problem(StatusCode::NOT_FOUND, "there is no such image, or its job has ended")
 }
 
-fn not_yet() -> Response {
+pub(super) fn not_yet() -> Response {
     let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "the controller has just started");
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
-fn method_not_allowed() -> Response {
+pub(super) fn method_not_allowed() -> Response {
     let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "an image can be read by GET and HEAD only");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
@@ -349,7 +370,7 @@ fn unsatisfiable(size: u64) -> Response {
 }
 
 /// The codes of this module are those of HTTP ranges, which no other resource has.
-fn problem(code: StatusCode, detail: &str) -> Response {
+pub(super) fn problem(code: StatusCode, detail: &str) -> Response {
     let problem = Problem {
         kind: "about:blank".to_owned(),
         title: code.canonical_reason().unwrap_or_default().to_owned(),
@@ -367,6 +388,6 @@ fn status(code: StatusCode) -> Response {
     response
 }
 
-fn value(text: &str) -> HeaderValue {
+pub(super) fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("digits and dashes are a header value")
 }

@@ -62,6 +62,7 @@ const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/media/tasks/{job_id}.{token}/task.iso", Need::OwnProof),
     ("GET", "/media/tasks/{job_id}.{token}/task.img", Need::OwnProof),
     ("GET", "/media/installers/{job_id}.{token}/esxi.iso", Need::OwnProof),
+    ("GET", "/media/images/{job_id}.{token}/image", Need::OwnProof),
     ("GET", "/media/probes/{token}/probe.iso", Need::OwnProof),
 ];
 
@@ -83,6 +84,7 @@ pub fn table_path<'a>(matched: &'a str, asked: &str) -> &'a str {
         ("/media/tasks/{name}/task.img", true) => "/media/tasks/{job_id}.{token}/task.img",
         ("/media/tasks/{name}/task.img", false) => "/media/tasks/{job_id}/task.img",
         ("/media/installers/{name}/esxi.iso", _) => "/media/installers/{job_id}.{token}/esxi.iso",
+        ("/media/images/{name}/image", _) => "/media/images/{job_id}.{token}/image",
         ("/media/probes/{name}/probe.iso", _) => "/media/probes/{token}/probe.iso",
         (other, _) => other,
     }

@@ -120,6 +120,8 @@ async fn every_route_is_described_with_its_access_and_its_problems() {
         "HEAD /media/tasks/{job_id}/task.img",
         "GET /media/tasks/{job_id}.{token}/task.img",
         "HEAD /media/tasks/{job_id}.{token}/task.img",
+        "GET /media/images/{job_id}.{token}/image",
+        "HEAD /media/images/{job_id}.{token}/image",
         "GET /media/probes/{token}/probe.iso",
         "HEAD /media/probes/{token}/probe.iso",
         "GET /media/installers/{job_id}.{token}/esxi.iso",

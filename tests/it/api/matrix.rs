@@ -27,7 +27,7 @@ enum For {
     Admins,
 }
 
-const EXPECTED: [(&str, For); 42] = [
+const EXPECTED: [(&str, For); 44] = [
     ("GET /healthz", For::Anonymous),
     ("GET /readyz", For::Anonymous),
     ("GET /openapi.json", For::Anonymous),
@@ -66,6 +66,8 @@ const EXPECTED: [(&str, For); 42] = [
     ("HEAD /media/tasks/{job_id}/task.img", For::Operators),
     ("GET /media/tasks/{job_id}.{token}/task.img", For::OwnProof),
     ("HEAD /media/tasks/{job_id}.{token}/task.img", For::OwnProof),
+    ("GET /media/images/{job_id}.{token}/image", For::OwnProof),
+    ("HEAD /media/images/{job_id}.{token}/image", For::OwnProof),
     ("GET /media/probes/{token}/probe.iso", For::OwnProof),
     ("HEAD /media/probes/{token}/probe.iso", For::OwnProof),
     ("GET /media/installers/{job_id}.{token}/esxi.iso", For::OwnProof),
