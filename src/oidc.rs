@@ -44,11 +44,11 @@ pub struct OidcSettings {
 /// Why a token is not believed, or cannot be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum OidcError {
-    /// It is no good, for a reason with that name.
-    #[error("the token is not good: {0}")]
+    /// Invalid, for a reason with that name.
+    #[error("the token is invalid: {0}")]
     Refused(&'static str),
-    /// It is good, and worth nothing here.
-    #[error("the token of {name} has no role here: OIDC_ROLE_MAP knows none of its words")]
+    /// Valid, but without a role here.
+    #[error("the token of {name} has no role here: OIDC_ROLE_MAP has none of the names in its role claim")]
     NoRole { name: String },
     /// The provider's keys are not known, so the token cannot be verified.
     #[error("the keys of the identity provider (OIDC_ISSUER) are out of reach")]

@@ -124,7 +124,7 @@ impl ChainKey {
 /// What is wrong with a chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainFault {
-    #[error("entry {expected} is missing: {found} comes in its place")]
+    #[error("entry {expected} is missing: {found} follows instead")]
     Missing { expected: u64, found: u64 },
     #[error("entry {seq} was changed, or one before it was")]
     Changed { seq: u64 },

@@ -81,9 +81,9 @@ pub async fn restore(args: RestoreArgs, world: &World, output: Output) -> Result
 
 fn text(restored: &Restored, resumed: bool) -> String {
     let taken = restored.taken_at.map_or_else(|| "an unknown time".to_owned(), |at| at.to_string());
-    let mut text = format!("the database of {taken} is in its place");
+    let mut text = format!("restored the database of {taken}");
     if let Some(before) = &restored.before {
-        text += &format!("; what was there is {}", before.display());
+        text += &format!("; the previous one was renamed to {}", before.display());
     }
     let ids: Vec<String> = restored.jobs.iter().map(|job| job.to_string()).collect();
     match (ids.as_slice(), resumed) {

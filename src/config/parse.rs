@@ -80,12 +80,12 @@ pub fn claim(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// `WORD=ROLE`, several of them with commas between.
+/// `NAME=ROLE`, separated by commas.
 pub fn role_map(text: &str) -> Result<BTreeMap<String, Role>, String> {
     let pair = |pair: &str| {
-        let (word, role) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not WORD=ROLE"))?;
-        let role = role.trim().parse::<Role>().map_err(|error| format!("the role of `{word}` {error}"))?;
-        Ok((word.trim().to_owned(), role))
+        let (name, role) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not NAME=ROLE"))?;
+        let role = role.trim().parse::<Role>().map_err(|error| format!("the role of `{name}` {error}"))?;
+        Ok((name.trim().to_owned(), role))
     };
     text.split(',').map(pair).collect()
 }

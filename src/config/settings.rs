@@ -65,12 +65,12 @@ settings! { LISTEN, "Listening and access",
     "SHOAL_BOOTSTRAP_TOKEN", "bootstrap-token", "TOKEN", None,
         "The admin token, instead of the one in admin.token beside the database; better given by the environment";
     "OIDC_ISSUER", "oidc-issuer", "URL", None,
-        "Identity provider (OpenID Connect) whose signed tokens are let in beside the controller's own";
+        "Identity provider (OpenID Connect) whose signed tokens are accepted beside the controller's own";
     "OIDC_AUDIENCE", "oidc-audience", "NAME", None, "Expected token audience (`aud`)";
     "OIDC_ROLE_CLAIM", "oidc-role-claim", "NAME", Some("roles"),
         "Claim that holds role names; dots address nested fields, as in realm_access.roles";
-    "OIDC_ROLE_MAP", "oidc-role-map", "WORD=ROLE,…",
-        Some("shoal-viewer=viewer,shoal-operator=operator,shoal-admin=admin"), "Which role a word of that claim is";
+    "OIDC_ROLE_MAP", "oidc-role-map", "NAME=ROLE,…",
+        Some("shoal-viewer=viewer,shoal-operator=operator,shoal-admin=admin"), "Role that each name in that claim gives";
     "AUTH_FAILURES_PER_MINUTE", "auth-failures-per-minute", "N", Some("10"),
         "Wrong tokens or secrets from one address that are answered 401; more are 429. All addresses together may be wrong 30 times as often";
     "WRITES_PER_MINUTE", "writes-per-minute", "N", Some("6000"), "Writes by one token; more are 429";

@@ -102,7 +102,7 @@ impl JobStore for Sqlite {
                 return Ok(CancelOutcome::Refused(job));
             }
             let cancel = Cancel { force: cancel.force || job.cancel.is_some_and(|before| before.force) };
-            let sql = "UPDATE jobs SET cancel = ?2, nudged = 1 WHERE id = ?1";
+            let sql = "UPDATE jobs SET cancel = ?2, wake_now = 1 WHERE id = ?1";
             writer.execute(sql, params![Word(id), Json(cancel)])?;
             writer.jobs_changed.set(true);
             Ok(CancelOutcome::Recorded(Job { cancel: Some(cancel), ..job }))

@@ -116,7 +116,7 @@ impl LeaseStore for Sqlite {
 }
 
 /// SQL for "due, whatever its time to wake".
-const DUE_NOW: &str = "(nudged OR (cancel IS NOT NULL AND phase = 'forward'))";
+const DUE_NOW: &str = "(wake_now OR (cancel IS NOT NULL AND phase = 'forward'))";
 
 /// SQL for "not met as unreadable yet".
 const READABLE: &str = "id NOT IN (SELECT id FROM temp.unreadable_jobs)";
@@ -139,7 +139,7 @@ fn read(writer: &Writer<'_>, id: &str) -> Result<Job, Fault> {
 
 /// Returns the lease's generation.
 fn lease(writer: &Writer<'_>, id: &str, owner: &str, until: Timestamp) -> Result<u64, Fault> {
-    let sql = "UPDATE jobs SET lease_owner = ?2, lease_until = ?3, nudged = 0,
+    let sql = "UPDATE jobs SET lease_owner = ?2, lease_until = ?3, wake_now = 0,
         lease_generation = lease_generation + 1 WHERE id = ?1 RETURNING lease_generation";
     let mut statement = writer.prepare_cached(sql)?;
     let generation = statement.query_row(params![id, owner, Millis(until)], |row| row.get(0));

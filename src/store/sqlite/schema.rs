@@ -14,8 +14,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::fault::Fault;
 use crate::store::StoreError;
 
-const MIGRATIONS: [&str; 8] =
-    [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8];
+const MIGRATIONS: [&str; 9] =
+    [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (
@@ -214,6 +214,9 @@ CREATE TABLE task_reports (
     progress TEXT
 ) STRICT;
 ";
+
+/// A plain name.
+const VERSION_9: &str = "ALTER TABLE jobs RENAME COLUMN nudged TO wake_now";
 
 /// Master keys by their ids, with what proves that a key is the one; secrets of the controller itself,
 /// sealed; and how far the values of each place are sealed anew in a rotation.
