@@ -14,6 +14,8 @@ mod job;
 mod key;
 mod kickstart;
 mod logging;
+mod maintenance_iso;
+mod new_file;
 pub mod output;
 pub mod serve;
 mod server;
@@ -60,6 +62,7 @@ enum Command {
     Tls(tls::TlsArgs),
     Bmc(bmc::BmcArgs),
     Iso(iso::IsoArgs),
+    MaintenanceIso(maintenance_iso::MaintenanceIsoArgs),
     Kickstart(kickstart::KickstartArgs),
     Key(key::KeyArgs),
     Backup(backup::BackupArgs),
@@ -140,6 +143,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Tls(args) => tls::run(args, &world, output).await,
         Command::Bmc(args) => bmc::run(args, &world, output).await,
         Command::Iso(args) => iso::run(args, &world, output).await,
+        Command::MaintenanceIso(args) => maintenance_iso::run(args, output).await,
         Command::Kickstart(args) => kickstart::run(args, &world, output).await,
         Command::Key(args) => key::run(args, &world, output).await,
         Command::Backup(args) => backup::backup(args, &world, output),

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
+use super::new_file::FileError;
 use super::{CliError, Exit, Output};
 use crate::domain::KICKSTART_BYTES_MAX;
 use shoal_base::world::World;
@@ -90,13 +91,8 @@ fn remote_url(image: &str) -> Option<url::Url> {
 /// Why a command could not do its work. The path is always the one that was typed.
 #[derive(Debug, thiserror::Error)]
 enum IsoCommandError {
-    #[error("cannot {act} {}", path.display())]
-    File {
-        act: &'static str,
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("{} is not a kickstart: {reason}", path.display())]
     Kickstart { path: PathBuf, reason: String },
     #[error("{} is the installer itself: write to another file", path.display())]
@@ -121,20 +117,13 @@ enum IsoCommandError {
     },
 }
 
-impl IsoCommandError {
-    fn file(act: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> IsoCommandError {
-        let path = path.to_owned();
-        move |source| IsoCommandError::File { act, path, source }
-    }
-}
-
 /// The same limits as for a recipe.
 fn read_kickstart(path: &Path) -> Result<Vec<u8>, IsoCommandError> {
     use std::io::Read;
-    let file = std::fs::File::open(path).map_err(IsoCommandError::file("open", path))?;
+    let file = std::fs::File::open(path).map_err(FileError::of("open", path))?;
     let mut bytes = Vec::new();
     let limit = KICKSTART_BYTES_MAX as u64 + 1;
-    file.take(limit).read_to_end(&mut bytes).map_err(IsoCommandError::file("read", path))?;
+    file.take(limit).read_to_end(&mut bytes).map_err(FileError::of("read", path))?;
     let wrong = |reason: String| IsoCommandError::Kickstart { path: path.to_owned(), reason };
     match bytes.len() {
         0 => Err(wrong("it is empty".to_owned())),

@@ -31,6 +31,7 @@ mod kill;
 mod layouts;
 mod loops;
 mod maintenance;
+mod maintenance_iso_command;
 mod media;
 mod moments;
 mod oidc;

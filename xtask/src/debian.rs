@@ -8,7 +8,8 @@ use std::process::Command;
 use crate::process::{Done, capture, command, fail, has};
 
 /// Other people's readers and writers of images, which the tests compare ours with.
-pub const FOR_TESTS: &[&str] = &["xorriso", "genisoimage", "python3-pycdlib", "dosfstools", "mtools"];
+pub const FOR_TESTS: &[&str] =
+    &["xorriso", "genisoimage", "python3-pycdlib", "dosfstools", "mtools", "cpio", "kmod"];
 
 /// Virtual machines, a Redfish service before them, and what the stand-in installer is made of.
 pub const FOR_LAB: &[&str] = &[

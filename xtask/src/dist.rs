@@ -1,6 +1,6 @@
 //! `cargo xtask dist`: what a release is made of, in `target/dist`.
 //!
-//! The binary, its systemd unit, its documents, the list of what is in it (CycloneDX) and the hashes of
+//! The binary, the agent of the maintenance system, the systemd unit, its documents, the list of what is in it (CycloneDX) and the hashes of
 //! all that. It signs and uploads nothing. Invariants: everything is built from the lock file, and every
 //! crate that the lock file brings into the binary stands in the list.
 
@@ -11,6 +11,7 @@ use std::path::Path;
 use serde_json::Value;
 use xtask::source::ROOT;
 
+use crate::agent;
 use crate::process::{Done, capture, command, fail, has, run};
 
 const CARGO_CYCLONEDX: &str = "cargo-cyclonedx@0.5.9";
@@ -19,8 +20,9 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const OUT: &str = "target/dist";
 /// The name of the list while it is made, without its ending.
 const LIST: &str = "shoal.cdx";
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "target/release/shoal",
+    agent::STATIC,
     "dist/shoal.service",
     "dist/prometheus/shoal.rules.yml",
     "dist/grafana/shoal.json",
@@ -43,6 +45,7 @@ pub fn release() -> Done {
     }
     fs::create_dir_all(&out).or_else(|error| failed("make", &out, &error))?;
     run(&mut command("cargo", &["build", "--release", "--locked", "--package", "shoal", "--bin", "shoal"]))?;
+    agent::build()?;
     for file in FILES {
         copy(&Path::new(ROOT).join(file), &out)?;
     }

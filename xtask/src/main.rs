@@ -3,6 +3,7 @@
 //! One file a verb; what they share is in `process`, `debian` and `closing`. Invariant: a chore
 //! installs what it needs or says exactly what is missing, and its exit code shows the result.
 
+mod agent;
 mod bench;
 mod ci;
 mod closing;
@@ -37,8 +38,8 @@ cargo xtask VERB
   sim [--seeds N] [--jobs M] [--first-seed S] [--rule evidence|power]
                             N simulated worlds (100) of M jobs each (50) with faults in everything,
                             and checkers over all of them; one seed alone prints every event
-  dist                      what a release is made of, in target/dist: binary, systemd unit, documents,
-                            a CycloneDX list of what is in it, hashes
+  dist                      what a release is made of, in target/dist: binary, agent, systemd unit,
+                            documents, a CycloneDX list of what is in it, hashes
   fuzz [TARGET ...] [--seconds N]
                             any bytes for every parser of untrusted bytes, N seconds (60) for each target
   rules                     docs/kickstart-rules.md and a page of each rule, written from the rule table

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::IsoCommandError;
+use crate::cli::new_file::FileError;
 use crate::cli::output::table;
 use shoal_image::installer::{Installer, NotAnInstaller, recognise};
 use shoal_image::iso::{BootPlatform, IsoError, ReadAt, TreeKind, Volume};
@@ -78,7 +79,7 @@ struct ImageFile {
 }
 
 pub fn inspect_file(path: &Path) -> Result<Inspection, IsoCommandError> {
-    let file = File::open(path).map_err(IsoCommandError::file("open", path))?;
+    let file = File::open(path).map_err(FileError::of("open", path))?;
     let image = |source| IsoCommandError::Image { path: path.to_owned(), source };
     inspect(&path.display().to_string(), &file).map_err(image)
 }

@@ -2,16 +2,16 @@
 //!
 //! Invariant: the file appears under its name when it is complete.
 
-use std::ffi::OsString;
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::IsoCommandError;
+use crate::cli::new_file::{FileError, NewFile};
 use shoal_base::hex;
 use shoal_image::installer::{Installer, KickstartOn, overlay, overlay_single_cd, recognise};
 use shoal_image::iso::{Overlay, build_task_iso};
@@ -33,8 +33,8 @@ pub struct Built {
 
 pub fn build(kickstart: &[u8], out: &Path) -> Result<Built, IsoCommandError> {
     let task_iso = build_task_iso(kickstart, RECIPE, None);
-    let file = NewFile::create(out)?;
-    task_iso.image.write_to(&file.file).map_err(IsoCommandError::file("write", out))?;
+    let file = NewFile::create(out, SECRET_MODE)?;
+    task_iso.image.write_to(&file.file).map_err(FileError::of("write", out))?;
     let sha256 = file.finish()?;
     Ok(Built {
         path: out.display().to_string(),
@@ -66,7 +66,7 @@ pub struct Prepared {
 }
 
 pub fn prepare(vendor: &Path, kickstart: Option<&[u8]>, out: &Path) -> Result<Prepared, IsoCommandError> {
-    let base = File::open(vendor).map_err(IsoCommandError::file("open", vendor))?;
+    let base = File::open(vendor).map_err(FileError::of("open", vendor))?;
     if is_same_file(&base, out) {
         return Err(IsoCommandError::SameFile { path: out.to_owned() });
     }
@@ -77,11 +77,11 @@ pub fn prepare(vendor: &Path, kickstart: Option<&[u8]>, out: &Path) -> Result<Pr
         None => overlay(&base, &installer, KickstartOn::Cd),
     };
     let overlay = overlay.map_err(|source| IsoCommandError::Patch { path: vendor.to_owned(), source })?;
-    let file = NewFile::create(out)?;
-    copy_overlaid(base, &overlay, &file.file).map_err(IsoCommandError::file("write", out))?;
+    let file = NewFile::create(out, SECRET_MODE)?;
+    copy_overlaid(base, &overlay, &file.file).map_err(FileError::of("write", out))?;
     if kickstart.is_none() {
         let mode = Permissions::from_mode(0o644);
-        file.file.set_permissions(mode).map_err(IsoCommandError::file("write", out))?;
+        file.file.set_permissions(mode).map_err(FileError::of("write", out))?;
     }
     let sha256 = file.finish()?;
     Ok(prepared(out, sha256, installer, &overlay, kickstart.is_some()))
@@ -134,58 +134,6 @@ fn is_same_file(base: &File, out: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let id = |metadata: io::Result<std::fs::Metadata>| metadata.map(|it| (it.dev(), it.ino())).ok();
     id(base.metadata()).is_some_and(|base| Some(base) == id(std::fs::metadata(out)))
-}
-
-/// A file under another name until it is complete.
-struct NewFile {
-    file: File,
-    partial: PathBuf,
-    path: PathBuf,
-    is_complete: bool,
-}
-
-impl NewFile {
-    fn create(path: &Path) -> Result<NewFile, IsoCommandError> {
-        let mut name = OsString::from(path);
-        name.push(".partial");
-        let partial = PathBuf::from(name);
-        // One that an interrupted command left may have any mode.
-        let _absent = std::fs::remove_file(&partial);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true).mode(SECRET_MODE);
-        let file = options.open(&partial).map_err(IsoCommandError::file("create", path))?;
-        Ok(NewFile { file, partial, path: path.to_owned(), is_complete: false })
-    }
-
-    /// Gives the file its name, and returns its SHA-256.
-    fn finish(mut self) -> Result<String, IsoCommandError> {
-        let sha256 = sha256_of(&self.partial).map_err(IsoCommandError::file("read back", &self.path))?;
-        self.file.sync_all().map_err(IsoCommandError::file("write", &self.path))?;
-        std::fs::rename(&self.partial, &self.path).map_err(IsoCommandError::file("rename", &self.path))?;
-        self.is_complete = true;
-        Ok(sha256)
-    }
-}
-
-impl Drop for NewFile {
-    fn drop(&mut self) {
-        if !self.is_complete {
-            let _gone = std::fs::remove_file(&self.partial);
-        }
-    }
-}
-
-fn sha256_of(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(hex(&hash.finalize()));
-        }
-        hash.update(&buffer[..read]);
-    }
 }
 
 #[cfg(test)]
