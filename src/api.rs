@@ -50,7 +50,7 @@ pub use webhook::Hooks;
 use crate::doctor::Checker;
 use crate::domain::JobId;
 use crate::engine::DryRunner;
-use crate::media::Media;
+use crate::media::{HostedImages, Media};
 use crate::release::Releaser;
 use crate::store::Store;
 use access::{AccessGuard, MediaReads};
@@ -78,6 +78,9 @@ pub struct ApiParts {
     /// What a recipe may name as its installer.
     pub installer_allow: UrlPrefixes,
     pub images_allow: UrlPrefixes,
+    pub images: Arc<HostedImages>,
+    /// The largest image that `image.source: auto` puts onto a task medium.
+    pub auto_media_bytes_max: u64,
     /// How kickstarts are checked on submit.
     pub kickstart_check: KickstartCheck,
     /// Directories that must be writable for the controller to be ready, with their settings.

@@ -5,6 +5,7 @@
 
 mod client;
 mod files;
+mod images;
 mod log;
 mod parse;
 mod settings;
@@ -23,6 +24,7 @@ use url::Url;
 
 pub use client::ClientArgs;
 pub use files::{FileArgs, FileSettings};
+pub use images::ImageSettings;
 pub use log::{LogArgs, LogFormat, LogLevel, LogLevelError, LogSettings};
 pub use parse::duration;
 pub use values::{ConfigError, ServeArgs, SettingOrigin};
@@ -64,6 +66,7 @@ pub struct Config {
     pub maintenance_iso: Option<InstallerSource>,
     /// What a recipe may name as its image.
     pub images_allow: UrlPrefixes,
+    pub images: ImageSettings,
     pub policy: Policy,
     pub kickstart_lint: LintMode,
     pub redfish: Limits,
@@ -155,6 +158,7 @@ impl Config {
             media_bind_peer: values.required("MEDIA_BIND_PEER", parse::boolean)?,
             maintenance_iso: values.optional("MAINTENANCE_ISO_URL", parse::maintenance_iso)?,
             images_allow: values.optional("IMAGES_ALLOW", str::parse)?.unwrap_or_default(),
+            images: ImageSettings::read(values)?,
             policy: policy(values)?,
             kickstart_lint: values.required("KICKSTART_LINT", parse::word(&LintMode::WORDS))?,
             redfish: redfish(values)?,

@@ -53,7 +53,7 @@ use futures_util::future::BoxFuture;
 use url::Url;
 
 use crate::domain::{JobSpec, Serial, Server};
-use crate::media::{InstallerCache, InstallerSource, IsoFiles, Media};
+use crate::media::{HostedImages, InstallerCache, InstallerSource, IsoFiles, Media};
 use crate::store::{Store, StoreError};
 use policy::{Delivery, Policy};
 use shoal_base::world::{Secrets, World};
@@ -77,6 +77,7 @@ pub struct Services {
     pub bmcs: BmcPool,
     pub installers: InstallerCache,
     pub iso_files: IsoFiles,
+    pub images: Arc<HostedImages>,
     pub policy: Policy,
     pub setup: WorkflowConfig,
 }

@@ -7,6 +7,7 @@
 //!
 //! - [`Image`]: base and changes, any range of which is a sequence of slices that are not copied.
 //! - [`InstallerCache`]: vendor ISOs fetched once, checked, and mapped.
+//! - [`HostedImages`]: disk images that operators have added, mapped too.
 //! - `server`: HTTP over images; `conditions` says which part of one a request means.
 //! - [`HostImage`]: what a host writes to its disk, from a source that is not kept here.
 //! - [`Probes`]: small images without a job, to see how a BMC fetches.
@@ -16,6 +17,7 @@ mod cache;
 mod conditions;
 mod host_image;
 mod image;
+mod images;
 mod iso_file;
 mod job_media;
 mod map;
@@ -41,6 +43,10 @@ pub use cache::{
 pub(crate) use conditions::{RangeAnswer, answer};
 pub use host_image::{HostImage, HostImageError, HostImageSource, ImageBytes};
 pub use image::{Image, SLICE_BYTES_MAX};
+pub use images::{
+    AddedImage, HostedImage, HostedImages, ImageError, ImageKey, ImagesChange, ImagesHold, IncomingImage,
+    NewImage,
+};
 pub use iso_file::{IsoFileError, IsoFiles, OpenedIso};
 pub use probes::{PROBE_BYTES, Probe, ProbeFetch, ProbeReads, Probes};
 pub use server::OperatorPass;

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
 use crate::domain::{FieldError, JobId};
+use crate::media::ImageError;
 use crate::store::{StoreError, StoreErrorKind};
 use shoal_base::NoSeat;
 
@@ -59,6 +60,8 @@ pub enum ApiError {
     TooManyStreams(NoSeat),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
 }
 
 impl ApiError {
@@ -85,6 +88,7 @@ impl ApiError {
             ApiError::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "Not ready"),
             ApiError::TooManyStreams(_) => (StatusCode::TOO_MANY_REQUESTS, "Too many streams"),
             ApiError::Store(error) => store_status(error),
+            ApiError::Image(error) => image_status(error),
         }
     }
 
@@ -136,6 +140,22 @@ fn store_status(error: &StoreError) -> (StatusCode, &'static str) {
             }
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
         },
+    }
+}
+
+fn image_status(error: &ImageError) -> (StatusCode, &'static str) {
+    match error {
+        ImageError::Unknown => (StatusCode::NOT_FOUND, "Not found"),
+        ImageError::NameTaken { .. } => (StatusCode::CONFLICT, "Conflict"),
+        ImageError::Empty
+        | ImageError::Sha256 { .. }
+        | ImageError::NotAllowed { .. }
+        | ImageError::RedirectNotAllowed { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid content"),
+        ImageError::Broken { .. } | ImageError::Fetch(_) => (StatusCode::BAD_GATEWAY, "Download failed"),
+        ImageError::Full { .. } | ImageError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "No space left"),
+        ImageError::Disk { .. } | ImageError::Changed { .. } => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "Internal error")
+        }
     }
 }
 

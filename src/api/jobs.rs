@@ -3,6 +3,7 @@
 //! How a request becomes a job is in [`submit`], how a job is shown in [`view`]. Invariant: nothing
 //! here drives a job; it is written into the store, and the engine finds it there.
 
+mod image;
 mod recipe_body;
 mod submit;
 mod view;

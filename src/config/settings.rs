@@ -116,6 +116,11 @@ settings! { MEDIA, "Media for BMCs",
         "CD1 of Linux and Windows jobs: an http(s) URL, given to the BMC as it is, or a path, served by the controller; ignored for ESXi, save that MEDIA_BASE_URL may be derived from it";
     "IMAGES_ALLOW", "images-allow", "URL,…", None,
         "Prefixes of the URLs that a Linux or Windows recipe may name as its image [default: none]";
+    "IMAGES_DIR", "images-dir", "DIR", Some("./var/shoal/images"),
+        "Images for Linux and Windows that this controller hosts (shoal image add)";
+    "IMAGES_BYTES", "images-bytes", "SIZE", Some("200GiB"), "Limit of all images in IMAGES_DIR";
+    "IMAGES_AUTO_MEDIA_BYTES", "images-auto-media-bytes", "SIZE", Some("4GiB"),
+        "The largest image that a recipe with image.source auto puts on CD2";
     "MEDIA_LAYOUT", "media-layout", "LAYOUT", Some("auto"), "auto, dual-cd, single-cd or cd-usb";
     "MEDIA_ADDR", "media-addr", "IP:PORT", None, "A listener of its own for media, plain HTTP";
     "MEDIA_TLS", "media-tls", "BOOL", Some("false"), "HTTPS on MEDIA_ADDR too";

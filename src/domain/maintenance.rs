@@ -7,8 +7,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use shoal_recipe::{Recipe, Target};
+use serde_json::{Map, Value, json};
+use shoal_recipe::{ImageLocation, ImageSource, Recipe, Sha256, Target};
 
 use super::{FieldError, Power, TaskTarget};
 
@@ -27,6 +27,19 @@ impl MaintenanceSpec {
             Err(faults) => {
                 Err(faults.0.into_iter().map(|fault| FieldError::new(fault.pointer, fault.message)).collect())
             }
+        }
+    }
+
+    /// Notes which image it is and how the host gets it, so that neither changes any more.
+    pub fn pin_image(&mut self, digest: Sha256, source: ImageSource) {
+        let image = &mut self.recipe.image;
+        image.source = source;
+        if let ImageLocation::Hosted { sha256, .. } = &mut image.location {
+            *sha256 = Some(digest);
+        }
+        if let Some(Value::Object(given)) = self.given.get_mut("image") {
+            given.insert("sha256".to_owned(), json!(digest.to_string()));
+            given.insert("source".to_owned(), json!(source.name()));
         }
     }
 
@@ -118,4 +131,26 @@ pub struct TaskProgress {
     pub step: Option<String>,
     pub bytes: Option<u64>,
     pub total: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pinned_image_is_the_same_when_it_is_read_again() {
+        for image in [
+            json!({ "name": "debian" }),
+            json!({ "sha256": "ab".repeat(32), "source": "auto" }),
+            json!({ "url": "https://images.test/a", "sha256": "ab".repeat(32), "source": "auto" }),
+        ] {
+            let given = json!({ "task_target": "install-linux.target", "target_disk": { "serial": "1" }, "image": image });
+            let mut spec = MaintenanceSpec::parse(given.as_object().unwrap().clone()).unwrap();
+            spec.pin_image(Sha256([0xab; 32]), ImageSource::Media);
+            let again = MaintenanceSpec::parse(spec.given.clone()).unwrap();
+            assert!(again.recipe == spec.recipe, "{:?}", again.recipe);
+            assert_eq!(again.recipe.image.source, ImageSource::Media);
+            assert_eq!(again.given["image"]["sha256"], "ab".repeat(32));
+        }
+    }
 }

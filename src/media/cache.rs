@@ -6,10 +6,10 @@
 //! after its length, its SHA-256 where one is given, and its structure were checked, and a copy that
 //! could not be compared with its source is used with a word about it.
 
-mod disk;
+pub(super) mod disk;
 mod error;
-mod fetch;
-mod source;
+pub(super) mod fetch;
+pub(super) mod source;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -412,4 +412,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -58,13 +57,13 @@ impl OpenedIso {
         &self.bytes
     }
 
-    pub fn image(&self) -> Arc<Image> {
+    pub fn image(&self) -> Image {
         self.with(Overlay { size: self.bytes.len() as u64, patches: Vec::new() })
     }
 
     /// With changes over it.
-    pub fn with(&self, overlay: Overlay) -> Arc<Image> {
-        Arc::new(Image::in_memory(self.bytes.clone(), &self.sha256, overlay))
+    pub fn with(&self, overlay: Overlay) -> Image {
+        Image::in_memory(self.bytes.clone(), &self.sha256, overlay)
     }
 }
 

@@ -1,10 +1,10 @@
-//! The project's only unsafe code: a file of the installer cache as memory.
+//! The project's only unsafe code: a file of the installer cache, or of a hosted image, as memory.
 //!
 //! Handed to the connection as [`Bytes`], a mapped file is served without a copy of our own.
-//! Invariant: only files are mapped that this process put into its cache directory under their final
+//! Invariant: only files are mapped that this controller put into its own directory under their final
 //! name. Such a file was written under another name, made read-only and renamed; from then on
 //! the controller never writes or truncates it, and it goes away by unlinking or by a rename over it, which
-//! leave the mapped inode as it is. An operator who truncates a file inside the cache directory
+//! leave the mapped inode as it is. An operator who truncates a file inside such a directory
 //! breaks that, and the process would die of SIGBUS when it reads there.
 
 use std::fs::File;

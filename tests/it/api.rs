@@ -9,6 +9,7 @@ mod downloads;
 mod errors;
 mod events;
 mod health;
+mod images;
 mod jobs;
 mod kickstart;
 mod limits;
@@ -36,7 +37,7 @@ use shoal::access::{NewToken, Role, TokenOrigin, TokenRecord};
 use shoal::api::{Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsAccess, Rates, Tokens};
 use shoal::domain::{Cursor, Job, LintMode, NewEvent, Phase, Serial, Status, Step};
 use shoal::engine::DryRunReport;
-use shoal::media::Media;
+use shoal::media::{HostedImages, Media};
 use shoal::seal::Sealer;
 use shoal::store::{Lease, Store};
 use shoal_base::world::{Clock, HttpResponse, Rng, TransportError, TransportErrorKind, World};
@@ -55,6 +56,7 @@ pub struct Fixture {
     pub store: Store,
     pub world: World,
     pub shutdown: CancellationToken,
+    pub dir: tempfile::TempDir,
 }
 
 /// One answer, read to its end.
@@ -110,6 +112,7 @@ impl Fixture {
         let store = Store::in_memory(Sealer::new([7; 32])).unwrap();
         keep_token(&store, &world, "test", Role::Admin, TOKEN);
         let shutdown = CancellationToken::new();
+        let dir = tempfile::tempdir().unwrap();
         let mut parts = ApiParts {
             world: world.clone(),
             store: store.clone(),
@@ -138,6 +141,8 @@ impl Fixture {
             webhook_secrets: Vec::new(),
             installer_allow: "https://images.example/esxi/".parse().unwrap(),
             images_allow: "https://images.example/linux/".parse().unwrap(),
+            images: Arc::new(HostedImages::new(dir.path().join("images"), 1 << 20, world.clone()).unwrap()),
+            auto_media_bytes_max: 100_000,
             kickstart_check: KickstartCheck {
                 mode: LintMode::Off,
                 installer_version: Arc::new(|_| Box::pin(async { None })),
@@ -149,7 +154,7 @@ impl Fixture {
             shutdown: shutdown.clone(),
         };
         change(&mut parts);
-        Fixture { router: shoal::api::router(parts), store, world, shutdown }
+        Fixture { router: shoal::api::router(parts), store, world, shutdown, dir }
     }
 
     /// Sends a request as it is.

@@ -38,6 +38,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.database.to_str(), Some("./var/shoal/shoal.db"));
     assert_eq!(config.installer.delivery, Delivery::Auto);
     assert_eq!(config.installer.cache_bytes_max, 20 << 30);
+    assert_eq!((config.images.bytes_max, config.images.auto_media_bytes_max), (200 << 30, 4 << 30));
     assert_eq!((config.workers, config.redfish.retries), (256, 5));
     assert_eq!(config.redfish.insert_timeout, Duration::from_secs(900));
 }

@@ -3,6 +3,7 @@
 //!
 //! Crashes of the controller at every request and save are in `moments.rs`.
 
+mod carried;
 mod operator;
 
 use std::time::Duration;

@@ -14,12 +14,13 @@ use shoal::domain::{Job, JobId, NewEvent, Phase, Serial, Server, parse_recipe};
 use shoal::engine::{Engine, EngineSettings, LeaseTerms};
 use shoal::flow::policy::{Delivery, Policy};
 use shoal::flow::{Services, WorkflowConfig};
-use shoal::media::{InstallerCache, InstallerSource, IsoFiles, Media};
+use shoal::media::{HostedImages, InstallerCache, InstallerSource, IsoFiles, Media, NewImage};
 use shoal::seal::Sealer;
 use shoal::store::{Inserted, NewJob, Sqlite, Store, StoreError};
 use shoal_base::world::{Clock, Rng, Secrets, TlsPolicy, Transport, World};
 use shoal_base::{Password, UrlPrefixes, UrlSecrets};
 use shoal_image::iso::{ReadAt, SparseImage};
+use shoal_recipe::ImageName;
 use shoal_redfish::{BmcPool, Limits, Quirk};
 use shoal_sim::{
     Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer, standin_maintenance,
@@ -179,6 +180,7 @@ impl Site {
             media: media.clone(),
             hook_key: HOOK_KEY,
             iso_files: IsoFiles::default(),
+            images: Arc::new(self.images()),
             policy: self.policy.clone(),
             setup: self.setup(),
             world,
@@ -199,6 +201,20 @@ impl Site {
     pub fn serve_media_of(&self, controller: &Controller) {
         let (media, hooks) = (&controller.media, controller.hooks.clone());
         self.network.add(CONTROLLER, media_router(media, hooks, Access::Closed, "test".to_owned()));
+    }
+
+    /// What is hosted, as a controller that starts now finds it.
+    pub fn images(&self) -> HostedImages {
+        HostedImages::new(self.dir.path().join("images"), 1 << 30, self.world.clone()).unwrap()
+    }
+
+    /// Adds an image to those that are hosted; returns its SHA-256.
+    pub async fn add_image(&self, bytes: &[u8], name: &str) -> String {
+        let images = self.images();
+        let mut incoming = images.begin(None).await.unwrap();
+        incoming.append(bytes.to_vec().into()).await.unwrap();
+        let new = NewImage { name: ImageName::parse(name), sha256: None };
+        incoming.finish(new).await.unwrap().image.sha256
     }
 
     fn setup(&self) -> WorkflowConfig {

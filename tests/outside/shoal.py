@@ -246,6 +246,7 @@ def controller(**settings):
         "DB_URL": "controller/shoal.db",
         "TASK_ISO_DIR": "controller/task-isos",
         "INSTALLER_CACHE_DIR": "controller/installers",
+        "IMAGES_DIR": "controller/images",
         "MASTER_KEY_FILE": "controller/master.key",
         "SHOAL_BOOTSTRAP_TOKEN": token,
         "LOG_FORMAT": "json",

@@ -2,6 +2,8 @@
 //!
 //! Its format is not named: the agent recognizes it by its content.
 
+use std::fmt;
+
 use url::Url;
 
 use crate::hash::Sha256;
@@ -21,8 +23,17 @@ pub enum ImageLocation {
         url: Url,
         sha256: Sha256,
     },
+    /// One that the controller hosts, by its SHA-256, its name there, or both.
+    Hosted {
+        sha256: Option<Sha256>,
+        name: Option<ImageName>,
+    },
     Oci(OciReference),
 }
+
+/// What operators call an image that the controller hosts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ImageName(String);
 
 /// How the host gets it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,11 +65,45 @@ pub enum OciVersion {
 const SOURCES: [(&str, ImageSource); 3] =
     [("network", ImageSource::Network), ("media", ImageSource::Media), ("auto", ImageSource::Auto)];
 
+const NAME_CHARS_MAX: usize = 128;
+
+impl ImageName {
+    /// Letters, digits, dots, hyphens and underscores, a letter or digit first; no SHA-256, so that either finds an
+    /// image.
+    pub fn parse(text: &str) -> Option<ImageName> {
+        let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let is_name = text.len() <= NAME_CHARS_MAX
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(inner)
+            && Sha256::parse(text).is_none();
+        is_name.then(|| ImageName(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl ImageSource {
+    pub fn name(self) -> &'static str {
+        SOURCES.iter().find(|(_, source)| *source == self).map_or("", |(name, _)| name)
+    }
+}
+
 impl Image {
     pub(crate) fn read(reader: &Reader<'_>) -> Option<Image> {
         let image = reader.object("image");
         if let Some(image) = &image {
-            image.only(&["url", "sha256", "source"], &[("type", "the format is recognized by content")]);
+            image.only(
+                &["url", "name", "sha256", "source"],
+                &[("type", "the format is recognized by content")],
+            );
         }
         let source = image.as_ref().and_then(|image| image.choice("source", &SOURCES)).unwrap_or_default();
         let oci = reader.parsed(
@@ -67,24 +112,46 @@ impl Image {
             OciReference::parse,
         );
         let location = match (&image, reader.has("oci_url")) {
-            (Some(image), true) if image.has("url") => {
-                reader.refuse("oci_url", "give image.url or oci_url, not both");
+            (Some(image), true) if ["url", "name", "sha256"].iter().any(|key| image.has(key)) => {
+                reader.refuse("oci_url", "give image.url, image.name, image.sha256 or oci_url, not several");
                 return None;
             }
             (_, true) => ImageLocation::Oci(oci?),
-            (Some(image), false) => {
+            (Some(image), false) if image.has("url") => {
+                if image.has("name") {
+                    image.refuse(
+                        "name",
+                        "give image.url, or image.name of an image that the controller hosts",
+                    );
+                }
                 let (url, sha256) = (read_url(image, "url"), read_sha256(image, "sha256"));
                 ImageLocation::Url { url: url?, sha256: sha256? }
             }
+            (Some(image), false) => read_hosted(image)?,
             (None, false) => {
                 if !reader.has("image") {
-                    reader.refuse("image", "is missing: give image.url with image.sha256, or oci_url");
+                    reader.refuse(
+                        "image",
+                        "is missing: give image.url with image.sha256, image.name, or oci_url",
+                    );
                 }
                 return None;
             }
         };
         Some(Image { location, source })
     }
+}
+
+fn read_hosted(image: &Reader<'_>) -> Option<ImageLocation> {
+    let must = "must have 1 to 128 letters, digits, dots, hyphens and underscores, a letter or digit first";
+    let name = image.parsed("name", must, ImageName::parse);
+    let sha256 = if image.has("sha256") { Some(read_sha256(image, "sha256")?) } else { None };
+    if !image.has("name") && sha256.is_none() {
+        let message = "is missing: give `url` with `sha256`, or `name` or `sha256` of an image that the controller hosts";
+        image.refuse("url", message);
+        return None;
+    }
+    (name.is_some() || !image.has("name")).then_some(ImageLocation::Hosted { sha256, name })
 }
 
 pub(crate) fn read_url(reader: &Reader<'_>, key: &str) -> Option<Url> {
@@ -147,6 +214,17 @@ impl OciReference {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_no_digest_and_no_path() {
+        for name in ["a", "debian-12.raw.zst", "2022_win", &"x".repeat(128), &"ab".repeat(31)] {
+            assert_eq!(ImageName::parse(name).unwrap().as_str(), name);
+        }
+        for text in ["", "-a", ".a", "a/b", "a b", "é", &"x".repeat(129), &"ab".repeat(32), &"AB".repeat(32)]
+        {
+            assert_eq!(ImageName::parse(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn references_have_a_host_a_repository_and_a_version() {

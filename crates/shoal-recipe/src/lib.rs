@@ -22,7 +22,7 @@ mod task;
 pub use disk::{DiskHints, DiskSelector, Transport, normalize_wwn};
 pub use fault::{Fault, RecipeFaults};
 pub use hash::Sha256;
-pub use image::{Image, ImageLocation, ImageSource, OciReference, OciVersion};
+pub use image::{Image, ImageLocation, ImageName, ImageSource, OciReference, OciVersion};
 pub use network::{Network, StaticNetwork};
 pub use report::{FailedStep, REPORT_LOG_BYTES_MAX, Report, ReportStatus};
 pub use size::parse_size;

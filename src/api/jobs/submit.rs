@@ -23,9 +23,10 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use shoal_recipe::{ImageLocation, ImageSource};
+use shoal_recipe::ImageLocation;
 use utoipa::ToSchema;
 
+use super::image::{self, PinError};
 use super::{JobBody, accepted};
 use crate::access::Act;
 use crate::api::ApiState;
@@ -138,10 +139,17 @@ pub async fn submit(state: &ApiState, request: JobRequest) -> Result<Response, A
     {
         return answer(state, first).await;
     }
-    let (spec, events) = match check_recipe(state, &request).await {
+    let (mut spec, events) = match check_recipe(state, &request).await {
         Ok(checked) => checked,
         Err(errors) => return refuse(state, request, errors).await,
     };
+    // Until the job is stored and keeps the image from being removed.
+    let _images = state.images.hold().await;
+    match image::pin(state, &mut spec).await {
+        Ok(()) => {}
+        Err(PinError::Faults(errors)) => return refuse(state, request, errors).await,
+        Err(PinError::Failed(error)) => return Err(error),
+    }
     check_protected(&request.server)?;
     // Taken now and not earlier: rendering may have waited for a BMC, and ids order jobs by time.
     let created_at = state.world.clock.now();
@@ -163,7 +171,12 @@ pub async fn submit(state: &ApiState, request: JobRequest) -> Result<Response, A
 /// Tries the job up to `resolve-server` and changes nothing.
 pub async fn dry_run(state: &ApiState, request: JobRequest) -> Result<Response, ApiError> {
     let checked = check_recipe(state, &request).await;
-    let (spec, findings) = checked.map_err(|errors| ApiError::invalid(REFUSED, errors))?;
+    let (mut spec, findings) = checked.map_err(|errors| ApiError::invalid(REFUSED, errors))?;
+    match image::pin(state, &mut spec).await {
+        Ok(()) => {}
+        Err(PinError::Faults(errors)) => return Err(ApiError::invalid(REFUSED, errors)),
+        Err(PinError::Failed(error)) => return Err(error),
+    }
     check_protected(&request.server)?;
     let serial = request.server.serial;
     if let Some(job) = state.store.active_job(&serial).await? {
@@ -223,14 +236,11 @@ fn check_urls(state: &ApiState, spec: &JobSpec) -> Result<(), Vec<FieldError>> {
             }
             _ => Ok(()),
         },
-        PathSpec::Maintenance(spec) if spec.recipe.image.source != ImageSource::Network => {
-            Err(vec![FieldError::new("/image/source", "only `network` is supported yet")])
-        }
         PathSpec::Maintenance(spec) => match &spec.recipe.image.location {
             ImageLocation::Url { url, .. } if !state.images_allow.allow(url) => {
                 refused("/image/url", "IMAGES_ALLOW")
             }
-            ImageLocation::Url { .. } => Ok(()),
+            ImageLocation::Url { .. } | ImageLocation::Hosted { .. } => Ok(()),
             ImageLocation::Oci(_) => Err(vec![FieldError::new(
                 "/oci_url",
                 "images in registries are not supported yet: give `image` with `url` and `sha256`",

@@ -219,6 +219,7 @@ fn settings(
         ("MASTER_KEY_FILE", directory.join("master.key")),
         ("TASK_ISO_DIR", directory.join("task-isos")),
         ("INSTALLER_CACHE_DIR", directory.join("installers")),
+        ("IMAGES_DIR", directory.join("images")),
         ("ESXI_INSTALLER_URL", installer.to_owned()),
         ("ESXI_STABLE_WINDOW", secs(STABLE_WINDOW)),
         ("ESXI_MIN_INSTALL_TIME", secs(MIN_INSTALL_TIME)),

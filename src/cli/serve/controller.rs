@@ -40,7 +40,7 @@ use crate::api::{self, Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsA
 use crate::config::{Config, ListenSettings, RateSettings};
 use crate::engine::{Engine, EngineSettings, LeaseTerms};
 use crate::flow::{OwnPin, Services, WorkflowConfig};
-use crate::media::{CacheError, InstallerCache, InstallerSource, IsoFiles, Media};
+use crate::media::{CacheError, HostedImages, ImageError, InstallerCache, InstallerSource, IsoFiles, Media};
 use crate::oidc::Oidc;
 use crate::seal::{self, KeyError};
 use crate::store::{LockedDatabase, OwnSecret, Store, StoreError};
@@ -66,6 +66,8 @@ pub enum ServeError {
     Token(#[from] TokenFileError),
     #[error(transparent)]
     Cache(#[from] CacheError),
+    #[error(transparent)]
+    Images(#[from] ImageError),
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error("cannot make the directory {} ({setting})", .path.display())]
@@ -223,6 +225,11 @@ async fn services(
         bmcs: BmcPool::new(world.clone(), redfish.clone()),
         installers: InstallerCache::new(installer.cache_dir.clone(), installer.cache_bytes_max, transport)?,
         iso_files: IsoFiles::default(),
+        images: Arc::new(HostedImages::new(
+            config.images.dir.clone(),
+            config.images.bytes_max,
+            world.clone(),
+        )?),
         policy: policy.clone(),
         setup: WorkflowConfig {
             installer: installer.source.clone(),
@@ -318,9 +325,12 @@ fn api_parts(
         webhook_secrets: config.webhook_secrets.clone(),
         installer_allow: config.installer.allow.clone(),
         images_allow: config.images_allow.clone(),
+        images: services.images.clone(),
+        auto_media_bytes_max: config.images.auto_media_bytes_max,
         writable_dirs: vec![
             ("TASK_ISO_DIR", config.task_iso_dir.clone()),
             ("INSTALLER_CACHE_DIR", config.installer.cache_dir.clone()),
+            ("IMAGES_DIR", config.images.dir.clone()),
         ],
         metrics: MetricsAccess { handle: process.metrics.clone(), open: bound.is_loopback() },
         instance_id: process.instance_id.clone(),

@@ -142,17 +142,20 @@ impl ImageFiles {
 
     fn write_json<T: Serialize>(&self, extension: &str, value: &T) -> Result<(), CacheError> {
         let path = self.named(extension);
-        let new = self.named(&format!("{extension}.new"));
-        let text = serde_json::to_vec(value).expect("plain structs become JSON");
-        let write = || {
-            let mut file = create_anew(&new)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&new, &path)?;
-            File::open(&self.dir)?.sync_all()
-        };
-        write().map_err(CacheError::disk("writing", &path))
+        write_json(&path, value).map_err(CacheError::disk("writing", &path))
     }
+}
+
+/// Puts a value into the file, durably and as a whole.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let text = serde_json::to_vec(value).expect("plain structs become JSON");
+    let mut file = create_anew(Path::new(&new))?;
+    file.write_all(&text)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(path.parent().unwrap_or(path))?.sync_all()
 }
 
 /// A new file under this name, for us alone. What stands there goes, a link and not what it leads to.
@@ -165,14 +168,14 @@ fn create_anew(path: &Path) -> io::Result<File> {
 }
 
 /// Opens the plain file of this name; a symbolic link is refused.
-fn open_own(options: &OpenOptions, path: &Path) -> io::Result<File> {
+pub fn open_own(options: &OpenOptions, path: &Path) -> io::Result<File> {
     let file = options.open(path)?;
     let (opened, named) = (file.metadata()?, fs::symlink_metadata(path)?);
     let is_same = (opened.dev(), opened.ino()) == (named.dev(), named.ino());
     if opened.is_file() && is_same { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 

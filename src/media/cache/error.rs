@@ -17,11 +17,11 @@ pub enum CacheError {
     Unreachable { name: String, source: TransportError },
     #[error("the certificate of {name} is not trusted: add its authority with CA_FILE, or correct the URL")]
     Certificate { name: String, source: TransportError },
-    #[error("{name} did not answer within {seconds} s: look at the server that holds the installer")]
+    #[error("{name} did not answer within {seconds} s: look at its server")]
     TimedOut { name: String, seconds: u64 },
-    #[error("there is no {name} (404): correct the installer's URL")]
+    #[error("there is no {name} (404): correct its URL")]
     NotFound { name: String },
-    #[error("{name} may not be fetched ({status}): the installer's URL must be readable without a login")]
+    #[error("{name} may not be fetched ({status}): its URL must be readable without a login")]
     Denied { name: String, status: StatusCode },
     #[error("{name} cannot be fetched: its server answered {status}")]
     Refused { name: String, status: StatusCode },
@@ -58,7 +58,7 @@ pub enum CacheError {
 
 impl CacheError {
     /// Something that the cache did with one of its own files.
-    pub(super) fn disk(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CacheError {
+    pub(in crate::media) fn disk(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CacheError {
         move |source| match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 CacheError::DiskFull { dir: path.parent().unwrap_or(path).to_owned() }

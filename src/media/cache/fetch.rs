@@ -90,7 +90,7 @@ impl Remote<'_> {
             if !error.is_passing() || fruitless >= TRIES_MAX {
                 return Err(error);
             }
-            tracing::warn!(source = self.name, bytes = download.bytes(), error = %error, "the download of an installer broke off");
+            tracing::warn!(source = self.name, bytes = download.bytes(), error = %error, "a download broke off");
             tokio::time::sleep(Duration::from_secs(1 << fruitless.min(5))).await;
         }
         Err(self.broken(&download, None))

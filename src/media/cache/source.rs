@@ -72,7 +72,7 @@ impl InstallerSource {
 }
 
 /// A URL without what may be secret in it.
-pub(super) fn shown(url: &Url) -> String {
+pub(in crate::media) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     // Neither can fail: an http URL has a host.
     let _ = url.set_username("");

@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-mod scripted;
+pub(in crate::media) mod scripted;
 
 use futures_util::future::join_all;
 use http::StatusCode;

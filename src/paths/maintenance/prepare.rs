@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use shoal_image::iso::SparseImage;
 use shoal_image::task_medium::{
     TaskFile, TaskMedium, TaskPlaces, build_task_medium, overlay_task_files, system_landmarks,
 };
@@ -16,6 +17,7 @@ use shoal_recipe::{Completion, TaskImage, TaskImageLocation, TaskRecipe};
 use url::Url;
 
 use super::asked;
+use super::carried::CarriedImage;
 use crate::domain::{Drive, HostId, Job, JobSpec, MachineIdentity, MaintenanceSpec, Medium, Serial, Server};
 use crate::flow::publish::{check_own_media, check_peer, expect_peer, media_base, publish_one};
 use crate::flow::task_iso as file;
@@ -42,8 +44,9 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         let iso = open(cx.services).await?;
         cx.job.facts.maintenance_mut().iso_sha256 = Some(iso.sha256().to_owned());
     }
-    let task = task_iso(cx.services, cx.job, cx.spec()?)?;
-    let task_iso = file::save(cx.services, cx.job, &task.image)?;
+    let carried = CarriedImage::open(cx.services, cx.spec()?).await?;
+    let task = task_iso(cx.services, cx.job, cx.spec()?, carried.as_ref())?;
+    let task_iso = file::save(cx.services, cx.job, &without_image(&task, carried.as_ref()))?;
     cx.job.facts.task_iso = Some(task_iso);
     check_peer(cx.services, cx.server)?;
     publish(cx.services, cx.server, cx.job).await?;
@@ -79,11 +82,13 @@ pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> 
     let Some(spec) = job.spec.as_ref().filter(|_| job.facts.maintenance().identity.is_some()) else {
         return Ok(());
     };
-    let task = task_iso(services, job, spec)?;
-    file::ensure_saved(services, job, &task.image)?;
+    let carried = CarriedImage::open(services, spec).await?;
+    let task = task_iso(services, job, spec, carried.as_ref())?;
+    file::ensure_saved(services, job, &without_image(&task, carried.as_ref()))?;
     let drive = job.facts.mounts.task.drive;
     let landmarks = MediumLandmarks::task(place(&task.places)?);
-    let watched = Watched { image: Arc::new(Image::sparse(task.image)), drive, landmarks };
+    let image = with_image(Image::sparse(task.image), &task.places, carried.as_ref());
+    let watched = Watched { image: Arc::new(image), drive, landmarks };
     publish_one(services, job, Medium::Task, watched).await?;
     expect_peer(services, server, job);
     if job.facts.is_direct() {
@@ -96,7 +101,7 @@ pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> 
             "the file of MAINTENANCE_ISO_URL is another one than the job began with: put that back",
         ));
     }
-    let watched = boot_medium(services, job, spec, &iso)?;
+    let watched = boot_medium(services, job, spec, &iso, carried.as_ref())?;
     publish_one(services, job, Medium::Boot, watched).await
 }
 
@@ -106,6 +111,7 @@ fn boot_medium(
     job: &Job,
     spec: &JobSpec,
     iso: &OpenedIso,
+    carried: Option<&CarriedImage>,
 ) -> Result<Watched, StepError> {
     let system = system_landmarks(iso.bytes().as_ref())
         .map_err(|error| StepError::permanent_from("reading the maintenance ISO", error))?;
@@ -113,22 +119,41 @@ fn boot_medium(
     let image = match job.facts.mounts.on_one_cd {
         false => iso.image(),
         true => {
-            let files = files(services, job, asked(spec)?)?;
+            let files = files(services, job, asked(spec)?, carried)?;
             let added = overlay_task_files(iso.bytes().as_ref(), &files).map_err(|error| {
                 StepError::permanent_from("adding the task's files to the maintenance ISO", error)
             })?;
             landmarks.kickstart = Some(place(&added.places)?);
-            iso.with(added.overlay)
+            with_image(iso.with(added.overlay), &added.places, carried)
         }
     };
-    Ok(Watched { image, drive: Drive::Cd, landmarks })
+    Ok(Watched { image: Arc::new(image), drive: Drive::Cd, landmarks })
 }
 
 /// CD2, or the same bytes on a USB stick: the agent looks for it by content.
-fn task_iso(services: &Services, job: &Job, spec: &JobSpec) -> Result<TaskMedium, StepError> {
-    let files = files(services, job, asked(spec)?)?;
+fn task_iso(
+    services: &Services,
+    job: &Job,
+    spec: &JobSpec,
+    carried: Option<&CarriedImage>,
+) -> Result<TaskMedium, StepError> {
+    let files = files(services, job, asked(spec)?, carried)?;
     build_task_medium(VOLUME_ID, &files)
         .map_err(|error| StepError::permanent_from("building the task ISO", error))
+}
+
+/// The medium with the image in the place that was left for it.
+fn with_image(medium: Image, places: &TaskPlaces, carried: Option<&CarriedImage>) -> Image {
+    match carried {
+        Some(carried) => medium.filled(&carried.bytes, &carried.sha256.to_string(), &carried.places(places)),
+        None => medium,
+    }
+}
+
+/// What is kept for operators ends where the image begins.
+fn without_image(task: &TaskMedium, carried: Option<&CarriedImage>) -> SparseImage {
+    let begins_at = carried.and_then(|carried| Some(carried.places(&task.places).first()?.start));
+    SparseImage { size: begins_at.unwrap_or(task.image.size), pieces: task.image.pieces.clone() }
 }
 
 /// Where the files lie whose reads are milestones.
@@ -146,9 +171,14 @@ fn place(places: &TaskPlaces) -> Result<KickstartPlace, StepError> {
 }
 
 /// What the task medium holds.
-fn files(services: &Services, job: &Job, asked: &MaintenanceSpec) -> Result<Vec<TaskFile>, StepError> {
+fn files(
+    services: &Services,
+    job: &Job,
+    asked: &MaintenanceSpec,
+    carried: Option<&CarriedImage>,
+) -> Result<Vec<TaskFile>, StepError> {
     let given = &asked.recipe;
-    let task = task_recipe(services, job, asked)?.to_json().to_string();
+    let task = task_recipe(services, job, asked, carried)?.to_json().to_string();
     let meta_data = format!("instance-id: {}\n", job.id);
     let linux = given.target == recipe::Target::Linux;
     let first_boot = [
@@ -163,14 +193,29 @@ fn files(services: &Services, job: &Job, asked: &MaintenanceSpec) -> Result<Vec<
     let signals = [recipe::SUCCESS_FILE, recipe::FAILURE_FILE];
     let signals = signals.map(|name| TaskFile::alone(name, format!("{name}\n").into_bytes()));
     let recipe = TaskFile::alone(recipe::RECIPE_FILE, task.into_bytes());
-    Ok(std::iter::once(recipe).chain(signals).chain(first_boot).collect())
+    let image = carried.map(CarriedImage::parts).unwrap_or_default();
+    Ok(std::iter::once(recipe).chain(signals).chain(first_boot).chain(image).collect())
 }
 
-fn task_recipe(services: &Services, job: &Job, asked: &MaintenanceSpec) -> Result<TaskRecipe, StepError> {
+fn task_recipe(
+    services: &Services,
+    job: &Job,
+    asked: &MaintenanceSpec,
+    carried: Option<&CarriedImage>,
+) -> Result<TaskRecipe, StepError> {
     let given = &asked.recipe;
     let identity = job.facts.maintenance().identity.clone().unwrap_or_default();
-    let recipe::ImageLocation::Url { url, sha256 } = &given.image.location else {
-        return Err(StepError::permanent("images in registries are not supported yet"));
+    let image = match (carried, &given.image.location) {
+        (Some(carried), _) => carried.task_image(),
+        (None, recipe::ImageLocation::Url { url, sha256 }) => {
+            TaskImage { location: TaskImageLocation::Url(url.clone()), sha256: *sha256, size: None }
+        }
+        (None, recipe::ImageLocation::Hosted { .. }) => {
+            return Err(StepError::permanent("hosted images go onto the task medium only yet"));
+        }
+        (None, recipe::ImageLocation::Oci(_)) => {
+            return Err(StepError::permanent("images in registries are not supported yet"));
+        }
     };
     let reports = given.completion == Completion::Webhook;
     let base = job.facts.media_base.as_deref().unwrap_or_default();
@@ -188,7 +233,7 @@ fn task_recipe(services: &Services, job: &Job, asked: &MaintenanceSpec) -> Resul
         identity: recipe::Identity { serials: identity.serials, uuid: identity.uuid },
         target: given.target,
         target_disk: given.target_disk.clone(),
-        image: TaskImage { location: TaskImageLocation::Url(url.clone()), sha256: *sha256, size: None },
+        image,
         network: given.network.clone(),
         overwrite: given.overwrite,
         verify: given.verify,

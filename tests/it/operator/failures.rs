@@ -137,7 +137,7 @@ async fn a_wrong_installer_is_reported_and_once_corrected_the_job_succeeds() {
     let desk = Desk::with_empty_inventory(&flags, &["--count=2", "--install-seconds=1"]).await;
 
     let absent = format!("{url}/absent.iso");
-    let words = ["there is no", absent.as_str(), "404", "correct the installer's URL"];
+    let words = ["there is no", absent.as_str(), "404", "correct its URL"];
     let mut missing = Case::new(&desk.sim.machines[0], "build-task-iso", &words);
     missing.recipe["esxi_installer_url"] = json!(absent);
 

@@ -113,7 +113,7 @@ pub const ARROWS: &[Arrow] = &[
     },
     Arrow {
         from: "media",
-        to: &["domain", "problem", "shoal_image", "store", "token"],
+        to: &["domain", "problem", "shoal_image", "shoal_recipe", "store", "token"],
         sentence: "media serves images and keeps the read trace",
     },
     Arrow {

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::image::ImageLocation;
+use crate::hash::Sha256;
+use crate::image::{ImageLocation, ImageName};
 
 fn linux() -> Value {
     json!({
@@ -94,6 +95,13 @@ fn single_faults() {
         (json!({"image": null}), "/image"),
         (json!({"image": {"url": "https://u:p@ctl/x", "sha256": "ab".repeat(32)}}), "/image/url"),
         (json!({"image": {"url": "https://ctl/x"}}), "/image/sha256"),
+        (json!({"image": {"source": "media"}}), "/image/url"),
+        (json!({"image": {"name": "../etc"}}), "/image/name"),
+        (json!({"image": {"name": "ab".repeat(32)}}), "/image/name"),
+        (json!({"image": {"name": "a", "sha256": "12"}}), "/image/sha256"),
+        (json!({"image": {"name": "a", "url": "https://ctl/x", "sha256": "ab".repeat(32)}}), "/image/name"),
+        (json!({"image": {"name": "a"}, "oci_url": "reg/a"}), "/oci_url"),
+        (json!({"image": {"name": "a", "source": "cd"}}), "/image/source"),
         (json!({"oci_url": "reg/a"}), "/oci_url"),
         (json!({"oci_url": "https://reg/a", "image": null}), "/oci_url"),
         (json!({"user_data": ""}), "/user_data"),
@@ -110,6 +118,28 @@ fn single_faults() {
     ];
     for (change, pointer) in cases {
         assert_eq!(faults(change.clone()), [pointer], "{change}");
+    }
+}
+
+#[test]
+fn an_image_of_the_controller_has_a_name_or_a_digest() {
+    let digest = "ab".repeat(32);
+    for (image, sha256, name) in [
+        (json!({"name": "debian-12"}), None, Some("debian-12")),
+        (json!({"sha256": digest, "source": "media"}), Some([0xab; 32]), None),
+        (
+            json!({"name": "debian-12", "sha256": digest, "source": "auto"}),
+            Some([0xab; 32]),
+            Some("debian-12"),
+        ),
+    ] {
+        let mut recipe = linux();
+        recipe["image"] = image;
+        let hosted = ImageLocation::Hosted {
+            sha256: sha256.map(Sha256),
+            name: name.map(|name| ImageName::parse(name).unwrap()),
+        };
+        assert_eq!(parse(&recipe).unwrap().image.location, hosted);
     }
 }
 

@@ -1,17 +1,20 @@
 //! A maintenance system in RAM: it finds its recipe, writes the disk, reports, and powers its host off.
 //!
 //! It models what is seen from outside of `shoal-agent`, and of an operator's own system
-//! ([`MaintenanceManners::is_foreign`]). The image is not fetched: the time of the installation stands for that. Invariant: once the recipe was read, a
-//! drive is read again only for a signal.
+//! ([`MaintenanceManners::is_foreign`]). An image on the task medium is read and its digest checked; another one is not
+//! fetched: the time of the installation stands for that. Invariant: once the recipe was read, a drive is read again
+//! only for the image and for a signal.
 
+mod image;
 mod medium;
 mod plan;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use shoal_recipe::TaskRecipe;
+use shoal_recipe::{TaskImageLocation, TaskRecipe};
 
+use self::image::ImageReading;
 use self::medium::{TaskLook, TaskMedium, TaskSearch};
 use self::plan::{ReportSending, TaskAct, TaskPlan};
 use super::linux::KernelArguments;
@@ -41,6 +44,8 @@ pub struct Maintenance {
     arguments: KernelArguments,
     search: Option<TaskSearch>,
     medium: Option<TaskMedium>,
+    /// On the task medium.
+    image: Option<ImageReading>,
     plan: TaskPlan,
     /// The disk is neither what it was nor what it will be.
     is_writing: bool,
@@ -57,6 +62,7 @@ impl Maintenance {
             arguments,
             search: Some(TaskSearch::default()),
             medium: None,
+            image: None,
             plan: TaskPlan::default(),
             is_writing: false,
             calls: 0,
@@ -111,7 +117,12 @@ impl Maintenance {
         };
         self.medium = Some(medium);
         match TaskRecipe::parse(&recipe) {
-            Ok(recipe) => TaskPlan::new(&recipe, &self.arguments, software),
+            Ok(recipe) => {
+                if let TaskImageLocation::Media(parts) = &recipe.image.location {
+                    self.image = Some(ImageReading::new(parts.clone()));
+                }
+                TaskPlan::new(&recipe, &self.arguments, software)
+            }
             Err(faults) => TaskPlan::stop(&format!("the recipe is invalid: {faults:?}")),
         }
     }
@@ -136,6 +147,22 @@ impl Maintenance {
                 return Some(GuestStep::Need(GuestNeed::Until(until)));
             }
             TaskAct::Until(_) => {}
+            TaskAct::Read { halves } => {
+                let (Some(medium), Some(image)) = (&mut self.medium, &mut self.image) else { return None };
+                match image.look(halves, medium, machine) {
+                    ReaderLook::Need(request) => {
+                        self.plan.acts.push(TaskAct::Read { halves });
+                        return Some(GuestStep::Need(GuestNeed::Read(request)));
+                    }
+                    ReaderLook::Done(Ok(())) => {}
+                    ReaderLook::Done(Err(_)) => self.plan.refuse_image(),
+                }
+            }
+            TaskAct::Check { image_sha256 } => {
+                if self.image.as_ref().is_none_or(|image| image.sha256() != image_sha256) {
+                    self.plan.refuse_image();
+                }
+            }
             TaskAct::Half => return self.pass_half(machine, software, now),
             TaskAct::Finish { image_sha256 } => {
                 self.is_writing = false;
@@ -191,10 +218,13 @@ impl Maintenance {
 
     /// What the drive said to the last read.
     pub fn answer(&mut self, answer: ReadAnswer) {
-        match (&mut self.search, &mut self.medium) {
-            (Some(search), _) => search.answer(answer),
-            (None, Some(medium)) => medium.answer(answer),
-            (None, None) => {}
+        let is_reading = matches!(self.plan.acts.last(), Some(TaskAct::Read { .. }));
+        let image = self.image.as_mut().filter(|image| is_reading && image.is_under_way());
+        match (&mut self.search, image, &mut self.medium) {
+            (Some(search), ..) => search.answer(answer),
+            (None, Some(image), _) => image.answer(answer),
+            (None, None, Some(medium)) => medium.answer(answer),
+            (None, None, None) => {}
         }
     }
 

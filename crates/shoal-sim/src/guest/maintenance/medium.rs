@@ -4,6 +4,7 @@
 //! appear late. The same files may lie on the maintenance system's own CD. Invariant: the file system keeps the
 //! directories that it has read, so a signal costs the reads of its own extent.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -33,10 +34,28 @@ impl TaskMedium {
         Some(TaskMedium { reader: DriveReader::new(drive), insertion })
     }
 
+    pub fn drive(&self) -> usize {
+        self.reader.drive
+    }
+
+    pub fn is_there(&self, machine: &Machine) -> bool {
+        machine.medium(self.reader.drive).is_some_and(|medium| medium.insertion == self.insertion)
+    }
+
+    /// Where these files lie, `None` where one of them is not there or the medium is not any more.
+    pub fn places(&mut self, names: &[String], machine: &Machine) -> ReaderLook<Option<Vec<Range<u64>>>> {
+        if !self.is_there(machine) {
+            return ReaderLook::Done(None);
+        }
+        match self.reader.look(|image| places(image, names)) {
+            ReaderLook::Need(request) => ReaderLook::Need(request),
+            ReaderLook::Done(found) => ReaderLook::Done(found.unwrap_or(None)),
+        }
+    }
+
     /// The file at the root, `None` where it is not there or the medium is not any more.
     pub fn read(&mut self, name: &str, machine: &Machine) -> ReaderLook<Option<Vec<u8>>> {
-        let held = machine.medium(self.reader.drive).map(|medium| medium.insertion);
-        if held != Some(self.insertion) {
+        if !self.is_there(machine) {
             return ReaderLook::Done(None);
         }
         match self.reader.look(|image| read(image, name)) {
@@ -54,6 +73,12 @@ fn read(image: &PartialImage, name: &str) -> Result<Option<Vec<u8>>, IsoError> {
     let volume = Volume::open(image)?;
     let found = find_file(image, &volume, name)?;
     found.map(|entry| volume.read(image, &entry, FILE_BYTES_MAX)).transpose()
+}
+
+fn places(image: &PartialImage, names: &[String]) -> Result<Option<Vec<Range<u64>>>, IsoError> {
+    let volume = Volume::open(image)?;
+    let place = |name: &String| Ok(find_file(image, &volume, name)?.map(|entry| entry.extent));
+    names.iter().map(place).collect()
 }
 
 /// The search for the medium with the recipe.

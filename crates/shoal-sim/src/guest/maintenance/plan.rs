@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use shoal_recipe::{FAILURE_FILE, FailedStep, Report, ReportStatus, SUCCESS_FILE, TaskRecipe};
+use shoal_recipe::{
+    FAILURE_FILE, FailedStep, Report, ReportStatus, SUCCESS_FILE, TaskImageLocation, TaskRecipe,
+};
 
 use super::MaintenanceManners;
 use crate::guest::Software;
@@ -30,6 +32,14 @@ pub enum TaskAct {
     Work(Duration),
     Until(Timestamp),
     Half,
+    /// The image on the task medium, up to so many halves of it.
+    Read {
+        halves: u64,
+    },
+    /// The image that was read is this one.
+    Check {
+        image_sha256: String,
+    },
     Finish {
         image_sha256: String,
     },
@@ -80,11 +90,13 @@ pub struct TaskPlan {
     /// The next is the last.
     pub acts: Vec<TaskAct>,
     failure: Vec<TaskAct>,
+    /// What is done about an image that cannot be read or is another one.
+    wrong_image: Vec<TaskAct>,
 }
 
 impl TaskPlan {
     pub fn stop(why: &str) -> TaskPlan {
-        TaskPlan { acts: vec![TaskAct::Stop(why.to_owned())], failure: vec![] }
+        TaskPlan { acts: vec![TaskAct::Stop(why.to_owned())], ..TaskPlan::default() }
     }
 
     pub fn new(recipe: &TaskRecipe, arguments: &KernelArguments, software: &Software) -> TaskPlan {
@@ -102,24 +114,43 @@ impl TaskPlan {
         let mut acts = reporter.progress("write", 0);
         acts.push(TaskAct::Begin);
         acts.extend(reporter.forged());
-        acts.extend([TaskAct::Work(half), TaskAct::Half]);
+        let image_sha256 = recipe.image.sha256.to_string();
+        let is_on_medium = matches!(recipe.image.location, TaskImageLocation::Media(_));
+        acts.push(TaskAct::Work(half));
+        acts.extend(is_on_medium.then_some(TaskAct::Read { halves: 1 }));
+        acts.push(TaskAct::Half);
         acts.extend(reporter.progress("write", IMAGE_BYTES / 2));
         acts.push(TaskAct::Work(software.install.saturating_sub(half)));
-        acts.push(TaskAct::Finish { image_sha256: recipe.image.sha256.to_string() });
+        if is_on_medium {
+            acts.push(TaskAct::Read { halves: 2 });
+            acts.push(TaskAct::Check { image_sha256: image_sha256.clone() });
+        }
+        acts.push(TaskAct::Finish { image_sha256 });
         acts.extend(reporter.succeeded());
-        TaskPlan::of(acts, reporter.failed(FailedStep::Write, "writing the image failed: I/O error"))
+        let wrong = "the image cannot be read, or has another SHA-256 than the recipe says";
+        TaskPlan {
+            wrong_image: reversed(reporter.failed(FailedStep::Image, wrong)),
+            ..TaskPlan::of(acts, reporter.failed(FailedStep::Write, "writing the image failed: I/O error"))
+        }
     }
 
-    fn of(mut acts: Vec<TaskAct>, mut failure: Vec<TaskAct>) -> TaskPlan {
-        acts.reverse();
-        failure.reverse();
-        TaskPlan { acts, failure }
+    fn of(acts: Vec<TaskAct>, failure: Vec<TaskAct>) -> TaskPlan {
+        TaskPlan { acts: reversed(acts), failure: reversed(failure), wrong_image: vec![] }
     }
 
     /// The installation has failed.
     pub fn fail(&mut self) {
         self.acts = std::mem::take(&mut self.failure);
     }
+
+    pub fn refuse_image(&mut self) {
+        self.acts = std::mem::take(&mut self.wrong_image);
+    }
+}
+
+fn reversed(mut acts: Vec<TaskAct>) -> Vec<TaskAct> {
+    acts.reverse();
+    acts
 }
 
 /// What is reported, and to whom.
