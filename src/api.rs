@@ -51,6 +51,7 @@ use crate::doctor::Checker;
 use crate::domain::JobId;
 use crate::engine::DryRunner;
 use crate::media::{HostedImages, Media};
+use crate::registry::Registries;
 use crate::release::Releaser;
 use crate::store::Store;
 use access::{AccessGuard, MediaReads};
@@ -81,6 +82,8 @@ pub struct ApiParts {
     pub images: Arc<HostedImages>,
     /// The largest image that `image.source: auto` puts onto a task medium.
     pub auto_media_bytes_max: u64,
+    /// Resolve what a recipe names in a registry.
+    pub registries: Registries,
     /// How kickstarts are checked on submit.
     pub kickstart_check: KickstartCheck,
     /// Directories that must be writable for the controller to be ready, with their settings.

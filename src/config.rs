@@ -33,6 +33,7 @@ use crate::domain::{Confidence, LintMode, MediaLayout};
 use crate::flow::policy::{Delivery, Policy};
 use crate::media::InstallerSource;
 use crate::oidc::OidcSettings;
+use crate::registry::RegistrySettings;
 use crate::seal::{KeySource, MasterKey};
 use shoal_base::world::{Secrets, VARIABLES};
 use shoal_base::{Password, UrlPrefixes};
@@ -67,6 +68,7 @@ pub struct Config {
     /// What a recipe may name as its image.
     pub images_allow: UrlPrefixes,
     pub images: ImageSettings,
+    pub registries: RegistrySettings,
     pub policy: Policy,
     pub kickstart_lint: LintMode,
     pub redfish: Limits,
@@ -159,6 +161,7 @@ impl Config {
             maintenance_iso: values.optional("MAINTENANCE_ISO_URL", parse::maintenance_iso)?,
             images_allow: values.optional("IMAGES_ALLOW", str::parse)?.unwrap_or_default(),
             images: ImageSettings::read(values)?,
+            registries: images::registries(values)?,
             policy: policy(values)?,
             kickstart_lint: values.required("KICKSTART_LINT", parse::word(&LintMode::WORDS))?,
             redfish: redfish(values)?,

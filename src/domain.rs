@@ -41,7 +41,7 @@ pub use id::{JobId, JobIdError, Serial, SerialError};
 pub use leftover::Leftover;
 pub use lint_mode::LintMode;
 pub use maintenance::{
-    MachineIdentity, MaintenanceFacts, MaintenanceSpec, Reporter, TaskProgress, TaskResult,
+    MachineIdentity, MaintenanceFacts, MaintenanceSpec, RegistryImage, Reporter, TaskProgress, TaskResult,
 };
 pub use mount::{Drive, EjectFacts, Medium, Mount, Mounts};
 pub use recipe::{KICKSTART_BYTES_MAX, RecipeError, parse_recipe};

@@ -54,6 +54,7 @@ use url::Url;
 
 use crate::domain::{JobSpec, Serial, Server};
 use crate::media::{HostedImages, InstallerCache, InstallerSource, IsoFiles, Media};
+use crate::registry::Registries;
 use crate::store::{Store, StoreError};
 use policy::{Delivery, Policy};
 use shoal_base::world::{Secrets, World};
@@ -78,6 +79,7 @@ pub struct Services {
     pub installers: InstallerCache,
     pub iso_files: IsoFiles,
     pub images: Arc<HostedImages>,
+    pub registries: Registries,
     pub policy: Policy,
     pub setup: WorkflowConfig,
 }

@@ -16,6 +16,7 @@
 //! - [`release`]: frees a server's virtual drives and boot override, without a job.
 //! - [`media`]: the images that BMCs read: an installer cache, a server of byte ranges, and what the reads
 //!   show of the host.
+//! - [`registry`]: images in OCI registries: what a reference stands for, and the bytes of its one layer.
 //! - [`seal`]: secrets at rest; [`token`]: unguessable tokens in URLs.
 //!
 //! The crates beside this one, of which none knows a job:
@@ -40,6 +41,7 @@ pub mod media;
 pub mod oidc;
 pub mod paths;
 pub mod problem;
+pub mod registry;
 pub mod release;
 pub mod seal;
 pub mod store;

@@ -28,7 +28,7 @@ use crate::domain::{Cancel, Fields, Job, JobId, Serial, Status};
 use crate::store::{CancelOutcome, JobFilter, StoreError, StoredJob, UnreadableJob};
 use submit::{JobRequest, Retry, SubmitBody};
 
-pub use recipe_body::JobRecipeBody;
+pub use recipe_body::{JobRecipeBody, MaintenanceRecipeBody};
 use submit::FoundBody;
 pub use view::{JobBody, JobList};
 

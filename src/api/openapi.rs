@@ -24,7 +24,7 @@ use utoipa::{OpenApi, ToSchema};
 use super::ApiState;
 use super::access::roles::{self, Need};
 use super::error::{FieldProblem, Problem};
-use super::jobs::JobRecipeBody;
+use super::jobs::{JobRecipeBody, MaintenanceRecipeBody};
 use super::query::operations;
 use crate::problem::PROBLEM_JSON;
 
@@ -180,6 +180,23 @@ pub fn recipe_schema(openapi: &str) -> Arc<str> {
             defs.insert(name, schema);
         }
     }
+    let linux = defs.get_mut(&MaintenanceRecipeBody::name().into_owned()).expect("it is one of the recipes");
+    linux["oneOf"] = json!([
+        { "required": ["image"], "properties": {
+            "oci_url": { "type": "null" },
+            "image": {
+                "type": "object",
+                "anyOf": [{ "required": ["sha256"] }, { "required": ["name"] }],
+                "dependentRequired": { "url": ["sha256"] },
+            },
+        } },
+        { "required": ["oci_url"], "properties": {
+            "oci_url": { "type": "string" },
+            "image": { "properties": {
+                "url": { "type": "null" }, "name": { "type": "null" }, "sha256": { "type": "null" },
+            } },
+        } },
+    ]);
     let root = format!("#/$defs/{}", JobRecipeBody::name());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -1,9 +1,10 @@
-//! The settings of the images that the controller hosts.
+//! The settings of the images that the controller hosts, and of the registries that it asks for others.
 
 use std::path::PathBuf;
 
 use super::parse;
 use super::values::{ConfigError, Values};
+use crate::registry::RegistrySettings;
 
 #[derive(Clone, Debug)]
 pub struct ImageSettings {
@@ -21,4 +22,15 @@ impl ImageSettings {
             auto_media_bytes_max: values.required("IMAGES_AUTO_MEDIA_BYTES", parse::size)?,
         })
     }
+}
+
+/// The file of logins is read once here, so that a fault in it is found at the start.
+pub(super) fn registries(values: &Values) -> Result<RegistrySettings, ConfigError> {
+    let settings = RegistrySettings {
+        auth_file: values.optional("REGISTRY_AUTH_FILE", parse::path)?,
+        plain_http: values.optional("REGISTRY_PLAIN_HTTP", parse::hosts)?.unwrap_or_default(),
+        token_hosts: values.optional("REGISTRY_TOKEN_HOSTS", parse::hosts)?.unwrap_or_default(),
+    };
+    settings.check().map_err(|error| values.invalid("REGISTRY_AUTH_FILE", error.to_string()))?;
+    Ok(settings)
 }

@@ -3,7 +3,7 @@
 //! Pure; each function reads one text and says what is wrong in a sentence with a remedy. Invariant:
 //! nothing is guessed: a duration without a unit is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -175,6 +175,19 @@ pub fn media_base(text: &str) -> Result<Url, String> {
         ));
     }
     Ok(url)
+}
+
+/// `host[:port]`, several with commas between.
+pub fn hosts(text: &str) -> Result<BTreeSet<String>, String> {
+    let host = |host: &str| {
+        let host = host.trim().to_ascii_lowercase();
+        let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+        let (name, port) = host.split_once(':').unwrap_or((&host, "0"));
+        let fits = !name.is_empty() && name.chars().all(is_host) && port.parse::<u16>().is_ok();
+        fits.then_some(host.clone())
+            .ok_or_else(|| format!("`{host}` is not a host: write registry.example or registry.example:5000"))
+    };
+    text.split(',').map(host).collect()
 }
 
 pub fn sha256(text: &str) -> Result<String, String> {

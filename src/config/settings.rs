@@ -115,12 +115,18 @@ settings! { MEDIA, "Media for BMCs",
     "MAINTENANCE_ISO_URL", "maintenance-iso-url", "URL|FILE", None,
         "CD1 of Linux and Windows jobs: an http(s) URL, given to the BMC as it is, or a path, served by the controller; ignored for ESXi, save that MEDIA_BASE_URL may be derived from it";
     "IMAGES_ALLOW", "images-allow", "URL,…", None,
-        "Prefixes of the URLs that a Linux or Windows recipe may name as its image [default: none]";
+        "Prefixes of the URLs that a Linux or Windows recipe may name as its image; of an oci_url, https://HOST/REPOSITORY [default: none]";
     "IMAGES_DIR", "images-dir", "DIR", Some("./var/shoal/images"),
         "Images for Linux and Windows that this controller hosts (shoal image add)";
     "IMAGES_BYTES", "images-bytes", "SIZE", Some("200GiB"), "Limit of all images in IMAGES_DIR";
     "IMAGES_AUTO_MEDIA_BYTES", "images-auto-media-bytes", "SIZE", Some("4GiB"),
         "The largest image that a recipe with image.source auto puts on CD2";
+    "REGISTRY_AUTH_FILE", "registry-auth-file", "FILE", None,
+        "Logins for the registries of oci_url, in the format of docker's config.json; read at each login";
+    "REGISTRY_TOKEN_HOSTS", "registry-token-hosts", "HOST[:PORT],…", None,
+        "Token servers that may be sent a registry's login although they are on another host";
+    "REGISTRY_PLAIN_HTTP", "registry-plain-http", "HOST[:PORT],…", None,
+        "Registries that are asked by plain HTTP; logins are then sent in the clear";
     "MEDIA_LAYOUT", "media-layout", "LAYOUT", Some("auto"), "auto, dual-cd, single-cd or cd-usb";
     "MEDIA_ADDR", "media-addr", "IP:PORT", None, "A listener of its own for media, plain HTTP";
     "MEDIA_TLS", "media-tls", "BOOL", Some("false"), "HTTPS on MEDIA_ADDR too";

@@ -16,6 +16,8 @@ use super::{FieldError, Power, TaskTarget};
 #[derive(Clone)]
 pub struct MaintenanceSpec {
     pub recipe: Recipe,
+    /// What the recipe's `oci_url` stood for when the job was submitted.
+    pub registry_image: Option<RegistryImage>,
     /// The recipe as it was given, without the keys that all paths share. The store keeps it.
     pub given: Map<String, Value>,
 }
@@ -23,7 +25,7 @@ pub struct MaintenanceSpec {
 impl MaintenanceSpec {
     pub fn parse(given: Map<String, Value>) -> Result<MaintenanceSpec, Vec<FieldError>> {
         match Recipe::parse(&given) {
-            Ok(recipe) => Ok(MaintenanceSpec { recipe, given }),
+            Ok(recipe) => Ok(MaintenanceSpec { recipe, registry_image: None, given }),
             Err(faults) => {
                 Err(faults.0.into_iter().map(|fault| FieldError::new(fault.pointer, fault.message)).collect())
             }
@@ -49,6 +51,22 @@ impl MaintenanceSpec {
             Target::Windows => TaskTarget::InstallWindows,
         }
     }
+}
+
+/// An image in a registry, as its reference was resolved when the job was submitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RegistryImage {
+    /// `host[:port]`.
+    pub registry: String,
+    pub repository: String,
+    /// SHA-256 of what the reference named, a manifest or an index, lower-case hex.
+    pub digest: String,
+    /// SHA-256 of the one layer, lower-case hex: what the host compares.
+    pub layer_sha256: String,
+    /// Of the layer, in bytes.
+    pub size: u64,
+    pub media_type: String,
 }
 
 impl fmt::Debug for MaintenanceSpec {
@@ -83,6 +101,8 @@ pub struct MaintenanceFacts {
     /// When this job asked the host to shut down after a success.
     pub shutdown_at: Option<Timestamp>,
     pub progress: Option<TaskProgress>,
+    /// Why the image could not be served, as reported last.
+    pub image_fault: Option<String>,
 }
 
 /// The machine as its BMC describes it.

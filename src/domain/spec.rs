@@ -56,6 +56,13 @@ impl JobSpec {
         }
     }
 
+    pub fn maintenance_mut(&mut self) -> Option<&mut MaintenanceSpec> {
+        match &mut self.path {
+            PathSpec::Maintenance(spec) => Some(spec),
+            PathSpec::Esxi(_) => None,
+        }
+    }
+
     /// Where the recipe says that the boot medium is, if it does.
     pub fn boot_url(&self) -> Option<&Url> {
         match &self.path {

@@ -11,6 +11,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::versions::{self, Persisted};
 use crate::domain::{
     CompletionHook, EsxiSpec, FieldError, JobId, JobSpec, Kickstart, MaintenanceSpec, MediaLayout, PathSpec,
+    RegistryImage,
 };
 use crate::seal::Sealer;
 
@@ -93,11 +94,13 @@ struct StoredEsxi {
     installer_sha256: Option<String>,
 }
 
-/// The recipe as it was given: its own parser reads it again.
 #[derive(Serialize, Deserialize)]
-#[serde(transparent)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-struct StoredMaintenance(Map<String, Value>);
+struct StoredMaintenance {
+    /// As it was given: its own parser reads it again.
+    recipe: Map<String, Value>,
+    registry_image: Option<RegistryImage>,
+}
 
 impl Persisted for StoredSpec {
     const IS_SECRET: bool = true;
@@ -123,7 +126,10 @@ impl From<&JobSpec> for StoredSpec {
         StoredSpec {
             path: match &spec.path {
                 PathSpec::Esxi(esxi) => StoredPath::Esxi(StoredEsxi::from(esxi)),
-                PathSpec::Maintenance(spec) => StoredPath::Maintenance(StoredMaintenance(spec.given.clone())),
+                PathSpec::Maintenance(spec) => StoredPath::Maintenance(StoredMaintenance {
+                    recipe: spec.given.clone(),
+                    registry_image: spec.registry_image.clone(),
+                }),
             },
             media_layout: spec.media_layout,
             allow_powered_on: spec.allow_powered_on,
@@ -151,10 +157,11 @@ impl TryFrom<StoredSpec> for JobSpec {
         let path = match stored.path {
             StoredPath::Esxi(esxi) => PathSpec::Esxi(EsxiSpec::from(esxi)),
             // Its faults name keys and quote nothing.
-            StoredPath::Maintenance(StoredMaintenance(given)) => PathSpec::Maintenance(Box::new(
-                MaintenanceSpec::parse(given)
-                    .map_err(|faults| format!("its recipe is refused now: {faults:?}"))?,
-            )),
+            StoredPath::Maintenance(StoredMaintenance { recipe, registry_image }) => {
+                let spec = MaintenanceSpec::parse(recipe)
+                    .map_err(|faults| format!("its recipe is refused now: {faults:?}"))?;
+                PathSpec::Maintenance(Box::new(MaintenanceSpec { registry_image, ..spec }))
+            }
         };
         Ok(JobSpec {
             path,

@@ -14,6 +14,7 @@ mod jobs;
 mod kickstart;
 mod limits;
 mod matrix;
+mod registry;
 mod release;
 mod render;
 mod servers;
@@ -38,6 +39,7 @@ use shoal::api::{Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsAccess,
 use shoal::domain::{Cursor, Job, LintMode, NewEvent, Phase, Serial, Status, Step};
 use shoal::engine::DryRunReport;
 use shoal::media::{HostedImages, Media};
+use shoal::registry::{Registries, RegistrySettings};
 use shoal::seal::Sealer;
 use shoal::store::{Lease, Store};
 use shoal_base::world::{Clock, HttpResponse, Rng, TransportError, TransportErrorKind, World};
@@ -143,6 +145,7 @@ impl Fixture {
             images_allow: "https://images.example/linux/".parse().unwrap(),
             images: Arc::new(HostedImages::new(dir.path().join("images"), 1 << 20, world.clone()).unwrap()),
             auto_media_bytes_max: 100_000,
+            registries: Registries::new(world.transport.clone(), RegistrySettings::default()),
             kickstart_check: KickstartCheck {
                 mode: LintMode::Off,
                 installer_version: Arc::new(|_| Box::pin(async { None })),

@@ -43,6 +43,7 @@ mod personas;
 mod process;
 mod quirks;
 mod references;
+mod registry;
 mod restored;
 mod rotation;
 mod serve;

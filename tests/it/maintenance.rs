@@ -5,6 +5,7 @@
 
 mod carried;
 mod operator;
+mod registry;
 
 use std::time::Duration;
 

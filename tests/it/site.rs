@@ -15,12 +15,13 @@ use shoal::engine::{Engine, EngineSettings, LeaseTerms};
 use shoal::flow::policy::{Delivery, Policy};
 use shoal::flow::{Services, WorkflowConfig};
 use shoal::media::{HostedImages, InstallerCache, InstallerSource, IsoFiles, Media, NewImage};
+use shoal::registry::{Registries, RegistrySettings};
 use shoal::seal::Sealer;
 use shoal::store::{Inserted, NewJob, Sqlite, Store, StoreError};
 use shoal_base::world::{Clock, Rng, Secrets, TlsPolicy, Transport, World};
 use shoal_base::{Password, UrlPrefixes, UrlSecrets};
 use shoal_image::iso::{ReadAt, SparseImage};
-use shoal_recipe::ImageName;
+use shoal_recipe::{ImageLocation, ImageName};
 use shoal_redfish::{BmcPool, Limits, Quirk};
 use shoal_sim::{
     Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer, standin_maintenance,
@@ -61,6 +62,7 @@ pub struct Site {
     pub workers: usize,
     pub drain_timeout: Duration,
     pub setup: Box<dyn Fn(&mut WorkflowConfig)>,
+    pub registries: RegistrySettings,
     pub dir: tempfile::TempDir,
     controller: Option<Controller>,
     jobs_made: u64,
@@ -111,6 +113,7 @@ impl Site {
             workers: 1000,
             drain_timeout: Duration::from_secs(20),
             setup: Box::new(|_| {}),
+            registries: RegistrySettings::default(),
             dir,
             controller: None,
             jobs_made: 0,
@@ -181,6 +184,7 @@ impl Site {
             hook_key: HOOK_KEY,
             iso_files: IsoFiles::default(),
             images: Arc::new(self.images()),
+            registries: Registries::new(world.transport.clone(), self.registries.clone()),
             policy: self.policy.clone(),
             setup: self.setup(),
             world,
@@ -317,7 +321,13 @@ impl Site {
         for (key, value) in with.as_object().into_iter().flatten() {
             recipe[key] = value.clone();
         }
-        let spec = parse_recipe(recipe.as_object().unwrap(), &serial).unwrap();
+        let mut spec = parse_recipe(recipe.as_object().unwrap(), &serial).unwrap();
+        if let Some(spec) = spec.maintenance_mut()
+            && let ImageLocation::Oci(reference) = &spec.recipe.image.location
+        {
+            let registries = Registries::new(self.world.transport.clone(), self.registries.clone());
+            spec.registry_image = Some(registries.resolve(reference, "linux/amd64").await.unwrap());
+        }
         self.jobs_made += 1;
         let now = self.world.clock.now();
         let mut random = [0; 10];

@@ -47,7 +47,8 @@ impl Client {
     pub fn new(job: &Job) -> Client {
         let pem = job.ca_pem.as_deref().unwrap_or_default();
         let roots = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok).collect();
-        let controller = job.report_url.as_ref().map(|url| (authority(url), job.tls.clone()));
+        let controller = job.controller_url.as_ref().or(job.report_url.as_ref());
+        let controller = controller.map(|url| (authority(url), job.tls.clone()));
         Client { roots, controller }
     }
 

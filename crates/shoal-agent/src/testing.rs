@@ -128,6 +128,7 @@ impl Web for FakeWeb {
 pub fn job() -> Job {
     Job {
         id: "0192-job".to_owned(),
+        controller_url: None,
         report_url: Some("https://10.0.0.5/report/0123456789abcdef0123".parse().unwrap()),
         tls: TlsPolicy::Verify,
         ca_pem: None,

@@ -56,6 +56,16 @@ pub struct OciReference {
     pub version: OciVersion,
 }
 
+impl fmt::Display for OciReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OciReference { registry, repository, version } = self;
+        match version {
+            OciVersion::Tag(tag) => write!(f, "{registry}/{repository}:{tag}"),
+            OciVersion::Digest(digest) => write!(f, "{registry}/{repository}@sha256:{digest}"),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OciVersion {
     Tag(String),

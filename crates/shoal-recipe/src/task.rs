@@ -55,7 +55,9 @@ pub struct Job {
     pub id: String,
     /// Where reports go, with the job's token in it; without one, only the medium's files and the power show the outcome.
     pub report_url: Option<Url>,
-    /// How the certificate of the report URL's host and port is judged. A pin needs no clock.
+    /// The controller's scheme, host and port, which may serve the image too.
+    pub controller_url: Option<Url>,
+    /// How the certificate of that host and port is judged. A pin needs no clock.
     pub tls: TlsPolicy,
     /// Further trusted roots, PEM.
     pub ca_pem: Option<String>,
@@ -117,6 +119,7 @@ impl TaskRecipe {
             "job": {
                 "id": job.id,
                 "report_url": job.report_url.as_ref().map(Url::as_str),
+                "controller_url": job.controller_url.as_ref().map(Url::as_str),
                 "tls": job.tls.to_string(),
                 "ca_pem": job.ca_pem,
                 "hosts": job.hosts,
@@ -172,7 +175,7 @@ fn read(reader: &Reader<'_>) -> Option<TaskRecipe> {
 }
 
 fn read_job(job: &Reader<'_>) -> Option<Job> {
-    job.only(&["id", "report_url", "tls", "ca_pem", "hosts", "signals"], &[]);
+    job.only(&["id", "report_url", "controller_url", "tls", "ca_pem", "hosts", "signals"], &[]);
     let is_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let id = job.parsed("id", "must have 1 to 64 letters, digits, hyphens, dots or underscores", |text| {
         (!text.is_empty() && text.len() <= 64 && text.chars().all(is_id)).then(|| text.to_owned())
@@ -180,7 +183,8 @@ fn read_job(job: &Reader<'_>) -> Option<Job> {
     if !job.has("id") {
         job.refuse("id", "is missing");
     }
-    let report_url = if job.has("report_url") { Some(read_url(job, "report_url")?) } else { None };
+    let url = |key| if job.has(key) { read_url(job, key).map(Some) } else { Some(None) };
+    let (report_url, controller_url) = (url("report_url")?, url("controller_url")?);
     let tls = job
         .parsed("tls", "must be verify, insecure, none, or pin: and 64 hex digits", |text| text.parse().ok());
     let ca_pem = job.parsed("ca_pem", "must be PEM of at most 256 KiB", |text| {
@@ -188,6 +192,7 @@ fn read_job(job: &Reader<'_>) -> Option<Job> {
     });
     Some(Job {
         report_url,
+        controller_url,
         tls: tls.unwrap_or_default(),
         ca_pem,
         hosts: read_hosts(job),

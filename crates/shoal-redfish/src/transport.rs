@@ -345,7 +345,7 @@ fn outcome_label(kind: &RedfishErrorKind) -> String {
 /// The error of a request that got no answer; the cause is kept as its source.
 fn transport_error(call: &Call<'_>, error: TransportError) -> RedfishError {
     let kind = match error.kind {
-        TransportErrorKind::Connect => RedfishErrorKind::Unreachable,
+        TransportErrorKind::Connect | TransportErrorKind::NotTls => RedfishErrorKind::Unreachable,
         TransportErrorKind::Certificate => RedfishErrorKind::Certificate,
         TransportErrorKind::Broken => RedfishErrorKind::Broken,
     };

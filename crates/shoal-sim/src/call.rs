@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use http_body_util::BodyExt as _;
+use sha2::{Digest as _, Sha256};
 use tower::ServiceExt;
 
 use super::guest::HookCall;
-use shoal_base::world::{HttpRequest, TlsPolicy, Transport};
+use shoal_base::world::{HttpRequest, HttpResponse, TlsPolicy, Transport};
 
 /// As `wget -T 30`, for the whole call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -61,9 +63,24 @@ impl Calls {
 async fn send(call: HookCall, transport: Transport) -> bool {
     let Ok(request) = request(&call) else { return false };
     let answer = tokio::time::timeout(CALL_TIMEOUT, transport.oneshot(request)).await;
-    let succeeded = matches!(&answer, Ok(Ok(response)) if response.status().is_success());
+    let succeeded = match answer {
+        Ok(Ok(response)) if response.status().is_success() => match &call.sha256 {
+            Some(sha256) => digest(response).await.as_ref() == Some(sha256),
+            None => true,
+        },
+        _ => false,
+    };
     tracing::debug!(succeeded, "the software on a simulated host made a call");
     succeeded
+}
+
+/// Of a body that came whole.
+async fn digest(response: HttpResponse) -> Option<String> {
+    let (mut body, mut hash) = (response.into_body(), Sha256::new());
+    while let Some(frame) = body.frame().await {
+        hash.update(frame.ok()?.into_data().unwrap_or_default());
+    }
+    Some(shoal_base::hex(&hash.finalize()))
 }
 
 /// As busybox and Python on ESXi, it takes any certificate.
@@ -106,7 +123,7 @@ mod tests {
 
     fn call(number: usize) -> HookCall {
         let url = "http://controller.test/".to_owned();
-        HookCall { number, url, body: None, is_json: false, secret: None, late: None }
+        HookCall { number, url, body: None, is_json: false, secret: None, late: None, sha256: None }
     }
 
     #[tokio::test(start_paused = true)]

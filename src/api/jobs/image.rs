@@ -29,7 +29,7 @@ pub async fn pin(state: &ApiState, spec: &mut JobSpec) -> Result<(), PinError> {
     let PathSpec::Maintenance(spec) = &mut spec.path else { return Ok(()) };
     let image = &spec.recipe.image;
     let hosted = match &image.location {
-        ImageLocation::Oci(_) if image.source == ImageSource::Network => return Ok(()),
+        ImageLocation::Oci(_) if image.source != ImageSource::Media => return Ok(()),
         ImageLocation::Oci(_) => {
             let message = "an image in a registry reaches the host by network: add it with `shoal image add`, and give \
                            `name` in place of `oci_url`";

@@ -4,14 +4,15 @@
 
 use serde_json::Value;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
 /// Documents the recipe; `domain::parse_recipe` reads it.
 #[derive(ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its shape is used, by the API's description")]
 pub enum JobRecipeBody {
-    Esxi(RecipeBody),
-    Maintenance(MaintenanceRecipeBody),
+    Esxi(Box<RecipeBody>),
+    Maintenance(Box<MaintenanceRecipeBody>),
 }
 
 /// Linux or Windows by a maintenance system (docs/linux-windows.md).
@@ -24,15 +25,24 @@ pub struct MaintenanceRecipeBody {
     /// `/dev/disk/by-path/…`, `/dev/disk/by-id/…`, or an object of hints such as `serial`, `wwn`, `model`, `by_path`,
     /// `min_size`. Exactly one disk must match.
     target_disk: Value,
-    image: ImageRecipeBody,
+    /// With `url` and `sha256`, or `name` or `sha256` of an image that the controller hosts, unless the recipe has
+    /// `oci_url`.
+    image: Option<ImageRecipeBody>,
+    /// `host[:port]/repository`, with `:tag` or `@sha256:digest`, without a scheme: an artifact with one layer, under the
+    /// prefixes of `IMAGES_ALLOW`. A tag is resolved when the job is submitted.
+    #[schema(
+        max_length = 512,
+        pattern = "^[A-Za-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+(:[A-Za-z0-9_.-]+)?(@sha256:[0-9A-Fa-f]{64})?$"
+    )]
+    oci_url: Option<String>,
     /// For cloud-init; Linux only.
-    #[schema(min_length = 1, max_length = 1048576)]
+    #[schema(schema_with = first_boot_text)]
     user_data: Option<String>,
     /// For cloud-init; Linux only.
-    #[schema(min_length = 1, max_length = 1048576)]
+    #[schema(schema_with = first_boot_text)]
     network_config: Option<String>,
     /// Answer file with the root element `unattend`; Windows only.
-    #[schema(min_length = 1, max_length = 1048576)]
+    #[schema(schema_with = first_boot_text)]
     unattend_xml: Option<String>,
     network: Option<NetworkRecipeBody>,
     /// Write to a disk that holds another system's data.
@@ -48,8 +58,24 @@ pub struct MaintenanceRecipeBody {
     allow_powered_on: Option<bool>,
     #[schema(max_length = 2000)]
     notes: Option<String>,
+    #[schema(pattern = "^1([.][0-9]+)?$")]
+    schema_version: Option<String>,
+    #[schema(pattern = "^1([.][0-9]+)?$")]
+    recipe_version: Option<String>,
     /// Free-form, at most 16 KiB.
     metadata: Option<Value>,
+}
+
+/// A string, or an object with it as `content`.
+fn first_boot_text() -> Schema {
+    let text = || {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(shoal_recipe::TEXT_BYTES_MAX))
+    };
+    let object = ObjectBuilder::new().property("content", text()).required("content");
+    OneOfBuilder::new().item(text()).item(object).into()
 }
 
 /// A raw whole-disk image, plain or compressed by gzip, xz or zstd.
@@ -57,10 +83,16 @@ pub struct MaintenanceRecipeBody {
 #[expect(dead_code, reason = "only its shape is used, by the API's description")]
 pub struct ImageRecipeBody {
     /// http(s), under the prefixes of `IMAGES_ALLOW`.
-    url: String,
-    /// Of the file as it is transferred.
-    #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
-    sha256: String,
+    url: Option<String>,
+    /// Of an image that the controller hosts.
+    #[schema(max_length = 128, pattern = "^[0-9A-Za-z][0-9A-Za-z._-]*$")]
+    name: Option<String>,
+    /// Of the file as it is transferred; needed with `url`.
+    #[schema(pattern = "^(sha256:)?[0-9A-Fa-f]{64}$")]
+    sha256: Option<String>,
+    /// `network` (default), `media` or `auto`: how the host gets it.
+    #[schema(pattern = "^(network|media|auto)$")]
+    source: Option<String>,
 }
 
 /// Fixed addresses of the maintenance system; without it, DHCP.

@@ -23,7 +23,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use shoal_recipe::ImageLocation;
+use shoal_recipe::{ImageLocation, Target};
 use utoipa::ToSchema;
 
 use super::image::{self, PinError};
@@ -206,7 +206,7 @@ async fn check_recipe(
     let key = if recipe.contains_key("ks.cfg") { "ks.cfg" } else { "ks_cfg" };
     let is_templated = recipe.get("templated") == Some(&Value::Bool(true));
     let now = state.world.clock.now();
-    let mut events = Vec::new();
+    let mut events: Vec<NewEvent> = resolve_image(state, &mut spec).await?.into_iter().collect();
     if let Some(esxi) = spec.esxi_mut().filter(|_| is_templated) {
         let rendered = kickstart::of_recipe(state, recipe, &esxi.kickstart, server).await;
         let rendered = rendered.map_err(|message| vec![FieldError::of_key(key, message)])?;
@@ -241,12 +241,40 @@ fn check_urls(state: &ApiState, spec: &JobSpec) -> Result<(), Vec<FieldError>> {
                 refused("/image/url", "IMAGES_ALLOW")
             }
             ImageLocation::Url { .. } | ImageLocation::Hosted { .. } => Ok(()),
-            ImageLocation::Oci(_) => Err(vec![FieldError::new(
-                "/oci_url",
-                "images in registries are not supported yet: give `image` with `url` and `sha256`",
-            )]),
+            ImageLocation::Oci(reference) => match state.registries.settings().place(reference) {
+                Some(place) if state.images_allow.allow(&place) => Ok(()),
+                Some(place) => refused("/oci_url", &format!("IMAGES_ALLOW, where it counts as {place}")),
+                None => Err(vec![FieldError::new("/oci_url", "names no host that can be reached")]),
+            },
         },
     }
+}
+
+/// What a reference to a registry stands for from now on, and the event that says so.
+async fn resolve_image(state: &ApiState, spec: &mut JobSpec) -> Result<Option<NewEvent>, Vec<FieldError>> {
+    let Some(spec) = spec.maintenance_mut() else { return Ok(None) };
+    let ImageLocation::Oci(reference) = &spec.recipe.image.location else { return Ok(None) };
+    let platform = match spec.recipe.target {
+        Target::Linux => "linux/amd64",
+        Target::Windows => "windows/amd64",
+    };
+    let image = state.registries.resolve(reference, platform).await.map_err(|error| {
+        tracing::info!(error = ?error, "an image's reference could not be resolved");
+        vec![FieldError::new("/oci_url", error.to_string())]
+    })?;
+    let event = NewEvent {
+        time: state.world.clock.now(),
+        level: Level::Info,
+        step: Step::ValidateRecipe,
+        op: "image.resolve".to_owned(),
+        status: EventStatus::Progress,
+        attempt: 1,
+        duration_ms: None,
+        message: format!("{reference} is sha256:{}, an image of {} bytes", image.digest, image.size),
+        detail: json!(image),
+    };
+    spec.registry_image = Some(image);
+    Ok(Some(event))
 }
 
 fn check_protected(server: &Server) -> Result<(), ApiError> {

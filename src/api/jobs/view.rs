@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::api::events::EventBody;
 use crate::api::words::{CleanupState, ConfidenceName, EvidenceKindName, JobStatus, OutcomeName, StepName};
-use crate::domain::{CleanupFacts, Facts, Job, Phase, Status, TaskProgress, Verdict};
+use crate::domain::{CleanupFacts, Facts, Job, JobSpec, Phase, RegistryImage, Status, TaskProgress, Verdict};
 use crate::store::{StoredJob, UnreadableJob};
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -44,6 +44,9 @@ pub struct JobBody {
     /// When the cleanup was over too.
     #[schema(value_type = Option<String>, format = DateTime)]
     finished_at: Option<jiff::Timestamp>,
+    /// What the recipe's `oci_url` stood for when the job was submitted. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry_image: Option<RegistryImageBody>,
     /// As the recipe gave it, `null` if it gave none. Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Value>)]
@@ -58,6 +61,31 @@ pub struct JobList {
     pub jobs: Vec<JobBody>,
     /// Give it as `cursor` for the next page.
     pub next_cursor: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct RegistryImageBody {
+    /// `host[:port]/repository`.
+    repository: String,
+    /// Of the manifest or index that the reference named, `sha256:…`.
+    digest: String,
+    /// Of the one layer, which the host compares, `sha256:…`.
+    layer: String,
+    /// Of the layer, in bytes.
+    size: u64,
+    media_type: String,
+}
+
+impl From<&RegistryImage> for RegistryImageBody {
+    fn from(image: &RegistryImage) -> RegistryImageBody {
+        RegistryImageBody {
+            repository: format!("{}/{}", image.registry, image.repository),
+            digest: format!("sha256:{}", image.digest),
+            layer: format!("sha256:{}", image.layer_sha256),
+            size: image.size,
+            media_type: image.media_type.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -124,13 +152,16 @@ impl JobBody {
 
     /// As in a list: metadata may be large.
     pub fn brief(self) -> JobBody {
-        JobBody { metadata: None, events: None, ..self }
+        JobBody { metadata: None, registry_image: None, events: None, ..self }
     }
 }
 
 impl From<Job> for JobBody {
     fn from(job: Job) -> JobBody {
         let (reason, cleanup_left) = (job.reason_now(), cleanup_left(&job));
+        let maintenance = job.spec.as_ref().and_then(JobSpec::maintenance);
+        let registry_image =
+            maintenance.and_then(|spec| spec.registry_image.as_ref()).map(RegistryImageBody::from);
         let metadata = job.spec.map_or(Value::Null, |spec| spec.metadata);
         let progress = ProgressBody::from(&job.facts);
         JobBody {
@@ -150,6 +181,7 @@ impl From<Job> for JobBody {
             created_at: job.created_at,
             last_update: job.last_update,
             finished_at: job.finished_at,
+            registry_image,
             metadata: Some(metadata),
             events: None,
         }
@@ -199,6 +231,7 @@ impl From<UnreadableJob> for JobBody {
             created_at: job.created_at,
             last_update: job.last_update,
             finished_at: job.finished_at,
+            registry_image: None,
             metadata: None,
             events: None,
         }

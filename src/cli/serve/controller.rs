@@ -42,6 +42,7 @@ use crate::engine::{Engine, EngineSettings, LeaseTerms};
 use crate::flow::{OwnPin, Services, WorkflowConfig};
 use crate::media::{CacheError, HostedImages, ImageError, InstallerCache, InstallerSource, IsoFiles, Media};
 use crate::oidc::Oidc;
+use crate::registry::Registries;
 use crate::seal::{self, KeyError};
 use crate::store::{LockedDatabase, OwnSecret, Store, StoreError};
 use shoal_base::UrlSecrets;
@@ -223,6 +224,7 @@ async fn services(
         media: Media::bound(world.clock.clone(), media_key, store.clone(), config.media_bind_peer),
         hook_key,
         bmcs: BmcPool::new(world.clone(), redfish.clone()),
+        registries: Registries::new(transport.clone(), config.registries.clone()),
         installers: InstallerCache::new(installer.cache_dir.clone(), installer.cache_bytes_max, transport)?,
         iso_files: IsoFiles::default(),
         images: Arc::new(HostedImages::new(
@@ -327,6 +329,7 @@ fn api_parts(
         images_allow: config.images_allow.clone(),
         images: services.images.clone(),
         auto_media_bytes_max: config.images.auto_media_bytes_max,
+        registries: services.registries.clone(),
         writable_dirs: vec![
             ("TASK_ISO_DIR", config.task_iso_dir.clone()),
             ("INSTALLER_CACHE_DIR", config.installer.cache_dir.clone()),

@@ -18,7 +18,9 @@ use url::Url;
 
 use super::asked;
 use super::carried::CarriedImage;
-use crate::domain::{Drive, HostId, Job, JobSpec, MachineIdentity, MaintenanceSpec, Medium, Serial, Server};
+use crate::domain::{
+    Drive, HostId, Job, JobSpec, MachineIdentity, MaintenanceSpec, Medium, RegistryImage, Serial, Server,
+};
 use crate::flow::publish::{check_own_media, check_peer, expect_peer, media_base, publish_one};
 use crate::flow::task_iso as file;
 use crate::flow::{Context, Services, StepError, StepOutcome};
@@ -82,6 +84,9 @@ pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> 
     let Some(spec) = job.spec.as_ref().filter(|_| job.facts.maintenance().identity.is_some()) else {
         return Ok(());
     };
+    if let Some(image) = &asked(spec)?.registry_image {
+        services.media.publish_image(job.id, services.registries.host_image(image));
+    }
     let carried = CarriedImage::open(services, spec).await?;
     let task = task_iso(services, job, spec, carried.as_ref())?;
     file::ensure_saved(services, job, &without_image(&task, carried.as_ref()))?;
@@ -205,25 +210,21 @@ fn task_recipe(
 ) -> Result<TaskRecipe, StepError> {
     let given = &asked.recipe;
     let identity = job.facts.maintenance().identity.clone().unwrap_or_default();
-    let image = match (carried, &given.image.location) {
-        (Some(carried), _) => carried.task_image(),
-        (None, recipe::ImageLocation::Url { url, sha256 }) => {
-            TaskImage { location: TaskImageLocation::Url(url.clone()), sha256: *sha256, size: None }
-        }
-        (None, recipe::ImageLocation::Hosted { .. }) => {
-            return Err(StepError::permanent("hosted images go onto the task medium only yet"));
-        }
-        (None, recipe::ImageLocation::Oci(_)) => {
-            return Err(StepError::permanent("images in registries are not supported yet"));
-        }
-    };
     let reports = given.completion == Completion::Webhook;
     let base = job.facts.media_base.as_deref().unwrap_or_default();
-    let report_url = report_url(base, &job.server, &token::of_hook(&services.hook_key, job.id))
-        .map_err(|error| StepError::permanent_from("the report's URL", error))?;
+    let at_base = |path: &str| {
+        under_base(base, path)
+            .map_err(|error| StepError::permanent_from("the base of the media's URLs", error))
+    };
+    let report_url = at_base(&report_path(&job.server, &token::of_hook(&services.hook_key, job.id)))?;
+    let image = match carried {
+        Some(carried) => carried.task_image(),
+        None => fetched_image(asked, at_base(&services.media.image_path(job.id))?)?,
+    };
     Ok(TaskRecipe {
         job: recipe::Job {
             id: job.id.to_string(),
+            controller_url: report_url.join("/").ok(),
             tls: report_tls(&report_url, job.facts.maintenance().own_pin.as_deref()),
             report_url: reports.then_some(report_url),
             ca_pem: None,
@@ -240,6 +241,27 @@ fn task_recipe(
     })
 }
 
+/// An image that the host downloads, perhaps from the controller at `served`.
+fn fetched_image(asked: &MaintenanceSpec, served: Url) -> Result<TaskImage, StepError> {
+    match (&asked.recipe.image.location, &asked.registry_image) {
+        (recipe::ImageLocation::Url { url, sha256 }, _) => {
+            Ok(TaskImage { location: TaskImageLocation::Url(url.clone()), sha256: *sha256, size: None })
+        }
+        (recipe::ImageLocation::Hosted { .. }, _) => {
+            Err(StepError::permanent("hosted images go onto the task medium only yet"))
+        }
+        (recipe::ImageLocation::Oci(_), Some(RegistryImage { layer_sha256, size, .. })) => Ok(TaskImage {
+            location: TaskImageLocation::Url(served),
+            sha256: recipe::Sha256::parse(layer_sha256)
+                .ok_or_else(|| StepError::permanent("the digest of the image's layer is not a SHA-256"))?,
+            size: Some(*size),
+        }),
+        (recipe::ImageLocation::Oci(_), None) => {
+            Err(StepError::permanent("the reference of the image was not resolved: submit the job again"))
+        }
+    }
+}
+
 /// A pin needs no roots and no clock in the maintenance system.
 fn report_tls(url: &Url, own_pin: Option<&str>) -> TlsPolicy {
     match (url.scheme(), own_pin.and_then(|pin| format!("pin:{pin}").parse().ok())) {
@@ -250,11 +272,15 @@ fn report_tls(url: &Url, own_pin: Option<&str>) -> TlsPolicy {
 }
 
 /// Under the base of the media's URLs: the one address of this controller that the host's network reaches too.
-fn report_url(base: &str, serial: &Serial, token: &token::Token) -> Result<Url, url::ParseError> {
+fn under_base(base: &str, path: &str) -> Result<Url, url::ParseError> {
     let mut url = Url::parse(base.trim_end_matches('/'))?;
-    let path = url.path().trim_end_matches('/').to_owned();
-    url.set_path(&format!("{path}/api/v1/status-webhook/{serial}/{}", token.expose()));
+    let base_path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&format!("{base_path}{path}"));
     Ok(url)
+}
+
+fn report_path(serial: &Serial, token: &token::Token) -> String {
+    format!("/api/v1/status-webhook/{serial}/{}", token.expose())
 }
 
 pub(super) fn source(services: &Services) -> Result<&InstallerSource, StepError> {
@@ -317,7 +343,8 @@ mod tests {
     #[test]
     fn the_reports_url_is_under_the_medias_base() {
         let token = Token::new(&[1; 32], "x");
-        let url = report_url("https://10.0.0.1:8443/shoal/", &"A 1".parse().unwrap(), &token).unwrap();
+        let path = report_path(&"A 1".parse().unwrap(), &token);
+        let url = under_base("https://10.0.0.1:8443/shoal/", &path).unwrap();
         let wanted = format!("https://10.0.0.1:8443/shoal/api/v1/status-webhook/A%201/{}", token.expose());
         assert_eq!(url.as_str(), wanted);
     }

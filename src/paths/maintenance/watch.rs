@@ -37,6 +37,13 @@ pub(super) async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
         cx.job.facts.maintenance_mut().progress = Some(progress);
         cx.report("task.progress", format!("the maintenance system reports: {step}"), detail).await?;
     }
+    let fault = cx.services.media.image_fault(cx.job.id);
+    if fault.is_some() && cx.job.facts.maintenance().image_fault != fault {
+        let message =
+            format!("the image could not be served to the host: {}", fault.as_deref().unwrap_or_default());
+        cx.job.facts.maintenance_mut().image_fault = fault;
+        cx.warn("image.serve", message, json!(null)).await?;
+    }
     if let Some(result) = reports.result
         && cx.job.facts.maintenance().result.is_none()
     {

@@ -31,6 +31,7 @@ pub const ARROWS: &[Arrow] = &[
             "oidc::OidcSettings",
             "shoal_redfish::Limits",
             "media::InstallerSource",
+            "registry::RegistrySettings",
             "seal::KeySource",
             "seal::MasterKey",
         ],
@@ -58,6 +59,7 @@ pub const ARROWS: &[Arrow] = &[
             "doctor::Readiness",
             "doctor::CheckReport",
             "problem",
+            "registry",
             "release",
             "shoal_kickstart",
             "shoal_recipe",
@@ -72,7 +74,7 @@ pub const ARROWS: &[Arrow] = &[
     },
     Arrow {
         from: "flow",
-        to: &["domain", "shoal_redfish", "shoal_image", "media", "store"],
+        to: &["domain", "shoal_redfish", "shoal_image", "media", "registry::Registries", "store"],
         sentence: "flow takes one job forward and knows neither a path, nor who drives the job, nor who asks for it",
     },
     Arrow {
@@ -133,6 +135,11 @@ pub const ARROWS: &[Arrow] = &[
         from: "release",
         to: &["domain", "shoal_redfish", "flow::identity"],
         sentence: "release frees one BMC and knows no job that runs",
+    },
+    Arrow {
+        from: "registry",
+        to: &["domain", "media", "shoal_recipe"],
+        sentence: "registry resolves references and reads layers, and knows no job",
     },
     Arrow { from: "problem", to: &[], sentence: "problem is a body, and knows no route" },
     Arrow { from: "token", to: &["domain"], sentence: "a token follows from a key and what it is for" },

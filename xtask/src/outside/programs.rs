@@ -50,6 +50,11 @@ pub const PROGRAMS: &[Program] = &[
         ..fast("promtool", "metrics.py", "the metrics of a controller, the alert rules and the dashboard")
     },
     Program {
+        least: 25,
+        packages: &["docker-registry", "skopeo", "apache2-utils", "openssl", "curl"],
+        ..fast("docker-registry", "registry.py", "the images of jobs, and an installation")
+    },
+    Program {
         least: 15,
         python: &IRONIC,
         extent: Extent::All,

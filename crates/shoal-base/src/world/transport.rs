@@ -146,6 +146,9 @@ pub enum TransportErrorKind {
     /// The peer's certificate was refused, so the request had no effect.
     #[error("the TLS certificate is not trusted")]
     Certificate,
+    /// The peer of an `https` URL answers something else than TLS, so the request had no effect.
+    #[error("the peer does not speak TLS")]
+    NotTls,
     /// The connection broke; the request may have had its effect.
     #[error("the connection broke before an answer came")]
     Broken,
@@ -270,8 +273,11 @@ fn config_builder(
 }
 
 fn classify(error: reqwest::Error) -> TransportError {
-    let kind = if is_certificate_error(&error) {
+    let tls = tls_error(&error);
+    let kind = if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
         TransportErrorKind::Certificate
+    } else if matches!(tls, Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))) {
+        TransportErrorKind::NotTls
     } else if error.is_connect() || error.is_builder() {
         TransportErrorKind::Connect
     } else {
@@ -280,15 +286,15 @@ fn classify(error: reqwest::Error) -> TransportError {
     TransportError { kind, source: Some(Box::new(error.without_url())) }
 }
 
-fn is_certificate_error(error: &reqwest::Error) -> bool {
+fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        if let Some(rustls::Error::InvalidCertificate(_)) = innermost(error).downcast_ref::<rustls::Error>() {
-            return true;
+        if let Some(error) = innermost(error).downcast_ref::<rustls::Error>() {
+            return Some(error);
         }
         cause = error.source();
     }
-    false
+    None
 }
 
 /// What I/O errors are wrapped around, which is not their source: hyper-rustls wraps one that

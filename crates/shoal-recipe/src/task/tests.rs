@@ -58,6 +58,7 @@ proptest! {
         let job = Job {
             id: "01920000-0000-7000-8000-000000000000".to_owned(),
             report_url: full.then(|| "https://10.0.0.5:8443/api/v1/report/t0ken".parse().unwrap()),
+            controller_url: signals.then(|| "https://10.0.0.5:8443/".parse().unwrap()),
             tls: TlsPolicy::Pin(pin),
             ca_pem: overwrite.then(|| "-----BEGIN CERTIFICATE-----\n".to_owned()),
             hosts: [("ctl".to_owned(), "10.0.0.5".parse().unwrap())].into(),

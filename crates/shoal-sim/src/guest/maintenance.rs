@@ -1,9 +1,9 @@
 //! A maintenance system in RAM: it finds its recipe, writes the disk, reports, and powers its host off.
 //!
 //! It models what is seen from outside of `shoal-agent`, and of an operator's own system
-//! ([`MaintenanceManners::is_foreign`]). An image on the task medium is read and its digest checked; another one is not
-//! fetched: the time of the installation stands for that. Invariant: once the recipe was read, a drive is read again
-//! only for the image and for a signal.
+//! ([`MaintenanceManners::is_foreign`]). An image on the task medium, or at the controller, is read and its digest
+//! checked; another one is not fetched: the time of the installation stands for that. Invariant: once the recipe was
+//! read, a drive is read again only for the image and for a signal.
 
 mod image;
 mod medium;
@@ -169,6 +169,12 @@ impl Maintenance {
                 machine.disk = Disk::Imaged { sha256: image_sha256 };
                 machine.counters.installs += 1;
             }
+            TaskAct::Fetch(_) if software.no_network => self.plan.refuse_image(),
+            TaskAct::Fetch(fetch) => {
+                let call = fetch.call(self.calls);
+                self.plan.acts.push(TaskAct::Fetch(fetch));
+                return Some(GuestStep::Need(GuestNeed::Call(call)));
+            }
             TaskAct::Send(sending) if software.no_network => self.try_again(sending),
             TaskAct::Send(sending) => {
                 let call = sending.call(self.calls);
@@ -231,6 +237,14 @@ impl Maintenance {
     /// What became of the last call.
     pub fn end_call(&mut self, succeeded: bool) {
         self.calls += 1;
+        if let Some(TaskAct::Fetch(fetch)) = self.plan.acts.pop_if(|act| matches!(act, TaskAct::Fetch(_))) {
+            match fetch.again().filter(|_| !succeeded) {
+                Some((pause, fetch)) => self.plan.acts.extend([TaskAct::Fetch(fetch), TaskAct::Work(pause)]),
+                None if succeeded => {}
+                None => self.plan.refuse_image(),
+            }
+            return;
+        }
         if let Some(TaskAct::Send(sending)) = self.plan.acts.pop_if(|act| matches!(act, TaskAct::Send(_)))
             && !succeeded
         {

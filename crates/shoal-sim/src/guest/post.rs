@@ -39,6 +39,8 @@ pub struct HookCall {
     pub secret: Option<String>,
     /// It is on its way for so long, and its sender goes on.
     pub late: Option<Duration>,
+    /// It succeeds if this is the SHA-256 of the answer's body, lower-case hex.
+    pub sha256: Option<String>,
 }
 
 /// Something that is seen from outside.
@@ -174,7 +176,15 @@ impl Post {
                 What::Call { url, body } if !software.no_network => {
                     let (url, body) = (url.clone(), body.clone());
                     let number = self.done;
-                    let call = HookCall { number, url, body, is_json: false, secret: None, late: None };
+                    let call = HookCall {
+                        number,
+                        url,
+                        body,
+                        is_json: false,
+                        secret: None,
+                        late: None,
+                        sha256: None,
+                    };
                     return PostLook::Need(GuestNeed::Call(call));
                 }
                 What::Fail { why } => return PostLook::Failed(why.clone()),

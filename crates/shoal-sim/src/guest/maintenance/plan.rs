@@ -40,6 +40,8 @@ pub enum TaskAct {
     Check {
         image_sha256: String,
     },
+    /// A download of the image; without it the installation fails.
+    Fetch(Box<ImageFetch>),
     Finish {
         image_sha256: String,
     },
@@ -49,6 +51,52 @@ pub enum TaskAct {
     /// It gives up, and the console says why.
     Stop(String),
     PowerOff,
+}
+
+/// A download on its way.
+#[derive(Clone, Debug)]
+pub struct ImageFetch {
+    url: String,
+    sha256: String,
+    tries: u32,
+    pause: Duration,
+}
+
+impl ImageFetch {
+    /// Only from the controller: an image elsewhere is not in the simulation.
+    fn of(recipe: &TaskRecipe) -> Option<Box<ImageFetch>> {
+        let TaskImageLocation::Url(url) = &recipe.image.location else { return None };
+        let controller = recipe.job.controller_url.as_ref()?;
+        let (url, sha256) =
+            ((url.origin() == controller.origin()).then(|| url.to_string())?, &recipe.image.sha256);
+        Some(Box::new(ImageFetch {
+            url,
+            sha256: sha256.to_string(),
+            tries: TRIES,
+            pause: Duration::from_secs(1),
+        }))
+    }
+
+    pub fn call(&self, number: usize) -> HookCall {
+        let sha256 = Some(self.sha256.clone());
+        HookCall {
+            number,
+            url: self.url.clone(),
+            body: None,
+            is_json: false,
+            secret: None,
+            late: None,
+            sha256,
+        }
+    }
+
+    /// The pause and the next try, after one that failed.
+    pub fn again(mut self: Box<Self>) -> Option<(Duration, Box<ImageFetch>)> {
+        let pause = self.pause;
+        self.tries -= 1;
+        self.pause = (pause * 2).min(PAUSE_MAX);
+        (self.tries > 0).then_some((pause, self))
+    }
 }
 
 /// A report on its way.
@@ -73,6 +121,7 @@ impl ReportSending {
             is_json: true,
             secret: self.secret.clone(),
             late: self.late,
+            sha256: None,
         }
     }
 
@@ -108,7 +157,8 @@ impl TaskPlan {
                 "this machine has the serial number {}, and the recipe is for {serials}",
                 manners.serial
             );
-            return TaskPlan::of(reporter.failed(FailedStep::Dispatcher, &why), vec![]);
+            let acts = reporter.failed(FailedStep::Dispatcher, &why);
+            return TaskPlan::of(acts, vec![]);
         }
         let half = software.install / 2;
         let mut acts = reporter.progress("write", 0);
@@ -116,6 +166,7 @@ impl TaskPlan {
         acts.extend(reporter.forged());
         let image_sha256 = recipe.image.sha256.to_string();
         let is_on_medium = matches!(recipe.image.location, TaskImageLocation::Media(_));
+        acts.extend(ImageFetch::of(recipe).map(TaskAct::Fetch));
         acts.push(TaskAct::Work(half));
         acts.extend(is_on_medium.then_some(TaskAct::Read { halves: 1 }));
         acts.push(TaskAct::Half);
