@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod find;
 mod health;
+mod images;
 mod jobs;
 mod kickstart;
 mod media;
@@ -102,6 +103,8 @@ pub struct ApiShared {
     recipe_schema: Arc<str>,
     streams: streams::StreamSeats,
     checks: Arc<Semaphore>,
+    /// Seats of those who add images.
+    additions: Arc<Semaphore>,
     /// Held while a server is read, changed and written back.
     inventory: tokio::sync::Mutex<()>,
 }
@@ -168,6 +171,7 @@ pub fn router(parts: ApiParts) -> Router {
         openapi: description,
         streams: streams::StreamSeats::default(),
         checks: Arc::new(Semaphore::new(check::CHECKS_MAX)),
+        additions: Arc::new(Semaphore::new(images::ADDITIONS_MAX)),
         inventory: tokio::sync::Mutex::new(()),
     });
     routes
@@ -193,6 +197,9 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))
         .routes(routes!(jobs::retry))
+        .routes(routes!(images::upload, images::list))
+        .routes(routes!(images::fetch))
+        .routes(routes!(images::remove))
         .routes(routes!(kickstart::lint_one))
         .routes(routes!(kickstart::render_one))
         .routes(routes!(events::of_one_job))

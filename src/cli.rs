@@ -9,6 +9,7 @@ mod backup;
 mod bmc;
 mod client;
 mod demo;
+mod image;
 mod iso;
 mod job;
 mod key;
@@ -56,6 +57,7 @@ enum Command {
     Job(job::JobArgs),
     /// Manage API tokens.
     Token(token::TokenArgs),
+    Image(image::ImageArgs),
     /// Show and verify the audit log.
     Audit(audit::AuditArgs),
     /// Certificates of a controller.
@@ -139,6 +141,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Server(args) => server::run(args, &world, output).await,
         Command::Job(args) => job::run(args, &world, output).await,
         Command::Token(args) => token::run(args, &world, output).await,
+        Command::Image(args) => image::run(args, &world, output).await,
         Command::Audit(args) => audit::run(args, &world, output).await,
         Command::Tls(args) => tls::run(args, &world, output).await,
         Command::Bmc(args) => bmc::run(args, &world, output).await,

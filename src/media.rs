@@ -45,7 +45,7 @@ pub use host_image::{HostImage, HostImageError, HostImageSource, ImageBytes};
 pub use image::{Image, SLICE_BYTES_MAX};
 pub use images::{
     AddedImage, HostedImage, HostedImages, ImageError, ImageKey, ImagesChange, ImagesHold, IncomingImage,
-    NewImage,
+    MappedImage, NewImage, Record,
 };
 pub use iso_file::{IsoFileError, IsoFiles, OpenedIso};
 pub use probes::{PROBE_BYTES, Probe, ProbeFetch, ProbeReads, Probes};

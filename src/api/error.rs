@@ -61,7 +61,16 @@ pub enum ApiError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Image(#[from] ImageError),
+    Image(ImageError),
+}
+
+impl From<ImageError> for ApiError {
+    fn from(error: ImageError) -> ApiError {
+        match error {
+            ImageError::Store(error) => ApiError::Store(error),
+            error => ApiError::Image(error),
+        }
+    }
 }
 
 impl ApiError {
@@ -153,6 +162,7 @@ fn image_status(error: &ImageError) -> (StatusCode, &'static str) {
         | ImageError::RedirectNotAllowed { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid content"),
         ImageError::Broken { .. } | ImageError::Fetch(_) => (StatusCode::BAD_GATEWAY, "Download failed"),
         ImageError::Full { .. } | ImageError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "No space left"),
+        ImageError::Store(error) => store_status(error),
         ImageError::Disk { .. } | ImageError::Changed { .. } => {
             (StatusCode::INTERNAL_SERVER_ERROR, "Internal error")
         }

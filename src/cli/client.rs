@@ -20,7 +20,8 @@ pub use sse::{EventStream, StreamError};
 
 use crate::config::{ClientArgs, ConfigError};
 use shoal_base::world::{
-    HttpRequest, TlsPolicy, Transport, TransportError, TransportErrorKind, World, real_transport,
+    HttpRequest, StreamedBody, TlsPolicy, Transport, TransportError, TransportErrorKind, World,
+    real_transport,
 };
 
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -151,6 +152,23 @@ impl Client {
         self.call_within(Method::POST, self.url(path), Some(body), timeout).await
     }
 
+    /// A POST of a file, and its JSON answer.
+    pub async fn upload(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: StreamedBody,
+        timeout: Duration,
+    ) -> Result<Value, ClientError> {
+        let mut url = self.url(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self.request(Method::POST, &url).extension(body);
+        let request = request.header(header::CONTENT_TYPE, "application/octet-stream").body(Bytes::new());
+        self.answer_within(request.expect("the parts of the request are sound"), timeout).await
+    }
+
     pub async fn patch(&self, path: &[&str], body: Value) -> Result<Value, ClientError> {
         self.call(Method::PATCH, self.url(path), Some(body)).await
     }
@@ -191,7 +209,10 @@ impl Client {
             .request(method, &url)
             .header(header::CONTENT_TYPE, "application/json")
             .body(body.map_or(Bytes::new(), |body| body.to_string().into()));
-        let request = request.expect("the parts of the request are sound");
+        self.answer_within(request.expect("the parts of the request are sound"), timeout).await
+    }
+
+    async fn answer_within(&self, request: HttpRequest, timeout: Duration) -> Result<Value, ClientError> {
         let answered = async {
             let response = self.send(request).await?;
             Ok((response.status(), self.read(response.into_body()).await?))

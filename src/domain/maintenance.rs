@@ -45,6 +45,16 @@ impl MaintenanceSpec {
         }
     }
 
+    /// Digest of the image that this controller gives to the host, where it hosts it.
+    pub fn hosted_image(&self) -> Option<Sha256> {
+        let image = &self.recipe.image;
+        match &image.location {
+            ImageLocation::Hosted { sha256, .. } => *sha256,
+            ImageLocation::Url { sha256, .. } if image.source == ImageSource::Media => Some(*sha256),
+            ImageLocation::Url { .. } | ImageLocation::Oci(_) => None,
+        }
+    }
+
     pub fn target(&self) -> TaskTarget {
         match self.recipe.target {
             Target::Linux => TaskTarget::InstallLinux,

@@ -8,12 +8,12 @@
 mod error;
 mod files;
 mod incoming;
+mod mapped;
 
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shoal_base::world::World;
@@ -23,7 +23,8 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::cache::blocking;
 
 pub use error::ImageError;
-pub use incoming::{AddedImage, IncomingImage, NewImage};
+pub use incoming::{AddedImage, IncomingImage, NewImage, Record};
+pub use mapped::MappedImage;
 
 /// The images that are kept.
 pub struct HostedImages {
@@ -81,9 +82,9 @@ impl HostedImages {
     }
 
     /// The bytes of an image, not copied.
-    pub async fn open(&self, sha256: Sha256) -> Result<Bytes, ImageError> {
+    pub async fn open(&self, sha256: Sha256) -> Result<MappedImage, ImageError> {
         let dir = self.dir.clone();
-        blocking(move || files::open(&dir, sha256)).await
+        Ok(MappedImage::new(blocking(move || files::open(&dir, sha256)).await?))
     }
 
     pub async fn hold(&self) -> ImagesHold<'_> {

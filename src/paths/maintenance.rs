@@ -5,8 +5,8 @@
 //! secret of the webhook. Invariant: a success is decided from a report, from a read of the task medium, or from the
 //! host's power, and what each is worth is said in the verdict.
 
-mod carried;
 mod judge;
+mod own_image;
 mod prepare;
 mod release;
 mod watch;

@@ -116,6 +116,9 @@ pub trait JobStore {
     /// The active job of the server, if it has one.
     fn active_job(&self, server: &Serial) -> StoreFuture<Option<JobId>>;
 
+    /// The active jobs, the oldest first.
+    fn active_jobs(&self) -> StoreFuture<Vec<JobId>>;
+
     /// One page of jobs; continue with `before` set to the last one's id.
     fn jobs(&self, filter: &JobFilter) -> StoreFuture<Vec<StoredJob>>;
 

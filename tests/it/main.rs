@@ -23,6 +23,7 @@ mod fault_list;
 mod fence;
 mod hooks;
 mod hostile;
+mod image_command;
 mod install;
 mod iso_command;
 mod iso_tools;

@@ -214,10 +214,10 @@ impl Site {
 
     /// Adds an image to those that are hosted; returns its SHA-256.
     pub async fn add_image(&self, bytes: &[u8], name: &str) -> String {
-        let images = self.images();
+        let images = Arc::new(self.images());
         let mut incoming = images.begin(None).await.unwrap();
         incoming.append(bytes.to_vec().into()).await.unwrap();
-        let new = NewImage { name: ImageName::parse(name), sha256: None };
+        let new = NewImage { name: ImageName::parse(name), ..NewImage::default() };
         incoming.finish(new).await.unwrap().image.sha256
     }
 

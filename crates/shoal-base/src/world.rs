@@ -8,6 +8,7 @@
 
 mod secrets;
 mod transport;
+mod upload;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub use transport::{
     HttpRequest, HttpResponse, OnlyTls13, PeerCertificate, PinError, ShownChain, TlsPolicy, TlsPolicyError,
     Transport, TransportError, TransportErrorKind, pooled_transport, real_transport, root_store,
 };
+pub use upload::StreamedBody;
 
 /// Clock, randomness and outbound HTTP, handed to whatever needs them.
 #[derive(Clone)]

@@ -45,6 +45,10 @@ const ROUTES: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/jobs/{job_id}/retry", OPERATOR),
     ("GET", "/api/v1/jobs/{job_id}/events", VIEWER),
     ("GET", "/api/v1/events", VIEWER),
+    ("GET", "/api/v1/images", VIEWER),
+    ("POST", "/api/v1/images", ADMIN),
+    ("POST", "/api/v1/images/fetch", ADMIN),
+    ("DELETE", "/api/v1/images/{image}", ADMIN),
     // Nothing is stored or changed.
     ("POST", "/api/v1/kickstart/lint", VIEWER),
     ("POST", "/api/v1/kickstart/render", OPERATOR),

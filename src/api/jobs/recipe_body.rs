@@ -82,15 +82,16 @@ fn first_boot_text() -> Schema {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its shape is used, by the API's description")]
 pub struct ImageRecipeBody {
-    /// http(s), under the prefixes of `IMAGES_ALLOW`.
+    /// http(s), under the prefixes of `IMAGES_ALLOW`; `sha256` is required then.
     url: Option<String>,
-    /// Of an image that the controller hosts.
-    #[schema(max_length = 128, pattern = "^[0-9A-Za-z][0-9A-Za-z._-]*$")]
+    /// In place of `url`: what `/api/v1/images` calls an image that the controller hosts.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
     name: Option<String>,
-    /// Of the file as it is transferred; needed with `url`.
+    /// Of the file as it is transferred. Without `url` and `name` it names an image that the controller hosts.
     #[schema(pattern = "^(sha256:)?[0-9A-Fa-f]{64}$")]
     sha256: Option<String>,
-    /// `network` (default), `media` or `auto`: how the host gets it.
+    /// `network` (default): the host downloads it. `media`: CD2 carries it, and the controller hosts it. `auto`: `media`
+    /// for a hosted image up to a limit, where the recipe has no `network`.
     #[schema(pattern = "^(network|media|auto)$")]
     source: Option<String>,
 }

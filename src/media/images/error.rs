@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 
 use crate::media::CacheError;
+use crate::store::StoreError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
@@ -40,6 +41,8 @@ pub enum ImageError {
         "the file of the image {sha256} in IMAGES_DIR is not what it was: remove the image, and add it again"
     )]
     Changed { sha256: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Of a download into `IMAGES_DIR`.

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use shoal_base::world::{Clock, Rng, World};
@@ -9,13 +10,14 @@ use url::Url;
 
 use super::*;
 use crate::media::cache::tests::scripted::Source;
+use crate::store::StoreError;
 
 const ROOM: u64 = 1 << 20;
 
 struct ImagesBench {
     dir: tempfile::TempDir,
     source: Source,
-    images: HostedImages,
+    images: Arc<HostedImages>,
 }
 
 impl ImagesBench {
@@ -54,10 +56,10 @@ impl ImagesBench {
     }
 }
 
-fn open(dir: &Path, source: &Source) -> HostedImages {
+fn open(dir: &Path, source: &Source) -> Arc<HostedImages> {
     let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
     let world = World { clock, rng: Rng::from_seed(1), transport: source.transport() };
-    HostedImages::new(dir.join("images"), ROOM, world).unwrap()
+    Arc::new(HostedImages::new(dir.join("images"), ROOM, world).unwrap())
 }
 
 fn digest(bytes: &[u8]) -> Sha256 {
@@ -66,7 +68,7 @@ fn digest(bytes: &[u8]) -> Sha256 {
 }
 
 fn named(name: &str) -> NewImage {
-    NewImage { name: ImageName::parse(name), sha256: None }
+    NewImage { name: ImageName::parse(name), ..NewImage::default() }
 }
 
 #[tokio::test]
@@ -83,13 +85,13 @@ async fn an_image_is_there_until_it_is_removed_and_after_a_restart() {
         assert_eq!(bench.images.find(&key.parse().unwrap()).await.unwrap().as_ref(), Some(&added.image));
     }
     let opened = bench.images.open(digest(&bytes)).await.unwrap();
-    assert_eq!(opened, bytes);
+    assert_eq!(opened.bytes(), &bytes);
     let path = bench.path(&format!("{}.img", added.image.sha256));
     assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o400);
     let change = bench.images.change().await;
     bench.images.remove(&added.image, &change).await.unwrap();
     assert_eq!(bench.files(), [""; 0]);
-    assert_eq!(opened, bytes, "a reader goes on");
+    assert_eq!(opened.bytes(), &bytes, "a reader goes on");
     assert!(matches!(bench.images.open(digest(&bytes)).await, Err(ImageError::Unknown)));
 }
 
@@ -111,7 +113,7 @@ async fn the_same_bytes_are_kept_once_and_a_name_finds_one_image() {
 #[tokio::test]
 async fn what_is_not_added_leaves_nothing() {
     let mut bench = ImagesBench::new();
-    let wrong = NewImage { sha256: Some(Sha256([1; 32])), name: None };
+    let wrong = NewImage { sha256: Some(Sha256([1; 32])), ..NewImage::default() };
     assert!(matches!(bench.add(b"bytes", wrong).await, Err(ImageError::Sha256 { .. })));
     assert!(matches!(bench.add(b"", NewImage::default()).await, Err(ImageError::Empty)));
     let mut broken_off = bench.images.begin(Some(500_000)).await.unwrap();
@@ -135,6 +137,15 @@ async fn what_is_not_added_leaves_nothing() {
     assert_eq!(bench.files(), ["notes.txt"]);
 }
 
+#[tokio::test]
+async fn an_addition_that_cannot_be_recorded_does_not_happen() {
+    let bench = ImagesBench::new();
+    let record: Record = Box::new(|_| Box::pin(async { Err(StoreError::Closed) }));
+    let refused = bench.add(b"one", NewImage { record: Some(record), ..named("a") }).await;
+    assert!(matches!(refused, Err(ImageError::Store(_))));
+    assert_eq!((bench.files().len(), bench.images.used.load(Ordering::Relaxed)), (0, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_image_is_downloaded_from_where_it_may_be() {
     let bench = ImagesBench::new();
@@ -144,7 +155,7 @@ async fn an_image_is_downloaded_from_where_it_may_be() {
     assert_eq!(bench.files().len(), 2);
     assert!(!bench.fetch(NewImage::default()).await.unwrap().is_new);
     bench.source.log();
-    let known = NewImage { sha256: Some(digest(&[7; 300_000])), name: None };
+    let known = NewImage { sha256: Some(digest(&[7; 300_000])), ..NewImage::default() };
     assert!(!bench.fetch(known).await.unwrap().is_new);
     assert_eq!(bench.source.log(), [""; 0], "it is here already");
     for (status, location, part) in [

@@ -17,7 +17,7 @@ use shoal_recipe::{Completion, TaskImage, TaskImageLocation, TaskRecipe};
 use url::Url;
 
 use super::asked;
-use super::carried::CarriedImage;
+use super::own_image::OwnImage;
 use crate::domain::{
     Drive, HostId, Job, JobSpec, MachineIdentity, MaintenanceSpec, Medium, RegistryImage, Serial, Server,
 };
@@ -46,9 +46,9 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         let iso = open(cx.services).await?;
         cx.job.facts.maintenance_mut().iso_sha256 = Some(iso.sha256().to_owned());
     }
-    let carried = CarriedImage::open(cx.services, cx.spec()?).await?;
-    let task = task_iso(cx.services, cx.job, cx.spec()?, carried.as_ref())?;
-    let task_iso = file::save(cx.services, cx.job, &without_image(&task, carried.as_ref()))?;
+    let own = OwnImage::open(cx.services, cx.spec()?).await?;
+    let task = task_iso(cx.services, cx.job, cx.spec()?, own.as_ref())?;
+    let task_iso = file::save(cx.services, cx.job, &without_image(&task, own.as_ref()))?;
     cx.job.facts.task_iso = Some(task_iso);
     check_peer(cx.services, cx.server)?;
     publish(cx.services, cx.server, cx.job).await?;
@@ -87,14 +87,17 @@ pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> 
     if let Some(image) = &asked(spec)?.registry_image {
         services.media.publish_image(job.id, services.registries.host_image(image));
     }
-    let carried = CarriedImage::open(services, spec).await?;
-    let task = task_iso(services, job, spec, carried.as_ref())?;
-    file::ensure_saved(services, job, &without_image(&task, carried.as_ref()))?;
+    let own = OwnImage::open(services, spec).await?;
+    let task = task_iso(services, job, spec, own.as_ref())?;
+    file::ensure_saved(services, job, &without_image(&task, own.as_ref()))?;
     let drive = job.facts.mounts.task.drive;
     let landmarks = MediumLandmarks::task(place(&task.places)?);
-    let image = with_image(Image::sparse(task.image), &task.places, carried.as_ref());
+    let image = filled(Image::sparse(task.image), &task.places, own.as_ref());
     let watched = Watched { image: Arc::new(image), drive, landmarks };
     publish_one(services, job, Medium::Task, watched).await?;
+    if let Some(own) = &own {
+        own.publish(services, job);
+    }
     expect_peer(services, server, job);
     if job.facts.is_direct() {
         return Ok(());
@@ -106,7 +109,7 @@ pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> 
             "the file of MAINTENANCE_ISO_URL is another one than the job began with: put that back",
         ));
     }
-    let watched = boot_medium(services, job, spec, &iso, carried.as_ref())?;
+    let watched = boot_medium(services, job, spec, &iso, own.as_ref())?;
     publish_one(services, job, Medium::Boot, watched).await
 }
 
@@ -116,7 +119,7 @@ fn boot_medium(
     job: &Job,
     spec: &JobSpec,
     iso: &OpenedIso,
-    carried: Option<&CarriedImage>,
+    own: Option<&OwnImage>,
 ) -> Result<Watched, StepError> {
     let system = system_landmarks(iso.bytes().as_ref())
         .map_err(|error| StepError::permanent_from("reading the maintenance ISO", error))?;
@@ -124,12 +127,12 @@ fn boot_medium(
     let image = match job.facts.mounts.on_one_cd {
         false => iso.image(),
         true => {
-            let files = files(services, job, asked(spec)?, carried)?;
+            let files = files(services, job, asked(spec)?, own)?;
             let added = overlay_task_files(iso.bytes().as_ref(), &files).map_err(|error| {
                 StepError::permanent_from("adding the task's files to the maintenance ISO", error)
             })?;
             landmarks.kickstart = Some(place(&added.places)?);
-            with_image(iso.with(added.overlay), &added.places, carried)
+            filled(iso.with(added.overlay), &added.places, own)
         }
     };
     Ok(Watched { image: Arc::new(image), drive: Drive::Cd, landmarks })
@@ -140,24 +143,23 @@ fn task_iso(
     services: &Services,
     job: &Job,
     spec: &JobSpec,
-    carried: Option<&CarriedImage>,
+    own: Option<&OwnImage>,
 ) -> Result<TaskMedium, StepError> {
-    let files = files(services, job, asked(spec)?, carried)?;
+    let files = files(services, job, asked(spec)?, own)?;
     build_task_medium(VOLUME_ID, &files)
         .map_err(|error| StepError::permanent_from("building the task ISO", error))
 }
 
-/// The medium with the image in the place that was left for it.
-fn with_image(medium: Image, places: &TaskPlaces, carried: Option<&CarriedImage>) -> Image {
-    match carried {
-        Some(carried) => medium.filled(&carried.bytes, &carried.sha256.to_string(), &carried.places(places)),
+fn filled(medium: Image, places: &TaskPlaces, own: Option<&OwnImage>) -> Image {
+    match own {
+        Some(own) => own.fill(medium, places),
         None => medium,
     }
 }
 
 /// What is kept for operators ends where the image begins.
-fn without_image(task: &TaskMedium, carried: Option<&CarriedImage>) -> SparseImage {
-    let begins_at = carried.and_then(|carried| Some(carried.places(&task.places).first()?.start));
+fn without_image(task: &TaskMedium, own: Option<&OwnImage>) -> SparseImage {
+    let begins_at = own.and_then(|own| Some(own.places(&task.places).first()?.start));
     SparseImage { size: begins_at.unwrap_or(task.image.size), pieces: task.image.pieces.clone() }
 }
 
@@ -180,10 +182,10 @@ fn files(
     services: &Services,
     job: &Job,
     asked: &MaintenanceSpec,
-    carried: Option<&CarriedImage>,
+    own: Option<&OwnImage>,
 ) -> Result<Vec<TaskFile>, StepError> {
     let given = &asked.recipe;
-    let task = task_recipe(services, job, asked, carried)?.to_json().to_string();
+    let task = task_recipe(services, job, asked, own)?.to_json().to_string();
     let meta_data = format!("instance-id: {}\n", job.id);
     let linux = given.target == recipe::Target::Linux;
     let first_boot = [
@@ -198,7 +200,7 @@ fn files(
     let signals = [recipe::SUCCESS_FILE, recipe::FAILURE_FILE];
     let signals = signals.map(|name| TaskFile::alone(name, format!("{name}\n").into_bytes()));
     let recipe = TaskFile::alone(recipe::RECIPE_FILE, task.into_bytes());
-    let image = carried.map(CarriedImage::parts).unwrap_or_default();
+    let image = own.map(OwnImage::parts).unwrap_or_default();
     Ok(std::iter::once(recipe).chain(signals).chain(first_boot).chain(image).collect())
 }
 
@@ -206,7 +208,7 @@ fn task_recipe(
     services: &Services,
     job: &Job,
     asked: &MaintenanceSpec,
-    carried: Option<&CarriedImage>,
+    own: Option<&OwnImage>,
 ) -> Result<TaskRecipe, StepError> {
     let given = &asked.recipe;
     let identity = job.facts.maintenance().identity.clone().unwrap_or_default();
@@ -217,9 +219,10 @@ fn task_recipe(
             .map_err(|error| StepError::permanent_from("the base of the media's URLs", error))
     };
     let report_url = at_base(&report_path(&job.server, &token::of_hook(&services.hook_key, job.id)))?;
-    let image = match carried {
-        Some(carried) => carried.task_image(),
-        None => fetched_image(asked, at_base(&services.media.image_path(job.id))?)?,
+    let image_url = at_base(&services.media.image_path(job.id))?;
+    let image = match own {
+        Some(own) => own.task_image(image_url),
+        None => fetched_image(asked, image_url)?,
     };
     Ok(TaskRecipe {
         job: recipe::Job {
@@ -248,7 +251,7 @@ fn fetched_image(asked: &MaintenanceSpec, served: Url) -> Result<TaskImage, Step
             Ok(TaskImage { location: TaskImageLocation::Url(url.clone()), sha256: *sha256, size: None })
         }
         (recipe::ImageLocation::Hosted { .. }, _) => {
-            Err(StepError::permanent("hosted images go onto the task medium only yet"))
+            Err(StepError::permanent("the image of the recipe was not settled: submit the job again"))
         }
         (recipe::ImageLocation::Oci(_), Some(RegistryImage { layer_sha256, size, .. })) => Ok(TaskImage {
             location: TaskImageLocation::Url(served),

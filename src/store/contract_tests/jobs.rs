@@ -23,6 +23,7 @@ promises! {
     lists_are_filtered,
     labels_are_those_of_the_server_when_the_job_was_made,
     every_status_is_counted,
+    a_job_is_active_until_its_cleanup_is_over,
     a_cancel_is_recorded_until_the_job_is_decided,
     a_cleanup_can_be_forced_and_stays_forced,
     a_task_that_waits_for_jobs_is_notified,
@@ -232,6 +233,17 @@ async fn every_status_is_counted(bench: Bench) {
     let update = Job { status: Status::Cancelled, last_update: at(3), ..job.clone() };
     bench.store.save(&lease, &update, Vec::new()).await.unwrap();
     assert_eq!(bench.store.status_counts().await.unwrap(), [2, 0, 0, 0, 1]);
+}
+
+async fn a_job_is_active_until_its_cleanup_is_over(bench: Bench) {
+    let (bench, lease, job) = bench.with_claimed_job().await;
+    let bench = bench.with(&["B"]).await;
+    bench.add_job("B", 2).await;
+    assert_eq!(bench.store.active_jobs().await.unwrap(), [id(1), id(2)]);
+    bench.store.save(&lease, &ended(&job, Phase::Cleanup), Vec::new()).await.unwrap();
+    assert_eq!(bench.store.active_jobs().await.unwrap(), [id(1), id(2)]);
+    bench.store.save(&lease, &ended(&job, Phase::Done), Vec::new()).await.unwrap();
+    assert_eq!(bench.store.active_jobs().await.unwrap(), [id(2)]);
 }
 
 async fn a_cancel_is_recorded_until_the_job_is_decided(bench: Bench) {

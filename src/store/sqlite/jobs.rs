@@ -109,6 +109,15 @@ impl JobStore for Sqlite {
         })
     }
 
+    fn active_jobs(&self) -> StoreFuture<Vec<JobId>> {
+        self.read("listing the active jobs", move |reader| {
+            let sql = "SELECT id FROM jobs WHERE phase <> 'done' ORDER BY id";
+            let mut statement = reader.prepare_cached(sql)?;
+            let ids = statement.query_map([], |row| row.get::<_, Word<JobId>>(0))?;
+            ids.map(|id| Ok(id?.0)).collect()
+        })
+    }
+
     fn pending_cancels(&self) -> StoreFuture<Vec<(JobId, Cancel)>> {
         self.read("looking for cancels", move |reader| {
             let sql = "SELECT id, cancel FROM jobs WHERE phase <> 'done' AND cancel IS NOT NULL";

@@ -27,7 +27,7 @@ enum For {
     Admins,
 }
 
-const EXPECTED: [(&str, For); 44] = [
+const EXPECTED: [(&str, For); 48] = [
     ("GET /healthz", For::Anonymous),
     ("GET /readyz", For::Anonymous),
     ("GET /openapi.json", For::Anonymous),
@@ -48,6 +48,10 @@ const EXPECTED: [(&str, For); 44] = [
     ("POST /api/v1/jobs/{job_id}/retry", For::Operators),
     ("GET /api/v1/jobs/{job_id}/events", For::Viewers),
     ("GET /api/v1/events", For::Viewers),
+    ("GET /api/v1/images", For::Viewers),
+    ("POST /api/v1/images", For::Admins),
+    ("POST /api/v1/images/fetch", For::Admins),
+    ("DELETE /api/v1/images/{image}", For::Admins),
     ("POST /api/v1/kickstart/lint", For::Viewers),
     ("POST /api/v1/kickstart/render", For::Operators),
     ("GET /api/v1/tokens", For::Admins),

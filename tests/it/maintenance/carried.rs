@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shoal::domain::{Confidence, EvidenceKind, Job, MediaMode, Status};
 use shoal_base::world::Transport;
-use shoal_image::iso::Volume;
+use shoal_image::iso::{TreeKind, Volume};
+use shoal_recipe::{TaskImageLocation, TaskRecipe};
 use shoal_sim::Fault;
 use tower::ServiceExt;
 
@@ -146,13 +147,42 @@ async fn the_saved_task_iso_ends_where_the_image_begins() {
     let saved = std::fs::File::open(site.dir.path().join("task-isos").join(name)).unwrap();
     assert!(saved.metadata().unwrap().len() < 30 << 20);
     let volume = Volume::open(&saved).unwrap();
-    let listed = volume.list(&saved, shoal_image::iso::TreeKind::Joliet, "/").unwrap();
+    let listed = volume.list(&saved, TreeKind::Joliet, "/").unwrap();
     let part = listed.iter().find(|entry| entry.name == "image.000").unwrap();
     assert_eq!(part.size(), 3_000_001);
     assert!(part.extent.start >= saved.metadata().unwrap().len());
     let url = site.machines[0].state().media["CD2"].image.clone().unwrap();
     let served = get(&site.world.transport, &url, part.extent.clone()).await;
     assert!(served == image(), "{CONTROLLER}");
+}
+
+/// The host downloads it from the controller, under a URL of the job's own, and may continue where it was.
+#[tokio::test(start_paused = true)]
+async fn a_hosted_image_is_served_to_the_host_while_the_job_goes_on() {
+    let mut site = site(vec![]).await;
+    let sha256 = site.add_image(&image(), "linux").await;
+    site.start();
+    let id = site.submit_linux(0, json!({ "image": { "sha256": sha256 } })).await;
+    site.until(id, |job| job.facts.maintenance().progress.is_some()).await;
+    let saved = std::fs::read(site.dir.path().join("task-isos").join(&site.task_isos()[0])).unwrap();
+    let volume = Volume::open(&saved).unwrap();
+    let entry = volume.find(&saved, TreeKind::Joliet, "recipe.json").unwrap().unwrap();
+    let recipe = TaskRecipe::parse(&volume.read(&saved, &entry, 1 << 20).unwrap()).unwrap();
+    let TaskImageLocation::Url(url) = &recipe.image.location else { panic!("{recipe:?}") };
+    assert!(url.as_str().starts_with(&format!("http://{CONTROLLER}/media/images/{id}.")), "{url}");
+    assert_eq!((recipe.image.sha256.to_string(), recipe.image.size), (sha256.clone(), Some(3_000_001)));
+    for range in [0..3_000_001, 1_000_000..3_000_001, 2_999_999..3_000_000] {
+        let whole = image();
+        let found = get(&site.world.transport, url.as_str(), range.clone()).await;
+        assert!(found == whole[range.start as usize..range.end as usize], "{range:?}");
+    }
+    site.crash().await;
+    site.start();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(get(&site.world.transport, url.as_str(), 0..3_000_001).await == image(), "after a restart");
+    let job = settle(&site, id).await;
+    assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
+    assert!(get(&site.world.transport, url.as_str(), 0..100).await != image()[..100], "gone with the job");
 }
 
 async fn get(transport: &Transport, url: &str, range: std::ops::Range<u64>) -> Vec<u8> {

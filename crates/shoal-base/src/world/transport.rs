@@ -25,6 +25,8 @@ use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
+use super::upload::StreamedBody;
+
 pub type HttpRequest = http::Request<Bytes>;
 pub type HttpResponse = http::Response<Body>;
 
@@ -196,7 +198,9 @@ impl Clients {
             Some(shown) => self.make(leaf_config(rustls::DEFAULT_VERSIONS, None, Some(shown.clone())))?,
             None => self.client(&policy, request.extensions().get::<OnlyTls13>().is_some())?,
         };
-        let request = reqwest::Request::try_from(request.map(reqwest::Body::from)).map_err(classify)?;
+        let streamed = request.extensions().get::<StreamedBody>().and_then(StreamedBody::take);
+        let request = request.map(|body| streamed.map_or_else(|| body.into(), reqwest::Body::wrap));
+        let request = reqwest::Request::try_from(request).map_err(classify)?;
         let response = client.oneshot(request).await.map_err(classify)?;
         Ok(with_certificate(http::Response::from(response).map(Body::new)))
     }
