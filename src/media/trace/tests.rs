@@ -54,6 +54,8 @@ struct TraceBench {
     saved: [MediumTrace; 2],
     nonce: Option<Range<u64>>,
     failure: Option<Range<u64>>,
+    /// Behind everything else on CD2.
+    image_bytes: u64,
 }
 
 impl TraceBench {
@@ -63,7 +65,8 @@ impl TraceBench {
 
     fn with_signals(nonce: Option<Range<u64>>, failure: Option<Range<u64>>) -> TraceBench {
         let saved = Default::default();
-        let mut bench = TraceBench { trace: Trace::default(), reset_at: None, saved, nonce, failure };
+        let mut bench =
+            TraceBench { trace: Trace::default(), reset_at: None, saved, nonce, failure, image_bytes: 0 };
         bench.publish(at(0));
         bench
     }
@@ -79,7 +82,7 @@ impl TraceBench {
         }
         let (nonce, failure) = (self.nonce.clone(), self.failure.clone());
         let last = failure.as_ref().or(nonce.as_ref());
-        let cd2_bytes = last.map_or(CD2_BYTES, |last| last.end + 4 * MIB);
+        let cd2_bytes = last.map_or(CD2_BYTES, |last| last.end + 4 * MIB) + self.image_bytes;
         let place = KickstartPlace { kickstart: KS, nonce, failure, rest_end: METADATA_END };
         let task = MediumLandmarks::task(place);
         let [saved_installer, saved_task] = self.saved.clone();

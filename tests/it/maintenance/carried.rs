@@ -96,10 +96,15 @@ async fn another_image_than_the_recipe_says_is_not_installed() {
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, [&image()[1..], b"x"].concat()).unwrap();
     site.start();
-    let id = site.submit_linux(0, on_media(&sha256)).await;
-    let job = settle(&site, id).await;
-    let state = check_failed(&site, &job, "the maintenance system failed at image").await;
-    assert_eq!(state.installed_image_sha256, None);
+    for source in ["media", "network"] {
+        let image = json!({ "sha256": sha256, "source": source });
+        let id = site.submit_linux(0, json!({ "image": image, "allow_powered_on": true })).await;
+        let job = settle(&site, id).await;
+        let story = site.story(id).await;
+        assert_eq!(job.status, Status::Failed, "{story}");
+        assert!(story.contains("the maintenance system failed at image"), "{story}");
+        assert_eq!(site.machines[0].state().installed_image_sha256, None);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,6 +187,7 @@ async fn a_hosted_image_is_served_to_the_host_while_the_job_goes_on() {
     assert!(get(&site.world.transport, url.as_str(), 0..3_000_001).await == image(), "after a restart");
     let job = settle(&site, id).await;
     assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
+    assert_eq!(site.machines[0].state().installed_image_sha256, Some(sha256), "it has downloaded all of it");
     assert!(get(&site.world.transport, url.as_str(), 0..100).await != image()[..100], "gone with the job");
 }
 

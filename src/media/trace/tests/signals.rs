@@ -39,6 +39,28 @@ fn the_one_extent_that_is_read_after_the_recipe_is_the_report() {
     }
 }
 
+/// The system reads it between its recipe and its report, and again where it was when the controller was away.
+#[test]
+fn an_image_behind_the_signals_changes_nothing() {
+    let image = FAILURE.end + 4 * MIB..FAILURE.end + 404 * MIB;
+    for (extent, report) in [(SUCCESS, SUCCESS_AT_500), (FAILURE, FAILURE_AT_500)] {
+        let mut bench = TraceBench::with_signals(Some(SUCCESS), Some(FAILURE));
+        bench.image_bytes = 400 * MIB;
+        bench.publish(at(0));
+        let half = image.start + 200 * MIB;
+        let reads = [
+            Part(300, Task, image.start..half),
+            Crash(350),
+            Part(400, Task, half - MIB..image.end),
+            Part(500, Task, extent),
+        ];
+        with(install(), &reads).iter().for_each(|act| bench.play(act));
+        let seen = bench.trace.seen(Task);
+        let reported = seen.reported().map(|(report, at)| (report, at.as_second() - 1_800_000_000));
+        assert_eq!((reported, seen.mode, seen.ks_read_again_at), (report, MediaMode::Streamed, None));
+    }
+}
+
 #[test]
 fn a_host_that_reads_both_extents_reports_nothing() {
     let [success, failure] = [SUCCESS, FAILURE].map(|extent| Part(500, Task, extent));
