@@ -52,7 +52,7 @@ pub use jobs::{
 };
 pub use keys::{KeyStore, KnownKey, OwnSecret, Resealed};
 pub use leases::{HostHolder, Lease, LeaseStore};
-pub use reports::{PROGRESS_EVERY, ReportStore, TaskReports};
+pub use reports::{DELIVERIES_MAX, PROGRESS_EVERY, ReportStore, TaskReports};
 pub use servers::{SERVERS_MAX, ServerRecord, ServerStore};
 pub use sqlite::{LockedDatabase, Restored, Sqlite, Taken, keys_of_database, take_backup, verify_audit_file};
 pub use tap::{Side, Tap};

@@ -10,6 +10,8 @@
 //! A report counts once its job's host was started. It is durable before it is answered. Invariant: a caller with
 //! neither token nor secret learns nothing of any job.
 
+use std::time::Duration;
+
 use axum::extract::{Path, Request, State};
 use axum::{Json, Router};
 use bytes::Bytes;
@@ -25,11 +27,12 @@ use super::access::{RequestSource, is_webhook_secret};
 use super::body::{self, Name};
 use super::error::{ApiError, Problem};
 use crate::domain::{
-    CompletionHook, FieldError, Fields, HookReport, Job, PathSpec, Reporter, Serial, TaskProgress, TaskResult,
+    CompletionHook, FieldError, Fields, HookReport, Job, Medium, PathSpec, Reporter, Serial, TaskProgress,
+    TaskResult,
 };
 use crate::store::Store;
 use crate::token;
-use shoal_base::world::Clock;
+use shoal_base::world::{Clock, elapsed};
 
 /// The largest body of a hook; a status, a step and an id are short.
 const HOOK_BYTES_MAX: usize = 4 << 10;
@@ -38,6 +41,8 @@ const REPORT_BYTES_MAX: usize = 64 << 10;
 const STEP_CHARS_MAX: usize = 128;
 const DETAIL_CHARS_MAX: usize = 1_024;
 const WARNINGS_MAX: usize = 16;
+/// No machine starts a maintenance system sooner.
+const LEAST_START: Duration = Duration::from_secs(10);
 
 /// What takes the reports of installers.
 #[derive(Clone)]
@@ -154,11 +159,20 @@ impl Hooks {
     /// Keeps what a maintenance system reports. A repeat of a result changes nothing and is answered as the first was.
     async fn take(&self, job: &Job, report: Report, by: Reporter) -> Result<Json<HookReceipt>, ApiError> {
         let at = self.clock.now();
+        if by == Reporter::SharedSecret && !self.may_have_run(job, at).await? {
+            // Of an earlier job of that server, and so are its repeats.
+            if let Some(delivery_id) = report.delivery_id.filter(|_| report.status != ReportStatus::Progress)
+            {
+                self.store.refuse_delivery(job.id, &delivery_id).await?;
+            }
+            tracing::warn!(job = %job.id, server = %job.server, "a report came before its maintenance system can have run");
+            return Err(counted("unexpected", nothing_waits()));
+        }
         let report = without(report, token::of_hook(&self.key, job.id).expose());
         let status = match report.status {
             ReportStatus::Progress => {
                 let Report { step, bytes, total, .. } = report;
-                self.store.save_task_progress(job.id, TaskProgress { at, step, bytes, total }).await?;
+                self.store.save_task_progress(job.id, TaskProgress { at, by, step, bytes, total }).await?;
                 "progress"
             }
             ReportStatus::Success | ReportStatus::Failed => {
@@ -174,6 +188,13 @@ impl Hooks {
         };
         metrics::counter!(REQUESTS, "status" => status).increment(1);
         Ok(Json(HookReceipt { ok: true }))
+    }
+
+    /// Whether the job's maintenance system can have been started by now, as far as reads of its medium show that.
+    async fn may_have_run(&self, job: &Job, now: Timestamp) -> Result<bool, ApiError> {
+        let is_late_enough = job.facts.reset.started_at.is_some_and(|at| elapsed(at, now) >= LEAST_START);
+        let trace = self.store.load_trace(job.id, Medium::Boot.name()).await?.unwrap_or_default();
+        Ok(is_late_enough && trace.may_be_loaded_by(now))
     }
 
     /// The job of that server whose token this is, if it waits for a report.

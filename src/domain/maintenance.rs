@@ -106,7 +106,7 @@ pub struct MaintenanceFacts {
     pub observed_at: Option<Timestamp>,
     /// Milliseconds since the reset in which neither the BMC could be observed nor a report taken.
     pub unobserved_ms: u64,
-    /// The result that the maintenance system reported first.
+    /// The result that counts: by the shared secret until there is one by the job's token.
     pub result: Option<TaskResult>,
     /// When this job asked the host to shut down after a success.
     pub shutdown_at: Option<Timestamp>,
@@ -153,11 +153,20 @@ pub enum Reporter {
     Media,
 }
 
+impl Reporter {
+    /// Whether a report of this kind is worth more than one of the other. The shared secret shows the server, and not
+    /// the job.
+    pub fn outranks(self, other: Reporter) -> bool {
+        self == Reporter::Token && other == Reporter::SharedSecret
+    }
+}
+
 /// What a maintenance system does at the moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskProgress {
     pub at: Timestamp,
+    pub by: Reporter,
     pub step: Option<String>,
     pub bytes: Option<u64>,
     pub total: Option<u64>,

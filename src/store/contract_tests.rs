@@ -53,6 +53,7 @@ mod keys;
 mod leases;
 mod reports;
 mod servers;
+mod task_reports;
 mod tokens;
 mod unreadable;
 

@@ -134,7 +134,7 @@ impl From<&Facts> for ProgressBody {
             installer_bytes_read: esxi.installer_bytes_read,
             installer_bytes_total: esxi.installer_bytes_total,
             ks_read: esxi.ks_read,
-            image: image.map(|TaskProgress { at, step, bytes, total }| ImageProgressBody {
+            image: image.map(|TaskProgress { at, step, bytes, total, .. }| ImageProgressBody {
                 step,
                 bytes,
                 total,

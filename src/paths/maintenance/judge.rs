@@ -112,7 +112,8 @@ fn signal(task: &MediumTrace) -> Option<TaskResult> {
 /// A run that began after the result: its writes would be cut short, and what it leaves is not what was reported.
 pub fn runs_again(seen: &Seen<'_>, result: &TaskResult) -> bool {
     let is_read_again = seen.task.ks_read_again_at.is_some_and(|at| at > result.at);
-    let spoke_at = seen.facts.progress.as_ref().map(|progress| progress.at);
+    let progress = seen.facts.progress.as_ref().filter(|progress| !result.by.outranks(progress.by));
+    let spoke_at = progress.map(|progress| progress.at);
     is_read_again || spoke_at.is_some_and(|at| at > after(result.at, LAST_WORDS))
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
         cx.warn("image.serve", message, json!(null)).await?;
     }
     if let Some(result) = reports.result
-        && cx.job.facts.maintenance().result.is_none()
+        && cx.job.facts.maintenance().result.as_ref() != Some(&result)
     {
         let detail = json!(result);
         let message = match result.succeeded {

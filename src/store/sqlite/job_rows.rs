@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, Row};
 use super::fault::Fault;
 use super::row::{Json, Millis, Stored, Word};
 use super::{Reader, Writer, recipes};
-use crate::domain::{Job, JobId, Serial};
+use crate::domain::{Job, JobId, Serial, Status};
 use crate::store::recipes::open_spec;
 use crate::store::{Inserted, StoreError};
 
@@ -24,6 +24,11 @@ pub(super) fn check_idle(writer: &Writer<'_>, server: &Serial) -> Result<(), Fau
 pub(super) fn check_exists(writer: &Writer<'_>, job: JobId) -> Result<(), Fault> {
     let mut statement = writer.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
     if statement.exists([Word(job)])? { Ok(()) } else { Err(StoreError::UnknownJob { job }.into()) }
+}
+
+pub(super) fn status(reader: &Reader<'_>, job: JobId) -> Result<Status, Fault> {
+    let mut statement = reader.prepare_cached("SELECT status FROM jobs WHERE id = ?1")?;
+    Ok(statement.query_row([Word(job)], |row| row.get(0)).map(|Word(status)| status)?)
 }
 
 /// The job of an earlier request with the same key.

@@ -1,14 +1,13 @@
-//! The tables `traces`, `hook_reports` and `task_reports`.
+//! The tables `traces`, `hook_reports`, `task_reports` and `deliveries`.
 
 use rusqlite::{OptionalExtension as _, params};
 
 use super::fault::Fault;
 use super::row::{Stored, Word};
-use super::{Reader, Sqlite, job_rows};
+use super::{Reader, Sqlite, Writer, job_rows};
 use crate::domain::{HookReport, JobId, MediumTrace, TaskProgress, TaskResult};
-use crate::store::reports::{PROGRESS_EVERY, joined};
+use crate::store::reports::{DELIVERIES_MAX, delivery_of_secret, follows, joined, replaces};
 use crate::store::{ReportStore, StoreFuture, TaskReports};
-use shoal_base::world::elapsed;
 
 impl ReportStore for Sqlite {
     fn save_trace(&self, job: JobId, medium: &str, trace: &MediumTrace) -> StoreFuture<()> {
@@ -47,10 +46,28 @@ impl ReportStore for Sqlite {
     fn save_task_result(&self, job: JobId, result: TaskResult) -> StoreFuture<bool> {
         self.write("saving the result of a maintenance system", move |writer| {
             job_rows::check_exists(writer, job)?;
+            let kept = load_task_reports(&writer.reader(), job)?.result;
+            let is_decided = job_rows::status(&writer.reader(), job)?.is_decided();
+            if !replaces(&result, kept.as_ref(), is_decided) {
+                return Ok(false);
+            }
+            if let Some(delivery) = delivery_of_secret(&result)
+                && !keep_delivery(writer, job, delivery)?
+            {
+                return Ok(false);
+            }
             let sql = "INSERT INTO task_reports (job, result) VALUES (?1, ?2)
-                ON CONFLICT (job) DO UPDATE SET result = excluded.result WHERE result IS NULL";
-            let rows = writer.prepare_cached(sql)?.execute(params![Word(job), Stored(&result)])?;
-            Ok(rows > 0)
+                ON CONFLICT (job) DO UPDATE SET result = excluded.result";
+            writer.prepare_cached(sql)?.execute(params![Word(job), Stored(&result)])?;
+            Ok(true)
+        })
+    }
+
+    fn refuse_delivery(&self, job: JobId, delivery_id: &str) -> StoreFuture<()> {
+        let delivery_id = delivery_id.to_owned();
+        self.write("saving the id of a delivery", move |writer| {
+            job_rows::check_exists(writer, job)?;
+            keep_delivery(writer, job, &delivery_id).map(drop)
         })
     }
 
@@ -58,7 +75,7 @@ impl ReportStore for Sqlite {
         self.write("saving the progress of a maintenance system", move |writer| {
             job_rows::check_exists(writer, job)?;
             let before = load_task_reports(&writer.reader(), job)?.progress;
-            if before.is_some_and(|before| elapsed(before.at, progress.at) < PROGRESS_EVERY) {
+            if !follows(&progress, before.as_ref()) {
                 return Ok(());
             }
             let sql = "INSERT INTO task_reports (job, progress) VALUES (?1, ?2)
@@ -71,6 +88,19 @@ impl ReportStore for Sqlite {
     fn load_task_reports(&self, job: JobId) -> StoreFuture<TaskReports> {
         self.read("reading the reports of a maintenance system", move |reader| load_task_reports(reader, job))
     }
+}
+
+/// Keeps the id of a delivery; returns whether no job of that server has it yet.
+fn keep_delivery(writer: &Writer<'_>, job: JobId, delivery_id: &str) -> Result<bool, Fault> {
+    let known = "SELECT 1 FROM deliveries JOIN jobs ON jobs.id = deliveries.job
+        WHERE delivery_id = ?2 AND jobs.server = (SELECT server FROM jobs WHERE id = ?1)";
+    if writer.prepare_cached(known)?.exists(params![Word(job), delivery_id])? {
+        return Ok(false);
+    }
+    let keep = "INSERT INTO deliveries (job, delivery_id) SELECT ?1, ?2
+        WHERE (SELECT count(*) FROM deliveries WHERE job = ?1) < ?3";
+    writer.prepare_cached(keep)?.execute(params![Word(job), delivery_id, DELIVERIES_MAX])?;
+    Ok(true)
 }
 
 fn load_task_reports(reader: &Reader<'_>, job: JobId) -> Result<TaskReports, Fault> {

@@ -206,13 +206,22 @@ ALTER TABLE servers ADD COLUMN updated_at INTEGER;
 ALTER TABLE servers ADD COLUMN revision INTEGER NOT NULL DEFAULT 1;
 ";
 
-/// What maintenance systems reported of their jobs: the first result, and what they did last.
+/// What maintenance systems reported of their jobs: the result that counts, what they did last, and the ids of what was
+/// delivered by the shared secret.
 const VERSION_8: &str = "
 CREATE TABLE task_reports (
     job TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
     result TEXT,
     progress TEXT
 ) STRICT;
+
+CREATE TABLE deliveries (
+    delivery_id TEXT NOT NULL,
+    job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    PRIMARY KEY (delivery_id, job)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX deliveries_by_job ON deliveries (job);
 ";
 
 /// A plain name.

@@ -1,8 +1,10 @@
 //! What a maintenance system reports of its job, by the job's token or by the shared secret.
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::{Value, json};
-use shoal::domain::{Cursor, Job, JobId, Phase, Reporter, Status, Step};
+use shoal::domain::{Cursor, Job, JobId, MediaMode, Medium, MediumTrace, Phase, Reporter, Status, Step};
 use shoal::token;
 
 use super::{Answer, Fixture, HOOK_KEY, recipe};
@@ -26,6 +28,10 @@ fn fixture() -> Fixture {
 /// A Linux job of server A1 whose host was started, if asked.
 async fn job(fixture: &Fixture, started: bool) -> JobId {
     fixture.add_server("A1").await;
+    start_job(fixture, started).await
+}
+
+async fn start_job(fixture: &Fixture, started: bool) -> JobId {
     fixture.post("/api/v1/jobs", linux("A1")).await.ok(202);
     let (lease, job) = fixture.claim().await;
     let now = fixture.world.clock.now();
@@ -77,10 +83,78 @@ async fn of_a_log_the_end_is_kept_and_the_token_in_it_is_not() {
     assert!(!log.contains(token.expose()) && result.detail.as_deref() == Some("…"));
 }
 
+/// Past the time in which no maintenance system can have started.
+async fn boot() {
+    tokio::time::advance(Duration::from_secs(10)).await;
+}
+
+async fn kept(fixture: &Fixture, job: JobId) -> Option<(bool, Reporter)> {
+    let result = fixture.store.load_task_reports(job).await.unwrap().result;
+    result.map(|result| (result.succeeded, result.by))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_by_the_jobs_token_outranks_one_by_the_shared_secret() {
+    let fixture = fixture();
+    let id = job(&fixture, true).await;
+    boot().await;
+    by_secret(&fixture, "A1", json!({ "status": "success", "delivery_id": "x" })).await.ok(200);
+    assert_eq!(kept(&fixture, id).await, Some((true, Reporter::SharedSecret)));
+    by_token(&fixture, id, json!({ "status": "failed", "delivery_id": "x" })).await.ok(200);
+    assert_eq!(kept(&fixture, id).await, Some((false, Reporter::Token)));
+    by_secret(&fixture, "A1", json!({ "status": "success", "delivery_id": "y" })).await.ok(200);
+    assert_eq!(kept(&fixture, id).await, Some((false, Reporter::Token)));
+}
+
+/// Repeated by a relay while the next job of the same host installs.
+#[tokio::test(start_paused = true)]
+async fn a_stale_delivery_of_an_earlier_job_ends_no_job() {
+    let fixture = fixture();
+    let success = |delivery: &str| json!({ "status": "success", "delivery_id": delivery });
+    let first = job(&fixture, true).await;
+    boot().await;
+    by_secret(&fixture, "A1", success("first")).await.ok(200);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    fixture.end_job(Status::Succeeded, vec![]).await;
+    assert_eq!(kept(&fixture, first).await, Some((true, Reporter::SharedSecret)));
+    let second = start_job(&fixture, true).await;
+    by_secret(&fixture, "A1", success("late")).await.problem(404);
+    by_secret(&fixture, "A1", json!({ "status": "progress" })).await.problem(404);
+    boot().await;
+    for stale in ["first", "late"] {
+        by_secret(&fixture, "A1", success(stale)).await.ok(200);
+        assert_eq!(kept(&fixture, second).await, None, "{stale}");
+    }
+    by_secret(&fixture, "A1", success("second")).await.ok(200);
+    assert_eq!(kept(&fixture, second).await, Some((true, Reporter::SharedSecret)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_the_secret_nothing_counts_before_the_maintenance_iso_was_loaded() {
+    let fixture = fixture();
+    let id = job(&fixture, true).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let mut read = MediumTrace { total: 1 << 30, mode: MediaMode::Streamed, ..MediumTrace::default() };
+    let medium = Medium::Boot.name();
+    for (loaded, mode, status) in [
+        (false, MediaMode::None, 404),
+        (false, MediaMode::Streamed, 404),
+        (true, MediaMode::Streamed, 200),
+        (false, MediaMode::Prefetched, 200),
+    ] {
+        read.mode = mode;
+        read.loaded_at = loaded.then(|| fixture.world.clock.now());
+        fixture.store.save_trace(id, medium, &read).await.unwrap();
+        let answer = by_secret(&fixture, "A1", json!({ "status": "progress" })).await;
+        assert_eq!(answer.status.as_u16(), status, "{read:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_shared_secret_and_the_servers_serial_number_report_too() {
     let fixture = fixture();
     let id = job(&fixture, true).await;
+    boot().await;
     by_secret(&fixture, "A2", json!({ "status": "success" })).await.problem(404);
     by_secret(&fixture, "A1", json!({ "status": "success", "task_target": "install-linux.target" }))
         .await
@@ -107,7 +181,7 @@ async fn progress_is_kept_at_most_once_in_five_seconds() {
     let fixture = fixture();
     let id = job(&fixture, true).await;
     for (wait, bytes) in [(0, 1), (4, 2), (2, 3)] {
-        tokio::time::advance(std::time::Duration::from_secs(wait)).await;
+        tokio::time::advance(Duration::from_secs(wait)).await;
         let report = json!({ "status": "progress", "step": "write", "bytes": bytes, "total": 9 });
         by_token(&fixture, id, report).await.ok(200);
     }

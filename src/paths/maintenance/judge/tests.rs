@@ -228,7 +228,8 @@ fn a_host_that_never_came_on_is_started_again() {
 }
 
 fn progress(secs: u64) -> Option<TaskProgress> {
-    Some(TaskProgress { at: at(secs), step: Some("write".to_owned()), bytes: None, total: None })
+    let step = Some("write".to_owned());
+    Some(TaskProgress { at: at(secs), by: Reporter::Token, step, bytes: None, total: None })
 }
 
 #[test]
@@ -242,6 +243,9 @@ fn a_run_that_begins_after_the_result_makes_it_a_failure() {
     let mut again = reported();
     again.task.ks_read_again_at = Some(at(400));
     again.fails("began again");
+    let mut others = reported().off(310);
+    others.facts.progress = progress(400).map(|spoken| TaskProgress { by: Reporter::SharedSecret, ..spoken });
+    others.succeeds(Confidence::Proven, &[EvidenceKind::TaskReport, EvidenceKind::PowerOff]);
     let mut last_words = reported().off(310);
     last_words.facts.progress = progress(300);
     last_words.succeeds(Confidence::Proven, &[EvidenceKind::TaskReport, EvidenceKind::PowerOff]);
