@@ -263,6 +263,11 @@ pub struct MediumTrace {
     pub failure_read_at: Option<Timestamp>,
     /// That gap was read too, so that a read of that extent means nothing.
     pub failure_copied: bool,
+    /// The extent that the agent reads when it starts was read after the recipe, before the others and without the gap
+    /// before it (CD2 of a Linux or Windows job only).
+    pub started_read_at: Option<Timestamp>,
+    /// That gap was read too, so that a read of that extent means nothing.
+    pub started_copied: bool,
     /// The kickstart was last read again after `reenumerated_at` (CD2 only).
     pub ks_read_again_at: Option<Timestamp>,
     /// The last fetch that was refused or broken off, in words.

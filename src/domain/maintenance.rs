@@ -106,6 +106,8 @@ pub struct MaintenanceFacts {
     pub observed_at: Option<Timestamp>,
     /// Milliseconds since the reset in which neither the BMC could be observed nor a report taken.
     pub unobserved_ms: u64,
+    /// When the last such time ended.
+    pub resumed_at: Option<Timestamp>,
     /// The result that counts: by the shared secret until there is one by the job's token.
     pub result: Option<TaskResult>,
     /// When this job asked the host to shut down after a success.

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::power::{Move, POWER_GRACE, next_move};
 use super::{Context, StepError, StepOutcome, act, unmount};
-use crate::domain::{Act, EvidenceKind, Outcome};
+use crate::domain::{Act, EvidenceKind, Intent, Outcome};
 use shoal_base::world::{after, elapsed};
-use shoal_redfish::PowerState;
+use shoal_redfish::{PowerState, ResetType, System};
 
 /// Tries after which a BMC that reports that its resets fail is given up.
 const TRIES_MAX: u32 = 10;
@@ -51,7 +51,8 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         return Ok(StepOutcome::Skipped { why: "not needed: the installed system is running".to_owned() });
     }
     let graceful_timeout = cx.services.policy.graceful_timeout;
-    match next_move(power, &system.reset_types, intent.as_ref(), graceful_timeout, cx.now()) {
+    let last = intent.or_else(|| asked_before(cx, &system));
+    match next_move(power, &system.reset_types, last.as_ref(), graceful_timeout, cx.now()) {
         Move::Request { act, reset: kind } => {
             unmount::ensure_unloaded(cx, &system).await?;
             let doing = format!("asking the BMC of server {} for {kind:?}", cx.server.serial);
@@ -67,6 +68,14 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         Move::Wait(why) => Ok(wait(cx, why)),
         Move::Stuck(why) => Err(StepError::permanent(format!("server {}: {why}", cx.server.serial))),
     }
+}
+
+/// The shutdown that a step before the verdict asked for.
+fn asked_before(cx: &Context<'_>, system: &System) -> Option<Intent> {
+    let types = &system.reset_types;
+    let offers = types.is_empty() || types.contains(&ResetType::GracefulShutdown);
+    let at = cx.path.shutdown_asked_at(cx.job).filter(|_| offers)?;
+    Some(Intent { act: Act::GracefulShutdown, at, receipt_at: None })
 }
 
 fn wait(cx: &Context<'_>, why: &str) -> StepOutcome {

@@ -5,6 +5,7 @@
 //! decided here, for all paths alike.
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Context, Services, StepError};
@@ -46,6 +47,9 @@ pub trait Path: Sync {
 
     /// Whether a host that is on is to be reset, once the media are out after a success.
     fn wants_final_reset(&self, cx: &Context<'_>, verdict: &Verdict) -> bool;
+
+    /// When the host was last asked to shut down, for its final reset; it is not asked again.
+    fn shutdown_asked_at(&self, job: &Job) -> Option<Timestamp>;
 }
 
 /// What a step says when it has looked, acted at most once, and looked again.
@@ -56,7 +60,7 @@ pub enum StepOutcome {
     /// There was nothing to do, because of this.
     Skipped { why: String },
     /// Not yet; look again at `until`.
-    Wait { until: jiff::Timestamp, why: String },
+    Wait { until: Timestamp, why: String },
     /// What an earlier step had brought about is gone: do that step again.
     Back { to: Step, why: String },
     /// The verdict, where the path itself reached one.

@@ -121,7 +121,10 @@ impl CachedInstaller {
     ) -> Result<(Arc<Image>, KickstartPlace), PatchError> {
         let SingleCd { overlay, kickstart, nonce, rest_end } =
             installer::overlay_single_cd(self.vendor.map.as_ref(), &self.installer, kickstart, nonce)?;
-        Ok((self.changed(overlay), KickstartPlace { kickstart, nonce, failure: None, rest_end }))
+        Ok((
+            self.changed(overlay),
+            KickstartPlace { kickstart, nonce, failure: None, started: None, rest_end },
+        ))
     }
 
     fn changed(&self, overlay: Overlay) -> Arc<Image> {

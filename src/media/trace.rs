@@ -25,7 +25,8 @@
 //!   the gap follows within [`QUIET`]: then it was a copy that began at the end. Between the
 //!   kickstart and the nonce lies such a gap again; the nonce counts as read only after the
 //!   kickstart, and under the same rule for this second gap. The medium of a Linux or Windows job has its recipe in
-//!   the kickstart's place, what is read for success in the nonce's, and what is read for failure behind a third gap.
+//!   the kickstart's place, what is read for success in the nonce's, and behind a gap each what is read for failure and what its agent
+//!   reads when it starts; that counts before either of the others alone.
 //!
 //! A system on the disk may read its CDs too. An installer is loaded from CD1 first: a kickstart's read from
 //! before [`LOADED_BYTES`] (or half the payload) is replaced by the next one.
@@ -87,7 +88,7 @@ pub struct Trace {
     is_single: bool,
     gap: Gap,
     /// Before each [`Signal`].
-    signal_gaps: [Gap; 2],
+    signal_gaps: [Gap; 3],
     firmware: Firmware,
 }
 
@@ -340,6 +341,7 @@ impl Reads {
             reads.seen.ks_read_again_at = None;
             reads.seen.nonce_read_at = None;
             reads.seen.failure_read_at = None;
+            reads.seen.started_read_at = None;
         }
         reads
     }
@@ -394,11 +396,16 @@ impl Reads {
             self.seen.ks_read_at = None;
             self.seen.nonce_read_at = None;
             self.seen.failure_read_at = None;
+            self.seen.started_read_at = None;
             self.copied = true;
         }
     }
 
     fn signal_read(&mut self, signal: Signal, at: Timestamp) {
+        let MediumTrace { nonce_read_at, failure_read_at, .. } = &self.seen;
+        if signal == Signal::Started && nonce_read_at.or(*failure_read_at).is_some() {
+            return;
+        }
         let (read_at, copied) = self.signal_mut(signal);
         if !*copied {
             read_at.get_or_insert(at);
@@ -418,6 +425,7 @@ impl Reads {
         match signal {
             Signal::Nonce => (&mut seen.nonce_read_at, &mut seen.nonce_copied),
             Signal::Failure => (&mut seen.failure_read_at, &mut seen.failure_copied),
+            Signal::Started => (&mut seen.started_read_at, &mut seen.started_copied),
         }
     }
 
@@ -450,7 +458,7 @@ impl Reads {
     }
 
     /// What is worth a write to the database before the bytes leave.
-    fn milestones(&self) -> (MediaMode, [bool; 2], u64, [Option<Timestamp>; 8]) {
+    fn milestones(&self) -> (MediaMode, [bool; 3], u64, [Option<Timestamp>; 9]) {
         let seen = &self.seen;
         let times = [
             seen.first_read_at,
@@ -459,10 +467,12 @@ impl Reads {
             seen.ks_read_at,
             seen.nonce_read_at,
             seen.failure_read_at,
+            seen.started_read_at,
             seen.reenumerated_at,
             seen.ks_read_again_at,
         ];
-        (seen.mode, [seen.nonce_copied, seen.failure_copied], self.loading_step(), times)
+        let copied = [seen.nonce_copied, seen.failure_copied, seen.started_copied];
+        (seen.mode, copied, self.loading_step(), times)
     }
 }
 

@@ -16,6 +16,7 @@ mod release;
 mod task_iso;
 mod watch;
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::domain::{
@@ -97,6 +98,10 @@ impl Path for EsxiPath {
     fn wants_final_reset(&self, cx: &Context<'_>, verdict: &Verdict) -> bool {
         let is_seen_loop = cx.job.facts.esxi().watch.loop_ended_at.is_some() && !watch::is_copied(cx);
         wants_reset(cx.services.policy.final_reset, verdict, is_seen_loop)
+    }
+
+    fn shutdown_asked_at(&self, _: &Job) -> Option<Timestamp> {
+        None
     }
 }
 

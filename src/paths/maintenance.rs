@@ -11,6 +11,7 @@ mod prepare;
 mod release;
 mod watch;
 
+use jiff::Timestamp;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -84,6 +85,10 @@ impl Path for MaintenancePath {
     /// A host that is still on runs the maintenance system, not what was installed.
     fn wants_final_reset(&self, _: &Context<'_>, _: &Verdict) -> bool {
         true
+    }
+
+    fn shutdown_asked_at(&self, job: &Job) -> Option<Timestamp> {
+        job.facts.maintenance().shutdown_at
     }
 }
 

@@ -74,6 +74,7 @@ pub(super) fn delivery_of_secret(result: &TaskResult) -> Option<&str> {
 pub(super) fn joined(saved: MediumTrace, new: MediumTrace) -> MediumTrace {
     let nonce_copied = saved.nonce_copied || new.nonce_copied;
     let failure_copied = saved.failure_copied || new.failure_copied;
+    let started_copied = saved.started_copied || new.started_copied;
     MediumTrace {
         read: saved.read.max(new.read),
         first_read_at: saved.first_read_at.or(new.first_read_at),
@@ -85,6 +86,8 @@ pub(super) fn joined(saved: MediumTrace, new: MediumTrace) -> MediumTrace {
         nonce_copied,
         failure_read_at: saved.failure_read_at.or(new.failure_read_at).filter(|_| !failure_copied),
         failure_copied,
+        started_read_at: saved.started_read_at.or(new.started_read_at).filter(|_| !started_copied),
+        started_copied,
         reenumerated_at: saved.reenumerated_at.max(new.reenumerated_at),
         ks_read_again_at: saved.ks_read_again_at.max(new.ks_read_again_at),
         ..new

@@ -66,6 +66,8 @@ impl Persisted for MediumTrace {
             added(value, "", "loaded_at", loaded_at);
             added(value, "", "failure_read_at", json!(null));
             added(value, "", "failure_copied", json!(false));
+            added(value, "", "started_read_at", json!(null));
+            added(value, "", "started_copied", json!(false));
         }
     }
 }

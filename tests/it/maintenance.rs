@@ -195,7 +195,32 @@ async fn a_host_that_stays_on_is_restarted_from_its_disk() {
     let (site, job) = install(vec![Fault::GuestStaysOn], json!({})).await;
     let state = check_installed(&site, &job, Confidence::Probable, &[TaskReport]).await;
     assert!(state.resets.contains_key("GracefulShutdown"), "{state:#?}");
-    assert_eq!(state.resets.get("ForceOff"), Some(&1), "{state:#?}");
+    let asked = ["GracefulShutdown", "ForceOff"].map(|reset| state.resets.get(reset).copied());
+    assert_eq!(asked, [Some(1), Some(1)], "it is asked once, and then forced: {state:#?}");
+}
+
+/// The host's result comes while no controller runs, and its sender waits for the next one.
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_is_away_at_the_end_judges_by_the_result_all_the_same() {
+    for (faults, kinds, minutes) in [
+        (vec![], [TaskReport, PowerOff], 30),
+        (vec![Fault::Prefetch], [TaskReport, PowerOff], 30),
+        (vec![Fault::Prefetch], [TaskReport, PowerOff], 5 * 60),
+        (vec![Fault::NoGuestNetwork], [MediaSignal, PowerOff], 30),
+    ] {
+        let mut site = site(faults).await;
+        site.start();
+        let id = site.submit_linux(0, json!({})).await;
+        site.until(id, |job| job.facts.reset.started_at.is_some()).await;
+        tokio::time::sleep(Duration::from_secs(240)).await;
+        assert_eq!(site.machines[0].state().guest, "installing");
+        site.crash().await;
+        tokio::time::sleep(Duration::from_secs(minutes * 60)).await;
+        assert_eq!(site.machines[0].state().installs, 1, "it was finished meanwhile");
+        site.start();
+        let job = settle(&site, id).await;
+        check_installed(&site, &job, Confidence::Proven, &kinds).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -230,13 +255,16 @@ async fn the_reads_of_a_host_without_a_network_show_a_failure_too() {
 /// A host that goes off in the middle of the write, and a maintenance system that has reported or is seen to read.
 #[tokio::test(start_paused = true)]
 async fn a_power_cut_is_no_success() {
-    for faults in [
-        vec![Fault::GuestCrashes],
-        vec![Fault::GuestCrashes, Fault::NoGuestNetwork],
-        vec![Fault::GuestCrashes, Fault::Prefetch],
-        vec![Fault::GuestCrashes, Fault::OneCd],
+    let media = json!({ "completion": "media" });
+    for (faults, with) in [
+        (vec![Fault::GuestCrashes], json!({})),
+        (vec![Fault::GuestCrashes, Fault::NoGuestNetwork], json!({})),
+        (vec![Fault::GuestCrashes, Fault::Prefetch], json!({})),
+        (vec![Fault::GuestCrashes, Fault::OneCd], json!({})),
+        (vec![Fault::GuestCrashes, Fault::OneCd], media.clone()),
+        (vec![Fault::GuestCrashes], media),
     ] {
-        let (site, job) = install(faults, json!({})).await;
+        let (site, job) = install(faults, with).await;
         let state = check_failed(&site, &job, "the host went off without a result").await;
         assert_eq!((state.power, state.installed_image_sha256), ("Off", None));
     }

@@ -6,11 +6,15 @@
 mod first_boot;
 mod write;
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::channel;
 
-use shoal_recipe::{FailedStep, Job, TaskImageLocation, TaskRecipe};
+use rustix::io::Errno;
+use shoal_recipe::{
+    FAILURE_FILE, FailedStep, Job, REPORT_TRIES, STARTED_FILE, SUCCESS_FILE, TaskImageLocation, TaskRecipe,
+    report_pause,
+};
 
 use crate::block::DeviceFile;
 use crate::disk::{self, Disk};
@@ -48,10 +52,11 @@ pub fn run(
         progress: Progress::default(),
         warnings: Vec::new(),
     };
+    installation.signal(STARTED_FILE, 1);
     let (is_online, network) = installation.start_network();
     let url = installation.recipe.job.report_url.clone().filter(|_| is_online);
     let reporter = Reporter::new(machine, log, &*web, url);
-    // A bug is a failure like any other: the disk is left as the writer leaves it at any moment.
+    // A bug is a failure like any other.
     let outcome = network.and_then(|()| {
         catch_unwind(AssertUnwindSafe(|| installation.install_reporting(&reporter)))
             .unwrap_or_else(|panic| Err(Failure::new(FailedStep::Dispatcher, panic_text(&*panic))))
@@ -116,7 +121,11 @@ impl Installation<'_> {
         let (mut source, size) = self.open_image()?;
         progress.begin("write", size.unwrap_or_default());
         let mut is_begun = false;
-        let outcome = self.write(progress, disk, &device, &mut *source, &mut is_begun);
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            self.write(progress, disk, &device, &mut *source, &mut is_begun)
+        }));
+        let outcome =
+            written.unwrap_or_else(|panic| Err(Failure::new(FailedStep::Write, panic_text(&*panic))));
         if outcome.is_err() && is_begun {
             match writer::clear(&device) {
                 Ok(()) => self.log.line("the disk's partition table was cleared"),
@@ -187,22 +196,56 @@ impl Installation<'_> {
 
     /// Reports the outcome in every way that the job has.
     fn finish(&self, reporter: &Reporter<'_>, outcome: &Result<(), Failure>) {
-        match outcome {
+        let name = if outcome.is_ok() { SUCCESS_FILE } else { FAILURE_FILE };
+        let mut is_signalled = false;
+        let mut in_doubt = || is_signalled = self.signal(name, 1);
+        let is_answered = match outcome {
             Ok(()) => {
                 self.log.line("installed");
-                reporter.success(&self.warnings);
+                reporter.success(&self.warnings, &mut in_doubt)
             }
             Err(failure) => {
                 self.log.line(&format!("failed: {failure}"));
-                reporter.failed(failure, &self.warnings);
+                reporter.failed(failure, &self.warnings, &mut in_doubt)
             }
-        }
-        if self.recipe.job.signals
-            && let Err(error) = self.medium.signal(outcome.is_ok())
-        {
-            self.log.line(&format!("the outcome could not be read from the task medium: {error}"));
+        };
+        if !is_signalled {
+            self.signal(name, if is_answered { 1 } else { REPORT_TRIES });
         }
     }
+
+    /// Reads a signal of the task medium, which fails while the controller that serves it is away. Whether it was read.
+    fn signal(&self, name: &str, tries: u32) -> bool {
+        if !self.recipe.job.signals {
+            return false;
+        }
+        for attempt in 1..=tries {
+            let Err(error) = self.medium.signal(name) else { return true };
+            self.log.line(&format!("the signal {name} could not be read from the task medium: {error}"));
+            if is_gone(&error) {
+                return false;
+            }
+            if attempt < tries {
+                self.machine.sleep(report_pause(attempt));
+            }
+        }
+        false
+    }
+}
+
+/// Whether the medium is not there any more, or never had the file.
+fn is_gone(error: &io::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            let gone = [Errno::NOMEDIUM, Errno::NXIO, Errno::NODEV].map(|errno| Some(errno.raw_os_error()));
+            if error.kind() == io::ErrorKind::NotFound || gone.contains(&error.raw_os_error()) {
+                return true;
+            }
+        }
+        cause = error.source();
+    }
+    false
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! The task medium: found by its content, whatever the kernel calls its drive.
 //!
-//! Invariants: a medium with another machine's recipe is never used; the files of the outcome are read for nothing
-//! else than the outcome.
+//! Invariants: a medium with another machine's recipe is never used; a file that is a signal is read for nothing
+//! else than that.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
 use shoal_image::iso::{Entry, ReadAt, TreeKind, Volume};
-use shoal_recipe::{FAILURE_FILE, FailedStep, RECIPE_FILE, SUCCESS_FILE, TaskRecipe};
+use shoal_recipe::{FailedStep, RECIPE_FILE, TaskRecipe};
 
 use crate::block::DeviceFile;
 use crate::failure::Failure;
@@ -20,8 +20,8 @@ use crate::machine::Machine;
 const TRIES: u32 = 60;
 const WAIT: Duration = Duration::from_secs(2);
 const RECIPE_BYTES_MAX: u64 = 2 << 20;
-/// An outcome's file is read so far.
-const OUTCOME_BYTES: usize = 2048;
+/// A signal's file is read so far.
+const SIGNAL_BYTES: u64 = 2048;
 
 /// A medium that holds a recipe.
 pub struct Medium {
@@ -145,13 +145,12 @@ impl Medium {
         Ok((Box::new(Parts { device: self.device.clone(), ranges }), size))
     }
 
-    /// Reads the file of the outcome, which a controller that serves the medium sees.
-    pub fn signal(&self, is_success: bool) -> io::Result<()> {
-        let name = if is_success { SUCCESS_FILE } else { FAILURE_FILE };
+    /// Reads a file of which a controller that serves the medium sees the read.
+    pub fn signal(&self, name: &str) -> io::Result<()> {
         let missing =
             || io::Error::new(io::ErrorKind::NotFound, format!("the task medium has no file {name}"));
         let extent = self.entry(name)?.ok_or_else(missing)?.extent;
-        let length = (extent.end - extent.start).min(OUTCOME_BYTES as u64) as usize;
+        let length = (extent.end - extent.start).min(SIGNAL_BYTES) as usize;
         self.device.read_fresh(extent.start, &mut vec![0; length])
     }
 }

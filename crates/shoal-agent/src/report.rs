@@ -1,15 +1,17 @@
 //! Reports to the controller: progress while the image is written, and the end.
 //!
 //! Invariants: progress goes out at most once in [`PROGRESS_EVERY`] and a failure to deliver it changes nothing; all
-//! tries of one final report have the same delivery id.
+//! tries of one final report have the same delivery id. A controller that was reached before and is away is waited for.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use shoal_recipe::{REPORT_LOG_BYTES_MAX, Report, ReportStatus};
+use shoal_recipe::{
+    REPORT_LOG_BYTES_MAX, REPORT_TRIES, REPORT_TRIES_UNREACHED, Report, ReportStatus, report_pause,
+};
 use tokio::time::Instant;
 use url::Url;
 
@@ -20,8 +22,6 @@ use crate::machine::Machine;
 
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(250);
-const TRIES: u32 = 10;
-const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Answers that another try may change.
 const TRANSIENT: [u16; 2] = [408, 429];
 
@@ -59,12 +59,14 @@ pub struct Reporter<'a> {
     url: Option<Url>,
     /// The same for the whole boot, so that a repeated report is recognized as one.
     delivery: String,
+    /// The controller has taken a report.
+    is_reached: AtomicBool,
 }
 
 impl<'a> Reporter<'a> {
     pub fn new(machine: &'a Machine, log: &'a Log, web: &'a dyn Web, url: Option<Url>) -> Reporter<'a> {
         let boot = machine.text("/proc/sys/kernel/random/boot_id").unwrap_or_else(|| "boot".to_owned());
-        Reporter { machine, log, web, url, delivery: boot }
+        Reporter { machine, log, web, url, delivery: boot, is_reached: AtomicBool::new(false) }
     }
 
     /// Logs and sends the progress until `done` is closed.
@@ -78,35 +80,45 @@ impl<'a> Reporter<'a> {
             let report = progress.report();
             self.log.line(&describe(&report));
             if let Some(url) = &self.url {
-                // The next one follows soon.
-                self.web.post(url, &body(&report)).ok();
+                // After a failure the next one follows soon.
+                self.post(url, &body(&report)).ok();
             }
         }
     }
 
-    pub fn success(&self, warnings: &[String]) -> bool {
-        let mut report = Report::new(ReportStatus::Success);
-        report.warnings = warnings.to_vec();
-        self.deliver(report)
+    fn post(&self, url: &Url, body: &[u8]) -> Result<u16, String> {
+        let answer = self.web.post(url, body);
+        if matches!(answer, Ok(200..=299)) {
+            self.is_reached.store(true, Ordering::Relaxed);
+        }
+        answer
     }
 
-    pub fn failed(&self, failure: &Failure, warnings: &[String]) -> bool {
+    /// Whether the controller has accepted the success. `in_doubt` is called where that takes long.
+    pub fn success(&self, warnings: &[String], in_doubt: &mut dyn FnMut()) -> bool {
+        let mut report = Report::new(ReportStatus::Success);
+        report.warnings = warnings.to_vec();
+        self.deliver(report, in_doubt)
+    }
+
+    /// See [`Reporter::success`].
+    pub fn failed(&self, failure: &Failure, warnings: &[String], in_doubt: &mut dyn FnMut()) -> bool {
         let mut report = Report::new(ReportStatus::Failed);
         report.failed_step = Some(failure.step.to_string());
         report.detail = Some(self.log.redact(&failure.message));
-        report.warnings = warnings.to_vec();
+        report.warnings = warnings.iter().map(|warning| self.log.redact(warning)).collect();
         report.log = Some(self.log.tail(REPORT_LOG_BYTES_MAX));
-        self.deliver(report)
+        self.deliver(report, in_doubt)
     }
 
-    /// Whether the controller has accepted the report.
-    fn deliver(&self, mut report: Report) -> bool {
+    /// A controller that was never reached is beyond this network; one that was will be back.
+    fn deliver(&self, mut report: Report, in_doubt: &mut dyn FnMut()) -> bool {
         let Some(url) = &self.url else { return false };
         let status = if report.status == ReportStatus::Success { "success" } else { "failed" };
         report.delivery_id = Some(format!("{}-{status}", self.delivery));
         let body = body(&report);
-        for attempt in 0..TRIES {
-            match self.web.post(url, &body) {
+        for tries in 1..=REPORT_TRIES {
+            match self.post(url, &body) {
                 Ok(200..=299) => {
                     self.log.line("the controller has accepted the report");
                     return true;
@@ -118,8 +130,14 @@ impl<'a> Reporter<'a> {
                 Ok(code) => self.log.line(&format!("the report was answered with status {code}")),
                 Err(error) => self.log.line(&format!("the report was not delivered: {error}")),
             }
-            if attempt + 1 < TRIES {
-                self.machine.sleep(Duration::from_secs(1 << attempt).min(WAIT_MAX));
+            if tries == REPORT_TRIES_UNREACHED {
+                if !self.is_reached.load(Ordering::Relaxed) {
+                    return false;
+                }
+                in_doubt();
+            }
+            if tries < REPORT_TRIES {
+                self.machine.sleep(report_pause(tries));
             }
         }
         false
@@ -153,7 +171,8 @@ mod tests {
         Some("https://ctl/report/0123456789abcdef0123".parse().unwrap())
     }
 
-    fn send(answers: &[Result<u16, String>]) -> (bool, Vec<Report>) {
+    /// After a report of progress that was answered so.
+    fn send_after(progress: u16, answers: &[Result<u16, String>]) -> (bool, u32, Vec<Report>) {
         let (test, log, web) = (TestMachine::new(), Log::new(Vec::new()), FakeWeb::default());
         test.file("/proc/sys/kernel/random/boot_id", "b007\n");
         web.answers.lock().unwrap().extend(answers.iter().cloned());
@@ -161,8 +180,16 @@ mod tests {
         log.line("posting to https://ctl/report/0123456789abcdef0123");
         let machine = test.machine();
         let reporter = Reporter::new(&machine, &log, &web, url());
-        let delivered = reporter.failed(&Failure::new(FailedStep::Disk, "no disk"), &["w".to_owned()]);
-        (delivered, web.reports())
+        web.answers.lock().unwrap().push_front(Ok(progress));
+        reporter.post(&url().unwrap(), &body(&Progress::default().report())).unwrap();
+        let (failure, mut doubts) = (Failure::new(FailedStep::Disk, "no disk"), 0);
+        let delivered = reporter.failed(&failure, &["w".to_owned()], &mut || doubts += 1);
+        (delivered, doubts, web.reports().split_off(1))
+    }
+
+    fn send(answers: &[Result<u16, String>]) -> (bool, Vec<Report>) {
+        let (delivered, _, reports) = send_after(503, answers);
+        (delivered, reports)
     }
 
     #[test]
@@ -182,14 +209,26 @@ mod tests {
     fn a_refusal_ends_the_tries_and_so_does_their_number() {
         assert_eq!(send(&[Ok(404), Ok(200)]).1.len(), 1);
         let (delivered, reports) = send(&vec![Ok(503); 20]);
-        assert!(!delivered && reports.len() == TRIES as usize);
+        assert!(!delivered && reports.len() == REPORT_TRIES_UNREACHED as usize);
+    }
+
+    #[test]
+    fn a_controller_that_was_reached_before_is_waited_for() {
+        let away = |tries: u32| vec![Err("connection refused".to_owned()); tries as usize];
+        let (delivered, doubts, reports) = send_after(200, &away(REPORT_TRIES - 1));
+        assert!(delivered && doubts == 1 && reports.len() == REPORT_TRIES as usize);
+        let (delivered, doubts, reports) = send_after(200, &away(REPORT_TRIES + 5));
+        assert!(!delivered && doubts == 1 && reports.len() == REPORT_TRIES as usize);
+        assert_eq!(send_after(200, &away(REPORT_TRIES_UNREACHED - 1)).1, 0);
     }
 
     #[test]
     fn without_an_address_nothing_is_sent() {
         let (test, log, web) = (TestMachine::new(), Log::new(Vec::new()), FakeWeb::default());
         let machine = test.machine();
-        assert!(!Reporter::new(&machine, &log, &web, None).success(&[]) && web.reports().is_empty());
+        assert!(
+            !Reporter::new(&machine, &log, &web, None).success(&[], &mut || ()) && web.reports().is_empty()
+        );
     }
 
     #[test]

@@ -24,11 +24,14 @@ pub use fault::{Fault, RecipeFaults};
 pub use hash::Sha256;
 pub use image::{Image, ImageLocation, ImageName, ImageSource, OciReference, OciVersion};
 pub use network::{Network, StaticNetwork};
-pub use report::{FailedStep, REPORT_LOG_BYTES_MAX, Report, ReportStatus};
+pub use report::{
+    FailedStep, REPORT_LOG_BYTES_MAX, REPORT_TRIES, REPORT_TRIES_UNREACHED, Report, ReportStatus,
+    report_pause,
+};
 pub use size::parse_size;
 pub use submitted::{Completion, Recipe, TEXT_BYTES_MAX};
 pub use target::{Target, Verify};
 pub use task::{
-    FAILURE_FILE, FIRST_BOOT_FILES, Identity, Job, RECIPE_FILE, SUCCESS_FILE, TaskImage, TaskImageLocation,
-    TaskRecipe, UNATTEND_FILE,
+    FAILURE_FILE, FIRST_BOOT_FILES, Identity, Job, RECIPE_FILE, STARTED_FILE, SUCCESS_FILE, TaskImage,
+    TaskImageLocation, TaskRecipe, UNATTEND_FILE,
 };

@@ -4,11 +4,23 @@
 //! systems may report too.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 /// So much of the log's end is in a report of a failure.
 pub const REPORT_LOG_BYTES_MAX: usize = 4096;
+/// Tries of a result whose agent has never reached its controller: about four minutes.
+pub const REPORT_TRIES_UNREACHED: u32 = 10;
+/// Tries of one that has: about six hours, in which a controller that is away comes back.
+pub const REPORT_TRIES: u32 = 366;
+const REPORT_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// The pause after so many failed tries, from one second to a minute.
+pub fn report_pause(failed_tries: u32) -> Duration {
+    let doublings = failed_tries.saturating_sub(1).min(6);
+    Duration::from_secs(1 << doublings).min(REPORT_PAUSE_MAX)
+}
 
 /// The body of `POST` to the webhook, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +114,13 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_result_is_tried_for_four_minutes_or_for_six_hours() {
+        let hours = |tries: u32| (1..tries).map(report_pause).sum::<Duration>().as_secs_f64() / 3600.0;
+        assert!((0.06..0.08).contains(&hours(REPORT_TRIES_UNREACHED)));
+        assert!((6.0..6.1).contains(&hours(REPORT_TRIES)));
+    }
 
     #[test]
     fn a_report_has_the_contracts_form_and_unknown_keys_are_ignored() {

@@ -26,6 +26,8 @@ pub const RECIPE_FILE: &str = "recipe.json";
 /// controller which serves the medium piece by piece sees the read.
 pub const SUCCESS_FILE: &str = "success";
 pub const FAILURE_FILE: &str = "failure";
+/// Read once the recipe is found to be this machine's, before anything else is done.
+pub const STARTED_FILE: &str = "started";
 /// NoCloud data for Linux. The agent writes a `meta-data` where the medium has none.
 pub const FIRST_BOOT_FILES: [&str; 4] = ["user-data", "meta-data", "network-config", "vendor-data"];
 /// The answer file for Windows.
@@ -63,7 +65,7 @@ pub struct Job {
     pub ca_pem: Option<String>,
     /// Names that need no DNS.
     pub hosts: BTreeMap<String, IpAddr>,
-    /// The medium has [`SUCCESS_FILE`] and [`FAILURE_FILE`].
+    /// Whether [`STARTED_FILE`], [`SUCCESS_FILE`] and [`FAILURE_FILE`] of the medium are to be read.
     pub signals: bool,
 }
 

@@ -7,12 +7,13 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
 use tower::ServiceExt;
 
-use super::guest::HookCall;
+use super::guest::{CallEnd, HookCall};
 use shoal_base::world::{HttpRequest, HttpResponse, TlsPolicy, Transport};
 
 /// As `wget -T 30`, for the whole call.
@@ -28,20 +29,20 @@ struct Running {
     /// The host's boot during which it was sent.
     boot: u64,
     call: HookCall,
-    sending: Pin<Box<dyn Future<Output = bool> + Send>>,
+    sending: Pin<Box<dyn Future<Output = CallEnd> + Send>>,
 }
 
 impl Calls {
     /// Waits for the end of a call, which is sent unless it is on its way already. May be dropped
     /// and asked again.
-    pub async fn finish(&mut self, boot: u64, call: HookCall, transport: &Transport) -> bool {
+    pub async fn finish(&mut self, boot: u64, call: HookCall, transport: &Transport) -> CallEnd {
         if let Some(late) = call.late {
             let sending = send(call, transport.clone());
             tokio::spawn(async move {
                 tokio::time::sleep(late).await;
                 sending.await;
             });
-            return true;
+            return CallEnd::Accepted;
         }
         let is_same = |running: &Running| running.boot == boot && running.call == call;
         let running = match self.running.take().filter(is_same) {
@@ -49,9 +50,9 @@ impl Calls {
             None => Running { boot, sending: Box::pin(send(call.clone(), transport.clone())), call },
         };
         let running = self.running.insert(running);
-        let succeeded = running.sending.as_mut().await;
+        let end = running.sending.as_mut().await;
         self.running = None;
-        succeeded
+        end
     }
 
     /// The software that called is gone, and its connection with it.
@@ -60,18 +61,28 @@ impl Calls {
     }
 }
 
-async fn send(call: HookCall, transport: Transport) -> bool {
-    let Ok(request) = request(&call) else { return false };
-    let answer = tokio::time::timeout(CALL_TIMEOUT, transport.oneshot(request)).await;
-    let succeeded = match answer {
-        Ok(Ok(response)) if response.status().is_success() => match &call.sha256 {
-            Some(sha256) => digest(response).await.as_ref() == Some(sha256),
-            None => true,
+async fn send(call: HookCall, transport: Transport) -> CallEnd {
+    let Ok(request) = request(&call) else { return CallEnd::Refused };
+    let end = match tokio::time::timeout(CALL_TIMEOUT, transport.oneshot(request)).await {
+        Ok(Ok(response)) => match (end_of(response.status()), &call.sha256) {
+            (CallEnd::Accepted, Some(sha256)) if digest(response).await.as_ref() != Some(sha256) => {
+                CallEnd::Lost
+            }
+            (end, _) => end,
         },
-        _ => false,
+        _ => CallEnd::Lost,
     };
-    tracing::debug!(succeeded, "the software on a simulated host made a call");
-    succeeded
+    tracing::debug!(?end, "the software on a simulated host made a call");
+    end
+}
+
+fn end_of(status: StatusCode) -> CallEnd {
+    match status {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => CallEnd::Lost,
+        _ if status.is_success() => CallEnd::Accepted,
+        _ if status.is_client_error() => CallEnd::Refused,
+        _ => CallEnd::Lost,
+    }
 }
 
 /// Of a body that came whole.
@@ -134,9 +145,9 @@ mod tests {
             let look = calls.finish(1, call(0), &transport);
             assert!(tokio::time::timeout(Duration::from_secs(2), look).await.is_err());
         }
-        assert!(calls.finish(1, call(0), &transport).await);
+        assert_eq!(calls.finish(1, call(0), &transport).await, CallEnd::Accepted);
         assert_eq!(asked.load(Ordering::Relaxed), 1);
-        assert!(calls.finish(1, call(1), &transport).await);
+        assert_eq!(calls.finish(1, call(1), &transport).await, CallEnd::Accepted);
         assert_eq!(asked.load(Ordering::Relaxed), 2, "another act of the script is another call");
     }
 
@@ -144,7 +155,7 @@ mod tests {
     async fn a_call_without_an_answer_fails_after_thirty_seconds() {
         let begun = tokio::time::Instant::now();
         let (transport, _) = server(Duration::from_secs(3600));
-        assert!(!Calls::default().finish(1, call(0), &transport).await);
+        assert_eq!(Calls::default().finish(1, call(0), &transport).await, CallEnd::Lost);
         assert_eq!(begun.elapsed(), CALL_TIMEOUT);
     }
 }

@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 
-use super::guest::{Guest, GuestNeed, ReadAnswer, Software};
+use super::guest::{CallEnd, Guest, GuestNeed, ReadAnswer, Software};
 use super::machine::{HostIsOff, InstalledSystem, Machine, ResetType, Turn, after};
 
 #[derive(Debug)]
@@ -71,9 +71,9 @@ impl Computer {
     }
 
     /// What became of the last [`GuestNeed::Call`].
-    pub fn end_call(&mut self, succeeded: bool) {
+    pub fn end_call(&mut self, end: CallEnd) {
         if let Some(guest) = &mut self.guest {
-            guest.end_call(succeeded);
+            guest.end_call(end);
         }
     }
 

@@ -43,7 +43,7 @@ use self::kickstart::InstallEnding;
 use self::loader::{Booted, Loaded, Loader};
 use self::maintenance::Maintenance;
 pub use self::maintenance::MaintenanceManners;
-pub use self::post::HookCall;
+pub use self::post::{CallEnd, HookCall};
 use self::post::{Post, PostLook};
 use self::reader::ReaderLook;
 use self::search::Search;
@@ -298,10 +298,10 @@ impl Guest {
     }
 
     /// Hands over what became of the last [`GuestNeed::Call`].
-    pub fn end_call(&mut self, succeeded: bool) {
+    pub fn end_call(&mut self, end: CallEnd) {
         match &mut self.state {
-            GuestState::Post { post, .. } => post.end_call(succeeded),
-            GuestState::Maintenance(system) => system.end_call(succeeded),
+            GuestState::Post { post, .. } => post.end_call(end),
+            GuestState::Maintenance(system) => system.end_call(end),
             _ => {}
         }
     }

@@ -25,7 +25,7 @@ use super::call::Calls;
 use super::computer::ManagementAddress;
 use super::drive::Stream;
 use super::faults::Fault;
-use super::guest::{GuestNeed, ReadAnswer, ReadRequest};
+use super::guest::{CallEnd, GuestNeed, ReadAnswer, ReadRequest};
 use super::journal::Happening;
 use super::shared::Shared;
 use super::{SimConfig, SimState, esxi, redfish};
@@ -154,7 +154,7 @@ enum Done {
     /// Time has passed, or something has changed: look again.
     Look,
     Read(ReadAnswer),
-    Call(bool),
+    Call(CallEnd),
 }
 
 /// Runs the machine until its task is aborted.
@@ -191,7 +191,7 @@ async fn run(shared: Arc<Shared>) {
         match done {
             Done::Look => {}
             Done::Read(answer) => shared.bmc().computer.answer(answer),
-            Done::Call(succeeded) => shared.bmc().computer.end_call(succeeded),
+            Done::Call(end) => shared.bmc().computer.end_call(end),
         }
     }
 }

@@ -24,6 +24,9 @@ pub struct KickstartPlace {
     pub nonce: Option<Range<u64>>,
     /// What it reads to report a failure: behind the nonce and as far from that.
     pub failure: Option<Range<u64>>,
+    /// What `shoal-agent` reads when it starts: the last, so that a client that reads all files in order has read
+    /// another signal before.
+    pub started: Option<Range<u64>>,
     /// Where everything else ends and the zeros before the kickstart begin.
     pub rest_end: u64,
 }
@@ -33,6 +36,7 @@ pub struct KickstartPlace {
 pub(super) enum Signal {
     Nonce,
     Failure,
+    Started,
 }
 
 impl KickstartPlace {
@@ -40,6 +44,7 @@ impl KickstartPlace {
         match signal {
             Signal::Nonce => self.nonce.as_ref(),
             Signal::Failure => self.failure.as_ref(),
+            Signal::Started => self.started.as_ref(),
         }
     }
 
@@ -48,6 +53,7 @@ impl KickstartPlace {
         let (before, own) = match signal {
             Signal::Nonce => (Some(&self.kickstart), &self.nonce),
             Signal::Failure => (self.nonce.as_ref(), &self.failure),
+            Signal::Started => (self.failure.as_ref(), &self.started),
         };
         let start = before.unwrap_or(&self.kickstart).end;
         start..own.as_ref().map_or(start, |own| own.start)

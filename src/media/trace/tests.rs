@@ -52,21 +52,21 @@ struct TraceBench {
     trace: Trace,
     reset_at: Option<Timestamp>,
     saved: [MediumTrace; 2],
-    nonce: Option<Range<u64>>,
-    failure: Option<Range<u64>>,
+    /// Nonce, failure, started.
+    signals: [Option<Range<u64>>; 3],
     /// Behind everything else on CD2.
     image_bytes: u64,
 }
 
 impl TraceBench {
     fn new() -> TraceBench {
-        TraceBench::with_signals(None, None)
+        TraceBench::with_signals([None, None, None])
     }
 
-    fn with_signals(nonce: Option<Range<u64>>, failure: Option<Range<u64>>) -> TraceBench {
+    fn with_signals(signals: [Option<Range<u64>>; 3]) -> TraceBench {
         let saved = Default::default();
         let mut bench =
-            TraceBench { trace: Trace::default(), reset_at: None, saved, nonce, failure, image_bytes: 0 };
+            TraceBench { trace: Trace::default(), reset_at: None, saved, signals, image_bytes: 0 };
         bench.publish(at(0));
         bench
     }
@@ -80,10 +80,10 @@ impl TraceBench {
         if let Some(reset_at) = self.reset_at {
             self.trace.start(reset_at);
         }
-        let (nonce, failure) = (self.nonce.clone(), self.failure.clone());
-        let last = failure.as_ref().or(nonce.as_ref());
+        let last = self.signals.iter().flatten().next_back();
         let cd2_bytes = last.map_or(CD2_BYTES, |last| last.end + 4 * MIB) + self.image_bytes;
-        let place = KickstartPlace { kickstart: KS, nonce, failure, rest_end: METADATA_END };
+        let [nonce, failure, started] = self.signals.clone();
+        let place = KickstartPlace { kickstart: KS, nonce, failure, started, rest_end: METADATA_END };
         let task = MediumLandmarks::task(place);
         let [saved_installer, saved_task] = self.saved.clone();
         let marks = MediumLandmarks::installer(installer);
@@ -418,7 +418,7 @@ fn progress_counts_each_byte_once_and_survives_a_restart() {
 
 /// The nonce's read after `acts`, in seconds, with a nonce on the task ISO.
 fn nonce_read(acts: &[Do]) -> Option<i64> {
-    let mut bench = TraceBench::with_signals(Some(NONCE), None);
+    let mut bench = TraceBench::with_signals([Some(NONCE), None, None]);
     acts.iter().for_each(|act| bench.play(act));
     secs([bench.trace.seen(Task).nonce_read_at, None, None, None, None])[0]
 }

@@ -30,12 +30,12 @@ pub fn render(
         Drive::Cd => {
             let TaskIso { image, kickstart, nonce, metadata_end } =
                 build_task_iso(kickstart, recipe.as_bytes(), nonce);
-            (image, KickstartPlace { kickstart, nonce, failure: None, rest_end: metadata_end })
+            (image, KickstartPlace { kickstart, nonce, failure: None, started: None, rest_end: metadata_end })
         }
         Drive::Usb => {
             let TaskStick { image, kickstart, nonce, metadata_end } =
                 build_task_stick(kickstart, recipe.as_bytes(), nonce);
-            (image, KickstartPlace { kickstart, nonce, failure: None, rest_end: metadata_end })
+            (image, KickstartPlace { kickstart, nonce, failure: None, started: None, rest_end: metadata_end })
         }
     }
 }

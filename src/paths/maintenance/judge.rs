@@ -7,15 +7,20 @@
 //! | a success, by the job's token or a read of the task medium | went off within [`OWN_OFF`] | succeeded, proven |
 //! | a success, by the shared secret | went off | succeeded, probable |
 //! | a success | still on after that | ask it to shut down, once; then succeeded, probable |
+//! | by the shared secret, where an agent that has the job's token is known to run | any | none |
 //! | none | went off before it read the recipe | failed |
-//! | none | went off, after more than that was seen of a system that was to report | failed: as after a power cut |
+//! | none | went off, and such an agent is known to have run | failed: as after a power cut |
 //! | none | went off otherwise | succeeded, probable |
 //! | none | on | wait, until a deadline has passed |
+//!
+//! An agent makes itself known by a read of the task medium when it starts, or by a report of progress with the job's
+//! token. It never goes off without its result while that can still be delivered; a system of which nothing is known may
+//! have no other way to report.
 //!
 //! The success of a maintenance system that powers its host off is on disk: it reports only once it has unmounted
 //! everything. One that only reports may still hold file systems, so it is shut down in good order first.
 //!
-//! Invariant: a deadline counts no time in which neither BMC nor report could be seen.
+//! Invariant: no deadline and no grace counts time in which neither BMC nor report could be seen.
 
 use std::time::Duration;
 
@@ -27,7 +32,6 @@ use crate::domain::{
 };
 use crate::flow::Decision;
 use shoal_base::world::{after, elapsed};
-use shoal_recipe::Completion;
 
 /// A maintenance system that powers its host off has done so by then.
 pub const OWN_OFF: Duration = Duration::from_secs(180);
@@ -46,8 +50,6 @@ pub struct Seen<'a> {
     pub boot: &'a MediumTrace,
     /// Reads of the medium with the recipe.
     pub task: &'a MediumTrace,
-    /// How the maintenance system is to report.
-    pub completion: Completion,
     pub deadlines: Deadlines,
     pub now: Timestamp,
 }
@@ -84,9 +86,19 @@ pub fn judge(seen: &Seen<'_>) -> TaskJudgement {
     }
 }
 
-/// The result that counts: the reported one, else the one that the reads of the task medium show.
+/// The result that counts: the reported one, else the one that the reads of the task medium show. The shared secret is not
+/// that of an agent that has the job's token, so what is reported with it is another system's, or an earlier job's.
 pub fn result(seen: &Seen<'_>) -> Option<TaskResult> {
-    seen.facts.result.clone().or_else(|| signal(seen.task))
+    let reported = seen.facts.result.as_ref();
+    let counts = |result: &&TaskResult| result.by != Reporter::SharedSecret || !is_agent(seen);
+    reported.filter(counts).cloned().or_else(|| signal(seen.task))
+}
+
+/// Whether what runs has a token and signals of its own to report with.
+fn is_agent(seen: &Seen<'_>) -> bool {
+    let has_read = seen.task.mode == MediaMode::Streamed && seen.task.started_read_at.is_some();
+    let progress = seen.facts.progress.as_ref();
+    has_read || progress.is_some_and(|progress| progress.by == Reporter::Token)
 }
 
 /// Of the two signals one was read, after the recipe and by the host itself.
@@ -129,7 +141,7 @@ fn succeeded(seen: &Seen<'_>, result: &TaskResult) -> TaskJudgement {
         (Some(_), Some(_)) => success(Confidence::Probable, vec![evidence(result)]),
         (None, None) => {
             let grace = if is_own { OWN_OFF } else { SECRET_GRACE };
-            match elapsed(result.at, seen.now) < grace {
+            match observed(result.at, seen) < grace {
                 true => TaskJudgement::Wait("the result is a success: waiting for the host to go off"),
                 false => TaskJudgement::ShutDown,
             }
@@ -144,19 +156,17 @@ fn succeeded(seen: &Seen<'_>, result: &TaskResult) -> TaskJudgement {
 fn unreported(seen: &Seen<'_>) -> TaskJudgement {
     let (facts, reads_show) = (seen.facts, shows_host(seen.task));
     if let Some(off_at) = off_since(seen) {
-        if elapsed(off_at, seen.now) < LATE_REPORT {
+        if observed(off_at, seen) < LATE_REPORT {
             return TaskJudgement::Wait("the host is off: waiting for a report that is on its way");
         }
         let (is_read, has_spoken) = (seen.task.ks_read_at.is_some(), facts.progress.is_some());
         if reads_show && !is_read && !has_spoken {
             return failed("the host went off before it read its recipe: look at its console");
         }
-        // Its end would have been seen in the same way.
-        if seen.completion != Completion::Poweroff && (is_read || has_spoken) {
+        if is_agent(seen) {
             return failed(
                 "the host went off without a result, as after a power cut: the system on its disk may be incomplete; \
-                 look at its console, or set `completion: poweroff` for a maintenance system that neither reports nor \
-                 reads the task medium's signals",
+                 look at its console",
             );
         }
         return success(Confidence::Probable, vec![went_off(off_at)]);
@@ -206,6 +216,11 @@ fn has_begun(seen: &Seen<'_>) -> bool {
 /// Since the start, but for the time in which neither BMC nor report could be seen.
 fn watched(seen: &Seen<'_>) -> Duration {
     elapsed(seen.started_at, seen.now).saturating_sub(Duration::from_millis(seen.facts.unobserved_ms))
+}
+
+/// Since then, or since the last time that neither BMC nor report could be seen.
+fn observed(since: Timestamp, seen: &Seen<'_>) -> Duration {
+    elapsed(since.max(seen.facts.resumed_at.unwrap_or(since)), seen.now)
 }
 
 /// Reads of this medium, were there any, would be the host's.

@@ -1,7 +1,7 @@
 //! `build-task-iso`: make both media ready before anything on a BMC is changed.
 //!
-//! The task ISO holds the recipe as the agent reads it, the data for the first boot, and the two signal files, whose
-//! reads report a result where no network does. A maintenance ISO that is a file is served by this controller; one at
+//! The task ISO holds the recipe as the agent reads it, the data for the first boot, and the signal files, whose
+//! reads show where no network does that the agent started, and its result. A maintenance ISO that is a file is served by this controller; one at
 //! an http(s) URL is given to the BMC as it is. Invariant: the same job gives the same bytes, so whatever was lost can
 //! be made again at any time ([`publish`] does, after a restart).
 
@@ -173,6 +173,7 @@ fn place(places: &TaskPlaces) -> Result<KickstartPlace, StepError> {
         kickstart: of(recipe::RECIPE_FILE)?,
         nonce: Some(of(recipe::SUCCESS_FILE)?),
         failure: Some(of(recipe::FAILURE_FILE)?),
+        started: Some(of(recipe::STARTED_FILE)?),
         rest_end: places.shared_end,
     })
 }
@@ -197,7 +198,7 @@ fn files(
     let first_boot = first_boot
         .into_iter()
         .filter_map(|(name, text)| Some(TaskFile::shared(name, text?.as_bytes().to_vec())));
-    let signals = [recipe::SUCCESS_FILE, recipe::FAILURE_FILE];
+    let signals = [recipe::SUCCESS_FILE, recipe::FAILURE_FILE, recipe::STARTED_FILE];
     let signals = signals.map(|name| TaskFile::alone(name, format!("{name}\n").into_bytes()));
     let recipe = TaskFile::alone(recipe::RECIPE_FILE, task.into_bytes());
     let image = own.map(OwnImage::parts).unwrap_or_default();

@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use super::judge::{self, Deadlines, Seen, TaskJudgement};
-use crate::domain::{Act, JobSpec, Power, Step};
+use crate::domain::{Act, Power, Reporter, Step};
 use crate::flow::look::sample;
 use crate::flow::{Context, StepError, StepOutcome, act, policy};
 use shoal_base::world::{after, elapsed};
@@ -48,9 +48,12 @@ pub(super) async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
         && cx.job.facts.maintenance().result.as_ref() != Some(&result)
     {
         let detail = json!(result);
-        let message = match result.succeeded {
-            true => "the maintenance system reported a success",
-            false => "the maintenance system reported a failure",
+        let outcome = if result.succeeded { "success" } else { "failure" };
+        let message = match result.by {
+            Reporter::SharedSecret => {
+                format!("a {outcome} was reported for this server with the shared secret")
+            }
+            _ => format!("the maintenance system reported a {outcome}"),
         };
         let warnings = result.warnings.clone();
         cx.job.facts.maintenance_mut().result = Some(result);
@@ -95,6 +98,7 @@ fn note_silence(cx: &mut Context<'_>) {
     if silence > 3 * interval {
         let silent_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
         facts.unobserved_ms = facts.unobserved_ms.saturating_add(silent_ms);
+        facts.resumed_at = Some(now);
     }
     facts.observed_at = Some(now);
 }
@@ -106,13 +110,11 @@ pub(super) fn with_seen<T>(cx: &Context<'_>, judge: impl FnOnce(&Seen<'_>) -> T)
         facts.reset.started_at.ok_or_else(|| StepError::permanent("the host was never started"))?;
     let traces = cx.services.media.trace(cx.job.id);
     let policy = &cx.services.policy;
-    let spec = cx.job.spec.as_ref().and_then(JobSpec::maintenance);
     Ok(judge(&Seen {
         facts: facts.maintenance(),
         started_at,
         boot: &traces.installer,
         task: &traces.kickstart,
-        completion: spec.map(|spec| spec.recipe.completion).unwrap_or_default(),
         deadlines: Deadlines {
             whole: policy.maintenance_timeout,
             boot: policy.maintenance_boot_timeout,

@@ -35,6 +35,8 @@ async fn a_trace_reads_back_as_written(bench: Bench) {
         nonce_copied: false,
         failure_read_at: Some(at(12)),
         failure_copied: false,
+        started_read_at: Some(at(11)),
+        started_copied: false,
         ks_read_at: Some(at(4)),
         reenumerated_at: Some(at(5)),
         ks_read_again_at: Some(at(6)),
@@ -84,9 +86,11 @@ async fn a_milestone_that_was_saved_once_stays(bench: Bench) {
 async fn a_nonce_that_was_copied_is_no_milestone(bench: Bench) {
     let bench = two_jobs(bench).await;
     let read = MediumTrace { nonce_read_at: Some(at(3)), ..MediumTrace::default() };
-    let read = MediumTrace { failure_read_at: Some(at(4)), ..read };
+    let read = MediumTrace { failure_read_at: Some(at(4)), started_read_at: Some(at(4)), ..read };
     let copied = MediumTrace { nonce_copied: true, failure_copied: true, ..read.clone() };
+    let copied = MediumTrace { started_copied: true, ..copied };
     let expected = MediumTrace { nonce_read_at: None, failure_read_at: None, ..copied.clone() };
+    let expected = MediumTrace { started_read_at: None, ..expected };
     for saved in [&read, &copied, &read] {
         bench.store.save_trace(id(1), "task", saved).await.unwrap();
     }

@@ -34,8 +34,13 @@ async fn site() -> Site {
     fixture.add_server("A1").await;
     let job = fixture.add_job("A1").await;
     let id: JobId = job.parse().unwrap();
-    let kickstart =
-        KickstartPlace { kickstart: 4 << 20..5 << 20, nonce: None, failure: None, rest_end: 1 << 20 };
+    let kickstart = KickstartPlace {
+        kickstart: 4 << 20..5 << 20,
+        nonce: None,
+        failure: None,
+        started: None,
+        rest_end: 1 << 20,
+    };
     let watched = Watched {
         image: Arc::new(Image::sparse(SparseImage { size: BYTES, pieces: vec![] })),
         drive: Drive::Cd,

@@ -48,3 +48,13 @@ async fn its_failure_counts_too() {
     let (site, job) = install(vec![Fault::OperatorSystem, Fault::GuestFails], &arguments).await;
     check_failed(&site, &job, "the maintenance system failed at write").await;
 }
+
+/// It can report in no other way, and nothing is known of it but that it read its recipe.
+#[tokio::test(start_paused = true)]
+async fn one_that_only_powers_off_is_probable() {
+    for faults in [vec![], vec![Fault::Prefetch], vec![Fault::OneCd]] {
+        let faults = faults.into_iter().chain([Fault::OperatorSystem]).collect();
+        let (site, job) = install(faults, "end=poweroff").await;
+        check_installed(&site, &job, Confidence::Probable, &[EvidenceKind::PowerOff]).await;
+    }
+}

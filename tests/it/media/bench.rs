@@ -75,6 +75,7 @@ fn watched(medium: Medium) -> Watched {
                 kickstart: KS,
                 nonce: None,
                 failure: None,
+                started: None,
                 rest_end: METADATA_END,
             }),
         ),

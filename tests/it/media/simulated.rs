@@ -66,8 +66,13 @@ impl Lab {
         self.publish_one(Medium::Boot, image, landmarks).await;
         let task = build_task_iso(KICKSTART.as_bytes(), b"{}", None);
         let TaskIso { kickstart, nonce, metadata_end, .. } = task;
-        let landmarks =
-            MediumLandmarks::task(KickstartPlace { kickstart, nonce, failure: None, rest_end: metadata_end });
+        let landmarks = MediumLandmarks::task(KickstartPlace {
+            kickstart,
+            nonce,
+            failure: None,
+            started: None,
+            rest_end: metadata_end,
+        });
         self.publish_one(Medium::Task, Image::sparse(task.image), landmarks).await;
     }
 

@@ -161,6 +161,20 @@ impl Case<'_> {
             .any(|(_, happening)| matches!(happening, Happening::Crash | Happening::HandsOn))
     }
 
+    /// A maintenance system that had begun to write had reported so by its job's token: that its host went off without a
+    /// result is no success.
+    fn knows_its_agent(&self) -> bool {
+        const MUTE: [&str; 2] = ["no-guest-network", "operator-system"];
+        let begun = self.happenings(self.decided_at()).map(|(_, happening)| happening);
+        let first = begun.into_iter().find(|happening| {
+            matches!(happening, Happening::InstallBegun | Happening::Crash | Happening::HandsOn)
+        });
+        self.plan.linux.is_some_and(|linux| linux.completion == "webhook")
+            && first == Some(&Happening::InstallBegun)
+            && !self.stops
+            && !self.faults().any(|fault| MUTE.contains(&fault.name()))
+    }
+
     /// The BMC has a source that shows every boot, and nothing kept it from being watched.
     pub fn has_live_source(&self) -> bool {
         self.has_source() && !self.has_missed_a_source() && !self.was_booting_already()
@@ -280,7 +294,8 @@ fn proven_is_true(case: &Case<'_>) -> Option<String> {
 }
 
 fn probable_is_true(case: &Case<'_>) -> Option<String> {
-    let excused = case.rebooted_unasked() || case.installs_again_unseen() || case.was_another_host();
+    let went_off = case.rebooted_unasked() && !case.knows_its_agent();
+    let excused = went_off || case.installs_again_unseen() || case.was_another_host();
     (case.false_success(Confidence::Probable) && !excused).then(|| evidence(case))
 }
 

@@ -22,6 +22,30 @@ struct Site {
     recipe: TaskRecipe,
     image: Vec<u8>,
     medium: Vec<(&'static str, Vec<u8>)>,
+    /// Called with each line of the log: what happens at that moment.
+    on_line: OnLine,
+}
+
+type OnLine = std::sync::Arc<dyn Fn(&str) + Send + Sync>;
+
+/// A console that remembers every line.
+#[derive(Clone)]
+struct Console {
+    text: std::sync::Arc<std::sync::Mutex<String>>,
+    on_line: OnLine,
+}
+
+impl std::io::Write for Console {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let line = String::from_utf8_lossy(bytes).into_owned();
+        (self.on_line)(&line);
+        self.text.lock().unwrap().push_str(&line);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The web of a site, as [`run`] makes one.
@@ -68,18 +92,30 @@ impl Site {
         recipe.image.sha256 = shoal_recipe::Sha256(sha2::Sha256::digest(&packed).into());
         let web = std::sync::Arc::new(FakeWeb::default());
         *web.image.lock().unwrap() = Ok(packed);
-        let medium =
-            vec![("/user-data", b"#cloud-config\n".to_vec()), ("/success", vec![1]), ("/failure", vec![2])];
-        Site { test, web, recipe, image, medium }
+        let medium = vec![
+            ("/user-data", b"#cloud-config\n".to_vec()),
+            ("/success", vec![1]),
+            ("/failure", vec![2]),
+            ("/started", vec![3]),
+        ];
+        Site { test, web, recipe, image, medium, on_line: std::sync::Arc::new(|_| ()) }
     }
 
     fn run(&self) -> Result<(), Failure> {
+        self.run_logged().0
+    }
+
+    /// What became of it, and what its console shows.
+    fn run_logged(&self) -> (Result<(), Failure>, String) {
         let json = self.recipe.to_json().to_string();
         let mut files = vec![("/recipe.json", json.as_bytes())];
         files.extend(self.medium.iter().map(|(path, bytes)| (*path, &bytes[..])));
         self.test.bytes("/dev/sr0", &task_iso(&files));
         let make_web = |_: &Job| -> Box<dyn Web> { Box::new(Shared(self.web.clone())) };
-        run(&self.test.machine(), &Log::new(Vec::new()), &make_web, &mut || {})
+        let console = Console { text: Default::default(), on_line: self.on_line.clone() };
+        let log = Log::new(vec![Box::new(console.clone())]);
+        let outcome = run(&self.test.machine(), &log, &make_web, &mut || {});
+        (outcome, console.text.lock().unwrap().clone())
     }
 
     fn disk(&self) -> Vec<u8> {
@@ -206,6 +242,51 @@ fn images_that_do_not_suit_the_machine_are_refused_untouched() {
     no_code[0] = 0;
     let site = Site { image: no_code, ..site };
     site.fails(FailedStep::Image, "starts by BIOS");
+}
+
+/// A bug at any moment, and after the last write too.
+#[test]
+fn a_panic_leaves_a_disk_that_starts_nothing_and_is_reported() {
+    for moment in ["boot entry Boot0000", "the image is written and verified"] {
+        let on_line = move |line: &str| assert!(!line.contains(moment), "planted");
+        let site = Site { on_line: std::sync::Arc::new(on_line), ..Site::new(uefi_image()) };
+        assert!(is_dead(&site.fails(FailedStep::Write, "internal error: planted")), "{moment}");
+    }
+}
+
+#[test]
+fn the_signals_of_the_medium_are_read_at_the_start_and_at_the_end() {
+    let mut site = Site::new(uefi_image());
+    let (outcome, console) = site.run_logged();
+    assert!(outcome.is_ok() && !console.contains("could not be read"), "{console}");
+    site.recipe.overwrite = true;
+    site.medium.retain(|(name, _)| !["/started", "/success"].contains(name));
+    let (outcome, console) = site.run_logged();
+    let missing = ["started", "success"].map(|name| format!("the task medium has no file {name}"));
+    assert!(outcome.is_ok() && missing.iter().all(|line| console.contains(line)), "{console}");
+    site.recipe.job.signals = false;
+    assert!(!site.run_logged().1.contains("could not be read"));
+}
+
+/// A medium whose reads fail is served again once its controller is back.
+#[test]
+fn a_signal_is_tried_again_while_the_medium_cannot_be_read() {
+    let mut site = Site::new(uefi_image());
+    site.recipe.job.report_url = None;
+    let drive = site.test.path("/dev/sr0");
+    let whole = std::sync::Mutex::new(Vec::new());
+    let (cut, back) = (drive.clone(), drive);
+    site.on_line = std::sync::Arc::new(move |line| {
+        if line.contains("installed") {
+            *whole.lock().unwrap() = fs::read(&cut).unwrap();
+            fs::OpenOptions::new().write(true).open(&cut).unwrap().set_len(4096).unwrap();
+        } else if line.contains("could not be read") {
+            fs::write(&back, &*whole.lock().unwrap()).unwrap();
+        }
+    });
+    let (outcome, console) = site.run_logged();
+    assert!(outcome.is_ok());
+    assert_eq!(console.matches("the signal success could not be read").count(), 1, "{console}");
 }
 
 #[test]

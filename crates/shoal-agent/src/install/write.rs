@@ -43,17 +43,14 @@ impl Installation<'_> {
         let fitted = self.fit(writer.head(), &table, disk, seed)?;
         first_boot.write(self.machine, &mut writer, disk, &table, &fitted)?;
         progress.begin("boot-entry", 0);
-        let loaders = match (self.machine.firmware(), table.esp()) {
-            (Firmware::Uefi, Some(esp)) => Some((esp, find_loaders(&mut writer, esp)?)),
-            _ => None,
-        };
-        let head = writer.head().clone();
+        if let (Firmware::Uefi, Some(esp)) = (self.machine.firmware(), table.esp()) {
+            let loaders = find_loaders(&mut writer, esp)?;
+            self.add_boot_entry(disk, writer.head(), esp, loaders)?;
+        }
+        // Last of all: nothing that can fail comes after the disk can start.
         writer.commit(&fitted.tail)?;
         self.log.line("the image is written and verified");
-        match loaders {
-            Some((esp, loaders)) => self.add_boot_entry(disk, &head, esp, loaders),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Reads the image to its end and writes it, but for what the writer withholds.

@@ -74,14 +74,14 @@ fn an_image_on_the_medium_is_its_parts_in_order() {
 }
 
 #[test]
-fn outcomes_are_files_of_the_medium() {
+fn signals_are_files_of_the_medium() {
     let test = TestMachine::new();
     test.file("/sys/class/dmi/id/product_serial", "ABC123");
     let recipe = recipe().to_json().to_string();
     drive(&test, "sr0", &task_iso(&[("/recipe.json", recipe.as_bytes()), ("/success", b"s")]));
     let (medium, _) = found(&test).unwrap();
-    assert!(medium.signal(true).is_ok());
-    assert_eq!(medium.signal(false).unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert!(medium.signal("success").is_ok());
+    assert_eq!(medium.signal("failure").unwrap_err().kind(), io::ErrorKind::NotFound);
 }
 
 #[test]

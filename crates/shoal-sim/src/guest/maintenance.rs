@@ -12,14 +12,14 @@ mod plan;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use shoal_recipe::{TaskImageLocation, TaskRecipe};
+use shoal_recipe::{REPORT_TRIES, TaskImageLocation, TaskRecipe, report_pause};
 
 use self::image::ImageReading;
 use self::medium::{TaskLook, TaskMedium, TaskSearch};
 use self::plan::{ReportSending, TaskAct, TaskPlan};
 use super::linux::KernelArguments;
 use super::reader::ReaderLook;
-use super::{GuestNeed, GuestStep, ReadAnswer, Software};
+use super::{CallEnd, GuestNeed, GuestStep, ReadAnswer, Software};
 use crate::machine::{Button, Disk, Machine, after};
 
 /// The machine as its SMBIOS shows it, and what a maintenance system on it does otherwise than `shoal-agent`.
@@ -51,6 +51,10 @@ pub struct Maintenance {
     is_writing: bool,
     /// Calls that are over.
     calls: usize,
+    /// A call was accepted: the controller can be reached.
+    is_reached: bool,
+    /// The last call was accepted or refused.
+    is_answered: bool,
     /// When it goes off by ACPI.
     leaving: Option<Timestamp>,
     console: Option<String>,
@@ -66,6 +70,8 @@ impl Maintenance {
             plan: TaskPlan::default(),
             is_writing: false,
             calls: 0,
+            is_reached: false,
+            is_answered: false,
             leaving: None,
             console: None,
         }
@@ -181,11 +187,22 @@ impl Maintenance {
                 self.plan.acts.push(TaskAct::Send(sending));
                 return Some(GuestStep::Need(GuestNeed::Call(call)));
             }
-            TaskAct::Signal(name) => {
-                let medium = self.medium.as_mut();
-                if let Some(ReaderLook::Need(request)) = medium.map(|medium| medium.read(name, machine)) {
-                    self.plan.acts.push(TaskAct::Signal(name));
-                    return Some(GuestStep::Need(GuestNeed::Read(request)));
+            TaskAct::Signal(name, failed_tries) => {
+                let Some(medium) = &mut self.medium else { return None };
+                match medium.read(name, machine) {
+                    ReaderLook::Need(request) => {
+                        self.plan.acts.push(TaskAct::Signal(name, failed_tries));
+                        return Some(GuestStep::Need(GuestNeed::Read(request)));
+                    }
+                    // A controller that has taken the report needs no signal.
+                    ReaderLook::Done(None)
+                        if !self.is_answered && failed_tries < REPORT_TRIES && medium.is_there(machine) =>
+                    {
+                        medium.try_again();
+                        let pause = TaskAct::Work(report_pause(failed_tries + 1));
+                        self.plan.acts.extend([TaskAct::Signal(name, failed_tries + 1), pause]);
+                    }
+                    ReaderLook::Done(_) => {}
                 }
             }
             TaskAct::Stop(why) => {
@@ -235,9 +252,12 @@ impl Maintenance {
     }
 
     /// What became of the last call.
-    pub fn end_call(&mut self, succeeded: bool) {
+    pub fn end_call(&mut self, end: CallEnd) {
         self.calls += 1;
+        self.is_reached |= end == CallEnd::Accepted;
+        self.is_answered = end != CallEnd::Lost;
         if let Some(TaskAct::Fetch(fetch)) = self.plan.acts.pop_if(|act| matches!(act, TaskAct::Fetch(_))) {
+            let succeeded = end == CallEnd::Accepted;
             match fetch.again().filter(|_| !succeeded) {
                 Some((pause, fetch)) => self.plan.acts.extend([TaskAct::Fetch(fetch), TaskAct::Work(pause)]),
                 None if succeeded => {}
@@ -246,15 +266,13 @@ impl Maintenance {
             return;
         }
         if let Some(TaskAct::Send(sending)) = self.plan.acts.pop_if(|act| matches!(act, TaskAct::Send(_)))
-            && !succeeded
+            && end == CallEnd::Lost
         {
             self.try_again(sending);
         }
     }
 
     fn try_again(&mut self, sending: Box<ReportSending>) {
-        if let Some((pause, sending)) = sending.again() {
-            self.plan.acts.extend([TaskAct::Send(sending), TaskAct::Work(pause)]);
-        }
+        self.plan.acts.extend(sending.again(self.is_reached));
     }
 }

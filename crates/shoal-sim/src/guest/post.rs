@@ -43,6 +43,16 @@ pub struct HookCall {
     pub sha256: Option<String>,
 }
 
+/// What became of a [`HookCall`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallEnd {
+    Accepted,
+    /// By an answer that the same call would get again.
+    Refused,
+    /// No answer, or that of a server in trouble.
+    Lost,
+}
+
 /// Something that is seen from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ScriptAct {
@@ -209,9 +219,9 @@ impl Post {
     }
 
     /// What became of the last [`GuestNeed::Call`].
-    pub fn end_call(&mut self, succeeded: bool) {
+    pub fn end_call(&mut self, end: CallEnd) {
         if matches!(self.acts.front(), Some(ScriptAct { what: What::Call { .. }, .. })) {
-            self.end_act(succeeded);
+            self.end_act(end == CallEnd::Accepted);
         }
     }
 

@@ -111,7 +111,8 @@ impl GuestBench {
                     self.computer.answer(answer);
                 }
                 GuestNeed::Call(call) => {
-                    self.computer.end_call(!call.url.contains("nowhere"));
+                    let is_lost = call.url.contains("nowhere");
+                    self.computer.end_call(if is_lost { CallEnd::Lost } else { CallEnd::Accepted });
                     self.calls.push(call.url);
                 }
             }

@@ -1,4 +1,5 @@
-//! The medium of a Linux or Windows job: its recipe, and the two extents of which its maintenance system reads one.
+//! The medium of a Linux or Windows job: its recipe, the extent that its agent reads when it starts, and the two of which
+//! it reads one at its end.
 
 use super::*;
 use crate::domain::MediumReport;
@@ -6,13 +7,23 @@ use crate::domain::MediumReport;
 /// The recipe lies in the kickstart's place, this one in the nonce's.
 const SUCCESS: Range<u64> = NONCE;
 const FAILURE: Range<u64> = SUCCESS.end + 4 * MIB..SUCCESS.end + 4 * MIB + 2 * KIB;
+const STARTED: Range<u64> = FAILURE.end + 4 * MIB..FAILURE.end + 4 * MIB + 2 * KIB;
+
+fn seen(acts: &[Do]) -> MediumTrace {
+    let mut bench = TraceBench::with_signals([Some(SUCCESS), Some(FAILURE), Some(STARTED)]);
+    acts.iter().for_each(|act| bench.play(act));
+    bench.trace.seen(Task).clone()
+}
 
 /// What is reported after `acts`, and when.
 fn reported(acts: &[Do]) -> Option<(MediumReport, i64)> {
-    let mut bench = TraceBench::with_signals(Some(SUCCESS), Some(FAILURE));
-    acts.iter().for_each(|act| bench.play(act));
-    let trace = bench.trace.seen(Task);
-    trace.reported().map(|(report, at)| (report, at.as_second() - 1_800_000_000))
+    seen(acts).reported().map(|(report, at)| (report, at.as_second() - 1_800_000_000))
+}
+
+/// When the agent started, in seconds, if `acts` follow the recipe's read.
+fn started(acts: &[Do]) -> Option<i64> {
+    let started_at = seen(&with(install(), acts)).started_read_at;
+    started_at.map(|at| at.as_second() - 1_800_000_000)
 }
 
 fn after_recipe(acts: &[Do]) -> Option<(MediumReport, i64)> {
@@ -71,7 +82,7 @@ fn a_host_that_reads_both_extents_reports_nothing() {
 
 #[test]
 fn a_copy_of_the_medium_reports_nothing() {
-    let end = FAILURE.end + 4 * MIB;
+    let end = STARTED.end + 4 * MIB;
     assert_eq!(after_recipe(&[Whole(500, Task, end)]), None);
     assert_eq!(after_recipe(&[Part(500, Task, 0..end)]), None);
     assert_eq!(after_recipe(&[Part(500, Task, KS.start..SUCCESS.end)]), None, "broken off after the first");
@@ -95,4 +106,32 @@ fn a_copy_made_a_minute_later_takes_no_report_back() {
     assert_eq!(after_recipe(&[Part(500, Task, SUCCESS), copy.clone()]), SUCCESS_AT_500);
     let sooner = Part(559, Task, 0..FAILURE.end + 4 * MIB);
     assert_eq!(after_recipe(&[Part(500, Task, SUCCESS), sooner]), None);
+}
+
+#[test]
+fn the_agent_has_started_if_its_extent_is_read_after_the_recipe_and_before_a_result() {
+    let read = Part(500, Task, STARTED);
+    assert_eq!(started(std::slice::from_ref(&read)), Some(500));
+    assert_eq!(started(&[read.clone(), Crash(510), Part(600, Task, SUCCESS)]), Some(500));
+    let result = after_recipe(&[read.clone(), Part(600, Task, FAILURE)]);
+    assert_eq!(result, Some((MediumReport::Failure, 600)));
+    let without_recipe: Vec<Do> =
+        install().into_iter().filter(|act| !matches!(act, Part(_, Task, at) if *at == KS)).collect();
+    assert_eq!(seen(&with(without_recipe, std::slice::from_ref(&read))).started_read_at, None);
+    for signal in [SUCCESS, FAILURE] {
+        assert_eq!(started(&[Part(490, Task, signal.clone()), read.clone()]), None, "it reads all files");
+        assert_eq!(started(&[Part(490, Task, signal), Crash(495), read.clone()]), None);
+    }
+}
+
+#[test]
+fn a_copy_of_the_medium_starts_no_agent() {
+    let end = STARTED.end + 4 * MIB;
+    assert_eq!(started(&[Whole(500, Task, end)]), None);
+    assert_eq!(started(&[Part(500, Task, KS.start..STARTED.end)]), None);
+    let backwards = [Part(500, Task, STARTED), Part(510, Task, FAILURE.end..STARTED.start)];
+    assert_eq!(started(&backwards), None);
+    assert_eq!(started(&[&backwards[..], &[Crash(520), Part(530, Task, STARTED)]].concat()), None);
+    let later = [Part(500, Task, STARTED), Part(600, Task, FAILURE.end..STARTED.start)];
+    assert_eq!(started(&later), Some(500), "a minute later it takes nothing back");
 }

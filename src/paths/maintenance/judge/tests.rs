@@ -18,7 +18,6 @@ struct Case {
     facts: MaintenanceFacts,
     boot: MediumTrace,
     task: MediumTrace,
-    completion: Completion,
     now: u64,
 }
 
@@ -39,13 +38,7 @@ impl Case {
             power: Some((Power::On, at(10))),
             ..MaintenanceFacts::default()
         };
-        Case {
-            facts,
-            boot: streamed(),
-            task: MediumTrace { ks_read_at: Some(at(60)), ..streamed() },
-            completion: Completion::Webhook,
-            now,
-        }
+        Case { facts, boot: streamed(), task: MediumTrace { ks_read_at: Some(at(60)), ..streamed() }, now }
     }
 
     fn reported(mut self, secs: u64, succeeded: bool, by: Reporter) -> Case {
@@ -78,7 +71,6 @@ impl Case {
             started_at: at(0),
             boot: &self.boot,
             task: &self.task,
-            completion: self.completion,
             deadlines: DEADLINES,
             now: at(self.now),
         })
@@ -170,27 +162,59 @@ fn one_signal_on_a_streamed_medium_is_a_result() {
 }
 
 #[test]
-fn a_power_off_alone_is_probable_where_nothing_else_could_be_seen() {
+fn a_power_off_alone_is_probable_of_a_system_that_is_not_known() {
     let off = [EvidenceKind::PowerOff];
-    let mut announced = Case::running(300).off(280);
-    announced.completion = Completion::Poweroff;
-    announced.waits();
-    announced.now = 320;
-    announced.succeeds(Confidence::Probable, &off);
+    let mut unknown = Case::running(300).off(280);
+    unknown.waits();
+    unknown.now = 320;
+    unknown.succeeds(Confidence::Probable, &off);
+    unknown.facts.progress =
+        progress(270).map(|spoken| TaskProgress { by: Reporter::SharedSecret, ..spoken });
+    unknown.succeeds(Confidence::Probable, &off);
     let mut copied = Case::running(320).off(280);
     (copied.task.ks_read_at, copied.task.mode) = (None, MediaMode::Prefetched);
     copied.succeeds(Confidence::Probable, &off);
+    let mut unread = Case::running(320).off(280);
+    unread.task.ks_read_at = None;
+    unread.fails("before it read its recipe");
 }
 
 #[test]
-fn a_power_off_without_the_result_that_would_have_been_seen_is_a_failure() {
-    let mut read = Case::running(320).off(280);
-    read.fails("without a result");
-    read.task.ks_read_at = None;
-    read.fails("before it read its recipe");
-    read.task.mode = MediaMode::Prefetched;
-    read.facts.progress = progress(270);
-    read.fails("without a result");
+fn a_power_off_of_a_known_agent_without_its_result_is_a_failure() {
+    let mut marked = Case::running(320).off(280);
+    marked.task.started_read_at = Some(at(61));
+    marked.fails("without a result");
+    marked.task.mode = MediaMode::Prefetched;
+    marked.succeeds(Confidence::Probable, &[EvidenceKind::PowerOff]);
+    marked.facts.progress = progress(270);
+    marked.fails("without a result");
+}
+
+/// It reports by the job's token, so the report is an earlier job's or another system's.
+#[test]
+fn a_known_agents_result_does_not_come_with_the_shared_secret() {
+    let mut known = Case::running(320).reported(290, true, Reporter::SharedSecret);
+    known.task.started_read_at = Some(at(61));
+    known.waits();
+    known.task.nonce_read_at = Some(at(310));
+    let kinds = [EvidenceKind::MediaSignal, EvidenceKind::PowerOff];
+    known.off(315).succeeds(Confidence::Proven, &kinds);
+}
+
+/// The controller was away while the host went on.
+#[test]
+fn a_grace_begins_when_the_controller_is_back() {
+    let mut on = Case::running(900).reported(290, true, Reporter::Token);
+    on.facts.resumed_at = Some(at(890));
+    on.waits();
+    let kinds = [EvidenceKind::TaskReport, EvidenceKind::PowerOff];
+    on.off(895).succeeds(Confidence::Proven, &kinds);
+    let mut off = Case::running(900).off(280);
+    off.task.started_read_at = Some(at(61));
+    off.facts.resumed_at = Some(at(890));
+    off.waits();
+    off.now = 920;
+    off.fails("without a result");
 }
 
 #[test]
@@ -201,7 +225,6 @@ fn a_recipe_that_was_never_read_by_the_deadline_began_nothing() {
             started_at: at(0),
             boot: &case.boot,
             task: &case.task,
-            completion: case.completion,
             deadlines: DEADLINES,
             now: at(case.now),
         })

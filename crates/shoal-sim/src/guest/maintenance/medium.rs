@@ -67,6 +67,15 @@ impl TaskMedium {
     pub fn answer(&mut self, answer: ReadAnswer) {
         self.reader.answer(answer);
     }
+
+    pub fn is_there(&self, machine: &Machine) -> bool {
+        machine.medium(self.reader.drive).is_some_and(|medium| medium.insertion == self.insertion)
+    }
+
+    /// Forgets what was read, and why it could not be.
+    pub fn try_again(&mut self) {
+        self.reader = DriveReader::new(self.reader.drive);
+    }
 }
 
 fn read(image: &PartialImage, name: &str) -> Result<Option<Vec<u8>>, IsoError> {

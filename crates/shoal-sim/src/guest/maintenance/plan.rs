@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use shoal_recipe::{
-    FAILURE_FILE, FailedStep, Report, ReportStatus, SUCCESS_FILE, TaskImageLocation, TaskRecipe,
+    FAILURE_FILE, FailedStep, REPORT_TRIES, REPORT_TRIES_UNREACHED, Report, ReportStatus, STARTED_FILE,
+    SUCCESS_FILE, TaskImageLocation, TaskRecipe, report_pause,
 };
 
 use super::MaintenanceManners;
@@ -15,15 +16,14 @@ use crate::guest::Software;
 use crate::guest::linux::KernelArguments;
 use crate::guest::post::HookCall;
 
-/// A result is sent so often, with longer and longer pauses.
-const TRIES: u32 = 10;
-const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// What stands for the bytes of an image, whose size the simulation does not know.
 const IMAGE_BYTES: u64 = 2 << 30;
 
-/// The arguments of an operator's own system with the address and the secret of its reports.
+/// The arguments of an operator's own system: the address and the secret of its reports, and `poweroff` where it goes off
+/// at its end.
 pub const WEBHOOK_ARGUMENT: &str = "webhook";
 pub const SECRET_ARGUMENT: &str = "secret";
+pub const END_ARGUMENT: &str = "end";
 
 #[derive(Debug)]
 pub enum TaskAct {
@@ -46,8 +46,8 @@ pub enum TaskAct {
         image_sha256: String,
     },
     Send(Box<ReportSending>),
-    /// A read of the file that signals the result.
-    Signal(&'static str),
+    /// A read of a file that is a signal, and how often that has failed.
+    Signal(&'static str, u32),
     /// It gives up, and the console says why.
     Stop(String),
     PowerOff,
@@ -106,9 +106,11 @@ pub struct ReportSending {
     secret: Option<String>,
     report: Report,
     late: Option<Duration>,
-    /// Times that it is sent yet; a report of progress once.
-    tries: u32,
-    pause: Duration,
+    /// What signals the same, read meanwhile where the controller stays away.
+    signal: Option<&'static str>,
+    failed_tries: u32,
+    /// It is sent once, as reports of progress are.
+    is_once: bool,
 }
 
 impl ReportSending {
@@ -125,12 +127,18 @@ impl ReportSending {
         }
     }
 
-    /// The pause and the next try, after one that failed.
-    pub fn again(mut self: Box<Self>) -> Option<(Duration, Box<ReportSending>)> {
-        let pause = self.pause;
-        self.tries -= 1;
-        self.pause = (pause * 2).min(PAUSE_MAX);
-        (self.tries > 0).then_some((pause, self))
+    /// What follows a try that failed; the last act is the first to do.
+    pub fn again(mut self: Box<Self>, is_reached: bool) -> Vec<TaskAct> {
+        self.failed_tries += 1;
+        let most = if is_reached { REPORT_TRIES } else { REPORT_TRIES_UNREACHED };
+        if self.is_once || self.failed_tries >= most {
+            return vec![];
+        }
+        let in_doubt = self.signal.filter(|_| self.failed_tries == REPORT_TRIES_UNREACHED);
+        let pause = report_pause(self.failed_tries);
+        let mut acts = vec![TaskAct::Send(self), TaskAct::Work(pause)];
+        acts.extend(in_doubt.map(|signal| TaskAct::Signal(signal, REPORT_TRIES)));
+        acts
     }
 }
 
@@ -161,7 +169,8 @@ impl TaskPlan {
             return TaskPlan::of(acts, vec![]);
         }
         let half = software.install / 2;
-        let mut acts = reporter.progress("write", 0);
+        let mut acts = reporter.signal(STARTED_FILE, REPORT_TRIES);
+        acts.extend(reporter.progress("write", 0));
         acts.push(TaskAct::Begin);
         acts.extend(reporter.forged());
         let image_sha256 = recipe.image.sha256.to_string();
@@ -219,13 +228,23 @@ impl Reporter<'_> {
         let mut report = Report::new(ReportStatus::Progress);
         report.step = Some(step.to_owned());
         (report.bytes, report.total) = (Some(bytes), Some(IMAGE_BYTES));
-        self.sending(report, 1).map(TaskAct::Send).into_iter().collect()
+        self.sending(report, None).map(TaskAct::Send).into_iter().collect()
     }
 
     fn succeeded(&self) -> Vec<TaskAct> {
         let mut acts = self.result(Report::new(ReportStatus::Success), SUCCESS_FILE);
-        acts.extend((!self.manners.stays_on && !self.manners.is_foreign).then_some(TaskAct::PowerOff));
+        let goes_off = match self.manners.is_foreign {
+            true => self.arguments.value(END_ARGUMENT) == Some("poweroff"),
+            false => !self.manners.stays_on,
+        };
+        acts.extend(goes_off.then_some(TaskAct::PowerOff));
         acts
+    }
+
+    /// A read of a signal, tried [`REPORT_TRIES`] times less so many.
+    fn signal(&self, name: &'static str, failed_tries: u32) -> Vec<TaskAct> {
+        let reads = self.recipe.job.signals && !self.manners.is_foreign;
+        reads.then_some(TaskAct::Signal(name, failed_tries)).into_iter().collect()
     }
 
     fn failed(&self, step: FailedStep, why: &str) -> Vec<TaskAct> {
@@ -242,15 +261,16 @@ impl Reporter<'_> {
         let manners = self.manners;
         // One for each result, whichever of its repeats it is on.
         report.delivery_id = Some(format!("{}-{signal}", self.recipe.job.id));
-        let sending = self.sending(report, TRIES).filter(|_| !manners.loses_result);
+        let sending = self.sending(report, Some(signal)).filter(|_| !manners.loses_result);
         let times = if manners.repeats_result { 3 } else { 1 };
         let mut acts: Vec<TaskAct> =
             sending.into_iter().flat_map(|sending| vec![sending; times]).map(TaskAct::Send).collect();
-        acts.extend((self.recipe.job.signals && !manners.is_foreign).then_some(TaskAct::Signal(signal)));
+        acts.extend(self.signal(signal, 0));
         acts
     }
 
-    fn sending(&self, report: Report, tries: u32) -> Option<Box<ReportSending>> {
+    /// A result has a signal of its own, and is sent until it is taken.
+    fn sending(&self, report: Report, result: Option<&'static str>) -> Option<Box<ReportSending>> {
         let (url, secret) = match self.manners.is_foreign {
             true => {
                 let webhook = self.arguments.value(WEBHOOK_ARGUMENT)?;
@@ -259,8 +279,10 @@ impl Reporter<'_> {
             }
             false => (self.recipe.job.report_url.as_ref()?.to_string(), None),
         };
-        let late = self.manners.result_late.filter(|_| report.status != ReportStatus::Progress);
-        Some(Box::new(ReportSending { url, secret, report, late, tries, pause: Duration::from_secs(1) }))
+        let late = self.manners.result_late.filter(|_| result.is_some());
+        let signal = result.filter(|_| self.recipe.job.signals && !self.manners.is_foreign);
+        let is_once = result.is_none();
+        Some(Box::new(ReportSending { url, secret, report, late, signal, failed_tries: 0, is_once }))
     }
 
     /// Successes from a client that lacks a part of the job's URL: with another token, for another server, and
@@ -277,8 +299,9 @@ impl Reporter<'_> {
         ];
         let sending = |(url, secret)| {
             let report = Report::new(ReportStatus::Success);
-            let pause = Duration::ZERO;
-            TaskAct::Send(Box::new(ReportSending { url, secret, report, late: None, tries: 1, pause }))
+            let (late, signal) = (None, None);
+            let sending = ReportSending { url, secret, report, late, signal, failed_tries: 0, is_once: true };
+            TaskAct::Send(Box::new(sending))
         };
         urls.into_iter().map(sending).collect()
     }
