@@ -103,9 +103,9 @@ impl Services {
         Ok(bmc)
     }
 
-    /// What must not be shown of the URLs that a job gives to its BMC.
+    /// What must not be shown of the URLs that a job gives to its BMC or its host.
     pub fn url_secrets(&self, spec: Option<&JobSpec>) -> UrlSecrets {
-        let own = spec.and_then(JobSpec::boot_url);
+        let own = spec.into_iter().flat_map(JobSpec::urls);
         UrlSecrets::of(own).and(&self.setup.url_secrets)
     }
 

@@ -27,11 +27,12 @@ use super::access::{RequestSource, is_webhook_secret};
 use super::body::{self, Name};
 use super::error::{ApiError, Problem};
 use crate::domain::{
-    CompletionHook, FieldError, Fields, HookReport, Job, Medium, PathSpec, Reporter, Serial, TaskProgress,
+    CompletionHook, FieldError, Fields, HookReport, Job, JobSpec, Medium, PathSpec, Reporter, Serial, TaskProgress,
     TaskResult,
 };
 use crate::store::Store;
 use crate::token;
+use shoal_base::UrlSecrets;
 use shoal_base::world::{Clock, elapsed};
 
 /// The largest body of a hook; a status, a step and an id are short.
@@ -168,7 +169,8 @@ impl Hooks {
             tracing::warn!(job = %job.id, server = %job.server, "a report came before its maintenance system can have run");
             return Err(counted("unexpected", nothing_waits()));
         }
-        let report = without(report, token::of_hook(&self.key, job.id).expose());
+        let urls = UrlSecrets::of(job.spec.iter().flat_map(JobSpec::urls));
+        let report = cut(without(report, token::of_hook(&self.key, job.id).expose(), &urls));
         let status = match report.status {
             ReportStatus::Progress => {
                 let Report { step, bytes, total, .. } = report;
@@ -226,11 +228,8 @@ fn is_maintenance(job: &Job) -> bool {
     job.spec.as_ref().is_some_and(|spec| spec.maintenance().is_some())
 }
 
-/// The body of a maintenance system's report. Texts are cut to what is kept of them.
+/// The body of a maintenance system's report.
 fn task_report(body: &Bytes) -> Result<Report, ApiError> {
-    let text = |text: Option<String>, chars_max: usize| {
-        text.map(|text| text.chars().filter(|c| !c.is_control() || *c == '\n').take(chars_max).collect())
-    };
     let report: Report = serde_json::from_slice(body).map_err(|error| {
         let place = format!("at line {}, column {}", error.line(), error.column());
         ApiError::invalid(
@@ -245,7 +244,15 @@ fn task_report(body: &Bytes) -> Result<Report, ApiError> {
         let fault = FieldError::of_key("failed_step", format!("is longer than {STEP_CHARS_MAX} characters"));
         return Err(ApiError::invalid("the report is invalid", vec![fault]));
     }
-    Ok(Report {
+    Ok(report)
+}
+
+/// Texts cut to what is kept of them; only after secrets were hidden, or a part of one would stay.
+fn cut(report: Report) -> Report {
+    let text = |text: Option<String>, chars_max: usize| {
+        text.map(|text| text.chars().filter(|c| !c.is_control() || *c == '\n').take(chars_max).collect())
+    };
+    Report {
         failed_step: text(report.failed_step, STEP_CHARS_MAX),
         delivery_id: text(report.delivery_id, STEP_CHARS_MAX),
         detail: text(report.detail, DETAIL_CHARS_MAX),
@@ -258,7 +265,7 @@ fn task_report(body: &Bytes) -> Result<Report, ApiError> {
             .filter_map(|warning| text(Some(warning), DETAIL_CHARS_MAX))
             .collect(),
         ..report
-    })
+    }
 }
 
 /// The end of a log, as much of it as is kept.
@@ -268,9 +275,9 @@ fn last_part(log: String) -> String {
     log[from..].to_owned()
 }
 
-/// A log may quote the URL that it was sent to, and events are shown to viewers.
-fn without(report: Report, token: &str) -> Report {
-    let hidden = |text: String| text.replace(token, "…");
+/// A log may quote the URL that it was sent to, and that of the image, and events are shown to viewers.
+fn without(report: Report, token: &str, urls: &UrlSecrets) -> Report {
+    let hidden = |text: String| urls.hide(&text.replace(token, "…"));
     Report {
         step: report.step.map(hidden),
         detail: report.detail.map(hidden),

@@ -6,6 +6,7 @@ use strum::{IntoStaticStr, VariantNames};
 use url::Url;
 
 use super::{EsxiSpec, MaintenanceSpec};
+use shoal_recipe::ImageLocation;
 
 /// A job as it is meant.
 #[derive(Clone, Debug)]
@@ -69,6 +70,15 @@ impl JobSpec {
             PathSpec::Esxi(spec) => spec.installer_url.as_ref(),
             PathSpec::Maintenance(_) => None,
         }
+    }
+
+    /// The URLs that it gives; their queries may be signatures.
+    pub fn urls(&self) -> impl Iterator<Item = &Url> {
+        let image = self.maintenance().and_then(|spec| match &spec.recipe.image.location {
+            ImageLocation::Url { url, .. } => Some(url),
+            ImageLocation::Hosted { .. } | ImageLocation::Oci(_) => None,
+        });
+        self.boot_url().into_iter().chain(image)
     }
 }
 

@@ -10,6 +10,7 @@ use fatfs::{Dir, FileSystem, FsOptions};
 /// What a firmware without entries starts.
 pub const FALLBACK: &str = r"\EFI\BOOT\BOOTX64.EFI";
 const WINDOWS: &str = r"\EFI\Microsoft\Boot\bootmgfw.efi";
+const WINDOWS_FILE: &str = "EFI/Microsoft/Boot/bootmgfw.efi";
 /// In the order of preference: shim starts the others under Secure Boot.
 const LOADERS: [&str; 4] = ["shimx64.efi", "grubx64.efi", "systemd-bootx64.efi", "refind_x64.efi"];
 /// A loader is below 20 MiB.
@@ -20,6 +21,8 @@ const FOLDERS_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaders {
     pub has_fallback: bool,
+    /// The fallback was not in the image, and is a copy of the system's own loader.
+    pub is_copied: bool,
     /// The system's own loader and its name, for a boot entry.
     pub own: Option<Loader>,
 }
@@ -42,18 +45,33 @@ pub enum EspError {
 /// Finds the loaders, and copies Windows' own to the fallback path where an image has none there.
 pub fn prepare<T: Read + Write + Seek>(partition: T) -> Result<Loaders, EspError> {
     let volume = FileSystem::new(partition, FsOptions::new())?;
-    let root = volume.root_dir();
-    let mut loaders =
-        Loaders { has_fallback: is_file(&root, "EFI/BOOT/BOOTX64.EFI"), own: own_loader(&root)? };
-    match &loaders.own {
-        None if !loaders.has_fallback => return Err(EspError::NoLoader),
-        Some(own) if own.path == WINDOWS && !loaders.has_fallback => {
-            copy(&root, "EFI/Microsoft/Boot/bootmgfw.efi", "EFI/BOOT", "BOOTX64.EFI")?;
-            loaders.has_fallback = true;
-        }
-        _ => {}
-    }
+    let loaders = find_or_copy(&volume.root_dir())?;
+    volume.unmount()?;
     Ok(loaders)
+}
+
+fn find_or_copy<T: Read + Write + Seek>(root: &Dir<'_, T>) -> Result<Loaders, EspError> {
+    let has_fallback = is_file(root, "EFI/BOOT/BOOTX64.EFI");
+    let own = own_loader(root)?;
+    if own.is_none() && !has_fallback {
+        return Err(EspError::NoLoader);
+    }
+    let is_copied = !has_fallback && own.as_ref().is_some_and(|own| own.path == WINDOWS);
+    if is_copied {
+        copy(root, WINDOWS_FILE, "EFI/BOOT", "BOOTX64.EFI")?;
+    }
+    Ok(Loaders { has_fallback: has_fallback || is_copied, is_copied, own })
+}
+
+/// Whether the copy that [`prepare`] made is like its original.
+pub fn holds_copy<T: Read + Write + Seek>(partition: T) -> std::io::Result<bool> {
+    let volume = FileSystem::new(partition, FsOptions::new())?;
+    let read = |path: &str| {
+        let mut bytes = Vec::new();
+        volume.root_dir().open_file(path)?.take(LOADER_BYTES_MAX).read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(bytes)
+    };
+    Ok(read(WINDOWS_FILE)? == read("EFI/BOOT/BOOTX64.EFI")?)
 }
 
 fn is_file<T: Read + Write + Seek>(dir: &Dir<'_, T>, path: &str) -> bool {
@@ -61,7 +79,7 @@ fn is_file<T: Read + Write + Seek>(dir: &Dir<'_, T>, path: &str) -> bool {
 }
 
 fn own_loader<T: Read + Write + Seek>(root: &Dir<'_, T>) -> Result<Option<Loader>, EspError> {
-    if is_file(root, "EFI/Microsoft/Boot/bootmgfw.efi") {
+    if is_file(root, WINDOWS_FILE) {
         return Ok(Some(Loader { label: "Windows Boot Manager".to_owned(), path: WINDOWS.to_owned() }));
     }
     let Ok(efi) = root.open_dir("EFI") else { return Ok(None) };
@@ -135,9 +153,9 @@ pub mod tests {
         let (loaders, _) =
             prepared(&["EFI/debian/grubx64.efi", "EFI/debian/shimx64.efi", "EFI/boot/bootx64.efi"]);
         let own = loader("debian", r"\EFI\debian\shimx64.efi");
-        assert_eq!(loaders.unwrap(), Loaders { has_fallback: true, own });
+        assert_eq!(loaders.unwrap(), Loaders { has_fallback: true, is_copied: false, own });
         let (loaders, _) = prepared(&["EFI/BOOT/BOOTX64.EFI"]);
-        assert_eq!(loaders.unwrap(), Loaders { has_fallback: true, own: None });
+        assert_eq!(loaders.unwrap(), Loaders { has_fallback: true, is_copied: false, own: None });
         let (loaders, _) = prepared(&["EFI/debian/grubx64.efi"]);
         assert!(!loaders.unwrap().has_fallback);
     }
@@ -146,11 +164,19 @@ pub mod tests {
     fn windows_without_a_fallback_gets_one() {
         let (loaders, bytes) = prepared(&["EFI/Microsoft/Boot/bootmgfw.efi", "EFI/ubuntu/shimx64.efi"]);
         let own = loader("Windows Boot Manager", WINDOWS);
-        assert_eq!(loaders.unwrap(), Loaders { has_fallback: true, own });
+        assert_eq!(loaders.unwrap(), Loaders { has_fallback: true, is_copied: true, own });
+        assert!(holds_copy(Cursor::new(bytes.clone())).unwrap());
         let volume = FileSystem::new(Cursor::new(bytes), FsOptions::new()).unwrap();
         let mut text = String::new();
         volume.root_dir().open_file("EFI/BOOT/BOOTX64.EFI").unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "EFI/Microsoft/Boot/bootmgfw.efi");
+    }
+
+    #[test]
+    fn a_copy_that_differs_or_is_missing_is_noticed() {
+        let paths = ["EFI/Microsoft/Boot/bootmgfw.efi", "EFI/BOOT/BOOTX64.EFI"];
+        assert!(!holds_copy(Cursor::new(volume(2 << 20, &paths))).unwrap());
+        assert!(holds_copy(Cursor::new(volume(2 << 20, &paths[..1]))).is_err());
     }
 
     #[test]

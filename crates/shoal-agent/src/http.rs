@@ -1,13 +1,17 @@
 //! HTTP as the agent needs it: reports out, one image in.
 //!
-//! Connections go through `shoal_base::world`. Invariants: every wait has a time-out; an image whose connection
-//! breaks goes on at the byte where it broke, or fails, and never starts in the middle of another file.
+//! Connections go through `shoal_base::world`. Invariants: every wait has a time-out, and a download has one as a
+//! whole; an image whose connection breaks goes on at the byte where it broke, from the URL that was given, or fails, and
+//! never starts in the middle of another file.
 
 use std::io::{self, Read};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LOCATION, RANGE};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_RANGE, LAST_MODIFIED,
+    LOCATION, RANGE,
+};
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use rustls::pki_types::CertificateDer;
@@ -15,13 +19,18 @@ use rustls::pki_types::pem::PemObject;
 use shoal_base::world::{HttpResponse, TlsPolicy, Transport, real_transport};
 use shoal_recipe::Job;
 use tokio::runtime::Runtime;
+use tokio::time::Instant;
 use tower::ServiceExt;
 use url::Url;
 
 const POST_TIMEOUT: Duration = Duration::from_secs(15);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest silence within an image. A BMC or a registry that fetches first may need a while.
-const STALL_TIMEOUT: Duration = Duration::from_secs(120);
+const LIMITS: Limits = Limits {
+    silence: Duration::from_secs(120),
+    window: Duration::from_secs(600),
+    window_bytes: 1 << 20,
+    whole: Duration::from_secs(24 * 3600),
+};
 const REDIRECTS_MAX: usize = 5;
 /// Connections in a row that bring nothing.
 const TRIES: u32 = 8;
@@ -35,9 +44,21 @@ pub trait Web: Sync {
     fn open(&self, url: &Url) -> Result<(Box<dyn Read + Send>, Option<u64>), String>;
 }
 
+/// How long an image may take, in time that is spent waiting for it.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// The longest silence. A registry that fetches first may need a while.
+    silence: Duration,
+    /// In so long, so many bytes at least.
+    window: Duration,
+    window_bytes: u64,
+    whole: Duration,
+}
+
 /// How peers are trusted.
 #[derive(Clone)]
 pub struct Client {
+    limits: Limits,
     roots: Vec<CertificateDer<'static>>,
     /// Host and port of the controller, and how its certificate is judged.
     controller: Option<((String, u16), TlsPolicy)>,
@@ -49,7 +70,7 @@ impl Client {
         let roots = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok).collect();
         let controller = job.controller_url.as_ref().or(job.report_url.as_ref());
         let controller = controller.map(|url| (authority(url), job.tls.clone()));
-        Client { roots, controller }
+        Client { limits: LIMITS, roots, controller }
     }
 
     fn policy(&self, url: &Url) -> TlsPolicy {
@@ -140,6 +161,8 @@ impl Web for Client {
             chunk: Bytes::new(),
             at: 0,
             failures: 0,
+            waited: Duration::ZERO,
+            window: (Duration::ZERO, 0),
         };
         image.connect_patiently()?;
         let size = image.file.as_ref().and_then(|file| file.size);
@@ -150,19 +173,24 @@ impl Web for Client {
 /// A file that is being downloaded.
 struct Download {
     connection: Connection,
-    /// Behind its redirects.
+    /// As it was given. Where it redirects to may differ for each connection, or be valid for a while only.
     url: Url,
     file: Option<RemoteFile>,
     body: Option<axum_core::body::Body>,
     chunk: Bytes,
     at: u64,
     failures: u32,
+    /// The time spent here. What the disk takes is not the server's.
+    waited: Duration,
+    /// Where the window of [`Limits`] began, in time spent and in bytes.
+    window: (Duration, u64),
 }
 
 /// What its server said of the file at first.
 struct RemoteFile {
     size: Option<u64>,
-    etag: Option<http::HeaderValue>,
+    etag: Option<HeaderValue>,
+    modified: Option<HeaderValue>,
 }
 
 /// Whether another try may help.
@@ -190,72 +218,71 @@ impl Download {
     }
 
     fn connect(&mut self) -> Result<(), Refusal> {
+        let mut url = self.url.clone();
         for _ in 0..=REDIRECTS_MAX {
-            let headers = self.range();
-            let response = self.connection.send(Method::GET, &self.url, headers, Bytes::new());
+            let response = self.connection.send(Method::GET, &url, self.range(), Bytes::new());
             let response = response.map_err(Refusal::Transient)?;
             if response.status().is_redirection() {
-                self.url = self.redirected(&response).map_err(Refusal::Final)?;
+                url = redirected(&url, &response).map_err(Refusal::Final)?;
                 continue;
             }
-            self.check(&response)?;
+            self.check(&response, &shown(&url))?;
             self.body = Some(response.into_body());
             return Ok(());
         }
         Err(Refusal::Final(format!("{} redirects more than {REDIRECTS_MAX} times", shown(&self.url))))
     }
 
-    /// Asks for the rest of the file that was begun.
+    /// Asks for the rest of the file that was begun, if it is still that one.
     fn range(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if self.at > 0 {
-            headers
-                .insert(RANGE, format!("bytes={}-", self.at).parse().expect("digits are a header's value"));
-            if let Some(etag) = self.file.as_ref().and_then(|file| file.etag.clone()) {
-                headers.insert(IF_RANGE, etag);
+            let range = format!("bytes={}-", self.at);
+            headers.insert(RANGE, range.parse().expect("digits are a header's value"));
+            let file = self.file.as_ref();
+            if let Some(version) = file.and_then(|file| file.etag.as_ref().or(file.modified.as_ref())) {
+                headers.insert(IF_RANGE, version.clone());
             }
         }
         headers
     }
 
-    fn redirected(&self, response: &HttpResponse) -> Result<Url, String> {
-        let to = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
-        let to = to.and_then(|location| self.url.join(location).ok());
-        match to {
-            Some(to) if to.scheme() == "https" || (to.scheme() == "http" && self.url.scheme() == "http") => {
-                Ok(to)
-            }
-            _ => Err(format!("{} redirects to an address that cannot be used", shown(&self.url))),
-        }
-    }
-
     /// Whether the answer is the file, or the rest of it.
-    fn check(&mut self, response: &HttpResponse) -> Result<(), Refusal> {
+    fn check(&mut self, response: &HttpResponse, from: &str) -> Result<(), Refusal> {
         let status = response.status();
-        let text =
-            |name| response.headers().get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-        let from = shown(&self.url);
-        match status {
-            StatusCode::OK if self.at == 0 => {
-                let strong = |etag: &&http::HeaderValue| !etag.as_bytes().starts_with(b"W/");
-                self.file = Some(RemoteFile {
-                    size: text(CONTENT_LENGTH).and_then(|length| length.parse().ok()),
-                    etag: response.headers().get(ETAG).filter(strong).cloned(),
-                });
+        let changed = || {
+            let at = self.at;
+            Err(Refusal::Final(format!(
+                "the connection to {from} broke at byte {at} and the file has changed since"
+            )))
+        };
+        match (status, &self.file) {
+            (StatusCode::OK, None) => {
+                self.file = Some(RemoteFile::of(response));
                 Ok(())
             }
-            StatusCode::PARTIAL_CONTENT if self.at > 0 => {
-                let begins = text(CONTENT_RANGE)
-                    .is_some_and(|range| range.starts_with(&format!("bytes {}-", self.at)));
-                match begins {
+            // Its first connection broke before the first byte.
+            (StatusCode::OK, Some(file)) if self.at == 0 => match file.is_same(&RemoteFile::of(response)) {
+                true => Ok(()),
+                false => changed(),
+            },
+            (StatusCode::PARTIAL_CONTENT, Some(file)) if self.at > 0 => {
+                let Some((_, size)) = content_range(response).filter(|(start, _)| *start == self.at) else {
+                    return Err(Refusal::Final(format!("{from} does not continue at byte {}", self.at)));
+                };
+                let rest = RemoteFile { size: size.or(file.size), ..RemoteFile::of(response) };
+                match file.is_same(&rest) {
                     true => Ok(()),
-                    false => Err(Refusal::Final(format!("{from} does not continue at byte {}", self.at))),
+                    false => changed(),
                 }
             }
-            StatusCode::OK => Err(Refusal::Final(format!(
-                "the connection to {from} broke at byte {} and the file has changed, or the server has no ranges",
-                self.at
-            ))),
+            (StatusCode::OK, Some(file)) if file.is_same(&RemoteFile::of(response)) => {
+                Err(Refusal::Final(format!(
+                    "the connection to {from} broke at byte {}, and the server cannot continue there: it has no ranges",
+                    self.at
+                )))
+            }
+            (StatusCode::OK | StatusCode::RANGE_NOT_SATISFIABLE, Some(_)) => changed(),
             _ if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
                 Err(Refusal::Transient(format!("{from} answers with status {}", status.as_u16())))
             }
@@ -266,9 +293,10 @@ impl Download {
     /// The next bytes of the connection; none at its end.
     fn next(&mut self) -> Result<Option<Bytes>, String> {
         let Some(body) = &mut self.body else { return Err("the connection broke".to_owned()) };
-        let frame = async { tokio::time::timeout(STALL_TIMEOUT, body.frame()).await };
+        let silence = self.connection.client.limits.silence;
+        let frame = async { tokio::time::timeout(silence, body.frame()).await };
         match self.connection.runtime.block_on(frame) {
-            Err(_) => Err(format!("nothing came for {} s", STALL_TIMEOUT.as_secs())),
+            Err(_) => Err(format!("nothing came for {} s", silence.as_secs())),
             Ok(Some(Err(error))) => Err(chain(&error)),
             Ok(Some(Ok(frame))) => Ok(Some(frame.into_data().unwrap_or_default())),
             Ok(None) => Ok(None),
@@ -280,33 +308,101 @@ impl Download {
     }
 }
 
-impl Read for Download {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl Download {
+    /// Until there are bytes, or the file has ended.
+    fn fill(&mut self) -> Result<(), String> {
         while self.chunk.is_empty() {
             let message = match self.next() {
                 Ok(Some(chunk)) => {
                     self.chunk = chunk;
                     continue;
                 }
-                Ok(None) if self.is_whole() => return Ok(0),
+                Ok(None) if self.is_whole() => return Ok(()),
                 Ok(None) => "the connection ended early".to_owned(),
                 Err(message) => message,
             };
             self.body = None;
             self.failures += 1;
             if self.failures >= TRIES {
-                return Err(io::Error::other(format!(
-                    "{}: {message}, at byte {}",
-                    shown(&self.url),
-                    self.at
-                )));
+                return Err(format!("{}: {message}, at byte {}", shown(&self.url), self.at));
             }
-            self.connect_patiently().map_err(io::Error::other)?;
+            self.connect_patiently()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the download is fast enough, after another wait.
+    fn check_pace(&mut self, waited: Duration) -> Result<(), String> {
+        self.waited += waited;
+        let limits = self.connection.client.limits;
+        let (from, at) = (shown(&self.url), self.at);
+        if self.waited > limits.whole {
+            return Err(format!("{from} has not sent the image within {} h", limits.whole.as_secs() / 3600));
+        }
+        let (began, began_at) = self.window;
+        let elapsed = self.waited - began;
+        if elapsed < limits.window {
+            return Ok(());
+        }
+        self.window = (self.waited, at);
+        match at - began_at < limits.window_bytes {
+            true => Err(format!("{from} sent {} bytes in {} s, at byte {at}", at - began_at, elapsed.as_secs())),
+            false => Ok(()),
+        }
+    }
+}
+
+impl RemoteFile {
+    fn of(response: &HttpResponse) -> RemoteFile {
+        let header = |name: HeaderName| response.headers().get(name).cloned();
+        RemoteFile {
+            size: text_of(response, CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+            etag: header(ETAG).filter(|etag| !etag.as_bytes().starts_with(b"W/")),
+            modified: header(LAST_MODIFIED),
+        }
+    }
+
+    /// As far as both answers say. With an ETag the time says nothing: mirrors have times of their own.
+    fn is_same(&self, other: &RemoteFile) -> bool {
+        fn agree<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> Option<bool> {
+            Some(one.as_ref()? == other.as_ref()?)
+        }
+        let version = agree(&self.etag, &other.etag).or_else(|| agree(&self.modified, &other.modified));
+        version.unwrap_or(true) && agree(&self.size, &other.size).unwrap_or(true)
+    }
+}
+
+fn text_of(response: &HttpResponse, name: HeaderName) -> Option<&str> {
+    response.headers().get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The first byte of an answer, and the size of the whole file where it says that.
+fn content_range(response: &HttpResponse) -> Option<(u64, Option<u64>)> {
+    let (range, size) = text_of(response, CONTENT_RANGE)?.strip_prefix("bytes ")?.split_once('/')?;
+    Some((range.split_once('-')?.0.parse().ok()?, size.parse().ok()))
+}
+
+fn redirected(from: &Url, response: &HttpResponse) -> Result<Url, String> {
+    let to = text_of(response, LOCATION).and_then(|location| from.join(location).ok());
+    match to {
+        Some(to) if to.scheme() == "https" || (to.scheme() == "http" && from.scheme() == "http") => Ok(to),
+        _ => Err(format!("{} redirects to an address that cannot be used", shown(from))),
+    }
+}
+
+impl Read for Download {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.chunk.is_empty() {
+            let begun = Instant::now();
+            let filled = self.fill();
+            filled.and(self.check_pace(begun.elapsed())).map_err(io::Error::other)?;
         }
         let length = self.chunk.len().min(buffer.len());
         buffer[..length].copy_from_slice(&self.chunk.split_to(length));
         self.at += length as u64;
-        self.failures = 0;
+        if length > 0 {
+            self.failures = 0;
+        }
         Ok(length)
     }
 }

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
+use shoal_base::UrlSecrets;
 use tokio::time::Instant;
 use url::Url;
 
@@ -32,7 +33,8 @@ impl Log {
         Log { state: Mutex::new(state), start: Instant::now() }
     }
 
-    /// Hides the secrets of URLs in every later line: tokens in their paths, and their whole queries.
+    /// Hides the secrets of URLs in every later line: tokens in their paths, and the values of their queries in every
+    /// spelling.
     pub fn hide_all<'a>(&self, urls: impl IntoIterator<Item = &'a Url>) {
         urls.into_iter().for_each(|url| self.hide(url));
     }
@@ -40,8 +42,11 @@ impl Log {
     fn hide(&self, url: &Url) {
         let parts = url.path_segments().into_iter().flatten().flat_map(|part| part.split('.'));
         let tokens = parts.filter(|part| part.len() >= TOKEN_CHARS_MIN).map(str::to_owned);
-        let query = url.query().map(str::to_owned);
-        self.state().secrets.extend(tokens.chain(query).filter(|secret| !secret.is_empty()));
+        let queries = UrlSecrets::of([url]);
+        let mut state = self.state();
+        state.secrets.extend(tokens.chain(queries.words().map(str::to_owned)));
+        // No part of one is left behind.
+        state.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     }
 
     /// `text` without what is hidden.
@@ -108,11 +113,17 @@ mod tests {
             .unwrap()]);
         log.line("GET https://ctl:8443/media/images/0192.0123456789abcdef0123/image?sig=s3cret from http://u:pw@h/x");
         log.line("line\u{1b}[2J\nsecond");
+        log.hide_all([&"https://s3.example/i.raw?X-Amz-Signature=ab%2Fcd%3D%3D12&x=short&sas=0f1e2d3c".parse().unwrap()]);
+        log.line("the server says: signature ab/cd==12 has expired, not ab%2fcd%3d%3d12 (0f1e2d3c), token 0f1e2d3c");
+        log.line("moved to https://mirror.example/i.raw?sig=unknown-signature");
         let tail = log.tail(4096);
+        for secret in ["ab/cd", "ab%2fcd", "0f1e2d3c", "unknown-signature"] {
+            assert!(!tail.contains(secret), "{secret} in {tail}");
+        }
         assert!(
             !tail.contains("0123456789abcdef0123") && !tail.contains("s3cret") && !tail.contains("pw@"),
             "{tail}"
         );
-        assert!(!tail.contains('\u{1b}') && tail.lines().count() == 2, "{tail}");
+        assert!(!tail.contains('\u{1b}') && tail.lines().count() == 4, "{tail}");
     }
 }

@@ -75,8 +75,12 @@ fn write_variable(file: &Path, value: &[u8]) -> io::Result<()> {
     make_mutable(file);
     let bytes = [&ATTRIBUTES.to_le_bytes()[..], value].concat();
     let mut open = fs::OpenOptions::new();
-    let mut file = open.write(true).create(true).truncate(false).open(file)?;
-    io::Write::write_all(&mut file, &bytes)
+    let mut written = open.write(true).create(true).truncate(false).open(file)?;
+    io::Write::write_all(&mut written, &bytes)?;
+    match read_variable(file)? == value {
+        true => Ok(()),
+        false => Err(io::Error::other("the firmware returned another value than was written")),
+    }
 }
 
 /// efivarfs guards its files by the immutable flag; other file systems have none to clear.

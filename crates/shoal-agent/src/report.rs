@@ -97,7 +97,7 @@ impl<'a> Reporter<'a> {
     /// Whether the controller has accepted the success. `in_doubt` is called where that takes long.
     pub fn success(&self, warnings: &[String], in_doubt: &mut dyn FnMut()) -> bool {
         let mut report = Report::new(ReportStatus::Success);
-        report.warnings = warnings.to_vec();
+        report.warnings = warnings.iter().map(|warning| self.log.redact(warning)).collect();
         self.deliver(report, in_doubt)
     }
 

@@ -39,6 +39,22 @@ pub fn write_seed<T: Read + Write + Seek>(
     volume.unmount()
 }
 
+/// Whether the volume has its label and the files, as they were to be written.
+pub fn holds_seed<T: Read + Write + Seek>(volume: T, files: &[(&str, &[u8])]) -> io::Result<bool> {
+    let volume = FileSystem::new(volume, FsOptions::new())?;
+    if volume.read_volume_label_from_root_dir_as_bytes()?.as_ref() != Some(LABEL) {
+        return Ok(false);
+    }
+    for (name, content) in files {
+        let mut found = Vec::with_capacity(content.len());
+        volume.root_dir().open_file(name)?.take(content.len() as u64 + 1).read_to_end(&mut found)?;
+        if found != *content {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// The label as the first entry of the root directory, which is empty yet.
 fn write_label<T: Read + Write + Seek>(volume: &mut T) -> io::Result<()> {
     let mut boot = [0; 64];

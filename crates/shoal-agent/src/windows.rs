@@ -22,24 +22,46 @@ pub struct NtfsVolume {
     pub size: u64,
 }
 
-/// Writes `Windows\Panther\unattend.xml` into the volume that holds `Windows`, the largest first.
+/// Writes `Windows\Panther\unattend.xml` into the volume that holds `Windows`, the largest first, and returns that.
 pub fn write_unattend(
     machine: &Machine,
     disk: &str,
     volumes: &[NtfsVolume],
     unattend: &[u8],
-) -> Result<(), String> {
+) -> Result<NtfsVolume, String> {
     let mut volumes = volumes.to_vec();
     volumes.sort_by_key(|volume| std::cmp::Reverse(volume.size));
     for volume in &volumes {
-        let mounted = Mounted::new(machine, disk, volume)?;
+        let mounted = Mounted::new(machine, disk, volume, "norecover")?;
         let written = write_into(&machine.path(MOUNT_POINT), unattend);
         mounted.unmount()?;
         if written? {
-            return Ok(());
+            return Ok(volume.clone());
         }
     }
     Err(format!("none of the image's {} NTFS volumes has a Windows folder", volumes.len()))
+}
+
+/// Reads the file back, through a mount and a loop device of its own.
+pub fn check_unattend(
+    machine: &Machine,
+    disk: &str,
+    volume: &NtfsVolume,
+    unattend: &[u8],
+) -> Result<(), String> {
+    let mounted = Mounted::new(machine, disk, volume, "ro,norecover")?;
+    let root = machine.path(MOUNT_POINT);
+    let file = ["Windows", "Panther", "unattend.xml"]
+        .iter()
+        .try_fold(root, |folder, name| child(&folder, name))
+        .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound));
+    let found = file.and_then(fs::read);
+    mounted.unmount()?;
+    match found {
+        Ok(found) if found == unattend => Ok(()),
+        Ok(_) => Err(r"the disk returned another Windows\Panther\unattend.xml than was written".to_owned()),
+        Err(error) => Err(format!(r"Windows\Panther\unattend.xml cannot be read back: {error}")),
+    }
 }
 
 /// Whether the volume holds Windows; then the file is in place.
@@ -84,14 +106,19 @@ struct Mounted<'a> {
 }
 
 impl<'a> Mounted<'a> {
-    fn new(machine: &'a Machine, disk: &str, volume: &NtfsVolume) -> Result<Mounted<'a>, String> {
+    fn new(
+        machine: &'a Machine,
+        disk: &str,
+        volume: &NtfsVolume,
+        options: &str,
+    ) -> Result<Mounted<'a>, String> {
         fs::create_dir_all(machine.path(MOUNT_POINT)).map_err(|error| format!("{MOUNT_POINT}: {error}"))?;
         let device = machine.run("losetup", &["-f"])?.trim().to_owned();
         machine.run("losetup", &["-o", &volume.start.to_string(), &device, disk])?;
         let mounted = Mounted { machine, device };
         let point = machine.path(MOUNT_POINT);
         let point = point.to_string_lossy();
-        match machine.run("ntfs-3g", &["-o", "norecover", &mounted.device, &point]) {
+        match machine.run("ntfs-3g", &["-o", options, &mounted.device, &point]) {
             Ok(_) => Ok(mounted),
             Err(error) => {
                 mounted.detach()?;
@@ -131,7 +158,9 @@ mod tests {
         test.programs.on("ntfs-3g", move |_| {
             for file in &files {
                 fs::create_dir_all(file.parent().unwrap()).unwrap();
-                fs::write(file, "old").unwrap();
+                if !file.exists() {
+                    fs::write(file, "old").unwrap();
+                }
             }
             (true, String::new())
         });
@@ -154,6 +183,23 @@ mod tests {
             "losetup -d /dev/loop0".to_owned(),
         ];
         assert_eq!(test.programs.calls(), expected);
+    }
+
+    #[test]
+    fn an_answer_file_that_reads_back_otherwise_or_not_is_an_error() {
+        let test = machine(&["Windows/System32/ntoskrnl.exe"]);
+        let machine = test.machine();
+        let volume = write_unattend(&machine, "/dev/sda", &volumes(), b"x").unwrap();
+        assert_eq!(volume.start, 1 << 30);
+        test.programs.calls.lock().unwrap().clear();
+        check_unattend(&machine, "/dev/sda", &volume, b"x").unwrap();
+        assert!(test.programs.calls()[2].starts_with("ntfs-3g -o ro,norecover /dev/loop0"));
+        let error = check_unattend(&machine, "/dev/sda", &volume, b"y").unwrap_err();
+        assert!(error.contains("returned another"), "{error}");
+        fs::remove_file(test.path("/run/shoal-windows/Windows/Panther/unattend.xml")).unwrap();
+        let error = check_unattend(&machine, "/dev/sda", &volume, b"x").unwrap_err();
+        assert!(error.contains("cannot be read back"), "{error}");
+        assert_eq!(test.programs.calls().last().unwrap(), "losetup -d /dev/loop0");
     }
 
     #[test]

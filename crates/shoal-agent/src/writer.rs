@@ -137,6 +137,12 @@ impl<'a, D: BlockDevice + ?Sized> Writer<'a, D> {
         self.disk.sync().map_err(Failure::of(FailedStep::Write, "flushing the disk failed"))
     }
 
+    /// What was changed in a window is on the medium, and the next reads come from there.
+    pub fn settle(&self) -> io::Result<()> {
+        self.disk.sync()?;
+        self.disk.forget()
+    }
+
     /// Reads the image back and compares it. `on_bytes` gets the end of each block.
     pub fn verify(&self, verify: Verify, mut on_bytes: impl FnMut(u64)) -> Result<(), Failure> {
         let failed = |error: io::Error| {
@@ -213,4 +219,4 @@ pub fn clear<D: BlockDevice + ?Sized>(disk: &D) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -16,7 +16,8 @@ pub struct Image {
     pub source: ImageSource,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Its `Debug` shows no query: that may be a signature.
+#[derive(Clone, PartialEq, Eq)]
 pub enum ImageLocation {
     /// With the SHA-256 of the file as it is transferred.
     Url {
@@ -103,6 +104,21 @@ impl fmt::Display for ImageName {
 impl ImageSource {
     pub fn name(self) -> &'static str {
         SOURCES.iter().find(|(_, source)| *source == self).map_or("", |(name, _)| name)
+    }
+}
+
+impl fmt::Debug for ImageLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ImageLocation::Hosted { sha256, name } => {
+                f.debug_struct("Hosted").field("sha256", sha256).field("name", name).finish()
+            }
+            ImageLocation::Url { url, sha256 } => {
+                let url = shoal_base::hide_url_secrets(url.as_str());
+                f.debug_struct("Url").field("url", &url).field("sha256", sha256).finish()
+            }
+            ImageLocation::Oci(reference) => f.debug_tuple("Oci").field(reference).finish(),
+        }
     }
 }
 

@@ -93,11 +93,23 @@ pub struct TaskImage {
     pub size: Option<u64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Its `Debug` shows no query: that may be a signature.
+#[derive(Clone, PartialEq, Eq)]
 pub enum TaskImageLocation {
     Url(Url),
     /// Files at the medium's root, one after the other.
     Media(Vec<String>),
+}
+
+impl fmt::Debug for TaskImageLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TaskImageLocation::Url(url) => {
+                f.debug_tuple("Url").field(&shoal_base::hide_url_secrets(url.as_str())).finish()
+            }
+            TaskImageLocation::Media(parts) => f.debug_tuple("Media").field(parts).finish(),
+        }
+    }
 }
 
 impl TaskRecipe {

@@ -31,8 +31,20 @@ async fn job(fixture: &Fixture, started: bool) -> JobId {
     start_job(fixture, started).await
 }
 
+/// A started one whose recipe is changed so.
+async fn job_of(fixture: &Fixture, change: impl FnOnce(&mut Value)) -> JobId {
+    fixture.add_server("A1").await;
+    let mut recipe = linux("A1");
+    change(&mut recipe);
+    submit(fixture, recipe, true).await
+}
+
 async fn start_job(fixture: &Fixture, started: bool) -> JobId {
-    fixture.post("/api/v1/jobs", linux("A1")).await.ok(202);
+    submit(fixture, linux("A1"), started).await
+}
+
+async fn submit(fixture: &Fixture, recipe: Value, started: bool) -> JobId {
+    fixture.post("/api/v1/jobs", recipe).await.ok(202);
     let (lease, job) = fixture.claim().await;
     let now = fixture.world.clock.now();
     let mut update = Job { last_update: now, ..job.clone() };
@@ -148,6 +160,26 @@ async fn by_the_secret_nothing_counts_before_the_maintenance_iso_was_loaded() {
         let answer = by_secret(&fixture, "A1", json!({ "status": "progress" })).await;
         assert_eq!(answer.status.as_u16(), status, "{read:?}");
     }
+}
+
+/// It may be signed.
+#[tokio::test(start_paused = true)]
+async fn the_query_of_an_images_url_is_in_no_report() {
+    let fixture = fixture();
+    let id = job_of(&fixture, |recipe| {
+        recipe["image"]["url"] = json!("https://images.example/linux/d.raw?sig=pl%2Fanted-signature");
+    })
+    .await;
+    let quoted = "GET https://images.example/linux/d.raw?sig=pl%2Fanted-signature: 403, pl/anted-signature has expired, \
+                  moved to https://other.example/?token=another-signature";
+    let progress = json!({ "status": "progress", "step": quoted });
+    by_token(&fixture, id, progress).await.ok(200);
+    let failed = json!({ "status": "failed", "detail": quoted, "log": quoted, "warnings": [quoted], "failed_step": "?sig=pl%2Fanted-signature" });
+    by_token(&fixture, id, failed).await.ok(200);
+    let kept = format!("{:?}", fixture.store.load_task_reports(id).await.unwrap());
+    assert!(kept.contains("has expired") && !kept.contains("anted") && !kept.contains("another-"), "{kept}");
+    let spec = fixture.store.job(id).await.unwrap().unwrap().spec;
+    assert!(!format!("{spec:?}").contains("anted"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,7 +33,7 @@ fn serve<T>(answers: &[String], run: impl FnOnce(&Url) -> T) -> (T, Vec<String>)
 }
 
 fn client() -> Client {
-    Client { roots: Vec::new(), controller: None }
+    Client { limits: LIMITS, roots: Vec::new(), controller: None }
 }
 
 fn download(url: &Url) -> Result<(Vec<u8>, Option<u64>), String> {
@@ -60,15 +60,77 @@ fn a_broken_download_goes_on_where_it_broke() {
     assert!(last.contains("range: bytes=5-") && last.contains("if-range: \"v1\""), "{last}");
 }
 
+/// The target of a redirect may be signed for a while only, or be another mirror.
+#[test]
+fn a_broken_download_begins_again_at_the_url_that_was_given() {
+    let to = |place: &str| {
+        answer("302 Found", &format!("Location: /{place}?sig=x\r\nContent-Length: 0\r\n"), "")
+    };
+    let answers = [
+        to("first"),
+        answer("200 OK", "Content-Length: 10\r\nETag: \"v1\"\r\n", "01234"),
+        to("second"),
+        answer("206 Partial", "Content-Length: 5\r\nContent-Range: bytes 5-9/10\r\n", "56789"),
+    ];
+    let (result, heads) = serve(&answers, download);
+    assert_eq!(result.unwrap().0, b"0123456789");
+    let asked: Vec<&str> = heads.iter().map(|head| head.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(asked, ["/image", "/first?sig=x", "/image", "/second?sig=x"]);
+}
+
 #[test]
 fn another_file_is_never_continued() {
-    let first = answer("200 OK", "Content-Length: 10\r\nETag: \"v1\"\r\n", "01234");
-    let whole = answer("200 OK", "Content-Length: 10\r\nETag: \"v2\"\r\n", "abcdefghij");
-    let error = serve(&[first.clone(), whole], download).0.unwrap_err();
-    assert!(error.contains("broke at byte 5 and the file has changed"), "{error}");
-    let other = answer("206 Partial", "Content-Length: 6\r\nContent-Range: bytes 4-9/10\r\n", "456789");
-    let error = serve(&[first, other], download).0.unwrap_err();
-    assert!(error.contains("does not continue at byte 5"), "{error}");
+    let tagged = answer("200 OK", "Content-Length: 10\r\nETag: \"v1\"\r\n", "01234");
+    let time = "Last-Modified: Mon, 01 Jun 2026 00:00:00 GMT\r\n";
+    let timed = answer("200 OK", &format!("Content-Length: 10\r\n{time}"), "01234");
+    let plain = answer("200 OK", "Content-Length: 10\r\n", "01234");
+    let rest = |headers: &str, range: &str| {
+        answer("206 Partial", &format!("Content-Length: 5\r\nContent-Range: bytes {range}\r\n{headers}"), "56789")
+    };
+    let changed = "broke at byte 5 and the file has changed";
+    let other_time = "Last-Modified: Tue, 02 Jun 2026 00:00:00 GMT\r\n";
+    for (first, second, message) in [
+        (&tagged, answer("200 OK", "Content-Length: 10\r\nETag: \"v2\"\r\n", "abcdefghij"), changed),
+        (&tagged, rest("ETag: \"v2\"\r\n", "5-9/10"), changed),
+        (&timed, rest(other_time, "5-9/10"), changed),
+        (&plain, rest("", "5-9/11"), changed),
+        (&plain, answer("416 Range", "Content-Length: 0\r\n", ""), changed),
+        (&plain, answer("200 OK", "Content-Length: 11\r\n", "0123456789a"), changed),
+        (&tagged, tagged.clone(), "it has no ranges"),
+        (&plain, rest("", "4-9/10"), "does not continue at byte 5"),
+    ] {
+        let (result, heads) = serve(&[first.clone(), second], download);
+        let error = result.unwrap_err();
+        assert!(error.contains(message), "{error}");
+        let asked = heads[1].to_lowercase();
+        assert_eq!(asked.contains("if-range: mon, 01 jun"), *first == timed, "{asked}");
+    }
+    let same = "ETag: \"v1\"\r\nLast-Modified: Tue, 02 Jun 2026 00:00:00 GMT\r\n";
+    assert!(serve(&[tagged, rest(same, "5-9/*")], download).0.is_ok(), "as far as both say");
+}
+
+/// Neither silent nor at an end.
+#[test]
+fn a_download_that_drips_is_given_up() {
+    let drip = |limits: Limits| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url: Url = format!("http://{}/image", listener.local_addr().unwrap()).parse().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let head = answer("200 OK", "Content-Length: 1000000\r\n", "");
+            let mut sent = stream.write_all(head.as_bytes());
+            while sent.is_ok() {
+                std::thread::park_timeout(Duration::from_millis(20));
+                sent = stream.write_all(b"x");
+            }
+        });
+        let (mut reader, _) = Client { limits, ..client() }.open(&url).unwrap();
+        reader.read_to_end(&mut Vec::new()).unwrap_err().to_string()
+    };
+    let slow = drip(Limits { window: Duration::from_millis(200), ..LIMITS });
+    assert!(slow.contains("bytes in 0 s, at byte"), "{slow}");
+    let long = drip(Limits { whole: Duration::from_millis(200), ..LIMITS });
+    assert!(long.contains("has not sent the image within"), "{long}");
 }
 
 #[test]
@@ -99,7 +161,7 @@ fn a_report_is_posted_as_json() {
 fn the_controllers_policy_is_for_its_host_and_port_alone() {
     let policy = TlsPolicy::Pin([1; 32]);
     let client =
-        Client { roots: Vec::new(), controller: Some((("10.0.0.5".to_owned(), 8443), policy.clone())) };
+        Client { controller: Some((("10.0.0.5".to_owned(), 8443), policy.clone())), ..client() };
     assert_eq!(client.policy(&"https://10.0.0.5:8443/media/x".parse().unwrap()), policy);
     for other in ["https://10.0.0.5/x", "https://10.0.0.6:8443/x"] {
         assert_eq!(client.policy(&other.parse().unwrap()), TlsPolicy::Verify);

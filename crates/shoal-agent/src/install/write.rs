@@ -7,7 +7,7 @@ use shoal_recipe::{FailedStep, Sha256, Target};
 
 use super::Installation;
 use super::first_boot::FirstBoot;
-use crate::block::DeviceFile;
+use crate::block::{BlockDevice, DeviceFile};
 use crate::disk::Disk;
 use crate::esp::{self, FALLBACK, Loader, Loaders};
 use crate::failure::Failure;
@@ -144,7 +144,54 @@ impl Installation<'_> {
     }
 }
 
-fn find_loaders(writer: &mut Writer<'_, DeviceFile>, esp: &Partition) -> Result<Loaders, Failure> {
-    esp::prepare(writer.window(esp.start..esp.end()))
-        .map_err(|error| Failure::new(FailedStep::BootEntry, error.to_string()))
+/// What the image's partition holds; what was changed there is read back.
+fn find_loaders<D: BlockDevice + ?Sized>(
+    writer: &mut Writer<'_, D>,
+    esp: &Partition,
+) -> Result<Loaders, Failure> {
+    let range = esp.start..esp.end();
+    let loaders = esp::prepare(writer.window(range.clone()))
+        .map_err(|error| Failure::new(FailedStep::BootEntry, error.to_string()))?;
+    if !loaders.is_copied {
+        return Ok(loaders);
+    }
+    match writer.settle().and_then(|()| esp::holds_copy(writer.window(range))) {
+        Ok(true) => Ok(loaders),
+        Ok(false) => Err(Failure::new(
+            FailedStep::BootEntry,
+            format!("the disk returned another {FALLBACK} than was written"),
+        )),
+        Err(error) => {
+            Err(Failure::new(FailedStep::BootEntry, format!("{FALLBACK} cannot be read back: {error}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::BlockDevice as _;
+    use crate::esp::tests::volume;
+    use crate::table::PartitionKind;
+    use crate::writer::tests::FakeDisk;
+
+    #[test]
+    fn a_fallback_that_reads_back_otherwise_is_a_failure() {
+        const MIB: u64 = 1 << 20;
+        let kind = PartitionKind::Gpt { type_guid: table::ESP, guid: [1; 16] };
+        let esp = Partition { slot: 0, start: MIB, size: 2 * MIB, kind };
+        let prepared = |rots_at| {
+            let disk = FakeDisk::new(vec![0; 64 << 20]);
+            disk.write_at(MIB, &volume(2 << 20, &["EFI/Microsoft/Boot/bootmgfw.efi"])).unwrap();
+            disk.rot(rots_at);
+            let loaders = find_loaders(&mut Writer::new(&disk).unwrap(), &esp);
+            (loaders, disk.bytes())
+        };
+        let (loaders, bytes) = prepared(None);
+        assert!(loaders.unwrap().is_copied);
+        let text = b"EFI/Microsoft/Boot/bootmgfw.efi";
+        let copy = bytes.windows(text.len()).rposition(|part| part == text).unwrap() as u64;
+        let failure = prepared(Some(copy)).0.unwrap_err();
+        assert!(failure.step == FailedStep::BootEntry && failure.message.contains("returned another"), "{failure}");
+    }
 }

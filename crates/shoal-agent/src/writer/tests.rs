@@ -20,7 +20,7 @@ struct DiskState {
     durable: Vec<u8>,
     pending: Vec<(u64, Vec<u8>)>,
     requests_left: usize,
-    /// Reads give other bytes than were written, from this offset on.
+    /// A read gives another byte than was written here.
     rots_at: Option<u64>,
 }
 
@@ -33,6 +33,11 @@ impl FakeDisk {
 
     fn state(&self) -> std::sync::MutexGuard<'_, DiskState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads give another byte than was written there.
+    pub fn rot(&self, at: Option<u64>) {
+        self.state().rots_at = at;
     }
 
     /// What is on the medium when everything that was written stays.
