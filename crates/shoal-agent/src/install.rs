@@ -22,7 +22,7 @@ use crate::failure::{Failure, panic_text};
 use crate::http::Web;
 use crate::log::Log;
 use crate::machine::Machine;
-use crate::medium::{self, Medium};
+use crate::medium::{self, Medium, Missing};
 use crate::network;
 use crate::report::{Progress, Reporter};
 use crate::table;
@@ -36,8 +36,15 @@ pub fn run(
     make_web: &dyn Fn(&Job) -> Box<dyn Web>,
     on_wait: &mut dyn FnMut(),
 ) -> Result<(), Failure> {
-    let found = medium::find(machine, log, on_wait);
-    let (medium, recipe) = found.inspect_err(|failure| log.line(&format!("failed: {failure}")))?;
+    let (found, refusal) = match medium::find(machine, log, on_wait) {
+        Ok(found) => (found, Ok(())),
+        Err(Missing { failure, other: Some(other) }) => (other, Err(failure)),
+        Err(Missing { failure, other: None }) => {
+            log.line(&format!("failed: {failure}"));
+            return Err(failure);
+        }
+    };
+    let (medium, recipe) = found;
     log.hide_all(recipe.job.report_url.iter());
     if let TaskImageLocation::Url(url) = &recipe.image.location {
         log.hide_all([url]);
@@ -52,12 +59,14 @@ pub fn run(
         progress: Progress::default(),
         warnings: Vec::new(),
     };
-    installation.signal(STARTED_FILE, 1);
+    if refusal.is_ok() {
+        installation.signal(STARTED_FILE, 1);
+    }
     let (is_online, network) = installation.start_network();
     let url = installation.recipe.job.report_url.clone().filter(|_| is_online);
     let reporter = Reporter::new(machine, log, &*web, url);
     // A bug is a failure like any other.
-    let outcome = network.and_then(|()| {
+    let outcome = refusal.and(network).and_then(|()| {
         catch_unwind(AssertUnwindSafe(|| installation.install_reporting(&reporter)))
             .unwrap_or_else(|panic| Err(Failure::new(FailedStep::Dispatcher, panic_text(&*panic))))
     });

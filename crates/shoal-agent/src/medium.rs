@@ -34,9 +34,16 @@ pub struct Medium {
 /// The medium and its recipe.
 pub type Found = (Medium, TaskRecipe);
 
+/// Why there is no medium for this machine, and the one that is another's.
+pub struct Missing {
+    pub failure: Failure,
+    /// Its job learns of the failure.
+    pub other: Option<Found>,
+}
+
 /// Waits for the task medium of this machine. `on_wait` is called between two looks.
-pub fn find(machine: &Machine, log: &Log, mut on_wait: impl FnMut()) -> Result<Found, Failure> {
-    let mut others = String::new();
+pub fn find(machine: &Machine, log: &Log, mut on_wait: impl FnMut()) -> Result<Found, Missing> {
+    let mut missing = None;
     for attempt in 0..TRIES {
         if attempt > 0 {
             on_wait();
@@ -52,15 +59,20 @@ pub fn find(machine: &Machine, log: &Log, mut on_wait: impl FnMut()) -> Result<F
                 return Ok(found);
             }
             Ok(None) => {}
-            Err(reason) => others = reason,
+            Err(reason) => missing = Some(reason),
         }
         // A second drive may still appear.
-        if !others.is_empty() && attempt >= 5 {
+        if missing.is_some() && attempt >= 5 {
             break;
         }
     }
-    let reason = if others.is_empty() { format!("no medium with /{RECIPE_FILE} was found") } else { others };
-    Err(Failure::new(FailedStep::Dispatcher, reason))
+    Err(missing.unwrap_or_else(|| Missing::new(format!("no medium with /{RECIPE_FILE} was found"), None)))
+}
+
+impl Missing {
+    fn new(reason: String, other: Option<Found>) -> Missing {
+        Missing { failure: Failure::new(FailedStep::Dispatcher, reason), other }
+    }
 }
 
 /// What the firmware says of this machine.
@@ -84,15 +96,16 @@ fn open(machine: &Machine, name: String) -> Option<(Medium, Vec<u8>)> {
 }
 
 /// The one medium that is for this machine; why there is none otherwise.
-fn choose(media: Vec<(Medium, Vec<u8>)>, dmi: &Dmi) -> Result<Option<Found>, String> {
-    let (mut ours, mut reasons) = (Vec::new(), Vec::new());
+fn choose(media: Vec<(Medium, Vec<u8>)>, dmi: &Dmi) -> Result<Option<Found>, Missing> {
+    let (mut ours, mut others, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
     for (medium, recipe) in media {
         match TaskRecipe::parse(&recipe) {
             Err(faults) => reasons.push(format!("the recipe in {} is not valid: {faults}", medium.name)),
             Ok(recipe) => match identity::check(&recipe.identity, dmi) {
                 Ok(()) => ours.push((medium, recipe)),
                 Err(reason) => {
-                    reasons.push(format!("the recipe in {} is not for this machine: {reason}", medium.name))
+                    reasons.push(format!("the recipe in {} is not for this machine: {reason}", medium.name));
+                    others.push((medium, recipe));
                 }
             },
         }
@@ -101,13 +114,17 @@ fn choose(media: Vec<(Medium, Vec<u8>)>, dmi: &Dmi) -> Result<Option<Found>, Str
         let is_same = ours.windows(2).all(|pair| pair[0].1 == pair[1].1);
         let names: Vec<&str> = ours.iter().map(|(medium, _)| medium.name.as_str()).collect();
         if !is_same {
-            return Err(format!("{} hold different recipes for this machine", names.join(" and ")));
+            let reason = format!("{} hold different recipes for this machine", names.join(" and "));
+            return Err(Missing::new(reason, None));
         }
     }
     match ours.into_iter().next() {
         Some(found) => Ok(Some(found)),
         None if reasons.is_empty() => Ok(None),
-        None => Err(reasons.join("; ")),
+        None => {
+            let only = others.pop().filter(|_| reasons.len() == 1);
+            Err(Missing::new(reasons.join("; "), only))
+        }
     }
 }
 

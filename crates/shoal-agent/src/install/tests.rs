@@ -213,7 +213,7 @@ fn equal_disks_no_disk_and_the_wrong_machine_are_refused_untouched() {
         DiskSelector::Hints(DiskHints { serial: Some("D9".to_owned()), ..DiskHints::default() });
     site.fails(FailedStep::Disk, "no disk matches");
     site.test.file("/sys/class/dmi/id/product_serial", "OTHER");
-    assert_eq!(site.run().unwrap_err().step, FailedStep::Dispatcher);
+    site.fails(FailedStep::Dispatcher, "this machine has the serial number OTHER");
     assert!(disk == site.disk() && disk == vec![0; DISK as usize]);
 }
 
@@ -356,6 +356,36 @@ fn windows_gets_its_answer_file_and_no_seed() {
     site.test.programs.on("ntfs-3g", |_| (false, "hibernated\n".to_owned()));
     site.recipe.overwrite = true;
     assert!(is_dead(&site.fails(FailedStep::Seed, "hibernated")));
+}
+
+/// Shells and arguments are no way for an operator's text.
+#[test]
+fn any_text_of_the_recipe_arrives_byte_for_byte() {
+    let text = b"#cloud-config\nruncmd:\n - |\n  echo \"it's $(id) `id` ${HOME} \\\n  EOF\n\t%s \xc3\xa9\r\n'\n".to_vec();
+    let mut site = Site::new(uefi_image());
+    site.medium.retain(|(name, _)| *name != "/user-data");
+    site.medium.push(("/user-data", text.clone()));
+    assert_eq!(site.run(), Ok(()));
+    let disk = site.disk();
+    let seed = table::read(&disk).unwrap().partitions()[2].clone();
+    let volume = Cursor::new(disk[seed.start as usize..seed.end() as usize].to_vec());
+    let volume = fatfs::FileSystem::new(volume, fatfs::FsOptions::new()).unwrap();
+    let mut found = Vec::new();
+    volume.root_dir().open_file("user-data").unwrap().read_to_end(&mut found).unwrap();
+    assert_eq!(found, text);
+    let calls = site.test.programs.calls().join("\n");
+    assert!(!calls.contains("cloud-config"), "{calls}");
+}
+
+#[test]
+fn a_program_that_is_missing_is_a_failure() {
+    let mut image = samples::gpt_image(16 * MIB, 512, &[(ESP, MIB, 2 * MIB), (BASIC_DATA, 3 * MIB, 8 * MIB)]);
+    image[1 << 20..3 << 20].copy_from_slice(&volume(2 << 20, &["EFI/Microsoft/Boot/bootmgfw.efi"]));
+    image[(3 << 20) + 3..(3 << 20) + 11].copy_from_slice(b"NTFS    ");
+    let mut site = Site::new(image);
+    site.recipe.target = Target::Windows;
+    site.medium = vec![("/unattend.xml", b"<unattend/>".to_vec())];
+    assert!(is_dead(&site.fails(FailedStep::Seed, "losetup cannot be started")));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::{TestMachine, recipe, task_iso};
 
 fn found(test: &TestMachine) -> Result<Found, Failure> {
-    find(&test.machine(), &Log::new(Vec::new()), || {})
+    find(&test.machine(), &Log::new(Vec::new()), || {}).map_err(|missing| missing.failure)
 }
 
 fn drive(test: &TestMachine, name: &str, bytes: &[u8]) {
@@ -36,6 +36,20 @@ fn the_medium_is_found_in_any_drive_beside_others() {
     assert_eq!(medium.read("meta-data", 100).unwrap(), None);
     drive(&test, "sr3", &iso);
     assert!(found(&test).is_ok(), "the same recipe twice is one");
+}
+
+#[test]
+fn a_drive_that_appears_late_is_waited_for() {
+    let test = TestMachine::new();
+    test.file("/sys/class/dmi/id/product_serial", "ABC123");
+    let (machine, log, mut waits) = (test.machine(), Log::new(Vec::new()), 0);
+    let found = find(&machine, &log, || {
+        waits += 1;
+        if waits == 20 {
+            drive(&test, "sr0", &task_iso(&[("/recipe.json", recipe().to_json().to_string().as_bytes())]));
+        }
+    });
+    assert!(found.is_ok() && waits == 20);
 }
 
 #[test]
