@@ -8,7 +8,7 @@
 //! ends, whatever the BMC does.
 //!
 //! - `connect`: is it there, and who shows which certificate? Without credentials. `certificate`: what that says.
-//! - `look`: what the BMC says. `plan`: how it would be asked.
+//! - `look`: what the BMC says. `plan`: how it would be asked. `maintenance`: what a Linux or Windows job would boot.
 //! - `probe`: how it fetches an image.
 //! - `facts`: what was seen. [`judge()`]: what that is worth. Pure.
 
@@ -17,6 +17,7 @@ mod connect;
 mod facts;
 mod judge;
 mod look;
+mod maintenance;
 mod plan;
 mod probe;
 
@@ -28,13 +29,13 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::domain::{HostId, MediaLayout, Server};
-use crate::media::Probes;
+use crate::media::{InstallerSource, IsoFiles, Probes};
 use shoal_base::world::{TlsPolicy, World};
 use shoal_redfish::Bmc;
 
 pub use facts::{
-    CertificateFacts, CheckFacts, ClockFacts, LatencyFacts, LayoutFacts, LoginFacts, PlanFacts, Planned,
-    ProbeFacts, ReachFacts, SlotFacts, SourceFact, SystemSeen, TlsFacts, Trouble,
+    CertificateFacts, CheckFacts, ClockFacts, LatencyFacts, LayoutFacts, LoginFacts, MaintenanceIsoFacts,
+    PlanFacts, Planned, ProbeFacts, ReachFacts, SlotFacts, SourceFact, SystemSeen, TlsFacts, Trouble,
 };
 pub use judge::judge;
 
@@ -48,6 +49,15 @@ pub struct Subject<'a> {
     pub layout: Option<MediaLayout>,
     /// Where its images would be served; `None`: somewhere, by plain HTTP.
     pub media_base: Option<Url>,
+    /// What Linux and Windows jobs boot, if that is set.
+    pub maintenance: Option<MaintenanceIso<'a>>,
+}
+
+/// Where jobs take their maintenance ISO from.
+pub struct MaintenanceIso<'a> {
+    pub source: &'a InstallerSource,
+    /// Opens it where it is a file.
+    pub files: &'a IsoFiles,
 }
 
 /// Which system of the BMC is meant.

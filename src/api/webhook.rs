@@ -27,8 +27,8 @@ use super::access::{RequestSource, is_webhook_secret};
 use super::body::{self, Name};
 use super::error::{ApiError, Problem};
 use crate::domain::{
-    CompletionHook, FieldError, Fields, HookReport, Job, JobSpec, Medium, PathSpec, Reporter, Serial, TaskProgress,
-    TaskResult,
+    CompletionHook, FieldError, Fields, HookReport, Job, JobSpec, Medium, PathSpec, Reporter, Serial,
+    TaskProgress, TaskResult,
 };
 use crate::store::Store;
 use crate::token;

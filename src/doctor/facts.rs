@@ -30,6 +30,7 @@ pub struct CheckFacts {
     pub clock: Option<ClockFacts>,
     pub latency: Option<LatencyFacts>,
     pub probe: Option<ProbeFacts>,
+    pub maintenance: Option<MaintenanceIsoFacts>,
 }
 
 /// The first contact, without credentials.
@@ -242,4 +243,24 @@ pub struct ProbeFacts {
     pub eject_error: Option<String>,
     /// The slot is empty again, as it was.
     pub restored: bool,
+}
+
+/// The maintenance ISO of Linux and Windows jobs, as this controller sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MaintenanceIsoFacts {
+    /// Its URL or path, without secrets.
+    pub source: String,
+    /// The BMC is given that URL, and fetches it itself.
+    pub is_direct: bool,
+    /// Why it cannot be read here.
+    pub problem: Option<String>,
+    /// Why the BMC would not accept that URL.
+    pub refused: Option<String>,
+    /// In bytes, of a file.
+    pub size: Option<u64>,
+    /// The firmware that it has a boot entry for: `BIOS`, `UEFI`.
+    pub boots: Vec<String>,
+    /// A task's files can be added to it, because it has long names.
+    pub takes_files: bool,
 }

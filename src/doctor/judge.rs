@@ -5,6 +5,7 @@
 
 mod connection;
 mod host;
+mod maintenance;
 mod media;
 
 use super::{Check, CheckFacts, CheckReport, CheckStatus, Readiness};
@@ -54,14 +55,26 @@ fn checks(address: &str, facts: &CheckFacts) -> Vec<Check> {
         connection::clock(facts),
         connection::latency(facts),
         media::probe(facts),
+        maintenance::maintenance(facts),
     ]);
     checks
 }
 
 /// The checks after the BMC was reached, in this order.
-const AFTER_REACH: [&str; 12] = [
-    "login", "identity", "power", "media", "insert", "boot", "reset", "evidence", "licence", "clock",
-    "latency", "probe",
+const AFTER_REACH: [&str; 13] = [
+    "login",
+    "identity",
+    "power",
+    "media",
+    "insert",
+    "boot",
+    "reset",
+    "evidence",
+    "licence",
+    "clock",
+    "latency",
+    "probe",
+    "maintenance",
 ];
 
 fn skipped<'a>(names: &'a [&'a str], why: &'a str) -> impl Iterator<Item = Check> + 'a {

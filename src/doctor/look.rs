@@ -10,7 +10,7 @@ use jiff::{Timestamp, civil};
 use url::Url;
 
 use super::facts::{ClockFacts, LatencyFacts, LayoutFacts, SlotFacts, SourceFact, SystemSeen, Trouble};
-use super::{CheckFacts, Subject, Whose, plan};
+use super::{CheckFacts, Subject, Whose, maintenance, plan};
 use crate::domain::MediaLayout;
 use crate::flow::{identity, layout};
 use shoal_base::world::World;
@@ -74,6 +74,9 @@ pub async fn look(world: &World, subject: &Subject<'_>, facts: &mut CheckFacts) 
         Ok(plan) => plan,
         Err(trouble) => plan::unknown(&trouble.text),
     };
+    if let Some(iso) = &subject.maintenance {
+        facts.maintenance = Some(maintenance::look(world, subject.bmc, &system, iso).await);
+    }
     let took = subject.bmc.observe_latency(&system.link, TIMED_READS);
     let took = tokio::time::timeout(PART_TIMEOUT, took).await.unwrap_or_default();
     facts.latency = latency(took);

@@ -4,13 +4,18 @@
 //! What each finding is judged as is a table beside the judge. Invariant: after every check here the
 //! machine is as it was.
 
+mod armed;
+mod maintenance;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use shoal::doctor::{Check, CheckReport, CheckStatus, ProbePlace, Readiness, Subject, Whose, check};
+use shoal::doctor::{
+    Check, CheckReport, CheckStatus, MaintenanceIso, ProbePlace, Readiness, Subject, Whose, check,
+};
 use shoal::domain::{MediaLayout, Server};
-use shoal::media::Probes;
+use shoal::media::{InstallerSource, IsoFiles, Probes};
 use shoal_base::world::{
     Clock, HttpRequest, PeerCertificate, Rng, TlsPolicy, Transport, TransportError, TransportErrorKind, World,
 };
@@ -35,6 +40,8 @@ struct Bench {
     layout: Option<MediaLayout>,
     /// Of the address that images are served at.
     scheme: &'static str,
+    maintenance: Option<InstallerSource>,
+    iso_files: IsoFiles,
 }
 
 impl Bench {
@@ -49,7 +56,17 @@ impl Bench {
         let probes = Probes::default();
         network.add_bmc("bmc.test", &machine);
         network.add(MEDIA, probes.router());
-        Bench { world, network, machine, server, probes, layout: None, scheme: "http" }
+        Bench {
+            world,
+            network,
+            machine,
+            server,
+            probes,
+            layout: None,
+            scheme: "http",
+            maintenance: None,
+            iso_files: IsoFiles::default(),
+        }
     }
 
     fn faulty(faults: Vec<Fault>) -> Bench {
@@ -80,6 +97,10 @@ impl Bench {
             whose,
             layout: self.layout,
             media_base: Some(self.base()),
+            maintenance: self
+                .maintenance
+                .as_ref()
+                .map(|source| MaintenanceIso { source, files: &self.iso_files }),
         };
         let before = self.machine.state();
         let report = check(&self.world, &subject, probe).await;
@@ -465,24 +486,4 @@ async fn a_drive_that_holds_something_and_a_base_that_leads_nowhere_are_left_alo
         assert!(line(&report, "probe").found.contains(why), "{report:#?}");
         assert_eq!(report.verdict, Readiness::Ready);
     }
-}
-
-/// What a job that could not clean up leaves is reported before the host is started.
-#[tokio::test(start_paused = true)]
-async fn an_armed_override_and_an_inserted_image_are_warnings() {
-    let bench = Bench::faulty(vec![Fault::MediaLeft]);
-    assert_eq!(line(&bench.look().await, "boot").status, CheckStatus::Ok);
-    let bmc = bench.bmc();
-    let system = bmc.observe_systems().await.unwrap().remove(0);
-    bmc.request_boot_from_cd(&system, None).await.unwrap();
-    bmc.close().await;
-    let report = bench.look().await;
-    let boot = line(&report, "boot");
-    assert_eq!(boot.status, CheckStatus::Warning, "{boot:?}");
-    assert!(boot.found.contains("Once/Cd") && boot.found.contains("image in CD1"), "{boot:?}");
-    assert!(boot.remedy.as_deref().unwrap().contains("shoal server release"), "{boot:?}");
-    let media = line(&report, "media");
-    assert_eq!(media.status, CheckStatus::Warning, "{media:?}");
-    assert!(media.remedy.as_deref().unwrap().contains("shoal server release"), "{media:?}");
-    assert_ne!(report.verdict, Readiness::NotReady);
 }

@@ -346,7 +346,9 @@ impl Download {
         }
         self.window = (self.waited, at);
         match at - began_at < limits.window_bytes {
-            true => Err(format!("{from} sent {} bytes in {} s, at byte {at}", at - began_at, elapsed.as_secs())),
+            true => {
+                Err(format!("{from} sent {} bytes in {} s, at byte {at}", at - began_at, elapsed.as_secs()))
+            }
             false => Ok(()),
         }
     }

@@ -38,7 +38,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     let (found, refusal) = match medium::find(machine, log, on_wait) {
         Ok(found) => (found, Ok(())),
-        Err(Missing { failure, other: Some(other) }) => (other, Err(failure)),
+        Err(Missing { failure, other: Some(other) }) => (*other, Err(failure)),
         Err(Missing { failure, other: None }) => {
             log.line(&format!("failed: {failure}"));
             return Err(failure);

@@ -113,7 +113,9 @@ mod tests {
             .unwrap()]);
         log.line("GET https://ctl:8443/media/images/0192.0123456789abcdef0123/image?sig=s3cret from http://u:pw@h/x");
         log.line("line\u{1b}[2J\nsecond");
-        log.hide_all([&"https://s3.example/i.raw?X-Amz-Signature=ab%2Fcd%3D%3D12&x=short&sas=0f1e2d3c".parse().unwrap()]);
+        log.hide_all([&"https://s3.example/i.raw?X-Amz-Signature=ab%2Fcd%3D%3D12&x=short&sas=0f1e2d3c"
+            .parse()
+            .unwrap()]);
         log.line("the server says: signature ab/cd==12 has expired, not ab%2fcd%3d%3d12 (0f1e2d3c), token 0f1e2d3c");
         log.line("moved to https://mirror.example/i.raw?sig=unknown-signature");
         let tail = log.tail(4096);

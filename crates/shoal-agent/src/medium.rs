@@ -38,7 +38,7 @@ pub type Found = (Medium, TaskRecipe);
 pub struct Missing {
     pub failure: Failure,
     /// Its job learns of the failure.
-    pub other: Option<Found>,
+    pub other: Option<Box<Found>>,
 }
 
 /// Waits for the task medium of this machine. `on_wait` is called between two looks.
@@ -71,7 +71,7 @@ pub fn find(machine: &Machine, log: &Log, mut on_wait: impl FnMut()) -> Result<F
 
 impl Missing {
     fn new(reason: String, other: Option<Found>) -> Missing {
-        Missing { failure: Failure::new(FailedStep::Dispatcher, reason), other }
+        Missing { failure: Failure::new(FailedStep::Dispatcher, reason), other: other.map(Box::new) }
     }
 }
 

@@ -52,6 +52,7 @@ pub async fn check(address: &Url, args: &CheckArgs, world: &World) -> Result<Che
         whose,
         layout: None,
         media_base: None,
+        maintenance: None,
     };
     let place = match &mut listener {
         Some(listener) => Some(listener.place(&account.address, &world).await),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
-use crate::doctor::{self, CheckReport, Checker, MayTouch, ProbePlace, Subject, Whose};
+use crate::doctor::{self, CheckReport, Checker, MaintenanceIso, MayTouch, ProbePlace, Subject, Whose};
 use crate::domain::Server;
 use crate::flow::Services;
 use crate::store::Store;
@@ -36,6 +36,11 @@ async fn check(services: &Services, server: &Server, with_probe: bool) -> CheckR
         whose: Whose::Server(server),
         layout: services.policy.layout,
         media_base: base.as_ref().ok().cloned(),
+        maintenance: services
+            .setup
+            .maintenance_iso
+            .as_ref()
+            .map(|source| MaintenanceIso { source, files: &services.iso_files }),
     };
     let place = with_probe.then(|| ProbePlace {
         probes: services.media.probes(),

@@ -49,6 +49,7 @@ fn broken_rows(table: &str, files: &[Source]) -> Vec<String> {
 fn missing_rows_and_tests_are_found() {
     let table = "| 1 | a | b | `one` (`src/a.rs`) |\n| 3 | a | b | `gone` (`src/a.rs`), `two` |\n| 4 | a | b | none |\n";
     let file = Source { path: "src/a.rs".to_owned(), text: "fn one() {}".to_owned() };
-    let expected = ["row 3 comes", "has no gone", "names two without", "row 4 names no test", "the last row is 4"];
+    let expected =
+        ["row 3 comes", "has no gone", "names two without", "row 4 names no test", "the last row is 4"];
     can_fail(broken_rows(table, &[file]), &expected);
 }

@@ -1,7 +1,7 @@
 //! Downloads from servers that break, redirect and refuse.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 use super::*;
 
@@ -15,12 +15,7 @@ fn serve<T>(answers: &[String], run: impl FnOnce(&Url) -> T) -> (T, Vec<String>)
             let mut heads = Vec::new();
             for answer in answers {
                 let (mut stream, _) = listener.accept().unwrap();
-                let mut head = String::new();
-                let mut reader = BufReader::new(stream.try_clone().unwrap());
-                while !head.ends_with("\r\n\r\n") {
-                    reader.read_line(&mut head).unwrap();
-                }
-                heads.push(head);
+                heads.push(read_head(&stream));
                 stream.write_all(answer.as_bytes()).unwrap();
             }
             heads
@@ -30,6 +25,14 @@ fn serve<T>(answers: &[String], run: impl FnOnce(&Url) -> T) -> (T, Vec<String>)
         assert_eq!(heads.len(), count);
         (result, heads)
     })
+}
+
+fn read_head(stream: &TcpStream) -> String {
+    let (mut head, mut reader) = (String::new(), BufReader::new(stream));
+    while !head.ends_with("\r\n\r\n") {
+        reader.read_line(&mut head).unwrap();
+    }
+    head
 }
 
 fn client() -> Client {
@@ -63,9 +66,8 @@ fn a_broken_download_goes_on_where_it_broke() {
 /// The target of a redirect may be signed for a while only, or be another mirror.
 #[test]
 fn a_broken_download_begins_again_at_the_url_that_was_given() {
-    let to = |place: &str| {
-        answer("302 Found", &format!("Location: /{place}?sig=x\r\nContent-Length: 0\r\n"), "")
-    };
+    let to =
+        |place: &str| answer("302 Found", &format!("Location: /{place}?sig=x\r\nContent-Length: 0\r\n"), "");
     let answers = [
         to("first"),
         answer("200 OK", "Content-Length: 10\r\nETag: \"v1\"\r\n", "01234"),
@@ -85,7 +87,11 @@ fn another_file_is_never_continued() {
     let timed = answer("200 OK", &format!("Content-Length: 10\r\n{time}"), "01234");
     let plain = answer("200 OK", "Content-Length: 10\r\n", "01234");
     let rest = |headers: &str, range: &str| {
-        answer("206 Partial", &format!("Content-Length: 5\r\nContent-Range: bytes {range}\r\n{headers}"), "56789")
+        answer(
+            "206 Partial",
+            &format!("Content-Length: 5\r\nContent-Range: bytes {range}\r\n{headers}"),
+            "56789",
+        )
     };
     let changed = "broke at byte 5 and the file has changed";
     let other_time = "Last-Modified: Tue, 02 Jun 2026 00:00:00 GMT\r\n";
@@ -115,17 +121,20 @@ fn a_download_that_drips_is_given_up() {
     let drip = |limits: Limits| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url: Url = format!("http://{}/image", listener.local_addr().unwrap()).parse().unwrap();
-        std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let head = answer("200 OK", "Content-Length: 1000000\r\n", "");
-            let mut sent = stream.write_all(head.as_bytes());
-            while sent.is_ok() {
-                std::thread::park_timeout(Duration::from_millis(20));
-                sent = stream.write_all(b"x");
-            }
-        });
-        let (mut reader, _) = Client { limits, ..client() }.open(&url).unwrap();
-        reader.read_to_end(&mut Vec::new()).unwrap_err().to_string()
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                read_head(&stream);
+                let head = answer("200 OK", "Content-Length: 1000000\r\n", "");
+                let mut sent = stream.write_all(head.as_bytes());
+                while sent.is_ok() {
+                    std::thread::park_timeout(Duration::from_millis(20));
+                    sent = stream.write_all(b"x");
+                }
+            });
+            let (mut reader, _) = Client { limits, ..client() }.open(&url).unwrap();
+            reader.read_to_end(&mut Vec::new()).unwrap_err().to_string()
+        })
     };
     let slow = drip(Limits { window: Duration::from_millis(200), ..LIMITS });
     assert!(slow.contains("bytes in 0 s, at byte"), "{slow}");
@@ -160,8 +169,7 @@ fn a_report_is_posted_as_json() {
 #[test]
 fn the_controllers_policy_is_for_its_host_and_port_alone() {
     let policy = TlsPolicy::Pin([1; 32]);
-    let client =
-        Client { controller: Some((("10.0.0.5".to_owned(), 8443), policy.clone())), ..client() };
+    let client = Client { controller: Some((("10.0.0.5".to_owned(), 8443), policy.clone())), ..client() };
     assert_eq!(client.policy(&"https://10.0.0.5:8443/media/x".parse().unwrap()), policy);
     for other in ["https://10.0.0.5/x", "https://10.0.0.6:8443/x"] {
         assert_eq!(client.policy(&other.parse().unwrap()), TlsPolicy::Verify);

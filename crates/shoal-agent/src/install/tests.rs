@@ -361,7 +361,9 @@ fn windows_gets_its_answer_file_and_no_seed() {
 /// Shells and arguments are no way for an operator's text.
 #[test]
 fn any_text_of_the_recipe_arrives_byte_for_byte() {
-    let text = b"#cloud-config\nruncmd:\n - |\n  echo \"it's $(id) `id` ${HOME} \\\n  EOF\n\t%s \xc3\xa9\r\n'\n".to_vec();
+    let text =
+        b"#cloud-config\nruncmd:\n - |\n  echo \"it's $(id) `id` ${HOME} \\\n  EOF\n\t%s \xc3\xa9\r\n'\n"
+            .to_vec();
     let mut site = Site::new(uefi_image());
     site.medium.retain(|(name, _)| *name != "/user-data");
     site.medium.push(("/user-data", text.clone()));

@@ -170,7 +170,6 @@ fn find_loaders<D: BlockDevice + ?Sized>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::BlockDevice as _;
     use crate::esp::tests::volume;
     use crate::table::PartitionKind;
     use crate::writer::tests::FakeDisk;
@@ -192,6 +191,9 @@ mod tests {
         let text = b"EFI/Microsoft/Boot/bootmgfw.efi";
         let copy = bytes.windows(text.len()).rposition(|part| part == text).unwrap() as u64;
         let failure = prepared(Some(copy)).0.unwrap_err();
-        assert!(failure.step == FailedStep::BootEntry && failure.message.contains("returned another"), "{failure}");
+        assert!(
+            failure.step == FailedStep::BootEntry && failure.message.contains("returned another"),
+            "{failure}"
+        );
     }
 }

@@ -187,29 +187,31 @@ impl Maintenance {
                 self.plan.acts.push(TaskAct::Send(sending));
                 return Some(GuestStep::Need(GuestNeed::Call(call)));
             }
-            TaskAct::Signal(name, failed_tries) => {
-                let Some(medium) = &mut self.medium else { return None };
-                match medium.read(name, machine) {
-                    ReaderLook::Need(request) => {
-                        self.plan.acts.push(TaskAct::Signal(name, failed_tries));
-                        return Some(GuestStep::Need(GuestNeed::Read(request)));
-                    }
-                    // A controller that has taken the report needs no signal.
-                    ReaderLook::Done(None)
-                        if !self.is_answered && failed_tries < REPORT_TRIES && medium.is_there(machine) =>
-                    {
-                        medium.try_again();
-                        let pause = TaskAct::Work(report_pause(failed_tries + 1));
-                        self.plan.acts.extend([TaskAct::Signal(name, failed_tries + 1), pause]);
-                    }
-                    ReaderLook::Done(_) => {}
-                }
-            }
+            TaskAct::Signal(name, failed_tries) => return self.signal(name, failed_tries, machine),
             TaskAct::Stop(why) => {
                 self.is_writing = false;
                 self.console = Some(why);
             }
             TaskAct::PowerOff => return Some(self.power_off(machine, now)),
+        }
+        None
+    }
+
+    /// A controller that has taken the report needs no signal; without one it is tried again.
+    fn signal(&mut self, name: &'static str, failed_tries: u32, machine: &Machine) -> Option<GuestStep> {
+        let medium = self.medium.as_mut()?;
+        let is_wanted = !self.is_answered && failed_tries < REPORT_TRIES;
+        match medium.read(name, machine) {
+            ReaderLook::Need(request) => {
+                self.plan.acts.push(TaskAct::Signal(name, failed_tries));
+                return Some(GuestStep::Need(GuestNeed::Read(request)));
+            }
+            ReaderLook::Done(None) if is_wanted && medium.is_there(machine) => {
+                medium.try_again();
+                let pause = TaskAct::Work(report_pause(failed_tries + 1));
+                self.plan.acts.extend([TaskAct::Signal(name, failed_tries + 1), pause]);
+            }
+            ReaderLook::Done(_) => {}
         }
         None
     }

@@ -55,7 +55,7 @@ fn the_one_extent_that_is_read_after_the_recipe_is_the_report() {
 fn an_image_behind_the_signals_changes_nothing() {
     let image = FAILURE.end + 4 * MIB..FAILURE.end + 404 * MIB;
     for (extent, report) in [(SUCCESS, SUCCESS_AT_500), (FAILURE, FAILURE_AT_500)] {
-        let mut bench = TraceBench::with_signals(Some(SUCCESS), Some(FAILURE));
+        let mut bench = TraceBench::with_signals([Some(SUCCESS), Some(FAILURE), Some(STARTED)]);
         bench.image_bytes = 400 * MIB;
         bench.publish(at(0));
         let half = image.start + 200 * MIB;

@@ -68,10 +68,6 @@ impl TaskMedium {
         self.reader.answer(answer);
     }
 
-    pub fn is_there(&self, machine: &Machine) -> bool {
-        machine.medium(self.reader.drive).is_some_and(|medium| medium.insertion == self.insertion)
-    }
-
     /// Forgets what was read, and why it could not be.
     pub fn try_again(&mut self) {
         self.reader = DriveReader::new(self.reader.drive);

@@ -58,8 +58,7 @@ pub enum TaskAct {
 pub struct ImageFetch {
     url: String,
     sha256: String,
-    tries: u32,
-    pause: Duration,
+    failed_tries: u32,
 }
 
 impl ImageFetch {
@@ -69,12 +68,7 @@ impl ImageFetch {
         let controller = recipe.job.controller_url.as_ref()?;
         let (url, sha256) =
             ((url.origin() == controller.origin()).then(|| url.to_string())?, &recipe.image.sha256);
-        Some(Box::new(ImageFetch {
-            url,
-            sha256: sha256.to_string(),
-            tries: TRIES,
-            pause: Duration::from_secs(1),
-        }))
+        Some(Box::new(ImageFetch { url, sha256: sha256.to_string(), failed_tries: 0 }))
     }
 
     pub fn call(&self, number: usize) -> HookCall {
@@ -92,10 +86,9 @@ impl ImageFetch {
 
     /// The pause and the next try, after one that failed.
     pub fn again(mut self: Box<Self>) -> Option<(Duration, Box<ImageFetch>)> {
-        let pause = self.pause;
-        self.tries -= 1;
-        self.pause = (pause * 2).min(PAUSE_MAX);
-        (self.tries > 0).then_some((pause, self))
+        self.failed_tries += 1;
+        let pause = report_pause(self.failed_tries);
+        (self.failed_tries < REPORT_TRIES_UNREACHED).then_some((pause, self))
     }
 }
 
