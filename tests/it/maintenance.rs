@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use shoal::domain::{Cancel, Confidence, EvidenceKind, Job, JobId, Phase, Reporter, Status, Step};
 use shoal::media::InstallerSource;
 use shoal_base::world::elapsed;
+use shoal_image::iso::{TreeKind, Volume};
+use shoal_recipe::TaskRecipe;
 use shoal_sim::{Fault, SimConfig, SimState, Timings, standin_maintenance_writer};
 
 use crate::site::{IMAGE_SHA256, Site, machine};
@@ -105,6 +107,34 @@ async fn each_layout_boot_mode_and_target_installs() {
         let (site, job) = install(faults, with).await;
         check_installed(&site, &job, Confidence::Proven, &[TaskReport, PowerOff]).await;
     }
+}
+
+/// The maintenance system gets the layout as it was submitted.
+#[tokio::test(start_paused = true)]
+async fn a_root_file_system_is_installed_with_its_layout_on_the_task_iso() {
+    let mut site = site(vec![]).await;
+    site.setup = Box::new(|setup| setup.task_iso_retention = Duration::from_secs(3600));
+    site.start();
+    let layout = json!([
+        { "size": "512M", "type_guid": "ef00", "format": "vfat", "mountpoint": "/boot/efi" },
+        { "size": "100%", "format": "xfs", "mountpoint": "/" },
+    ]);
+    let id = site.submit_linux(0, json!({ "partition_layout": layout })).await;
+    let job = settle(&site, id).await;
+    check_installed(&site, &job, Confidence::Proven, &[TaskReport, PowerOff]).await;
+    let [iso] = &site.task_isos()[..] else { panic!("one task ISO") };
+    let file = std::fs::File::open(site.task_iso_dir().join(iso)).unwrap();
+    let volume = Volume::open(&file).unwrap();
+    let entry = volume.find(&file, TreeKind::RockRidge, "recipe.json").unwrap().unwrap();
+    let recipe = TaskRecipe::parse(&volume.read(&file, &entry, 1 << 20).unwrap()).unwrap();
+    let sizes: Vec<String> = recipe
+        .partition_layout
+        .unwrap()
+        .partitions()
+        .iter()
+        .map(|partition| partition.size.to_string())
+        .collect();
+    assert_eq!(sizes, [(512 << 20).to_string(), "100%".to_owned()]);
 }
 
 /// A running system is shut down first.

@@ -137,9 +137,13 @@ impl Site {
         self.machines[machine].state().serial.parse().unwrap()
     }
 
+    pub fn task_iso_dir(&self) -> std::path::PathBuf {
+        self.dir.path().join("task-isos")
+    }
+
     /// Names of the files in TASK_ISO_DIR.
     pub fn task_isos(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.dir.path().join("task-isos")).unwrap();
+        let entries = std::fs::read_dir(self.task_iso_dir()).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
@@ -229,7 +233,7 @@ impl Site {
             installer_allow: UrlPrefixes::default(),
             maintenance_iso: Some(InstallerSource::File(self.dir.path().join("maintenance.iso"))),
             own_pin: Arc::new(|| None),
-            task_iso_dir: self.dir.path().join("task-isos"),
+            task_iso_dir: self.task_iso_dir(),
             task_iso_retention: Duration::ZERO,
             media_base: Arc::new(|_| Box::pin(async { Ok(format!("http://{CONTROLLER}").parse().unwrap()) })),
             secrets: Secrets::default(),

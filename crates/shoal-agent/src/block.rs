@@ -36,6 +36,11 @@ impl DeviceFile {
         DeviceFile::new(OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?)
     }
 
+    /// For writing, where partitions of the disk are mounted.
+    pub fn open_shared(path: &Path) -> io::Result<DeviceFile> {
+        DeviceFile::new(OpenOptions::new().read(true).write(true).open(path)?)
+    }
+
     fn new(mut file: File) -> io::Result<DeviceFile> {
         let size = file.seek(SeekFrom::End(0))?;
         Ok(DeviceFile { file, size })

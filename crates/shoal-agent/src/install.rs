@@ -4,10 +4,12 @@
 //! and the image's head were checked; after a failure the disk is as it was or starts nothing.
 
 mod first_boot;
+mod unpack;
 mod write;
 
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::mpsc::channel;
 
 use rustix::io::Errno;
@@ -130,8 +132,17 @@ impl Installation<'_> {
         let (mut source, size) = self.open_image()?;
         progress.begin("write", size.unwrap_or_default());
         let mut is_begun = false;
-        let written = catch_unwind(AssertUnwindSafe(|| {
-            self.write(progress, disk, &device, &mut *source, &mut is_begun)
+        let layout = self.recipe.partition_layout.clone();
+        let device = match layout {
+            None => device,
+            Some(_) => {
+                drop(device);
+                self.open(disk, DeviceFile::open_shared)?
+            }
+        };
+        let written = catch_unwind(AssertUnwindSafe(|| match &layout {
+            None => self.write(progress, disk, &device, &mut *source, &mut is_begun),
+            Some(layout) => self.unpack(progress, disk, &device, layout, &mut *source, &mut is_begun),
         }));
         let outcome =
             written.unwrap_or_else(|panic| Err(Failure::new(FailedStep::Write, panic_text(&*panic))));
@@ -144,12 +155,19 @@ impl Installation<'_> {
         outcome
     }
 
+    fn open(
+        &self,
+        disk: &Disk,
+        open: impl Fn(&Path) -> io::Result<DeviceFile>,
+    ) -> Result<DeviceFile, Failure> {
+        open(&self.machine.path("/dev").join(&disk.name)).map_err(|error| {
+            Failure::new(FailedStep::Disk, format!("{} cannot be opened: {error}", disk.name))
+        })
+    }
+
     /// The disk, for this program alone, if its data may be lost.
     fn open_disk(&mut self, disk: &Disk) -> Result<DeviceFile, Failure> {
-        let failed =
-            |error| Failure::new(FailedStep::Disk, format!("{} cannot be opened: {error}", disk.name));
-        let device =
-            DeviceFile::open_exclusive(&self.machine.path("/dev").join(&disk.name)).map_err(failed)?;
+        let device = self.open(disk, DeviceFile::open_exclusive)?;
         let foreign = disk::find_foreign(&device, disk.sector);
         let foreign =
             foreign.map_err(Failure::of(FailedStep::Disk, format!("{} cannot be read", disk.name)))?;

@@ -11,6 +11,7 @@
 //! - `table`, `esp`, `nvram`: partition table, boot loaders, boot entries.
 //! - `writer`: writes so that the disk starts the whole image or nothing.
 //! - `seed`, `windows`: data for the first boot.
+//! - `rootfs`: a root file system in place of an image of a disk.
 //!
 //! It knows no Redfish and no controller, only the recipe and the report of `shoal_recipe`. What it touches of the
 //! system goes through [`Machine`]. Threads and sleeps are real: there is no simulated time in here.
@@ -31,6 +32,7 @@ mod network;
 mod nvram;
 mod pipeline;
 mod report;
+mod rootfs;
 mod seed;
 mod table;
 #[cfg(test)]

@@ -4,9 +4,9 @@
 //! Invariant: no other module names an absolute path without [`Machine::path`], starts a program, or sleeps.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use crate::image::Firmware;
@@ -15,6 +15,16 @@ use crate::image::Firmware;
 pub trait Programs: Send + Sync {
     /// Whether the program succeeded, and what it wrote.
     fn run(&self, program: &str, args: &[&str]) -> io::Result<(bool, String)>;
+
+    /// Starts a program that reads what it is given.
+    fn feed(&self, program: &str, args: &[&str]) -> io::Result<Box<dyn Feed>>;
+}
+
+/// A running program and its input.
+pub trait Feed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Ends the input and waits. Whether the program succeeded, and what it wrote.
+    fn finish(self: Box<Self>) -> io::Result<(bool, String)>;
 }
 
 pub struct Machine {
@@ -66,13 +76,20 @@ impl Machine {
 
     /// Runs a program; a failure is its last line, for an operator.
     pub fn run(&self, program: &str, args: &[&str]) -> Result<String, String> {
-        match self.programs.run(program, args) {
-            Ok((true, text)) => Ok(text),
-            Ok((false, text)) => {
-                let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
-                Err(format!("{program} failed: {line}"))
-            }
-            Err(error) => Err(format!("{program} cannot be started: {error}")),
+        judge(program, self.programs.run(program, args))
+    }
+
+    /// Starts a program that reads what it is given.
+    pub fn feed(&self, program: &str, args: &[&str]) -> Result<Fed, String> {
+        let started = self.programs.feed(program, args);
+        let feed = started.map_err(|error| format!("{program} cannot be started: {error}"))?;
+        Ok(Fed { program: program.to_owned(), feed: Some(feed) })
+    }
+
+    /// Everything written is on the media.
+    pub fn sync(&self) {
+        if self.has_time {
+            rustix::fs::sync();
         }
     }
 
@@ -101,6 +118,51 @@ impl Machine {
     }
 }
 
+/// A program that is given its input.
+pub struct Fed {
+    program: String,
+    feed: Option<Box<dyn Feed>>,
+}
+
+impl Fed {
+    /// A program that has ended early and well needs no more.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let Some(feed) = &mut self.feed else { return Ok(()) };
+        match feed.write(bytes) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.end(),
+            Err(error) => Err(format!("{} takes no more input: {error}", self.program)),
+        }
+    }
+
+    /// Waits for its end; a failure is its last line, for an operator.
+    pub fn finish(mut self) -> Result<(), String> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        let Some(feed) = self.feed.take() else { return Ok(()) };
+        judge(&self.program, feed.finish()).map(drop)
+    }
+}
+
+impl Drop for Fed {
+    fn drop(&mut self) {
+        self.end().ok();
+    }
+}
+
+fn judge(program: &str, ended: io::Result<(bool, String)>) -> Result<String, String> {
+    match ended {
+        Ok((true, text)) => Ok(text),
+        Ok((false, text)) => {
+            let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
+            Err(format!("{program} failed: {line}"))
+        }
+        Err(error) => Err(format!("{program} cannot be started: {error}")),
+    }
+}
+
 /// See [`Machine::text`].
 pub fn trimmed(path: &Path) -> Option<String> {
     let bytes = fs::read(path).ok()?;
@@ -119,20 +181,50 @@ pub fn names(path: &Path) -> Vec<String> {
 
 struct RealPrograms;
 
-impl Programs for RealPrograms {
+const OUTPUT: &str = "/run/shoal-agent-program.log";
+
+impl RealPrograms {
     /// Output goes to a file and not to a pipe: a DHCP client stays in the background and would keep a pipe open.
+    fn command(program: &str, args: &[&str]) -> io::Result<Command> {
+        let output = fs::File::create(OUTPUT)?;
+        let mut command = Command::new(program);
+        // The kernel gives its first process no path.
+        command.args(args).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.stdout(output.try_clone()?).stderr(output);
+        Ok(command)
+    }
+
+    fn output() -> io::Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(OUTPUT)?).into_owned())
+    }
+}
+
+impl Programs for RealPrograms {
     fn run(&self, program: &str, args: &[&str]) -> io::Result<(bool, String)> {
-        let folder = Path::new("/run");
-        let path = folder.join("shoal-agent-program.log");
-        let output = fs::File::create(&path)?;
-        let status = Command::new(program)
-            .args(args)
-            // The kernel gives its first process none.
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .status()?;
-        Ok((status.success(), String::from_utf8_lossy(&fs::read(&path)?).into_owned()))
+        let status = RealPrograms::command(program, args)?.stdin(Stdio::null()).status()?;
+        Ok((status.success(), RealPrograms::output()?))
+    }
+
+    fn feed(&self, program: &str, args: &[&str]) -> io::Result<Box<dyn Feed>> {
+        let mut child = RealPrograms::command(program, args)?.stdin(Stdio::piped()).spawn()?;
+        let input = child.stdin.take();
+        Ok(Box::new(RealFeed { child, input }))
+    }
+}
+
+struct RealFeed {
+    child: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Feed for RealFeed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.input.as_mut().map_or(Ok(()), |input| input.write_all(bytes))
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<(bool, String)> {
+        drop(self.input.take());
+        let status = self.child.wait()?;
+        Ok((status.success(), RealPrograms::output()?))
     }
 }

@@ -4,12 +4,14 @@
 //! both its checksums are right, and what is written has right ones.
 
 mod fit;
+mod make;
 #[cfg(test)]
 pub mod samples;
 
 #[cfg(test)]
 pub use fit::is_valid_backup;
 pub use fit::{FitError, Fitted, SeedPartition, fit};
+pub use make::{NewPartition, make};
 
 use shoal_image::iso::ReadAt;
 

@@ -16,7 +16,7 @@ use shoal_recipe::{
 use url::Url;
 
 use crate::http::Web;
-use crate::machine::{Machine, Programs};
+use crate::machine::{Feed, Machine, Programs};
 
 pub struct TestMachine {
     folder: tempfile::TempDir,
@@ -30,6 +30,8 @@ type Act = dyn Fn(&[&str]) -> (bool, String) + Send + Sync;
 pub struct FakePrograms {
     acts: Arc<Mutex<BTreeMap<String, Arc<Act>>>>,
     pub calls: Arc<Mutex<Vec<String>>>,
+    /// What was written to the program that was fed last.
+    pub fed: Arc<Mutex<Vec<u8>>>,
 }
 
 impl FakePrograms {
@@ -43,10 +45,36 @@ impl FakePrograms {
 }
 
 impl Programs for FakePrograms {
+    fn feed(&self, program: &str, args: &[&str]) -> io::Result<Box<dyn Feed>> {
+        let (program, args) = (program.to_owned(), args.iter().map(|arg| (*arg).to_owned()).collect());
+        Ok(Box::new(FakeFeed { programs: self.clone(), program, args, bytes: Vec::new() }))
+    }
+
     fn run(&self, program: &str, args: &[&str]) -> io::Result<(bool, String)> {
         self.calls.lock().unwrap().push(format!("{program} {}", args.join(" ")));
         let act = self.acts.lock().unwrap().get(program).cloned();
         act.map(|act| act(args)).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+}
+
+/// A program that is started once it has got everything.
+struct FakeFeed {
+    programs: FakePrograms,
+    program: String,
+    args: Vec<String>,
+    bytes: Vec<u8>,
+}
+
+impl Feed for FakeFeed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<(bool, String)> {
+        *self.programs.fed.lock().unwrap() = self.bytes;
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        self.programs.run(&self.program, &args)
     }
 }
 
@@ -150,6 +178,7 @@ pub fn recipe() -> TaskRecipe {
             sha256: Sha256([0; 32]),
             size: None,
         },
+        partition_layout: None,
         network: Network::Dhcp,
         overwrite: false,
         verify: Verify::Full,

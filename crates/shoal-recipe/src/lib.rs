@@ -11,6 +11,7 @@ mod disk;
 mod fault;
 mod hash;
 mod image;
+mod layout;
 mod network;
 mod reader;
 mod report;
@@ -23,6 +24,7 @@ pub use disk::{DiskHints, DiskSelector, Transport, normalize_wwn};
 pub use fault::{Fault, RecipeFaults};
 pub use hash::Sha256;
 pub use image::{Image, ImageLocation, ImageName, ImageSource, OciReference, OciVersion};
+pub use layout::{Layout, LayoutPartition, PartitionFormat, PartitionSize, TypeGuid};
 pub use network::{Network, StaticNetwork};
 pub use report::{
     FailedStep, REPORT_LOG_BYTES_MAX, REPORT_TRIES, REPORT_TRIES_UNREACHED, Report, ReportStatus,

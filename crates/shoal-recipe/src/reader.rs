@@ -129,6 +129,25 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The objects of the list under `key`, 1 to `max`; nothing where it is absent or something else.
+    pub fn objects(&self, key: &str, max: usize) -> Option<Vec<Reader<'a>>> {
+        let values = self.value(key)?;
+        let Some(values) = values.as_array().filter(|values| (1..=max).contains(&values.len())) else {
+            self.refuse(key, format!("must be a list of 1 to {max} objects"));
+            return None;
+        };
+        let object = |(index, value): (usize, &'a Value)| {
+            let pointer = format!("{}/{index}", self.pointer_of(key));
+            let Some(object) = value.as_object() else {
+                self.faults.borrow_mut().push(Fault { pointer, message: "must be an object".to_owned() });
+                return None;
+            };
+            Some(Reader { object, pointer, faults: self.faults })
+        };
+        let objects: Vec<Option<Reader<'a>>> = values.iter().enumerate().map(object).collect();
+        objects.into_iter().collect()
+    }
+
     /// A list of texts that `parse` understands, at most `max`; an absent one is empty.
     pub fn list<T>(&self, key: &str, max: usize, must: &str, parse: impl Fn(&str) -> Option<T>) -> Vec<T> {
         let Some(value) = self.value(key) else { return Vec::new() };

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::disk::DiskSelector;
 use crate::fault::RecipeFaults;
 use crate::image::Image;
+use crate::layout::Layout;
 use crate::network::Network;
 use crate::reader::{Reader, read_document};
 use crate::target::{Target, VERIFY, Verify};
@@ -26,6 +27,8 @@ pub struct Recipe {
     pub target: Target,
     pub target_disk: DiskSelector,
     pub image: Image,
+    /// The image is a root file system as a tar archive, for a disk with these partitions. Linux only.
+    pub partition_layout: Option<Layout>,
     /// For cloud-init, Linux only.
     pub user_data: Option<String>,
     pub network_config: Option<String>,
@@ -63,11 +66,12 @@ pub enum Completion {
 const COMPLETIONS: [(&str, Completion); 3] =
     [("webhook", Completion::Webhook), ("media", Completion::Media), ("poweroff", Completion::Poweroff)];
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "task_target",
     "target_disk",
     "image",
     "oci_url",
+    "partition_layout",
     "user_data",
     "network_config",
     "unattend_xml",
@@ -82,8 +86,7 @@ const KEYS: [&str; 14] = [
 
 const NO_ESXI: &str = "belongs to install-esxi.target";
 /// Keys of other targets and earlier systems that no step reads.
-const REASONS: [(&str, &str); 11] = [
-    ("partition_layout", "a whole-disk image has its own partition table: leave it out"),
+const REASONS: [(&str, &str); 10] = [
     ("wim_index", "WIM files are not supported: use a whole-disk image of a sysprepped installation"),
     ("firmware_url", "firmware updates are not supported"),
     ("env", "no step reads environment variables: leave it out"),
@@ -109,12 +112,14 @@ fn read(reader: &Reader<'_>) -> Option<Recipe> {
     let (image, network) = (Image::read(reader), Network::read(reader));
     let (user_data, network_config) = (read_text(reader, "user_data"), read_text(reader, "network_config"));
     let unattend_xml = read_text(reader, "unattend_xml");
+    let partition_layout = Layout::read(reader, "partition_layout");
     check_first_boot(reader, target, unattend_xml.as_deref());
     check_versions(reader);
     Some(Recipe {
         user_data,
         network_config,
         unattend_xml,
+        partition_layout,
         overwrite: reader.flag("overwrite"),
         verify: reader.choice("verify", &VERIFY).unwrap_or_default(),
         completion: reader.choice("completion", &COMPLETIONS).unwrap_or_default(),
@@ -161,6 +166,10 @@ fn check_first_boot(reader: &Reader<'_>, target: Option<Target>, unattend: Optio
         Some(Target::Windows) => {
             for key in ["user_data", "network_config"].into_iter().filter(|key| reader.has(key)) {
                 reader.refuse(key, "belongs to install-linux.target: use `unattend_xml`");
+            }
+            if reader.has("partition_layout") {
+                let image = "belongs to install-linux.target: Windows is installed from a whole-disk image";
+                reader.refuse("partition_layout", image);
             }
         }
         _ => {}

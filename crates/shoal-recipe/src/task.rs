@@ -16,6 +16,7 @@ use crate::disk::DiskSelector;
 use crate::fault::{Fault, RecipeFaults};
 use crate::hash::Sha256;
 use crate::image::{read_sha256, read_url};
+use crate::layout::Layout;
 use crate::network::Network;
 use crate::reader::{Reader, read_document};
 use crate::target::{Target, VERIFY, Verify};
@@ -45,6 +46,8 @@ pub struct TaskRecipe {
     pub target: Target,
     pub target_disk: DiskSelector,
     pub image: TaskImage,
+    /// The image is a root file system as a tar archive, for a disk with these partitions.
+    pub partition_layout: Option<Layout>,
     pub network: Network,
     pub overwrite: bool,
     pub verify: Verify,
@@ -143,6 +146,7 @@ impl TaskRecipe {
             "task_target": self.target.name(),
             "target_disk": self.target_disk.to_json(),
             "image": image,
+            "partition_layout": self.partition_layout.as_ref().map(Layout::to_json),
             "network": self.network.to_json(),
             "overwrite": self.overwrite,
             "verify": self.verify.name(),
@@ -163,7 +167,17 @@ fn without_null(value: Value) -> Value {
 
 fn read(reader: &Reader<'_>) -> Option<TaskRecipe> {
     reader.only(
-        &["job", "identity", "task_target", "target_disk", "image", "network", "overwrite", "verify"],
+        &[
+            "job",
+            "identity",
+            "task_target",
+            "target_disk",
+            "image",
+            "partition_layout",
+            "network",
+            "overwrite",
+            "verify",
+        ],
         &[],
     );
     let required = |key: &str| {
@@ -176,6 +190,7 @@ fn read(reader: &Reader<'_>) -> Option<TaskRecipe> {
     let identity = required("identity").and_then(|identity| read_identity(&identity));
     let image = required("image").and_then(|image| read_image(&image));
     let (target, target_disk) = (Target::read(reader), DiskSelector::read(reader, "target_disk"));
+    let partition_layout = Layout::read(reader, "partition_layout");
     Some(TaskRecipe {
         network: Network::read(reader)?,
         overwrite: reader.flag("overwrite"),
@@ -185,6 +200,7 @@ fn read(reader: &Reader<'_>) -> Option<TaskRecipe> {
         target: target?,
         target_disk: target_disk?,
         image: image?,
+        partition_layout,
     })
 }
 

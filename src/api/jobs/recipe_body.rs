@@ -35,6 +35,10 @@ pub struct MaintenanceRecipeBody {
         pattern = "^[A-Za-z0-9.-]+(:[0-9]+)?/[a-z0-9._/-]+(:[A-Za-z0-9_.-]+)?(@sha256:[0-9A-Fa-f]{64})?$"
     )]
     oci_url: Option<String>,
+    /// The image is a root file system as a tar archive, unpacked onto these partitions of a UEFI host; Linux only. One
+    /// of them has the size `100%`.
+    #[schema(min_items = 1, max_items = 64)]
+    partition_layout: Option<Vec<PartitionRecipeBody>>,
     /// For cloud-init; Linux only.
     #[schema(schema_with = first_boot_text)]
     user_data: Option<String>,
@@ -78,7 +82,7 @@ fn first_boot_text() -> Schema {
     OneOfBuilder::new().item(text()).item(object).into()
 }
 
-/// A raw whole-disk image, plain or compressed by gzip, xz or zstd.
+/// A raw whole-disk image or, with `partition_layout`, a tar archive; plain or compressed by gzip, xz or zstd.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its shape is used, by the API's description")]
 pub struct ImageRecipeBody {
@@ -94,6 +98,25 @@ pub struct ImageRecipeBody {
     /// for a hosted image up to a limit, where the recipe has no `network`.
     #[schema(pattern = "^(network|media|auto)$")]
     source: Option<String>,
+}
+
+/// A partition, in the order on the disk.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its shape is used, by the API's description")]
+pub struct PartitionRecipeBody {
+    /// Bytes with an optional unit (`512M`, `2GiB`), a percentage of the disk, or `100%` for the rest.
+    size: String,
+    /// `ef00` (EFI system partition), `8300` (Linux), `8200` (swap), `0700`, `0c01` or a GUID.
+    #[schema(pattern = "^([0-9A-Fa-f]{4}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$")]
+    type_guid: Option<String>,
+    /// `none` and `raw` leave the partition as it is.
+    #[schema(pattern = "^(vfat|ext4|xfs|swap|none|raw)$")]
+    format: String,
+    /// At most 11 characters for vfat, 12 for xfs, 15 for swap, 16 for ext4.
+    #[schema(min_length = 1, max_length = 16)]
+    label: Option<String>,
+    #[schema(min_length = 1, max_length = 255)]
+    mountpoint: Option<String>,
 }
 
 /// Fixed addresses of the maintenance system; without it, DHCP.

@@ -239,6 +239,7 @@ fn task_recipe(
         target: given.target,
         target_disk: given.target_disk.clone(),
         image,
+        partition_layout: given.partition_layout.clone(),
         network: given.network.clone(),
         overwrite: given.overwrite,
         verify: given.verify,

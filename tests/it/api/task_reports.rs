@@ -253,6 +253,20 @@ async fn an_image_must_be_where_the_settings_allow() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_faulty_layout_is_rejected_at_its_place() {
+    let fixture = fixture();
+    fixture.add_server("A1").await;
+    let mut body = linux("A1");
+    body["partition_layout"] = json!([
+        { "size": "512M", "type_guid": "ef00", "format": "vfat" },
+        { "size": "100%", "format": "btrfs", "mountpoint": "/" },
+    ]);
+    let problem = fixture.post("/api/v1/jobs", body).await.problem(422);
+    assert_eq!(problem["errors"][0]["pointer"], "/partition_layout/1/format");
+    assert!(problem["errors"][0].to_string().contains("vfat, ext4, xfs"), "{problem}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_linux_recipe_may_be_large_and_an_esxi_recipe_may_not() {
     let fixture = fixture();
     for serial in ["A1", "A2"] {

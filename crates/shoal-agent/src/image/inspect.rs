@@ -91,7 +91,9 @@ fn refuse_containers(head: &[u8]) -> Result<(), Failure> {
         ));
     }
     if is(257, b"ustar") {
-        return Err(refused("the image is a tar archive: a whole-disk image is needed"));
+        return Err(refused(
+            "the image is a tar archive: give `partition_layout` in the recipe if it is a root file system",
+        ));
     }
     if let Some((name, ..)) = CONTAINERS.iter().find(|(_, offset, mark)| is(*offset, mark)) {
         return Err(refused(format!("the image is {name}: convert it with `{CONVERT}`")));

@@ -11,6 +11,8 @@ use crate::esp::tests::volume;
 use crate::table::{BASIC_DATA, BIOS_BOOT, ESP, LINUX, samples};
 use crate::testing::{FakeWeb, TestMachine, recipe, task_iso};
 
+mod unpacked;
+
 const MIB: u64 = 1 << 20;
 const DISK: u64 = 64 * MIB;
 const PCI: &str = "/sys/devices/pci0000:00/0000:00:1f.0";

@@ -84,7 +84,7 @@ impl Installation<'_> {
         table.ok_or_else(|| Failure::new(FailedStep::Image, "the image is empty"))
     }
 
-    fn check_digest(&self, streamed: &Streamed) -> Result<(), Failure> {
+    pub(super) fn check_digest(&self, streamed: &Streamed) -> Result<(), Failure> {
         let (found, expected) = (Sha256(streamed.sha256), self.recipe.image.sha256);
         self.log.line(&format!("image: {} bytes, {}", streamed.transferred, streamed.compression.name()));
         match found == expected {
@@ -115,7 +115,7 @@ impl Installation<'_> {
     }
 
     /// A firmware that refuses the entry starts the fallback, if there is one.
-    fn add_boot_entry(
+    pub(super) fn add_boot_entry(
         &mut self,
         disk: &Disk,
         head: &[u8],
@@ -145,7 +145,7 @@ impl Installation<'_> {
 }
 
 /// What the image's partition holds; what was changed there is read back.
-fn find_loaders<D: BlockDevice + ?Sized>(
+pub(super) fn find_loaders<D: BlockDevice + ?Sized>(
     writer: &mut Writer<'_, D>,
     esp: &Partition,
 ) -> Result<Loaders, Failure> {

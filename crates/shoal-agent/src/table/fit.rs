@@ -148,8 +148,13 @@ fn write_gpt_entry(entry: &mut [u8], range: &Range<u64>, sector: u64, guid: [u8;
     entry[16..32].copy_from_slice(&guid);
     entry[32..40].copy_from_slice(&(range.start / sector).to_le_bytes());
     entry[40..48].copy_from_slice(&(range.end / sector - 1).to_le_bytes());
-    for (place, letter) in entry[56..128].chunks_exact_mut(2).zip("cidata".encode_utf16()) {
-        place.copy_from_slice(&letter.to_le_bytes());
+    write_gpt_name(entry, "cidata");
+}
+
+/// As far as there is room: 36 UTF-16 units.
+pub(super) fn write_gpt_name(entry: &mut [u8], name: &str) {
+    for (unit, letter) in entry[56..128].chunks_exact_mut(2).zip(name.encode_utf16()) {
+        unit.copy_from_slice(&letter.to_le_bytes());
     }
 }
 

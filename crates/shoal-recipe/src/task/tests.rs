@@ -39,6 +39,19 @@ fn images() -> impl Strategy<Value = TaskImage> {
         .prop_map(|(location, sha256, size)| TaskImage { location, sha256: Sha256(sha256), size })
 }
 
+fn layouts() -> impl Strategy<Value = Option<Layout>> {
+    let esp = json!({ "size": "512M", "type_guid": "ef00", "format": "vfat", "mountpoint": "/boot/efi" });
+    let sizes = (1_u64..1 << 40, 1_u8..100);
+    of(sizes).prop_map(move |sizes| {
+        let (bytes, percent) = sizes?;
+        let list = json!([esp, { "size": "100%", "format": "xfs", "label": "root", "mountpoint": "/" },
+            { "size": (bytes + (1 << 20)).to_string(), "format": "swap" },
+            { "size": format!("{percent}%"), "format": "none" }]);
+        let document = [("partition_layout".to_owned(), list)].into_iter().collect();
+        read_document(&document, |reader| Layout::read(reader, "partition_layout")).ok()
+    })
+}
+
 fn networks() -> impl Strategy<Value = Network> {
     let fixed = (any::<u8>(), of(1_u16..4095)).prop_map(|(host, vlan)| {
         let addresses = vec![format!("10.1.0.{host}/24").parse().unwrap(), "2001:db8::5/64".parse().unwrap()];
@@ -52,7 +65,7 @@ fn networks() -> impl Strategy<Value = Network> {
 proptest! {
     #[test]
     fn what_the_controller_writes_the_agent_reads(
-        target_disk in disks(), image in images(), network in networks(), overwrite: bool, full: bool, signals: bool,
+        target_disk in disks(), image in images(), partition_layout in layouts(), network in networks(), overwrite: bool, full: bool, signals: bool,
         pin: [u8; 32], uuid in of("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"),
     ) {
         let job = Job {
@@ -69,7 +82,7 @@ proptest! {
             identity: Identity { serials: vec!["ABC 123".to_owned()], uuid },
             target: if full { Target::Linux } else { Target::Windows },
             verify: if full { Verify::Full } else { Verify::Ends },
-            target_disk, image, network, overwrite,
+            target_disk, image, network, overwrite, partition_layout,
         };
         let text = recipe.to_json().to_string();
         prop_assert_eq!(TaskRecipe::parse(text.as_bytes()), Ok(recipe));
