@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::{Compression, GzBuilder};
 
@@ -17,12 +17,38 @@ use super::{BuildError, step};
 use crate::cli::new_file::FileError;
 
 /// Busybox's, as the agent and its DHCP script call them, and a shell's few for a look around.
-const APPLETS: [&str; 16] = [
-    "cat", "dmesg", "grep", "ip", "kill", "losetup", "ls", "lsmod", "lspci", "mkdir", "modprobe", "mount",
-    "ps", "sh", "udhcpc", "umount",
+const APPLETS: [&str; 18] = [
+    "blockdev", "cat", "chroot", "dmesg", "grep", "ip", "kill", "losetup", "ls", "lsmod", "lspci", "mkdir",
+    "modprobe", "mount", "ps", "sh", "udhcpc", "umount",
 ];
 const FOLDERS: [&str; 8] = ["bin", "dev", "etc", "proc", "run", "sbin", "sys", "tmp"];
-/// Where ntfs-3g looks for its loader and its libraries.
+/// Programs beside busybox: package, path in it, and names here. `mke2fs` makes what it is called after.
+const PROGRAMS: [(&str, &str, &str); 8] = [
+    ("dosfstools", "sbin/mkfs.fat", "sbin/mkfs.vfat"),
+    ("dosfstools", "sbin/fsck.fat", "sbin/fsck.vfat"),
+    ("e2fsprogs", "sbin/mke2fs", "sbin/mkfs.ext4"),
+    ("e2fsprogs", "sbin/e2fsck", "sbin/e2fsck"),
+    ("ntfs-3g", "bin/ntfs-3g", "bin/ntfs-3g"),
+    ("tar", "bin/tar", "bin/tar"),
+    ("xfsprogs", "sbin/mkfs.xfs", "sbin/mkfs.xfs"),
+    ("xfsprogs", "sbin/xfs_repair", "sbin/xfs_repair"),
+];
+/// Their libraries: package, and the name that programs ask for, up to its version.
+const SHARED: [(&str, &str); 12] = [
+    ("libacl1", "libacl.so."),
+    ("libblkid1", "libblkid.so."),
+    ("libc6", "libc.so."),
+    ("libcom-err2", "libcom_err.so."),
+    ("libext2fs2", "libe2p.so."),
+    ("libext2fs2", "libext2fs.so."),
+    ("libinih1", "libinih.so."),
+    ("libntfs-3g", "libntfs-3g.so."),
+    ("libpcre2-8", "libpcre2-8.so."),
+    ("libselinux1", "libselinux.so."),
+    ("liburcu8", "liburcu.so."),
+    ("libuuid1", "libuuid.so."),
+];
+/// Where they look for their loader and their libraries.
 const LOADER: &str = "lib64/ld-linux-x86-64.so.2";
 const LIBRARIES: &str = "lib/x86_64-linux-gnu";
 /// Of what `depmod` writes, what busybox reads.
@@ -61,31 +87,40 @@ pub async fn build(kernel: &Kernel, tree: &Path, work: &Path, agent: &[u8]) -> R
     }
     // Where the kernel itself looks for it.
     archive.add("sbin/modprobe", Node::Link("/bin/busybox".to_owned()));
-    add_ntfs(&mut archive, tree)?;
+    add_programs(&mut archive, tree)?;
     add_modules(&mut archive, kernel, work).await?;
     let compressed = tokio::task::block_in_place(|| archive.compressed());
     // In memory, nothing can go wrong.
     compressed.map_err(|source| FileError { act: "build", path: "initrd.gz".into(), source }.into())
 }
 
-fn add_ntfs(archive: &mut Archive, tree: &Path) -> Result<(), BuildError> {
-    archive.copy(&file_of(tree, "ntfs-3g", "bin/ntfs-3g")?, "bin/ntfs-3g")?;
-    archive.copy(&file_of(tree, "libc6", "lib64/ld-linux-x86-64.so.2")?, LOADER)?;
-    archive.copy(
-        &file_of(tree, "libc6", "lib/x86_64-linux-gnu/libc.so.6")?,
-        &format!("{LIBRARIES}/libc.so.6"),
-    )?;
-    for folder in ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"] {
-        for entry in fs::read_dir(tree.join(folder)).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            // The name that programs ask for, which may be a link to the file.
-            if name.starts_with("libntfs-3g.so.") && name.matches('.').count() == 2 {
-                archive.copy(&entry.path(), &format!("{LIBRARIES}/{name}"))?;
-                return Ok(());
-            }
-        }
+fn add_programs(archive: &mut Archive, tree: &Path) -> Result<(), BuildError> {
+    for (package, from, to) in PROGRAMS {
+        archive.copy(&file_of(tree, package, from)?, to)?;
     }
-    Err(BuildError::NoFile { package: "libntfs-3g", path: format!("{LIBRARIES}/libntfs-3g.so.*") })
+    archive.copy(&file_of(tree, "e2fsprogs", "etc/mke2fs.conf")?, "etc/mke2fs.conf")?;
+    archive.copy(&file_of(tree, "libc6", LOADER)?, LOADER)?;
+    for (package, name) in SHARED {
+        let library = library(tree, name);
+        let (name, path) = library.ok_or_else(|| {
+            let path = format!("{LIBRARIES}/{name}*");
+            BuildError::NoFile { package, path }
+        })?;
+        archive.copy(&path, &format!("{LIBRARIES}/{name}"))?;
+    }
+    Ok(())
+}
+
+/// The library of that name with one number behind it, which may be a link to the file.
+fn library(tree: &Path, start: &str) -> Option<(String, PathBuf)> {
+    let is_number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    [LIBRARIES.to_owned(), format!("usr/{LIBRARIES}")].iter().find_map(|folder| {
+        let mut entries = fs::read_dir(tree.join(folder)).into_iter().flatten().flatten();
+        entries.find_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            name.strip_prefix(start).is_some_and(is_number).then(|| (name, entry.path()))
+        })
+    })
 }
 
 /// The chosen modules, described anew by `depmod`, which knows only what is there.

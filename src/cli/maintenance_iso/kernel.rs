@@ -13,7 +13,7 @@ use crate::cli::new_file::FileError;
 
 const PACKAGE: &str = "linux-image-amd64";
 /// Folders and files below `kernel/` whose modules are taken.
-const WANTED: [&str; 33] = [
+const WANTED: [&str; 35] = [
     "drivers/ata/",
     "drivers/block/loop.ko",
     "drivers/block/mtip32xx/",
@@ -38,10 +38,12 @@ const WANTED: [&str; 33] = [
     "drivers/usb/storage/",
     "drivers/virtio/",
     "fs/efivarfs/",
+    "fs/ext4/",
     "fs/fat/",
     "fs/fuse/fuse.ko",
     "fs/isofs/",
     "fs/nls/",
+    "fs/xfs/",
     "lib/",
     "net/8021q/",
     "net/ipv6/ipv6.ko",

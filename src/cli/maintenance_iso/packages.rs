@@ -13,10 +13,34 @@ use crate::cli::new_file::{FileError, sha256_of};
 
 /// Depends on the kernel itself, by version.
 const KERNEL: &str = "linux-image-amd64";
-const NTFS: &str = "ntfs-3g";
-/// The rest: a shell, boot loaders, and the library of C for ntfs-3g.
-const OTHERS: [&str; 6] =
-    ["busybox-static", "grub-efi-amd64-signed", "isolinux", "libc6", "shim-signed", "syslinux-common"];
+/// What has a fixed name: a shell, boot loaders, programs for file systems, and the library of C for these.
+const NAMED: [&str; 11] = [
+    "busybox-static",
+    "dosfstools",
+    "e2fsprogs",
+    "grub-efi-amd64-signed",
+    "isolinux",
+    "libc6",
+    "ntfs-3g",
+    "shim-signed",
+    "syslinux-common",
+    "tar",
+    "xfsprogs",
+];
+/// Packages whose names have a version in them: the package that depends on each, and how its name begins.
+const VERSIONED: [(&str, &str); 11] = [
+    (KERNEL, "linux-image-"),
+    ("ntfs-3g", "libntfs-3g"),
+    ("tar", "libacl1"),
+    ("tar", "libselinux1"),
+    ("libselinux1", "libpcre2-8"),
+    ("e2fsprogs", "libblkid1"),
+    ("e2fsprogs", "libcom-err2"),
+    ("e2fsprogs", "libext2fs2"),
+    ("e2fsprogs", "libuuid1"),
+    ("xfsprogs", "libinih1"),
+    ("xfsprogs", "liburcu8"),
+];
 /// As root, apt would download as another user, who may not write here.
 const AS_CALLER: [&str; 2] = ["-o", "APT::Sandbox::User=root"];
 
@@ -41,10 +65,10 @@ impl Package {
 
 /// The names of the packages that are needed.
 pub async fn resolve(dir: &Path) -> Result<Vec<String>, BuildError> {
-    let mut names = vec![NTFS.to_owned()];
-    names.push(dependency(dir, KERNEL, "linux-image-").await?);
-    names.push(dependency(dir, NTFS, "libntfs-3g").await?);
-    names.extend(OTHERS.map(str::to_owned));
+    let mut names: Vec<String> = NAMED.map(str::to_owned).into();
+    for (package, prefix) in VERSIONED {
+        names.push(dependency(dir, package, prefix).await?);
+    }
     names.sort();
     Ok(names)
 }
@@ -57,8 +81,8 @@ async fn dependency(dir: &Path, package: &'static str, prefix: &str) -> Result<S
         Err(BuildError::Program { .. }) => text.map_err(unknown)?,
         other => other?,
     };
-    let names = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-    let found = names.map(str::trim).find(|name| name.starts_with(prefix));
+    let names = text.lines().filter_map(|line| line.trim().rsplit_once("Depends: "));
+    let found = names.map(|(_, name)| name.trim()).find(|name| name.starts_with(prefix));
     found.map(str::to_owned).ok_or(BuildError::NoPackage { name: package })
 }
 
