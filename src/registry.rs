@@ -119,6 +119,15 @@ struct FetchedManifest {
     content_type: String,
 }
 
+/// Which image a recipe needs.
+#[derive(Clone, Copy, Debug)]
+pub struct WantedImage<'a> {
+    /// As `linux/amd64`; chooses from an index.
+    pub platform: &'a str,
+    /// A root file system as a tar archive, and not the image of a disk.
+    pub is_archive: bool,
+}
+
 impl Registries {
     pub fn new(transport: Transport, settings: RegistrySettings) -> Registries {
         Registries(RegistryClient::new(transport, settings))
@@ -128,14 +137,13 @@ impl Registries {
         &self.0.settings
     }
 
-    /// What a reference stands for now. `platform`, as `linux/amd64`, chooses from an index.
+    /// What a reference stands for now.
     pub async fn resolve(
         &self,
         reference: &OciReference,
-        platform: &str,
+        wanted: WantedImage<'_>,
     ) -> Result<RegistryImage, RegistryError> {
-        let resolved =
-            tokio::time::timeout(RESOLVE_TIMEOUT, self.resolve_patiently(reference, platform)).await;
+        let resolved = tokio::time::timeout(RESOLVE_TIMEOUT, self.resolve_patiently(reference, wanted)).await;
         resolved.unwrap_or_else(|_| {
             let registry = reference.registry.to_ascii_lowercase();
             Err(RegistryError::TimedOut { registry, seconds: RESOLVE_TIMEOUT.as_secs() })
@@ -145,7 +153,7 @@ impl Registries {
     async fn resolve_patiently(
         &self,
         reference: &OciReference,
-        platform: &str,
+        wanted: WantedImage<'_>,
     ) -> Result<RegistryImage, RegistryError> {
         let repository = RepositoryName {
             registry: reference.registry.to_ascii_lowercase(),
@@ -157,12 +165,13 @@ impl Registries {
         };
         let first = self.manifest(&repository, &version, expected).await?;
         let faulty = |fault| RegistryError::Manifest { name: reference.to_string(), fault };
-        let read =
-            |manifest: &FetchedManifest| ManifestDocument::read(&manifest.bytes, &manifest.content_type);
+        let read = |manifest: &FetchedManifest| {
+            ManifestDocument::read(&manifest.bytes, &manifest.content_type, wanted.is_archive)
+        };
         let layer = match read(&first).map_err(faulty)? {
             ManifestDocument::Image(layer) => layer,
             ManifestDocument::Index(entries) => {
-                let chosen = manifest::choose(&entries, platform).map_err(faulty)?;
+                let chosen = manifest::choose(&entries, wanted.platform).map_err(faulty)?;
                 let second = self.manifest(&repository, &format!("sha256:{chosen}"), Some(chosen)).await?;
                 match read(&second).map_err(faulty)? {
                     ManifestDocument::Image(layer) => layer,

@@ -101,8 +101,12 @@ impl fmt::Display for Platform {
 }
 
 impl ManifestDocument {
-    /// `content_type` is what the registry said that it is.
-    pub fn read(bytes: &[u8], content_type: &str) -> Result<ManifestDocument, ManifestFault> {
+    /// `content_type` is what the registry said that it is; `takes_archive`: the layer may be a tar archive.
+    pub fn read(
+        bytes: &[u8],
+        content_type: &str,
+        takes_archive: bool,
+    ) -> Result<ManifestDocument, ManifestFault> {
         let not = |what: &str| ManifestFault::NotAManifest { what: what.to_owned() };
         let document: RawDocument = serde_json::from_slice(bytes).map_err(|_| match content_type {
             "" => not("something else"),
@@ -112,7 +116,7 @@ impl ManifestDocument {
             // Readers that choose differently would see two different images (CVE-2021-41190).
             (Some(_), Some(_)) => Err(not("both in one document")),
             (Some(entries), None) => Ok(ManifestDocument::Index(entries.iter().filter_map(entry).collect())),
-            (None, Some(layers)) => Ok(ManifestDocument::Image(disk_layer(&layers)?)),
+            (None, Some(layers)) => Ok(ManifestDocument::Image(disk_layer(&layers, takes_archive)?)),
             (None, None) => Err(not(&shown(document.media_type.as_deref().unwrap_or(content_type)))),
         }
     }
@@ -163,7 +167,7 @@ const OTHER_FORMATS: [(&str, &str); 8] = [
     ("esd", "an ESD file"),
 ];
 
-fn disk_layer(layers: &[Descriptor]) -> Result<DiskLayer, ManifestFault> {
+fn disk_layer(layers: &[Descriptor], takes_archive: bool) -> Result<DiskLayer, ManifestFault> {
     let [layer] = layers else { return Err(ManifestFault::Layers { count: layers.len() }) };
     let title = layer.annotations.get(TITLE).map(|title| title.to_ascii_lowercase());
     let kind = layer.media_type.to_ascii_lowercase();
@@ -174,7 +178,7 @@ fn disk_layer(layers: &[Descriptor]) -> Result<DiskLayer, ManifestFault> {
             [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz"].iter().any(|end| title.ends_with(end))
         }
     };
-    if is_tar {
+    if is_tar && !takes_archive {
         return Err(ManifestFault::ContainerImage { media_type: shown(&layer.media_type) });
     }
     for (name, what) in OTHER_FORMATS {
@@ -213,7 +217,7 @@ mod tests {
     }
 
     fn read(document: Value) -> Result<ManifestDocument, ManifestFault> {
-        ManifestDocument::read(document.to_string().as_bytes(), "application/json")
+        ManifestDocument::read(document.to_string().as_bytes(), "application/json", false)
     }
 
     #[test]
@@ -262,8 +266,16 @@ mod tests {
             let fault = read(document.clone()).unwrap_err().to_string();
             assert!(fault.contains(words), "{document}: {fault}");
         }
-        let page = ManifestDocument::read(b"<html>", "text/html").unwrap_err();
+        let page = ManifestDocument::read(b"<html>", "text/html", false).unwrap_err();
         assert_eq!(page.to_string(), "is not an image manifest or index, but text/html");
+    }
+
+    #[test]
+    fn an_archive_is_taken_where_a_root_file_system_is_wanted() {
+        for layer in [layer(TAR, Some("rootfs.tar.gz")), layer(&format!("{TAR}+gzip"), None)] {
+            let document = json!({ "layers": [layer] }).to_string();
+            assert!(ManifestDocument::read(document.as_bytes(), "", true).is_ok(), "{document}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde_json::json;
 use shoal::domain::RegistryImage;
 use shoal::media::HostImageError;
-use shoal::registry::{Registries, RegistryError, RegistrySettings};
+use shoal::registry::{Registries, RegistryError, RegistrySettings, WantedImage};
 use shoal_recipe::OciReference;
 use shoal_sim::Network;
 
@@ -27,6 +27,8 @@ struct Site {
     settings: RegistrySettings,
     dir: tempfile::TempDir,
 }
+
+const DISK: WantedImage<'_> = WantedImage { platform: "linux/amd64", is_archive: false };
 
 fn layer() -> Bytes {
     (0..300_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect::<Vec<_>>().into()
@@ -53,7 +55,7 @@ impl Site {
     }
 
     async fn resolve(&self, reference: &str) -> Result<RegistryImage, RegistryError> {
-        self.registries().resolve(&OciReference::parse(reference).unwrap(), "linux/amd64").await
+        self.registries().resolve(&OciReference::parse(reference).unwrap(), DISK).await
     }
 
     async fn refusal(&self, reference: &str) -> String {
@@ -186,7 +188,7 @@ async fn a_token_is_made_for_pulling_alone_and_used_until_it_ends() {
     let registries = site.registries();
     let reference = OciReference::parse(REFERENCE).unwrap();
     for _ in 0..2 {
-        registries.resolve(&reference, "linux/amd64").await.unwrap();
+        registries.resolve(&reference, DISK).await.unwrap();
     }
     let seen = site.seen();
     let token = &seen[1];
@@ -197,8 +199,8 @@ async fn a_token_is_made_for_pulling_alone_and_used_until_it_ends() {
     let bearer = "Bearer planted-token-1";
     assert_eq!(shown, ["", &format!("Basic {LOGIN}"), bearer, bearer], "the second time without a challenge");
     site.registry.state().token_uses = Some(1);
-    registries.resolve(&reference, "linux/amd64").await.unwrap();
-    registries.resolve(&reference, "linux/amd64").await.unwrap();
+    registries.resolve(&reference, DISK).await.unwrap();
+    registries.resolve(&reference, DISK).await.unwrap();
     let made = site.seen().into_iter().filter(|request| request.url.contains("/token")).count();
     assert_eq!(made, 1, "one that has ended is made anew");
 }

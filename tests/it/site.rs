@@ -15,7 +15,7 @@ use shoal::engine::{Engine, EngineSettings, LeaseTerms};
 use shoal::flow::policy::{Delivery, Policy};
 use shoal::flow::{Services, WorkflowConfig};
 use shoal::media::{HostedImages, InstallerCache, InstallerSource, IsoFiles, Media, NewImage};
-use shoal::registry::{Registries, RegistrySettings};
+use shoal::registry::{Registries, RegistrySettings, WantedImage};
 use shoal::seal::Sealer;
 use shoal::store::{Inserted, NewJob, Sqlite, Store, StoreError};
 use shoal_base::world::{Clock, Rng, Secrets, TlsPolicy, Transport, World};
@@ -330,7 +330,9 @@ impl Site {
             && let ImageLocation::Oci(reference) = &spec.recipe.image.location
         {
             let registries = Registries::new(self.world.transport.clone(), self.registries.clone());
-            spec.registry_image = Some(registries.resolve(reference, "linux/amd64").await.unwrap());
+            let is_archive = spec.recipe.partition_layout.is_some();
+            let wanted = WantedImage { platform: "linux/amd64", is_archive };
+            spec.registry_image = Some(registries.resolve(reference, wanted).await.unwrap());
         }
         self.jobs_made += 1;
         let now = self.world.clock.now();

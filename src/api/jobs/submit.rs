@@ -38,6 +38,7 @@ use crate::api::words::StepName;
 use crate::domain::{
     EventStatus, FieldError, JobId, JobSpec, Level, NewEvent, PathSpec, Serial, Server, Step, parse_recipe,
 };
+use crate::registry::WantedImage;
 use crate::store::{IdempotencyKey, Inserted, NewJob, RefusedJob, StoreError};
 
 /// What a dry run found.
@@ -258,7 +259,8 @@ async fn resolve_image(state: &ApiState, spec: &mut JobSpec) -> Result<Option<Ne
         Target::Linux => "linux/amd64",
         Target::Windows => "windows/amd64",
     };
-    let image = state.registries.resolve(reference, platform).await.map_err(|error| {
+    let wanted = WantedImage { platform, is_archive: spec.recipe.partition_layout.is_some() };
+    let image = state.registries.resolve(reference, wanted).await.map_err(|error| {
         tracing::info!(error = ?error, "an image's reference could not be resolved");
         vec![FieldError::new("/oci_url", error.to_string())]
     })?;
