@@ -10,7 +10,7 @@ mod choose;
 mod foreign;
 mod sysfs;
 
-pub use choose::choose;
+pub use choose::{choose, has_match};
 pub use foreign::find_foreign;
 pub use sysfs::list;
 

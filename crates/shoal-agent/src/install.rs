@@ -19,6 +19,7 @@ use shoal_recipe::{
 };
 
 use crate::block::DeviceFile;
+use crate::devices;
 use crate::disk::{self, Disk};
 use crate::failure::{Failure, panic_text};
 use crate::http::Web;
@@ -38,7 +39,7 @@ pub fn run(
     make_web: &dyn Fn(&Job) -> Box<dyn Web>,
     on_wait: &mut dyn FnMut(),
 ) -> Result<(), Failure> {
-    let (found, refusal) = match medium::find(machine, log, on_wait) {
+    let (found, refusal) = match medium::find(machine, log, &mut *on_wait) {
         Ok(found) => (found, Ok(())),
         Err(Missing { failure, other: Some(other) }) => (*other, Err(failure)),
         Err(Missing { failure, other: None }) => {
@@ -64,6 +65,7 @@ pub fn run(
     if refusal.is_ok() {
         installation.signal(STARTED_FILE, 1);
     }
+    installation.await_devices(on_wait);
     let (is_online, network) = installation.start_network();
     let url = installation.recipe.job.report_url.clone().filter(|_| is_online);
     let reporter = Reporter::new(machine, log, &*web, url);
@@ -90,6 +92,16 @@ impl Installation<'_> {
     fn warn(&mut self, warning: String) {
         self.log.line(&format!("warning: {warning}"));
         self.warnings.push(warning);
+    }
+
+    /// Waits for the disk, and for a network card if nothing can be done without one.
+    fn await_devices(&self, on_wait: &mut dyn FnMut()) {
+        let needs_card = matches!(self.recipe.image.location, TaskImageLocation::Url(_));
+        devices::settle(self.machine, on_wait, || {
+            let disks = disk::list(self.machine, &self.medium.name);
+            let has_card = || !network::links(self.machine).is_empty();
+            disk::has_match(&disks, &self.recipe.target_disk) && (!needs_card || has_card())
+        });
     }
 
     /// Whether there is a network, and whether the job can go on.

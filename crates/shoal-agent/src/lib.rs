@@ -5,6 +5,7 @@
 //! - [`init`]: what the first process of a system owes it: file systems, drivers, consoles, the end.
 //! - [`run`]: one installation, step by step; everything else serves it.
 //! - `medium`, `identity`: the task medium, and whether it is for this machine.
+//! - `devices`: waits for disks and network cards.
 //! - `network`, `http`, `report`: the way to the controller.
 //! - `disk`: the machine's disks, the choice of one, what is on it.
 //! - `image`, `pipeline`: what an image is, and its plain bytes in constant memory.
@@ -17,6 +18,7 @@
 //! system goes through [`Machine`]. Threads and sleeps are real: there is no simulated time in here.
 
 mod block;
+mod devices;
 mod disk;
 mod esp;
 mod failure;

@@ -54,7 +54,8 @@ fn write_hosts(machine: &Machine, job: &Job) -> Result<(), String> {
     write("/etc/resolv.conf", "")
 }
 
-fn links(machine: &Machine) -> Vec<String> {
+/// The network cards that there are.
+pub fn links(machine: &Machine) -> Vec<String> {
     let is_card = |name: &String| {
         let folder = format!("/sys/class/net/{name}");
         let is_ethernet = machine.text(&format!("{folder}/type")).as_deref() == Some(ETHERNET);

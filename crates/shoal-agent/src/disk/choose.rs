@@ -27,6 +27,11 @@ pub fn choose<'a>(disks: &'a [Disk], selector: &DiskSelector) -> Result<&'a Disk
     }
 }
 
+/// Whether there is a disk to choose, be it one of several.
+pub fn has_match(disks: &[Disk], selector: &DiskSelector) -> bool {
+    disks.iter().any(|disk| disk.unusable.is_none() && !is_unasked(disk, selector) && matches(disk, selector))
+}
+
 fn refused(disks: &[Disk], reason: &str) -> Failure {
     let lines: Vec<String> = disks.iter().map(ToString::to_string).collect();
     let list = if lines.is_empty() { "none".to_owned() } else { lines.join("; ") };

@@ -104,11 +104,16 @@ impl Site {
     }
 
     fn run(&self) -> Result<(), Failure> {
-        self.run_logged().0
+        self.run_logged(&mut || {}).0
+    }
+
+    /// Runs, with devices that `on_wait` adds.
+    fn run_while(&self, on_wait: &mut dyn FnMut()) -> Result<(), Failure> {
+        self.run_logged(on_wait).0
     }
 
     /// What became of it, and what its console shows.
-    fn run_logged(&self) -> (Result<(), Failure>, String) {
+    fn run_logged(&self, on_wait: &mut dyn FnMut()) -> (Result<(), Failure>, String) {
         let json = self.recipe.to_json().to_string();
         let mut files = vec![("/recipe.json", json.as_bytes())];
         files.extend(self.medium.iter().map(|(path, bytes)| (*path, &bytes[..])));
@@ -116,7 +121,7 @@ impl Site {
         let make_web = |_: &Job| -> Box<dyn Web> { Box::new(Shared(self.web.clone())) };
         let console = Console { text: Default::default(), on_line: self.on_line.clone() };
         let log = Log::new(vec![Box::new(console.clone())]);
-        let outcome = run(&self.test.machine(), &log, &make_web, &mut || {});
+        let outcome = run(&self.test.machine(), &log, &make_web, on_wait);
         (outcome, console.text.lock().unwrap().clone())
     }
 
@@ -141,6 +146,22 @@ impl Site {
 fn is_dead(disk: &[u8]) -> bool {
     let tail = &disk[disk.len() - (1 << 20)..];
     disk[..1 << 20].iter().chain(tail).all(|byte| *byte == 0)
+}
+
+/// A card whose driver needs another one first, as with virtio.
+#[test]
+fn a_network_card_that_appears_late_is_used() {
+    let site = Site::new(uefi_image());
+    let (card, later) = (site.test.path("/sys/class/net/eth0"), site.test.path("/sys/later"));
+    fs::rename(&card, &later).unwrap();
+    let mut looks = 0;
+    let mut on_wait = || {
+        looks += 1;
+        if looks == 3 {
+            fs::rename(&later, &card).unwrap();
+        }
+    };
+    assert_eq!(site.run_while(&mut on_wait), Ok(()));
 }
 
 #[test]
@@ -259,15 +280,15 @@ fn a_panic_leaves_a_disk_that_starts_nothing_and_is_reported() {
 #[test]
 fn the_signals_of_the_medium_are_read_at_the_start_and_at_the_end() {
     let mut site = Site::new(uefi_image());
-    let (outcome, console) = site.run_logged();
+    let (outcome, console) = site.run_logged(&mut || {});
     assert!(outcome.is_ok() && !console.contains("could not be read"), "{console}");
     site.recipe.overwrite = true;
     site.medium.retain(|(name, _)| !["/started", "/success"].contains(name));
-    let (outcome, console) = site.run_logged();
+    let (outcome, console) = site.run_logged(&mut || {});
     let missing = ["started", "success"].map(|name| format!("the task medium has no file {name}"));
     assert!(outcome.is_ok() && missing.iter().all(|line| console.contains(line)), "{console}");
     site.recipe.job.signals = false;
-    assert!(!site.run_logged().1.contains("could not be read"));
+    assert!(!site.run_logged(&mut || {}).1.contains("could not be read"));
 }
 
 /// A medium whose reads fail is served again once its controller is back.
@@ -286,7 +307,7 @@ fn a_signal_is_tried_again_while_the_medium_cannot_be_read() {
             fs::write(&back, &*whole.lock().unwrap()).unwrap();
         }
     });
-    let (outcome, console) = site.run_logged();
+    let (outcome, console) = site.run_logged(&mut || {});
     assert!(outcome.is_ok());
     assert_eq!(console.matches("the signal success could not be read").count(), 1, "{console}");
 }
