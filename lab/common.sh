@@ -1,12 +1,16 @@
 # Sourced by the lab's scripts: where the lab lives, and how its processes are told apart.
 #
-# Everything that the lab makes is under $LAB; nothing outside it is changed. A process is the lab's
+# Everything that the lab makes is under $LAB; nothing outside it is changed, but for an address of the loopback
+# interface while it is up. A process is the lab's
 # own only if its pid was written down here and its command line still names $LAB.
 # shellcheck shell=bash
 
 export LC_ALL=C
 export LAB=${LAB:-/tmp/shoal-lab}
 RUN=$LAB/run
+# On the loopback interface: what a guest with a network card and its BMC both reach (xtask/src/lab/task.rs).
+# shellcheck disable=SC2034  # of those that source this
+ADDRESS=198.18.83.2
 SOCKET=$RUN/libvirt-sock
 LIBVIRT_URI="qemu:///system?socket=$SOCKET"
 

@@ -11,21 +11,28 @@ use crate::process::{Done, capture, command, fail, has};
 pub const FOR_TESTS: &[&str] =
     &["xorriso", "genisoimage", "python3-pycdlib", "dosfstools", "mtools", "cpio", "kmod"];
 
-/// Virtual machines, a Redfish service before them, and what the stand-in installer is made of.
+/// Virtual machines, a Redfish service before them, what the stand-in installer, the maintenance ISO and the disk
+/// images of Linux and Windows are made of.
 pub const FOR_LAB: &[&str] = &[
     "busybox-static",
     "cpio",
     "curl",
+    "e2fsprogs",
     "eject",
+    "fdisk",
     "genisoimage",
     "grub-common",
     "grub-efi-amd64-bin",
+    "grub-pc-bin",
+    "iproute2",
     "isolinux",
     "kmod",
     "libvirt-clients",
     "libvirt-daemon",
     "libvirt-daemon-system",
+    "mmdebstrap",
     "mtools",
+    "ntfs-3g",
     "openssl",
     "ovmf",
     "python3-libvirt",
@@ -37,6 +44,7 @@ pub const FOR_LAB: &[&str] = &[
     "syslinux-common",
     "util-linux",
     "xorriso",
+    "zstd",
 ];
 
 /// A compiler for libFuzzer, writers of images and what the stand-in installer is made of, and two packages

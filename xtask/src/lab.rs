@@ -13,6 +13,7 @@ mod judge;
 mod machine;
 mod scenario;
 mod scenarios;
+mod task;
 mod trouble;
 
 use std::fs::File;
@@ -25,33 +26,63 @@ use crate::process::{Done, command, fail, run};
 use crate::report::{self, Table};
 use scenario::{Round, Row};
 use scenarios::{ALL, FAST, MACHINES};
+use task::TaskRound;
 
 /// How much of the lab's proof is wanted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Extent<'a> {
     /// Each firmware twice, by the scenarios that end soonest.
     Fast,
+    /// All of ESXi's, and of Linux and Windows what a change must pass.
     All,
+    /// Every scenario that there is.
+    Long,
     /// The rounds that hold a scenario of one of these names.
     Named(&'a [&'a str]),
 }
 
-impl Extent<'_> {
-    fn rounds(self) -> Done<Vec<&'static Round>> {
-        let Extent::Named(names) = self else {
-            return Ok(if self == Extent::All { ALL } else { FAST }.iter().collect());
-        };
-        let known = || ALL.iter().flat_map(|round| round.scenarios).map(|scenario| scenario.name);
-        if let Some(unknown) = names.iter().find(|name| !known().any(|known| known == **name)) {
-            let known: Vec<&str> = known().collect();
-            return fail(format!(
-                "lab test: no scenario is called {unknown:?}; there are: {}",
-                known.join("; ")
-            ));
+/// A round of either kind.
+enum AnyRound {
+    Esxi(&'static Round),
+    Task(&'static TaskRound),
+}
+
+impl AnyRound {
+    fn names(&self) -> Vec<&'static str> {
+        match self {
+            AnyRound::Esxi(round) => round.scenarios.iter().map(|scenario| scenario.name).collect(),
+            AnyRound::Task(round) => round.names().collect(),
         }
-        let wanted = |round: &&Round| round.scenarios.iter().any(|scenario| names.contains(&scenario.name));
-        Ok(ALL.iter().filter(wanted).collect())
     }
+
+    fn run(&self) -> Done<Vec<Row>> {
+        match self {
+            AnyRound::Esxi(round) => round.run(),
+            AnyRound::Task(round) => round.run(),
+        }
+    }
+}
+
+impl Extent<'_> {
+    fn rounds(self) -> Done<Vec<AnyRound>> {
+        let esxi = if self == Extent::Fast { FAST } else { ALL }.iter().map(AnyRound::Esxi);
+        let (short, long) = (task::ALL.iter().map(AnyRound::Task), task::LONG.iter().map(AnyRound::Task));
+        match self {
+            Extent::Fast => Ok(esxi.collect()),
+            Extent::All => Ok(esxi.chain(short).collect()),
+            Extent::Long => Ok(esxi.chain(short).chain(long).collect()),
+            Extent::Named(names) => named(names, esxi.chain(short).chain(long).collect()),
+        }
+    }
+}
+
+fn named(names: &[&str], mut rounds: Vec<AnyRound>) -> Done<Vec<AnyRound>> {
+    let known: Vec<&str> = rounds.iter().flat_map(AnyRound::names).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
+        return fail(format!("lab test: no scenario is called {unknown:?}; there are: {}", known.join("; ")));
+    }
+    rounds.retain(|round| round.names().iter().any(|name| names.contains(name)));
+    Ok(rounds)
 }
 
 pub fn up(count: u32) -> Done {
@@ -100,7 +131,7 @@ pub fn prove(extent: Extent) -> Done<Tally> {
     Ok(tally)
 }
 
-fn run_rounds(rounds: &[&Round]) -> Done<Tally> {
+fn run_rounds(rounds: &[AnyRound]) -> Done<Tally> {
     let (mut rows, mut tally) = (Vec::new(), Tally::default());
     for round in rounds {
         rows.extend(round.run()?);
@@ -152,10 +183,18 @@ fn read(path: &Path) -> Done<String> {
 }
 
 fn write(path: &Path, text: &str) -> Done {
-    std::fs::write(path, text).or_else(|error| fail(format!("{}: {error}", path.display())))
+    write_bytes(path, text.as_bytes())
+}
+
+fn write_bytes(path: &Path, bytes: &[u8]) -> Done {
+    std::fs::write(path, bytes).or_else(|error| fail(format!("{}: {error}", path.display())))
 }
 
 fn free_port() -> Done<u16> {
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    free_port_at("127.0.0.1")
+}
+
+fn free_port_at(address: &str) -> Done<u16> {
+    let port = TcpListener::bind((address, 0)).and_then(|listener| listener.local_addr());
     port.map(|address| address.port()).or_else(|error| fail(format!("a free port: {error}")))
 }

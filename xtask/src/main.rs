@@ -28,11 +28,13 @@ cargo xtask VERB
 
   test [--all] [--no-lab] [--no-outside]
                             every test, third-party clients and checkers, and one BIOS and one
-                            UEFI machine installed in the lab; --all: every scenario and every client
+                            UEFI machine installed in the lab; --all: what a change must pass
   ci                        what a change must pass: format, lints, licences, docs, all tests
   bench [FIGURE ...]        the project's figures, as ratios to peers measured in the same run
   lab up [N]                N virtual machines (2) behind a real Redfish service, on loopback
-  lab test [--all | NAME …] install them with this checkout's controller; --all: every scenario; or those
+  lab test [--all | --long | NAME …]
+                            install them with this checkout's controller; --all: what a change must pass;
+                            --long: every scenario; or those
   lab down [--purge]        stop them; --purge: delete them too
   outside [PROGRAM ...]     third-party clients and checkers (default: all of them)
   sim [--seeds N] [--jobs M] [--first-seed S] [--rule evidence|power]
@@ -70,6 +72,7 @@ fn verb(words: &[&str]) -> Done {
         },
         ["lab", "test"] => lab::test(lab::Extent::Fast),
         ["lab", "test", "--all"] => lab::test(lab::Extent::All),
+        ["lab", "test", "--long"] => lab::test(lab::Extent::Long),
         ["lab", "test", names @ ..] => lab::test(lab::Extent::Named(names)),
         ["lab", "down"] => lab::down(false),
         ["lab", "down", "--purge"] => lab::down(true),

@@ -182,11 +182,12 @@ fn spawn(settings: &[(String, String)], log: &Path) -> Done<Child> {
 }
 
 /// Where the controller keeps things, all of it in one folder.
-fn folders(folder: &Path) -> [(String, String); 4] {
+fn folders(folder: &Path) -> [(String, String); 5] {
     let places = [
         ("DB_URL", "shoal.db"),
         ("TASK_ISO_DIR", "task-isos"),
         ("INSTALLER_CACHE_DIR", "installers"),
+        ("IMAGES_DIR", "images"),
         ("MASTER_KEY_FILE", "master.key"),
     ];
     places.map(|(name, place)| (name.to_owned(), folder.join(place).to_string_lossy().into_owned()))

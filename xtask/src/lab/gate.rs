@@ -1,4 +1,4 @@
-//! The way from the drives of BMCs to the controller's media.
+//! The way from the drives of BMCs to the controller's media, and of hosts to its reports.
 //!
 //! It can be blocked, as a firewall does it: what is under way stands still. And it tries a read again, in the
 //! middle of it too, while the controller is away: a drive does so before its host hears of an error
@@ -8,7 +8,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::process::{Done, fail};
@@ -17,29 +17,49 @@ use crate::process::{Done, fail};
 const AWAY: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(100);
 
+/// What becomes of the results that hosts report.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reports {
+    #[default]
+    Delivered,
+    /// No report arrives, of progress neither.
+    Lost,
+    /// A result arrives, and the host hears of it only when it has sent it again.
+    Unanswered,
+}
+
+/// In the path of every report.
+const REPORT: &str = "/status-webhook/";
+/// In every report of a result that is a success.
+const SUCCESS: &str = "\"success\"";
+
 pub struct Gate {
     way: Arc<Way>,
     listener: TcpListener,
-    port: u16,
+    address: std::net::SocketAddr,
 }
 
 #[derive(Default)]
 struct Way {
+    reports: Reports,
+    /// Results that went through without an answer.
+    unanswered: AtomicUsize,
     target: AtomicU16,
     closed: AtomicBool,
 }
 
 impl Gate {
-    pub fn open() -> Done<Gate> {
-        let made = TcpListener::bind("127.0.0.1:0").and_then(|listener| {
-            let port = listener.local_addr()?.port();
-            Ok(Gate { way: Arc::default(), listener, port })
+    /// On a free port of an address of loopback.
+    pub fn open(address: &str, reports: Reports) -> Done<Gate> {
+        let made = TcpListener::bind((address, 0)).and_then(|listener| {
+            let address = listener.local_addr()?;
+            Ok(Gate { way: Arc::new(Way { reports, ..Way::default() }), listener, address })
         });
         made.or_else(|error| fail(format!("the way to the media: {error}")))
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address)
     }
 
     /// Lets requests through to that port of loopback, until this process ends.
@@ -69,10 +89,12 @@ impl Way {
     fn serve(&self, drive: &TcpStream) -> io::Result<()> {
         let mut requests = BufReader::new(drive.try_clone()?);
         loop {
-            let request = head(&mut requests)?;
+            let mut request = head(&mut requests)?;
             if request.is_empty() {
                 return Ok(());
             }
+            (&mut requests).take(content_length(&request)).read_to_end(&mut request)?;
+            self.hold_up(&request)?;
             let (start, mut sent) = (Instant::now(), Sent::default());
             while let Err(error) = self.relay(&request, drive, &mut sent) {
                 if start.elapsed() > AWAY || sent.drive_is_gone {
@@ -81,6 +103,27 @@ impl Way {
                 std::thread::sleep(LOOK);
             }
         }
+    }
+
+    /// Ends the connection where a report is to be lost, or its answer.
+    fn hold_up(&self, request: &[u8]) -> io::Result<()> {
+        let text = String::from_utf8_lossy(request);
+        let is_report =
+            text.starts_with("POST ") && text.lines().next().is_some_and(|line| line.contains(REPORT));
+        let is_lost = match self.reports {
+            _ if !is_report => false,
+            Reports::Delivered => false,
+            Reports::Lost => true,
+            Reports::Unanswered => {
+                text.contains(SUCCESS) && self.unanswered.fetch_add(1, Ordering::AcqRel) == 0
+            }
+        };
+        if is_lost && self.reports == Reports::Unanswered {
+            let mut controller = TcpStream::connect(("127.0.0.1", self.target.load(Ordering::Acquire)))?;
+            controller.write_all(request)?;
+            head(&mut BufReader::new(controller))?;
+        }
+        if is_lost { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 
     /// Asks the controller, and passes on what the drive does not have yet.
@@ -173,15 +216,39 @@ mod tests {
 
     #[test]
     fn an_answer_that_breaks_off_is_gone_on_with_where_it_was() {
-        let gate = Gate::open().unwrap();
+        let gate = Gate::open("127.0.0.1", Reports::Delivered).unwrap();
         gate.lead_to(controller(&[0, 20, 54, 57, 62]));
-        let mut drive = TcpStream::connect(("127.0.0.1", gate.port)).unwrap();
+        let mut drive = TcpStream::connect(gate.address).unwrap();
         drive.write_all(b"GET /x HTTP/1.1\r\nRange: bytes=0-9\r\n\r\n").unwrap();
         let mut answer = BufReader::new(drive);
         assert!(head(&mut answer).unwrap().starts_with(b"HTTP/1.1 206"));
         let mut body = [0; 10];
         answer.read_exact(&mut body).unwrap();
         assert_eq!(&body, b"0123456789");
+    }
+
+    #[test]
+    fn a_result_reaches_the_controller_and_its_first_answer_is_lost() {
+        let gate = Gate::open("127.0.0.1", Reports::Unanswered).unwrap();
+        gate.lead_to(controller(&[62, 62, 62]));
+        let answered = |body: &str| {
+            let mut host = TcpStream::connect(gate.address).unwrap();
+            let head =
+                format!("POST /api/v1/status-webhook/A/t HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len());
+            host.write_all((head + body).as_bytes()).unwrap();
+            head_of(&mut BufReader::new(host)).starts_with(b"HTTP/1.1 206")
+        };
+        assert!(answered(r#"{"status":"progress"}"#));
+        assert!(!answered(r#"{"status":"success"}"#) && answered(r#"{"status":"success"}"#));
+        let lost = Gate::open("127.0.0.1", Reports::Lost).unwrap();
+        lost.lead_to(controller(&[62]));
+        let mut host = TcpStream::connect(lost.address).unwrap();
+        host.write_all(b"POST /api/v1/status-webhook/A/t HTTP/1.1\r\nContent-Length: 0\r\n\r\n").unwrap();
+        assert!(head_of(&mut BufReader::new(host)).is_empty());
+    }
+
+    fn head_of(from: &mut impl BufRead) -> Vec<u8> {
+        head(from).unwrap_or_default()
     }
 
     #[test]

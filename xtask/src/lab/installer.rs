@@ -46,19 +46,31 @@ pub fn standin() -> Done<PathBuf> {
 
 fn made(name: &str, filler: &str) -> Done<PathBuf> {
     let path = home().join(name);
-    if !is_newer_than_its_sources(&path) {
+    if !is_newer_than(&path, &lab_sources()) {
         run(script("standin").arg(&path).env("STANDIN_FILLER", filler))?;
     }
     Ok(path)
 }
 
-/// Whether the image is there, and made of what makes it now.
-fn is_newer_than_its_sources(image: &Path) -> bool {
-    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+/// What the lab's images are made by.
+pub fn lab_sources() -> Vec<PathBuf> {
     let lab = Path::new(ROOT).join("lab");
     let guest = lab.join("guest").read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
-    let newest = guest.chain([lab.join("standin")]).filter_map(|source| changed(&source)).max();
-    changed(image) > newest
+    let makers = ["standin", "images.sh", "linux", "windows", "ntfs_folder.py"].map(|maker| lab.join(maker));
+    guest.chain(makers).collect()
+}
+
+/// Whether the image is there, and was made after these files.
+pub fn is_newer_than(image: &Path, sources: &[PathBuf]) -> bool {
+    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    changed(image) > sources.iter().filter_map(|source| changed(source)).max()
+}
+
+/// A server of a folder's files that knows nothing of `ks=`.
+pub fn httpd(address: &str, folder: &Path) -> Done<Child> {
+    let mut httpd = command("busybox", &["httpd", "-f", "-p", address, "-h"]);
+    let server = httpd.arg(folder).stdin(Stdio::null()).spawn();
+    server.or_else(|error| fail(format!("busybox httpd: {error}")))
 }
 
 impl Offered {
@@ -74,9 +86,7 @@ impl Offered {
             .and_then(|()| std::fs::hard_link(image, &offered));
         linked.or_else(|error| fail(format!("{}: {error}", offered.display())))?;
         let address = format!("127.0.0.1:{}", free_port()?);
-        let mut httpd = command("busybox", &["httpd", "-f", "-p", &address, "-h"]);
-        let server = httpd.arg(&folder).stdin(Stdio::null()).spawn();
-        let server = server.or_else(|error| fail(format!("busybox httpd: {error}")))?;
+        let server = httpd(&address, &folder)?;
         Ok(Offered { url: format!("http://{address}/installer.iso"), server: Some(server) })
     }
 }

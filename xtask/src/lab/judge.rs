@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::machine::Machine;
 use super::scenario::{End, Run};
 use super::{home, write};
 use crate::process::{Done, capture, command, fail};
@@ -23,34 +24,34 @@ pub fn judge(run: &Run, job: &Value) -> Done {
             }
             ended(job, "succeeded", "")?;
             installed_once(run, job)?;
-            released(run, "On")
+            released(run.machine, "On")
         }
         End::Stopped { reason, console } => {
             ended(job, "failed", reason)?;
             stands_undisturbed(run, console)?;
-            released(run, "On")
+            released(run.machine, "On")
         }
         End::NotStarted { reason } => {
             ended(job, "failed", reason)?;
             match run.machine.console().trim() {
-                "" => released(run, "Off"),
+                "" => released(run.machine, "Off"),
                 _ => fail("the machine was started"),
             }
         }
         End::Looped { reason } => {
             ended(job, "failed", reason)?;
             loop_has_ended(run)?;
-            released(run, "On")
+            released(run.machine, "On")
         }
         End::Cancelled => {
             ended(job, "cancelled", "")?;
             installed_once(run, job)?;
-            released(run, "On")
+            released(run.machine, "On")
         }
     }
 }
 
-fn ended(job: &Value, status: &str, reason: &str) -> Done {
+pub fn ended(job: &Value, status: &str, reason: &str) -> Done {
     match job["status"] == status && text(&job["reason"]).contains(reason) {
         true => Ok(()),
         false => fail(format!("should have {status} with {reason:?}, but: {}", summary(job))),
@@ -97,12 +98,12 @@ fn loop_has_ended(run: &Run) -> Done {
 }
 
 /// No medium is left, no override, and the power is as it should be.
-fn released(run: &Run, power: &str) -> Done {
-    let inserted = run.machine.inserted()?;
+pub fn released(machine: &Machine, power: &str) -> Done {
+    let inserted = machine.inserted()?;
     if !inserted.is_empty() {
         return fail(format!("still inserted: {}", inserted.join(", ")));
     }
-    let system = run.machine.system()?;
+    let system = machine.system()?;
     let armed = &system["Boot"]["BootSourceOverrideTarget"];
     let boots = system["Boot"]["BootSourceOverrideEnabled"] == "Disabled" || armed == "Hdd";
     match boots && system["PowerState"] == power {

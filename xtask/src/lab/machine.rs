@@ -5,7 +5,7 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -19,6 +19,8 @@ use crate::process::{Done, capture, command, fail};
 const DATASTORE: (&[u8; 4], u64) = (b"SINS", 440);
 /// So much of the disk's beginning is compared: an installation writes all of it.
 const DISK_HEAD: usize = 1 << 20;
+/// How a partition table begins, at both ends of a disk.
+const GPT: &[u8] = b"EFI PART";
 const CONSOLE: Duration = Duration::from_secs(4 * 60);
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -103,6 +105,32 @@ impl Machine {
     /// How often the console has shown these words.
     pub fn count(&self, words: &str) -> usize {
         self.console().matches(words).count()
+    }
+
+    /// The file of its first disk.
+    pub fn disk(&self) -> &Path {
+        &self.disk
+    }
+
+    /// Changes its power, as an operator or a fault does.
+    pub fn reset(&self, kind: &str) -> Done {
+        let path = format!("{}/Actions/ComputerSystem.Reset", self.path());
+        match self.service.post(&path, &json!({ "ResetType": kind }))? {
+            answer if answer.status < 300 => Ok(()),
+            answer => fail(format!("{kind} is refused: {} {}", answer.status, answer.body)),
+        }
+    }
+
+    /// Whether the disk has a boot sector, or a partition table at either end.
+    pub fn has_bootable_disk(&self) -> Done<bool> {
+        let (mut head, mut tail) = ([0; 1024], [0; 512]);
+        let read = OpenOptions::new().read(true).open(&self.disk).and_then(|disk| {
+            let end = disk.metadata()?.len() - tail.len() as u64;
+            disk.read_exact_at(&mut head, 0)?;
+            disk.read_exact_at(&mut tail, end)
+        });
+        read.or_else(|error| fail(format!("{}: {error}", self.disk.display())))?;
+        Ok(head[510..512] == [0x55, 0xaa] || head[512..].starts_with(GPT) || tail.starts_with(GPT))
     }
 
     /// Makes the disk one that an earlier installation has left, as far as an installer looks.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Value, json};
 
 use super::controller::Controller;
-use super::gate::Gate;
+use super::gate::{Gate, Reports};
 use super::installer::Installer;
 use super::judge;
 use super::machine::{Account, Machine};
@@ -111,7 +111,7 @@ impl Round {
         }
         let name = self.scenarios[0].name;
         let served = self.installer.offer()?;
-        let gate = Gate::open()?;
+        let gate = Gate::open("127.0.0.1", Reports::Delivered)?;
         let mut settings = SETTINGS.to_vec();
         settings.extend(self.settings);
         let base = gate.url();
@@ -182,25 +182,7 @@ impl Run<'_> {
     }
 
     fn to_its_end(&self) -> Row {
-        let start = Instant::now();
-        let mut row = Row {
-            scenario: self.scenario.name,
-            machine: format!("{} {}", self.machine.number, self.machine.firmware()),
-            elapsed: Duration::ZERO,
-            verdict: String::new(),
-            evidence: String::new(),
-            fault: None,
-        };
-        if let Err(fault) = self.install_and_judge(&mut row) {
-            let console = self.machine.console();
-            let tail = console.get(console.len().saturating_sub(1500)..).unwrap_or(&console);
-            eprintln!("{} {}: {fault}\nits console ends:\n{tail}", row.scenario, row.machine);
-            row.fault = Some(fault.to_string());
-        }
-        row.elapsed = start.elapsed();
-        let result = row.fault.as_deref().unwrap_or("ok");
-        println!("lab: {} on {}: {} s, {result}", row.scenario, row.machine, row.elapsed.as_secs());
-        row
+        row_of((self.scenario.name, self.machine), |row| self.install_and_judge(row))
     }
 
     fn install_and_judge(&self, row: &mut Row) -> Done {
@@ -218,25 +200,48 @@ impl Run<'_> {
             self.machine.await_console("STANDIN: installs to")?;
             self.controller.cancel(&id)?;
         }
-        let job = self.await_end(&id)?;
+        let job = await_end(self.controller, &id)?;
         let (verdict, evidence) = judge::shown(&job);
         (row.verdict, row.evidence) = (verdict, evidence);
         judge::judge(self, &job)
     }
+}
 
-    /// The job once its cleanup is over too.
-    fn await_end(&self, id: &str) -> Done<Value> {
-        const JOB: Duration = Duration::from_secs(7 * 60);
-        let start = Instant::now();
-        loop {
-            let job = self.controller.job(id)?;
-            if !job["finished_at"].is_null() {
-                return Ok(job);
-            }
-            if start.elapsed() > JOB {
-                return fail(format!("no end of it: {}", judge::summary(&job)));
-            }
-            std::thread::sleep(Duration::from_secs(1));
+/// Runs one installation, and says how it went. `install` fills in what the controller says.
+pub fn row_of((scenario, machine): (&'static str, &Machine), install: impl FnOnce(&mut Row) -> Done) -> Row {
+    let start = Instant::now();
+    let mut row = Row {
+        scenario,
+        machine: format!("{} {}", machine.number, machine.firmware()),
+        elapsed: Duration::ZERO,
+        verdict: String::new(),
+        evidence: String::new(),
+        fault: None,
+    };
+    if let Err(fault) = install(&mut row) {
+        let console = machine.console();
+        let tail = console.get(console.len().saturating_sub(1500)..).unwrap_or(&console);
+        eprintln!("{} {}: {fault}\nits console ends:\n{tail}", row.scenario, row.machine);
+        row.fault = Some(fault.to_string());
+    }
+    row.elapsed = start.elapsed();
+    let result = row.fault.as_deref().unwrap_or("ok");
+    println!("lab: {} on {}: {} s, {result}", row.scenario, row.machine, row.elapsed.as_secs());
+    row
+}
+
+/// The job once its cleanup is over too.
+pub fn await_end(controller: &Controller, id: &str) -> Done<Value> {
+    const JOB: Duration = Duration::from_secs(10 * 60);
+    let start = Instant::now();
+    loop {
+        let job = controller.job(id)?;
+        if !job["finished_at"].is_null() {
+            return Ok(job);
         }
+        if start.elapsed() > JOB {
+            return fail(format!("no end of it: {}", judge::summary(&job)));
+        }
+        std::thread::sleep(Duration::from_secs(1));
     }
 }

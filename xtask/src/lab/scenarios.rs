@@ -9,8 +9,8 @@ use super::installer::Installer;
 use super::scenario::{End, Kickstart, Redfish, Round, Scenario};
 use super::trouble::Trouble;
 
-/// The machines that the scenarios need: 0 to 5.
-pub const MACHINES: u32 = 6;
+/// The machines that the scenarios need: 0 to 5 for ESXi, 6 to 9 with a network card for Linux and Windows.
+pub const MACHINES: u32 = 10;
 
 const STREAMED: &str = r#"{"media": "stream"}"#;
 const SHOWING_BOOTS: &str = r#"{"media": "stream", "shows": ["LastResetTime", "BootProgress"]}"#;

@@ -53,7 +53,10 @@ impl Trouble {
         let first = &machines[0].1;
         match self {
             Trouble::None => Ok(String::new()),
-            Trouble::Killed => kill_in_every_phase(machines, controller, over),
+            Trouble::Killed => {
+                let machines: Vec<&Machine> = machines.iter().map(|(_, machine)| machine).collect();
+                kill_in_every_phase(&machines, &STAGES, controller, over)
+            }
             Trouble::Hung => {
                 first.await_console(STAGES[1])?;
                 let service = read(&home().join("run/emulator.pid"))?;
@@ -72,8 +75,10 @@ impl Trouble {
     }
 }
 
-fn kill_in_every_phase(
-    machines: &[(&Scenario, Machine)],
+/// See [`Trouble::Killed`]; `stages` are words of the consoles.
+pub fn kill_in_every_phase(
+    machines: &[&Machine],
+    stages: &[&str],
     controller: &Controller,
     over: &AtomicBool,
 ) -> Done<String> {
@@ -84,7 +89,7 @@ fn kill_in_every_phase(
             // No request for a job may be lost here: another test covers that.
             continue;
         }
-        let stages = machines.iter().flat_map(|(_, machine)| STAGES.map(|stage| (machine, stage)));
+        let stages = machines.iter().flat_map(|machine| stages.iter().map(move |stage| (machine, stage)));
         now.extend(
             stages
                 .filter(|(machine, stage)| machine.count(stage) > 0)
