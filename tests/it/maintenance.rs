@@ -180,6 +180,23 @@ async fn a_lost_report_leaves_the_signal() {
     check_installed(&site, &job, Confidence::Proven, &[MediaSignal, PowerOff]).await;
 }
 
+/// The BMC answers for the time after the report, which came while it was asked.
+#[tokio::test(start_paused = true)]
+async fn a_report_that_comes_while_the_bmc_is_asked_counts_before_the_signal() {
+    for millis in [2_000, 5_000, 9_000] {
+        let (site, job) = install(vec![Fault::Slow(Duration::from_millis(millis))], json!({})).await;
+        let verdict = job.verdict.as_ref().unwrap();
+        let seen: Vec<_> = verdict.evidence.iter().map(|evidence| evidence.kind).collect();
+        let wanted = [EvidenceKind::TaskReport, EvidenceKind::PowerOff];
+        assert_eq!(
+            (verdict.confidence, &seen[..]),
+            (Some(Confidence::Proven), &wanted[..]),
+            "{}",
+            site.story(job.id).await
+        );
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_repeated_report_counts_once() {
     let (site, job) = install(vec![Fault::ReportRepeated], json!({})).await;

@@ -15,7 +15,15 @@ use shoal_redfish::{PowerState, ResetType};
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     listen(cx).await?;
     look(cx).await?;
-    match with_seen(cx, judge::judge)? {
+    let judgement = match with_seen(cx, judge::judge)? {
+        TaskJudgement::Wait(why) => TaskJudgement::Wait(why),
+        // A host reads its signal and goes off once its report is taken: one that came since is the better word.
+        _ => {
+            listen(cx).await?;
+            with_seen(cx, judge::judge)?
+        }
+    };
+    match judgement {
         TaskJudgement::Wait(why) => Ok(wait(cx, why)),
         TaskJudgement::NeverStarted => {
             let why = "the BMC accepted the start and the host is still off".to_owned();

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::http::Service;
 use super::machine::{Account, Machine};
 use super::{free_port, home, read};
-use crate::process::{Done, command, fail};
+use crate::process::{Done, command, fail, run};
 
 const START: Duration = Duration::from_secs(30);
 const END: Duration = Duration::from_secs(30);
@@ -111,6 +111,13 @@ impl Controller {
             (202, Some(id)) => Ok(id.to_owned()),
             (status, _) => fail(format!("the job is refused: {status} {}", answer.body)),
         }
+    }
+
+    /// Has it host a disk image, under the name of the file.
+    pub fn add_image(&self, image: &Path) -> Done {
+        let token = self.service.authorization.trim_start_matches("Bearer ");
+        let mut add = command("target/debug/shoal", &["image", "add"]);
+        run(add.arg(image).env("SHOAL_URL", &self.service.base).env("SHOAL_TOKEN", token))
     }
 
     pub fn cancel(&self, id: &str) -> Done {

@@ -64,6 +64,8 @@ pub struct TaskScenario {
     /// What the machines' BMCs are like: see the head of lab/emulator.py.
     pub traits: &'static str,
     pub image: DiskImage,
+    /// The controller hosts the image and has it on CD2; the machines have no network. Else a web server has it.
+    pub on_medium: bool,
     /// The recipe has another SHA-256 than the image.
     pub wrong_digest: bool,
     /// Hints, as JSON. `SERIAL` stands for the machine's serial number.
@@ -119,6 +121,9 @@ impl TaskRound {
         gate.lead_to(controller.port);
         for (_, machine) in &machines {
             controller.add_server(machine, &Account::of(Redfish::Lab)?)?;
+        }
+        for scenario in self.scenarios.iter().filter(|scenario| scenario.on_medium) {
+            controller.add_image(&scenario.image.path())?;
         }
         let rows = self.run_on(&machines, &controller, &images);
         if rows.iter().any(|row| row.fault.is_some()) {
@@ -199,7 +204,10 @@ impl<'a> TaskRun<'a> {
             "task_target": scenario.image.target(),
             "server_serial": self.machine.serial(),
             "target_disk": serde_json::from_str::<Value>(&target_disk).unwrap_or_default(),
-            "image": { "url": format!("{}{}", self.images.url, scenario.image.name()), "sha256": sha256 },
+            "image": match scenario.on_medium {
+                true => json!({ "name": scenario.image.name(), "source": "media" }),
+                false => json!({ "url": format!("{}{}", self.images.url, scenario.image.name()), "sha256": sha256 }),
+            },
         });
         match scenario.image.is_windows() {
             true => recipe["unattend_xml"] = self.unattend().into(),
@@ -224,7 +232,9 @@ impl<'a> TaskRun<'a> {
         }
         let job = await_end(self.controller, &id)?;
         (row.verdict, row.evidence) = super::judge::shown(&job);
-        judge::judge(self, &job)
+        judge::judge(self, &job)?;
+        // Whatever it runs takes time from the next ones.
+        self.machine.reset("ForceOff")
     }
 }
 

@@ -44,7 +44,7 @@ impl DiskImage {
         self == DiskImage::Windows
     }
 
-    fn path(self) -> PathBuf {
+    pub fn path(self) -> PathBuf {
         folder().join(self.name())
     }
 

@@ -17,6 +17,7 @@ const LINUX: TaskScenario = TaskScenario {
     machines: &[8, 9],
     traits: STREAMED,
     image: DiskImage::Linux,
+    on_medium: false,
     wrong_digest: false,
     target_disk: FIRST,
     end: PROVEN,
@@ -25,6 +26,22 @@ const LINUX_COPIED: TaskScenario = TaskScenario { name: "linux, copied", traits:
 const LINUX_ONE_CD: TaskScenario = TaskScenario { name: "linux, single-cd", machines: &[6, 7], ..LINUX };
 const LINUX_ONE_CD_COPIED: TaskScenario =
     TaskScenario { name: "linux, single-cd, copied", traits: COPIED, ..LINUX_ONE_CD };
+/// The network ends at the BMC: the image comes on CD2, and its reads are the report.
+const NO_NETWORK: TaskScenario = TaskScenario {
+    name: "linux, no network",
+    machines: &[0, 3],
+    on_medium: true,
+    end: TaskEnd::Installed { confidence: "proven", evidence: "media_signal", warning: "" },
+    ..LINUX
+};
+/// Nothing but the power shows the end.
+const NO_NETWORK_COPIED: TaskScenario = TaskScenario {
+    name: "linux, no network, copied",
+    machines: &[1, 2],
+    traits: COPIED,
+    end: TaskEnd::Installed { confidence: "probable", evidence: "power_off", warning: "" },
+    ..NO_NETWORK
+};
 const WINDOWS: TaskScenario =
     TaskScenario { name: "windows", machines: &[7], image: DiskImage::Windows, ..LINUX };
 
@@ -86,6 +103,8 @@ pub const LONG: &[TaskRound] = &[
     TaskRound { scenarios: &[LINUX_COPIED], ..QUIET },
     TaskRound { scenarios: &[LINUX_ONE_CD], ..QUIET },
     TaskRound { scenarios: &[LINUX_ONE_CD_COPIED], ..QUIET },
+    TaskRound { scenarios: &[NO_NETWORK], ..QUIET },
+    TaskRound { scenarios: &[NO_NETWORK_COPIED], ..QUIET },
     TaskRound { scenarios: &[POWER_CUT], trouble: TaskTrouble::PowerCut, ..QUIET },
     TaskRound { scenarios: &[NVRAM_REFUSED], iso: MaintenanceIso::WithoutVariables, ..QUIET },
     TaskRound { scenarios: &[REPORTS_LOST], reports: Reports::Lost, ..QUIET },
