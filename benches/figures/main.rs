@@ -9,15 +9,17 @@ mod installs;
 mod measure;
 mod serving;
 mod task_iso;
+mod writing;
 
 /// A figure's name and what measures it.
 type Figure = (&'static str, fn());
 
-const FIGURES: [Figure; 4] = [
+const FIGURES: [Figure; 5] = [
     ("task-iso", task_iso::measure),
     ("installer", installer::measure),
     ("serving", serving::measure),
     ("installs", installs::measure),
+    ("writing", writing::measure),
 ];
 
 fn main() {

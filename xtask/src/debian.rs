@@ -68,7 +68,7 @@ pub const FOR_FUZZ: &[&str] = &[
 ];
 
 /// The peers that figures are measured against, and wrk, which loads two of them.
-pub const FOR_BENCH: &[&str] = &["genisoimage", "nginx-light", "wrk", "xorriso"];
+pub const FOR_BENCH: &[&str] = &["genisoimage", "nginx-light", "wrk", "xorriso", "zstd"];
 
 /// Installs what is missing of `packages`, which `purpose` needs.
 pub fn ensure(purpose: &str, packages: &[&str]) -> Done {

@@ -37,6 +37,7 @@ impl Installation<'_> {
         let mut writer = Writer::new(device)?;
         let table = self.stream(progress, disk, &mut writer, source, seed, is_begun)?;
         writer.flush()?;
+        self.log.line(&format!("{} bytes are written and flushed", writer.written()));
         progress.begin("verify", writer.written());
         writer.verify(self.recipe.verify, |bytes| progress.bytes.store(bytes, Ordering::Relaxed))?;
         progress.begin("seed", 0);
