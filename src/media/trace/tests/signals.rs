@@ -53,7 +53,7 @@ fn the_one_extent_that_is_read_after_the_recipe_is_the_report() {
 /// The system reads it between its recipe and its report, and again where it was when the controller was away.
 #[test]
 fn an_image_behind_the_signals_changes_nothing() {
-    let image = FAILURE.end + 4 * MIB..FAILURE.end + 404 * MIB;
+    let image = STARTED.end + 4 * MIB..STARTED.end + 404 * MIB;
     for (extent, report) in [(SUCCESS, SUCCESS_AT_500), (FAILURE, FAILURE_AT_500)] {
         let mut bench = TraceBench::with_signals([Some(SUCCESS), Some(FAILURE), Some(STARTED)]);
         bench.image_bytes = 400 * MIB;
