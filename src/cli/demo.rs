@@ -10,12 +10,12 @@ mod site;
 
 use std::time::Duration;
 
-use clap::Args;
-use serde_json::{Value, json};
+use clap::{Args, ValueEnum};
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::screen::DemoScreen;
-use self::site::{KICKSTART, KICKSTART_OFF, Site};
+use self::site::Site;
 use super::{CliError, Exit};
 use shoal_base::world::World;
 use shoal_sim::Persona;
@@ -25,12 +25,24 @@ pub const INSTALL: Duration = Duration::from_secs(5);
 /// How long the host has to stay on after the evidence. In production 90 s.
 pub const STABLE_WINDOW: Duration = Duration::from_secs(3);
 
+/// What is installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DemoTarget {
+    /// ESXi, by its own installer and a kickstart.
+    Esxi,
+    /// Linux, by a maintenance ISO, from an image that the controller hosts.
+    Linux,
+}
+
 /// Show an installation: a controller, simulated servers, and each step live. Needs no set-up.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// How many servers are installed in parallel.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     servers: u16,
+    /// What is installed.
+    #[arg(long, value_name = "TARGET", default_value = "esxi")]
+    target: DemoTarget,
     /// Whose BMC it looks like, as `shoal sim --help` lists them; over HTTPS then, its media too where it
     /// takes them so.
     #[arg(long, value_name = "NAME")]
@@ -51,7 +63,8 @@ pub async fn run(args: DemoArgs, world: World) -> Result<Exit, CliError> {
         }
     };
     tokio::pin!(asked_to_end);
-    let screen = DemoScreen::begin(args.servers, if args.persona.is_some() { "HTTPS" } else { "HTTP" });
+    let screen =
+        DemoScreen::begin(args.servers, args.target, if args.persona.is_some() { "HTTPS" } else { "HTTP" });
     let site = Site::open(&args, &world, &screen).await?;
     let shown = tokio::select! {
         biased;
@@ -69,7 +82,7 @@ pub async fn run(args: DemoArgs, world: World) -> Result<Exit, CliError> {
 /// What a simulated machine says of itself.
 pub struct Truth {
     pub text: String,
-    /// It runs what this kickstart installed, was installed once, and has nothing left in its drives.
+    /// It runs what the recipe asks for, was installed once, and has nothing left in its drives.
     pub as_installed: bool,
 }
 
@@ -88,18 +101,4 @@ async fn show(site: &Site, screen: &DemoScreen) -> Result<Exit, CliError> {
     screen.end(&ended, &truths);
     let is_good = |(job, truth): (&Value, &Truth)| job["status"] == "succeeded" && truth.as_installed;
     Ok(if ended.iter().zip(&truths).all(is_good) { Exit::Done } else { Exit::Failed })
-}
-
-/// The recipe of one server. Where a one-time boot would stay armed, the installer has to end with the
-/// host off.
-fn recipe(serial: &str, persona: &Persona) -> Value {
-    let mut recipe = json!({ "task_target": "install-esxi.target", "server_serial": serial, "ks_cfg": kickstart(persona) });
-    if persona.boot.lasts {
-        recipe["completion_hook"] = json!("own-poweroff");
-    }
-    recipe
-}
-
-fn kickstart(persona: &Persona) -> &'static str {
-    if persona.boot.lasts { KICKSTART_OFF } else { KICKSTART }
 }

@@ -121,7 +121,8 @@ async fn add(args: ImageAddArgs, world: &World) -> Result<Value, CliError> {
     upload(&client, &PathBuf::from(args.source), &query).await
 }
 
-async fn upload(client: &Client, path: &Path, query: &[(&str, String)]) -> Result<Value, CliError> {
+/// Sends a file to the images of a controller; returns what it shows of the image.
+pub async fn upload(client: &Client, path: &Path, query: &[(&str, String)]) -> Result<Value, CliError> {
     let unreadable = |error: io::Error| CliError::from(format!("{} cannot be read: {error}", path.display()));
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;

@@ -33,6 +33,25 @@ async fn it_shows_every_step_ends_with_the_verdict_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn linux_is_installed_from_an_image_that_the_controller_hosts() {
+    for persona in [None, Some("idrac9")] {
+        let directory = tempfile::tempdir().unwrap();
+        let persona = persona.map(|name| ["--persona", name]);
+        let arguments: Vec<&str> =
+            ["--target", "linux"].into_iter().chain(persona.into_iter().flatten()).collect();
+        let output = demo(directory.path(), &arguments).output().await.unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{shown}\n{}", String::from_utf8_lossy(&output.stderr));
+        for words in ["await-webhook", "one Linux installation", "from this very image"] {
+            assert!(shown.contains(words), "{words} is not shown:\n{shown}");
+        }
+        let last = shown.lines().last().unwrap();
+        assert!(last.contains("succeeded") && last.contains("proven, by task_report"), "{last}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_persona_is_a_usage_error() {
     let directory = tempfile::tempdir().unwrap();
     let output = demo(directory.path(), &["--persona", "unknown"]).output().await.unwrap();

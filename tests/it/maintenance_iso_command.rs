@@ -11,8 +11,15 @@ use shoal_image::iso::{BootPlatform, Volume};
 
 /// Drivers without which a kernel is refused, here built into it.
 const DRIVERS: &str = "sd_mod sr_mod isofs usb-storage xhci-pci ahci nvme virtio_blk loop efivarfs";
-const APT_CACHE: &str =
-    "echo \"$3\"; echo '  Depends: linux-image-6.1.0-1-amd64'; echo '  Depends: libntfs-3g89'";
+/// Every package depends on all of these.
+const APT_CACHE: &str = r#"
+echo "$3"
+for package in linux-image-6.1.0-1-amd64 libntfs-3g89 libacl1 libselinux1 libpcre2-8-0 libblkid1 libcom-err2 libuuid1 \
+    libinih1 liburcu8; do
+    echo "  Depends: $package"
+done
+echo '  PreDepends: libext2fs2'
+"#;
 /// Knows one package, whose hash is that of the file that it downloads.
 const APT_GET: &str = r#"
 sum=$(printf content | sha256sum | cut -d' ' -f1)
@@ -22,9 +29,14 @@ case "$*" in
 esac
 "#;
 const DPKG_DEB: &str = r#"
-mkdir -p bin boot lib64 lib/modules/6.1 lib/x86_64-linux-gnu usr/lib/shim usr/lib/ISOLINUX
+mkdir -p bin sbin boot etc lib64 lib/modules/6.1 lib/x86_64-linux-gnu usr/lib/shim usr/lib/ISOLINUX
 mkdir -p usr/lib/grub/x86_64-efi-signed usr/lib/syslinux/modules/bios
-for file in bin/busybox bin/ntfs-3g boot/vmlinuz-6.1 lib64/ld-linux-x86-64.so.2 lib/x86_64-linux-gnu/libc.so.6 \
+for library in acl.so.1 blkid.so.1 com_err.so.2 e2p.so.2 ext2fs.so.2 inih.so.1 pcre2-8.so.0 selinux.so.1 urcu.so.8 \
+    urcu-bp.so.8 uuid.so.1; do
+    echo "$library" >lib/x86_64-linux-gnu/lib$library
+done
+for file in bin/tar etc/mke2fs.conf sbin/mkfs.fat sbin/fsck.fat sbin/mke2fs sbin/e2fsck sbin/mkfs.xfs sbin/xfs_repair \
+    bin/busybox bin/ntfs-3g boot/vmlinuz-6.1 lib64/ld-linux-x86-64.so.2 lib/x86_64-linux-gnu/libc.so.6 \
     lib/x86_64-linux-gnu/libntfs-3g.so.89 usr/lib/shim/shimx64.efi.signed usr/lib/ISOLINUX/isolinux.bin \
     usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed usr/lib/syslinux/modules/bios/ldlinux.c32; do
     echo "$file" >$file

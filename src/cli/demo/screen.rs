@@ -10,7 +10,7 @@ use strum::VariantArray as _;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{INSTALL, STABLE_WINDOW, Truth};
+use super::{DemoTarget, INSTALL, STABLE_WINDOW, Truth};
 use crate::cli::CliError;
 use crate::cli::client::Client;
 use crate::cli::output::{line, table};
@@ -26,17 +26,25 @@ pub struct DemoScreen {
 }
 
 impl DemoScreen {
-    pub fn begin(servers: u16, scheme: &str) -> DemoScreen {
+    pub fn begin(servers: u16, target: DemoTarget, scheme: &str) -> DemoScreen {
+        let system = match target {
+            DemoTarget::Esxi => "ESXi",
+            DemoTarget::Linux => "Linux",
+        };
         let what = match servers {
-            1 => "one ESXi installation on a simulated server".to_owned(),
-            more => format!("{more} ESXi installations on simulated servers"),
+            1 => format!("one {system} installation on a simulated server"),
+            more => format!("{more} {system} installations on simulated servers"),
         };
         line(&format!("shoal demo: {what}, over real {scheme} on loopback."));
+        let stable = match target {
+            DemoTarget::Esxi => {
+                format!(", and the host must stay on for {} s instead of 90", STABLE_WINDOW.as_secs())
+            }
+            DemoTarget::Linux => String::new(),
+        };
         line(&format!(
-            "Times are scaled down: an install takes {} s instead of minutes, and the host must stay on for {} s \
-             instead of 90.\n",
-            INSTALL.as_secs(),
-            STABLE_WINDOW.as_secs()
+            "Times are scaled down: an install takes {} s instead of minutes{stable}.\n",
+            INSTALL.as_secs()
         ));
         DemoScreen { begun: Instant::now() }
     }

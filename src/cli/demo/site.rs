@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::screen::DemoScreen;
-use super::{DemoArgs, kickstart, recipe};
-use super::{INSTALL, STABLE_WINDOW, Truth};
+use super::{DemoArgs, DemoTarget, INSTALL, STABLE_WINDOW, Truth};
 use crate::cli::CliError;
 use crate::cli::client::{Client, ClientError};
+use crate::cli::image::upload;
 use crate::cli::serve::{self, Controller};
 use crate::cli::sim::{
     Existing, Line, Listener, Tls, machine, media_transport, register, serve as serve_bmc,
@@ -27,14 +27,18 @@ use crate::cli::sim::{
 use crate::config::{ClientArgs, Config, temp_dir};
 use shoal_base::hex;
 use shoal_base::world::World;
-use shoal_sim::{Persona, SimBmc, SimState, Timings, standin_installer};
+use shoal_sim::{Persona, SimBmc, SimState, Timings, standin_installer, standin_maintenance};
 
 /// The kickstart of every server: that of the documentation.
-pub const KICKSTART: &str = "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n";
+const KICKSTART: &str = "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n";
 
 /// The same for a host that has to be off at the end.
-pub const KICKSTART_OFF: &str =
+const KICKSTART_OFF: &str =
     "vmaccepteula\ninstall --firstdisk --overwritevmfs\nreboot\n%post --interpreter=busybox\npoweroff\n";
+
+/// Of the image for Linux. A simulated host reads and hashes it, and starts nothing of it.
+const IMAGE_BYTES: usize = 4 << 20;
+const IMAGE_NAME: &str = "debian.raw";
 
 /// For hosts of which nothing but the power is seen. In production 10 minutes.
 const MIN_INSTALL_TIME: Duration = Duration::from_secs(15);
@@ -54,7 +58,7 @@ pub struct Site {
     pub controller: Controller,
     pub servers: Vec<(Line, SimBmc)>,
     pub directory: Directory,
-    persona: Persona,
+    system: DemoSystem,
     _listening: JoinSet<io::Result<()>>,
 }
 
@@ -89,18 +93,20 @@ impl Drop for Directory {
 impl Site {
     pub async fn open(args: &DemoArgs, world: &World, screen: &DemoScreen) -> Result<Site, CliError> {
         let directory = Directory::make(world)?;
-        let installer = directory.join("esxi.iso");
-        let image = standin_installer();
-        let written = File::create(&installer).and_then(|file| image.write_to(&file));
-        written.map_err(|error| format!("cannot write {installer}: {error}"))?;
-        screen.say(
-            "installer",
-            &format!("a stand-in laid out like VMware's, {} bytes: {installer}", image.size),
-        );
+        let (label, what, path, image) = match args.target {
+            DemoTarget::Esxi => ("installer", "VMware's", directory.join("esxi.iso"), standin_installer()),
+            DemoTarget::Linux => {
+                let image = standin_maintenance("quiet");
+                ("maintenance ISO", "Shoal's own", directory.join("maintenance.iso"), image)
+            }
+        };
+        let written = File::create(&path).and_then(|file| image.write_to(&file));
+        written.map_err(|error| format!("cannot write {path}: {error}"))?;
+        screen.say(label, &format!("a stand-in laid out like {what}, {} bytes: {path}", image.size));
 
         let tls = args.persona.as_ref().map(|_| Tls::self_signed()).transpose()?;
         let persona = args.persona.clone().unwrap_or_default();
-        let settings = settings(&directory, &installer, &persona, tls.as_ref())?;
+        let settings = settings(&directory, args.target, &path, &persona, tls.as_ref())?;
         let controller = serve::start(settings, world.clone()).await?;
         screen.say(
             "controller",
@@ -111,6 +117,8 @@ impl Site {
             credentials.controller_tls = tls.policy().clone();
         }
         let client = Client::new(&credentials, world)?;
+
+        let system = DemoSystem::open(args.target, &persona, &directory, &client, screen).await?;
 
         let mut listening = JoinSet::new();
         let servers = start_servers(args, &persona, tls.as_ref(), world, &mut listening)?;
@@ -127,7 +135,7 @@ impl Site {
                 ),
             );
         }
-        Ok(Site { client, controller, servers, directory, persona, _listening: listening })
+        Ok(Site { client, controller, servers, directory, system, _listening: listening })
     }
 
     /// Adds every server to the controller's inventory.
@@ -142,7 +150,7 @@ impl Site {
     /// Submits every installation; returns the ids of the jobs.
     pub async fn submit(&self, screen: &DemoScreen) -> Result<Vec<String>, CliError> {
         let submit = async |(line, _): &(Line, SimBmc)| {
-            let job = self.client.post(&["jobs"], &[], recipe(&line.serial, &self.persona)).await?;
+            let job = self.client.post(&["jobs"], &[], self.system.recipe(&line.serial)).await?;
             Ok::<_, ClientError>(job["job_id"].as_str().unwrap_or_default().to_owned())
         };
         let mut submitted = stream::iter(&self.servers).map(submit).buffered(SUBMITTED_IN_PARALLEL);
@@ -166,7 +174,7 @@ impl Site {
         while job["status"] == "succeeded" && bmc.state().guest != "installed" && Instant::now() < give_up {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Truth::of(&bmc.state(), kickstart(&self.persona))
+        Truth::of(&bmc.state(), &self.system)
     }
 
     /// What a person may look at, and where.
@@ -186,21 +194,90 @@ impl Site {
     }
 }
 
+/// What every server gets.
+enum DemoSystem {
+    /// Where a one-time boot would stay armed, the installer has to end with the host off.
+    Esxi {
+        is_off_at_end: bool,
+    },
+    Linux {
+        image_sha256: String,
+    },
+}
+
+impl DemoSystem {
+    async fn open(
+        target: DemoTarget,
+        persona: &Persona,
+        directory: &Directory,
+        client: &Client,
+        screen: &DemoScreen,
+    ) -> Result<DemoSystem, CliError> {
+        if target == DemoTarget::Esxi {
+            return Ok(DemoSystem::Esxi { is_off_at_end: persona.boot.lasts });
+        }
+        let path = directory.path().join(IMAGE_NAME);
+        let written = std::fs::write(&path, vec![0x5a; IMAGE_BYTES]);
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        let image = upload(client, &path, &[("name", IMAGE_NAME.to_owned())]).await?;
+        let image_sha256 = image["sha256"].as_str().unwrap_or_default().to_owned();
+        screen.say("POST", &format!("/api/v1/images: {IMAGE_NAME}, {IMAGE_BYTES} bytes"));
+        Ok(DemoSystem::Linux { image_sha256 })
+    }
+
+    fn kickstart(is_off_at_end: bool) -> &'static str {
+        if is_off_at_end { KICKSTART_OFF } else { KICKSTART }
+    }
+
+    /// The recipe of one server.
+    fn recipe(&self, serial: &str) -> Value {
+        match self {
+            DemoSystem::Esxi { is_off_at_end } => {
+                let hook = if *is_off_at_end { "own-poweroff" } else { "none" };
+                json!({ "task_target": "install-esxi.target", "server_serial": serial,
+                    "ks_cfg": DemoSystem::kickstart(*is_off_at_end), "completion_hook": hook })
+            }
+            DemoSystem::Linux { .. } => {
+                json!({ "task_target": "install-linux.target", "server_serial": serial,
+                "target_disk": { "min_size": "1GB" }, "image": { "name": IMAGE_NAME },
+                "user_data": "#cloud-config\nhostname: demo\n" })
+            }
+        }
+    }
+
+    /// Whether the machine has what the recipe asks for.
+    fn is_on(&self, state: &SimState) -> bool {
+        match self {
+            DemoSystem::Esxi { is_off_at_end } => {
+                let kickstart = DemoSystem::kickstart(*is_off_at_end);
+                state.installed_ks_sha256.as_deref() == Some(&hex(&Sha256::digest(kickstart)))
+            }
+            DemoSystem::Linux { image_sha256 } => {
+                state.installed_image_sha256.as_deref() == Some(image_sha256)
+            }
+        }
+    }
+}
+
 impl Truth {
-    fn of(state: &SimState, kickstart: &str) -> Truth {
+    fn of(state: &SimState, system: &DemoSystem) -> Truth {
         let times = match state.installs {
             0 => "never installed".to_owned(),
             1 => "installed once".to_owned(),
             more => format!("installed {more} times"),
         };
-        let by_kickstart = state.installed_ks_sha256.as_deref() == Some(&hex(&Sha256::digest(kickstart)));
+        let is_right = system.is_on(state);
         let is_empty = state.media.values().all(|slot| !slot.inserted);
         let once = state.installs == 1 && state.interrupted_installs == 0;
         let media = if is_empty { "drives empty" } else { "media inserted" };
-        let by = if by_kickstart { ", by this very kickstart" } else { "" };
+        let by = match (is_right, system) {
+            (false, _) => "",
+            (true, DemoSystem::Esxi { .. }) => ", by this very kickstart",
+            (true, DemoSystem::Linux { .. }) => ", from this very image",
+        };
         Truth {
             text: format!("{} ({times}{by}, {media})", state.guest),
-            as_installed: state.guest == "installed" && by_kickstart && is_empty && once,
+            as_installed: state.guest == "installed" && is_right && is_empty && once,
         }
     }
 }
@@ -208,7 +285,8 @@ impl Truth {
 /// A controller on loopback with a database of its own, in a hurry.
 fn settings(
     directory: &Directory,
-    installer: &str,
+    target: DemoTarget,
+    iso: &str,
     persona: &Persona,
     tls: Option<&Tls>,
 ) -> Result<Config, CliError> {
@@ -220,7 +298,6 @@ fn settings(
         ("TASK_ISO_DIR", directory.join("task-isos")),
         ("INSTALLER_CACHE_DIR", directory.join("installers")),
         ("IMAGES_DIR", directory.join("images")),
-        ("ESXI_INSTALLER_URL", installer.to_owned()),
         ("ESXI_STABLE_WINDOW", secs(STABLE_WINDOW)),
         ("ESXI_MIN_INSTALL_TIME", secs(MIN_INSTALL_TIME)),
         ("ESXI_PROOF_FLOOR", secs(PROOF_FLOOR)),
@@ -230,6 +307,10 @@ fn settings(
         ("ESXI_INSTALL_TIMEOUT", "10m".to_owned()),
         ("DRAIN_TIMEOUT", "2s".to_owned()),
     ];
+    given.push(match target {
+        DemoTarget::Esxi => ("ESXI_INSTALLER_URL", iso.to_owned()),
+        DemoTarget::Linux => ("MAINTENANCE_ISO_URL", iso.to_owned()),
+    });
     if let Some(tls) = tls {
         for (setting, file, pem) in
             [("TLS_CERT_FILE", "cert.pem", tls.pem()[0]), ("TLS_KEY_FILE", "key.pem", tls.pem()[1])]

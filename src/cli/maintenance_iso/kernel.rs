@@ -13,7 +13,8 @@ use crate::cli::new_file::FileError;
 
 const PACKAGE: &str = "linux-image-amd64";
 /// Folders and files below `kernel/` whose modules are taken.
-const WANTED: [&str; 35] = [
+const WANTED: [&str; 36] = [
+    "crypto/crc32c_generic.ko",
     "drivers/ata/",
     "drivers/block/loop.ko",
     "drivers/block/mtip32xx/",

@@ -209,6 +209,13 @@ impl<'a> TaskRun<'a> {
                 false => json!({ "url": format!("{}{}", self.images.url, scenario.image.name()), "sha256": sha256 }),
             },
         });
+        if scenario.image == DiskImage::Archive {
+            recipe["partition_layout"] = json!([
+                { "size": "64M", "type_guid": "ef00", "format": "vfat", "mountpoint": "/boot/efi" },
+                { "size": "100%", "format": "ext4", "mountpoint": "/" },
+                { "size": "5%", "format": "swap" },
+            ]);
+        }
         match scenario.image.is_windows() {
             true => recipe["unattend_xml"] = self.unattend().into(),
             false => recipe["user_data"] = format!("#cloud-config\n# {}\n", self.text).into(),

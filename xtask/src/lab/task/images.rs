@@ -18,6 +18,8 @@ use xtask::source::ROOT;
 pub enum DiskImage {
     /// Debian, for both firmwares.
     Linux,
+    /// The same system's root file system.
+    Archive,
     /// The same, for a disk that no machine has.
     TooLarge,
     /// An EFI system partition and an NTFS volume with a Windows folder.
@@ -31,6 +33,7 @@ impl DiskImage {
     pub fn name(self) -> &'static str {
         match self {
             DiskImage::Linux => "linux.raw.zst",
+            DiskImage::Archive => "linux.tar.zst",
             DiskImage::TooLarge => "large.raw.zst",
             DiskImage::Windows => "windows.raw.zst",
         }
@@ -63,7 +66,7 @@ impl DiskImage {
             return Ok(());
         }
         match self {
-            DiskImage::Linux => run(script("linux").arg(&path)),
+            DiskImage::Linux | DiskImage::Archive => run(script("linux").arg(&path)),
             DiskImage::Windows => run(script("windows").arg(&path)),
             DiskImage::TooLarge => enlarged(&DiskImage::Linux.path(), &path),
         }

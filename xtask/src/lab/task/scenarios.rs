@@ -42,6 +42,9 @@ const NO_NETWORK_COPIED: TaskScenario = TaskScenario {
     end: TaskEnd::Installed { confidence: "probable", evidence: "power_off", warning: "" },
     ..NO_NETWORK
 };
+/// GRUB is installed by the archive's own programs.
+const ROOT_FILE_SYSTEM: TaskScenario =
+    TaskScenario { name: "root file system", machines: &[9], image: DiskImage::Archive, ..LINUX };
 const WINDOWS: TaskScenario =
     TaskScenario { name: "windows", machines: &[7], image: DiskImage::Windows, ..LINUX };
 
@@ -95,7 +98,7 @@ const QUIET: TaskRound = TaskRound {
 /// Each firmware, each layout, both systems, and the failures that end soonest.
 pub const ALL: &[TaskRound] = &[
     TaskRound { scenarios: &[LINUX], ..QUIET },
-    TaskRound { scenarios: &[WINDOWS, SMALL_DISK], ..QUIET },
+    TaskRound { scenarios: &[WINDOWS, SMALL_DISK, ROOT_FILE_SYSTEM], ..QUIET },
     TaskRound { scenarios: &[WRONG_DIGEST, EQUAL_DISKS], ..QUIET },
 ];
 
