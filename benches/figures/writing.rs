@@ -23,7 +23,7 @@ const MIB: u64 = 1 << 20;
 const IMAGE: u64 = 2048 * MIB;
 const DISK: u64 = IMAGE + 64 * MIB;
 /// Of these, one in two MiB holds data and the other text, which a system's files do roughly.
-const TEXT: &[u8] = b"deb http://deb.debian.org/debian bookworm main contrib\n";
+const TEXT: &[u8] = b"root:x:0:0:root:/root:/bin/bash\n";
 
 /// What `cargo xtask bench` builds first, as it is in the maintenance system.
 fn agent() -> PathBuf {
