@@ -175,3 +175,19 @@ fn the_controllers_policy_is_for_its_host_and_port_alone() {
         assert_eq!(client.policy(&other.parse().unwrap()), TlsPolicy::Verify);
     }
 }
+
+/// The image may come from a controller that hears nothing.
+#[test]
+fn the_controllers_certificate_is_judged_the_same_where_nothing_is_reported() {
+    let pin: TlsPolicy = format!("pin:{}", "ab".repeat(32)).parse().unwrap();
+    let job = Job {
+        report_url: None,
+        controller_url: Some("https://10.0.0.5:8443/".parse().unwrap()),
+        tls: pin.clone(),
+        ..crate::testing::recipe().job
+    };
+    let client = Client::new(&job);
+    let policy = |url: &str| client.policy(&url.parse().unwrap());
+    assert_eq!(policy("https://10.0.0.5:8443/media/images/a.b/image"), pin);
+    assert_eq!(policy("https://images.example/a"), TlsPolicy::Verify);
+}
