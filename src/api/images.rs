@@ -61,8 +61,10 @@ pub struct ImageList {
 #[into_params(parameter_in = Query)]
 pub struct UploadParams {
     /// 1 to 128 letters, digits, dots, hyphens and underscores, a letter or digit first; no other image may have it.
+    #[param(max_length = 128, pattern = "^[0-9A-Za-z][0-9A-Za-z._-]*$")]
     name: Option<String>,
     /// SHA-256 that the body must have, 64 hex digits.
+    #[param(pattern = "^(sha256:)?[0-9A-Fa-f]{64}$")]
     sha256: Option<String>,
 }
 
@@ -70,13 +72,13 @@ pub struct UploadParams {
 #[derive(Debug, ToSchema)]
 pub struct ImageFetchInput {
     /// http(s), under the prefixes of `IMAGES_ALLOW`.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^https?://")]
     url: Url,
     /// As for an upload.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 128, pattern = "^[0-9A-Za-z][0-9A-Za-z._-]*$")]
     name: Option<ImageName>,
     /// SHA-256 that the file must have, 64 hex digits.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^(sha256:)?[0-9A-Fa-f]{64}$")]
     sha256: Option<Sha256>,
 }
 

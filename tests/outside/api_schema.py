@@ -11,14 +11,14 @@ import xml.etree.ElementTree
 import shoal
 
 # What no schema says of a request: that an address is one, a name free, a kickstart sound, a validator current,
-# an Idempotency-Key unused.
+# an Idempotency-Key unused, a SHA-256 the body's, a URL allowed.
 CONFIG = """
 [phases.stateful.generation]
 mode = "positive"
 [[operations]]
 include-name = ["POST /api/v1/jobs", "POST /api/v1/servers", "PATCH /api/v1/servers/{serial}",
   "PUT /api/v1/servers/{serial}", "DELETE /api/v1/servers/{serial}", "POST /api/v1/tokens",
-  "POST /api/v1/jobs/{job_id}/retry"]
+  "POST /api/v1/jobs/{job_id}/retry", "POST /api/v1/images", "POST /api/v1/images/fetch"]
 [operations.checks.positive_data_acceptance]
 enabled = false
 """
