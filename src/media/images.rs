@@ -66,8 +66,7 @@ pub struct ImagesChange<'a>(#[expect(dead_code, reason = "it is there to be held
 impl HostedImages {
     /// The images in `dir`, which is made; leftovers of additions that did not end are removed.
     pub fn new(dir: PathBuf, bytes_max: u64, world: World) -> Result<HostedImages, ImageError> {
-        files::prepare(&dir)?;
-        let used = files::list(&dir)?.iter().map(|image| image.size).sum();
+        let used = files::prepare(&dir)?.iter().map(|image| image.size).sum();
         Ok(HostedImages { dir, bytes_max, world, used: AtomicU64::new(used), list: RwLock::new(()) })
     }
 

@@ -8,4 +8,4 @@ mod compression;
 mod inspect;
 
 pub use compression::{Compression, decode};
-pub use inspect::{Firmware, Host, inspect, refuse_tail, too_large};
+pub use inspect::{Firmware, Host, inspect, is_archive, refuse_tail, too_large};

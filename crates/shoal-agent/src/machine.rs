@@ -118,6 +118,11 @@ impl Machine {
     }
 }
 
+/// The entry of that name, in any case, as Windows and FAT find it.
+pub fn child(folder: &Path, name: &str) -> Option<PathBuf> {
+    names(folder).into_iter().find(|found| found.eq_ignore_ascii_case(name)).map(|found| folder.join(found))
+}
+
 /// A program that is given its input.
 pub struct Fed {
     program: String,

@@ -6,9 +6,9 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::machine::{Machine, names};
+use crate::machine::{Machine, child};
 
 const MOUNT_POINT: &str = "/run/shoal-windows";
 /// Windows reads this before `Panther\unattend.xml`.
@@ -94,11 +94,6 @@ fn write_into(root: &Path, unattend: &[u8]) -> Result<bool, String> {
     Ok(true)
 }
 
-/// The entry of that name, in any case, as Windows finds it.
-fn child(folder: &Path, name: &str) -> Option<PathBuf> {
-    names(folder).into_iter().find(|found| found.eq_ignore_ascii_case(name)).map(|found| folder.join(found))
-}
-
 /// A mounted volume and its loop device.
 struct Mounted<'a> {
     machine: &'a Machine,
@@ -154,7 +149,7 @@ mod tests {
             .on("losetup", |args| (true, if args == ["-f"] { "/dev/loop0\n".into() } else { String::new() }));
         test.programs.on("umount", |_| (true, String::new()));
         let root = test.path(MOUNT_POINT);
-        let files: Vec<PathBuf> = files.iter().map(|file| root.join(file)).collect();
+        let files: Vec<_> = files.iter().map(|file| root.join(file)).collect();
         test.programs.on("ntfs-3g", move |_| {
             for file in &files {
                 fs::create_dir_all(file.parent().unwrap()).unwrap();

@@ -35,19 +35,21 @@ fn json_path(dir: &Path, sha256: &str) -> PathBuf {
     dir.join(format!("{sha256}.json"))
 }
 
-/// Makes the directory, for us alone, and removes what additions left that a crash ended.
-pub fn prepare(dir: &Path) -> Result<(), ImageError> {
+/// Makes the directory, for us alone, and removes what additions left that a crash ended. Returns the list.
+pub fn prepare(dir: &Path) -> Result<Vec<HostedImage>, ImageError> {
     disk::make_dir(dir)?;
-    let listed: Vec<String> = list(dir)?.into_iter().map(|image| image.sha256).collect();
+    let listed = list(dir)?;
     for path in paths(dir)? {
-        let is_listed =
-            listed.iter().any(|sha256| [image_path(dir, sha256), json_path(dir, sha256)].contains(&path));
+        let is_of = |image: &HostedImage| {
+            [image_path(dir, &image.sha256), json_path(dir, &image.sha256)].contains(&path)
+        };
+        let is_listed = listed.iter().any(is_of);
         if !is_listed && is_leftover(&path) {
             tracing::info!(path = %path.display(), "removed what an unfinished addition of an image has left");
             let _ = fs::remove_file(&path);
         }
     }
-    Ok(())
+    Ok(listed)
 }
 
 /// Parts, and descriptions without an image. An image without a description is kept: it may be worth gigabytes, and

@@ -3,6 +3,7 @@
 //! Which scenarios there are is in `scenarios`, what must be true afterwards in `judge`, what goes wrong
 //! meanwhile in `trouble`. Invariant: each scenario begins with machines as they were when they were new.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
@@ -132,34 +133,17 @@ impl Round {
 
     /// Every machine and the trouble, in parallel.
     fn run_on(&self, machines: &[(&Scenario, Machine)], controller: &Controller, gate: &Gate) -> Vec<Row> {
-        let over = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let trouble = scope.spawn(|| self.trouble.make(machines, controller, gate, &over));
-            let start = |(scenario, machine)| {
-                scope.spawn(move || Run::new(scenario, machine, controller).to_its_end())
-            };
-            let installs: Vec<_> =
-                machines.iter().map(|(scenario, machine)| (*scenario, machine)).map(start).collect();
-            let rows = installs.into_iter().map(|install| install.join().expect("no install panics"));
-            let mut rows: Vec<Row> = rows.collect();
-            over.store(true, std::sync::atomic::Ordering::Release);
-            match trouble.join().expect("no trouble panics") {
-                Ok(note) => rows.iter_mut().for_each(|row| row.evidence += &note),
-                Err(failure) => rows.iter_mut().for_each(|row| row.fault = Some(failure.to_string())),
-            }
-            rows
-        })
+        let installs = machines
+            .iter()
+            .map(|(scenario, machine)| || Run::new(scenario, machine, controller).to_its_end());
+        in_parallel(installs, |over| self.trouble.make(machines, controller, gate, over))
     }
 }
 
 impl Scenario {
     /// The machine as it was when it was new, or with a datastore on its disk.
     fn prepare(&self, number: u32) -> Done<Machine> {
-        let traits = home().join(format!("run/traits/vm{number}.json"));
-        write(&traits, "{}")?;
-        Machine::new(number, &Account::of(Redfish::Lab)?).release()?;
-        run(script("renew").arg(number.to_string()))?;
-        write(&traits, self.traits)?;
+        renew(number, self.traits)?;
         let machine = Machine::new(number, &Account::of(self.redfish)?);
         if self.used_disk {
             machine.make_datastore()?;
@@ -205,6 +189,36 @@ impl Run<'_> {
         (row.verdict, row.evidence) = (verdict, evidence);
         judge::judge(self, &job)
     }
+}
+
+/// Makes a machine as it was when it was new, with a BMC of these traits.
+pub fn renew(number: u32, traits: &str) -> Done {
+    let file = home().join(format!("run/traits/vm{number}.json"));
+    write(&file, "{}")?;
+    Machine::new(number, &Account::of(Redfish::Lab)?).release()?;
+    run(script("renew").arg(number.to_string()))?;
+    write(&file, traits)
+}
+
+/// Runs installations and the trouble with them in parallel. `trouble` ends soon after its flag is set, which is when
+/// all of them have ended; its note, or its failure, belongs to each.
+pub fn in_parallel<I: FnOnce() -> Row + Send>(
+    installs: impl Iterator<Item = I>,
+    trouble: impl FnOnce(&AtomicBool) -> Done<String> + Send,
+) -> Vec<Row> {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let trouble = scope.spawn(|| trouble(&over));
+        let installs: Vec<_> = installs.map(|install| scope.spawn(install)).collect();
+        let rows = installs.into_iter().map(|install| install.join().expect("no install panics"));
+        let mut rows: Vec<Row> = rows.collect();
+        over.store(true, Ordering::Release);
+        match trouble.join().expect("no trouble panics") {
+            Ok(note) => rows.iter_mut().for_each(|row| row.evidence += &note),
+            Err(failure) => rows.iter_mut().for_each(|row| row.fault = Some(failure.to_string())),
+        }
+        rows
+    })
 }
 
 /// Runs one installation, and says how it went. `install` fills in what the controller says.

@@ -8,7 +8,6 @@ mod images;
 mod judge;
 mod scenarios;
 
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
@@ -16,10 +15,9 @@ use serde_json::{Value, json};
 use super::controller::Controller;
 use super::gate::{Gate, Reports};
 use super::machine::{Account, Machine};
-use super::scenario::{Redfish, Row, await_end, row_of};
+use super::scenario::{Redfish, Row, await_end, in_parallel, renew, row_of};
 use super::trouble::kill_in_every_phase;
-use super::{home, script, write};
-use crate::process::{Done, run};
+use crate::process::Done;
 use images::{DiskImage, MaintenanceIso, OfferedImages};
 pub use scenarios::{ALL, LONG};
 
@@ -139,44 +137,22 @@ impl TaskRound {
         controller: &Controller,
         images: &OfferedImages,
     ) -> Vec<Row> {
-        let over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let all: Vec<&Machine> = machines.iter().map(|(_, machine)| machine).collect();
-            let over = &over;
-            let trouble = scope.spawn(move || match self.trouble {
-                TaskTrouble::Killed => kill_in_every_phase(&all, &STAGES, controller, over),
-                TaskTrouble::None | TaskTrouble::PowerCut => Ok(String::new()),
-            });
-            let start = |(scenario, machine)| {
-                let run = TaskRun::new(scenario, machine, controller, images, self.trouble);
-                scope.spawn(move || {
-                    let shown = (scenario.name, machine);
-                    row_of(shown, |row| run.install_and_judge(row))
-                })
-            };
-            let installs: Vec<_> =
-                machines.iter().map(|(scenario, machine)| (*scenario, machine)).map(start).collect();
-            let rows = installs.into_iter().map(|install| install.join().expect("no install panics"));
-            let mut rows: Vec<Row> = rows.collect();
-            over.store(true, std::sync::atomic::Ordering::Release);
-            match trouble.join().expect("no trouble panics") {
-                Ok(note) => rows.iter_mut().for_each(|row| row.evidence += &note),
-                Err(failure) => rows.iter_mut().for_each(|row| row.fault = Some(failure.to_string())),
-            }
-            rows
+        let all: Vec<&Machine> = machines.iter().map(|(_, machine)| machine).collect();
+        let installs = machines.iter().map(|(scenario, machine)| {
+            let run = TaskRun::new(scenario, machine, controller, images, self.trouble);
+            move || row_of((scenario.name, machine), |row| run.install_and_judge(row))
+        });
+        in_parallel(installs, |over| match self.trouble {
+            TaskTrouble::Killed => kill_in_every_phase(&all, &STAGES, controller, over),
+            TaskTrouble::None | TaskTrouble::PowerCut => Ok(String::new()),
         })
     }
 }
 
 impl TaskScenario {
     fn prepare(&self, number: u32) -> Done<Machine> {
-        let traits = home().join(format!("run/traits/vm{number}.json"));
-        write(&traits, "{}")?;
-        let account = Account::of(Redfish::Lab)?;
-        Machine::new(number, &account).release()?;
-        run(script("renew").arg(number.to_string()))?;
-        write(&traits, self.traits)?;
-        Ok(Machine::new(number, &account))
+        renew(number, self.traits)?;
+        Ok(Machine::new(number, &Account::of(Redfish::Lab)?))
     }
 }
 

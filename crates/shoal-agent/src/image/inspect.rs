@@ -82,6 +82,11 @@ pub fn too_large(image: u64, disk: u64) -> Failure {
     refused(format!("the image needs {image} bytes and the disk has {disk}"))
 }
 
+/// Whether it begins as a tar archive does.
+pub fn is_archive(head: &[u8]) -> bool {
+    head.get(257..262) == Some(b"ustar")
+}
+
 fn refuse_containers(head: &[u8]) -> Result<(), Failure> {
     let is = |offset: usize, mark: &[u8]| head.get(offset..).is_some_and(|rest| rest.starts_with(mark));
     if is(0, b"MSWIM\0\0\0") || is(0, b"WLPWM\0\0\0") {
@@ -90,7 +95,7 @@ fn refuse_containers(head: &[u8]) -> Result<(), Failure> {
              /generalize, and convert that disk with qemu-img convert -O raw",
         ));
     }
-    if is(257, b"ustar") {
+    if is_archive(head) {
         return Err(refused(
             "the image is a tar archive: give `partition_layout` in the recipe if it is a root file system",
         ));

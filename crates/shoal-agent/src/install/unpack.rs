@@ -1,23 +1,23 @@
 //! Partitions, file systems, the archive, the boot loader: an installation from a root file system.
 
 use std::io::Read;
+use std::ops::Range;
 
-use shoal_recipe::{FailedStep, Layout};
+use shoal_recipe::{FailedStep, Layout, LayoutPartition};
 
 use super::Installation;
 use super::first_boot::FirstBoot;
+use super::write::find_loaders;
 use crate::block::{BlockDevice, DeviceFile};
 use crate::disk::Disk;
 use crate::failure::Failure;
-use crate::image::{Compression, Firmware};
-use crate::machine::Fed;
+use crate::image::{Compression, Firmware, is_archive};
+use crate::machine::{Fed, Machine};
 use crate::pipeline::stream;
 use crate::report::Progress;
 use crate::rootfs::{self, Tree, Volumes, install_loader, require_loader};
 use crate::table::{self, NewPartition};
 use crate::writer::Writer;
-
-const TAR_MARK: std::ops::Range<usize> = 257..262;
 
 impl Installation<'_> {
     /// `is_begun` is set before the first change of the disk. `device` must not be held exclusively: the kernel
@@ -87,23 +87,21 @@ impl Installation<'_> {
     }
 
     fn start_from(&mut self, disk: &Disk, device: &DeviceFile) -> Result<(), Failure> {
-        let failed = || Failure::of(FailedStep::Verify, "the new partition table cannot be read");
-        device.forget().map_err(failed())?;
+        let failed = Failure::of(FailedStep::Verify, "the new partition table cannot be read");
+        let mut head = vec![0; table::HEAD_BYTES];
+        device.read_fresh(0, &mut head).map_err(failed)?;
         let table =
-            table::read(device).map_err(|error| Failure::new(FailedStep::Verify, error.to_string()))?;
+            table::read(&head).map_err(|error| Failure::new(FailedStep::Verify, error.to_string()))?;
         let esp = table.esp();
         let esp =
             esp.ok_or_else(|| Failure::new(FailedStep::Verify, "the disk has no EFI system partition"))?;
-        let mut writer = Writer::new(device)?;
-        let loaders = super::write::find_loaders(&mut writer, esp)?;
-        let mut head = vec![0; table::HEAD_BYTES];
-        shoal_image::iso::ReadAt::read_at(device, 0, &mut head).map_err(failed())?;
+        let loaders = find_loaders(&mut Writer::new(device)?, esp)?;
         self.add_boot_entry(disk, &head, esp, loaders)
     }
 }
 
 fn require_archive(block: &[u8]) -> Result<(), Failure> {
-    if block.get(TAR_MARK) == Some(b"ustar") {
+    if is_archive(block) {
         return Ok(());
     }
     let what = match Compression::detect(block) {
@@ -120,27 +118,20 @@ fn require_archive(block: &[u8]) -> Result<(), Failure> {
 }
 
 /// The table is the first thing on the disk, and leads to an empty EFI system partition.
-fn write_table(
-    machine: &crate::machine::Machine,
+fn write_table<'l>(
+    machine: &Machine,
     disk: &Disk,
     device: &DeviceFile,
-    layout: &Layout,
-    ranges: &[std::ops::Range<u64>],
+    layout: &'l Layout,
+    ranges: &[Range<u64>],
 ) -> Result<(), Failure> {
-    let new = |(partition, range): (&shoal_recipe::LayoutPartition, &std::ops::Range<u64>)| {
-        let (type_guid, guid) = (partition.type_guid.stored(), machine.random_uuid());
-        (type_guid, guid, partition.label.clone().unwrap_or_default(), range.clone())
+    let new = |(partition, range): (&'l LayoutPartition, &Range<u64>)| NewPartition {
+        type_guid: partition.type_guid.stored(),
+        guid: machine.random_uuid(),
+        name: partition.label.as_deref().unwrap_or_default(),
+        range: range.clone(),
     };
-    let new: Vec<_> = layout.partitions().iter().zip(ranges).map(new).collect();
-    let partitions: Vec<NewPartition<'_>> = new
-        .iter()
-        .map(|(type_guid, guid, name, range)| NewPartition {
-            type_guid: *type_guid,
-            guid: *guid,
-            name,
-            range: range.clone(),
-        })
-        .collect();
+    let partitions: Vec<NewPartition<'_>> = layout.partitions().iter().zip(ranges).map(new).collect();
     let (head, tail) = table::make(disk.size, disk.sector, machine.random_uuid(), &partitions);
     let mut writer = Writer::new(device)?;
     writer.clear().map_err(Failure::of(FailedStep::Write, "clearing the disk failed"))?;
@@ -162,9 +153,8 @@ fn complete(
     volumes: &Volumes,
     first_boot: &FirstBoot,
 ) -> Result<(), Failure> {
-    let mounted = volumes.mounted();
-    let esp = mounted.iter().find(|(_, volume)| volume.partition.is_esp()).map_or("", |(point, _)| *point);
     let not_bootable = |error: String| Failure::new(FailedStep::BootEntry, error);
+    let (esp, _) = volumes.esp().map_err(not_bootable)?;
     require_loader(tree, esp).map_err(not_bootable)?;
     tree.write_fstab().map_err(Failure::of(FailedStep::Write, "/etc/fstab cannot be written"))?;
     progress.begin("seed", 0);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::tree::Tree;
+use crate::machine::child;
 
 const GRUB_INSTALL: [&str; 2] = ["usr/sbin/grub-install", "usr/bin/grub-install"];
 const GRUB_MODULES: &str = "usr/lib/grub/x86_64-efi";
@@ -52,14 +53,7 @@ fn program(tree: &Tree<'_>, candidates: &[&str]) -> Option<String> {
     found.map(|path| format!("/{path}"))
 }
 
-/// In any case, as FAT finds it.
 fn has_fallback(esp: &Path) -> bool {
-    let mut path = Some(esp.to_owned());
-    for part in FALLBACK {
-        path = path.and_then(|folder| {
-            let names = crate::machine::names(&folder);
-            names.into_iter().find(|name| name.eq_ignore_ascii_case(part)).map(|name| folder.join(name))
-        });
-    }
-    path.is_some_and(|file| file.is_file())
+    let found = FALLBACK.into_iter().try_fold(esp.to_owned(), |folder, name| child(&folder, name));
+    found.is_some_and(|file| file.is_file())
 }

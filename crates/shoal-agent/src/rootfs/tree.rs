@@ -113,7 +113,7 @@ impl<'a> Tree<'a> {
         let links = self.machine.path(BY_UUID);
         fs::create_dir_all(&links).map_err(|error| format!("{BY_UUID}: {error}"))?;
         for volume in self.volumes.iter() {
-            if let Some(uuid) = &volume.uuid {
+            if let Some(uuid) = volume.uuid() {
                 symlink(format!("../../{}", volume.node), links.join(uuid)).ok();
             }
         }
@@ -134,10 +134,7 @@ impl<'a> Tree<'a> {
     /// the disk may start.
     pub fn mount_esp(&mut self) -> Result<(), String> {
         self.machine.sync();
-        let volumes = self.volumes.mounted();
-        let Some((point, volume)) = volumes.into_iter().find(|(_, volume)| volume.partition.is_esp()) else {
-            return Err("the layout has no EFI system partition".to_owned());
-        };
+        let (point, volume) = self.volumes.esp()?;
         self.mount_volume(volume, self.machine.path(ESP))?;
         let from = self.path(point);
         move_children(&from, &self.machine.path(ESP))
@@ -197,11 +194,11 @@ fn fstab(volumes: &Volumes) -> String {
             PartitionFormat::Ext4 => ("defaults", 2),
             _ => ("defaults", 0),
         };
-        let uuid = volume.uuid.as_deref().unwrap_or_default();
+        let uuid = volume.uuid().unwrap_or_default();
         text += &format!("UUID={uuid} {point} {} {options} 0 {pass}\n", volume.partition.format.name());
     }
     for volume in volumes.iter().filter(|volume| volume.partition.format == PartitionFormat::Swap) {
-        text += &format!("UUID={} none swap sw 0 0\n", volume.uuid.as_deref().unwrap_or_default());
+        text += &format!("UUID={} none swap sw 0 0\n", volume.uuid().unwrap_or_default());
     }
     text
 }

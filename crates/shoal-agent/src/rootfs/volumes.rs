@@ -19,9 +19,8 @@ pub struct Volume {
     pub partition: LayoutPartition,
     /// Below `/dev`.
     pub node: String,
-    /// As `blkid` shows it and an fstab names it; nothing where there is no file system.
-    pub uuid: Option<String>,
-    uuid_bytes: [u8; 16],
+    /// In the order of its text; of a FAT file system only the beginning is used.
+    uuid: [u8; 16],
     range: Range<u64>,
 }
 
@@ -31,14 +30,8 @@ impl Volumes {
     /// The partitions of a disk, as the kernel will name them.
     pub fn new(machine: &Machine, disk: &str, layout: &Layout, ranges: &[Range<u64>]) -> Volumes {
         let volume = |(index, (partition, range)): (usize, (&LayoutPartition, &Range<u64>))| {
-            let uuid_bytes = machine.random_uuid();
-            let uuid = match partition.format {
-                PartitionFormat::None => None,
-                PartitionFormat::Vfat => Some(fat_uuid(uuid_bytes)),
-                _ => Some(uuid_text(uuid_bytes)),
-            };
             let (partition, range) = (partition.clone(), range.clone());
-            Volume { partition, node: node(disk, index + 1), uuid, uuid_bytes, range }
+            Volume { partition, node: node(disk, index + 1), uuid: machine.random_uuid(), range }
         };
         Volumes(layout.partitions().iter().zip(ranges).enumerate().map(volume).collect())
     }
@@ -48,15 +41,17 @@ impl Volumes {
     }
 
     /// What is mounted, each after what it is mounted in.
-    pub fn mounted(&self) -> Vec<(&str, &Volume)> {
-        let point = |volume: &'_ Volume| volume.partition.mountpoint.is_some();
-        let mut mounted: Vec<(&str, &Volume)> = self
-            .iter()
-            .filter(|volume| point(volume))
-            .filter_map(|volume| Some((volume.partition.mountpoint.as_deref()?, volume)))
-            .collect();
+    pub fn mounted<'v>(&'v self) -> Vec<(&'v str, &'v Volume)> {
+        let point = |volume: &'v Volume| Some((volume.partition.mountpoint.as_deref()?, volume));
+        let mut mounted: Vec<(&str, &Volume)> = self.iter().filter_map(point).collect();
         mounted.sort_by_key(|(point, _)| *point);
         mounted
+    }
+
+    /// The EFI system partition and its mountpoint.
+    pub fn esp(&self) -> Result<(&str, &Volume), String> {
+        let found = self.mounted().into_iter().find(|(_, volume)| volume.partition.is_esp());
+        found.ok_or_else(|| "the layout has no EFI system partition".to_owned())
     }
 
     /// Makes the kernel read the disk's table, and waits for the partitions.
@@ -103,6 +98,15 @@ impl Volumes {
 }
 
 impl Volume {
+    /// As `blkid` shows it and an fstab names it; nothing where there is no file system.
+    pub fn uuid(&self) -> Option<String> {
+        match self.partition.format {
+            PartitionFormat::None => None,
+            PartitionFormat::Vfat => Some(fat_uuid(self.uuid)),
+            _ => Some(uuid_text(self.uuid)),
+        }
+    }
+
     fn format<D: BlockDevice + ?Sized>(
         &self,
         machine: &Machine,
@@ -110,15 +114,15 @@ impl Volume {
         sector: u32,
     ) -> Result<(), String> {
         let node = format!("/dev/{}", self.node);
-        let (uuid, label) = (uuid_text(self.uuid_bytes), self.partition.label.as_deref());
-        let (sector, volume_id) = (sector.to_string(), fat_uuid(self.uuid_bytes).replace('-', ""));
+        let (uuid, label) = (uuid_text(self.uuid), self.partition.label.as_deref());
+        let (sector, volume_id) = (sector.to_string(), fat_uuid(self.uuid).replace('-', ""));
         let meta_data = format!("uuid={uuid}");
         let (program, mut args, label_option) = match self.partition.format {
             PartitionFormat::Ext4 => ("mkfs.ext4", vec!["-q", "-F", "-U", &uuid], "-L"),
             PartitionFormat::Xfs => ("mkfs.xfs", vec!["-q", "-f", "-m", &meta_data], "-L"),
             PartitionFormat::Vfat => ("mkfs.vfat", vec!["-S", &sector, "-i", &volume_id], "-n"),
             PartitionFormat::Swap => {
-                let page = swap_header(self.range.end - self.range.start, self.uuid_bytes, label);
+                let page = swap_header(self.range.end - self.range.start, self.uuid, label);
                 let written = disk.write_at(self.range.start, &page).and_then(|()| disk.sync());
                 return written.map_err(|error| format!("{node} cannot be written: {error}"));
             }
