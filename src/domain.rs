@@ -19,6 +19,7 @@ mod recipe;
 mod secret;
 mod server;
 mod spec;
+mod variables;
 mod verdict;
 
 use jiff::Timestamp;
@@ -37,7 +38,7 @@ pub use facts::{
 };
 pub use fields::{FieldError, FieldPatch, Fields, LabelChanges, merge_labels};
 pub use host::HostId;
-pub use id::{JobId, JobIdError, Serial, SerialError};
+pub use id::{JobId, JobIdError, Serial, SerialError, likeness};
 pub use leftover::Leftover;
 pub use lint_mode::LintMode;
 pub use maintenance::{
@@ -48,6 +49,7 @@ pub use recipe::{KICKSTART_BYTES_MAX, RecipeError, parse_recipe};
 pub use secret::Kickstart;
 pub use server::{Server, check_bmc_address, management_url};
 pub use spec::{JobSpec, MediaLayout, PathSpec, TaskTarget};
+pub use variables::{VARIABLES_BYTES_MAX, VariableChanges, Variables, read_variables};
 pub use verdict::{Confidence, Evidence, EvidenceKind, Outcome, Verdict};
 
 /// One try at installing one server.

@@ -53,7 +53,7 @@ pub use jobs::{
 pub use keys::{KeyStore, KnownKey, OwnSecret, Resealed};
 pub use leases::{HostHolder, Lease, LeaseStore};
 pub use reports::{DELIVERIES_MAX, PROGRESS_EVERY, ReportStore, TaskReports};
-pub use servers::{SERVERS_MAX, ServerRecord, ServerStore};
+pub use servers::{LastJob, SERVERS_MAX, ServerFilter, ServerRecord, ServerStore};
 pub use sqlite::{LockedDatabase, Restored, Sqlite, Taken, keys_of_database, take_backup, verify_audit_file};
 pub use tap::{Side, Tap};
 pub use tokens::{TOKENS_MAX, TokenStore};

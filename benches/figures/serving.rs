@@ -139,6 +139,7 @@ async fn insert_job(store: &Store, number: u8) -> JobId {
         management_address: None,
         protected: false,
         labels: BTreeMap::new(),
+        variables: Default::default(),
     };
     store.insert_server(&server).await.expect("the first of this serial number");
     let task_target = "install-esxi.target".to_owned();

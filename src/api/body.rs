@@ -115,7 +115,8 @@ impl<S: Send + Sync, T: std::str::FromStr> FromRequestParts<S> for Name<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let nothing = || ApiError::NotFound("there is nothing under that name".to_owned());
         let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| nothing())?;
-        text.parse().map(Name).map_err(|_| nothing())
+        // No name begins or ends with a blank, which a copied one may.
+        text.trim().parse().map(Name).map_err(|_| nothing())
     }
 }
 

@@ -134,6 +134,7 @@ fn store_status(error: &StoreError) -> (StatusCode, &'static str) {
         | StoreError::UnknownJob { .. }
         | StoreError::UnknownToken { .. } => (StatusCode::NOT_FOUND, "Not found"),
         StoreError::ServerExists { .. }
+        | StoreError::SimilarServer { .. }
         | StoreError::Busy { .. }
         | StoreError::Decided { .. }
         | StoreError::Leased { .. }

@@ -62,7 +62,7 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     let key = submit::idempotency_key(&headers, "create", &Value::Object(body.clone()))?;
     let order = SubmitBody::read(body)?;
-    let server = find::server(&state, &order.serial()?).await?;
+    let server = find::server(&state, order.serial()?).await?;
     let request = JobRequest { server, recipe: order.recipe, retry_of: None, key, who };
     match params.dry_run {
         true => submit::dry_run(&state, request).await,
@@ -127,14 +127,10 @@ pub async fn list(
     State(state): State<ApiState>,
     Params(params): Params<JobListParams>,
 ) -> Result<Json<JobList>, ApiError> {
-    let mut filter = params.filter()?;
-    let limit = filter.limit;
-    // One more than requested shows whether there is another page.
-    filter.limit += 1;
-    let mut jobs = state.store.jobs(&filter).await?;
-    let more = jobs.len() > limit;
-    jobs.truncate(limit);
-    let next_cursor = jobs.last().filter(|_| more).map(|job| job.id().to_string());
+    let filter = params.filter()?;
+    let jobs = state.store.jobs(&filter).await?;
+    // After a full page there may be another one.
+    let next_cursor = jobs.last().filter(|_| jobs.len() == filter.limit).map(|job| job.id().to_string());
     Ok(Json(JobList { jobs: jobs.into_iter().map(|job| JobBody::from(job).brief()).collect(), next_cursor }))
 }
 
@@ -260,8 +256,7 @@ pub async fn retry(
     }
     let recipe = state.store.job_recipe(id).await?.ok_or(StoreError::UnknownJob { job: id })?;
     let key = submit::idempotency_key(&headers, "retry", &input.key_body(id))?;
-    let serial = job.server().parse().map_err(|_| StoreError::UnknownJob { job: id })?;
-    let server = find::server(&state, &serial).await?;
+    let server = find::server(&state, job.server()).await?;
     let recipe = recipe.as_object().cloned().unwrap_or_default();
     let retry_of = Some(Retry { job: id, force: input.force });
     let request = JobRequest { server, recipe, retry_of, key, who };

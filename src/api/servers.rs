@@ -21,8 +21,8 @@ use super::body::{JsonObject, Name, Params, at_location};
 use super::error::{ApiError, Problem};
 use super::find;
 use crate::access::Role;
-use crate::domain::{FieldError, Serial, Server};
-use crate::store::{PAGE_MAX, StoreError};
+use crate::domain::{FieldError, Serial, Server, Status};
+use crate::store::{LastJob, PAGE_MAX, ServerFilter, StoreError};
 use input::{ServerInput, ServerPatch, ServerReplacement, change, changes, make, replacement};
 use shoal_base::world::reference;
 use shown::{ServerBody, ServerList, check_match, etag};
@@ -66,12 +66,44 @@ async fn shown(state: &ApiState, serial: &Serial) -> Result<impl IntoResponse + 
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ServerListParams {
+    /// The server with this serial number, whatever its case and blanks.
+    #[param(pattern = "[^ ]", max_length = 64)]
+    serial: Option<String>,
+    /// `name=value`.
+    #[param(pattern = "=")]
+    label: Option<String>,
+    /// Of the newest job: `queued`, `provisioning`, `succeeded`, `failed` or `cancelled`; `none` where there is no job.
+    #[param(pattern = "^(queued|provisioning|succeeded|failed|cancelled|none)$")]
+    status: Option<String>,
     /// At most 500; 100 by default.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
     #[param(pattern = "^[A-Za-z0-9._-]*[A-Za-z0-9][A-Za-z0-9._-]*$", max_length = 64)]
     cursor: Option<String>,
+}
+
+impl ServerListParams {
+    fn filter(self) -> Result<ServerFilter, ApiError> {
+        let wrong = |what: &str| ApiError::BadRequest(format!("invalid query: {what}"));
+        let label = self.label.map(|label| {
+            let pair = label.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+            pair.ok_or_else(|| wrong("label is name=value"))
+        });
+        let last_job = self.status.map(|name| match (name.as_str(), name.parse::<Status>()) {
+            ("none", _) => Ok(LastJob::Absent),
+            (_, Ok(status)) => Ok(LastJob::Is(status)),
+            _ => Err(wrong("status is queued, provisioning, succeeded, failed, cancelled or none")),
+        });
+        let limit = match self.limit.unwrap_or(LIST_DEFAULT) {
+            limit @ 1..=PAGE_MAX => limit,
+            _ => return Err(wrong("limit is a number from 1 to 500")),
+        };
+        let after = self.cursor.map(|cursor| cursor.parse::<Serial>()).transpose();
+        let after = after.map_err(|_| wrong("cursor is not one that a page gave"))?;
+        let (label, last_job) = (label.transpose()?, last_job.transpose()?);
+        Ok(ServerFilter { serial: self.serial, label, last_job, after, limit })
+    }
 }
 
 /// The inventory by serial number, page by page.
@@ -81,16 +113,10 @@ pub async fn list(
     State(state): State<ApiState>,
     Params(params): Params<ServerListParams>,
 ) -> Result<Json<ServerList>, ApiError> {
-    let wrong = |what: &str| ApiError::BadRequest(format!("invalid query: {what}"));
-    let limit = match params.limit.unwrap_or(LIST_DEFAULT) {
-        limit @ 1..=PAGE_MAX => limit,
-        _ => return Err(wrong("limit is a number from 1 to 500")),
-    };
-    let after = params.cursor.map(|cursor| cursor.parse::<Serial>()).transpose();
-    let after = after.map_err(|_| wrong("cursor is not one that a page gave"))?;
-    let servers = state.store.servers_after(after.as_ref(), limit).await?;
-    let next_cursor = servers.last().filter(|_| servers.len() == limit);
-    let next_cursor = next_cursor.map(|server| server.serial.to_string());
+    let filter = params.filter()?;
+    let servers = state.store.server_page(&filter).await?;
+    let next_cursor = servers.last().filter(|_| servers.len() == filter.limit);
+    let next_cursor = next_cursor.map(|record| record.server.serial.to_string());
     Ok(Json(ServerList { servers: servers.into_iter().map(ServerBody::from).collect(), next_cursor }))
 }
 

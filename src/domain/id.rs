@@ -74,6 +74,22 @@ impl Serial {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The same for serial numbers that differ in case and blanks only: no two servers of an inventory share it.
+    pub fn likeness(&self) -> String {
+        likeness(&self.0)
+    }
+}
+
+/// A serial number as typed, without what people get wrong about it.
+pub fn likeness(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+impl AsRef<str> for Serial {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Display for Serial {
@@ -127,6 +143,15 @@ mod tests {
         for wrong in ["", "ABCDEF", "0123", "not-an-id", &"A".repeat(32)] {
             assert_eq!(wrong.parse::<JobId>(), Err(JobIdError), "{wrong}");
         }
+    }
+
+    #[test]
+    fn serials_are_alike_whatever_their_case_and_blanks() {
+        let serial: Serial = "Cz 3021-X".parse().unwrap();
+        for typed in [" CZ3021-x\t", "cz 3021-x", "Cz 3021-X"] {
+            assert_eq!(likeness(typed), serial.likeness(), "{typed:?}");
+        }
+        assert_ne!(likeness("CZ3021X"), serial.likeness());
     }
 
     #[test]

@@ -9,13 +9,12 @@ use url::Url;
 
 use super::{
     CompletionHook, EsxiSpec, FieldError, Fields, JobSpec, Kickstart, MaintenanceSpec, MediaLayout, PathSpec,
-    Serial, TaskTarget, management_url,
+    Serial, TaskTarget, VARIABLES_BYTES_MAX, management_url,
 };
 
 /// The largest kickstart, in bytes of UTF-8.
 pub const KICKSTART_BYTES_MAX: usize = 65_536;
 const METADATA_BYTES_MAX: usize = 16 * 1024;
-const VARIABLES_BYTES_MAX: usize = 16 * 1024;
 
 const TARGETS: &str = "use install-esxi.target, install-linux.target or install-windows.target";
 /// Keys that every target has.

@@ -7,7 +7,7 @@ use shoal_base::world::TlsPolicy;
 use shoal_base::{Password, is_loopback};
 use url::Url;
 
-use super::{FieldError, Serial};
+use super::{FieldError, Serial, Variables};
 
 /// A server and how to reach its BMC.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct Server {
     /// Jobs on it are refused.
     pub protected: bool,
     pub labels: BTreeMap<String, String>,
+    /// For the templates of its kickstarts; a job's own come before them.
+    pub variables: Variables,
 }
 
 /// Checks a `bmc_address` against the TLS policy that goes with it.

@@ -117,6 +117,7 @@ mod tests {
             management_address: None,
             protected: false,
             labels: Default::default(),
+            variables: Default::default(),
         }
     }
 

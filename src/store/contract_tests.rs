@@ -181,6 +181,7 @@ fn server(text: &str) -> Server {
         management_address: None,
         protected: false,
         labels: BTreeMap::new(),
+        variables: Default::default(),
     }
 }
 

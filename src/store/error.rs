@@ -57,6 +57,11 @@ pub enum StoreError {
     UnknownServer { serial: Serial },
     #[error("a server with the serial number {serial} exists already")]
     ServerExists { serial: Serial },
+    #[error(
+        "the serial number {serial} differs only in case or blanks from that of server {existing}, which is in the \
+         inventory: use {existing}, or remove that server first"
+    )]
+    SimilarServer { serial: Serial, existing: Serial },
     #[error("the inventory is full: it holds {max} servers")]
     InventoryFull { max: u64 },
     #[error("server {server} is busy with job {job}")]

@@ -3,12 +3,14 @@
 //! A record is written as a whole. What a BMC has agreed to is kept beside it, because jobs learn it and operators
 //! change the record: it belongs to the address that it was learned at, and is dropped with the server or that
 //! address. It is written without a lease, since it decides nothing, and what cannot be read of it is discarded.
-//! Invariants: a server with an active job stays; BMC passwords are sealed.
+//! Invariants: a server with an active job stays; no two serial numbers differ in case and blanks only; BMC passwords
+//! and variables are sealed.
 
 use jiff::Timestamp;
 
 use super::{StoreFuture, StoredJob};
-use crate::domain::{Serial, Server};
+use crate::access::Act;
+use crate::domain::{Serial, Server, Status};
 use shoal_redfish::BmcMemory;
 
 /// The most servers that one inventory holds.
@@ -27,11 +29,37 @@ pub struct ServerRecord {
     pub last_job: Option<StoredJob>,
 }
 
+/// Which servers, by serial number.
+#[derive(Clone, Debug, Default)]
+pub struct ServerFilter {
+    /// The one with this serial number, whatever its case and blanks.
+    pub serial: Option<String>,
+    pub label: Option<(String, String)>,
+    pub last_job: Option<LastJob>,
+    /// Those after this one: the last of the page before.
+    pub after: Option<Serial>,
+    /// At most [`PAGE_MAX`](super::PAGE_MAX).
+    pub limit: usize,
+}
+
+/// What a server's newest job is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastJob {
+    /// There is none.
+    Absent,
+    Is(Status),
+}
+
 pub trait ServerStore {
+    /// [`StoreError::SimilarServer`](super::StoreError::SimilarServer) where another serial number differs in case and
+    /// blanks only.
     fn insert_server(&self, server: &Server) -> StoreFuture<()>;
 
     /// Replaces the record of the same serial number.
     fn update_server(&self, server: &Server) -> StoreFuture<()>;
+
+    /// Adds or replaces records, each with its entry of the audit log: all of them, or none where one cannot be added.
+    fn put_servers(&self, records: Vec<(Server, Act)>) -> StoreFuture<()>;
 
     /// Refused with [`StoreError::Busy`](super::StoreError::Busy) while a job is active on it; its past jobs stay.
     fn delete_server(&self, serial: &Serial) -> StoreFuture<()>;
@@ -41,15 +69,17 @@ pub trait ServerStore {
     /// A server with what is known of its record.
     fn server_record(&self, serial: &Serial) -> StoreFuture<Option<ServerRecord>>;
 
+    /// The server whose serial number is `text`, whatever the case and blanks of that.
+    fn server_like(&self, text: &str) -> StoreFuture<Option<Serial>>;
+
     /// Another server with this management address, whatever its case.
     fn other_server_at(&self, management_address: &str, than: &Serial) -> StoreFuture<Option<Serial>>;
 
     /// The whole inventory ([`SERVERS_MAX`] at most), by serial number.
     fn servers(&self) -> StoreFuture<Vec<Server>>;
 
-    /// One page of the inventory, by serial number: those after `after`, at most `limit` and
-    /// [`PAGE_MAX`](super::PAGE_MAX).
-    fn servers_after(&self, after: Option<&Serial>, limit: usize) -> StoreFuture<Vec<Server>>;
+    /// One page of the inventory; continue with `after` set to the last one's serial number.
+    fn server_page(&self, filter: &ServerFilter) -> StoreFuture<Vec<ServerRecord>>;
 
     /// Keeps what was learned at the address of this record. No effect where the server is gone or has another
     /// address by now.

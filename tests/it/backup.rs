@@ -195,5 +195,6 @@ fn record(body: &Value) -> shoal::domain::Server {
         management_address: None,
         protected: false,
         labels: serde_json::from_value(body["labels"].clone()).unwrap_or_default(),
+        variables: Default::default(),
     }
 }

@@ -33,6 +33,7 @@ fn server(number: usize) -> Server {
         management_address: None,
         protected: false,
         labels: Default::default(),
+        variables: Default::default(),
     }
 }
 

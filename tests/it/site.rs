@@ -410,6 +410,7 @@ pub fn record(config: &SimConfig, authority: &str) -> Server {
         management_address: None,
         protected: false,
         labels: Default::default(),
+        variables: Default::default(),
     }
 }
 

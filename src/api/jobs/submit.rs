@@ -36,7 +36,7 @@ use crate::api::events::NewEventBody;
 use crate::api::kickstart;
 use crate::api::words::StepName;
 use crate::domain::{
-    EventStatus, FieldError, JobId, JobSpec, Level, NewEvent, PathSpec, Serial, Server, Step, parse_recipe,
+    EventStatus, FieldError, JobId, JobSpec, Level, NewEvent, PathSpec, Server, Step, parse_recipe,
 };
 use crate::registry::WantedImage;
 use crate::store::{IdempotencyKey, Inserted, NewJob, RefusedJob, StoreError};
@@ -88,13 +88,10 @@ impl SubmitBody {
     }
 
     /// Whose job it is to be.
-    pub fn serial(&self) -> Result<Serial, ApiError> {
+    pub fn serial(&self) -> Result<&str, ApiError> {
         let missing = || ApiError::BadRequest("`server_serial` is missing: name the server".to_owned());
         match self.serial.as_ref().filter(|serial| !serial.is_null()).ok_or_else(missing)? {
-            Value::String(serial) => {
-                let unknown = |_| ApiError::NotFound("no server has that serial number".to_owned());
-                serial.parse().map_err(unknown)
-            }
+            Value::String(serial) => Ok(serial),
             _ => Err(ApiError::BadRequest("`server_serial` must be a string".to_owned())),
         }
     }
@@ -283,7 +280,10 @@ fn check_protected(server: &Server) -> Result<(), ApiError> {
     if !server.protected {
         return Ok(());
     }
-    let detail = format!("server {} is protected: set `protected` to false to install it", server.serial);
+    let serial = &server.serial;
+    let detail = format!(
+        "server {serial} is protected from jobs: `shoal server set '{serial}' --no-protected` takes the protection away"
+    );
     Err(ApiError::Conflict { detail, job: None })
 }
 
@@ -407,7 +407,7 @@ mod tests {
             serde_json::json!({"recipe": {"server_serial": "A1", "ks_cfg": "x"}}),
         ] {
             let order = order(body).unwrap();
-            assert_eq!(order.serial().unwrap().as_str(), "A1");
+            assert_eq!(order.serial().unwrap(), "A1");
             assert_eq!(order.recipe["ks_cfg"], "x");
         }
     }
@@ -421,7 +421,7 @@ mod tests {
             serde_json::json!({"server_serial": "A1", "recipe": []}),
             serde_json::json!({"server_serial": "A1", "recipe": {}, "dry_run": true}),
         ] {
-            let error = order(body).and_then(|order| order.serial()).unwrap_err();
+            let error = order(body).and_then(|order| order.serial().map(str::to_owned)).unwrap_err();
             assert!(matches!(error, ApiError::BadRequest(_)), "{error:?}");
         }
     }

@@ -1,6 +1,7 @@
 //! Templates of kickstarts: a recipe's becomes the text of one server, and one alone is shown.
 //!
-//! Values are the recipe's `variables` and a fixed list of the server's record, without credentials.
+//! Values are the recipe's `variables` over those of the server, and a fixed list of the server's record, without
+//! credentials.
 //! Invariant: no error holds a value, and secrets are masked unless they are requested.
 
 use std::time::Duration;
@@ -99,6 +100,7 @@ pub async fn of_recipe(
     server: &Server,
 ) -> Result<RenderedRecipe, String> {
     let variables = recipe.get("variables").and_then(Value::as_object).cloned().unwrap_or_default();
+    let variables = server.variables.under(variables);
     match render(state, template.expose(), variables, Some(server)).await {
         Ok(rendered) if rendered.text.trim().is_empty() => Err("the rendered kickstart is empty".to_owned()),
         Ok(Rendered { text, disks }) => Ok(RenderedRecipe { kickstart: Kickstart::new(text), disks }),
@@ -113,7 +115,7 @@ pub struct RenderInput {
     /// At most 65,536 bytes of UTF-8.
     #[schema(min_length = 1, max_length = 65536)]
     ks_cfg: String,
-    /// At most 16 KiB.
+    /// At most 16 KiB; they come before those of the server.
     #[schema(value_type = Option<Object>)]
     variables: Option<Value>,
     /// The server that `server.*` means; without one it is undefined.
@@ -170,11 +172,15 @@ pub async fn render_one(
         Some(serial) => Some(find::server(&state, serial).await?),
         None => None,
     };
-    let rendered = render(&state, &request.template, request.variables.clone(), server.as_ref()).await;
+    let variables = match &server {
+        Some(server) => server.variables.under(request.variables),
+        None => request.variables,
+    };
+    let rendered = render(&state, &request.template, variables.clone(), server.as_ref()).await;
     let Rendered { text, disks } = rendered
         .map_err(|error| ApiError::invalid(CANNOT, vec![FieldError::of_key("ks_cfg", error.to_string())]))?;
     let masked = !request.show_secrets;
-    let ks_cfg = if masked { masked_text(text.as_bytes(), &secrets(&request.variables)) } else { text };
+    let ks_cfg = if masked { masked_text(text.as_bytes(), &secrets(&variables)) } else { text };
     Ok(Json(RenderBody { ks_cfg, masked, disks: disks.into_iter().map(DiskBody::from).collect() }))
 }
 

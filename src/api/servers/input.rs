@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 
 use crate::api::error::ApiError;
-use crate::domain::{FieldPatch, Fields, LabelChanges, merge_labels};
-use crate::domain::{Serial, Server, check_bmc_address, management_url};
+use crate::domain::{
+    FieldPatch, Fields, LabelChanges, Serial, Server, VariableChanges, Variables, check_bmc_address,
+    management_url, merge_labels, read_variables,
+};
 use shoal_base::Password;
 use shoal_base::world::TlsPolicy;
 
@@ -42,9 +45,33 @@ pub struct ServerInput {
     protected: FieldPatch<bool>,
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     labels: FieldPatch<LabelChanges>,
+    /// For the templates of its kickstarts, under a job's own variables: strings, numbers and booleans. Never shown
+    /// but for their names, since any of them may be a secret.
+    #[schema(schema_with = variables_schema, required = false)]
+    variables: FieldPatch<VariableChanges>,
 }
 
-/// A whole record for PUT; what is absent is empty afterwards, but for `bmc_password` and `protected`.
+/// Variables by name, and `null` where there are to be none.
+fn variables_schema() -> Schema {
+    variables_of(&[Type::String, Type::Number, Type::Boolean])
+}
+
+/// The same where `null` removes one.
+fn variable_changes_schema() -> Schema {
+    variables_of(&[Type::String, Type::Number, Type::Boolean, Type::Null])
+}
+
+fn variables_of(values: &[Type]) -> Schema {
+    let any_of = |types: &[Type]| SchemaType::Array(types.to_vec());
+    let name = ObjectBuilder::new().pattern(Some("^(?!server$)[A-Za-z_][A-Za-z0-9_]{0,62}$"));
+    ObjectBuilder::new()
+        .schema_type(any_of(&[Type::Object, Type::Null]))
+        .property_names(Some(name))
+        .additional_properties(Some(ObjectBuilder::new().schema_type(any_of(values))))
+        .into()
+}
+
+/// A whole record for PUT; what is absent is empty afterwards, but for `bmc_password`, `protected` and `variables`.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its shape is used, by the API's description; ServerInput reads it")]
 pub struct ServerReplacement {
@@ -64,6 +91,9 @@ pub struct ServerReplacement {
     management_address: Option<String>,
     protected: Option<bool>,
     labels: Option<BTreeMap<String, String>>,
+    /// All of them; where they are absent, those that are kept stay, since they cannot be read back.
+    #[schema(schema_with = variables_schema, required = false)]
+    variables: VariableChanges,
 }
 
 /// A JSON merge patch (RFC 7396) of a server: what is absent stays as it is, `null` empties an optional field.
@@ -89,9 +119,13 @@ pub struct ServerPatch {
     protected: Option<bool>,
     /// Merged with those that are there; `null` takes a label away, or all of them.
     labels: Option<BTreeMap<String, Option<String>>>,
+    /// Merged with those that are there; `null` removes a variable, or all of them.
+    #[schema(schema_with = variable_changes_schema, required = false)]
+    variables: VariableChanges,
 }
 
-const KEYS: [&str; 10] = [
+/// The fields of a record.
+pub const KEYS: [&str; 11] = [
     "serial",
     "bmc_address",
     "bmc_username",
@@ -102,6 +136,7 @@ const KEYS: [&str; 10] = [
     "management_address",
     "protected",
     "labels",
+    "variables",
 ];
 
 impl ServerInput {
@@ -122,6 +157,7 @@ impl ServerInput {
             management_address: fields.parsed("management_address", host),
             protected: fields.boolean("protected"),
             labels: fields.labels("labels"),
+            variables: read_variables(&mut fields, "variables"),
         };
         let made = make(input, &mut fields);
         match made.filter(|_| fields.errors.is_empty()) {
@@ -153,7 +189,11 @@ pub fn make(input: ServerInput, fields: &mut Fields<'_>) -> Option<Server> {
     if input.labels.value().is_some_and(|labels| labels.values().any(Option::is_none)) {
         fields.refuse("labels", "a new server has no label that `null` could take away");
     }
+    if input.variables.value().is_some_and(|variables| variables.values().any(Option::is_none)) {
+        fields.refuse("variables", "a whole record has no variable that `null` could remove");
+    }
     let labels = labels(BTreeMap::new(), input.labels, fields);
+    let variables = variables(Variables::default(), input.variables, fields);
     Some(Server {
         serial: serial?.parse().ok()?,
         bmc_address: address?,
@@ -165,7 +205,22 @@ pub fn make(input: ServerInput, fields: &mut Fields<'_>) -> Option<Server> {
         management_address: input.management_address.over(None),
         protected: input.protected.over(None).unwrap_or(false),
         labels: labels?,
+        variables: variables?,
     })
+}
+
+fn variables(
+    before: Variables,
+    changes: FieldPatch<VariableChanges>,
+    fields: &mut Fields<'_>,
+) -> Option<Variables> {
+    match changes {
+        FieldPatch::Absent => Some(before),
+        FieldPatch::Null => Some(Variables::default()),
+        FieldPatch::Value(changes) => {
+            before.merged(changes).map_err(|fault| fields.refuse("variables", fault)).ok()
+        }
+    }
 }
 
 fn labels(
@@ -203,8 +258,10 @@ pub fn replacement(
         }
     }
     let protected = input.protected.clone().over(Some(before.protected)).unwrap_or(false);
+    let keeps_variables = input.variables == FieldPatch::Absent;
     let made = make(input, fields)?;
-    Some(Server { protected, ..made })
+    let variables = if keeps_variables { before.variables.clone() } else { made.variables };
+    Some(Server { protected, variables, ..made })
 }
 
 /// `before` with what `input` changes; the errors name what may not change so.
@@ -245,6 +302,7 @@ pub fn change(before: &Server, input: ServerInput, fields: &mut Fields<'_>) -> O
         management_address: input.management_address.over(before.management_address.clone()),
         protected: input.protected.over(Some(before.protected)).unwrap_or(false),
         labels: labels(before.labels.clone(), input.labels, fields)?,
+        variables: variables(before.variables.clone(), input.variables, fields)?,
     })
 }
 
@@ -270,6 +328,7 @@ pub fn changes(before: &Server, after: &Server) -> Value {
         ("management_address", before.management_address != after.management_address),
         ("protected", before.protected != after.protected),
         ("labels", before.labels != after.labels),
+        ("variables", before.variables != after.variables),
     ];
     let changed: Vec<&str> =
         fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect();

@@ -1,6 +1,7 @@
 //! How a server is shown, and which state of its record that is.
 //!
-//! Invariant: the password is not part of it, and every change of a record changes its validator.
+//! Invariant: neither the password nor the value of a variable is part of it, and every change of a record changes its
+//! validator.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +13,10 @@ use utoipa::ToSchema;
 use crate::api::error::ApiError;
 use crate::api::jobs::JobBody;
 use crate::api::words::{ConfidenceName, JobStatus};
-use crate::domain::Server;
 use crate::store::{ServerRecord, StoredJob};
 use shoal_base::world::reference;
 
-/// A server as shown: everything but the password.
+/// A server as shown: everything but the password and the values of variables.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ServerBody {
     serial: String,
@@ -36,7 +36,9 @@ pub struct ServerBody {
     /// Jobs on it are refused.
     protected: bool,
     labels: BTreeMap<String, String>,
-    /// When the record was added; unknown of one that an earlier release wrote, and not in lists.
+    /// Of the variables for templates, whose values are not shown.
+    variable_names: Vec<String>,
+    /// When the record was added; unknown of one that an earlier release wrote.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<Timestamp>,
@@ -44,7 +46,7 @@ pub struct ServerBody {
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     updated_at: Option<Timestamp>,
-    /// The newest job of it, if there is one; not in lists.
+    /// The newest job of it, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_job: Option<LastJobBody>,
     /// What has worked on its BMC, a sentence each; where one server is shown, and something has.
@@ -52,8 +54,9 @@ pub struct ServerBody {
     pub learned: Option<Vec<String>>,
 }
 
-impl From<Server> for ServerBody {
-    fn from(server: Server) -> ServerBody {
+impl From<ServerRecord> for ServerBody {
+    fn from(record: ServerRecord) -> ServerBody {
+        let ServerRecord { server, created_at, updated_at, revision: _, last_job } = record;
         ServerBody {
             serial: server.serial.to_string(),
             // As most people write it: without the slash that a parsed URL ends with.
@@ -66,21 +69,11 @@ impl From<Server> for ServerBody {
             management_address: server.management_address,
             protected: server.protected,
             labels: server.labels,
-            created_at: None,
-            updated_at: None,
-            last_job: None,
+            variable_names: server.variables.names().map(str::to_owned).collect(),
+            created_at,
+            updated_at,
+            last_job: last_job.map(LastJobBody::from),
             learned: None,
-        }
-    }
-}
-
-impl From<ServerRecord> for ServerBody {
-    fn from(record: ServerRecord) -> ServerBody {
-        ServerBody {
-            created_at: record.created_at,
-            updated_at: record.updated_at,
-            last_job: record.last_job.map(LastJobBody::from),
-            ..record.server.into()
         }
     }
 }

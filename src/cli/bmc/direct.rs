@@ -40,6 +40,7 @@ pub async fn check(address: &Url, args: &CheckArgs, world: &World) -> Result<Che
         management_address: None,
         protected: false,
         labels: Default::default(),
+        variables: Default::default(),
     });
     let whose = match &server {
         Some(server) => Whose::Server(server),

@@ -40,6 +40,7 @@ fn server(number: u8) -> Server {
         management_address: None,
         protected: false,
         labels: Default::default(),
+        variables: Default::default(),
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::{Bench, act, at, ended, id, new_job, serial, server};
-use crate::domain::{Phase, Server};
-use crate::store::{Side, StoreError, StoreErrorKind, StoredJob, Tap};
+use crate::domain::{Phase, Server, Status, Variables};
+use crate::store::{LastJob, ServerFilter, Side, StoreError, StoreErrorKind, StoredJob, Tap};
 use shoal_base::world::TlsPolicy;
 use shoal_redfish::BmcMemory;
 
@@ -17,7 +17,10 @@ promises! {
     a_server_with_an_active_job_stays,
     past_jobs_outlive_their_server,
     a_sound_store_passes_its_checks,
+    serial_numbers_that_are_alike_stand_for_one_server,
+    records_are_put_together_or_not_at_all,
     an_inventory_is_read_page_by_page,
+    a_page_is_filtered_by_serial_number_label_and_last_job,
     a_record_shows_its_changes_and_its_last_job,
     a_management_address_is_found_whatever_its_case,
     what_a_bmc_agreed_to_belongs_to_its_address,
@@ -31,6 +34,7 @@ async fn servers_read_back_as_written(bench: Bench) {
     written.system_uuid = Some("4c4c4544".into());
     written.management_address = Some("fd00::5".into());
     written.tls = TlsPolicy::Pin([9; 32]);
+    written.variables = variables("ip", "10.0.0.9");
     bench.store.insert_server(&written).await.unwrap();
     written.protected = true;
     bench.store.update_server(&written).await.unwrap();
@@ -38,6 +42,7 @@ async fn servers_read_back_as_written(bench: Bench) {
     let read = bench.store.server(&serial("A")).await.unwrap().unwrap();
     assert_eq!(read.bmc_password.expose(), "calvin-A");
     assert_eq!(format!("{read:?}"), format!("{written:?}"));
+    assert_eq!(read.variables, written.variables);
     let all = bench.store.servers().await.unwrap();
     assert_eq!(all.iter().map(|server| server.serial.as_str()).collect::<Vec<_>>(), ["A", "B", "C"]);
 }
@@ -47,6 +52,50 @@ async fn a_serial_number_stands_for_one_server(bench: Bench) {
     let error = bench.store.insert_server(&server("A")).await.unwrap_err();
     assert!(matches!(error, StoreError::ServerExists { .. }), "{error}");
     assert_eq!(error.kind(), StoreErrorKind::Refused);
+}
+
+fn variables(name: &str, value: &str) -> Variables {
+    Variables::default().merged([(name.to_owned(), Some(value.into()))].into()).unwrap()
+}
+
+async fn serial_numbers_that_are_alike_stand_for_one_server(bench: Bench) {
+    let bench = bench.with(&["Cz 30-A"]).await;
+    for alike in ["CZ 30-A", "cz30-a", "Cz  30-A"] {
+        let error = bench.store.insert_server(&server(alike)).await.unwrap_err();
+        assert!(
+            matches!(&error, StoreError::SimilarServer { existing, .. } if existing.as_str() == "Cz 30-A")
+        );
+        assert_eq!(error.kind(), StoreErrorKind::Refused);
+        assert_eq!(bench.store.server_like(alike).await.unwrap(), Some(serial("Cz 30-A")));
+    }
+    assert_eq!(bench.store.server_like(" cz 30-a\t").await.unwrap(), Some(serial("Cz 30-A")));
+    assert_eq!(bench.store.server_like("CZ30A").await.unwrap(), None);
+    bench.store.insert_server(&server("CZ30A")).await.unwrap();
+}
+
+async fn records_are_put_together_or_not_at_all(bench: Bench) {
+    let bench = bench.with(&["A"]).await;
+    let put = async |records: Vec<Server>| {
+        let records = records.into_iter().enumerate().map(|(n, server)| {
+            let act = act(n as u64 + 1).on_server(&server.serial);
+            (server, act)
+        });
+        bench.store.put_servers(records.collect()).await
+    };
+    let changed = Server { protected: true, ..server("A") };
+    let error = put(vec![changed.clone(), server("B"), server("b")]).await.unwrap_err();
+    assert!(matches!(error, StoreError::SimilarServer { .. }), "{error}");
+    assert_eq!(bench.store.servers().await.unwrap().len(), 1);
+    assert!(!bench.store.server(&serial("A")).await.unwrap().unwrap().protected);
+    put(vec![changed, server("B")]).await.unwrap();
+    let record = bench.store.server_record(&serial("A")).await.unwrap().unwrap();
+    assert_eq!((record.server.protected, record.revision, record.updated_at), (true, 2, Some(at(1))));
+    assert!(bench.store.server(&serial("B")).await.unwrap().is_some());
+    let entries =
+        bench.store.audit(&crate::store::AuditFilter { limit: 9, ..Default::default() }).await.unwrap();
+    let servers: Vec<_> = entries.iter().map(|entry| entry.server.as_deref()).collect();
+    assert_eq!(servers, [Some("B"), Some("A")]);
+    assert!(bench.store.verify_audit().await.unwrap().fault.is_none());
 }
 
 async fn an_unknown_server_is_an_error(bench: Bench) {
@@ -86,14 +135,47 @@ async fn an_inventory_is_read_page_by_page(bench: Bench) {
     let bench = bench.with(&["D", "B", "E", "A", "C"]).await;
     let page = async |after: Option<&str>| -> Vec<String> {
         let after = after.map(serial);
-        let servers = bench.store.servers_after(after.as_ref(), 2).await.unwrap();
-        servers.into_iter().map(|server| server.serial.to_string()).collect()
+        let filter = ServerFilter { after, limit: 2, ..ServerFilter::default() };
+        let page = bench.store.server_page(&filter).await.unwrap();
+        page.into_iter().map(|record| record.server.serial.to_string()).collect()
     };
     assert_eq!(page(None).await, ["A", "B"]);
     assert_eq!(page(Some("B")).await, ["C", "D"]);
     assert_eq!(page(Some("BB")).await, ["C", "D"], "a server that is gone since");
     assert_eq!(page(Some("D")).await, ["E"]);
     assert!(page(Some("E")).await.is_empty());
+}
+
+async fn a_page_is_filtered_by_serial_number_label_and_last_job(bench: Bench) {
+    let with = |serial, name: &str, value: &str| Server {
+        labels: BTreeMap::from([(name.into(), value.into())]),
+        ..server(serial)
+    };
+    for record in [with("A", "rack", "7"), with("B", "rack", "8"), with("C", "a.b/c-d", "7"), server("D 1")] {
+        bench.store.insert_server(&record).await.unwrap();
+    }
+    bench.add_job("A", 1).await;
+    bench.add_job("C", 2).await;
+    let found = async |filter: ServerFilter| -> Vec<String> {
+        let page = bench.store.server_page(&ServerFilter { limit: 9, ..filter }).await.unwrap();
+        page.into_iter().map(|record| record.server.serial.to_string()).collect()
+    };
+    let all = ServerFilter::default;
+    let labelled =
+        |name: &str, value: &str| ServerFilter { label: Some((name.into(), value.into())), ..all() };
+    assert_eq!(found(labelled("rack", "7")).await, ["A"]);
+    assert_eq!(found(labelled("a.b/c-d", "7")).await, ["C"]);
+    assert!(found(labelled("rack", "9")).await.is_empty());
+    assert_eq!(found(ServerFilter { serial: Some("d1".into()), ..all() }).await, ["D 1"]);
+    let status = |last_job| ServerFilter { last_job: Some(last_job), ..all() };
+    assert_eq!(found(status(LastJob::Absent)).await, ["B", "D 1"]);
+    assert_eq!(found(status(LastJob::Is(Status::Queued))).await, ["A", "C"]);
+    assert!(found(status(LastJob::Is(Status::Failed))).await.is_empty());
+    let both = ServerFilter { last_job: Some(LastJob::Is(Status::Queued)), ..labelled("rack", "7") };
+    assert_eq!(found(both).await, ["A"]);
+    let page = bench.store.server_page(&ServerFilter { limit: 9, ..all() }).await.unwrap();
+    assert_eq!(page[0].last_job.as_ref().map(StoredJob::id), Some(id(1)));
+    assert!(page[1].last_job.is_none());
 }
 
 async fn a_record_shows_its_changes_and_its_last_job(bench: Bench) {

@@ -20,8 +20,9 @@ pub(super) struct SealedColumn {
 }
 
 /// Every sealed column but the proofs of the keys themselves.
-pub(super) const SEALED_COLUMNS: [SealedColumn; 4] = [
+pub(super) const SEALED_COLUMNS: [SealedColumn; 5] = [
     SealedColumn { table: "servers", column: "bmc_password", row: "serial" },
+    SealedColumn { table: "servers", column: "variables", row: "serial" },
     SealedColumn { table: "recipes", column: "recipe", row: "job" },
     SealedColumn { table: "recipes", column: "spec", row: "job" },
     SealedColumn { table: "secrets", column: "value", row: "name" },

@@ -14,8 +14,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::fault::Fault;
 use crate::store::StoreError;
 
-const MIGRATIONS: [&str; 9] =
-    [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9];
+const MIGRATIONS: [&str; 10] = [
+    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9,
+    VERSION_10,
+];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (
@@ -226,6 +228,21 @@ CREATE INDEX deliveries_by_job ON deliveries (job);
 
 /// A plain name.
 const VERSION_9: &str = "ALTER TABLE jobs RENAME COLUMN nudged TO wake_now";
+
+/// Variables of a server, sealed, absent where it has none; serial numbers found whatever their case and blanks; and
+/// what BMCs report of their hardware, which, like `bmc_memories`, is written beside the record.
+const VERSION_10: &str = "
+ALTER TABLE servers ADD COLUMN variables BLOB;
+
+CREATE INDEX servers_by_likeness ON servers (lower(replace(serial, ' ', '')));
+
+CREATE TABLE hardware (
+    server TEXT PRIMARY KEY,
+    bmc_address TEXT NOT NULL,
+    read_at INTEGER NOT NULL,
+    hardware TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";
 
 /// Master keys by their ids, with what proves that a key is the one; secrets of the controller itself,
 /// sealed; and how far the values of each place are sealed anew in a rotation.

@@ -1,13 +1,18 @@
 //! The table `servers`.
 
 use jiff::Timestamp;
+use rusqlite::types::ToSql;
 use rusqlite::{OptionalExtension as _, Row, named_params, params};
 
 use super::fault::Fault;
-use super::row::{Count, Json, Millis, Word};
-use super::{Reader, Sqlite, Writer, bmc_memory, job_rows, unreadable};
-use crate::domain::{Serial, Server};
-use crate::store::{PAGE_MAX, SERVERS_MAX, ServerRecord, ServerStore, StoreError, StoreFuture};
+use super::row::{Count, Json, Millis, Word, json};
+use super::{Reader, Sqlite, Writer, audit, bmc_memory, job_rows, unreadable};
+use crate::access::Act;
+use crate::domain::{Serial, Server, Variables, likeness};
+use crate::store::{
+    LastJob, PAGE_MAX, SERVERS_MAX, ServerFilter, ServerRecord, ServerStore, StoreError, StoreFuture,
+    StoredJob,
+};
 use shoal_base::Password;
 use shoal_redfish::BmcMemory;
 
@@ -15,15 +20,29 @@ impl ServerStore for Sqlite {
     fn insert_server(&self, server: &Server) -> StoreFuture<()> {
         let (server, at) = (server.clone(), self.act.as_ref().map(|act| act.at));
         self.write("adding a server", move |writer| {
-            if load(&writer.reader(), &server.serial)?.is_some() {
+            if exists(writer, &server.serial)? {
                 return Err(StoreError::ServerExists { serial: server.serial }.into());
             }
-            let Count(held) = writer.query_row("SELECT count(*) FROM servers", [], |row| row.get(0))?;
-            if held >= SERVERS_MAX {
-                return Err(StoreError::InventoryFull { max: SERVERS_MAX }.into());
-            }
-            put(writer, &server, at)
+            add(writer, &server, at)
         })
+    }
+
+    fn put_servers(&self, records: Vec<(Server, Act)>) -> StoreFuture<()> {
+        self.write("changing servers", move |writer| {
+            for (server, act) in records {
+                match exists(writer, &server.serial)? {
+                    true => change(writer, &server, Some(act.at))?,
+                    false => add(writer, &server, Some(act.at))?,
+                }
+                audit::append(writer, act)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn server_like(&self, text: &str) -> StoreFuture<Option<Serial>> {
+        let likeness = likeness(text);
+        self.read("looking for a server", move |reader| alike(reader, &likeness))
     }
 
     fn server_record(&self, serial: &Serial) -> StoreFuture<Option<ServerRecord>> {
@@ -48,8 +67,7 @@ impl ServerStore for Sqlite {
             if !exists(writer, &server.serial)? {
                 return Err(StoreError::UnknownServer { serial: server.serial }.into());
             }
-            bmc_memory::forget(writer, &server.serial, Some(&server.bmc_address))?;
-            put(writer, &server, at)
+            change(writer, &server, at)
         })
     }
 
@@ -65,14 +83,9 @@ impl ServerStore for Sqlite {
         })
     }
 
-    fn servers_after(&self, after: Option<&Serial>, limit: usize) -> StoreFuture<Vec<Server>> {
-        let after = after.map(ToString::to_string).unwrap_or_default();
-        self.read("reading servers", move |reader| {
-            let sql = "SELECT * FROM servers WHERE serial > ?1 ORDER BY serial LIMIT ?2";
-            let mut statement = reader.prepare_cached(sql)?;
-            let limit = Count(limit.min(PAGE_MAX) as u64);
-            statement.query_and_then(params![after, limit], |row| parse(reader, row))?.collect()
-        })
+    fn server_page(&self, filter: &ServerFilter) -> StoreFuture<Vec<ServerRecord>> {
+        let filter = filter.clone();
+        self.read("reading servers", move |reader| page(reader, &filter))
     }
 
     fn delete_server(&self, serial: &Serial) -> StoreFuture<()> {
@@ -107,21 +120,51 @@ pub(super) fn load(reader: &Reader<'_>, serial: &Serial) -> Result<Option<Server
 }
 
 fn record(reader: &Reader<'_>, serial: &Serial) -> Result<Option<ServerRecord>, Fault> {
-    let Some(server) = load(reader, serial)? else { return Ok(None) };
-    let sql = "SELECT created_at, updated_at, revision FROM servers WHERE serial = ?1";
-    let mut statement = reader.prepare_cached(sql)?;
-    let read = |row: &Row<'_>| {
-        let time = |at: Option<Millis>| at.map(|Millis(at)| at);
-        Ok((time(row.get(0)?), time(row.get(1)?), row.get::<_, Count>(2)?.0))
-    };
-    let (created_at, updated_at, revision) = statement
-        .query_row([serial.as_str()], read)
-        .map_err(|error| Fault::in_row(format!("server {serial}"), error))?;
-    let sql = "SELECT id FROM jobs WHERE server = ?1 ORDER BY id DESC LIMIT 1";
-    let last = reader.prepare_cached(sql)?.query_row([serial.as_str()], |row| row.get::<_, Word<_>>(0));
-    let last = last.optional().map_err(|error| Fault::in_row("a job's id", error))?;
-    let last_job = last.map(|Word(id)| unreadable::load(reader, id)).transpose()?.flatten();
-    Ok(Some(ServerRecord { server, created_at, updated_at, revision, last_job }))
+    let mut statement = reader.prepare_cached("SELECT * FROM servers WHERE serial = ?1")?;
+    let mut rows = statement.query_and_then([serial.as_str()], |row| parse_record(reader, row))?;
+    rows.next().transpose()
+}
+
+const LAST_JOB: &str = "(SELECT id FROM jobs WHERE server = servers.serial ORDER BY id DESC LIMIT 1)";
+
+fn page(reader: &Reader<'_>, filter: &ServerFilter) -> Result<Vec<ServerRecord>, Fault> {
+    let mut sql = "SELECT * FROM servers WHERE true".to_owned();
+    let mut values: Vec<Box<dyn ToSql>> = Vec::new();
+    if let Some(serial) = &filter.serial {
+        sql += " AND lower(replace(serial, ' ', '')) = ?";
+        values.push(Box::new(likeness(serial)));
+    }
+    if let Some((name, value)) = &filter.label {
+        sql += " AND EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ? AND value = ?)";
+        values.push(Box::new(name));
+        values.push(Box::new(value));
+    }
+    match filter.last_job {
+        Some(LastJob::Absent) => sql += &format!(" AND {LAST_JOB} IS NULL"),
+        Some(LastJob::Is(status)) => {
+            sql += &format!(" AND (SELECT status FROM jobs WHERE id = {LAST_JOB}) = ?");
+            values.push(Box::new(Word(status)));
+        }
+        None => {}
+    }
+    if let Some(after) = &filter.after {
+        sql += " AND serial > ?";
+        values.push(Box::new(after.as_str()));
+    }
+    sql += " ORDER BY serial LIMIT ?";
+    values.push(Box::new(Count(filter.limit.min(PAGE_MAX) as u64)));
+    let mut statement = reader.prepare_cached(&sql)?;
+    let rows =
+        statement.query_and_then(rusqlite::params_from_iter(&values), |row| parse_record(reader, row))?;
+    rows.collect()
+}
+
+/// The server whose serial number has this likeness.
+fn alike(reader: &Reader<'_>, likeness: &str) -> Result<Option<Serial>, Fault> {
+    let sql = "SELECT serial FROM servers WHERE lower(replace(serial, ' ', '')) = ?1 ORDER BY serial LIMIT 1";
+    let found = reader.prepare_cached(sql)?.query_row([likeness], |row| row.get::<_, Word<_>>(0)).optional();
+    let found = found.map_err(|error| Fault::in_row("the serial number of a server", error))?;
+    Ok(found.map(|Word(serial)| serial))
 }
 
 fn exists(writer: &Writer<'_>, serial: &Serial) -> Result<bool, Fault> {
@@ -129,20 +172,39 @@ fn exists(writer: &Writer<'_>, serial: &Serial) -> Result<bool, Fault> {
     Ok(writer.query_row(sql, [serial.as_str()], |_| Ok(())).optional()?.is_some())
 }
 
-/// Adds or replaces a record; `at` is when.
+/// Adds a record of a serial number that has none.
+fn add(writer: &Writer<'_>, server: &Server, at: Option<Timestamp>) -> Result<(), Fault> {
+    if let Some(existing) = alike(&writer.reader(), &server.serial.likeness())? {
+        return Err(StoreError::SimilarServer { serial: server.serial.clone(), existing }.into());
+    }
+    let Count(held) = writer.query_row("SELECT count(*) FROM servers", [], |row| row.get(0))?;
+    if held >= SERVERS_MAX {
+        return Err(StoreError::InventoryFull { max: SERVERS_MAX }.into());
+    }
+    put(writer, server, at)
+}
+
+/// Replaces a record.
+fn change(writer: &Writer<'_>, server: &Server, at: Option<Timestamp>) -> Result<(), Fault> {
+    bmc_memory::forget(writer, &server.serial, Some(&server.bmc_address))?;
+    put(writer, server, at)
+}
+
 fn put(writer: &Writer<'_>, server: &Server, at: Option<Timestamp>) -> Result<(), Fault> {
     let password = server.bmc_password.expose().as_bytes();
+    let variables = (!server.variables.is_empty())
+        .then(|| writer.sealer.seal(&variables_context(&server.serial), json(&server.variables).as_bytes()));
     let sql = "INSERT INTO servers
         (serial, bmc_address, bmc_username, bmc_password, tls, system_id, system_uuid,
-         management_address, protected, labels, created_at, updated_at)
+         management_address, protected, labels, variables, created_at, updated_at)
         VALUES (:serial, :bmc_address, :bmc_username, :bmc_password, :tls, :system_id, :system_uuid,
-         :management_address, :protected, :labels, :at, :at)
+         :management_address, :protected, :labels, :variables, :at, :at)
         ON CONFLICT (serial) DO UPDATE SET
          bmc_address = excluded.bmc_address, bmc_username = excluded.bmc_username,
          bmc_password = excluded.bmc_password, tls = excluded.tls, system_id = excluded.system_id,
          system_uuid = excluded.system_uuid, management_address = excluded.management_address,
-         protected = excluded.protected, labels = excluded.labels, updated_at = excluded.updated_at,
-         revision = revision + 1";
+         protected = excluded.protected, labels = excluded.labels, variables = excluded.variables,
+         updated_at = excluded.updated_at, revision = revision + 1";
     let params = named_params! {
         ":serial": server.serial.as_str(),
         ":bmc_address": server.bmc_address.as_str(),
@@ -154,6 +216,7 @@ fn put(writer: &Writer<'_>, server: &Server, at: Option<Timestamp>) -> Result<()
         ":management_address": server.management_address,
         ":protected": server.protected,
         ":labels": Json(&server.labels),
+        ":variables": variables,
         ":at": at.map(Millis),
     };
     writer.prepare_cached(sql)?.execute(params)?;
@@ -166,6 +229,26 @@ fn parse(reader: &Reader<'_>, row: &Row<'_>) -> Result<Server, Fault> {
         Err(_) => "a server".to_owned(),
     };
     columns(reader, row).map_err(|error| Fault::row(name(), error))
+}
+
+fn parse_record(reader: &Reader<'_>, row: &Row<'_>) -> Result<ServerRecord, Fault> {
+    let server = parse(reader, row)?;
+    let read = || {
+        let time =
+            |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<Millis>>(column)?.map(|Millis(at)| at));
+        Ok((time("created_at")?, time("updated_at")?, row.get::<_, Count>("revision")?.0))
+    };
+    let (created_at, updated_at, revision) =
+        read().map_err(|error| Fault::in_row(format!("server {}", server.serial), error))?;
+    let last_job = last_job(reader, &server.serial)?;
+    Ok(ServerRecord { server, created_at, updated_at, revision, last_job })
+}
+
+fn last_job(reader: &Reader<'_>, serial: &Serial) -> Result<Option<StoredJob>, Fault> {
+    let sql = "SELECT id FROM jobs WHERE server = ?1 ORDER BY id DESC LIMIT 1";
+    let last = reader.prepare_cached(sql)?.query_row([serial.as_str()], |row| row.get::<_, Word<_>>(0));
+    let last = last.optional().map_err(|error| Fault::in_row("a job's id", error))?;
+    Ok(last.map(|Word(id)| unreadable::load(reader, id)).transpose()?.flatten())
 }
 
 fn columns(reader: &Reader<'_>, row: &Row<'_>) -> Result<Server, Box<dyn std::error::Error + Send + Sync>> {
@@ -184,8 +267,24 @@ fn columns(reader: &Reader<'_>, row: &Row<'_>) -> Result<Server, Box<dyn std::er
         management_address: row.get("management_address")?,
         protected: row.get("protected")?,
         labels: row.get::<_, Json<_>>("labels")?.0,
+        variables: variables(reader, row, &serial)?,
         serial,
     })
+}
+
+fn variables(
+    reader: &Reader<'_>,
+    row: &Row<'_>,
+    serial: &Serial,
+) -> Result<Variables, Box<dyn std::error::Error + Send + Sync>> {
+    let Some(sealed) = row.get::<_, Option<Vec<u8>>>("variables")? else { return Ok(Variables::default()) };
+    let plain = reader.sealer.open(&variables_context(serial), &sealed)?;
+    // The parser's message may quote what stands there.
+    serde_json::from_slice(&plain).map_err(|_| "its variables are not JSON".into())
+}
+
+fn variables_context(serial: &Serial) -> String {
+    format!("servers.variables/{serial}")
 }
 
 fn password_context(serial: &Serial) -> String {

@@ -46,6 +46,7 @@ fn server(serial: &str) -> Server {
         management_address: None,
         protected: false,
         labels: [("rack".to_owned(), "7".to_owned())].into(),
+        variables: Default::default(),
     }
 }
 

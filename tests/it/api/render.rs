@@ -59,6 +59,22 @@ async fn a_template_becomes_the_text_of_its_server_when_the_job_is_made() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn variables_of_the_server_are_under_those_of_the_job() {
+    let fixture = fixture(LintMode::Off).await;
+    let change = json!({ "variables": { "root_password": "hunTer2-server", "vlan": 7, "ip": "10.0.0.9" } });
+    fixture.call(http::Method::PATCH, "/api/v1/servers/A1", Some(change)).await.ok(200);
+    let template = "network --ip={{ ip }} --vlanid={{ vlan }}\nrootpw {{ root_password }}\n";
+    let job = fixture.post("/api/v1/jobs", templated(template, json!({ "vlan": 20 }))).await.ok(202);
+    assert_eq!(stored(&fixture, &job).await, "network --ip=10.0.0.9 --vlanid=20\nrootpw hunTer2-server\n");
+    let mut body = json!({ "ks_cfg": template, "variables": {}, "server_serial": "A1" });
+    let masked = fixture.post("/api/v1/kickstart/render", body.clone()).await.ok(200);
+    let masked = masked["ks_cfg"].as_str().unwrap();
+    assert!(masked.contains("--ip=10.0.0.9 --vlanid=7\n") && !masked.contains("hunTer2"), "{masked}");
+    body.as_object_mut().unwrap().remove("server_serial");
+    fixture.post("/api/v1/kickstart/render", body).await.problem(422);
+}
+
+#[tokio::test(start_paused = true)]
 async fn variables_are_shown_nowhere() {
     let fixture = fixture(LintMode::Warn).await;
     let template = "rootpw {{ root_password }}\n{{ api_token }} {{ api_token }}\n";

@@ -133,6 +133,7 @@ impl Bench {
             management_address: None,
             protected: false,
             labels: BTreeMap::new(),
+            variables: Default::default(),
         };
         self.store.insert_server(&server).await.unwrap();
         let recipe =
