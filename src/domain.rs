@@ -8,6 +8,7 @@ mod cursor;
 mod esxi;
 mod event;
 mod facts;
+mod failure;
 mod fields;
 mod host;
 mod id;
@@ -36,6 +37,7 @@ pub use facts::{
     BootSample, BootSource, CleanupFacts, Counts, EjectReason, Facts, MediaMode, MediumReport, MediumTrace,
     PathFacts, Power, ResetFacts, SystemFacts, TaskIsoFacts,
 };
+pub use failure::{FailureCode, FailureEntry, failure_reference};
 pub use fields::{FieldError, FieldPatch, Fields, LabelChanges, merge_labels};
 pub use host::HostId;
 pub use id::{JobId, JobIdError, Serial, SerialError, likeness};
@@ -67,6 +69,8 @@ pub struct Job {
     /// Written once, when the job leaves [`Phase::Forward`].
     pub verdict: Option<Verdict>,
     pub failed_step: Option<Step>,
+    /// Of a failed job; jobs that failed before 0.2.0 have none.
+    pub failure_code: Option<FailureCode>,
     /// A sentence that an operator can act on.
     pub reason: Option<String>,
     pub cancel: Option<Cancel>,

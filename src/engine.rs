@@ -34,12 +34,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Cancel, EventStatus, Job, JobId, JobSpec, Level, NewEvent, Serial, Step};
+use crate::domain::{Cancel, EventStatus, FailureCode, Job, JobId, JobSpec, Level, NewEvent, Serial, Step};
 use crate::flow::{DriveSignals, Ended, Services, StepError};
 use crate::paths;
 use crate::store::{Lease, StoreError};
@@ -296,15 +297,19 @@ pub type DryRunner = Arc<dyn Fn(Serial, JobSpec) -> BoxFuture<'static, DryRunRep
 pub struct DryRunReport {
     pub ok: bool,
     pub failed_step: Option<Step>,
+    pub failure_code: Option<FailureCode>,
     pub reason: Option<String>,
     pub events: Vec<NewEvent>,
 }
 
 async fn dry_run(services: &Services, serial: &Serial, spec: &JobSpec) -> DryRunReport {
-    let (ok, message, detail) = match paths::dry_run(services, serial, spec).await {
-        Ok(resolved) => (true, resolved.message(), resolved.detail()),
-        Err(StepError::Failed(failure)) => (false, failure.sentence(), serde_json::Value::Null),
-        Err(StepError::Store(error)) => (false, error.to_string(), serde_json::Value::Null),
+    let (ok, failure_code, message, detail) = match paths::dry_run(services, serial, spec).await {
+        Ok(resolved) => (true, None, resolved.message(), resolved.detail()),
+        Err(StepError::Failed(failure)) => {
+            let code = failure.code;
+            (false, Some(code), failure.sentence(), json!({ "failure_code": code }))
+        }
+        Err(StepError::Store(error)) => (false, None, error.to_string(), serde_json::Value::Null),
     };
     let event = NewEvent {
         time: services.world.clock.now(),
@@ -320,6 +325,7 @@ async fn dry_run(services: &Services, serial: &Serial, spec: &JobSpec) -> DryRun
     DryRunReport {
         ok,
         failed_step: (!ok).then_some(Step::ResolveServer),
+        failure_code,
         reason: (!ok).then_some(message),
         events: vec![event],
     }

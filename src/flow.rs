@@ -28,6 +28,7 @@ pub mod boot_source;
 mod context;
 mod drive;
 mod error;
+pub mod failure_code;
 mod final_reset;
 pub mod identity;
 pub mod layout;
@@ -52,7 +53,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use url::Url;
 
-use crate::domain::{JobSpec, Serial, Server};
+use crate::domain::{FailureCode, JobSpec, Serial, Server};
 use crate::media::{HostedImages, InstallerCache, InstallerSource, IsoFiles, Media};
 use crate::registry::Registries;
 use crate::store::{Store, StoreError};
@@ -129,7 +130,9 @@ pub async fn dry_run(
     spec: &JobSpec,
 ) -> Result<Resolved, StepError> {
     let server = services.store.server(serial).await?;
-    let server = server.ok_or_else(|| StepError::permanent(format!("there is no server {serial}")))?;
+    let server = server.ok_or_else(|| {
+        StepError::permanent(FailureCode::ServerUnknown, format!("there is no server {serial}"))
+    })?;
     path.check(services, &server, spec).await?;
     let bmc = services.remembered_bmc(&server).await?;
     bmc.hide(services.url_secrets(Some(spec)));
@@ -138,7 +141,8 @@ pub async fn dry_run(
     match services.store.host_holder(&host, serial).await? {
         None => Ok(resolved),
         Some(holder) => {
-            Err(StepError::permanent(format!("server {serial} cannot be installed now: {holder}")))
+            let why = format!("server {serial} cannot be installed now: {holder}");
+            Err(StepError::permanent(FailureCode::HostBusy, why))
         }
     }
 }

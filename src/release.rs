@@ -140,7 +140,7 @@ fn report(server: &Server, items: Vec<Item>) -> ReleaseReport {
 async fn find(bmc: &Bmc, server: &Server) -> Result<System, String> {
     bmc.observe_service().await.map_err(|error| error.to_string())?;
     let systems = bmc.observe_systems().await.map_err(|error| error.to_string())?;
-    choose_system(systems, server)
+    choose_system(systems, server).map_err(|mismatch| mismatch.to_string())
 }
 
 /// Everything that requires `force`.

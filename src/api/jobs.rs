@@ -81,6 +81,9 @@ pub struct JobListParams {
     /// `name=value`, of the server's labels when the job was made.
     #[param(pattern = "=")]
     label: Option<String>,
+    /// With the submissions whose recipe was refused, which are not listed otherwise.
+    #[serde(default)]
+    refused: bool,
     /// At most 500; 100 by default.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
@@ -114,6 +117,7 @@ impl JobListParams {
             status: status.transpose()?,
             server: server.transpose()?,
             label: label.transpose()?,
+            refused: self.refused,
             before: before.transpose()?,
             limit,
         })

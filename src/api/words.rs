@@ -12,7 +12,9 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::access::{Role, Standing};
 use crate::doctor::Readiness;
-use crate::domain::{Confidence, EventStatus, EvidenceKind, Level, MediaLayout, Outcome, Status, Step};
+use crate::domain::{
+    Confidence, EventStatus, EvidenceKind, FailureCode, Level, MediaLayout, Outcome, Status, Step,
+};
 
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident = $words:expr;)*) => {$(
@@ -45,6 +47,8 @@ fn enumeration(words: Vec<&'static str>) -> RefOr<Schema> {
 
 words! {
     JobStatus = Status::VARIANTS;
+    /// The reasons for which a job fails. Later releases add codes.
+    FailureCodeName = FailureCode::VARIANTS;
     StepName = &Step::ALL.map(Step::name);
     EventLevel = Level::VARIANTS;
     EventStatusName = EventStatus::VARIANTS;
@@ -94,6 +98,7 @@ mod tests {
         check::<Level>(EventLevel::words());
         check::<EventStatus>(EventStatusName::words());
         check::<Step>(StepName::words());
+        check::<FailureCode>(FailureCodeName::words());
         check::<Outcome>(OutcomeName::words());
         check::<Confidence>(ConfidenceName::words());
         check::<EvidenceKind>(EvidenceKindName::words());

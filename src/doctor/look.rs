@@ -136,7 +136,9 @@ pub fn trouble(error: &RedfishError) -> Trouble {
 
 fn choose(systems: Vec<System>, whose: &Whose<'_>) -> Result<System, String> {
     match whose {
-        Whose::Server(server) => identity::choose_system(systems, server),
+        Whose::Server(server) => {
+            identity::choose_system(systems, server).map_err(|mismatch| mismatch.to_string())
+        }
         Whose::Anybody { system_id } => identity::only_host(systems, *system_id),
     }
 }
@@ -213,7 +215,7 @@ fn note_slots(slots: &[Slot], wanted: Option<MediaLayout>, facts: &mut CheckFact
             facts.layout = LayoutFacts { allowed, chosen: Some(name), drives, ..LayoutFacts::default() };
         }
         Err(reason) => {
-            let problem = Some(problem.unwrap_or(reason));
+            let problem = Some(problem.unwrap_or(reason.to_string()));
             facts.layout = LayoutFacts { allowed, problem, ..LayoutFacts::default() };
         }
     }

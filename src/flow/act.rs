@@ -9,7 +9,7 @@ use std::future::Future;
 use serde_json::{Value, json};
 
 use super::{Context, StepError};
-use crate::domain::{Act, Facts};
+use crate::domain::{Act, Facts, FailureCode};
 use shoal_redfish::{Effect, PowerState, RedfishError, ResetType, System};
 
 /// Times that a BMC may be asked to force its host off, and show it on still.
@@ -82,11 +82,12 @@ fn count_force(cx: &mut Context<'_>, act: Act) -> Result<(), StepError> {
     }
     let forced = &mut cx.job.facts.reset.forced_off;
     if *forced >= FORCES_MAX {
-        return Err(StepError::permanent(format!(
+        let why = format!(
             "the BMC of server {} was asked {FORCES_MAX} times to force the host off and still shows it on: look at \
              its power and console",
             cx.server.serial
-        )));
+        );
+        return Err(StepError::permanent(FailureCode::PowerOffIgnored, why));
     }
     *forced += 1;
     Ok(())

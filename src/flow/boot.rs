@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::look::sample;
 use super::{Context, StepError, StepOutcome};
+use crate::domain::FailureCode;
 use shoal_base::world::after;
 use shoal_redfish::{How, PowerState, System};
 
@@ -44,10 +45,11 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         system.boot.target.as_deref().unwrap_or("nothing")
     );
     if cx.job.cursor.attempt >= TRIES_MAX {
-        return Err(StepError::permanent(format!(
+        let why = format!(
             "the BMC of server {} accepted a one-time boot from the virtual CD and reads back {shown}",
             cx.server.serial
-        )));
+        );
+        return Err(StepError::permanent(FailureCode::BootOverrideNotKept, why));
     }
     cx.job.cursor.attempt += 1;
     let why = format!("the BMC accepted the override and reads back {shown}");

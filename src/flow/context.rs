@@ -6,8 +6,11 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::failure_code::code_of;
 use super::{Path, Services, StepError};
-use crate::domain::{Act, EventStatus, Intent, Job, JobSpec, Level, NewEvent, Phase, Server, SystemFacts};
+use crate::domain::{
+    Act, EventStatus, FailureCode, Intent, Job, JobSpec, Level, NewEvent, Phase, Server, SystemFacts,
+};
 use crate::store::{Lease, StoreError};
 use shoal_base::UrlSecrets;
 use shoal_redfish::{Bmc, ErrorClass, RedfishError, Slot, System};
@@ -29,14 +32,14 @@ impl Context<'_> {
 
     /// The job as it is meant. Only a refused recipe has none, and its job is never driven.
     pub fn spec(&self) -> Result<&JobSpec, StepError> {
-        self.job.spec.as_ref().ok_or_else(|| StepError::permanent("the job's recipe was refused"))
+        self.job.spec.as_ref().ok_or_else(|| StepError::internal("the job's recipe was refused"))
     }
 
     /// `@odata.id` of the job's system, once it has been found.
     pub fn system_link(&self) -> Result<String, StepError> {
         let system = self.job.facts.system.as_ref();
         let link = system.map(|system| system.link.clone());
-        link.ok_or_else(|| StepError::permanent("the job's system was never found on its BMC"))
+        link.ok_or_else(|| StepError::internal("the job's system was never found on its BMC"))
     }
 
     /// Whether another try may succeed where the BMC answered with `error`. What has worked in this job may
@@ -50,8 +53,8 @@ impl Context<'_> {
     /// A failed request to the BMC, while doing what `message` says.
     pub fn bmc_error(&self, message: impl Into<String>, error: RedfishError) -> StepError {
         match self.may_pass(&error) {
-            true => StepError::transient_from(message, error),
-            false => StepError::permanent_from(message, error),
+            true => StepError::transient_from(code_of(&error), message, error),
+            false => StepError::permanent_from(code_of(&error), message, error),
         }
     }
 
@@ -156,7 +159,8 @@ impl Context<'_> {
         let Some(holder) = self.services.store.take_host(self.lease, self.job).await? else { return Ok(()) };
         self.job.facts.system = before;
         let serial = &self.server.serial;
-        Err(StepError::permanent(format!("server {serial} cannot be installed now: {holder}")))
+        let why = format!("server {serial} cannot be installed now: {holder}");
+        Err(StepError::permanent(FailureCode::HostBusy, why))
     }
 
     /// Saves the job as it stands, with `events`, in one transaction.

@@ -30,7 +30,8 @@ use super::context::Context;
 use super::error::{Failure, StepError};
 use super::{Decision, Path, Services, StepOutcome, plan, policy, steps, task_iso};
 use crate::domain::{
-    Cancel, Confidence, Cursor, EventStatus, Job, Level, Outcome, Phase, Server, Status, Step, Verdict,
+    Cancel, Confidence, Cursor, EventStatus, FailureCode, Job, Level, Outcome, Phase, Server, Status, Step,
+    Verdict,
 };
 use crate::store::{Lease, StoreError};
 use shoal_base::world::elapsed;
@@ -157,7 +158,7 @@ async fn advance(cx: &mut Context<'_>, last_wait_reason: &mut String) -> Result<
         enter(cx).await?;
     }
     if cx.job.facts.restored_at.is_some() && plan::leads_to_a_start(cx.path.forward(), cx.job.cursor.step) {
-        return give_up(cx, RESTORED.to_owned()).await;
+        return give_up(cx, FailureCode::RestoredFromBackup, RESTORED.to_owned()).await;
     }
     tracing::debug!(
         job = %cx.job.id, server = %cx.job.server, step = cx.job.cursor.step.name(),
@@ -196,12 +197,12 @@ async fn take(
     match answer {
         StepOutcome::Done { message, detail } => end_step(cx, EventStatus::Succeeded, message, detail).await,
         StepOutcome::Skipped { why } => end_step(cx, EventStatus::Skipped, why, Value::Null).await,
-        StepOutcome::Back { to, why } => go_back(cx, to, why).await,
+        StepOutcome::Back { to, code, why } => go_back(cx, to, code, why).await,
         StepOutcome::Decided(decision) => decide(cx, decision).await,
         StepOutcome::Wait { until, why } if is_stuck(cx) => {
             let message = format!("the job made no progress within JOB_STUCK_TIMEOUT ({why})");
             cx.job.cursor.wake_at = until;
-            give_up(cx, message).await
+            give_up(cx, FailureCode::JobStuck, message).await
         }
         StepOutcome::Wait { until, why } => {
             cx.job.cursor.wake_at = until;
@@ -265,9 +266,9 @@ fn close(cx: &mut Context<'_>) {
     cx.job.finished_at = Some(cx.now());
 }
 
-async fn go_back(cx: &mut Context<'_>, to: Step, why: String) -> Result<(), StoreError> {
+async fn go_back(cx: &mut Context<'_>, to: Step, code: FailureCode, why: String) -> Result<(), StoreError> {
     if cx.job.facts.reset.rewinds >= REWINDS_MAX {
-        return give_up(cx, format!("{why}, for the {REWINDS_MAX}th time")).await;
+        return give_up(cx, code, format!("{why}, for the {REWINDS_MAX}th time")).await;
     }
     cx.job.facts.reset.rewinds += 1;
     let message = format!("{why}: back to {to}");
@@ -284,7 +285,7 @@ async fn fail(cx: &mut Context<'_>, failure: Failure) -> Result<(), StoreError> 
     let sentence = failure.sentence();
     let may_pass = failure.retry || failure.redfish_error().is_some_and(|error| cx.may_pass(error));
     if !may_pass || elapsed(since, now) >= policy::retry_budget(step) {
-        return give_up(cx, sentence).await;
+        return give_up(cx, failure.code, sentence).await;
     }
     // The BMC's Retry-After is a lower bound of the pause.
     let asked = failure.retry_after().unwrap_or_default().min(policy::RETRY_AFTER_MAX);
@@ -297,12 +298,13 @@ async fn fail(cx: &mut Context<'_>, failure: Failure) -> Result<(), StoreError> 
 
 /// The step has failed for good. Forward, that is the verdict; in the cleanup it is one more thing
 /// that is left to an operator.
-async fn give_up(cx: &mut Context<'_>, sentence: String) -> Result<(), StoreError> {
+async fn give_up(cx: &mut Context<'_>, code: FailureCode, sentence: String) -> Result<(), StoreError> {
     let step = cx.job.cursor.step;
-    let event = ended(cx, Level::Error, EventStatus::Failed, sentence.clone(), Value::Null);
+    let detail = json!({ "failure_code": code });
+    let event = ended(cx, Level::Error, EventStatus::Failed, sentence.clone(), detail);
     if cx.job.cursor.phase == Phase::Forward {
         let verdict = Verdict { outcome: Outcome::Failed, confidence: None, evidence: vec![] };
-        return conclude(cx, verdict, Some(step), Some(sentence), event).await;
+        return conclude(cx, verdict, Some((step, code)), Some(sentence), event).await;
     }
     cx.job.facts.cleanup.left.push(format!("{step}: {sentence}"));
     match plan::next(cx.path.forward(), Phase::Cleanup, step) {
@@ -321,7 +323,7 @@ async fn decide(cx: &mut Context<'_>, decision: Decision) -> Result<(), StoreErr
             let event = ended(cx, Level::Info, EventStatus::Succeeded, message, detail);
             conclude(cx, verdict, None, None, event).await
         }
-        Decision::Failed { reason } => give_up(cx, reason).await,
+        Decision::Failed { code, reason } => give_up(cx, code, reason).await,
     }
 }
 
@@ -337,7 +339,7 @@ async fn decide_cancelled(cx: &mut Context<'_>) -> Result<(), StoreError> {
 async fn conclude(
     cx: &mut Context<'_>,
     verdict: Verdict,
-    failed_step: Option<Step>,
+    failure: Option<(Step, FailureCode)>,
     reason: Option<String>,
     event: crate::domain::NewEvent,
 ) -> Result<(), StoreError> {
@@ -354,10 +356,15 @@ async fn conclude(
     )
     .increment(1);
     cx.job.verdict = Some(verdict);
-    cx.job.failed_step = failed_step;
+    cx.job.failed_step = failure.map(|(step, _)| step);
+    cx.job.failure_code = failure.map(|(_, code)| code);
     cx.job.reason = reason;
     cx.job.cursor = Cursor::enter(Phase::Cleanup, plan::CLEANUP_START, cx.now());
     cx.save(vec![event]).await?;
+    if let Some((step, code)) = failure {
+        let labels = [("failed_step", step.name()), ("code", code.name())];
+        metrics::counter!("shoal_provisioner_job_failures_total", &labels).increment(1);
+    }
     log_outcome(cx.job);
     Ok(())
 }
@@ -366,11 +373,12 @@ async fn conclude(
 fn log_outcome(job: &Job) {
     let (id, server, outcome) = (&job.id, &job.server, job.status.name());
     let failed_step = job.failed_step.map(Step::name);
+    let code = job.failure_code.map(FailureCode::name);
     let reason = job.reason.as_deref();
     let confidence = job.verdict.as_ref().and_then(|verdict| verdict.confidence).map(Confidence::name);
     match job.status {
         Status::Failed => {
-            tracing::warn!(job = %id, server = %server, outcome, failed_step, reason, "job failed");
+            tracing::warn!(job = %id, server = %server, outcome, failed_step, code, reason, "job failed");
         }
         _ => tracing::info!(job = %id, server = %server, outcome, confidence, reason, "job decided"),
     }

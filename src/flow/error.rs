@@ -1,12 +1,14 @@
 //! Why a step could not go on, and whether trying again helps.
 //!
 //! Invariant: the message says what was being done and what to do next; the cause is `source` and
-//! is rendered once, at the edge, by [`Failure::sentence`].
+//! is rendered once, at the edge, by [`Failure::sentence`]. Every failure has its code where it is made.
 
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use super::failure_code::code_of;
+use crate::domain::FailureCode;
 use crate::store::StoreError;
 use shoal_redfish::{ErrorClass, RedfishError};
 
@@ -22,6 +24,7 @@ pub enum StepError {
 
 #[derive(Debug)]
 pub struct Failure {
+    pub code: FailureCode,
     pub retry: bool,
     pub message: String,
     pub source: Option<Box<dyn Error + Send + Sync>>,
@@ -52,42 +55,65 @@ impl Failure {
 }
 
 impl StepError {
+    fn of(code: FailureCode, retry: bool, message: impl Into<String>) -> StepError {
+        StepError::Failed(Failure { code, retry, message: message.into(), source: None })
+    }
+
     /// Trying again cannot help.
-    pub fn permanent(message: impl Into<String>) -> StepError {
-        StepError::Failed(Failure { retry: false, message: message.into(), source: None })
+    pub fn permanent(code: FailureCode, message: impl Into<String>) -> StepError {
+        StepError::of(code, false, message)
     }
 
     /// Trying again may help.
-    pub fn transient(message: impl Into<String>) -> StepError {
-        StepError::Failed(Failure { retry: true, message: message.into(), source: None })
+    pub fn transient(code: FailureCode, message: impl Into<String>) -> StepError {
+        StepError::of(code, true, message)
+    }
+
+    /// What cannot be, as far as the controller's own code goes.
+    pub fn internal(message: impl Into<String>) -> StepError {
+        StepError::of(FailureCode::InternalError, false, message)
     }
 
     /// A failure that was tried often enough, whatever its cause.
-    pub fn exhausted(message: impl Into<String>, source: impl Error + Send + Sync + 'static) -> StepError {
-        let last = Failure { retry: false, message: message.into(), source: Some(Box::new(source)) };
-        StepError::permanent(last.sentence())
+    pub fn exhausted(
+        code: FailureCode,
+        message: impl Into<String>,
+        source: impl Error + Send + Sync + 'static,
+    ) -> StepError {
+        let source = Some(Box::new(source) as Box<dyn Error + Send + Sync>);
+        let last = Failure { code, retry: false, message: message.into(), source };
+        StepError::permanent(code, last.sentence())
     }
 
     /// Trying again cannot help; `source` says why.
     pub fn permanent_from(
+        code: FailureCode,
         message: impl Into<String>,
         source: impl Error + Send + Sync + 'static,
     ) -> StepError {
-        StepError::Failed(Failure { retry: false, message: message.into(), source: Some(Box::new(source)) })
+        StepError::of(code, false, message).because(source)
     }
 
     /// Trying again may help; `source` says why it is needed.
     pub fn transient_from(
+        code: FailureCode,
         message: impl Into<String>,
         source: impl Error + Send + Sync + 'static,
     ) -> StepError {
-        StepError::Failed(Failure { retry: true, message: message.into(), source: Some(Box::new(source)) })
+        StepError::of(code, true, message).because(source)
     }
 
     /// A refusal or failure of the BMC, while doing what `message` says.
     pub fn bmc(message: impl Into<String>, source: RedfishError) -> StepError {
         let retry = matches!(source.class(), ErrorClass::Retry);
-        StepError::Failed(Failure { retry, message: message.into(), source: Some(Box::new(source)) })
+        StepError::of(code_of(&source), retry, message).because(source)
+    }
+
+    fn because(mut self, source: impl Error + Send + Sync + 'static) -> StepError {
+        if let StepError::Failed(failure) = &mut self {
+            failure.source = Some(Box::new(source));
+        }
+        self
     }
 }
 

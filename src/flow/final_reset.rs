@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
+use super::failure_code::code_of;
 use super::power::{Move, POWER_GRACE, next_move};
+use super::reset::stuck;
 use super::{Context, StepError, StepOutcome, act, unmount};
 use crate::domain::{Act, EvidenceKind, Intent, Outcome};
 use shoal_base::world::{after, elapsed};
@@ -60,13 +62,13 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
             match act::reset(cx, &system, act, kind).await? {
                 Ok(()) => Ok(wait(cx, "looking what the host does")),
                 Err(error) if error.is_reported_failure() && is_last => {
-                    Err(StepError::exhausted(doing, error))
+                    Err(StepError::exhausted(code_of(&error), doing, error))
                 }
                 Err(error) => Err(StepError::bmc(doing, error)),
             }
         }
         Move::Wait(why) => Ok(wait(cx, why)),
-        Move::Stuck(why) => Err(StepError::permanent(format!("server {}: {why}", cx.server.serial))),
+        Move::Stuck(why) => Err(stuck(cx, why)),
     }
 }
 

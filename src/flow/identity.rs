@@ -8,8 +8,23 @@ use url::Url;
 use crate::domain::{HostId, Server};
 use shoal_redfish::System;
 
+/// Why no system of a BMC is the one that a record means.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SystemMismatch {
+    /// None has the id or UUID of the record.
+    #[error("{0}")]
+    NotThere(String),
+    /// None reports a serial number, and the record has nothing else to compare.
+    #[error("{0}")]
+    NoSerial(String),
+    #[error("{0}")]
+    Several(String),
+    #[error("{0}")]
+    OtherSerial(String),
+}
+
 /// The system that the record means. Systems that cannot be reset (GPU baseboards) are none.
-pub fn choose_system(systems: Vec<System>, server: &Server) -> Result<System, String> {
+pub fn choose_system(systems: Vec<System>, server: &Server) -> Result<System, SystemMismatch> {
     let (serial, address) = (&server.serial, &server.bmc_address);
     let hosts: Vec<System> = systems.into_iter().filter(|system| system.can_reset).collect();
     let found = describe(&hosts);
@@ -19,29 +34,29 @@ pub fn choose_system(systems: Vec<System>, server: &Server) -> Result<System, St
     });
     let remedy = remedy.unwrap_or_default();
     if meant.is_empty() {
-        return Err(format!(
+        return Err(SystemMismatch::NotThere(format!(
             "the BMC at {address} has no system with the id or UUID of server {serial}; it has {found}"
-        ));
+        )));
     }
     let (mut matching, others): (Vec<System>, Vec<System>) =
         meant.into_iter().partition(|system| system.has_serial(serial.as_str()));
     let unnamed: Vec<System> = others.into_iter().filter(|system| system.serial.is_none()).collect();
     if matching.is_empty() && !unnamed.is_empty() {
         if server.system_id.is_none() && server.system_uuid.is_none() {
-            return Err(format!(
+            return Err(SystemMismatch::NoSerial(format!(
                 "the BMC at {address} reports no serial number: give server {serial} a system_uuid or system_id; it has {found}"
-            ));
+            )));
         }
         matching = unnamed;
     }
     match (matching.pop(), matching.is_empty()) {
         (Some(system), true) => Ok(system),
-        (Some(_), false) => Err(format!(
+        (Some(_), false) => Err(SystemMismatch::Several(format!(
             "the BMC at {address} has several systems that could be server {serial}: give it a system_id; it has {found}"
-        )),
-        (None, _) => {
-            Err(format!("the BMC at {address} is not that of server {serial}: it has {found}{remedy}"))
-        }
+        ))),
+        (None, _) => Err(SystemMismatch::OtherSerial(format!(
+            "the BMC at {address} is not that of server {serial}: it has {found}{remedy}"
+        ))),
     }
 }
 
@@ -135,8 +150,9 @@ mod tests {
         assert!(choose_system(vec![system("Dell Inc.", board, "ABC1234")], &server("ABC1234")).is_ok());
         assert!(choose_system(vec![system("Dell Inc.", board, "ABC1234")], &server(board)).is_ok());
         assert!(choose_system(vec![system("Dell Inc.", board, " ABC1234 ")], &server("ABC1234")).is_ok());
-        let refusal =
-            choose_system(vec![system("HPE", "CZ1", "P40424-B21")], &server("P40424-B21")).unwrap_err();
+        let refusal = choose_system(vec![system("HPE", "CZ1", "P40424-B21")], &server("P40424-B21"))
+            .unwrap_err()
+            .to_string();
         assert!(refusal.contains("serial number CZ1, SKU P40424-B21"), "{refusal}");
     }
 
@@ -153,7 +169,7 @@ mod tests {
     #[test]
     fn where_only_case_differs_the_reason_says_what_to_register() {
         let refusal = |maker: &str, shown: &str, sku: &str| {
-            choose_system(vec![system(maker, shown, sku)], &server("cz1a")).unwrap_err()
+            choose_system(vec![system(maker, shown, sku)], &server("cz1a")).unwrap_err().to_string()
         };
         let remedy = "the BMC reports CZ1A: register the server with exactly that serial number";
         assert!(refusal("HPE", "CZ1A", "P1").ends_with(remedy));

@@ -15,23 +15,36 @@ pub struct Chosen {
     pub cd2: Option<Slot>,
 }
 
+/// Why a BMC's drives do not do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutFault {
+    /// No drive takes the image of a CD.
+    #[error("{0}")]
+    NoDrive(String),
+    /// The requested layout needs others.
+    #[error("{0}")]
+    NotOffered(String),
+}
+
 /// `wanted` is what the recipe or the settings ask for; `None`: two CDs where there are two. A USB
 /// stick is used only on request: no installation from a BMC's has been seen.
-pub fn choose(slots: Vec<Slot>, wanted: Option<MediaLayout>) -> Result<Chosen, String> {
+pub fn choose(slots: Vec<Slot>, wanted: Option<MediaLayout>) -> Result<Chosen, LayoutFault> {
     let offered: Vec<String> =
         slots.iter().map(|slot| format!("{} {:?}", slot.id, slot.media_types)).collect();
     let offered = if offered.is_empty() { "none".to_owned() } else { offered.join(", ") };
     if wanted == Some(MediaLayout::CdUsb) && slots.iter().any(Slot::is_usable_cd) {
         return cd_and_stick(&slots).ok_or_else(|| {
-            format!(
+            LayoutFault::NotOffered(format!(
                 "media_layout cd-usb needs a virtual CD drive and, beside it, a virtual USB stick, and the BMC offers \
                  no such pair: use auto or single-cd; its virtual media: {offered}"
-            )
+            ))
         });
     }
     let mut cds = slots.into_iter().filter(Slot::is_usable_cd);
     let cd1 = cds.next().ok_or_else(|| {
-        format!("the job needs a virtual CD drive and the BMC offers none; its virtual media: {offered}")
+        LayoutFault::NoDrive(format!(
+            "the job needs a virtual CD drive and the BMC offers none; its virtual media: {offered}"
+        ))
     })?;
     match (wanted, cds.next()) {
         (None, Some(cd2)) if cd2.refusing => Ok(Chosen { layout: MediaLayout::SingleCd, cd1, cd2: None }),
@@ -39,10 +52,10 @@ pub fn choose(slots: Vec<Slot>, wanted: Option<MediaLayout>) -> Result<Chosen, S
             Ok(Chosen { layout: MediaLayout::SingleCd, cd1, cd2: None })
         }
         (_, Some(cd2)) => Ok(Chosen { layout: MediaLayout::DualCd, cd1, cd2: Some(cd2) }),
-        (Some(_), None) => Err(format!(
+        (Some(_), None) => Err(LayoutFault::NotOffered(format!(
             "media_layout dual-cd needs two virtual CD drives and the BMC offers one: use auto or single-cd; its \
              virtual media: {offered}"
-        )),
+        ))),
     }
 }
 
@@ -77,7 +90,7 @@ mod tests {
         });
         match (found, expected) {
             (Ok(found), Ok(expected)) => assert_eq!(found, expected),
-            (Err(found), Err(part)) => assert!(found.contains(part), "{found}"),
+            (Err(found), Err(part)) => assert!(found.to_string().contains(part), "{found}"),
             (found, expected) => panic!("{found:?} instead of {expected:?}"),
         }
     }

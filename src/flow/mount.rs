@@ -39,11 +39,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::act::{self, ActReport};
+use super::failure_code::code_of;
 use super::media_base::what_reaching_needs;
 use super::{Context, StepError, StepOutcome, publish};
-use crate::domain::{Act, Drive, Facts, MediaLayout, Medium, Mount, Step};
+use crate::domain::{Act, Drive, Facts, FailureCode, MediaLayout, Medium, Mount, Step};
 use shoal_base::world::{after, elapsed};
-use shoal_redfish::{Effect, ErrorClass, How, RedfishError, Slot};
+use shoal_redfish::{Effect, ErrorClass, How, Obstacle, RedfishError, Slot};
 
 /// How long a slot may take to show what was inserted: AMI firmware needs minutes (facts: field
 /// report of MegaRAC 13).
@@ -83,7 +84,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<StepO
 
 async fn observe(cx: &Context<'_>, medium: Medium) -> Result<Slot, StepError> {
     let link = cx.job.facts.mounts.of(medium).slot.clone();
-    let link = link.ok_or_else(|| StepError::permanent("no slot was chosen for this medium"))?;
+    let link = link.ok_or_else(|| StepError::internal("no slot was chosen for this medium"))?;
     let drive = cx.job.facts.mounts.of(medium).drive.label();
     let doing = || format!("looking at the {drive} {link} of server {}", cx.server.serial);
     cx.observe_slot(&link).await.map_err(|error| cx.bmc_error(doing(), error))
@@ -122,13 +123,13 @@ async fn eject_first(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Resul
 
 async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<StepOutcome, StepError> {
     if insertions(cx, medium) >= INSERTIONS_MAX {
-        let error = StepError::permanent(format!(
+        let why = format!(
             "the BMC of server {} accepted the image for {} and never showed it inserted, {INSERTIONS_MAX} times ({})",
             cx.server.serial,
             slot.id,
             what_was_fetched(cx, medium)
-        ));
-        return fall_back(cx, medium, slot, error).await;
+        );
+        return fall_back(cx, medium, slot, StepError::permanent(FailureCode::MediaNotShown, why)).await;
     }
     // Counted before the request, so that a request whose answer is lost never shares its URL with the next one:
     // the URL in the slot shows which insertion it was.
@@ -249,7 +250,8 @@ async fn next_slot(
             let why = "there is one virtual CD that takes images: both media go onto it".to_owned();
             cx.warn("media.layout", why.clone(), json!({ "media_layout": MediaLayout::SingleCd.name() }))
                 .await?;
-            return Ok(Some(StepOutcome::Back { to: Step::BuildTaskIso, why }));
+            let code = FailureCode::MediaDrivesConflict;
+            return Ok(Some(StepOutcome::Back { to: Step::BuildTaskIso, code, why }));
         }
     }
     Ok(Some(StepOutcome::Wait { until: cx.now(), why: format!("looking at {}", next.slot.id) }))
@@ -333,6 +335,7 @@ async fn fall_back(
     error: StepError,
 ) -> Result<StepOutcome, StepError> {
     let StepError::Failed(failure) = &error else { return Err(error) };
+    let code = failure.code;
     if medium == Medium::Boot || failure.retry || !may_share(cx)? {
         return Err(error);
     }
@@ -346,13 +349,13 @@ async fn fall_back(
     if let Err(error) = cx.bmc.request_eject(slot).await {
         tracing::debug!(job = %cx.job.id, slot = slot.id, %error, "the second drive is not ejected");
     }
-    Ok(StepOutcome::Back { to: Step::BuildTaskIso, why })
+    Ok(StepOutcome::Back { to: Step::BuildTaskIso, code, why })
 }
 
 /// A failed insertion, with what our own server saw of the BMC's fetch. The last one that is allowed
 /// is not tried again.
 fn explain(cx: &Context<'_>, medium: Medium, slot: &Slot, error: RedfishError) -> StepError {
-    let seen = what_was_fetched(cx, medium);
+    let (seen, code) = (what_was_fetched(cx, medium), code_of_insertion(cx, medium, &error));
     let mut message = format!("inserting the image into {} of server {} ({seen})", slot.id, cx.server.serial);
     if error.concerns_the_url() {
         let base = cx.job.facts.media_base.as_deref().unwrap_or_default();
@@ -365,9 +368,32 @@ fn explain(cx: &Context<'_>, medium: Medium, slot: &Slot, error: RedfishError) -
             format!("{message}; the BMC refuses the URL and not the slot (media are served at {base}{hint})");
     }
     if insertions(cx, medium) >= INSERTIONS_MAX {
-        return StepError::exhausted(message, error);
+        return StepError::exhausted(code, message, error);
     }
-    cx.bmc_error(message, error)
+    match cx.may_pass(&error) {
+        true => StepError::transient_from(code, message, error),
+        false => StepError::permanent_from(code, message, error),
+    }
+}
+
+/// What our own server saw of a failed insertion decides, unless the BMC gave a reason of its own or refused the
+/// request as it was.
+fn code_of_insertion(cx: &Context<'_>, medium: Medium, error: &RedfishError) -> FailureCode {
+    let by_answer = code_of(error);
+    let is_fetch = error.effect() != Effect::None || error.obstacle() == Some(Obstacle::Connection);
+    let is_ours = medium == Medium::Task || !cx.job.facts.is_direct();
+    match by_answer {
+        FailureCode::MediaInsertRefused | FailureCode::BmcTaskFailed if is_fetch && is_ours => {
+            let fetched = cx.services.media.fetched(cx.job.id, medium);
+            match (&fetched.last_fault, fetched.requests) {
+                (Some(_), _) => FailureCode::MediaFetchRefused,
+                (None, 0) => FailureCode::MediaNotRequested,
+                (None, _) => FailureCode::MediaInsertRefused,
+            }
+        }
+        FailureCode::BmcTaskFailed => FailureCode::MediaInsertRefused,
+        code => code,
+    }
 }
 
 fn what_was_fetched(cx: &Context<'_>, medium: Medium) -> String {
@@ -387,7 +413,8 @@ async fn done(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<StepO
     cx.job.facts.mounts.of_mut(medium).open_since = None;
     if medium == Medium::Task && observe(cx, Medium::Boot).await?.inserted == Some(false) {
         let message = format!("inserting into {} emptied the first virtual CD", slot.id);
-        return fall_back(cx, medium, slot, StepError::permanent(message)).await;
+        let error = StepError::permanent(FailureCode::MediaDrivesConflict, message);
+        return fall_back(cx, medium, slot, error).await;
     }
     let name = match (medium, cx.job.facts.mounts.layout()) {
         (Medium::Boot, MediaLayout::DualCd) => "installer",

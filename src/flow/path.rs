@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Context, Services, StepError};
-use crate::domain::{BootSample, Confidence, EjectReason, Evidence, Job, JobSpec, Server, Step, Verdict};
+use crate::domain::{
+    BootSample, Confidence, EjectReason, Evidence, FailureCode, Job, JobSpec, Server, Step, Verdict,
+};
 use shoal_redfish::System;
 
 /// A path at work.
@@ -61,8 +63,9 @@ pub enum StepOutcome {
     Skipped { why: String },
     /// Not yet; look again at `until`.
     Wait { until: Timestamp, why: String },
-    /// What an earlier step had brought about is gone: do that step again.
-    Back { to: Step, why: String },
+    /// What an earlier step had brought about is gone: do that step again. The job fails with `code` if that happens
+    /// again and again.
+    Back { to: Step, why: String, code: FailureCode },
     /// The verdict, where the path itself reached one.
     Decided(Decision),
 }
@@ -77,5 +80,5 @@ impl StepOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     Succeeded { confidence: Confidence, evidence: Vec<Evidence> },
-    Failed { reason: String },
+    Failed { code: FailureCode, reason: String },
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use url::{Host, Url};
 
 use super::{Context, Services, StepError};
-use crate::domain::{Job, Medium, Server};
+use crate::domain::{FailureCode, Job, Medium, Server};
 use crate::media::{InstallerSource, Watched};
 use shoal_base::is_loopback;
 use shoal_base::world::TlsPolicy;
@@ -16,10 +16,9 @@ pub fn check_peer(services: &Services, server: &Server) -> Result<(), StepError>
     if !services.media.binds_peers() || peer(&server.bmc_address).is_some() {
         return Ok(());
     }
-    Err(StepError::permanent(
-        "MEDIA_BIND_PEER serves media to the BMC's address alone, and this BMC is known by a name: give its \
-         bmc_address as an IP address, or do without MEDIA_BIND_PEER",
-    ))
+    let why = "MEDIA_BIND_PEER serves media to the BMC's address alone, and this BMC is known by a name: give its \
+               bmc_address as an IP address, or do without MEDIA_BIND_PEER";
+    Err(StepError::permanent(FailureCode::MediaPeerUnknown, why))
 }
 
 /// Of a BMC that is known by one; its media are fetched from there.
@@ -47,7 +46,9 @@ pub async fn publish_one(
     let reset = &job.facts.reset;
     let reset_at = reset.started_at.filter(|_| !reset.adopted).or(reset.armed_at).or(reset.started_at);
     let published = services.media.publish(job.id, medium, watched, reset_at).await;
-    published.map_err(|error| StepError::transient_from("publishing the job's media", error))?;
+    published.map_err(|error| {
+        StepError::transient_from(FailureCode::MediaNotPublished, "publishing the job's media", error)
+    })?;
     services.media.admit(job.id, medium, job.facts.mounts.of(medium).insertions);
     Ok(())
 }
@@ -73,22 +74,27 @@ pub fn media_url(cx: &Context<'_>, medium: Medium) -> Result<String, StepError> 
 pub fn source_url(source: &InstallerSource) -> Result<String, StepError> {
     match source {
         InstallerSource::Url(url) => Ok(url.to_string()),
-        InstallerSource::File(_) => Err(StepError::permanent("a file cannot be given to a BMC directly")),
+        InstallerSource::File(_) => {
+            let why =
+                "a file cannot be given to a BMC directly: set the URL to http(s) again, and retry the job";
+            Err(StepError::permanent(FailureCode::DeliveryNotPossible, why))
+        }
     }
 }
 
 pub async fn media_base(cx: &Context<'_>) -> Result<String, StepError> {
     let bmc = &cx.server.bmc_address;
     let base = (cx.services.setup.media_base)(bmc.clone()).await.map_err(|reason| {
-        StepError::permanent(format!(
-            "no address for the media that the BMC {bmc} could reach: {reason}; set MEDIA_BASE_URL"
-        ))
+        let why =
+            format!("no address for the media that the BMC {bmc} could reach: {reason}; set MEDIA_BASE_URL");
+        StepError::permanent(FailureCode::MediaAddressUnknown, why)
     })?;
     if is_loopback(&base) && !is_loopback(bmc) {
-        return Err(StepError::permanent(format!(
+        let why = format!(
             "the media would be at {base}, which the BMC {bmc} cannot reach: set MEDIA_BASE_URL to an address of this \
              controller on the BMC's network, and CONTROLLER_HTTP_ADDR or MEDIA_ADDR so that it listens there"
-        )));
+        );
+        return Err(StepError::permanent(FailureCode::MediaAddressLoopback, why));
     }
     Ok(base.to_string())
 }
@@ -98,12 +104,14 @@ pub async fn media_base(cx: &Context<'_>) -> Result<String, StepError> {
 pub async fn check_own_media(cx: &mut Context<'_>) -> Result<(), StepError> {
     let url = media_url(cx, Medium::Task)?;
     let Ok(parsed) = Url::parse(&url) else {
-        return Err(StepError::permanent("MEDIA_BASE_URL and the medium's path make no URL"));
+        let why = "MEDIA_BASE_URL and the medium's path make no URL";
+        return Err(StepError::permanent(FailureCode::MediaAddressUnknown, why));
     };
     let request =
         http::Request::head(parsed.as_str()).extension(TlsPolicy::Insecure).body(bytes::Bytes::new());
-    let request =
-        request.map_err(|error| StepError::permanent_from("MEDIA_BASE_URL makes no request", error))?;
+    let request = request.map_err(|error| {
+        StepError::permanent_from(FailureCode::MediaAddressUnknown, "MEDIA_BASE_URL makes no request", error)
+    })?;
     let sent = tower::ServiceExt::oneshot(cx.services.world.transport.clone(), request);
     let answer = tokio::time::timeout(std::time::Duration::from_secs(10), sent).await;
     let fault = match answer {

@@ -33,7 +33,7 @@ use serde_json::json;
 use super::look::{sample, shows_a_start};
 use super::power::{Move, POWER_GRACE, next_move};
 use super::{Context, StepError, StepOutcome, act};
-use crate::domain::{Act, MediaMode, Step};
+use crate::domain::{Act, FailureCode, MediaMode, Step};
 use shoal_base::world::{after, elapsed};
 use shoal_redfish::{PowerState, ResetType, System};
 
@@ -63,11 +63,12 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
             return Ok(wait(cx, "looking for a sign that the host started"));
         }
         if elapsed(started_at, now) > AMBIGUOUS_OFF_AFTER && is_in_doubt(cx) {
-            return Err(StepError::permanent(format!(
+            let why = format!(
                 "the BMC of server {} accepted the start, did not respond for minutes, and shows the host off: \
                  it may have installed meanwhile; check the host before retrying the job",
                 cx.server.serial
-            )));
+            );
+            return Err(StepError::permanent(FailureCode::StartInDoubt, why));
         }
     } else {
         // The state to compare with. Never replaced: after the first act a sample would show our own doing.
@@ -101,13 +102,21 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
             start(cx, &system, act, reset).await
         }
         Move::Request { act, reset } => request(cx, &system, act, reset).await,
-        Move::Wait(why) if waited_too_long(cx) => Err(StepError::permanent(format!(
-            "server {} did not get to a fresh start ({why}): look at its power and console",
-            cx.server.serial
-        ))),
+        Move::Wait(why) if waited_too_long(cx) => {
+            let serial = &cx.server.serial;
+            let why = format!(
+                "server {serial} did not get to a fresh start ({why}): look at its power and console"
+            );
+            Err(StepError::permanent(FailureCode::PowerStateStuck, why))
+        }
         Move::Wait(why) => Ok(wait(cx, why)),
-        Move::Stuck(why) => Err(StepError::permanent(format!("server {}: {why}", cx.server.serial))),
+        Move::Stuck(why) => Err(stuck(cx, why)),
     }
+}
+
+/// The BMC offers no way on.
+pub(super) fn stuck(cx: &Context<'_>, why: &str) -> StepError {
+    StepError::permanent(FailureCode::PowerControlMissing, format!("server {}: {why}", cx.server.serial))
 }
 
 /// Whether the requested start has happened, by anything that shows it.
@@ -213,13 +222,14 @@ fn note_unasked_boot(cx: &mut Context<'_>, system: &System) {
 /// From here on the host is treated as one that installs, so its media stay until it cannot be.
 fn leave_in_doubt(cx: &mut Context<'_>) -> StepError {
     cx.job.facts.reset.started_at = Some(cx.now());
-    StepError::permanent(format!(
+    let why = format!(
         "server {} did not shut down when asked, and meanwhile the one-time boot from the virtual CD is gone: either its \
          BMC has forgotten it, or the host was restarted and it installs. Nothing on this BMC shows which (it \
          downloads its media whole, and no property shows a boot), so the host was not forced off: look at its console; \
          if the old system runs, shut that down and try again",
         cx.server.serial
-    ))
+    );
+    StepError::permanent(FailureCode::StartInDoubt, why)
 }
 
 /// Forcing that host off now would cut its installation short, and another start would be a second
@@ -250,7 +260,7 @@ async fn start(
 ) -> Result<StepOutcome, StepError> {
     if !cx.boots_from_cd(system).await? {
         let why = "the one-time boot from the virtual CD is gone before the start".to_owned();
-        return Ok(StepOutcome::Back { to: Step::BootOverride, why });
+        return Ok(StepOutcome::Back { to: Step::BootOverride, code: FailureCode::BootOverrideLost, why });
     }
     // The mount steps have just seen the media, unless power was changed or the job went back since.
     let disturbed = cx.job.cursor.intent.is_some() || cx.job.facts.reset.rewinds > 0;
@@ -258,10 +268,11 @@ async fn start(
         return Ok(lost);
     }
     if cx.job.facts.reset.starts >= STARTS_MAX {
-        return Err(StepError::permanent(format!(
+        let why = format!(
             "the BMC of server {} accepted {STARTS_MAX} starts and the host never came on: look at its power and console",
             cx.server.serial
-        )));
+        );
+        return Err(StepError::permanent(FailureCode::HostNotStarted, why));
     }
     let now = cx.now();
     let reset_facts = &mut cx.job.facts.reset;
@@ -302,7 +313,8 @@ async fn lost_medium(cx: &Context<'_>) -> Result<Option<StepOutcome>, StepError>
         let slot =
             slot.map_err(|error| StepError::bmc(format!("looking at the virtual medium {link}"), error))?;
         if slot.inserted == Some(false) {
-            return Ok(Some(StepOutcome::Back { to, why: format!("{} is empty before the start", slot.id) }));
+            let why = format!("{} is empty before the start", slot.id);
+            return Ok(Some(StepOutcome::Back { to, code: FailureCode::MediaLost, why }));
         }
     }
     Ok(None)

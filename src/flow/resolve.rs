@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::identity::{choose_system, host_id, unread};
-use super::layout::{self, Chosen};
+use super::identity::{SystemMismatch, choose_system, host_id, unread};
+use super::layout::{self, Chosen, LayoutFault};
 use super::media_base::protocol_remedy;
 use super::{Context, Services, StepError, StepOutcome};
+use crate::domain::FailureCode as Code;
 use crate::domain::{JobSpec, Server, SystemFacts};
 use shoal_base::world::after;
 use shoal_redfish::{Bmc, MediaService, PowerState, System};
@@ -43,9 +44,10 @@ async fn switch_on(cx: &mut Context<'_>, service: &MediaService) -> Result<StepO
     let (serial, to_do) = (&cx.server.serial, service.to_do().join(" and "));
     let looks = cx.job.cursor.attempt.saturating_sub(1);
     if looks >= SWITCHES_MAX * LOOKS_A_SWITCH {
-        return Err(StepError::permanent(format!(
+        let why = format!(
             "the BMC of server {serial} was asked to {to_do} {SWITCHES_MAX} times and still has no virtual CD drives"
-        )));
+        );
+        return Err(StepError::permanent(Code::VirtualMediaNotEnabled, why));
     }
     if looks.is_multiple_of(LOOKS_A_SWITCH) {
         let message = format!("the BMC has to {to_do}: asking it to");
@@ -70,32 +72,48 @@ async fn check_protocol(
     let image = format!("{base}x.iso");
     for slot in std::iter::once(&drives.cd1).chain(&drives.cd2) {
         if let Some(offered) = bmc.observe_refused_protocols(slot, &image).await {
-            return Err(StepError::permanent(format!(
+            let why = format!(
                 "the BMC of server {} takes images by {offered} only, and the media are served at {base}: {}",
                 server.serial,
                 protocol_remedy(base.scheme(), &offered)
-            )));
+            );
+            return Err(StepError::permanent(Code::MediaProtocolRefused, why));
         }
     }
     Ok(())
 }
 
 /// With what is known of such a BMC, and with what else stands in the way.
-fn without_drives(bmc: &Bmc, system: &System, why: String) -> StepError {
+fn without_drives(bmc: &Bmc, system: &System, fault: LayoutFault) -> StepError {
+    let code = match &fault {
+        LayoutFault::NoDrive(_) => Code::VirtualMediaMissing,
+        LayoutFault::NotOffered(_) => Code::MediaLayoutUnavailable,
+    };
     let known = bmc.without_drives(system).map(str::to_owned);
-    let all: Vec<String> = std::iter::once(why).chain(known).chain(bmc.planned_boot(system).err()).collect();
-    StepError::permanent(all.join("; "))
+    let all: Vec<String> =
+        std::iter::once(fault.to_string()).chain(known).chain(bmc.planned_boot(system).err()).collect();
+    StepError::permanent(code, all.join("; "))
 }
 
 /// A host whose next start cannot be made to boot from the virtual CD is refused before anything is changed.
 fn check_boot(bmc: &Bmc, server: &Server, system: &System) -> Result<(), StepError> {
     bmc.planned_boot(system).map(|_| ()).map_err(|why| {
-        StepError::permanent(format!(
+        let why = format!(
             "server {} at {} cannot be installed: {why}; update the BMC's firmware, or install this host by other \
              means",
             server.serial, server.bmc_address
-        ))
+        );
+        StepError::permanent(Code::BootFromCdUnsupported, why)
     })
+}
+
+fn code_of_mismatch(mismatch: &SystemMismatch) -> Code {
+    match mismatch {
+        SystemMismatch::NotThere(_) => Code::SystemNotFound,
+        SystemMismatch::NoSerial(_) => Code::SerialNotReported,
+        SystemMismatch::Several(_) => Code::SystemAmbiguous,
+        SystemMismatch::OtherSerial(_) => Code::SerialMismatch,
+    }
 }
 
 /// What the step found.
@@ -141,24 +159,23 @@ pub async fn resolve(
 ) -> Result<Resolved, StepError> {
     let policy = &services.policy;
     if server.protected {
-        return Err(StepError::permanent(format!(
-            "server {} is protected: lift that before a job",
-            server.serial
-        )));
+        let why = format!("server {} is protected: lift that before a job", server.serial);
+        return Err(StepError::permanent(Code::ServerProtected, why));
     }
     let doing = || format!("looking for server {} at its BMC {}", server.serial, server.bmc_address);
     let service = bmc.observe_service().await.map_err(|error| StepError::bmc(doing(), error))?;
     let systems = bmc.observe_systems().await.map_err(|error| StepError::bmc(doing(), error))?;
     let unread = unread(&systems);
-    let system = choose_system(systems, server).map_err(|reason| match unread {
-        Some(unread) => StepError::transient(format!("{reason}; {unread}")),
-        None => StepError::permanent(reason),
+    let system = choose_system(systems, server).map_err(|mismatch| match unread {
+        Some(unread) => StepError::transient(Code::SystemUnreadable, format!("{mismatch}; {unread}")),
+        None => StepError::permanent(code_of_mismatch(&mismatch), mismatch.to_string()),
     })?;
     if system.power == Some(PowerState::On) && !policy.allow_powered_on && !spec.allow_powered_on {
-        return Err(StepError::permanent(format!(
+        let why = format!(
             "server {} is powered on and ALLOW_POWERED_ON is false: power it off, or say allow_powered_on in the recipe",
             server.serial
-        )));
+        );
+        return Err(StepError::permanent(Code::HostPoweredOn, why));
     }
     let media_service =
         bmc.observe_media_service(&system).await.map_err(|error| StepError::bmc(doing(), error))?;

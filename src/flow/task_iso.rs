@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::{Services, StepError};
-use crate::domain::{Drive, Job, JobId, TaskIsoFacts};
+use crate::domain::{Drive, FailureCode, Job, JobId, TaskIsoFacts};
 use shoal_base::hex;
 use shoal_base::world::elapsed;
 use shoal_image::iso::SparseImage;
@@ -27,7 +27,7 @@ pub fn save(services: &Services, job: &Job, image: &SparseImage) -> Result<TaskI
         let message = format!(
             "writing the task ISO into TASK_ISO_DIR {dir}: free space there, or correct its permissions"
         );
-        StepError::permanent_from(message, error)
+        StepError::permanent_from(FailureCode::TaskIsoNotWritten, message, error)
     })?;
     metrics::histogram!("shoal_provisioner_iso_build_duration_seconds").record(began.elapsed().as_secs_f64());
     Ok(TaskIsoFacts { size: image.size, sha256: sha256(image) })

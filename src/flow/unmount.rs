@@ -21,7 +21,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Context, Failure, StepError, StepOutcome, mount};
-use crate::domain::{EjectFacts, EjectReason, Medium, Outcome};
+use crate::domain::{EjectFacts, EjectReason, FailureCode, Medium, Outcome};
 use shoal_base::world::{after, elapsed};
 use shoal_redfish::{Slot, System};
 
@@ -65,7 +65,7 @@ fn failure_of<T>(result: Result<T, StepError>) -> Result<Result<T, Failure>, Ste
 
 fn both(first: &Failure, second: &Failure) -> Failure {
     let message = format!("{}; and {}", first.sentence(), second.sentence());
-    Failure { retry: true, message, source: None }
+    Failure { code: first.code, retry: true, message, source: None }
 }
 
 /// The slot of the other step, as soon as media may be ejected at all. That step reports what fails.
@@ -139,7 +139,7 @@ async fn ensure_cleared(cx: &mut Context<'_>) -> Result<(), StepError> {
         let system = cx.observe_system().await?;
         if cx.boots_from_cd(&system).await? {
             let message = format!("{}: the BMC accepted that and still shows it armed", doing(cx));
-            return Err(StepError::transient(message));
+            return Err(StepError::transient(FailureCode::BootOverrideNotCleared, message));
         }
     }
     cx.job.facts.override_armed = false;
@@ -168,11 +168,12 @@ pub(super) async fn ensure_unloaded(cx: &mut Context<'_>, system: &System) -> Re
         why = format!("{why}; {}", uneject.sentence());
     }
     note_leftover(cx).await?;
-    Err(StepError::transient(format!(
+    let message = format!(
         "a start of server {} would install it again, because the installer is inserted and the boot override is \
          armed ({why})",
         cx.server.serial
-    )))
+    );
+    Err(StepError::transient(uncleared.code, message))
 }
 
 /// Where the slot that may have a switch of its own cannot be read, the System's override is cleared all the
@@ -275,7 +276,7 @@ fn show_later(cx: &Context<'_>, doing: &str) -> Result<StepOutcome, StepError> {
     let why = "the BMC accepted the eject and does not show it yet";
     let since = cx.job.cursor.driven_since;
     if since.is_some_and(|since| elapsed(since, cx.now()) > SHOW_GRACE) {
-        return Err(StepError::transient(format!("{doing}: {why}")));
+        return Err(StepError::transient(FailureCode::MediaNotEjected, format!("{doing}: {why}")));
     }
     Ok(StepOutcome::Wait { until: after(cx.now(), LOOK_AGAIN), why: why.to_owned() })
 }

@@ -20,8 +20,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::domain::{
-    BootSample, CompletionHook, EjectReason, EsxiSpec, EvidenceKind, Job, JobSpec, MediaMode, Server, Step,
-    Verdict,
+    BootSample, CompletionHook, EjectReason, EsxiSpec, EvidenceKind, FailureCode, Job, JobSpec, MediaMode,
+    Server, Step, Verdict,
 };
 use crate::flow::policy::FinalReset;
 use crate::flow::{Context, Path, Services, StepError, StepOutcome, Work};
@@ -54,7 +54,7 @@ impl Path for EsxiPath {
                 Step::BuildTaskIso => prepare::ensure(cx).await,
                 Step::EsxiAwaitBmc => await_bmc::ensure(cx).await,
                 Step::EsxiPollPower => watch::ensure(cx).await,
-                step => Err(StepError::permanent(format!("{step} is not a step of an ESXi job"))),
+                step => Err(StepError::internal(format!("{step} is not a step of an ESXi job"))),
             }
         })
     }
@@ -107,7 +107,7 @@ impl Path for EsxiPath {
 
 /// What the recipe of an ESXi job asks for.
 fn asked(spec: &JobSpec) -> Result<&EsxiSpec, StepError> {
-    spec.esxi().ok_or_else(|| StepError::permanent("the job is of another path"))
+    spec.esxi().ok_or_else(|| StepError::internal("the job is of another path"))
 }
 
 /// The recipe was checked when it was submitted, and a job whose recipe was refused is never driven; this step
@@ -129,12 +129,13 @@ fn check_override(cx: &Context<'_>, system: &System) -> Result<(), StepError> {
     if !lasts || !is_copied || ends_off || watch::shows_loader(system) {
         return Ok(());
     }
-    Err(StepError::permanent(format!(
+    let why = format!(
         "the BMC of server {} turns a one-time boot into a lasting one, downloads images whole and shows nothing of \
          the host's boots: the installer would start again and again, unseen; ask for completion_hook: poweroff, \
          with which the installation ends with the host off",
         cx.server.serial
-    )))
+    );
+    Err(StepError::permanent(FailureCode::BootOverrideLasting, why))
 }
 
 /// Whether a host that is on is to be reset. What was seen to boot the installed system needs none; a host

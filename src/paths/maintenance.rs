@@ -46,7 +46,7 @@ impl Path for MaintenancePath {
                 Step::ValidateRecipe => validate(cx),
                 Step::BuildTaskIso => prepare::ensure(cx).await,
                 Step::AwaitWebhook => watch::ensure(cx).await,
-                step => Err(StepError::permanent(format!("{step} is not a step of this job"))),
+                step => Err(StepError::internal(format!("{step} is not a step of this job"))),
             }
         })
     }
@@ -94,7 +94,7 @@ impl Path for MaintenancePath {
 
 /// What the recipe of a Linux or Windows job asks for.
 fn asked(spec: &JobSpec) -> Result<&MaintenanceSpec, StepError> {
-    spec.maintenance().ok_or_else(|| StepError::permanent("the job is of another path"))
+    spec.maintenance().ok_or_else(|| StepError::internal("the job is of another path"))
 }
 
 /// The recipe was checked when it was submitted; this step records what the job is to install with.

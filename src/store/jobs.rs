@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::{StoreFuture, StoredJob};
-use crate::domain::{Cancel, Counts, FieldError, Job, JobId, JobSpec, NewEvent, Serial, Status};
+use crate::domain::{Cancel, Counts, FailureCode, FieldError, Job, JobId, JobSpec, NewEvent, Serial, Status};
 
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -50,6 +50,7 @@ pub struct RefusedJob {
     /// As typed.
     pub task_target: String,
     pub recipe: Value,
+    pub code: FailureCode,
     pub reason: String,
     pub errors: Vec<FieldError>,
     pub retry_of: Option<JobId>,
@@ -84,6 +85,8 @@ pub struct JobFilter {
     pub server: Option<Serial>,
     /// A label that the server had when the job was made.
     pub label: Option<(String, String)>,
+    /// With those whose recipe was refused.
+    pub refused: bool,
     /// Those made before this one: the last of the page before.
     pub before: Option<JobId>,
     /// At most [`super::PAGE_MAX`].

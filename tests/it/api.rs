@@ -121,7 +121,13 @@ impl Fixture {
             store: store.clone(),
             media: Media::new(world.clock.clone(), [7; 32], store.clone()),
             dry_run: Arc::new(|_, _| {
-                let report = DryRunReport { ok: true, failed_step: None, reason: None, events: Vec::new() };
+                let report = DryRunReport {
+                    ok: true,
+                    failed_step: None,
+                    failure_code: None,
+                    reason: None,
+                    events: Vec::new(),
+                };
                 Box::pin(async { report })
             }),
             check: Arc::new(|server, _| {

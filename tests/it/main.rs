@@ -19,6 +19,7 @@ mod doctor_command;
 mod doubt;
 mod down;
 mod emulators;
+mod failure_codes;
 mod fault_list;
 mod fence;
 mod hooks;

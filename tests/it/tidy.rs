@@ -8,6 +8,7 @@ mod arrows;
 mod arrows_table;
 mod circles;
 mod doors;
+mod failures;
 mod faults;
 mod lengths;
 mod names;

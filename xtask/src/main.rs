@@ -9,6 +9,7 @@ mod ci;
 mod closing;
 mod debian;
 mod dist;
+mod failures;
 mod fuzz;
 mod lab;
 mod outside;
@@ -45,6 +46,7 @@ cargo xtask VERB
   fuzz [TARGET ...] [--seconds N]
                             any bytes for every parser of untrusted bytes, N seconds (60) for each target
   rules                     docs/kickstart-rules.md and a page of each rule, written from the rule table
+  failures                  docs/failures.md, written from the table of failure codes
   shape [FOLDER ...]        how long files and functions are (src, crates, tests and xtask unless said)
 ";
 
@@ -81,6 +83,7 @@ fn verb(words: &[&str]) -> Done {
         ["dist"] => dist::release(),
         ["fuzz", words @ ..] => fuzz::targets(words),
         ["rules"] => rules::write(),
+        ["failures"] => failures::write(),
         ["shape", folders @ ..] => shape::run(folders),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

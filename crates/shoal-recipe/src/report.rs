@@ -74,6 +74,17 @@ pub enum FailedStep {
 }
 
 impl FailedStep {
+    pub const ALL: [FailedStep; 8] = [
+        FailedStep::Dispatcher,
+        FailedStep::Network,
+        FailedStep::Disk,
+        FailedStep::Image,
+        FailedStep::Write,
+        FailedStep::Verify,
+        FailedStep::BootEntry,
+        FailedStep::Seed,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             FailedStep::Dispatcher => "dispatcher",

@@ -78,6 +78,21 @@ pub enum ErrorClass {
     NeedsOperator,
 }
 
+/// What a BMC says stands in the way of a request, by its message id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    License,
+    Privilege,
+    /// The account is locked, or has to change its password first.
+    Account,
+    /// No session is left.
+    Sessions,
+    /// Not now.
+    Busy,
+    /// It did not get to the image's server.
+    Connection,
+}
+
 /// Whether the request may have done something all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -111,6 +126,25 @@ impl RedfishError {
         let Complaint { message_id, message, .. } = complaint;
         let kind = RedfishErrorKind::ReportedFailure { message_id, message };
         RedfishError { accepted: true, ..RedfishError::new(op, path, kind) }
+    }
+
+    /// What the BMC's message says stands in the way.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        use RedfishErrorKind as Kind;
+        let (Kind::Refused { message_id, .. }
+        | Kind::Unauthorised { message_id, .. }
+        | Kind::TaskFailed { message_id, .. }
+        | Kind::ReportedFailure { message_id, .. }) = &self.kind
+        else {
+            return None;
+        };
+        let named = OBSTACLES.iter().find(|(words, _)| names_one_of(message_id, words));
+        let by_status = match &self.kind {
+            Kind::Refused { status: 403, .. } => Some(Obstacle::Privilege),
+            Kind::Refused { status: 429, .. } => Some(Obstacle::Busy),
+            _ => None,
+        };
+        named.map(|(_, obstacle)| *obstacle).or(by_status)
     }
 
     /// Whether the BMC took the request in and then reported that it failed.
@@ -348,6 +382,16 @@ const OPERATOR: [&str; 6] = [
     "NoScriptedVirtualMediaConnectionAvailable",
     // Huawei, xFusion: this address's protocol is not taken.
     "FileTransferProtocolMismatch",
+];
+
+/// The first that fits counts.
+const OBSTACLES: [(&[&str], Obstacle); 6] = [
+    (&["License", "NoScriptedVirtualMediaConnectionAvailable"], Obstacle::License),
+    (&["InsufficientPrivilege"], Obstacle::Privilege),
+    (&["PasswordChangeRequired", "AccountLocked"], Obstacle::Account),
+    (&SESSIONS_FULL, Obstacle::Sessions),
+    (&["CouldNotEstablishConnection", "RAC0904"], Obstacle::Connection),
+    (&BUSY, Obstacle::Busy),
 ];
 
 fn class_of_message(message_id: &str) -> Option<ErrorClass> {

@@ -79,7 +79,7 @@ use slots::SlotFinder;
 use transport::Transport;
 
 pub use about::{About, Manager};
-pub use error::{Effect, ErrorClass, RedfishError, RedfishErrorKind};
+pub use error::{Effect, ErrorClass, Obstacle, RedfishError, RedfishErrorKind};
 pub use learned::{How, Learned};
 pub use media_service::MediaService;
 pub use memory::BmcMemory;

@@ -34,9 +34,10 @@ use crate::api::access::Who;
 use crate::api::error::{ApiError, FieldProblem};
 use crate::api::events::NewEventBody;
 use crate::api::kickstart;
-use crate::api::words::StepName;
+use crate::api::words::{FailureCodeName, StepName};
 use crate::domain::{
-    EventStatus, FieldError, JobId, JobSpec, Level, NewEvent, PathSpec, Server, Step, parse_recipe,
+    EventStatus, FailureCode, FieldError, JobId, JobSpec, Level, NewEvent, PathSpec, Server, Step,
+    parse_recipe,
 };
 use crate::registry::WantedImage;
 use crate::store::{IdempotencyKey, Inserted, NewJob, RefusedJob, StoreError};
@@ -48,6 +49,8 @@ pub struct DryRunBody {
     ok: bool,
     #[schema(value_type = Option<StepName>)]
     failed_step: Option<&'static str>,
+    #[schema(value_type = Option<FailureCodeName>)]
+    failure_code: Option<&'static str>,
     reason: Option<String>,
     events: Vec<NewEventBody>,
 }
@@ -139,13 +142,15 @@ pub async fn submit(state: &ApiState, request: JobRequest) -> Result<Response, A
     }
     let (mut spec, events) = match check_recipe(state, &request).await {
         Ok(checked) => checked,
-        Err(errors) => return refuse(state, request, errors).await,
+        Err(refusal) => return refuse(state, request, refusal).await,
     };
     // Until the job is stored and keeps the image from being removed.
     let _images = state.images.hold().await;
     match image::pin(state, &mut spec).await {
         Ok(()) => {}
-        Err(PinError::Faults(errors)) => return refuse(state, request, errors).await,
+        Err(PinError::Faults(errors)) => {
+            return refuse(state, request, Refusal::of(FailureCode::ImageNotResolved)(errors)).await;
+        }
         Err(PinError::Failed(error)) => return Err(error),
     }
     check_protected(&request.server)?;
@@ -169,7 +174,7 @@ pub async fn submit(state: &ApiState, request: JobRequest) -> Result<Response, A
 /// Tries the job up to `resolve-server` and changes nothing.
 pub async fn dry_run(state: &ApiState, request: JobRequest) -> Result<Response, ApiError> {
     let checked = check_recipe(state, &request).await;
-    let (mut spec, findings) = checked.map_err(|errors| ApiError::invalid(REFUSED, errors))?;
+    let (mut spec, findings) = checked.map_err(|refusal| ApiError::invalid(REFUSED, refusal.errors))?;
     match image::pin(state, &mut spec).await {
         Ok(()) => {}
         Err(PinError::Faults(errors)) => return Err(ApiError::invalid(REFUSED, errors)),
@@ -185,6 +190,7 @@ pub async fn dry_run(state: &ApiState, request: JobRequest) -> Result<Response, 
         dry_run: true,
         ok: report.ok,
         failed_step: report.failed_step.map(Step::name),
+        failure_code: report.failure_code.map(FailureCode::name),
         reason: report.reason,
         events: findings.into_iter().chain(report.events).map(NewEventBody::from).collect(),
     };
@@ -193,21 +199,34 @@ pub async fn dry_run(state: &ApiState, request: JobRequest) -> Result<Response, 
 
 const REFUSED: &str = "the recipe is refused";
 
+/// Why a recipe becomes no job that is driven.
+struct Refusal {
+    code: FailureCode,
+    errors: Vec<FieldError>,
+}
+
+impl Refusal {
+    fn of(code: FailureCode) -> impl Fn(Vec<FieldError>) -> Refusal {
+        move |errors| Refusal { code, errors }
+    }
+}
+
 /// The job as it is meant, and events about its kickstart: the disks that a template chose, and what the linter found.
-async fn check_recipe(
-    state: &ApiState,
-    request: &JobRequest,
-) -> Result<(JobSpec, Vec<NewEvent>), Vec<FieldError>> {
+async fn check_recipe(state: &ApiState, request: &JobRequest) -> Result<(JobSpec, Vec<NewEvent>), Refusal> {
     let JobRequest { recipe, server, .. } = request;
-    let mut spec = parse_recipe(recipe, &server.serial).map_err(|error| error.errors)?;
-    check_urls(state, &spec)?;
+    let mut spec = parse_recipe(recipe, &server.serial)
+        .map_err(|error| Refusal::of(FailureCode::RecipeInvalid)(error.errors))?;
+    check_urls(state, &spec).map_err(Refusal::of(FailureCode::SourceNotAllowed))?;
     let key = if recipe.contains_key("ks.cfg") { "ks.cfg" } else { "ks_cfg" };
     let is_templated = recipe.get("templated") == Some(&Value::Bool(true));
     let now = state.world.clock.now();
-    let mut events: Vec<NewEvent> = resolve_image(state, &mut spec).await?.into_iter().collect();
+    let resolved = resolve_image(state, &mut spec).await;
+    let resolved = resolved.map_err(Refusal::of(FailureCode::ImageNotResolved))?;
+    let mut events: Vec<NewEvent> = resolved.into_iter().collect();
     if let Some(esxi) = spec.esxi_mut().filter(|_| is_templated) {
         let rendered = kickstart::of_recipe(state, recipe, &esxi.kickstart, server).await;
-        let rendered = rendered.map_err(|message| vec![FieldError::of_key(key, message)])?;
+        let rendered = rendered.map_err(|message| vec![FieldError::of_key(key, message)]);
+        let rendered = rendered.map_err(Refusal::of(FailureCode::TemplateNotRendered))?;
         events = rendered.events(now);
         esxi.kickstart = rendered.kickstart;
     }
@@ -218,7 +237,7 @@ async fn check_recipe(
     events.extend(judgement.events(now));
     match state.kickstart_check.refusals(&judgement, key) {
         errors if errors.is_empty() => Ok((spec, events)),
-        errors => Err(errors),
+        errors => Err(Refusal { code: FailureCode::KickstartRefused, errors }),
     }
 }
 
@@ -306,12 +325,12 @@ fn refusal(job: JobId, errors: Vec<FieldError>) -> ApiError {
 async fn refuse(
     state: &ApiState,
     request: JobRequest,
-    errors: Vec<FieldError>,
+    Refusal { code, errors }: Refusal,
 ) -> Result<Response, ApiError> {
     let created_at = state.world.clock.now();
     let faults: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let reason = format!("The recipe is refused: {}.", faults.join("; "));
-    let events = refusal_events(created_at, &reason, &errors);
+    let events = refusal_events(created_at, &reason, code, &errors);
     let id = state.new_job_id(created_at);
     let store = state.store.with_audit(request.act(state, id, true));
     let refused = RefusedJob {
@@ -319,6 +338,7 @@ async fn refuse(
         server: request.server.serial,
         task_target: target_as_typed(&request.recipe),
         recipe: Value::Object(request.recipe),
+        code,
         reason,
         errors: errors.clone(),
         retry_of: request.retry_of.map(|retry| retry.job),
@@ -327,7 +347,7 @@ async fn refuse(
     match store.insert_refused_job(refused, events, request.key).await? {
         Inserted::New(job) => {
             tracing::info!(job = %job.id, server = %job.server, "a job's recipe was refused");
-            count_refusal(&job.task_target);
+            count_refusal(&job.task_target, code);
             Err(refusal(job.id, errors))
         }
         repeated => answer(state, repeated).await,
@@ -336,15 +356,22 @@ async fn refuse(
 
 /// Other jobs are counted where they are decided. A refused recipe may name any target, and a label
 /// must not.
-fn count_refusal(target: &str) {
+fn count_refusal(target: &str, code: FailureCode) {
     let known = ["install-esxi.target", "install-linux.target", "install-windows.target"];
     let target = known.into_iter().find(|known| *known == target).unwrap_or("unknown");
     let labels = [("task_target", target), ("outcome", "failed"), ("confidence", "none")];
     metrics::counter!("shoal_provisioner_jobs_total", &labels).increment(1);
+    let labels = [("failed_step", Step::ValidateRecipe.name()), ("code", code.name())];
+    metrics::counter!("shoal_provisioner_job_failures_total", &labels).increment(1);
 }
 
 /// A start and an end, as of every step.
-fn refusal_events(time: jiff::Timestamp, reason: &str, errors: &[FieldError]) -> Vec<NewEvent> {
+fn refusal_events(
+    time: jiff::Timestamp,
+    reason: &str,
+    code: FailureCode,
+    errors: &[FieldError],
+) -> Vec<NewEvent> {
     let start = NewEvent {
         time,
         level: Level::Info,
@@ -362,7 +389,7 @@ fn refusal_events(time: jiff::Timestamp, reason: &str, errors: &[FieldError]) ->
         status: EventStatus::Failed,
         duration_ms: Some(0),
         message: reason.to_owned(),
-        detail: serde_json::json!({ "errors": errors }),
+        detail: serde_json::json!({ "failure_code": code, "errors": errors }),
         ..start.clone()
     };
     vec![start, end]

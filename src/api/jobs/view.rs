@@ -7,8 +7,12 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::api::events::EventBody;
-use crate::api::words::{CleanupState, ConfidenceName, EvidenceKindName, JobStatus, OutcomeName, StepName};
-use crate::domain::{CleanupFacts, Facts, Job, JobSpec, Phase, RegistryImage, Status, TaskProgress, Verdict};
+use crate::api::words::{
+    CleanupState, ConfidenceName, EvidenceKindName, FailureCodeName, JobStatus, OutcomeName, StepName,
+};
+use crate::domain::{
+    CleanupFacts, Facts, FailureCode, Job, JobSpec, Phase, RegistryImage, Status, TaskProgress, Verdict,
+};
 use crate::store::{StoredJob, UnreadableJob};
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -27,8 +31,9 @@ pub struct JobBody {
     /// Why it failed or was cancelled, and what to do; with what its cleanup has left, such as that the next
     /// start of the host installs.
     reason: Option<String>,
-    /// `unreadable_state`: this release cannot read what another one stored of the job.
-    #[schema(value_type = Option<String>)]
+    /// Why it failed, as one of the codes of `docs/failures.md`; `null` for a job that has not failed, or failed before
+    /// 0.2.0. `unreadable_state`, whatever the job's status: this release cannot read what another one stored of it.
+    #[schema(value_type = Option<FailureCodeName>)]
     failure_code: Option<&'static str>,
     verdict: Option<VerdictBody>,
     progress: ProgressBody,
@@ -174,7 +179,7 @@ impl From<Job> for JobBody {
             cleanup_left,
             task_target: job.task_target,
             reason,
-            failure_code: None,
+            failure_code: job.failure_code.map(FailureCode::name),
             verdict: job.verdict.map(VerdictBody::from),
             progress,
             retry_of: job.retry_of.map(|id| id.to_string()),
@@ -219,7 +224,7 @@ impl From<UnreadableJob> for JobBody {
             cleanup: if job.is_active { "pending" } else { "partial" },
             task_target: job.task_target,
             reason: Some(reason),
-            failure_code: (status != Status::Succeeded).then_some(UNREADABLE_STATE),
+            failure_code: (status != Status::Succeeded).then_some(FailureCode::UnreadableState.name()),
             verdict: None,
             progress: ProgressBody {
                 installer_bytes_read: 0,
@@ -237,9 +242,6 @@ impl From<UnreadableJob> for JobBody {
         }
     }
 }
-
-/// Code of a job whose stored state this release cannot read.
-const UNREADABLE_STATE: &str = "unreadable_state";
 
 fn cleanup(phase: Phase, facts: &CleanupFacts) -> &'static str {
     match phase {

@@ -21,7 +21,7 @@ pub fn reader(services: Arc<Services>) -> DiskReader {
 async fn read(services: &Services, server: &Server) -> Result<Inventory, String> {
     let bmc = services.remembered_bmc(server).await.map_err(|error| error.to_string())?;
     let systems = bmc.observe_systems().await.map_err(|error| error.to_string())?;
-    let system = identity::choose_system(systems, server)?;
+    let system = identity::choose_system(systems, server).map_err(|mismatch| mismatch.to_string())?;
     let read = bmc.observe_disks(&system).await.map_err(|error| error.to_string())?;
     Ok(Inventory { disks: read.disks.into_iter().map(disk).collect(), hidden: read.hidden })
 }

@@ -1,7 +1,7 @@
 //! The management address: where the installed ESXi is to answer, and what answers there.
 
 use super::probe::{self, ProbeError};
-use crate::domain::{ApiSample, JobSpec, Server, management_url};
+use crate::domain::{ApiSample, FailureCode, JobSpec, Server, management_url};
 use crate::flow::{Context, Services, StepError};
 
 /// The answer before the reset is what later ones are compared with, so a slow host is asked again.
@@ -12,9 +12,12 @@ pub(super) async fn check(services: &Services, server: &Server, spec: &JobSpec) 
     let Some(address) = super::asked(spec)?.management_address(server) else { return Ok(()) };
     match services.store.other_server_at(address, &server.serial).await? {
         None => Ok(()),
-        Some(other) => Err(StepError::permanent(format!(
-            "management address {address} is also that of server {other}: correct one of the two"
-        ))),
+        Some(other) => {
+            let why = format!(
+                "management address {address} is also that of server {other}: correct one of the two"
+            );
+            Err(StepError::permanent(FailureCode::ManagementAddressShared, why))
+        }
     }
 }
 

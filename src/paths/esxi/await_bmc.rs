@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use super::watch;
-use crate::domain::{Power, Step};
+use crate::domain::{FailureCode, Power, Step};
 use crate::flow::power::POWER_GRACE;
 use crate::flow::{Context, StepError, StepOutcome};
 use shoal_base::world::elapsed;
@@ -24,7 +24,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
     let overdue = facts.reset.started_at.is_some_and(|at| elapsed(at, cx.now()) > POWER_GRACE);
     if off && overdue {
         let why = "the BMC accepted the start and the host is still off".to_owned();
-        return Ok(StepOutcome::Back { to: Step::Reset, why });
+        return Ok(StepOutcome::Back { to: Step::Reset, code: FailureCode::HostNotStarted, why });
     }
     Ok(watch::wait(cx, None, "waiting for the host to be on".to_owned()))
 }

@@ -7,6 +7,7 @@
 //! alone convinces only where no source of the BMC could have spoken.
 
 mod address;
+mod early;
 mod hook;
 mod missed;
 mod observe;
@@ -17,13 +18,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::domain::FailureCode as Code;
 use crate::domain::{
-    ApiHost, ApiSample, BootSample, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode,
-    MediumTrace, Power, SourceFacts, WatchFacts,
+    ApiHost, ApiSample, BootSample, CompletionHook, Confidence, Evidence, EvidenceKind, FailureCode,
+    MediaMode, MediumTrace, Power, SourceFacts, WatchFacts,
 };
 use crate::flow::policy::{Detection, Policy};
 use shoal_base::world::after;
 
+use early::early_failure;
 use hook::judge_hook;
 use proof::{proof, settles};
 use unused::capped;
@@ -37,9 +40,6 @@ pub use unused::shows_a_used_override;
 /// No ESXi installation is over so soon after its start; a boot before that is still our own
 /// (a firmware that restarts itself during POST). Used where the read trace is inconclusive.
 const BOOT_FLOOR: Duration = Duration::from_secs(120);
-
-/// How long a BMC whose fetches of CD1 fail may go on trying.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// How long a weaker word is held back for the installed system to answer for itself: a self test
 /// of ten minutes, and ESXi's first boot until its API is up (facts: HPE, 2 to 3 minutes).
@@ -85,6 +85,7 @@ pub enum Judgement {
         evidence: Vec<Evidence>,
     },
     Failed {
+        code: FailureCode,
         reason: String,
     },
 }
@@ -145,7 +146,7 @@ pub fn judge(watch: &WatchFacts, context: &WatchContext<'_>) -> Judgement {
             give_up(watch, context, now).unwrap_or(Judgement::Wait { until, why })
         }
         Judgement::Succeeded { confidence, .. } if confidence < context.policy.min_confidence => {
-            Judgement::Failed { reason: not_confirmed(confidence, context.policy.min_confidence) }
+            failed(Code::SuccessNotConfirmed, not_confirmed(confidence, context.policy.min_confidence))
         }
         decided => decided,
     }
@@ -173,7 +174,7 @@ fn judge_power(watch: &WatchFacts, context: &WatchContext<'_>) -> Judgement {
 fn judge_evidence(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp) -> Judgement {
     if watch.hook.is_some_and(|report| !report.succeeded) {
         let reason = "the installer itself reported by its webhook that it failed: look at the console";
-        return Judgement::Failed { reason: reason.to_owned() };
+        return failed(Code::InstallerReportedFailure, reason);
     }
     if let Some(judged) = judge_off(watch, context, now) {
         return judged;
@@ -196,8 +197,8 @@ fn judge_evidence(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp
         });
         return unless_the_api_may_answer(watch, context, boot.at, judged);
     }
-    if let Some(reason) = early_failure(watch, context, now) {
-        return Judgement::Failed { reason };
+    if let Some(failure) = early_failure(watch, context, now) {
+        return failure;
     }
     judge_power_alone(watch, context)
 }
@@ -240,21 +241,24 @@ fn judge_off(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp) -> 
     if context.hook.powers_off() && may_be_done {
         return Some(judge_hook(watch, context, since));
     }
-    Some(Judgement::Failed { reason: unrequested_off(may_be_done) })
+    Some(unrequested_off(may_be_done))
+}
+
+fn failed(code: FailureCode, reason: impl Into<String>) -> Judgement {
+    Judgement::Failed { code, reason: reason.into() }
 }
 
 /// Why a host that is off ends the job. Once the kickstart was read, its own `%post` is the likely cause.
-fn unrequested_off(may_be_done: bool) -> String {
+fn unrequested_off(may_be_done: bool) -> Judgement {
     if may_be_done {
-        "the host powered itself off after the kickstart was read, and stayed off: if the kickstart's %post \
-         powers the host off (poweroff, halt, esxcli system shutdown), submit it with `completion_hook: \
-         own-poweroff`; otherwise look at the host's console and its power"
-            .to_owned()
-    } else {
-        "the host powered itself off before the kickstart was read and stayed off: look at its console and \
-         its power"
-            .to_owned()
+        let reason = "the host powered itself off after the kickstart was read, and stayed off: if the kickstart's %post \
+                      powers the host off (poweroff, halt, esxcli system shutdown), submit it with `completion_hook: \
+                      own-poweroff`; otherwise look at the host's console and its power";
+        return failed(Code::HostOffAfterKickstart, reason);
     }
+    let reason = "the host powered itself off before the kickstart was read and stayed off: look at its console and \
+                  its power";
+    failed(Code::HostOffBeforeKickstart, reason)
 }
 
 /// A success that is weaker than what the management address may yet say is held back for a while.
@@ -384,43 +388,6 @@ fn judge_power_alone(watch: &WatchFacts, context: &WatchContext<'_>) -> Judgemen
     unless_the_api_may_answer(watch, context, floor, judged)
 }
 
-/// What the reads of the media say is wrong, long before the install timeout.
-fn early_failure(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp) -> Option<String> {
-    let policy = context.policy;
-    let late = |from: Timestamp, timeout: Duration| now >= shifted(watch, policy, after(from, timeout));
-    let unread = context.serves_installer
-        && context.installer.first_read_at.is_none()
-        && context.installer.mode != MediaMode::Prefetched;
-    if unread && late(context.started_at, policy.boot_timeout) {
-        return Some(with_fault(
-            "the host never read CD1 after the reset: the BMC cannot fetch it, or the host did not boot from it",
-            context.installer,
-        ));
-    }
-    if unread && context.installer.fault_at.is_some_and(|at| late(at, FETCH_TIMEOUT)) {
-        return Some(with_fault("the BMC's fetches of CD1 fail since the reset", context.installer));
-    }
-    let last_new = match context.installer.mode {
-        // Who gives the installer to the host is not seen: it has had its time to be read.
-        _ if !context.serves_installer => after(context.started_at, policy.boot_timeout),
-        MediaMode::Streamed => context.installer.last_new_read_at?,
-        MediaMode::Prefetched | MediaMode::None => return None,
-    };
-    (context.trace_shows_reads() && context.ks_read_at().is_none() && late(last_new, policy.ks_timeout)).then(|| {
-        with_fault(
-            "the kickstart was not read: the host did not boot the installer, or the installer waits at a prompt; look at the console",
-            context.kickstart,
-        )
-    })
-}
-
-fn with_fault(reason: &str, trace: &MediumTrace) -> String {
-    match &trace.fault {
-        Some(fault) => format!("{reason} (the last fetch: {fault})"),
-        None => reason.to_owned(),
-    }
-}
-
 /// The last deadline; evidence that came at the last moment has its window.
 fn give_up(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp) -> Option<Judgement> {
     let evidence = proof(watch, context).or_else(|| second_boot(watch, context));
@@ -430,21 +397,20 @@ fn give_up(watch: &WatchFacts, context: &WatchContext<'_>, now: Timestamp) -> Op
     }
     if evidence.is_some() {
         let reason = "the host came out of the installer and did not stay On: look at its power and console";
-        return Some(Judgement::Failed { reason: reason.to_owned() });
+        return Some(failed(Code::HostNotStable, reason));
     }
-    let live = is_live(watch);
     let minutes = context.policy.install_timeout.as_secs() / 60;
-    let reason = match (context.ks_read_at(), live) {
-        (Some(_), true) => missed::reason(watch, true),
+    Some(match (context.ks_read_at(), is_live(watch)) {
+        (Some(_), true) => missed::failure(watch, true),
         (None, _) if context.trace_shows_reads() => {
-            "the kickstart was never read: look at the console".to_owned()
+            failed(Code::KickstartNotRead, "the kickstart was never read: look at the console")
         }
-        (_, true) => missed::reason(watch, false),
-        (_, false) => {
-            format!("no evidence of a finished installation within {minutes} minutes: look at the console")
-        }
-    };
-    Some(Judgement::Failed { reason })
+        (_, true) => missed::failure(watch, false),
+        (_, false) => failed(
+            Code::InstallationTimedOut,
+            format!("no evidence of a finished installation within {minutes} minutes: look at the console"),
+        ),
+    })
 }
 
 /// Whether the host reads again what it has installed already, and has come to the end of that run: a

@@ -22,7 +22,9 @@ use serde_json::json;
 use url::Url;
 
 use super::{address, asked, hook, task_iso};
+use crate::domain::FailureCode as Code;
 use crate::domain::{Drive, InstallerFacts, Job, JobSpec, MediaLayout, Medium, Server};
+use crate::flow::failure_code::code_of_installer;
 use crate::flow::policy::Delivery;
 use crate::flow::publish::{check_own_media, check_peer, expect_peer, media_base, publish_one, source_url};
 use crate::flow::task_iso as file;
@@ -101,7 +103,9 @@ fn installer_medium(
     spec: &JobSpec,
     installer: &CachedInstaller,
 ) -> Result<Watched, StepError> {
-    let patching = |error| StepError::permanent_from("setting the installer's boot options", error);
+    let patching = |error| {
+        StepError::permanent_from(Code::InstallerNotPatchable, "setting the installer's boot options", error)
+    };
     let mut landmarks = MediumLandmarks::installer(installer.installer.landmarks.clone());
     let image = match job.facts.mounts.layout() {
         MediaLayout::DualCd => installer.patched(KickstartOn::Cd).map_err(patching)?,
@@ -134,21 +138,21 @@ async fn open_installer(
     let sha256 = begun_with.or(asked.installer_sha256.as_deref()).or(configured);
     let prefixes = services.setup.installer_allow.clone();
     let allowed = move |url: &Url| !own || prefixes.allow(url);
-    services
-        .installers
-        .open(&source, sha256, &allowed)
-        .await
-        .map_err(|error| StepError::permanent_from("opening the ESXi installer", error))
+    services.installers.open(&source, sha256, &allowed).await.map_err(|error| {
+        StepError::permanent_from(code_of_installer(&error), "opening the ESXi installer", error)
+    })
 }
 
 fn source(services: &Services, spec: &JobSpec) -> Result<InstallerSource, StepError> {
     match (&asked(spec)?.installer_url, &services.setup.installer) {
         (Some(url), _) if !services.setup.installer_allow.allow(url) => Err(StepError::permanent(
+            Code::SourceNotAllowed,
             "the recipe's esxi_installer_url is not under a prefix of ESXI_INSTALLER_ALLOW",
         )),
         (Some(url), _) => Ok(InstallerSource::Url(url.clone())),
         (None, Some(source)) => Ok(source.clone()),
         (None, None) => Err(StepError::permanent(
+            Code::InstallerNotConfigured,
             "no ESXi installer: set ESXI_INSTALLER_URL, or give the recipe an esxi_installer_url",
         )),
     }
@@ -166,6 +170,7 @@ fn is_direct(
     let remote = matches!(source(services, spec)?, InstallerSource::Url(url) if matches!(url.scheme(), "http" | "https"));
     match services.setup.delivery {
         Delivery::Direct if layout == MediaLayout::SingleCd => Err(StepError::permanent(
+            Code::DeliveryNotPossible,
             "this BMC has one virtual CD drive, so the kickstart goes onto the installer's CD, which has to be \
                  served for that: set ESXI_INSTALLER_DELIVERY to auto or served",
         )),
@@ -175,7 +180,8 @@ fn is_direct(
         Delivery::Auto => Ok(remote && cached.installer.boots_unattended()),
         Delivery::Direct if remote => Ok(true),
         Delivery::Direct => {
-            Err(StepError::permanent("ESXI_INSTALLER_DELIVERY=direct needs an http:// or https:// installer"))
+            let why = "ESXI_INSTALLER_DELIVERY=direct needs an http:// or https:// installer";
+            Err(StepError::permanent(Code::DeliveryNotPossible, why))
         }
     }
 }

@@ -28,8 +28,8 @@ use serde_json::json;
 use super::address;
 use super::detect::{self, Judgement, Management, NEXT_RUN_MIN, WatchContext};
 use crate::domain::{
-    AddressFacts, BootSource, CompletionHook, Confidence, Evidence, EvidenceKind, MediaMode, Medium,
-    Progress, WatchFacts,
+    AddressFacts, BootSource, CompletionHook, Confidence, Evidence, EvidenceKind, FailureCode, MediaMode,
+    Medium, Progress, WatchFacts,
 };
 use crate::flow::look::sample;
 use crate::flow::media_base::what_reaching_needs;
@@ -60,15 +60,16 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
             let reason = "the host is on, and the one-time boot from the virtual CD is still armed: it has not booted \
                           the installer, or boots it at every start; look at its console, and ask for \
                           completion_hook: poweroff";
-            Ok(StepOutcome::Decided(Decision::Failed { reason: reason.to_owned() }))
+            let code = FailureCode::BootOverrideNotUsed;
+            Ok(StepOutcome::Decided(Decision::Failed { code, reason: reason.to_owned() }))
         }
         Judgement::Succeeded { confidence, evidence } => {
             Ok(StepOutcome::Decided(Decision::Succeeded { confidence, evidence }))
         }
-        Judgement::Failed { reason } => {
+        Judgement::Failed { code, reason } => {
             let more = [lost_medium(cx).await, reads_of_the_installer(cx)].into_iter().flatten();
             let reason = std::iter::once(reason).chain(more).collect::<Vec<_>>().join("; ");
-            Ok(StepOutcome::Decided(Decision::Failed { reason }))
+            Ok(StepOutcome::Decided(Decision::Failed { code, reason }))
         }
     }
 }
@@ -202,7 +203,7 @@ pub(super) fn with_context<T>(
         traces.kickstart.mode = MediaMode::Prefetched;
     }
     let started_at =
-        facts.reset.started_at.ok_or_else(|| StepError::permanent("the host was never started"))?;
+        facts.reset.started_at.ok_or_else(|| StepError::internal("the host was never started"))?;
     let build = facts.esxi().installer.as_ref().and_then(|installer| installer.build.as_deref());
     let management =
         facts.esxi().api_before.as_ref().zip(build).map(|(before, build)| Management { before, build });

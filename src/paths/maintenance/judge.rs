@@ -26,12 +26,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::domain::FailureCode as Code;
 use crate::domain::{
-    Confidence, Evidence, EvidenceKind, MaintenanceFacts, MediaMode, MediumReport, MediumTrace, Power,
-    Reporter, TaskResult,
+    Confidence, Evidence, EvidenceKind, FailureCode, MaintenanceFacts, MediaMode, MediumReport, MediumTrace,
+    Power, Reporter, TaskResult,
 };
 use crate::flow::Decision;
 use shoal_base::world::{after, elapsed};
+use shoal_recipe::FailedStep;
 
 /// A maintenance system that powers its host off has done so by then.
 pub const OWN_OFF: Duration = Duration::from_secs(180);
@@ -77,11 +79,12 @@ pub enum TaskJudgement {
 pub fn judge(seen: &Seen<'_>) -> TaskJudgement {
     match result(seen) {
         Some(result) if runs_again(seen, &result) => failed(
+            Code::MaintenanceRanAgain,
             "the maintenance system reported its result and then began again: the host booted from the virtual CD once more, \
              and its disk may be incomplete; put the disk first in the boot order, and look at the console",
         ),
         Some(result) if result.succeeded => succeeded(seen, &result),
-        Some(result) => failed(result_sentence(&result)),
+        Some(result) => failed(code_of_result(&result), result_sentence(&result)),
         None => unreported(seen),
     }
 }
@@ -161,10 +164,12 @@ fn unreported(seen: &Seen<'_>) -> TaskJudgement {
         }
         let (is_read, has_spoken) = (seen.task.ks_read_at.is_some(), facts.progress.is_some());
         if reads_show && !is_read && !has_spoken {
-            return failed("the host went off before it read its recipe: look at its console");
+            let reason = "the host went off before it read its recipe: look at its console";
+            return failed(Code::HostOffBeforeRecipe, reason);
         }
         if is_agent(seen) {
             return failed(
+                Code::HostOffWithoutResult,
                 "the host went off without a result, as after a power cut: the system on its disk may be incomplete; \
                  look at its console",
             );
@@ -178,7 +183,8 @@ fn unreported(seen: &Seen<'_>) -> TaskJudgement {
         return TaskJudgement::NeverStarted;
     }
     if watched > seen.deadlines.whole {
-        return failed("no result within MAINTENANCE_TIMEOUT: look at the host's console");
+        let reason = "no result within MAINTENANCE_TIMEOUT: look at the host's console";
+        return failed(Code::MaintenanceTimedOut, reason);
     }
     match watched > seen.deadlines.boot && !has_begun(seen) {
         true => not_booted(seen),
@@ -190,12 +196,14 @@ fn unreported(seen: &Seen<'_>) -> TaskJudgement {
 fn not_booted(seen: &Seen<'_>) -> TaskJudgement {
     if shows_host(seen.boot) && seen.boot.first_read_at.is_none() {
         return failed(
+            Code::MaintenanceNotBooted,
             "the host never read the maintenance ISO within MAINTENANCE_BOOT_TIMEOUT: it has not booted from the virtual \
              CD; check its boot mode (UEFI or BIOS) and look at its console",
         );
     }
     match shows_host(seen.task) {
         true => failed(
+            Code::TaskRecipeNotRead,
             "the maintenance system never read its recipe within MAINTENANCE_BOOT_TIMEOUT: it has not started, or has not \
              found the task medium; look at the host's console",
         ),
@@ -258,8 +266,24 @@ fn success(confidence: Confidence, evidence: Vec<Evidence>) -> TaskJudgement {
     TaskJudgement::Decided(Decision::Succeeded { confidence, evidence })
 }
 
-fn failed(reason: impl Into<String>) -> TaskJudgement {
-    TaskJudgement::Decided(Decision::Failed { reason: reason.into() })
+fn failed(code: FailureCode, reason: impl Into<String>) -> TaskJudgement {
+    TaskJudgement::Decided(Decision::Failed { code, reason: reason.into() })
+}
+
+/// By the step that the agent names; other systems name what they like.
+fn code_of_result(result: &TaskResult) -> FailureCode {
+    let name = result.failed_step.as_deref();
+    match FailedStep::ALL.into_iter().find(|step| Some(step.name()) == name) {
+        Some(FailedStep::Dispatcher) => Code::AgentDispatcherFailed,
+        Some(FailedStep::Network) => Code::AgentNetworkFailed,
+        Some(FailedStep::Disk) => Code::AgentDiskFailed,
+        Some(FailedStep::Image) => Code::AgentImageFailed,
+        Some(FailedStep::Write) => Code::AgentWriteFailed,
+        Some(FailedStep::Verify) => Code::AgentVerifyFailed,
+        Some(FailedStep::BootEntry) => Code::AgentBootEntryFailed,
+        Some(FailedStep::Seed) => Code::AgentSeedFailed,
+        None => Code::MaintenanceReportedFailure,
+    }
 }
 
 fn result_sentence(result: &TaskResult) -> String {

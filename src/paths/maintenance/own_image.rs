@@ -11,7 +11,7 @@ use shoal_recipe::{ImageSource, Sha256, TaskImage, TaskImageLocation};
 use url::Url;
 
 use super::asked;
-use crate::domain::{Job, JobSpec};
+use crate::domain::{FailureCode, Job, JobSpec};
 use crate::flow::{Services, StepError};
 use crate::media::{HostImage, Image, MappedImage};
 
@@ -31,7 +31,9 @@ impl OwnImage {
         let spec = asked(spec)?;
         let Some(sha256) = spec.hosted_image() else { return Ok(None) };
         let image = services.images.open(sha256).await;
-        let image = image.map_err(|error| StepError::permanent_from("opening the image", error))?;
+        let image = image.map_err(|error| {
+            StepError::permanent_from(FailureCode::ImageUnavailable, "opening the image", error)
+        })?;
         Ok(Some(OwnImage { image, sha256, is_on_medium: spec.recipe.image.source == ImageSource::Media }))
     }
 

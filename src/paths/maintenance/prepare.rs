@@ -18,6 +18,7 @@ use url::Url;
 
 use super::asked;
 use super::own_image::OwnImage;
+use crate::domain::FailureCode as Code;
 use crate::domain::{
     Drive, HostId, Job, JobSpec, MachineIdentity, MaintenanceSpec, Medium, RegistryImage, Serial, Server,
 };
@@ -106,6 +107,7 @@ pub(super) async fn publish(services: &Services, server: &Server, job: &Job) -> 
     // A host may be reading the one that the job began with.
     if job.facts.maintenance().iso_sha256.as_deref().is_some_and(|begun_with| begun_with != iso.sha256()) {
         return Err(StepError::permanent(
+            Code::MaintenanceIsoChanged,
             "the file of MAINTENANCE_ISO_URL is another one than the job began with: put that back",
         ));
     }
@@ -121,15 +123,17 @@ fn boot_medium(
     iso: &OpenedIso,
     own: Option<&OwnImage>,
 ) -> Result<Watched, StepError> {
-    let system = system_landmarks(iso.bytes().as_ref())
-        .map_err(|error| StepError::permanent_from("reading the maintenance ISO", error))?;
+    let system = system_landmarks(iso.bytes().as_ref()).map_err(|error| {
+        StepError::permanent_from(Code::MaintenanceIsoUnreadable, "reading the maintenance ISO", error)
+    })?;
     let mut landmarks = MediumLandmarks::installer(system);
     let image = match job.facts.mounts.on_one_cd {
         false => iso.image(),
         true => {
             let files = files(services, job, asked(spec)?, own)?;
             let added = overlay_task_files(iso.bytes().as_ref(), &files).map_err(|error| {
-                StepError::permanent_from("adding the task's files to the maintenance ISO", error)
+                let doing = "adding the task's files to the maintenance ISO";
+                StepError::permanent_from(Code::MaintenanceIsoUnreadable, doing, error)
             })?;
             landmarks.kickstart = Some(place(&added.places)?);
             filled(iso.with(added.overlay), &added.places, own)
@@ -147,7 +151,7 @@ fn task_iso(
 ) -> Result<TaskMedium, StepError> {
     let files = files(services, job, asked(spec)?, own)?;
     build_task_medium(VOLUME_ID, &files)
-        .map_err(|error| StepError::permanent_from("building the task ISO", error))
+        .map_err(|error| StepError::permanent_from(Code::TaskIsoNotBuilt, "building the task ISO", error))
 }
 
 fn filled(medium: Image, places: &TaskPlaces, own: Option<&OwnImage>) -> Image {
@@ -167,7 +171,7 @@ fn without_image(task: &TaskMedium, own: Option<&OwnImage>) -> SparseImage {
 fn place(places: &TaskPlaces) -> Result<KickstartPlace, StepError> {
     let of = |name: &str| {
         let found = places.files.get(name).cloned();
-        found.ok_or_else(|| StepError::permanent(format!("the task medium has no file {name}")))
+        found.ok_or_else(|| StepError::internal(format!("the task medium has no file {name}")))
     };
     Ok(KickstartPlace {
         kickstart: of(recipe::RECIPE_FILE)?,
@@ -216,8 +220,9 @@ fn task_recipe(
     let reports = given.completion == Completion::Webhook;
     let base = job.facts.media_base.as_deref().unwrap_or_default();
     let at_base = |path: &str| {
-        under_base(base, path)
-            .map_err(|error| StepError::permanent_from("the base of the media's URLs", error))
+        under_base(base, path).map_err(|error| {
+            StepError::permanent_from(Code::TaskIsoNotBuilt, "the base of the media's URLs", error)
+        })
     };
     let report_url = at_base(&report_path(&job.server, &token::of_hook(&services.hook_key, job.id)))?;
     let image_url = at_base(&services.media.image_path(job.id))?;
@@ -253,16 +258,18 @@ fn fetched_image(asked: &MaintenanceSpec, served: Url) -> Result<TaskImage, Step
             Ok(TaskImage { location: TaskImageLocation::Url(url.clone()), sha256: *sha256, size: None })
         }
         (recipe::ImageLocation::Hosted { .. }, _) => {
-            Err(StepError::permanent("the image of the recipe was not settled: submit the job again"))
+            let why = "the image of the recipe was not settled: submit the job again";
+            Err(StepError::permanent(Code::TaskIsoNotBuilt, why))
         }
         (recipe::ImageLocation::Oci(_), Some(RegistryImage { layer_sha256, size, .. })) => Ok(TaskImage {
             location: TaskImageLocation::Url(served),
             sha256: recipe::Sha256::parse(layer_sha256)
-                .ok_or_else(|| StepError::permanent("the digest of the image's layer is not a SHA-256"))?,
+                .ok_or_else(|| StepError::internal("the digest of the image's layer is not a SHA-256"))?,
             size: Some(*size),
         }),
         (recipe::ImageLocation::Oci(_), None) => {
-            Err(StepError::permanent("the reference of the image was not resolved: submit the job again"))
+            let why = "the reference of the image was not resolved: submit the job again";
+            Err(StepError::permanent(Code::TaskIsoNotBuilt, why))
         }
     }
 }
@@ -290,7 +297,8 @@ fn report_path(serial: &Serial, token: &token::Token) -> String {
 
 pub(super) fn source(services: &Services) -> Result<&InstallerSource, StepError> {
     services.setup.maintenance_iso.as_ref().ok_or_else(|| {
-        StepError::permanent("no maintenance ISO: set MAINTENANCE_ISO_URL to a path or an http(s) URL")
+        let why = "no maintenance ISO: set MAINTENANCE_ISO_URL to a path or an http(s) URL";
+        StepError::permanent(Code::MaintenanceIsoNotConfigured, why)
     })
 }
 
@@ -299,6 +307,7 @@ fn is_direct(services: &Services, job: &Job) -> Result<bool, StepError> {
     let is_remote = matches!(source(services)?, InstallerSource::Url(_));
     match is_remote && job.facts.mounts.on_one_cd {
         true => Err(StepError::permanent(
+            Code::DeliveryNotPossible,
             "this BMC has one virtual CD drive, so the task goes onto the maintenance ISO, which has to be served for \
              that: set MAINTENANCE_ISO_URL to the path of a file",
         )),
@@ -308,13 +317,11 @@ fn is_direct(services: &Services, job: &Job) -> Result<bool, StepError> {
 
 async fn open(services: &Services) -> Result<OpenedIso, StepError> {
     let InstallerSource::File(path) = source(services)? else {
-        return Err(StepError::permanent("a maintenance ISO at a URL is not served by this controller"));
+        return Err(StepError::internal("a maintenance ISO at a URL is not served by this controller"));
     };
-    services
-        .iso_files
-        .open(path)
-        .await
-        .map_err(|error: IsoFileError| StepError::permanent_from("opening the maintenance ISO", error))
+    services.iso_files.open(path).await.map_err(|error: IsoFileError| {
+        StepError::permanent_from(Code::MaintenanceIsoUnreadable, "opening the maintenance ISO", error)
+    })
 }
 
 #[cfg(test)]

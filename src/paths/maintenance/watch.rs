@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use super::judge::{self, Deadlines, Seen, TaskJudgement};
-use crate::domain::{Act, Power, Reporter, Step};
+use crate::domain::{Act, FailureCode, Power, Reporter, Step};
 use crate::flow::look::sample;
 use crate::flow::{Context, StepError, StepOutcome, act, policy};
 use shoal_base::world::{after, elapsed};
@@ -27,7 +27,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         TaskJudgement::Wait(why) => Ok(wait(cx, why)),
         TaskJudgement::NeverStarted => {
             let why = "the BMC accepted the start and the host is still off".to_owned();
-            Ok(StepOutcome::Back { to: Step::Reset, why })
+            Ok(StepOutcome::Back { to: Step::Reset, code: FailureCode::HostNotStarted, why })
         }
         TaskJudgement::ShutDown => shut_down(cx).await,
         TaskJudgement::Decided(decision) => Ok(StepOutcome::Decided(decision)),
@@ -115,7 +115,7 @@ fn note_silence(cx: &mut Context<'_>) {
 pub(super) fn with_seen<T>(cx: &Context<'_>, judge: impl FnOnce(&Seen<'_>) -> T) -> Result<T, StepError> {
     let facts = &cx.job.facts;
     let started_at =
-        facts.reset.started_at.ok_or_else(|| StepError::permanent("the host was never started"))?;
+        facts.reset.started_at.ok_or_else(|| StepError::internal("the host was never started"))?;
     let traces = cx.services.media.trace(cx.job.id);
     let policy = &cx.services.policy;
     Ok(judge(&Seen {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::domain::{Cancel, Cursor, EventStatus, FieldError, Job, JobId, Outcome, Phase, Status, Step};
+use crate::domain::{
+    Cancel, Cursor, EventStatus, FailureCode, FieldError, Job, JobId, Outcome, Phase, Status, Step,
+};
 use crate::store::{
     CancelOutcome, EventFilter, IdempotencyKey, Inserted, JobFilter, NewJob, PAGE_MAX, RefusedJob,
     StoreError, StoredJob,
@@ -39,6 +41,7 @@ fn refused(server: &str, number: u64) -> RefusedJob {
         server: serial(server),
         task_target: "install-solaris.target".into(),
         recipe: recipe(server),
+        code: FailureCode::RecipeInvalid,
         reason: "the recipe has a fault".into(),
         errors: vec![FieldError::new("/task_target", "unknown target")],
         retry_of: None,
@@ -138,6 +141,7 @@ async fn a_refused_recipe_is_a_job_that_failed(bench: Bench) {
 
     let job = bench.job(2).await;
     assert_eq!((job.status, job.failed_step), (Status::Failed, Some(Step::ValidateRecipe)));
+    assert_eq!(job.failure_code, Some(FailureCode::RecipeInvalid));
     assert_eq!(job.reason.as_deref(), Some("the recipe has a fault"));
     assert_eq!((job.verdict, job.finished_at), (Some(verdict(Outcome::Failed)), Some(at(2))));
     assert_eq!(job.task_target, "install-solaris.target");

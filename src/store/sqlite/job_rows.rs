@@ -67,6 +67,7 @@ fn columns(id: JobId, row: &Row<'_>) -> rusqlite::Result<Job> {
         facts: row.get::<_, Stored<_>>("facts")?.0,
         verdict: row.get::<_, Option<Json<_>>>("verdict")?.map(|Json(verdict)| verdict),
         failed_step: row.get::<_, Option<Word<_>>>("failed_step")?.map(|Word(step)| step),
+        failure_code: row.get::<_, Option<Word<_>>>("failure_code")?.map(|Word(code)| code),
         reason: row.get("reason")?,
         cancel: row.get::<_, Option<Json<_>>>("cancel")?.map(|Json(cancel)| cancel),
         retry_of: row.get::<_, Option<Word<_>>>("retry_of")?.map(|Word(id)| id),

@@ -17,7 +17,8 @@ use super::job_rows::{JOBS, check_idle, load, parse};
 use super::row::{Count, Json, Millis, Stored, Word};
 use super::{Reader, Sqlite, Writer, events, idempotency, recipes, servers, unreadable};
 use crate::domain::{
-    Cancel, Counts, Cursor, Facts, Job, JobId, NewEvent, Outcome, Phase, Serial, Status, Step, Verdict,
+    Cancel, Counts, Cursor, Facts, FailureCode, Job, JobId, NewEvent, Outcome, Phase, Serial, Status, Step,
+    Verdict,
 };
 use crate::store::bounds::{TEXT_CHARS_MAX, clipped};
 use crate::store::recipes::SealedRecipe;
@@ -56,7 +57,7 @@ impl JobStore for Sqlite {
             task_target: refused.task_target,
             retry_of: refused.retry_of,
             created_at: refused.created_at,
-            refusal: Some(refused.reason),
+            refusal: Some((refused.code, refused.reason)),
         };
         self.write("adding a refused job", move |writer| insert(writer, row, recipe, &events, key))
     }
@@ -162,7 +163,7 @@ struct NewRow {
     task_target: String,
     retry_of: Option<JobId>,
     created_at: Timestamp,
-    refusal: Option<String>,
+    refusal: Option<(FailureCode, String)>,
 }
 
 fn insert(
@@ -205,9 +206,9 @@ fn insert_row(writer: &Writer<'_>, new: &NewRow) -> Result<(), Fault> {
     let verdict = Verdict { outcome: Outcome::Failed, confidence: None, evidence: Vec::new() };
     let sql = "INSERT INTO jobs
         (id, server, task_target, status, phase, wake_at, retry_of, created_at, last_update,
-         finished_at, failed_step, reason, verdict, cursor, facts)
+         finished_at, failed_step, failure_code, reason, verdict, cursor, facts)
         VALUES (:id, :server, :task_target, :status, :phase, :created_at, :retry_of, :created_at, :created_at,
-         :finished_at, :failed_step, :reason, :verdict, :cursor, :facts)";
+         :finished_at, :failed_step, :failure_code, :reason, :verdict, :cursor, :facts)";
     writer.prepare_cached(sql)?.execute(named_params! {
         ":id": Word(new.id),
         ":server": Word(&new.server),
@@ -218,7 +219,8 @@ fn insert_row(writer: &Writer<'_>, new: &NewRow) -> Result<(), Fault> {
         ":created_at": Millis(new.created_at),
         ":finished_at": refused.then_some(Millis(new.created_at)),
         ":failed_step": refused.then_some(Word(Step::ValidateRecipe)),
-        ":reason": new.refusal.as_deref().map(|reason| clipped(reason, TEXT_CHARS_MAX)),
+        ":failure_code": new.refusal.as_ref().map(|(code, _)| Word(*code)),
+        ":reason": new.refusal.as_ref().map(|(_, reason)| clipped(reason, TEXT_CHARS_MAX)),
         ":verdict": refused.then_some(Json(verdict)),
         ":cursor": Stored(&cursor),
         ":facts": Stored(&Facts::default()),
@@ -242,6 +244,9 @@ fn page(reader: &Reader<'_>, filter: &JobFilter) -> Result<Vec<StoredJob>, Fault
         sql += " AND jobs.id IN (SELECT job FROM job_labels WHERE name = ? AND value = ?)";
         values.push(Box::new(name));
         values.push(Box::new(value));
+    }
+    if !filter.refused {
+        sql += " AND recipes.spec IS NOT NULL";
     }
     if let Some(before) = filter.before {
         sql += " AND jobs.id < ?";

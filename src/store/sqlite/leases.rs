@@ -169,7 +169,8 @@ fn held(writer: &Writer<'_>, lease: &Lease) -> Result<Standing, Fault> {
 fn write(writer: &Writer<'_>, lease: &Lease, job: &Job) -> Result<(), Fault> {
     held(writer, lease)?.check(job)?;
     let sql = "UPDATE jobs SET status = :status, phase = :phase, wake_at = :wake_at, cursor = :cursor,
-        facts = :facts, verdict = :verdict, failed_step = :failed_step, reason = :reason,
+        facts = :facts, verdict = :verdict, failed_step = :failed_step,
+        failure_code = :failure_code, reason = :reason,
         finished_at = :finished_at, last_update = :now WHERE id = :id";
     writer.prepare_cached(sql)?.execute(named_params! {
         ":id": Word(lease.job),
@@ -180,6 +181,7 @@ fn write(writer: &Writer<'_>, lease: &Lease, job: &Job) -> Result<(), Fault> {
         ":facts": Stored(&job.facts),
         ":verdict": job.verdict.as_ref().map(Json),
         ":failed_step": job.failed_step.map(Word),
+        ":failure_code": job.failure_code.map(Word),
         ":reason": job.reason.as_deref().map(|reason| clipped(reason, TEXT_CHARS_MAX)),
         ":finished_at": job.finished_at.map(Millis),
         ":now": Millis(job.last_update),

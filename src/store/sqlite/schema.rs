@@ -14,9 +14,9 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::fault::Fault;
 use crate::store::StoreError;
 
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9,
-    VERSION_10,
+    VERSION_10, VERSION_11,
 ];
 
 const VERSION_1: &str = "
@@ -225,6 +225,9 @@ CREATE TABLE deliveries (
 
 CREATE INDEX deliveries_by_job ON deliveries (job);
 ";
+
+/// Jobs that failed before have no code.
+const VERSION_11: &str = "ALTER TABLE jobs ADD COLUMN failure_code TEXT";
 
 /// A plain name.
 const VERSION_9: &str = "ALTER TABLE jobs RENAME COLUMN nudged TO wake_now";

@@ -2,13 +2,13 @@
 
 use http::{Method, header};
 use serde_json::{Value, json};
-use shoal::domain::{Status, Step};
+use shoal::domain::{FailureCode, Status, Step};
 use shoal::engine::DryRunReport;
 
 use super::{Fixture, recipe};
 
 async fn count(fixture: &Fixture) -> usize {
-    fixture.get("/api/v1/jobs").await.ok(200)["jobs"].as_array().unwrap().len()
+    fixture.get("/api/v1/jobs?refused=true").await.ok(200)["jobs"].as_array().unwrap().len()
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,8 +65,18 @@ async fn a_refused_recipe_is_a_job_that_failed_immediately() {
     assert_eq!((&job["status"], &job["failed_step"]), (&json!("failed"), &json!("validate-recipe")));
     assert_eq!((&job["cleanup"], &job["verdict"]["outcome"]), (&json!("done"), &json!("failed")));
     assert!(job["finished_at"].is_string() && job["reason"].as_str().unwrap().contains("/ks_cfg"));
+    assert_eq!(
+        (&job["failure_code"], &job["failed_step"]),
+        (&json!("recipe_invalid"), &json!("validate-recipe"))
+    );
     let events = job["events"].as_array().unwrap();
     assert_eq!(events.len(), 2);
+    assert_eq!(events[1]["detail"]["failure_code"], "recipe_invalid");
+    let listed = async |query: &str| {
+        let page = fixture.get(&format!("/api/v1/jobs{query}")).await.ok(200);
+        page["jobs"].as_array().unwrap().len()
+    };
+    assert_eq!((listed("").await, listed("?status=failed").await, listed("?refused=true").await), (0, 0, 1));
     assert_eq!((&events[0]["status"], &events[1]["status"]), (&json!("started"), &json!("failed")));
     assert_eq!(events[1]["detail"]["errors"][0]["pointer"], "/ks_cfg");
     fixture.add_job("A1").await;
@@ -166,6 +176,7 @@ async fn a_dry_run_reports_and_leaves_no_job() {
     let report = DryRunReport {
         ok: false,
         failed_step: Some(Step::ResolveServer),
+        failure_code: Some(FailureCode::SerialMismatch),
         reason: Some("the BMC refuses the password".to_owned()),
         events: Vec::new(),
     };

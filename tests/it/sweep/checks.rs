@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use shoal::domain::{Confidence, EjectReason, EvidenceKind, Outcome, Phase, Status};
+use shoal::domain::{Confidence, EjectReason, EvidenceKind, FailureCode, Outcome, Phase, Status};
 use shoal::media::trace::QUIET;
 use shoal_base::world::elapsed;
 use shoal_sim::{Fault, Happening};
@@ -60,9 +60,23 @@ const POST_MIN: Duration = Duration::from_secs(10);
 /// The slowest BMC's answer.
 const EJECT_TAKES: Duration = Duration::from_secs(10);
 
+/// No simulated fault leads to an internal error.
+fn has_a_failure_code(case: &Case<'_>) -> Option<String> {
+    let job = &case.job.job;
+    let has_failed = job.status == Status::Failed;
+    match (has_failed, job.failed_step, job.failure_code) {
+        (true, Some(step), Some(code)) => {
+            let is_sound = code != FailureCode::InternalError && code.entry().steps.contains(&step);
+            (!is_sound).then(|| format!("{code} at {step}: {:?}", job.reason))
+        }
+        (false, None, None) => None,
+        other => Some(format!("{:?} with {other:?}", job.status)),
+    }
+}
+
 type Rule = (&'static str, fn(&Case<'_>) -> Option<String>);
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     ("every job is over in time", is_over),
     ("every job gets exactly one verdict", has_one_verdict),
     ("`proven` is never false", proven_is_true),
@@ -72,6 +86,7 @@ const RULES: [Rule; 9] = [
     ("one installing start a job", starts_once),
     ("nothing is left on the BMC", leaves_nothing),
     ("no secret is shown", shows_no_secret),
+    ("a failure has a code of its step", has_a_failure_code),
 ];
 
 pub fn violations(ran: &Ran) -> Vec<Violation> {

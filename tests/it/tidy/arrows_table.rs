@@ -243,6 +243,7 @@ pub const PURE: &[Arrow] = &[
             "shoal_base::world::after",
             "shoal_base::world::elapsed",
             "shoal_recipe::Completion",
+            "shoal_recipe::FailedStep",
         ],
         sentence: "a verdict is a function of reports, reads, power and now",
     },

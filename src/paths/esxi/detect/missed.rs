@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{WatchContext, second_boot};
+use super::{Judgement, WatchContext, failed, second_boot};
+use crate::domain::FailureCode as Code;
 use crate::domain::{BootSource, CompletionHook, Power, SourceFacts, WatchFacts};
 use crate::flow::policy::Detection;
 use shoal_base::world::elapsed;
@@ -62,22 +63,25 @@ fn keeps_a_record(source: BootSource, seen: &SourceFacts) -> bool {
 }
 
 /// Why a host whose live sources have shown no second boot has failed.
-pub(super) fn reason(watch: &WatchFacts, read: bool) -> String {
+pub(super) fn failure(watch: &WatchFacts, read: bool) -> Judgement {
     let begins = if read { "kickstart read, " } else { "" };
     if watch.booted_early {
-        return format!(
+        let reason = format!(
             "{begins}no boot was seen later than two minutes after the start, and an earlier one counts as the \
              firmware's own (a stand-in that installs so fast needs a lower ESXI_MIN_INSTALL_TIME): look at the console"
         );
+        return failed(Code::SecondBootTooEarly, reason);
     }
     if live(watch).any(|(source, seen)| keeps_a_record(*source, seen)) {
-        return format!("{begins}the installer never rebooted: look at the console");
+        let reason = format!("{begins}the installer never rebooted: look at the console");
+        return failed(Code::InstallerNeverRebooted, reason);
     }
     let names: Vec<&str> = live(watch).map(|(source, _)| source.property()).collect();
-    format!(
+    let reason = format!(
         "{begins}and no second boot was seen in {}, which keeps no record of one: a boot shorter than the {} s between \
          two looks would have been missed; look at the console",
         names.join(" and "),
         Duration::from_millis(watch.longest_pause_ms).as_secs().max(1)
-    )
+    );
+    failed(Code::SecondBootMissed, reason)
 }

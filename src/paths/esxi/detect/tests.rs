@@ -171,7 +171,7 @@ impl Story {
     #[track_caller]
     fn fails(&self, words: &str) {
         match self.judged() {
-            Judgement::Failed { reason } => assert!(reason.contains(words), "{reason}"),
+            Judgement::Failed { reason, .. } => assert!(reason.contains(words), "{reason}"),
             other => panic!("{other:?}"),
         }
     }

@@ -87,7 +87,7 @@ impl Case {
 
     #[track_caller]
     fn fails(&self, part: &str) {
-        let TaskJudgement::Decided(Decision::Failed { reason }) = self.judge() else {
+        let TaskJudgement::Decided(Decision::Failed { reason, .. }) = self.judge() else {
             panic!("{:?}", self.judge())
         };
         assert!(reason.contains(part), "{reason}");
