@@ -191,6 +191,7 @@ fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(servers::create, servers::list))
         .routes(routes!(servers::show, servers::replace, servers::update, servers::remove))
+        .routes(routes!(servers::import))
         .routes(routes!(check::check))
         .routes(routes!(release::release))
         .routes(routes!(jobs::create, jobs::list))

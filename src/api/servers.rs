@@ -4,6 +4,7 @@
 //! record is shown in [`mod@shown`]. Invariants: a password goes in and never comes out, and a change that names
 //! another state of the record than the present one is not made.
 
+mod import;
 mod input;
 mod shown;
 
@@ -20,12 +21,14 @@ use super::access::Who;
 use super::body::{JsonObject, Name, Params, at_location};
 use super::error::{ApiError, Problem};
 use super::find;
-use crate::access::Role;
+use crate::access::{Act, Role};
 use crate::domain::{FieldError, Serial, Server, Status};
 use crate::store::{LastJob, PAGE_MAX, ServerFilter, StoreError};
 use input::{ServerInput, ServerPatch, ServerReplacement, change, changes, make, replacement};
 use shoal_base::world::reference;
 use shown::{ServerBody, ServerList, check_match, etag};
+
+pub use import::{__path_import, import};
 
 const LIST_DEFAULT: usize = 100;
 
@@ -44,11 +47,26 @@ pub async fn create(
 }
 
 async fn add(state: &ApiState, who: &Who, server: &Server) -> Result<(), ApiError> {
-    let detail = json!({ "bmc_address": server.bmc_address.as_str(), "tls": server.tls.to_string() });
-    let act = who.act(state.world.clock.now(), "server.add").on_server(&server.serial).with(detail);
-    state.store.with_audit(act).insert_server(server).await?;
+    state.store.with_audit(act_of_add(state, who, server)).insert_server(server).await?;
     tracing::info!(server = %server.serial, "a server was added");
     Ok(())
+}
+
+fn act_of_add(state: &ApiState, who: &Who, server: &Server) -> Act {
+    let detail = json!({ "bmc_address": server.bmc_address.as_str(), "tls": server.tls.to_string() });
+    who.act(state.world.clock.now(), "server.add").on_server(&server.serial).with(detail)
+}
+
+fn act_of_change(state: &ApiState, who: &Who, before: &Server, after: &Server) -> Act {
+    let act = who.act(state.world.clock.now(), "server.change").on_server(&after.serial);
+    act.with(changes(before, after))
+}
+
+/// Whether another machine may be behind the record afterwards: a running job has checked the one before, and only
+/// that one.
+fn leads_elsewhere(before: &Server, after: &Server) -> bool {
+    (&before.bmc_address, &before.system_id, &before.system_uuid)
+        != (&after.bmc_address, &after.system_id, &after.system_uuid)
 }
 
 async fn created(state: &ApiState, serial: &Serial) -> Result<Response, ApiError> {
@@ -204,14 +222,12 @@ pub async fn update(
 /// Writes what has become of a record.
 async fn save_change(state: &ApiState, who: &Who, before: &Server, after: &Server) -> Result<(), ApiError> {
     let serial = after.serial.clone();
-    // A running job has checked the machine at the old address, and only that one.
-    let other_machine = (&before.bmc_address, &before.system_id, &before.system_uuid)
-        != (&after.bmc_address, &after.system_id, &after.system_uuid);
-    if other_machine && let Some(job) = state.store.active_job(&serial).await? {
+    if leads_elsewhere(before, after)
+        && let Some(job) = state.store.active_job(&serial).await?
+    {
         return Err(StoreError::Busy { server: serial, job }.into());
     }
-    let act = who.act(state.world.clock.now(), "server.change").on_server(&serial);
-    state.store.with_audit(act.with(changes(before, after))).update_server(after).await?;
+    state.store.with_audit(act_of_change(state, who, before, after)).update_server(after).await?;
     tracing::info!(server = %serial, "a server was changed");
     Ok(())
 }

@@ -113,17 +113,19 @@ impl Client {
         self.call(Method::GET, url, None).await
     }
 
-    /// The inventory, whole: a body as of one page, with every server.
-    pub async fn servers(&self) -> Result<Value, ClientError> {
+    /// The servers of the inventory that fit `filter`: a body as of one page, with all of them.
+    pub async fn servers(&self, filter: Vec<(&'static str, String)>) -> Result<Value, ClientError> {
         let mut all = Vec::new();
         let mut query = vec![("limit", "500".to_owned())];
+        query.extend(filter);
+        let first = query.len();
         loop {
             let mut page = self.get_with(&["servers"], &query).await?;
             if let Some(servers) = page["servers"].as_array_mut() {
                 all.append(servers);
             }
             let Some(cursor) = page["next_cursor"].as_str() else { break };
-            query.truncate(1);
+            query.truncate(first);
             query.push(("cursor", cursor.to_owned()));
         }
         Ok(serde_json::json!({ "servers": all }))

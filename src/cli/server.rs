@@ -1,10 +1,13 @@
 //! `shoal server`: the inventory of a controller.
 
+mod export;
+mod import;
+mod password;
 mod pin;
 mod release;
+mod set;
 
 use std::collections::BTreeMap;
-use std::io::Read;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -14,6 +17,7 @@ use super::output::{Output, table};
 use super::{CliError, Exit};
 use crate::config::ClientArgs;
 use crate::domain::Serial;
+pub use password::read_password;
 use shoal_base::world::{TlsPolicy, World};
 
 #[derive(Debug, Args)]
@@ -27,16 +31,19 @@ enum ServerCommand {
     /// Add a server.
     Add(AddArgs),
     /// List all servers.
-    List {
-        #[command(flatten)]
-        client: ClientArgs,
-    },
+    List(ListArgs),
     /// Show one server.
     Show {
         serial: Serial,
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Change fields of a server; the others stay.
+    Set(Box<set::SetArgs>),
+    /// Add or replace servers from a file: CSV, JSON or YAML, also as Dell omnia and NetBox write it.
+    Import(import::ImportArgs),
+    /// Print the inventory as a file for import, without secrets.
+    Export(export::ExportArgs),
     /// Trust the certificate that a BMC shows, and nothing else; without --accept or --first-use, show it.
     Pin(pin::PinArgs),
     /// Eject all virtual media of a server and clear its boot override, without a job.
@@ -60,7 +67,7 @@ struct AddArgs {
     #[arg(long, value_name = "NAME")]
     user: String,
     #[command(flatten)]
-    password: PasswordArgs,
+    password: password::PasswordArgs,
     /// verify, pin:SHA256, insecure; or none for plain http off loopback. [default: verify]
     #[arg(long, value_name = "POLICY")]
     tls: Option<TlsPolicy>,
@@ -80,24 +87,34 @@ struct AddArgs {
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
     #[command(flatten)]
+    variables: set::VariableArgs,
+    #[command(flatten)]
     client: ClientArgs,
 }
 
-/// Whence the account's password comes: one of the two.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct PasswordArgs {
-    /// Read the account's password from standard input, to its end.
-    #[arg(long)]
-    password_stdin: bool,
-    /// Where the controller finds it: env:SHOAL_SECRET_…, or file: and a name below its BMC_SECRETS_DIR.
-    #[arg(long, value_name = "REFERENCE")]
-    password_from: Option<String>,
+struct ListArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    client: ClientArgs,
 }
 
-impl PasswordArgs {
-    fn read(self) -> Result<String, CliError> {
-        self.password_from.map_or_else(read_password, Ok)
+/// Which servers.
+#[derive(Debug, Args)]
+pub struct FilterArgs {
+    /// Only those with this label.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    label: Option<(String, String)>,
+    /// Only those whose newest job has this status: queued, provisioning, succeeded, failed or cancelled; or none.
+    #[arg(long, value_name = "STATUS")]
+    status: Option<String>,
+}
+
+impl FilterArgs {
+    fn query(self) -> Vec<(&'static str, String)> {
+        let label = self.label.map(|(name, value)| ("label", format!("{name}={value}")));
+        label.into_iter().chain(self.status.map(|status| ("status", status))).collect()
     }
 }
 
@@ -106,8 +123,11 @@ pub async fn run(args: ServerArgs, world: &World, output: Output) -> Result<Exit
         ServerCommand::Pin(args) => return pin::run(args, world, output).await,
         ServerCommand::Release(args) => return release::run(args, world, output).await,
         ServerCommand::Add(args) => add(args, world, output).await?,
-        ServerCommand::List { client } => {
-            let servers = Client::new(&client, world)?.servers().await?;
+        ServerCommand::Set(args) => return set::run(*args, world, output).await,
+        ServerCommand::Import(args) => return import::run(args, world, output).await,
+        ServerCommand::Export(args) => export::run(args, world, output).await?,
+        ServerCommand::List(args) => {
+            let servers = Client::new(&args.client, world)?.servers(args.filter.query()).await?;
             output.print(&servers, list_text);
         }
         ServerCommand::Show { serial, client } => {
@@ -135,22 +155,11 @@ async fn add(args: AddArgs, world: &World, output: Output) -> Result<(), CliErro
         "management_address": args.management_address,
         "protected": args.protected,
         "labels": args.labels.into_iter().collect::<BTreeMap<_, _>>(),
+        "variables": args.variables.read()?,
     });
     let server = client.post(&["servers"], &[], body).await?;
     output.print(&server, |_| format!("server {} added", args.serial));
     Ok(())
-}
-
-/// Standard input without the end of its last line.
-pub fn read_password() -> Result<String, CliError> {
-    let mut text = String::new();
-    std::io::stdin().lock().take(4_096).read_to_string(&mut text)?;
-    let password = text.strip_suffix('\n').unwrap_or(&text);
-    let password = password.strip_suffix('\r').unwrap_or(password);
-    if password.is_empty() {
-        return Err(CliError::usage("standard input holds no password"));
-    }
-    Ok(password.to_owned())
 }
 
 pub fn label(text: &str) -> Result<(String, String), String> {
@@ -169,10 +178,11 @@ fn list_text(body: &Value) -> String {
             text(server, "bmc_username"),
             text(server, "tls"),
             protected.to_owned(),
+            server["last_job"]["status"].as_str().unwrap_or("-").to_owned(),
             labels_text(&server["labels"]),
         ]
     });
-    table(["SERIAL", "BMC", "USER", "TLS", "PROTECTED", "LABELS"], rows)
+    table(["SERIAL", "BMC", "USER", "TLS", "PROTECTED", "LAST JOB", "LABELS"], rows)
 }
 
 fn labels_text(labels: &Value) -> String {
@@ -215,10 +225,12 @@ mod tests {
     #[test]
     fn a_list_has_a_row_a_server() {
         let body = json!({"servers": [{"serial": "A1", "bmc_address": "https://h/", "bmc_username": "root",
-            "tls": "verify", "protected": true, "labels": {"rack": "7"}}]});
+            "tls": "verify", "protected": true, "labels": {"rack": "7"}, "last_job": {"status": "failed"}}]});
         let text = list_text(&body);
         assert!(
-            text.lines().nth(1).is_some_and(|row| row.contains("A1") && row.contains("rack=7")),
+            text.lines()
+                .nth(1)
+                .is_some_and(|row| ["A1", "rack=7", "failed"].iter().all(|part| row.contains(part))),
             "{text}"
         );
     }

@@ -10,6 +10,7 @@ mod errors;
 mod events;
 mod health;
 mod images;
+mod import;
 mod inventory;
 mod jobs;
 mod kickstart;

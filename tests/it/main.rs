@@ -26,6 +26,7 @@ mod hooks;
 mod hostile;
 mod image_command;
 mod install;
+mod inventory_command;
 mod iso_command;
 mod iso_tools;
 mod kickstart_command;

@@ -32,6 +32,7 @@ const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/metrics", Need::Metrics),
     ("GET", "/api/v1/servers", VIEWER),
     ("POST", "/api/v1/servers", OPERATOR),
+    ("POST", "/api/v1/import/servers", OPERATOR),
     ("GET", "/api/v1/servers/{serial}", VIEWER),
     ("PATCH", "/api/v1/servers/{serial}", OPERATOR),
     ("PUT", "/api/v1/servers/{serial}", OPERATOR),

@@ -124,8 +124,7 @@ pub struct ServerPatch {
     variables: VariableChanges,
 }
 
-/// The fields of a record.
-pub const KEYS: [&str; 11] = [
+const KEYS: [&str; 11] = [
     "serial",
     "bmc_address",
     "bmc_username",
@@ -317,12 +316,13 @@ fn is_weaker(after: &TlsPolicy, before: &TlsPolicy) -> bool {
     after != before && strength(after) <= strength(before)
 }
 
-/// What a change means to a later reader of the audit log: where credentials go, to whom, and which other
-/// fields are not as before.
-pub fn changes(before: &Server, after: &Server) -> Value {
+/// The fields that are not as before.
+pub fn changed(before: &Server, after: &Server) -> Vec<&'static str> {
     let fields = [
+        ("bmc_address", before.bmc_address != after.bmc_address),
         ("bmc_username", before.bmc_username != after.bmc_username),
         ("bmc_password", before.bmc_password.expose() != after.bmc_password.expose()),
+        ("tls", before.tls != after.tls),
         ("system_id", before.system_id != after.system_id),
         ("system_uuid", before.system_uuid != after.system_uuid),
         ("management_address", before.management_address != after.management_address),
@@ -330,8 +330,14 @@ pub fn changes(before: &Server, after: &Server) -> Value {
         ("labels", before.labels != after.labels),
         ("variables", before.variables != after.variables),
     ];
+    fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+}
+
+/// What a change means to a later reader of the audit log: where credentials go, to whom, and which other
+/// fields are not as before.
+pub fn changes(before: &Server, after: &Server) -> Value {
     let changed: Vec<&str> =
-        fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect();
+        changed(before, after).into_iter().filter(|name| !matches!(*name, "bmc_address" | "tls")).collect();
     let mut detail = json!({ "changed": changed });
     if before.bmc_address != after.bmc_address {
         detail["bmc_address"] = json!([before.bmc_address.as_str(), after.bmc_address.as_str()]);

@@ -45,7 +45,7 @@ pub async fn check_all(
     output: Output,
 ) -> Result<bool, CliError> {
     let client = Client::new(&args.client, world)?;
-    let serials = serials(&client.servers().await?, labels);
+    let serials = serials(&client.servers(Vec::new()).await?, labels);
     let screen = FleetScreen::new(serials.len() as u64);
     let check = |serial: String| {
         let client = client.clone();

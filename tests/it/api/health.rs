@@ -64,7 +64,7 @@ async fn metrics_count_jobs_by_status_and_the_process() {
 }
 
 /// All that there are.
-const ROUTES: [&str; 48] = [
+const ROUTES: [&str; 49] = [
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
@@ -76,6 +76,7 @@ const ROUTES: [&str; 48] = [
     "PATCH /api/v1/servers/{serial}",
     "PUT /api/v1/servers/{serial}",
     "DELETE /api/v1/servers/{serial}",
+    "POST /api/v1/import/servers",
     "POST /api/v1/servers/{serial}/check",
     "POST /api/v1/servers/{serial}/release",
     "POST /api/v1/jobs",

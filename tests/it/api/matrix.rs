@@ -27,7 +27,7 @@ enum For {
     Admins,
 }
 
-const EXPECTED: [(&str, For); 48] = [
+const EXPECTED: [(&str, For); 49] = [
     ("GET /healthz", For::Anonymous),
     ("GET /readyz", For::Anonymous),
     ("GET /openapi.json", For::Anonymous),
@@ -39,6 +39,7 @@ const EXPECTED: [(&str, For); 48] = [
     ("PATCH /api/v1/servers/{serial}", For::Operators),
     ("PUT /api/v1/servers/{serial}", For::Operators),
     ("DELETE /api/v1/servers/{serial}", For::Operators),
+    ("POST /api/v1/import/servers", For::Operators),
     ("POST /api/v1/servers/{serial}/check", For::Operators),
     ("POST /api/v1/servers/{serial}/release", For::Operators),
     ("POST /api/v1/jobs", For::Operators),
