@@ -9,6 +9,7 @@ mod backup;
 mod bmc;
 mod client;
 mod demo;
+mod events;
 mod image;
 mod iso;
 mod job;
@@ -55,6 +56,7 @@ enum Command {
     Server(server::ServerArgs),
     /// Submit and follow installation jobs.
     Job(job::JobArgs),
+    Events(events::EventsArgs),
     /// Manage API tokens.
     Token(token::TokenArgs),
     Image(image::ImageArgs),
@@ -140,6 +142,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Serve(args) => serve::run(args, cli.log, world).await,
         Command::Server(args) => server::run(args, &world, output).await,
         Command::Job(args) => job::run(args, &world, output).await,
+        Command::Events(args) => events::run(args, &world, output).await,
         Command::Token(args) => token::run(args, &world, output).await,
         Command::Image(args) => image::run(args, &world, output).await,
         Command::Audit(args) => audit::run(args, &world, output).await,

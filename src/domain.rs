@@ -5,6 +5,7 @@
 //! already checked; text as an operator typed it becomes one of them in [`recipe`] or not at all.
 
 mod cursor;
+mod deadline;
 mod esxi;
 mod event;
 mod facts;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 pub use cursor::{Act, Cursor, Intent, Phase, Step};
+pub use deadline::{Deadline, DeadlineKind};
 pub use esxi::{
     AddressFacts, ApiHost, ApiSample, CompletionHook, EsxiFacts, EsxiSpec, HookReport, InstallerFacts,
     Progress, SourceFacts, WatchFacts,

@@ -67,7 +67,7 @@ pub use drive::{DriveSignals, Ended, drive};
 pub use error::{Failure, StepError};
 pub use path::{Decision, Path, StepOutcome, Work};
 pub use resolve::Resolved;
-pub use unmount::is_forced;
+pub use unmount::{holds_media, is_forced};
 
 /// Everything that jobs share.
 pub struct Services {

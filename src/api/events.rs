@@ -26,7 +26,7 @@ use super::error::ApiError;
 use super::find;
 use super::streams::StreamSeat;
 use super::words::{EventLevel, EventStatusName, StepName};
-use crate::domain::{Event, JobId, NewEvent};
+use crate::domain::{Event, JobId, Level, NewEvent, Serial};
 use crate::store::{EventFilter, PAGE_MAX, Store, StoreError};
 
 const LIST_DEFAULT: usize = 100;
@@ -114,6 +114,62 @@ pub struct EventParams {
     /// At most 500; 100 by default. Streams know no limit.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
+    /// Only events of this server's jobs.
+    #[param(pattern = "^[A-Za-z0-9._-]*[A-Za-z0-9][A-Za-z0-9._-]*$", max_length = 64)]
+    server_serial: Option<String>,
+    /// Only events at least as important as this.
+    #[param(value_type = Option<EventLevel>)]
+    level: Option<String>,
+    /// `now`: nothing that has happened before. `Last-Event-ID` and `after` take precedence.
+    #[param(pattern = "^now$")]
+    from: Option<String>,
+}
+
+/// The parameters of one job's events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct JobEventParams {
+    /// Only events with a greater `id`.
+    #[param(value_type = Option<u64>)]
+    after: Option<Position>,
+    /// At most 500; 100 by default. Streams know no limit.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+    /// Only events at least as important as this.
+    #[param(value_type = Option<EventLevel>)]
+    level: Option<String>,
+    /// `now`: nothing that has happened before. `Last-Event-ID` and `after` take precedence.
+    #[param(pattern = "^now$")]
+    from: Option<String>,
+}
+
+/// Which events a request asks for, as it was typed.
+struct EventQuery {
+    after: Option<u64>,
+    limit: Option<usize>,
+    level: Option<String>,
+    from: Option<String>,
+    filter: EventFilter,
+}
+
+impl EventQuery {
+    /// The filter, beginning after the last event that the client has or wants to skip.
+    fn filter(self, resumed: Option<u64>, latest: u64) -> Result<EventFilter, ApiError> {
+        let wrong = |what: &str| ApiError::BadRequest(format!("invalid query: {what}"));
+        let level = self.level.map(|level| level.parse::<Level>());
+        let level = level.transpose().map_err(|_| wrong("level is info, warning or error"))?;
+        let from = match self.from.as_deref() {
+            None => 0,
+            Some("now") => latest,
+            Some(_) => return Err(wrong("from is now")),
+        };
+        let limit = match self.limit.unwrap_or(LIST_DEFAULT) {
+            limit @ 1..=PAGE_MAX => limit,
+            _ => return Err(wrong(&format!("limit is a number from 1 to {PAGE_MAX}"))),
+        };
+        Ok(EventFilter { level, limit, after: resumed.or(self.after).unwrap_or(from), ..self.filter })
+    }
 }
 
 /// The events of all jobs, oldest first: JSON, or `text/event-stream` resumable by `Last-Event-ID`.
@@ -126,28 +182,36 @@ pub async fn all(
     Params(params): Params<EventParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    answer(&state, &who, None, params, &headers).await
+    let EventParams { after, limit, server_serial, level, from } = params;
+    let wrong = |_| ApiError::BadRequest("invalid query: server_serial is not a serial number".to_owned());
+    let server = server_serial.map(|serial| serial.parse::<Serial>()).transpose().map_err(wrong)?;
+    let filter = EventFilter { server, ..EventFilter::default() };
+    let after = after.map(|Position(number)| number);
+    answer(&state, &who, EventQuery { after, limit, level, from, filter }, &headers).await
 }
 
 /// The events of one job: JSON, or `text/event-stream` resumable by `Last-Event-ID`.
 #[utoipa::path(get, path = "/api/v1/jobs/{job_id}/events", tag = "events",
-    params(("job_id" = String, Path), EventParams, ("Last-Event-ID" = Option<u64>, Header)),
+    params(("job_id" = String, Path), JobEventParams, ("Last-Event-ID" = Option<u64>, Header)),
     responses((status = 200, body = EventList),
         (status = 204, description = "The job is over and its stream was read to the end")))]
 pub async fn of_one_job(
     State(state): State<ApiState>,
     who: Who,
     Name(id): Name<JobId>,
-    Params(params): Params<EventParams>,
+    Params(params): Params<JobEventParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     find::job(&state, id).await?;
-    answer(&state, &who, Some(id), params, &headers).await
+    let JobEventParams { after, limit, level, from } = params;
+    let filter = EventFilter { job: Some(id), ..EventFilter::default() };
+    let after = after.map(|Position(number)| number);
+    answer(&state, &who, EventQuery { after, limit, level, from, filter }, &headers).await
 }
 
 /// All events of one job; the store bounds how many there can be.
 pub async fn of_job(store: &Store, job: JobId) -> Result<Vec<Event>, StoreError> {
-    let mut filter = EventFilter { job: Some(job), after: 0, limit: PAGE_MAX };
+    let mut filter = EventFilter { job: Some(job), after: 0, limit: PAGE_MAX, ..EventFilter::default() };
     let mut events = Vec::new();
     loop {
         let page = store.events(&filter).await?;
@@ -163,21 +227,21 @@ pub async fn of_job(store: &Store, job: JobId) -> Result<Vec<Event>, StoreError>
 async fn answer(
     state: &ApiState,
     who: &Who,
-    job: Option<JobId>,
-    params: EventParams,
+    query: EventQuery,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let resumed = last_event_id(headers)?;
-    let after = resumed.or(params.after.map(|Position(number)| number)).unwrap_or(0);
+    let is_now = query.from.is_some();
+    let latest = *state.store.latest_event().borrow();
+    let filter = query.filter(resumed, latest)?;
     if wants_stream(headers) {
-        return follow(state, who, (job, after), resumed.is_some()).await;
+        return follow(state, who, filter, resumed.is_some()).await;
     }
-    let limit = match params.limit.unwrap_or(LIST_DEFAULT) {
-        limit @ 1..=PAGE_MAX => limit,
-        _ => return Err(ApiError::BadRequest(format!("limit is a number from 1 to {PAGE_MAX}"))),
-    };
-    let events = state.store.events(&EventFilter { job, after, limit }).await?;
-    let next_after = events.last().filter(|_| events.len() == limit).map(|event| event.id);
+    let (after, limit) = (filter.after, filter.limit);
+    let events = state.store.events(&filter).await?;
+    let last = events.last().filter(|_| events.len() == limit).map(|event| event.id);
+    // With `from=now`, where a later request goes on.
+    let next_after = last.or(is_now.then(|| events.last().map_or(after, |event| event.id)));
     let events = events.into_iter().map(EventBody::from).collect();
     Ok(Json(EventList { events, next_after }).into_response())
 }
@@ -198,7 +262,7 @@ fn wants_stream(headers: &HeaderMap) -> bool {
 async fn follow(
     state: &ApiState,
     who: &Who,
-    (job, after): (Option<JobId>, u64),
+    filter: EventFilter,
     resumed: bool,
 ) -> Result<Response, ApiError> {
     let seat = state.streams.take(&who.actor.id).map_err(ApiError::TooManyStreams)?;
@@ -206,8 +270,7 @@ async fn follow(
     let mut follower = Follower {
         state: state.clone(),
         admission: Admission::new(who, &state.access),
-        job,
-        after,
+        filter: EventFilter { limit: STREAM_PAGE, ..filter },
         ready: VecDeque::new(),
         latest,
         _seat: seat,
@@ -227,8 +290,8 @@ async fn follow(
 struct Follower {
     state: ApiState,
     admission: Admission,
-    job: Option<JobId>,
-    after: u64,
+    /// Which events, and after which one.
+    filter: EventFilter,
     ready: VecDeque<Event>,
     latest: watch::Receiver<u64>,
     _seat: StreamSeat,
@@ -266,21 +329,24 @@ impl Follower {
 
     /// Reads the next page.
     async fn look(&mut self) -> Result<NewEvents, StoreError> {
-        self.latest.mark_unchanged();
+        // All events up to this one can be read, so where none of them fits, none is looked at again.
+        let latest = *self.latest.borrow_and_update();
         // Read before the events: a job that is over now writes none after the page.
-        let over = match self.job {
+        let over = match self.filter.job {
             Some(id) => self.state.store.stored_job(id).await?.is_none_or(|job| !job.is_active()),
             None => false,
         };
-        let filter = EventFilter { job: self.job, after: self.after, limit: STREAM_PAGE };
-        self.ready.extend(self.state.store.events(&filter).await?);
+        self.ready.extend(self.state.store.events(&self.filter).await?);
         match self.ready.back() {
             Some(event) => {
-                self.after = event.id;
+                self.filter.after = event.id;
                 Ok(NewEvents::Found)
             }
             None if over => Ok(NewEvents::Over),
-            None => Ok(NewEvents::Nothing),
+            None => {
+                self.filter.after = self.filter.after.max(latest);
+                Ok(NewEvents::Nothing)
+            }
         }
     }
 
@@ -291,7 +357,7 @@ impl Follower {
             biased;
             () = self.state.shutdown.cancelled() => None,
             changed = self.latest.changed() => changed.ok(),
-            () = tokio::time::sleep(LOOK_EVERY), if self.job.is_some() => Some(()),
+            () = tokio::time::sleep(LOOK_EVERY), if self.filter.job.is_some() => Some(()),
             () = self.admission.may_have_changed() => Some(()),
         }
     }

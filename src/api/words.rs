@@ -13,7 +13,8 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::access::{Role, Standing};
 use crate::doctor::Readiness;
 use crate::domain::{
-    Confidence, EventStatus, EvidenceKind, FailureCode, Level, MediaLayout, Outcome, Status, Step,
+    Confidence, DeadlineKind, EventStatus, EvidenceKind, FailureCode, Level, MediaLayout, Outcome, Status,
+    Step,
 };
 
 macro_rules! words {
@@ -51,6 +52,7 @@ words! {
     FailureCodeName = FailureCode::VARIANTS;
     StepName = &Step::ALL.map(Step::name);
     EventLevel = Level::VARIANTS;
+    DeadlineKindName = DeadlineKind::VARIANTS;
     EventStatusName = EventStatus::VARIANTS;
     OutcomeName = Outcome::VARIANTS;
     ConfidenceName = Confidence::VARIANTS;
@@ -98,6 +100,7 @@ mod tests {
         check::<Level>(EventLevel::words());
         check::<EventStatus>(EventStatusName::words());
         check::<Step>(StepName::words());
+        check::<DeadlineKind>(DeadlineKindName::words());
         check::<FailureCode>(FailureCodeName::words());
         check::<Outcome>(OutcomeName::words());
         check::<Confidence>(ConfidenceName::words());

@@ -89,6 +89,12 @@ impl std::fmt::Display for ApiRefusal {
     }
 }
 
+/// Which events of all jobs.
+pub struct EventsAfter<'a> {
+    pub after: u64,
+    pub query: &'a [(&'a str, String)],
+}
+
 impl Client {
     pub fn new(args: &ClientArgs, world: &World) -> Result<Client, ConfigError> {
         let transport = match args.extra_roots()?.as_slice() {
@@ -192,6 +198,19 @@ impl Client {
         match response.status() {
             StatusCode::OK => Ok(Some(EventStream::new(response.into_body()))),
             StatusCode::NO_CONTENT => Ok(None),
+            status => Err(self.refusal(status, self.read(response.into_body()).await?)),
+        }
+    }
+
+    /// Follows the events of all jobs after the one with that id.
+    pub async fn events(&self, from: EventsAfter<'_>) -> Result<EventStream, ClientError> {
+        let mut url = self.url(&["events"]);
+        url.query_pairs_mut().extend_pairs(from.query);
+        let request = self.request(Method::GET, &url).header(header::ACCEPT, "text/event-stream");
+        let request = request.header("last-event-id", from.after.to_string()).body(Bytes::new());
+        let response = self.send(request.expect("the parts of the request are sound")).await?;
+        match response.status() {
+            StatusCode::OK => Ok(EventStream::new(response.into_body())),
             status => Err(self.refusal(status, self.read(response.into_body()).await?)),
         }
     }

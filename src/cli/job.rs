@@ -204,7 +204,7 @@ fn progress_text(progress: &Value) -> String {
     format!("installer {read} of {total}, kickstart {kickstart}")
 }
 
-fn event_text(event: &Value) -> String {
+pub(super) fn event_text(event: &Value) -> String {
     let level = match word(&event["level"]) {
         "info" => String::new(),
         level => format!("{level}: "),
@@ -223,7 +223,7 @@ fn id(job: &Value) -> &str {
 }
 
 /// A text, or a dash.
-fn word(value: &Value) -> &str {
+pub(super) fn word(value: &Value) -> &str {
     value.as_str().unwrap_or("-")
 }
 

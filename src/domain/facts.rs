@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::{EsxiFacts, HostId, MaintenanceFacts, Mounts};
+use super::{Deadline, EsxiFacts, HostId, MaintenanceFacts, Mounts};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -31,6 +31,8 @@ pub struct Facts {
     /// The job was put back from a backup then. What else was done for it, between that backup and then, is
     /// not known here, so it starts no host any more.
     pub restored_at: Option<Timestamp>,
+    /// The next moment at which waiting ends.
+    pub deadline: Option<Deadline>,
     /// What only the job's path knows of.
     pub path: PathFacts,
 }

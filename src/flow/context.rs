@@ -167,6 +167,8 @@ impl Context<'_> {
     pub(super) async fn save(&mut self, mut events: Vec<NewEvent>) -> Result<(), StoreError> {
         hide_secrets(&self.services.url_secrets(self.job.spec.as_ref()), self.job, &mut events);
         self.job.last_update = self.now();
+        let path = self.path;
+        self.job.facts.deadline = path.deadline(self);
         self.job.facts.session = self.bmc.session().link().or(self.job.facts.session.take());
         self.services.store.save(self.lease, self.job, events).await
     }

@@ -63,7 +63,11 @@ const REFUSED_MAX: usize = 8;
 
 pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<StepOutcome, StepError> {
     if medium == Medium::Task && cx.job.facts.mounts.on_one_cd {
-        return Ok(StepOutcome::Skipped { why: "the kickstart is on CD1, with the installer".to_owned() });
+        let why = match is_esxi(cx)? {
+            true => "the kickstart is on CD1, with the installer",
+            false => "the recipe is on CD1, with the maintenance ISO",
+        };
+        return Ok(StepOutcome::Skipped { why: why.to_owned() });
     }
     let slot = observe(cx, medium).await?;
     if holds_ours(cx, medium, &slot)? {
@@ -408,6 +412,10 @@ fn what_was_fetched(cx: &Context<'_>, medium: Medium) -> String {
     }
 }
 
+fn is_esxi(cx: &Context<'_>) -> Result<bool, StepError> {
+    Ok(cx.spec()?.esxi().is_some())
+}
+
 /// Some BMCs show two drives and have one: what goes into the second falls out of the first.
 async fn done(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<StepOutcome, StepError> {
     cx.job.facts.mounts.of_mut(medium).open_since = None;
@@ -416,12 +424,15 @@ async fn done(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<StepO
         let error = StepError::permanent(FailureCode::MediaDrivesConflict, message);
         return fall_back(cx, medium, slot, error).await;
     }
-    let name = match (medium, cx.job.facts.mounts.layout()) {
-        (Medium::Boot, MediaLayout::DualCd) => "installer",
-        (Medium::Boot, MediaLayout::SingleCd) => "installer with the kickstart",
-        (Medium::Boot, MediaLayout::CdUsb) => "installer for a kickstart on a USB stick",
-        (Medium::Task, MediaLayout::CdUsb) => "USB stick with the kickstart",
-        (Medium::Task, _) => "task ISO",
+    let name = match (medium, cx.job.facts.mounts.layout(), is_esxi(cx)?) {
+        (Medium::Boot, MediaLayout::DualCd, true) => "installer",
+        (Medium::Boot, MediaLayout::SingleCd, true) => "installer with the kickstart",
+        (Medium::Boot, MediaLayout::CdUsb, true) => "installer for a kickstart on a USB stick",
+        (Medium::Task, MediaLayout::CdUsb, true) => "USB stick with the kickstart",
+        (Medium::Boot, MediaLayout::SingleCd, false) => "maintenance ISO with the recipe",
+        (Medium::Boot, _, false) => "maintenance ISO",
+        (Medium::Task, MediaLayout::CdUsb, false) => "USB stick with the recipe",
+        (Medium::Task, _, _) => "task ISO",
     };
     let detail = json!({
         "slot": slot.link,

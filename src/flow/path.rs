@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Context, Services, StepError};
 use crate::domain::{
-    BootSample, Confidence, EjectReason, Evidence, FailureCode, Job, JobSpec, Server, Step, Verdict,
+    BootSample, Confidence, Deadline, EjectReason, Evidence, FailureCode, Job, JobSpec, Server, Step, Verdict,
 };
 use shoal_redfish::System;
 
@@ -49,6 +49,9 @@ pub trait Path: Sync {
 
     /// Whether a host that is on is to be reset, once the media are out after a success.
     fn wants_final_reset(&self, cx: &Context<'_>, verdict: &Verdict) -> bool;
+
+    /// The next moment at which the job's wait for its host ends.
+    fn deadline(&self, cx: &Context<'_>) -> Option<Deadline>;
 
     /// When the host was last asked to shut down, for its final reset; it is not asked again.
     fn shutdown_asked_at(&self, job: &Job) -> Option<Timestamp>;

@@ -21,7 +21,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Context, Failure, StepError, StepOutcome, mount};
-use crate::domain::{EjectFacts, EjectReason, FailureCode, Medium, Outcome};
+use crate::domain::{EjectFacts, EjectReason, FailureCode, Job, Medium, Outcome, Step};
 use shoal_base::world::{after, elapsed};
 use shoal_redfish::{Slot, System};
 
@@ -219,6 +219,14 @@ fn installs_again(cx: &Context<'_>) -> bool {
     let evidence = cx.job.verdict.iter().flat_map(|verdict| &verdict.evidence);
     let known_at = evidence.map(|evidence| evidence.at).max();
     known_at.is_some() && cx.services.media.trace(cx.job.id).kickstart.ks_read_again_at > known_at
+}
+
+/// Whether the media of a decided job stay where they are because an installer may be running.
+pub fn holds_media(job: &Job) -> bool {
+    let succeeded = job.verdict.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Succeeded);
+    let is_unmounted = matches!(job.cursor.step, Step::CleanupUnmountTask | Step::CleanupUnmountMaintenance);
+    let is_started = job.facts.reset.started_at.is_some();
+    is_started && is_unmounted && !succeeded && job.facts.cleanup.released.is_none()
 }
 
 /// An operator has said that the media are to go, whatever the host does.

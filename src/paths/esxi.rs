@@ -7,6 +7,7 @@
 
 mod address;
 mod await_bmc;
+mod deadline;
 pub mod detect;
 mod hook;
 pub mod kickstart;
@@ -20,8 +21,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::domain::{
-    BootSample, CompletionHook, EjectReason, EsxiSpec, EvidenceKind, FailureCode, Job, JobSpec, MediaMode,
-    Server, Step, Verdict,
+    BootSample, CompletionHook, Deadline, EjectReason, EsxiSpec, EvidenceKind, FailureCode, Job, JobSpec,
+    MediaMode, Server, Step, Verdict,
 };
 use crate::flow::policy::FinalReset;
 use crate::flow::{Context, Path, Services, StepError, StepOutcome, Work};
@@ -98,6 +99,10 @@ impl Path for EsxiPath {
     fn wants_final_reset(&self, cx: &Context<'_>, verdict: &Verdict) -> bool {
         let is_seen_loop = cx.job.facts.esxi().watch.loop_ended_at.is_some() && !watch::is_copied(cx);
         wants_reset(cx.services.policy.final_reset, verdict, is_seen_loop)
+    }
+
+    fn deadline(&self, cx: &Context<'_>) -> Option<Deadline> {
+        deadline::next(cx)
     }
 
     fn shutdown_asked_at(&self, _: &Job) -> Option<Timestamp> {

@@ -5,6 +5,7 @@
 //! secret of the webhook. Invariant: a success is decided from a report, from a read of the task medium, or from the
 //! host's power, and what each is worth is said in the verdict.
 
+mod deadline;
 mod judge;
 mod own_image;
 mod prepare;
@@ -15,7 +16,9 @@ use jiff::Timestamp;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::domain::{BootSample, EjectReason, Job, JobSpec, MaintenanceSpec, Server, Step, Verdict};
+use crate::domain::{
+    BootSample, Deadline, EjectReason, Job, JobSpec, MaintenanceSpec, Server, Step, Verdict,
+};
 use crate::flow::publish::source_url;
 use crate::flow::{Context, Path, Services, StepError, StepOutcome, Work};
 use shoal_base::hex;
@@ -85,6 +88,10 @@ impl Path for MaintenancePath {
     /// A host that is still on runs the maintenance system, not what was installed.
     fn wants_final_reset(&self, _: &Context<'_>, _: &Verdict) -> bool {
         true
+    }
+
+    fn deadline(&self, cx: &Context<'_>) -> Option<Deadline> {
+        deadline::next(cx)
     }
 
     fn shutdown_asked_at(&self, job: &Job) -> Option<Timestamp> {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::StoreFuture;
 use super::bounds::{TEXT_CHARS_MAX, clipped};
-use crate::domain::{Event, EventStatus, JobId, Level, NewEvent};
+use crate::domain::{Event, EventStatus, JobId, Level, NewEvent, Serial};
 
 /// From this number on, a job's `progress` and `retrying` events are dropped, after one that says so. The
 /// starts and ends of steps, of which there are a few dozen, are always kept.
@@ -22,9 +22,13 @@ pub const EVENTS_A_JOB_MAX: u64 = 10_000;
 const DETAIL_BYTES_MAX: usize = 16 * 1024;
 
 /// Which events, oldest first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
     pub job: Option<JobId>,
+    /// Of this server's jobs.
+    pub server: Option<Serial>,
+    /// At least as important as this.
+    pub level: Option<Level>,
     /// Those with a greater global id; 0 for all.
     pub after: u64,
     /// At most [`PAGE_MAX`](super::PAGE_MAX).

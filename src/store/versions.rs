@@ -46,6 +46,7 @@ impl Persisted for Facts {
             added(value, "/reset/api_before", "silent", json!(false));
             added(value, "/cleanup", "warning", json!(null));
             added(value, "/system", "host", json!(null));
+            added(value, "", "deadline", json!(null));
             // What only ESXi needs lay beside what all paths need.
             let direct = value.pointer_mut("/installer").and_then(|installer| take(installer, "direct"));
             move_to_mounts(value, direct.unwrap_or(json!(false)));

@@ -68,7 +68,7 @@ async fn back_after(down: Duration, faults: Vec<Fault>, recipe: Value, expected:
 }
 
 async fn decided_at(site: &Site, job: &Job) -> jiff::Timestamp {
-    let filter = shoal::store::EventFilter { job: Some(job.id), after: 0, limit: 500 };
+    let filter = shoal::store::EventFilter { job: Some(job.id), after: 0, limit: 500, ..Default::default() };
     let events = site.store.events(&filter).await.unwrap();
     let decided = |event: &&shoal::domain::Event| {
         event.event.op == Step::EsxiPollPower.name() && event.event.duration_ms.is_some()

@@ -223,7 +223,11 @@ async fn an_insert_may_take_as_many_leases_as_it_wants_while_they_are_renewed() 
     let job = site.settle(id).await;
     assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
     assert_eq!((job.facts.mounts.boot.insertions, job.facts.mounts.task.insertions), (1, 1));
-    let events = site.store.events(&EventFilter { job: Some(id), after: 0, limit: 500 }).await.unwrap();
+    let events = site
+        .store
+        .events(&EventFilter { job: Some(id), after: 0, limit: 500, ..EventFilter::default() })
+        .await
+        .unwrap();
     assert!(events.iter().all(|event| event.event.op != "job.take_up"), "{}", site.story(id).await);
 }
 

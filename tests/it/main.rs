@@ -12,6 +12,7 @@ mod captures;
 mod client_faults;
 mod clock;
 mod config;
+mod deadlines;
 mod demo;
 mod disks;
 mod doctor;

@@ -265,7 +265,7 @@ async fn check(site: &Site, id: JobId, host: Host, blow: Blow, case: &Case, is_t
     let job = site.job(id).await;
     let state = site.machines[0].state();
     let story = format!("{host:?} {blow:?} {case:?}\n{state:#?}\n{}", site.story(id).await);
-    let filter = EventFilter { job: Some(id), after: 0, limit: 500 };
+    let filter = EventFilter { job: Some(id), after: 0, limit: 500, ..EventFilter::default() };
     let events = site.store.events(&filter).await.unwrap();
     let count =
         |wanted: &dyn Fn(&NewEvent) -> bool| events.iter().filter(|event| wanted(&event.event)).count();

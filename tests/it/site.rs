@@ -378,7 +378,7 @@ impl Site {
     }
 
     pub async fn events(&self, id: JobId) -> Vec<NewEvent> {
-        let filter = shoal::store::EventFilter { job: Some(id), after: 0, limit: 1000 };
+        let filter = shoal::store::EventFilter { job: Some(id), after: 0, limit: 1000, ..Default::default() };
         self.store.events(&filter).await.unwrap().into_iter().map(|event| event.event).collect()
     }
 

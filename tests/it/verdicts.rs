@@ -60,7 +60,7 @@ fn second_boot_at(site: &Site) -> Timestamp {
 }
 
 async fn verdict_at(site: &Site, job: &Job) -> Timestamp {
-    let filter = shoal::store::EventFilter { job: Some(job.id), after: 0, limit: 1000 };
+    let filter = shoal::store::EventFilter { job: Some(job.id), after: 0, limit: 1000, ..Default::default() };
     let events = site.store.events(&filter).await.unwrap();
     let decided = events.iter().find(|event| event.event.message.starts_with("the installation succeeded"));
     decided.expect("the job succeeded").event.time

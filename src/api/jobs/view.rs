@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 
 use crate::api::events::EventBody;
 use crate::api::words::{
-    CleanupState, ConfidenceName, EvidenceKindName, FailureCodeName, JobStatus, OutcomeName, StepName,
+    CleanupState, ConfidenceName, DeadlineKindName, EvidenceKindName, FailureCodeName, JobStatus,
+    OutcomeName, StepName,
 };
 use crate::domain::{
     CleanupFacts, Facts, FailureCode, Job, JobSpec, Phase, RegistryImage, Status, TaskProgress, Verdict,
@@ -35,6 +36,8 @@ pub struct JobBody {
     /// 0.2.0. `unreadable_state`, whatever the job's status: this release cannot read what another one stored of it.
     #[schema(value_type = Option<FailureCodeName>)]
     failure_code: Option<&'static str>,
+    /// The next moment at which waiting for the host ends, as far as is known now; `null` where nothing is waited for.
+    deadline: Option<DeadlineBody>,
     verdict: Option<VerdictBody>,
     progress: ProgressBody,
     #[schema(value_type = CleanupState)]
@@ -113,6 +116,17 @@ struct EvidenceBody {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+struct DeadlineBody {
+    /// What must have happened by then, or the job fails: the read of the installer, kickstart or recipe, the end of the
+    /// installation, the result of a Linux or Windows job. `media_eject`: the job is decided, and its media stay until
+    /// then at the latest, because an installer may be running.
+    #[schema(value_type = DeadlineKindName)]
+    kind: &'static str,
+    #[schema(value_type = String, format = DateTime)]
+    at: jiff::Timestamp,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
 struct ProgressBody {
     installer_bytes_read: u64,
     installer_bytes_total: u64,
@@ -180,6 +194,10 @@ impl From<Job> for JobBody {
             task_target: job.task_target,
             reason,
             failure_code: job.failure_code.map(FailureCode::name),
+            deadline: job
+                .facts
+                .deadline
+                .map(|deadline| DeadlineBody { kind: deadline.kind.name(), at: deadline.at }),
             verdict: job.verdict.map(VerdictBody::from),
             progress,
             retry_of: job.retry_of.map(|id| id.to_string()),
@@ -225,6 +243,7 @@ impl From<UnreadableJob> for JobBody {
             task_target: job.task_target,
             reason: Some(reason),
             failure_code: (status != Status::Succeeded).then_some(FailureCode::UnreadableState.name()),
+            deadline: None,
             verdict: None,
             progress: ProgressBody {
                 installer_bytes_read: 0,

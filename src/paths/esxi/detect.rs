@@ -32,6 +32,7 @@ use proof::{proof, settles};
 use unused::capped;
 
 pub use address::{may_fall_silent, observe_api, silent_until};
+pub use early::next_deadline;
 pub use missed::pause_max;
 pub use observe::{observe, observe_sources};
 pub use proof::NEXT_RUN_MIN;

@@ -28,8 +28,8 @@ use jiff::Timestamp;
 
 use crate::domain::FailureCode as Code;
 use crate::domain::{
-    Confidence, Evidence, EvidenceKind, FailureCode, MaintenanceFacts, MediaMode, MediumReport, MediumTrace,
-    Power, Reporter, TaskResult,
+    Confidence, Deadline, DeadlineKind, Evidence, EvidenceKind, FailureCode, MaintenanceFacts, MediaMode,
+    MediumReport, MediumTrace, Power, Reporter, TaskResult,
 };
 use crate::flow::Decision;
 use shoal_base::world::{after, elapsed};
@@ -291,6 +291,18 @@ fn result_sentence(result: &TaskResult) -> String {
     match &result.detail {
         Some(detail) => format!("the maintenance system failed at {step}: {detail}"),
         None => format!("the maintenance system failed at {step}"),
+    }
+}
+
+/// The next moment at which the wait for the maintenance system ends.
+pub fn next_deadline(seen: &Seen<'_>) -> Deadline {
+    let by =
+        |timeout: Duration| after(seen.started_at, timeout + Duration::from_millis(seen.facts.unobserved_ms));
+    match shows_host(seen.task) && !has_begun(seen) {
+        true => {
+            Deadline { kind: DeadlineKind::RecipeRead, at: by(seen.deadlines.boot.min(seen.deadlines.whole)) }
+        }
+        false => Deadline { kind: DeadlineKind::Result, at: by(seen.deadlines.whole) },
     }
 }
 

@@ -4,12 +4,13 @@ use crate::domain::{Event, EventStatus, Job, JobId, Level, NewEvent, Step};
 use crate::store::{EVENTS_A_JOB_MAX, EventFilter, Lease, PAGE_MAX};
 use serde_json::json;
 
-use super::{Bench, at, event, id};
+use super::{Bench, at, event, id, serial};
 
 promises! {
     events_read_back_as_written,
     ids_rise_over_all_jobs_and_seqs_within_each,
     events_are_read_page_by_page,
+    events_are_filtered_by_server_and_level,
     a_task_that_waits_for_events_is_notified,
     a_job_that_never_ends_cannot_fill_the_disk,
     oversized_parts_of_an_event_are_cut,
@@ -31,7 +32,31 @@ async fn two_jobs(bench: Bench) -> (Bench, (Lease, Job), (Lease, Job)) {
 }
 
 fn of(job: Option<JobId>, after: u64, limit: usize) -> EventFilter {
-    EventFilter { job, after, limit }
+    EventFilter { job, after, limit, ..EventFilter::default() }
+}
+
+async fn events_are_filtered_by_server_and_level(bench: Bench) {
+    let (bench, a, b) = two_jobs(bench).await;
+    let of_level = |level| NewEvent { level, ..progress(level.name()) };
+    for lease in [&a, &b] {
+        write(&bench, lease, vec![of_level(Level::Info), of_level(Level::Warning), of_level(Level::Error)])
+            .await;
+    }
+    let list = async |filter: EventFilter| {
+        let events = bench.store.events(&EventFilter { limit: 99, ..filter }).await.unwrap();
+        events
+            .into_iter()
+            .map(|event| format!("{} {}", event.server, event.event.message))
+            .collect::<Vec<_>>()
+    };
+    let server = Some(serial("B"));
+    let of_b = list(EventFilter { server: server.clone(), ..EventFilter::default() }).await;
+    assert_eq!(of_b, ["B info", "B warning", "B error"]);
+    let warnings = EventFilter { level: Some(Level::Warning), ..EventFilter::default() };
+    assert_eq!(list(warnings.clone()).await, ["A warning", "A error", "B warning", "B error"]);
+    let both = EventFilter { server, level: Some(Level::Error), ..EventFilter::default() };
+    assert_eq!(list(both).await, ["B error"]);
+    assert_eq!(list(EventFilter { job: Some(id(1)), ..warnings }).await, ["A warning", "A error"]);
 }
 
 fn progress(message: &str) -> NewEvent {

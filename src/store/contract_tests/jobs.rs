@@ -147,7 +147,7 @@ async fn a_refused_recipe_is_a_job_that_failed(bench: Bench) {
     assert_eq!(job.task_target, "install-solaris.target");
     assert!(job.spec.is_none() && job.cursor.phase == Phase::Done);
     assert_eq!(bench.store.job_recipe(id(2)).await.unwrap(), Some(recipe("A")));
-    let filter = EventFilter { job: Some(id(2)), after: 0, limit: 10 };
+    let filter = EventFilter { job: Some(id(2)), after: 0, limit: 10, ..EventFilter::default() };
     assert_eq!(bench.store.events(&filter).await.unwrap().len(), 2);
     assert!(bench.claim(99).await.is_empty(), "a refused job is never claimed");
     bench.add_job("A", 3).await;

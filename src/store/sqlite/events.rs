@@ -2,19 +2,20 @@
 //!
 //! SQLite has one writer at a time, so its row ids rise in the order of commits.
 
-use rusqlite::{Connection, Row, named_params, params};
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, Row, params};
 use tokio::sync::watch;
 
 use super::fault::Fault;
 use super::row::{Count, Json, Millis, Word};
 use super::{Reader, Sqlite, Writer};
-use crate::domain::{Event, JobId, NewEvent};
+use crate::domain::{Event, JobId, Level, NewEvent};
 use crate::store::events::EventCount;
 use crate::store::{EventFilter, EventStore, PAGE_MAX, StoreFuture};
 
 impl EventStore for Sqlite {
     fn events(&self, filter: &EventFilter) -> StoreFuture<Vec<Event>> {
-        let filter = *filter;
+        let filter = filter.clone();
         self.read("reading events", move |reader| page(reader, &filter))
     }
 
@@ -24,24 +25,29 @@ impl EventStore for Sqlite {
 }
 
 fn page(reader: &Reader<'_>, filter: &EventFilter) -> Result<Vec<Event>, Fault> {
+    let mut sql = String::from(
+        "SELECT events.*, jobs.server FROM events JOIN jobs ON jobs.id = events.job WHERE events.id > ?",
+    );
+    let after = i64::try_from(filter.after).unwrap_or(i64::MAX);
+    let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(after)];
+    if let Some(job) = filter.job {
+        sql += " AND events.job = ?";
+        values.push(Box::new(Word(job)));
+    }
+    if let Some(server) = &filter.server {
+        sql += " AND jobs.server = ?";
+        values.push(Box::new(Word(server)));
+    }
+    sql += match filter.level {
+        None | Some(Level::Info) => "",
+        Some(Level::Warning) => " AND events.level IN ('warning', 'error')",
+        Some(Level::Error) => " AND events.level = 'error'",
+    };
     // By `seq` where there is a job, so that its index gives the order; ids rise with it.
-    let sql = match filter.job {
-        Some(_) => {
-            "SELECT events.*, jobs.server FROM events JOIN jobs ON jobs.id = events.job
-                WHERE events.job = :job AND events.id > :after ORDER BY events.seq LIMIT :limit"
-        }
-        None => {
-            "SELECT events.*, jobs.server FROM events JOIN jobs ON jobs.id = events.job
-                WHERE :job IS NULL AND events.id > :after ORDER BY events.id LIMIT :limit"
-        }
-    };
-    let params = named_params! {
-        ":job": filter.job.map(Word),
-        ":after": i64::try_from(filter.after).unwrap_or(i64::MAX),
-        ":limit": Count(filter.limit.min(PAGE_MAX) as u64),
-    };
-    let mut statement = reader.prepare_cached(sql)?;
-    let events = statement.query_and_then(params, |row| {
+    sql += if filter.job.is_some() { " ORDER BY events.seq LIMIT ?" } else { " ORDER BY events.id LIMIT ?" };
+    values.push(Box::new(Count(filter.limit.min(PAGE_MAX) as u64)));
+    let mut statement = reader.prepare_cached(&sql)?;
+    let events = statement.query_and_then(rusqlite::params_from_iter(&values), |row| {
         let id: i64 = row.get("id")?;
         columns(row).map_err(|error| Fault::in_row(format!("event {id}"), error))
     })?;

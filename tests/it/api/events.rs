@@ -221,3 +221,55 @@ async fn nothing_is_sent_after_a_revocation() {
     }
     assert_eq!(rest, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn events_are_filtered_by_server_and_level() {
+    let fixture = Fixture::new();
+    for serial in ["A1", "B2"] {
+        fixture.add_server(serial).await;
+        fixture.add_job(serial).await;
+        let warning = NewEvent { level: Level::Warning, ..event(&fixture, &format!("{serial} warns")) };
+        fixture.end_job(Status::Failed, vec![event(&fixture, serial), warning]).await;
+    }
+    let messages = async |query: &str| {
+        let page = fixture.get(&format!("/api/v1/events?{query}")).await.ok(200);
+        let events = page["events"].as_array().unwrap().clone();
+        events.iter().map(|event| event["message"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(messages("server_serial=B2").await, ["B2", "B2 warns"]);
+    assert_eq!(messages("level=warning").await, ["A1 warns", "B2 warns"]);
+    assert_eq!(messages("level=warning&server_serial=A1").await, ["A1 warns"]);
+    assert_eq!(messages("level=error").await, Vec::<String>::new());
+    let now = fixture.get("/api/v1/events?from=now").await.ok(200);
+    assert_eq!((&now["events"], &now["next_after"]), (&json!([]), &json!(4)));
+    assert_eq!(messages("from=now&after=3").await, ["B2 warns"], "a position takes precedence");
+    for query in ["level=loud", "from=then", "server_serial=a/b", "batch=x"] {
+        fixture.get(&format!("/api/v1/events?{query}")).await.problem(400);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_from_now_shows_nothing_of_before_and_passes_over_what_does_not_fit() {
+    let fixture = Fixture::new();
+    for serial in ["A1", "B2"] {
+        fixture.add_server(serial).await;
+    }
+    fixture.add_job("A1").await;
+    fixture.end_job(Status::Failed, vec![event(&fixture, "before")]).await;
+    let headers = [("accept", "text/event-stream")];
+    let request = super::request(Method::GET, "/api/v1/events?from=now&server_serial=B2", None, &headers);
+    let mut body = fixture.router.clone().oneshot(request).await.unwrap().into_body();
+    for serial in ["A1", "B2"] {
+        fixture.add_job(serial).await;
+        fixture.end_job(Status::Failed, vec![event(&fixture, serial)]).await;
+    }
+    loop {
+        let frame = body.frame().await.unwrap().unwrap();
+        let text = String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap();
+        if text.contains("data:") {
+            let events = parse_stream(&text);
+            assert_eq!(events[0].1["message"], "B2");
+            return;
+        }
+    }
+}

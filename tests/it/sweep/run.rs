@@ -401,8 +401,12 @@ impl Run {
         let mut events: Vec<Event> = vec![];
         loop {
             let after = events.last().map_or(0, |event| event.id);
-            let page =
-                self.site.store.events(&EventFilter { job: Some(job), after, limit: 500 }).await.unwrap();
+            let page = self
+                .site
+                .store
+                .events(&EventFilter { job: Some(job), after, limit: 500, ..EventFilter::default() })
+                .await
+                .unwrap();
             if page.is_empty() {
                 return self.in_the_machines_time(events);
             }

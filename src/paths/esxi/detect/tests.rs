@@ -2,10 +2,11 @@
 
 mod again;
 mod api;
+mod deadline;
 mod hook;
 
 use super::*;
-use crate::domain::{ApiHost, BootSource, CompletionHook, HookReport};
+use crate::domain::{ApiHost, BootSource, CompletionHook, Deadline, DeadlineKind, HookReport};
 use shoal_base::world::elapsed;
 
 const BUILD: &str = "24022510";
