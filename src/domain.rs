@@ -4,6 +4,7 @@
 //! is `store`); the serde forms are those of the database. Invariant: a value of these types is
 //! already checked; text as an operator typed it becomes one of them in [`recipe`] or not at all.
 
+mod batch;
 mod cursor;
 mod deadline;
 mod esxi;
@@ -28,6 +29,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
+pub use batch::{BatchEnd, BatchLimits, BatchPlan, BatchStatus, PlannedRow, RowState, plan as plan_batch};
 pub use cursor::{Act, Cursor, Intent, Phase, Step};
 pub use deadline::{Deadline, DeadlineKind};
 pub use esxi::{
@@ -42,7 +44,7 @@ pub use facts::{
 pub use failure::{FailureCode, FailureEntry, failure_reference};
 pub use fields::{FieldError, FieldPatch, Fields, LabelChanges, merge_labels};
 pub use host::HostId;
-pub use id::{JobId, JobIdError, Serial, SerialError, likeness};
+pub use id::{BatchId, JobId, JobIdError, Serial, SerialError, likeness};
 pub use leftover::Leftover;
 pub use lint_mode::LintMode;
 pub use maintenance::{
@@ -77,6 +79,8 @@ pub struct Job {
     pub reason: Option<String>,
     pub cancel: Option<Cancel>,
     pub retry_of: Option<JobId>,
+    /// The batch that it is a row of.
+    pub batch: Option<BatchId>,
     pub created_at: Timestamp,
     pub last_update: Timestamp,
     /// When the cleanup was over too.

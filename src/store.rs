@@ -24,6 +24,7 @@
 //! depend on how callers behave.
 
 mod audit;
+mod batches;
 mod bounds;
 mod error;
 mod events;
@@ -45,6 +46,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 pub use audit::{AuditFilter, AuditReport, AuditStore};
+pub use batches::{
+    BATCH_ROWS_MAX, Batch, BatchChange, BatchOutcome, BatchRow, BatchStore, InsertedBatch, NewBatch,
+    RowCounts,
+};
 pub use error::{StoreError, StoreErrorKind};
 pub use events::{EVENTS_A_JOB_MAX, EventFilter, EventStore};
 pub use jobs::{
@@ -89,6 +94,7 @@ impl Deref for Store {
 /// Each method is one transaction, or one consistent read. What a call has returned is durable.
 pub trait StoreEngine:
     JobStore
+    + BatchStore
     + LeaseStore
     + EventStore
     + ReportStore

@@ -132,6 +132,7 @@ fn store_status(error: &StoreError) -> (StatusCode, &'static str) {
     match error {
         StoreError::UnknownServer { .. }
         | StoreError::UnknownJob { .. }
+        | StoreError::UnknownBatch { .. }
         | StoreError::UnknownToken { .. } => (StatusCode::NOT_FOUND, "Not found"),
         StoreError::ServerExists { .. }
         | StoreError::SimilarServer { .. }

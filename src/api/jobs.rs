@@ -3,9 +3,9 @@
 //! How a request becomes a job is in [`submit`], how a job is shown in [`view`]. Invariant: nothing
 //! here drives a job; it is written into the store, and the engine finds it there.
 
-mod image;
+pub(super) mod image;
 mod recipe_body;
-mod submit;
+pub(super) mod submit;
 mod view;
 
 use axum::Json;
@@ -24,7 +24,7 @@ use super::events::{self, EventBody};
 use super::find;
 use super::words::JobStatus;
 use crate::access::Act;
-use crate::domain::{Cancel, Fields, Job, JobId, Serial, Status};
+use crate::domain::{BatchId, Cancel, Fields, Job, JobId, Serial, Status};
 use crate::store::{CancelOutcome, JobFilter, StoreError, StoredJob, UnreadableJob};
 use submit::{JobRequest, Retry, SubmitBody};
 
@@ -84,6 +84,9 @@ pub struct JobListParams {
     /// With the submissions whose recipe was refused, which are not listed otherwise.
     #[serde(default)]
     refused: bool,
+    /// Of one batch.
+    #[param(pattern = "^[0-9a-f]{32}$")]
+    batch_id: Option<String>,
     /// At most 500; 100 by default.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
@@ -106,6 +109,7 @@ impl JobListParams {
             let pair = label.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
             pair.ok_or_else(|| wrong("label is name=value"))
         });
+        let batch = self.batch_id.map(|id| id.parse::<BatchId>().map_err(|_| wrong("batch_id is not an id")));
         let before = self
             .cursor
             .map(|cursor| cursor.parse::<JobId>().map_err(|_| wrong("cursor is not one that a page gave")));
@@ -118,6 +122,7 @@ impl JobListParams {
             server: server.transpose()?,
             label: label.transpose()?,
             refused: self.refused,
+            batch: batch.transpose()?,
             before: before.transpose()?,
             limit,
         })

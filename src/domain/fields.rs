@@ -110,6 +110,31 @@ impl<'a> Fields<'a> {
         self.typed(key, "must be an object", Value::as_object)
     }
 
+    pub fn array(&mut self, key: &str) -> FieldPatch<&'a [Value]> {
+        self.typed(key, "must be an array", |value| value.as_array().map(Vec::as_slice))
+    }
+
+    /// A whole number of `min` at least.
+    pub fn count(&mut self, key: &str, min: u32) -> FieldPatch<u32> {
+        let read = |value: &Value| u32::try_from(value.as_u64()?).ok().filter(|count| *count >= min);
+        self.typed(key, &format!("must be a whole number of at least {min}"), read)
+    }
+
+    /// Names with whole numbers of `min` at least.
+    pub fn counts(&mut self, key: &str, min: u32) -> BTreeMap<String, u32> {
+        let read = |value: &Value| {
+            let object = value.as_object()?;
+            let count = |value: &Value| u32::try_from(value.as_u64()?).ok().filter(|count| *count >= min);
+            let counts = object.iter().map(|(name, value)| {
+                is_label(name, "").then_some(())?;
+                Some((name.clone(), count(value)?))
+            });
+            counts.collect::<Option<BTreeMap<_, _>>>().filter(|counts| counts.len() <= LABELS_MAX)
+        };
+        let must = format!("must be an object of label names with whole numbers of at least {min}");
+        self.typed(key, &must, read).over(None).unwrap_or_default()
+    }
+
     pub fn boolean(&mut self, key: &str) -> FieldPatch<bool> {
         self.typed(key, "must be true or false", Value::as_bool)
     }

@@ -1,4 +1,4 @@
-//! Names of jobs and servers.
+//! Names of jobs, batches and servers.
 //!
 //! A job's id is 32 lower-case hex digits without hyphens, because some BMCs refuse hyphens in the
 //! URL of an image (OpenBMC, openbmc/openbmc#4064).
@@ -15,7 +15,7 @@ use shoal_base::unhex;
 pub struct JobId(uuid::Uuid);
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a job id is 32 lower-case hex digits")]
+#[error("an id is 32 lower-case hex digits")]
 pub struct JobIdError;
 
 impl JobId {
@@ -57,6 +57,32 @@ impl TryFrom<String> for JobId {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
+    }
+}
+
+/// The id of a batch; of the same form as a [`JobId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BatchId(JobId);
+
+impl BatchId {
+    /// See [`JobId::new`].
+    pub fn new(unix_millis: u64, random: [u8; 10]) -> BatchId {
+        BatchId(JobId::new(unix_millis, random))
+    }
+}
+
+impl fmt::Display for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for BatchId {
+    type Err = JobIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(BatchId)
     }
 }
 

@@ -46,6 +46,7 @@ macro_rules! promises {
 }
 
 mod audit;
+mod batches;
 mod events;
 mod hosts;
 mod jobs;

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use crate::access::TokenId;
-use crate::domain::{JobId, Serial, Status};
+use crate::domain::{BatchId, JobId, Serial, Status};
 use crate::seal::SealError;
 
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,8 @@ pub enum StoreError {
     Busy { server: Serial, job: JobId },
     #[error("there is no job {job}")]
     UnknownJob { job: JobId },
+    #[error("there is no batch {batch}")]
+    UnknownBatch { batch: BatchId },
     #[error("there is no token {id}")]
     UnknownToken { id: TokenId },
     #[error(

@@ -15,7 +15,9 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::{StoreFuture, StoredJob};
-use crate::domain::{Cancel, Counts, FailureCode, FieldError, Job, JobId, JobSpec, NewEvent, Serial, Status};
+use crate::domain::{
+    BatchId, Cancel, Counts, FailureCode, FieldError, Job, JobId, JobSpec, NewEvent, Serial, Status,
+};
 
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -87,6 +89,7 @@ pub struct JobFilter {
     pub label: Option<(String, String)>,
     /// With those whose recipe was refused.
     pub refused: bool,
+    pub batch: Option<BatchId>,
     /// Those made before this one: the last of the page before.
     pub before: Option<JobId>,
     /// At most [`super::PAGE_MAX`].

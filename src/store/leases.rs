@@ -54,7 +54,7 @@ impl fmt::Display for HostHolder {
 pub trait LeaseStore {
     /// Leases up to `limit` due jobs to `owner` until `now + ttl`, oldest first. A job is due when it is active, has
     /// no living lease, and its time to wake has come or it was cancelled. Jobs that this release cannot read are
-    /// left as they are.
+    /// left as they are, and so are jobs that their batch holds.
     fn claim(
         &self,
         owner: &str,

@@ -15,6 +15,7 @@
 
 mod audit;
 mod backup;
+mod batches;
 mod bmc_memory;
 mod events;
 mod fault;

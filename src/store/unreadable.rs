@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::{EventStatus, Job, JobId, Level, NewEvent, Status, Step};
+use crate::domain::{BatchId, EventStatus, Job, JobId, Level, NewEvent, Status, Step};
 
 /// A job as it is found in the database.
 #[derive(Clone, Debug)]
@@ -51,6 +51,7 @@ pub struct UnreadableJob {
     pub failed_step: Option<Step>,
     pub reason: Option<String>,
     pub retry_of: Option<JobId>,
+    pub batch: Option<BatchId>,
     pub created_at: Timestamp,
     pub last_update: Timestamp,
     pub finished_at: Option<Timestamp>,

@@ -140,7 +140,7 @@ pub async fn submit(state: &ApiState, request: JobRequest) -> Result<Response, A
     {
         return answer(state, first).await;
     }
-    let (mut spec, events) = match check_recipe(state, &request).await {
+    let (mut spec, events) = match check_recipe(state, &request.server, &request.recipe).await {
         Ok(checked) => checked,
         Err(refusal) => return refuse(state, request, refusal).await,
     };
@@ -173,7 +173,7 @@ pub async fn submit(state: &ApiState, request: JobRequest) -> Result<Response, A
 
 /// Tries the job up to `resolve-server` and changes nothing.
 pub async fn dry_run(state: &ApiState, request: JobRequest) -> Result<Response, ApiError> {
-    let checked = check_recipe(state, &request).await;
+    let checked = check_recipe(state, &request.server, &request.recipe).await;
     let (mut spec, findings) = checked.map_err(|refusal| ApiError::invalid(REFUSED, refusal.errors))?;
     match image::pin(state, &mut spec).await {
         Ok(()) => {}
@@ -200,9 +200,9 @@ pub async fn dry_run(state: &ApiState, request: JobRequest) -> Result<Response, 
 const REFUSED: &str = "the recipe is refused";
 
 /// Why a recipe becomes no job that is driven.
-struct Refusal {
-    code: FailureCode,
-    errors: Vec<FieldError>,
+pub struct Refusal {
+    pub code: FailureCode,
+    pub errors: Vec<FieldError>,
 }
 
 impl Refusal {
@@ -212,8 +212,11 @@ impl Refusal {
 }
 
 /// The job as it is meant, and events about its kickstart: the disks that a template chose, and what the linter found.
-async fn check_recipe(state: &ApiState, request: &JobRequest) -> Result<(JobSpec, Vec<NewEvent>), Refusal> {
-    let JobRequest { recipe, server, .. } = request;
+pub async fn check_recipe(
+    state: &ApiState,
+    server: &Server,
+    recipe: &Map<String, Value>,
+) -> Result<(JobSpec, Vec<NewEvent>), Refusal> {
     let mut spec = parse_recipe(recipe, &server.serial)
         .map_err(|error| Refusal::of(FailureCode::RecipeInvalid)(error.errors))?;
     check_urls(state, &spec).map_err(Refusal::of(FailureCode::SourceNotAllowed))?;
@@ -296,14 +299,18 @@ async fn resolve_image(state: &ApiState, spec: &mut JobSpec) -> Result<Option<Ne
 }
 
 fn check_protected(server: &Server) -> Result<(), ApiError> {
-    if !server.protected {
-        return Ok(());
+    match server.protected {
+        true => Err(ApiError::Conflict { detail: protected(server), job: None }),
+        false => Ok(()),
     }
+}
+
+/// Why a protected server takes no job.
+pub fn protected(server: &Server) -> String {
     let serial = &server.serial;
-    let detail = format!(
+    format!(
         "server {serial} is protected from jobs: `shoal server set '{serial}' --no-protected` takes the protection away"
-    );
-    Err(ApiError::Conflict { detail, job: None })
+    )
 }
 
 async fn answer(state: &ApiState, inserted: Inserted) -> Result<Response, ApiError> {
@@ -396,7 +403,7 @@ fn refusal_events(
 }
 
 /// For the record; a refused recipe may name anything, at any length.
-fn target_as_typed(recipe: &Map<String, Value>) -> String {
+pub fn target_as_typed(recipe: &Map<String, Value>) -> String {
     let typed = recipe.get("task_target").and_then(Value::as_str).unwrap_or_default();
     typed.chars().filter(|c| !c.is_control()).take(64).collect()
 }

@@ -45,6 +45,8 @@ pub struct JobBody {
     /// What a `partial` cleanup has left on the BMC, a phrase each.
     cleanup_left: Vec<String>,
     retry_of: Option<String>,
+    /// The batch that it is a row of.
+    batch_id: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: jiff::Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -201,6 +203,7 @@ impl From<Job> for JobBody {
             verdict: job.verdict.map(VerdictBody::from),
             progress,
             retry_of: job.retry_of.map(|id| id.to_string()),
+            batch_id: job.batch.map(|id| id.to_string()),
             created_at: job.created_at,
             last_update: job.last_update,
             finished_at: job.finished_at,
@@ -252,6 +255,7 @@ impl From<UnreadableJob> for JobBody {
                 image: None,
             },
             retry_of: job.retry_of.map(|id| id.to_string()),
+            batch_id: job.batch.map(|id| id.to_string()),
             created_at: job.created_at,
             last_update: job.last_update,
             finished_at: job.finished_at,

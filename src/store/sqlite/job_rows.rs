@@ -71,6 +71,7 @@ fn columns(id: JobId, row: &Row<'_>) -> rusqlite::Result<Job> {
         reason: row.get("reason")?,
         cancel: row.get::<_, Option<Json<_>>>("cancel")?.map(|Json(cancel)| cancel),
         retry_of: row.get::<_, Option<Word<_>>>("retry_of")?.map(|Word(id)| id),
+        batch: row.get::<_, Option<Word<_>>>("batch")?.map(|Word(id)| id),
         created_at: row.get::<_, Millis>("created_at")?.0,
         last_update: row.get::<_, Millis>("last_update")?.0,
         finished_at: row.get::<_, Option<Millis>>("finished_at")?.map(|Millis(at)| at),

@@ -3,6 +3,7 @@
 //! Invariant: of the jobs of one server at most one is active, which a partial unique index keeps whatever the code
 //! does.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,8 +18,8 @@ use super::job_rows::{JOBS, check_idle, load, parse};
 use super::row::{Count, Json, Millis, Stored, Word};
 use super::{Reader, Sqlite, Writer, events, idempotency, recipes, servers, unreadable};
 use crate::domain::{
-    Cancel, Counts, Cursor, Facts, FailureCode, Job, JobId, NewEvent, Outcome, Phase, Serial, Status, Step,
-    Verdict,
+    BatchId, Cancel, Counts, Cursor, Facts, FailureCode, Job, JobId, NewEvent, Outcome, Phase, Serial,
+    Status, Step, Verdict,
 };
 use crate::store::bounds::{TEXT_CHARS_MAX, clipped};
 use crate::store::recipes::SealedRecipe;
@@ -38,6 +39,7 @@ impl JobStore for Sqlite {
             server: new.server,
             task_target: new.task_target,
             retry_of: new.retry_of,
+            batch: None,
             created_at: new.created_at,
             refusal: None,
         };
@@ -56,6 +58,7 @@ impl JobStore for Sqlite {
             server: refused.server,
             task_target: refused.task_target,
             retry_of: refused.retry_of,
+            batch: None,
             created_at: refused.created_at,
             refusal: Some((refused.code, refused.reason)),
         };
@@ -103,9 +106,7 @@ impl JobStore for Sqlite {
                 return Ok(CancelOutcome::Refused(job));
             }
             let cancel = Cancel { force: cancel.force || job.cancel.is_some_and(|before| before.force) };
-            let sql = "UPDATE jobs SET cancel = ?2, wake_now = 1 WHERE id = ?1";
-            writer.execute(sql, params![Word(id), Json(cancel)])?;
-            writer.jobs_changed.set(true);
+            cancel_row(writer, id, cancel)?;
             Ok(CancelOutcome::Recorded(Job { cancel: Some(cancel), ..job }))
         })
     }
@@ -156,12 +157,22 @@ impl JobStore for Sqlite {
     }
 }
 
+/// Records that an active job is to end.
+pub(super) fn cancel_row(writer: &Writer<'_>, id: JobId, cancel: Cancel) -> Result<(), Fault> {
+    let sql = "UPDATE jobs SET cancel = ?2, wake_now = 1 WHERE id = ?1";
+    writer.prepare_cached(sql)?.execute(params![Word(id), Json(cancel)])?;
+    writer.jobs_changed.set(true);
+    Ok(())
+}
+
 /// A row of `jobs` before it is written.
 struct NewRow {
     id: JobId,
     server: Serial,
     task_target: String,
     retry_of: Option<JobId>,
+    /// It is held until its batch lets it start.
+    batch: Option<BatchId>,
     created_at: Timestamp,
     refusal: Option<(FailureCode, String)>,
 }
@@ -178,12 +189,45 @@ fn insert(
     {
         return Ok(repeated);
     }
+    add(writer, &new, recipe, events)?;
+    if let Some(key) = &key {
+        idempotency::remember(writer, key, new.id, new.created_at)?;
+    }
+    let job = load(&writer.reader(), new.id)?.ok_or(StoreError::UnknownJob { job: new.id })?;
+    Ok(Inserted::New(job))
+}
+
+/// Adds the job of a batch, and returns the labels of its server.
+pub(super) fn insert_held(
+    writer: &Writer<'_>,
+    batch: BatchId,
+    new: NewJob,
+    recipe: SealedRecipe,
+) -> Result<BTreeMap<String, String>, Fault> {
+    let row = NewRow {
+        id: new.id,
+        server: new.server,
+        task_target: new.task_target,
+        retry_of: new.retry_of,
+        batch: Some(batch),
+        created_at: new.created_at,
+        refusal: None,
+    };
+    add(writer, &row, recipe, &new.events)
+}
+
+fn add(
+    writer: &Writer<'_>,
+    new: &NewRow,
+    recipe: SealedRecipe,
+    events: &[NewEvent],
+) -> Result<BTreeMap<String, String>, Fault> {
     let server = servers::load(&writer.reader(), &new.server)?;
     let server = server.ok_or_else(|| StoreError::UnknownServer { serial: new.server.clone() })?;
     if new.refusal.is_none() {
         check_idle(writer, &new.server)?;
     }
-    insert_row(writer, &new)?;
+    insert_row(writer, new)?;
     recipes::put(writer, new.id, recipe)?;
     let mut statement =
         writer.prepare_cached("INSERT INTO job_labels (name, value, job) VALUES (?1, ?2, ?3)")?;
@@ -191,12 +235,8 @@ fn insert(
         statement.execute(params![name, value, Word(new.id)])?;
     }
     events::append(writer, new.id, events)?;
-    if let Some(key) = &key {
-        idempotency::remember(writer, key, new.id, new.created_at)?;
-    }
     writer.jobs_changed.set(true);
-    let job = load(&writer.reader(), new.id)?.ok_or(StoreError::UnknownJob { job: new.id })?;
-    Ok(Inserted::New(job))
+    Ok(server.labels)
 }
 
 fn insert_row(writer: &Writer<'_>, new: &NewRow) -> Result<(), Fault> {
@@ -206,9 +246,9 @@ fn insert_row(writer: &Writer<'_>, new: &NewRow) -> Result<(), Fault> {
     let verdict = Verdict { outcome: Outcome::Failed, confidence: None, evidence: Vec::new() };
     let sql = "INSERT INTO jobs
         (id, server, task_target, status, phase, wake_at, retry_of, created_at, last_update,
-         finished_at, failed_step, failure_code, reason, verdict, cursor, facts)
+         finished_at, failed_step, failure_code, reason, verdict, cursor, facts, batch, held)
         VALUES (:id, :server, :task_target, :status, :phase, :created_at, :retry_of, :created_at, :created_at,
-         :finished_at, :failed_step, :failure_code, :reason, :verdict, :cursor, :facts)";
+         :finished_at, :failed_step, :failure_code, :reason, :verdict, :cursor, :facts, :batch, :batch IS NOT NULL)";
     writer.prepare_cached(sql)?.execute(named_params! {
         ":id": Word(new.id),
         ":server": Word(&new.server),
@@ -224,6 +264,7 @@ fn insert_row(writer: &Writer<'_>, new: &NewRow) -> Result<(), Fault> {
         ":verdict": refused.then_some(Json(verdict)),
         ":cursor": Stored(&cursor),
         ":facts": Stored(&Facts::default()),
+        ":batch": new.batch.map(Word),
     })?;
     Ok(())
 }
@@ -247,6 +288,10 @@ fn page(reader: &Reader<'_>, filter: &JobFilter) -> Result<Vec<StoredJob>, Fault
     }
     if !filter.refused {
         sql += " AND recipes.spec IS NOT NULL";
+    }
+    if let Some(batch) = filter.batch {
+        sql += " AND jobs.batch = ?";
+        values.push(Box::new(Word(batch)));
     }
     if let Some(before) = filter.before {
         sql += " AND jobs.id < ?";

@@ -14,9 +14,9 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::fault::Fault;
 use crate::store::StoreError;
 
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9,
-    VERSION_10, VERSION_11,
+    VERSION_10, VERSION_11, VERSION_12,
 ];
 
 const VERSION_1: &str = "
@@ -244,6 +244,43 @@ CREATE TABLE hardware (
     bmc_address TEXT NOT NULL,
     read_at INTEGER NOT NULL,
     hardware TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// Batches, with one row for each server. A held job is one that its batch has not let start.
+const VERSION_12: &str = "
+CREATE TABLE batches (
+    id TEXT PRIMARY KEY,
+    name TEXT,
+    status TEXT NOT NULL,
+    reason TEXT,
+    limits TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    last_update INTEGER NOT NULL,
+    finished_at INTEGER,
+    look_at INTEGER,
+    idempotency_key TEXT,
+    body_sha256 BLOB
+) STRICT;
+
+CREATE INDEX open_batches ON batches (id) WHERE finished_at IS NULL;
+CREATE INDEX batches_by_key ON batches (idempotency_key) WHERE idempotency_key IS NOT NULL;
+
+ALTER TABLE jobs ADD COLUMN batch TEXT REFERENCES batches (id);
+ALTER TABLE jobs ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX jobs_by_batch ON jobs (batch, id) WHERE batch IS NOT NULL;
+
+CREATE TABLE batch_rows (
+    batch TEXT NOT NULL REFERENCES batches (id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    server TEXT NOT NULL,
+    job TEXT NOT NULL UNIQUE REFERENCES jobs (id),
+    attempts INTEGER NOT NULL,
+    labels TEXT NOT NULL,
+    released_at INTEGER,
+    acknowledged INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (batch, number)
 ) STRICT, WITHOUT ROWID;
 ";
 

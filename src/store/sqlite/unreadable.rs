@@ -47,6 +47,7 @@ fn columns(id: JobId, row: &Row<'_>, why: String) -> rusqlite::Result<Unreadable
         failed_step: readable(row, "failed_step").map(|Word(step)| step),
         reason: row.get("reason")?,
         retry_of: readable(row, "retry_of").map(|Word(id)| id),
+        batch: readable(row, "batch").map(|Word(id)| id),
         created_at: readable(row, "created_at").map_or(Timestamp::UNIX_EPOCH, |Millis(at)| at),
         last_update: readable(row, "last_update").map_or(Timestamp::UNIX_EPOCH, |Millis(at)| at),
         finished_at: readable(row, "finished_at").map(|Millis(at)| at),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::VERSION;
-use crate::domain::{Cursor, Facts, HookReport, MediumTrace, TaskProgress, TaskResult};
+use crate::domain::{BatchLimits, Cursor, Facts, HookReport, MediumTrace, TaskProgress, TaskResult};
 use crate::store::recipes::StoredSpec;
 use shoal_base::hex;
 use shoal_redfish::BmcMemory;
@@ -34,6 +34,7 @@ fn the_shape_of_a_released_version_stays() {
 
 fn shapes() -> Value {
     let mut shapes = json!({
+        "batch_limits": schemars::schema_for!(BatchLimits),
         "bmc_memory": schemars::schema_for!(BmcMemory),
         "cursor": schemars::schema_for!(Cursor),
         "facts": schemars::schema_for!(Facts),

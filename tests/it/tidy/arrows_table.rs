@@ -162,7 +162,7 @@ pub const ARROWS: &[Arrow] = &[
 pub const PURE: &[Arrow] = &[
     Arrow {
         from: "domain",
-        to: &["shoal_base::world::TlsPolicy", "shoal_recipe"],
+        to: &["shoal_base::world::TlsPolicy", "shoal_base::world::after", "shoal_recipe"],
         sentence: "the domain is pure",
     },
     Arrow { from: "access", to: &["domain"], sentence: "access is pure" },
