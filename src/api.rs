@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod batches;
 mod body;
 mod check;
 mod error;
@@ -49,7 +50,7 @@ pub use tokens::{new_id as new_token_id, new_text as new_token_text};
 pub use webhook::Hooks;
 
 use crate::doctor::Checker;
-use crate::domain::JobId;
+use crate::domain::{BatchId, JobId};
 use crate::engine::DryRunner;
 use crate::media::{HostedImages, Media};
 use crate::registry::Registries;
@@ -121,9 +122,17 @@ impl std::ops::Deref for ApiShared {
 
 impl ApiShared {
     fn new_job_id(&self, at: Timestamp) -> JobId {
+        JobId::new(u64::try_from(at.as_millisecond()).unwrap_or(0), self.random())
+    }
+
+    fn new_batch_id(&self, at: Timestamp) -> BatchId {
+        BatchId::new(u64::try_from(at.as_millisecond()).unwrap_or(0), self.random())
+    }
+
+    fn random(&self) -> [u8; 10] {
         let mut random = [0; 10];
         self.world.rng.fill(&mut random);
-        JobId::new(u64::try_from(at.as_millisecond()).unwrap_or(0), random)
+        random
     }
 }
 
@@ -198,6 +207,12 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))
         .routes(routes!(jobs::retry))
+        .routes(routes!(batches::create, batches::list))
+        .routes(routes!(batches::show))
+        .routes(routes!(batches::pause))
+        .routes(routes!(batches::resume))
+        .routes(routes!(batches::cancel))
+        .routes(routes!(batches::retry))
         .routes(routes!(images::upload, images::list))
         .routes(routes!(images::fetch))
         .routes(routes!(images::remove))

@@ -2,12 +2,17 @@
 
 use super::ApiState;
 use super::error::ApiError;
-use crate::domain::{JobId, Serial, Server};
-use crate::store::{ServerRecord, StoreError, StoredJob};
+use crate::domain::{BatchId, JobId, Serial, Server};
+use crate::store::{Batch, ServerRecord, StoreError, StoredJob};
 
 pub async fn job(state: &ApiState, id: JobId) -> Result<StoredJob, ApiError> {
     let job = state.store.stored_job(id).await?;
     job.ok_or_else(|| StoreError::UnknownJob { job: id }.into())
+}
+
+pub async fn batch(state: &ApiState, id: BatchId) -> Result<Batch, ApiError> {
+    let batch = state.store.batch(id).await?;
+    batch.ok_or_else(|| StoreError::UnknownBatch { batch: id }.into())
 }
 
 pub async fn server_record(state: &ApiState, serial: &Serial) -> Result<ServerRecord, ApiError> {

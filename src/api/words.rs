@@ -13,8 +13,8 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::access::{Role, Standing};
 use crate::doctor::Readiness;
 use crate::domain::{
-    Confidence, DeadlineKind, EventStatus, EvidenceKind, FailureCode, Level, MediaLayout, Outcome, Status,
-    Step,
+    BatchStatus, Confidence, DeadlineKind, EventStatus, EvidenceKind, FailureCode, Level, MediaLayout,
+    Outcome, Status, Step,
 };
 
 macro_rules! words {
@@ -50,6 +50,8 @@ words! {
     JobStatus = Status::VARIANTS;
     /// The reasons for which a job fails. Later releases add codes.
     FailureCodeName = FailureCode::VARIANTS;
+    BatchStatusName = BatchStatus::VARIANTS;
+    BatchRowState = &["waiting", "running", "succeeded", "failed", "cancelled"];
     StepName = &Step::ALL.map(Step::name);
     EventLevel = Level::VARIANTS;
     DeadlineKindName = DeadlineKind::VARIANTS;
