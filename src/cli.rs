@@ -6,6 +6,7 @@
 
 mod audit;
 mod backup;
+mod batch;
 mod bmc;
 mod client;
 mod demo;
@@ -19,6 +20,7 @@ mod logging;
 mod maintenance_iso;
 mod new_file;
 pub mod output;
+mod prompt;
 pub mod serve;
 mod server;
 mod sim;
@@ -56,6 +58,7 @@ enum Command {
     Server(server::ServerArgs),
     /// Submit and follow installation jobs.
     Job(job::JobArgs),
+    Batch(batch::BatchArgs),
     Events(events::EventsArgs),
     /// Manage API tokens.
     Token(token::TokenArgs),
@@ -142,6 +145,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Serve(args) => serve::run(args, cli.log, world).await,
         Command::Server(args) => server::run(args, &world, output).await,
         Command::Job(args) => job::run(args, &world, output).await,
+        Command::Batch(args) => batch::run(args, &world, output).await,
         Command::Events(args) => events::run(args, &world, output).await,
         Command::Token(args) => token::run(args, &world, output).await,
         Command::Image(args) => image::run(args, &world, output).await,

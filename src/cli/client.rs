@@ -160,6 +160,34 @@ impl Client {
         self.call_within(Method::POST, self.url(path), Some(body), timeout).await
     }
 
+    /// A POST that may be sent again with the same `key`, and whose answer may take longer than most.
+    pub async fn post_once(
+        &self,
+        path: &[&str],
+        body: Value,
+        key: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Value, ClientError> {
+        let mut request = self.request(Method::POST, &self.url(path));
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_string().into());
+        self.answer_within(request.expect("the caller has checked the key"), timeout).await
+    }
+
+    /// A POST that changes nothing, whose answer may take longer than most.
+    pub async fn post_dry_run(
+        &self,
+        path: &[&str],
+        body: Value,
+        timeout: Duration,
+    ) -> Result<Value, ClientError> {
+        let mut url = self.url(path);
+        url.query_pairs_mut().append_pair("dry_run", "true");
+        self.call_within(Method::POST, url, Some(body), timeout).await
+    }
+
     /// A POST of a file, and its JSON answer.
     pub async fn upload(
         &self,

@@ -263,7 +263,7 @@ impl<'a> Planner<'a> {
         let waiting = self.rows.iter().filter(|row| row.state == RowState::Waiting).count();
         let running = self.rows.iter().any(|row| matches!(row.state, RowState::Running { .. }));
         if waiting == 0 {
-            // A row that failed last is told by its own job; there is nothing to halt any more.
+            // Whatever the last row did, there is nothing left to halt.
             return (!running).then_some(BatchEnd::Finished);
         }
         let halted = |why: String| Some(BatchEnd::Halted(why));

@@ -2,10 +2,10 @@
 //!
 //! A batch has one row for each server, and a row has one job at a time: the first one, or the retry of a failed one.
 //! Its jobs are added with the batch, in one transaction, and are *held*: no claim meets them. Each claim first asks
-//! the plan of every open batch (`domain::plan_batch`) and lets go of the jobs that may start, in the claim's own
+//! the plan of every open batch (`domain::plan_batch`) and releases the jobs that may start, in the claim's own
 //! transaction, so the limits hold however many controllers claim. A cancelled job is claimed even if it is held.
 //!
-//! Invariants: a held job has not touched its host; a job is let go of once; a batch is over once each of its jobs is
+//! Invariants: a held job has not touched its host; a job is released once; a batch is over once each of its jobs is
 //! decided.
 
 use std::collections::BTreeMap;

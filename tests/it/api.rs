@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod batches;
 mod downloads;
 mod errors;
 mod events;

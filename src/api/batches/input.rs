@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_reported_at_once_with_its_pointer() {
+    fn every_fault_is_reported_with_its_pointer() {
         let body = json!({
             "recipe": {"server_serial": "A"},
             "servers": ["A", {"variables": {}}, "A", 7, {"serial": "C", "variable": 1}],

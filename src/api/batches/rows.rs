@@ -168,7 +168,7 @@ pub async fn check(state: &ApiState, rows: Vec<Row>) -> Result<Vec<CheckedRow>, 
     for result in results {
         match result {
             Ok(row) => checked.push(row),
-            Err(RowFault::Faults(row, errors)) => faults.push((row, errors)),
+            Err(RowFault::Faults(row, errors)) => faults.push((*row, errors)),
             Err(RowFault::Failed(error)) => return Err(error),
         }
     }
@@ -176,23 +176,23 @@ pub async fn check(state: &ApiState, rows: Vec<Row>) -> Result<Vec<CheckedRow>, 
 }
 
 enum RowFault {
-    Faults(Row, Vec<FieldError>),
+    Faults(Box<Row>, Vec<FieldError>),
     Failed(ApiError),
 }
 
 async fn check_row(state: &ApiState, row: Row) -> Result<CheckedRow, RowFault> {
     if row.server.protected {
         let fault = FieldError::new("", protected(&row.server));
-        return Err(RowFault::Faults(row, vec![fault]));
+        return Err(RowFault::Faults(Box::new(row), vec![fault]));
     }
     let active = state.store.active_job(&row.server.serial).await;
     if let Some(job) = active.map_err(|error| RowFault::Failed(error.into()))? {
         let fault = FieldError::new("", format!("server {} is busy with job {job}", row.server.serial));
-        return Err(RowFault::Faults(row, vec![fault]));
+        return Err(RowFault::Faults(Box::new(row), vec![fault]));
     }
     match check_recipe(state, &row.server, &row.recipe).await {
         Ok((spec, events)) => Ok(CheckedRow { row, spec, events }),
-        Err(errors) => Err(RowFault::Faults(row, errors)),
+        Err(errors) => Err(RowFault::Faults(Box::new(row), errors)),
     }
 }
 

@@ -3,7 +3,7 @@
 //! What may erase data or stop the installation is asked about. Invariant: a kickstart that is not
 //! confirmed makes no job.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -16,7 +16,7 @@ use crate::cli::client::Client;
 use crate::cli::kickstart::lint::{self, HookName};
 use crate::cli::kickstart::render;
 use crate::cli::output::{Output, to_stderr};
-use crate::cli::{CliError, Exit};
+use crate::cli::{CliError, Exit, prompt};
 use crate::config::ClientArgs;
 use crate::domain::Serial;
 use shoal_base::world::World;
@@ -130,18 +130,13 @@ fn show(file: &str, text: &str, options: Options) -> bool {
 }
 
 fn confirm(server: &Serial) -> Result<bool, CliError> {
-    if !std::io::stdin().is_terminal() {
+    if !prompt::is_interactive() {
         return Err(CliError::usage(
             "the kickstart has findings of class breaks or dangerous, and standard input is not a terminal: \
              correct it, allow them by a comment, or add --yes",
         ));
     }
-    let mut terminal = std::io::stderr();
-    write!(terminal, "Install server {server} with this kickstart all the same? [y/N] ")?;
-    terminal.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    prompt::confirm(&format!("Install server {server} with this kickstart all the same?"))
 }
 
 fn read_recipe(path: &str) -> Result<Value, CliError> {

@@ -2,7 +2,6 @@
 //!
 //! Invariant: exit code 0 means that every drive was seen empty and no override armed.
 
-use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use clap::Args;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::client::Client;
 use super::super::output::table;
-use super::super::{CliError, Exit, Output};
+use super::super::{CliError, Exit, Output, prompt};
 use crate::config::ClientArgs;
 use crate::domain::Serial;
 use shoal_base::world::World;
@@ -43,17 +42,12 @@ pub async fn run(args: ReleaseArgs, world: &World, output: Output) -> Result<Exi
 }
 
 fn confirm(serial: &Serial) -> Result<bool, CliError> {
-    if !std::io::stdin().is_terminal() {
+    if !prompt::is_interactive() {
         return Err(CliError::usage(
             "standard input is not a terminal: add --yes to release without a question",
         ));
     }
-    let mut terminal = std::io::stderr();
-    write!(terminal, "Eject all virtual media of server {serial} and clear its boot override? [y/N] ")?;
-    terminal.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    prompt::confirm(&format!("Eject all virtual media of server {serial} and clear its boot override?"))
 }
 
 fn report_text(report: &Value) -> String {

@@ -1,3 +1,5 @@
+//! The plan of a batch, limit by limit, and for all of them together.
+
 use super::*;
 
 const TIMEOUT: i64 = 7_200;

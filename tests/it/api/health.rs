@@ -64,7 +64,7 @@ async fn metrics_count_jobs_by_status_and_the_process() {
 }
 
 /// All that there are.
-const ROUTES: [&str; 49] = [
+const ROUTES: [&str; 56] = [
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
@@ -86,6 +86,13 @@ const ROUTES: [&str; 49] = [
     "POST /api/v1/jobs/{job_id}/retry",
     "GET /api/v1/jobs/{job_id}/events",
     "GET /api/v1/events",
+    "POST /api/v1/batches",
+    "GET /api/v1/batches",
+    "GET /api/v1/batches/{batch_id}",
+    "POST /api/v1/batches/{batch_id}/pause",
+    "POST /api/v1/batches/{batch_id}/resume",
+    "POST /api/v1/batches/{batch_id}/cancel",
+    "POST /api/v1/batches/{batch_id}/retry",
     "POST /api/v1/kickstart/lint",
     "POST /api/v1/kickstart/render",
     "GET /api/v1/images",

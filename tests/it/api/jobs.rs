@@ -24,7 +24,7 @@ async fn a_recipe_becomes_a_queued_job() {
         "job_id": id, "server_serial": "A1", "task_target": "install-esxi.target", "status": "queued",
         "step": "validate-recipe", "failed_step": null, "failure_code": null, "reason": null, "deadline": null, "verdict": null,
         "progress": {"installer_bytes_read": 0, "installer_bytes_total": 0, "ks_read": false},
-        "cleanup": "pending", "cleanup_left": [], "retry_of": null, "created_at": "2026-11-22T12:00:00Z",
+        "cleanup": "pending", "cleanup_left": [], "retry_of": null, "batch_id": null, "created_at": "2026-11-22T12:00:00Z",
         "last_update": "2026-11-22T12:00:00Z", "finished_at": null, "metadata": null, "events": [],
     });
     assert_eq!(job, expected);

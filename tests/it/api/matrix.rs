@@ -27,7 +27,7 @@ enum For {
     Admins,
 }
 
-const EXPECTED: [(&str, For); 49] = [
+const EXPECTED: [(&str, For); 56] = [
     ("GET /healthz", For::Anonymous),
     ("GET /readyz", For::Anonymous),
     ("GET /openapi.json", For::Anonymous),
@@ -49,6 +49,13 @@ const EXPECTED: [(&str, For); 49] = [
     ("POST /api/v1/jobs/{job_id}/retry", For::Operators),
     ("GET /api/v1/jobs/{job_id}/events", For::Viewers),
     ("GET /api/v1/events", For::Viewers),
+    ("POST /api/v1/batches", For::Operators),
+    ("GET /api/v1/batches", For::Viewers),
+    ("GET /api/v1/batches/{batch_id}", For::Viewers),
+    ("POST /api/v1/batches/{batch_id}/pause", For::Operators),
+    ("POST /api/v1/batches/{batch_id}/resume", For::Operators),
+    ("POST /api/v1/batches/{batch_id}/cancel", For::Operators),
+    ("POST /api/v1/batches/{batch_id}/retry", For::Operators),
     ("GET /api/v1/images", For::Viewers),
     ("POST /api/v1/images", For::Admins),
     ("POST /api/v1/images/fetch", For::Admins),
@@ -131,6 +138,7 @@ fn request(route: &str, shown: Option<&str>) -> Request<Body> {
     let (method, path) = route.split_once(' ').unwrap();
     let path = path
         .replace("{job_id}", "0123456789abcdef0123456789abcdef")
+        .replace("{batch_id}", "0123456789abcdef0123456789abcdef")
         .replace("{serial}", "UNKNOWN")
         .replace("{id}", "0123456789abcdef")
         .replace("{token}", "0123456789abcdef0123456789abcdef");
