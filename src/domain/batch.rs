@@ -173,7 +173,7 @@ pub fn plan(limits: &BatchLimits, rows: &[PlannedRow], now: Timestamp) -> BatchP
 }
 
 /// Why a row may not start.
-enum Refusal {
+enum HeldBack {
     /// Nor may any later one.
     Batch(String),
     /// Others may.
@@ -246,8 +246,8 @@ impl<'a> Planner<'a> {
                     plan.start.push(index);
                     self.hold(row);
                 }
-                Some(Refusal::Row(why)) => plan.waits_for = plan.waits_for.or(Some(why)),
-                Some(Refusal::Batch(why)) => {
+                Some(HeldBack::Row(why)) => plan.waits_for = plan.waits_for.or(Some(why)),
+                Some(HeldBack::Batch(why)) => {
                     plan.waits_for = Some(why);
                     break;
                 }
@@ -299,27 +299,27 @@ impl<'a> Planner<'a> {
         })
     }
 
-    fn refusal(&self, row: &PlannedRow) -> Option<Refusal> {
+    fn refusal(&self, row: &PlannedRow) -> Option<HeldBack> {
         let limits = self.limits;
         if let Some(at) = limits.not_before.filter(|at| self.now < *at) {
-            return Some(Refusal::Batch(format!("not_before ({at})")));
+            return Some(HeldBack::Batch(format!("not_before ({at})")));
         }
         if self.in_canary() && self.succeeded + self.holding >= limits.canary {
-            return Some(Refusal::Batch(format!("{} of {} canary rows", self.succeeded, limits.canary)));
+            return Some(HeldBack::Batch(format!("{} of {} canary rows", self.succeeded, limits.canary)));
         }
         if limits.max_parallel.is_some_and(|max| self.holding >= max) {
-            return Some(Refusal::Batch(format!("max_parallel: {} rows are running", self.holding)));
+            return Some(HeldBack::Batch(format!("max_parallel: {} rows are running", self.holding)));
         }
         for (label, max) in &limits.per_label_failures {
             let failed = self.failed_by_label.get(&(label.as_str(), value(row, label))).copied();
             if let Some(failed) = failed.filter(|failed| failed > max) {
-                return Some(Refusal::Row(format!("{label}={}: {failed} rows failed", value(row, label))));
+                return Some(HeldBack::Row(format!("{label}={}: {failed} rows failed", value(row, label))));
             }
         }
         limits.per_label_parallel.iter().find_map(|(label, max)| {
             let running = self.holding_by_label.get(&(label.as_str(), value(row, label))).copied();
             let running = running.filter(|running| running >= max)?;
-            Some(Refusal::Row(format!("{label}={}: {running} rows are running", value(row, label))))
+            Some(HeldBack::Row(format!("{label}={}: {running} rows are running", value(row, label))))
         })
     }
 

@@ -14,7 +14,8 @@ use jiff::Timestamp;
 
 use super::{IdempotencyKey, NewJob, StoreFuture};
 use crate::domain::{
-    BatchId, BatchLimits, BatchStatus, FieldPatch, JobId, PlannedRow, RowState, Serial, Status, Step, Verdict,
+    BatchId, BatchLimits, BatchStatus, FailureCode, FieldPatch, JobId, PlannedRow, RowState, Serial, Status,
+    Step, Verdict,
 };
 
 /// The most servers that one batch has.
@@ -86,6 +87,7 @@ pub struct BatchRow {
     /// Unknown of a job that this release cannot read.
     pub step: Option<Step>,
     pub failed_step: Option<Step>,
+    pub failure_code: Option<FailureCode>,
     pub reason: Option<String>,
     pub verdict: Option<Verdict>,
 }

@@ -192,7 +192,7 @@ async fn check_row(state: &ApiState, row: Row) -> Result<CheckedRow, RowFault> {
     }
     match check_recipe(state, &row.server, &row.recipe).await {
         Ok((spec, events)) => Ok(CheckedRow { row, spec, events }),
-        Err(errors) => Err(RowFault::Faults(Box::new(row), errors)),
+        Err(refusal) => Err(RowFault::Faults(Box::new(row), refusal.errors)),
     }
 }
 

@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 
 use super::rows::DryRow;
 use crate::api::events::NewEventBody;
-use crate::api::words::{BatchRowState, BatchStatusName, ConfidenceName, StepName};
-use crate::domain::{BatchLimits, BatchStatus, Confidence, PlannedRow, Step, plan_batch};
+use crate::api::words::{BatchRowState, BatchStatusName, ConfidenceName, FailureCodeName, StepName};
+use crate::domain::{BatchLimits, BatchStatus, Confidence, FailureCode, PlannedRow, Step, plan_batch};
 use crate::store::{Batch, BatchRow, RowCounts};
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -83,6 +83,8 @@ struct BatchRowBody {
     step: Option<&'static str>,
     #[schema(value_type = Option<StepName>)]
     failed_step: Option<&'static str>,
+    #[schema(value_type = Option<FailureCodeName>)]
+    failure_code: Option<&'static str>,
     reason: Option<String>,
     #[schema(value_type = Option<ConfidenceName>)]
     confidence: Option<&'static str>,
@@ -148,6 +150,7 @@ impl From<BatchRow> for BatchRowBody {
             state,
             step: row.step.map(Step::name),
             failed_step: row.failed_step.map(Step::name),
+            failure_code: row.failure_code.map(FailureCode::name),
             reason: row.reason,
             confidence: row.verdict.and_then(|verdict| verdict.confidence).map(Confidence::name),
             attempts: row.attempts,

@@ -338,7 +338,7 @@ fn counted(reader: &Reader<'_>, mut batch: Batch) -> Result<Batch, Fault> {
 }
 
 fn rows(reader: &Reader<'_>, id: BatchId) -> Result<Vec<BatchRow>, Fault> {
-    let sql = "SELECT batch_rows.*, jobs.status, jobs.cursor, jobs.failed_step, jobs.reason, jobs.verdict
+    let sql = "SELECT batch_rows.*, jobs.status, jobs.cursor, jobs.failed_step, jobs.failure_code, jobs.reason, jobs.verdict
         FROM batch_rows JOIN jobs ON jobs.id = batch_rows.job
         WHERE batch_rows.batch = ?1 ORDER BY number LIMIT ?2";
     let mut statement = reader.prepare_cached(sql)?;
@@ -359,6 +359,7 @@ fn row_columns(row: &Row<'_>) -> rusqlite::Result<BatchRow> {
         status: row.get::<_, Word<_>>("status")?.0,
         step: cursor.map(|Stored(cursor)| cursor.step),
         failed_step: row.get::<_, Option<Word<_>>>("failed_step")?.map(|Word(step)| step),
+        failure_code: row.get::<_, Option<Word<_>>>("failure_code")?.map(|Word(code)| code),
         reason: row.get("reason")?,
         verdict: row.get::<_, Option<Json<_>>>("verdict")?.map(|Json(verdict)| verdict),
     })

@@ -201,6 +201,28 @@ WHEN NEW.seq <> (SELECT coalesce(max(seq), 0) + 1 FROM audit)
 BEGIN SELECT RAISE(ABORT, 'the audit goes on at its end'); END;
 ";
 
+/// Master keys by their ids, with what proves that a key is the one; secrets of the controller itself,
+/// sealed; and how far the values of each place are sealed anew in a rotation.
+const VERSION_6: &str = "
+CREATE TABLE keys (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    proof BLOB NOT NULL,
+    retired_at INTEGER
+) STRICT;
+
+CREATE TABLE secrets (
+    name TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE resealing (
+    place TEXT PRIMARY KEY,
+    key TEXT NOT NULL,
+    after TEXT NOT NULL
+) STRICT;
+";
+
 /// When a server's record was added and changed, unknown of those that are older, and how often.
 const VERSION_7: &str = "
 ALTER TABLE servers ADD COLUMN created_at INTEGER;
@@ -226,9 +248,6 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_by_job ON deliveries (job);
 ";
 
-/// Jobs that failed before have no code.
-const VERSION_11: &str = "ALTER TABLE jobs ADD COLUMN failure_code TEXT";
-
 /// A plain name.
 const VERSION_9: &str = "ALTER TABLE jobs RENAME COLUMN nudged TO wake_now";
 
@@ -246,6 +265,9 @@ CREATE TABLE hardware (
     hardware TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 ";
+
+/// Jobs that failed before have no code.
+const VERSION_11: &str = "ALTER TABLE jobs ADD COLUMN failure_code TEXT";
 
 /// Batches, with one row for each server. A held job is one that its batch has not let start.
 const VERSION_12: &str = "
@@ -282,28 +304,6 @@ CREATE TABLE batch_rows (
     acknowledged INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (batch, number)
 ) STRICT, WITHOUT ROWID;
-";
-
-/// Master keys by their ids, with what proves that a key is the one; secrets of the controller itself,
-/// sealed; and how far the values of each place are sealed anew in a rotation.
-const VERSION_6: &str = "
-CREATE TABLE keys (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    proof BLOB NOT NULL,
-    retired_at INTEGER
-) STRICT;
-
-CREATE TABLE secrets (
-    name TEXT PRIMARY KEY,
-    value BLOB NOT NULL
-) STRICT;
-
-CREATE TABLE resealing (
-    place TEXT PRIMARY KEY,
-    key TEXT NOT NULL,
-    after TEXT NOT NULL
-) STRICT;
 ";
 
 /// Brings the database up to this version's schema; refuses one that is newer.

@@ -151,7 +151,7 @@ async fn a_dry_run_asks_each_bmc_and_changes_nothing() {
                 if serial.as_str() == "C" {
                     std::future::pending::<()>().await;
                 }
-                DryRunReport { ok, failed_step, reason, events: Vec::new() }
+                DryRunReport { ok, failed_step, failure_code: None, reason, events: Vec::new() }
             })
         });
     });
