@@ -25,7 +25,7 @@ const DRY_RUN_TIMEOUT: Duration = Duration::from_secs(60);
 const FAULTS_MAX: usize = 200;
 
 /// A server, and the recipe that is meant for it.
-pub struct Row {
+pub struct RequestRow {
     /// Into the request.
     pointer: String,
     server: Server,
@@ -35,7 +35,7 @@ pub struct Row {
 
 /// A row whose recipe is valid.
 pub struct CheckedRow {
-    row: Row,
+    row: RequestRow,
     spec: JobSpec,
     pub events: Vec<NewEvent>,
 }
@@ -49,7 +49,7 @@ pub struct DryRow {
 }
 
 /// The servers that a request means, each with its recipe.
-pub async fn find(state: &ApiState, request: &BatchRequest) -> Result<Vec<Row>, ApiError> {
+pub async fn find(state: &ApiState, request: &BatchRequest) -> Result<Vec<RequestRow>, ApiError> {
     match &request.servers {
         Selection::Rows(rows) => by_serial(state, rows, &request.recipe).await,
         Selection::Labels(filter) => by_label(state, filter, &request.recipe).await,
@@ -60,7 +60,7 @@ async fn by_serial(
     state: &ApiState,
     rows: &[RequestedRow],
     recipe: &Map<String, Value>,
-) -> Result<Vec<Row>, ApiError> {
+) -> Result<Vec<RequestRow>, ApiError> {
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     for (index, row) in rows.iter().enumerate() {
         let pointer = format!("/servers/{index}");
@@ -75,7 +75,7 @@ async fn by_serial(
             let variables = Value::Object(row.variables.clone());
             merge(&mut recipe, Map::from_iter([("variables".to_owned(), variables)]));
         }
-        found.push(Row { pointer, server, recipe, retry_of: None });
+        found.push(RequestRow { pointer, server, recipe, retry_of: None });
     }
     refuse(faults, found)
 }
@@ -84,10 +84,10 @@ async fn by_label(
     state: &ApiState,
     filter: &LabelFilter,
     recipe: &Map<String, Value>,
-) -> Result<Vec<Row>, ApiError> {
+) -> Result<Vec<RequestRow>, ApiError> {
     let servers = state.store.servers().await?.into_iter().filter(|server| filter.matches(&server.labels));
-    let rows: Vec<Row> = servers
-        .map(|server| Row { pointer: "/labels".to_owned(), server, recipe: recipe.clone(), retry_of: None })
+    let rows: Vec<RequestRow> = servers
+        .map(|server| RequestRow { pointer: "/labels".to_owned(), server, recipe: recipe.clone(), retry_of: None })
         .collect();
     let faults = match rows.len() {
         0 => vec![FieldError::new("/labels", "no server has these labels: see `shoal server list`")],
@@ -127,7 +127,7 @@ pub async fn to_retry(
     state: &ApiState,
     batch: &Batch,
     named: Option<BTreeSet<Serial>>,
-) -> Result<Vec<Row>, ApiError> {
+) -> Result<Vec<RequestRow>, ApiError> {
     let rows = state.store.batch_rows(batch.id).await?;
     let wanted = |row: &&BatchRow| match &named {
         Some(named) => named.contains(&row.server),
@@ -150,7 +150,7 @@ pub async fn to_retry(
             continue;
         };
         let recipe = recipe.and_then(|recipe| recipe.as_object().cloned()).unwrap_or_default();
-        found.push(Row { pointer: "/servers".to_owned(), server, recipe, retry_of: Some(row.job) });
+        found.push(RequestRow { pointer: "/servers".to_owned(), server, recipe, retry_of: Some(row.job) });
     }
     if found.is_empty() && faults.is_empty() {
         let detail = "no row has failed: name cancelled ones in `servers`".to_owned();
@@ -160,7 +160,7 @@ pub async fn to_retry(
 }
 
 /// Checks every row as the submission of a job is checked.
-pub async fn check(state: &ApiState, rows: Vec<Row>) -> Result<Vec<CheckedRow>, ApiError> {
+pub async fn check(state: &ApiState, rows: Vec<RequestRow>) -> Result<Vec<CheckedRow>, ApiError> {
     let count = rows.len();
     let checks = rows.into_iter().map(|row| check_row(state, row));
     let results: Vec<_> = stream::iter(checks).buffered(CHECKS).collect().await;
@@ -176,11 +176,11 @@ pub async fn check(state: &ApiState, rows: Vec<Row>) -> Result<Vec<CheckedRow>, 
 }
 
 enum RowFault {
-    Faults(Box<Row>, Vec<FieldError>),
+    Faults(Box<RequestRow>, Vec<FieldError>),
     Failed(ApiError),
 }
 
-async fn check_row(state: &ApiState, row: Row) -> Result<CheckedRow, RowFault> {
+async fn check_row(state: &ApiState, row: RequestRow) -> Result<CheckedRow, RowFault> {
     if row.server.protected {
         let fault = FieldError::new("", protected(&row.server));
         return Err(RowFault::Faults(Box::new(row), vec![fault]));
@@ -197,7 +197,7 @@ async fn check_row(state: &ApiState, row: Row) -> Result<CheckedRow, RowFault> {
 }
 
 /// A fault that all rows have is the template's.
-fn joined(faults: Vec<(Row, Vec<FieldError>)>, rows: usize) -> Vec<FieldError> {
+fn joined(faults: Vec<(RequestRow, Vec<FieldError>)>, rows: usize) -> Vec<FieldError> {
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
     for error in faults.iter().flat_map(|(_, errors)| errors) {
         *counts.entry((error.pointer.clone(), error.message.clone())).or_default() += 1;
