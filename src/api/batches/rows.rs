@@ -87,7 +87,12 @@ async fn by_label(
 ) -> Result<Vec<RequestRow>, ApiError> {
     let servers = state.store.servers().await?.into_iter().filter(|server| filter.matches(&server.labels));
     let rows: Vec<RequestRow> = servers
-        .map(|server| RequestRow { pointer: "/labels".to_owned(), server, recipe: recipe.clone(), retry_of: None })
+        .map(|server| RequestRow {
+            pointer: "/labels".to_owned(),
+            server,
+            recipe: recipe.clone(),
+            retry_of: None,
+        })
         .collect();
     let faults = match rows.len() {
         0 => vec![FieldError::new("/labels", "no server has these labels: see `shoal server list`")],
