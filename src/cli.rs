@@ -9,6 +9,7 @@ mod backup;
 mod batch;
 mod bmc;
 mod client;
+mod completions;
 mod demo;
 mod events;
 mod image;
@@ -75,6 +76,8 @@ enum Command {
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
     Sim(Box<sim::SimArgs>),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
     Demo(demo::DemoArgs),
 }
 
@@ -85,6 +88,8 @@ pub enum Exit {
     Done,
     /// Exit code 1: what the command watched or checked has failed, and it has said so.
     Failed,
+    /// Exit code 130: the operator ended the command, and what it watched goes on.
+    Interrupted,
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -116,18 +121,33 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: World) -> Exit
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are "errors" of clap's too: they go to standard output, with code 0.
-            let _closed_pipe = error.print();
+            output::written(error.print());
+            if let Some(failed) = unwritten() {
+                return failed;
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match dispatch(cli, world).await {
+    let ended = dispatch(cli, world).await;
+    if let (Ok(_), Some(failed)) = (&ended, unwritten()) {
+        return failed;
+    }
+    match ended {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Failed) => ExitCode::from(1),
+        Ok(Exit::Interrupted) => ExitCode::from(130),
         Err(CliError { error, code }) => {
             output::to_stderr(&render_error(error.as_ref()));
             ExitCode::from(code)
         }
     }
+}
+
+/// Exit code 1 where a result could not be written.
+fn unwritten() -> Option<ExitCode> {
+    let error = output::write_failure()?;
+    output::to_stderr(&format!("error: standard output cannot be written: {error}"));
+    Some(ExitCode::from(1))
 }
 
 /// Runs the command. `serve` alone sets up its log itself, because its configuration file may.
@@ -160,6 +180,8 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Restore(args) => backup::restore(args, &world, output).await,
         Command::Sim(args) => sim::run(*args, world).await,
         Command::Demo(args) => demo::run(args, world).await,
+        Command::Completions(args) => completions::completions(args),
+        Command::Man(args) => completions::man(args),
     }
 }
 

@@ -9,6 +9,7 @@ mod images;
 mod log;
 mod parse;
 mod settings;
+mod terminal;
 mod values;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub use files::{FileArgs, FileSettings};
 pub use images::ImageSettings;
 pub use log::{LogArgs, LogFormat, LogLevel, LogLevelError, LogSettings};
 pub use parse::duration;
+pub use terminal::columns;
 pub use values::{ConfigError, ServeArgs, SettingOrigin};
 
 use crate::domain::{Confidence, LintMode, MediaLayout};

@@ -63,6 +63,8 @@ pub enum ClientError {
     },
     #[error("{base} does not look like a Shoal controller: it answered {status} without JSON")]
     Garbled { base: Url, status: StatusCode },
+    #[error("--idempotency-key has a character that an HTTP header cannot carry")]
+    Key,
     #[error("{0}")]
     Refused(ApiRefusal),
 }
@@ -148,6 +150,25 @@ impl Client {
             url.query_pairs_mut().extend_pairs(query);
         }
         self.call(Method::POST, url, Some(body)).await
+    }
+
+    /// A POST that has its effect once, however often it is sent with the same key.
+    pub async fn post_keyed(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Value,
+        key: Option<&str>,
+    ) -> Result<Value, ClientError> {
+        let Some(key) = key else { return self.post(path, query, body).await };
+        let mut url = self.url(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self.request(Method::POST, &url).header(header::CONTENT_TYPE, "application/json");
+        let request = request.header("idempotency-key", key).body(body.to_string().into());
+        let request = request.map_err(|_| ClientError::Key)?;
+        self.answer_within(request, ANSWER_TIMEOUT).await
     }
 
     /// A POST whose answer may take longer than most.

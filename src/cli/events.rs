@@ -9,7 +9,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::client::{Client, ClientError, EventsAfter};
-use super::output::{Output, to_stderr};
+use super::job::shown::{event_text, word};
+use super::output::{self, Output, to_stderr};
 use super::{CliError, Exit};
 use crate::config::ClientArgs;
 use crate::domain::Serial;
@@ -68,6 +69,9 @@ pub async fn run(args: EventsArgs, world: &World, output: Output) -> Result<Exit
                         Ok(Some((id, event))) => {
                             after = after.max(id);
                             output.print_line(&event, event_line);
+                            if output::is_closed() {
+                                return Ok(Exit::Done);
+                            }
                         }
                         Ok(None) => break,
                         Err(error) => {
@@ -96,10 +100,5 @@ async fn latest(client: &Client) -> Result<u64, ClientError> {
 }
 
 fn event_line(event: &Value) -> String {
-    format!(
-        "{}  {}  {}",
-        super::job::word(&event["server_serial"]),
-        super::job::word(&event["job_id"]),
-        super::job::event_text(event)
-    )
+    format!("{}  {}  {}", word(&event["server_serial"]), word(&event["job_id"]), event_text(event))
 }

@@ -1,13 +1,17 @@
 //! What a command prints: a table for people or JSON for programs, on standard output.
 //!
-//! Not logging. Invariant: a closed pipe is not an error, since its reader has read enough.
+//! Not logging. Invariant: a closed pipe is not an error, since its reader has read enough; any other failure to write
+//! makes the command fail, once it has ended.
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::config::columns as columns_of_environment;
 use shoal_base::{is_visible, visible_lines};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -49,16 +53,94 @@ impl Output {
     }
 }
 
-/// A table without lines, columns two blanks apart.
+/// A table without lines, columns two blanks apart; cells are wrapped where a terminal is too narrow.
 pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    table_within(header, rows, stdout_columns(), false)
+}
+
+/// The same with one line a row: what does not fit into a terminal is cut.
+pub fn cut_table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    table_within(header, rows, stdout_columns(), true)
+}
+
+/// A table of a width; as wide as its cells where there is none.
+pub fn table_within<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+    columns: Option<u16>,
+    is_cut: bool,
+) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_header(header);
-    for row in rows {
+    for cells in rows {
+        let mut row = comfy_table::Row::from(cells);
+        if is_cut && columns.is_some() {
+            row.max_height(1);
+        }
         table.add_row(row);
+    }
+    if let Some(columns) = columns {
+        // One more, for the blank that is taken away from the front below.
+        table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic).set_width(columns + 1);
+        // Names and ids are there to be copied.
+        if columns >= ID_COLUMNS_MIN
+            && let Some(first) = table.column_mut(0)
+        {
+            first.set_constraint(comfy_table::ColumnConstraint::ContentWidth);
+        }
     }
     let text = table.to_string();
     let unpadded = text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end());
     unpadded.collect::<Vec<_>>().join("\n")
+}
+
+/// On narrower terminals ids are wrapped too.
+const ID_COLUMNS_MIN: u16 = 70;
+
+/// Width of the terminal that standard output is; none where it is a file or a pipe.
+fn stdout_columns() -> Option<u16> {
+    let stdout = std::io::stdout();
+    stdout.is_terminal().then(|| size_of(&stdout)).flatten().map(|(columns, _)| columns)
+}
+
+/// Columns and lines of the terminal that standard error is, where progress is shown.
+pub fn terminal_size() -> Option<(u16, u16)> {
+    let stderr = std::io::stderr();
+    stderr.is_terminal().then(|| size_of(&stderr)).flatten()
+}
+
+/// A terminal that does not know its size is a small one.
+fn size_of(terminal: &impl std::os::fd::AsFd) -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok();
+    let known = |value: u16, otherwise: u16| if value == 0 { otherwise } else { value };
+    let (columns, lines) = size.map_or((80, 24), |size| (known(size.ws_col, 80), known(size.ws_row, 24)));
+    Some((columns_of_environment().unwrap_or(columns), lines))
+}
+
+/// The first failure to write to standard output.
+static FAILED: OnceLock<std::io::Error> = OnceLock::new();
+/// The reader of standard output has gone.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Notes what became of a write, for the end of the command.
+pub fn written(result: std::io::Result<()>) {
+    match result {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => CLOSED.store(true, Ordering::Relaxed),
+        Err(error) => {
+            let _first_counts = FAILED.set(error);
+        }
+    }
+}
+
+/// Whether nothing more can be shown, because the output's reader has gone or its disk is full.
+pub fn is_closed() -> bool {
+    CLOSED.load(Ordering::Relaxed) || FAILED.get().is_some()
+}
+
+/// Why the command's result could not be written.
+pub fn write_failure() -> Option<&'static std::io::Error> {
+    FAILED.get()
 }
 
 /// JSON with everything escaped that a terminal would obey: its strings mean the same.
@@ -91,7 +173,7 @@ pub fn json<T: Serialize>(value: &T) {
 /// Text with colours of our own on standard output. Everything else that a terminal obeys is shown.
 pub fn coloured(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let _closed_pipe = writeln!(stdout, "{}", with_colours(text)).and_then(|()| stdout.flush());
+    written(writeln!(stdout, "{}", with_colours(text)).and_then(|()| stdout.flush()));
 }
 
 /// Lets select-graphic-rendition sequences pass (`ESC [ 1;31 m`), and nothing else that begins so.
@@ -120,14 +202,14 @@ fn with_colours(text: &str) -> String {
 /// One line on standard output.
 pub fn line(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let _closed_pipe = writeln!(stdout, "{}", visible_lines(text)).and_then(|()| stdout.flush());
+    written(writeln!(stdout, "{}", visible_lines(text)).and_then(|()| stdout.flush()));
 }
 
 /// A whole text on standard output, as it is where that is no terminal.
 pub fn text(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let shown = if stdout.is_terminal() { visible_lines(text) } else { Cow::Borrowed(text) };
-    let _closed_pipe = stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush());
+    written(stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush()));
 }
 
 /// One line on standard error.

@@ -5,6 +5,7 @@
 //! job came to, nothing is left mounted and its server is free for the next one.
 
 mod failures;
+mod fleet;
 mod follow;
 mod full_disk;
 mod install;

@@ -305,7 +305,7 @@ async fn client_commands_talk_to_it() {
     let lines = text(&watched.stdout);
     assert!(lines.contains("resolve-server  started"), "{lines}");
     assert!(lines.trim_end().lines().last().unwrap().contains("failed; resolve-server: "), "{lines}");
-    let jobs = output(client(&["job", "list", "--status", "failed", "-o", "json"])).await;
+    let jobs = output(client(&["job", "list", "--status", "failed", "--refused", "-o", "json"])).await;
     let jobs: Value = serde_json::from_slice(&jobs.stdout).unwrap();
     assert_eq!(jobs["jobs"].as_array().unwrap().len(), 2);
 

@@ -1,7 +1,7 @@
-//! `shoal job submit`: a recipe, or a kickstart for a server, whose findings are shown first.
+//! `shoal job submit`: a recipe, or a kickstart for one server or several, whose findings are shown first.
 //!
-//! What may erase data or stop the installation is asked about. Invariant: a kickstart that is not
-//! confirmed makes no job.
+//! On a terminal the operator confirms what is erased. Invariants: a kickstart that is not confirmed makes no job; and
+//! nothing is submitted before the kickstart was read, rendered and judged for every server.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -10,13 +10,16 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use shoal_kickstart::report::{self, Judged};
 use shoal_kickstart::{Class, Options, Version};
+use url::Url;
 
-use super::{AddOptions, add};
+use super::wipe::{self, serial_of};
+use super::{AddOptions, ToAdd, add_all};
 use crate::cli::client::Client;
 use crate::cli::kickstart::lint::{self, HookName};
 use crate::cli::kickstart::render;
 use crate::cli::output::{Output, to_stderr};
-use crate::cli::{CliError, Exit, prompt};
+use crate::cli::prompt::is_interactive;
+use crate::cli::{CliError, Exit};
 use crate::config::ClientArgs;
 use crate::domain::Serial;
 use shoal_base::world::World;
@@ -28,12 +31,19 @@ pub struct SubmitArgs {
     recipe: Option<String>,
     #[command(flatten)]
     kickstart: SubmitKickstartArgs,
-    /// Follow the job to its end: exit code 0 if it succeeded, 1 if it did not.
+    /// Follow the jobs to their ends: exit code 0 if all succeeded, 1 if one did not.
     #[arg(long, conflicts_with = "dry_run")]
     watch: bool,
     /// Check everything up to the server's identity, and change nothing.
     #[arg(long)]
     dry_run: bool,
+    /// With the same key and recipe within 24 hours no second job is made; for several servers, each has a key of its
+    /// own: this one, a dot, and the serial number.
+    #[arg(long, value_name = "KEY", conflicts_with = "dry_run")]
+    idempotency_key: Option<String>,
+    /// Do not ask for a confirmation.
+    #[arg(long, short)]
+    yes: bool,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -44,80 +54,137 @@ struct SubmitKickstartArgs {
     /// A kickstart instead of a recipe: what the linter finds in it is shown before a job is made.
     #[arg(long, value_name = "FILE|-", requires = "server")]
     ks: Option<String>,
-    /// The server to be installed.
+    /// A server to be installed; repeat it for several.
     #[arg(long, value_name = "SERIAL", requires = "ks")]
-    server: Option<Serial>,
+    server: Vec<Serial>,
     /// Completion hook.
-    #[arg(long, value_enum, requires = "ks")]
+    #[arg(long, visible_alias = "completion-hook", value_enum, requires = "ks")]
     hook: Option<HookName>,
+    /// The installer, instead of the controller's.
+    #[arg(long, value_name = "URL", requires = "ks")]
+    esxi_url: Option<Url>,
+    /// SHA-256 of that installer.
+    #[arg(long, value_name = "HEX", requires = "esxi_url")]
+    esxi_sha256: Option<String>,
     /// The kickstart is a template, and these are its variables: a JSON object, or a .toml file.
     #[arg(long, value_name = "FILE", requires = "ks")]
     values: Option<PathBuf>,
+    /// One variable of the template, as text; takes precedence over --values. Repeat it for several.
+    #[arg(long, value_name = "NAME=VALUE", requires = "ks", value_parser = variable)]
+    set: Vec<(String, String)>,
     /// The kickstart is a template that needs no variables beside those of the server.
-    #[arg(long, requires = "ks", conflicts_with = "values")]
+    #[arg(long, requires = "ks", conflicts_with_all = ["values", "set"])]
     template: bool,
     /// ESXi version whose rules are applied, 6.5 to 9.x [default: 8.0.3]
     #[arg(long, value_name = "VERSION", requires = "ks")]
     esxi: Option<Version>,
-    /// Do not ask about findings that are dangerous or would stop the installation.
-    #[arg(long, short, requires = "ks")]
-    yes: bool,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    match name.is_empty() {
+        true => Err("the name is empty: write NAME=VALUE".to_owned()),
+        false => Ok((name.to_owned(), value.to_owned())),
+    }
 }
 
 pub async fn run(args: SubmitArgs, world: &World, output: Output) -> Result<Exit, CliError> {
     let client = Client::new(&args.client, world)?;
-    let body = match (&args.recipe, &args.kickstart.ks, &args.kickstart.server) {
-        (_, Some(file), Some(server)) => {
-            let KickstartToSubmit { recipe, is_doubtful } =
-                kickstart(&client, &args.kickstart, file, server).await?;
-            if is_doubtful && !args.dry_run && !args.kickstart.yes && !confirm(server)? {
-                return Err("no job was made".to_owned().into());
-            }
-            recipe
-        }
-        (Some(recipe), _, _) => read_recipe(recipe)?,
-        _ => return Err(CliError::usage("name a recipe, or a kickstart and a server")),
+    let (recipes, is_doubtful) = match (&args.recipe, &args.kickstart.ks) {
+        (_, Some(file)) => recipes_of(&client, &args.kickstart, file).await?,
+        (Some(recipe), _) => (vec![read_recipe(recipe)?], false),
+        (None, None) => return Err(CliError::usage("name a recipe, or a kickstart and a server")),
     };
+    if !args.dry_run && !args.yes {
+        if is_doubtful && !is_interactive() {
+            return Err(CliError::usage(
+                "the kickstart has findings of class breaks or dangerous, and standard input is not a terminal: \
+                 correct it, allow them by a comment, or add --yes",
+            ));
+        }
+        if !wipe::is_wanted(&client, &recipes, is_doubtful).await? {
+            return Err("no job was made".to_owned().into());
+        }
+    }
+    let is_one = recipes.len() == 1;
+    let to_add = recipes.into_iter().map(|body| {
+        let serial = serial_of(&body).to_owned();
+        let key = args.idempotency_key.as_ref().map(|key| match is_one {
+            true => key.clone(),
+            false => format!("{key}.{serial}"),
+        });
+        ToAdd { name: format!("server {serial}"), path: vec!["jobs".to_owned()], body, key }
+    });
     let options = AddOptions { watch: args.watch, dry_run: args.dry_run };
-    add(&client, &["jobs"], body, options, output).await
+    add_all(&client, to_add.collect(), options, output).await
 }
 
-struct KickstartToSubmit {
-    recipe: Value,
-    /// Something was found that is asked about.
-    is_doubtful: bool,
-}
-
-/// The recipe of a kickstart, after its findings were shown.
-async fn kickstart(
+/// The recipes of a kickstart, one a server, and whether something was found that is asked about.
+async fn recipes_of(
     client: &Client,
     args: &SubmitKickstartArgs,
     file: &str,
-    server: &Serial,
-) -> Result<KickstartToSubmit, CliError> {
+) -> Result<(Vec<Value>, bool), CliError> {
     let bytes = lint::read(file).map_err(|reason| CliError::usage(format!("{file}: {reason}")))?;
     let text = String::from_utf8(bytes).map_err(|_| CliError::usage(format!("{file}: is not UTF-8")))?;
-    let variables = match &args.values {
-        Some(file) => Some(render::read_values(file)?),
-        None => args.template.then(Map::new),
-    };
-    let rendered = match &variables {
-        Some(variables) => Some(render::by_controller(client, server, &text, variables.clone(), true).await?),
-        None => None,
-    };
+    let variables = variables(args)?;
     let hook = args.hook.unwrap_or_default();
     let options = Options { version: args.esxi, hook: hook.into() };
-    let is_doubtful = show(file, rendered.as_deref().unwrap_or(&text), options);
+    let mut recipes = Vec::new();
+    let mut is_doubtful = false;
+    for (number, server) in args.server.iter().enumerate() {
+        if args.server[..number].contains(server) {
+            return Err(CliError::usage(format!("server {server} is named twice")));
+        }
+        let rendered = match &variables {
+            Some(variables) => {
+                Some(render::by_controller(client, server, &text, variables.clone(), true).await?)
+            }
+            None => None,
+        };
+        // A kickstart that is no template is the same for all.
+        if number == 0 || rendered.is_some() {
+            is_doubtful |= show(file, rendered.as_deref().unwrap_or(&text), options);
+        }
+        recipes.push(recipe(args, server, &text, variables.as_ref()));
+    }
+    Ok((recipes, is_doubtful))
+}
+
+/// Of the template; none where the kickstart is none.
+fn variables(args: &SubmitKickstartArgs) -> Result<Option<Map<String, Value>>, CliError> {
+    let mut variables = match &args.values {
+        Some(file) => Some(render::read_values(file)?),
+        None => (args.template || !args.set.is_empty()).then(Map::new),
+    };
+    for (name, value) in &args.set {
+        variables.get_or_insert_default().insert(name.clone(), json!(value));
+    }
+    Ok(variables)
+}
+
+fn recipe(
+    args: &SubmitKickstartArgs,
+    server: &Serial,
+    text: &str,
+    variables: Option<&Map<String, Value>>,
+) -> Value {
     let mut recipe = Map::new();
     recipe.insert("task_target".to_owned(), json!("install-esxi.target"));
     recipe.insert("server_serial".to_owned(), json!(server));
     recipe.insert("ks_cfg".to_owned(), json!(text));
-    recipe.insert("completion_hook".to_owned(), json!(hook.name()));
+    recipe.insert("completion_hook".to_owned(), json!(args.hook.unwrap_or_default().name()));
+    if let Some(url) = &args.esxi_url {
+        recipe.insert("esxi_installer_url".to_owned(), json!(url));
+    }
+    if let Some(sha256) = &args.esxi_sha256 {
+        recipe.insert("esxi_installer_sha256".to_owned(), json!(sha256));
+    }
     if let Some(variables) = variables {
         recipe.insert("templated".to_owned(), json!(true));
-        recipe.insert("variables".to_owned(), Value::Object(variables));
+        recipe.insert("variables".to_owned(), Value::Object(variables.clone()));
     }
-    Ok(KickstartToSubmit { recipe: Value::Object(recipe), is_doubtful })
+    Value::Object(recipe)
 }
 
 /// Shows the findings, and says whether one of them has to be asked about.
@@ -127,16 +194,6 @@ fn show(file: &str, text: &str, options: Options) -> bool {
     let judged = Judged { name, source: text.as_bytes(), findings: &findings };
     to_stderr(report::text(&judged, false).trim_end());
     findings.count(Class::Breaks) + findings.count(Class::Dangerous) > 0
-}
-
-fn confirm(server: &Serial) -> Result<bool, CliError> {
-    if !prompt::is_interactive() {
-        return Err(CliError::usage(
-            "the kickstart has findings of class breaks or dangerous, and standard input is not a terminal: \
-             correct it, allow them by a comment, or add --yes",
-        ));
-    }
-    prompt::confirm(&format!("Install server {server} with this kickstart all the same?"))
 }
 
 fn read_recipe(path: &str) -> Result<Value, CliError> {

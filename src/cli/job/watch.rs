@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{event_text, progress_text, verdict_text, word};
+use super::shown::{deadline_text, end_text, event_text, progress_text, word};
 use crate::cli::client::{Client, ClientError, EventStream, StreamError};
 use crate::cli::output::{Output, line, to_stderr};
 use crate::cli::{CliError, Exit, Format};
@@ -24,7 +24,14 @@ const CLEANUP_WAIT: Duration = Duration::from_secs(60);
 /// Follows the job until it is over. `Exit::Failed` unless it succeeded.
 pub async fn watch(client: &Client, job: &str, output: Output) -> Result<Exit, CliError> {
     let mut watcher = Watcher::new(client, job, output);
-    let end = watcher.follow().await;
+    let end = tokio::select! {
+        end = watcher.follow() => end,
+        _ = tokio::signal::ctrl_c() => {
+            watcher.screen.finish();
+            to_stderr(&format!("the job goes on; watch it again with `shoal job watch {job}`"));
+            return Ok(Exit::Interrupted);
+        }
+    };
     watcher.screen.finish();
     let job = end?;
     output.print_line(&job, end_text);
@@ -140,20 +147,6 @@ fn broken(error: &StreamError) -> String {
     format!("{error}; resuming")
 }
 
-fn end_text(job: &Value) -> String {
-    let mut text = format!("job {}: {}", word(&job["job_id"]), word(&job["status"]));
-    if !job["verdict"].is_null() {
-        text = format!("job {}: {}", word(&job["job_id"]), verdict_text(&job["verdict"]));
-    }
-    if let (Some(step), Some(reason)) = (job["failed_step"].as_str(), job["reason"].as_str()) {
-        text.push_str(&format!("; {step}: {reason}"));
-    }
-    match word(&job["cleanup"]) {
-        "done" => text,
-        cleanup => format!("{text}; cleanup {cleanup}"),
-    }
-}
-
 /// Where it is shown.
 struct WatchScreen {
     format: Format,
@@ -184,24 +177,11 @@ impl WatchScreen {
     }
 
     fn progress(&self, job: &Value) {
-        self.bar.set_message(format!("{}  {}", word(&job["step"]), progress_text(&job["progress"])));
+        let deadline = deadline_text(job).map(|deadline| format!("  {deadline}")).unwrap_or_default();
+        self.bar.set_message(format!("{}  {}{deadline}", word(&job["step"]), progress_text(job)));
     }
 
     fn finish(&self) {
         self.bar.finish_and_clear();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_line_shows_the_outcome_and_what_is_left_to_do() {
-        let job = serde_json::json!({
-            "job_id": "ab", "status": "failed", "verdict": {"outcome": "failed", "evidence": []},
-            "failed_step": "reset", "reason": "the BMC refuses", "cleanup": "partial",
-        });
-        assert_eq!(end_text(&job), "job ab: failed; reset: the BMC refuses; cleanup partial");
     }
 }
