@@ -18,6 +18,7 @@ mod jobs;
 mod kickstart;
 mod media;
 mod metrics;
+mod notify;
 mod openapi;
 mod query;
 mod release;
@@ -46,6 +47,7 @@ pub use access::{Access, Limits, Rates, Tokens};
 pub use error::ApiError;
 pub use kickstart::{DiskReader, InstallerVersion, KickstartCheck};
 pub use metrics::{MetricsAccess, install_recorder};
+pub use notify::{Notifier, NotifySecret, NotifySettings};
 pub use tokens::{new_id as new_token_id, new_text as new_token_text};
 pub use webhook::Hooks;
 

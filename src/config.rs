@@ -3,6 +3,7 @@
 //! The only module that reads the environment. Invariant: a value that cannot be parsed, or that
 //! contradicts another, is an error that names its setting; nothing falls back silently.
 
+mod access;
 mod client;
 mod files;
 mod images;
@@ -31,6 +32,7 @@ pub use parse::duration;
 pub use terminal::columns;
 pub use values::{ConfigError, ServeArgs, SettingOrigin};
 
+use crate::api::NotifySettings;
 use crate::domain::{Confidence, LintMode, MediaLayout};
 use crate::flow::policy::{Delivery, Policy};
 use crate::media::InstallerSource;
@@ -73,6 +75,8 @@ pub struct Config {
     pub registries: RegistrySettings,
     pub policy: Policy,
     pub kickstart_lint: LintMode,
+    /// Where the ends of jobs and batches are reported.
+    pub notify: Option<NotifySettings>,
     pub redfish: Limits,
     /// Jobs driven in parallel.
     pub workers: usize,
@@ -147,10 +151,10 @@ impl Config {
         let config = Config {
             log: log_settings(values, log)?,
             listen: listen(values)?,
-            auth: auth(values)?,
-            rates: rates(values)?,
-            oidc: oidc(values)?,
-            webhook_secrets: webhook_secrets(values)?,
+            auth: access::auth(values)?,
+            rates: access::rates(values)?,
+            oidc: access::oidc(values)?,
+            webhook_secrets: access::webhook_secrets(values)?,
             extra_roots: extra_roots(values)?,
             database: values.required("DB_URL", parse::database)?,
             master_key: master_key(values)?,
@@ -166,6 +170,7 @@ impl Config {
             registries: images::registries(values)?,
             policy: policy(values)?,
             kickstart_lint: values.required("KICKSTART_LINT", parse::word(&LintMode::WORDS))?,
+            notify: access::notify(values)?,
             redfish: redfish(values)?,
             workers: values.required("WORKER_CONCURRENCY", parse::number_within(1, 10_000))? as usize,
             lease_ttl: lease_ttl(values)?,
@@ -249,51 +254,6 @@ fn listen(values: &Values) -> Result<ListenSettings, ConfigError> {
         tls,
         media: media.map(|addr| MediaListen { addr, tls: media_tls }),
     })
-}
-
-fn auth(values: &Values) -> Result<AuthSettings, ConfigError> {
-    let bootstrap = values.optional("SHOAL_BOOTSTRAP_TOKEN", parse::secret)?;
-    if values.required("AUTH_MODE", parse::word(&[("token", true), ("none", false)]))? {
-        return Ok(AuthSettings::Token { bootstrap });
-    }
-    match bootstrap {
-        None => Ok(AuthSettings::None),
-        Some(_) => Err(values.invalid("SHOAL_BOOTSTRAP_TOKEN", "AUTH_MODE=none knows no tokens")),
-    }
-}
-
-fn rates(values: &Values) -> Result<RateSettings, ConfigError> {
-    let rate = |name| {
-        let number = values.required(name, parse::number_within(1, 1_000_000))?;
-        Ok(NonZeroU32::new(number).expect("the least is 1"))
-    };
-    Ok(RateSettings {
-        failures_per_minute: rate("AUTH_FAILURES_PER_MINUTE")?,
-        writes_per_minute: rate("WRITES_PER_MINUTE")?,
-    })
-}
-
-fn oidc(values: &Values) -> Result<Option<OidcSettings>, ConfigError> {
-    let issuer = values.optional("OIDC_ISSUER", parse::secure_url)?;
-    let audience = values.optional("OIDC_AUDIENCE", parse::plain_text)?;
-    let role_claim = values.required("OIDC_ROLE_CLAIM", parse::claim)?;
-    let role_map = values.required("OIDC_ROLE_MAP", parse::role_map)?;
-    match (issuer, audience) {
-        (Some(issuer), Some(audience)) => Ok(Some(OidcSettings { issuer, audience, role_claim, role_map })),
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(values
-            .invalid("OIDC_ISSUER", "needs OIDC_AUDIENCE beside it: tokens for others are no good here")),
-        (None, Some(_)) => Err(values.invalid("OIDC_AUDIENCE", "needs OIDC_ISSUER beside it")),
-    }
-}
-
-fn webhook_secrets(values: &Values) -> Result<Vec<SecretString>, ConfigError> {
-    let now = values.optional("WEBHOOK_SECRET", parse::secret)?;
-    let old = values.optional("WEBHOOK_SECRET_OLD", parse::secret)?;
-    if old.is_some() && now.is_none() {
-        return Err(values.invalid("WEBHOOK_SECRET_OLD", "needs WEBHOOK_SECRET beside it"));
-    }
-    Ok(now.into_iter().chain(old).collect())
 }
 
 /// What is given outright, then a credential of systemd, then a file; two that are both given

@@ -31,6 +31,7 @@ mod events;
 mod jobs;
 mod keys;
 mod leases;
+mod notifications;
 mod recipes;
 mod reports;
 mod servers;
@@ -57,6 +58,7 @@ pub use jobs::{
 };
 pub use keys::{KeyStore, KnownKey, OwnSecret, Resealed};
 pub use leases::{HostHolder, Lease, LeaseStore};
+pub use notifications::{Notification, NotificationStore, NotificationSubject};
 pub use reports::{DELIVERIES_MAX, PROGRESS_EVERY, ReportStore, TaskReports};
 pub use servers::{LastJob, SERVERS_MAX, ServerFilter, ServerRecord, ServerStore};
 pub use sqlite::{LockedDatabase, Restored, Sqlite, Taken, keys_of_database, take_backup, verify_audit_file};
@@ -95,6 +97,7 @@ impl Deref for Store {
 pub trait StoreEngine:
     JobStore
     + BatchStore
+    + NotificationStore
     + LeaseStore
     + EventStore
     + ReportStore

@@ -145,6 +145,16 @@ pub fn maintenance_iso(text: &str) -> Result<InstallerSource, String> {
 }
 
 /// An http(s) URL without account, query and fragment.
+/// An http(s) URL, with a query or without.
+pub fn notify_url(text: &str) -> Result<Url, String> {
+    let mut url = Url::parse(text.trim()).map_err(|_| not_http(text))?;
+    let query = url.query().map(str::to_owned);
+    url.set_query(None);
+    let mut url = http_url(url.as_str())?;
+    url.set_query(query.as_deref());
+    Ok(url)
+}
+
 pub fn http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text.trim()).map_err(|_| not_http(text))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {

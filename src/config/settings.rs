@@ -172,6 +172,10 @@ settings! { BMC, "BMCs",
 }
 
 settings! { ENGINE, "Jobs",
+    "NOTIFY_URL", "notify-url", "URL", None,
+        "Report the ends of jobs and batches to this URL by POST, as Standard Webhooks";
+    "NOTIFY_SECRET", "notify-secret", "SECRET", None,
+        "Sign those reports: whsec_ and 24 to 64 bytes in base64";
     "KICKSTART_LINT", "kickstart-lint", "MODE", Some("warn"),
         "warn: findings of the kickstart linter are events of the job. deny: a kickstart that would stop the installation is refused. off: kickstarts are not checked";
     "WORKER_CONCURRENCY", "workers", "N", Some("256"), "Concurrent jobs";

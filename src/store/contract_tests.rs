@@ -52,6 +52,7 @@ mod hosts;
 mod jobs;
 mod keys;
 mod leases;
+mod notifications;
 mod reports;
 mod servers;
 mod task_reports;

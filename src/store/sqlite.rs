@@ -27,6 +27,7 @@ mod jobs;
 mod keys;
 mod leases;
 mod lock;
+mod notifications;
 mod recipes;
 mod reports;
 mod row;

@@ -38,6 +38,7 @@ mod maintenance;
 mod maintenance_iso_command;
 mod media;
 mod moments;
+mod notify;
 mod oidc;
 mod old_system;
 mod operator;

@@ -95,6 +95,7 @@ pub struct Controller {
     servers: Vec<Serving>,
     engine: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
+    notifier: Option<JoinHandle<()>>,
     chores: JoinHandle<()>,
 }
 
@@ -124,6 +125,11 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
     let services = Arc::new(services(&config, world, store, &bound, &process.instance_id).await?);
     let engine = engine(&config, services.clone(), &process);
     let housekeeping = engine.housekeeping();
+    services.store.set_notifying(config.notify.is_some()).await?;
+    let notifier = config
+        .notify
+        .clone()
+        .map(|settings| api::Notifier::new(services.store.clone(), services.world.clone(), settings));
 
     let access = access(&config, &services, &admin);
     let (media, hooks) = (&services.media, hooks(&services));
@@ -145,6 +151,10 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
         chores: chores(process.metrics.clone(), services.store.clone()),
         housekeeping: process
             .supervise("housekeeping", async move { housekeeping.run(housekeeping_until).await }),
+        notifier: notifier.map(|notifier| {
+            let until = process.shutdown.clone();
+            process.supervise("notifications", async move { notifier.run(until).await })
+        }),
         engine: process.supervise("engine", async move { engine.run(until).await }),
         servers,
         shutdown: process.shutdown,
@@ -406,7 +416,7 @@ impl Controller {
         let deadline = Instant::now() + self.drain_timeout;
         self.shutdown.cancel();
         self.chores.abort();
-        let parts = join_all([self.engine, self.housekeeping]);
+        let parts = join_all([self.engine, self.housekeeping].into_iter().chain(self.notifier));
         if tokio::time::timeout_at(deadline + STOP_MARGIN, parts).await.is_err() {
             tracing::warn!("the engine has not ended in time; jobs go on at the next start");
         }

@@ -27,7 +27,7 @@ promises! {
     a_batch_survives_a_restart,
 }
 
-fn batch_id(number: u64) -> BatchId {
+pub(super) fn batch_id(number: u64) -> BatchId {
     BatchId::new(at(number).as_millisecond() as u64, [number as u8; 10])
 }
 
@@ -49,7 +49,7 @@ fn one_by_one() -> BatchLimits {
 }
 
 impl Bench {
-    async fn with_batch(self, limits: BatchLimits) -> Bench {
+    pub(super) async fn with_batch(self, limits: BatchLimits) -> Bench {
         let bench = self.with(&["A", "B", "C"]).await;
         assert!(matches!(
             bench.store.insert_batch(new_batch(limits), None).await.unwrap(),

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, Row, named_params, params};
 
 use super::fault::Fault;
 use super::row::{Count, Json, Millis, Stored, Word};
-use super::{Reader, Sqlite, Writer, jobs};
+use super::{Reader, Sqlite, Writer, jobs, notifications};
 use crate::domain::{
     BatchEnd, BatchId, BatchLimits, BatchPlan, BatchStatus, Cancel, Cursor, JobId, PlannedRow, RowState,
     Status, plan_batch,
@@ -15,7 +15,7 @@ use crate::domain::{
 use crate::store::recipes::SealedRecipe;
 use crate::store::{
     BATCH_ROWS_MAX, Batch, BatchChange, BatchOutcome, BatchRow, BatchStore, IDEMPOTENCY_TTL, IdempotencyKey,
-    InsertedBatch, NewBatch, NewJob, PAGE_MAX, RowCounts, StoreError, StoreFuture,
+    InsertedBatch, NewBatch, NewJob, NotificationSubject, PAGE_MAX, RowCounts, StoreError, StoreFuture,
 };
 use shoal_base::world::after;
 
@@ -168,6 +168,7 @@ fn advance(writer: &Writer<'_>, id: BatchId, now: Timestamp) -> Result<(), Fault
         Some(BatchEnd::Finished) => finish(writer, id, BatchStatus::Finished, now),
         Some(BatchEnd::Halted(why)) => {
             tracing::warn!(batch = %id, why, "a batch is halted");
+            notifications::add(writer, NotificationSubject::BatchHalted(id), now)?;
             set_status(writer, id, BatchStatus::Halted, Some(&why), now)
         }
         None => Ok(()),
@@ -198,6 +199,7 @@ fn batch_look_at(writer: &Writer<'_>, id: BatchId) -> Result<Option<Timestamp>, 
 
 fn finish(writer: &Writer<'_>, id: BatchId, status: BatchStatus, now: Timestamp) -> Result<(), Fault> {
     tracing::info!(batch = %id, status = status.name(), "all rows of a batch have ended");
+    notifications::add(writer, NotificationSubject::BatchEnded(id), now)?;
     let sql = "UPDATE batches SET status = ?2, finished_at = ?3, last_update = ?3, look_at = NULL,
         reason = NULL WHERE id = ?1";
     writer.prepare_cached(sql)?.execute(params![Word(id), Word(status), Millis(now)])?;

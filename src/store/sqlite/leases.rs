@@ -9,11 +9,11 @@ use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 
 use super::fault::Fault;
 use super::row::{Count, Json, Millis, Stored, Word};
-use super::{Reader, Sqlite, Writer, batches, events, hosts, unreadable};
+use super::{Reader, Sqlite, Writer, batches, events, hosts, notifications, unreadable};
 use crate::domain::{HostId, Job, JobId, JobIdError, NewEvent, Serial};
 use crate::store::bounds::{TEXT_CHARS_MAX, clipped};
 use crate::store::leases::Standing;
-use crate::store::{HostHolder, Lease, LeaseStore, PAGE_MAX, StoreError, StoreFuture};
+use crate::store::{HostHolder, Lease, LeaseStore, NotificationSubject, PAGE_MAX, StoreError, StoreFuture};
 use shoal_base::world::after;
 
 impl LeaseStore for Sqlite {
@@ -172,7 +172,11 @@ fn held(writer: &Writer<'_>, lease: &Lease) -> Result<Standing, Fault> {
 
 /// Writes the job as it stands now, if the lease holds and nothing final changes.
 fn write(writer: &Writer<'_>, lease: &Lease, job: &Job) -> Result<(), Fault> {
-    held(writer, lease)?.check(job)?;
+    let before = held(writer, lease)?;
+    before.check(job)?;
+    if job.status.is_decided() && !before.status.is_decided() {
+        notifications::add(writer, NotificationSubject::JobEnded(lease.job), job.last_update)?;
+    }
     let sql = "UPDATE jobs SET status = :status, phase = :phase, wake_at = :wake_at, cursor = :cursor,
         facts = :facts, verdict = :verdict, failed_step = :failed_step,
         failure_code = :failure_code, reason = :reason,

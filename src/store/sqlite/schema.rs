@@ -14,9 +14,9 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::fault::Fault;
 use crate::store::StoreError;
 
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9,
-    VERSION_10, VERSION_11, VERSION_12,
+    VERSION_10, VERSION_11, VERSION_12, VERSION_13,
 ];
 
 const VERSION_1: &str = "
@@ -304,6 +304,20 @@ CREATE TABLE batch_rows (
     acknowledged INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (batch, number)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// Ends of jobs and batches that wait to be reported.
+const VERSION_13: &str = "
+CREATE TABLE notifications (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    next_try INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX notifications_by_time ON notifications (next_try);
 ";
 
 /// Brings the database up to this version's schema; refuses one that is newer.

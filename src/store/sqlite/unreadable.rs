@@ -9,10 +9,10 @@ use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 
 use super::fault::Fault;
 use super::row::{Json, Millis, Word, json};
-use super::{Reader, Writer, events, job_rows, reports};
+use super::{Reader, Writer, events, job_rows, notifications, reports};
 use crate::domain::{Cancel, Job, JobId, Outcome, Phase, Status, Step, Verdict};
 use crate::store::unreadable::{forced_end, why};
-use crate::store::{StoreError, StoredJob, UnreadableJob};
+use crate::store::{NotificationSubject, StoreError, StoredJob, UnreadableJob};
 
 pub(super) const TABLE: &str =
     "CREATE TEMP TABLE IF NOT EXISTS unreadable_jobs (id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID";
@@ -118,6 +118,9 @@ pub(super) fn end(writer: &Writer<'_>, id: JobId, now: Timestamp) -> Result<bool
             ":reason": reason,
         },
     )?;
+    if undecided {
+        notifications::add(writer, NotificationSubject::JobEnded(job.id), now)?;
+    }
     writer.jobs_changed.set(true);
     events::append(writer, job.id, &[forced_end(last_step(writer, job.id)?, now, reason)])?;
     Ok(true)

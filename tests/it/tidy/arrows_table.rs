@@ -26,6 +26,8 @@ pub const ARROWS: &[Arrow] = &[
         from: "config",
         to: &[
             "access::Role",
+            "api::NotifySecret",
+            "api::NotifySettings",
             "domain",
             "flow::policy",
             "oidc::OidcSettings",
