@@ -14,6 +14,7 @@ mod events;
 mod find;
 mod health;
 mod images;
+mod inspect;
 mod jobs;
 mod kickstart;
 mod media;
@@ -45,6 +46,7 @@ use utoipa_axum::routes;
 
 pub use access::{Access, Limits, Rates, Tokens};
 pub use error::ApiError;
+pub use inspect::Inspector;
 pub use kickstart::{DiskReader, InstallerVersion, KickstartCheck};
 pub use metrics::{MetricsAccess, install_recorder};
 pub use notify::{Notifier, NotifySecret, NotifySettings};
@@ -71,6 +73,7 @@ pub struct ApiParts {
     pub dry_run: DryRunner,
     pub check: Checker,
     pub release: Releaser,
+    pub inspect: Inspector,
     pub access: Access,
     /// Where a `bmc_password` that is named only must be found.
     pub secrets: Secrets,
@@ -205,6 +208,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(servers::import))
         .routes(routes!(check::check))
         .routes(routes!(release::release))
+        .routes(routes!(inspect::inspect))
         .routes(routes!(jobs::create, jobs::list))
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))

@@ -50,6 +50,8 @@ pub enum ApiError {
     TooMany { what: &'static str, wait: Duration },
     #[error("{0}")]
     NotReady(String),
+    #[error("{0}")]
+    BmcFailed(String),
     #[error(
         "{}: close some, or try again in {STREAM_RETRY_SECS} s",
         match .0 {
@@ -95,6 +97,7 @@ impl ApiError {
             ApiError::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid content"),
             ApiError::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
             ApiError::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "Not ready"),
+            ApiError::BmcFailed(_) => (StatusCode::BAD_GATEWAY, "BMC failed"),
             ApiError::TooManyStreams(_) => (StatusCode::TOO_MANY_REQUESTS, "Too many streams"),
             ApiError::Store(error) => store_status(error),
             ApiError::Image(error) => image_status(error),

@@ -21,6 +21,7 @@ use super::access::Who;
 use super::body::{JsonObject, Name, Params, at_location};
 use super::error::{ApiError, Problem};
 use super::find;
+use super::inspect::HardwareBody;
 use crate::access::{Act, Role};
 use crate::domain::{FieldError, Serial, Server, Status};
 use crate::store::{LastJob, PAGE_MAX, ServerFilter, StoreError};
@@ -145,9 +146,11 @@ pub async fn show(State(state): State<ApiState>, Name(serial): Name<Serial>) -> 
     let record = find::server_record(&state, &serial).await?;
     let learned = state.store.load_bmc_memory(&record.server).await?.sentences();
     let learned = Some(learned).filter(|learned| !learned.is_empty());
+    let hardware = state.store.load_hardware(&record.server).await?;
     let tag = [(header::ETAG, etag(&record))];
     let mut body = ServerBody::from(record);
     body.learned = learned;
+    body.hardware = hardware.map(|(read_at, hardware)| HardwareBody::new(read_at, hardware));
     Ok((tag, Json(body)).into_response())
 }
 

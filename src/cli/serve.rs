@@ -9,6 +9,7 @@ mod check;
 mod connections;
 mod controller;
 mod disks;
+mod inspect;
 mod installer_version;
 mod listen;
 mod media_base;

@@ -1,7 +1,10 @@
 //! `shoal server`: the inventory of a controller.
 
+mod discover;
 mod export;
+mod hardware;
 mod import;
+mod inspect;
 mod password;
 mod pin;
 mod release;
@@ -42,8 +45,12 @@ enum ServerCommand {
     Set(Box<set::SetArgs>),
     /// Add or replace servers from a file: CSV, JSON or YAML, also as Dell omnia and NetBox write it.
     Import(import::ImportArgs),
+    /// Find Redfish services in a range of addresses, without credentials.
+    Discover(discover::DiscoverArgs),
     /// Print the inventory as a file for import, without secrets.
     Export(export::ExportArgs),
+    /// Read the hardware of servers from their BMCs, keep it with their records, and show it.
+    Inspect(inspect::InspectArgs),
     /// Trust the certificate that a BMC shows, and nothing else; without --accept or --first-use, show it.
     Pin(pin::PinArgs),
     /// Eject all virtual media of a server and clear its boot override, without a job.
@@ -123,6 +130,8 @@ pub async fn run(args: ServerArgs, world: &World, output: Output) -> Result<Exit
         ServerCommand::Pin(args) => return pin::run(args, world, output).await,
         ServerCommand::Release(args) => return release::run(args, world, output).await,
         ServerCommand::Add(args) => add(args, world, output).await?,
+        ServerCommand::Discover(args) => return discover::run(args, world, output).await,
+        ServerCommand::Inspect(args) => return inspect::run(args, world, output).await,
         ServerCommand::Set(args) => return set::run(*args, world, output).await,
         ServerCommand::Import(args) => return import::run(args, world, output).await,
         ServerCommand::Export(args) => export::run(args, world, output).await?,
@@ -201,6 +210,7 @@ fn sentences_text(list: &[Value]) -> String {
 fn server_text(server: &Value) -> String {
     let fields = server.as_object().into_iter().flatten();
     let shown = fields.map(|(key, value)| match value {
+        hardware if key == "hardware" => [key.clone(), hardware::hardware_text(hardware)],
         Value::String(text) => [key.clone(), text.clone()],
         Value::Object(_) => [key.clone(), labels_text(value)],
         Value::Array(list) => [key.clone(), sentences_text(list)],

@@ -54,6 +54,7 @@ fn code_of_op(op: Op, otherwise: Code) -> Code {
         | Op::Settings
         | Op::BootOptions
         | Op::Storage
+        | Op::Hardware
         | Op::MediaService
         | Op::Task => otherwise,
     }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::{StoreFuture, StoredJob};
 use crate::access::Act;
 use crate::domain::{Serial, Server, Status};
-use shoal_redfish::BmcMemory;
+use shoal_redfish::{BmcMemory, Hardware};
 
 /// The most servers that one inventory holds.
 pub const SERVERS_MAX: u64 = 50_000;
@@ -84,6 +84,13 @@ pub trait ServerStore {
     /// Keeps what was learned at the address of this record. No effect where the server is gone or has another
     /// address by now.
     fn save_bmc_memory(&self, server: &Server, memory: BmcMemory) -> StoreFuture<()>;
+
+    /// Keeps what the BMC at the address of this record reports of the host, in place of what it reported before. No
+    /// effect where the server is gone or has another address by now.
+    fn save_hardware(&self, server: &Server, hardware: Hardware, read_at: Timestamp) -> StoreFuture<()>;
+
+    /// What was reported last at the address of this record, and when; none where this release cannot read it.
+    fn load_hardware(&self, server: &Server) -> StoreFuture<Option<(Timestamp, Hardware)>>;
 
     /// What was learned at the address of this record; empty where it was learned at another one.
     fn load_bmc_memory(&self, server: &Server) -> StoreFuture<BmcMemory>;

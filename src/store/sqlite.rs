@@ -20,6 +20,7 @@ mod bmc_memory;
 mod events;
 mod fault;
 mod files;
+mod hardware;
 mod hosts;
 mod idempotency;
 mod job_rows;

@@ -1,5 +1,5 @@
 //! Versions of what is stored as JSON: a job's specification, cursor, facts, read traces and hook report, the
-//! limits of a batch, and what is remembered of a BMC.
+//! limits of a batch, and what is remembered of a BMC and of the hardware that it reports.
 //!
 //! Each value lies in an envelope that carries the version it was written in: `{"version":2,"value":…}`. Release
 //! 0.1.0 wrote its values bare; they are version 1. A value of an earlier version is upgraded step by step while it
@@ -18,7 +18,7 @@ use zeroize::Zeroize as _;
 use crate::domain::{
     AddressFacts, BatchLimits, Cursor, Facts, HookReport, MediumTrace, TaskProgress, TaskResult,
 };
-use shoal_redfish::BmcMemory;
+use shoal_redfish::{BmcMemory, Hardware};
 
 /// The version that this release writes: 1 is 0.1.0, 2 is 0.2.0.
 pub(super) const VERSION: u64 = 2;
@@ -88,6 +88,10 @@ impl Persisted for TaskProgress {
 }
 
 impl Persisted for BatchLimits {
+    fn upgrade(_: &mut Value, _: u64) {}
+}
+
+impl Persisted for Hardware {
     fn upgrade(_: &mut Value, _: u64) {}
 }
 

@@ -12,6 +12,7 @@ mod events;
 mod health;
 mod images;
 mod import;
+mod inspect;
 mod inventory;
 mod jobs;
 mod kickstart;
@@ -139,6 +140,11 @@ impl Fixture {
                 };
                 let report = shoal::doctor::judge(server.bmc_address.as_str(), facts);
                 Box::pin(async { report })
+            }),
+            inspect: Arc::new(|server| {
+                let hardware =
+                    shoal_redfish::Hardware { model: Some(server.serial.to_string()), ..Default::default() };
+                Box::pin(async { Ok(hardware) })
             }),
             release: Arc::new(|server, _| {
                 let serial = server.serial.to_string();

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-use crate::process::{BOUND, Served, shoal, start, text};
+use crate::process::{BOUND, Machine, Served, Sim, shoal, start, text};
 
 const PASSWORD: &str = "hunter2-of-all";
 
@@ -221,6 +221,59 @@ async fn every_field_is_set_from_the_command_line() {
     assert_eq!(desk.run(&["server", "set", "A1"], "").await.status.code(), Some(2));
     let unknown = desk.fails(&["server", "set", "a1", "--protected"], "").await;
     assert!(unknown.contains("A1 differs from it in case or blanks only"), "{unknown}");
+}
+
+#[tokio::test]
+async fn hardware_is_read_of_one_server_and_of_many() {
+    let desk = InventoryDesk::open().await;
+    let sim = Sim::start(&["--count", "3", "--persona", "idrac9,ilo6"]).await;
+    let rows: Vec<Value> = sim.machines.iter().map(Machine::record).collect();
+    let (status, answer) = desk.served.post("/api/v1/import/servers", json!({ "servers": rows })).await;
+    assert_eq!(status, 200, "{answer}");
+    let one = desk.ok(&["server", "inspect", "SIM0001"], "").await;
+    for part in ["2 × Simulated Processor, cores 32, threads 64", "512 GiB", "25000 Mb/s link up", "PERC"] {
+        assert!(one.contains(part), "{part}: {one}");
+    }
+    let show = desk.ok(&["server", "show", "SIM0001"], "").await;
+    assert!(show.contains("hardware") && show.contains("512 GiB"), "{show}");
+    desk.served
+        .patch("/api/v1/servers/SIM0003", json!({ "bmc_address": "http://127.0.0.1:1", "bmc_password": "x" }))
+        .await;
+    let many = desk.run(&["server", "inspect", "SIM0002", "SIM0003", "-o", "json"], "").await;
+    let lines: Vec<Value> =
+        text(&many.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((many.status.code(), lines.len()), (Some(1), 2));
+    assert_eq!(
+        (&lines[0]["serial"], &lines[0]["hardware"]["memory_mib"]),
+        (&json!("SIM0002"), &json!(524_288))
+    );
+    assert!(lines[1]["error"].as_str().unwrap().contains("cannot be reached"), "{}", lines[1]);
+}
+
+#[tokio::test]
+async fn services_are_found_without_credentials_and_feed_an_import() {
+    let desk = InventoryDesk::open().await;
+    let sim = Sim::start(&["--persona", "idrac9", "--tls"]).await;
+    let machine = &sim.machines[0];
+    let port = machine.text("bmc_address").rsplit(':').next().unwrap().to_owned();
+    let discover = ["server", "discover", "--range", "127.0.0.0/30", "--port", &port];
+    let found = desk.run(&discover, "").await;
+    assert!(text(&found.stderr).contains("1 of 2 addresses answered"), "{}", text(&found.stderr));
+    let table = text(&found.stdout);
+    assert!(table.contains(&format!("https://127.0.0.1:{port}")) && table.contains("Dell"), "{table}");
+    let plain = desk.run(&[&discover[..], &["--http"]].concat(), "").await;
+    assert!(text(&plain.stderr).contains("0 of 2"), "it speaks TLS");
+    let state = machine.state().await;
+    assert_eq!(state["redfish_requests"], 1, "one request for the root: {state}");
+
+    let rows = desk.ok(&[&discover[..], &["--format", "csv"]].concat(), "").await;
+    let with_serial = rows.replace("\n,https", "\nSIM0001,https");
+    let import =
+        ["server", "import", "-", "--user", "admin", "--password-from", "env:SHOAL_SECRET_X", "--dry-run"];
+    let report = desk.fails(&import, &with_serial).await;
+    assert!(report.contains("SHOAL_SECRET_X is not set") && !report.contains("bmc_address:"), "{report}");
+    let too_many = desk.run(&["server", "discover", "--range", "10.0.0.0/16"], "").await;
+    assert_eq!(too_many.status.code(), Some(2));
 }
 
 /// On a terminal of its own, which `script` makes and copies to its standard output; what is typed there would be

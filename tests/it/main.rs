@@ -23,6 +23,7 @@ mod emulators;
 mod failure_codes;
 mod fault_list;
 mod fence;
+mod hardware;
 mod hooks;
 mod hostile;
 mod image_command;

@@ -18,7 +18,7 @@
 //! - `tags`, `task`: a write with its ETag, and what became of it.
 //! - `discovery`, then `slots` with `remote_map`: where things are.
 //! - The verbs: `virtual_media` (with `insert_form`), `media_service`, `boot` (with `boot_options`, `boot_import`),
-//!   `reset` (with `hosts`); `storage`, `about`, `plan`.
+//!   `reset` (with `hosts`); `storage`, `hardware`, `about`, `plan`.
 
 mod about;
 mod action_info;
@@ -35,6 +35,7 @@ mod expiry;
 #[cfg(any(test, fuzzing, feature = "testing"))]
 pub mod fuzzed;
 mod gate;
+mod hardware;
 mod hosts;
 mod identity;
 mod insert_form;
@@ -80,6 +81,7 @@ use transport::Transport;
 
 pub use about::{About, Manager};
 pub use error::{Effect, ErrorClass, Obstacle, RedfishError, RedfishErrorKind};
+pub use hardware::{Drive, Firmware, Hardware, Nic, Processors};
 pub use learned::{How, Learned};
 pub use media_service::MediaService;
 pub use memory::BmcMemory;

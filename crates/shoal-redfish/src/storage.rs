@@ -52,7 +52,7 @@ pub struct DurableName {
 
 /// A storage unit as read, before it is decided what the host sees.
 #[derive(Default)]
-struct StorageParts {
+pub(super) struct StorageParts {
     controller: Option<String>,
     is_raid: bool,
     drives: Vec<(String, Value)>,
@@ -60,7 +60,7 @@ struct StorageParts {
 }
 
 /// Reads what is below one System, and counts.
-struct StorageReader<'b> {
+pub(super) struct StorageReader<'b> {
     session: &'b Session,
     system: &'b str,
     left: usize,
@@ -69,7 +69,7 @@ struct StorageReader<'b> {
 impl Bmc {
     /// The disks that a system's host sees, as far as the BMC reports them.
     pub async fn observe_disks(&self, system: &System) -> Result<Disks, RedfishError> {
-        let mut reader = StorageReader { session: &self.0.session, system: &system.link, left: PARTS_MAX };
+        let mut reader = StorageReader::new(&self.0.session, &system.link);
         let body = reader.read(&system.link).await?;
         let Some(collection) = json::link(&body, "/Storage") else {
             return Err(RedfishError::unsupported(Op::Storage, &system.link, "has no Storage"));
@@ -82,7 +82,11 @@ impl Bmc {
     }
 }
 
-impl StorageReader<'_> {
+impl<'b> StorageReader<'b> {
+    pub(super) fn new(session: &'b Session, system: &'b str) -> StorageReader<'b> {
+        StorageReader { session, system, left: PARTS_MAX }
+    }
+
     /// Reads one part, and counts it.
     async fn read(&mut self, link: &str) -> Result<Value, RedfishError> {
         let Some(left) = self.left.checked_sub(1) else {
@@ -97,12 +101,12 @@ impl StorageReader<'_> {
     }
 
     /// The members of a collection. Their links are not counted; reading them is.
-    async fn members(&mut self, collection: &str) -> Result<Vec<String>, RedfishError> {
+    pub(super) async fn members(&mut self, collection: &str) -> Result<Vec<String>, RedfishError> {
         self.session.read_members(Op::Storage, collection, Some(self.system)).await
     }
 
     /// A unit with its controller, drives and volumes.
-    async fn unit(&mut self, link: &str) -> Result<StorageParts, RedfishError> {
+    pub(super) async fn unit(&mut self, link: &str) -> Result<StorageParts, RedfishError> {
         let body = self.read(link).await?;
         let controller = match json::list(&body, "/StorageControllers").first() {
             Some(controller) if json::link(controller, "").is_none() || controller.get("Name").is_some() => {
@@ -139,6 +143,16 @@ impl StorageReader<'_> {
 }
 
 impl StorageParts {
+    /// Every drive that is there, and every volume that is more than a drive under another name.
+    pub(super) fn into_all(self) -> Vec<Disk> {
+        let drives = self.drives.iter().map(|(_, drive)| drive).filter(|drive| is_present(drive));
+        let drives = drives.map(|drive| parse(drive, self.controller.clone()));
+        let volumes = self.volumes.iter().filter(|volume| !is_raw(volume));
+        let volumes =
+            volumes.map(|volume| Disk { is_volume: true, ..parse(volume, self.controller.clone()) });
+        drives.chain(volumes).collect()
+    }
+
     /// Adds what the host sees of the unit, and counts the rest. A drive is seen unless it is in a volume, spare, or
     /// behind a RAID controller that does not present it.
     fn sort_into(self, found: &mut Disks) {

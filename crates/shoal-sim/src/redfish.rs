@@ -27,6 +27,7 @@ mod managers;
 mod manners;
 mod mishap;
 mod oem;
+mod parts;
 mod passing;
 mod reply;
 mod resource;
@@ -328,6 +329,7 @@ impl Bmc {
             Resource::ChassisCollection => self.render_chassis_collection(),
             Resource::Chassis => self.render_chassis(),
             Resource::Stored(stored) => self.render_storage(*stored),
+            Resource::Part(part) => self.render_part(*part),
             Resource::Slots => self.render_slots(),
             Resource::Slot(drive) | Resource::OpenSlot(drive) => self.render_slot(*drive)?,
             Resource::InsertInfo(drive) => self.render_insert_info(*drive),

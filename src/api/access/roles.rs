@@ -39,6 +39,7 @@ const ROUTES: &[(&str, &str, Need)] = &[
     ("DELETE", "/api/v1/servers/{serial}", OPERATOR),
     ("POST", "/api/v1/servers/{serial}/check", OPERATOR),
     ("POST", "/api/v1/servers/{serial}/release", OPERATOR),
+    ("POST", "/api/v1/servers/{serial}/inspect", OPERATOR),
     ("GET", "/api/v1/jobs", VIEWER),
     ("POST", "/api/v1/jobs", OPERATOR),
     ("GET", "/api/v1/jobs/{job_id}", VIEWER),

@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::error::ApiError;
+use crate::api::inspect::HardwareBody;
 use crate::api::jobs::JobBody;
 use crate::api::words::{ConfidenceName, JobStatus};
 use crate::store::{ServerRecord, StoredJob};
@@ -49,6 +50,9 @@ pub struct ServerBody {
     /// The newest job of it, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_job: Option<LastJobBody>,
+    /// What its BMC reported of the hardware at the last inspection; where one server is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<HardwareBody>,
     /// What has worked on its BMC, a sentence each; where one server is shown, and something has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learned: Option<Vec<String>>,
@@ -73,6 +77,7 @@ impl From<ServerRecord> for ServerBody {
             created_at,
             updated_at,
             last_job: last_job.map(LastJobBody::from),
+            hardware: None,
             learned: None,
         }
     }

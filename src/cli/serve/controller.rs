@@ -35,7 +35,7 @@ use url::Url;
 use super::listen::{self, Bound, ListenError, OnRefused, Serving};
 use super::media_base::MediaBases;
 use super::token::{self, AdminToken, TokenFileError};
-use super::{check, disks, installer_version, release};
+use super::{check, disks, inspect, installer_version, release};
 use crate::api::{self, Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsAccess, Rates, Tokens};
 use crate::config::{Config, ListenSettings, RateSettings};
 use crate::engine::{Engine, EngineSettings, LeaseTerms};
@@ -325,6 +325,7 @@ fn api_parts(
         dry_run: engine.dry_runner(),
         check: check::checker(services.clone()),
         release: release::releaser(services.clone()),
+        inspect: inspect::inspector(services.clone()),
         kickstart_check: KickstartCheck {
             mode: config.kickstart_lint,
             installer_version: installer_version::lookup(services.clone()),

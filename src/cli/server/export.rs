@@ -41,19 +41,24 @@ const FIELDS: [&str; 8] = [
 
 pub async fn run(args: ExportArgs, world: &World, output: Output) -> Result<(), CliError> {
     let body = Client::new(&args.client, world)?.servers(args.filter.query()).await?;
-    let rows: Vec<Map<String, Value>> = body["servers"].as_array().into_iter().flatten().map(row).collect();
+    let rows: Vec<Map<String, Value>> =
+        body["servers"].as_array().into_iter().flatten().map(import_row).collect();
     let default = if output.format == Format::Json { FileFormat::Json } else { FileFormat::Csv };
-    let text = match args.format.unwrap_or(default) {
-        FileFormat::Csv => csv_text(&rows)?,
-        FileFormat::Json => serde_json::to_string_pretty(&rows)? + "\n",
-        FileFormat::Yaml => serde_saphyr::to_string(&rows)?,
-    };
-    output::text(&text);
+    output::text(&file_text(args.format.unwrap_or(default), &rows)?);
     Ok(())
 }
 
+/// A file that an import reads.
+pub fn file_text(format: FileFormat, rows: &[Map<String, Value>]) -> Result<String, BoxError> {
+    Ok(match format {
+        FileFormat::Csv => csv_text(rows)?,
+        FileFormat::Json => serde_json::to_string_pretty(rows)? + "\n",
+        FileFormat::Yaml => serde_saphyr::to_string(&rows)?,
+    })
+}
+
 /// What of a record can be imported again; fields that are not set are left out.
-fn row(server: &Value) -> Map<String, Value> {
+pub fn import_row(server: &Value) -> Map<String, Value> {
     let fields = FIELDS.into_iter().map(|name| (name, &server[name]));
     let fields =
         fields.chain([("bmc_password", &server["bmc_password_from"]), ("labels", &server["labels"])]);
@@ -94,7 +99,7 @@ mod tests {
             "learned": ["x"], "last_job": {"status": "failed"}});
         let other = json!({"serial": "B2", "bmc_address": "https://i", "bmc_username": "root", "tls": "verify",
             "protected": true, "labels": {}, "bmc_password_from": "env:SHOAL_SECRET_B"});
-        let text = csv_text(&[row(&server), row(&other)]).unwrap();
+        let text = csv_text(&[import_row(&server), import_row(&other)]).unwrap();
         let expected = "serial,bmc_address,bmc_username,tls,system_id,system_uuid,management_address,protected,\
             bmc_password,labels.rack\nA1,https://h,root,verify,,,,false,,\"7, left\"\n\
             B2,https://i,root,verify,,,,true,env:SHOAL_SECRET_B,\n";

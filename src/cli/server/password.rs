@@ -3,9 +3,10 @@
 //! Invariant: a password is never an argument, which other users of the machine could read, and is not shown while it
 //! is typed.
 
-use std::io::{IsTerminal, Read};
+use std::io::{self, IsTerminal, Read, Stdin, Write};
 
 use clap::Args;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::cli::CliError;
 
@@ -51,7 +52,7 @@ impl OptionalPasswordArgs {
 /// A line that is typed, or standard input without the end of its last line.
 pub fn read_password() -> Result<String, CliError> {
     if std::io::stdin().is_terminal() {
-        let typed = rpassword::prompt_password("Password: ")?;
+        let typed = type_hidden("Password: ")?;
         return if typed.is_empty() { Err(CliError::usage("no password was typed")) } else { Ok(typed) };
     }
     let mut text = String::new();
@@ -62,4 +63,38 @@ pub fn read_password() -> Result<String, CliError> {
         return Err(CliError::usage("standard input holds no password"));
     }
     Ok(password.to_owned())
+}
+
+/// A line from the terminal. Its echo is off before the prompt is shown, and what was typed before is discarded.
+fn type_hidden(prompt: &str) -> io::Result<String> {
+    let echo = HiddenEcho::start(io::stdin())?;
+    let mut terminal = io::stderr();
+    write!(terminal, "{prompt}")?;
+    terminal.flush()?;
+    let mut line = String::new();
+    echo.stdin.read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Echo is off until it is dropped, but for the end of the line.
+struct HiddenEcho {
+    stdin: Stdin,
+    before: Termios,
+}
+
+impl HiddenEcho {
+    fn start(stdin: Stdin) -> io::Result<HiddenEcho> {
+        let before = tcgetattr(&stdin)?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        hidden.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
+        Ok(HiddenEcho { stdin, before })
+    }
+}
+
+impl Drop for HiddenEcho {
+    fn drop(&mut self) {
+        let _not_a_terminal_any_more = tcsetattr(&self.stdin, OptionalActions::Now, &self.before);
+    }
 }

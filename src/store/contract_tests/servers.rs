@@ -8,7 +8,7 @@ use super::{Bench, act, at, ended, id, new_job, serial, server};
 use crate::domain::{Phase, Server, Status, Variables};
 use crate::store::{LastJob, ServerFilter, Side, StoreError, StoreErrorKind, StoredJob, Tap};
 use shoal_base::world::TlsPolicy;
-use shoal_redfish::BmcMemory;
+use shoal_redfish::{BmcMemory, Hardware};
 
 promises! {
     servers_read_back_as_written,
@@ -24,6 +24,7 @@ promises! {
     a_record_shows_its_changes_and_its_last_job,
     a_management_address_is_found_whatever_its_case,
     what_a_bmc_agreed_to_belongs_to_its_address,
+    hardware_belongs_to_the_address_that_it_was_read_at,
     a_tap_is_called_on_both_sides_of_a_write,
 }
 
@@ -227,6 +228,29 @@ async fn what_a_bmc_agreed_to_belongs_to_its_address(bench: Bench) {
     store.save_bmc_memory(&server("A"), memory).await.unwrap();
     store.insert_server(&server("A")).await.unwrap();
     assert!(store.load_bmc_memory(&server("A")).await.unwrap().is_empty(), "the server was another one");
+}
+
+async fn hardware_belongs_to_the_address_that_it_was_read_at(bench: Bench) {
+    let bench = bench.with(&["A", "B"]).await;
+    let hardware = |model: &str| Hardware { model: Some(model.to_owned()), ..Hardware::default() };
+    bench.store.save_hardware(&server("A"), hardware("old"), at(1)).await.unwrap();
+    bench.store.save_hardware(&server("A"), hardware("R750"), at(2)).await.unwrap();
+    bench.store.save_hardware(&server("C"), hardware("R750"), at(2)).await.unwrap();
+    let bench = bench.restarted().await;
+    let store = &bench.store;
+    let load = async |of: &Server| store.load_hardware(of).await.unwrap();
+    assert_eq!(load(&server("A")).await, Some((at(2), hardware("R750"))));
+    assert_eq!((load(&server("B")).await, load(&server("C")).await), (None, None));
+    store.update_server(&Server { protected: true, ..server("A") }).await.unwrap();
+    assert!(load(&server("A")).await.is_some(), "it is still the same machine");
+    let moved = Server { bmc_address: "https://10.0.0.6".parse().unwrap(), ..server("A") };
+    store.update_server(&moved).await.unwrap();
+    store.save_hardware(&server("A"), hardware("R750"), at(3)).await.unwrap();
+    assert_eq!((load(&moved).await, load(&server("A")).await), (None, None));
+    store.save_hardware(&moved, hardware("R760"), at(4)).await.unwrap();
+    store.delete_server(&serial("A")).await.unwrap();
+    store.insert_server(&moved).await.unwrap();
+    assert_eq!(load(&moved).await, None);
 }
 
 async fn a_tap_is_called_on_both_sides_of_a_write(bench: Bench) {

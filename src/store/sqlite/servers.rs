@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension as _, Row, named_params, params};
 
 use super::fault::Fault;
 use super::row::{Count, Json, Millis, Word, json};
-use super::{Reader, Sqlite, Writer, audit, bmc_memory, job_rows, unreadable};
+use super::{Reader, Sqlite, Writer, audit, bmc_memory, hardware, job_rows, unreadable};
 use crate::access::Act;
 use crate::domain::{Serial, Server, Variables, likeness};
 use crate::store::{
@@ -14,7 +14,7 @@ use crate::store::{
     StoredJob,
 };
 use shoal_base::Password;
-use shoal_redfish::BmcMemory;
+use shoal_redfish::{BmcMemory, Hardware};
 
 impl ServerStore for Sqlite {
     fn insert_server(&self, server: &Server) -> StoreFuture<()> {
@@ -93,11 +93,24 @@ impl ServerStore for Sqlite {
         self.write("deleting a server", move |writer| {
             job_rows::check_idle(writer, &serial)?;
             bmc_memory::forget(writer, &serial, None)?;
+            hardware::forget(writer, &serial, None)?;
             match writer.execute("DELETE FROM servers WHERE serial = ?1", [serial.as_str()])? {
                 0 => Err(StoreError::UnknownServer { serial }.into()),
                 _ => Ok(()),
             }
         })
+    }
+
+    fn save_hardware(&self, server: &Server, hardware: Hardware, read_at: Timestamp) -> StoreFuture<()> {
+        let (serial, address) = (server.serial.clone(), server.bmc_address.clone());
+        self.write("saving the hardware of a server", move |writer| {
+            hardware::save(writer, &serial, &address, &hardware, read_at)
+        })
+    }
+
+    fn load_hardware(&self, server: &Server) -> StoreFuture<Option<(Timestamp, Hardware)>> {
+        let (serial, address) = (server.serial.clone(), server.bmc_address.clone());
+        self.read("reading the hardware of a server", move |reader| hardware::load(reader, &serial, &address))
     }
 
     fn save_bmc_memory(&self, server: &Server, memory: BmcMemory) -> StoreFuture<()> {
@@ -187,6 +200,7 @@ fn add(writer: &Writer<'_>, server: &Server, at: Option<Timestamp>) -> Result<()
 /// Replaces a record.
 fn change(writer: &Writer<'_>, server: &Server, at: Option<Timestamp>) -> Result<(), Fault> {
     bmc_memory::forget(writer, &server.serial, Some(&server.bmc_address))?;
+    hardware::forget(writer, &server.serial, Some(&server.bmc_address))?;
     put(writer, server, at)
 }
 

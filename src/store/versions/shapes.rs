@@ -10,7 +10,7 @@ use super::VERSION;
 use crate::domain::{BatchLimits, Cursor, Facts, HookReport, MediumTrace, TaskProgress, TaskResult};
 use crate::store::recipes::StoredSpec;
 use shoal_base::hex;
-use shoal_redfish::BmcMemory;
+use shoal_redfish::{BmcMemory, Hardware};
 
 /// Released versions, each with the SHA-256 of its snapshot.
 const RELEASED: [(u64, &str); 1] = [(1, "1d8f6df6c0192b3a270590e02e52a382ccb7f6483b283b7664428b4af006029b")];
@@ -38,6 +38,7 @@ fn shapes() -> Value {
         "bmc_memory": schemars::schema_for!(BmcMemory),
         "cursor": schemars::schema_for!(Cursor),
         "facts": schemars::schema_for!(Facts),
+        "hardware": schemars::schema_for!(Hardware),
         "hook_report": schemars::schema_for!(HookReport),
         "spec": schemars::schema_for!(StoredSpec),
         "task_progress": schemars::schema_for!(TaskProgress),

@@ -64,7 +64,7 @@ async fn metrics_count_jobs_by_status_and_the_process() {
 }
 
 /// All that there are.
-const ROUTES: [&str; 56] = [
+const ROUTES: [&str; 57] = [
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
@@ -79,6 +79,7 @@ const ROUTES: [&str; 56] = [
     "POST /api/v1/import/servers",
     "POST /api/v1/servers/{serial}/check",
     "POST /api/v1/servers/{serial}/release",
+    "POST /api/v1/servers/{serial}/inspect",
     "POST /api/v1/jobs",
     "GET /api/v1/jobs",
     "GET /api/v1/jobs/{job_id}",

@@ -27,7 +27,7 @@ enum For {
     Admins,
 }
 
-const EXPECTED: [(&str, For); 56] = [
+const EXPECTED: [(&str, For); 57] = [
     ("GET /healthz", For::Anonymous),
     ("GET /readyz", For::Anonymous),
     ("GET /openapi.json", For::Anonymous),
@@ -42,6 +42,7 @@ const EXPECTED: [(&str, For); 56] = [
     ("POST /api/v1/import/servers", For::Operators),
     ("POST /api/v1/servers/{serial}/check", For::Operators),
     ("POST /api/v1/servers/{serial}/release", For::Operators),
+    ("POST /api/v1/servers/{serial}/inspect", For::Operators),
     ("POST /api/v1/jobs", For::Operators),
     ("GET /api/v1/jobs", For::Viewers),
     ("GET /api/v1/jobs/{job_id}", For::Viewers),

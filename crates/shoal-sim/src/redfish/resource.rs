@@ -8,12 +8,14 @@
 //! serves.
 
 mod oem;
+mod parts;
 mod storage;
 
 use http::Method;
 use serde_json::{Value, json};
 
 pub use self::oem::{CONFIGURE_CDS, ENABLE_MEDIA, Oem};
+pub use self::parts::{FIRMWARE, NICS, PartResource};
 pub use self::storage::StorageResource;
 use super::super::bmc::Bmc;
 use super::super::faults::Fault;
@@ -51,6 +53,7 @@ pub enum Resource {
     ChassisCollection,
     Chassis,
     Stored(StorageResource),
+    Part(PartResource),
     Slots,
     /// By the index of the machine's drive.
     Slot(usize),
@@ -142,6 +145,7 @@ impl Bmc {
             ["Managers", id, rest @ ..] if *id == persona.manager => return self.resource_of_manager(rest),
             ["Chassis"] => Resource::ChassisCollection,
             ["Chassis", id] if *id == persona.chassis => Resource::Chassis,
+            ["UpdateService", rest @ ..] => return Bmc::part_of_updates(rest).map(Resource::Part),
             ["TaskService"] => Resource::TaskService,
             ["TaskService", "Tasks"] => Resource::Tasks,
             ["TaskService", "Tasks", id] => Resource::Task(id.parse().ok()?),
@@ -166,6 +170,7 @@ impl Bmc {
             [name, rest @ ..] if *name == persona.media.collection && persona.media.of_system => {
                 self.resource_of_slots(rest)
             }
+            ["EthernetInterfaces", ..] => Bmc::part_of_system(parts).map(Resource::Part),
             _ => self.resource_of_storage(parts).map(Resource::Stored),
         }
     }
@@ -243,6 +248,7 @@ impl Bmc {
             Resource::ChassisCollection => "/redfish/v1/Chassis".to_owned(),
             Resource::Chassis => format!("/redfish/v1/Chassis/{}", persona.chassis),
             Resource::Stored(stored) => system + &self.storage_path(*stored),
+            Resource::Part(part) => Bmc::part_path(&system, *part),
             Resource::Slots => slots,
             Resource::Slot(drive) | Resource::OpenSlot(drive) => slot(drive),
             Resource::InsertInfo(drive) => format!("{}/InsertMediaActionInfo", slot(drive)),

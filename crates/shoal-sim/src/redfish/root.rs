@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::bmc::Bmc;
 use super::super::faults::Fault;
-use super::resource::Resource;
+use super::resource::{PartResource, Resource};
 
 /// The OData metadata document: references to DMTF's schemas, which are not copied here.
 pub const METADATA: &str = concat!(
@@ -50,6 +50,7 @@ impl Bmc {
             "Chassis": self.link(&Resource::ChassisCollection),
             "Managers": self.link(&Resource::Managers),
             "Tasks": self.link(&Resource::TaskService),
+            "UpdateService": self.link(&Resource::Part(PartResource::UpdateService)),
             "AccountService": self.link(&Resource::AccountService),
             "Links": {},
         });
@@ -79,6 +80,7 @@ impl Bmc {
                 service("Managers", Resource::Managers),
                 service("AccountService", Resource::AccountService),
                 service("Tasks", Resource::TaskService),
+                service("UpdateService", Resource::Part(PartResource::UpdateService)),
             ],
         })
     }

@@ -81,6 +81,7 @@ impl Bmc {
         if self.faults.has(&Fault::BoardSerial) {
             system["SKU"] = json!(self.config.serial);
         }
+        self.add_parts(&mut system);
         self.add_sources(&mut system);
         self.add_system_oem(&mut system);
         system
