@@ -131,7 +131,11 @@ fn read(body: &Map<String, Value>) -> Result<CheckInput, ApiError> {
 
 async fn refuse_if_in_use(state: &ApiState, server: &Server) -> Result<(), ApiError> {
     if server.protected {
-        let detail = format!("server {} is protected: nothing is mounted on it", server.serial);
+        let serial = &server.serial;
+        let detail = format!(
+            "server {serial} is protected, so nothing is mounted on it: `shoal server set '{serial}' --no-protected` takes \
+             the protection away"
+        );
         return Err(ApiError::Conflict { detail, job: None });
     }
     match state.store.active_job(&server.serial).await? {

@@ -159,7 +159,10 @@ pub async fn resolve(
 ) -> Result<Resolved, StepError> {
     let policy = &services.policy;
     if server.protected {
-        let why = format!("server {} is protected: lift that before a job", server.serial);
+        let serial = &server.serial;
+        let why = format!(
+            "server {serial} is protected from jobs: `shoal server set '{serial}' --no-protected` takes the protection away"
+        );
         return Err(StepError::permanent(Code::ServerProtected, why));
     }
     let doing = || format!("looking for server {} at its BMC {}", server.serial, server.bmc_address);

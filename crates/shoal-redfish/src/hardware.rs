@@ -20,7 +20,7 @@ const PARTS_MAX: usize = 300;
 /// Tries of each read after the first.
 const RETRIES: u32 = 1;
 /// So much of a text is kept.
-const TEXT_CHARS_MAX: usize = 200;
+pub(super) const TEXT_CHARS_MAX: usize = 200;
 /// So many reasons are kept.
 const UNREAD_MAX: usize = 16;
 
@@ -251,6 +251,12 @@ impl HardwareReader<'_> {
         firmware.dedup();
         Ok(firmware)
     }
+}
+
+/// A body as either part of which there are many.
+#[cfg(any(test, fuzzing, feature = "testing"))]
+pub(super) fn parse_parts(body: &Value) -> (Option<Nic>, Option<Firmware>) {
+    (nic(body), firmware_entry(body))
 }
 
 fn nic(body: &Value) -> Option<Nic> {

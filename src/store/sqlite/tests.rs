@@ -46,7 +46,9 @@ fn server(serial: &str) -> Server {
         management_address: None,
         protected: false,
         labels: [("rack".to_owned(), "7".to_owned())].into(),
-        variables: Default::default(),
+        variables: crate::domain::Variables::default()
+            .merged([("root_password".to_owned(), Some(json!("planted-in-a-variable")))].into())
+            .unwrap(),
     }
 }
 

@@ -235,6 +235,11 @@ async fn the_list_is_filtered_and_paged_newest_first() {
     assert_eq!(page, [ids[2].clone(), ids[1].clone()]);
     let (page, last) = list(&format!("limit=2&cursor={}", cursor.unwrap())).await;
     assert_eq!((page, last), (vec![ids[0].clone()], None));
+    // A page that is full has a cursor, whatever its limit: the next one may be empty.
+    let (page, cursor) = list("limit=3").await;
+    assert_eq!(page.len(), 3);
+    let (page, last) = list(&format!("limit=3&cursor={}", cursor.unwrap())).await;
+    assert_eq!((page.len(), last), (0, None));
     assert_eq!(list("status=succeeded").await.0, [ids[0].clone()]);
     assert_eq!(list("label=rack%3D7").await.0, [ids[0].clone()]);
     assert_eq!(list("server_serial=B2").await.0, [ids[1].clone()]);
