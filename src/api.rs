@@ -46,6 +46,7 @@ use utoipa_axum::routes;
 
 pub use access::{Access, Limits, Rates, Tokens};
 pub use error::ApiError;
+pub use health::{SelfTest, SelfTests};
 pub use inspect::Inspector;
 pub use kickstart::{DiskReader, InstallerVersion, KickstartCheck};
 pub use metrics::{MetricsAccess, install_recorder};
@@ -95,6 +96,8 @@ pub struct ApiParts {
     pub kickstart_check: KickstartCheck,
     /// Directories that must be writable for the controller to be ready, with their settings.
     pub writable_dirs: Vec<(&'static str, PathBuf)>,
+    /// What the controller found when it tested itself.
+    pub self_tests: SelfTests,
     pub metrics: MetricsAccess,
     /// Drawn at the start; `/healthz` shows it.
     pub instance_id: String,

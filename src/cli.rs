@@ -35,7 +35,7 @@ use clap::{Parser, Subcommand};
 
 pub use output::{Format, Output};
 
-use crate::config::{LogArgs, ServeArgs};
+use crate::config::LogArgs;
 use shoal_base::world::World;
 
 /// Installs VMware ESXi on bare-metal servers, unattended, through nothing but their BMCs.
@@ -54,7 +54,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a controller.
-    Serve(ServeArgs),
+    Serve(Box<serve::ServeCommand>),
     /// The inventory of a controller.
     Server(server::ServerArgs),
     /// Submit and follow installation jobs.
@@ -162,7 +162,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
     }
     let output = Output::new(cli.output);
     match cli.command {
-        Command::Serve(args) => serve::run(args, cli.log, world).await,
+        Command::Serve(args) => serve::run(*args, cli.log, world).await,
         Command::Server(args) => server::run(args, &world, output).await,
         Command::Job(args) => job::run(args, &world, output).await,
         Command::Batch(args) => batch::run(args, &world, output).await,

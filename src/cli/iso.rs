@@ -5,7 +5,7 @@
 //! kickstart is readable by its owner alone.
 
 mod inspect;
-mod remote;
+pub mod remote;
 mod write;
 
 use std::path::{Path, PathBuf};

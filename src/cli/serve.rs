@@ -6,6 +6,7 @@
 //! next controller can take it up.
 
 mod check;
+mod checkup;
 mod connections;
 mod controller;
 mod disks;
@@ -14,8 +15,10 @@ mod installer_version;
 mod listen;
 mod media_base;
 mod release;
+mod self_test;
 mod token;
 
+use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use controller::{Controller, ServeError, start};
@@ -25,7 +28,20 @@ use super::{CliError, Exit, logging, output};
 use crate::config::{Config, LogArgs, ServeArgs};
 use shoal_base::world::World;
 
-pub async fn run(args: ServeArgs, log: LogArgs, world: World) -> Result<Exit, CliError> {
+#[derive(Debug, Args)]
+pub struct ServeCommand {
+    #[command(flatten)]
+    settings: ServeArgs,
+    /// Check the settings and what they name, print a line each, and exit: 1 if a controller could not run with them.
+    #[arg(long)]
+    check: bool,
+}
+
+pub async fn run(command: ServeCommand, log: LogArgs, world: World) -> Result<Exit, CliError> {
+    let args = command.settings;
+    if command.check {
+        return checkup::run(args, log, world).await;
+    }
     let config = Config::load(args, log).map_err(CliError::usage)?;
     logging::init(&config.log)?;
     let mut signals = Signals::new()?;

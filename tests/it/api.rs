@@ -167,6 +167,7 @@ impl Fixture {
                 disks: Arc::new(|_| Box::pin(async { Err("the BMC does not answer".to_owned()) })),
             },
             writable_dirs: Vec::new(),
+            self_tests: Default::default(),
             metrics: MetricsAccess { handle: PrometheusBuilder::new().build_recorder().handle(), open: true },
             instance_id: "abcdef".to_owned(),
             shutdown: shutdown.clone(),

@@ -52,6 +52,7 @@ mod references;
 mod registry;
 mod restored;
 mod rotation;
+mod self_test;
 mod serve;
 mod sim;
 mod sim_command;

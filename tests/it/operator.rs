@@ -4,7 +4,7 @@
 //! Real processes over real sockets; what happens inside is proved elsewhere. Invariant: whatever a
 //! job came to, nothing is left mounted and its server is free for the next one.
 
-mod failures;
+pub mod failures;
 mod fleet;
 mod follow;
 mod full_disk;
@@ -45,7 +45,11 @@ impl Desk {
     }
 
     async fn with_empty_inventory(flags: &[&str], sim: &[&str]) -> Desk {
-        let (dir, sim) = (installer_dir(), Sim::start(sim).await);
+        Desk::in_dir(installer_dir(), flags, sim).await
+    }
+
+    async fn in_dir(dir: TempDir, flags: &[&str], sim: &[&str]) -> Desk {
+        let sim = Sim::start(sim).await;
         let served = start_command(dir.path(), controller(dir.path(), flags)).await;
         Desk { dir, served, sim }
     }

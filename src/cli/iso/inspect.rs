@@ -78,6 +78,17 @@ struct ImageFile {
     offset: u64,
 }
 
+impl Inspection {
+    /// What installer it is, or why it is none.
+    pub fn installer(&self) -> Result<String, String> {
+        let Inspection { image, volume_id, .. } = self;
+        match &self.not_an_installer {
+            None => Ok(format!("{image}: {volume_id}")),
+            Some(reason) => Err(format!("{image} is not an ESXi installer: {reason}")),
+        }
+    }
+}
+
 pub fn inspect_file(path: &Path) -> Result<Inspection, IsoCommandError> {
     let file = File::open(path).map_err(FileError::of("open", path))?;
     let image = |source| IsoCommandError::Image { path: path.to_owned(), source };

@@ -35,8 +35,10 @@ use url::Url;
 use super::listen::{self, Bound, ListenError, OnRefused, Serving};
 use super::media_base::MediaBases;
 use super::token::{self, AdminToken, TokenFileError};
-use super::{check, disks, inspect, installer_version, release};
-use crate::api::{self, Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsAccess, Rates, Tokens};
+use super::{check, disks, inspect, installer_version, release, self_test};
+use crate::api::{
+    self, Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsAccess, Rates, SelfTests, Tokens,
+};
 use crate::config::{Config, ListenSettings, RateSettings};
 use crate::engine::{Engine, EngineSettings, LeaseTerms};
 use crate::flow::{OwnPin, Services, WorkflowConfig};
@@ -120,6 +122,7 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
         instance_id: world.rng.hex(16),
         shutdown: CancellationToken::new(),
         broken: CancellationToken::new(),
+        self_tests: SelfTests::default(),
     };
 
     let services = Arc::new(services(&config, world, store, &bound, &process.instance_id).await?);
@@ -143,6 +146,9 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
         tracing::warn!(%url, "without TLS the API's token travels in clear: see TLS_CERT_FILE and MEDIA_ADDR");
     }
     tracing::info!(%url, database = %config.database.display(), "the controller listens");
+    let (given, results) = (config.media_base_url.clone(), process.self_tests.clone());
+    let tests = self_test::run(services.clone(), given, results, process.shutdown.clone());
+    drop(process.supervise("self-tests", tests));
     let (until, housekeeping_until) = (process.shutdown.clone(), process.shutdown.clone());
     Ok(Controller {
         url,
@@ -193,6 +199,7 @@ struct Process {
     instance_id: String,
     shutdown: CancellationToken,
     broken: CancellationToken,
+    self_tests: SelfTests,
 }
 
 impl Process {
@@ -349,6 +356,7 @@ fn api_parts(
         metrics: MetricsAccess { handle: process.metrics.clone(), open: bound.is_loopback() },
         instance_id: process.instance_id.clone(),
         shutdown: process.shutdown.clone(),
+        self_tests: process.self_tests.clone(),
     }
 }
 

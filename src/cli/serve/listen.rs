@@ -197,7 +197,7 @@ async fn serve(
 }
 
 /// The certificate in use and the files it came from.
-struct Certificate {
+pub(super) struct Certificate {
     files: TlsFiles,
     loaded: Pem,
     config: RustlsConfig,
@@ -211,7 +211,7 @@ struct Pem {
 }
 
 impl Certificate {
-    async fn load(files: &TlsFiles) -> Result<Certificate, ListenError> {
+    pub(super) async fn load(files: &TlsFiles) -> Result<Certificate, ListenError> {
         let loaded = read(files).await?;
         let config = RustlsConfig::from_config(tls_server(&loaded)?);
         Ok(Certificate { files: files.clone(), loaded, config })

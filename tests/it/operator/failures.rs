@@ -155,8 +155,9 @@ async fn a_wrong_installer_is_reported_and_once_corrected_the_job_succeeds() {
 
 #[tokio::test]
 async fn an_installer_that_is_gone_is_named() {
-    let desk = Desk::open(&[], &[]).await;
-    std::fs::remove_file(desk.dir.path().join("esxi.iso")).unwrap();
+    // Before the start: a controller that runs has a copy, with which jobs go on.
+    let desk = Desk::in_dir(tempfile::tempdir().unwrap(), &[], &[]).await;
+    desk.add(desk.sim.machines[0].record()).await;
     let job = desk.served.settled(&desk.submit(recipe("SIM0001")).await).await;
     assert_eq!(
         (&job["status"], &job["failed_step"]),

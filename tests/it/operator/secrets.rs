@@ -45,7 +45,7 @@ async fn no_answer_event_log_or_file_holds_a_secret() {
     }
     assert_eq!(desk.served.settled(&installing).await["status"], "succeeded");
     assert_eq!(desk.served.settled(&failing).await["status"], "failed");
-    let (_, refused) = desk.served.get("/api/v1/jobs?status=failed").await;
+    let (_, refused) = desk.served.get("/api/v1/jobs?status=failed&refused=true").await;
     assert_eq!(refused["jobs"].as_array().unwrap().len(), 2, "{refused:#}");
     for path in ["/api/v1/servers", "/api/v1/jobs", "/api/v1/events?limit=500", "/metrics", "/readyz"] {
         assert_eq!(desk.served.get(path).await.0, 200, "{path}");
