@@ -268,7 +268,7 @@ fn live_table(jobs: &[&Value], columns: u16, lines: usize) -> String {
             word(&job["server_serial"]).to_owned(),
             word(&job["status"]).to_owned(),
             step_text(job),
-            progress_text(job),
+            brief_progress(job),
             deadline,
         ]
     });
@@ -276,6 +276,19 @@ fn live_table(jobs: &[&Value], columns: u16, lines: usize) -> String {
     match sorted.len().saturating_sub(room) {
         0 => text,
         more => format!("{text}\n… and {more} more"),
+    }
+}
+
+/// As much as leaves room for the deadline.
+fn brief_progress(job: &Value) -> String {
+    let number = |key: &str| job["progress"][key].as_u64().unwrap_or(0);
+    match (job["task_target"] == "install-esxi.target", number("installer_bytes_total")) {
+        (true, _) if job["progress"]["ks_read"] == true => "kickstart read".to_owned(),
+        (true, 0) => String::new(),
+        (true, total) => {
+            format!("installer {} %", number("installer_bytes_read").saturating_mul(100) / total)
+        }
+        (false, _) => progress_text(job),
     }
 }
 
@@ -311,7 +324,8 @@ mod tests {
             assert_eq!(text.lines().count(), 4, "a header, two rows, and how many more\n{text}");
             assert!(text.ends_with("… and 1 more") && !text.contains("DONE"), "{text}");
         }
-        let wide = live_table(&jobs, 200, 50);
-        assert!(wide.contains("kickstart must be read by 14:05 UTC"), "{wide}");
+        let jobs = [job("A1", "provisioning")];
+        let usual = live_table(&jobs.iter().collect::<Vec<_>>(), 100, 50);
+        assert!(usual.contains("installer 50 %  kickstart must be read by 14:05 UTC"), "{usual}");
     }
 }
