@@ -13,7 +13,7 @@ use strum::{IntoStaticStr, VariantArray};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use audit::{Act, ChainCheck, ChainFault, ChainKey, Entry};
+pub use audit::{Act, ChainCheck, ChainFault, ChainKey, ChainStart, Entry};
 pub use token::{
     NewToken, Standing, TOKEN_CHARS_MAX, TokenHash, TokenId, TokenIdError, TokenKey, TokenOrigin,
     TokenRecord, may_be_token,

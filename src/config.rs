@@ -34,6 +34,7 @@ pub use values::{ConfigError, ServeArgs, SettingOrigin};
 
 use crate::api::NotifySettings;
 use crate::domain::{Confidence, LintMode, MediaLayout};
+use crate::engine::Retention;
 use crate::flow::policy::{Delivery, Policy};
 use crate::media::InstallerSource;
 use crate::oidc::OidcSettings;
@@ -77,6 +78,7 @@ pub struct Config {
     pub kickstart_lint: LintMode,
     /// Where the ends of jobs and batches are reported.
     pub notify: Option<NotifySettings>,
+    pub retention: Retention,
     pub redfish: Limits,
     /// Jobs driven in parallel.
     pub workers: usize,
@@ -171,6 +173,7 @@ impl Config {
             policy: policy(values)?,
             kickstart_lint: values.required("KICKSTART_LINT", parse::word(&LintMode::WORDS))?,
             notify: access::notify(values)?,
+            retention: retention(values)?,
             redfish: redfish(values)?,
             workers: values.required("WORKER_CONCURRENCY", parse::number_within(1, 10_000))? as usize,
             lease_ttl: lease_ttl(values)?,
@@ -277,6 +280,20 @@ fn master_key(values: &Values) -> Result<KeySource, ConfigError> {
         }
         (None, _, _) => Ok(KeySource::File(file)),
     }
+}
+
+fn retention(values: &Values) -> Result<Retention, ConfigError> {
+    let jobs = values.required("JOB_RETENTION", parse::retention)?;
+    let events = values.optional("EVENT_RETENTION", parse::retention)?.unwrap_or(jobs);
+    if let (Some(jobs), events) = (jobs, events)
+        && events.is_none_or(|events| events > jobs)
+    {
+        return Err(
+            values.invalid("EVENT_RETENTION", "is longer than JOB_RETENTION: events go with their jobs")
+        );
+    }
+    let audit_dir = values.optional("AUDIT_EXPORT_DIR", parse::path)?;
+    Ok(Retention { jobs, events, audit_dir })
 }
 
 fn bmc_secrets(values: &Values) -> Result<Secrets, ConfigError> {

@@ -27,6 +27,7 @@
 
 mod fence;
 mod housekeeping;
+mod retention;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ use fence::{Fence, Moment};
 
 pub use fence::LeaseTerms;
 pub use housekeeping::Housekeeping;
+pub use retention::Retention;
 
 /// How many jobs run in parallel, and how leases are kept.
 #[derive(Clone, Copy, Debug)]
@@ -275,8 +277,8 @@ impl Engine {
     }
 
     /// What this controller does beside its jobs.
-    pub fn housekeeping(&self) -> Housekeeping {
-        Housekeeping::new(self.services.clone())
+    pub fn housekeeping(&self, retention: Retention) -> Housekeeping {
+        Housekeeping::new(self.services.clone(), retention)
     }
 
     /// Runs the checks of a job up to `resolve-server`, changing nothing.

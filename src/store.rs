@@ -34,6 +34,7 @@ mod leases;
 mod notifications;
 mod recipes;
 mod reports;
+mod retention;
 mod servers;
 mod sqlite;
 mod tap;
@@ -60,6 +61,7 @@ pub use keys::{KeyStore, KnownKey, OwnSecret, Resealed};
 pub use leases::{HostHolder, Lease, LeaseStore};
 pub use notifications::{Notification, NotificationStore, NotificationSubject};
 pub use reports::{DELIVERIES_MAX, PROGRESS_EVERY, ReportStore, TaskReports};
+pub use retention::RetentionStore;
 pub use servers::{LastJob, SERVERS_MAX, ServerFilter, ServerRecord, ServerStore};
 pub use sqlite::{LockedDatabase, Restored, Sqlite, Taken, keys_of_database, take_backup, verify_audit_file};
 pub use tap::{Side, Tap};
@@ -98,6 +100,7 @@ pub trait StoreEngine:
     JobStore
     + BatchStore
     + NotificationStore
+    + RetentionStore
     + LeaseStore
     + EventStore
     + ReportStore

@@ -90,6 +90,12 @@ impl ChainKey {
         self.code(&[Some(b"end"), Some(&seq.to_be_bytes()), Some(hash)])
     }
 
+    /// The seal of a chain's start: the entry before it, which is kept elsewhere.
+    pub fn start(&self, seq: u64, hash: &[u8; 32]) -> ChainStart {
+        let seal = self.code(&[Some(b"start"), Some(&seq.to_be_bytes()), Some(hash)]);
+        ChainStart { seq, hash: *hash, seal }
+    }
+
     fn hash(&self, entry: &Entry, previous: &[u8; 32]) -> [u8; 32] {
         fn text(text: &Option<String>) -> Option<&[u8]> {
             text.as_ref().map(String::as_bytes)
@@ -121,9 +127,19 @@ impl ChainKey {
     }
 }
 
+/// The entry that the kept part of a chain follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainStart {
+    pub seq: u64,
+    pub hash: [u8; 32],
+    pub seal: [u8; 32],
+}
+
 /// What is wrong with a chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainFault {
+    #[error("the seal of the chain's start was changed")]
+    Start,
     #[error("entry {expected} is missing: {found} follows instead")]
     Missing { expected: u64, found: u64 },
     #[error("entry {seq} was changed, or one before it was")]
@@ -135,13 +151,28 @@ pub enum ChainFault {
 /// Goes through a chain from its first entry.
 pub struct ChainCheck {
     key: ChainKey,
+    first: u64,
     last: u64,
     previous: [u8; 32],
 }
 
 impl ChainCheck {
     pub fn new(key: ChainKey) -> ChainCheck {
-        ChainCheck { key, last: 0, previous: [0; 32] }
+        ChainCheck { key, first: 1, last: 0, previous: [0; 32] }
+    }
+
+    /// Goes on after the entry that `start` seals.
+    pub fn begin(&mut self, start: &ChainStart) -> Result<(), ChainFault> {
+        if self.key.start(start.seq, &start.hash) != *start {
+            return Err(ChainFault::Start);
+        }
+        (self.first, self.last, self.previous) = (start.seq + 1, start.seq, start.hash);
+        Ok(())
+    }
+
+    /// The number of the first entry.
+    pub fn first(&self) -> u64 {
+        self.first
     }
 
     /// The number of the last entry that was found good.

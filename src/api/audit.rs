@@ -116,7 +116,9 @@ pub async fn list(
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditVerdict {
     ok: bool,
-    /// So many entries, from the first, are good.
+    /// The number of the first entry that is kept; older ones were exported and removed (`AUDIT_EXPORT_DIR`).
+    first: u64,
+    /// The number of the last entry that is good, and so are all before it.
     entries: u64,
     /// The hash of the last good one: compared with a copy kept elsewhere, it reveals a database that was rolled back.
     last_hash: String,
@@ -133,6 +135,7 @@ pub async fn verify(State(state): State<ApiState>) -> Result<Json<AuditVerdict>,
     }
     Ok(Json(AuditVerdict {
         ok: report.fault.is_none(),
+        first: report.first,
         entries: report.good,
         last_hash: hex(&report.last_hash),
         fault: report.fault.map(|fault| fault.to_string()),

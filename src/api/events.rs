@@ -13,7 +13,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -267,6 +267,7 @@ async fn follow(
 ) -> Result<Response, ApiError> {
     let seat = state.streams.take(&who.actor.id).map_err(ApiError::TooManyStreams)?;
     let latest = state.store.latest_event();
+    let gap = if resumed { gap(&state.store, &filter).await? } else { None };
     let mut follower = Follower {
         state: state.clone(),
         admission: Admission::new(who, &state.access),
@@ -276,14 +277,32 @@ async fn follow(
         _seat: seat,
     };
     // The first look is made here, so that a broken store is a status and not a broken stream.
-    if follower.look().await? == NewEvents::Over && resumed {
+    if follower.look().await? == NewEvents::Over && resumed && gap.is_none() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let events = stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((Ok::<_, Infallible>(event), follower))
     });
+    let events = stream::iter(gap.map(Ok)).chain(events);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response())
+}
+
+/// The first event of a stream that is resumed where events have been removed since.
+#[derive(Debug, Serialize)]
+struct GapBody {
+    /// Events up to this id may be missing.
+    removed_up_to: u64,
+}
+
+/// What a client that has read up to `after` may have missed.
+async fn gap(store: &Store, filter: &EventFilter) -> Result<Option<sse::Event>, StoreError> {
+    let removed_up_to = store.removed_events(filter.job).await?;
+    if removed_up_to <= filter.after {
+        return Ok(None);
+    }
+    let data = serde_json::to_string(&GapBody { removed_up_to }).expect("a gap has string keys");
+    Ok(Some(sse::Event::default().event("gap").data(data)))
 }
 
 /// One reader of a stream, and how far it has read.

@@ -95,6 +95,7 @@ async fn verify(args: VerifyArgs, world: &World, output: Output) -> Result<Exit,
             let report = verify_audit_file(&database, &sealer)?;
             json!({
                 "ok": report.fault.is_none(),
+                "first": report.first,
                 "entries": report.good,
                 "last_hash": hex(&report.last_hash),
                 "fault": report.fault.map(|fault| fault.to_string()),
@@ -110,7 +111,12 @@ fn verdict_text(verdict: &Value) -> String {
     let text = |key: &str| verdict[key].as_str().unwrap_or_default().to_owned();
     let entries = verdict["entries"].as_u64().unwrap_or_default();
     match verdict["ok"] == true {
-        true => format!("audit log verified: {entries} entries, last hash {}", text("last_hash")),
+        true => match verdict["first"].as_u64() {
+            Some(first @ 2..) => {
+                format!("audit log verified: entries {first} to {entries}, last hash {}", text("last_hash"))
+            }
+            _ => format!("audit log verified: {entries} entries, last hash {}", text("last_hash")),
+        },
         false => {
             format!("the audit log was CHANGED: {}; the {entries} entries before are valid", text("fault"))
         }
@@ -146,6 +152,8 @@ mod tests {
     fn a_verdict_says_what_is_wrong_and_how_much_is_not() {
         let good = json!({"ok": true, "entries": 7, "last_hash": "ab", "fault": null});
         assert!(verdict_text(&good).contains("7 entries") && verdict_text(&good).contains("ab"));
+        let shortened = json!({"ok": true, "first": 4, "entries": 7, "last_hash": "ab", "fault": null});
+        assert!(verdict_text(&shortened).contains("entries 4 to 7"));
         let bad = json!({"ok": false, "entries": 6, "last_hash": "ab", "fault": "entry 7 was changed"});
         assert!(verdict_text(&bad).contains("CHANGED") && verdict_text(&bad).contains("entry 7 was changed"));
     }

@@ -36,6 +36,17 @@ fn part(text: &[u8]) -> Option<Duration> {
     span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?.try_into().ok()
 }
 
+/// A duration of a second at least; `never` is `None`.
+pub fn retention(text: &str) -> Result<Option<Duration>, String> {
+    match text.trim() {
+        "never" => Ok(None),
+        text => match duration(text)? {
+            kept if kept >= Duration::from_secs(1) => Ok(Some(kept)),
+            _ => Err(format!("`{text}` is too short: write 90d, or never")),
+        },
+    }
+}
+
 /// A duration between the two, both allowed.
 pub fn duration_within(min: Duration, max: Duration) -> impl FnOnce(&str) -> Result<Duration, String> {
     move |text| {

@@ -172,6 +172,12 @@ settings! { BMC, "BMCs",
 }
 
 settings! { ENGINE, "Jobs",
+    "JOB_RETENTION", "job-retention", "DURATION", Some("90d"),
+        "Remove jobs, with recipes and events, so long after their end; refused submissions after 7d at the latest. never: keep them";
+    "EVENT_RETENTION", "event-retention", "DURATION", None,
+        "Remove the events of a job so long after its end [default: with the job]";
+    "AUDIT_EXPORT_DIR", "audit-export-dir", "DIR", None,
+        "Export audit entries older than JOB_RETENTION to this directory, then remove them; without it none is removed";
     "NOTIFY_URL", "notify-url", "URL", None,
         "Report the ends of jobs and batches to this URL by POST, as Standard Webhooks";
     "NOTIFY_SECRET", "notify-secret", "SECRET", None,

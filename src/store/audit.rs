@@ -3,10 +3,10 @@
 //! Which actions are audited is not decided here. An entry is numbered and chained to the one before it by a keyed
 //! hash (`access::chain`), so an engine reads the last entry and writes the next one within one transaction, and
 //! seals the new end of the chain there too. Invariants: a write that is audited and its entry are both stored or
-//! neither is; entries are never changed or removed.
+//! neither is; entries are never changed, and removed from the oldest on only (`retention`).
 
 use super::{PAGE_MAX, Store, StoreFuture};
-use crate::access::{Act, ChainCheck, ChainFault, Entry};
+use crate::access::{Act, ChainCheck, ChainFault, ChainStart, Entry};
 
 /// Which entries, newest first.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +25,9 @@ pub struct AuditFilter {
 /// The result of a check of the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditReport {
-    /// So many entries, from the first, are as they were written.
+    /// The number of the first entry that is kept; those before it were exported and removed.
+    pub first: u64,
+    /// The number of the last entry up to which all are as they were written.
     pub good: u64,
     /// The hash of the last of them: kept elsewhere, it shows that an older database was restored.
     pub last_hash: [u8; 32],
@@ -46,6 +48,16 @@ pub trait AuditStore {
     fn verify_audit(&self) -> StoreFuture<AuditReport>;
 }
 
+/// Begins the check at the start of a chain that was shortened.
+pub(super) fn begin(check: &mut ChainCheck, start: Option<ChainStart>) -> Result<(), AuditReport> {
+    let Some(start) = start else { return Ok(()) };
+    check.begin(&start).map_err(|fault| report(check, Some(fault)))
+}
+
+fn report(check: &ChainCheck, fault: Option<ChainFault>) -> AuditReport {
+    AuditReport { first: check.first(), good: check.last(), last_hash: check.last_hash(), fault }
+}
+
 /// Adds the next page of entries to the check. Returns a report after the last page, or at the first fault.
 pub(super) fn check_page(
     check: &mut ChainCheck,
@@ -59,5 +71,5 @@ pub(super) fn check_page(
         Ok(()) => check.finish(end).err(),
         Err(fault) => Some(fault),
     };
-    Some(AuditReport { good: check.last(), last_hash: check.last_hash(), fault })
+    Some(report(check, fault))
 }

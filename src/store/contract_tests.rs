@@ -54,6 +54,7 @@ mod keys;
 mod leases;
 mod notifications;
 mod reports;
+mod retention;
 mod servers;
 mod task_reports;
 mod tokens;

@@ -31,6 +31,7 @@ mod lock;
 mod notifications;
 mod recipes;
 mod reports;
+mod retention;
 mod row;
 mod schema;
 mod servers;
@@ -400,6 +401,7 @@ impl Deref for Reader<'_> {
 
 fn connect(path: &Path) -> Result<Connection, Fault> {
     let connection = configured(Connection::open(path)?)?;
+    retention::enable_shrinking(&connection)?;
     // The page cache of SQLite and its WAL are the controller's own; a tool may read beside it.
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     if mode != "wal" {

@@ -51,6 +51,7 @@ mod quirks;
 mod references;
 mod registry;
 mod restored;
+mod retention;
 mod rotation;
 mod self_test;
 mod serve;

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use shoal::api::{Access, Hooks, media_router};
 use shoal::domain::{Job, JobId, NewEvent, Phase, Serial, Server, parse_recipe};
-use shoal::engine::{Engine, EngineSettings, LeaseTerms};
+use shoal::engine::{Engine, EngineSettings, LeaseTerms, Retention};
 use shoal::flow::policy::{Delivery, Policy};
 use shoal::flow::{Services, WorkflowConfig};
 use shoal::media::{HostedImages, InstallerCache, InstallerSource, IsoFiles, Media, NewImage};
@@ -63,6 +63,7 @@ pub struct Site {
     pub drain_timeout: Duration,
     pub setup: Box<dyn Fn(&mut WorkflowConfig)>,
     pub registries: RegistrySettings,
+    pub retention: Retention,
     pub dir: tempfile::TempDir,
     controller: Option<Controller>,
     jobs_made: u64,
@@ -114,6 +115,7 @@ impl Site {
             drain_timeout: Duration::from_secs(20),
             setup: Box::new(|_| {}),
             registries: RegistrySettings::default(),
+            retention: Retention::default(),
             dir,
             controller: None,
             jobs_made: 0,
@@ -198,7 +200,7 @@ impl Site {
         let engine = Engine::new(Arc::new(services), settings, name.to_owned());
         let shutdown = CancellationToken::new();
         let until = shutdown.clone();
-        let housekeeping = engine.housekeeping();
+        let housekeeping = engine.housekeeping(self.retention.clone());
         let run = tokio::spawn(async move {
             tokio::join!(engine.run(until.clone()), housekeeping.run(until));
         });

@@ -112,6 +112,9 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
     };
     let store = open_store(&config, &world)?;
     make_private_dir("TASK_ISO_DIR", &config.task_iso_dir)?;
+    if let Some(directory) = &config.retention.audit_dir {
+        make_private_dir("AUDIT_EXPORT_DIR", directory)?;
+    }
     if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES) {
         tracing::warn!(%error, "the limit of open files cannot be raised: connections may be refused");
     }
@@ -127,7 +130,7 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
 
     let services = Arc::new(services(&config, world, store, &bound, &process.instance_id).await?);
     let engine = engine(&config, services.clone(), &process);
-    let housekeeping = engine.housekeeping();
+    let housekeeping = engine.housekeeping(config.retention.clone());
     services.store.set_notifying(config.notify.is_some()).await?;
     let notifier = config
         .notify

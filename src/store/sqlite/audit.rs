@@ -1,7 +1,7 @@
 //! The table `audit`: entries, read and appended.
 //!
-//! Invariant: triggers refuse every UPDATE and DELETE, and an entry that is not the next one; what gets around them
-//! does not get around the chain.
+//! Invariant: triggers refuse every UPDATE, an entry that is not the next one, and a DELETE but for those before the
+//! sealed start; what gets around them does not get around the chain.
 
 use std::path::Path;
 
@@ -12,9 +12,9 @@ use super::fault::Fault;
 use super::keys;
 use super::row::{Count, Millis};
 use super::{Reader, Sqlite, Writer};
-use crate::access::{Act, ChainCheck, ChainKey, Entry};
+use crate::access::{Act, ChainCheck, ChainKey, ChainStart, Entry};
 use crate::seal::Sealer;
-use crate::store::audit::check_page;
+use crate::store::audit::{begin, check_page};
 use crate::store::{
     AuditFilter, AuditReport, AuditStore, OwnSecret, PAGE_MAX, Store, StoreError, StoreFuture,
 };
@@ -38,7 +38,11 @@ impl AuditStore for Sqlite {
     fn verify_audit(&self) -> StoreFuture<AuditReport> {
         let store = self.clone();
         Box::pin(async move {
+            let start = store.read("reading the start of the audit", start).await?;
             let mut check = ChainCheck::new(store.chain_key.clone());
+            if let Err(report) = begin(&mut check, start) {
+                return Ok(report);
+            }
             loop {
                 let last = check.last();
                 let reading = store.read("checking the audit", move |reader| entries_after(reader, last));
@@ -59,6 +63,9 @@ pub fn verify_audit_file(path: &Path, sealer: &Sealer) -> Result<AuditReport, St
         let reader = Reader { connection: &connection, sealer };
         let key = keys::own(&connection, &name, sealer, OwnSecret::Audit)?;
         let mut check = ChainCheck::new(ChainKey::new(*key));
+        if let Err(report) = begin(&mut check, start(&reader)?) {
+            return Ok(report);
+        }
         loop {
             let (entries, end) = entries_after(&reader, check.last())?;
             if let Some(report) = check_page(&mut check, &entries, end) {
@@ -70,7 +77,7 @@ pub fn verify_audit_file(path: &Path, sealer: &Sealer) -> Result<AuditReport, St
 }
 
 /// The entries after number `last`, a page at most, and the seal of the end as it is at that moment.
-fn entries_after(reader: &Reader<'_>, last: u64) -> Result<(Vec<Entry>, Option<[u8; 32]>), Fault> {
+pub(super) fn entries_after(reader: &Reader<'_>, last: u64) -> Result<(Vec<Entry>, Option<[u8; 32]>), Fault> {
     let sql = "SELECT * FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2";
     let mut statement = reader.prepare_cached(sql)?;
     let entries = statement.query_and_then([Count(last), Count(PAGE_MAX as u64)], parse)?;
@@ -78,6 +85,24 @@ fn entries_after(reader: &Reader<'_>, last: u64) -> Result<(Vec<Entry>, Option<[
     let sql = "SELECT value FROM meta WHERE name = ?1";
     let end = reader.query_row(sql, [END], |row| row.get(0)).optional();
     Ok((entries, end.map_err(|error| Fault::in_row("the end of the audit", error))?))
+}
+
+/// Where the chain begins, if it was shortened.
+fn start(reader: &Reader<'_>) -> Result<Option<ChainStart>, Fault> {
+    let mut statement = reader.prepare_cached("SELECT seq, hash, seal FROM audit_start")?;
+    let start = statement.query_row([], |row| {
+        Ok(ChainStart { seq: row.get::<_, Count>(0)?.0, hash: row.get(1)?, seal: row.get(2)? })
+    });
+    start.optional().map_err(|error| Fault::in_row("the start of the audit", error))
+}
+
+/// Seals the entry `last` as what the chain follows, and removes all up to it.
+pub(super) fn start_after(writer: &Writer<'_>, last: u64, hash: &[u8; 32]) -> Result<(), Fault> {
+    let ChainStart { seq, hash, seal } = writer.chain_key.start(last, hash);
+    let sql = "INSERT OR REPLACE INTO audit_start (id, seq, hash, seal) VALUES (1, ?1, ?2, ?3)";
+    writer.execute(sql, (Count(seq), hash, seal))?;
+    writer.execute("DELETE FROM audit WHERE seq <= ?1", [Count(last)])?;
+    Ok(())
 }
 
 /// Writes the next entry and seals the new end.

@@ -14,9 +14,9 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::fault::Fault;
 use crate::store::StoreError;
 
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 14] = [
     VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9,
-    VERSION_10, VERSION_11, VERSION_12, VERSION_13,
+    VERSION_10, VERSION_11, VERSION_12, VERSION_13, VERSION_14,
 ];
 
 const VERSION_1: &str = "
@@ -318,6 +318,24 @@ CREATE TABLE notifications (
 ) STRICT;
 
 CREATE INDEX notifications_by_time ON notifications (next_try);
+";
+
+/// Where the audit begins, once its oldest entries have been exported and removed; and which jobs have lost their events.
+const VERSION_14: &str = "
+CREATE TABLE audit_start (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    seq INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    seal BLOB NOT NULL
+) STRICT;
+
+DROP TRIGGER the_audit_is_not_shortened;
+CREATE TRIGGER the_audit_is_shortened_from_its_start BEFORE DELETE ON audit
+WHEN OLD.seq > coalesce((SELECT seq FROM audit_start), 0)
+BEGIN SELECT RAISE(ABORT, 'the audit is shortened from its start only'); END;
+
+ALTER TABLE jobs ADD COLUMN events_expired INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX jobs_by_end ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 ";
 
 /// Brings the database up to this version's schema; refuses one that is newer.

@@ -273,3 +273,27 @@ async fn a_stream_from_now_shows_nothing_of_before_and_passes_over_what_does_not
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_resumed_from_before_the_retention_begins_with_a_gap() {
+    let fixture = Fixture::new();
+    fixture.add_server("A1").await;
+    let old = fixture.add_job("A1").await;
+    fixture.end_job(Status::Failed, vec![event(&fixture, "old"), event(&fixture, "older")]).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let now = fixture.world.clock.now();
+    fixture.add_job("A1").await;
+    fixture.end_job(Status::Failed, vec![event(&fixture, "new")]).await;
+    assert_eq!(fixture.store.expire_events(now, 9).await.unwrap(), 1);
+    fixture.shutdown.cancel();
+    let begins_with_gap = async |path: &str, last: &str| {
+        let text = stream(&fixture, path, &[("last-event-id", last)]).await.text;
+        text.starts_with("event: gap\ndata: {\"removed_up_to\":2}\n\n")
+    };
+    assert!(begins_with_gap("/api/v1/events", "1").await);
+    assert!(!begins_with_gap("/api/v1/events", "2").await, "nothing of what follows was removed");
+    let path = format!("/api/v1/jobs/{old}/events");
+    assert!(begins_with_gap(&path, "0").await);
+    assert_eq!(stream(&fixture, &path, &[("last-event-id", "2")]).await.status, 204);
+    assert!(!stream(&fixture, "/api/v1/events", &[]).await.text.contains("gap"), "it was not resumed");
+}

@@ -29,6 +29,7 @@ pub const ARROWS: &[Arrow] = &[
             "api::NotifySecret",
             "api::NotifySettings",
             "domain",
+            "engine::Retention",
             "flow::policy",
             "oidc::OidcSettings",
             "shoal_redfish::Limits",
@@ -91,7 +92,7 @@ pub const ARROWS: &[Arrow] = &[
     },
     Arrow {
         from: "engine",
-        to: &["domain", "flow", "paths", "store"],
+        to: &["access", "domain", "flow", "paths", "store"],
         sentence: "engine claims jobs and drives them; it knows no step and no BMC",
     },
     Arrow { from: "shoal_redfish", to: &[], sentence: "shoal-redfish speaks to BMCs, and knows no job" },

@@ -21,7 +21,8 @@ async fn recorded(store: &Sqlite, entries: u64) {
     }
 }
 
-const TRIGGERS: &str = "DROP TRIGGER the_audit_is_not_changed; DROP TRIGGER the_audit_is_not_shortened;
+const TRIGGERS: &str =
+    "DROP TRIGGER the_audit_is_not_changed; DROP TRIGGER the_audit_is_shortened_from_its_start;
     DROP TRIGGER the_audit_has_no_gap;";
 
 #[tokio::test]
@@ -60,6 +61,11 @@ async fn what_gets_around_the_triggers_is_found() {
             "UPDATE audit SET seq = 99 WHERE seq = 2; UPDATE audit SET seq = 2 WHERE seq = 3; UPDATE audit SET seq = 3 WHERE seq = 99",
             1,
             ChainFault::Changed { seq: 2 },
+        ),
+        (
+            "INSERT INTO audit_start SELECT 1, seq, hash, hash FROM audit WHERE seq = 2; DELETE FROM audit WHERE seq < 3",
+            0,
+            ChainFault::Start,
         ),
         ("DELETE FROM meta WHERE name = 'audit_end'", 5, ChainFault::End { last: 5 }),
         (
