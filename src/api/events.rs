@@ -26,7 +26,7 @@ use super::error::ApiError;
 use super::find;
 use super::streams::StreamSeat;
 use super::words::{EventLevel, EventStatusName, StepName};
-use crate::domain::{Event, JobId, Level, NewEvent, Serial};
+use crate::domain::{BatchId, Event, JobId, Level, NewEvent, Serial};
 use crate::store::{EventFilter, PAGE_MAX, Store, StoreError};
 
 const LIST_DEFAULT: usize = 100;
@@ -117,6 +117,9 @@ pub struct EventParams {
     /// Only events of this server's jobs.
     #[param(pattern = "^[A-Za-z0-9._-]*[A-Za-z0-9][A-Za-z0-9._-]*$", max_length = 64)]
     server_serial: Option<String>,
+    /// Only events of this batch's jobs.
+    #[param(pattern = "^[0-9a-f]{32}$")]
+    batch_id: Option<String>,
     /// Only events at least as important as this.
     #[param(value_type = Option<EventLevel>)]
     level: Option<String>,
@@ -182,10 +185,12 @@ pub async fn all(
     Params(params): Params<EventParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let EventParams { after, limit, server_serial, level, from } = params;
+    let EventParams { after, limit, server_serial, batch_id, level, from } = params;
     let wrong = |_| ApiError::BadRequest("invalid query: server_serial is not a serial number".to_owned());
     let server = server_serial.map(|serial| serial.parse::<Serial>()).transpose().map_err(wrong)?;
-    let filter = EventFilter { server, ..EventFilter::default() };
+    let batch = batch_id.map(|id| id.parse::<BatchId>()).transpose();
+    let batch = batch.map_err(|_| ApiError::BadRequest("invalid query: batch_id is not an id".to_owned()))?;
+    let filter = EventFilter { server, batch, ..EventFilter::default() };
     let after = after.map(|Position(number)| number);
     answer(&state, &who, EventQuery { after, limit, level, from, filter }, &headers).await
 }

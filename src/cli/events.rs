@@ -13,7 +13,7 @@ use super::job::shown::{event_text, word};
 use super::output::{self, Output, to_stderr};
 use super::{CliError, Exit};
 use crate::config::ClientArgs;
-use crate::domain::Serial;
+use crate::domain::{BatchId, Serial};
 use shoal_base::world::World;
 
 /// How long a controller may be away, as one that is restarted.
@@ -26,6 +26,9 @@ pub struct EventsArgs {
     /// Only jobs of this server.
     #[arg(long, value_name = "SERIAL")]
     server: Option<Serial>,
+    /// Only jobs of this batch.
+    #[arg(long, value_name = "BATCH")]
+    batch: Option<BatchId>,
     /// Only events at least as important as this.
     #[arg(long, value_enum, default_value_t = LevelName::Info)]
     level: LevelName,
@@ -56,6 +59,7 @@ impl LevelName {
 pub async fn run(args: EventsArgs, world: &World, output: Output) -> Result<Exit, CliError> {
     let client = Client::new(&args.client, world)?;
     let mut query = vec![("level", args.level.name().to_owned())];
+    query.extend(args.batch.map(|batch| ("batch_id", batch.to_string())));
     query.extend(args.server.map(|serial| ("server_serial", serial.to_string())));
     // The position is fixed before the stream is opened, so that a stream that breaks off early loses nothing.
     let mut after = if args.backlog { 0 } else { latest(&client).await? };

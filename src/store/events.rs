@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::StoreFuture;
 use super::bounds::{TEXT_CHARS_MAX, clipped};
-use crate::domain::{Event, EventStatus, JobId, Level, NewEvent, Serial};
+use crate::domain::{BatchId, Event, EventStatus, JobId, Level, NewEvent, Serial};
 
 /// From this number on, a job's `progress` and `retrying` events are dropped, after one that says so. The
 /// starts and ends of steps, of which there are a few dozen, are always kept.
@@ -27,6 +27,8 @@ pub struct EventFilter {
     pub job: Option<JobId>,
     /// Of this server's jobs.
     pub server: Option<Serial>,
+    /// Of this batch's jobs.
+    pub batch: Option<BatchId>,
     /// At least as important as this.
     pub level: Option<Level>,
     /// Those with a greater global id; 0 for all.

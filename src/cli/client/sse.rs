@@ -10,6 +10,8 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::cli::output::to_stderr;
+
 /// Four heartbeats of the controller.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 const LINE_BYTES_MAX: usize = 4 << 20;
@@ -43,6 +45,9 @@ impl EventStream {
     /// The next event; `None` at the end. Cancel safe: what was read is kept.
     pub async fn next(&mut self) -> Result<Option<StreamEvent>, StreamError> {
         loop {
+            if let Some(id) = self.parser.removed_up_to.take() {
+                to_stderr(&format!("events up to {id} may be missing: retention has removed some"));
+            }
             if let Some(event) = self.parser.ready.pop_front() {
                 return Ok(Some(event));
             }
@@ -64,8 +69,12 @@ impl EventStream {
 struct Parser {
     line: Vec<u8>,
     id: Option<u64>,
+    /// The type of the event, if it has one.
+    kind: Option<String>,
     data: String,
     ready: VecDeque<StreamEvent>,
+    /// What a `gap` said.
+    removed_up_to: Option<u64>,
 }
 
 impl Parser {
@@ -90,6 +99,7 @@ impl Parser {
         }
         match line.split_once(':') {
             Some(("id", id)) => self.id = id.trim().parse().ok(),
+            Some(("event", kind)) => self.kind = Some(kind.trim().to_owned()),
             Some(("data", data)) => self.data.push_str(data),
             _ => {}
         }
@@ -97,11 +107,16 @@ impl Parser {
     }
 
     fn end_event(&mut self) -> Result<(), StreamError> {
-        let data = std::mem::take(&mut self.data);
+        let (data, kind) = (std::mem::take(&mut self.data), self.kind.take());
         if data.is_empty() {
             return Ok(());
         }
-        let value = serde_json::from_str(&data).map_err(|_| StreamError::Garbled)?;
+        let value: Value = serde_json::from_str(&data).map_err(|_| StreamError::Garbled)?;
+        // Types that a later release may add are no events of a job.
+        if kind.is_some() {
+            self.removed_up_to = value["removed_up_to"].as_u64().or(self.removed_up_to);
+            return Ok(());
+        }
         self.ready.push_back((self.id.ok_or(StreamError::Garbled)?, value));
         Ok(())
     }
@@ -121,6 +136,13 @@ mod tests {
             let events: Vec<StreamEvent> = parser.ready.into();
             assert_eq!(events, [(7, serde_json::json!({"a": 1})), (9, serde_json::json!({"b": "é"}))]);
         }
+    }
+
+    #[test]
+    fn a_gap_is_no_event_of_a_job() {
+        let mut parser = Parser::default();
+        parser.take(b"event: gap\ndata: {\"removed_up_to\":6}\n\nid: 7\ndata: {}\n\n").unwrap();
+        assert_eq!((parser.removed_up_to, parser.ready.len()), (Some(6), 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -38,6 +38,10 @@ fn page(reader: &Reader<'_>, filter: &EventFilter) -> Result<Vec<Event>, Fault> 
         sql += " AND jobs.server = ?";
         values.push(Box::new(Word(server)));
     }
+    if let Some(batch) = filter.batch {
+        sql += " AND jobs.batch = ?";
+        values.push(Box::new(Word(batch)));
+    }
     sql += match filter.level {
         None | Some(Level::Info) => "",
         Some(Level::Warning) => " AND events.level IN ('warning', 'error')",

@@ -206,6 +206,32 @@ async fn a_batch_is_halted_resumed_and_its_failed_rows_are_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_can_be_those_of_one_batch() {
+    let fixture = site(&["A", "B"]).await;
+    let batch = fixture.post(PATH, batch(&["A"])).await.ok(202);
+    fixture.add_job("B").await;
+    let event = |message: &str| shoal::domain::NewEvent {
+        time: fixture.world.clock.now(),
+        level: shoal::domain::Level::Info,
+        step: Step::Reset,
+        op: "reset".to_owned(),
+        status: shoal::domain::EventStatus::Progress,
+        attempt: 1,
+        duration_ms: None,
+        message: message.to_owned(),
+        detail: Value::Null,
+    };
+    fixture.end_job(Status::Failed, vec![event("one")]).await;
+    fixture.end_job(Status::Failed, vec![event("two")]).await;
+    let id = batch["batch_id"].as_str().unwrap();
+    let events = fixture.get(&format!("/api/v1/events?batch_id={id}")).await.ok(200);
+    let servers: Vec<&Value> =
+        events["events"].as_array().unwrap().iter().map(|event| &event["server_serial"]).collect();
+    assert_eq!(servers, ["A"]);
+    fixture.get("/api/v1/events?batch_id=x").await.problem(400);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cancel_names_what_runs_only_if_asked() {
     let fixture = site(&["A", "B"]).await;
     let mut body = batch(&["A", "B"]);
