@@ -12,6 +12,7 @@ mod client;
 mod completions;
 mod demo;
 mod events;
+mod export;
 mod image;
 mod iso;
 mod job;
@@ -61,6 +62,7 @@ enum Command {
     Job(job::JobArgs),
     Batch(batch::BatchArgs),
     Events(events::EventsArgs),
+    Export(Box<export::HandOverArgs>),
     /// Manage API tokens.
     Token(token::TokenArgs),
     Image(image::ImageArgs),
@@ -167,6 +169,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Job(args) => job::run(args, &world, output).await,
         Command::Batch(args) => batch::run(args, &world, output).await,
         Command::Events(args) => events::run(args, &world, output).await,
+        Command::Export(args) => export::run(*args, &world).await,
         Command::Token(args) => token::run(args, &world, output).await,
         Command::Image(args) => image::run(args, &world, output).await,
         Command::Audit(args) => audit::run(args, &world, output).await,

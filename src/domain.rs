@@ -33,8 +33,8 @@ pub use batch::{BatchEnd, BatchLimits, BatchPlan, BatchStatus, PlannedRow, RowSt
 pub use cursor::{Act, Cursor, Intent, Phase, Step};
 pub use deadline::{Deadline, DeadlineKind};
 pub use esxi::{
-    AddressFacts, ApiHost, ApiSample, CompletionHook, EsxiFacts, EsxiSpec, HookReport, InstallerFacts,
-    Progress, SourceFacts, WatchFacts,
+    AddressFacts, ApiHost, ApiSample, CompletionHook, EsxiFacts, EsxiSpec, HookReport, InstalledFacts,
+    InstallerFacts, Progress, SourceFacts, WatchFacts,
 };
 pub use event::{Event, EventStatus, Level, NewEvent};
 pub use facts::{

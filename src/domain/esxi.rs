@@ -61,6 +61,17 @@ pub struct EsxiFacts {
     pub api_before: Option<ApiSample>,
     pub watch: WatchFacts,
     pub progress: Progress,
+    /// Of a success, where the installed system answered and nothing makes its answer doubtful.
+    pub installed: Option<InstalledFacts>,
+}
+
+/// The installed system, as it showed itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct InstalledFacts {
+    /// Where it answered.
+    pub management_address: String,
+    pub host: ApiHost,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -56,7 +56,8 @@ impl Persisted for Facts {
             if let Some(api_before) = api_before {
                 added(value, "", "api_before", api_before);
             }
-            move_to_path(value, "esxi", &["installer", "api_before", "watch", "progress"]);
+            added(value, "", "installed", json!(null));
+            move_to_path(value, "esxi", &["installer", "api_before", "watch", "progress", "installed"]);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Real processes over real sockets; what happens inside is proved elsewhere. Invariant: whatever a
 //! job came to, nothing is left mounted and its server is free for the next one.
 
+mod export;
 pub mod failures;
 mod fleet;
 mod follow;

@@ -12,7 +12,8 @@ use crate::api::words::{
     OutcomeName, StepName,
 };
 use crate::domain::{
-    CleanupFacts, Facts, FailureCode, Job, JobSpec, Phase, RegistryImage, Status, TaskProgress, Verdict,
+    ApiHost, CleanupFacts, Facts, FailureCode, InstalledFacts, Job, JobSpec, Phase, RegistryImage, Status,
+    TaskProgress, Verdict,
 };
 use crate::store::{StoredJob, UnreadableJob};
 
@@ -39,6 +40,8 @@ pub struct JobBody {
     /// The next moment at which waiting for the host ends, as far as is known now; `null` where nothing is waited for.
     deadline: Option<DeadlineBody>,
     verdict: Option<VerdictBody>,
+    /// The installed ESXi, where it answered at the management address and nothing makes its answer doubtful.
+    installed: Option<InstalledBody>,
     progress: ProgressBody,
     #[schema(value_type = CleanupState)]
     cleanup: &'static str,
@@ -115,6 +118,28 @@ struct EvidenceBody {
     #[schema(value_type = String, format = DateTime)]
     at: jiff::Timestamp,
     detail: String,
+}
+
+/// As the installed system's API showed it without a login.
+#[derive(Debug, Serialize, ToSchema)]
+struct InstalledBody {
+    /// Host name or address, with a port if that is not 443.
+    management_address: String,
+    /// Such as `8.0.3`.
+    version: String,
+    /// Such as `24022510`.
+    build: String,
+    /// SHA-256 of its TLS certificate (DER).
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    certificate_sha256: String,
+}
+
+impl From<&InstalledFacts> for InstalledBody {
+    fn from(InstalledFacts { management_address, host }: &InstalledFacts) -> InstalledBody {
+        let ApiHost { version, build, certificate } = host.clone();
+        let management_address = management_address.clone();
+        InstalledBody { management_address, version, build, certificate_sha256: certificate }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -201,6 +226,7 @@ impl From<Job> for JobBody {
                 .deadline
                 .map(|deadline| DeadlineBody { kind: deadline.kind.name(), at: deadline.at }),
             verdict: job.verdict.map(VerdictBody::from),
+            installed: job.facts.esxi().installed.as_ref().map(InstalledBody::from),
             progress,
             retry_of: job.retry_of.map(|id| id.to_string()),
             batch_id: job.batch.map(|id| id.to_string()),
@@ -248,6 +274,7 @@ impl From<UnreadableJob> for JobBody {
             failure_code: (status != Status::Succeeded).then_some(FailureCode::UnreadableState.name()),
             deadline: None,
             verdict: None,
+            installed: None,
             progress: ProgressBody {
                 installer_bytes_read: 0,
                 installer_bytes_total: 0,

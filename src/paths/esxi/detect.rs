@@ -35,7 +35,7 @@ pub use address::{may_fall_silent, observe_api, silent_until};
 pub use early::next_deadline;
 pub use missed::pause_max;
 pub use observe::{observe, observe_sources};
-pub use proof::NEXT_RUN_MIN;
+pub use proof::{NEXT_RUN_MIN, installed_host};
 pub use unused::shows_a_used_override;
 
 /// No ESXi installation is over so soon after its start; a boot before that is still our own

@@ -28,8 +28,8 @@ use serde_json::json;
 use super::address;
 use super::detect::{self, Judgement, Management, NEXT_RUN_MIN, WatchContext};
 use crate::domain::{
-    AddressFacts, BootSource, CompletionHook, Confidence, Evidence, EvidenceKind, FailureCode, MediaMode,
-    Medium, Progress, WatchFacts,
+    AddressFacts, BootSource, CompletionHook, Confidence, Evidence, EvidenceKind, FailureCode,
+    InstalledFacts, MediaMode, Medium, Progress, WatchFacts,
 };
 use crate::flow::look::sample;
 use crate::flow::media_base::what_reaching_needs;
@@ -64,6 +64,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
             Ok(StepOutcome::Decided(Decision::Failed { code, reason: reason.to_owned() }))
         }
         Judgement::Succeeded { confidence, evidence } => {
+            cx.job.facts.esxi_mut().installed = installed(cx)?;
             Ok(StepOutcome::Decided(Decision::Succeeded { confidence, evidence }))
         }
         Judgement::Failed { code, reason } => {
@@ -72,6 +73,13 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
             Ok(StepOutcome::Decided(Decision::Failed { code, reason }))
         }
     }
+}
+
+/// What is recorded of the installed system, for those who add the host to a vCenter.
+fn installed(cx: &Context<'_>) -> Result<Option<InstalledFacts>, StepError> {
+    let host = with_context(cx, |facts, context| detect::installed_host(facts, context).cloned())?;
+    let address = address::of(cx).map(str::to_owned);
+    Ok(address.zip(host).map(|(management_address, host)| InstalledFacts { management_address, host }))
 }
 
 /// What the requests for the installer add to a failure: how much was read where it was not all, and what reaching

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Desk, assert_installed};
 use crate::process::{kill, output, shoal, text};
 
-const KICKSTART: &str = "vmaccepteula\nrootpw q7X!mzr0T\ninstall --firstdisk --overwritevmfs\n\
+pub const KICKSTART: &str = "vmaccepteula\nrootpw q7X!mzr0T\ninstall --firstdisk --overwritevmfs\n\
     network --bootproto=dhcp\nreboot\n";
 
 fn command(desk: &Desk, arguments: &[&str]) -> tokio::process::Command {
@@ -17,7 +17,7 @@ fn command(desk: &Desk, arguments: &[&str]) -> tokio::process::Command {
     command
 }
 
-async fn client(desk: &Desk, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub async fn client(desk: &Desk, arguments: &[&str]) -> (Option<i32>, String, String) {
     let done = output(command(desk, arguments)).await;
     (done.status.code(), text(&done.stdout), text(&done.stderr))
 }

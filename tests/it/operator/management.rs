@@ -4,10 +4,11 @@
 
 use bytes::Bytes;
 use serde_json::json;
+use shoal_base::hex;
 use shoal_base::world::{PeerCertificate, TlsPolicy, Transport, real_transport};
 use tower::ServiceExt;
 
-use super::{Desk, assert_installed};
+use super::{Desk, assert_installed, export};
 use crate::process::{Machine, Sim, output, recipe, shoal, text};
 
 /// The certificate that the host shows now, or `None` where it takes no connection.
@@ -31,6 +32,7 @@ async fn a_new_system_with_a_new_certificate_at_its_address_is_proof() {
 
     let mut server = machine.record();
     server["management_address"] = machine.text("management_address").into();
+    server["labels"] = json!({ "hostname": "ESX01" });
     desk.add(server).await;
     let job = desk.submit(recipe("SIM0001")).await;
     let job = desk.served.settled(&job).await;
@@ -40,6 +42,12 @@ async fn a_new_system_with_a_new_certificate_at_its_address_is_proof() {
     assert!(evidence.iter().any(|evidence| evidence["kind"] == json!("os_api")), "{job:#}");
     let after = shown_certificate(&client, machine).await;
     assert!(after.is_some_and(|after| after != before), "{after:?}");
+    let shown = after.map(|sha256| hex(&sha256)).unwrap();
+    let installed = &job["installed"];
+    assert_eq!(installed["certificate_sha256"], json!(shown), "{job:#}");
+    assert_eq!(installed["management_address"], machine.text("management_address"), "{job:#}");
+    assert_eq!(installed["build"], "24022510", "{job:#}");
+    export::has_its_certificate(&desk, &job, &shown).await;
 }
 
 #[tokio::test]

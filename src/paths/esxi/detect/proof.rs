@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::WatchContext;
 use super::address::{self, os_api};
-use crate::domain::{Confidence, Evidence, EvidenceKind, WatchFacts};
+use crate::domain::{ApiHost, Confidence, Evidence, EvidenceKind, WatchFacts};
 use shoal_base::world::elapsed;
 
 /// From its report an installer takes at least so long to its next run's first write: through its
@@ -22,14 +22,24 @@ pub(super) fn proof(watch: &WatchFacts, context: &WatchContext<'_>) -> Option<Ev
         at: report.at,
         detail: "the installer's %post called the job's webhook".to_owned(),
     });
-    let stands = |evidence: &Evidence| {
-        evidence.at > context.started_at && context.ks_read_at().is_none_or(|read| evidence.at >= read)
-    };
+    let stands = |evidence: &Evidence| stands(context, evidence);
     let reported = reported.filter(stands);
     let proven = reported.clone().filter(|report| worth(watch, context, report) == Confidence::Proven);
     let answered = os_api(watch, context).filter(stands);
     let undoubted = answered.clone().filter(|answer| address::doubt(watch, context, answer.at).is_none());
     proven.or(undoubted).or(reported).or(answered)
+}
+
+/// Said after the host started, and after the kickstart's last read.
+fn stands(context: &WatchContext<'_>, evidence: &Evidence) -> bool {
+    evidence.at > context.started_at && context.ks_read_at().is_none_or(|read| evidence.at >= read)
+}
+
+/// The installed system as it answered, if its answer is proof that it is this host's.
+pub fn installed_host<'a>(watch: &'a WatchFacts, context: &WatchContext<'_>) -> Option<&'a ApiHost> {
+    let answer = os_api(watch, context).filter(|answer| stands(context, answer))?;
+    let is_proven = worth(watch, context, &answer) == Confidence::Proven;
+    watch.api.as_ref()?.host.as_ref().filter(|_| is_proven)
 }
 
 /// A report stands for the disk's state only while no further run can have begun; where one would not be

@@ -153,6 +153,11 @@ impl Story {
         judge(&self.watch, &self.context())
     }
 
+    /// The certificate of the system that is recorded as the installed one.
+    fn installed(&self) -> Option<&str> {
+        installed_host(&self.watch, &self.context()).map(|host| host.certificate.as_str())
+    }
+
     #[track_caller]
     fn waits(self) -> Story {
         assert!(matches!(self.judged(), Judgement::Wait { .. }), "{:?}", self.judged());
