@@ -149,7 +149,7 @@ pub(super) const TABLE: &[FailureEntry] = &[
         MOUNT,
         "The BMC requested the image and then refused or failed the insertion; the reason quotes its message.",
         "A format, size or firmware limit of the BMC.",
-        "Follow the quoted message; try `shoal bmc check --probe`.",
+        "Follow the quoted message; try `shoal bmc check --probe-media`.",
     ),
     entry(
         Code::MediaProtocolRefused,
@@ -170,7 +170,7 @@ pub(super) const TABLE: &[FailureEntry] = &[
         MOUNT,
         "The insertion failed, and the BMC never requested the image from the controller.",
         "The BMC cannot reach the media address: a firewall, a wrong `MEDIA_BASE_URL`, or no route.",
-        "Set `MEDIA_BASE_URL` to an address that the BMC's network reaches; try `shoal bmc check --probe`.",
+        "Set `MEDIA_BASE_URL` to an address that the BMC's network reaches; try `shoal bmc check --probe-media`.",
     ),
     entry(
         Code::MediaNotShown,
