@@ -15,6 +15,7 @@ mod config;
 mod deadlines;
 mod demo;
 mod disks;
+mod docs_commands;
 mod doctor;
 mod doctor_command;
 mod doubt;
