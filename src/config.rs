@@ -36,7 +36,7 @@ use crate::api::NotifySettings;
 use crate::domain::{Confidence, LintMode, MediaLayout};
 use crate::engine::Retention;
 use crate::flow::policy::{Delivery, Policy};
-use crate::media::InstallerSource;
+use crate::media::{InstallerSource, MediaSettings};
 use crate::oidc::OidcSettings;
 use crate::registry::RegistrySettings;
 use crate::seal::{KeySource, MasterKey};
@@ -66,8 +66,7 @@ pub struct Config {
     pub task_iso_retention: Duration,
     pub installer: InstallerSettings,
     pub media_base_url: Option<Url>,
-    /// A job's media are served to its BMC's address alone.
-    pub media_bind_peer: bool,
+    pub media: MediaSettings,
     /// Media URLs are derived from its host, if it is a URL that leads back to this controller.
     pub maintenance_iso: Option<InstallerSource>,
     /// What a recipe may name as its image.
@@ -165,7 +164,10 @@ impl Config {
             task_iso_retention: values.required("TASK_ISO_RETENTION", parse::duration)?,
             installer: installer(values)?,
             media_base_url: values.optional("MEDIA_BASE_URL", parse::media_base)?,
-            media_bind_peer: values.required("MEDIA_BIND_PEER", parse::boolean)?,
+            media: MediaSettings {
+                binds_peers: values.required("MEDIA_BIND_PEER", parse::boolean)?,
+                bytes_per_second: values.optional("MEDIA_BYTES_PER_SECOND", parse::bandwidth)?,
+            },
             maintenance_iso: values.optional("MAINTENANCE_ISO_URL", parse::maintenance_iso)?,
             images_allow: values.optional("IMAGES_ALLOW", str::parse)?.unwrap_or_default(),
             images: ImageSettings::read(values)?,

@@ -13,6 +13,7 @@
 //! - [`Probes`]: small images without a job, to see how a BMC fetches.
 //! - [`trace`]: what the reads of a job's media show of its host.
 
+mod bandwidth;
 mod cache;
 mod conditions;
 mod host_image;
@@ -30,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::middleware::from_fn_with_state;
 use jiff::Timestamp;
 
 use crate::domain::{Drive, JobId, Medium, MediumTrace};
@@ -53,6 +55,7 @@ pub use server::OperatorPass;
 pub use token::job_of_url;
 pub use trace::{KickstartPlace, MediumLandmarks};
 
+use bandwidth::Bandwidth;
 use host_image::ServedImage;
 use job_media::JobMedia;
 
@@ -105,6 +108,15 @@ pub enum MediaError {
     Load { job: JobId, medium: Medium, source: StoreError },
 }
 
+/// Whom media are served to, and how fast.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MediaSettings {
+    /// A job's media are served to its BMC's address alone, once [`Media::expect_peer`] has said which that is.
+    pub binds_peers: bool,
+    /// Of all media together.
+    pub bytes_per_second: Option<u64>,
+}
+
 /// The published media of all jobs. Clones share them.
 #[derive(Clone)]
 pub struct Media(Arc<MediaState>);
@@ -114,6 +126,7 @@ struct MediaState {
     key: [u8; 32],
     store: Store,
     binds_peers: bool,
+    pace: Option<Bandwidth>,
     jobs: Mutex<PublishedJobs>,
     probes: Probes,
 }
@@ -132,14 +145,15 @@ const RETIRED_MAX: usize = 4096;
 impl Media {
     /// `key` makes the tokens: with another key, every path handed out before is dead.
     pub fn new(clock: Clock, key: [u8; 32], store: Store) -> Media {
-        Media::bound(clock, key, store, false)
+        Media::with(clock, key, store, MediaSettings::default())
     }
 
-    /// The same; with `binds_peers` a job's media are served to its BMC's address alone, once
-    /// [`Media::expect_peer`] has said which that is.
-    pub fn bound(clock: Clock, key: [u8; 32], store: Store, binds_peers: bool) -> Media {
+    /// The same with settings.
+    pub fn with(clock: Clock, key: [u8; 32], store: Store, settings: MediaSettings) -> Media {
         let (jobs, probes) = (Mutex::default(), Probes::default());
-        Media(Arc::new(MediaState { clock, key, store, binds_peers, jobs, probes }))
+        let MediaSettings { binds_peers, bytes_per_second } = settings;
+        let pace = bytes_per_second.map(Bandwidth::new);
+        Media(Arc::new(MediaState { clock, key, store, binds_peers, pace, jobs, probes }))
     }
 
     pub fn binds_peers(&self) -> bool {
@@ -245,7 +259,12 @@ impl Media {
 
     /// All routes under `/media`. The one whose path holds no token needs an [`OperatorPass`].
     pub fn router(&self) -> axum::Router {
-        server::router(self.clone()).merge(host_image::router(self.clone())).merge(self.0.probes.router())
+        let router = server::router(self.clone()).merge(host_image::router(self.clone()));
+        let router = router.merge(self.0.probes.router());
+        match &self.0.pace {
+            Some(pace) => router.layer(from_fn_with_state(pace.clone(), bandwidth::slow_down)),
+            None => router,
+        }
     }
 
     /// Images that belong to no job, served beside the jobs' media.

@@ -107,6 +107,14 @@ pub fn size(text: &str) -> Result<u64, String> {
     size.map(|size| size.as_u64()).map_err(|_| format!("`{text}` is not a size: write 20GiB or 500MB"))
 }
 
+/// A size a second that an installation can live with.
+pub fn bandwidth(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        bytes if bytes >= 64 << 10 => Ok(bytes),
+        _ => Err(format!("`{text}` is less than 64KiB a second: no installation would end")),
+    }
+}
+
 pub fn boolean(text: &str) -> Result<bool, String> {
     match text.trim() {
         "true" => Ok(true),

@@ -130,6 +130,8 @@ settings! { MEDIA, "Media for BMCs",
     "MEDIA_LAYOUT", "media-layout", "LAYOUT", Some("auto"), "auto, dual-cd, single-cd or cd-usb";
     "MEDIA_ADDR", "media-addr", "IP:PORT", None, "A listener of its own for media, plain HTTP";
     "MEDIA_TLS", "media-tls", "BOOL", Some("false"), "HTTPS on MEDIA_ADDR too";
+    "MEDIA_BYTES_PER_SECOND", "media-bytes-per-second", "SIZE", None,
+        "Bandwidth of all media together, such as 500MB; without it there is no limit";
     "MEDIA_BIND_PEER", "media-bind-peer", "BOOL", Some("false"),
         "Serve a job's media to its BMC's address alone, which must be known as one; not for BMCs behind address translation";
 }

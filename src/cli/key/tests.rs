@@ -172,9 +172,9 @@ async fn a_rotation_struck_before_and_after_every_write_loses_nothing() {
         assert_eq!(std::fs::read(&files.key).unwrap().len(), 32, "{context}: one key is left");
         strikes += 1;
     }
-    // Three batches of seven values in each of three columns, two of the four secrets, a last one that
+    // Three batches of seven values in each of four columns, two of the four secrets, a last one that
     // finds nothing, and the retiring; both sides of each.
-    assert_eq!(strikes, 2 * (3 + 3 + 3 + 2 + 1 + 1));
+    assert_eq!(strikes, 2 * (3 + 3 + 3 + 3 + 2 + 1 + 1));
 }
 
 #[tokio::test]

@@ -241,7 +241,7 @@ async fn services(
         transport: transport.clone(),
     };
     Ok(Services {
-        media: Media::bound(world.clock.clone(), media_key, store.clone(), config.media_bind_peer),
+        media: Media::with(world.clock.clone(), media_key, store.clone(), config.media),
         hook_key,
         bmcs: BmcPool::new(world.clone(), redfish.clone()),
         registries: Registries::new(transport.clone(), config.registries.clone()),

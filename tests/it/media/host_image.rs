@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use shoal::media::{HostImage, HostImageError, HostImageSource, ImageBytes, Media};
+use shoal::media::{HostImage, HostImageError, HostImageSource, ImageBytes, Media, MediaSettings};
 use shoal_base::world::Clock;
 use tower::ServiceExt as _;
 
@@ -120,7 +120,12 @@ async fn only_the_jobs_own_token_opens_its_image() {
 #[tokio::test]
 async fn the_host_may_have_another_address_than_its_bmc() {
     let first = Bench::new().await;
-    let media = Media::bound(Clock::system(), [9; 32], first.store.clone(), true);
+    let media = Media::with(
+        Clock::system(),
+        [9; 32],
+        first.store.clone(),
+        MediaSettings { binds_peers: true, ..Default::default() },
+    );
     media.publish_image(job(1), image(Manners::Good));
     let bench = Bench::of(media, first.store.clone());
     assert_eq!(bench.get(&bench.media.image_path(job(1))).await.0, StatusCode::OK);

@@ -7,7 +7,7 @@ use axum::extract::ConnectInfo;
 use http::{Method, Request, StatusCode};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use shoal::domain::{Drive, Medium};
-use shoal::media::Media;
+use shoal::media::{Media, MediaSettings};
 use shoal::seal::Sealer;
 use shoal::store::Store;
 use shoal_base::world::Clock;
@@ -39,7 +39,12 @@ fn wrong_old_and_foreign_paths_are_404_alike_and_counted_apart() {
 async fn a_request_without_the_right_token_leaves_no_trace_on_the_job() {
     for binds_peers in [false, true] {
         let store = Store::in_memory(Sealer::new([7; 32])).unwrap();
-        let media = Media::bound(Clock::system(), [9; 32], store.clone(), binds_peers);
+        let media = Media::with(
+            Clock::system(),
+            [9; 32],
+            store.clone(),
+            MediaSettings { binds_peers, ..Default::default() },
+        );
         let bench = Bench::filled(media, store).await;
         bench.media.expect_peer(job(1), "10.0.0.5".parse().unwrap());
         bench.media.start_trace(job(1), Clock::system().now());
@@ -107,7 +112,12 @@ async fn a_single_broken_handshake_is_no_fault_of_the_bmc() {
 
 async fn refusals() {
     let store = Store::in_memory(Sealer::new([7; 32])).unwrap();
-    let media = Media::bound(Clock::system(), [9; 32], store.clone(), true);
+    let media = Media::with(
+        Clock::system(),
+        [9; 32],
+        store.clone(),
+        MediaSettings { binds_peers: true, ..Default::default() },
+    );
     let bench = Bench::filled(media, store).await;
     bench.media.expect_peer(job(1), "10.0.0.5".parse().unwrap());
     let path = bench.media.path(job(1), Medium::Task, Drive::Cd, 1);

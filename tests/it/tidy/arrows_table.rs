@@ -34,6 +34,7 @@ pub const ARROWS: &[Arrow] = &[
             "oidc::OidcSettings",
             "shoal_redfish::Limits",
             "media::InstallerSource",
+            "media::MediaSettings",
             "registry::RegistrySettings",
             "seal::KeySource",
             "seal::MasterKey",
