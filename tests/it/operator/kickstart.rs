@@ -47,7 +47,10 @@ async fn a_template_is_shown_submitted_and_installed_as_it_was_shown() {
     assert_eq!(state["installed_ks_sha256"], json!(hex(&Sha256::digest(&rendered))));
     let found =
         job["events"].as_array().unwrap().iter().find(|event| event["detail"]["rule"] == "KS043").unwrap();
-    assert_eq!((&found["detail"]["line"], &found["detail"]["esxi_version"]), (&json!(3), &Value::Null));
+    assert_eq!(found["detail"]["line"], 3);
+    // Known once the installer was looked at, which a start does beside everything else.
+    let version = &found["detail"]["esxi_version"];
+    assert!(version.is_null() || version == "8.0.3", "{version}");
     assert!(!job.to_string().contains("q7X!mzr0T"));
 
     file("values.json", r#"{"word": "vmware", "dhcp": true}"#);
