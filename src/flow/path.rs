@@ -4,6 +4,8 @@
 //! what its media hold and when its installer is done or gone; what is requested of a BMC, and in which order, is
 //! decided here, for all paths alike.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -43,6 +45,13 @@ pub trait Path: Sync {
 
     /// The host was seen to have started; where `shown` is given, without a request, and this showed it.
     fn note_start(&self, cx: &mut Context<'_>, shown: Option<&BootSample>) -> Result<(), StepError>;
+
+    /// So long after its start a host that is off may have been installed and gone off: that it is off is no sign any
+    /// more that it never started.
+    fn shortest_run(&self) -> Duration;
+
+    /// Whether the host has reported to this job, which only what the job boots can do.
+    fn has_reported<'a>(&'a self, cx: &'a Context<'_>) -> Work<'a, bool>;
 
     /// Whether the media of a host that was started may be ejected; `Err` is when to look again.
     fn may_eject<'a>(&'a self, cx: &'a mut Context<'_>) -> Work<'a, Result<EjectReason, StepOutcome>>;

@@ -8,7 +8,7 @@
 //! | no | has used the one-time boot unrequested, and something shows it | its start is taken for ours |
 //! | no | may have, and nothing on this BMC would show it | the job fails before anything is forced off |
 //! | no | anything else | the next act of the sequence; On only with override and media seen in place |
-//! | yes | reads the media, is on, or has used the override up | done |
+//! | yes | reads the media, reports, is on, or has used the override up | done |
 //! | yes | shows no sign, for less than [`POWER_GRACE`] | wait |
 //! | yes | is off and may have installed meanwhile, unseen | the job fails: a second start could wipe it again |
 //! | yes | shows no sign for longer | the start did not happen: ask again, at most [`STARTS_MAX`] times |
@@ -20,10 +20,10 @@
 //! | before an intent was saved | the act is chosen anew from what the host does now |
 //! | after the intent of a shutdown or of ForceOff | it counts as requested: one that never left costs the graceful timeout (then ForceOff) or [`POWER_GRACE`] (then ForceOff again) |
 //! | after the intent of a start | `started_at` is set, so the last four rows above apply: a lost start costs [`POWER_GRACE`] and is repeated, one that happened is recognised |
-//! | after the receipt of a start | the same, but a host that is off later than [`AMBIGUOUS_OFF_AFTER`] is not started again where its reads are not seen |
+//! | after the receipt of a start | the same, but a host that is off later than [`Path::shortest_run`](super::Path::shortest_run) is not started again where its reads are not seen |
 //!
 //! Invariants: a start that may have happened is not repeated before a grace period without any
-//! sign of it, and never once this job's installer has been read; every start is recorded
+//! sign of it, and never once this job's installer has been read or has reported; every start is recorded
 //! before the request; an unrequested start is believed only where something shows it.
 
 use std::time::Duration;
@@ -38,9 +38,6 @@ use shoal_base::world::{after, elapsed};
 use shoal_redfish::{PowerState, ResetType, System};
 
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// So long after its start a host that is off may have installed and gone off: that it is off is no
-/// sign any more that it never started.
-const AMBIGUOUS_OFF_AFTER: Duration = Duration::from_secs(180);
 /// Starts that a BMC may accept without any sign of one: a mock-up accepts any number of them.
 const STARTS_MAX: u32 = 10;
 /// A medium that was read so lately is being read.
@@ -62,7 +59,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         if elapsed(started_at, now) < POWER_GRACE {
             return Ok(wait(cx, "looking for a sign that the host started"));
         }
-        if elapsed(started_at, now) > AMBIGUOUS_OFF_AFTER && is_in_doubt(cx) {
+        if elapsed(started_at, now) > cx.path.shortest_run() && is_in_doubt(cx) {
             let why = format!(
                 "the BMC of server {} accepted the start, did not respond for minutes, and shows the host off: \
                  it may have installed meanwhile; check the host before retrying the job",
@@ -123,6 +120,9 @@ pub(super) fn stuck(cx: &Context<'_>, why: &str) -> StepError {
 async fn has_started(cx: &Context<'_>, system: &System) -> Result<bool, StepError> {
     let trace = cx.services.media.trace(cx.job.id);
     if trace.installer.first_read_at.is_some() || trace.kickstart.first_read_at.is_some() {
+        return Ok(true);
+    }
+    if cx.path.has_reported(cx).await? {
         return Ok(true);
     }
     Ok(match cx.job.cursor.intent.as_ref().map(|intent| (intent.act, intent.receipt_at)) {

@@ -17,6 +17,8 @@ mod release;
 mod task_iso;
 mod watch;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -43,7 +45,18 @@ const STEPS: &[Step] = &[
     Step::EsxiPollPower,
 ];
 
+/// An installation takes longer than the self test alone.
+const SHORTEST_RUN: Duration = Duration::from_secs(180);
+
 impl Path for EsxiPath {
+    fn shortest_run(&self) -> Duration {
+        SHORTEST_RUN
+    }
+
+    fn has_reported<'a>(&'a self, cx: &'a Context<'_>) -> Work<'a, bool> {
+        Box::pin(async move { Ok(cx.services.store.load_hook_report(cx.job.id).await?.is_some()) })
+    }
+
     fn forward(&self) -> &'static [Step] {
         STEPS
     }

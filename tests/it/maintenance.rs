@@ -174,6 +174,32 @@ async fn a_report_needs_no_streamed_medium() {
     check_installed(&site, &job, Confidence::Proven, &[TaskReport, PowerOff]).await;
 }
 
+/// The BMC does not answer until the host has been installed and is off, and its boot override stays: another start would
+/// install again (sweep, seed 322).
+#[tokio::test(start_paused = true)]
+async fn a_host_that_reported_while_its_bmc_was_away_is_not_started_again() {
+    let away = Fault::Unauthorised401AfterReset(Duration::from_secs(100));
+    let faults = vec![Fault::Prefetch, Fault::OverrideContinuous, away];
+    let timings =
+        Timings { post: Duration::from_secs(20), install: Duration::from_secs(40), ..Timings::default() };
+    for faults in [faults.clone(), [faults, vec![Fault::ReportLost]].concat()] {
+        let is_lost = faults.iter().any(|fault| fault.name() == Fault::ReportLost.name());
+        let mut site = Site::new(1, vec![SimConfig { timings, ..machine(faults) }]).await;
+        site.write_standin_maintenance();
+        site.start();
+        let id = site.submit_linux(0, json!({})).await;
+        let job = settle(&site, id).await;
+        let (state, story) = (site.machines[0].state(), site.story(id).await);
+        assert_eq!((state.installs, state.interrupted_installs), (1, 0), "{story}");
+        if is_lost {
+            let words = job.reason.clone().unwrap_or_default();
+            assert!(words.contains("may have installed meanwhile"), "{words}\n{story}");
+        } else {
+            assert_eq!(job.status, Status::Succeeded, "{story}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lost_report_leaves_the_signal() {
     let (site, job) = install(vec![Fault::ReportLost], json!({})).await;

@@ -325,7 +325,7 @@ fn evidence(case: &Case<'_>) -> String {
 /// By a reset or by an eject. What follows from a wrong verdict is that rule's, and an eject by force
 /// or at the install timeout is what was promised. A host that rebooted unasked is seen to install
 /// again only where its kickstart is read a minute after the first time. A run that begins once an eject
-/// was asked for cannot be saved.
+/// was asked for cannot be saved. One that hangs past its own job's timeout is ended by the next job.
 fn cuts_nothing(case: &Case<'_>) -> Option<String> {
     let wrong = case.success().is_some_and(|success| !success.is_true);
     if wrong || case.installs_again_unseen() {
@@ -343,7 +343,7 @@ fn cuts_nothing(case: &Case<'_>) -> Option<String> {
                 let is_soon = earlier.is_some_and(|begun| elapsed(begun, *at) < QUIET);
                 is_hidden = is_soon && case.rebooted_unasked();
             }
-            Happening::InstallCut if by_hand != Some(*at) && !is_hidden => {
+            Happening::InstallCut if by_hand != Some(*at) && !is_hidden && begun_at.is_some() => {
                 let is_reset = reset_at == Some(*at);
                 let is_new = begun_at.is_some_and(|begun| elapsed(begun, *at) <= EJECT_TAKES);
                 if is_again && is_new && !is_reset {

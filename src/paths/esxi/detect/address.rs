@@ -125,7 +125,9 @@ pub(super) fn doubted_until(
 
 /// Why an answer may be another host's, for good.
 pub(super) fn doubt(watch: &WatchFacts, context: &WatchContext<'_>, at: Timestamp) -> Option<&'static str> {
-    let answered_before = context.management.is_some_and(|management| !management.before.silent);
+    // Of a system that was not recognised as ESXi no certificate is known, so its silence and return would look the same
+    // as an installation.
+    let answered_before = context.management.is_some_and(|management| management.before.host.is_some());
     let fell_silent = watch.address.silent_at.is_some_and(|silent_at| silent_at <= at);
     let from = context.ks_read_at().unwrap_or(context.started_at);
     let is_late = at >= after(from, FLOORS * context.policy.proof_floor);
@@ -139,7 +141,7 @@ pub(super) fn doubt(watch: &WatchFacts, context: &WatchContext<'_>, at: Timestam
         )
     } else if !answered_before && boot.is_none() {
         Some(
-            "the address was silent before the reset and no second boot of this host was seen, so another host that came \
+            "the address showed no ESXi before the reset and no second boot of this host was seen, so another host that came \
              up meanwhile may have answered",
         )
     } else if !is_late && !has_booted {

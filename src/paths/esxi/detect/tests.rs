@@ -109,6 +109,12 @@ impl Story {
         self
     }
 
+    /// Before our start something answered there that was not recognised as ESXi.
+    fn api_unclear(mut self) -> Story {
+        self.api_before = Some(ApiSample { at: at(-1), host: None, silent: false });
+        self
+    }
+
     /// No answer there from `from` to `until`.
     fn api_silent(mut self, from: i64, until: i64) -> Story {
         for secs in [from, until] {

@@ -83,6 +83,15 @@ fn an_answer_that_nothing_ties_to_this_host_is_probable() {
     assert_eq!(story(true).succeeds(Confidence::Proven)[0], EvidenceKind::OsApi);
 }
 
+/// Another host was starting when the address was asked, and starts again: no certificate of before shows that it is the
+/// same (sweep, seed 1850).
+#[test]
+fn a_silence_after_an_unclear_answer_ties_nothing_to_this_host() {
+    let story = Story::new(&[]).sees(5, Power::On, &[]).api_unclear().api_silent(20, 30).ks_read(60);
+    let story = story.sees_on(65, 600, &[]).api(None, 800, Some((BUILD, "bb"))).sees_on(805, 1000, &[]);
+    assert_eq!(story.succeeds(Confidence::Probable)[0], EvidenceKind::OsApi);
+}
+
 /// One of two hosts behind a name is down: every other request fails to connect.
 #[test]
 fn an_address_that_falls_silent_within_the_window_is_probable() {
