@@ -59,6 +59,12 @@ fn describe() {
     counter!("shoal_provisioner_media_refused_total", "Paths of media that opened nothing, by reason");
     counter!("shoal_provisioner_auth_failures_total", "Requests without a valid token, by reason");
     counter!("shoal_provisioner_webhook_requests_total", "Calls of the status webhook");
+    counter!("shoal_provisioner_job_failures_total", "Failed jobs, by step and failure code");
+    counter!(
+        "shoal_provisioner_notifications_total",
+        "Attempts to report ends of jobs and batches, by outcome"
+    );
+    gauge!("shoal_provisioner_self_test_passed", "1 where a self-test of the controller passed, by test");
     counter!("shoal_provisioner_connections_refused_total", "Connections for which there was no room");
     metrics_process::Collector::default().describe();
 }

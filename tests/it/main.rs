@@ -24,6 +24,7 @@ mod emulators;
 mod failure_codes;
 mod fault_list;
 mod fence;
+mod fleet;
 mod hardware;
 mod hooks;
 mod hostile;

@@ -11,15 +11,21 @@ import xml.etree.ElementTree
 import shoal
 
 # What no schema says of a request: that an address is one, a name free, a kickstart sound, a validator current,
-# an Idempotency-Key unused, a SHA-256 the body's, a URL allowed.
+# an Idempotency-Key unused, a row's server known, a SHA-256 the body's, a URL allowed.
 CONFIG = """
 [phases.stateful.generation]
 mode = "positive"
 [[operations]]
 include-name = ["POST /api/v1/jobs", "POST /api/v1/servers", "PATCH /api/v1/servers/{serial}",
   "PUT /api/v1/servers/{serial}", "DELETE /api/v1/servers/{serial}", "POST /api/v1/tokens",
-  "POST /api/v1/jobs/{job_id}/retry", "POST /api/v1/images", "POST /api/v1/images/fetch"]
+  "POST /api/v1/jobs/{job_id}/retry", "POST /api/v1/images", "POST /api/v1/images/fetch", "POST /api/v1/batches",
+  "POST /api/v1/batches/{batch_id}/resume", "POST /api/v1/import/servers"]
 [operations.checks.positive_data_acceptance]
+enabled = false
+# An import reports each row that is wrong, and takes the others.
+[[operations]]
+include-name = ["POST /api/v1/import/servers"]
+[operations.checks.negative_data_rejection]
 enabled = false
 """
 # Revoking by chance what it was given would end the run.

@@ -45,15 +45,6 @@ pub struct BatchInput {
     /// `name=value`: all servers with these labels. One name given twice is OR, different names AND.
     #[schema(min_items = 1, max_items = 32)]
     labels: Option<Vec<String>>,
-    #[schema(inline)]
-    #[serde(flatten)]
-    limits: LimitsInput,
-}
-
-/// The limits under which the rows of a batch start.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only its shape is used, by the API's description")]
-pub struct LimitsInput {
     /// So many rows must succeed before the others start; a failure among them halts the batch. 0 by default.
     canary: Option<u32>,
     /// So many rows run at the same time; without it as many as `WORKER_CONCURRENCY` lets run.
