@@ -121,8 +121,9 @@ impl ServerListParams {
         let after = self.cursor.map(|cursor| cursor.parse::<Serial>()).transpose();
         let after = after.map_err(|_| wrong("cursor is not one that a page gave"))?;
         let (label, last_job) = (label.transpose()?, last_job.transpose()?);
-        if self.serial.as_ref().is_some_and(|serial| serial.trim().is_empty()) {
-            return Err(wrong("serial is empty"));
+        if self.serial.as_ref().is_some_and(|serial| serial.trim().is_empty() || serial.chars().count() > 64)
+        {
+            return Err(wrong("serial has 1 to 64 characters"));
         }
         Ok(ServerFilter { serial: self.serial, label, last_job, after, limit })
     }
