@@ -194,7 +194,7 @@ impl Client {
             request = request.header("idempotency-key", key);
         }
         let request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_string().into());
-        self.answer_within(request.expect("the caller has checked the key"), timeout).await
+        self.answer_within(request.map_err(|_| ClientError::Key)?, timeout).await
     }
 
     /// A POST that changes nothing, whose answer may take longer than most.
