@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::client::Client;
+use super::job::shown::word;
 use super::output::{Output, table, to_stderr};
 use super::{CliError, Exit, prompt};
 use crate::config::ClientArgs;
@@ -204,11 +205,6 @@ fn outcome_text(row: &Value) -> String {
         (Some(step), Some(reason)) => format!("{step}: {reason}"),
         (_, reason) => reason.unwrap_or("-").to_owned(),
     }
-}
-
-/// A text, or a dash.
-fn word(value: &Value) -> &str {
-    value.as_str().unwrap_or("-")
 }
 
 #[cfg(test)]

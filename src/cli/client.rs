@@ -36,6 +36,20 @@ pub struct Client {
     transport: Transport,
 }
 
+/// What a POST needs beside its path and body.
+pub struct PostOptions<'a> {
+    pub query: &'a [(&'a str, String)],
+    /// Under one key the request has its effect once, however often it is sent.
+    pub key: Option<&'a str>,
+    pub timeout: Duration,
+}
+
+impl Default for PostOptions<'_> {
+    fn default() -> Self {
+        PostOptions { query: &[], key: None, timeout: ANSWER_TIMEOUT }
+    }
+}
+
 /// Why there is no good answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -116,9 +130,7 @@ impl Client {
     }
 
     pub async fn get_with(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value, ClientError> {
-        let mut url = self.url(path);
-        url.query_pairs_mut().extend_pairs(query);
-        self.call(Method::GET, url, None).await
+        self.call(Method::GET, self.url_with(path, query), None).await
     }
 
     /// The servers of the inventory that fit `filter`: a body as of one page, with all of them.
@@ -145,30 +157,7 @@ impl Client {
         query: &[(&str, String)],
         body: Value,
     ) -> Result<Value, ClientError> {
-        let mut url = self.url(path);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        self.call(Method::POST, url, Some(body)).await
-    }
-
-    /// A POST that has its effect once, however often it is sent with the same key.
-    pub async fn post_keyed(
-        &self,
-        path: &[&str],
-        query: &[(&str, String)],
-        body: Value,
-        key: Option<&str>,
-    ) -> Result<Value, ClientError> {
-        let Some(key) = key else { return self.post(path, query, body).await };
-        let mut url = self.url(path);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        let request = self.request(Method::POST, &url).header(header::CONTENT_TYPE, "application/json");
-        let request = request.header("idempotency-key", key).body(body.to_string().into());
-        let request = request.map_err(|_| ClientError::Key)?;
-        self.answer_within(request, ANSWER_TIMEOUT).await
+        self.post_with(path, body, PostOptions { query, ..PostOptions::default() }).await
     }
 
     /// A POST whose answer may take longer than most.
@@ -178,35 +167,23 @@ impl Client {
         body: Value,
         timeout: Duration,
     ) -> Result<Value, ClientError> {
-        self.call_within(Method::POST, self.url(path), Some(body), timeout).await
+        self.post_with(path, body, PostOptions { timeout, ..PostOptions::default() }).await
     }
 
-    /// A POST that may be sent again with the same `key`, and whose answer may take longer than most.
-    pub async fn post_once(
+    pub async fn post_with(
         &self,
         path: &[&str],
         body: Value,
-        key: Option<&str>,
-        timeout: Duration,
+        options: PostOptions<'_>,
     ) -> Result<Value, ClientError> {
-        let mut request = self.request(Method::POST, &self.url(path));
+        let PostOptions { query, key, timeout } = options;
+        let request = self.request(Method::POST, &self.url_with(path, query));
+        let mut request = request.header(header::CONTENT_TYPE, "application/json");
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
-        let request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_string().into());
-        self.answer_within(request.map_err(|_| ClientError::Key)?, timeout).await
-    }
-
-    /// A POST that changes nothing, whose answer may take longer than most.
-    pub async fn post_dry_run(
-        &self,
-        path: &[&str],
-        body: Value,
-        timeout: Duration,
-    ) -> Result<Value, ClientError> {
-        let mut url = self.url(path);
-        url.query_pairs_mut().append_pair("dry_run", "true");
-        self.call_within(Method::POST, url, Some(body), timeout).await
+        let request = request.body(body.to_string().into()).map_err(|_| ClientError::Key)?;
+        self.answer_within(request, timeout).await
     }
 
     /// A POST of a file, and its JSON answer.
@@ -217,11 +194,7 @@ impl Client {
         body: StreamedBody,
         timeout: Duration,
     ) -> Result<Value, ClientError> {
-        let mut url = self.url(path);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        let request = self.request(Method::POST, &url).extension(body);
+        let request = self.request(Method::POST, &self.url_with(path, query)).extension(body);
         let request = request.header(header::CONTENT_TYPE, "application/octet-stream").body(Bytes::new());
         self.answer_within(request.expect("the parts of the request are sound"), timeout).await
     }
@@ -265,21 +238,11 @@ impl Client {
     }
 
     async fn call(&self, method: Method, url: Url, body: Option<Value>) -> Result<Value, ClientError> {
-        self.call_within(method, url, body, ANSWER_TIMEOUT).await
-    }
-
-    async fn call_within(
-        &self,
-        method: Method,
-        url: Url,
-        body: Option<Value>,
-        timeout: Duration,
-    ) -> Result<Value, ClientError> {
         let request = self
             .request(method, &url)
             .header(header::CONTENT_TYPE, "application/json")
             .body(body.map_or(Bytes::new(), |body| body.to_string().into()));
-        self.answer_within(request.expect("the parts of the request are sound"), timeout).await
+        self.answer_within(request.expect("the parts of the request are sound"), ANSWER_TIMEOUT).await
     }
 
     async fn answer_within(&self, request: HttpRequest, timeout: Duration) -> Result<Value, ClientError> {
@@ -326,6 +289,14 @@ impl Client {
             Ok(problem) if problem.is_object() => ClientError::Refused(ApiRefusal { status, problem }),
             _ => ClientError::Garbled { base: self.base.clone(), status },
         }
+    }
+
+    fn url_with(&self, path: &[&str], query: &[(&str, String)]) -> Url {
+        let mut url = self.url(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
     }
 
     /// `{base}/api/v1/` and `path`, each part of it one segment.

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::client::{Client, ClientError};
+use super::client::{Client, ClientError, PostOptions};
 use super::output::{Output, cut_table, table, to_stderr};
 use super::{CliError, Exit};
 use crate::config::ClientArgs;
@@ -218,7 +218,8 @@ async fn add_all(
     let requests = to_add.into_iter().map(async |new| {
         let path: Vec<&str> = new.path.iter().map(String::as_str).collect();
         let query: &[(&str, String)] = if options.dry_run { &[("dry_run", "true".to_owned())] } else { &[] };
-        (new.name, client.post_keyed(&path, query, new.body, new.key.as_deref()).await)
+        let post = PostOptions { query, key: new.key.as_deref(), ..PostOptions::default() };
+        (new.name, client.post_with(&path, new.body, post).await)
     });
     let answers: Vec<(String, Result<Value, ClientError>)> =
         stream::iter(requests).buffered(PARALLEL).collect().await;

@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{servers_file, summary, watch, word};
-use crate::cli::client::Client;
+use crate::cli::client::{Client, PostOptions};
 use crate::cli::kickstart::lint::HookName;
 use crate::cli::kickstart::render::read_values;
 use crate::cli::output::{Output, table, to_stderr};
@@ -135,7 +135,8 @@ pub async fn run(args: BatchSubmitArgs, world: &World, output: Output) -> Result
         return Err("no batch was added".to_owned().into());
     }
     let key = args.idempotency_key.as_deref();
-    let batch = client.post_once(&["batches"], body, key, SUBMIT_TIMEOUT).await?;
+    let options = PostOptions { key, timeout: SUBMIT_TIMEOUT, ..PostOptions::default() };
+    let batch = client.post_with(&["batches"], body, options).await?;
     if args.watch {
         to_stderr(&summary(&batch));
         return watch::watch(&client, word(&batch["batch_id"]), output).await;
@@ -244,7 +245,9 @@ fn question(args: &BatchSubmitArgs, body: &Value) -> String {
 
 async fn dry_run(client: &Client, body: Value, output: Output) -> Result<Exit, CliError> {
     to_stderr("checking every row, and asking its BMC; nothing is changed");
-    let report = client.post_dry_run(&["batches"], body, DRY_RUN_TIMEOUT).await?;
+    let query = [("dry_run", "true".to_owned())];
+    let options = PostOptions { query: &query, timeout: DRY_RUN_TIMEOUT, ..PostOptions::default() };
+    let report = client.post_with(&["batches"], body, options).await?;
     output.print(&report, |report| {
         let rows = report["rows"].as_array().into_iter().flatten().filter(|row| row["ok"] != true);
         let bad: Vec<[String; 3]> = rows

@@ -23,31 +23,15 @@ const LIVE_ROWS: usize = 15;
 /// Follows the batch until nothing of it will happen any more.
 pub async fn watch(client: &Client, id: &str, output: Output) -> Result<Exit, CliError> {
     let mut watcher = BatchWatcher::new(output);
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
-    let batch = loop {
-        let looked = tokio::select! {
-            biased;
-            _ = &mut interrupted => {
-                watcher.bar.finish_and_clear();
-                to_stderr(&format!("the batch goes on; follow it again with: shoal batch watch {id}"));
-                return Ok(Exit::Failed);
-            }
-            looked = watcher.look(client, id) => looked?,
-        };
-        if let Some(batch) = looked.filter(is_at_rest) {
-            break batch;
-        }
-        tokio::select! {
-            biased;
-            _ = &mut interrupted => {
-                watcher.bar.finish_and_clear();
-                to_stderr(&format!("the batch goes on; follow it again with: shoal batch watch {id}"));
-                return Ok(Exit::Failed);
-            }
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+    let end = tokio::select! {
+        end = watcher.follow(client, id) => end,
+        _ = tokio::signal::ctrl_c() => {
+            watcher.bar.finish_and_clear();
+            to_stderr(&format!("the batch goes on; follow it again with: shoal batch watch {id}"));
+            return Ok(Exit::Failed);
         }
     };
+    let batch = end?;
     watcher.bar.finish_and_clear();
     output.print_line(&batch, batch_text);
     let counts = &batch["counts"];
@@ -81,6 +65,16 @@ impl BatchWatcher {
         bar.set_style(ProgressStyle::with_template("{msg}").expect("the template is sound"));
         let (shown, status) = (BTreeMap::new(), String::new());
         BatchWatcher { format: output.format, bar, shown, status, absent_since: None }
+    }
+
+    /// To its end, or until nothing of it will happen without an operator.
+    async fn follow(&mut self, client: &Client, id: &str) -> Result<Value, CliError> {
+        loop {
+            if let Some(batch) = self.look(client, id).await?.filter(is_at_rest) {
+                return Ok(batch);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// The batch as it stands; `None` while the controller does not answer.

@@ -124,8 +124,8 @@ impl Sqlite {
     }
 }
 
-/// Asks the plan of every open batch, and lets go of the jobs that may start.
-pub(super) fn let_go(writer: &Writer<'_>, now: Timestamp) -> Result<(), Fault> {
+/// Asks the plan of every open batch, and releases the jobs that may start.
+pub(super) fn release_due(writer: &Writer<'_>, now: Timestamp) -> Result<(), Fault> {
     let sql = "SELECT id FROM batches WHERE finished_at IS NULL ORDER BY id";
     let mut statement = writer.prepare_cached(sql)?;
     let ids = statement.query_map([], |row| row.get::<_, Word<BatchId>>(0))?;
@@ -160,10 +160,8 @@ fn advance(writer: &Writer<'_>, id: BatchId, now: Timestamp) -> Result<(), Fault
         writer.prepare_cached(sql)?.execute(params![Word(jobs[index]), Millis(now)])?;
         writer.prepare_cached("UPDATE jobs SET held = 0 WHERE id = ?1")?.execute([Word(jobs[index])])?;
     }
-    if look_at != batch_look_at(writer, id)? {
-        let sql = "UPDATE batches SET look_at = ?2 WHERE id = ?1";
-        writer.prepare_cached(sql)?.execute(params![Word(id), look_at.map(Millis)])?;
-    }
+    let sql = "UPDATE batches SET look_at = ?2 WHERE id = ?1 AND look_at IS NOT ?2";
+    writer.prepare_cached(sql)?.execute(params![Word(id), look_at.map(Millis)])?;
     match end {
         Some(BatchEnd::Finished) => finish(writer, id, BatchStatus::Finished, now),
         Some(BatchEnd::Halted(why)) => {
@@ -190,11 +188,6 @@ fn planned(writer: &Writer<'_>, id: BatchId) -> Result<Vec<(JobId, PlannedRow)>,
     })?;
     let rows = rows.collect::<rusqlite::Result<Vec<_>>>();
     rows.map_err(|error| Fault::in_row(format!("a row of batch {id}"), error))
-}
-
-fn batch_look_at(writer: &Writer<'_>, id: BatchId) -> Result<Option<Timestamp>, Fault> {
-    let mut statement = writer.prepare_cached("SELECT look_at FROM batches WHERE id = ?1")?;
-    Ok(statement.query_row([Word(id)], |row| row.get::<_, Option<Millis>>(0))?.map(|Millis(at)| at))
 }
 
 fn finish(writer: &Writer<'_>, id: BatchId, status: BatchStatus, now: Timestamp) -> Result<(), Fault> {

@@ -26,7 +26,7 @@ impl LeaseStore for Sqlite {
     ) -> StoreFuture<Vec<(Lease, Job)>> {
         let owner = owner.to_owned();
         self.write("claiming jobs", move |writer| {
-            batches::let_go(writer, now)?;
+            batches::release_due(writer, now)?;
             let (limit, mut claimed) = (limit.min(PAGE_MAX), Vec::new());
             while claimed.len() < limit {
                 let due = due(writer, now, limit - claimed.len())?;
@@ -119,8 +119,8 @@ impl LeaseStore for Sqlite {
 /// SQL for "due, whatever its time to wake".
 const DUE_NOW: &str = "(wake_now OR (cancel IS NOT NULL AND phase = 'forward'))";
 
-/// SQL for "its batch lets it start, or it is to end".
-const LET_GO: &str = "(NOT held OR cancel IS NOT NULL)";
+/// SQL for "its batch has released it, or it is to end".
+const RELEASED: &str = "(NOT held OR cancel IS NOT NULL)";
 
 /// SQL for "not met as unreadable yet".
 const READABLE: &str = "id NOT IN (SELECT id FROM temp.unreadable_jobs)";
@@ -128,7 +128,7 @@ const READABLE: &str = "id NOT IN (SELECT id FROM temp.unreadable_jobs)";
 /// Ids of due jobs, as they stand in the database: one that cannot be read must not hold up others.
 fn due(writer: &Writer<'_>, now: Timestamp, limit: usize) -> Result<Vec<String>, Fault> {
     let sql = format!(
-        "SELECT id FROM jobs WHERE phase <> 'done' AND {READABLE} AND {LET_GO}
+        "SELECT id FROM jobs WHERE phase <> 'done' AND {READABLE} AND {RELEASED}
             AND coalesce(lease_until, 0) <= ?1
             AND (wake_at <= ?1 OR {DUE_NOW}) ORDER BY id LIMIT ?2"
     );
@@ -201,7 +201,7 @@ fn write(writer: &Writer<'_>, lease: &Lease, job: &Job) -> Result<(), Fault> {
 fn next_claimable(reader: &Reader<'_>) -> Result<Option<Timestamp>, Fault> {
     let sql = format!(
         "SELECT min(max(iif({DUE_NOW}, 0, wake_at), coalesce(lease_until, 0))) FROM jobs
-            WHERE phase <> 'done' AND {READABLE} AND {LET_GO}"
+            WHERE phase <> 'done' AND {READABLE} AND {RELEASED}"
     );
     let at = reader.prepare_cached(&sql)?.query_row([], |row| row.get::<_, Option<Millis>>(0));
     Ok(at.map_err(|error| Fault::in_row("a job's time to wake", error))?.map(|Millis(at)| at))
