@@ -123,6 +123,7 @@ pub fn prove(extent: Extent) -> Done<Tally> {
     let tally = run_rounds(&rounds)?;
     if tally.failed > 0 {
         eprintln!("lab: is it the lab itself? Its own proof, without the controller:");
+        scenario::renew(0, "{}").and_then(|()| scenario::renew(1, "{}"))?;
         run(&mut script("smoke"))?;
     }
     if !was_up {
@@ -155,6 +156,11 @@ fn show(rows: &[Row]) {
         table.row(&[row.scenario, &row.machine, &time, &row.verdict, &row.evidence, result]);
     }
     table.show();
+    for row in rows {
+        if let Some(fault) = &row.fault {
+            eprintln!("lab: {}, {}: {fault}", row.scenario, row.machine);
+        }
+    }
 }
 
 /// Two simultaneous runs would fight for the same machines.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -104,9 +104,10 @@ impl Controller {
         }
     }
 
-    /// Submits a recipe; the id of its job.
+    /// Submits a recipe, again if the controller died before it answered; the id of its one job.
     pub fn submit(&self, recipe: &Value) -> Done<String> {
-        let answer = self.service.post("/api/v1/jobs", recipe)?;
+        let key = format!("lab-{}", SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos());
+        let answer = while_away(|| self.service.post_keyed("/api/v1/jobs", recipe, &key))?;
         match (answer.status, answer.body["job_id"].as_str()) {
             (202, Some(id)) => Ok(id.to_owned()),
             (status, _) => fail(format!("the job is refused: {status} {}", answer.body)),
@@ -128,13 +129,7 @@ impl Controller {
     }
 
     pub fn job(&self, id: &str) -> Done<Value> {
-        let (start, path) = (Instant::now(), format!("/api/v1/jobs/{id}"));
-        loop {
-            match self.service.read(&path) {
-                Err(_) if start.elapsed() < AWAY => std::thread::sleep(POLL),
-                answer => return answer,
-            }
-        }
+        while_away(|| self.service.read(&format!("/api/v1/jobs/{id}")))
     }
 
     /// Which job is at which step.
@@ -175,6 +170,17 @@ impl Drop for Controller {
         let mut child = self.child();
         let _ = child.kill();
         let _ = child.wait();
+    }
+}
+
+/// Asks again while a controller is being started anew.
+fn while_away<T>(ask: impl Fn() -> Done<T>) -> Done<T> {
+    let start = Instant::now();
+    loop {
+        match ask() {
+            Err(_) if start.elapsed() < AWAY => std::thread::sleep(POLL),
+            answer => return answer,
+        }
     }
 }
 

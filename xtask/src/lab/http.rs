@@ -25,15 +25,20 @@ pub struct Answer {
 
 impl Service {
     pub fn get(&self, path: &str) -> Done<Answer> {
-        self.send("GET", path, None)
+        self.send("GET", path, None, "")
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Done<Answer> {
-        self.send("POST", path, Some(body))
+        self.send("POST", path, Some(body), "")
+    }
+
+    /// A request that may be sent again: the service does it once for this key.
+    pub fn post_keyed(&self, path: &str, body: &Value, key: &str) -> Done<Answer> {
+        self.send("POST", path, Some(body), &format!("Idempotency-Key: {key}"))
     }
 
     pub fn patch(&self, path: &str, body: &Value) -> Done<Answer> {
-        self.send("PATCH", path, Some(body))
+        self.send("PATCH", path, Some(body), "")
     }
 
     /// The body of a successful answer.
@@ -45,12 +50,16 @@ impl Service {
         }
     }
 
-    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Done<Answer> {
+    /// `header` is one more line, or empty.
+    fn send(&self, method: &str, path: &str, body: Option<&Value>, header: &str) -> Done<Answer> {
         let mut config = format!(
             "url = {}\nrequest = {method}\nheader = {}\n",
             quoted(&format!("{}{path}", self.base)),
             quoted(&format!("Authorization: {}", self.authorization)),
         );
+        if !header.is_empty() {
+            config += &format!("header = {}\n", quoted(header));
+        }
         if let Some(body) = body {
             config += &format!(
                 "header = \"Content-Type: application/json\"\ndata = {}\n",
