@@ -4,21 +4,24 @@
 //! printed is our median, the peer's median, their ratio, and what we aim at. Invariant: the two sides
 //! of a ratio alternate, so that whatever else the machine does hits both.
 
+mod history;
 mod installer;
 mod installs;
 mod measure;
 mod serving;
+mod site;
 mod task_iso;
 mod writing;
 
 /// A figure's name and what measures it.
 type Figure = (&'static str, fn());
 
-const FIGURES: [Figure; 5] = [
+const FIGURES: [Figure; 6] = [
     ("task-iso", task_iso::measure),
     ("installer", installer::measure),
     ("serving", serving::measure),
     ("installs", installs::measure),
+    ("history", history::measure),
     ("writing", writing::measure),
 ];
 

@@ -32,7 +32,7 @@ pub fn print(what: &str, ours: Duration, peer_name: &str, peer: Duration, aim: &
     println!("{what}: {} ms; {peer_name}: {} ms; {ratio:.1} times as fast (aim: {aim})", ms(ours), ms(peer));
 }
 
-fn ms(time: Duration) -> String {
+pub fn ms(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1000.0;
     if ms < 10.0 { format!("{ms:.3}") } else { format!("{ms:.0}") }
 }

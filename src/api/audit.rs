@@ -10,7 +10,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ApiState;
-use super::body::{Params, Position};
+use super::body::{Params, Position, page_limit};
 use super::error::ApiError;
 use crate::access::Entry;
 use crate::store::AuditFilter;
@@ -90,12 +90,7 @@ pub async fn list(
     State(state): State<ApiState>,
     Params(params): Params<AuditParams>,
 ) -> Result<Json<EntryList>, ApiError> {
-    let limit = match params.limit.unwrap_or(LIST_DEFAULT) {
-        limit @ 1..=LIST_MAX => limit,
-        _ => {
-            return Err(ApiError::BadRequest("invalid query: limit is a number from 1 to 499".to_owned()));
-        }
-    };
+    let limit = page_limit(params.limit, LIST_DEFAULT, LIST_MAX)?;
     // One more than requested shows whether there is another page.
     let filter = AuditFilter {
         actor: params.actor,

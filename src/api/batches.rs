@@ -18,20 +18,19 @@ use utoipa::IntoParams;
 
 use super::ApiState;
 use super::access::Who;
-use super::body::{self, Name, OptionalJsonObject, Params, at_location};
+use super::body::{self, Name, OptionalJsonObject, Params, at_location, page_limit};
 use super::error::{ApiError, Problem};
 use super::find;
 use super::jobs::submit::idempotency_key;
 use crate::access::Act;
 use crate::domain::{BatchId, Fields};
-use crate::store::{Batch, BatchChange, BatchOutcome, InsertedBatch, NewBatch};
+use crate::store::{Batch, BatchChange, BatchOutcome, InsertedBatch, NewBatch, PAGE_MAX};
 use input::BatchRequest;
 
 pub use input::{BatchInput, ResumeInput};
 pub use view::{BatchBody, BatchList};
 
 const LIST_DEFAULT: usize = 50;
-const LIST_MAX: usize = 500;
 /// Thousands of rows with variables of their own.
 const BODY_BYTES_MAX: usize = 8 << 20;
 
@@ -134,10 +133,7 @@ pub async fn list(
     Params(params): Params<BatchListParams>,
 ) -> Result<Json<BatchList>, ApiError> {
     let wrong = |what: &str| ApiError::BadRequest(format!("invalid query: {what}"));
-    let limit = match params.limit.unwrap_or(LIST_DEFAULT) {
-        limit @ 1..=LIST_MAX => limit,
-        _ => return Err(wrong("limit is a number from 1 to 500")),
-    };
+    let limit = page_limit(params.limit, LIST_DEFAULT, PAGE_MAX)?;
     let before = params.cursor.map(|cursor| cursor.parse::<BatchId>()).transpose();
     let before = before.map_err(|_| wrong("cursor is not one that a page gave"))?;
     let batches = state.store.batches(before, limit).await?;

@@ -177,6 +177,14 @@ pub fn parse_object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
     }
 }
 
+/// How many entries of a list are answered.
+pub fn page_limit(requested: Option<usize>, default: usize, max: usize) -> Result<usize, ApiError> {
+    match requested.unwrap_or(default) {
+        limit if (1..=max).contains(&limit) => Ok(limit),
+        _ => Err(ApiError::BadRequest(format!("invalid query: limit is a number from 1 to {max}"))),
+    }
+}
+
 /// `response` with a `Location`.
 pub fn at_location(mut response: Response, path: &str) -> Response {
     let location = http::HeaderValue::try_from(path.replace(' ', "%20"));

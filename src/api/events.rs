@@ -21,7 +21,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ApiState;
 use super::access::{Admission, Who};
-use super::body::{Name, Params, Position};
+use super::body::{Name, Params, Position, page_limit};
 use super::error::ApiError;
 use super::find;
 use super::streams::StreamSeat;
@@ -167,10 +167,7 @@ impl EventQuery {
             Some("now") => latest,
             Some(_) => return Err(wrong("from is now")),
         };
-        let limit = match self.limit.unwrap_or(LIST_DEFAULT) {
-            limit @ 1..=PAGE_MAX => limit,
-            _ => return Err(wrong(&format!("limit is a number from 1 to {PAGE_MAX}"))),
-        };
+        let limit = page_limit(self.limit, LIST_DEFAULT, PAGE_MAX)?;
         Ok(EventFilter { level, limit, after: resumed.or(self.after).unwrap_or(from), ..self.filter })
     }
 }

@@ -18,22 +18,21 @@ use utoipa::IntoParams;
 
 use super::ApiState;
 use super::access::Who;
-use super::body::{JobObject, Name, OptionalJsonObject, Params, at_location};
+use super::body::{JobObject, Name, OptionalJsonObject, Params, at_location, page_limit};
 use super::error::{ApiError, Problem};
 use super::events::{self, EventBody};
 use super::find;
 use super::words::JobStatus;
 use crate::access::Act;
 use crate::domain::{BatchId, Cancel, Fields, Job, JobId, Serial, Status};
-use crate::store::{CancelOutcome, JobFilter, StoreError, StoredJob, UnreadableJob};
+use crate::store::{CancelOutcome, JobFilter, PAGE_MAX, StoreError, StoredJob, UnreadableJob};
 use submit::{JobRequest, Retry, SubmitBody};
 
 pub use recipe_body::{JobRecipeBody, MaintenanceRecipeBody};
 use submit::FoundBody;
-pub use view::{JobBody, JobList};
+pub use view::{DeadlineBody, JobBody, JobList};
 
 const LIST_DEFAULT: usize = 100;
-const LIST_MAX: usize = 500;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -113,10 +112,7 @@ impl JobListParams {
         let before = self
             .cursor
             .map(|cursor| cursor.parse::<JobId>().map_err(|_| wrong("cursor is not one that a page gave")));
-        let limit = match self.limit.unwrap_or(LIST_DEFAULT) {
-            limit @ 1..=LIST_MAX => limit,
-            _ => return Err(wrong("limit is a number from 1 to 500")),
-        };
+        let limit = page_limit(self.limit, LIST_DEFAULT, PAGE_MAX)?;
         Ok(JobFilter {
             status: status.transpose()?,
             server: server.transpose()?,

@@ -121,7 +121,7 @@ async fn ask(store: &Store, serial: &Serial, force: bool, act: Act) -> Result<As
     let (mut known_slots, mut session) = (Vec::new(), None);
     if let Some(StoredJob::Readable(job)) = store.jobs(&filter).await?.into_iter().next() {
         let left = job.leftover();
-        known_slots = left.installer.into_iter().chain(left.task).collect();
+        known_slots = left.boot.into_iter().chain(left.task).collect();
         session = job.facts.session;
     }
     let (recorded, host) = (OnceCell::new(), OnceCell::new());

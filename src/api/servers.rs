@@ -18,7 +18,7 @@ use utoipa::IntoParams;
 
 use super::ApiState;
 use super::access::Who;
-use super::body::{JsonObject, Name, Params, at_location};
+use super::body::{JsonObject, Name, Params, at_location, page_limit};
 use super::error::{ApiError, Problem};
 use super::find;
 use super::inspect::HardwareBody;
@@ -114,10 +114,7 @@ impl ServerListParams {
             (_, Ok(status)) => Ok(LastJob::Is(status)),
             _ => Err(wrong("status is queued, provisioning, succeeded, failed, cancelled or none")),
         });
-        let limit = match self.limit.unwrap_or(LIST_DEFAULT) {
-            limit @ 1..=PAGE_MAX => limit,
-            _ => return Err(wrong("limit is a number from 1 to 500")),
-        };
+        let limit = page_limit(self.limit, LIST_DEFAULT, PAGE_MAX)?;
         let after = self.cursor.map(|cursor| cursor.parse::<Serial>()).transpose();
         let after = after.map_err(|_| wrong("cursor is not one that a page gave"))?;
         let (label, last_job) = (label.transpose()?, last_job.transpose()?);

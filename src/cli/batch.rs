@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::Client;
 use super::job::shown::word;
-use super::output::{Output, table, to_stderr};
+use super::output::{Output, cut_table, to_stderr};
 use super::{CliError, Exit, prompt};
 use crate::config::ClientArgs;
 use crate::domain::{BatchId, Serial};
@@ -73,6 +73,9 @@ enum BatchCommand {
         /// Only these rows; cancelled ones too. May be given several times.
         #[arg(long = "server", value_name = "SERIAL")]
         servers: Vec<Serial>,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 
@@ -95,7 +98,7 @@ pub async fn run(args: BatchArgs, world: &World, output: Output) -> Result<Exit,
             Ok(Exit::Done)
         }
         BatchCommand::Watch(OneBatch { batch, client }) => {
-            watch::watch(&Client::new(&client, world)?, &batch.to_string(), output).await
+            watch::watch(&Client::new(&client, world)?, &batch.to_string(), world, output).await
         }
         BatchCommand::Pause(batch) => change(&batch, "pause", json!({}), world, output).await,
         BatchCommand::Resume { batch, not_before, not_after } => {
@@ -115,10 +118,30 @@ pub async fn run(args: BatchArgs, world: &World, output: Output) -> Result<Exit,
             }
             change(&batch, "cancel", json!({ "running": running }), world, output).await
         }
-        BatchCommand::Retry { batch, servers } => {
+        BatchCommand::Retry { batch, servers, yes } => {
+            if !yes && prompt::is_interactive() && !is_retry_wanted(&batch, &servers, world).await? {
+                return Err("nothing was changed".to_owned().into());
+            }
             let body = if servers.is_empty() { json!({}) } else { json!({ "servers": servers }) };
             change(&batch, "retry", body, world, output).await
         }
+    }
+}
+
+/// Names the rows that would be tried again.
+async fn is_retry_wanted(batch: &OneBatch, servers: &[Serial], world: &World) -> Result<bool, CliError> {
+    let mut serials: Vec<String> = servers.iter().map(Serial::to_string).collect();
+    if serials.is_empty() {
+        let shown = Client::new(&batch.client, world)?.get(&["batches", &batch.batch.to_string()]).await?;
+        let rows = shown["rows"].as_array().into_iter().flatten();
+        let failed = rows.filter(|row| word(&row["state"]) == "failed");
+        serials.extend(failed.map(|row| word(&row["server_serial"]).to_owned()));
+    }
+    // With none of them the controller says what is wrong.
+    if serials.is_empty() {
+        Ok(true)
+    } else {
+        prompt::confirm(&submit::wipe_question("Install again", &serials))
     }
 }
 
@@ -152,7 +175,7 @@ async fn list(
                 ["batch_id", "name", "status", "created_at"].map(|key| word(&batch[key]).to_owned());
             [id, name, status, counts_text(&batch["counts"]), created]
         });
-        table(["BATCH", "NAME", "STATUS", "ROWS", "CREATED"], rows)
+        cut_table(["BATCH", "NAME", "STATUS", "ROWS", "CREATED"], rows)
     });
     if let Some(cursor) = page["next_cursor"].as_str() {
         to_stderr(&format!("there are more: --cursor {cursor}"));
@@ -166,7 +189,7 @@ fn batch_text(batch: &Value) -> String {
             ["server_serial", "state", "job_id", "step"].map(|key| word(&row[key]).to_owned());
         [server, state, word(&row["confidence"]).to_owned(), job, step, outcome_text(row)]
     });
-    let rows = table(["SERVER", "STATE", "CONFIDENCE", "JOB", "STEP", "REASON"], rows);
+    let rows = cut_table(["SERVER", "STATE", "CONFIDENCE", "JOB", "STEP", "REASON"], rows);
     format!("{}\n\n{rows}", summary(batch))
 }
 

@@ -1,6 +1,7 @@
 //! `shoal job`: ask a controller for installations and watch them.
 
 mod many;
+pub mod recipe;
 pub mod shown;
 mod submit;
 mod watch;

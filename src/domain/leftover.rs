@@ -4,15 +4,16 @@
 //! Invariant: as long as the boot override and the installer may both be left, the reason of the job says that the
 //! next start of the host installs.
 
-use super::{Facts, Job, Outcome, Phase};
+use super::{Facts, Job, Outcome, PathFacts, Phase};
 
 /// What has not been seen gone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leftover {
     /// The one-time boot override was armed by the job.
     pub armed: bool,
-    /// Link of the slot with the installer.
-    pub installer: Option<String>,
+    /// Link of the slot with the boot medium: the installer, or the maintenance ISO.
+    pub boot: Option<String>,
+    boot_name: &'static str,
     /// Link of the slot with the task ISO, or of the USB stick.
     pub task: Option<String>,
 }
@@ -24,26 +25,31 @@ impl Leftover {
         };
         Leftover {
             armed: facts.override_armed,
-            installer: slot(&facts.mounts.boot),
+            boot: slot(&facts.mounts.boot),
+            boot_name: match facts.path {
+                PathFacts::Esxi(_) => "the installer",
+                PathFacts::Maintenance(_) => "the maintenance ISO",
+            },
             task: slot(&facts.mounts.task),
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        *self == Leftover::default()
+        !self.armed && self.boot.is_none() && self.task.is_none()
     }
 
-    /// The slot that holds the installer, or the task ISO.
-    pub fn slot(&self, installer: bool) -> Option<&str> {
-        if installer { self.installer.as_deref() } else { self.task.as_deref() }
+    /// The slot that holds the boot medium, or the task ISO.
+    pub fn slot(&self, boot: bool) -> Option<&str> {
+        if boot { self.boot.as_deref() } else { self.task.as_deref() }
     }
 
     /// That the next start of the host installs, if it does.
     pub fn warning(&self) -> Option<String> {
-        let slot = self.installer.as_ref().filter(|_| self.armed)?;
+        let slot = self.boot.as_ref().filter(|_| self.armed)?;
         Some(format!(
-            "the next start of the host installs: the boot override has not been seen cleared, and the installer has \
-             not been seen ejected from {slot}"
+            "the next start of the host installs: the boot override has not been seen cleared, and {} has not \
+             been seen ejected from {slot}",
+            self.boot_name
         ))
     }
 
@@ -53,7 +59,7 @@ impl Leftover {
         let slot = |what: &str, slot: &Option<String>| {
             slot.as_ref().map(|slot| format!("{what} has not been seen ejected from {slot}"))
         };
-        let media = [slot("the installer", &self.installer), slot("the task ISO", &self.task)];
+        let media = [slot(self.boot_name, &self.boot), slot("the task ISO", &self.task)];
         armed.into_iter().chain(media.into_iter().flatten()).collect()
     }
 }
@@ -119,6 +125,16 @@ mod tests {
             change(&mut facts);
             let left = Leftover::of(&facts);
             assert_eq!((left.warning(), left.items().len()), (None, 2), "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn the_boot_medium_has_the_name_of_its_path() {
+        let linux = Facts { path: PathFacts::Maintenance(Box::default()), ..facts() };
+        for (facts, name) in [(facts(), "the installer"), (linux, "the maintenance ISO")] {
+            let left = Leftover::of(&facts);
+            assert!(left.warning().is_some_and(|text| text.contains(name)), "{left:?}");
+            assert!(left.items().iter().any(|item| item.starts_with(name)), "{left:?}");
         }
     }
 }

@@ -14,8 +14,8 @@ use jiff::Timestamp;
 
 use super::{IdempotencyKey, NewJob, StoreFuture};
 use crate::domain::{
-    BatchId, BatchLimits, BatchStatus, FailureCode, FieldPatch, JobId, PlannedRow, RowState, Serial, Status,
-    Step, Verdict,
+    BatchId, BatchLimits, BatchStatus, Deadline, FailureCode, FieldPatch, JobId, PlannedRow, RowState,
+    Serial, Status, Step, Verdict,
 };
 
 /// The most servers that one batch has.
@@ -86,6 +86,7 @@ pub struct BatchRow {
     pub status: Status,
     /// Unknown of a job that this release cannot read.
     pub step: Option<Step>,
+    pub deadline: Option<Deadline>,
     pub failed_step: Option<Step>,
     pub failure_code: Option<FailureCode>,
     pub reason: Option<String>,

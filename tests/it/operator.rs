@@ -16,6 +16,7 @@ mod management;
 mod refusals;
 mod release;
 mod secrets;
+mod terminal;
 mod tls;
 
 use std::path::Path;

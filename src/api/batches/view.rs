@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::rows::DryRow;
 use crate::api::events::NewEventBody;
+use crate::api::jobs::DeadlineBody;
 use crate::api::words::{BatchRowState, BatchStatusName, ConfidenceName, FailureCodeName, StepName};
 use crate::domain::{BatchLimits, BatchStatus, Confidence, FailureCode, PlannedRow, Step, plan_batch};
 use crate::store::{Batch, BatchRow, RowCounts};
@@ -81,6 +82,7 @@ struct BatchRowBody {
     state: &'static str,
     #[schema(value_type = Option<StepName>)]
     step: Option<&'static str>,
+    deadline: Option<DeadlineBody>,
     #[schema(value_type = Option<StepName>)]
     failed_step: Option<&'static str>,
     #[schema(value_type = Option<FailureCodeName>)]
@@ -149,6 +151,7 @@ impl From<BatchRow> for BatchRowBody {
             job_id: row.job.to_string(),
             state,
             step: row.step.map(Step::name),
+            deadline: row.deadline.map(DeadlineBody::from),
             failed_step: row.failed_step.map(Step::name),
             failure_code: row.failure_code.map(FailureCode::name),
             reason: row.reason,

@@ -12,8 +12,8 @@ use crate::api::words::{
     OutcomeName, StepName,
 };
 use crate::domain::{
-    ApiHost, CleanupFacts, Facts, FailureCode, InstalledFacts, Job, JobSpec, Phase, RegistryImage, Status,
-    TaskProgress, Verdict,
+    ApiHost, CleanupFacts, Deadline, Facts, FailureCode, InstalledFacts, Job, JobSpec, Phase, RegistryImage,
+    Status, TaskProgress, Verdict,
 };
 use crate::store::{StoredJob, UnreadableJob};
 
@@ -143,7 +143,7 @@ impl From<&InstalledFacts> for InstalledBody {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct DeadlineBody {
+pub struct DeadlineBody {
     /// What must have happened by then, or the job fails: the read of the installer, kickstart or recipe, the end of the
     /// installation, the result of a Linux or Windows job. `media_eject`: the job is decided, and its media stay until
     /// then at the latest, because an installer may be running.
@@ -221,10 +221,7 @@ impl From<Job> for JobBody {
             task_target: job.task_target,
             reason,
             failure_code: job.failure_code.map(FailureCode::name),
-            deadline: job
-                .facts
-                .deadline
-                .map(|deadline| DeadlineBody { kind: deadline.kind.name(), at: deadline.at }),
+            deadline: job.facts.deadline.map(DeadlineBody::from),
             verdict: job.verdict.map(VerdictBody::from),
             installed: job.facts.esxi().installed.as_ref().map(InstalledBody::from),
             progress,
@@ -308,6 +305,12 @@ fn cleanup_left(job: &Job) -> Vec<String> {
         true if items.is_empty() => job.facts.cleanup.left.clone(),
         true => items,
         false => vec![],
+    }
+}
+
+impl From<Deadline> for DeadlineBody {
+    fn from(deadline: Deadline) -> DeadlineBody {
+        DeadlineBody { kind: deadline.kind.name(), at: deadline.at }
     }
 }
 

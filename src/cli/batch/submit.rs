@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
+use url::Url;
 
 use super::{servers_file, summary, watch, word};
 use crate::cli::client::{Client, PostOptions};
+use crate::cli::job::recipe::GivenKickstart;
 use crate::cli::kickstart::lint::HookName;
 use crate::cli::kickstart::render::read_values;
 use crate::cli::output::{Output, table, to_stderr};
@@ -82,7 +84,7 @@ struct RecipeArgs {
     templated: bool,
     /// Vendor ISO, in place of the controller's.
     #[arg(long, value_name = "URL")]
-    esxi_url: Option<String>,
+    esxi_url: Option<Url>,
     /// SHA-256 of the vendor ISO.
     #[arg(long, value_name = "HEX", requires = "esxi_url")]
     esxi_sha256: Option<String>,
@@ -139,7 +141,7 @@ pub async fn run(args: BatchSubmitArgs, world: &World, output: Output) -> Result
     let batch = client.post_with(&["batches"], body, options).await?;
     if args.watch {
         to_stderr(&summary(&batch));
-        return watch::watch(&client, word(&batch["batch_id"]), output).await;
+        return watch::watch(&client, word(&batch["batch_id"]), world, output).await;
     }
     output.print(&batch, |batch| word(&batch["batch_id"]).to_owned());
     to_stderr(&format!("follow it with: shoal batch watch {}", word(&batch["batch_id"])));
@@ -201,21 +203,18 @@ fn recipe(args: &BatchSubmitArgs) -> Result<Map<String, Value>, CliError> {
         };
         return serde_json::from_str(&text).map_err(syntax);
     }
-    let mut recipe = Map::new();
-    recipe.insert("task_target".to_owned(), json!("install-esxi.target"));
-    recipe.insert("ks_cfg".to_owned(), json!(text));
-    recipe.insert("completion_hook".to_owned(), json!(of_kickstart.hook.unwrap_or_default().name()));
-    if let Some(file) = &of_kickstart.values {
-        recipe.insert("variables".to_owned(), Value::Object(read_values(file)?));
-    }
-    if of_kickstart.templated || of_kickstart.values.is_some() {
-        recipe.insert("templated".to_owned(), json!(true));
-    }
-    recipe.extend(of_kickstart.esxi_url.as_ref().map(|url| ("esxi_installer_url".to_owned(), json!(url))));
-    recipe.extend(
-        of_kickstart.esxi_sha256.as_ref().map(|hex| ("esxi_installer_sha256".to_owned(), json!(hex))),
-    );
-    Ok(recipe)
+    let variables = match &of_kickstart.values {
+        Some(file) => Some(read_values(file)?),
+        None => of_kickstart.templated.then(Map::new),
+    };
+    let kickstart = GivenKickstart {
+        text: &text,
+        hook: of_kickstart.hook,
+        esxi_url: of_kickstart.esxi_url.as_ref(),
+        esxi_sha256: of_kickstart.esxi_sha256.as_deref(),
+        variables,
+    };
+    Ok(kickstart.into_recipe())
 }
 
 fn read(path: &str) -> Result<String, CliError> {
@@ -233,13 +232,21 @@ fn read(path: &str) -> Result<String, CliError> {
 fn question(args: &BatchSubmitArgs, body: &Value) -> String {
     let serial = |row: &Value| row["serial"].as_str().or(row.as_str()).unwrap_or_default().to_owned();
     let rows: Vec<String> = body["servers"].as_array().into_iter().flatten().map(serial).collect();
-    let mut names = rows.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
-    if rows.len() > NAMED_MAX {
-        names.push_str(&format!(" and {} more", rows.len() - NAMED_MAX));
+    match rows.as_slice() {
+        [] => format!("Install all servers with {}? Their disks are erased.", args.labels.join(", ")),
+        rows => wipe_question("Install", rows),
     }
-    match rows.len() {
-        0 => format!("Install all servers with {}? Their disks are erased.", args.labels.join(", ")),
-        count => format!("Install {count} servers ({names})? Their disks are erased."),
+}
+
+/// What is asked before these servers are installed, with a verb.
+pub fn wipe_question(what: &str, serials: &[String]) -> String {
+    let mut names = serials.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
+    if serials.len() > NAMED_MAX {
+        names.push_str(&format!(" and {} more", serials.len() - NAMED_MAX));
+    }
+    match serials.len() {
+        1 => format!("{what} server {names}? Its disks are erased."),
+        count => format!("{what} {count} servers ({names})? Their disks are erased."),
     }
 }
 

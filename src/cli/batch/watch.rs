@@ -6,12 +6,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Timestamp;
 use serde_json::Value;
+use shoal_base::world::World;
 use tokio::time::Instant;
 
 use super::{batch_text, outcome_text, summary, word};
 use crate::cli::client::{Client, ClientError};
-use crate::cli::output::{Output, line, table, to_stderr};
+use crate::cli::job::shown::deadline_seen_at;
+use crate::cli::output::{Output, line, table_within, terminal_size, to_stderr};
 use crate::cli::{CliError, Exit, Format};
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -21,14 +24,14 @@ const ABSENCE_MAX: Duration = Duration::from_secs(600);
 const LIVE_ROWS: usize = 15;
 
 /// Follows the batch until nothing of it will happen any more.
-pub async fn watch(client: &Client, id: &str, output: Output) -> Result<Exit, CliError> {
-    let mut watcher = BatchWatcher::new(output);
+pub async fn watch(client: &Client, id: &str, world: &World, output: Output) -> Result<Exit, CliError> {
+    let mut watcher = BatchWatcher::new(world, output);
     let end = tokio::select! {
         end = watcher.follow(client, id) => end,
         _ = tokio::signal::ctrl_c() => {
             watcher.bar.finish_and_clear();
             to_stderr(&format!("the batch goes on; follow it again with: shoal batch watch {id}"));
-            return Ok(Exit::Failed);
+            return Ok(Exit::Interrupted);
         }
     };
     let batch = end?;
@@ -48,7 +51,8 @@ fn is_at_rest(batch: &Value) -> bool {
     }
 }
 
-struct BatchWatcher {
+struct BatchWatcher<'a> {
+    world: &'a World,
     format: Format,
     bar: ProgressBar,
     /// What was last shown of each row.
@@ -57,14 +61,14 @@ struct BatchWatcher {
     absent_since: Option<Instant>,
 }
 
-impl BatchWatcher {
-    fn new(output: Output) -> BatchWatcher {
+impl<'a> BatchWatcher<'a> {
+    fn new(world: &'a World, output: Output) -> BatchWatcher<'a> {
         let bar = ProgressBar::new_spinner();
         // Hides itself where standard error is not a terminal.
         bar.set_draw_target(ProgressDrawTarget::stderr());
         bar.set_style(ProgressStyle::with_template("{msg}").expect("the template is sound"));
         let (shown, status) = (BTreeMap::new(), String::new());
-        BatchWatcher { format: output.format, bar, shown, status, absent_since: None }
+        BatchWatcher { world, format: output.format, bar, shown, status, absent_since: None }
     }
 
     /// To its end, or until nothing of it will happen without an operator.
@@ -117,7 +121,7 @@ impl BatchWatcher {
             self.bar.suspend(|| line(&text));
         }
         if is_live {
-            self.bar.set_message(live_table(batch));
+            self.bar.set_message(live_table(batch, self.world.clock.now()));
         }
     }
 }
@@ -133,15 +137,19 @@ fn row_text(row: &Value) -> String {
     format!("{server}  {state}  {what}  job {}", word(&row["job_id"]))
 }
 
-fn live_table(batch: &Value) -> String {
+fn live_table(batch: &Value, now: Timestamp) -> String {
+    let now = now.to_string();
     let rows = || batch["rows"].as_array().into_iter().flatten();
     let running = rows().filter(|row| word(&row["state"]) == "running");
     let failed = rows().filter(|row| word(&row["state"]) == "failed");
     let shown = running.chain(failed).take(LIVE_ROWS).map(|row| {
         let [server, state, step] = ["server_serial", "state", "step"].map(|key| word(&row[key]).to_owned());
-        [server, state, step, outcome_text(row)]
+        let next = deadline_seen_at(&row["deadline"], &now).unwrap_or_else(|| outcome_text(row));
+        [server, state, step, next]
     });
-    format!("{}\n{}", table(["SERVER", "STATE", "STEP", "REASON"], shown), summary(batch))
+    let columns = terminal_size().map(|(columns, _)| columns);
+    let rows = table_within(["SERVER", "STATE", "STEP", "DEADLINE OR REASON"], shown, columns, true);
+    format!("{rows}\n{}", summary(batch))
 }
 
 #[cfg(test)]

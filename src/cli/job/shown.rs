@@ -27,8 +27,13 @@ pub fn step_text(job: &Value) -> String {
 
 /// What must have happened by when, or until when the media stay.
 pub fn deadline_text(job: &Value) -> Option<String> {
-    let at: Timestamp = job["deadline"]["at"].as_str()?.parse().ok()?;
-    let what = match job["deadline"]["kind"].as_str()? {
+    deadline_seen_at(&job["deadline"], word(&job["last_update"]))
+}
+
+/// A deadline as it is shown at a time, without the date if that is the same day.
+pub fn deadline_seen_at(deadline: &Value, seen_at: &str) -> Option<String> {
+    let at: Timestamp = deadline["at"].as_str()?.parse().ok()?;
+    let what = match deadline["kind"].as_str()? {
         "installer_read" => "installer must be read by",
         "kickstart_read" => "kickstart must be read by",
         "installation_end" => "installation must end by",
@@ -37,7 +42,7 @@ pub fn deadline_text(job: &Value) -> Option<String> {
         "media_eject" => "media stay until",
         _ => "next deadline",
     };
-    let is_today = word(&job["last_update"]).get(..10) == at.to_string().get(..10);
+    let is_today = seen_at.get(..10) == at.to_string().get(..10);
     let format = if is_today { "%H:%M" } else { "%Y-%m-%d %H:%M" };
     Some(format!("{what} {} UTC", at.strftime(format)))
 }

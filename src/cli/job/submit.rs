@@ -12,6 +12,7 @@ use shoal_kickstart::report::{self, Judged};
 use shoal_kickstart::{Class, Options, Version};
 use url::Url;
 
+use super::recipe::GivenKickstart;
 use super::wipe::{self, serial_of};
 use super::{AddOptions, ToAdd, add_all};
 use crate::cli::client::Client;
@@ -169,21 +170,15 @@ fn recipe(
     text: &str,
     variables: Option<&Map<String, Value>>,
 ) -> Value {
-    let mut recipe = Map::new();
-    recipe.insert("task_target".to_owned(), json!("install-esxi.target"));
+    let kickstart = GivenKickstart {
+        text,
+        hook: args.hook,
+        esxi_url: args.esxi_url.as_ref(),
+        esxi_sha256: args.esxi_sha256.as_deref(),
+        variables: variables.cloned(),
+    };
+    let mut recipe = kickstart.into_recipe();
     recipe.insert("server_serial".to_owned(), json!(server));
-    recipe.insert("ks_cfg".to_owned(), json!(text));
-    recipe.insert("completion_hook".to_owned(), json!(args.hook.unwrap_or_default().name()));
-    if let Some(url) = &args.esxi_url {
-        recipe.insert("esxi_installer_url".to_owned(), json!(url));
-    }
-    if let Some(sha256) = &args.esxi_sha256 {
-        recipe.insert("esxi_installer_sha256".to_owned(), json!(sha256));
-    }
-    if let Some(variables) = variables {
-        recipe.insert("templated".to_owned(), json!(true));
-        recipe.insert("variables".to_owned(), Value::Object(variables.clone()));
-    }
     Value::Object(recipe)
 }
 

@@ -9,8 +9,8 @@ use super::fault::Fault;
 use super::row::{Count, Json, Millis, Stored, Word};
 use super::{Reader, Sqlite, Writer, jobs, notifications};
 use crate::domain::{
-    BatchEnd, BatchId, BatchLimits, BatchPlan, BatchStatus, Cancel, Cursor, JobId, PlannedRow, RowState,
-    Status, plan_batch,
+    BatchEnd, BatchId, BatchLimits, BatchPlan, BatchStatus, Cancel, Cursor, Facts, JobId, PlannedRow,
+    RowState, Status, plan_batch,
 };
 use crate::store::recipes::SealedRecipe;
 use crate::store::{
@@ -333,7 +333,7 @@ fn counted(reader: &Reader<'_>, mut batch: Batch) -> Result<Batch, Fault> {
 }
 
 fn rows(reader: &Reader<'_>, id: BatchId) -> Result<Vec<BatchRow>, Fault> {
-    let sql = "SELECT batch_rows.*, jobs.status, jobs.cursor, jobs.failed_step, jobs.failure_code, jobs.reason, jobs.verdict
+    let sql = "SELECT batch_rows.*, jobs.status, jobs.cursor, jobs.facts, jobs.failed_step, jobs.failure_code, jobs.reason, jobs.verdict
         FROM batch_rows JOIN jobs ON jobs.id = batch_rows.job
         WHERE batch_rows.batch = ?1 ORDER BY number LIMIT ?2";
     let mut statement = reader.prepare_cached(sql)?;
@@ -344,6 +344,7 @@ fn rows(reader: &Reader<'_>, id: BatchId) -> Result<Vec<BatchRow>, Fault> {
 
 fn row_columns(row: &Row<'_>) -> rusqlite::Result<BatchRow> {
     let cursor: Option<Stored<Cursor>> = row.get("cursor").ok();
+    let facts: Option<Stored<Facts>> = row.get("facts").ok();
     Ok(BatchRow {
         server: row.get::<_, Word<_>>("server")?.0,
         job: row.get::<_, Word<_>>("job")?.0,
@@ -353,6 +354,7 @@ fn row_columns(row: &Row<'_>) -> rusqlite::Result<BatchRow> {
         labels: row.get::<_, Json<_>>("labels")?.0,
         status: row.get::<_, Word<_>>("status")?.0,
         step: cursor.map(|Stored(cursor)| cursor.step),
+        deadline: facts.and_then(|Stored(facts)| facts.deadline),
         failed_step: row.get::<_, Option<Word<_>>>("failed_step")?.map(|Word(step)| step),
         failure_code: row.get::<_, Option<Word<_>>>("failure_code")?.map(|Word(code)| code),
         reason: row.get("reason")?,

@@ -10,7 +10,7 @@ use crate::process::{kill, output, shoal, text};
 pub const KICKSTART: &str = "vmaccepteula\nrootpw q7X!mzr0T\ninstall --firstdisk --overwritevmfs\n\
     network --bootproto=dhcp\nreboot\n";
 
-fn command(desk: &Desk, arguments: &[&str]) -> tokio::process::Command {
+pub fn command(desk: &Desk, arguments: &[&str]) -> tokio::process::Command {
     let mut command = shoal();
     command.args(arguments).current_dir(desk.dir.path());
     command.env("SHOAL_URL", &desk.served.url).env("SHOAL_TOKEN", &desk.served.token);
@@ -22,7 +22,7 @@ pub async fn client(desk: &Desk, arguments: &[&str]) -> (Option<i32>, String, St
     (done.status.code(), text(&done.stdout), text(&done.stderr))
 }
 
-async fn desk(count: &str) -> Desk {
+pub async fn desk(count: &str) -> Desk {
     let desk = Desk::open(&[], &[count, "--install-seconds=1"]).await;
     std::fs::write(desk.dir.path().join("ks.cfg"), KICKSTART).unwrap();
     desk
