@@ -10,12 +10,14 @@ mod gate;
 mod http;
 mod installer;
 mod judge;
+mod lanes;
 mod machine;
 mod scenario;
 mod scenarios;
 mod task;
 mod trouble;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,7 @@ use crate::report::{self, Table};
 use scenario::{Round, Row};
 use scenarios::{ALL, FAST, MACHINES};
 use task::TaskRound;
+use trouble::Trouble;
 
 /// How much of the lab's proof is wanted.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,18 @@ impl AnyRound {
             AnyRound::Esxi(round) => round.scenarios.iter().map(|scenario| scenario.name).collect(),
             AnyRound::Task(round) => round.names().collect(),
         }
+    }
+
+    fn machines(&self) -> BTreeSet<u32> {
+        match self {
+            AnyRound::Esxi(round) => round.scenarios.iter().flat_map(|scenario| scenario.machines).copied().collect(),
+            AnyRound::Task(round) => round.machines().collect(),
+        }
+    }
+
+    /// It takes from all machines what they share.
+    fn is_alone(&self) -> bool {
+        matches!(self, AnyRound::Esxi(Round { trouble: Trouble::Hung, .. }))
     }
 
     fn run(&self) -> Done<Vec<Row>> {
@@ -133,10 +148,7 @@ pub fn prove(extent: Extent) -> Done<Tally> {
 }
 
 fn run_rounds(rounds: &[AnyRound]) -> Done<Tally> {
-    let (mut rows, mut tally) = (Vec::new(), Tally::default());
-    for round in rounds {
-        rows.extend(round.run()?);
-    }
+    let (rows, mut tally) = (lanes::run(rounds)?, Tally::default());
     for row in &rows {
         match row.fault {
             None => tally.passed += 1,

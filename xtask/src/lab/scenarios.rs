@@ -81,6 +81,7 @@ const USED_DISK: Scenario = Scenario {
 };
 const NO_KS: Scenario = Scenario {
     name: "no ks=",
+    machines: &[4, 5],
     end: End::Stopped { reason: "the kickstart was not read", console: "PROMPT: Welcome" },
     ..SECOND_BOOT
 };
@@ -118,6 +119,7 @@ const STOCK_HOOK: Scenario = Scenario {
 };
 const STAYS: Scenario = Scenario {
     name: "override that stays",
+    machines: &[4, 5],
     traits: r#"{"media": "stream", "shows": ["LastResetTime", "BootProgress"], "override": "sticky"}"#,
     kickstart: Kickstart { reboot: "reboot --noeject", ..PLAIN },
     ..SECOND_BOOT
@@ -125,12 +127,14 @@ const STAYS: Scenario = Scenario {
 const FOUR: Scenario = Scenario { name: "four in parallel", machines: &[0, 1, 4, 5], ..HOOK_STREAMED };
 const SLOW: Scenario = Scenario {
     name: "slow BMC",
+    machines: &[4, 5],
     traits: r#"{"media": "stream", "shows": ["LastResetTime", "BootProgress"], "slow": 4}"#,
     ..SECOND_BOOT
 };
 
 const LARGE: Scenario = Scenario { name: "1 GB image", ..HOOK_STREAMED };
-const CANCELLED: Scenario = Scenario { name: "cancelled", end: End::Cancelled, ..SECOND_BOOT };
+const CANCELLED: Scenario =
+    Scenario { name: "cancelled", machines: &[4, 5], end: End::Cancelled, ..SECOND_BOOT };
 const KILLED: Scenario = Scenario { name: "controller killed", ..SECOND_BOOT };
 const HUNG: Scenario = Scenario { name: "service hung for a minute", ..SECOND_BOOT };
 const BLOCKED: Scenario = Scenario { name: "media port blocked", ..HOOK_STREAMED };

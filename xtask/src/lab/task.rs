@@ -98,6 +98,10 @@ impl TaskRound {
         self.scenarios.iter().map(|scenario| scenario.name)
     }
 
+    pub fn machines(&self) -> impl Iterator<Item = u32> {
+        self.scenarios.iter().flat_map(|scenario| scenario.machines).copied()
+    }
+
     pub fn run(&self) -> Done<Vec<Row>> {
         let mut machines = Vec::new();
         for scenario in self.scenarios {
