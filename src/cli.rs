@@ -26,8 +26,10 @@ mod prompt;
 pub mod serve;
 mod server;
 mod sim;
+mod support;
 mod tls;
 mod token;
+mod version;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -78,6 +80,8 @@ enum Command {
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
     Sim(Box<sim::SimArgs>),
+    SupportBundle(Box<support::SupportArgs>),
+    Version(version::VersionArgs),
     Completions(completions::CompletionsArgs),
     Man(completions::ManArgs),
     Demo(demo::DemoArgs),
@@ -183,6 +187,8 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Restore(args) => backup::restore(args, &world, output).await,
         Command::Sim(args) => sim::run(*args, world).await,
         Command::Demo(args) => demo::run(args, world).await,
+        Command::SupportBundle(args) => support::run(*args, &world, output).await,
+        Command::Version(args) => version::run(&args, output),
         Command::Completions(args) => completions::completions(args),
         Command::Man(args) => completions::man(args),
     }

@@ -10,6 +10,7 @@ mod images;
 mod log;
 mod parse;
 mod settings;
+mod shown;
 mod terminal;
 mod values;
 
@@ -29,6 +30,7 @@ pub use files::{FileArgs, FileSettings};
 pub use images::ImageSettings;
 pub use log::{LogArgs, LogFormat, LogLevel, LogLevelError, LogSettings};
 pub use parse::duration;
+pub use shown::{ShownArgs, ShownSetting};
 pub use terminal::columns;
 pub use values::{ConfigError, ServeArgs, SettingOrigin};
 
@@ -184,6 +186,12 @@ impl Config {
         refuse_contradictions(values, &config)?;
         Ok(config)
     }
+}
+
+/// What the program was built for.
+pub fn target() -> String {
+    let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
+    format!("{}-{}-{libc}", std::env::consts::ARCH, std::env::consts::OS)
 }
 
 /// Where the system keeps what lives no longer than a command (`TMPDIR`).

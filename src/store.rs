@@ -63,10 +63,12 @@ pub use notifications::{Notification, NotificationStore, NotificationSubject};
 pub use reports::{DELIVERIES_MAX, PROGRESS_EVERY, ReportStore, TaskReports};
 pub use retention::RetentionStore;
 pub use servers::{LastJob, SERVERS_MAX, ServerFilter, ServerRecord, ServerStore};
+pub use sqlite::SCHEMA_VERSION;
 pub use sqlite::{LockedDatabase, Restored, Sqlite, Taken, keys_of_database, take_backup, verify_audit_file};
 pub use tap::{Side, Tap};
 pub use tokens::{TOKENS_MAX, TokenStore};
 pub use unreadable::{StoredJob, UnreadableJob};
+pub use versions::VERSION as STORED_VERSION;
 
 /// The most rows that one call returns, whatever limit it was given.
 pub const PAGE_MAX: usize = 500;

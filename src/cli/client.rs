@@ -129,6 +129,21 @@ impl Client {
         self.call(Method::GET, self.url(path), None).await
     }
 
+    /// A page at the root of the server, such as `metrics`; text becomes a JSON string. Its status is not judged.
+    pub async fn root(&self, name: &str) -> Result<Value, ClientError> {
+        let mut url = self.base.clone();
+        url.path_segments_mut().expect("http URLs have a path").pop_if_empty().push(name);
+        let request = self.request(Method::GET, &url).body(Bytes::new());
+        let answered = async {
+            let response = self.send(request.expect("the parts of the request are sound")).await?;
+            self.read(response.into_body()).await
+        };
+        let timed_out = |_| ClientError::TimedOut { base: self.base.clone(), timeout: ANSWER_TIMEOUT };
+        let body = tokio::time::timeout(ANSWER_TIMEOUT, answered).await.map_err(timed_out)??;
+        let text = || Value::String(String::from_utf8_lossy(&body).into_owned());
+        Ok(serde_json::from_slice(&body).unwrap_or_else(|_| text()))
+    }
+
     pub async fn get_with(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value, ClientError> {
         self.call(Method::GET, self.url_with(path, query), None).await
     }

@@ -60,6 +60,16 @@ impl NewFile {
     }
 }
 
+impl std::io::Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.is_complete {

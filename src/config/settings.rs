@@ -37,6 +37,13 @@ impl Setting {
     }
 }
 
+impl Setting {
+    /// Only the controller may know its value.
+    pub fn is_secret(&self) -> bool {
+        matches!(self.value, "TOKEN" | "SECRET") || matches!(self.name, "MASTER_KEY" | "MASTER_KEY_OLD")
+    }
+}
+
 /// The setting of that name; a name that is not in the table is a mistake of the program.
 pub fn setting(name: &str) -> &'static Setting {
     all().find(|setting| setting.name == name).expect("the name stands in the table")

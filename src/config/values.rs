@@ -77,6 +77,16 @@ impl ServeArgs {
             .help("TOML file with settings, each under its name in lower case; flags and environment win")
     }
 
+    /// Without flags: the environment, and the defaults.
+    #[expect(clippy::disallowed_methods, reason = "config reads the environment")]
+    pub fn of_environment(file: Option<PathBuf>) -> ServeArgs {
+        let value = |setting: &settings::Setting| match std::env::var(setting.name) {
+            Ok(text) => Some((setting.name, (text, SettingOrigin::Environment))),
+            Err(_) => Some((setting.name, (setting.default?.to_owned(), SettingOrigin::Default))),
+        };
+        ServeArgs { file, values: settings::all().filter_map(value).collect() }
+    }
+
     /// Those of the settings that are `wanted`; a command has no others.
     pub fn read(matches: &ArgMatches, wanted: impl Fn(&settings::Setting) -> bool) -> ServeArgs {
         let value = |name: &'static str| {
@@ -180,6 +190,11 @@ impl Values {
             }
         }
         Ok(())
+    }
+
+    /// The text of a setting as it was given, and where.
+    pub fn raw(&self, name: &'static str) -> Option<&(String, SettingOrigin)> {
+        self.values.get(name)
     }
 
     /// The text of a setting, if there is one. A value that is there but empty is refused, since it

@@ -59,6 +59,7 @@ pub use audit::verify_audit_file;
 pub use backup::{Restored, Taken, take_backup};
 pub use keys::keys_of_database;
 pub use lock::LockedDatabase;
+pub use schema::SCHEMA_VERSION;
 
 /// How long SQLite waits for a lock, which only a tool beside the controller can hold.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -21,7 +21,7 @@ use crate::domain::{
 use shoal_redfish::{BmcMemory, Hardware};
 
 /// The version that this release writes: 1 is 0.1.0, 2 is 0.2.0.
-pub(super) const VERSION: u64 = 2;
+pub const VERSION: u64 = 2;
 
 /// A type whose values are stored in an envelope.
 pub(super) trait Persisted: Serialize + DeserializeOwned {

@@ -16,6 +16,7 @@ mod management;
 mod refusals;
 mod release;
 mod secrets;
+mod support;
 mod terminal;
 mod tls;
 

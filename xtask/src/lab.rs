@@ -60,7 +60,9 @@ impl AnyRound {
 
     fn machines(&self) -> BTreeSet<u32> {
         match self {
-            AnyRound::Esxi(round) => round.scenarios.iter().flat_map(|scenario| scenario.machines).copied().collect(),
+            AnyRound::Esxi(round) => {
+                round.scenarios.iter().flat_map(|scenario| scenario.machines).copied().collect()
+            }
             AnyRound::Task(round) => round.machines().collect(),
         }
     }

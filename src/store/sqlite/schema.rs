@@ -14,6 +14,9 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::fault::Fault;
 use crate::store::StoreError;
 
+/// Of the database, counted in migrations.
+pub const SCHEMA_VERSION: usize = MIGRATIONS.len();
+
 const MIGRATIONS: [&str; 14] = [
     VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9,
     VERSION_10, VERSION_11, VERSION_12, VERSION_13, VERSION_14,
