@@ -28,6 +28,9 @@ const CLIENTS: Locked =
 const IRONIC: Locked =
     Locked { name: "ironic", requirements: include_str!("../../../tests/outside/ironic.txt") };
 
+const ANSIBLE: Locked =
+    Locked { name: "ansible", requirements: include_str!("../../../tests/outside/ansible.txt") };
+
 pub const PROGRAMS: &[Program] = &[
     Program { least: 340, ..fast("redfish-protocol-validator", "protocol_validator.py", "a simulated BMC") },
     Program { least: 34, ..fast("redfish-use-case-checkers", "use_case_checkers.py", "simulated BMCs") },
@@ -53,6 +56,11 @@ pub const PROGRAMS: &[Program] = &[
         least: 25,
         packages: &["docker-registry", "skopeo", "apache2-utils", "openssl", "curl"],
         ..fast("docker-registry", "registry.py", "the images of jobs, and an installation")
+    },
+    Program {
+        least: 43,
+        python: &ANSIBLE,
+        ..fast("ansible", "ansible_collection.py", "the collection's modules, and installations by them")
     },
     Program {
         least: 15,
