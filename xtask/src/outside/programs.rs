@@ -60,6 +60,8 @@ pub const PROGRAMS: &[Program] = &[
     Program {
         least: 43,
         python: &ANSIBLE,
+        packages: &["git"],
+        extent: Extent::All,
         ..fast("ansible", "ansible_collection.py", "the collection's modules, and installations by them")
     },
     Program {
