@@ -72,6 +72,12 @@ impl Network {
         self.places().listeners.remove(authority);
     }
 
+    /// Removes all that is there. Until then the network and its machines, which use it, keep each other in memory.
+    pub fn clear(&self) {
+        let listeners = std::mem::take(&mut self.places().listeners);
+        drop(listeners);
+    }
+
     /// Cuts an authority off, or (`false`) connects it again.
     pub fn cut_off(&self, authority: &str, cut_off: bool) {
         let mut places = self.places();

@@ -115,7 +115,10 @@ pub async fn run(scenario: Scenario) -> Ran {
     let mut run = Run::new(scenario).await;
     run.all().await;
     tokio::time::sleep(AFTERMATH).await;
-    run.end(&watch).await
+    let network = run.site.network.clone();
+    let ran = run.end(&watch).await;
+    network.clear();
+    ran
 }
 
 impl Run {
