@@ -138,7 +138,7 @@ pub struct Values {
     pub secrets: BTreeMap<String, Password>,
 }
 
-const LOG_NAMES: [&str; 2] = ["LOG_LEVEL", "LOG_FORMAT"];
+pub const LOG_NAMES: [&str; 2] = ["LOG_LEVEL", "LOG_FORMAT"];
 
 impl Values {
     /// Reads the file that `args` name, and puts its values below theirs.

@@ -9,7 +9,6 @@ mod ci;
 mod closing;
 mod debian;
 mod dist;
-mod failures;
 mod fuzz;
 mod lab;
 mod outside;
@@ -19,6 +18,7 @@ mod rules;
 mod shape;
 mod sim;
 mod test;
+mod written;
 
 use std::process::ExitCode;
 
@@ -47,6 +47,7 @@ cargo xtask VERB
                             any bytes for every parser of untrusted bytes, N seconds (60) for each target
   rules                     docs/kickstart-rules.md and a page of each rule, written from the rule table
   failures                  docs/failures.md, written from the table of failure codes
+  settings                  dist/shoal.toml, the settings file of packages, written from the table of settings
   shape [FOLDER ...]        how long files and functions are (src, crates, tests and xtask unless said)
 ";
 
@@ -83,7 +84,8 @@ fn verb(words: &[&str]) -> Done {
         ["dist"] => dist::release(),
         ["fuzz", words @ ..] => fuzz::targets(words),
         ["rules"] => rules::write(),
-        ["failures"] => failures::write(),
+        ["failures"] => written::failures(),
+        ["settings"] => written::settings(),
         ["shape", folders @ ..] => shape::run(folders),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -1,0 +1,5 @@
+//! Prints `dist/shoal.toml`, for `cargo xtask settings`.
+
+fn main() {
+    print!("{}", shoal::config::settings_sample());
+}
