@@ -9,6 +9,8 @@ use shoal_base::hex;
 use crate::cli::new_file::FileError;
 
 const NAME: &str = "shoal-agent";
+/// From the program's own folder, where packages have the agent: it is no command of an operator's.
+const IN_PACKAGE: &str = "../lib/shoal";
 /// A program header that names a loader of libraries (`PT_INTERP`).
 const INTERPRETER: u32 = 3;
 const X86_64: u16 = 62;
@@ -35,13 +37,13 @@ pub struct Agent {
     pub sha256: String,
 }
 
-/// The program at `given`, or the one beside this program.
+/// The program at `given`, or the one beside this program or in its package.
 pub fn load(given: Option<&Path>) -> Result<Agent, AgentError> {
     let path = match given {
         Some(path) => path.to_owned(),
         None => {
             let own = Path::new("/proc/self/exe");
-            fs::read_link(own).map_err(FileError::of("read", own))?.with_file_name(NAME)
+            beside(&fs::read_link(own).map_err(FileError::of("read", own))?)
         }
     };
     if !path.exists() {
@@ -53,6 +55,13 @@ pub fn load(given: Option<&Path>) -> Result<Agent, AgentError> {
         Some(false) => Err(AgentError::Dynamic { path }),
         None => Err(AgentError::NoProgram { path }),
     }
+}
+
+/// Where the agent of this program is; the first place is named if it is in none.
+fn beside(program: &Path) -> PathBuf {
+    let first = program.with_file_name(NAME);
+    let packaged = program.with_file_name(IN_PACKAGE).join(NAME);
+    if !first.exists() && packaged.exists() { packaged } else { first }
 }
 
 /// Whether an ELF program runs without a loader; nothing where it is no program of this processor.
@@ -97,6 +106,21 @@ mod tests {
         assert_eq!(is_static(&program(&[6, 3, 1])), Some(false));
         assert_eq!(is_static(b"#!/bin/sh\n"), None);
         assert_eq!(is_static(&program(&[1, 1])[..100]), None);
+    }
+
+    #[test]
+    fn an_agent_is_found_beside_the_program_and_in_its_package() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, package) = (dir.path().join("bin"), dir.path().join("lib/shoal"));
+        for folder in [&own, &package] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        let found = || beside(&own.join("shoal"));
+        assert_eq!(found(), own.join(NAME));
+        fs::write(package.join(NAME), "").unwrap();
+        assert_eq!(found().canonicalize().unwrap(), package.join(NAME).canonicalize().unwrap());
+        fs::write(own.join(NAME), "").unwrap();
+        assert_eq!(found(), own.join(NAME));
     }
 
     #[test]
