@@ -1,166 +1,151 @@
-//! `cargo xtask dist`: what a release is made of, in `target/dist`.
+//! `cargo xtask dist`: what a release is made of, in `target/shipped`.
 //!
-//! The binary, the agent of the maintenance system, the systemd unit, its documents, the list of what is in it (CycloneDX) and the hashes of
-//! all that. It signs and uploads nothing. Invariants: everything is built from the lock file, and every
-//! crate that the lock file brings into the binary stands in the list.
+//! For each platform an archive, a Debian package and a container image, each with the static binary; one list of what is
+//! in them (CycloneDX), and the hashes of all that. It signs and uploads nothing. Invariants: everything is built
+//! from the lock file; the same sources give the same bytes, wherever and whenever they are built; every crate that the lock
+//! file brings into the binary stands in the list.
 
-use std::collections::BTreeSet;
+mod again;
+mod archive;
+mod bill;
+mod binaries;
+mod deb;
+mod image;
+mod tree;
+mod unit;
+
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
 use xtask::source::ROOT;
 
-use crate::agent;
-use crate::process::{Done, capture, command, fail, has, run};
+use self::binaries::Platform;
+use crate::debian;
+use crate::process::{Done, capture, command, fail};
 
-const CARGO_CYCLONEDX: &str = "cargo-cyclonedx@0.5.9";
-/// The only platform whose binary is made.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
-const OUT: &str = "target/dist";
-/// The name of the list while it is made, without its ending.
-const LIST: &str = "shoal.cdx";
-const FILES: [&str; 11] = [
-    "target/release/shoal",
-    agent::STATIC,
-    "dist/shoal.service",
-    "dist/prometheus/shoal.rules.yml",
-    "dist/grafana/shoal.json",
-    "README.md",
-    "CHANGELOG.md",
-    "LICENSE",
-    "docs/operations.md",
-    "docs/api.md",
-    "docs/security.md",
-];
+/// From the project's root.
+pub const OUT: &str = "target/shipped";
+/// Names the time that every file of a release has, in seconds since 1970.
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-/// The worst exposure that the unit may have, in tenths; it has 12.
-const EXPOSURE_MAX: &str = "--threshold=15";
-
-pub fn release() -> Done {
-    sandbox()?;
-    let out = Path::new(ROOT).join(OUT);
-    if out.exists() {
-        fs::remove_dir_all(&out).or_else(|error| failed("empty", &out, &error))?;
+/// Makes the release for these platforms (all, if none is named).
+pub fn release(words: &[&str]) -> Done {
+    if words == ["--check-reproducible"] {
+        return again::compare();
     }
-    fs::create_dir_all(&out).or_else(|error| failed("make", &out, &error))?;
-    run(&mut command("cargo", &["build", "--release", "--locked", "--package", "shoal", "--bin", "shoal"]))?;
-    agent::build()?;
-    for file in FILES {
-        copy(&Path::new(ROOT).join(file), &out)?;
+    let platforms = platforms(words)?;
+    debian::ensure("a release", debian::FOR_RELEASE)?;
+    unit::check()?;
+    let agent = binaries::agent()?;
+    // Pages and scripts for shells come from the binary that runs here, whatever the platform.
+    let tree = tree::stage(&binaries::build(Platform::Amd64)?, &agent)?;
+    let built = |platform: Platform| Ok((platform, binaries::build(platform)?));
+    let binaries = platforms.into_iter().map(built).collect::<Done<Vec<_>>>()?;
+    // An earlier release stays until the next one is built.
+    let release = Release { epoch: epoch()?, version: version()?, out: root()?.join(OUT) };
+    empty(&release.out)?;
+    for (platform, binary) in binaries {
+        archive::make(&release, platform, &binary, &tree)?;
+        deb::make(&release, platform)?;
+        image::make(&release, platform, &binary)?;
     }
-    let parts = bill_of_materials(&out.join("shoal.cdx.json"))?;
-    hashes(&out)?;
-    println!("{OUT}: the release, with a list of the {parts} crates in it");
+    let parts = bill::of_materials(&release.out.join("shoal.cdx.json"))?;
+    hashes(&release.out)?;
+    println!(
+        "{OUT}: the release, with a list of the {parts} crates in it; `cargo xtask outside release` tests it"
+    );
     Ok(())
 }
 
-/// Whether the unit is still as closed as docs/security.md says.
-fn sandbox() -> Done {
-    if !has("systemd-analyze") {
-        println!("the unit's sandbox is not measured: systemd-analyze is not here");
-        return Ok(());
-    }
-    understood()?;
-    let security = ["security", "--offline=true", "--no-pager", EXPOSURE_MAX, "dist/shoal.service"];
-    let table = capture(&mut command("systemd-analyze", &security))?;
-    println!("{}", table.lines().last().unwrap_or_default());
-    Ok(())
+/// What everything in one release has in common.
+struct Release {
+    epoch: String,
+    version: String,
+    out: PathBuf,
 }
 
-/// Whether systemd knows every line of the unit, which it otherwise passes over with a warning. The binary
-/// is not in its place on a machine that makes a release, so one that is stands in for it.
-fn understood() -> Done {
-    let unit = Path::new(ROOT).join("dist/shoal.service");
-    let text = fs::read_to_string(&unit).or_else(|error| failed("read", &unit, &error))?;
-    let checked = Path::new(ROOT).join("target/shoal.service");
-    let text = text.replace("/usr/local/bin/shoal", "/bin/true");
-    fs::write(&checked, text).or_else(|error| failed("write", &checked, &error))?;
-    let mut verify = command("systemd-analyze", &["verify", "--man=no"]);
-    let output = match verify.arg(&checked).output() {
-        Ok(output) => output,
-        Err(error) => return failed("verify", &checked, &error),
+fn platforms(words: &[&str]) -> Done<Vec<Platform>> {
+    if words.is_empty() {
+        return Ok(Platform::ALL.to_vec());
+    }
+    let known = |word: &&str| match Platform::ALL.iter().find(|platform| platform.debian() == *word) {
+        Some(platform) => Ok(*platform),
+        None => fail(format!("dist: there is no {word}, only amd64, arm64 and --check-reproducible")),
     };
-    let said = String::from_utf8_lossy(&output.stderr);
-    match output.status.success() && said.trim().is_empty() {
-        true => Ok(()),
-        false => fail(format!("systemd does not understand dist/shoal.service: {}", said.trim())),
+    words.iter().map(known).collect()
+}
+
+/// Without links, so that it is what compilers write into programs.
+fn root() -> Done<PathBuf> {
+    fs::canonicalize(ROOT).or_else(|error| failed("find", Path::new(ROOT), &error))
+}
+
+/// That of the last commit, unless it is given.
+fn epoch() -> Done<String> {
+    match std::env::var(EPOCH) {
+        Ok(given) => Ok(given),
+        Err(_) => Ok(capture(&mut command("git", &["log", "-1", "--format=%ct"]))?.trim().to_owned()),
     }
+}
+
+fn version() -> Done<String> {
+    let id = capture(&mut command("cargo", &["pkgid", "--locked", "--package", "shoal"]))?;
+    let version = id.trim().rsplit(['#', '@']).next().unwrap_or_default();
+    Ok(version.to_owned())
 }
 
 fn failed<T>(doing: &str, path: &Path, error: &std::io::Error) -> Done<T> {
     fail(format!("cannot {doing} {}: {error}", path.display()))
 }
 
+/// An empty folder in this place.
+fn empty(folder: &Path) -> Done {
+    if folder.exists() {
+        fs::remove_dir_all(folder).or_else(|error| failed("empty", folder, &error))?;
+    }
+    fs::create_dir_all(folder).or_else(|error| failed("make", folder, &error))
+}
+
 fn copy(from: &Path, to: &Path) -> Done {
-    let name = from.file_name().unwrap_or_default();
-    fs::copy(from, to.join(name)).map(drop).or_else(|error| failed("copy", from, &error))
-}
-
-/// Writes the list and compares it with what cargo links; gives the number of its crates.
-fn bill_of_materials(to: &Path) -> Done<usize> {
-    if !has("cargo-cyclonedx") {
-        run(&mut command("cargo", &["install", "--locked", CARGO_CYCLONEDX]))?;
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).or_else(|error| failed("make", folder, &error))?;
     }
-    let format = ["--format", "json", "--spec-version", "1.5", "--override-filename", LIST];
-    let what = ["--manifest-path", "Cargo.toml", "--target", TARGET, "--no-build-deps"];
-    run(command("cargo", &["cyclonedx"]).args(format).args(what))?;
-    // One is written beside every manifest of the workspace; the chores are in no release.
-    let made = Path::new(ROOT).join(format!("{LIST}.json"));
-    let _not_there = fs::remove_file(Path::new(ROOT).join("xtask").join(format!("{LIST}.json")));
-    let text = fs::read_to_string(&made).or_else(|error| failed("read", &made, &error))?;
-    fs::rename(&made, to).or_else(|error| failed("move", &made, &error))?;
-    let listed = listed(&text)?;
-    let missing: Vec<String> = in_binary()?.difference(&listed).cloned().collect();
-    if !missing.is_empty() {
-        return fail(format!("{} leaves out what is in the binary: {}", to.display(), missing.join(", ")));
+    fs::copy(from, to).map(drop).or_else(|error| failed("copy", from, &error))
+}
+
+/// A folder with all that is in it.
+fn copy_all(from: &Path, to: &Path) -> Done {
+    for name in names(from)? {
+        let (from, to) = (from.join(&name), to.join(&name));
+        match from.is_dir() {
+            true => copy_all(&from, &to)?,
+            false => copy(&from, &to)?,
+        }
     }
-    Ok(listed.len())
+    Ok(())
 }
 
-/// `name version` of every component of a CycloneDX list.
-fn listed(text: &str) -> Done<BTreeSet<String>> {
-    let list: Value =
-        serde_json::from_str(text).or_else(|error| fail(format!("the list is no JSON: {error}")))?;
-    let components = list["components"].as_array().into_iter().flatten();
-    let part = |component: &Value| {
-        let text = |key: &str| component[key].as_str().unwrap_or_default().to_owned();
-        format!("{} {}", text("name"), text("version"))
-    };
-    Ok(components.map(part).collect())
+fn read(path: &Path) -> Done<String> {
+    fs::read_to_string(path).or_else(|error| failed("read", path, &error))
 }
 
-/// The same of the crates that are linked into the binary, by cargo's own word.
-fn in_binary() -> Done<BTreeSet<String>> {
-    let tree = ["tree", "--locked", "--package", "shoal", "--edges", "normal", "--target", TARGET];
-    let text = capture(command("cargo", &tree).args(["--prefix", "none", "--format", "{p}"]))?;
-    let part = |line: &str| {
-        let mut words = line.split_whitespace();
-        Some(format!("{} {}", words.next()?, words.next()?.trim_start_matches('v')))
-    };
-    let is_own = |line: &&str| line.starts_with("shoal ") || line.contains("(proc-macro)");
-    Ok(text.lines().filter(|line| !is_own(line)).filter_map(part).collect())
+fn write(path: &Path, text: &str) -> Done {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).or_else(|error| failed("make", folder, &error))?;
+    }
+    fs::write(path, text).or_else(|error| failed("write", path, &error))
 }
 
-fn hashes(out: &Path) -> Done {
-    let entries = fs::read_dir(out).or_else(|error| failed("read", out, &error))?;
+/// The names in a folder, in order.
+fn names(folder: &Path) -> Done<Vec<String>> {
+    let entries = fs::read_dir(folder).or_else(|error| failed("read", folder, &error))?;
     let mut names: Vec<String> =
         entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
-    let text = capture(command("sha256sum", &[]).args(&names).current_dir(out))?;
-    let file = out.join("SHA256SUMS");
-    fs::write(&file, text).or_else(|error| failed("write", &file, &error))
+    Ok(names)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_is_read_by_names_and_versions() {
-        let list = r#"{"components": [{"name": "axum", "version": "0.8.9"}, {"name": "ring", "version": "0.17.14"}]}"#;
-        let parts = listed(list).expect("it is JSON");
-        assert!(parts.contains("axum 0.8.9") && parts.len() == 2);
-        assert!(listed("[").is_err());
-    }
+fn hashes(out: &Path) -> Done {
+    let text = capture(command("sha256sum", &[]).args(names(out)?).current_dir(out))?;
+    write(&out.join("SHA256SUMS"), &text)
 }

@@ -37,12 +37,14 @@ cargo xtask VERB
                             install them with this checkout's controller; --all: what a change must pass;
                             --long: every scenario; or those
   lab down [--purge]        stop them; --purge: delete them too
-  outside [PROGRAM ...]     third-party clients and checkers (default: all of them)
+  outside [PROGRAM ...]     third-party clients and checkers (default: all of them); `release`: those that
+                            test what `dist` has made
   sim [--seeds N] [--jobs M] [--first-seed S] [--rule evidence|power]
                             N simulated worlds (100) of M jobs each (50) with faults in everything,
                             and checkers over all of them; one seed alone prints every event
-  dist                      what a release is made of, in target/dist: binary, agent, systemd unit,
-                            documents, a CycloneDX list of what is in it, hashes
+  dist [amd64] [arm64]      what a release is made of, in target/shipped: archives, Debian packages, container
+                            images, a CycloneDX list of what is in them, hashes
+  dist --check-reproducible the same for amd64 a second time, in another folder: are the bytes the same?
   fuzz [TARGET ...] [--seconds N]
                             any bytes for every parser of untrusted bytes, N seconds (60) for each target
   rules                     docs/kickstart-rules.md and a page of each rule, written from the rule table
@@ -81,7 +83,7 @@ fn verb(words: &[&str]) -> Done {
         ["lab", "down", "--purge"] => lab::down(true),
         ["outside", programs @ ..] => outside::check(programs),
         ["sim", flags @ ..] => sim::sweep(flags),
-        ["dist"] => dist::release(),
+        ["dist", words @ ..] => dist::release(words),
         ["fuzz", words @ ..] => fuzz::targets(words),
         ["rules"] => rules::write(),
         ["failures"] => written::failures(),
