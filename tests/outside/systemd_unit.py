@@ -4,25 +4,20 @@ systemd-nspawn boots the machine's systemd with an empty /var and an /etc of wha
 driver joins its network. Looked at: who the service is and what it may do, as the kernel tells it; an installation
 in which it is killed; and what operators do as root beside it, or while it is stopped.
 """
-import contextlib
-import ctypes
 import os
 import pathlib
 import re
 import secrets
 import shutil
-import signal
 import ssl
 import stat
-import subprocess
 import time
 
+import booted
 import shoal
+from booted import ADDRESS, LISTENER, STATE, admin, ready
 
 UNIT = pathlib.Path(__file__).parents[2] / "dist/shoal.service"
-LISTENER = ("127.0.0.1", 8080)
-ADDRESS = "%s:%d" % LISTENER
-STATE = "/var/lib/shoal"
 KEY = "/etc/credstore/shoal.master-key"
 # What an operator's shell is told, since the unit's settings are in the unit.
 AS_OPERATOR = ["env", f"DB_URL={STATE}/shoal.db", f"MASTER_KEY_FILE={KEY}"]
@@ -44,9 +39,9 @@ def main():
     shutil.copy(shoal.installer(), "srv/installer.iso")
     pathlib.Path("local/bin").mkdir(parents=True)
     shutil.copy(shoal.SHOAL, "local/bin/shoal")
-    with container() as leader:
-        join_network(leader)
-        inside = Inside(leader)
+    here = pathlib.Path.cwd()
+    with booted.container("--directory=/", "--volatile=yes", f"--bind={here}/etc:/etc",
+                          f"--bind-ro={here}/local:/usr/local", f"--bind-ro={here}/srv:/srv") as inside:
         confined(inside)
         measured(inside)
         with shoal.simulator(2, "--install-seconds", "6") as machines:
@@ -75,93 +70,6 @@ def make_etc(etc):
     (etc / "credstore/shoal.master-key").chmod(0o600)
 
 
-@contextlib.contextmanager
-def container():
-    """The first process of a booted system; all others end with it."""
-    here = pathlib.Path.cwd()
-    command = ["systemd-nspawn", "--boot", "--directory=/", "--volatile=yes", "--private-network",
-               "--register=no", "--keep-unit", f"--machine=shoal-{os.getpid()}", "--console=pipe",
-               f"--bind={here}/etc:/etc", f"--bind-ro={here}/local:/usr/local", f"--bind-ro={here}/srv:/srv"]
-    with open("container.log", "ab") as log:
-        nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def children():
-        with contextlib.suppress(OSError):
-            return pathlib.Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split()
-        return []
-
-    def first_process():
-        if nspawn.poll() is not None:
-            shoal.unfit(f"no container can be booted: {pathlib.Path('container.log').read_text()[-500:]}")
-        for child in children():
-            # Until it runs the container's own program it has nspawn's name.
-            with contextlib.suppress(OSError):
-                if pathlib.Path(f"/proc/{child}/comm").read_text() == "systemd\n":
-                    return int(child)
-        return None
-
-    def is_up(leader):
-        return Inside(leader).run("systemctl", "is-system-running").stdout.strip() in ("running", "degraded")
-
-    try:
-        try:
-            leader = shoal.until(first_process, 60, "a container boots")
-            shoal.until(lambda: is_up(leader), 60, "its systemd is up")
-        except TimeoutError as late:
-            shoal.unfit(str(late))
-        yield leader
-    finally:
-        # Its first process outlives nspawn, and nothing outlives that one.
-        for child in children():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGKILL)
-        nspawn.kill()
-        nspawn.wait(30)
-
-
-def join_network(leader):
-    """From here on, loopback is the container's, for this process and all that it starts."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open(f"/proc/{leader}/ns/net") as network:
-        if libc.setns(network.fileno(), 0x40000000) != 0:
-            raise OSError(ctypes.get_errno(), "setns")
-
-
-class Inside:
-    """The container, as root sees it in there."""
-
-    def __init__(self, leader):
-        self.enter = ["nsenter", "--target", str(leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
-
-    def run(self, *command):
-        return shoal.run(*self.enter, *command, env={"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"})
-
-    def done(self, name, *command):
-        """A check that a command ends well; what it said."""
-        ended = self.run(*command)
-        shoal.check(name, ended.returncode == 0, ended.stderr)
-        return ended.stdout
-
-    def read(self, path):
-        return self.run("cat", path).stdout
-
-    def show(self, *properties):
-        return [self.run("systemctl", "show", "--value", "-p", name, "shoal").stdout.strip() for name in properties]
-
-    def journal(self):
-        return self.run("journalctl", "--no-pager", "--output=cat", "--unit=shoal").stdout.splitlines()
-
-    def files(self):
-        """All of the service's own, with owner and mode."""
-        listed = self.run("find", f"{STATE}/", "-printf", "%U %m %y %p\n").stdout.splitlines()
-        return [line.split(" ", 3) for line in listed]
-
-
-def ready(scheme="http"):
-    with contextlib.suppress(OSError):
-        return shoal.request(f"{scheme}://{ADDRESS}/readyz").status == 200
-
-
 def confined(inside):
     """Who it is."""
     shoal.until(ready, shoal.START_SECONDS, "the service is ready")
@@ -185,10 +93,6 @@ def confined(inside):
     told = inside.run("systemd-analyze", "security", "--no-pager", "shoal.service").stdout
     exposed = float(re.search(r"exposure level for shoal.service: ([\d.]+)", told)[1])
     shoal.check(f"systemd finds its exposure to be {MOST_EXPOSED} at most", exposed <= MOST_EXPOSED, exposed)
-
-
-def admin(inside, scheme="http"):
-    return shoal.Controller(f"{scheme}://{ADDRESS}", inside.read(f"{STATE}/admin.token").strip())
 
 
 def measured(inside):

@@ -29,17 +29,27 @@ pub enum Extent {
     /// Those that take less than about a minute.
     Fast,
     All,
+    /// Those that test what `cargo xtask dist` has made, by name or by `release`. No change runs them: a release takes
+    /// longer to build than all programs take to run.
+    Release,
 }
 
-/// The chore: the named programs, or all.
+/// Names all programs that test a release.
+const RELEASE: &str = "release";
+
+/// The chore: the named programs, or all that a change has to pass.
 pub fn check(names: &[&str]) -> Done {
-    let is_known = |name: &&&str| PROGRAMS.iter().any(|program| program.name == **name);
+    let is_known = |name: &&&str| **name == RELEASE || PROGRAMS.iter().any(|program| program.name == **name);
     if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
         let known: Vec<&str> = PROGRAMS.iter().map(|program| program.name).collect();
         return fail(format!("outside: there is no {unknown}, only {}", known.join(", ")));
     }
     report::begin();
-    let tally = prove(|program| names.is_empty() || names.contains(&program.name))?;
+    let is_wanted = |program: &Program| match program.extent {
+        Extent::Release => names.contains(&RELEASE) || names.contains(&program.name),
+        _ => names.is_empty() || names.contains(&program.name),
+    };
+    let tally = prove(is_wanted)?;
     println!("outside: {tally}");
     match tally.failed {
         0 => Ok(()),
@@ -49,7 +59,7 @@ pub fn check(names: &[&str]) -> Done {
 
 /// All programs of this extent.
 pub fn run_all(extent: Extent) -> Done<Tally> {
-    prove(|program| extent == Extent::All || program.extent == Extent::Fast)
+    prove(|program| program.extent == Extent::Fast || program.extent == extent)
 }
 
 /// Side by side, since they wait far more than they work, and none uses what another one does.

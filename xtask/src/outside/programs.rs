@@ -31,6 +31,9 @@ const IRONIC: Locked =
 const ANSIBLE: Locked =
     Locked { name: "ansible", requirements: include_str!("../../../tests/outside/ansible.txt") };
 
+/// Drivers that need nothing but Python itself.
+const BARE: Locked = Locked { name: "bare", requirements: "" };
+
 pub const PROGRAMS: &[Program] = &[
     Program { least: 340, ..fast("redfish-protocol-validator", "protocol_validator.py", "a simulated BMC") },
     Program { least: 34, ..fast("redfish-use-case-checkers", "use_case_checkers.py", "simulated BMCs") },
@@ -82,6 +85,26 @@ pub const PROGRAMS: &[Program] = &[
         boots: true,
         ..fast("qemu", "boot_by_http.py", "the media of a job, as drives")
     },
+    Program {
+        least: 16,
+        packages: &["iproute2", "mmdebstrap", "qemu-user-static"],
+        ..of_release("static", "static_binary.py", "the static binaries, in empty roots")
+    },
+    Program {
+        least: 60,
+        packages: &["mmdebstrap", "systemd-container"],
+        ..of_release("dpkg", "debian_package.py", "the Debian package, and installations during upgrades")
+    },
+    Program {
+        least: 60,
+        packages: &["iproute2", "mmdebstrap", "openssl", "systemd-container"],
+        ..of_release("page", "documented_page.py", "docs/try-it-esxi.md, followed with the Debian package")
+    },
+    Program {
+        least: 12,
+        packages: &["iproute2"],
+        ..of_release("oci", "container_image.py", "the container images, and an installation by one")
+    },
 ];
 
 /// A program of the first environment that is through within a minute or so.
@@ -96,4 +119,9 @@ const fn fast(name: &'static str, driver: &'static str, drives: &'static str) ->
         least: 1,
         drives,
     }
+}
+
+/// A program that works on what `cargo xtask dist` has made.
+const fn of_release(name: &'static str, driver: &'static str, drives: &'static str) -> Program {
+    Program { python: &BARE, extent: Extent::Release, ..fast(name, driver, drives) }
 }
