@@ -79,6 +79,12 @@ pub const PROGRAMS: &[Program] = &[
         ..fast("systemd", "systemd_unit.py", "the unit, as a booted system's service")
     },
     Program {
+        least: 14,
+        packages: &["iproute2"],
+        python: &BARE,
+        ..fast("bash", "practice_page.py", "docs/try-it.md, block after block")
+    },
+    Program {
         least: 8,
         packages: debian::FOR_LAB,
         extent: Extent::All,
