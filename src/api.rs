@@ -44,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub use access::{Access, Limits, Rates, Tokens};
+pub use access::{Access, Limits, Rates, RequestSource, SignedIn, Tokens};
 pub use error::ApiError;
 pub use health::{SelfTest, SelfTests};
 pub use inspect::Inspector;
@@ -199,6 +199,11 @@ pub fn router(parts: ApiParts) -> Router {
         .layer(middleware::from_fn_with_state(tls, finish))
 }
 
+/// Routes beside the API's, with the same checks of the Host header and the same defaults of response headers.
+pub fn finished(routes: Router, tls: bool) -> Router {
+    routes.layer(middleware::from_fn_with_state(tls, finish))
+}
+
 fn queries(document: &mut utoipa::openapi::OpenApi) -> Arc<QueryTable> {
     Arc::new(QueryTable::of(document))
 }
@@ -216,6 +221,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))
         .routes(routes!(jobs::retry))
+        .routes(routes!(jobs::reads))
         .routes(routes!(batches::create, batches::list))
         .routes(routes!(batches::show))
         .routes(routes!(batches::pause))

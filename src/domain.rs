@@ -18,6 +18,7 @@ mod leftover;
 mod lint_mode;
 mod maintenance;
 mod mount;
+mod read_map;
 mod recipe;
 mod secret;
 mod server;
@@ -51,6 +52,7 @@ pub use maintenance::{
     MachineIdentity, MaintenanceFacts, MaintenanceSpec, RegistryImage, Reporter, TaskProgress, TaskResult,
 };
 pub use mount::{Drive, EjectFacts, Medium, Mount, Mounts};
+pub use read_map::{BINS as READ_BINS, ReadBin, ReadMap};
 pub use recipe::{KICKSTART_BYTES_MAX, RecipeError, parse_recipe};
 pub use secret::Kickstart;
 pub use server::{Server, check_bmc_address, management_url};

@@ -207,6 +207,11 @@ impl Media {
         self.find(job).map(|job_media| job_media.trace()).unwrap_or_default()
     }
 
+    /// What this controller has seen of the reads of one medium; `None` where it does not serve it now.
+    pub fn seen(&self, job: JobId, medium: Medium) -> Option<MediumTrace> {
+        self.find(job).map(|job_media| job_media.seen(medium)).filter(|seen| seen.total > 0)
+    }
+
     /// Whose fetches of this job's media are the BMC's.
     pub fn expect_peer(&self, job: JobId, peer: IpAddr) {
         if let Some(job_media) = self.find(job) {

@@ -9,6 +9,7 @@ mod guard;
 mod limits;
 mod reads;
 pub mod roles;
+mod session;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use admission::Admission;
 pub use guard::{AccessGuard, RequestSource, Who, guard};
 pub use limits::{Limits, Rates};
 pub use reads::MediaReads;
+pub use session::SignedIn;
 
 /// How requests are let in.
 #[derive(Clone)]

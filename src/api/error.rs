@@ -114,7 +114,8 @@ impl ApiError {
         }
     }
 
-    fn problem(&self) -> Problem {
+    /// The body of the answer.
+    pub fn problem(&self) -> Problem {
         let (status, title) = self.status();
         let errors = match self {
             ApiError::Invalid { errors, .. } => errors.iter().map(FieldProblem::from).collect(),

@@ -4,6 +4,7 @@
 //! here drives a job; it is written into the store, and the engine finds it there.
 
 pub(super) mod image;
+mod reads;
 mod recipe_body;
 pub(super) mod submit;
 mod view;
@@ -28,9 +29,10 @@ use crate::domain::{BatchId, Cancel, Fields, Job, JobId, Serial, Status};
 use crate::store::{CancelOutcome, JobFilter, PAGE_MAX, StoreError, StoredJob, UnreadableJob};
 use submit::{JobRequest, Retry, SubmitBody};
 
+pub use reads::{__path_reads, reads};
 pub use recipe_body::{JobRecipeBody, MaintenanceRecipeBody};
 use submit::FoundBody;
-pub use view::{DeadlineBody, JobBody, JobList};
+pub use view::{DeadlineBody, JobBody, JobList, ProgressBody};
 
 const LIST_DEFAULT: usize = 100;
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::{Deadline, EsxiFacts, HostId, MaintenanceFacts, Mounts};
+use super::{Deadline, EsxiFacts, HostId, MaintenanceFacts, Mounts, ReadMap};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -272,6 +272,8 @@ pub struct MediumTrace {
     pub started_copied: bool,
     /// The kickstart was last read again after `reenumerated_at` (CD2 only).
     pub ks_read_again_at: Option<Timestamp>,
+    /// Where the image was read since the reset, and when.
+    pub map: ReadMap,
     /// The last fetch that was refused or broken off, in words.
     pub fault: Option<String>,
     /// The first one since our reset, or since a fetch that ended well.

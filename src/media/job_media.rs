@@ -150,6 +150,10 @@ impl JobMedia {
         JobTrace { installer, kickstart: state.trace.kickstart().clone() }
     }
 
+    pub fn seen(&self, medium: Medium) -> MediumTrace {
+        self.state().trace.seen(medium).clone()
+    }
+
     pub fn fetched(&self, medium: Medium) -> Fetches {
         self.state().slot(medium).map(|slot| slot.fetches.clone()).unwrap_or_default()
     }

@@ -324,8 +324,8 @@ impl Reads {
         let streamed = saved.mode == MediaMode::Streamed;
         let manner = Manner { ranged: streamed, jumped: streamed, front: 0 };
         let mut reads = Reads { copied, manner, marks, ..Reads::default() };
-        reads.seen =
-            MediumTrace { mode: saved.mode, total, fault: saved.fault.clone(), ..MediumTrace::default() };
+        let (mode, fault, map) = (saved.mode, saved.fault.clone(), reads.marks.read_map());
+        reads.seen = MediumTrace { mode, total, fault, map, ..MediumTrace::default() };
         // Of an earlier start only the mode stays. The start may have been noted a moment after its
         // first reads.
         if reset_at.is_some() && saved.last_read_at >= reset_at {
@@ -337,8 +337,7 @@ impl Reads {
             reads.seen = MediumTrace { total, first_read_at, loaded_at, read_through_at, ..saved };
         }
         if copied {
-            reads.seen.ks_read_at = None;
-            reads.seen.ks_read_again_at = None;
+            (reads.seen.ks_read_at, reads.seen.ks_read_again_at) = (None, None);
             reads.seen.nonce_read_at = None;
             reads.seen.failure_read_at = None;
             reads.seen.started_read_at = None;
@@ -348,7 +347,7 @@ impl Reads {
 
     fn start(&mut self) {
         let MediumTrace { mode, total, fault, .. } = std::mem::take(&mut self.seen);
-        self.seen = MediumTrace { mode, total, fault, ..MediumTrace::default() };
+        self.seen = MediumTrace { mode, total, fault, map: self.marks.read_map(), ..MediumTrace::default() };
         (self.since, self.since_before) = (Coverage::default(), 0);
     }
 
@@ -373,6 +372,7 @@ impl Reads {
         let seen = &mut self.seen;
         // What was read before a crash may be read, and is counted, once more; never more than there is.
         seen.read = (self.since_before + self.since.bytes()).min(seen.total);
+        seen.map.note(&read.range, seen.total, read.at);
         seen.first_read_at.get_or_insert(read.at);
         seen.last_read_at = Some(read.at);
         if new > 0 {
@@ -458,7 +458,7 @@ impl Reads {
     }
 
     /// What is worth a write to the database before the bytes leave.
-    fn milestones(&self) -> (MediaMode, [bool; 3], u64, [Option<Timestamp>; 9]) {
+    fn milestones(&self) -> (MediaMode, [bool; 3], [u64; 2], [Option<Timestamp>; 9]) {
         let seen = &self.seen;
         let times = [
             seen.first_read_at,
@@ -472,7 +472,7 @@ impl Reads {
             seen.ks_read_again_at,
         ];
         let copied = [seen.nonce_copied, seen.failure_copied, seen.started_copied];
-        (seen.mode, copied, self.loading_step(), times)
+        (seen.mode, copied, [self.loading_step(), seen.map.saving_step()], times)
     }
 }
 

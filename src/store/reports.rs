@@ -89,6 +89,7 @@ pub(super) fn joined(saved: MediumTrace, new: MediumTrace) -> MediumTrace {
         started_read_at: saved.started_read_at.or(new.started_read_at).filter(|_| !started_copied),
         started_copied,
         reenumerated_at: saved.reenumerated_at.max(new.reenumerated_at),
+        map: saved.map.joined(&new.map),
         ks_read_again_at: saved.ks_read_again_at.max(new.ks_read_again_at),
         ..new
     }

@@ -43,6 +43,7 @@ const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/jobs", VIEWER),
     ("POST", "/api/v1/jobs", OPERATOR),
     ("GET", "/api/v1/jobs/{job_id}", VIEWER),
+    ("GET", "/api/v1/jobs/{job_id}/reads", VIEWER),
     ("POST", "/api/v1/jobs/{job_id}/cancel", OPERATOR),
     ("POST", "/api/v1/jobs/{job_id}/retry", OPERATOR),
     ("GET", "/api/v1/jobs/{job_id}/events", VIEWER),

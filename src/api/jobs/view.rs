@@ -20,43 +20,43 @@ use crate::store::{StoredJob, UnreadableJob};
 #[derive(Debug, Serialize, ToSchema)]
 pub struct JobBody {
     /// 32 lower-case hex digits.
-    job_id: String,
+    pub(in crate::api) job_id: String,
     server_serial: String,
-    task_target: String,
+    pub(in crate::api) task_target: String,
     #[schema(value_type = JobStatus)]
     status: &'static str,
     /// Where the job is, or was when it ended; `null` only where its stored state cannot be read.
     #[schema(value_type = Option<StepName>)]
-    step: Option<&'static str>,
+    pub(in crate::api) step: Option<&'static str>,
     #[schema(value_type = Option<StepName>)]
-    failed_step: Option<&'static str>,
+    pub(in crate::api) failed_step: Option<&'static str>,
     /// Why it failed or was cancelled, and what to do; with what its cleanup has left, such as that the next
     /// start of the host installs.
-    reason: Option<String>,
+    pub(in crate::api) reason: Option<String>,
     /// Why it failed, as one of the codes of `docs/failures.md`; `null` for a job that has not failed, or failed before
     /// 0.2.0. `unreadable_state`, whatever the job's status: this release cannot read what another one stored of it.
     #[schema(value_type = Option<FailureCodeName>)]
-    failure_code: Option<&'static str>,
+    pub(in crate::api) failure_code: Option<&'static str>,
     /// The next moment at which waiting for the host ends, as far as is known now; `null` where nothing is waited for.
-    deadline: Option<DeadlineBody>,
+    pub(in crate::api) deadline: Option<DeadlineBody>,
     verdict: Option<VerdictBody>,
     /// The installed ESXi, where it answered at the management address and nothing makes its answer doubtful.
     installed: Option<InstalledBody>,
-    progress: ProgressBody,
+    pub(in crate::api) progress: ProgressBody,
     #[schema(value_type = CleanupState)]
-    cleanup: &'static str,
+    pub(in crate::api) cleanup: &'static str,
     /// What a `partial` cleanup has left on the BMC, a phrase each.
     cleanup_left: Vec<String>,
     retry_of: Option<String>,
     /// The batch that it is a row of.
     batch_id: Option<String>,
     #[schema(value_type = String, format = DateTime)]
-    created_at: jiff::Timestamp,
+    pub(in crate::api) created_at: jiff::Timestamp,
     #[schema(value_type = String, format = DateTime)]
-    last_update: jiff::Timestamp,
+    pub(in crate::api) last_update: jiff::Timestamp,
     /// When the cleanup was over too.
     #[schema(value_type = Option<String>, format = DateTime)]
-    finished_at: Option<jiff::Timestamp>,
+    pub(in crate::api) finished_at: Option<jiff::Timestamp>,
     /// What the recipe's `oci_url` stood for when the job was submitted. Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     registry_image: Option<RegistryImageBody>,
@@ -154,7 +154,7 @@ pub struct DeadlineBody {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct ProgressBody {
+pub struct ProgressBody {
     installer_bytes_read: u64,
     installer_bytes_total: u64,
     ks_read: bool,

@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 
 use crate::api::error::ApiError;
 use crate::api::inspect::HardwareBody;
-use crate::api::jobs::JobBody;
-use crate::api::words::{ConfidenceName, JobStatus};
+use crate::api::jobs::{DeadlineBody, JobBody, ProgressBody};
+use crate::api::words::{CleanupState, ConfidenceName, FailureCodeName, JobStatus, StepName};
 use crate::store::{ServerRecord, StoredJob};
 use shoal_base::world::reference;
 
@@ -94,6 +94,25 @@ pub struct LastJobBody {
     confidence: Option<&'static str>,
     /// Of the installer that the job used.
     build: Option<String>,
+    task_target: String,
+    /// As in the job itself, like all that follow.
+    #[schema(value_type = Option<StepName>)]
+    step: Option<&'static str>,
+    #[schema(value_type = Option<StepName>)]
+    failed_step: Option<&'static str>,
+    reason: Option<String>,
+    #[schema(value_type = Option<FailureCodeName>)]
+    failure_code: Option<&'static str>,
+    deadline: Option<DeadlineBody>,
+    progress: ProgressBody,
+    #[schema(value_type = CleanupState)]
+    cleanup: &'static str,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    last_update: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    finished_at: Option<Timestamp>,
 }
 
 impl From<StoredJob> for LastJobBody {
@@ -104,9 +123,25 @@ impl From<StoredJob> for LastJobBody {
             }
             StoredJob::Unreadable(_) => None,
         };
-        let job_id = job.id().to_string();
-        let (status, confidence) = JobBody::from(job).outcome();
-        LastJobBody { job_id, status, confidence, build }
+        let job = JobBody::from(job);
+        let (status, confidence) = job.outcome();
+        LastJobBody {
+            job_id: job.job_id,
+            status,
+            confidence,
+            build,
+            task_target: job.task_target,
+            step: job.step,
+            failed_step: job.failed_step,
+            reason: job.reason,
+            failure_code: job.failure_code,
+            deadline: job.deadline,
+            progress: job.progress,
+            cleanup: job.cleanup,
+            created_at: job.created_at,
+            last_update: job.last_update,
+            finished_at: job.finished_at,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use shoal_image::installer::Landmarks;
 
 use super::LOADED_BYTES;
+use crate::domain::ReadMap;
 
 /// Byte ranges of a medium whose reads are milestones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +68,12 @@ impl MediumLandmarks {
 
     pub fn task(kickstart: KickstartPlace) -> MediumLandmarks {
         MediumLandmarks { installer: None, kickstart: Some(kickstart) }
+    }
+
+    /// The map of a medium of which nothing was read yet.
+    pub(super) fn read_map(&self) -> ReadMap {
+        let kickstart = self.kickstart.as_ref().map(|place| place.kickstart.clone());
+        ReadMap { kickstart, ..ReadMap::default() }
     }
 
     /// So many bytes read mean that the installer is loaded, where one is on the medium.

@@ -1,7 +1,7 @@
 //! Promises about what is reported of a job from outside its driver.
 
 use super::{Bench, at, id};
-use crate::domain::{HookReport, MediaMode, MediumTrace};
+use crate::domain::{HookReport, MediaMode, MediumTrace, ReadBin, ReadMap};
 use crate::store::StoreError;
 
 promises! {
@@ -40,6 +40,11 @@ async fn a_trace_reads_back_as_written(bench: Bench) {
         ks_read_at: Some(at(4)),
         reenumerated_at: Some(at(5)),
         ks_read_again_at: Some(at(6)),
+        map: ReadMap {
+            from: Some(at(1)),
+            kickstart: Some(10..20),
+            bins: vec![ReadBin { bin: 3, first: 0, last: 1, times: 1 }],
+        },
         fault: Some("the BMC broke off".into()),
         fault_at: Some(at(6)),
     };

@@ -64,7 +64,7 @@ async fn metrics_count_jobs_by_status_and_the_process() {
 }
 
 /// All that there are.
-const ROUTES: [&str; 57] = [
+const ROUTES: [&str; 58] = [
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
@@ -83,6 +83,7 @@ const ROUTES: [&str; 57] = [
     "POST /api/v1/jobs",
     "GET /api/v1/jobs",
     "GET /api/v1/jobs/{job_id}",
+    "GET /api/v1/jobs/{job_id}/reads",
     "POST /api/v1/jobs/{job_id}/cancel",
     "POST /api/v1/jobs/{job_id}/retry",
     "GET /api/v1/jobs/{job_id}/events",

@@ -27,7 +27,7 @@ enum For {
     Admins,
 }
 
-const EXPECTED: [(&str, For); 57] = [
+const EXPECTED: [(&str, For); 58] = [
     ("GET /healthz", For::Anonymous),
     ("GET /readyz", For::Anonymous),
     ("GET /openapi.json", For::Anonymous),
@@ -46,6 +46,7 @@ const EXPECTED: [(&str, For); 57] = [
     ("POST /api/v1/jobs", For::Operators),
     ("GET /api/v1/jobs", For::Viewers),
     ("GET /api/v1/jobs/{job_id}", For::Viewers),
+    ("GET /api/v1/jobs/{job_id}/reads", For::Viewers),
     ("POST /api/v1/jobs/{job_id}/cancel", For::Operators),
     ("POST /api/v1/jobs/{job_id}/retry", For::Operators),
     ("GET /api/v1/jobs/{job_id}/events", For::Viewers),
