@@ -41,7 +41,7 @@ use crate::domain::{Confidence, LintMode, MediaLayout};
 use crate::engine::Retention;
 use crate::flow::policy::{Delivery, Policy};
 use crate::media::{InstallerSource, MediaSettings};
-use crate::oidc::OidcSettings;
+use crate::oidc::{CodeFlowSettings, OidcSettings};
 use crate::registry::RegistrySettings;
 use crate::seal::{KeySource, MasterKey};
 use shoal_base::world::{Secrets, VARIABLES};
@@ -55,8 +55,12 @@ pub struct Config {
     pub listen: ListenSettings,
     pub auth: AuthSettings,
     pub rates: RateSettings,
+    /// Where browsers reach the web interface, if that is not the listen address.
+    pub public_url: Option<Url>,
     /// Whose signed tokens are good too.
     pub oidc: Option<OidcSettings>,
+    /// Sign-in of people at the identity provider.
+    pub sign_in: Option<CodeFlowSettings>,
     /// Each is accepted in `X-Webhook-Secret`; without any the webhook is 404.
     pub webhook_secrets: Vec<SecretString>,
     /// Trusted beside the system's roots in outbound TLS.
@@ -158,7 +162,9 @@ impl Config {
             listen: listen(values)?,
             auth: access::auth(values)?,
             rates: access::rates(values)?,
+            public_url: values.optional("PUBLIC_URL", parse::public_url)?,
             oidc: access::oidc(values)?,
+            sign_in: access::sign_in(values)?,
             webhook_secrets: access::webhook_secrets(values)?,
             extra_roots: extra_roots(values)?,
             database: values.required("DB_URL", parse::database)?,

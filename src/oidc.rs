@@ -1,12 +1,15 @@
 //! Signed tokens of an identity provider (OpenID Connect), judged without asking it each time.
 //!
-//! No login page and no session: the client presents a token of the provider. The provider's keys are
+//! No login page and no session: the client presents a token of the provider, or a browser brings a code
+//! ([`CodeFlow`]). The provider's keys are
 //! fetched, remembered, and fetched again when they are old or a token names an unknown one, and no
 //! more than once in a while whatever tokens come. Invariants: a token is believed only if a key of the
 //! provider signed it with an algorithm of that key, for this controller, and at this time; no token is
 //! ever part of an error.
 
 mod claims;
+mod code_flow;
+mod fetch;
 mod keys;
 mod verifier;
 
@@ -16,6 +19,8 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 use url::Url;
+
+pub use code_flow::{CallbackParams, CodeFlow, CodeFlowError, CodeFlowSettings, SignInAttempt};
 
 use crate::access::{Actor, Role};
 use keys::ProviderKeys;
@@ -74,17 +79,44 @@ impl Oidc {
         Oidc { settings, clock: world.clock.clone(), keys }
     }
 
+    fn issuer(&self) -> &Url {
+        &self.settings.issuer
+    }
+
     /// Who shows this token.
     pub async fn actor(&self, text: &str) -> Result<Actor, OidcError> {
+        let claims = self.verified(text, &self.settings.audience).await?;
+        let actor = claims::actor(&claims, &self.settings)?;
+        Ok(Actor { expires_at: claims::end(&claims, LEEWAY), ..actor })
+    }
+
+    /// Who has signed in, by an identity token for the client of that attempt. It is good for the sign-in alone, so its
+    /// end is not that of the session.
+    async fn person(&self, text: &str, client_id: &str, nonce: &str) -> Result<Actor, OidcError> {
+        let claims = self.verified(text, client_id).await?;
+        let claim = |name: &str| claims.get(name).and_then(Value::as_str);
+        if claim("nonce") != Some(nonce) {
+            return Err(OidcError::Refused("nonce"));
+        }
+        if claim("azp").is_some_and(|party| party != client_id) {
+            return Err(OidcError::Refused("audience"));
+        }
+        claims::actor(&claims, &self.settings)
+    }
+
+    /// The claims of a token for this audience, at this time.
+    async fn verified(&self, text: &str, audience: &str) -> Result<Map<String, Value>, OidcError> {
+        if text.len() > TOKEN_BYTES_MAX {
+            return Err(OidcError::Refused("malformed"));
+        }
         let header = decode_header(text).map_err(|_| OidcError::Refused("malformed"))?;
         if !ALGORITHMS.contains(&header.alg) {
             return Err(OidcError::Refused("algorithm"));
         }
         let key = self.keys.find(header.kid.as_deref(), header.alg).await?;
-        let claims = self.claims(text, &key, header.alg)?;
+        let claims = self.claims(text, &key, header.alg, audience)?;
         claims::check_times(&claims, self.clock.wall(), LEEWAY)?;
-        let actor = claims::actor(&claims, &self.settings)?;
-        Ok(Actor { expires_at: claims::end(&claims, LEEWAY), ..actor })
+        Ok(claims)
     }
 
     /// The claims of a token that the key has signed, for us, by the provider. Its times are checked
@@ -94,12 +126,13 @@ impl Oidc {
         text: &str,
         key: &DecodingKey,
         algorithm: Algorithm,
+        audience: &str,
     ) -> Result<Map<String, Value>, OidcError> {
         let mut validation = Validation::new(algorithm);
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.set_issuer(&[self.settings.issuer.as_str(), trimmed(&self.settings.issuer)]);
-        validation.set_audience(&[&self.settings.audience]);
+        validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         use jsonwebtoken::errors::ErrorKind;
         let decoded = decode::<Map<String, Value>>(text, key, &validation);

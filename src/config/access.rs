@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use super::values::Values;
 use super::{AuthSettings, ConfigError, RateSettings, parse};
 use crate::api::{NotifySecret, NotifySettings};
-use crate::oidc::OidcSettings;
+use crate::oidc::{CodeFlowSettings, OidcSettings};
 
 pub fn auth(values: &Values) -> Result<AuthSettings, ConfigError> {
     let bootstrap = values.optional("SHOAL_BOOTSTRAP_TOKEN", parse::secret)?;
@@ -42,6 +42,27 @@ pub fn oidc(values: &Values) -> Result<Option<OidcSettings>, ConfigError> {
         (Some(_), None) => Err(values
             .invalid("OIDC_ISSUER", "needs OIDC_AUDIENCE beside it: tokens for others are no good here")),
         (None, Some(_)) => Err(values.invalid("OIDC_AUDIENCE", "needs OIDC_ISSUER beside it")),
+    }
+}
+
+/// The client for sign-in at the web interface.
+pub fn sign_in(values: &Values) -> Result<Option<CodeFlowSettings>, ConfigError> {
+    let client_id = values.optional("OIDC_CLIENT_ID", parse::plain_text)?;
+    let client_secret = values.optional("OIDC_CLIENT_SECRET", parse::secret)?;
+    let Some(client_id) = client_id else {
+        return match client_secret {
+            Some(_) => Err(values.invalid("OIDC_CLIENT_SECRET", "needs OIDC_CLIENT_ID beside it")),
+            None => Ok(None),
+        };
+    };
+    if !values.is_given("OIDC_ISSUER") {
+        return Err(values.invalid("OIDC_CLIENT_ID", "needs OIDC_ISSUER beside it"));
+    }
+    match values.optional("PUBLIC_URL", parse::public_url)? {
+        Some(public_url) => Ok(Some(CodeFlowSettings { client_id, client_secret, public_url })),
+        None => {
+            Err(values.invalid("OIDC_CLIENT_ID", "needs PUBLIC_URL, to which the identity provider returns"))
+        }
     }
 }
 

@@ -74,6 +74,19 @@ pub fn secure_url(text: &str) -> Result<Url, String> {
     }
 }
 
+/// The URL of the web interface: an origin without a path, https unless it is on loopback.
+pub fn public_url(text: &str) -> Result<Url, String> {
+    let url = http_url(text)?;
+    if url.scheme() != "https" && !shoal_base::is_loopback(&url) {
+        return Err("must be an https URL: a token must not be sent in clear".to_owned());
+    }
+    let is_origin = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    match is_origin && url.username().is_empty() && url.password().is_none() {
+        true => Ok(url),
+        false => Err("must be scheme, host and port alone, such as https://shoal.example".to_owned()),
+    }
+}
+
 /// One word or a few, without control characters.
 pub fn plain_text(text: &str) -> Result<String, String> {
     match text.trim() {

@@ -71,9 +71,15 @@ settings! { LISTEN, "Listening and access",
         "token; or none, where the listener is on loopback only";
     "SHOAL_BOOTSTRAP_TOKEN", "bootstrap-token", "TOKEN", None,
         "The admin token, instead of the one in admin.token beside the database; better given by the environment";
+    "PUBLIC_URL", "public-url", "URL", None,
+        "URL of the web interface in browsers, where a reverse proxy stands in front: scheme, host and port";
     "OIDC_ISSUER", "oidc-issuer", "URL", None,
         "Identity provider (OpenID Connect) whose signed tokens are accepted beside the controller's own";
     "OIDC_AUDIENCE", "oidc-audience", "NAME", None, "Expected token audience (`aud`)";
+    "OIDC_CLIENT_ID", "oidc-client-id", "NAME", None,
+        "Client at the identity provider, for sign-in at the web interface";
+    "OIDC_CLIENT_SECRET", "oidc-client-secret", "SECRET", None,
+        "Secret of that client; better given by the environment. None: a public client";
     "OIDC_ROLE_CLAIM", "oidc-role-claim", "NAME", Some("roles"),
         "Claim that holds role names; dots address nested fields, as in realm_access.roles";
     "OIDC_ROLE_MAP", "oidc-role-map", "NAME=ROLE,…",

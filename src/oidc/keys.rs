@@ -1,30 +1,23 @@
 //! The provider's keys: where its document says they are, remembered, and fetched again now and then.
 //!
 //! It verifies nothing. Invariants: at most one fetch runs at a time and one starts in a while, so that
-//! no storm of tokens becomes a storm of requests; answers are bounded in size and time; keys that are
-//! too old are believed no more.
+//! no storm of tokens becomes a storm of requests; keys that are too old are believed no more.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::StatusCode;
-use http_body_util::{BodyExt, Limited};
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
-use tower::ServiceExt;
 use url::Url;
 
 use super::OidcError;
-use shoal_base::is_loopback;
+use super::fetch::{self, FetchError};
 use shoal_base::world::Transport;
 
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
 const KEYS_MAX: usize = 64;
-const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two fetches, whatever tokens come.
 const FETCH_EVERY: Duration = Duration::from_secs(30);
 /// After so long they are fetched again: a key may have been withdrawn.
@@ -53,19 +46,6 @@ struct Known {
 struct Key {
     id: Option<String>,
     key: DecodingKey,
-}
-
-/// Why keys were not fetched; for the log.
-#[derive(Debug, thiserror::Error)]
-enum FetchError {
-    #[error("{url} is not reached")]
-    Unreachable { url: Url, source: shoal_base::world::TransportError },
-    #[error("{url} did not answer in {} s", FETCH_TIMEOUT.as_secs())]
-    TimedOut { url: Url },
-    #[error("{url} answered {status}")]
-    Status { url: Url, status: StatusCode },
-    #[error("{url} returned an invalid response: {problem}")]
-    Garbled { url: Url, problem: String },
 }
 
 /// What is read of the provider's document.
@@ -120,42 +100,19 @@ impl ProviderKeys {
     }
 
     async fn fetch(&self) -> Result<Vec<Key>, FetchError> {
-        let base = self.issuer.as_str().trim_end_matches('/');
-        let document = format!("{base}/.well-known/openid-configuration");
-        let document: Url = document.parse().expect("a path after a URL is a URL");
-        let garbled =
-            |url: &Url, problem: &str| FetchError::Garbled { url: url.clone(), problem: problem.to_owned() };
-        let body = self.get(&document).await?;
-        let found: Discovery =
-            serde_json::from_slice(&body).map_err(|_| garbled(&document, "no OpenID Connect document"))?;
-        if found.issuer.trim_end_matches('/') != base {
-            return Err(garbled(&document, "it is of another issuer"));
+        let document = fetch::document_url(&self.issuer);
+        let body = fetch::get(&self.transport, &document).await?;
+        let found: Discovery = serde_json::from_slice(&body)
+            .map_err(|_| FetchError::garbled(&document, "no OpenID Connect document"))?;
+        if found.issuer.trim_end_matches('/') != self.issuer.as_str().trim_end_matches('/') {
+            return Err(FetchError::garbled(&document, "it is of another issuer"));
         }
         let keys = found.jwks_uri;
-        if keys.scheme() != "https" && !(keys.scheme() == "http" && is_loopback(&keys)) {
-            return Err(garbled(&document, "its keys are not at an https address"));
+        if !fetch::is_secure(&keys) {
+            return Err(FetchError::garbled(&document, "its keys are not at an https address"));
         }
-        let body = self.get(&keys).await?;
-        parse(&body).map_err(|problem| garbled(&keys, problem))
-    }
-
-    async fn get(&self, url: &Url) -> Result<Bytes, FetchError> {
-        let request = http::Request::get(url.as_str()).header(http::header::ACCEPT, "application/json");
-        let request = request.body(Bytes::new()).expect("the parts of the request are sound");
-        let answered = async {
-            let unreachable = |source| FetchError::Unreachable { url: url.clone(), source };
-            let response = self.transport.clone().oneshot(request).await.map_err(unreachable)?;
-            let status = response.status();
-            if status != StatusCode::OK {
-                return Err(FetchError::Status { url: url.clone(), status });
-            }
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-            let problem = "too much, or broken off".to_owned();
-            body.map(http_body_util::Collected::to_bytes)
-                .map_err(|_| FetchError::Garbled { url: url.clone(), problem })
-        };
-        let timed_out = |_| FetchError::TimedOut { url: url.clone() };
-        tokio::time::timeout(FETCH_TIMEOUT, answered).await.map_err(timed_out)?
+        let body = fetch::get(&self.transport, &keys).await?;
+        parse(&body).map_err(|problem| FetchError::garbled(&keys, problem))
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {

@@ -3,7 +3,7 @@
 //! The provider is a router in this process. Invariant: each refusal differs in one thing from a token
 //! that is let in.
 
-mod provider;
+pub mod provider;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +74,7 @@ impl Site {
     }
 }
 
-fn settings() -> OidcSettings {
+pub fn settings() -> OidcSettings {
     OidcSettings {
         issuer: ISSUER.parse().unwrap(),
         audience: "shoal".to_owned(),

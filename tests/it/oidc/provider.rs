@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use http::HeaderMap;
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
@@ -119,17 +120,23 @@ pub struct Provider {
     pub document: Arc<Mutex<Value>>,
     pub keys: Arc<Mutex<Value>>,
     pub fetches: Arc<AtomicUsize>,
+    /// What the token endpoint answers with, and what it was sent: `Authorization` and the form.
+    pub id_token: Arc<Mutex<String>>,
+    pub redeemed: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 impl Provider {
     pub fn with(signers: &[&Signer]) -> Provider {
         let document = json!({
             "issuer": ISSUER, "jwks_uri": "https://idp.test/keys", "authorization_endpoint": "https://idp.test/auth",
+            "token_endpoint": "https://idp.test/token",
         });
         let provider = Provider {
             document: Arc::new(Mutex::new(document)),
             keys: Arc::default(),
             fetches: Arc::default(),
+            id_token: Arc::default(),
+            redeemed: Arc::default(),
         };
         provider.serve_keys(signers);
         provider
@@ -153,7 +160,14 @@ impl Provider {
             fetches.fetch_add(1, Ordering::SeqCst);
             axum::Json(keys.lock().unwrap().clone()).into_response()
         };
+        let (id_token, redeemed) = (self.id_token.clone(), self.redeemed.clone());
+        let token = async move |headers: HeaderMap, form: String| -> Response {
+            let login = headers.get("authorization").map_or("", |value| value.to_str().unwrap()).to_owned();
+            redeemed.lock().unwrap().push((login, form));
+            axum::Json(json!({"id_token": *id_token.lock().unwrap(), "access_token": "x"})).into_response()
+        };
         Router::new()
+            .route("/token", post(token))
             .route("/realms/site/.well-known/openid-configuration", get(document))
             .route("/keys", get(keys))
     }
