@@ -5,6 +5,7 @@
 //! - [`cli`]: one file a subcommand; the only opener of listeners.
 //! - [`config`]: flags, environment and file become one validated value.
 //! - [`api`]: routes and public JSON, one resource a file.
+//! - [`ui`]: the web interface: pages over the API's own routes.
 //! - [`access`]: who may do what: roles and tokens. Pure.
 //! - [`oidc`]: signed tokens of an identity provider.
 //! - [`domain`]: what an operator requests, what a job is, what became of it. Pure.
@@ -46,3 +47,4 @@ pub mod release;
 pub mod seal;
 pub mod store;
 pub mod token;
+pub mod ui;

@@ -67,4 +67,5 @@ mod sweep;
 mod tidy;
 mod tls;
 mod two_records;
+mod ui;
 mod verdicts;

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use futures_util::future::join_all;
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
 use rustls::pki_types::CertificateDer;
@@ -43,10 +44,11 @@ use crate::config::{Config, ListenSettings, RateSettings};
 use crate::engine::{Engine, EngineSettings, LeaseTerms};
 use crate::flow::{OwnPin, Services, WorkflowConfig};
 use crate::media::{CacheError, HostedImages, ImageError, InstallerCache, InstallerSource, IsoFiles, Media};
-use crate::oidc::Oidc;
+use crate::oidc::{CodeFlow, Oidc};
 use crate::registry::Registries;
-use crate::seal::{self, KeyError};
+use crate::seal::{self, KeyError, Sealer};
 use crate::store::{LockedDatabase, OwnSecret, Store, StoreError};
+use crate::ui::{self, UiParts};
 use shoal_base::UrlSecrets;
 use shoal_base::world::{World, real_transport};
 use shoal_redfish::BmcPool;
@@ -140,7 +142,9 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
     let access = access(&config, &services, &admin);
     let (media, hooks) = (&services.media, hooks(&services));
     let media_router = api::media_router(media, hooks, access.clone(), process.instance_id.clone());
-    let api_router = api::router(api_parts(&config, &services, &engine, access, &bound, &process));
+    let api_router = api::router(api_parts(&config, &services, &engine, access.clone(), &bound, &process));
+    let pages = ui::router(ui_parts(&config, &services, api_router.clone(), access, &bound, &process).await?);
+    let api_router = api_router.merge(pages);
 
     let (url, is_loopback) = (bound.url(), bound.is_loopback());
     // From here on requests are answered; the engine starts below, with the tasks of the controller.
@@ -318,6 +322,38 @@ fn access(config: &Config, services: &Services, admin: &AdminToken) -> Access {
 
 fn hooks(services: &Services) -> Hooks {
     Hooks { store: services.store.clone(), clock: services.world.clock.clone(), key: services.hook_key }
+}
+
+async fn ui_parts(
+    config: &Config,
+    services: &Services,
+    api: Router,
+    access: Access,
+    bound: &Bound,
+    process: &Process,
+) -> Result<UiParts, ServeError> {
+    // Sessions are sealed with keys that follow from the secret behind the tokens: they end where that ends.
+    let secret = services.store.own_secret(OwnSecret::Tokens).await?;
+    let oidc = match &access {
+        Access::Tokens(tokens) => tokens.oidc.clone(),
+        Access::Open | Access::Closed => None,
+    };
+    let code_flow = config
+        .sign_in
+        .clone()
+        .zip(oidc)
+        .map(|(settings, oidc)| Arc::new(CodeFlow::new(settings, oidc, &services.world)));
+    Ok(UiParts {
+        world: services.world.clone(),
+        api,
+        access,
+        sealer: Sealer::new(*secret),
+        tls: bound.url().scheme() == "https",
+        is_loopback: bound.is_loopback(),
+        public_url: config.public_url.clone(),
+        code_flow,
+        shutdown: process.shutdown.clone(),
+    })
 }
 
 fn api_parts(
