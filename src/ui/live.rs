@@ -138,7 +138,7 @@ impl LiveFollower {
     /// Waits until there may be something new; says whether it is the last.
     async fn wait(&mut self) -> Option<(BTreeSet<String>, bool)> {
         tokio::time::sleep_until(self.next_at).await;
-        let feed = self.feed.as_mut()?;
+        let feed = self.feed.as_ref()?;
         let look_at =
             if std::mem::take(&mut self.is_new) { Instant::now() } else { Instant::now() + LOOK_EVERY };
         let shutdown = self.viewer.ui.shutdown.clone();

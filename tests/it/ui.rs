@@ -11,13 +11,14 @@ mod pages;
 mod sign_in;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use shoal::access::Role;
-use shoal::api::{Access, ApiParts};
+use shoal::access::{NewToken, Role, TokenOrigin};
+use shoal::api::{Access, ApiParts, Tokens};
 use shoal::seal::Sealer;
 use shoal::ui::UiParts;
 use tower::ServiceExt;
@@ -39,6 +40,10 @@ impl Site {
     }
 
     pub fn with(api: impl FnOnce(&mut ApiParts), ui: impl FnOnce(&mut UiParts)) -> Site {
+        Site::with_tokens(api, ui, &[Role::Viewer, Role::Operator, Role::Admin])
+    }
+
+    fn with_tokens(api: impl FnOnce(&mut ApiParts), ui: impl FnOnce(&mut UiParts), roles: &[Role]) -> Site {
         let mut access = None;
         let fixture = Fixture::with(|parts| {
             api(parts);
@@ -49,7 +54,7 @@ impl Site {
             Access::Tokens(tokens) => tokens.store.clone(),
             _ => fixture.store.clone(),
         };
-        for role in [Role::Viewer, Role::Operator, Role::Admin] {
+        for &role in roles {
             keep_token(&store, &fixture.world, role.name(), role, role.name());
         }
         let mut parts = UiParts {
@@ -66,6 +71,36 @@ impl Site {
         ui(&mut parts);
         let router = fixture.router.clone().merge(shoal::ui::router(parts));
         Site { fixture, router }
+    }
+
+    /// On this store instead of one in memory, with the tokens `viewer` and, for the API, that of the fixture.
+    pub async fn over(store: shoal::store::Store) -> Site {
+        let site = Site::with_tokens(
+            |parts| {
+                parts.store = store.clone();
+                parts.access = match &parts.access {
+                    Access::Tokens(tokens) => {
+                        Access::Tokens(Arc::new(Tokens { store: store.clone(), ..(**tokens).clone() }))
+                    }
+                    _ => unreachable!("the fixture asks for tokens"),
+                };
+            },
+            |_| {},
+            &[],
+        );
+        for (name, role, text) in [("viewer", Role::Viewer, "viewer"), ("test", Role::Admin, "test-token")] {
+            let new = NewToken {
+                id: shoal::api::new_token_id(&site.fixture.world.rng),
+                name: name.to_owned(),
+                role,
+                origin: TokenOrigin::Created,
+                expires_at: None,
+                created_at: site.fixture.world.clock.now(),
+                created_by: "test".to_owned(),
+            };
+            store.insert_token(new, text).await.unwrap();
+        }
+        site
     }
 
     pub fn browser(&self) -> Browser {

@@ -1,12 +1,17 @@
 //! The API's event stream, read for what it is about: which servers have news, and up to which event.
 //!
-//! Invariant: events that are ready together are taken together, so that a burst is one update.
+//! Invariants: events that are ready together are taken together, so that a burst is one update; the stream is read
+//! in a task of its own, and never left half-read while a page is rendered, because what it waits for may hold the
+//! database that the page needs.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::{Body, BodyDataStream};
-use futures_util::{FutureExt as _, StreamExt as _};
+use axum::body::Body;
+use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, Method, header};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::ui::records::EventRecord;
 use crate::ui::refusal::PageRefusal;
@@ -23,36 +28,62 @@ pub struct News {
 
 /// An open stream of events.
 pub struct Feed {
-    body: BodyDataStream,
-    lines: Lines,
+    shared: Arc<FeedShared>,
+    reader: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct FeedShared {
+    news: Mutex<News>,
+    changed: Notify,
+}
+
+impl FeedShared {
+    fn change(&self, change: impl FnOnce(&mut News)) {
+        change(&mut self.news.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_one();
+    }
 }
 
 impl Feed {
     pub async fn open(viewer: &Viewer, path: String) -> Result<Feed, PageRefusal> {
         let accept = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("text/event-stream"))]);
         let answer = viewer.api.send(Method::GET, &path, None, accept).await?;
-        let body: Body = answer.into_body();
-        Ok(Feed { body: body.into_data_stream(), lines: Lines::default() })
+        let shared = Arc::<FeedShared>::default();
+        let reader = tokio::spawn(read(answer.into_body(), Arc::clone(&shared)));
+        Ok(Feed { shared, reader })
     }
 
     /// Waits for news, and takes all that are there by then.
-    pub async fn next(&mut self) -> News {
-        let mut news = News::default();
+    pub async fn next(&self) -> News {
         loop {
-            let more = match news.servers.is_empty() {
-                true => Some(self.body.next().await),
-                false => self.body.next().now_or_never(),
+            let news = {
+                let mut news = self.shared.news.lock().unwrap_or_else(PoisonError::into_inner);
+                let is_over = news.is_over;
+                // The end is seen by each who asks from then on.
+                std::mem::replace(&mut *news, News { is_over, ..News::default() })
             };
-            match more {
-                None => return news,
-                Some(Some(Ok(bytes))) => self.lines.take(&bytes, &mut news),
-                Some(None | Some(Err(_))) => {
-                    news.is_over = true;
-                    return news;
-                }
+            if news.is_over || !news.servers.is_empty() {
+                return news;
             }
+            self.shared.changed.notified().await;
         }
     }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// Reads the stream to its end.
+async fn read(body: Body, shared: Arc<FeedShared>) {
+    let (mut body, mut lines) = (body.into_data_stream(), Lines::default());
+    while let Some(Ok(bytes)) = body.next().await {
+        shared.change(|news| lines.take(&bytes, news));
+    }
+    shared.change(|news| news.is_over = true);
 }
 
 /// Lines of a stream that may be cut anywhere.

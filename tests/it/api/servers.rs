@@ -431,10 +431,25 @@ async fn a_record_shows_when_it_was_added_and_changed_and_its_last_job() {
         (&json!("2026-11-22T12:00:00Z"), &json!("2026-11-22T12:01:00Z"))
     );
     let first = fixture.add_job("A1").await;
-    assert_eq!(
-        show().await["last_job"],
-        json!({"job_id": first, "status": "queued", "confidence": null, "build": null})
-    );
+    let job = fixture.get(&format!("/api/v1/jobs/{first}")).await.ok(200);
+    let mut expected = json!({"job_id": first, "status": "queued", "confidence": null, "build": null});
+    // As in the job itself.
+    for name in [
+        "task_target",
+        "step",
+        "failed_step",
+        "reason",
+        "failure_code",
+        "deadline",
+        "progress",
+        "cleanup",
+        "created_at",
+        "last_update",
+        "finished_at",
+    ] {
+        expected[name] = job[name].clone();
+    }
+    assert_eq!(show().await["last_job"], expected);
     fixture.end_job(shoal::domain::Status::Failed, Vec::new()).await;
     let second = fixture.add_job("A1").await;
     assert_eq!(show().await["last_job"]["job_id"], second);

@@ -161,3 +161,45 @@ async fn a_stream_ends_with_its_session() {
     site.fixture.shutdown.cancel();
     while stopped.next().await.is_some() {}
 }
+
+/// A stream that was left half-read while a page was rendered held the database that the page needed, and with it the
+/// controller. Only a database in a file makes its readers wait.
+#[tokio::test]
+async fn a_stream_never_holds_the_database_that_its_page_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let store =
+        shoal::store::Store::open(&dir.path().join("shoal.db"), shoal::seal::Sealer::new([7; 32])).unwrap();
+    let site = Site::over(store.clone()).await;
+    site.fixture.add_server("A1").await;
+    let answer = site.fixture.post("/api/v1/jobs", crate::api::recipe("A1")).await.ok(202);
+    let job = answer["job_id"].as_str().unwrap().to_owned();
+    let viewer = site.signed_in("viewer").await;
+    let mut streams = Vec::new();
+    for view in ["/", &format!("/jobs/{job}")] {
+        for _ in 0..4 {
+            streams.push(Stream::open(&viewer, view, 0).await);
+        }
+    }
+    let now = site.fixture.world.clock.now();
+    let (lease, before) = store.claim("test", now, Duration::from_secs(60), 1).await.unwrap().pop().unwrap();
+    let running = Job { status: Status::Provisioning, ..before };
+    let readers = streams.into_iter().map(|mut stream| {
+        tokio::spawn(async move {
+            while let Some((_, update)) = stream.next().await {
+                if update.to_string().contains("number 29") {
+                    return;
+                }
+            }
+            panic!("the stream has ended");
+        })
+    });
+    let readers: Vec<_> = readers.collect();
+    for number in 0..30 {
+        let saved = store.save(&lease, &running, vec![event(&site, &format!("number {number}"))]);
+        tokio::time::timeout(Duration::from_secs(20), saved).await.expect("the store answers").unwrap();
+    }
+    // The fleet shows no messages of events: only the pages of the job do.
+    for reader in readers.into_iter().skip(4) {
+        tokio::time::timeout(Duration::from_secs(20), reader).await.expect("the page is updated").unwrap();
+    }
+}

@@ -56,6 +56,12 @@ pub const PROGRAMS: &[Program] = &[
         ..fast("promtool", "metrics.py", "the metrics of a controller, the alert rules and the dashboard")
     },
     Program {
+        least: 70,
+        packages: &["chromium", "chromium-driver"],
+        python: &BARE,
+        ..fast("chromium", "web_pages.py", "the web interface of a controller with 200 hosts")
+    },
+    Program {
         least: 25,
         packages: &["docker-registry", "skopeo", "apache2-utils", "openssl", "curl"],
         ..fast("docker-registry", "registry.py", "the images of jobs, and an installation")
