@@ -55,19 +55,14 @@ def main():
 
 def make_packages(folder):
     """That of the release, and itself with a lower version."""
-    newer = shutil.copy(release.part("shoal_*_amd64.deb"), folder)
-    shoal.version(shoal.run("dpkg-deb", "--field", newer, "Version").stdout.strip())
-    tree, older = pathlib.Path("older").resolve(), folder / f"shoal_{LOWER}_amd64.deb"
-    shoal.run("dpkg-deb", "--raw-extract", newer, str(tree), check=True)
-    control = tree / "DEBIAN/control"
-    lines = control.read_text().splitlines(keepends=True)
-    control.write_text("".join(f"Version: {LOWER}\n" if line.startswith("Version:") else line for line in lines))
-    shoal.run("dpkg-deb", "--root-owner-group", "--build", "-Zgzip", "-z1", str(tree), str(older), check=True)
+    newer, older = folder / release.part("shoal_*_amd64.deb").name, folder / f"shoal_{LOWER}_amd64.deb"
+    shutil.copy(release.part("shoal_*_amd64.deb"), newer)
+    shoal.version(release.field(newer, "Version"))
+    release.repacked(newer, LOWER, older)
     for platform in release.PLATFORMS:
-        package = str(release.part(f"shoal_*_{platform}.deb"))
-        shoal.equal(f"the package of {platform} is one",
-                    shoal.run("dpkg-deb", "--field", package, "Architecture").stdout.strip(), platform)
-    return [f"/packages/{pathlib.Path(path).name}" for path in (newer, older)]
+        package = release.part(f"shoal_*_{platform}.deb")
+        shoal.equal(f"the package of {platform} is one", release.field(package, "Architecture"), platform)
+    return [f"/packages/{path.name}" for path in (newer, older)]
 
 
 def unbooted(tree, here, package):

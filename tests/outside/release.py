@@ -8,6 +8,7 @@ import fcntl
 import http.client
 import os
 import pathlib
+import shutil
 import tarfile
 
 import shoal
@@ -50,6 +51,21 @@ def debian(name, suite, variant, *packages):
             if made.returncode != 0:
                 raise RuntimeError(f"mmdebstrap: {made.stderr}")
     return place
+
+
+def repacked(package, version, to):
+    """The same package with another version."""
+    tree = pathlib.Path(f"{to}.tree").resolve()
+    shoal.run("dpkg-deb", "--raw-extract", str(package), str(tree), check=True)
+    control = tree / "DEBIAN/control"
+    lines = control.read_text().splitlines(keepends=True)
+    control.write_text("".join(f"Version: {version}\n" if line.startswith("Version:") else line for line in lines))
+    shoal.run("dpkg-deb", "--root-owner-group", "--build", "-Zgzip", "-z1", str(tree), str(to), check=True)
+    shutil.rmtree(tree)
+
+
+def field(package, name):
+    return shoal.run("dpkg-deb", "--field", str(package), name).stdout.strip()
 
 
 def own_network():

@@ -110,7 +110,16 @@ pub const PROGRAMS: &[Program] = &[
     Program {
         least: 60,
         packages: &["iproute2", "mmdebstrap", "openssl", "systemd-container"],
-        ..of_release("page", "documented_page.py", "docs/try-it-esxi.md, followed with the Debian package")
+        ..of_release(
+            "first-host",
+            "documented_page.py",
+            "docs/try-it-esxi.md, followed with the Debian package",
+        )
+    },
+    Program {
+        least: 30,
+        packages: &["mmdebstrap", "systemd-container"],
+        ..of_release("install", "install_page.py", "docs/install.md, followed with archive and package")
     },
     Program {
         least: 12,
