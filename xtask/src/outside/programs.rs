@@ -56,7 +56,7 @@ pub const PROGRAMS: &[Program] = &[
         ..fast("promtool", "metrics.py", "the metrics of a controller, the alert rules and the dashboard")
     },
     Program {
-        least: 70,
+        least: 60,
         packages: &["chromium", "chromium-driver"],
         python: &BARE,
         ..fast("chromium", "web_pages.py", "the web interface of a controller with 200 hosts")
