@@ -82,6 +82,21 @@ impl Site {
         }
     }
 
+    /// Adds servers that are never installed, by the import.
+    pub async fn add_servers(&self, count: usize) {
+        for rows in (0..count).collect::<Vec<_>>().chunks(2_500) {
+            let servers = rows.iter().map(|number| {
+                json!({
+                    "serial": format!("MORE{number:04}"), "bmc_address": format!("https://bmc{number}.test"),
+                    "bmc_username": "admin", "bmc_password": "a-password", "labels": { "rack": (number / 20).to_string() },
+                })
+            });
+            let body = json!({ "servers": servers.collect::<Vec<_>>() });
+            let report = self.client.call(Method::POST, "/api/v1/import/servers", &body).await;
+            assert_eq!(report["added"], rows.len(), "{}", report["invalid"]);
+        }
+    }
+
     /// Submits a job for each machine; their ids.
     pub async fn submit(&self, machines: &[Value]) -> Vec<String> {
         let mut ids = Vec::new();

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroize as _;
 
 use crate::domain::{
-    AddressFacts, BatchLimits, Cursor, Facts, HookReport, MediumTrace, TaskProgress, TaskResult,
+    AddressFacts, BatchLimits, Cursor, Facts, HookReport, MediumTrace, ReadMap, TaskProgress, TaskResult,
 };
 use shoal_redfish::{BmcMemory, Hardware};
 
@@ -72,6 +72,7 @@ impl Persisted for MediumTrace {
             added(value, "", "failure_copied", json!(false));
             added(value, "", "started_read_at", json!(null));
             added(value, "", "started_copied", json!(false));
+            added(value, "", "map", json!(ReadMap::default()));
         }
     }
 }

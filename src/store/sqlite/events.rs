@@ -44,8 +44,9 @@ fn page(reader: &Reader<'_>, filter: &EventFilter) -> Result<Vec<Event>, Fault> 
     }
     sql += match filter.level {
         None | Some(Level::Info) => "",
-        Some(Level::Warning) => " AND events.level IN ('warning', 'error')",
-        Some(Level::Error) => " AND events.level = 'error'",
+        // Said twice, because the index is of those that are not `info`.
+        Some(Level::Warning) => " AND events.level <> 'info' AND events.level IN ('warning', 'error')",
+        Some(Level::Error) => " AND events.level <> 'info' AND events.level = 'error'",
     };
     // By `seq` where there is a job, so that its index gives the order; ids rise with it.
     sql += if filter.job.is_some() { " ORDER BY events.seq LIMIT ?" } else { " ORDER BY events.id LIMIT ?" };

@@ -75,6 +75,10 @@ async fn no_page_reads_a_whole_table() {
             "jobs_by_server",
         ),
         ("SELECT * FROM events WHERE job = 'x' AND id > 7 ORDER BY seq LIMIT 5", "(job=?)"),
+        (
+            "SELECT * FROM events WHERE id > 7 AND level <> 'info' AND level = 'error' ORDER BY id LIMIT 5",
+            "events_of_note",
+        ),
         ("SELECT id FROM jobs WHERE phase <> 'done' AND wake_at <= 5 ORDER BY id LIMIT 5", "active_jobs"),
     ] {
         let plan = plan(sql);
