@@ -74,7 +74,17 @@ class Browser:
         return self.call("POST", "/element", {"using": "css selector", "value": selector})[ELEMENT]
 
     def click(self, selector):
+        """Clicks what leads to another page, and waits until this one is gone."""
+        page = self.find("html")
         self.call("POST", f"/element/{self.find(selector)}/click", {})
+        shoal.until(lambda: self.is_gone(page), SECONDS, f"the page behind {selector}")
+
+    def is_gone(self, element):
+        try:
+            self.call("GET", f"/element/{element}/name")
+        except Stale:
+            return True
+        return False
 
     def type(self, selector, text):
         self.call("POST", f"/element/{self.find(selector)}/value", {"text": text})
