@@ -10,6 +10,7 @@ import json
 import pathlib
 import re
 import shutil
+import socket
 import sys
 import time
 
@@ -59,6 +60,9 @@ class Browser:
     def call(self, method, path, body=None):
         answer = shoal.request(self.url + path, method, body).json()["value"]
         if isinstance(answer, dict) and answer.get("error") in ("stale element reference", "no such element"):
+            raise Stale(path)
+        # The same, while the next page takes the place of this one.
+        if isinstance(answer, dict) and "does not belong to the document" in answer.get("message", ""):
             raise Stale(path)
         if isinstance(answer, dict) and "error" in answer:
             raise RuntimeError(f"{method} {path}: {answer['error']}: {answer['message'][:300]}")
@@ -117,16 +121,25 @@ class Browser:
         pathlib.Path(f"{name}.png").write_bytes(base64.b64decode(self.call("GET", "/screenshot")))
 
 
+def free_port():
+    """Free in both families: of its own choice chromedriver ends where the port is taken in the second one."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first:
+            port = first.getsockname()[1]
+            with contextlib.suppress(OSError), socket.create_server(("::1", port), family=socket.AF_INET6):
+                return port
+
+
 @contextlib.contextmanager
 def driver():
-    """chromedriver on a port of its choice, and what begins a session."""
+    """chromedriver, and what begins a session."""
     found = shutil.which("chromedriver")
     if not found or not shutil.which("chromium"):
         shoal.unfit("chromium and chromedriver are not installed")
-    log = pathlib.Path("chromedriver.log")
-    with shoal.process([found, "--port=0"], log):
-        port = shoal.until(lambda: re.search(r"started successfully on port (\d+)", log.read_text()), 30, "chromedriver")
-        url = f"http://127.0.0.1:{port[1]}"
+    log, port = pathlib.Path("chromedriver.log"), free_port()
+    with shoal.process([found, f"--port={port}"], log):
+        shoal.until(lambda: "started successfully" in log.read_text(), 30, "chromedriver")
+        url = f"http://127.0.0.1:{port}"
 
         @contextlib.contextmanager
         def start(javascript=True):
