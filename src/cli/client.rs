@@ -134,12 +134,8 @@ impl Client {
         let mut url = self.base.clone();
         url.path_segments_mut().expect("http URLs have a path").pop_if_empty().push(name);
         let request = self.request(Method::GET, &url).body(Bytes::new());
-        let answered = async {
-            let response = self.send(request.expect("the parts of the request are sound")).await?;
-            self.read(response.into_body()).await
-        };
-        let timed_out = |_| ClientError::TimedOut { base: self.base.clone(), timeout: ANSWER_TIMEOUT };
-        let body = tokio::time::timeout(ANSWER_TIMEOUT, answered).await.map_err(timed_out)??;
+        let request = request.expect("the parts of the request are sound");
+        let (_, body) = self.whole_answer(request, ANSWER_TIMEOUT).await?;
         let text = || Value::String(String::from_utf8_lossy(&body).into_owned());
         Ok(serde_json::from_slice(&body).unwrap_or_else(|_| text()))
     }
@@ -261,12 +257,7 @@ impl Client {
     }
 
     async fn answer_within(&self, request: HttpRequest, timeout: Duration) -> Result<Value, ClientError> {
-        let answered = async {
-            let response = self.send(request).await?;
-            Ok((response.status(), self.read(response.into_body()).await?))
-        };
-        let timed_out = |_| ClientError::TimedOut { base: self.base.clone(), timeout };
-        let (status, body) = tokio::time::timeout(timeout, answered).await.map_err(timed_out)??;
+        let (status, body) = self.whole_answer(request, timeout).await?;
         if !status.is_success() {
             return Err(self.refusal(status, body));
         }
@@ -275,6 +266,20 @@ impl Client {
         }
         let garbled = |_| ClientError::Garbled { base: self.base.clone(), status };
         serde_json::from_slice(&body).map_err(garbled)
+    }
+
+    /// Status and body, whatever they are.
+    async fn whole_answer(
+        &self,
+        request: HttpRequest,
+        timeout: Duration,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let answered = async {
+            let response = self.send(request).await?;
+            Ok((response.status(), self.read(response.into_body()).await?))
+        };
+        let timed_out = |_| ClientError::TimedOut { base: self.base.clone(), timeout };
+        tokio::time::timeout(timeout, answered).await.map_err(timed_out)?
     }
 
     fn request(&self, method: Method, url: &Url) -> http::request::Builder {
