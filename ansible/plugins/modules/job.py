@@ -134,11 +134,7 @@ def main():
         module.exit_json(changed=True, report=report)
     if job is None:
         job = controller.ask("POST", ("jobs",), recipe(params))[1]
-    if params["wait"] and not module.check_mode:
-        path = ("jobs", job["job_id"])
-        job = controller.await_end(path, lambda job: job["status"] not in ACTIVE, params["timeout"])
-    if job["status"] in ("failed", "cancelled"):
-        module.fail_json(msg="%s: %s" % (job.get("failed_step") or job["status"], job.get("reason")), job=job, changed=changed)
+    # The action of the same name waits, and shows the progress.
     module.exit_json(changed=changed, job=job)
 
 
