@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::page::PageFrame;
 use super::records::{AuditPage, AuditRecord, AuditVerdictRecord};
 use super::refusal::PageRefusal;
-use super::text::{foreign, time};
+use super::text::{data_table, foreign, time};
 use super::viewer::Viewer;
 
 #[derive(Default, Deserialize)]
@@ -74,29 +74,22 @@ fn filter(query: &AuditQuery) -> Markup {
 
 fn table(entries: &[AuditRecord]) -> Markup {
     html! {
-        div.scroll role="region" aria-label="Entries" tabindex="0" {
-            table {
-                thead {
-                    tr { @for name in ["No.", "Time (UTC)", "Actor", "From", "Action", "Object", "Detail"] { th scope="col" { (name) } } }
-                }
-                tbody {
-                    @for entry in entries {
-                        tr {
-                            th scope="row" { (entry.seq) }
-                            td { (time(entry.time)) }
-                            td { (foreign(&entry.actor_name)) " (" (entry.role) ")" br; code { (foreign(&entry.actor)) } }
-                            td { @if let Some(source) = &entry.source { (foreign(source)) } }
-                            td { code { (foreign(&entry.action)) } }
-                            td {
-                                @if let Some(serial) = &entry.server_serial { a href={ "/servers/" (serial) } { (foreign(serial)) } " " }
-                                @if let Some(job) = &entry.job_id { a href={ "/jobs/" (job) } { "job" } }
-                            }
-                            td { code { (foreign(&entry.detail.to_string())) } }
-                        }
+        (data_table("Entries", &["No.", "Time (UTC)", "Actor", "From", "Action", "Object", "Detail"], &html! {
+            @for entry in entries {
+                tr {
+                    th scope="row" { (entry.seq) }
+                    td { (time(entry.time)) }
+                    td { (foreign(&entry.actor_name)) " (" (entry.role) ")" br; code { (foreign(&entry.actor)) } }
+                    td { @if let Some(source) = &entry.source { (foreign(source)) } }
+                    td { code { (foreign(&entry.action)) } }
+                    td {
+                        @if let Some(serial) = &entry.server_serial { a href={ "/servers/" (serial) } { (foreign(serial)) } " " }
+                        @if let Some(job) = &entry.job_id { a href={ "/jobs/" (job) } { "job" } }
                     }
+                    td { code { (foreign(&entry.detail.to_string())) } }
                 }
             }
-        }
+        }))
     }
 }
 

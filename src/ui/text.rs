@@ -44,6 +44,18 @@ impl Look {
     }
 }
 
+/// A table with these headings, which scrolls sideways where the screen is too narrow for it.
+pub fn data_table(label: &str, headings: &[&str], rows: &Markup) -> Markup {
+    html! {
+        div.scroll role="region" aria-label=(label) tabindex="0" {
+            table {
+                thead { tr { @for heading in headings { th scope="col" { (heading) } } } }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
 /// A state as a sign and a word.
 pub fn badge(look: Look, word: &str) -> Markup {
     html! { span class={ "badge " (look.class()) } { span.sign aria-hidden="true" { (look.sign()) } " " (word) } }

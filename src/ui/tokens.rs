@@ -12,7 +12,7 @@ use super::forms::SignedForm;
 use super::page::PageFrame;
 use super::records::{TokenPage, TokenView};
 use super::refusal::PageRefusal;
-use super::text::{Look, badge, foreign, time};
+use super::text::{Look, badge, data_table, foreign, time};
 use super::viewer::Viewer;
 
 pub async fn show(viewer: Viewer) -> Result<Response, PageRefusal> {
@@ -27,14 +27,9 @@ pub async fn show(viewer: Viewer) -> Result<Response, PageRefusal> {
 
 fn table(tokens: &[TokenView]) -> Markup {
     html! {
-        div.scroll role="region" aria-label="Tokens" tabindex="0" {
-            table {
-                thead {
-                    tr { @for name in ["Name", "Role", "State", "Created (UTC)", "Expires (UTC)", "Last used (UTC)", "Action"] { th scope="col" { (name) } } }
-                }
-                tbody { @for token in tokens { (row(token)) } }
-            }
-        }
+        (data_table("Tokens", &["Name", "Role", "State", "Created (UTC)", "Expires (UTC)", "Last used (UTC)", "Action"], &html! {
+            @for token in tokens { (row(token)) }
+        }))
     }
 }
 

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use crate::access::Role;
 use crate::ui::records::{BatchCountsRecord, BatchPage, BatchRecord, BatchRowRecord};
-use crate::ui::text::{Look, badge, brief, foreign, job_word, step_word, time};
+use crate::ui::text::{Look, badge, brief, data_table, foreign, job_word, step_word, time};
 use crate::ui::viewer::Viewer;
 
 pub const HEAD_ID: &str = "batch-head";
@@ -19,23 +19,18 @@ pub fn list(page: &BatchPage) -> Markup {
         @if page.batches.is_empty() {
             p { "There is no batch. Create one with " code { "shoal batch submit" } "." }
         } @else {
-            div.scroll role="region" aria-label="Batches" tabindex="0" {
-                table {
-                    thead { tr { @for name in ["Batch", "State", "Progress", "Reason", "Created by", "Created (UTC)"] { th scope="col" { (name) } } } }
-                    tbody {
-                        @for batch in &page.batches {
-                            tr {
-                                th scope="row" { a href={ "/batches/" (batch.batch_id) } { (batch.title()) } }
-                                td { (state(batch)) }
-                                td { (progress(&batch.counts)) }
-                                td.reason { @if let Some(reason) = &batch.reason { (brief(reason)) } }
-                                td { (foreign(&batch.created_by)) }
-                                td { (time(batch.created_at)) }
-                            }
-                        }
+            (data_table("Batches", &["Batch", "State", "Progress", "Reason", "Created by", "Created (UTC)"], &html! {
+                @for batch in &page.batches {
+                    tr {
+                        th scope="row" { a href={ "/batches/" (batch.batch_id) } { (batch.title()) } }
+                        td { (state(batch)) }
+                        td { (progress(&batch.counts)) }
+                        td.reason { @if let Some(reason) = &batch.reason { (brief(reason)) } }
+                        td { (foreign(&batch.created_by)) }
+                        td { (time(batch.created_at)) }
                     }
                 }
-            }
+            }))
         }
         @if let Some(cursor) = &page.next_cursor {
             nav.pages aria-label="Pages" { a rel="next" href={ "/batches?cursor=" (cursor) } { "Older batches" } }

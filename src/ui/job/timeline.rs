@@ -10,7 +10,7 @@ use super::JobView;
 use super::read_map::{self, Mark};
 use super::verdict::kind_word;
 use crate::ui::records::EventRecord;
-use crate::ui::text::{Look, badge, clock, duration, seconds_between, step_word, time};
+use crate::ui::text::{Look, badge, clock, data_table, duration, seconds_between, step_word, time};
 
 const LABELS: f64 = 200.0;
 const WIDTH: f64 = 620.0;
@@ -202,32 +202,23 @@ fn legend(marks: &[Mark]) -> Markup {
 
 fn table(view: &JobView, spans: &[Span]) -> Markup {
     html! {
-        div.scroll role="region" aria-label="Steps" tabindex="0" {
-            table {
-                thead {
-                    tr {
-                        @for name in ["Step", "State", "Start (UTC)", "Duration", "Failed tries"] { th scope="col" { (name) } }
-                    }
-                }
-                tbody {
-                    @for span in spans {
-                        @let look = match span.status.as_str() {
-                            "failed" => Look::Failed,
-                            "running" => Look::Running,
-                            "skipped" => Look::Plain,
-                            _ => Look::Good,
-                        };
-                        tr {
-                            th scope="row" { (step_word(&span.step)) " " code { (span.step) } }
-                            td { (badge(look, &span.status)) }
-                            td { (time(span.from)) }
-                            td.number { (duration(seconds_between(span.from, span.to.unwrap_or(view.now)))) }
-                            td.number { (span.retries.len()) }
-                        }
-                    }
+        (data_table("Steps", &["Step", "State", "Start (UTC)", "Duration", "Failed tries"], &html! {
+            @for span in spans {
+                @let look = match span.status.as_str() {
+                    "failed" => Look::Failed,
+                    "running" => Look::Running,
+                    "skipped" => Look::Plain,
+                    _ => Look::Good,
+                };
+                tr {
+                    th scope="row" { (step_word(&span.step)) " " code { (span.step) } }
+                    td { (badge(look, &span.status)) }
+                    td { (time(span.from)) }
+                    td.number { (duration(seconds_between(span.from, span.to.unwrap_or(view.now)))) }
+                    td.number { (span.retries.len()) }
                 }
             }
-        }
+        }))
     }
 }
 

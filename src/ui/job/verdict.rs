@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::ui::records::{JobRecord, VerdictRecord};
-use crate::ui::text::{foreign, time};
+use crate::ui::text::{data_table, foreign, time};
 
 /// What the confidence means, and when it can be wrong.
 pub fn worth(confidence: &str) -> &'static str {
@@ -66,20 +66,15 @@ fn of(verdict: &VerdictRecord) -> Markup {
         @if verdict.evidence.is_empty() {
             p.faint { "No evidence was recorded." }
         } @else {
-            div.scroll role="region" aria-label="Evidence" tabindex="0" {
-                table {
-                    thead { tr { th scope="col" { "Evidence" } th scope="col" { "Time (UTC)" } th scope="col" { "What was seen" } } }
-                    tbody {
-                        @for evidence in &verdict.evidence {
-                            tr {
-                                th scope="row" { (kind_word(&evidence.kind)) }
-                                td { (time(evidence.at)) }
-                                td { (foreign(&evidence.detail)) }
-                            }
-                        }
+            (data_table("Evidence", &["Evidence", "Time (UTC)", "What was seen"], &html! {
+                @for evidence in &verdict.evidence {
+                    tr {
+                        th scope="row" { (kind_word(&evidence.kind)) }
+                        td { (time(evidence.at)) }
+                        td { (foreign(&evidence.detail)) }
                     }
                 }
-            }
+            }))
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{JobView, read_map, timeline, verdict};
 use crate::access::Role;
 use crate::ui::records::{DriveRecord, EventRecord, JobRecord};
 use crate::ui::text::{
-    badge, bytes, clock, duration, foreign, job_word, progress, seconds_between, step_word,
+    badge, bytes, clock, data_table, duration, foreign, job_word, progress, seconds_between, step_word,
 };
 use crate::ui::text::{deadline_word, time, time_left};
 use crate::ui::viewer::Viewer;
@@ -108,7 +108,7 @@ fn actions(job: &JobRecord, viewer: &Viewer) -> Markup {
 fn events(job: &JobRecord) -> Markup {
     let hidden = job.events.len().saturating_sub(EVENTS_MAX);
     html! {
-        section #job-events aria-labelledby="events-title" {
+        section #job-events.log aria-labelledby="events-title" {
             h2 #events-title { "Events" }
             @if hidden > 0 {
                 p.hint {
@@ -116,12 +116,9 @@ fn events(job: &JobRecord) -> Markup {
                     code { "shoal job show " (job.state.job_id) } " shows all."
                 }
             }
-            div.scroll role="region" aria-label="List of events" tabindex="0" {
-                table.log {
-                    thead { tr { @for name in ["Time (UTC)", "Step", "State", "Message"] { th scope="col" { (name) } } } }
-                    tbody { @for event in job.events.iter().skip(hidden).rev() { (row(event)) } }
-                }
-            }
+            (data_table("List of events", &["Time (UTC)", "Step", "State", "Message"], &html! {
+                @for event in job.events.iter().skip(hidden).rev() { (row(event)) }
+            }))
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{KickstartForm, KickstartOutcome};
 use crate::access::Role;
 use crate::ui::records::{FindingRecord, LintRecord, RenderedRecord};
 use crate::ui::refusal::PageRefusal;
-use crate::ui::text::{Look, badge, foreign};
+use crate::ui::text::{Look, badge, data_table, foreign};
 use crate::ui::viewer::Viewer;
 
 const HOOKS: [(&str, &str); 4] = [
@@ -92,22 +92,17 @@ fn linted(report: &LintRecord, text: &str) -> Markup {
 
 fn findings(findings: &[FindingRecord]) -> Markup {
     html! {
-        div.scroll role="region" aria-label="Findings" tabindex="0" {
-            table {
-                thead { tr { @for name in ["Line", "Class", "Rule", "Finding", "What to do"] { th scope="col" { (name) } } } }
-                tbody {
-                    @for finding in findings {
-                        tr {
-                            th scope="row" { a href={ "#line-" (finding.line) } { (finding.line) ":" (finding.column) } }
-                            td { (badge(look(&finding.class), &finding.class)) }
-                            td { code { (finding.rule) } }
-                            td.reason { (foreign(&finding.message)) }
-                            td.reason { (foreign(&finding.remedy)) }
-                        }
-                    }
+        (data_table("Findings", &["Line", "Class", "Rule", "Finding", "What to do"], &html! {
+            @for finding in findings {
+                tr {
+                    th scope="row" { a href={ "#line-" (finding.line) } { (finding.line) ":" (finding.column) } }
+                    td { (badge(look(&finding.class), &finding.class)) }
+                    td { code { (finding.rule) } }
+                    td.reason { (foreign(&finding.message)) }
+                    td.reason { (foreign(&finding.remedy)) }
                 }
             }
-        }
+        }))
     }
 }
 

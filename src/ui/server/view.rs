@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use crate::access::Role;
 use crate::ui::job::{drives, identity, present_state};
 use crate::ui::records::{CheckRecord, HardwareRecord, JobRecord, ReleaseRecord, ServerDetail};
-use crate::ui::text::{Look, badge, brief, duration, foreign, job_word, seconds_between, time};
+use crate::ui::text::{Look, badge, brief, data_table, duration, foreign, job_word, seconds_between, time};
 use crate::ui::viewer::Viewer;
 
 pub fn page(server: &ServerDetail, history: &[JobRecord], viewer: &Viewer) -> Markup {
@@ -58,24 +58,19 @@ fn past_jobs(history: &[JobRecord]) -> Markup {
     html! {
         h2 { "History" }
         @if history.is_empty() { p.faint { "No job yet." } } @else {
-            div.scroll role="region" aria-label="Jobs of this server" tabindex="0" {
-                table {
-                    thead { tr { @for name in ["Created (UTC)", "State", "Duration", "Reason"] { th scope="col" { (name) } } } }
-                    tbody {
-                        @for job in history {
-                            @let (look, word) = job_word(&job.state.status, job.confidence(), &job.state.cleanup);
-                            tr {
-                                th scope="row" { a href={ "/jobs/" (job.state.job_id) } { (time(job.state.created_at)) } }
-                                td { (badge(look, &word)) }
-                                td.number {
-                                    @if let Some(end) = job.state.finished_at { (duration(seconds_between(job.state.created_at, end))) }
-                                }
-                                td.reason { @if let Some(reason) = &job.state.reason { (brief(reason)) } }
-                            }
+            (data_table("Jobs of this server", &["Created (UTC)", "State", "Duration", "Reason"], &html! {
+                @for job in history {
+                    @let (look, word) = job_word(&job.state.status, job.confidence(), &job.state.cleanup);
+                    tr {
+                        th scope="row" { a href={ "/jobs/" (job.state.job_id) } { (time(job.state.created_at)) } }
+                        td { (badge(look, &word)) }
+                        td.number {
+                            @if let Some(end) = job.state.finished_at { (duration(seconds_between(job.state.created_at, end))) }
                         }
+                        td.reason { @if let Some(reason) = &job.state.reason { (brief(reason)) } }
                     }
                 }
-            }
+            }))
         }
     }
 }
@@ -147,27 +142,22 @@ pub fn report(serial: &str, report: &CheckRecord, now: Timestamp) -> Markup {
         h1 { "Check of " (serial) }
         p class=(if report.verdict == "not_ready" { "problem" } else { "notice" }) { (foreign(&report.sentence)) }
         p.hint { "Checked at " (time(now)) " UTC." }
-        div.scroll role="region" aria-label="Checks" tabindex="0" {
-            table {
-                thead { tr { @for name in ["Check", "Status", "Found", "What to do"] { th scope="col" { (name) } } } }
-                tbody {
-                    @for line in &report.checks {
-                        @let look = match line.status.as_str() {
-                            "ok" => Look::Good,
-                            "failed" => Look::Failed,
-                            "warning" => Look::Attention,
-                            _ => Look::Plain,
-                        };
-                        tr {
-                            th scope="row" { (line.name) }
-                            td { (badge(look, &line.status)) }
-                            td.reason { (foreign(&line.found)) }
-                            td.reason { @if let Some(remedy) = &line.remedy { (foreign(remedy)) } }
-                        }
-                    }
+        (data_table("Checks", &["Check", "Status", "Found", "What to do"], &html! {
+            @for line in &report.checks {
+                @let look = match line.status.as_str() {
+                    "ok" => Look::Good,
+                    "failed" => Look::Failed,
+                    "warning" => Look::Attention,
+                    _ => Look::Plain,
+                };
+                tr {
+                    th scope="row" { (line.name) }
+                    td { (badge(look, &line.status)) }
+                    td.reason { (foreign(&line.found)) }
+                    td.reason { @if let Some(remedy) = &line.remedy { (foreign(remedy)) } }
                 }
             }
-        }
+        }))
         h2 { "What the BMC shows now" }
         (present_state(&report.facts))
         p { a.button.quiet href={ "/servers/" (serial) } { "Back to the server" } }
@@ -184,21 +174,16 @@ pub fn released(serial: &str, report: &ReleaseRecord) -> Markup {
         } @else {
             p.problem role="alert" { "Something is left on the BMC: see the list." }
         }
-        div.scroll role="region" aria-label="Result" tabindex="0" {
-            table {
-                thead { tr { @for name in ["Item", "Result", "Detail"] { th scope="col" { (name) } } } }
-                tbody {
-                    @for item in &report.items {
-                        @let look = if item.status == "left" { Look::Failed } else { Look::Good };
-                        tr {
-                            th scope="row" { (foreign(&item.name)) }
-                            td { (badge(look, &item.status)) }
-                            td { (foreign(&item.detail)) }
-                        }
-                    }
+        (data_table("Result", &["Item", "Result", "Detail"], &html! {
+            @for item in &report.items {
+                @let look = if item.status == "left" { Look::Failed } else { Look::Good };
+                tr {
+                    th scope="row" { (foreign(&item.name)) }
+                    td { (badge(look, &item.status)) }
+                    td { (foreign(&item.detail)) }
                 }
             }
-        }
+        }))
         p { a.button.quiet href={ "/servers/" (serial) } { "Back to the server" } }
     }
 }
