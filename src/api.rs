@@ -195,7 +195,7 @@ pub fn router(parts: ApiParts) -> Router {
         .with_state(state)
         .merge(media)
         .layer(middleware::from_fn_with_state(guard, access::guard))
-        .fallback(async || ApiError::NotFound("there is nothing under that path".to_owned()))
+        .fallback(async || ApiError::unknown_path())
         .layer(middleware::from_fn_with_state(tls, finish))
 }
 

@@ -40,7 +40,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -178,7 +178,8 @@ pub fn router(parts: UiParts) -> Router {
         .route("/sign-in/oidc", get(oidc_sign_in::begin))
         .route("/sign-in/oidc/callback", get(oidc_sign_in::callback))
         .route("/assets/{name}", get(assets::serve))
-        .route("/favicon.svg", get(assets::favicon));
+        .route("/favicon.svg", get(assets::favicon))
+        .route("/{*path}", any(gate::unknown_path));
     let routes = pages.merge(open).with_state(state);
     finished(routes.layer(middleware::from_fn(page::finish)), tls)
 }

@@ -81,6 +81,10 @@ impl ApiError {
         ApiError::Invalid { detail: detail.into(), errors, job: None }
     }
 
+    pub fn unknown_path() -> ApiError {
+        ApiError::NotFound("there is nothing under that path".to_owned())
+    }
+
     /// Status and title.
     fn status(&self) -> (StatusCode, &'static str) {
         match self {

@@ -146,14 +146,13 @@ pub async fn list(
     params(("job_id" = String, Path)), responses((status = 200, body = JobBody)))]
 pub async fn show(State(state): State<ApiState>, Name(id): Name<JobId>) -> Result<Json<JobBody>, ApiError> {
     let job = find::job(&state, id).await?;
-    Ok(Json(with_events(&state, id, job).await?))
+    Ok(Json(in_full(&state, job).await?))
 }
 
-async fn with_events(state: &ApiState, id: JobId, job: impl Into<JobBody>) -> Result<JobBody, ApiError> {
-    let events = events::of_job(&state.store, id).await?;
-    let mut body: JobBody = job.into();
-    body.events = Some(events.into_iter().map(EventBody::from).collect());
-    Ok(body)
+async fn in_full(state: &ApiState, job: impl Into<StoredJob>) -> Result<JobBody, ApiError> {
+    let job = job.into();
+    let events = events::of_job(&state.store, job.id()).await?;
+    Ok(JobBody::in_full(job, events.into_iter().map(EventBody::from).collect()))
 }
 
 /// End a job. It is still cleaned up: media are ejected once the installer cannot be running any
@@ -178,7 +177,7 @@ pub async fn cancel(
     match state.store.with_audit(act).request_cancel(id, Cancel { force: cancel.force }).await? {
         CancelOutcome::Recorded(job) => {
             tracing::info!(job = %id, force = cancel.force, "a job is to be cancelled");
-            Ok((StatusCode::ACCEPTED, Json(with_events(&state, id, job).await?)).into_response())
+            Ok((StatusCode::ACCEPTED, Json(in_full(&state, job).await?)).into_response())
         }
         CancelOutcome::Refused(job) => Err(ApiError::Conflict { detail: too_late(&job), job: Some(id) }),
     }
@@ -202,7 +201,7 @@ async fn end_unreadable(
     state.store.with_audit(act).end_unreadable_job(id, state.world.clock.now()).await?;
     tracing::warn!(job = %id, "a job that cannot be read was ended by force");
     let job = find::job(state, id).await?;
-    Ok((StatusCode::ACCEPTED, Json(with_events(state, id, job).await?)).into_response())
+    Ok((StatusCode::ACCEPTED, Json(in_full(state, job).await?)).into_response())
 }
 
 #[derive(Debug, utoipa::ToSchema)]
@@ -318,6 +317,6 @@ fn location(id: JobId) -> String {
 /// The answer that a job was made.
 async fn accepted(state: &ApiState, status: StatusCode, job: Job) -> Result<Response, ApiError> {
     let id = job.id;
-    let body = Json(with_events(state, id, job).await?);
+    let body = Json(in_full(state, job).await?);
     Ok(at_location((status, body).into_response(), &location(id)))
 }

@@ -15,6 +15,12 @@ pub enum StoredJob {
     Unreadable(UnreadableJob),
 }
 
+impl From<Job> for StoredJob {
+    fn from(job: Job) -> StoredJob {
+        StoredJob::Readable(Box::new(job))
+    }
+}
+
 impl StoredJob {
     pub fn id(&self) -> JobId {
         match self {

@@ -6,8 +6,8 @@
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use http::header;
 use http::request::Parts;
+use http::{Method, header};
 
 use super::api_client::ApiClient;
 use super::origin;
@@ -75,6 +75,18 @@ fn unknown(request: &Parts) -> Response {
     let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", path).finish();
     let location = if path == "/" { "/sign-in".to_owned() } else { format!("/sign-in?{query}") };
     Redirect::to(&location).into_response()
+}
+
+/// A path that is neither a page nor a route of the API: a page for a browser, and what the API answers to anything else.
+pub async fn unknown_path(request: Request) -> Response {
+    let accepted = request.headers().get_all(header::ACCEPT).iter().filter_map(|list| list.to_str().ok());
+    let is_browser =
+        accepted.flat_map(|list| list.split(',')).any(|kind| kind.trim().starts_with("text/html"));
+    let is_api = ["/api/", "/media/"].iter().any(|prefix| request.uri().path().starts_with(prefix));
+    match is_browser && !is_api && request.method() == Method::GET {
+        true => page::refused(None, &PageRefusal::not_found()),
+        false => ApiError::unknown_path().into_response(),
+    }
 }
 
 /// Whether a person can sign in over this connection: a token must not travel in clear.

@@ -93,6 +93,9 @@ pub struct JobRecord {
     pub cleanup_left: Vec<String>,
     pub retry_of: Option<String>,
     pub batch_id: Option<String>,
+    /// In the words of the recipe.
+    #[serde(default)]
+    pub erases: Vec<String>,
     #[serde(default)]
     pub events: Vec<EventRecord>,
 }

@@ -48,9 +48,12 @@ impl Look {
 pub fn data_table(label: &str, headings: &[&str], rows: &Markup) -> Markup {
     html! {
         div.scroll role="region" aria-label=(label) tabindex="0" {
-            table {
-                thead { tr { @for heading in headings { th scope="col" { (heading) } } } }
-                tbody { (rows) }
+            // The roles are said because a narrow screen shows some tables as lines, which takes them away.
+            table role="table" {
+                thead role="rowgroup" {
+                    tr role="row" { @for heading in headings { th scope="col" role="columnheader" { (heading) } } }
+                }
+                tbody role="rowgroup" { (rows) }
             }
         }
     }

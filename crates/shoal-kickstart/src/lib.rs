@@ -6,6 +6,7 @@
 //! - [`commands`]: which commands and options the installer knows, and since when.
 //! - [`rules`]: the rule table: ids, classes, reasons, remedies, examples.
 //! - [`mod@lint`]: a text and options become findings.
+//! - [`fn@erased`]: which disks a text erases, for questions.
 //! - [`report`]: findings as text with marked source, as JSON, as SARIF.
 //! - [`template`]: one text for many servers: variables, address arithmetic, password hashes.
 //!
@@ -15,6 +16,7 @@
 //! of [`report`] holds a password of the text.
 
 pub mod commands;
+mod erased;
 mod hook;
 pub mod lint;
 pub mod report;
@@ -23,6 +25,7 @@ pub mod syntax;
 pub mod template;
 mod version;
 
+pub use erased::erased;
 pub use hook::Hook;
 pub use lint::{Finding, Options, lint};
 pub use rules::{Class, Rule};

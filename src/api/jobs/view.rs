@@ -1,6 +1,7 @@
 //! How a job is shown.
 //!
-//! Invariant: what is shown of a recipe is its target and its metadata; its kickstart never is.
+//! Invariant: what is shown of a recipe is its target, its metadata and which disks it erases; nothing else of its
+//! kickstart is.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -12,8 +13,8 @@ use crate::api::words::{
     OutcomeName, StepName,
 };
 use crate::domain::{
-    ApiHost, CleanupFacts, Deadline, Facts, FailureCode, InstalledFacts, Job, JobSpec, Phase, RegistryImage,
-    Status, TaskProgress, Verdict,
+    ApiHost, CleanupFacts, Deadline, Facts, FailureCode, InstalledFacts, Job, JobSpec, PathSpec, Phase,
+    RegistryImage, Status, TaskProgress, Verdict,
 };
 use crate::store::{StoredJob, UnreadableJob};
 
@@ -64,6 +65,10 @@ pub struct JobBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Value>)]
     pub metadata: Option<Value>,
+    /// What the recipe says of the disks that it erases: the commands of the kickstart that choose disks, or the
+    /// `target_disk` as JSON. Empty where a script of the kickstart decides, or the recipe was refused. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erases: Option<Vec<String>>,
     /// Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<EventBody>>,
@@ -196,9 +201,19 @@ impl JobBody {
         (self.status, self.verdict.as_ref().and_then(|verdict| verdict.confidence))
     }
 
+    /// With what lists leave out.
+    pub fn in_full(job: StoredJob, events: Vec<EventBody>) -> JobBody {
+        let spec = match &job {
+            StoredJob::Readable(job) => job.spec.as_ref(),
+            StoredJob::Unreadable(_) => None,
+        };
+        let erases = Some(spec.map_or_else(Vec::new, erased));
+        JobBody { erases, events: Some(events), ..JobBody::from(job) }
+    }
+
     /// As in a list: metadata may be large.
     pub fn brief(self) -> JobBody {
-        JobBody { metadata: None, registry_image: None, events: None, ..self }
+        JobBody { metadata: None, registry_image: None, erases: None, events: None, ..self }
     }
 }
 
@@ -232,6 +247,7 @@ impl From<Job> for JobBody {
             finished_at: job.finished_at,
             registry_image,
             metadata: Some(metadata),
+            erases: None,
             events: None,
         }
     }
@@ -285,8 +301,16 @@ impl From<UnreadableJob> for JobBody {
             finished_at: job.finished_at,
             registry_image: None,
             metadata: None,
+            erases: None,
             events: None,
         }
+    }
+}
+
+fn erased(spec: &JobSpec) -> Vec<String> {
+    match &spec.path {
+        PathSpec::Esxi(spec) => shoal_kickstart::erased(spec.kickstart.expose().as_bytes()),
+        PathSpec::Maintenance(spec) => vec![spec.recipe.target_disk.to_json().to_string()],
     }
 }
 

@@ -63,12 +63,7 @@ fn erased(recipe: &Value) -> String {
         return format!("the disk {}", recipe["target_disk"]);
     }
     let text = recipe["ks_cfg"].as_str().or(recipe["ks.cfg"].as_str()).unwrap_or_default();
-    let commands = ["install", "installorupgrade", "clearpart", "partition", "part"];
-    let lines = text.lines().map(str::trim).filter(|line| {
-        let first = line.split_whitespace().next().unwrap_or_default();
-        commands.contains(&first)
-    });
-    match lines.collect::<Vec<_>>().join("; ") {
+    match shoal_kickstart::erased(text.as_bytes()).join("; ") {
         lines if lines.is_empty() => "the disks that its kickstart chooses".to_owned(),
         lines => format!("the disks of `{lines}`"),
     }

@@ -1,4 +1,4 @@
-//! Acts on a job: a page that says what will happen to which host, and the form that does it.
+//! Acts on a job: a page that names the host and the consequences, and the form that acts.
 //!
 //! Invariants: nothing is done by a GET; a page that confirms names server, host and what is erased; whether the act is
 //! possible is decided by the API when the form is sent, not by what the page showed.
@@ -64,6 +64,7 @@ pub async fn confirm_retry(viewer: Viewer, Path(id): Path<String>) -> Result<Res
             strong { "The disks that the recipe of this job chooses are erased." }
             @if has_succeeded { " This job succeeded: what it installed is lost." }
         }
+        (erased(&view.job))
         @match hardware {
             Some(hardware) if !hardware.drives.is_empty() => {
                 p { "Drives of this server at the inspection of " (time(hardware.read_at)) " UTC:" }
@@ -83,6 +84,18 @@ pub async fn confirm_retry(viewer: Viewer, Path(id): Path<String>) -> Result<Res
         server.as_ref(),
         Question { title, act: "retry", button, consequences, tick },
     ))
+}
+
+/// Which disks, in the words of the recipe.
+fn erased(job: &JobRecord) -> Markup {
+    html! {
+        @if job.erases.is_empty() {
+            p { "The kickstart names no disk: one of its scripts or an included file chooses it." }
+        } @else {
+            p { "The recipe chooses them by:" }
+            ul { @for choice in &job.erases { li { code { (foreign(choice)) } } } }
+        }
+    }
 }
 
 async fn ask(viewer: Viewer, id: &str, asked: Question<'_>) -> Result<Response, PageRefusal> {

@@ -126,11 +126,11 @@ fn events(job: &JobRecord) -> Markup {
 fn row(event: &EventRecord) -> Markup {
     let spent = event.duration_ms.filter(|spent| *spent >= 1_000).map(|spent| duration(spent / 1_000));
     html! {
-        tr {
-            td { (time(event.time)) }
-            td { code { (foreign(&event.op)) } @if event.attempt > 1 { " (try " (event.attempt) ")" } }
-            td class=(event.level) { @if event.level != "info" { (event.level) ": " } (event.status) }
-            td { (foreign(&event.message)) @if let Some(spent) = spent { span.faint { " (" (spent) ")" } } }
+        tr role="row" {
+            td role="cell" { (time(event.time)) }
+            td role="cell" { code { (foreign(&event.op)) } @if event.attempt > 1 { " (try " (event.attempt) ")" } }
+            td role="cell" class=(event.level) { @if event.level != "info" { (event.level) ": " } (event.status) }
+            td role="cell" { (foreign(&event.message)) @if let Some(spent) = spent { span.faint { " (" (spent) ")" } } }
         }
     }
 }

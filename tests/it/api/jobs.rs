@@ -26,6 +26,7 @@ async fn a_recipe_becomes_a_queued_job() {
         "progress": {"installer_bytes_read": 0, "installer_bytes_total": 0, "ks_read": false},
         "cleanup": "pending", "cleanup_left": [], "retry_of": null, "batch_id": null, "created_at": "2026-11-22T12:00:00Z",
         "last_update": "2026-11-22T12:00:00Z", "finished_at": null, "installed": null, "metadata": null, "events": [],
+        "erases": ["install --firstdisk --overwritevmfs"],
     });
     assert_eq!(job, expected);
     assert_eq!(fixture.get(&format!("/api/v1/jobs/{id}")).await.ok(200), expected);

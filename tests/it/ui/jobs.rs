@@ -88,6 +88,7 @@ async fn a_job_is_cancelled_by_a_page_that_names_the_host_and_a_form_sent_twice_
     let retry = format!("/jobs/{job}/retry");
     let page = operator.get(&retry).await;
     page.shows("The disks that the recipe of this job chooses are erased.");
+    page.shows("<code>install --firstdisk --overwritevmfs</code>");
     let (first, second) =
         (operator.submit(&page, &retry, &[]).await, operator.submit(&page, &retry, &[]).await);
     assert_eq!(first.status, 303);

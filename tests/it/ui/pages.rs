@@ -64,6 +64,29 @@ async fn a_fleet_of_a_thousand_hosts_is_one_small_page() {
     assert!(bytes.len() < 200_000, "{} bytes", bytes.len());
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_unknown_path_is_a_page_for_a_browser_and_a_problem_for_a_program() {
+    let site = Site::new();
+    let mut browser = site.browser();
+    let kinds = "text/html,application/xhtml+xml,*/*;q=0.8";
+    let page = browser.send(Method::GET, "/servres", None, &[("accept", kinds)]).await;
+    assert_eq!(page.status, 404);
+    page.shows("Back to the fleet");
+    for (method, path, accepted) in [
+        (Method::GET, "/servres", "*/*"),
+        (Method::POST, "/servres", kinds),
+        (Method::GET, "/api/v1/servres", kinds),
+    ] {
+        let answer = browser.send(method, path, None, &[("accept", accepted)]).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.text.contains("<html")),
+            (404, false),
+            "{path} {accepted}"
+        );
+        answer.shows("there is nothing under that path");
+    }
+}
+
 /// Serial numbers have a form of their own; all else is text of others.
 #[tokio::test(start_paused = true)]
 async fn text_of_others_is_never_markup() {
