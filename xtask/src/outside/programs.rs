@@ -31,6 +31,9 @@ const IRONIC: Locked =
 const ANSIBLE: Locked =
     Locked { name: "ansible", requirements: include_str!("../../../tests/outside/ansible.txt") };
 
+const BROWSER: Locked =
+    Locked { name: "browser", requirements: include_str!("../../../tests/outside/browser.txt") };
+
 /// Drivers that need nothing but Python itself.
 const BARE: Locked = Locked { name: "bare", requirements: "" };
 
@@ -56,9 +59,9 @@ pub const PROGRAMS: &[Program] = &[
         ..fast("promtool", "metrics.py", "the metrics of a controller, the alert rules and the dashboard")
     },
     Program {
-        least: 60,
+        least: 240,
         packages: &["chromium", "chromium-driver"],
-        python: &BARE,
+        python: &BROWSER,
         ..fast("chromium", "web_pages.py", "the web interface of a controller with 200 hosts")
     },
     Program {

@@ -33,10 +33,10 @@ pub fn ensure(locked: &Locked) -> Done {
     run(&mut command(system_python(), &["-m", "venv", &at]))?;
     let list = place.join("requirements.txt");
     write(&list, locked.requirements)?;
-    let pip =
-        ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--require-hashes"];
+    let pip = ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"];
     let mut pip = command(&interpreter(locked).to_string_lossy(), &pip);
-    run(pip.arg("--requirement").arg(&list))?;
+    // A list names all that is needed, and nothing that a program does not use here.
+    run(pip.args(["--require-hashes", "--no-deps", "--requirement"]).arg(&list))?;
     write(&mark, &wanted)
 }
 
