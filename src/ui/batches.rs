@@ -19,7 +19,7 @@ use super::refusal::PageRefusal;
 use super::viewer::Viewer;
 use crate::access::Role;
 
-pub use view::{HEAD_ID, head, row};
+pub use view::{ACTIONS_ID, HEAD_ID, actions, head, row};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]

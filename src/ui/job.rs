@@ -22,7 +22,7 @@ use super::viewer::Viewer;
 pub use acts::{
     bmc, cancel, confirm_cancel, confirm_force, confirm_retry, force, identity, present_state, retry,
 };
-pub use view::{drives, parts};
+pub use view::{ACTIONS_ID, actions, drives, parts};
 
 /// What the page shows.
 pub struct JobView {

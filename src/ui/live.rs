@@ -108,7 +108,7 @@ impl LiveFollower {
         // A job that was queued since has no event yet.
         for part in self.sent.values_mut().filter(|part| part.changed_at.is_some_and(|at| at >= rendered_at))
         {
-            part.html.clear();
+            part.compared.clear();
         }
         Ok(())
     }
@@ -159,7 +159,7 @@ impl LiveFollower {
     fn update(&mut self, parts: BTreeMap<String, PagePart>, news: &BTreeSet<String>) -> Option<String> {
         let is_new = |id: &str, part: &PagePart| {
             let is_named = part.server.as_ref().is_some_and(|server| news.contains(server));
-            let is_changed = self.sent.get(id).is_none_or(|sent| sent.html != part.html);
+            let is_changed = self.sent.get(id).is_none_or(|sent| sent.compared != part.compared);
             is_changed || is_named || (part.is_summary && !news.is_empty())
         };
         let changed: Vec<(&String, &PagePart)> = parts.iter().filter(|(id, part)| is_new(id, part)).collect();

@@ -10,6 +10,7 @@ use crate::ui::text::{Look, badge, brief, data_table, foreign, job_word, step_wo
 use crate::ui::viewer::Viewer;
 
 pub const HEAD_ID: &str = "batch-head";
+pub const ACTIONS_ID: &str = "batch-actions";
 /// Hosts that a page names one by one.
 const NAMED_MAX: usize = 100;
 
@@ -97,12 +98,13 @@ pub fn head(batch: &BatchRecord) -> Markup {
     }
 }
 
-fn actions(batch: &BatchRecord, viewer: &Viewer) -> Markup {
+/// Buttons lead to pages that name the consequences.
+pub fn actions(batch: &BatchRecord, viewer: &Viewer) -> Markup {
     let path = format!("/batches/{}", batch.batch_id);
     let is_over = matches!(batch.status.as_str(), "finished" | "cancelled");
     html! {
         @if viewer.may(Role::Operator) {
-            div.actions {
+            div #(ACTIONS_ID) .actions {
                 @if batch.status == "running" {
                     form method="post" action={ (path) "/pause" } { (viewer.form_fields()) button { "Pause" } }
                 }

@@ -11,6 +11,7 @@ use crate::ui::text::{
 use crate::ui::text::{deadline_word, time, time_left};
 use crate::ui::viewer::Viewer;
 
+pub const ACTIONS_ID: &str = "job-actions";
 /// Events that the page shows; the newest ones.
 const EVENTS_MAX: usize = 200;
 
@@ -84,12 +85,12 @@ fn head(view: &JobView) -> Markup {
     }
 }
 
-/// Buttons lead to pages that say what will happen. What is possible is decided when they are used.
-fn actions(job: &JobRecord, viewer: &Viewer) -> Markup {
+/// Buttons lead to pages that name the consequences. What is possible is decided when they are used.
+pub fn actions(job: &JobRecord, viewer: &Viewer) -> Markup {
     let id = &job.state.job_id;
     html! {
         @if viewer.may(Role::Operator) {
-            div.actions {
+            div #(ACTIONS_ID) .actions {
                 form method="post" action={ "/jobs/" (id) "/bmc" } {
                     (viewer.form_fields())
                     button.quiet { "Read the BMC now" }

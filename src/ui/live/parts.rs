@@ -8,6 +8,7 @@ use axum::extract::Query;
 use http::Uri;
 use jiff::Timestamp;
 
+use crate::access::Role;
 use crate::ui::batches;
 use crate::ui::fleet::{self, FleetQuery, SUMMARY_ID, row_id};
 use crate::ui::job;
@@ -25,6 +26,8 @@ pub enum PageView {
 /// One part of a page.
 pub struct PagePart {
     pub html: String,
+    /// What differs between two renderings. The HTML itself, unless it holds fields that are drawn anew each time.
+    pub compared: String,
     /// The server that it is about.
     pub server: Option<String>,
     /// It is about all servers.
@@ -37,7 +40,9 @@ pub struct PagePart {
 
 impl PagePart {
     fn new(html: maud::Markup) -> PagePart {
-        PagePart { html: html.into_string(), server: None, is_summary: false, changed_at: None, state: None }
+        let html = html.into_string();
+        let compared = html.clone();
+        PagePart { html, compared, server: None, is_summary: false, changed_at: None, state: None }
     }
 }
 
@@ -84,6 +89,13 @@ impl PageView {
     }
 }
 
+/// The buttons of a page, for those who have any: the same as long as `state` is. Sent once at the start, because a page
+/// may be older than its stream.
+fn actions(id: &str, html: maud::Markup, state: String, viewer: &Viewer) -> Option<(String, PagePart)> {
+    let part = PagePart { compared: state, changed_at: Some(viewer.now()), ..PagePart::new(html) };
+    viewer.may(Role::Operator).then(|| (id.to_owned(), part))
+}
+
 async fn fleet_parts(viewer: &Viewer, query: FleetQuery) -> Result<BTreeMap<String, PagePart>, PageRefusal> {
     let fleet = fleet::load(viewer, query).await?;
     let now = viewer.now();
@@ -116,6 +128,9 @@ async fn job_parts(viewer: &Viewer, id: &str) -> Result<BTreeMap<String, PagePar
     };
     let mut parts: BTreeMap<String, PagePart> =
         job::parts(&view).into_iter().map(|(id, html)| (id.to_owned(), PagePart::new(html))).collect();
+    let actions =
+        actions(job::ACTIONS_ID, job::actions(&view.job, viewer), view.job.is_active().to_string(), viewer);
+    parts.extend(actions);
     if let Some(head) = parts.get_mut("job-head") {
         head.state = Some(sentence);
     }
@@ -133,7 +148,9 @@ async fn batch_parts(viewer: &Viewer, id: &str) -> Result<BTreeMap<String, PageP
         };
         (row_id(&row.server_serial), part)
     });
-    Ok(rows.chain([(batches::HEAD_ID.to_owned(), head)]).collect())
+    let standing = format!("{} {}", batch.status, batch.counts.failed > 0);
+    let actions = actions(batches::ACTIONS_ID, batches::actions(&batch, viewer), standing, viewer);
+    Ok(rows.chain([(batches::HEAD_ID.to_owned(), head)]).chain(actions).collect())
 }
 
 /// What has changed, in a sentence: a step, an end, or hosts that the page does not show.
@@ -163,7 +180,14 @@ mod tests {
 
     fn part(state: Option<&str>) -> PagePart {
         let state = state.map(str::to_owned);
-        PagePart { html: String::new(), server: None, is_summary: false, changed_at: None, state }
+        PagePart {
+            html: String::new(),
+            compared: String::new(),
+            server: None,
+            is_summary: false,
+            changed_at: None,
+            state,
+        }
     }
 
     fn page(parts: &[(&str, Option<&str>)]) -> BTreeMap<String, PagePart> {
