@@ -26,6 +26,7 @@
 //! where another controller, or this one, can take it up.
 
 mod fence;
+pub mod followed_media;
 mod housekeeping;
 mod retention;
 

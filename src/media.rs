@@ -8,6 +8,7 @@
 //! - [`Image`]: base and changes, any range of which is a sequence of slices that are not copied.
 //! - [`InstallerCache`]: vendor ISOs fetched once, checked, and mapped.
 //! - [`HostedImages`]: disk images that operators have added, mapped too.
+//! - `followed`: media of jobs that another controller drives.
 //! - `server`: HTTP over images; `conditions` says which part of one a request means.
 //! - [`HostImage`]: what a host writes to its disk, from a source that is not kept here.
 //! - [`Probes`]: small images without a job, to see how a BMC fetches.
@@ -16,6 +17,7 @@
 mod bandwidth;
 mod cache;
 mod conditions;
+mod followed;
 mod host_image;
 mod image;
 mod images;
@@ -43,6 +45,7 @@ pub use cache::{
 };
 #[cfg(any(test, fuzzing))]
 pub(crate) use conditions::{RangeAnswer, answer};
+pub use followed::{DrivenMedia, Follow};
 pub use host_image::{HostImage, HostImageError, HostImageSource, ImageBytes};
 pub use image::{Image, SLICE_BYTES_MAX};
 pub use images::{
@@ -56,6 +59,7 @@ pub use token::job_of_url;
 pub use trace::{KickstartPlace, MediumLandmarks};
 
 use bandwidth::Bandwidth;
+use followed::Following;
 use host_image::ServedImage;
 use job_media::JobMedia;
 
@@ -129,6 +133,7 @@ struct MediaState {
     pace: Option<Bandwidth>,
     jobs: Mutex<PublishedJobs>,
     probes: Probes,
+    following: Following,
 }
 
 #[derive(Default)]
@@ -153,7 +158,8 @@ impl Media {
         let (jobs, probes) = (Mutex::default(), Probes::default());
         let MediaSettings { binds_peers, bytes_per_second } = settings;
         let pace = bytes_per_second.map(Bandwidth::new);
-        Media(Arc::new(MediaState { clock, key, store, binds_peers, pace, jobs, probes }))
+        let following = Following::default();
+        Media(Arc::new(MediaState { clock, key, store, binds_peers, pace, jobs, probes, following }))
     }
 
     pub fn binds_peers(&self) -> bool {
@@ -174,6 +180,8 @@ impl Media {
     ) -> Result<(), MediaError> {
         let job_media = self.job_media_of(job);
         if job_media.holds(medium, &watched.image, reset_at) {
+            // Of a job that another controller drives, a later one than is known here.
+            reset_at.into_iter().for_each(|at| job_media.start_trace(at));
             return Ok(());
         }
         let saved = self.0.store.load_trace(job, medium.name()).await;
@@ -235,6 +243,7 @@ impl Media {
 
     /// Takes a job's media away: 404 from now on.
     pub fn retire(&self, job: JobId) {
+        self.0.following.forget(job);
         let mut jobs = self.jobs();
         jobs.of_jobs.remove(&job);
         jobs.images.remove(&job);
@@ -284,11 +293,16 @@ impl Media {
     /// Whether a path that this controller gave out belongs to a job that goes on, and whose media
     /// are just not published again: it has started a moment ago.
     async fn is_expected(&self, job: JobId, medium: Medium, drive: Drive, token: &str) -> bool {
-        let key = self.key();
         let published = self.find(job).and_then(|job_media| job_media.drive(medium));
         published.is_none_or(|published| published == drive)
-            && (0..job_media::INSERTIONS).any(|n| token::token(key, job, medium, n).matches(token))
+            && self.is_path(job, medium, token)
             && self.is_active(job).await
+    }
+
+    /// Whether the token is one of this medium's insertions.
+    fn is_path(&self, job: JobId, medium: Medium, token: &str) -> bool {
+        let key = self.key();
+        (0..job_media::INSERTIONS).any(|n| token::token(key, job, medium, n).matches(token))
     }
 
     /// Whether the job goes on, and its media were not taken away.

@@ -3,7 +3,7 @@
 pub mod esxi;
 pub mod maintenance;
 
-use crate::domain::{Job, JobSpec, Serial, TaskTarget};
+use crate::domain::{Job, JobId, JobSpec, Serial, TaskTarget};
 use crate::flow::{self, DriveSignals, Ended, Path, Resolved, Services, StepError};
 use crate::store::{Lease, StoreError};
 
@@ -24,6 +24,24 @@ pub async fn drive(
 ) -> Result<Ended, StoreError> {
     let target = job.spec.as_ref().map_or(TaskTarget::InstallEsxi, JobSpec::target);
     flow::drive(services, of(target), lease, job, signals).await
+}
+
+/// Publishes the media of a job that another controller drives, as its record has them, or retires them where it is over.
+pub async fn follow(services: &Services, id: JobId) {
+    let published = async {
+        let job = services.store.job(id).await?;
+        let Some(job) = job.filter(Job::is_active) else {
+            services.media.retire(id);
+            return Ok(());
+        };
+        let Some(server) = services.store.server(&job.server).await? else { return Ok(()) };
+        let target = job.spec.as_ref().map_or(TaskTarget::InstallEsxi, JobSpec::target);
+        of(target).publish(services, &server, &job).await
+    };
+    let published: Result<(), StepError> = published.await;
+    if let Err(error) = published {
+        tracing::warn!(job = %id, %error, "the media of a job that another controller drives cannot be published here");
+    }
 }
 
 /// All checks of a job up to `resolve-server`; nothing is changed, neither here nor on a BMC.

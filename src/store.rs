@@ -113,6 +113,9 @@ pub trait StoreEngine:
     + Send
     + Sync
 {
+    /// Whether other controllers may use the database at the same time.
+    fn is_shared(&self) -> bool;
+
     /// Reads, writes and commits about as much as a save does, for readiness.
     fn check(&self) -> StoreFuture<()>;
 

@@ -288,6 +288,34 @@ pub enum MediumReport {
 }
 
 impl MediumTrace {
+    /// `new`, with every milestone that only `self` has. Of two times of a milestone the first one
+    /// counts; of what happens once in each run of an installer, the last.
+    pub fn joined(self, new: MediumTrace) -> MediumTrace {
+        let saved = self;
+        let nonce_copied = saved.nonce_copied || new.nonce_copied;
+        let failure_copied = saved.failure_copied || new.failure_copied;
+        let started_copied = saved.started_copied || new.started_copied;
+        MediumTrace {
+            read: saved.read.max(new.read),
+            first_read_at: saved.first_read_at.or(new.first_read_at),
+            last_read_at: saved.last_read_at.max(new.last_read_at),
+            last_new_read_at: saved.last_new_read_at.max(new.last_new_read_at),
+            loaded_at: saved.loaded_at.or(new.loaded_at),
+            read_through_at: saved.read_through_at.or(new.read_through_at),
+            ks_read_at: saved.ks_read_at.or(new.ks_read_at),
+            nonce_read_at: saved.nonce_read_at.or(new.nonce_read_at).filter(|_| !nonce_copied),
+            nonce_copied,
+            failure_read_at: saved.failure_read_at.or(new.failure_read_at).filter(|_| !failure_copied),
+            failure_copied,
+            started_read_at: saved.started_read_at.or(new.started_read_at).filter(|_| !started_copied),
+            started_copied,
+            reenumerated_at: saved.reenumerated_at.max(new.reenumerated_at),
+            map: saved.map.joined(&new.map),
+            ks_read_again_at: saved.ks_read_again_at.max(new.ks_read_again_at),
+            ..new
+        }
+    }
+
     /// What a maintenance system reported by reading one of the two extents that are there for it, and when. A
     /// host that read both reported nothing.
     pub fn reported(&self) -> Option<(MediumReport, Timestamp)> {

@@ -69,6 +69,7 @@ pub async fn drive(
     let Some(server) = services.store.server(&job.server).await? else {
         return Err(StoreError::UnknownServer { serial: job.server });
     };
+    let _driven = services.media.drive(job.id);
     let bmc = services.remembered_bmc(&server).await?;
     bmc.hide(services.url_secrets(job.spec.as_ref()));
     let mut kept = bmc.learned().memory().1;
@@ -96,6 +97,7 @@ pub async fn drive(
         if !wait(services, &mut job, &mut orders).await {
             return Ok(Ended::Stopped);
         }
+        services.media.learn(job.id).await?;
         let mut cx = Context { services, path, lease: &lease, server: &server, bmc: &bmc, job: &mut job };
         advance(&mut cx, &mut last_wait_reason).await?;
         services.keep_memory(&server, &bmc, &mut kept).await?;

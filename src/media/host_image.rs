@@ -117,6 +117,7 @@ impl Media {
         if !token(self.key(), job).matches(shown) {
             return refused(WRONG);
         }
+        self.catch_up(job).await;
         if self.served_image(job).is_none() && self.is_active(job).await {
             self.await_published(job).await;
             if self.served_image(job).is_none() {

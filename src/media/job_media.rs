@@ -144,6 +144,11 @@ impl JobMedia {
         state.slots.iter_mut().flatten().for_each(|slot| slot.is_started = true);
     }
 
+    /// What another controller has seen of the reads of this medium.
+    pub fn learn(&self, medium: Medium, saved: MediumTrace) {
+        self.state().trace.learn(medium, saved);
+    }
+
     pub fn trace(&self) -> JobTrace {
         let state = self.state();
         let installer = state.trace.seen(Medium::Boot).clone();

@@ -95,6 +95,9 @@ impl Routes {
         token: &str,
         request: &Parts,
     ) -> Response {
+        if self.media.is_behind(job) && self.media.is_path(job, medium, token) {
+            self.media.catch_up(job).await;
+        }
         let mut opened = self.for_bmc((medium, drive), job, token, request);
         // A BMC that hears 404 may drop the medium from under a running installer.
         if matches!(opened, Err(refused) if refused != FOREIGN)

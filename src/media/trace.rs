@@ -38,6 +38,7 @@
 mod coverage;
 mod gap;
 mod landmarks;
+mod manner;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -53,6 +54,7 @@ use coverage::{Coverage, overlaps};
 use gap::Gap;
 use landmarks::Signal;
 pub use landmarks::{KickstartPlace, MediumLandmarks};
+use manner::Manner;
 
 /// Silence of CD1 that separates a host's boots, and the time in which a copy that reached the
 /// kickstart first gives itself away by the gap.
@@ -116,6 +118,14 @@ impl Trace {
         }
         *self.reads_mut(medium) = Reads::restored(total, marks, saved, reset_at);
         self.firmware = Firmware { last_read_at: Some(now), round: None };
+    }
+
+    /// Takes up what another controller has seen of a medium since the reset.
+    pub fn learn(&mut self, medium: Medium, saved: MediumTrace) {
+        if self.reset_at.is_some() && saved.last_read_at >= self.reset_at {
+            let reset_at = self.reset_at;
+            self.reads_mut(medium).learn(saved, reset_at);
+        }
     }
 
     /// Our reset: reads from now on are the host's. A later reset starts anew (the earlier one is
@@ -302,17 +312,6 @@ struct Reads {
     copied: bool,
 }
 
-/// How a medium is being read.
-#[derive(Clone, Copy, Debug, Default)]
-struct Manner {
-    /// Some request asked for a part.
-    ranged: bool,
-    /// Some request for a part did not go on where the reading had come to.
-    jumped: bool,
-    /// How far the reading has come without a jump, from the first byte on.
-    front: u64,
-}
-
 impl Reads {
     fn restored(
         total: u64,
@@ -343,6 +342,17 @@ impl Reads {
             reads.seen.started_read_at = None;
         }
         reads
+    }
+
+    fn learn(&mut self, saved: MediumTrace, reset_at: Option<Timestamp>) {
+        let theirs = Reads::restored(self.seen.total, self.marks.clone(), saved, reset_at);
+        self.copied |= theirs.copied;
+        self.manner.ranged |= theirs.manner.ranged;
+        self.manner.jumped |= theirs.manner.jumped;
+        // The parts that they have seen are not known, so they may be counted twice.
+        self.since_before = self.since_before.max(theirs.seen.read.saturating_sub(self.since.bytes()));
+        self.seen = theirs.seen.joined(std::mem::take(&mut self.seen));
+        self.seen.mode = self.mode();
     }
 
     fn start(&mut self) {
@@ -473,26 +483,6 @@ impl Reads {
         ];
         let copied = [seen.nonce_copied, seen.failure_copied, seen.started_copied];
         (seen.mode, copied, [self.loading_step(), seen.map.saving_step()], times)
-    }
-}
-
-impl Manner {
-    /// The first read since our reset: forget how the BMC looked at the medium before, but not a
-    /// download that is still going on.
-    fn begin_anew(&mut self) {
-        let front = if self.jumped { 0 } else { self.front };
-        *self = Manner { front, ..Manner::default() };
-    }
-
-    fn read(&mut self, read: &Read) {
-        let goes_on = read.range.start <= self.front && self.front - read.range.start <= SWEEP_BYTES_MAX;
-        if goes_on {
-            self.front = self.front.max(read.range.end);
-        }
-        if !read.whole {
-            self.ranged = true;
-            self.jumped |= !goes_on;
-        }
     }
 }
 

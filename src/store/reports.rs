@@ -68,29 +68,3 @@ pub(super) fn follows(progress: &TaskProgress, kept: Option<&TaskProgress>) -> b
 pub(super) fn delivery_of_secret(result: &TaskResult) -> Option<&str> {
     result.delivery_id.as_deref().filter(|_| result.by == Reporter::SharedSecret)
 }
-
-/// `new`, with every milestone that only `saved` has. Of two times of a milestone the first one
-/// counts; of what happens once in each run of an installer, the last.
-pub(super) fn joined(saved: MediumTrace, new: MediumTrace) -> MediumTrace {
-    let nonce_copied = saved.nonce_copied || new.nonce_copied;
-    let failure_copied = saved.failure_copied || new.failure_copied;
-    let started_copied = saved.started_copied || new.started_copied;
-    MediumTrace {
-        read: saved.read.max(new.read),
-        first_read_at: saved.first_read_at.or(new.first_read_at),
-        last_read_at: saved.last_read_at.max(new.last_read_at),
-        last_new_read_at: saved.last_new_read_at.max(new.last_new_read_at),
-        read_through_at: saved.read_through_at.or(new.read_through_at),
-        ks_read_at: saved.ks_read_at.or(new.ks_read_at),
-        nonce_read_at: saved.nonce_read_at.or(new.nonce_read_at).filter(|_| !nonce_copied),
-        nonce_copied,
-        failure_read_at: saved.failure_read_at.or(new.failure_read_at).filter(|_| !failure_copied),
-        failure_copied,
-        started_read_at: saved.started_read_at.or(new.started_read_at).filter(|_| !started_copied),
-        started_copied,
-        reenumerated_at: saved.reenumerated_at.max(new.reenumerated_at),
-        map: saved.map.joined(&new.map),
-        ks_read_again_at: saved.ks_read_again_at.max(new.ks_read_again_at),
-        ..new
-    }
-}

@@ -78,6 +78,8 @@ pub struct Sqlite {
     tap: Option<Tap>,
     /// What the next write is recorded as in the audit log.
     act: Option<Act>,
+    /// Beside another controller's handle.
+    is_second: bool,
 }
 
 struct Database {
@@ -187,7 +189,17 @@ impl Sqlite {
         let (latest_event, _) = watch::channel(opened.latest_event);
         let (latest_event, jobs_changed) = (Arc::new(latest_event), Arc::new(Notify::new()));
         let HandleParts { token_key, chain_key, .. } = opened;
-        Sqlite { database, sealer, token_key, chain_key, latest_event, jobs_changed, tap: None, act: None }
+        Sqlite {
+            database,
+            sealer,
+            token_key,
+            chain_key,
+            latest_event,
+            jobs_changed,
+            tap: None,
+            act: None,
+            is_second: false,
+        }
     }
 
     /// Runs `work` in one transaction, notifies of what it changed after the commit, and undoes all of it
@@ -279,6 +291,11 @@ impl Sqlite {
 }
 
 impl StoreEngine for Sqlite {
+    /// Only where a simulation has made another handle.
+    fn is_shared(&self) -> bool {
+        self.is_second
+    }
+
     fn check(&self) -> StoreFuture<()> {
         let (store, database) = (self.clone(), self.database.clone());
         Box::pin(async move {
@@ -296,7 +313,7 @@ impl StoreEngine for Sqlite {
     }
 
     fn second_handle(&self) -> Store {
-        self.another_handle().into()
+        Sqlite { is_second: true, ..self.another_handle() }.into()
     }
 
     fn tapped(&self, tap: Tap) -> Store {

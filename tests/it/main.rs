@@ -57,6 +57,7 @@ mod retention;
 mod rotation;
 mod self_test;
 mod serve;
+mod shared;
 mod sim;
 mod sim_command;
 mod site;

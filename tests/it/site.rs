@@ -4,14 +4,17 @@
 //! It holds no test. A controller can be crashed at any moment and started anew on what the store
 //! kept; the network to any host can be cut.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::Request;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shoal::api::{Access, Hooks, media_router};
 use shoal::domain::{Job, JobId, NewEvent, Phase, Serial, Server, parse_recipe};
-use shoal::engine::{Engine, EngineSettings, LeaseTerms, Retention};
+use shoal::engine::{Engine, EngineSettings, LeaseTerms, Retention, followed_media};
 use shoal::flow::policy::{Delivery, Policy};
 use shoal::flow::{Services, WorkflowConfig};
 use shoal::media::{HostedImages, InstallerCache, InstallerSource, IsoFiles, Media, NewImage};
@@ -28,6 +31,7 @@ use shoal_sim::{
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 /// Where the controller's media are reached.
 pub const CONTROLLER: &str = "controller.test";
@@ -71,7 +75,7 @@ pub struct Site {
 
 /// One controller: an engine, and media that it can serve.
 pub struct Controller {
-    media: Media,
+    pub media: Media,
     hooks: Hooks,
     run: JoinHandle<()>,
     shutdown: CancellationToken,
@@ -197,12 +201,21 @@ impl Site {
         };
         let settings =
             EngineSettings { workers: self.workers, lease: LEASE, drain_timeout: self.drain_timeout };
-        let engine = Engine::new(Arc::new(services), settings, name.to_owned());
+        let services = Arc::new(services);
+        if services.store.is_shared() {
+            followed_media::follow(&services);
+        }
+        let engine = Engine::new(services.clone(), settings, name.to_owned());
         let shutdown = CancellationToken::new();
         let until = shutdown.clone();
         let housekeeping = engine.housekeeping(self.retention.clone());
         let run = tokio::spawn(async move {
-            tokio::join!(engine.run(until.clone()), housekeeping.run(until));
+            let followed = async {
+                if services.store.is_shared() {
+                    followed_media::run(services.clone(), until.clone()).await;
+                }
+            };
+            tokio::join!(engine.run(until.clone()), housekeeping.run(until.clone()), followed);
         });
         Controller { media, hooks, run, shutdown }
     }
@@ -211,6 +224,20 @@ impl Site {
     pub fn serve_media_of(&self, controller: &Controller) {
         let (media, hooks) = (&controller.media, controller.hooks.clone());
         self.network.add(CONTROLLER, media_router(media, hooks, Access::Closed, "test".to_owned()));
+    }
+
+    /// The address leads to each of these controllers by turns, as a balancer without affinity does.
+    pub fn serve_media_by_turns(&self, controllers: &[&Controller]) {
+        let routers: Vec<Router> = controllers
+            .iter()
+            .map(|one| media_router(&one.media, one.hooks.clone(), Access::Closed, "test".to_owned()))
+            .collect();
+        let turn = Arc::new(AtomicUsize::new(0));
+        let balancer = Router::new().fallback(move |request: Request| {
+            let next = turn.fetch_add(1, Ordering::SeqCst) % routers.len();
+            routers[next].clone().oneshot(request)
+        });
+        self.network.add(CONTROLLER, balancer);
     }
 
     /// What is hosted, as a controller that starts now finds it.

@@ -34,7 +34,8 @@ pub struct World {
 }
 
 /// The time of day as this process counts it: from the machine's clock at the start, by the steady clock
-/// from then on. It never goes back, and cannot be set. Jobs compare its times.
+/// from then on. It never goes back, and cannot be set. Jobs compare its times, so several controllers of one database
+/// follow that database's clock ([`Clock::follow`]).
 #[derive(Clone, Debug)]
 pub struct Clock {
     kind: ClockKind,
@@ -58,6 +59,8 @@ enum ClockKind {
 #[derive(Debug, Default)]
 struct Steady {
     returned: Option<(Timestamp, Duration)>,
+    /// How far the clock that is followed is ahead of the machine's.
+    offset: SignedDuration,
     is_idle: bool,
     /// It was logged that the machine's clock is another one.
     is_apart: bool,
@@ -68,6 +71,7 @@ const APART: Duration = Duration::from_secs(5);
 
 impl Steady {
     fn read(&mut self, wall: Timestamp, now: Duration) -> Timestamp {
+        let wall = wall.saturating_add(self.offset).unwrap_or(wall);
         let read = match self.returned {
             None => wall,
             Some((returned, at)) => {
@@ -103,6 +107,18 @@ impl Clock {
     pub fn virtual_from(start: Timestamp) -> Clock {
         let kind = ClockKind::Virtual { start, origin: tokio::time::Instant::now(), ahead: Arc::default() };
         Clock { kind, steady: Arc::default() }
+    }
+
+    /// Follows another clock, which reads `theirs` now, instead of the machine's: the first time in one step, later as
+    /// the machine's own is followed when that is set.
+    pub fn follow(&self, theirs: Timestamp) {
+        let (wall, now) = (self.wall(), self.steady());
+        let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = steady.offset.is_zero();
+        steady.offset = theirs.duration_since(wall);
+        if is_first {
+            steady.returned = Some((theirs, now));
+        }
     }
 
     /// The same machine's clock, read by a process that starts now.
@@ -295,6 +311,21 @@ mod tests {
         assert_eq!(clock.restarted().now(), clock.wall());
         clock.set_idle(true);
         assert_eq!(clock.now(), clock.wall());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_followed_is_read_instead_of_the_machines() {
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let minutes = |count: u64| after(start, Duration::from_secs(60 * count));
+        // The machine is ten minutes ahead of the database.
+        let clock = Clock::virtual_from(minutes(10));
+        clock.follow(start);
+        assert_eq!((clock.now(), clock.wall()), (start, minutes(10)));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        clock.follow(minutes(2));
+        assert_eq!(clock.now(), minutes(1), "a job is active: its deadlines stay where they are");
+        clock.set_idle(true);
+        assert_eq!(clock.now(), minutes(2));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::row::{Stored, Word};
 use super::{Reader, Sqlite, Writer, job_rows};
 use crate::domain::{HookReport, JobId, MediumTrace, TaskProgress, TaskResult};
-use crate::store::reports::{DELIVERIES_MAX, delivery_of_secret, follows, joined, replaces};
+use crate::store::reports::{DELIVERIES_MAX, delivery_of_secret, follows, replaces};
 use crate::store::{ReportStore, StoreFuture, TaskReports};
 
 impl ReportStore for Sqlite {
@@ -15,7 +15,7 @@ impl ReportStore for Sqlite {
         self.write("saving a read trace", move |writer| {
             job_rows::check_exists(writer, job)?;
             let trace = match load_trace(&writer.reader(), job, &medium)? {
-                Some(saved) => joined(saved, trace),
+                Some(saved) => saved.joined(trace),
                 None => trace,
             };
             let sql = "INSERT INTO traces (job, medium, trace) VALUES (?1, ?2, ?3)

@@ -1,0 +1,136 @@
+//! Media of jobs that another controller drives.
+//!
+//! Where several controllers share a database, each may be asked for any job's media: a path follows from the key and the
+//! job. What a job's media hold follows from its record, so a controller that is asked for them publishes them itself,
+//! and looks at the record again while it is asked. Invariants: the media of a job that this controller drives are
+//! published by its driver alone; a job's record is looked at only for a request whose path is right.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use strum::VariantArray as _;
+use tokio::time::Instant;
+
+use super::Media;
+use crate::domain::{JobId, Medium};
+use crate::store::StoreError;
+
+/// How old what is known of another controller's job may be while its media are read here.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Publishes the media of a job as its record has them, or retires them where it is over.
+pub type Follow = Box<dyn Fn(JobId) -> BoxFuture<'static, ()> + Send + Sync>;
+
+#[derive(Default)]
+pub struct Following {
+    /// None where this controller has the database alone.
+    follow: OnceLock<Follow>,
+    jobs: Mutex<FollowedJobs>,
+    /// One look at a time: the requests behind it find what it has published.
+    looking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct FollowedJobs {
+    /// By workers here; more than one while an earlier one ends.
+    driven: BTreeMap<JobId, u32>,
+    looked_at: BTreeMap<JobId, Instant>,
+}
+
+/// This controller drives the job for as long as this lives.
+pub struct DrivenMedia {
+    media: Media,
+    job: JobId,
+}
+
+impl Following {
+    fn jobs(&self) -> MutexGuard<'_, FollowedJobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the record has to be looked at before a request is answered.
+    fn is_due(&self, job: JobId) -> bool {
+        let jobs = self.jobs();
+        let is_fresh = jobs.looked_at.get(&job).is_some_and(|at| at.elapsed() < LOOK_EVERY);
+        self.follow.get().is_some() && !jobs.driven.contains_key(&job) && !is_fresh
+    }
+
+    pub fn forget(&self, job: JobId) {
+        self.jobs().looked_at.remove(&job);
+    }
+}
+
+impl Media {
+    /// From now on the media of jobs that other controllers drive are served too.
+    pub fn follow(&self, follow: Follow) {
+        let _set_before = self.0.following.follow.set(follow);
+    }
+
+    /// To be held by the worker that drives the job.
+    pub fn drive(&self, job: JobId) -> DrivenMedia {
+        *self.0.following.jobs().driven.entry(job).or_default() += 1;
+        DrivenMedia { media: self.clone(), job }
+    }
+
+    /// Whether another controller may have gone on with the job since its record was looked at here.
+    pub(super) fn is_behind(&self, job: JobId) -> bool {
+        self.0.following.is_due(job)
+    }
+
+    /// Publishes what another controller's job has by now, unless that was done a moment ago. The path that was asked
+    /// for is one of the job's.
+    pub(super) async fn catch_up(&self, job: JobId) {
+        let following = &self.0.following;
+        if !self.is_behind(job) {
+            return;
+        }
+        let _one_at_a_time = following.looking.lock().await;
+        let Some(follow) = following.follow.get().filter(|_| following.is_due(job)) else { return };
+        follow(job).await;
+        if let Err(error) = self.learn(job).await {
+            tracing::warn!(%job, %error, "what other controllers have seen of the job's media cannot be read");
+        }
+        if self.find(job).is_some() {
+            following.jobs().looked_at.insert(job, Instant::now());
+        }
+    }
+
+    /// Takes up what other controllers have seen of the reads of a job's media.
+    pub async fn learn(&self, job: JobId) -> Result<(), StoreError> {
+        let Some(job_media) = self.find(job).filter(|_| self.0.following.follow.get().is_some()) else {
+            return Ok(());
+        };
+        for &medium in Medium::VARIANTS {
+            if let Some(saved) = self.0.store.load_trace(job, medium.name()).await? {
+                job_media.learn(medium, saved);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing of the job is published here, and no worker here is about to.
+    pub fn is_unknown(&self, job: JobId) -> bool {
+        self.find(job).is_none() && !self.0.following.jobs().driven.contains_key(&job)
+    }
+
+    /// The jobs whose media are served here and driven elsewhere.
+    pub fn followed(&self) -> Vec<JobId> {
+        let published: Vec<JobId> = self.jobs().of_jobs.keys().copied().collect();
+        let jobs = self.0.following.jobs();
+        published.into_iter().filter(|job| !jobs.driven.contains_key(job)).collect()
+    }
+}
+
+impl Drop for DrivenMedia {
+    fn drop(&mut self) {
+        let mut jobs = self.media.0.following.jobs();
+        if let Some(workers) = jobs.driven.get_mut(&self.job) {
+            *workers -= 1;
+            if *workers == 0 {
+                jobs.driven.remove(&self.job);
+            }
+        }
+    }
+}

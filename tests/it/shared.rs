@@ -1,0 +1,74 @@
+//! Several controllers of one database: what each does for the jobs of the others.
+//!
+//! Leases and fences are in `fence`. In memory, with a handle for each controller.
+
+use std::time::Duration;
+
+use serde_json::json;
+use shoal::domain::{Confidence, JobId, Status, Step};
+
+use crate::site::{Controller, Site, machine};
+
+impl Site {
+    /// A controller that drives no job, with a handle of its own on the store.
+    fn bystander(&mut self) -> Controller {
+        let workers = std::mem::take(&mut self.workers);
+        let controller = self.beside("bystander");
+        self.workers = workers;
+        controller
+    }
+
+    fn beside(&self, name: &str) -> Controller {
+        self.controller(name, self.store.second_handle(), self.world.transport.clone())
+    }
+
+    async fn proven(&self, id: JobId) {
+        let (job, story) = (self.settle(id).await, self.story(id).await);
+        assert_eq!(job.status, Status::Succeeded, "{story}");
+        let confidence = job.verdict.as_ref().and_then(|verdict| verdict.confidence);
+        assert_eq!(confidence, Some(Confidence::Proven), "{story}");
+        assert!(!story.contains("Warning media"), "{story}");
+        // It is started once to install and once from its disk.
+        let state = self.machines[0].state();
+        assert_eq!(
+            (state.installs, state.interrupted_installs, state.starts),
+            (1, 0, 2),
+            "{state:?}\n{story}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_media_of_a_job_are_served_by_a_controller_that_does_not_drive_it() {
+    let mut site = Site::new(5, vec![machine(vec![])]).await;
+    let id = site.submit(0, json!({"completion_hook": "poweroff"})).await;
+    let _driver = site.beside("driver");
+    let server = site.bystander();
+    site.serve_media_of(&server);
+    site.proven(id).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(server.media.followed(), [], "media are gone with their job");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_balancer_may_send_every_read_to_another_controller() {
+    let mut site = Site::new(6, vec![machine(vec![])]).await;
+    let id = site.submit(0, json!({"completion_hook": "poweroff"})).await;
+    let driver = site.beside("driver");
+    let (second, third) = (site.bystander(), site.bystander());
+    site.serve_media_by_turns(&[&driver, &second, &third]);
+    site.proven(id).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn media_stay_while_their_jobs_move_to_another_controller() {
+    let mut site = Site::new(7, vec![machine(vec![])]).await;
+    let id = site.submit(0, json!({"completion_hook": "poweroff"})).await;
+    let first = site.beside("first");
+    let bystander = site.bystander();
+    site.serve_media_of(&bystander);
+    site.until(id, |job| job.cursor.step == Step::EsxiPollPower).await;
+    let _second = site.beside("second");
+    first.die().await;
+    site.proven(id).await;
+}
