@@ -1,8 +1,8 @@
 //! The store: servers, jobs, events, leases, read traces, tokens and the audit log.
 //!
 //! This folder is the face: the traits that callers use, their types and errors, and what every engine shares
-//! (versioned values, sealing, the rules that need no database). `sqlite` is the one engine, and the only module
-//! that knows SQL; `contract_tests` is what each engine must pass. The store is not a queue and drives nothing:
+//! (versioned values, sealing, the rules that need no database). `sqlite`, for one controller on a file, and `postgres`,
+//! for several, are the engines, and the only modules that know SQL; `contract_tests` is what each must pass. The store is not a queue and drives nothing:
 //! `engine` claims jobs here and saves how they advance.
 //!
 //! How one installation is stored, and what protects each part:
@@ -32,9 +32,11 @@ mod jobs;
 mod keys;
 mod leases;
 mod notifications;
+mod postgres;
 mod recipes;
 mod reports;
 mod retention;
+mod row;
 mod servers;
 mod sqlite;
 mod tap;
@@ -60,6 +62,7 @@ pub use jobs::{
 pub use keys::{KeyStore, KnownKey, OwnSecret, Resealed};
 pub use leases::{HostHolder, Lease, LeaseStore};
 pub use notifications::{Notification, NotificationStore, NotificationSubject};
+pub use postgres::{AddressError, POSTGRES_SCHEMA_VERSION, Postgres, PostgresAddress};
 pub use reports::{DELIVERIES_MAX, PROGRESS_EVERY, ReportStore, TaskReports};
 pub use retention::RetentionStore;
 pub use servers::{LastJob, SERVERS_MAX, ServerFilter, ServerRecord, ServerStore};
@@ -121,6 +124,9 @@ pub trait StoreEngine:
 
     /// Reads the whole database and compares it with its indexes. Takes seconds on a large one.
     fn integrity_check(&self) -> StoreFuture<()>;
+
+    /// The controller has stopped: it no longer counts among those that run.
+    fn leave(&self) -> StoreFuture<()>;
 
     /// The same database as another controller has it: leases stand, and neither handle is notified of
     /// what the other one writes. Simulations only.

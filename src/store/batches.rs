@@ -50,6 +50,18 @@ pub struct Batch {
     pub counts: RowCounts,
 }
 
+impl Batch {
+    /// Whether the batch is in a state in which that can be done.
+    pub(super) fn allows(&self, change: &BatchChange) -> bool {
+        match change {
+            BatchChange::Pause => self.status == BatchStatus::Running,
+            BatchChange::Resume { .. } => matches!(self.status, BatchStatus::Paused | BatchStatus::Halted),
+            // Once more, for the rows that run.
+            BatchChange::Cancel { .. } => self.finished_at.is_none(),
+        }
+    }
+}
+
 /// How many rows are in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowCounts {

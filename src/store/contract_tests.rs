@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -42,6 +43,26 @@ macro_rules! promises {
                 super::$promise(Bench::of(InMemory::new()).await).await
             })+
         }
+        mod postgres {
+            use crate::store::contract_tests::Bench;
+            use crate::store::postgres::contract::OnServer;
+
+            $(#[tokio::test] async fn $promise() {
+                if let Some(database) = OnServer::new().await {
+                    super::$promise(Bench::of(database).await).await
+                }
+            })+
+        }
+        mod postgres_behind_pgbouncer {
+            use crate::store::contract_tests::Bench;
+            use crate::store::postgres::contract::OnServer;
+
+            $(#[tokio::test] async fn $promise() {
+                if let Some(database) = OnServer::pooled().await {
+                    super::$promise(Bench::of(database).await).await
+                }
+            })+
+        }
     };
 }
 
@@ -69,7 +90,7 @@ pub(super) trait Database: Send + Sync {
     fn start(&self, keys: Sealer) -> StoreFuture<Store>;
 
     /// Writes `json` over a stored value, behind the store's back.
-    fn overwrite(&self, value: StoredValue, json: &str);
+    fn overwrite(&self, value: StoredValue, json: &str) -> BoxFuture<'static, ()>;
 }
 
 /// A value that is stored with its version.

@@ -14,10 +14,15 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use super::bounds::clipped;
 use super::{StoreFuture, StoredJob};
 use crate::domain::{
-    BatchId, Cancel, Counts, FailureCode, FieldError, Job, JobId, JobSpec, NewEvent, Serial, Status,
+    BatchId, Cancel, Counts, Cursor, FailureCode, FieldError, Job, JobId, JobSpec, NewEvent, Outcome, Phase,
+    Serial, Status, Step, Verdict,
 };
+
+/// So much is kept of a `task_target`, which in a refused recipe may be anything.
+const TASK_TARGET_CHARS_MAX: usize = 200;
 
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -150,4 +155,76 @@ pub trait JobStore {
     /// Notified when this handle added, cancelled or released a job: wakes all tasks that wait, and the next one to
     /// wait. A hint; other controllers' writes may not show.
     fn jobs_changed(&self) -> Arc<Notify>;
+}
+
+/// A row of `jobs` before it is written.
+#[derive(Clone)]
+pub(super) struct NewJobRow {
+    pub id: JobId,
+    pub server: Serial,
+    pub task_target: String,
+    pub retry_of: Option<JobId>,
+    /// It is held until its batch lets it start.
+    pub batch: Option<BatchId>,
+    pub created_at: Timestamp,
+    pub refusal: Option<(FailureCode, String)>,
+}
+
+/// How a job begins: queued, or ended by a refusal.
+pub(super) struct FirstState {
+    pub status: Status,
+    pub cursor: Cursor,
+    pub verdict: Option<Verdict>,
+    pub failed_step: Option<Step>,
+    pub finished_at: Option<Timestamp>,
+}
+
+impl NewJobRow {
+    pub fn accepted(new: &NewJob, batch: Option<BatchId>) -> NewJobRow {
+        NewJobRow {
+            id: new.id,
+            server: new.server.clone(),
+            task_target: new.task_target.clone(),
+            retry_of: new.retry_of,
+            batch,
+            created_at: new.created_at,
+            refusal: None,
+        }
+    }
+
+    pub fn refused(new: &RefusedJob) -> NewJobRow {
+        NewJobRow {
+            id: new.id,
+            server: new.server.clone(),
+            task_target: new.task_target.clone(),
+            retry_of: new.retry_of,
+            batch: None,
+            created_at: new.created_at,
+            refusal: Some((new.code, new.reason.clone())),
+        }
+    }
+
+    pub fn kept_task_target(&self) -> &str {
+        clipped(&self.task_target, TASK_TARGET_CHARS_MAX)
+    }
+
+    pub fn first_state(&self) -> FirstState {
+        let start = Cursor::start(self.created_at);
+        match self.refusal {
+            None => FirstState {
+                status: Status::Queued,
+                cursor: Cursor { phase: Phase::Forward, ..start },
+                verdict: None,
+                failed_step: None,
+                finished_at: None,
+            },
+            Some(_) => FirstState {
+                status: Status::Failed,
+                cursor: Cursor { phase: Phase::Done, ..start },
+                verdict: Some(Verdict { outcome: Outcome::Failed, confidence: None, evidence: Vec::new() }),
+                failed_step: Some(Step::ValidateRecipe),
+                finished_at: Some(self.created_at),
+            },
+        }
+    }
 }

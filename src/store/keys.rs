@@ -69,3 +69,42 @@ pub trait KeyStore {
     /// The keys that the database knows, oldest first.
     fn known_keys(&self) -> StoreFuture<Vec<KnownKey>>;
 }
+
+/// A column of sealed values, and the column that names their rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SealedColumn {
+    pub table: &'static str,
+    pub column: &'static str,
+    pub row: &'static str,
+}
+
+/// Every sealed column but the proofs of the keys themselves.
+pub(super) const SEALED_COLUMNS: [SealedColumn; 5] = [
+    SealedColumn { table: "servers", column: "bmc_password", row: "serial" },
+    SealedColumn { table: "servers", column: "variables", row: "serial" },
+    SealedColumn { table: "recipes", column: "recipe", row: "job" },
+    SealedColumn { table: "recipes", column: "spec", row: "job" },
+    SealedColumn { table: "secrets", column: "value", row: "name" },
+];
+
+impl SealedColumn {
+    /// What a value is sealed for: this column of this row.
+    pub fn context(self, row: &str) -> String {
+        format!("{}.{}/{row}", self.table, self.column)
+    }
+
+    pub fn name(self) -> String {
+        format!("{}.{}", self.table, self.column)
+    }
+}
+
+/// What the proof of a key holds, sealed with that key.
+pub(super) const PROOF: &[u8] = b"shoal";
+
+pub(super) fn proof_context(id: &str) -> String {
+    format!("keys.proof/{id}")
+}
+
+pub(super) fn own_context(secret: OwnSecret) -> String {
+    format!("secrets.value/{}", secret.name())
+}

@@ -17,6 +17,25 @@ pub enum NotificationSubject {
     BatchEnded(BatchId),
 }
 
+impl NotificationSubject {
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            NotificationSubject::JobEnded(_) => "job_ended",
+            NotificationSubject::BatchHalted(_) => "batch_halted",
+            NotificationSubject::BatchEnded(_) => "batch_ended",
+        }
+    }
+
+    pub(super) fn id(self) -> String {
+        match self {
+            NotificationSubject::JobEnded(job) => job.to_string(),
+            NotificationSubject::BatchHalted(batch) | NotificationSubject::BatchEnded(batch) => {
+                batch.to_string()
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
     /// Rises with each one, and is never used twice.

@@ -312,6 +312,10 @@ impl StoreEngine for Sqlite {
         })
     }
 
+    fn leave(&self) -> StoreFuture<()> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn second_handle(&self) -> Store {
         Sqlite { is_second: true, ..self.another_handle() }.into()
     }

@@ -7,9 +7,19 @@ use std::process::Command;
 
 use crate::process::{Done, capture, command, fail, has};
 
-/// Other people's readers and writers of images, which the tests compare ours with.
-pub const FOR_TESTS: &[&str] =
-    &["xorriso", "genisoimage", "python3-pycdlib", "dosfstools", "mtools", "cpio", "kmod"];
+/// Other people's readers and writers of images, which the tests compare ours with, and the database of several
+/// controllers with a pooler before it.
+pub const FOR_TESTS: &[&str] = &[
+    "xorriso",
+    "genisoimage",
+    "python3-pycdlib",
+    "dosfstools",
+    "mtools",
+    "cpio",
+    "kmod",
+    "postgresql",
+    "pgbouncer",
+];
 
 /// Virtual machines, a Redfish service before them, what the stand-in installer, the maintenance ISO and the disk
 /// images of Linux and Windows are made of.

@@ -93,6 +93,7 @@ pub struct Controller {
     url: Url,
     admin: AdminToken,
     drain_timeout: Duration,
+    store: Store,
     shutdown: CancellationToken,
     /// Cancelled when a part has ended that never should.
     broken: CancellationToken,
@@ -161,6 +162,7 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
         url,
         admin,
         drain_timeout: config.drain_timeout,
+        store: services.store.clone(),
         chores: chores(process.metrics.clone(), services.store.clone()),
         housekeeping: process
             .supervise("housekeeping", async move { housekeeping.run(housekeeping_until).await }),
@@ -470,5 +472,8 @@ impl Controller {
         }
         let rest = deadline.saturating_duration_since(Instant::now());
         join_all(self.servers.into_iter().map(|server| server.stop(rest))).await;
+        if let Err(error) = self.store.leave().await {
+            tracing::warn!(%error, "the other controllers will notice the stop late");
+        }
     }
 }

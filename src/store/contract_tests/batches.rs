@@ -245,7 +245,8 @@ async fn a_batch_survives_a_restart(bench: Bench) {
     let bench = bench.with_batch(one_by_one()).await;
     assert_eq!(names(&bench.started(5).await), ["A"]);
     let bench = bench.restarted().await;
-    assert_eq!(names(&bench.started(6).await), ["A"], "it is taken up, and nothing else starts");
+    // The lease of the crashed controller has ended by then, whatever the engine.
+    assert_eq!(names(&bench.started(66).await), ["A"], "it is taken up, and nothing else starts");
     let batches = bench.store.batches(None, 9).await.unwrap();
     assert_eq!(batches.iter().map(|batch| batch.id).collect::<Vec<_>>(), [batch_id(1)]);
     assert_eq!(batches[0].limits, one_by_one());

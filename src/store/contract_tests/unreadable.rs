@@ -27,7 +27,7 @@ async fn a_value_of_the_first_release_is_read(bench: Bench) {
     bench.add_job("A", 1).await;
     bench.store.save_hook_report(id(1), HookReport { at: at(1), succeeded: true }).await.unwrap();
     let bare = r#"{"at":"2026-01-01T00:00:07Z","succeeded":false}"#;
-    bench.database.overwrite(StoredValue::HookReport(id(1)), bare);
+    bench.database.overwrite(StoredValue::HookReport(id(1)), bare).await;
     let read = bench.store.load_hook_report(id(1)).await.unwrap();
     assert_eq!(read, Some(HookReport { at: at(7), succeeded: false }));
 }
@@ -47,7 +47,7 @@ async fn a_job_of_a_newer_release_is_left_to_it(bench: Bench) {
         StoredValue::Trace(id(3)),
         StoredValue::HookReport(id(4)),
     ] {
-        bench.database.overwrite(value, NEWER);
+        bench.database.overwrite(value, NEWER).await;
     }
     // One at a time: those that cannot be read are older, and hold up no other job.
     let claimed = bench.store.claim("me", at(9), TTL, 1).await.unwrap();
@@ -70,7 +70,7 @@ async fn an_unreadable_job_ends_by_force_alone(bench: Bench) {
     let bench = bench.with(&["A", "B"]).await;
     bench.add_job("A", 1).await;
     bench.add_job("B", 2).await;
-    bench.database.overwrite(StoredValue::Facts(id(1)), NEWER);
+    bench.database.overwrite(StoredValue::Facts(id(1)), NEWER).await;
     assert_eq!(bench.store.active_job(&serial("A")).await.unwrap(), Some(id(1)));
     assert!(bench.store.end_unreadable_job(id(1), at(5)).await.unwrap());
     assert!(!bench.store.end_unreadable_job(id(1), at(6)).await.unwrap(), "it is over");
@@ -86,7 +86,7 @@ async fn an_unreadable_job_ends_by_force_alone(bench: Bench) {
 
 async fn an_unreadable_job_that_is_driven_does_not_end(bench: Bench) {
     let (bench, lease, job) = bench.with_claimed_job().await;
-    bench.database.overwrite(StoredValue::Facts(id(1)), NEWER);
+    bench.database.overwrite(StoredValue::Facts(id(1)), NEWER).await;
     let error = bench.store.end_unreadable_job(id(1), at(60)).await.unwrap_err();
     assert!(matches!(error, StoreError::Leased { .. }), "{error}");
     assert!(unreadable(&bench, 1).await.is_active);
@@ -99,6 +99,6 @@ async fn what_a_bmc_agreed_to_is_discarded_where_it_cannot_be_read(bench: Bench)
     let bench = bench.with(&["A"]).await;
     let memory = BmcMemory { boot_target: Some("UsbCd".to_owned()), ..BmcMemory::default() };
     bench.store.save_bmc_memory(&server("A"), memory).await.unwrap();
-    bench.database.overwrite(StoredValue::BmcMemory(serial("A")), NEWER);
+    bench.database.overwrite(StoredValue::BmcMemory(serial("A")), NEWER).await;
     assert!(bench.store.load_bmc_memory(&server("A")).await.unwrap().is_empty());
 }

@@ -68,7 +68,7 @@ impl BatchStore for Sqlite {
     fn change_batch(&self, id: BatchId, change: BatchChange, now: Timestamp) -> StoreFuture<BatchOutcome> {
         self.write("changing a batch", move |writer| {
             let batch = existing(&writer.reader(), id)?;
-            if !may_change(&batch, &change) {
+            if !batch.allows(&change) {
                 return Ok(BatchOutcome::Refused(batch));
             }
             match change {
@@ -210,15 +210,6 @@ fn set_status(
         "UPDATE batches SET status = ?2, reason = ?3, last_update = ?4, finished_at = NULL WHERE id = ?1";
     writer.prepare_cached(sql)?.execute(params![Word(id), Word(status), reason, Millis(now)])?;
     Ok(())
-}
-
-fn may_change(batch: &Batch, change: &BatchChange) -> bool {
-    match change {
-        BatchChange::Pause => batch.status == BatchStatus::Running,
-        BatchChange::Resume { .. } => matches!(batch.status, BatchStatus::Paused | BatchStatus::Halted),
-        // Once more, for the rows that run.
-        BatchChange::Cancel { .. } => batch.finished_at.is_none(),
-    }
 }
 
 fn resume(writer: &Writer<'_>, id: BatchId, limits: &BatchLimits, now: Timestamp) -> Result<(), Fault> {

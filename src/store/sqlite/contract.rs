@@ -1,5 +1,7 @@
 //! SQLite's databases for the suite that all engines pass (`contract_tests`).
 
+use futures_util::future::BoxFuture;
+
 use super::*;
 use crate::store::contract_tests::{Database as AnyDatabase, StoredValue};
 
@@ -17,8 +19,9 @@ impl AnyDatabase for InMemory {
         Box::pin(async move { started })
     }
 
-    fn overwrite(&self, value: StoredValue, json: &str) {
+    fn overwrite(&self, value: StoredValue, json: &str) -> BoxFuture<'static, ()> {
         overwrite(&self.0.database.lock(), value, json);
+        Box::pin(async {})
     }
 }
 
@@ -40,10 +43,11 @@ impl AnyDatabase for OnFile {
         Box::pin(async move { started })
     }
 
-    fn overwrite(&self, value: StoredValue, json: &str) {
+    fn overwrite(&self, value: StoredValue, json: &str) -> BoxFuture<'static, ()> {
         let connection = Connection::open(self.path()).unwrap();
         connection.busy_timeout(BUSY_TIMEOUT).unwrap();
         overwrite(&connection, value, json);
+        Box::pin(async {})
     }
 }
 

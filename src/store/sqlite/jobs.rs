@@ -17,32 +17,19 @@ use super::fault::Fault;
 use super::job_rows::{JOBS, check_idle, load, parse};
 use super::row::{Count, Json, Millis, Stored, Word};
 use super::{Reader, Sqlite, Writer, events, idempotency, recipes, servers, unreadable};
-use crate::domain::{
-    BatchId, Cancel, Counts, Cursor, Facts, FailureCode, Job, JobId, NewEvent, Outcome, Phase, Serial,
-    Status, Step, Verdict,
-};
+use crate::domain::{BatchId, Cancel, Counts, Facts, Job, JobId, NewEvent, Serial, Status};
 use crate::store::bounds::{TEXT_CHARS_MAX, clipped};
+use crate::store::jobs::{FirstState, NewJobRow};
 use crate::store::recipes::SealedRecipe;
 use crate::store::{
     CancelOutcome, IdempotencyKey, Inserted, JobFilter, JobStore, NewJob, PAGE_MAX, RefusedJob, StoreError,
     StoreFuture, StoredJob,
 };
 
-/// So much is kept of a `task_target`, which in a refused recipe may be anything.
-const TASK_TARGET_CHARS_MAX: usize = 200;
-
 impl JobStore for Sqlite {
     fn insert_job(&self, new: NewJob, key: Option<IdempotencyKey>) -> StoreFuture<Inserted> {
         let recipe = SealedRecipe::accepted(&self.sealer, new.id, &new.recipe, &new.spec);
-        let row = NewRow {
-            id: new.id,
-            server: new.server,
-            task_target: new.task_target,
-            retry_of: new.retry_of,
-            batch: None,
-            created_at: new.created_at,
-            refusal: None,
-        };
+        let row = NewJobRow::accepted(&new, None);
         self.write("adding a job", move |writer| insert(writer, row, recipe, &new.events, key))
     }
 
@@ -52,16 +39,8 @@ impl JobStore for Sqlite {
         events: Vec<NewEvent>,
         key: Option<IdempotencyKey>,
     ) -> StoreFuture<Inserted> {
+        let row = NewJobRow::refused(&refused);
         let recipe = SealedRecipe::refused(&self.sealer, refused.id, &refused.recipe, refused.errors);
-        let row = NewRow {
-            id: refused.id,
-            server: refused.server,
-            task_target: refused.task_target,
-            retry_of: refused.retry_of,
-            batch: None,
-            created_at: refused.created_at,
-            refusal: Some((refused.code, refused.reason)),
-        };
         self.write("adding a refused job", move |writer| insert(writer, row, recipe, &events, key))
     }
 
@@ -165,21 +144,9 @@ pub(super) fn cancel_row(writer: &Writer<'_>, id: JobId, cancel: Cancel) -> Resu
     Ok(())
 }
 
-/// A row of `jobs` before it is written.
-struct NewRow {
-    id: JobId,
-    server: Serial,
-    task_target: String,
-    retry_of: Option<JobId>,
-    /// It is held until its batch lets it start.
-    batch: Option<BatchId>,
-    created_at: Timestamp,
-    refusal: Option<(FailureCode, String)>,
-}
-
 fn insert(
     writer: &Writer<'_>,
-    new: NewRow,
+    new: NewJobRow,
     recipe: SealedRecipe,
     events: &[NewEvent],
     key: Option<IdempotencyKey>,
@@ -204,21 +171,13 @@ pub(super) fn insert_held(
     new: NewJob,
     recipe: SealedRecipe,
 ) -> Result<BTreeMap<String, String>, Fault> {
-    let row = NewRow {
-        id: new.id,
-        server: new.server,
-        task_target: new.task_target,
-        retry_of: new.retry_of,
-        batch: Some(batch),
-        created_at: new.created_at,
-        refusal: None,
-    };
+    let row = NewJobRow::accepted(&new, Some(batch));
     add(writer, &row, recipe, &new.events)
 }
 
 fn add(
     writer: &Writer<'_>,
-    new: &NewRow,
+    new: &NewJobRow,
     recipe: SealedRecipe,
     events: &[NewEvent],
 ) -> Result<BTreeMap<String, String>, Fault> {
@@ -239,11 +198,8 @@ fn add(
     Ok(server.labels)
 }
 
-fn insert_row(writer: &Writer<'_>, new: &NewRow) -> Result<(), Fault> {
-    let refused = new.refusal.is_some();
-    let phase = if refused { Phase::Done } else { Phase::Forward };
-    let cursor = Cursor { phase, ..Cursor::start(new.created_at) };
-    let verdict = Verdict { outcome: Outcome::Failed, confidence: None, evidence: Vec::new() };
+fn insert_row(writer: &Writer<'_>, new: &NewJobRow) -> Result<(), Fault> {
+    let FirstState { status, cursor, verdict, failed_step, finished_at } = new.first_state();
     let sql = "INSERT INTO jobs
         (id, server, task_target, status, phase, wake_at, retry_of, created_at, last_update,
          finished_at, failed_step, failure_code, reason, verdict, cursor, facts, batch, held)
@@ -252,16 +208,16 @@ fn insert_row(writer: &Writer<'_>, new: &NewRow) -> Result<(), Fault> {
     writer.prepare_cached(sql)?.execute(named_params! {
         ":id": Word(new.id),
         ":server": Word(&new.server),
-        ":task_target": clipped(&new.task_target, TASK_TARGET_CHARS_MAX),
-        ":status": Word(if refused { Status::Failed } else { Status::Queued }),
-        ":phase": Word(phase),
+        ":task_target": new.kept_task_target(),
+        ":status": Word(status),
+        ":phase": Word(cursor.phase),
         ":retry_of": new.retry_of.map(Word),
         ":created_at": Millis(new.created_at),
-        ":finished_at": refused.then_some(Millis(new.created_at)),
-        ":failed_step": refused.then_some(Word(Step::ValidateRecipe)),
+        ":finished_at": finished_at.map(Millis),
+        ":failed_step": failed_step.map(Word),
         ":failure_code": new.refusal.as_ref().map(|(code, _)| Word(*code)),
         ":reason": new.refusal.as_ref().map(|(_, reason)| clipped(reason, TEXT_CHARS_MAX)),
-        ":verdict": refused.then_some(Json(verdict)),
+        ":verdict": verdict.map(Json),
         ":cursor": Stored(&cursor),
         ":facts": Stored(&Facts::default()),
         ":batch": new.batch.map(Word),

@@ -9,35 +9,9 @@ use super::fault::Fault;
 use super::row::{Count, Millis};
 use super::{Reader, Sqlite, Writer};
 use crate::seal::{KeyId, SealError, Sealer, key_of};
+use crate::store::keys::{PROOF, own_context, proof_context};
+pub(super) use crate::store::keys::{SEALED_COLUMNS, SealedColumn};
 use crate::store::{KeyStore, KnownKey, OwnSecret, Resealed, StoreError, StoreFuture};
-
-/// A column of sealed values, and the column that names their rows.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SealedColumn {
-    pub table: &'static str,
-    pub column: &'static str,
-    pub row: &'static str,
-}
-
-/// Every sealed column but the proofs of the keys themselves.
-pub(super) const SEALED_COLUMNS: [SealedColumn; 5] = [
-    SealedColumn { table: "servers", column: "bmc_password", row: "serial" },
-    SealedColumn { table: "servers", column: "variables", row: "serial" },
-    SealedColumn { table: "recipes", column: "recipe", row: "job" },
-    SealedColumn { table: "recipes", column: "spec", row: "job" },
-    SealedColumn { table: "secrets", column: "value", row: "name" },
-];
-
-impl SealedColumn {
-    /// What a value is sealed for: this column of this row.
-    pub fn context(self, row: &str) -> String {
-        format!("{}.{}/{row}", self.table, self.column)
-    }
-
-    fn name(self) -> String {
-        format!("{}.{}", self.table, self.column)
-    }
-}
 
 impl KeyStore for Sqlite {
     fn own_secret(&self, secret: OwnSecret) -> StoreFuture<Zeroizing<[u8; 32]>> {
@@ -162,12 +136,6 @@ fn reseal_one(writer: &Writer<'_>, place: SealedColumn, row: &str, sealed: &[u8]
     Ok(())
 }
 
-const PROOF: &[u8] = b"shoal";
-
-fn proof_context(id: &str) -> String {
-    format!("keys.proof/{id}")
-}
-
 /// One of the controller's own secrets; a wrong key and a damaged value are different errors.
 pub(super) fn own(
     connection: &Connection,
@@ -185,10 +153,6 @@ pub(super) fn own(
     })?;
     let bytes = <[u8; 32]>::try_from(plain.as_slice());
     bytes.map(Zeroizing::new).map_err(|_| Fault::row(row(), "it is not 32 bytes long"))
-}
-
-fn own_context(secret: OwnSecret) -> String {
-    format!("secrets.value/{}", secret.name())
 }
 
 /// A database that needs a key which is not there is refused when it is opened, not at the first password.

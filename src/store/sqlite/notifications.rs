@@ -64,11 +64,7 @@ impl NotificationStore for Sqlite {
 pub(super) fn add(writer: &Writer<'_>, subject: NotificationSubject, at: Timestamp) -> Result<(), Fault> {
     let sql = "INSERT INTO notifications (kind, subject, at, attempts, next_try)
         SELECT ?1, ?2, ?3, 0, ?3 FROM meta WHERE name = ?4";
-    let (kind, id) = match subject {
-        NotificationSubject::JobEnded(job) => ("job_ended", job.to_string()),
-        NotificationSubject::BatchHalted(batch) => ("batch_halted", batch.to_string()),
-        NotificationSubject::BatchEnded(batch) => ("batch_ended", batch.to_string()),
-    };
+    let (kind, id) = (subject.kind(), subject.id());
     writer.prepare_cached(sql)?.execute(params![kind, id, Millis(at), ENABLED])?;
     Ok(())
 }

@@ -1,17 +1,13 @@
-//! Domain values as columns, and columns as domain values.
-//!
-//! Wrappers for rusqlite's two traits. Invariant: what was written reads back equal, and what
-//! cannot be read is an error and never a panic.
+//! The shared wrappers of columns as values of SQLite.
 
 use jiff::Timestamp;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(super) use crate::store::row::{Count, Json, Millis, Stored, Word, json};
+use crate::store::row::{of_word, word};
 use crate::store::versions::{self, Persisted};
-
-/// A time, as milliseconds since 1970.
-pub(super) struct Millis(pub Timestamp);
 
 impl ToSql for Millis {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -26,9 +22,6 @@ impl FromSql for Millis {
     }
 }
 
-/// A value as JSON text.
-pub(super) struct Json<T>(pub T);
-
 impl<T: Serialize> ToSql for Json<T> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(json(&self.0).into())
@@ -40,9 +33,6 @@ impl<T: DeserializeOwned> FromSql for Json<T> {
         serde_json::from_str(value.as_str()?).map(Json).map_err(FromSqlError::other)
     }
 }
-
-/// A value in its versioned envelope.
-pub(super) struct Stored<T>(pub T);
 
 impl<T: Persisted> ToSql for Stored<&T> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -56,33 +46,17 @@ impl<T: Persisted> FromSql for Stored<T> {
     }
 }
 
-/// JSON text of a domain value.
-pub(super) fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("domain types have string keys and no failing parts")
-}
-
-/// A value whose serde form is one word: an id, a serial number, a variant of an enum.
-pub(super) struct Word<T>(pub T);
-
 impl<T: Serialize> ToSql for Word<T> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let value = serde_json::to_value(&self.0).ok();
-        let word = value.as_ref().and_then(|value| value.as_str()).map(str::to_owned);
-        Ok(word.expect("words are enums without fields, ids and serial numbers").into())
+        Ok(word(&self.0).into())
     }
 }
 
 impl<T: DeserializeOwned> FromSql for Word<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Word<T>> {
-        use serde::de::IntoDeserializer as _;
-        let word: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
-            value.as_str()?.into_deserializer();
-        T::deserialize(word).map(Word).map_err(FromSqlError::other)
+        of_word(value.as_str()?).map(Word).map_err(FromSqlError::other)
     }
 }
-
-/// A count that is never negative, as SQLite's signed integer.
-pub(super) struct Count(pub u64);
 
 impl ToSql for Count {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

@@ -20,7 +20,11 @@ const DOORS: [Door; 6] = [
         only: &["cli", "api", "fuzz"],
         sentence: "Kickstarts are judged at the edge: a job's text is final.",
     },
-    Door { words: &["rusqlite"], only: &["store"], sentence: "Only store has SQL." },
+    Door {
+        words: &["rusqlite", "tokio_postgres", "deadpool_postgres"],
+        only: &["store"],
+        sentence: "Only store has SQL.",
+    },
     Door {
         words: &["std::env"],
         only: &["config", "shoal_agent"],
