@@ -16,6 +16,7 @@ mod deadlines;
 mod demo;
 mod disks;
 mod docs_commands;
+mod docs_links;
 mod doctor;
 mod doctor_command;
 mod doubt;
