@@ -6,13 +6,16 @@ The alert rules and the dashboard of `dist/` are held against the same page: pro
 every metric and label that they name must be on it.
 """
 import json
+import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import prometheus_client.parser
 import yaml
 
+import pages
 import shoal
 
 SETTINGS = {"ESXI_STABLE_WINDOW": "2s", "ESXI_POLL_INTERVAL": "200ms", "ESXI_MIN_INSTALL_TIME": "2s",
@@ -47,6 +50,7 @@ def main():
     shoal.check("promtool finds no fault", checked.returncode == 0, checked.stderr.decode())
     families = read(page.body.decode())
     check_rules(tool)
+    check_guide(tool)
     check_dashboard(tool)
     check_names(families)
 
@@ -110,6 +114,22 @@ def buckets(family):
         counts = [sample.value for sample in sorted(kinds["_bucket"], key=lambda s: float(s.labels["le"]))]
         shoal.check(f"{family.name} {dict(labels)}: buckets rise to the count",
                     counts == sorted(counts) and counts[-1] == kinds["_count"][0].value, counts)
+
+
+def check_guide(tool):
+    """The configuration and the commands of the guide."""
+    configuration, commands = pages.marked("docs/operations.md", "metrics.py")
+    place = pathlib.Path("etc").resolve()
+    place.mkdir()
+    shutil.copy(RULES, place)
+    for name in ("shoal.token", "shoal.crt"):
+        (place / name).write_text("")
+    with pages.Reader("docs/operations.md") as reader:
+        reader.own = {"/etc/prometheus": str(place)}
+        pathlib.Path("dist").symlink_to(TOP / "dist")
+        os.environ["PATH"] += f":{pathlib.Path(tool).parent}"
+        (place / "prometheus.yml").write_text(reader.put_in(configuration.body))
+        reader.do(commands)
 
 
 def check_rules(tool):

@@ -11,12 +11,11 @@ import subprocess
 
 import release
 import shoal
+from pages import plain
 
 PAGE = release.PROJECT / "docs/try-it.md"
 MARK = "@@ block"
 SECONDS = 400
-# What differs from run to run.
-VALUES = [(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"), (r"\b[0-9a-f]{32}\b", "ID"), (r"\b\d+\.\d+ s\b", "SECONDS"), (r" +", " ")]
 PASSING = re.compile(r"batch ID: running|SIM\d+ running |TIME esxi.poll_power progress ")
 
 
@@ -54,12 +53,6 @@ def compare(block, expected, shown):
     found = {plain(line) for line in shown.splitlines()}
     missing = [line for line in map(plain, expected.splitlines()) if line not in found and not PASSING.match(line)]
     shoal.equal(f"block {block + 1}: what the page shows", missing, [])
-
-
-def plain(line):
-    for value, name in VALUES:
-        line = re.sub(value, name, line)
-    return line.strip()
 
 
 main()

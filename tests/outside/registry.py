@@ -21,7 +21,7 @@ SETTINGS = {"MAINTENANCE_ISO_URL": "maintenance.iso", "ESXI_POLL_INTERVAL": "200
 def main():
     shoal.version(re.search(r"\d+\.\d+\.\d+", shoal.run("docker-registry", "--version").stdout)[0])
     certificates()
-    maintenance_iso()
+    shoal.maintenance_iso()
     shoal.run("htpasswd", "-Bbc", "accounts", USER, PASSWORD, check=True)
     with registry("secure", True) as secure, registry("plain", False) as plain:
         log_in(secure)
@@ -108,23 +108,6 @@ def push(name, reference, logins):
     done = shoal.run("skopeo", "--insecure-policy", "copy", "--preserve-digests", *access, f"oci:{name}",
                      f"docker://{reference}")
     shoal.equal(f"skopeo pushes {reference.split('/', 1)[1]}", done.returncode, 0)
-
-
-def maintenance_iso():
-    """An ISO that boots a Linux, as far as a simulated machine does; nothing in it runs."""
-    noise, tree = random.Random(2), pathlib.Path("maintenance")
-    for path in ("isolinux", "boot/grub", "EFI/BOOT"):
-        (tree / path).mkdir(parents=True)
-    (tree / "isolinux/isolinux.cfg").write_text(
-        "default m\nlabel m\nkernel /boot/vmlinuz\ninitrd /boot/initrd.img\nappend quiet\n")
-    (tree / "boot/grub/grub.cfg").write_text("linux /boot/vmlinuz quiet\ninitrd /boot/initrd.img\nboot\n")
-    for path, size in {"isolinux/isolinux.bin": 24_576, "boot/grub/efi.img": 262_144, "EFI/BOOT/BOOTX64.EFI": 98_304,
-                       "boot/vmlinuz": 1 << 20, "boot/initrd.img": 4 << 20}.items():
-        (tree / path).write_bytes(noise.randbytes(size))
-    shoal.run("xorriso", "-as", "mkisofs", "-R", "-V", "MAINTENANCE", "-b", "isolinux/isolinux.bin",
-              "-c", "isolinux/boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table",
-              "-eltorito-alt-boot", "-e", "boot/grub/efi.img", "-no-emul-boot", "-o", "maintenance.iso", str(tree),
-              check=True)
 
 
 def recipe(machine, reference):

@@ -162,9 +162,10 @@ class Machine:
         """The truth, which no Redfish client sees."""
         return request(f"{self.url}/sim/v1/state").json()
 
-    def redfish(self, path):
+    def redfish(self, path, method="GET", body=None):
         pair = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-        return request(self.url + path, headers={"Authorization": f"Basic {pair}"}).json()
+        answer = request(self.url + path, method, body, {"Authorization": f"Basic {pair}"})
+        return answer.json() if answer.body else None
 
 
 @contextlib.contextmanager
@@ -296,6 +297,23 @@ def installer(name="installer.iso"):
     if made.returncode != 0:
         raise RuntimeError(f"xorriso: {made.stderr}")
     return str(pathlib.Path(name).resolve())
+
+
+def maintenance_iso():
+    """An ISO that boots a Linux, as far as a simulated machine does; nothing in it runs."""
+    noise, tree = random.Random(2), pathlib.Path("maintenance")
+    for path in ("isolinux", "boot/grub", "EFI/BOOT"):
+        (tree / path).mkdir(parents=True)
+    (tree / "isolinux/isolinux.cfg").write_text(
+        "default m\nlabel m\nkernel /boot/vmlinuz\ninitrd /boot/initrd.img\nappend quiet\n")
+    (tree / "boot/grub/grub.cfg").write_text("linux /boot/vmlinuz quiet\ninitrd /boot/initrd.img\nboot\n")
+    for path, size in {"isolinux/isolinux.bin": 24_576, "boot/grub/efi.img": 262_144, "EFI/BOOT/BOOTX64.EFI": 98_304,
+                 "boot/vmlinuz": 1 << 20, "boot/initrd.img": 4 << 20}.items():
+        (tree / path).write_bytes(noise.randbytes(size))
+    run("xorriso", "-as", "mkisofs", "-R", "-V", "MAINTENANCE", "-b", "isolinux/isolinux.bin",
+        "-c", "isolinux/boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table",
+        "-eltorito-alt-boot", "-e", "boot/grub/efi.img", "-no-emul-boot", "-o", "maintenance.iso", str(tree),
+        check=True)
 
 
 def recipe(machine, **more):

@@ -14,6 +14,7 @@ import stat
 import time
 
 import booted
+import pages
 import shoal
 from booted import ADDRESS, LISTENER, STATE, admin, ready
 
@@ -21,9 +22,7 @@ UNIT = pathlib.Path(__file__).parents[2] / "dist/shoal.service"
 KEY = "/etc/credstore/shoal.master-key"
 # What an operator's shell is told, since the unit's settings are in the unit.
 AS_OPERATOR = ["env", f"DB_URL={STATE}/shoal.db", f"MASTER_KEY_FILE={KEY}"]
-AS_SERVICE = ["systemd-run", "--pipe", "--wait", "-p", "DynamicUser=yes", "-p", "User=shoal",
-              "-p", "StateDirectory=shoal", "-p", f"LoadCredential=master.key:{KEY}",
-              "-p", f"LoadCredential=master.key.old:{KEY}.old"]
+GUIDE = "docs/operations.md"
 SETTINGS = {"esxi_installer_url": "/srv/installer.iso", "esxi_stable_window": "2s", "esxi_poll_interval": "200ms",
             "esxi_min_install_time": "2s", "esxi_proof_floor": "1s"}
 # What `cargo xtask dist` asks of the unit too.
@@ -120,20 +119,19 @@ def installs_though_killed(inside, machine):
 
 def operated(inside, machines):
     """What operators do as root: beside the service, and while it is stopped."""
-    first, second = "/backup/first.backup", "/backup/second.backup"
+    in_one_go, _, _, by_given_key = pages.marked(GUIDE, "systemd_unit.py")
+    reader = pages.Reader(GUIDE, "/run", inside.run)
+    first, second = "/backup/shoal.backup", "/backup/second.backup"
     inside.run("mkdir", "/backup")
     inside.done("the audit is whole", *AS_OPERATOR, "shoal", "audit", "verify", "--db", f"{STATE}/shoal.db",
                 "--master-key-file", KEY)
-    inside.done("a backup is taken beside it", *AS_OPERATOR, "shoal", "backup", first)
     admin(inside).add(machines[1])
-    inside.run("systemctl", "stop", "shoal")
-    inside.done("the key is rotated", *AS_OPERATOR, "shoal", "key", "rotate")
+    reader.do(in_one_go)
     goes_on(inside, "with the new key", machines)
     inside.run("systemctl", "stop", "shoal")
     inside.run("cp", KEY, f"{KEY}.old")
     pathlib.Path("etc/credstore/shoal.master-key").write_bytes(secrets.token_bytes(32))
-    inside.done("a key that is given comes into use", *AS_SERVICE, "/usr/local/bin/shoal", "key", "rotate",
-                "--db", f"{STATE}/shoal.db")
+    reader.do(by_given_key)
     inside.run("rm", f"{KEY}.old")
     goes_on(inside, "with the key that was given", machines)
     inside.run("systemctl", "stop", "shoal")
@@ -150,25 +148,15 @@ def operated(inside, machines):
 
 def in_production(inside, machine):
     """TLS for the API, plain media on port 80, a BMC's password in a file; as docs/operations.md has it."""
-    for command in (["groupadd", "--system", "shoal-files"],
-                    ["install", "-d", "-m", "0750", "-g", "shoal-files", "/etc/shoal/bmc-secrets"],
-                    ["shoal", "tls", "init", "--host", "127.0.0.1", "--dir", "/etc/shoal"],
-                    ["chgrp", "shoal-files", "/etc/shoal/tls.key"], ["chmod", "0640", "/etc/shoal/tls.key"]):
-        inside.done(" ".join(command), *command)
+    _, files, settings, _ = pages.marked(GUIDE, "systemd_unit.py")
+    pages.Reader(GUIDE, "/run", inside.run).do(files)
     secret = pathlib.Path("etc/shoal/bmc-secrets/rack7")
     secret.write_text(machine.password)
     secret.chmod(0o640)
     inside.run("chgrp", "shoal-files", "/etc/shoal/bmc-secrets/rack7")
     changes = pathlib.Path("etc/systemd/system/shoal.service.d")
     changes.mkdir()
-    (changes / "site.conf").write_text("""[Service]
-SupplementaryGroups=shoal-files
-Environment=TLS_CERT_FILE=/etc/shoal/tls.crt TLS_KEY_FILE=/etc/shoal/tls.key BMC_SECRETS_DIR=/etc/shoal/bmc-secrets
-Environment=MEDIA_ADDR=127.0.0.1:80
-PrivateUsers=no
-AmbientCapabilities=CAP_NET_BIND_SERVICE
-CapabilityBoundingSet=CAP_NET_BIND_SERVICE
-""")
+    (changes / "site.conf").write_text(settings.body.replace("10.0.0.5:80", "127.0.0.1:80"))
     inside.run("systemctl", "daemon-reload")
     inside.run("systemctl", "restart", "shoal")
     shoal.until(lambda: ready("https"), shoal.START_SECONDS, "the service is ready")

@@ -94,6 +94,11 @@ pub const PROGRAMS: &[Program] = &[
         ..fast("bash", "practice_page.py", "docs/try-it.md, block after block")
     },
     Program {
+        least: 255,
+        packages: &["curl", "iproute2", "jq", "openssl", "qemu-utils", "systemd", "util-linux", "xorriso", "zstd"],
+        ..fast("shell", "documents.py", "the commands of the other pages, against simulated BMCs")
+    },
+    Program {
         least: 8,
         packages: debian::FOR_LAB,
         extent: Extent::All,
