@@ -8,7 +8,7 @@ use std::path::Path;
 use xtask::source::ROOT;
 
 use super::{EPOCH, OUT, empty, epoch, failed, read, root};
-use crate::process::{Done, command, fail, run};
+use crate::process::{Done, capture, command, fail, run};
 
 const PLACE: &str = "target/again";
 /// The platform that is made a second time; the other one is made by the same code.
@@ -18,6 +18,12 @@ pub fn compare() -> Done {
     let first = Path::new(ROOT).join(OUT).join("SHA256SUMS");
     if !first.is_file() {
         return fail("there is nothing to compare with: run `cargo xtask dist` first");
+    }
+    // The copy is made of what is committed or staged, and the first release of what is in the folder.
+    if !capture(&mut command("git", &["diff", "--name-only"]))?.is_empty() {
+        return fail(
+            "files have changed since they were staged: commit, run `cargo xtask dist`, then compare",
+        );
     }
     let place = root()?.join(PLACE);
     empty(&place)?;

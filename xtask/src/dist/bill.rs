@@ -51,9 +51,11 @@ fn take() -> Done<String> {
     Ok(text)
 }
 
-/// Without what differs from run to run and from machine to machine.
+/// Without what differs from run to run and from machine to machine. Cargo's id of a package has its name only where its
+/// folder has another one.
 fn reproducible(text: &str, root: &Path) -> Done<String> {
-    let text = text.replace(&format!("file://{}", root.display()), "file:///shoal");
+    let place = format!("file://{}", root.display());
+    let text = text.replace(&format!("{place}#shoal@"), "file:///shoal#").replace(&place, "file:///shoal");
     let mut list: Value = parse(&text)?;
     if let Some(top) = list.as_object_mut() {
         top.remove("serialNumber");
@@ -111,5 +113,15 @@ mod tests {
             parse(&kept).expect("it is JSON"),
             parse(r#"{"metadata": {"name": "file:///shoal/shoal"}}"#).expect("it is JSON")
         );
+    }
+
+    #[test]
+    fn a_package_has_the_same_id_whatever_its_folder_is_called() {
+        let kept = |place: &str, id: &str| {
+            reproducible(&format!(r#"{{"ref": "path+file://{place}{id}"}}"#), Path::new(place))
+        };
+        let expected = kept("/a/shoal", "#0.1.0").expect("it is JSON");
+        assert_eq!(kept("/a/work", "#shoal@0.1.0").expect("it is JSON"), expected);
+        assert!(expected.contains("path+file:///shoal#0.1.0"), "{expected}");
     }
 }
