@@ -17,9 +17,9 @@ STATE = "/var/lib/shoal"
 
 
 @contextlib.contextmanager
-def container(*root):
+def container(*root, network="--private-network"):
     """A booted system, whose network this process joins; all that runs in it ends with it."""
-    command = ["systemd-nspawn", "--boot", "--private-network", "--register=no", "--keep-unit",
+    command = ["systemd-nspawn", "--boot", network, "--register=no", "--keep-unit",
                f"--machine=shoal-{os.getpid()}", "--console=pipe", *root]
     with open("container.log", "ab") as log:
         nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

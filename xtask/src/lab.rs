@@ -113,6 +113,11 @@ pub fn ensure_standin() -> Done<PathBuf> {
     installer::standin()
 }
 
+/// The Redfish service, for a lab of a driver's own: it is installed once, and not started.
+pub fn ensure_service() -> Done {
+    run(script("up").arg("0"))
+}
+
 /// Where it is, once it is made.
 pub fn standin() -> PathBuf {
     home().join(installer::STANDIN)

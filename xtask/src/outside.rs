@@ -90,6 +90,10 @@ fn prepare(programs: &[&Program]) -> Done {
         if program.boots {
             lab::ensure_standin()?;
         }
+        if program.lab {
+            debian::ensure("a booted Debian", &["systemd-container"])?;
+            lab::ensure_service()?;
+        }
     }
     run(&mut command("cargo", &["build", "--locked", "--bin", "shoal"]))
 }
@@ -102,7 +106,7 @@ struct Row<'a> {
 
 fn examine<'a>(program: &'a Program, exceptions: &Exceptions) -> Row<'a> {
     let start = Instant::now();
-    let reported = driver::run(program.name, program.driver, program.python);
+    let reported = driver::run(program);
     let secs = start.elapsed().as_secs_f64();
     let mut findings = match reported {
         Ok(report) => checks::parse(&report.lines, &report.ended),

@@ -9,12 +9,11 @@ use std::process::{Command, Stdio};
 
 use xtask::source::ROOT;
 
-use super::python::{self, Locked};
+use super::programs::Program;
+use super::python;
 use crate::lab;
 use crate::process::{Done, fail};
 
-/// Far more than any needs on a machine that is busy.
-const LIMIT_SECS: &str = "600";
 const KILL_AFTER_SECS: &str = "60";
 const LOG_TAIL: usize = 12;
 
@@ -35,7 +34,8 @@ pub fn home() -> PathBuf {
 }
 
 /// Runs a driver to its end.
-pub fn run(name: &str, driver: &str, locked: &Locked) -> Done<DriverReport> {
+pub fn run(program: &Program) -> Done<DriverReport> {
+    let Program { name, driver, python: locked, limit_secs, .. } = *program;
     let place = home().join("run").join(name);
     let log_path = place.join("driver.log");
     let made = std::fs::remove_dir_all(&place).or(Ok(())).and_then(|()| std::fs::create_dir_all(&place));
@@ -44,7 +44,8 @@ pub fn run(name: &str, driver: &str, locked: &Locked) -> Done<DriverReport> {
     // `timeout` leads a group of its own, and what it signals is the group; should this chore be
     // interrupted, it hears of that from the kernel.
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM", "timeout", "--kill-after", KILL_AFTER_SECS, LIMIT_SECS]);
+    command.args(["--pdeathsig", "TERM", "timeout", "--kill-after", KILL_AFTER_SECS]);
+    command.arg(limit_secs.to_string());
     command.arg(python::interpreter(locked));
     command.arg(folder().join(driver)).current_dir(&place);
     command.env("SHOAL", Path::new(ROOT).join("target/debug/shoal")).env("SHOAL_STANDIN", lab::standin());

@@ -16,6 +16,10 @@ pub struct Program {
     pub extent: Extent,
     /// Whether it boots the lab's stand-in installer.
     pub boots: bool,
+    /// Whether it brings up a lab of its own.
+    pub lab: bool,
+    /// Far more than it needs on a machine that is busy.
+    pub limit_secs: u64,
     /// The least number of checks that pass: a checker that could not look at anything finds no fault.
     pub least: u64,
     pub drives: &'static str,
@@ -95,7 +99,17 @@ pub const PROGRAMS: &[Program] = &[
     },
     Program {
         least: 255,
-        packages: &["curl", "iproute2", "jq", "openssl", "qemu-utils", "systemd", "util-linux", "xorriso", "zstd"],
+        packages: &[
+            "curl",
+            "iproute2",
+            "jq",
+            "openssl",
+            "qemu-utils",
+            "systemd",
+            "util-linux",
+            "xorriso",
+            "zstd",
+        ],
         ..fast("shell", "documents.py", "the commands of the other pages, against simulated BMCs")
     },
     Program {
@@ -116,12 +130,15 @@ pub const PROGRAMS: &[Program] = &[
         ..of_release("dpkg", "debian_package.py", "the Debian package, and installations during upgrades")
     },
     Program {
-        least: 60,
-        packages: &["iproute2", "mmdebstrap", "openssl", "systemd-container"],
+        least: 75,
+        packages: debian::FOR_LAB,
+        boots: true,
+        lab: true,
+        limit_secs: 1800,
         ..of_release(
             "first-host",
             "documented_page.py",
-            "docs/try-it-esxi.md, followed with the Debian package",
+            "docs/try-it-esxi.md, followed with the Debian package to an installed host of the lab",
         )
     },
     Program {
@@ -145,6 +162,8 @@ const fn fast(name: &'static str, driver: &'static str, drives: &'static str) ->
         packages: &[],
         extent: Extent::Fast,
         boots: false,
+        lab: false,
+        limit_secs: 600,
         least: 1,
         drives,
     }
