@@ -2,9 +2,13 @@
 //!
 //! Its maintainer scripts are those of `dist/debian/` with debhelper's parts for units in them.
 
+use std::path::Path;
+
+use xtask::source::ROOT;
+
 use super::binaries::{PROFILE, Platform};
-use super::{Release, capture, root, write};
-use crate::process::{Done, command, has, run};
+use super::{Release, capture, read, root, write};
+use crate::process::{Done, command, fail, has, run};
 
 const CARGO_DEB: &str = "cargo-deb@3.8.0";
 
@@ -14,28 +18,40 @@ pub fn make(release: &Release, platform: Platform) -> Done {
     }
     let date =
         capture(&mut command("date", &["--utc", "--rfc-email", &format!("--date=@{}", release.epoch)]))?;
-    write(&root()?.join("target/staged/debian/changelog"), &changelog(&release.version, date.trim()))?;
+    let changelog = changelog(&release.version, &maintainer()?, date.trim());
+    write(&root()?.join("target/staged/debian/changelog"), &changelog)?;
     let built = ["deb", "--no-build", "--no-strip", "--profile", PROFILE, "--target", platform.target()];
     let mut deb = command("cargo", &built);
     run(deb.arg("--output").arg(&release.out).env("SOURCE_DATE_EPOCH", &release.epoch))
 }
 
+/// Name and address, of the manifest.
+fn maintainer() -> Done<String> {
+    let manifest = read(&Path::new(ROOT).join("Cargo.toml"))?;
+    let given = |line: &str| Some(line.strip_prefix("maintainer = \"")?.strip_suffix('"')?.to_owned());
+    match manifest.lines().find_map(given) {
+        Some(maintainer) => Ok(maintainer),
+        None => fail("[package.metadata.deb] of Cargo.toml names no maintainer"),
+    }
+}
+
 /// In Debian's form; what has changed is in the project's own.
-fn changelog(version: &str, date: &str) -> String {
+fn changelog(version: &str, maintainer: &str, date: &str) -> String {
     format!(
         "shoal ({version}-1) stable; urgency=medium\n\n  * Release {version}: see /usr/share/doc/shoal/CHANGELOG.md\n\n \
-         -- Shoal <shoal@localhost>  {date}\n"
+         -- {maintainer}  {date}\n"
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use xtask::source::ROOT;
-
     use super::*;
-    use crate::dist::read;
+
+    #[test]
+    fn the_package_has_a_maintainer_with_a_reserved_address() {
+        let maintainer = maintainer().expect("the manifest names one");
+        assert!(maintainer.ends_with(".invalid>") && maintainer.contains(" <"), "{maintainer}");
+    }
 
     #[test]
     fn a_maintainer_script_is_shell_and_has_the_place_for_debhelpers_part() {
