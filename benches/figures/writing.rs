@@ -25,9 +25,14 @@ const DISK: u64 = IMAGE + 64 * MIB;
 /// Of these, one in two MiB holds data and the other text, which a system's files do roughly.
 const TEXT: &[u8] = b"root:x:0:0:root:/root:/bin/bash\n";
 
-/// What `cargo xtask bench` builds first, as it is in the maintenance system.
+/// What `cargo xtask bench` builds first, as it is in the maintenance system: with musl, or with glibc where there is none.
 fn agent() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/x86_64-unknown-linux-gnu/release/shoal-agent")
+    let built = |libc: &str| {
+        let path = format!("target/x86_64-unknown-linux-{libc}/release/shoal-agent");
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+    };
+    let (musl, glibc) = (built("musl"), built("gnu"));
+    if musl.is_file() { musl } else { glibc }
 }
 
 pub fn measure() {

@@ -1,13 +1,32 @@
-//! The agent as it runs in the maintenance system: without shared libraries.
+//! The agent as it runs in the maintenance system: without shared libraries, and with the C library of releases (musl).
+//!
+//! Where the toolchain has no musl and cannot get it, it is linked with glibc instead, and that is said.
 
-use crate::process::{Done, command, run};
+use std::path::PathBuf;
 
-/// Where it is, once it is built.
-pub const STATIC: &str = "target/x86_64-unknown-linux-gnu/release/shoal-agent";
-/// With a target named, build scripts and macros are built as always, and only the agent without libraries.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+use crate::process::{Done, capture, command, has, run};
 
-pub fn build() -> Done {
-    let build = ["build", "--release", "--locked", "--target", TARGET, "--package", "shoal-agent"];
-    run(command("cargo", &build).env("RUSTFLAGS", "-C target-feature=+crt-static"))
+const MUSL: &str = "x86_64-unknown-linux-musl";
+const GLIBC: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds it, and returns where it is.
+pub fn build() -> Done<PathBuf> {
+    let has_musl = has("musl-gcc") && available(MUSL).is_ok();
+    let (target, flags) = if has_musl { (MUSL, "") } else { (GLIBC, "-C target-feature=+crt-static") };
+    if !has_musl {
+        eprintln!("the agent is linked with glibc, unlike that of a release: {MUSL} or musl-gcc is missing");
+    }
+    // With a target named, build scripts and macros are built as always, and only the agent without libraries.
+    let build = ["build", "--release", "--locked", "--target", target, "--package", "shoal-agent"];
+    run(command("cargo", &build).env("RUSTFLAGS", flags))?;
+    Ok(PathBuf::from(format!("target/{target}/release/shoal-agent")))
+}
+
+/// The standard library for a target, from the toolchain's own distribution.
+pub fn available(target: &str) -> Done {
+    let installed = capture(&mut command("rustup", &["target", "list", "--installed"]))?;
+    match installed.lines().any(|line| line == target) {
+        true => Ok(()),
+        false => run(&mut command("rustup", &["target", "add", target])),
+    }
 }

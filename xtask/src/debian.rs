@@ -42,6 +42,7 @@ pub const FOR_LAB: &[&str] = &[
     "libvirt-daemon-system",
     "mmdebstrap",
     "mtools",
+    "musl-tools",
     "ntfs-3g",
     "openssl",
     "ovmf",

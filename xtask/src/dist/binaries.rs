@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{failed, root};
+use crate::agent::available;
 use crate::process::{Done, capture, command, fail, run};
 
 /// What a release is made for.
@@ -109,16 +110,6 @@ fn registry() -> Done<PathBuf> {
     match std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(own) {
         Some(home) => Ok(home.join("registry/src")),
         None => fail("neither CARGO_HOME nor HOME is set"),
-    }
-}
-
-/// The standard library for a target, from the toolchain's own distribution.
-fn available(target: &str) -> Done {
-    let list = ["target", "list", "--installed"];
-    let installed = capture(&mut command("rustup", &list))?;
-    match installed.lines().any(|line| line == target) {
-        true => Ok(()),
-        false => run(&mut command("rustup", &["target", "add", target])),
     }
 }
 

@@ -101,13 +101,13 @@ const OPTIONS: (&[u8; 20], &[u8; 20]) = (b"console=ttyS1,115200", b"efi=noruntim
 impl MaintenanceIso {
     pub fn ensure(self) -> Done<PathBuf> {
         let plain = home().join("maintenance.iso");
-        agent::build()?;
+        let agent = agent::build()?;
         let root = Path::new(ROOT);
-        let mut sources = vec![root.join(agent::STATIC), root.join("src/cli/maintenance_iso.rs")];
+        let mut sources = vec![root.join(&agent), root.join("src/cli/maintenance_iso.rs")];
         let parts = root.join("src/cli/maintenance_iso").read_dir().into_iter().flatten().flatten();
         sources.extend(parts.map(|entry| entry.path()));
         if !is_newer_than(&plain, &sources) {
-            build_twice(&plain)?;
+            build_twice(&plain, &agent)?;
         }
         let MaintenanceIso::WithoutVariables = self else { return Ok(plain) };
         let changed = home().join("maintenance-without-variables.iso");
@@ -124,11 +124,11 @@ impl MaintenanceIso {
 }
 
 /// The same packages and the same agent must give the same bytes.
-fn build_twice(to: &Path) -> Done {
+fn build_twice(to: &Path, agent: &Path) -> Done {
     let again = to.with_extension("again");
     for path in [&again, to] {
         let mut build = command("target/debug/shoal", &["maintenance-iso", "build"]);
-        build.arg(path).args(["--agent", agent::STATIC, "--packages"]).arg(home().join("packages"));
+        build.arg(path).arg("--agent").arg(agent).arg("--packages").arg(home().join("packages"));
         run(&mut build)?;
     }
     run(command("cmp", &[]).arg(&again).arg(to))?;
