@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::future::join_all;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
@@ -27,6 +27,8 @@ use shoal_base::world::{TlsPolicy, World, after, elapsed};
 /// Those that are under way at the same time.
 const IN_FLIGHT: usize = 8;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// For so long no other controller sends what this one has taken.
+const TAKEN_FOR: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// After so long without success a notification is dropped.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(3 * 24 * 60 * 60);
@@ -115,15 +117,18 @@ impl Notifier {
 
     /// One attempt for each notification that is due.
     async fn send_due(&self) -> Result<(), StoreError> {
-        let now = self.world.clock.now();
-        let due = self.store.due_notifications(now, 100).await?;
-        let attempts = due.into_iter().map(|notification| async move {
-            let attempt = self.attempt(&notification).await?;
-            self.settle(&notification, attempt).await
-        });
-        let results: Vec<Result<(), StoreError>> =
-            stream::iter(attempts).buffer_unordered(IN_FLIGHT).collect().await;
-        results.into_iter().collect()
+        loop {
+            let now = self.world.clock.now();
+            let due = self.store.take_notifications(now, after(now, TAKEN_FOR), IN_FLIGHT).await?;
+            if due.is_empty() {
+                return Ok(());
+            }
+            let attempts = due.into_iter().map(|notification| async move {
+                let attempt = self.attempt(&notification).await?;
+                self.settle(&notification, attempt).await
+            });
+            join_all(attempts).await.into_iter().collect::<Result<(), StoreError>>()?;
+        }
     }
 
     async fn attempt(&self, notification: &Notification) -> Result<Attempt, StoreError> {

@@ -51,8 +51,14 @@ pub trait NotificationStore {
     /// From now on notifications are added, or no longer: then those that wait are dropped.
     fn set_notifying(&self, enabled: bool) -> StoreFuture<()>;
 
-    /// Those whose time has come, the oldest first.
-    fn due_notifications(&self, now: Timestamp, limit: usize) -> StoreFuture<Vec<Notification>>;
+    /// Those whose time has come, the oldest first. They come again at `until`, unless they are settled by then; no other
+    /// controller is given them before.
+    fn take_notifications(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> StoreFuture<Vec<Notification>>;
 
     /// When the next one is due; `None` where none waits.
     fn next_notification(&self) -> StoreFuture<Option<Timestamp>>;

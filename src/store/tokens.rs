@@ -1,4 +1,4 @@
-//! Bearer tokens: created, found by their text, revoked.
+//! Bearer tokens: created, found by their text, revoked; and sessions of the web interface that end before their time.
 //!
 //! Only keyed hashes are kept; an engine finds a token by a part of the hash and compares the rest in constant time.
 //! Invariants: a revoked token stays revoked, two live tokens have two names, and no request revokes the last live
@@ -40,6 +40,13 @@ pub trait TokenStore {
     /// Makes `text` a live admin token of that origin, and ends the others of that origin: what the settings
     /// or the file hold now replaces what they held before. A token that was revoked by an admin stays revoked.
     fn settle_admin_token(&self, new: NewToken, text: &str) -> StoreFuture<TokenRecord>;
+
+    /// Ends a session of the web interface, which would have lasted until then. Sessions that would have ended by `now`
+    /// are forgotten.
+    fn end_session(&self, id: &str, until: Timestamp, now: Timestamp) -> StoreFuture<()>;
+
+    /// Whether a session that would still last was ended.
+    fn session_has_ended(&self, id: &str) -> StoreFuture<bool>;
 
     /// Whether there is a live admin token that comes neither from the settings nor from the file.
     fn has_created_admin(&self, now: Timestamp) -> StoreFuture<bool> {

@@ -147,8 +147,9 @@ impl LiveFollower {
             news = feed.next() => news,
             () = tokio::time::sleep_until(look_at) => News::default(),
         };
-        let holds = self.viewer.session.as_ref().is_none_or(|session| self.viewer.ui.sessions.holds(session));
-        if !holds {
+        if let Some(session) = &self.viewer.session
+            && !self.viewer.ui.sessions.holds(session, &self.viewer.ui.access).await.unwrap_or(false)
+        {
             return None;
         }
         self.last = self.last.max(found.last_event);

@@ -1,13 +1,11 @@
 //! Sessions: a sealed cookie that says who signed in, and until when.
 //!
 //! The cookie holds no token and nothing is stored for it, so a session lives through a restart and at every
-//! controller with the same keys. Invariants: a session ends at the latest after [`SESSION_MAX`] and with the token
+//! controller with the same keys; that it was ended before its time is what the store holds. Invariants: a session ends at the latest after [`SESSION_MAX`] and with the token
 //! that opened it, which is looked up for every request; what a browser sends back opens only if this controller
 //! sealed it as a session.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -27,8 +25,6 @@ use shoal_base::world::{Clock, Rng, after};
 const SESSION_MAX: Duration = Duration::from_secs(12 * 3_600);
 /// Of a person of an identity provider: their role is not looked up again before.
 const PERSON_MAX: Duration = Duration::from_secs(3_600);
-/// Sign-outs that are remembered, beside the cookie that the browser has dropped.
-const ENDED_MAX: usize = 4_096;
 pub const CSRF_BYTES: usize = 16;
 const CONTEXT: &str = "ui session";
 
@@ -51,7 +47,6 @@ pub struct Sessions {
     rng: Rng,
     /// With `Secure`, under a name that no other host of the domain can set.
     is_secure: bool,
-    ended: Mutex<BTreeMap<String, Timestamp>>,
 }
 
 impl Sessions {
@@ -62,7 +57,6 @@ impl Sessions {
             clock: parts.world.clock.clone(),
             rng: parts.world.rng.child("ui sessions"),
             is_secure: parts.tls || is_public_tls,
-            ended: Mutex::default(),
         }
     }
 
@@ -91,6 +85,9 @@ impl Sessions {
         source: Option<IpAddr>,
     ) -> Result<Option<(Session, Actor)>, ApiError> {
         let Some(session) = self.shown(headers) else { return Ok(None) };
+        if !self.holds(&session, access).await? {
+            return Ok(None);
+        }
         let actor = match session.actor.strip_prefix("token:").map(str::parse) {
             Some(Ok(token)) => access.token_holder(&token, source).await?,
             Some(Err(_)) => None,
@@ -102,26 +99,21 @@ impl Sessions {
     }
 
     /// Whether a session that was found a while ago still holds, but for its token.
-    pub fn holds(&self, session: &Session) -> bool {
-        session.expires_at > self.clock.wall() && !self.ended().contains_key(&session.id)
+    pub async fn holds(&self, session: &Session, access: &Access) -> Result<bool, ApiError> {
+        Ok(session.expires_at > self.clock.wall() && !access.session_has_ended(&session.id).await?)
     }
 
     fn shown(&self, headers: &HeaderMap) -> Option<Session> {
         let session: Session = self.open(CONTEXT, cookie(headers, self.name())?)?;
-        self.holds(&session).then_some(session)
+        (session.expires_at > self.clock.wall()).then_some(session)
     }
 
-    /// Ends a session here, and has the browser drop its cookie.
-    pub fn end(&self, session: Option<&Session>) -> HeaderValue {
+    /// Ends a session, and has the browser drop its cookie.
+    pub async fn end(&self, session: Option<&Session>, access: &Access) -> Result<HeaderValue, ApiError> {
         if let Some(session) = session {
-            let now = self.clock.wall();
-            let mut ended = self.ended();
-            ended.retain(|_, end| *end > now);
-            if ended.len() < ENDED_MAX {
-                ended.insert(session.id.clone(), session.expires_at);
-            }
+            access.end_session(&session.id, session.expires_at).await?;
         }
-        self.set_cookie(self.name(), "", "/", 0)
+        Ok(self.set_cookie(self.name(), "", "/", 0))
     }
 
     pub fn seal(&self, context: &str, value: &impl Serialize) -> String {
@@ -150,10 +142,6 @@ impl Sessions {
     fn name(&self) -> &'static str {
         if self.is_secure { "__Host-shoal" } else { "shoal" }
     }
-
-    fn ended(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Timestamp>> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Session {
@@ -180,13 +168,7 @@ mod tests {
     use super::*;
 
     fn sessions(is_secure: bool, clock: Clock) -> Sessions {
-        Sessions {
-            sealer: Sealer::new([3; 32]),
-            clock,
-            rng: Rng::from_seed(1),
-            is_secure,
-            ended: Mutex::default(),
-        }
+        Sessions { sealer: Sealer::new([3; 32]), clock, rng: Rng::from_seed(1), is_secure }
     }
 
     fn sent(set_cookie: &HeaderValue) -> HeaderMap {
@@ -195,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_session_lasts_until_its_token_ends_or_for_twelve_hours_or_until_sign_out() {
+    async fn a_session_lasts_until_its_token_ends_or_for_twelve_hours() {
         let clock = Clock::virtual_from("2026-11-22T12:00:00Z".parse().unwrap());
         let sessions = sessions(true, clock.clone());
         let forever = Actor { expires_at: None, id: "token:0123".to_owned(), ..Actor::anybody() };
@@ -209,9 +191,6 @@ mod tests {
         let other = sent(&sessions.begin(&forever));
         tokio::time::advance(PERSON_MAX).await;
         assert!(sessions.shown(&person).is_none(), "a person signs in again after an hour");
-        let ended = sessions.end(sessions.shown(&long).as_ref());
-        assert!(ended.to_str().unwrap().contains("Max-Age=0"));
-        assert!(sessions.shown(&long).is_none(), "signed out");
         tokio::time::advance(SESSION_MAX - PERSON_MAX - Duration::from_secs(1)).await;
         assert!(sessions.shown(&other).is_some());
         tokio::time::advance(Duration::from_secs(2)).await;

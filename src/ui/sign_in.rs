@@ -142,8 +142,8 @@ pub fn signed_in(next: &str, cookies: [HeaderValue; 2]) -> Response {
     response
 }
 
-pub async fn sign_out(viewer: Viewer, _form: SignedForm) -> Response {
-    let ended = viewer.ui.sessions.end(viewer.session.as_ref());
+pub async fn sign_out(viewer: Viewer, _form: SignedForm) -> Result<Response, PageRefusal> {
+    let ended = viewer.ui.sessions.end(viewer.session.as_ref(), &viewer.ui.access).await?;
     tracing::info!(actor = viewer.actor.id, "a session ended");
-    ([(header::SET_COOKIE, ended)], Redirect::to("/sign-in?notice=signed-out")).into_response()
+    Ok(([(header::SET_COOKIE, ended)], Redirect::to("/sign-in?notice=signed-out")).into_response())
 }

@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderValue, header};
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Access, Who};
@@ -64,5 +65,17 @@ impl Access {
             }
         }
         Ok(live.as_ref().map(Actor::of_token))
+    }
+
+    /// Whether a session was ended before its time.
+    pub async fn session_has_ended(&self, session: &str) -> Result<bool, ApiError> {
+        let Access::Tokens(tokens) = self else { return Ok(false) };
+        Ok(tokens.store.session_has_ended(session).await?)
+    }
+
+    /// Ends a session that would have lasted until then, at every controller of the database.
+    pub async fn end_session(&self, session: &str, until: Timestamp) -> Result<(), ApiError> {
+        let Access::Tokens(tokens) = self else { return Ok(()) };
+        Ok(tokens.store.end_session(session, until, tokens.clock.wall()).await?)
     }
 }

@@ -11,11 +11,12 @@ promises! {
     nothing_is_kept_while_no_one_is_notified,
     a_batch_reports_its_halt_and_its_end,
     a_failed_attempt_puts_a_notification_off,
+    a_notification_is_taken_by_one_controller,
 }
 
 impl Bench {
     async fn due(&self, second: u64) -> Vec<Notification> {
-        self.store.due_notifications(at(second), 9).await.unwrap()
+        self.store.take_notifications(at(second), at(second), 9).await.unwrap()
     }
 }
 
@@ -78,4 +79,15 @@ async fn a_failed_attempt_puts_a_notification_off(bench: Bench) {
     assert!(bench.due(39).await.is_empty());
     assert_eq!(bench.store.next_notification().await.unwrap(), Some(at(40)));
     assert_eq!(bench.due(40).await, [Notification { attempts: 1, ..first }]);
+}
+
+async fn a_notification_is_taken_by_one_controller(bench: Bench) {
+    bench.store.set_notifying(true).await.unwrap();
+    let (bench, lease, job) = bench.with_claimed_job().await;
+    bench.store.save(&lease, &ended(&job, Phase::Done), Vec::new()).await.unwrap();
+    let other = bench.store.second_handle();
+    let taken = bench.store.take_notifications(at(10), at(60), 9).await.unwrap();
+    assert_eq!(subjects(&taken), [NotificationSubject::JobEnded(id(1))]);
+    assert!(other.take_notifications(at(59), at(90), 9).await.unwrap().is_empty());
+    assert_eq!(other.take_notifications(at(60), at(90), 9).await.unwrap(), taken, "the first one died");
 }

@@ -14,6 +14,7 @@ promises! {
     the_last_live_admin_token_stays,
     a_settled_token_replaces_the_one_before,
     the_last_use_is_kept_to_the_minute,
+    a_session_ends_before_its_time,
 }
 
 fn new(number: u8, name: &str, role: Role) -> NewToken {
@@ -122,4 +123,15 @@ async fn the_last_use_is_kept_to_the_minute(bench: Bench) {
         let token = shown(&bench, "secret").await.unwrap();
         assert_eq!((token.last_used_at, token.last_used_from.as_deref()), (Some(at(kept.0)), Some(kept.1)));
     }
+}
+
+async fn a_session_ends_before_its_time(bench: Bench) {
+    let has_ended = async |bench: &Bench, id| bench.store.session_has_ended(id).await.unwrap();
+    bench.store.end_session("one", at(60), at(1)).await.unwrap();
+    bench.store.end_session("one", at(60), at(2)).await.unwrap();
+    assert!(has_ended(&bench, "one").await && !has_ended(&bench, "two").await);
+    let bench = bench.restarted().await;
+    assert!(has_ended(&bench, "one").await);
+    bench.store.end_session("two", at(99), at(60)).await.unwrap();
+    assert!(!has_ended(&bench, "one").await && has_ended(&bench, "two").await, "it would be over by now");
 }

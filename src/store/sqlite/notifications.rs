@@ -26,13 +26,22 @@ impl NotificationStore for Sqlite {
         })
     }
 
-    fn due_notifications(&self, now: Timestamp, limit: usize) -> StoreFuture<Vec<Notification>> {
-        self.read("looking for due notifications", move |reader| {
-            let sql = "SELECT * FROM notifications WHERE next_try <= ?1 ORDER BY id LIMIT ?2";
-            let mut statement = reader.prepare_cached(sql)?;
-            let due =
-                statement.query_map(params![Millis(now), Count(limit.min(PAGE_MAX) as u64)], columns)?;
-            due.collect::<rusqlite::Result<_>>().map_err(|error| Fault::in_row("a notification", error))
+    fn take_notifications(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> StoreFuture<Vec<Notification>> {
+        self.write("taking due notifications", move |writer| {
+            let sql = "UPDATE notifications SET next_try = ?2 WHERE id IN
+                (SELECT id FROM notifications WHERE next_try <= ?1 ORDER BY id LIMIT ?3) RETURNING *";
+            let mut statement = writer.prepare_cached(sql)?;
+            let limit = Count(limit.min(PAGE_MAX) as u64);
+            let taken = statement.query_map(params![Millis(now), Millis(until), limit], columns)?;
+            let taken = taken.collect::<rusqlite::Result<Vec<Notification>>>();
+            let mut taken = taken.map_err(|error| Fault::in_row("a notification", error))?;
+            taken.sort_by_key(|notification| notification.id);
+            Ok(taken)
         })
     }
 

@@ -339,6 +339,7 @@ BEGIN SELECT RAISE(ABORT, 'the audit is shortened from its start only'); END;
 
 ALTER TABLE jobs ADD COLUMN events_expired INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX jobs_by_end ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+CREATE TABLE ended_sessions (id TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 CREATE INDEX events_of_note ON events (level, id) WHERE level <> 'info';
 ";
 

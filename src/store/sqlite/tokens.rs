@@ -71,6 +71,24 @@ impl TokenStore for Sqlite {
             }
         })
     }
+
+    fn end_session(&self, id: &str, until: Timestamp, now: Timestamp) -> StoreFuture<()> {
+        let id = id.to_owned();
+        self.write("ending a session", move |writer| {
+            writer.execute("DELETE FROM ended_sessions WHERE until <= ?1", [Millis(now)])?;
+            let sql = "INSERT OR REPLACE INTO ended_sessions (id, until) VALUES (?1, ?2)";
+            writer.execute(sql, params![id, Millis(until)])?;
+            Ok(())
+        })
+    }
+
+    fn session_has_ended(&self, id: &str) -> StoreFuture<bool> {
+        let id = id.to_owned();
+        self.read("looking for a session", move |reader| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM ended_sessions WHERE id = ?1)";
+            Ok(reader.prepare_cached(sql)?.query_row([id], |row| row.get(0))?)
+        })
+    }
 }
 
 fn insert(writer: &Writer<'_>, new: NewToken, hash: &TokenHash) -> Result<TokenRecord, Fault> {
