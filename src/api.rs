@@ -99,7 +99,11 @@ pub struct ApiParts {
     /// What the controller found when it tested itself.
     pub self_tests: SelfTests,
     pub metrics: MetricsAccess,
-    /// Drawn at the start; `/healthz` shows it.
+    /// The API itself; without it there are health and metrics.
+    pub serves_api: bool,
+    /// `/media`, and what installers report.
+    pub serves_media: bool,
+    /// `/healthz` shows it, at every controller of the database.
     pub instance_id: String,
     /// Ends the event streams.
     pub shutdown: CancellationToken,
@@ -171,7 +175,8 @@ pub fn media_router(media: &Media, hooks: Hooks, access: Access, instance_id: St
 
 /// All routes: the API's and the media's.
 pub fn router(parts: ApiParts) -> Router {
-    let (routes, mut document) = routes().split_for_parts();
+    let (all, mut document) = routes().split_for_parts();
+    let routes = if parts.serves_api { all } else { beside_other_roles(parts.serves_media) };
     document.merge(media::describe());
     let queries = queries(&mut document);
     let guard = AccessGuard {
@@ -180,7 +185,8 @@ pub fn router(parts: ApiParts) -> Router {
         queries,
         reads: Arc::new(MediaReads::new(parts.store.clone(), parts.world.clock.clone())),
     };
-    let (media, tls) = (parts.media.router(), parts.tls);
+    let media = if parts.serves_media { parts.media.router() } else { Router::new() };
+    let tls = parts.tls;
     let description = openapi::render(document);
     let state = Arc::new(ApiShared {
         parts,
@@ -206,6 +212,17 @@ pub fn finished(routes: Router, tls: bool) -> Router {
 
 fn queries(document: &mut utoipa::openapi::OpenApi) -> Arc<QueryTable> {
     Arc::new(QueryTable::of(document))
+}
+
+/// What a controller without the API serves.
+fn beside_other_roles(serves_media: bool) -> Router<ApiState> {
+    let routes = OpenApiRouter::new()
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(metrics::metrics));
+    let reports = OpenApiRouter::new().routes(routes!(webhook::by_secret)).routes(routes!(webhook::by_token));
+    let routes = if serves_media { routes.merge(reports) } else { routes };
+    routes.split_for_parts().0
 }
 
 /// Who may use each is the table of `access::roles`.

@@ -9,6 +9,7 @@ mod files;
 mod images;
 mod log;
 mod parse;
+mod roles;
 mod sample;
 mod settings;
 mod shown;
@@ -31,6 +32,7 @@ pub use files::{FileArgs, FileSettings};
 pub use images::ImageSettings;
 pub use log::{LogArgs, LogFormat, LogLevel, LogLevelError, LogSettings};
 pub use parse::duration;
+pub use roles::Roles;
 pub use sample::settings_sample;
 pub use shown::{ShownArgs, ShownSetting};
 pub use terminal::columns;
@@ -66,6 +68,7 @@ pub struct Config {
     /// Trusted beside the system's roots in outbound TLS.
     pub extra_roots: Vec<CertificateDer<'static>>,
     pub database: PathBuf,
+    pub roles: Roles,
     pub master_key: KeySource,
     /// Passwords of BMCs that the inventory only names.
     pub bmc_secrets: Secrets,
@@ -168,6 +171,7 @@ impl Config {
             webhook_secrets: access::webhook_secrets(values)?,
             extra_roots: extra_roots(values)?,
             database: values.required("DB_URL", parse::database)?,
+            roles: values.required("ROLES", Roles::parse)?,
             master_key: master_key(values)?,
             bmc_secrets: bmc_secrets(values)?,
             task_iso_dir: values.required("TASK_ISO_DIR", parse::path)?,
@@ -192,6 +196,7 @@ impl Config {
             drain_timeout: values.required("DRAIN_TIMEOUT", parse::duration_within(secs(0), hours(1)))?,
         };
         refuse_contradictions(values, &config)?;
+        roles::refuse_contradictions(values, &config)?;
         Ok(config)
     }
 }

@@ -48,6 +48,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 
 pub use audit::{AuditFilter, AuditReport, AuditStore};
 pub use batches::{
@@ -118,6 +119,9 @@ pub trait StoreEngine:
 {
     /// Whether other controllers may use the database at the same time.
     fn is_shared(&self) -> bool;
+
+    /// The clock of the database, where its controllers are to follow that.
+    fn clock(&self) -> StoreFuture<Option<Timestamp>>;
 
     /// Reads, writes and commits about as much as a save does, for readiness.
     fn check(&self) -> StoreFuture<()>;

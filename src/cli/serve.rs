@@ -7,6 +7,7 @@
 
 mod check;
 mod checkup;
+mod chores;
 mod connections;
 mod controller;
 mod disks;

@@ -96,6 +96,8 @@ settings! { LISTEN, "Listening and access",
 
 settings! { STORE, "Files",
     "DB_URL", "db", "FILE", Some("./var/shoal/shoal.db"), "SQLite database";
+    "ROLES", "roles", "WORD,…", Some("api,worker,media"),
+        "What this controller does beside others of the same PostgreSQL database: api (with the web interface), worker (drives jobs), media";
     "MASTER_KEY_FILE", "master-key-file", "FILE", Some("./var/shoal/master.key"),
         "32 random bytes, made at the first start; seals BMC passwords and kickstarts at rest";
     "MASTER_KEY", "master-key", "HEX", None,

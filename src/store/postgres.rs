@@ -54,7 +54,7 @@ use crate::seal::Sealer;
 use crate::store::tap::Tap;
 use crate::store::{OwnSecret, Store, StoreEngine, StoreError, StoreFuture};
 use fault::PgFault;
-use row::PgValue;
+use row::{Millis, PgValue};
 use shoal_base::world::Rng;
 use writer::{DatabaseLock, PgReader, PgWriter};
 
@@ -190,6 +190,16 @@ impl PgDatabase {
 impl StoreEngine for Postgres {
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn clock(&self) -> StoreFuture<Option<Timestamp>> {
+        self.read("reading the database's clock", (), |reader, ()| {
+            async move {
+                let row = reader.one(&format!("SELECT {DATABASE_NOW}"), &[]).await?;
+                Ok(Some(row.try_get::<_, Millis>(0)?.0))
+            }
+            .boxed()
+        })
     }
 
     fn check(&self) -> StoreFuture<()> {

@@ -44,6 +44,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -294,6 +295,10 @@ impl StoreEngine for Sqlite {
     /// Only where a simulation has made another handle.
     fn is_shared(&self) -> bool {
         self.is_second
+    }
+
+    fn clock(&self) -> StoreFuture<Option<Timestamp>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn check(&self) -> StoreFuture<()> {

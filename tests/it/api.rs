@@ -49,6 +49,7 @@ use shoal::store::{Lease, Store};
 use shoal_base::world::{Clock, HttpResponse, Rng, TransportError, TransportErrorKind, World};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use tower::service_fn;
 use tower::util::BoxCloneSyncService;
 
 const TOKEN: &str = "test-token";
@@ -107,9 +108,8 @@ impl Fixture {
 
     /// With some part of the API made otherwise.
     pub fn with(change: impl FnOnce(&mut ApiParts)) -> Fixture {
-        let offline = tower::service_fn(async |_| {
-            Err::<HttpResponse, _>(TransportError::new(TransportErrorKind::Connect))
-        });
+        let offline =
+            service_fn(async |_| Err::<HttpResponse, _>(TransportError::new(TransportErrorKind::Connect)));
         let world = World {
             clock: Clock::virtual_from("2026-11-22T12:00:00Z".parse().unwrap()),
             rng: Rng::from_seed(7),
@@ -169,6 +169,8 @@ impl Fixture {
             writable_dirs: Vec::new(),
             self_tests: Default::default(),
             metrics: MetricsAccess { handle: PrometheusBuilder::new().build_recorder().handle(), open: true },
+            serves_api: true,
+            serves_media: true,
             instance_id: "abcdef".to_owned(),
             shutdown: shutdown.clone(),
         };

@@ -33,6 +33,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::chores::{chores, meet_clock};
 use super::listen::{self, Bound, ListenError, OnRefused, Serving};
 use super::media_base::MediaBases;
 use super::token::{self, AdminToken, TokenFileError};
@@ -41,7 +42,7 @@ use crate::api::{
     self, Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsAccess, Rates, SelfTests, Tokens,
 };
 use crate::config::{Config, ListenSettings, RateSettings};
-use crate::engine::{Engine, EngineSettings, LeaseTerms};
+use crate::engine::{Engine, EngineSettings, LeaseTerms, followed_media};
 use crate::flow::{OwnPin, Services, WorkflowConfig};
 use crate::media::{CacheError, HostedImages, ImageError, InstallerCache, InstallerSource, IsoFiles, Media};
 use crate::oidc::{CodeFlow, Oidc};
@@ -49,14 +50,10 @@ use crate::registry::Registries;
 use crate::seal::{self, KeyError, Sealer};
 use crate::store::{LockedDatabase, OwnSecret, Store, StoreError};
 use crate::ui::{self, UiParts};
-use shoal_base::UrlSecrets;
 use shoal_base::world::{World, real_transport};
+use shoal_base::{UrlSecrets, hex};
 use shoal_redfish::BmcPool;
 
-/// How often old samples of metrics are put away.
-const UPKEEP_EVERY: Duration = Duration::from_secs(5);
-/// How often the database and its files are checked.
-const DATABASE_CHECK_EVERY: Duration = Duration::from_secs(20);
 /// What a stop may take beyond the time for requests in flight.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
 
@@ -99,8 +96,8 @@ pub struct Controller {
     broken: CancellationToken,
     servers: Vec<Serving>,
     engine: JoinHandle<()>,
-    housekeeping: JoinHandle<()>,
-    notifier: Option<JoinHandle<()>>,
+    /// The other tasks.
+    others: Vec<JoinHandle<()>>,
     chores: JoinHandle<()>,
 }
 
@@ -114,6 +111,7 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
         roots => World { transport: real_transport(roots), ..world },
     };
     let store = open_store(&config, &world)?;
+    meet_clock(&store, &world.clock).await?;
     make_private_dir("TASK_ISO_DIR", &config.task_iso_dir)?;
     if let Some(directory) = &config.retention.audit_dir {
         make_private_dir("AUDIT_EXPORT_DIR", directory)?;
@@ -125,27 +123,24 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
     let bound = listen::bind(&config.listen).await?;
     let process = Process {
         metrics: api::install_recorder(world.clock.now())?,
-        instance_id: world.rng.hex(16),
+        instance_id: instance_id(&store).await?,
+        owner: world.rng.hex(16),
         shutdown: CancellationToken::new(),
         broken: CancellationToken::new(),
         self_tests: SelfTests::default(),
     };
 
     let services = Arc::new(services(&config, world, store, &bound, &process.instance_id).await?);
+    if services.store.is_shared() && config.roles.media {
+        followed_media::follow(&services);
+    }
     let engine = engine(&config, services.clone(), &process);
-    let housekeeping = engine.housekeeping(config.retention.clone());
-    services.store.set_notifying(config.notify.is_some()).await?;
-    let notifier = config
-        .notify
-        .clone()
-        .map(|settings| api::Notifier::new(services.store.clone(), services.world.clone(), settings));
-
     let access = access(&config, &services, &admin);
     let (media, hooks) = (&services.media, hooks(&services));
     let media_router = api::media_router(media, hooks, access.clone(), process.instance_id.clone());
     let api_router = api::router(api_parts(&config, &services, &engine, access.clone(), &bound, &process));
     let pages = ui::router(ui_parts(&config, &services, api_router.clone(), access, &bound, &process).await?);
-    let api_router = api_router.merge(pages);
+    let api_router = if config.roles.api { api_router.merge(pages) } else { api_router };
 
     let (url, is_loopback) = (bound.url(), bound.is_loopback());
     // From here on requests are answered; the engine starts below, with the tasks of the controller.
@@ -154,27 +149,58 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
         tracing::warn!(%url, "without TLS the API's token travels in clear: see TLS_CERT_FILE and MEDIA_ADDR");
     }
     tracing::info!(%url, database = %config.database.display(), "the controller listens");
-    let (given, results) = (config.media_base_url.clone(), process.self_tests.clone());
-    let tests = self_test::run(services.clone(), given, results, process.shutdown.clone());
-    drop(process.supervise("self-tests", tests));
-    let (until, housekeeping_until) = (process.shutdown.clone(), process.shutdown.clone());
+    let (engine, others) = tasks(&config, &services, engine, &process).await?;
     Ok(Controller {
         url,
         admin,
         drain_timeout: config.drain_timeout,
         store: services.store.clone(),
-        chores: chores(process.metrics.clone(), services.store.clone()),
-        housekeeping: process
-            .supervise("housekeeping", async move { housekeeping.run(housekeeping_until).await }),
-        notifier: notifier.map(|notifier| {
-            let until = process.shutdown.clone();
-            process.supervise("notifications", async move { notifier.run(until).await })
-        }),
-        engine: process.supervise("engine", async move { engine.run(until).await }),
+        chores: chores(process.metrics.clone(), services.store.clone(), services.world.clock.clone()),
+        engine,
+        others,
         servers,
         shutdown: process.shutdown,
         broken: process.broken,
     })
+}
+
+/// The tasks of the controller, each until the shutdown: the engine, and the others.
+async fn tasks(
+    config: &Config,
+    services: &Arc<Services>,
+    engine: Engine,
+    process: &Process,
+) -> Result<(JoinHandle<()>, Vec<JoinHandle<()>>), StoreError> {
+    let until = || process.shutdown.clone();
+    let (housekeeping, stop) = (engine.housekeeping(config.retention.clone()), until());
+    let (given, results) = (config.media_base_url.clone(), process.self_tests.clone());
+    let mut others = vec![
+        process.supervise("housekeeping", async move { housekeeping.run(stop).await }),
+        process.supervise("self-tests", self_test::run(services.clone(), given, results, until())),
+    ];
+    if services.store.is_shared() && config.roles.media {
+        let follower = followed_media::run(services.clone(), until());
+        others.push(process.supervise("media of other controllers", follower));
+    }
+    if !config.roles.worker {
+        return Ok((process.supervise("engine", std::future::ready(())), others));
+    }
+    services.store.set_notifying(config.notify.is_some()).await?;
+    if let Some(settings) = config.notify.clone() {
+        let notifier = api::Notifier::new(services.store.clone(), services.world.clone(), settings);
+        let stop = until();
+        others.push(process.supervise("notifications", async move { notifier.run(stop).await }));
+    }
+    let stop = until();
+    Ok((process.supervise("engine", async move { engine.run(stop).await }), others))
+}
+
+/// What shows that a request has come to a controller of this database: it follows from a secret of the database, so
+/// that each of several controllers behind one address has the same.
+async fn instance_id(store: &Store) -> Result<String, StoreError> {
+    let secret = store.own_secret(OwnSecret::Media).await?;
+    let hash = Sha256::new().chain_update("shoal instance id").chain_update(secret.as_slice()).finalize();
+    Ok(hex(&hash[..16]))
 }
 
 /// The database comes first: its lock keeps a second controller away.
@@ -205,7 +231,10 @@ const OPEN_FILES: u64 = 65_536;
 /// What all parts of this run of the controller share.
 struct Process {
     metrics: PrometheusHandle,
+    /// Of the database, and so of every controller on it.
     instance_id: String,
+    /// Names this process in leases.
+    owner: String,
     shutdown: CancellationToken,
     broken: CancellationToken,
     self_tests: SelfTests,
@@ -305,7 +334,7 @@ fn engine(config: &Config, services: Arc<Services>, process: &Process) -> Engine
         lease: LeaseTerms { ttl: config.lease_ttl },
         drain_timeout: config.drain_timeout,
     };
-    Engine::new(services, settings, process.instance_id.clone())
+    Engine::new(services, settings, process.owner.clone())
 }
 
 fn access(config: &Config, services: &Services, admin: &AdminToken) -> Access {
@@ -395,6 +424,8 @@ fn api_parts(
             ("IMAGES_DIR", config.images.dir.clone()),
         ],
         metrics: MetricsAccess { handle: process.metrics.clone(), open: bound.is_loopback() },
+        serves_api: config.roles.api,
+        serves_media: config.roles.media,
         instance_id: process.instance_id.clone(),
         shutdown: process.shutdown.clone(),
         self_tests: process.self_tests.clone(),
@@ -405,29 +436,6 @@ fn api_parts(
 fn on_refused(services: &Services) -> OnRefused {
     let media = services.media.clone();
     Arc::new(move |peer, why| media.note_refused(peer, why))
-}
-
-/// What is done now and then, beside the engine.
-fn chores(metrics: PrometheusHandle, store: Store) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let upkeep = async {
-            loop {
-                tokio::time::sleep(UPKEEP_EVERY).await;
-                metrics.run_upkeep();
-            }
-        };
-        tokio::join!(upkeep, watch_database(&store));
-    })
-}
-
-/// Says when the database cannot be relied on, also while nothing is written.
-async fn watch_database(store: &Store) {
-    loop {
-        tokio::time::sleep(DATABASE_CHECK_EVERY).await;
-        if let Err(error) = store.check().await {
-            tracing::error!(%error, "the database cannot be relied on: no job is accepted or driven");
-        }
-    }
 }
 
 impl Controller {
@@ -466,7 +474,7 @@ impl Controller {
         let deadline = Instant::now() + self.drain_timeout;
         self.shutdown.cancel();
         self.chores.abort();
-        let parts = join_all([self.engine, self.housekeeping].into_iter().chain(self.notifier));
+        let parts = join_all(self.others.into_iter().chain([self.engine]));
         if tokio::time::timeout_at(deadline + STOP_MARGIN, parts).await.is_err() {
             tracing::warn!("the engine has not ended in time; jobs go on at the next start");
         }

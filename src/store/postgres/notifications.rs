@@ -28,17 +28,20 @@ impl NotificationStore for Postgres {
         })
     }
 
-    fn due_notifications(&self, now: Timestamp, limit: usize) -> StoreFuture<Vec<Notification>> {
-        self.read("looking for due notifications", (now, limit), |reader, (now, limit)| {
-            async move {
-                let limit = *limit.min(&PAGE_MAX);
-                let sql =
-                    format!("SELECT * FROM notifications WHERE next_try <= $1 ORDER BY id LIMIT {limit}");
-                let rows = reader.query(&sql, values![Millis(*now)]).await?;
-                let read = |row| columns(row).map_err(|error| PgFault::in_row("a notification", error));
-                rows.iter().map(read).collect()
+    fn take_notifications(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> StoreFuture<Vec<Notification>> {
+        let store = self.clone();
+        Box::pin(async move {
+            // Most of the time nothing is due, and nothing is written then.
+            if store.next_notification().await?.is_none_or(|next| next > now) {
+                return Ok(Vec::new());
             }
-            .boxed()
+            let given = (now, until, limit.min(PAGE_MAX));
+            store.write("taking due notifications", given, |tx, given| take(tx, *given).boxed()).await
         })
     }
 
@@ -70,6 +73,23 @@ impl NotificationStore for Postgres {
             .boxed()
         })
     }
+}
+
+/// Rows that another controller is taking are left to it.
+async fn take(
+    tx: &PgWriter,
+    (now, until, limit): (Timestamp, Timestamp, usize),
+) -> Result<Vec<Notification>, PgFault> {
+    let sql = format!(
+        "UPDATE notifications SET next_try = $2 WHERE id IN
+            (SELECT id FROM notifications WHERE next_try <= $1 ORDER BY id LIMIT {limit} FOR UPDATE SKIP LOCKED)
+            RETURNING *"
+    );
+    let rows = tx.query(&sql, values![Millis(now), Millis(until)]).await?;
+    let read = |row| columns(row).map_err(|error| PgFault::in_row("a notification", error));
+    let mut taken = rows.iter().map(read).collect::<Result<Vec<Notification>, PgFault>>()?;
+    taken.sort_by_key(|notification| notification.id);
+    Ok(taken)
 }
 
 /// Adds a notification, if they are enabled.

@@ -20,7 +20,7 @@ pub const POSTGRES_SCHEMA_VERSION: usize = MIGRATIONS.len();
 const MIGRATIONS: [&str; 1] = [include_str!("schema/version_1.sql")];
 
 /// Every table, those first to which others refer.
-pub(super) const TABLES: [&str; 22] = [
+pub(super) const TABLES: [&str; 24] = [
     "meta",
     "servers",
     "batches",
@@ -43,6 +43,8 @@ pub(super) const TABLES: [&str; 22] = [
     "deliveries",
     "hardware",
     "batch_rows",
+    "notifications",
+    "ended_sessions",
 ];
 
 /// Brings the database up to this version's schema; refuses one that is newer.

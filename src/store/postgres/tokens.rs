@@ -78,6 +78,26 @@ impl TokenStore for Postgres {
         let given = (new, self.token_key.hash(text));
         self.write("settling the admin token", given, |tx, (new, hash)| settle(tx, new, hash).boxed())
     }
+
+    fn end_session(&self, id: &str, until: Timestamp, now: Timestamp) -> StoreFuture<()> {
+        self.write("ending a session", (id.to_owned(), until, now), |tx, (id, until, now)| {
+            async move {
+                tx.execute("DELETE FROM ended_sessions WHERE until <= $1", values![Millis(*now)]).await?;
+                let sql = "INSERT INTO ended_sessions (id, until) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+                tx.execute(sql, values![id.as_str(), Millis(*until)]).await.map(drop)
+            }
+            .boxed()
+        })
+    }
+
+    fn session_has_ended(&self, id: &str) -> StoreFuture<bool> {
+        self.read("looking for a session", id.to_owned(), |reader, id| {
+            async move {
+                reader.exists("SELECT 1 FROM ended_sessions WHERE id = $1", values![id.as_str()]).await
+            }
+            .boxed()
+        })
+    }
 }
 
 async fn settle(tx: &PgWriter, new: &NewToken, hash: &TokenHash) -> Result<TokenRecord, PgFault> {

@@ -316,3 +316,9 @@ CREATE TABLE controllers (
     started_at bigint NOT NULL,
     seen_at bigint NOT NULL
 ) WITH (fillfactor = 50);
+
+-- Sessions of the web interface that were ended before their time.
+CREATE TABLE ended_sessions (
+    id text PRIMARY KEY,
+    until bigint NOT NULL
+);
