@@ -5,6 +5,7 @@
 
 mod access;
 mod client;
+mod database;
 mod files;
 mod images;
 mod log;
@@ -46,6 +47,7 @@ use crate::media::{InstallerSource, MediaSettings};
 use crate::oidc::{CodeFlowSettings, OidcSettings};
 use crate::registry::RegistrySettings;
 use crate::seal::{KeySource, MasterKey};
+use crate::store::DatabaseAddress;
 use shoal_base::world::{Secrets, VARIABLES};
 use shoal_base::{Password, UrlPrefixes};
 use shoal_redfish::Limits;
@@ -67,7 +69,7 @@ pub struct Config {
     pub webhook_secrets: Vec<SecretString>,
     /// Trusted beside the system's roots in outbound TLS.
     pub extra_roots: Vec<CertificateDer<'static>>,
-    pub database: PathBuf,
+    pub database: DatabaseAddress,
     pub roles: Roles,
     pub master_key: KeySource,
     /// Passwords of BMCs that the inventory only names.
@@ -170,7 +172,7 @@ impl Config {
             sign_in: access::sign_in(values)?,
             webhook_secrets: access::webhook_secrets(values)?,
             extra_roots: extra_roots(values)?,
-            database: values.required("DB_URL", parse::database)?,
+            database: database::database(values)?,
             roles: values.required("ROLES", Roles::parse)?,
             master_key: master_key(values)?,
             bmc_secrets: bmc_secrets(values)?,

@@ -24,7 +24,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 pub use key::{KeyId, MasterKey};
-pub use source::{KeyError, KeySource, load_existing, load_or_create, replace};
+pub use source::{KeyError, KeySource, load_existing, load_or_create, load_shared, replace};
 
 const FORMAT: u8 = 1;
 const KEY_ID_BYTES: usize = 4;

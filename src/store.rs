@@ -23,6 +23,7 @@
 //! cannot read is left alone (`unreadable`). Invariants 1, 3 and 5 are kept by the database itself and do not
 //! depend on how callers behave.
 
+mod address;
 mod audit;
 mod batches;
 mod bounds;
@@ -50,6 +51,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
+pub use address::DatabaseAddress;
 pub use audit::{AuditFilter, AuditReport, AuditStore};
 pub use batches::{
     BATCH_ROWS_MAX, Batch, BatchChange, BatchOutcome, BatchRow, BatchStore, InsertedBatch, NewBatch,
@@ -63,7 +65,7 @@ pub use jobs::{
 pub use keys::{KeyStore, KnownKey, OwnSecret, Resealed};
 pub use leases::{HostHolder, Lease, LeaseStore};
 pub use notifications::{Notification, NotificationStore, NotificationSubject};
-pub use postgres::{AddressError, POSTGRES_SCHEMA_VERSION, Postgres, PostgresAddress};
+pub use postgres::{AddressError, POSTGRES_SCHEMA_VERSION, Postgres, PostgresAddress, keys_of_postgres};
 pub use reports::{DELIVERIES_MAX, PROGRESS_EVERY, ReportStore, TaskReports};
 pub use retention::RetentionStore;
 pub use servers::{LastJob, SERVERS_MAX, ServerFilter, ServerRecord, ServerStore};

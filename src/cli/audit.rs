@@ -13,7 +13,7 @@ use super::output::table;
 use super::{CliError, Exit, Output};
 use crate::config::ClientArgs;
 use crate::seal::{self, KeySource};
-use crate::store::verify_audit_file;
+use crate::store::{PostgresAddress, verify_audit_file};
 use shoal_base::hex;
 use shoal_base::world::World;
 
@@ -90,6 +90,12 @@ async fn list(args: AuditListArgs, world: &World, output: Output) -> Result<Exit
 
 async fn verify(args: VerifyArgs, world: &World, output: Output) -> Result<Exit, CliError> {
     let verdict = match (args.db, args.master_key_file) {
+        (Some(database), _) if PostgresAddress::is_one(&database.to_string_lossy()) => {
+            return Err(CliError::usage(
+                "--db checks an SQLite file: the audit of a PostgreSQL database is checked by its controllers \
+                 (shoal audit verify --url URL)",
+            ));
+        }
         (Some(database), Some(key)) => {
             let sealer = seal::load_existing(&KeySource::File(key), &database)?;
             let report = verify_audit_file(&database, &sealer)?;

@@ -42,12 +42,20 @@ pub struct RestoreArgs {
     files: FileArgs,
 }
 
+const BACKUP_ELSEWHERE: &str = "DB_URL names a PostgreSQL database, which its server's tools back up: pg_dump for a \
+    copy, or base backups with an archive of the log for any point in time. Secrets in it stay sealed; keep the master \
+    key elsewhere";
+const RESTORE_ELSEWHERE: &str = "DB_URL names a PostgreSQL database, which its server's tools restore: stop every \
+    controller, restore by pg_restore or to a point in time, and run `shoal db restored` before a controller starts, \
+    so that no host is started twice";
+
 pub fn backup(args: BackupArgs, world: &World, output: Output) -> Result<Exit, CliError> {
     let files = FileSettings::load(args.files).map_err(CliError::usage)?;
-    if !files.database.exists() {
-        return Err(format!("there is no database {} (DB_URL)", files.database.display()).into());
+    let database = files.database.file().ok_or(BACKUP_ELSEWHERE)?;
+    if !database.exists() {
+        return Err(format!("there is no database {} (DB_URL)", database.display()).into());
     }
-    let taken = take_backup(&files.database, &args.file, world.clock.now())?;
+    let taken = take_backup(database, &args.file, world.clock.now())?;
     let body = json!({ "file": args.file, "bytes": taken.bytes, "active_jobs": taken.active_jobs });
     output.print(&body, |_| {
         format!(
@@ -63,11 +71,12 @@ pub fn backup(args: BackupArgs, world: &World, output: Output) -> Result<Exit, C
 
 pub async fn restore(args: RestoreArgs, world: &World, output: Output) -> Result<Exit, CliError> {
     let files = FileSettings::load(args.files).map_err(CliError::usage)?;
+    let database = files.database.file().ok_or(RESTORE_ELSEWHERE)?;
     let setting = files.master_key.setting();
     let key = files.master_key.load()?;
     let key =
         key.ok_or_else(|| format!("there is no master key ({setting}): put the backup's own there first"))?;
-    let locked = LockedDatabase::lock(&files.database)?;
+    let locked = LockedDatabase::lock(database)?;
     let restored = locked.restore(&args.file, key, args.resume_all, world.clock.now()).await?;
     let body = json!({
         "taken_at": restored.taken_at,

@@ -14,7 +14,10 @@ use super::output::{Output, table};
 use super::{CliError, Exit};
 use crate::config::{FileArgs, FileSettings};
 use crate::seal::{self, KeyError, KeyId, KeySource, MasterKey, Sealer};
-use crate::store::{KnownKey, LockedDatabase, Resealed, Sqlite, Store, StoreError, keys_of_database};
+use crate::store::{
+    DatabaseAddress, KnownKey, LockedDatabase, Postgres, PostgresAddress, Resealed, Sqlite, Store,
+    StoreError, keys_of_database, keys_of_postgres,
+};
 use shoal_base::world::World;
 
 /// Values sealed anew in one transaction.
@@ -45,11 +48,18 @@ enum KeyCommand {
 
 pub async fn run(args: KeyArgs, world: &World, output: Output) -> Result<Exit, CliError> {
     match args.command {
-        KeyCommand::List { files } => list(&FileSettings::load(files).map_err(CliError::usage)?, output),
+        KeyCommand::List { files } => {
+            list(&FileSettings::load(files).map_err(CliError::usage)?, output).await
+        }
         KeyCommand::Rotate { files } => {
             let files = FileSettings::load(files).map_err(CliError::usage)?;
-            let locked = LockedDatabase::lock(&files.database)?;
-            let rotated = rotate(locked, &files.master_key, world, BATCH, |store| store).await?;
+            let rotated = match &files.database {
+                DatabaseAddress::File(path) => {
+                    let locked = LockedDatabase::lock(path)?;
+                    rotate(locked, &files.master_key, world, BATCH, |store| store).await?
+                }
+                DatabaseAddress::Postgres(address) => rotate_shared(address, &files, world).await?,
+            };
             output.print(&rotated, |rotated| rotated.text(&files.master_key));
             Ok(Exit::Done)
         }
@@ -64,6 +74,10 @@ enum RotateError {
     Store(#[from] StoreError),
     #[error("no database exists yet (DB_URL), so there is nothing to re-encrypt")]
     NoDatabase,
+    #[error(
+        "{running} controllers use the database (DB_URL): stop them all; one that crashed counts for half a minute more"
+    )]
+    Running { running: u64 },
     #[error("there is no master key ({setting})")]
     NoKey { setting: &'static str },
     #[error(
@@ -117,12 +131,43 @@ async fn rotate(
     let database = Sqlite::open_locked(locked, present.clone())?;
     let keys = if resumed { present } else { add_key(source, &present, world)? };
     let database = database.with_keys(keys.clone())?;
-    let store = handle(database.clone().into());
+    reseal(&handle(database.clone().into()), batch, world).await?;
+    database.fold_log().await?;
+    finish(source, &keys, resumed)
+}
+
+/// The same where controllers share the database. None of them may run: each holds the keys that it has read.
+async fn rotate_shared(
+    address: &PostgresAddress,
+    files: &FileSettings,
+    world: &World,
+) -> Result<Rotated, RotateError> {
+    let (source, roots) = (&files.master_key, &files.extra_roots);
+    if keys_of_postgres(address, roots).await?.is_none() {
+        return Err(RotateError::NoDatabase);
+    }
+    let present = source.load()?.ok_or(RotateError::NoKey { setting: source.setting() })?;
+    let resumed = present.ids().count() > 1;
+    let open = |keys: &Sealer| Postgres::connect(address, keys.clone(), world.rng.child("postgres"), roots);
+    let running = open(&present).await?.running_controllers().await?;
+    if running > 0 {
+        return Err(RotateError::Running { running });
+    }
+    let keys = if resumed { present } else { add_key(source, &present, world)? };
+    reseal(&open(&keys).await?.into(), BATCH, world).await?;
+    finish(source, &keys, resumed)
+}
+
+/// Seals everything with the key that seals, and retires the others.
+async fn reseal(store: &Store, batch: u64, world: &World) -> Result<(), StoreError> {
     while let Resealed::More(looked_at) = store.reseal(batch).await? {
         tracing::debug!(looked_at, "values are sealed anew");
     }
-    store.retire_old_keys(world.clock.now()).await?;
-    database.fold_log().await?;
+    store.retire_old_keys(world.clock.now()).await
+}
+
+/// The old keys leave the file.
+fn finish(source: &KeySource, keys: &Sealer, resumed: bool) -> Result<Rotated, RotateError> {
     if let KeySource::File(path) = source {
         seal::replace(path, &keys.keys()[..1])?;
     }
@@ -153,8 +198,13 @@ fn add_key(source: &KeySource, present: &Sealer, world: &World) -> Result<Sealer
     Ok(Sealer::with_old(new, present.keys(), source.setting()))
 }
 
-fn list(files: &FileSettings, output: Output) -> Result<Exit, CliError> {
-    let known = keys_of_database(&files.database)?;
+async fn list(files: &FileSettings, output: Output) -> Result<Exit, CliError> {
+    let known = match &files.database {
+        DatabaseAddress::File(path) => keys_of_database(path)?,
+        DatabaseAddress::Postgres(address) => {
+            keys_of_postgres(address, &files.extra_roots).await?.unwrap_or_default()
+        }
+    };
     let held: Vec<String> =
         files.master_key.load()?.iter().flat_map(Sealer::ids).map(|id| id.to_string()).collect();
     let state = |key: &KnownKey| match (&key.retired_at, held.first() == Some(&key.id)) {

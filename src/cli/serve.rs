@@ -10,6 +10,7 @@ mod checkup;
 mod chores;
 mod connections;
 mod controller;
+mod database;
 mod disks;
 mod inspect;
 mod installer_version;

@@ -3,14 +3,16 @@
 //! The same names, flags and file as those of `shoal serve`, so that both mean the same database.
 //! Invariant: a setting that these commands do not need is neither required nor refused.
 
-use std::path::PathBuf;
-
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
+use rustls::pki_types::CertificateDer;
+
+use super::database::{DATABASE_SETTINGS, database};
 use super::settings::{self, Setting};
 use super::values::{ServeArgs, Values};
-use super::{ConfigError, master_key, parse};
+use super::{ConfigError, extra_roots, master_key};
 use crate::seal::KeySource;
+use crate::store::DatabaseAddress;
 
 /// As typed, the environment included.
 #[derive(Clone, Debug, Default)]
@@ -19,8 +21,10 @@ pub struct FileArgs(ServeArgs);
 /// Where a controller's database and its key are.
 #[derive(Clone, Debug)]
 pub struct FileSettings {
-    pub database: PathBuf,
+    pub database: DatabaseAddress,
     pub master_key: KeySource,
+    /// Trusted beside the system's roots.
+    pub extra_roots: Vec<CertificateDer<'static>>,
 }
 
 impl FileSettings {
@@ -28,14 +32,16 @@ impl FileSettings {
     pub fn load(args: FileArgs) -> Result<FileSettings, ConfigError> {
         let values = Values::gather(args.0)?;
         Ok(FileSettings {
-            database: values.required("DB_URL", parse::database)?,
+            database: database(&values)?,
             master_key: master_key(&values)?,
+            extra_roots: extra_roots(&values)?,
         })
     }
 }
 
 fn is_used(setting: &Setting) -> bool {
-    matches!(setting.name, "DB_URL" | "MASTER_KEY_FILE" | "MASTER_KEY" | "MASTER_KEY_OLD")
+    let is_key = matches!(setting.name, "MASTER_KEY_FILE" | "MASTER_KEY" | "MASTER_KEY_OLD");
+    is_key || setting.name == "CA_FILE" || DATABASE_SETTINGS.contains(&setting.name)
 }
 
 impl Args for FileArgs {

@@ -152,13 +152,10 @@ pub fn path(text: &str) -> Result<PathBuf, String> {
 }
 
 /// The path of the SQLite file.
-pub fn database(text: &str) -> Result<PathBuf, String> {
+pub fn database_file(text: &str) -> Result<PathBuf, String> {
     let path = text.strip_prefix("sqlite://").or(text.strip_prefix("sqlite:")).unwrap_or(text);
-    if path.starts_with("postgres://") || path.starts_with("postgresql://") {
-        return Err("PostgreSQL is not supported by this version: give the path of an SQLite file".to_owned());
-    }
     if path.contains("://") || path.starts_with(":memory:") || path.is_empty() {
-        return Err("give the path of an SQLite file".to_owned());
+        return Err("give the path of an SQLite file, or postgres://USER@HOST/DATABASE".to_owned());
     }
     Ok(PathBuf::from(path))
 }
@@ -304,10 +301,10 @@ mod tests {
     #[test]
     fn databases_are_files() {
         for good in ["./a.db", "/var/a.db", "sqlite:///var/a.db"] {
-            assert!(database(good).is_ok(), "{good}");
+            assert!(database_file(good).is_ok(), "{good}");
         }
-        for bad in ["postgres://h/db", "mysql://h/db", ":memory:", "sqlite:"] {
-            assert!(database(bad).is_err(), "{bad}");
+        for bad in ["mysql://h/db", ":memory:", "sqlite:"] {
+            assert!(database_file(bad).is_err(), "{bad}");
         }
     }
 

@@ -95,7 +95,12 @@ settings! { LISTEN, "Listening and access",
 }
 
 settings! { STORE, "Files",
-    "DB_URL", "db", "FILE", Some("./var/shoal/shoal.db"), "SQLite database";
+    "DB_URL", "db", "FILE|URL", Some("./var/shoal/shoal.db"),
+        "SQLite database, or for several controllers postgres://USER@HOST[,HOST…]/DATABASE";
+    "DB_URL_FILE", "db-url-file", "FILE", None,
+        "File that holds DB_URL, which keeps its password out of arguments and environment";
+    "DB_TLS", "db-tls", "HOW", Some("verify"),
+        "verify: off loopback the connection to PostgreSQL is encrypted and the server's certificate verified. off: it is in clear";
     "ROLES", "roles", "WORD,…", Some("api,worker,media"),
         "What this controller does beside others of the same PostgreSQL database: api (with the web interface), worker (drives jobs), media";
     "MASTER_KEY_FILE", "master-key-file", "FILE", Some("./var/shoal/master.key"),

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::ConfigError;
-use super::settings;
 use super::values::{ServeArgs, Values};
+use super::{database, settings};
 
 /// Where the settings of this machine's controller are, beside the environment.
 #[derive(Clone, Debug, Args)]
@@ -36,7 +36,11 @@ impl ShownArgs {
         let values = Values::gather(ServeArgs::of_environment(self.config))?;
         let shown = settings::all().filter_map(|setting| {
             let (text, origin) = values.raw(setting.name)?;
-            let value = if setting.is_secret() { HIDDEN.to_owned() } else { text.to_owned() };
+            let value = match setting.name {
+                _ if setting.is_secret() => HIDDEN.to_owned(),
+                "DB_URL" => database::shown(text),
+                _ => text.to_owned(),
+            };
             Some(ShownSetting { name: setting.name, value, origin: origin.to_string() })
         });
         Ok(shown.collect())

@@ -50,6 +50,14 @@ pub enum KeyError {
         database.display()
     )]
     Missing { path: PathBuf, setting: &'static str, database: PathBuf },
+    #[error(
+        "the master key {} ({setting}) is missing: controllers on PostgreSQL make none, since all of them need the same. \
+         Make one (head -c 32 /dev/urandom > {} && chmod 600 {}), and give it to each of them",
+        path.display(),
+        path.display(),
+        path.display()
+    )]
+    NotMade { path: PathBuf, setting: &'static str },
 }
 
 impl KeySource {
@@ -103,16 +111,24 @@ pub fn load_or_create(
 
 /// The keys at their source, which a database needs.
 pub fn load_existing(source: &KeySource, database: &Path) -> Result<Sealer, KeyError> {
-    let place = || match source {
-        KeySource::File(path) => path.clone(),
-        KeySource::Credential(directory) => directory.join(CREDENTIAL),
-        KeySource::Given { .. } => unreachable!("what is given is there"),
-    };
     source.load()?.ok_or_else(|| KeyError::Missing {
-        path: place(),
+        path: place(source),
         setting: source.setting(),
         database: database.to_owned(),
     })
+}
+
+/// The keys at their source, which controllers share and none of them makes.
+pub fn load_shared(source: &KeySource) -> Result<Sealer, KeyError> {
+    source.load()?.ok_or_else(|| KeyError::NotMade { path: place(source), setting: source.setting() })
+}
+
+fn place(source: &KeySource) -> PathBuf {
+    match source {
+        KeySource::File(path) => path.clone(),
+        KeySource::Credential(directory) => directory.join(CREDENTIAL),
+        KeySource::Given { .. } => unreachable!("what is given is there"),
+    }
 }
 
 /// Puts `keys` into the place of those in the file, all of them or none.

@@ -59,6 +59,7 @@ use shoal_base::world::Rng;
 use writer::{DatabaseLock, PgReader, PgWriter};
 
 pub use address::{AddressError, PostgresAddress};
+pub use keys::keys_of_postgres;
 pub use schema::POSTGRES_SCHEMA_VERSION;
 
 /// The database's clock, in milliseconds since 1970.
@@ -128,6 +129,16 @@ impl Postgres {
         let postgres = Postgres::start(address, sealer, rng, roots, LeaseClock::Database).await?;
         poll::spawn(&postgres);
         Ok(postgres)
+    }
+
+    /// The same for a command, which is not one of the controllers.
+    pub async fn connect(
+        address: &PostgresAddress,
+        sealer: Sealer,
+        rng: Rng,
+        roots: &[CertificateDer<'static>],
+    ) -> Result<Postgres, StoreError> {
+        Postgres::start(address, sealer, rng, roots, LeaseClock::Database).await
     }
 
     async fn start(

@@ -38,7 +38,8 @@ pub trait TokenStore {
     fn note_token_use(&self, token: &TokenRecord, at: Timestamp, from: Option<String>) -> StoreFuture<()>;
 
     /// Makes `text` a live admin token of that origin, and ends the others of that origin: what the settings
-    /// or the file hold now replaces what they held before. A token that was revoked by an admin stays revoked.
+    /// or the file hold now replaces what they held before. Where several controllers share the database, each may
+    /// have a file, and tokens of files stand beside each other. A token that was revoked by an admin stays revoked.
     fn settle_admin_token(&self, new: NewToken, text: &str) -> StoreFuture<TokenRecord>;
 
     /// Ends a session of the web interface, which would have lasted until then. Sessions that would have ended by `now`

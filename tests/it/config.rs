@@ -35,7 +35,7 @@ fn the_defaults_are_those_of_the_contract() {
     let config = load(&[]).unwrap();
     assert_eq!(config.policy, Policy::default());
     assert_eq!(config.listen.addr.to_string(), "127.0.0.1:8080");
-    assert_eq!(config.database.to_str(), Some("./var/shoal/shoal.db"));
+    assert_eq!(config.database.to_string(), "./var/shoal/shoal.db");
     assert_eq!(config.installer.delivery, Delivery::Auto);
     assert_eq!(config.installer.cache_bytes_max, 20 << 30);
     assert_eq!((config.images.bytes_max, config.images.auto_media_bytes_max), (200 << 30, 4 << 30));

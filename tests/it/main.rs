@@ -49,6 +49,7 @@ mod operator;
 mod os_api;
 mod passing_faults;
 mod personas;
+mod postgres;
 mod process;
 mod quirks;
 mod references;

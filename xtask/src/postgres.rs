@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
 
 /// The port in the name of the server's socket.
 pub const POSTGRES_PORT: u16 = 5432;
@@ -23,6 +25,43 @@ pub struct TestServer {
     pub has_pgbouncer: bool,
     /// Locked, shared, by every test that uses the server.
     _user: File,
+}
+
+impl TestServer {
+    /// The URL of an empty schema of its own, behind the server's socket or that of PgBouncer.
+    pub fn new_database(&self, port: u16) -> Result<String, String> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        let started = UNIX_EPOCH.elapsed().map_err(|error| error.to_string())?.as_nanos();
+        let role = format!("t{started:x}_{}_{number}", std::process::id());
+        self.psql(&format!("CREATE ROLE {role} LOGIN; CREATE SCHEMA AUTHORIZATION {role}"))?;
+        let directory = self.directory.to_string_lossy().replace('/', "%2F");
+        Ok(format!("postgres://{role}@{directory}:{port}/postgres"))
+    }
+
+    /// Runs statements as the superuser; returns what they print.
+    pub fn psql(&self, sql: &str) -> Result<String, String> {
+        let mut psql = Command::new(self.bin.join("psql"));
+        psql.args([
+            "-U",
+            "shoal",
+            "-d",
+            "postgres",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-A",
+            "-t",
+            "-q",
+            "-c",
+            sql,
+            "-h",
+        ]);
+        let output = psql.arg(&self.directory).output().map_err(|error| error.to_string())?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
 }
 
 /// Stops the server once no test has used it for a minute or so.

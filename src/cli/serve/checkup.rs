@@ -18,8 +18,8 @@ use crate::cli::output::line;
 use crate::cli::{BoxError, CliError, Exit};
 use crate::config::{Config, LogArgs, ServeArgs};
 use crate::media::{InstallerSource, IsoFiles};
-use crate::seal;
-use crate::store::keys_of_database;
+use crate::seal::{self, Sealer};
+use crate::store::{DatabaseAddress, KnownKey, keys_of_database, keys_of_postgres};
 use shoal_base::hex;
 use shoal_base::world::{World, real_transport};
 
@@ -58,7 +58,7 @@ pub async fn run(args: ServeArgs, log: LogArgs, world: World) -> Result<Exit, Cl
     if let Some(media) = config.listen.media {
         note("media address", address(media.addr));
     }
-    note("database", database(&config));
+    note("database", database(&config).await);
     for (setting, path) in [
         ("TASK_ISO_DIR", &config.task_iso_dir),
         ("INSTALLER_CACHE_DIR", &config.installer.cache_dir),
@@ -83,8 +83,17 @@ fn address(addr: SocketAddr) -> CheckupResult {
 }
 
 /// The database, and whether the master key is the one that it needs.
-fn database(config: &Config) -> CheckupResult {
-    let path = &config.database;
+async fn database(config: &Config) -> CheckupResult {
+    let path = match &config.database {
+        DatabaseAddress::File(path) => path,
+        DatabaseAddress::Postgres(address) => {
+            let keys = seal::load_shared(&config.master_key)?;
+            return match keys_of_postgres(address, &config.extra_roots).await? {
+                None => Ok(format!("{address} is empty, and is made ready at the first start")),
+                Some(known) => fitting(config, &keys, &known, &address.to_string()),
+            };
+        }
+    };
     let shown = path.display();
     let is_new = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
     if is_new {
@@ -100,6 +109,11 @@ fn database(config: &Config) -> CheckupResult {
         }
         Err(error) => return Err(error.into()),
     };
+    fitting(config, &keys, &known, &shown.to_string())
+}
+
+/// Whether these keys are all that the database needs.
+fn fitting(config: &Config, keys: &Sealer, known: &[KnownKey], shown: &str) -> CheckupResult {
     let held: Vec<String> = keys.ids().map(|id| id.to_string()).collect();
     let missing = known.iter().find(|key| key.retired_at.is_none() && !held.contains(&key.id));
     match missing {

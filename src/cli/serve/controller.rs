@@ -6,7 +6,7 @@
 //!
 //! | first | then | because |
 //! |---|---|---|
-//! | the database's lock | anything that writes | a second controller must stop before it touches a file of the first |
+//! | the database, with the lock of a file | anything that writes | a second controller of a file must stop before it touches a file of the first |
 //! | the master key | the store | sealed columns cannot be read without it |
 //! | the listeners are bound | services and engine | a taken port ends the start while nothing has happened; media URLs need the port |
 //! | everything is built | the listeners serve | no request meets half a controller |
@@ -34,10 +34,11 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::chores::{chores, meet_clock};
+use super::database::OpenError;
 use super::listen::{self, Bound, ListenError, OnRefused, Serving};
 use super::media_base::MediaBases;
 use super::token::{self, AdminToken, TokenFileError};
-use super::{check, disks, inspect, installer_version, release, self_test};
+use super::{check, database, disks, inspect, installer_version, release, self_test};
 use crate::api::{
     self, Access, ApiParts, Hooks, KickstartCheck, Limits, MetricsAccess, Rates, SelfTests, Tokens,
 };
@@ -47,8 +48,8 @@ use crate::flow::{OwnPin, Services, WorkflowConfig};
 use crate::media::{CacheError, HostedImages, ImageError, InstallerCache, InstallerSource, IsoFiles, Media};
 use crate::oidc::{CodeFlow, Oidc};
 use crate::registry::Registries;
-use crate::seal::{self, KeyError, Sealer};
-use crate::store::{LockedDatabase, OwnSecret, Store, StoreError};
+use crate::seal::Sealer;
+use crate::store::{OwnSecret, Store, StoreError};
 use crate::ui::{self, UiParts};
 use shoal_base::world::{World, real_transport};
 use shoal_base::{UrlSecrets, hex};
@@ -63,7 +64,7 @@ pub enum ServeError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Open(#[from] OpenError),
     #[error(transparent)]
     Token(#[from] TokenFileError),
     #[error(transparent)]
@@ -110,7 +111,7 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
         [] => world,
         roots => World { transport: real_transport(roots), ..world },
     };
-    let store = open_store(&config, &world)?;
+    let store = database::open(&config, &world).await?;
     meet_clock(&store, &world.clock).await?;
     make_private_dir("TASK_ISO_DIR", &config.task_iso_dir)?;
     if let Some(directory) = &config.retention.audit_dir {
@@ -119,7 +120,7 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
     if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES) {
         tracing::warn!(%error, "the limit of open files cannot be raised: connections may be refused");
     }
-    let admin = token::admin_token(&config.auth, &config.database, &store, &world).await?;
+    let admin = token::admin_token(&config.auth, database::token_dir(&config), &store, &world).await?;
     let bound = listen::bind(&config.listen).await?;
     let process = Process {
         metrics: api::install_recorder(world.clock.now())?,
@@ -148,7 +149,7 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
     if url.scheme() == "http" && !is_loopback {
         tracing::warn!(%url, "without TLS the API's token travels in clear: see TLS_CERT_FILE and MEDIA_ADDR");
     }
-    tracing::info!(%url, database = %config.database.display(), "the controller listens");
+    tracing::info!(%url, database = %config.database, "the controller listens");
     let (engine, others) = tasks(&config, &services, engine, &process).await?;
     Ok(Controller {
         url,
@@ -203,25 +204,12 @@ async fn instance_id(store: &Store) -> Result<String, StoreError> {
     Ok(hex(&hash[..16]))
 }
 
-/// The database comes first: its lock keeps a second controller away.
-fn open_store(config: &Config, world: &World) -> Result<Store, ServeError> {
-    make_dir("DB_URL", token::directory(&config.database))?;
-    let locked = LockedDatabase::lock(&config.database)?;
-    let keys = seal::load_or_create(&config.master_key, &config.database, locked.is_new(), &world.rng)?;
-    Ok(Store::open_locked(locked, keys)?)
-}
-
-fn make_dir(setting: &'static str, path: &Path) -> Result<(), ServeError> {
-    let failed = |source| ServeError::Directory { setting, path: path.to_owned(), source };
-    std::fs::create_dir_all(path).map_err(failed)
-}
-
 /// Kickstarts hold passwords: only the controller's own user may read or write this directory.
 fn make_private_dir(setting: &'static str, path: &Path) -> Result<(), ServeError> {
     use std::os::unix::fs::PermissionsExt as _;
-    make_dir(setting, path)?;
     let private = std::fs::Permissions::from_mode(0o700);
     let failed = |source| ServeError::Directory { setting, path: path.to_owned(), source };
+    std::fs::create_dir_all(path).map_err(failed)?;
     std::fs::set_permissions(path, private).map_err(failed)
 }
 

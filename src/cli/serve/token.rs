@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::access::{Act, Actor, NewToken, Role, TokenOrigin};
+use crate::access::{Act, Actor, NewToken, Role, Standing, TokenOrigin, TokenRecord};
 use crate::api::{new_token_id, new_token_text};
 use crate::config::AuthSettings;
 use crate::store::{Store, StoreError};
@@ -36,6 +36,11 @@ pub enum TokenFileError {
     },
     #[error("{} does not hold one line with a token: delete it, and the next start makes a new one", .path.display())]
     Unusable { path: PathBuf },
+    #[error(
+        "there is no admin token yet, and no key file beside which admin.token could be written: set \
+         SHOAL_BOOTSTRAP_TOKEN"
+    )]
+    NoPlace,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -51,10 +56,10 @@ pub fn directory(file: &Path) -> &Path {
 /// Makes the store know the admin token: the one of the settings, else the one in the file, else a new
 /// one, unless an admin has made others and removed the file. A token in the file that the store does
 /// not know is accepted, as is one that an older version wrote: a process that can write it can write the
-/// database too. The caller holds the database's lock, so no other process makes one meanwhile.
+/// database too. Controllers that share a database make one only while there is no live admin token.
 pub async fn admin_token(
     auth: &AuthSettings,
-    database: &Path,
+    directory: Option<&Path>,
     store: &Store,
     world: &World,
 ) -> Result<AdminToken, TokenFileError> {
@@ -67,11 +72,17 @@ pub async fn admin_token(
         settle(store, new, token.expose_secret()).await?;
         return Ok(AdminToken { token: Some(token.clone()), file: None, open: false });
     }
-    let path = directory(database).join("admin.token");
+    let Some(directory) = directory else {
+        return match has_admin(store, world).await? {
+            true => Ok(AdminToken { token: None, file: None, open: false }),
+            false => Err(TokenFileError::NoPlace),
+        };
+    };
+    let path = directory.join("admin.token");
     let token = match std::fs::read_to_string(&path) {
         Ok(text) => checked(&path, &text)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if store.has_created_admin(world.clock.now()).await? {
+            if has_admin(store, world).await? {
                 return Ok(AdminToken { token: None, file: None, open: false });
             }
             let token = new_token_text(&world.rng);
@@ -82,6 +93,16 @@ pub async fn admin_token(
     };
     settle(store, new_token("admin.token", TokenOrigin::File, world), &token).await?;
     Ok(AdminToken { token: Some(token.into()), file: Some(path), open: false })
+}
+
+/// Whether an admin token makes a new one needless: on a shared database, any that is live.
+async fn has_admin(store: &Store, world: &World) -> Result<bool, StoreError> {
+    let now = world.clock.now();
+    if !store.is_shared() {
+        return store.has_created_admin(now).await;
+    }
+    let is_admin = |token: &TokenRecord| token.role == Role::Admin && token.standing(now) == Standing::Live;
+    Ok(store.tokens().await?.iter().any(is_admin))
 }
 
 fn new_token(name: &str, origin: TokenOrigin, world: &World) -> NewToken {
@@ -143,7 +164,6 @@ fn write(path: &Path, token: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::Standing;
     use crate::seal::Sealer;
     use shoal_base::world::{Clock, Rng, real_transport};
 
@@ -167,7 +187,7 @@ mod tests {
         }
 
         async fn admin(&self, auth: &AuthSettings) -> Result<AdminToken, TokenFileError> {
-            admin_token(auth, &self.dir.path().join("shoal.db"), &self.store, &self.world).await
+            admin_token(auth, Some(self.dir.path()), &self.store, &self.world).await
         }
 
         fn file(&self) -> PathBuf {

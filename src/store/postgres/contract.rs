@@ -2,7 +2,6 @@
 //! that the tests start, with or without PgBouncer before it.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 use tokio_postgres::{Client, NoTls};
@@ -30,7 +29,6 @@ impl OnServer {
     }
 
     async fn at(port: u16) -> Option<OnServer> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
         let server = match test_server() {
             Ok(server) if port == PGBOUNCER_PORT && !server.has_pgbouncer => {
                 eprintln!("skipped: PgBouncer is not installed: apt-get install pgbouncer");
@@ -42,14 +40,9 @@ impl OnServer {
                 return None;
             }
         };
-        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
-        let started = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
-        let role = format!("t{started:x}_{}_{number}", std::process::id());
-        let on_server = OnServer { server, role, port };
-        let role = &on_server.role;
-        let made = format!("CREATE ROLE {role} LOGIN; CREATE SCHEMA AUTHORIZATION {role}");
-        on_server.client("shoal").await.batch_execute(&made).await.unwrap();
-        Some(on_server)
+        let url = server.new_database(port).unwrap();
+        let role = url["postgres://".len()..].split('@').next().unwrap().to_owned();
+        Some(OnServer { server, role, port })
     }
 
     /// Where the server's sockets are.

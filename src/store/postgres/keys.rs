@@ -5,14 +5,16 @@
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
 use strum::VariantArray as _;
 use zeroize::Zeroizing;
 
-use super::Postgres;
+use super::address::PostgresAddress;
 use super::fault::PgFault;
 use super::row::{Count, Millis, values};
 use super::writer::{PgReader, PgWriter};
-use crate::seal::{KeyId, SealError, key_of};
+use super::{Postgres, connect};
+use crate::seal::{KeyId, SealError, Sealer, key_of};
 use crate::store::keys::{PROOF, SEALED_COLUMNS, SealedColumn, own_context, proof_context};
 use crate::store::{KeyStore, KnownKey, OwnSecret, Resealed, StoreError, StoreFuture};
 
@@ -66,6 +68,22 @@ impl KeyStore for Postgres {
     fn known_keys(&self) -> StoreFuture<Vec<KnownKey>> {
         self.read_snapshot("reading the keys", (), |reader, ()| known_keys(reader).boxed())
     }
+}
+
+/// The keys that a database knows, `None` where no controller has made it ready; nothing is written.
+pub async fn keys_of_postgres(
+    address: &PostgresAddress,
+    roots: &[CertificateDer<'static>],
+) -> Result<Option<Vec<KnownKey>>, StoreError> {
+    let pool = connect::pool(address, roots);
+    let reading = async {
+        // Nothing is opened with it.
+        let reader = PgReader::new(connect::lent(&pool).await?, Sealer::new([0; 32]));
+        connect::check_server(&reader).await?;
+        let is_ready = reader.one("SELECT to_regclass('keys') IS NOT NULL", &[]).await?.try_get(0)?;
+        if is_ready { known_keys(&reader).await.map(Some) } else { Ok(None) }
+    };
+    reading.await.map_err(|fault: PgFault| fault.at("reading the keys", &address.to_string()))
 }
 
 async fn known_keys(reader: &PgReader) -> Result<Vec<KnownKey>, PgFault> {

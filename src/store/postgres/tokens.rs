@@ -10,7 +10,7 @@ use super::Postgres;
 use super::fault::PgFault;
 use super::row::{Fixed, Millis, Word, values};
 use super::writer::{DatabaseLock, PgReader, PgWriter};
-use crate::access::{NewToken, TokenHash, TokenId, TokenRecord};
+use crate::access::{NewToken, TokenHash, TokenId, TokenOrigin, TokenRecord};
 use crate::store::tokens::{is_name_taken, is_use_due, revocable, to_make_room};
 use crate::store::{StoreError, StoreFuture, TOKENS_MAX, TokenStore};
 
@@ -105,7 +105,9 @@ async fn settle(tx: &PgWriter, new: &NewToken, hash: &TokenHash) -> Result<Token
     let known = find(tx, hash).await?;
     for token in all(tx).await? {
         let is_this = known.as_ref().is_some_and(|known| known.id == token.id);
-        if token.origin == new.origin && token.revoked_at.is_none() && !is_this {
+        // Each controller may have a file of its own.
+        let replaces = token.origin == new.origin && new.origin != TokenOrigin::File;
+        if replaces && token.revoked_at.is_none() && !is_this {
             revoke(tx, &token.id, new.created_at).await?;
         }
     }

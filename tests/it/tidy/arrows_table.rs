@@ -39,6 +39,8 @@ pub const ARROWS: &[Arrow] = &[
             "registry::RegistrySettings",
             "seal::KeySource",
             "seal::MasterKey",
+            "store::DatabaseAddress",
+            "store::PostgresAddress",
         ],
         sentence: "config knows the settings' types and nothing that acts on them",
     },
