@@ -45,6 +45,26 @@ fn every_page_is_two_links_from_the_readme() {
 }
 
 #[test]
+fn the_listed_paths_can_be_followed() {
+    let pages = pages();
+    let listed: Vec<&str> =
+        pages["docs/proof.md"].lines().filter_map(|line| line.split(" | README.md → ").nth(1)).collect();
+    assert!(listed.len() > 20, "only {} paths are listed", listed.len());
+    for path in listed {
+        let mut page = "README.md".to_owned();
+        let steps: Vec<&str> = path.trim_end_matches([' ', '|']).split(" → ").collect();
+        assert!(steps.len() <= FAR, "{path} is long");
+        for step in steps {
+            let (file, heading) = step.split_once('#').unwrap_or((step, ""));
+            let mut targets = links(&pages[&page]).into_iter().map(|link| target(&page, &link));
+            let is_there = |(to, part): (String, String)| to == file && (heading.is_empty() || part == heading);
+            assert!(targets.any(is_there), "{path}: {page} has no link to {step}");
+            page = file.to_owned();
+        }
+    }
+}
+
+#[test]
 fn every_page_has_a_task_in_the_index() {
     let pages = pages();
     assert!(links(&pages["README.md"]).contains(&INDEX.to_owned()), "the README links to {INDEX}");
