@@ -22,6 +22,7 @@ UNKNOWN = "nowhere.example.test"
 
 def main():
     release.root_only()
+    tree = release.debian("foreign-root", "trixie", "extract", "libc6", "libnss-myhostname")
     release.own_network()
     with dns(), shoal.controller() as controller:
         for platform in release.PLATFORMS:
@@ -33,7 +34,6 @@ def main():
             works(platform, empty)
             unresolved(f"{platform}, without /etc", empty, controller, NAMES["hosts"])
             resolves(f"{platform}, alone", empty, controller)
-        tree = release.debian("foreign-root", "trixie", "extract", "libc6", "libnss-myhostname")
         foreign = Root("foreign", release.unpacked("amd64", "again"), None, tree)
         resolves("amd64, beside another glibc", foreign, controller)
 
