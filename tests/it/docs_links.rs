@@ -57,7 +57,8 @@ fn the_listed_paths_can_be_followed() {
         for step in steps {
             let (file, heading) = step.split_once('#').unwrap_or((step, ""));
             let mut targets = links(&pages[&page]).into_iter().map(|link| target(&page, &link));
-            let is_there = |(to, part): (String, String)| to == file && (heading.is_empty() || part == heading);
+            let is_there =
+                |(to, part): (String, String)| to == file && (heading.is_empty() || part == heading);
             assert!(targets.any(is_there), "{path}: {page} has no link to {step}");
             page = file.to_owned();
         }
@@ -77,7 +78,8 @@ fn every_page_has_a_task_in_the_index() {
 
 #[test]
 fn what_is_wrong_with_a_link_is_found() {
-    let text = "# A b\n## `c_d`: e\n## A b\n[x](a.md#b)\n```text\n[y](z)\n```\n![p](q.png) and `[n](m)`\n";
+    let text =
+        "# A b\n## `c_d`: e\n## A b\n[x](a.md#b)\n  ```text\n[y](z)\n  ```\n![p](q.png) and `[n](m)`\n";
     assert_eq!(links(text), ["a.md#b", "q.png"]);
     assert_eq!(slugs(text), ["a-b", "c_d-e", "a-b-1"].map(str::to_owned).into());
     assert_eq!(target("docs/x.md", "../README.md#y"), ("README.md".to_owned(), "y".to_owned()));
@@ -159,7 +161,7 @@ fn slugs(text: &str) -> BTreeSet<String> {
 fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut is_code = false;
     text.lines().filter(move |line| {
-        let is_fence = line.starts_with("```");
+        let is_fence = line.trim_start().starts_with("```");
         is_code ^= is_fence;
         !is_code && !is_fence
     })

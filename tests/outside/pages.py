@@ -21,8 +21,9 @@ PROJECT = pathlib.Path(__file__).parents[2]
 RUN = ("sh", "python")
 # The name that a program or a play is stored under stands above it.
 FILE = re.compile(r".*`([\w.]+\.(?:py|yml))`:$")
-MARK = re.compile(r"<!-- (not run: \S.*|run by \w+\.py|not compared: \S.*) -->")
-FENCE = re.compile(r"```(\w*)$")
+MARK = re.compile(r" *<!-- (not run: \S.*|run by \w+\.py|not compared: \S.*) -->")
+# Also within an item of a list.
+FENCE = re.compile(r"( *)```(\w*)$")
 # What differs from run to run.
 VALUES = [(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"), (r"\b[0-9a-f]{32}\b", "ID"), (r"\b\d+\.\d+ s\b", "SECONDS"),
           (r"127\.0\.0\.1:\d+", "ADDRESS"), (r"\s+", " ")]
@@ -55,13 +56,13 @@ def blocks(page):
     found, part, heading, mark, file, open_at = [], "", "", "", "", None
     for number, line in enumerate((PROJECT / page).read_text().splitlines(), 1):
         if open_at:
-            if line == "```":
+            if line.strip() == "```":
                 found.append(Block(page, open_at, part, heading, language, "".join(body), mark, file))
                 open_at, mark, file = None, "", ""
             else:
-                body.append(line + "\n")
+                body.append(line.removeprefix(indent) + "\n")
         elif fence := FENCE.match(line):
-            open_at, language, body = number, fence[1], []
+            open_at, indent, language, body = number, fence[1], fence[2], []
         else:
             mark = MARK.match(line)[1] if MARK.match(line) else ""
             heading = line if line.startswith("#") else heading
