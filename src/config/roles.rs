@@ -36,6 +36,12 @@ impl Roles {
 /// What a controller cannot do for want of another role.
 pub fn refuse_contradictions(values: &Values, config: &Config) -> Result<(), ConfigError> {
     let Roles { worker, media, .. } = config.roles;
+    if !config.roles.all() && config.database.file().is_some() {
+        return Err(values.invalid(
+            "ROLES",
+            "splits the work between controllers, and the file in DB_URL has one controller: use a PostgreSQL database",
+        ));
+    }
     if media {
         return Ok(());
     }
@@ -62,5 +68,19 @@ mod tests {
         assert_eq!(Roles::parse("api,"), Ok(Roles { worker: false, media: false, ..all }));
         assert_eq!(Roles::parse("api,db").unwrap_err(), "`db` is unknown: use api, worker, media");
         assert!(Roles::parse(" , ").unwrap_err().starts_with("no role is given"));
+    }
+
+    #[test]
+    fn what_no_other_controller_could_do_is_refused() {
+        let database = ("DB_URL", "postgres://shoal@localhost/shoal".to_owned());
+        let config = |roles: &str, more: &[(&'static str, &str)]| {
+            let mut given = vec![database.clone(), ("ROLES", roles.to_owned())];
+            given.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+            Config::with(&given).map(|config| config.roles.worker).map_err(|error| error.to_string())
+        };
+        assert!(Config::with(&[("ROLES", "api".to_owned())]).unwrap_err().to_string().contains("PostgreSQL"));
+        assert!(config("worker", &[]).unwrap_err().contains("MEDIA_BASE_URL"));
+        assert_eq!(config("worker", &[("MEDIA_BASE_URL", "http://media.example")]), Ok(true));
+        assert!(config("api", &[("MEDIA_ADDR", "127.0.0.1:9")]).unwrap_err().contains("MEDIA_ADDR"));
     }
 }

@@ -74,6 +74,13 @@ pub const PROGRAMS: &[Program] = &[
         ..fast("docker-registry", "registry.py", "the images of jobs, and an installation")
     },
     Program {
+        least: 17,
+        packages: &["postgresql", "pgbouncer", "haproxy", "faketime"],
+        python: &BARE,
+        extent: Extent::All,
+        ..fast("postgresql", "several_controllers.py", "three controllers, killed and frozen at random")
+    },
+    Program {
         least: 43,
         python: &ANSIBLE,
         packages: &["git"],
