@@ -10,6 +10,7 @@ mod batch;
 mod bmc;
 mod client;
 mod completions;
+mod db;
 mod demo;
 mod events;
 mod export;
@@ -79,6 +80,7 @@ enum Command {
     Key(key::KeyArgs),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
+    Db(db::DbArgs),
     Sim(Box<sim::SimArgs>),
     SupportBundle(Box<support::SupportArgs>),
     Version(version::VersionArgs),
@@ -185,6 +187,7 @@ async fn dispatch(cli: Cli, world: World) -> Result<Exit, CliError> {
         Command::Key(args) => key::run(args, &world, output).await,
         Command::Backup(args) => backup::backup(args, &world, output),
         Command::Restore(args) => backup::restore(args, &world, output).await,
+        Command::Db(args) => db::run(args, &world, output).await,
         Command::Sim(args) => sim::run(*args, world).await,
         Command::Demo(args) => demo::run(args, world).await,
         Command::SupportBundle(args) => support::run(*args, &world, output).await,

@@ -29,7 +29,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use client::ClientArgs;
-pub use files::{FileArgs, FileSettings};
+pub use files::{FileArgs, FileSettings, TwoDatabases, TwoDatabasesArgs};
 pub use images::ImageSettings;
 pub use log::{LogArgs, LogFormat, LogLevel, LogLevelError, LogSettings};
 pub use parse::duration;

@@ -42,6 +42,7 @@ mod servers;
 mod sqlite;
 mod tap;
 mod tokens;
+mod transfer;
 mod unreadable;
 mod versions;
 
@@ -73,6 +74,7 @@ pub use sqlite::SCHEMA_VERSION;
 pub use sqlite::{LockedDatabase, Restored, Sqlite, Taken, keys_of_database, take_backup, verify_audit_file};
 pub use tap::{Side, Tap};
 pub use tokens::{TOKENS_MAX, TokenStore};
+pub use transfer::{TransferSource, TransferredTable};
 pub use unreadable::{StoredJob, UnreadableJob};
 pub use versions::VERSION as STORED_VERSION;
 

@@ -2,15 +2,14 @@
 //!
 //! Invariant: no error quotes a URL, which may hold a password.
 
-use super::values::Values;
+use std::path::PathBuf;
+
+use super::values::{SettingOrigin, Values};
 use super::{ConfigError, parse};
 use crate::store::{DatabaseAddress, PostgresAddress};
 
-/// The names of the settings here.
-pub const DATABASE_SETTINGS: [&str; 3] = ["DB_URL", "DB_URL_FILE", "DB_TLS"];
-
 pub fn database(values: &Values) -> Result<DatabaseAddress, ConfigError> {
-    let off = values.required("DB_TLS", parse::word(&[("verify", false), ("off", true)]))?;
+    let off = is_clear_allowed(values)?;
     let Some(file) = values.optional("DB_URL_FILE", parse::path)? else {
         return values.required("DB_URL", |text| address(text, off));
     };
@@ -25,6 +24,27 @@ pub fn database(values: &Values) -> Result<DatabaseAddress, ConfigError> {
     let text =
         text.map_err(|source| ConfigError::Unreadable { name: "DB_URL_FILE", path: file.clone(), source })?;
     address(text.trim(), off).map_err(|problem| values.invalid("DB_URL_FILE", problem))
+}
+
+/// A database that an argument names, itself or by a file that holds it.
+pub fn named_database(
+    values: &Values,
+    name: &'static str,
+    text: &str,
+) -> Result<DatabaseAddress, ConfigError> {
+    let off = is_clear_allowed(values)?;
+    let text = match text.strip_prefix('@').map(PathBuf::from) {
+        None => text.to_owned(),
+        Some(path) => {
+            std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable { name, path, source })?
+        }
+    };
+    let wrong = |problem| ConfigError::Invalid { name, origin: SettingOrigin::Flag, problem };
+    address(text.trim(), off).map_err(wrong)
+}
+
+fn is_clear_allowed(values: &Values) -> Result<bool, ConfigError> {
+    values.required("DB_TLS", parse::word(&[("verify", false), ("off", true)]))
 }
 
 /// The path of an SQLite file, or the URL of a PostgreSQL database.

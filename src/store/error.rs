@@ -20,6 +20,18 @@ pub enum StoreError {
          start that version, or name another database in DB_URL"
     )]
     Newer { database: String, found: i64, known: i64 },
+    /// Its jobs would be driven twice.
+    #[error(
+        "the content of {database} was transferred to {to}: name that in DB_URL. To use this one again, run \
+         `shoal db restored` on it first, so that no host is started twice"
+    )]
+    Moved { database: String, to: String },
+    /// Its jobs may be those of a moment in the past.
+    #[error(
+        "{database} is on another server than before (DB_URL). If it was restored from a copy, run `shoal db restored`; \
+         if it was moved while no controller ran, run `shoal db restored --resume-all`"
+    )]
+    OtherServer { database: String },
     #[error("the master key does not open the secrets in {database} (DB_URL): restore the one that it needs")]
     Key { database: String, source: SealError },
     #[error(
@@ -124,9 +136,11 @@ impl StoreError {
     pub fn kind(&self) -> StoreErrorKind {
         match self {
             StoreError::Database { kind, .. } => *kind,
-            StoreError::Row { .. } | StoreError::Key { .. } | StoreError::Newer { .. } => {
-                StoreErrorKind::Corrupt
-            }
+            StoreError::Row { .. }
+            | StoreError::Key { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Moved { .. }
+            | StoreError::OtherServer { .. } => StoreErrorKind::Corrupt,
             StoreError::Files { .. }
             | StoreError::Locked { .. }
             | StoreError::InUse { .. }

@@ -37,6 +37,7 @@ mod row;
 mod schema;
 mod servers;
 mod tokens;
+mod transfer;
 mod unreadable;
 mod writer;
 
@@ -127,8 +128,22 @@ impl Postgres {
         roots: &[CertificateDer<'static>],
     ) -> Result<Postgres, StoreError> {
         let postgres = Postgres::start(address, sealer, rng, roots, LeaseClock::Database).await?;
+        postgres.check_in_use().await?;
         poll::spawn(&postgres);
         Ok(postgres)
+    }
+
+    /// Refuses a database whose jobs are elsewhere, or may be those of the past.
+    async fn check_in_use(&self) -> Result<(), StoreError> {
+        let name = self.database.name.clone();
+        self.write("checking where the database is", name, |tx, name| {
+            async move {
+                transfer::check_not_moved(tx, name).await?;
+                connect::check_same_server(tx, name).await
+            }
+            .boxed()
+        })
+        .await
     }
 
     /// The same for a command, which is not one of the controllers.

@@ -36,6 +36,7 @@ mod row;
 mod schema;
 mod servers;
 mod tokens;
+mod transfer;
 mod unreadable;
 
 use std::cell::Cell;
@@ -107,12 +108,12 @@ impl Store {
     /// Opens the database at `path`, created if it is missing, and takes its exclusive lock: a second
     /// controller is refused, and the leases of the run before this one are void.
     pub fn open(path: &Path, sealer: Sealer) -> Result<Store, StoreError> {
-        Sqlite::open(path, sealer).map(Store::from)
+        Sqlite::open(path, sealer)?.check_not_moved().map(Store::from)
     }
 
     /// The same where the lock was taken before, to see which keys are needed.
     pub fn open_locked(locked: LockedDatabase, sealer: Sealer) -> Result<Store, StoreError> {
-        Sqlite::open_locked(locked, sealer).map(Store::from)
+        Sqlite::open_locked(locked, sealer)?.check_not_moved().map(Store::from)
     }
 
     /// An empty database that lives as long as its last handle. For tests and simulations.

@@ -67,9 +67,11 @@ async fn two_controllers_share_a_database() {
     let job = crate::process::recipe("A1");
     let (status, job) = two.post("/api/v1/jobs", job).await;
     assert_eq!(status, 202, "{job:#}");
-    // Driven by either of them, and followed at the other.
+    // Driven by either of them, cancelled at one and followed at the other; its BMC does not answer.
+    let cancel = format!("/api/v1/jobs/{}/cancel", job["job_id"].as_str().unwrap());
+    assert_eq!(two.post(&cancel, json!({})).await.0, 202);
     let settled = one.settled(job["job_id"].as_str().unwrap()).await;
-    assert_eq!(settled["status"], "failed", "its BMC does not answer");
+    assert_eq!(settled["status"], "cancelled");
     for controller in [&one, &two] {
         assert_eq!(controller.get("/readyz").await.0, 200);
         assert_eq!(controller.get("/api/v1/audit").await.0, 200);
@@ -152,6 +154,73 @@ async fn the_password_of_the_database_is_shown_nowhere() {
     assert!(error.contains("CREATE DATABASE") && !error.contains("planted-password"), "{error}");
     let error = refused(&dir, &["--db-url-file", "db-url", "--db", "x.db"]).await;
     assert!(error.contains("DB_URL_FILE"), "{error}");
+}
+
+/// From SQLite to PostgreSQL and back, by the commands of an operator.
+#[tokio::test]
+async fn a_database_moves_to_postgresql_and_back() {
+    let Some(shared) = Shared::new(POSTGRES_PORT) else { return };
+    let dir = shared.machine("one", 7);
+    let run = async |arguments: &[&str]| {
+        let mut command = shoal();
+        command.current_dir(&dir).args(arguments);
+        let output = output(command).await;
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let before = start(&dir, &["--redfish-retries", "0"]).await;
+    assert_eq!(before.post("/api/v1/servers", server_json()).await.0, 201);
+    let (_, job) = before.post("/api/v1/jobs", crate::process::recipe("A1")).await;
+    let cancel = format!("/api/v1/jobs/{}/cancel", job["job_id"].as_str().unwrap());
+    assert_eq!(before.post(&cancel, json!({})).await.0, 202);
+    let job = before.settled(job["job_id"].as_str().unwrap()).await;
+    let migrate = ["db", "migrate", "--from", "sqlite:var/shoal/shoal.db", "--to", &shared.url];
+    let (code, error) = run(&migrate).await;
+    assert!(code == Some(1) && error.contains("another controller holds"), "{error}");
+    before.stop("-TERM").await;
+
+    let (code, shown) = run(&migrate).await;
+    assert!(code == Some(0) && shown.contains("every table compared"), "{shown}");
+    let error = refused(&dir, &[]).await;
+    assert!(error.contains("was transferred to") && error.contains("shoal db restored"), "{error}");
+    let (code, error) = run(&migrate).await;
+    assert!(code == Some(1) && error.contains("not empty"), "{error}");
+
+    let after = start(&dir, &["--db", &shared.url]).await;
+    assert_eq!(after.get("/api/v1/servers/A1").await.0, 200);
+    let path = format!("/api/v1/jobs/{}", job["job_id"].as_str().unwrap());
+    assert_eq!(after.get(&path).await.1["events"], job["events"]);
+    assert_eq!(after.get("/api/v1/audit/verify").await.1["ok"], true);
+    let back = ["db", "migrate", "--from", &shared.url, "--to", "sqlite:var/shoal/back.db"];
+    let (code, error) = run(&back).await;
+    assert!(code == Some(1) && error.contains("controllers use"), "{error}");
+    after.stop("-TERM").await;
+    let (code, shown) = run(&back).await;
+    assert_eq!(code, Some(0), "{shown}");
+    let error = refused(&dir, &["--db", &shared.url]).await;
+    assert!(error.contains("was transferred to"), "{error}");
+    let again = start(&dir, &["--db", "var/shoal/back.db"]).await;
+    assert_eq!(again.get(&path).await.1["events"], job["events"]);
+    again.stop("-TERM").await;
+
+    let (code, marked) = run(&["db", "restored", "--db", &shared.url]).await;
+    assert!(code == Some(0) && marked.contains("no job was active"), "{marked}");
+    start(&dir, &["--db", &shared.url]).await.stop("-TERM").await;
+}
+
+/// A dump that was loaded elsewhere is not taken for the database that it was made of.
+#[tokio::test]
+async fn a_database_on_another_server_is_refused_until_it_is_marked() {
+    let Some(shared) = Shared::new(POSTGRES_PORT) else { return };
+    let dir = shared.machine("one", 7);
+    start(&dir, &["--db", &shared.url]).await.stop("-TERM").await;
+    let role = shared.url["postgres://".len()..].split('@').next().unwrap();
+    shared.server.psql(&format!("UPDATE {role}.meta SET value = 'another' WHERE name = 'server'")).unwrap();
+    let error = refused(&dir, &["--db", &shared.url]).await;
+    assert!(error.contains("on another server") && error.contains("shoal db restored"), "{error}");
+    let mut mark = shoal();
+    mark.current_dir(&dir).args(["db", "restored", "--db", &shared.url]);
+    assert!(output(mark).await.status.success());
+    start(&dir, &["--db", &shared.url]).await.stop("-TERM").await;
 }
 
 /// Commands on a file say what to do instead.

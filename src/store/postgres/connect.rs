@@ -12,7 +12,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::PostgresAddress;
 use super::fault::PgFault;
-use super::writer::PgReader;
+use super::row::values;
+use super::writer::{PgReader, PgWriter};
+use crate::store::StoreError;
 use shoal_base::world::root_store;
 
 /// Connections of one controller.
@@ -54,6 +56,24 @@ pub(super) async fn lent(pool: &Pool) -> Result<Object, PgFault> {
         },
         error => PgFault::Connection { message: error.to_string() },
     })
+}
+
+/// In `meta`: the identifier of the server's data, which its physical copies share and a dump that is loaded elsewhere
+/// does not have.
+pub(super) const SERVER: &str = "server";
+
+/// Refuses a database that has come to another server, or notes the one that it is on.
+pub(super) async fn check_same_server(tx: &PgWriter, database: &str) -> Result<(), PgFault> {
+    let row = tx.one("SELECT system_identifier::text FROM pg_control_system()", &[]).await?;
+    let here: String = row.try_get(0)?;
+    let known = tx.optional("SELECT value FROM meta WHERE name = $1", values![SERVER]).await?;
+    match known.map(|row| row.try_get::<_, Vec<u8>>(0)).transpose()? {
+        Some(known) if known != here.as_bytes() => {
+            Err(StoreError::OtherServer { database: database.to_owned() }.into())
+        }
+        Some(_) => Ok(()),
+        None => tx.put_meta(SERVER, here.as_bytes()).await,
+    }
 }
 
 /// Refuses a server whose answers would not be what the store promises.

@@ -24,6 +24,8 @@ pub(super) enum PgValue {
     Bool(bool),
     Texts(Vec<String>),
     Ints(Vec<Option<i64>>),
+    OptionalTexts(Vec<Option<String>>),
+    OptionalBytes(Vec<Option<Vec<u8>>>),
 }
 
 impl PgValue {
@@ -35,6 +37,8 @@ impl PgValue {
             PgValue::Bool(_) => Type::BOOL,
             PgValue::Texts(_) => Type::TEXT_ARRAY,
             PgValue::Ints(_) => Type::INT8_ARRAY,
+            PgValue::OptionalTexts(_) => Type::TEXT_ARRAY,
+            PgValue::OptionalBytes(_) => Type::BYTEA_ARRAY,
         }
     }
 }
@@ -48,6 +52,8 @@ impl ToSql for PgValue {
             PgValue::Bool(is) => is.to_sql(kind, out),
             PgValue::Texts(texts) => texts.to_sql(kind, out),
             PgValue::Ints(numbers) => numbers.to_sql(kind, out),
+            PgValue::OptionalTexts(texts) => texts.to_sql(kind, out),
+            PgValue::OptionalBytes(bytes) => bytes.to_sql(kind, out),
         }
     }
 

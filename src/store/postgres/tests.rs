@@ -2,6 +2,8 @@
 
 mod connections;
 mod controllers;
+mod tls;
+mod transfer;
 
 use std::time::Duration;
 

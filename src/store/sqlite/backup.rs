@@ -129,7 +129,18 @@ async fn settle(
     now: Timestamp,
 ) -> Result<Restored, StoreError> {
     let taken_at = looked_at(copy).map_err(|fault| fault.at("reading the backup", name))?;
-    let act = Act {
+    let store = Sqlite { act: Some(restored(taken_at, resume, now)), ..Sqlite::open(copy, sealer)? };
+    let mark = move |writer: &Writer<'_>| mark(writer, resume, now);
+    let jobs = store.write("marking the jobs of a backup", mark).await?;
+    store.fold_log().await?;
+    drop(store);
+    remove(&beside(copy, ".lock"));
+    Ok(Restored { taken_at, jobs, before: None })
+}
+
+/// What a restore is recorded as.
+pub(super) fn restored(taken_at: Option<Timestamp>, resume: bool, now: Timestamp) -> Act {
+    Act {
         at: now,
         actor: Actor::controller(),
         source: None,
@@ -137,14 +148,7 @@ async fn settle(
         server: None,
         job: None,
         detail: serde_json::json!({ "taken_at": taken_at, "resumed": resume }),
-    };
-    let store = Sqlite { act: Some(act), ..Sqlite::open(copy, sealer)? };
-    let mark = move |writer: &Writer<'_>| mark(writer, resume, now);
-    let jobs = store.write("marking the jobs of a backup", mark).await?;
-    store.fold_log().await?;
-    drop(store);
-    remove(&beside(copy, ".lock"));
-    Ok(Restored { taken_at, jobs, before: None })
+    }
 }
 
 fn looked_at(copy: &Path) -> Result<Option<Timestamp>, Fault> {
@@ -162,7 +166,7 @@ fn note(connection: &Connection, name: &str, at: Timestamp) -> Result<(), Fault>
 }
 
 /// The active jobs; each says from now on that it was restored, unless nothing can have been done since.
-fn mark(writer: &Writer<'_>, resume: bool, now: Timestamp) -> Result<Vec<JobId>, Fault> {
+pub(super) fn mark(writer: &Writer<'_>, resume: bool, now: Timestamp) -> Result<Vec<JobId>, Fault> {
     note(writer, RESTORED_AT, now)?;
     let mut statement = writer.prepare("SELECT id, facts FROM jobs WHERE phase <> 'done' ORDER BY id")?;
     let rows =

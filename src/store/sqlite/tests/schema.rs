@@ -133,3 +133,27 @@ fn an_old_database_ends_up_with_the_schema_of_a_new_one() {
     };
     assert_eq!(schema(&old), schema(&new));
 }
+
+/// What the other engine does not need: leases end with a transfer.
+const LEASES: [&str; 4] = ["jobs.lease_owner", "jobs.lease_generation", "jobs.lease_until", "jobs.wake_now"];
+
+#[test]
+fn every_column_is_transferred() {
+    let sqlite = Sqlite::in_memory(Sealer::new([7; 32])).unwrap();
+    let connection = sqlite.database.lock();
+    let sql = "SELECT tables.name || '.' || columns.name FROM sqlite_master AS tables,
+        pragma_table_info(tables.name) AS columns
+        WHERE tables.type = 'table' AND tables.name NOT LIKE 'sqlite%'";
+    let mut statement = connection.prepare(sql).unwrap();
+    let stored = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+    let mut stored: std::collections::BTreeSet<String> = stored.map(Result::unwrap).collect();
+    for left in LEASES {
+        assert!(stored.remove(left), "{left}");
+    }
+    let tables = crate::store::transfer::TRANSFER_TABLES
+        .iter()
+        .filter(|table| !matches!(table.name, "leases" | "counters"));
+    let transferred =
+        tables.flat_map(|table| table.columns.iter().map(|(column, _)| format!("{}.{column}", table.name)));
+    assert_eq!(transferred.collect::<std::collections::BTreeSet<String>>(), stored, "see store/transfer.rs");
+}
