@@ -44,6 +44,7 @@ def main():
         reader.start()
     for (page, part, _), reader in readers.items():
         reader.join(PAGE_SECONDS)
+        print(report(page, part).read_text(), end="", flush=True)
         shoal.equal(f"{page} {part or ''}: it was followed to its end", reader.exitcode, 0)
         if reader.is_alive():
             reader.terminate()
@@ -79,12 +80,22 @@ def readable(block):
         shoal.check(f"{block.name}: it is JSON", True)
 
 
+def folder(page, part):
+    return re.sub(r"[/ #]+", "-", f"{page}{part or ''}")
+
+
+def report(page, part):
+    """What a reader reports, who writes beside others."""
+    return pathlib.Path(f"{folder(page, part)}.report")
+
+
 def follow(page, part, prepare):
     begun = time.monotonic()
+    os.dup2(os.open(report(page, part), os.O_WRONLY | os.O_CREAT), sys.stdout.fileno())
     release.own_network()
     for address in ("10.0.0.0/24", f"{BMC}/32"):
         shoal.run("ip", "address", "add", address, "dev", "lo", check=True)
-    with shoal.folder(f"{page}{part or ''}".replace("/", "-").replace(" ", "-").replace("#", "")), World(page) as world:
+    with shoal.folder(folder(page, part)), World(page) as world:
         prepare(world)
         world.follow(part)
         print(page, part or "", "took", round(time.monotonic() - begun), "s", file=sys.stderr)
