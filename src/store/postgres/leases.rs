@@ -26,11 +26,12 @@ const DUE_NOW: &str = "(leases.wake_now OR (jobs.cancel IS NOT NULL AND jobs.pha
 const CLAIMABLE: &str =
     "jobs.phase <> 'done' AND (NOT jobs.held OR jobs.cancel IS NOT NULL) AND jobs.id <> ALL ($2)";
 
-/// SQL for a job that can be claimed at $1, the database's time if that is `NULL`.
+/// SQL for a job that can be claimed at $1, the database's time if that is `NULL`. The time is that of a subquery, which is
+/// evaluated once and not for each row.
 pub(super) const DUE: &str =
     "jobs.phase <> 'done' AND (NOT jobs.held OR jobs.cancel IS NOT NULL) AND jobs.id <> ALL ($2)
-    AND leases.until <= coalesce($1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
-    AND (jobs.wake_at <= coalesce($1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+    AND leases.until <= (SELECT coalesce($1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint))
+    AND (jobs.wake_at <= (SELECT coalesce($1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint))
         OR leases.wake_now OR (jobs.cancel IS NOT NULL AND jobs.phase = 'forward'))";
 
 impl LeaseStore for Postgres {

@@ -173,6 +173,8 @@ async fn receive(tx: &PgWriter, source: &dyn TransferSource) -> Result<Vec<Trans
             return Err(PgFault::row(what, counts));
         }
     }
+    // Plans of the first minutes rest on it.
+    tx.batch(&format!("ANALYZE {}", super::schema::TABLES.join(", "))).await?;
     Ok(received)
 }
 
