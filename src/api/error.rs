@@ -144,6 +144,7 @@ fn store_status(error: &StoreError) -> (StatusCode, &'static str) {
         | StoreError::UnknownToken { .. } => (StatusCode::NOT_FOUND, "Not found"),
         StoreError::ServerExists { .. }
         | StoreError::SimilarServer { .. }
+        | StoreError::ServerChanged { .. }
         | StoreError::Busy { .. }
         | StoreError::Decided { .. }
         | StoreError::Leased { .. }

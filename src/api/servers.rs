@@ -24,7 +24,7 @@ use super::find;
 use super::inspect::HardwareBody;
 use crate::access::{Act, Role};
 use crate::domain::{FieldError, Serial, Server, Status};
-use crate::store::{LastJob, PAGE_MAX, ServerFilter, StoreError};
+use crate::store::{LastJob, PAGE_MAX, ServerFilter, ServerRecord, StoreError};
 use input::{ServerInput, ServerPatch, ServerReplacement, change, changes, make, replacement};
 use shoal_base::world::reference;
 use shown::{ServerBody, ServerList, check_match, etag};
@@ -175,17 +175,16 @@ pub async fn replace(
     let record = state.store.server_record(&serial).await?;
     let matched = check_match(&headers, record.as_ref());
     body.entry("serial").or_insert_with(|| serial.to_string().into());
-    let before = record.map(|record| record.server);
-    let after =
-        ServerInput::read(&body, |input, fields| replacement(&serial, before.as_ref(), input, fields))?;
+    let before = record.as_ref().map(|record| &record.server);
+    let after = ServerInput::read(&body, |input, fields| replacement(&serial, before, input, fields))?;
     if body.contains_key("bmc_password") {
         check_reference(&state, &who, &after)?;
     }
     // Last (RFC 9110, 13.2.1): faults of the request alone are reported whatever the record's state.
     matched?;
-    match before {
-        Some(before) => {
-            save_change(&state, &who, &before, &after).await?;
+    match &record {
+        Some(record) => {
+            save_change(&state, &who, record, &after).await?;
             Ok(shown(&state, &serial).await?.into_response())
         }
         None => {
@@ -213,25 +212,30 @@ pub async fn update(
     let _unchanged_by_others = state.inventory.lock().await;
     let record = find::server_record(&state, &serial).await?;
     let matched = check_match(&headers, Some(&record));
-    let before = record.server;
-    let after = ServerInput::read(&body, |input, fields| change(&before, input, fields))?;
+    let after = ServerInput::read(&body, |input, fields| change(&record.server, input, fields))?;
     if body.contains_key("bmc_password") {
         check_reference(&state, &who, &after)?;
     }
     matched?;
-    save_change(&state, &who, &before, &after).await?;
+    save_change(&state, &who, &record, &after).await?;
     Ok(shown(&state, &serial).await?.into_response())
 }
 
 /// Writes what has become of a record.
-async fn save_change(state: &ApiState, who: &Who, before: &Server, after: &Server) -> Result<(), ApiError> {
-    let serial = after.serial.clone();
+async fn save_change(
+    state: &ApiState,
+    who: &Who,
+    record: &ServerRecord,
+    after: &Server,
+) -> Result<(), ApiError> {
+    let (serial, before) = (after.serial.clone(), &record.server);
     if leads_elsewhere(before, after)
         && let Some(job) = state.store.active_job(&serial).await?
     {
         return Err(StoreError::Busy { server: serial, job }.into());
     }
-    state.store.with_audit(act_of_change(state, who, before, after)).update_server(after).await?;
+    let audited = state.store.with_audit(act_of_change(state, who, before, after));
+    audited.update_server(after, Some(record.revision)).await?;
     tracing::info!(server = %serial, "a server was changed");
     Ok(())
 }

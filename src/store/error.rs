@@ -74,6 +74,8 @@ pub enum StoreError {
          inventory: use {existing}, or remove that server first"
     )]
     SimilarServer { serial: Serial, existing: Serial },
+    #[error("server {serial} was changed at the same moment by another request: repeat the change")]
+    ServerChanged { serial: Serial },
     #[error("the inventory is full: it holds {max} servers")]
     InventoryFull { max: u64 },
     #[error("server {server} is busy with job {job}")]

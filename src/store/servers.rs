@@ -55,8 +55,9 @@ pub trait ServerStore {
     /// blanks only.
     fn insert_server(&self, server: &Server) -> StoreFuture<()>;
 
-    /// Replaces the record of the same serial number.
-    fn update_server(&self, server: &Server) -> StoreFuture<()>;
+    /// Replaces the record of the same serial number. [`StoreError::ServerChanged`](super::StoreError::ServerChanged),
+    /// and nothing is written, where it no longer has this revision.
+    fn update_server(&self, server: &Server, revision: Option<u64>) -> StoreFuture<()>;
 
     /// Adds or replaces records, each with its entry of the audit log: all of them, or none where one cannot be added.
     fn put_servers(&self, records: Vec<(Server, Act)>) -> StoreFuture<()>;

@@ -24,7 +24,7 @@ async fn on_sushy(faults: Vec<Fault>, recipe: Value) -> (Site, Job) {
     let mut site = Site::new(1, vec![config]).await;
     let mut server = site.store.servers().await.unwrap().remove(0);
     server.system_id = Some("vm".to_owned());
-    site.store.update_server(&server).await.unwrap();
+    site.store.update_server(&server, None).await.unwrap();
     site.start();
     let id = site.submit(0, recipe).await;
     let job = site.settle(id).await;

@@ -96,13 +96,13 @@ async fn what_an_inventory_or_a_network_does_has_a_code() {
     let site = Site::new(1, vec![host(vec![])]).await;
     let mut server = site.store.servers().await.unwrap().remove(0);
     server.bmc_password = Password::new("another password".to_owned());
-    site.store.update_server(&server).await.unwrap();
+    site.store.update_server(&server, None).await.unwrap();
     fail_with(site, json!({}), BmcLoginRefused).await;
 
     let site = Site::new(1, vec![host(vec![])]).await;
     let mut server = site.store.servers().await.unwrap().remove(0);
     server.bmc_password = Password::new("file:rack1/bmc0".to_owned());
-    site.store.update_server(&server).await.unwrap();
+    site.store.update_server(&server, None).await.unwrap();
     fail_with(site, json!({}), BmcPasswordMissing).await;
 
     let site = Site::new(1, vec![host(vec![])]).await;
@@ -112,7 +112,7 @@ async fn what_an_inventory_or_a_network_does_has_a_code() {
     let site = Site::new(1, vec![host(vec![])]).await;
     let mut server = site.store.servers().await.unwrap().remove(0);
     server.protected = true;
-    site.store.update_server(&server).await.unwrap();
+    site.store.update_server(&server, None).await.unwrap();
     fail_with(site, json!({}), ServerProtected).await;
 
     let mut site = Site::new(1, vec![SimConfig { power_on: true, ..host(vec![]) }]).await;

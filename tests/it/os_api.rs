@@ -219,7 +219,7 @@ async fn two_servers_with_one_address_are_not_distinguished() {
         Site::new(1, vec![machine(vec![]), SimConfig { serial: "SIM0002".into(), ..machine(vec![]) }]).await;
     let mut other = site.store.server(&site.serial(1)).await.unwrap().unwrap();
     other.management_address = Some(ADDRESS.to_uppercase());
-    site.store.update_server(&other).await.unwrap();
+    site.store.update_server(&other, None).await.unwrap();
     site.start();
     let id = site.submit(0, json!({ "management_address": ADDRESS })).await;
     let job = site.settle(id).await;

@@ -14,7 +14,7 @@ async fn site(directory: &Path) -> Site {
     let mut site = Site::new(1, vec![machine(vec![])]).await;
     let mut server = site.store.servers().await.unwrap().remove(0);
     server.bmc_password = Password::new("file:rack1/bmc0".to_owned());
-    site.store.update_server(&server).await.unwrap();
+    site.store.update_server(&server, None).await.unwrap();
     std::fs::create_dir(directory.join("rack1")).unwrap();
     let secrets = Secrets::new(Default::default(), Some(directory.to_owned()));
     site.setup = Box::new(move |setup| setup.secrets = secrets.clone());

@@ -20,7 +20,7 @@ async fn site(config: SimConfig, first: impl Fn(&mut Server), second: Server) ->
     let mut server = record(&config, "bmc0.test");
     let site = Site::new(5, vec![SimConfig { timings, ..config }]).await;
     first(&mut server);
-    site.store.update_server(&server).await.unwrap();
+    site.store.update_server(&server, None).await.unwrap();
     site.store.insert_server(&second).await.unwrap();
     site
 }
@@ -50,8 +50,8 @@ async fn two_addresses() -> Site {
     site.network.add_bmc("alias.test", &site.machines[0]);
     let uuid = system_uuid(&site, &first).await;
     (first.system_uuid, second.system_uuid) = (Some(uuid.clone()), Some(uuid.to_uppercase()));
-    site.store.update_server(&first).await.unwrap();
-    site.store.update_server(&second).await.unwrap();
+    site.store.update_server(&first, None).await.unwrap();
+    site.store.update_server(&second, None).await.unwrap();
     site
 }
 

@@ -52,7 +52,7 @@ async fn a_change_and_its_entry_are_one(bench: Bench) {
     assert!(!ended.unwrap(), "the job can be read");
     assert_eq!(entries().await, 2, "a write that succeeds and changes nothing leaves none");
     store.with_audit(act(7)).servers().await.unwrap();
-    store.update_server(&Server { protected: true, ..server("A") }).await.unwrap();
+    store.update_server(&Server { protected: true, ..server("A") }, None).await.unwrap();
     assert_eq!(entries().await, 2, "reads, and writes of no caller, leave none");
 }
 

@@ -226,7 +226,7 @@ async fn labels_are_those_of_the_server_when_the_batch_was_made(bench: Bench) {
     let per_label_parallel = BTreeMap::from([("rack".to_owned(), 1)]);
     let limits = BatchLimits { per_label_parallel, ..BatchLimits::default() };
     bench.store.insert_batch(new_batch(limits), None).await.unwrap();
-    bench.store.update_server(&server("A")).await.unwrap();
+    bench.store.update_server(&server("A"), None).await.unwrap();
     assert_eq!(names(&bench.started(5).await), ["A", "C"], "B shares the rack of A, and C has none");
     let row = bench.store.batch_rows(batch_id(1)).await.unwrap().remove(0);
     assert_eq!(row.labels, BTreeMap::from([("rack".to_owned(), "7".to_owned())]));

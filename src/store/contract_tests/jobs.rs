@@ -215,7 +215,7 @@ async fn labels_are_those_of_the_server_when_the_job_was_made(bench: Bench) {
     bench.add_job("A", 1).await;
     bench.add_job("B", 2).await;
     server.labels.insert("rack".into(), "8".into());
-    bench.store.update_server(&server).await.unwrap();
+    bench.store.update_server(&server, None).await.unwrap();
     let found = async |name: &str, value: &str| {
         let label = Some((name.into(), value.into()));
         let filter = JobFilter { label, limit: 10, ..JobFilter::default() };

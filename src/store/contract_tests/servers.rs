@@ -13,6 +13,7 @@ use shoal_redfish::{BmcMemory, Hardware};
 promises! {
     servers_read_back_as_written,
     a_serial_number_stands_for_one_server,
+    a_change_of_a_record_that_has_changed_is_refused,
     an_unknown_server_is_an_error,
     a_server_with_an_active_job_stays,
     past_jobs_outlive_their_server,
@@ -38,7 +39,7 @@ async fn servers_read_back_as_written(bench: Bench) {
     written.variables = variables("ip", "10.0.0.9");
     bench.store.insert_server(&written).await.unwrap();
     written.protected = true;
-    bench.store.update_server(&written).await.unwrap();
+    bench.store.update_server(&written, None).await.unwrap();
     let bench = bench.with(&["C", "B"]).await.restarted().await;
     let read = bench.store.server(&serial("A")).await.unwrap().unwrap();
     assert_eq!(read.bmc_password.expose(), "calvin-A");
@@ -99,10 +100,22 @@ async fn records_are_put_together_or_not_at_all(bench: Bench) {
     assert!(bench.store.verify_audit().await.unwrap().fault.is_none());
 }
 
+async fn a_change_of_a_record_that_has_changed_is_refused(bench: Bench) {
+    let bench = bench.with(&["A"]).await;
+    let revision = async || bench.store.server_record(&serial("A")).await.unwrap().unwrap().revision;
+    let read = revision().await;
+    let other = bench.store.second_handle();
+    other.update_server(&Server { protected: true, ..server("A") }, Some(read)).await.unwrap();
+    let error = bench.store.update_server(&server("A"), Some(read)).await.unwrap_err();
+    assert!(matches!(error, StoreError::ServerChanged { .. }), "{error}");
+    assert!(bench.store.server(&serial("A")).await.unwrap().unwrap().protected);
+    bench.store.update_server(&server("A"), Some(revision().await)).await.unwrap();
+}
+
 async fn an_unknown_server_is_an_error(bench: Bench) {
     assert!(bench.store.server(&serial("A")).await.unwrap().is_none());
     for error in [
-        bench.store.update_server(&server("A")).await.unwrap_err(),
+        bench.store.update_server(&server("A"), None).await.unwrap_err(),
         bench.store.delete_server(&serial("A")).await.unwrap_err(),
         bench.store.insert_job(new_job("A", 1), None).await.unwrap_err(),
     ] {
@@ -186,7 +199,7 @@ async fn a_record_shows_its_changes_and_its_last_job(bench: Bench) {
     assert_eq!((record.created_at, record.updated_at, record.revision), (Some(at(1)), Some(at(1)), 1));
     assert!(record.last_job.is_none());
     let changed = Server { protected: true, ..server("A") };
-    store.with_audit(act(2)).update_server(&changed).await.unwrap();
+    store.with_audit(act(2)).update_server(&changed, None).await.unwrap();
     bench.add_job("A", 3).await;
     let record = store.server_record(&serial("A")).await.unwrap().unwrap();
     assert_eq!((record.created_at, record.updated_at, record.revision), (Some(at(1)), Some(at(2)), 2));
@@ -215,13 +228,13 @@ async fn what_a_bmc_agreed_to_belongs_to_its_address(bench: Bench) {
     let store = &bench.store;
     assert_eq!(store.load_bmc_memory(&server("A")).await.unwrap(), memory);
     // A change of anything else leaves it, and another address does not.
-    store.update_server(&Server { protected: true, ..server("A") }).await.unwrap();
+    store.update_server(&Server { protected: true, ..server("A") }, None).await.unwrap();
     assert_eq!(store.load_bmc_memory(&server("A")).await.unwrap(), memory);
     let moved = Server { bmc_address: "https://10.0.0.6".parse().unwrap(), ..server("A") };
     assert!(store.load_bmc_memory(&moved).await.unwrap().is_empty());
-    store.update_server(&moved).await.unwrap();
+    store.update_server(&moved, None).await.unwrap();
     store.save_bmc_memory(&server("A"), memory.clone()).await.unwrap();
-    store.update_server(&server("A")).await.unwrap();
+    store.update_server(&server("A"), None).await.unwrap();
     assert!(store.load_bmc_memory(&server("A")).await.unwrap().is_empty(), "it came from the old address");
     store.save_bmc_memory(&server("A"), memory.clone()).await.unwrap();
     store.delete_server(&serial("A")).await.unwrap();
@@ -241,10 +254,10 @@ async fn hardware_belongs_to_the_address_that_it_was_read_at(bench: Bench) {
     let load = async |of: &Server| store.load_hardware(of).await.unwrap();
     assert_eq!(load(&server("A")).await, Some((at(2), hardware("R750"))));
     assert_eq!((load(&server("B")).await, load(&server("C")).await), (None, None));
-    store.update_server(&Server { protected: true, ..server("A") }).await.unwrap();
+    store.update_server(&Server { protected: true, ..server("A") }, None).await.unwrap();
     assert!(load(&server("A")).await.is_some(), "it is still the same machine");
     let moved = Server { bmc_address: "https://10.0.0.6".parse().unwrap(), ..server("A") };
-    store.update_server(&moved).await.unwrap();
+    store.update_server(&moved, None).await.unwrap();
     store.save_hardware(&server("A"), hardware("R750"), at(3)).await.unwrap();
     assert_eq!((load(&moved).await, load(&server("A")).await), (None, None));
     store.save_hardware(&moved, hardware("R760"), at(4)).await.unwrap();

@@ -79,12 +79,18 @@ impl ServerStore for Postgres {
         })
     }
 
-    fn update_server(&self, server: &Server) -> StoreFuture<()> {
-        let given = (server.clone(), self.act.as_ref().map(|act| act.at));
-        self.write("changing a server", given, |tx, (server, at)| {
+    fn update_server(&self, server: &Server, revision: Option<u64>) -> StoreFuture<()> {
+        let given = (server.clone(), revision, self.act.as_ref().map(|act| act.at));
+        self.write("changing a server", given, |tx, (server, revision, at)| {
             async move {
-                if !exists(tx, &server.serial).await? {
-                    return Err(StoreError::UnknownServer { serial: server.serial.clone() }.into());
+                let (sql, serial) =
+                    ("SELECT revision FROM servers WHERE serial = $1 FOR UPDATE", server.serial.clone());
+                let Some(row) = tx.optional(sql, values![serial.as_str()]).await? else {
+                    return Err(StoreError::UnknownServer { serial }.into());
+                };
+                let Count(now) = row.try_get(0)?;
+                if revision.is_some_and(|revision| revision != now) {
+                    return Err(StoreError::ServerChanged { serial }.into());
                 }
                 change(tx, server, *at).await
             }

@@ -61,13 +61,18 @@ impl ServerStore for Sqlite {
         })
     }
 
-    fn update_server(&self, server: &Server) -> StoreFuture<()> {
+    fn update_server(&self, server: &Server, revision: Option<u64>) -> StoreFuture<()> {
         let (server, at) = (server.clone(), self.act.as_ref().map(|act| act.at));
         self.write("changing a server", move |writer| {
-            if !exists(writer, &server.serial)? {
-                return Err(StoreError::UnknownServer { serial: server.serial }.into());
+            let sql = "SELECT revision FROM servers WHERE serial = ?1";
+            let found = writer.prepare_cached(sql)?.query_row([server.serial.as_str()], |row| row.get(0));
+            match found.optional()? {
+                None => Err(StoreError::UnknownServer { serial: server.serial }.into()),
+                Some(Count(now)) if revision.is_some_and(|revision| revision != now) => {
+                    Err(StoreError::ServerChanged { serial: server.serial }.into())
+                }
+                Some(_) => change(writer, &server, at),
             }
-            change(writer, &server, at)
         })
     }
 

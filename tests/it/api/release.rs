@@ -152,7 +152,7 @@ async fn a_host_with_a_job_of_another_record_is_left_alone_even_by_force() {
     let mut site = Site::new(1, vec![SimConfig { timings, ..machine(vec![Fault::NoSerial]) }]).await;
     let id = Some(machine(vec![]).persona.system.to_owned());
     let first = Server { system_id: id.clone(), ..record(&machine(vec![]), "bmc0.test") };
-    site.store.update_server(&first).await.unwrap();
+    site.store.update_server(&first, None).await.unwrap();
     site.store.insert_server(&Server { serial: "RACK7-12".parse().unwrap(), ..first }).await.unwrap();
     let api = api(&site);
     site.start();

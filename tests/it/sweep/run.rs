@@ -187,7 +187,7 @@ impl Run {
     async fn mistype_password(&self, machine: usize) {
         let mut server = self.site.store.server(&self.site.serial(machine)).await.unwrap().unwrap();
         server.bmc_password = Password::new(format!("{}-mistyped", leaks::PASSWORD));
-        self.site.store.update_server(&server).await.unwrap();
+        self.site.store.update_server(&server, None).await.unwrap();
     }
 
     /// Until every job is over, or should be.
