@@ -207,6 +207,27 @@ async fn a_database_moves_to_postgresql_and_back() {
     start(&dir, &["--db", &shared.url]).await.stop("-TERM").await;
 }
 
+/// A controller lives on without its database, reports that, and needs no restart.
+#[tokio::test]
+async fn a_database_that_is_away_is_reported_and_heals() {
+    let Some(shared) = Shared::new(POSTGRES_PORT) else { return };
+    let one = shared.started("one").await;
+    let role = shared.url["postgres://".len()..].split('@').next().unwrap();
+    let away = format!(
+        "ALTER ROLE {role} NOLOGIN; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
+    );
+    shared.server.psql(&away).unwrap();
+    let (status, ready) = one.get("/readyz").await;
+    assert_eq!(status, 503, "{ready:#}");
+    assert!(ready.to_string().contains("the database is unreachable"), "{ready:#}");
+    assert_eq!(one.get("/healthz").await.0, 200);
+    assert_eq!(one.post("/api/v1/servers", server_json()).await.0, 503);
+    shared.server.psql(&format!("ALTER ROLE {role} LOGIN")).unwrap();
+    assert_eq!(one.get("/readyz").await.0, 200);
+    assert_eq!(one.post("/api/v1/servers", server_json()).await.0, 201);
+    one.stop("-TERM").await;
+}
+
 /// A dump that was loaded elsewhere is not taken for the database that it was made of.
 #[tokio::test]
 async fn a_database_on_another_server_is_refused_until_it_is_marked() {

@@ -175,6 +175,17 @@ async fn a_database_that_is_away_is_a_transient_error_and_heals() {
     store.check().await.unwrap();
 }
 
+/// Of several servers the first one that can be reached and takes writes is used.
+#[tokio::test]
+async fn another_server_is_used_where_the_first_one_is_away() {
+    let Some(on_server) = OnServer::new().await else { return };
+    let url = on_server.url_at(on_server.directory());
+    let (before, after) = url.split_once('@').unwrap();
+    let address = PostgresAddress::parse(&format!("{before}@%2Fnowhere:5432,{after}"), false).unwrap();
+    let store = Postgres::start(&address, sealer(), Rng::from_system(), &[], LeaseClock::Database).await;
+    store.unwrap().insert_server(&server("A")).await.unwrap();
+}
+
 /// What an operator sees of a database that does not open.
 #[tokio::test]
 async fn an_error_names_what_is_wrong_and_the_remedy() {
@@ -191,6 +202,17 @@ async fn an_error_names_what_is_wrong_and_the_remedy() {
     assert!(missing.contains("does not exist") && missing.contains("CREATE DATABASE"), "{missing}");
     let unknown = opened(url.replace(&on_server.role, "outsider:planted")).await;
     assert!(unknown.contains("outsider") && !unknown.contains("planted"), "{unknown}");
+    let latin = format!("latin_{}", on_server.role);
+    let sql = format!("CREATE DATABASE {latin} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+    on_server.client("shoal").await.batch_execute(&sql).await.unwrap();
+    let encoding = opened(url.replace("/postgres", &format!("/{latin}"))).await;
+    assert!(encoding.contains("LATIN1") && encoding.contains("ENCODING 'UTF8'"), "{encoding}");
+    on_server
+        .client("shoal")
+        .await
+        .batch_execute(&format!("DROP DATABASE {latin} WITH (FORCE)"))
+        .await
+        .unwrap();
     let away = opened("postgres://me:planted@127.0.0.1:9/site?connect_timeout=1".to_owned()).await;
     assert!(away.contains("site at 127.0.0.1:9") && !away.contains("planted"), "{away}");
     let client = on_server.client("shoal").await;
