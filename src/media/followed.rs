@@ -20,6 +20,9 @@ use crate::store::StoreError;
 /// How old what is known of another controller's job may be while its media are read here.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a request waits for a look: what is published here is served also while the database is away.
+const LOOK_MAX: Duration = Duration::from_secs(2);
+
 /// Publishes the media of a job as its record has them, or retires them where it is over.
 pub type Follow = Box<dyn Fn(JobId) -> BoxFuture<'static, ()> + Send + Sync>;
 
@@ -28,8 +31,6 @@ pub struct Following {
     /// None where this controller has the database alone.
     follow: OnceLock<Follow>,
     jobs: Mutex<FollowedJobs>,
-    /// One look at a time: the requests behind it find what it has published.
-    looking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -57,6 +58,15 @@ impl Following {
         self.follow.get().is_some() && !jobs.driven.contains_key(&job) && !is_fresh
     }
 
+    /// What looks at the record, for one of the requests that find it due.
+    fn due_look(&self, job: JobId) -> Option<&Follow> {
+        if !self.is_due(job) {
+            return None;
+        }
+        self.jobs().looked_at.insert(job, Instant::now());
+        self.follow.get()
+    }
+
     pub fn forget(&self, job: JobId) {
         self.jobs().looked_at.remove(&job);
     }
@@ -82,19 +92,17 @@ impl Media {
     /// Publishes what another controller's job has by now, unless that was done a moment ago. The path that was asked
     /// for is one of the job's.
     pub(super) async fn catch_up(&self, job: JobId) {
-        let following = &self.0.following;
-        if !self.is_behind(job) {
-            return;
-        }
-        let _one_at_a_time = following.looking.lock().await;
-        let Some(follow) = following.follow.get().filter(|_| following.is_due(job)) else { return };
-        follow(job).await;
-        if let Err(error) = self.learn(job).await {
-            tracing::warn!(%job, %error, "what other controllers have seen of the job's media cannot be read");
-        }
-        if self.find(job).is_some() {
-            following.jobs().looked_at.insert(job, Instant::now());
-        }
+        let Some(follow) = self.0.following.due_look(job) else { return };
+        let look = async {
+            follow(job).await;
+            self.learn(job).await
+        };
+        let fault = match tokio::time::timeout(LOOK_MAX, look).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("not within {} s", LOOK_MAX.as_secs()),
+        };
+        tracing::warn!(%job, fault, "what other controllers know of the job's media cannot be read");
     }
 
     /// Takes up what other controllers have seen of the reads of a job's media.
