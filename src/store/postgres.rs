@@ -2,7 +2,7 @@
 //!
 //! Each call is one transaction, or one consistent read, on a connection of a pool. Transactions of all controllers run
 //! side by side at READ COMMITTED; what they must not do at the same time is kept apart by locks on rows (always
-//! batch, server, lease, job, in this order) and by transaction-level advisory locks ([`DatabaseLock`](writer::DatabaseLock)). Nothing
+//! batch, server, lease, job, in this order) and by transaction-level advisory locks ([`DatabaseLock`]). Nothing
 //! is kept in a session, so PgBouncer may be in between (`writer`).
 //!
 //! What is different from an engine of one controller:
