@@ -66,6 +66,11 @@ impl PostgresAddress {
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(AddressError::Missing { what: "host" });
         }
+        let wanted = config.get_target_session_attrs();
+        if url.contains("target_session_attrs=") && wanted != TargetSessionAttrs::ReadWrite {
+            let why = "target_session_attrs must be read-write, which is the default".to_owned();
+            return Err(AddressError::Malformed { why });
+        }
         let tls = uses_tls(&config, mode.as_deref(), allow_clear)?;
         config.ssl_mode(if tls { SslMode::Require } else { SslMode::Disable });
         set_defaults(&mut config, &url);
@@ -218,6 +223,16 @@ mod tests {
         assert!(!PostgresAddress::parse(url, true).unwrap().uses_tls());
         let odd = parse("postgres://u@h/d?sslmode=sometimes").unwrap_err();
         assert!(matches!(odd, AddressError::SslMode { .. }), "{odd}");
+    }
+
+    #[test]
+    fn a_server_that_takes_writes_is_wanted() {
+        let url = |wanted: &str| format!("postgres://u@db1,db2/d?target_session_attrs={wanted}");
+        assert!(parse(&url("read-write")).is_ok());
+        for wanted in ["any", "read-only", "standby"] {
+            let error = parse(&url(wanted)).unwrap_err().to_string();
+            assert!(error.contains("target_session_attrs"), "{error}");
+        }
     }
 
     #[test]
