@@ -2,6 +2,7 @@
 
 mod connections;
 mod controllers;
+mod secrets;
 mod tls;
 mod transfer;
 
