@@ -3,7 +3,7 @@
 use super::*;
 use crate::store::keys::SEALED_COLUMNS;
 
-/// Hashes, marks, and proofs of keys, which a rotation writes by itself; tokens of transactions are random.
+/// Hashes, marks, and proofs of keys, which a rotation replaces; tokens of transactions are random.
 const UNSEALED: [&str; 10] = [
     "audit.hash",
     "audit_start.hash",
