@@ -11,6 +11,7 @@ import re
 import shlex
 import socket
 import subprocess
+import sys
 import threading
 import time
 import typing
@@ -27,6 +28,7 @@ FENCE = re.compile(r"( *)```(\w*)$")
 # What differs from run to run.
 VALUES = [(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"), (r"\b[0-9a-f]{32}\b", "ID"), (r"\b\d+\.\d+ s\b", "SECONDS"),
           (r"127\.0\.0\.1:\d+", "ADDRESS"), (r"\s+", " ")]
+TYPIST = str(pathlib.Path(__file__).with_name("typist.py").resolve())
 # Programs that go on until they are ended.
 SERVER = re.compile(r"^(?:\w+=\S* )*shoal (?:serve|sim)\b(?!.*--check)")
 COMMAND_SECONDS = 60
@@ -191,8 +193,7 @@ class Reader:
             return self.started(command, own)
         answer = of_beginning(self.answers, command)
         if answer is not None:
-            # What is typed before the question is lost.
-            own = f"{{ sleep 1; echo {shlex.quote(answer)}; }} | script --quiet --return --command {shlex.quote(own)} /dev/null"
+            own = shlex.join([sys.executable, TYPIST, answer, own])
         ended = self.shell(f"{own}\nended=$?; {{ export -p; declare -f; }} >> variables; exit $ended")
         shown = ended.stdout + ended.stderr
         fine = ended.returncode == (of_beginning(self.exits, command) or 0) and "urn:shoal:problem" not in shown
