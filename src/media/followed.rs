@@ -51,24 +51,27 @@ impl Following {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the record has to be looked at before a request is answered.
-    fn is_due(&self, job: JobId) -> bool {
-        let jobs = self.jobs();
-        let is_fresh = jobs.looked_at.get(&job).is_some_and(|at| at.elapsed() < LOOK_EVERY);
-        self.follow.get().is_some() && !jobs.driven.contains_key(&job) && !is_fresh
-    }
-
     /// What looks at the record, for one of the requests that find it due.
     fn due_look(&self, job: JobId) -> Option<&Follow> {
-        if !self.is_due(job) {
+        let follow = self.follow.get()?;
+        let mut jobs = self.jobs();
+        if !jobs.is_due(job) {
             return None;
         }
-        self.jobs().looked_at.insert(job, Instant::now());
-        self.follow.get()
+        jobs.looked_at.insert(job, Instant::now());
+        Some(follow)
     }
 
     pub fn forget(&self, job: JobId) {
         self.jobs().looked_at.remove(&job);
+    }
+}
+
+impl FollowedJobs {
+    /// Whether the record has to be looked at before a request is answered.
+    fn is_due(&self, job: JobId) -> bool {
+        let is_fresh = self.looked_at.get(&job).is_some_and(|at| at.elapsed() < LOOK_EVERY);
+        !self.driven.contains_key(&job) && !is_fresh
     }
 }
 
@@ -86,7 +89,7 @@ impl Media {
 
     /// Whether another controller may have gone on with the job since its record was looked at here.
     pub(super) fn is_behind(&self, job: JobId) -> bool {
-        self.0.following.is_due(job)
+        self.0.following.follow.get().is_some() && self.0.following.jobs().is_due(job)
     }
 
     /// Publishes what another controller's job has by now, unless that was done a moment ago. The path that was asked
@@ -107,9 +110,7 @@ impl Media {
 
     /// Takes up what other controllers have seen of the reads of a job's media.
     pub async fn learn(&self, job: JobId) -> Result<(), StoreError> {
-        let Some(job_media) = self.find(job).filter(|_| self.0.following.follow.get().is_some()) else {
-            return Ok(());
-        };
+        let Some(job_media) = self.find(job).filter(|_| self.0.store.is_shared()) else { return Ok(()) };
         for &medium in Medium::VARIANTS {
             if let Some(saved) = self.0.store.load_trace(job, medium.name()).await? {
                 job_media.learn(medium, saved);

@@ -50,6 +50,19 @@ async fn the_media_of_a_job_are_served_by_a_controller_that_does_not_drive_it() 
     assert_eq!(server.media.followed(), [], "media are gone with their job");
 }
 
+/// As with `ROLES=worker` and `ROLES=media`.
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_serves_no_media_learns_what_was_read_of_them() {
+    let mut site = Site::new(8, vec![machine(vec![])]).await;
+    let id = site.submit(0, json!({"completion_hook": "poweroff"})).await;
+    site.serves_media = false;
+    let _driver = site.beside("driver");
+    site.serves_media = true;
+    let server = site.bystander();
+    site.serve_media_of(&server);
+    site.proven(id).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_balancer_may_send_every_read_to_another_controller() {
     let mut site = Site::new(6, vec![machine(vec![])]).await;

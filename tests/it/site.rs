@@ -64,6 +64,8 @@ pub struct Site {
     pub quirks_off: Vec<Quirk>,
     /// Jobs driven in parallel.
     pub workers: usize,
+    /// Beside other controllers, the media of their jobs too.
+    pub serves_media: bool,
     pub drain_timeout: Duration,
     pub setup: Box<dyn Fn(&mut WorkflowConfig)>,
     pub registries: RegistrySettings,
@@ -116,6 +118,7 @@ impl Site {
             },
             quirks_off: Vec::new(),
             workers: 1000,
+            serves_media: true,
             drain_timeout: Duration::from_secs(20),
             setup: Box::new(|_| {}),
             registries: RegistrySettings::default(),
@@ -202,7 +205,8 @@ impl Site {
         let settings =
             EngineSettings { workers: self.workers, lease: LEASE, drain_timeout: self.drain_timeout };
         let services = Arc::new(services);
-        if services.store.is_shared() {
+        let follows = self.serves_media && services.store.is_shared();
+        if follows {
             followed_media::follow(&services);
         }
         let engine = Engine::new(services.clone(), settings, name.to_owned());
@@ -211,7 +215,7 @@ impl Site {
         let housekeeping = engine.housekeeping(self.retention.clone());
         let run = tokio::spawn(async move {
             let followed = async {
-                if services.store.is_shared() {
+                if follows {
                     followed_media::run(services.clone(), until.clone()).await;
                 }
             };
