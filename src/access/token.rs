@@ -133,6 +133,25 @@ pub struct TokenRecord {
     pub last_used_from: Option<String>,
 }
 
+impl From<NewToken> for TokenRecord {
+    fn from(new: NewToken) -> TokenRecord {
+        let NewToken { id, name, role, origin, expires_at, created_at, created_by } = new;
+        let (revoked_at, last_used_at, last_used_from) = (None, None, None);
+        TokenRecord {
+            id,
+            name,
+            role,
+            origin,
+            created_at,
+            created_by,
+            expires_at,
+            revoked_at,
+            last_used_at,
+            last_used_from,
+        }
+    }
+}
+
 /// Whether a token opens anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]

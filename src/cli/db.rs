@@ -82,7 +82,7 @@ enum DbError {
     NoKey { setting: &'static str },
     #[error("there is no database {database}")]
     NoDatabase { database: String },
-    #[error("{database} is there already: name another file")]
+    #[error("{database} already exists: name another file")]
     NotNew { database: String },
     #[error(
         "{running} controllers use {database}: stop them all; one that crashed counts for half a minute more"

@@ -161,3 +161,11 @@ fn path_kind(error: &std::io::Error) -> StoreErrorKind {
         _ => StoreErrorKind::Unavailable,
     }
 }
+
+/// A panic in the store is the caller's panic; a task that never ran means that the runtime ends.
+pub(super) fn resume_panic(error: tokio::task::JoinError) -> StoreError {
+    match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => StoreError::Closed,
+    }
+}

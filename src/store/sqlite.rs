@@ -52,6 +52,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::access::{Act, ChainKey, TokenKey};
 use crate::seal::Sealer;
+use crate::store::error::resume_panic;
 use crate::store::tap::{self, Side, Tap};
 use crate::store::{OwnSecret, Store, StoreEngine, StoreError, StoreFuture};
 use fault::Fault;
@@ -340,14 +341,6 @@ fn probe(writer: &Writer<'_>) -> Result<(), Fault> {
     let value = vec![last.wrapping_add(1); PROBE_BYTES];
     writer.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('probe', ?1)", [value])?;
     Ok(())
-}
-
-/// A panic in the store is the caller's panic; a task that never ran means that the runtime ends.
-fn resume_panic(error: tokio::task::JoinError) -> StoreError {
-    match error.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        Err(_) => StoreError::Closed,
-    }
 }
 
 impl Database {

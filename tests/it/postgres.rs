@@ -244,7 +244,7 @@ async fn a_database_on_another_server_is_refused_until_it_is_marked() {
     start(&dir, &["--db", &shared.url]).await.stop("-TERM").await;
 }
 
-/// Commands on a file say what to do instead.
+/// Commands on a file name what replaces them.
 #[tokio::test]
 async fn commands_on_files_name_what_takes_their_place() {
     let Some(shared) = Shared::new(POSTGRES_PORT) else { return };

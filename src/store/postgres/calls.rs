@@ -8,6 +8,7 @@ use super::fault::PgFault;
 use super::writer::{DatabaseLock, Gathered, PgReader, PgWriter};
 use super::{PgDatabase, Postgres, audit, events};
 use crate::seal::Sealer;
+use crate::store::error::resume_panic;
 use crate::store::tap::{self, Side};
 use crate::store::{StoreError, StoreFuture};
 
@@ -17,6 +18,11 @@ const CONFLICTS_MAX: u32 = 20;
 const LOSSES_MAX: u32 = 3;
 /// The same while it is unknown whether its transaction was committed.
 const UNKNOWN_MAX: u32 = 12;
+
+/// The statements of a write, over what the call was given. They may run several times.
+type Writing<A, T> = for<'a> fn(&'a PgWriter, &'a A) -> BoxFuture<'a, Result<T, PgFault>>;
+/// The statements of a read.
+type Reading<A, T> = for<'a> fn(&'a PgReader, &'a A) -> BoxFuture<'a, Result<T, PgFault>>;
 
 /// What is made known once a transaction is committed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,12 +35,7 @@ impl Postgres {
     /// Runs `work` in one transaction, notifies of what it changed after the commit, and undoes all of it
     /// if it fails. Where this handle has an act to record and `work` changes something, the entry of the audit log is
     /// written in the same transaction. It may run several times, and is carried out once.
-    pub(super) fn write<A, T>(
-        &self,
-        doing: &'static str,
-        args: A,
-        work: for<'a> fn(&'a PgWriter, &'a A) -> BoxFuture<'a, Result<T, PgFault>>,
-    ) -> StoreFuture<T>
+    pub(super) fn write<A, T>(&self, doing: &'static str, args: A, work: Writing<A, T>) -> StoreFuture<T>
     where
         A: Send + Sync + 'static,
         T: Send + 'static,
@@ -53,11 +54,7 @@ impl Postgres {
         })
     }
 
-    async fn transact<A: Sync, T: Send>(
-        &self,
-        args: &A,
-        work: for<'a> fn(&'a PgWriter, &'a A) -> BoxFuture<'a, Result<T, PgFault>>,
-    ) -> Result<T, PgFault> {
+    async fn transact<A: Sync, T: Send>(&self, args: &A, work: Writing<A, T>) -> Result<T, PgFault> {
         let token = self.database.token();
         let (mut unknown, mut tries) = (None, Tries::default());
         loop {
@@ -77,7 +74,7 @@ impl Postgres {
         token: [u8; 16],
         unknown: &mut Option<T>,
         args: &A,
-        work: for<'a> fn(&'a PgWriter, &'a A) -> BoxFuture<'a, Result<T, PgFault>>,
+        work: Writing<A, T>,
     ) -> Result<T, PgFault> {
         let reader = self.database.reader(&self.sealer).await?;
         let writer = PgWriter::new(reader, self.chain_key.clone());
@@ -139,12 +136,7 @@ impl Postgres {
     }
 
     /// Runs `work`, whose statements each see the database as it is then.
-    pub(super) fn read<A, T>(
-        &self,
-        doing: &'static str,
-        args: A,
-        work: for<'a> fn(&'a PgReader, &'a A) -> BoxFuture<'a, Result<T, PgFault>>,
-    ) -> StoreFuture<T>
+    pub(super) fn read<A, T>(&self, doing: &'static str, args: A, work: Reading<A, T>) -> StoreFuture<T>
     where
         A: Send + Sync + 'static,
         T: Send + 'static,
@@ -157,7 +149,7 @@ impl Postgres {
         &self,
         doing: &'static str,
         args: A,
-        work: for<'a> fn(&'a PgReader, &'a A) -> BoxFuture<'a, Result<T, PgFault>>,
+        work: Reading<A, T>,
     ) -> StoreFuture<T>
     where
         A: Send + Sync + 'static,
@@ -170,7 +162,7 @@ impl Postgres {
         &self,
         doing: &'static str,
         args: A,
-        work: for<'a> fn(&'a PgReader, &'a A) -> BoxFuture<'a, Result<T, PgFault>>,
+        work: Reading<A, T>,
         is_snapshot: bool,
     ) -> StoreFuture<T>
     where
@@ -222,13 +214,7 @@ async fn commit(tx: &PgWriter) -> Result<Changes, PgFault> {
 async fn carried_out<T: Send + 'static>(
     running: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {
-    match tokio::spawn(running).await {
-        Ok(answer) => answer,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(StoreError::Closed),
-        },
-    }
+    tokio::spawn(running).await.map_err(resume_panic)?
 }
 
 /// How often a call was tried.
@@ -262,7 +248,7 @@ impl PgDatabase {
         &self,
         sealer: &Sealer,
         args: &A,
-        work: for<'a> fn(&'a PgReader, &'a A) -> BoxFuture<'a, Result<T, PgFault>>,
+        work: Reading<A, T>,
         is_snapshot: bool,
     ) -> Result<T, PgFault> {
         let reader = self.reader(sealer).await?;

@@ -140,20 +140,7 @@ async fn insert(tx: &PgWriter, new: &NewToken, hash: &TokenHash) -> Result<Token
         new.expires_at.map(Millis),
     ];
     tx.execute(sql, values).await?;
-    let NewToken { id, name, role, origin, expires_at, created_at, created_by } = new.clone();
-    let (revoked_at, last_used_at, last_used_from) = (None, None, None);
-    Ok(TokenRecord {
-        id,
-        name,
-        role,
-        origin,
-        created_at,
-        created_by,
-        expires_at,
-        revoked_at,
-        last_used_at,
-        last_used_from,
-    })
+    Ok(TokenRecord::from(new.clone()))
 }
 
 async fn revoke(tx: &PgWriter, id: &TokenId, at: Timestamp) -> Result<(), PgFault> {

@@ -116,20 +116,7 @@ fn insert(writer: &Writer<'_>, new: NewToken, hash: &TokenHash) -> Result<TokenR
             ":expires_at": new.expires_at.map(Millis),
         },
     )?;
-    let NewToken { id, name, role, origin, expires_at, created_at, created_by } = new;
-    let (revoked_at, last_used_at, last_used_from) = (None, None, None);
-    Ok(TokenRecord {
-        id,
-        name,
-        role,
-        origin,
-        created_at,
-        created_by,
-        expires_at,
-        revoked_at,
-        last_used_at,
-        last_used_from,
-    })
+    Ok(TokenRecord::from(new))
 }
 
 fn revoke(writer: &Writer<'_>, id: &TokenId, at: Timestamp) -> Result<(), Fault> {
