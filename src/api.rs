@@ -36,7 +36,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
@@ -57,7 +57,7 @@ pub use webhook::Hooks;
 use crate::doctor::Checker;
 use crate::domain::{BatchId, JobId};
 use crate::engine::DryRunner;
-use crate::media::{HostedImages, Media};
+use crate::media::{HostedImages, Media, MediaFirst};
 use crate::registry::Registries;
 use crate::release::Releaser;
 use crate::store::Store;
@@ -203,6 +203,14 @@ pub fn router(parts: ApiParts) -> Router {
         .layer(middleware::from_fn_with_state(guard, access::guard))
         .fallback(async || ApiError::unknown_path())
         .layer(middleware::from_fn_with_state(tls, finish))
+}
+
+/// What a listener serves: images to BMCs, and `rest`. The answers have the same headers whichever gives them.
+pub fn media_first(media: &Media, tls: bool, rest: Router) -> MediaFirst {
+    let mut headers =
+        HeaderMap::from_iter(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    headers.extend(tls.then(|| (header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS))));
+    media.first(headers, rest)
 }
 
 /// Routes beside the API's, with the same checks of the Host header and the same defaults of response headers.

@@ -17,6 +17,7 @@
 mod bandwidth;
 mod cache;
 mod conditions;
+mod first;
 mod followed;
 mod host_image;
 mod image;
@@ -45,6 +46,7 @@ pub use cache::{
 };
 #[cfg(any(test, fuzzing))]
 pub(crate) use conditions::{RangeAnswer, answer};
+pub use first::MediaFirst;
 pub use followed::{DrivenMedia, Follow};
 pub use host_image::{HostImage, HostImageError, HostImageSource, ImageBytes};
 pub use image::{Image, SLICE_BYTES_MAX};
@@ -53,6 +55,9 @@ pub use images::{
     MappedImage, NewImage, Record,
 };
 pub use iso_file::{IsoFileError, IsoFiles, OpenedIso};
+#[cfg(test)]
+pub(crate) use map::Mapping;
+pub use map::file_behind;
 pub use probes::{PROBE_BYTES, Probe, ProbeFetch, ProbeReads, Probes};
 pub use server::OperatorPass;
 pub use token::job_of_url;

@@ -28,6 +28,11 @@ const FIGURES: [Figure; 6] = [
 fn main() {
     // `cargo bench` adds a flag of its own; words choose figures.
     let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    if let [program, url] = &chosen[..]
+        && program == "read-slowly"
+    {
+        return serving::read_slowly(url);
+    }
     for (name, measure) in FIGURES {
         if chosen.is_empty() || chosen.iter().any(|word| word == name) {
             println!("== {name}");

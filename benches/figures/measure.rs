@@ -37,6 +37,32 @@ pub fn ms(time: Duration) -> String {
     if ms < 10.0 { format!("{ms:.3}") } else { format!("{ms:.0}") }
 }
 
+/// What these processes have used of the processors.
+pub fn cpu_seconds(pids: &[u32]) -> f64 {
+    let ticks = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+        let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
+        // User and system time are fields 14 and 15.
+        fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|ticks| ticks.parse::<f64>().expect("a number"))
+            .sum::<f64>()
+    };
+    pids.iter().map(ticks).sum::<f64>() / rustix::param::clock_ticks_per_second() as f64
+}
+
+/// The memory that these processes have now, without what they map of files.
+pub fn resident_mib(pids: &[u32]) -> f64 {
+    let kib = |pid: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("of every process");
+        line.trim_end_matches("kB").trim().parse::<f64>().expect("a number")
+    };
+    pids.iter().map(kib).sum::<f64>() / 1024.0
+}
+
 /// Runs a peer's program in a folder, without its chatter; it must succeed.
 pub fn run(program: &str, arguments: &[&str], folder: &Path) {
     let mut command = Command::new(program);

@@ -18,12 +18,14 @@ mod listen;
 mod media_base;
 mod release;
 mod self_test;
+mod sendfile;
 mod token;
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use controller::{Controller, ServeError, start};
+pub use listen::{OnRefused, serve};
 pub use media_base::MediaBases;
 
 use super::{CliError, Exit, logging, output};

@@ -290,7 +290,7 @@ impl Visit<'_> {
     async fn load(&self) -> Option<Held> {
         let files = self.files();
         let name = self.source.to_string();
-        let open = move || files.load().map(|(entry, file)| open_image(entry, &file, &name, &files));
+        let open = move || files.load().map(|(entry, file)| open_image(entry, file, &name, &files));
         match blocking(open).await? {
             Ok(held) => Some(held),
             Err(error) => {
@@ -361,7 +361,7 @@ impl Visit<'_> {
         let entry = CacheEntry { name: name.clone(), size, sha256, origin, stamp };
         let kept = files.clone();
         let (entry, file) = blocking(move || kept.finish(file, entry)).await?;
-        let mut held = blocking(move || open_image(entry, &file, &name, &files)).await?;
+        let mut held = blocking(move || open_image(entry, file, &name, &files)).await?;
         held.looked_at = Some(Instant::now());
         Ok(held)
     }
@@ -399,7 +399,7 @@ impl Drop for FetchOver<'_> {
 
 fn open_image(
     entry: CacheEntry,
-    file: &std::fs::File,
+    file: std::fs::File,
     name: &str,
     files: &ImageFiles,
 ) -> Result<Held, CacheError> {

@@ -7,6 +7,7 @@
 //! media are bound to it; one of a job that goes on never says 404, not even while a
 //! restarted controller takes its jobs up.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::pin::Pin;
@@ -45,31 +46,53 @@ pub(super) const HELD: Duration = Duration::from_secs(10);
 pub(super) const HELD_LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Clone)]
-struct Routes {
+pub(super) struct Routes {
     media: Media,
 }
 
+/// What each path below `/media` leads to: a folder, a job's name in between, a file.
+const IMAGES: [(&str, &str, Medium, Drive); 3] = [
+    ("tasks", "task.iso", Medium::Task, Drive::Cd),
+    ("tasks", "task.img", Medium::Task, Drive::Usb),
+    ("installers", "esxi.iso", Medium::Boot, Drive::Cd),
+];
+
 pub fn router(media: Media) -> axum::Router {
-    axum::Router::new()
-        .route("/media/tasks/{name}/task.iso", image_route(Medium::Task, Drive::Cd))
-        .route("/media/tasks/{name}/task.img", image_route(Medium::Task, Drive::Usb))
-        .route("/media/installers/{name}/esxi.iso", image_route(Medium::Boot, Drive::Cd))
-        .route("/media/{*rest}", any(async || not_found()))
-        .with_state(Routes { media })
+    let mut router = axum::Router::new();
+    for (folder, file, medium, drive) in IMAGES {
+        router = router.route(&format!("/media/{folder}/{{name}}/{file}"), image_route(medium, drive));
+    }
+    router.route("/media/{*rest}", any(async || not_found())).with_state(Routes { media })
 }
 
 fn image_route(medium: Medium, drive: Drive) -> MethodRouter<Routes> {
     let serve = move |State(routes): State<Routes>, Path(name): Path<String>, request: Request| async move {
-        let response = routes.serve((medium, drive), &name, &request.into_parts().0).await;
-        let code = response.status().as_str().to_owned();
-        counter!("shoal_provisioner_media_requests_total", "kind" => medium.name(), "code" => code)
-            .increment(1);
-        response
+        routes.answer((medium, drive), &name, &request.into_parts().0).await
     };
     get(serve).fallback(async || method_not_allowed())
 }
 
+/// The image behind a path, and the name in it.
+pub(super) fn image_behind(path: &str) -> Option<((Medium, Drive), &str)> {
+    let (folder, rest) = path.strip_prefix("/media/")?.split_once('/')?;
+    let (name, file) = rest.split_once('/')?;
+    let image = IMAGES.into_iter().find(|image| (image.0, image.1) == (folder, file))?;
+    Some(((image.2, image.3), name))
+}
+
 impl Routes {
+    pub(super) fn of(media: Media) -> Routes {
+        Routes { media }
+    }
+
+    /// Answers, and counts the answer.
+    pub(super) async fn answer(&self, image: (Medium, Drive), name: &str, request: &Parts) -> Response {
+        let response = self.serve(image, name, request).await;
+        let (kind, code) = (image.0.name(), code_label(response.status()));
+        counter!("shoal_provisioner_media_requests_total", "kind" => kind, "code" => code).increment(1);
+        response
+    }
+
     async fn serve(&self, (medium, drive): (Medium, Drive), name: &str, request: &Parts) -> Response {
         let Some((job, token)) = parse_name(name) else {
             count_refused(medium, "malformed");
@@ -249,6 +272,15 @@ impl ShownImage {
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.insert(ETAG, self.etag);
         response
+    }
+}
+
+/// Without an allocation for those of every installation.
+fn code_label(code: StatusCode) -> Cow<'static, str> {
+    match code {
+        StatusCode::OK => "200".into(),
+        StatusCode::PARTIAL_CONTENT => "206".into(),
+        other => other.as_str().to_owned().into(),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod bench;
 mod cache;
+mod first;
 mod host_image;
 mod refused;
 mod simulated;

@@ -15,6 +15,8 @@ use shoal_base::{NoSeat, Seat, Seats};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::sendfile;
+
 /// Of one listener.
 const CONNECTIONS_MAX: usize = 16_384;
 /// Of one address that is not loopback, where proxies are: so that one peer cannot take them all.
@@ -27,7 +29,7 @@ const REFUSED: &str = "shoal_provisioner_connections_refused_total";
 
 /// The seats of one listener, by peer.
 #[derive(Clone)]
-pub struct Connections(Seats<IpAddr>);
+pub(super) struct Connections(Seats<IpAddr>);
 
 /// Why a connection got no seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,18 +62,14 @@ impl Connections {
 }
 
 /// What a listener of this kind of address accepts.
-type Stream = <SocketAddr as axum_server::Address>::Stream;
+pub(super) type Stream = <SocketAddr as axum_server::Address>::Stream;
 
 /// Gives each accepted connection its seat, and disables Nagle's algorithm: with it, the last
 /// part of a range waits for the BMC's delayed acknowledgement.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct SeatAcceptor(Connections);
 
 impl SeatAcceptor {
-    pub fn new(connections: Connections) -> SeatAcceptor {
-        SeatAcceptor(connections)
-    }
-
     fn seat(&self, stream: Stream) -> io::Result<Seated> {
         let seat = self.0.take_seat(stream.peer_addr()?.ip()).map_err(|refusal| {
             metrics::counter!(REFUSED).increment(1);
@@ -136,7 +134,7 @@ impl AsyncWrite for Seated {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let write = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let write = sendfile::poll_write(&self.stream, cx, bufs);
         self.watched(cx, write)
     }
 

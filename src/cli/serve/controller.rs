@@ -45,7 +45,9 @@ use crate::api::{
 use crate::config::{Config, ListenSettings, RateSettings};
 use crate::engine::{Engine, EngineSettings, LeaseTerms, followed_media};
 use crate::flow::{OwnPin, Services, WorkflowConfig};
-use crate::media::{CacheError, HostedImages, ImageError, InstallerCache, InstallerSource, IsoFiles, Media};
+use crate::media::{
+    CacheError, HostedImages, ImageError, InstallerCache, InstallerSource, IsoFiles, Media, MediaFirst,
+};
 use crate::oidc::{CodeFlow, Oidc};
 use crate::registry::Registries;
 use crate::seal::Sealer;
@@ -144,8 +146,13 @@ pub async fn start(config: Config, world: World) -> Result<Controller, ServeErro
     let api_router = if config.roles.api { api_router.merge(pages) } else { api_router };
 
     let (url, is_loopback) = (bound.url(), bound.is_loopback());
+    let api_service = match config.roles.media {
+        true => api::media_first(media, url.scheme() == "https", api_router),
+        false => MediaFirst::without_media(api_router),
+    };
+    let media_service = api::media_first(media, false, media_router);
     // From here on requests are answered; the engine starts below, with the tasks of the controller.
-    let servers = bound.serve(api_router, media_router, &on_refused(&services), &process.broken);
+    let servers = bound.serve(api_service, media_service, &on_refused(&services), &process.broken);
     if url.scheme() == "http" && !is_loopback {
         tracing::warn!(%url, "without TLS the API's token travels in clear: see TLS_CERT_FILE and MEDIA_ADDR");
     }

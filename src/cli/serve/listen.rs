@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::ServiceExt;
+use axum::extract::Request;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -20,6 +21,7 @@ use url::Url;
 
 use super::connections::{Connections, SeatAcceptor};
 use crate::config::{ListenSettings, TlsFiles};
+use crate::media::MediaFirst;
 
 const RELOAD_EVERY: Duration = Duration::from_secs(10);
 /// Some BMCs take their time.
@@ -109,15 +111,15 @@ impl Bound {
     /// is called with peers whose connections failed.
     pub fn serve(
         self,
-        api: Router,
-        media: Router,
+        api: MediaFirst,
+        media: MediaFirst,
         refused: &OnRefused,
         broken: &CancellationToken,
     ) -> Vec<Serving> {
         if let Some(certificate) = self.certificate {
             tokio::spawn(certificate.keep_reloading());
         }
-        let start = |listening, router| Serving::start(listening, router, refused.clone(), broken.clone());
+        let start = |listening, service| Serving::start(listening, service, refused.clone(), broken.clone());
         let mut servers = vec![start(self.api, api)];
         servers.extend(self.media.map(|listening| start(listening, media)));
         servers
@@ -138,11 +140,16 @@ pub struct Serving {
 }
 
 impl Serving {
-    fn start(listening: Listening, router: Router, refused: OnRefused, broken: CancellationToken) -> Serving {
+    fn start(
+        listening: Listening,
+        service: MediaFirst,
+        refused: OnRefused,
+        broken: CancellationToken,
+    ) -> Serving {
         let handle = axum_server::Handle::new();
         let (served, addr) = (handle.clone(), listening.addr);
         let task = tokio::spawn(async move {
-            match serve(listening, router, refused, served).await {
+            match serve(listening.listener, listening.tls, service, refused, served).await {
                 Ok(()) => {}
                 Err(error) => {
                     tracing::error!(%addr, %error, "a listener broke");
@@ -163,15 +170,17 @@ impl Serving {
     }
 }
 
-async fn serve(
-    listening: Listening,
-    router: Router,
+/// Until the handle's shutdown.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<RustlsConfig>,
+    service: MediaFirst,
     refused: OnRefused,
     handle: axum_server::Handle<SocketAddr>,
 ) -> io::Result<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let acceptor = SeatAcceptor::new(Connections::default());
-    let mut server = axum_server::from_tcp(listening.listener)?
+    let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
+    let acceptor = SeatAcceptor::default();
+    let mut server = axum_server::from_tcp(listener)?
         .http1_only()
         .handle(handle)
         .first_request_timeout(FIRST_REQUEST_TIMEOUT)
@@ -187,7 +196,7 @@ async fn serve(
         });
     let mut http = server.http_builder().http1();
     http.header_read_timeout(IDLE_TIMEOUT).max_buf_size(BUFFER_BYTES_MAX);
-    match listening.tls {
+    match tls {
         None => server.acceptor(acceptor).serve(service).await,
         Some(config) => {
             let tls = RustlsAcceptor::new(config).handshake_timeout(HANDSHAKE_TIMEOUT);
@@ -264,6 +273,7 @@ async fn read_file(setting: &'static str, path: &Path) -> Result<Vec<u8>, Listen
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::Router;
 
     fn write_pair(files: &TlsFiles) -> Vec<u8> {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -313,9 +323,10 @@ mod tests {
         let settings = ListenSettings { addr: "127.0.0.1:0".parse().unwrap(), tls: None, media: None };
         let bound = bind(&settings).await.unwrap();
         let address = bound.api.addr;
-        let router = Router::new().route("/", axum::routing::get(|| async { "hello" }));
+        let routes = Router::new().route("/", axum::routing::get(|| async { "hello" }));
+        let service = MediaFirst::without_media(routes);
         let refused: OnRefused = Arc::new(|_, _| {});
-        let servers = bound.serve(router.clone(), router, &refused, &CancellationToken::new());
+        let servers = bound.serve(service.clone(), service, &refused, &CancellationToken::new());
         assert_eq!(answer_to(address, &[]).await, "");
         assert_eq!(answer_to(address, &["GET / HT"]).await, "");
         assert_eq!(answer_to(address, &["GET /", " HTTP/1.1\r\n", "a: ", "b\r\n", "c: "]).await, "");
@@ -350,9 +361,10 @@ mod tests {
             });
             async move { axum::body::Body::from_stream(pieces) }
         };
-        let router = Router::new().route("/", axum::routing::get(endless));
+        let routes = Router::new().route("/", axum::routing::get(endless));
+        let service = MediaFirst::without_media(routes);
         let refused: OnRefused = Arc::new(|_, _| {});
-        let servers = bound.serve(router.clone(), router, &refused, &CancellationToken::new());
+        let servers = bound.serve(service.clone(), service, &refused, &CancellationToken::new());
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let mut piece = [0; 1024];
@@ -393,9 +405,10 @@ mod tests {
             let stream = receive.map(tokio_stream::wrappers::ReceiverStream::new);
             async move { stream.map_or(axum::body::Body::empty(), axum::body::Body::from_stream) }
         };
-        let router = Router::new().route("/", axum::routing::get(stream));
+        let routes = Router::new().route("/", axum::routing::get(stream));
+        let service = MediaFirst::without_media(routes);
         let refused: OnRefused = Arc::new(|_, _| {});
-        let mut servers = bound.serve(router.clone(), router, &refused, &CancellationToken::new());
+        let mut servers = bound.serve(service.clone(), service, &refused, &CancellationToken::new());
 
         let transport = shoal_base::world::real_transport(&[]);
         let get = async || {
@@ -427,7 +440,8 @@ mod tests {
         let shown = &bound.certificate.as_ref().unwrap().loaded.cert;
         roots.add(CertificateDer::from_pem_slice(shown).unwrap()).unwrap();
         let refused: OnRefused = Arc::new(|_, _| {});
-        let servers = bound.serve(Router::new(), Router::new(), &refused, &CancellationToken::new());
+        let service = MediaFirst::without_media(Router::new());
+        let servers = bound.serve(service.clone(), service, &refused, &CancellationToken::new());
         let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
         let mut client =

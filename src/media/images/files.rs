@@ -101,7 +101,7 @@ pub fn open(dir: &Path, sha256: Sha256) -> Result<Bytes, ImageError> {
     if size != stored.image.size {
         return Err(ImageError::Changed { sha256 });
     }
-    let map = Mapping::of_cached(&file).map_err(CacheError::disk("mapping an image", &path))?;
+    let map = Mapping::of_cached(file).map_err(CacheError::disk("mapping an image", &path))?;
     Ok(map.bytes())
 }
 

@@ -2,9 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum_server::Handle;
 use bytes::Bytes;
+use shoal::api;
+use shoal::cli::serve::{self, OnRefused};
 use shoal::domain::{Drive, JobId, Medium};
 use shoal::media::SLICE_BYTES_MAX;
 
@@ -13,13 +17,13 @@ use super::bench::{Bench, INSTALLER_BYTES, at, installer, installer_bytes, job};
 /// Longest wait for something that must come.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
-async fn serve(bench: &Bench) -> SocketAddr {
+async fn served(bench: &Bench) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
-    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-    let router = bench.router.clone();
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let service = api::media_first(&bench.media, false, bench.router.clone());
+    let refused: OnRefused = Arc::new(|_, _| {});
+    tokio::spawn(serve::serve(listener, None, service, refused, Handle::new()));
     address
 }
 
@@ -85,7 +89,7 @@ async fn reading<T: Send + 'static>(readers: impl FnOnce() -> T + Send + 'static
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_form_of_a_range_over_one_connection() {
     let bench = Bench::new().await;
-    let address = serve(&bench).await;
+    let address = served(&bench).await;
     let path = bench.media.path(job(1), Medium::Boot, Drive::Cd, 1);
     let etag = installer().etag().to_str().unwrap().to_owned();
     reading(move || {
@@ -142,7 +146,7 @@ async fn every_form_of_a_range_over_one_connection() {
 async fn thousands_of_small_reads_give_the_right_bytes_and_count_each_byte_once() {
     let bench = Bench::new().await;
     bench.media.start_trace(job(1), at(10));
-    let address = serve(&bench).await;
+    let address = served(&bench).await;
     let path = bench.media.path(job(1), Medium::Boot, Drive::Cd, 1);
     reading(move || {
         let whole = installer_bytes();
@@ -182,7 +186,7 @@ async fn a_reader_that_goes_away_is_noted_and_disturbs_no_other() {
     let bench = Bench::new().await;
     bench.publish_large(job(2), 256 << 20).await;
     bench.media.start_trace(job(2), at(10));
-    let address = serve(&bench).await;
+    let address = served(&bench).await;
     let path = bench.media.path(job(2), Medium::Boot, Drive::Cd, 1);
     let again = path.clone();
     reading(move || {
@@ -204,7 +208,7 @@ async fn a_reader_that_goes_away_is_noted_and_disturbs_no_other() {
 async fn a_reader_that_does_not_read_holds_one_slice() {
     let bench = Bench::new().await;
     bench.publish_large(job(2), 256 << 20).await;
-    let address = serve(&bench).await;
+    let address = served(&bench).await;
     let path = bench.media.path(job(2), Medium::Boot, Drive::Cd, 1);
     let other = bench.media.path(job(1), Medium::Boot, Drive::Cd, 1);
     let stalled = reading(move || {
