@@ -14,6 +14,7 @@ import pathlib
 import random
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -89,8 +90,7 @@ class Database:
         self.psql("SELECT pg_reload_conf()", database="postgres")
 
     def call(self, program, *arguments):
-        prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        done = shoal.run(*prefix, str(self.bin / program), *map(str, arguments), cwd=self.folder)
+        done = shoal.run(*as_owner(self.bin / program, *arguments), cwd=self.folder)
         if done.returncode != 0:
             raise RuntimeError(f"{program}: {done.stderr}")
         return done.stdout
@@ -129,8 +129,7 @@ class Database:
             f"[databases]\nshoal = host={self.folder} port=5432 dbname=shoal user=shoal\n[pgbouncer]\nlisten_addr =\nlisten_port = 6432\n"
             f"unix_socket_dir = {self.folder}\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 20\n"
             "server_login_retry = 1\nquery_wait_timeout = 10\n")
-        prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        with shoal.process([*prefix, found("pgbouncer"), str(settings)], "pgbouncer.log"):
+        with shoal.process(as_owner(found("pgbouncer"), settings), "pgbouncer.log"):
             shoal.until((self.folder / ".s.PGSQL.6432").exists, 10, "pgbouncer listens")
             yield
 
@@ -191,8 +190,12 @@ class Process:
 
 
 def found(name):
-    done = subprocess.run(["which", name], capture_output=True, text=True, env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin"})
-    return done.stdout.strip() or None
+    return shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin")
+
+
+def as_owner(*command):
+    """As the user that the database is started as: PostgreSQL refuses root."""
+    return [*(["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []), *map(str, command)]
 
 
 def free_ports(count):
