@@ -18,6 +18,7 @@ mod leftover;
 mod lint_mode;
 mod maintenance;
 mod mount;
+mod probe;
 mod read_map;
 mod recipe;
 mod secret;
@@ -52,6 +53,7 @@ pub use maintenance::{
     MachineIdentity, MaintenanceFacts, MaintenanceSpec, RegistryImage, Reporter, TaskProgress, TaskResult,
 };
 pub use mount::{Drive, EjectFacts, Medium, Mount, Mounts};
+pub use probe::{ProbeFetch, ProbeReads};
 pub use read_map::{BINS as READ_BINS, ReadBin, ReadMap};
 pub use recipe::{KICKSTART_BYTES_MAX, RecipeError, parse_recipe};
 pub use secret::Kickstart;

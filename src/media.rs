@@ -58,7 +58,7 @@ pub use iso_file::{IsoFileError, IsoFiles, OpenedIso};
 #[cfg(test)]
 pub(crate) use map::Mapping;
 pub use map::file_behind;
-pub use probes::{PROBE_BYTES, Probe, ProbeFetch, ProbeReads, Probes};
+pub use probes::{PROBE_BYTES, Probe, Probes};
 pub use server::OperatorPass;
 pub use token::job_of_url;
 pub use trace::{KickstartPlace, MediumLandmarks};
@@ -160,7 +160,7 @@ impl Media {
 
     /// The same with settings.
     pub fn with(clock: Clock, key: [u8; 32], store: Store, settings: MediaSettings) -> Media {
-        let (jobs, probes) = (Mutex::default(), Probes::default());
+        let (jobs, probes) = (Mutex::default(), Probes::new(key, store.clone()));
         let MediaSettings { binds_peers, bytes_per_second } = settings;
         let pace = bytes_per_second.map(Bandwidth::new);
         let following = Following::default();

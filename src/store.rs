@@ -34,6 +34,7 @@ mod keys;
 mod leases;
 mod notifications;
 mod postgres;
+mod probes;
 mod recipes;
 mod reports;
 mod retention;
@@ -67,6 +68,7 @@ pub use keys::{KeyStore, KnownKey, OwnSecret, Resealed};
 pub use leases::{HostHolder, Lease, LeaseStore};
 pub use notifications::{Notification, NotificationStore, NotificationSubject};
 pub use postgres::{AddressError, POSTGRES_SCHEMA_VERSION, Postgres, PostgresAddress, keys_of_postgres};
+pub use probes::ProbeStore;
 pub use reports::{DELIVERIES_MAX, PROGRESS_EVERY, ReportStore, TaskReports};
 pub use retention::RetentionStore;
 pub use servers::{LastJob, SERVERS_MAX, ServerFilter, ServerRecord, ServerStore};
@@ -114,6 +116,7 @@ pub trait StoreEngine:
     + LeaseStore
     + EventStore
     + ReportStore
+    + ProbeStore
     + ServerStore
     + TokenStore
     + AuditStore

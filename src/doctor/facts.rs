@@ -229,6 +229,8 @@ pub struct ProbeFacts {
     /// The slot showed the image.
     pub shown: bool,
     pub requests: u64,
+    /// Why it is not known what was requested: the database did not answer.
+    pub requests_unknown: Option<String>,
     pub heads: u64,
     pub ranges: u64,
     /// Downloads of the whole image in one request.

@@ -13,6 +13,7 @@ use url::{Host, Url};
 use super::facts::ProbeFacts;
 use super::look::{SystemAndSlots, trouble};
 use super::{ProbePlace, Subject};
+use crate::domain::ProbeFetch;
 use crate::flow::identity::host_id;
 use crate::media::Probe;
 use shoal_base::world::World;
@@ -55,7 +56,10 @@ pub async fn probe(
             held.id, seen.system.id
         ));
     }
-    let image = place.probes.show(&world.rng, ip_of(subject.address));
+    let image = match place.probes.show(world, ip_of(subject.address)).await {
+        Ok(image) => image,
+        Err(error) => return refused(error.to_string()),
+    };
     let mut facts =
         ProbeFacts { base: Some(base.as_str().trim_end_matches('/').to_owned()), ..ProbeFacts::default() };
     let drive = insert(subject, &cds, &base, &image, &mut facts).await;
@@ -63,7 +67,7 @@ pub async fn probe(
         facts.shown = until(subject, drive, |slot| holds(slot, &image)).await;
         wait_for_quiet(&image).await;
     }
-    note_fetches(&image, &mut facts);
+    note_fetches(&image, &mut facts).await;
     take_out(subject, drive, &image, &mut facts).await;
     facts
 }
@@ -149,17 +153,26 @@ fn shown(text: &str) -> String {
 async fn wait_for_quiet(image: &Probe) {
     let deadline = Instant::now() + FETCH_TIMEOUT;
     let mut requests = None;
-    while requests != Some(image.seen().requests) && Instant::now() < deadline {
-        requests = Some(image.seen().requests);
+    while Instant::now() < deadline {
+        // Where the store does not answer, it is read again.
+        let seen = image.seen().await.ok().map(|seen| seen.requests);
+        if seen.is_some() && seen == requests {
+            return;
+        }
+        requests = seen;
         tokio::time::sleep(QUIET).await;
     }
 }
 
-fn note_fetches(image: &Probe, facts: &mut ProbeFacts) {
-    let seen = image.seen();
-    let count = |is: fn(&crate::media::ProbeFetch) -> bool| {
-        seen.fetches.iter().filter(|fetch| is(fetch)).count() as u64
+async fn note_fetches(image: &Probe, facts: &mut ProbeFacts) {
+    let seen = match image.seen().await {
+        Ok(seen) => seen,
+        Err(error) => {
+            facts.requests_unknown = Some(error.to_string());
+            return;
+        }
     };
+    let count = |is: fn(&ProbeFetch) -> bool| seen.fetches.iter().filter(|fetch| is(fetch)).count() as u64;
     facts.requests = seen.requests;
     facts.heads = count(|fetch| fetch.is_head);
     facts.ranges = count(|fetch| fetch.range.is_some());

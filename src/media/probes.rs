@@ -1,12 +1,12 @@
 //! Small images that are shown to a BMC for a moment, to see how it fetches them.
 //!
-//! They belong to no job and no store. Invariants: an image is served only while its [`Probe`] lives,
-//! under an unguessable path; and what is kept of its requests is bounded.
+//! They belong to no job. Any controller serves each, and what was requested of it is in the store, where the one that
+//! shows it reads it. Invariant: an image is served only while its [`Probe`] lives, under an unguessable path that follows
+//! from the controllers' key; the store is asked for no other.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -16,74 +16,66 @@ use axum::routing::get;
 use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::conditions::{RangeAnswer, answer};
-use super::server::not_found;
-use shoal_base::world::Rng;
+use super::server::{not_found, problem};
+use crate::domain::{ProbeFetch, ProbeReads};
+use crate::store::{Store, StoreError};
+use crate::token::Token;
+use shoal_base::world::World;
 use shoal_image::iso::IsoWriter;
 
 /// Of a probe's image.
 pub const PROBE_BYTES: u64 = 64 << 10;
-/// Requests of one probe that are kept; all are counted.
-const FETCHES_MAX: usize = 64;
 /// Characters of a `User-Agent` that are kept.
 const AGENT_CHARS_MAX: usize = 80;
+/// Connections without a request that are noted at a time; those beyond are not.
+const REFUSALS_AT_A_TIME: usize = 4;
 
-/// The probes that are shown now. Clones share them.
-#[derive(Clone, Default)]
-pub struct Probes(Arc<Mutex<Shown>>);
-
-/// By the part of the path that names them: the address of the BMC, and what was seen.
-type Shown = BTreeMap<String, (Option<IpAddr>, ProbeReads)>;
-
-/// What was asked of one probe.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ProbeReads {
-    pub requests: u64,
-    /// The first of them.
-    pub fetches: Vec<ProbeFetch>,
-    /// Connections of the BMC that ended before a request came, such as those of one that does not
-    /// trust our certificate.
-    pub refused: u64,
-    /// How the last of those ended.
-    pub refused_why: Option<String>,
-}
-
-/// One request for a probe's image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProbeFetch {
-    pub is_head: bool,
-    /// The requested part of the image, by `Range`.
-    pub range: Option<Range<u64>>,
-    pub status: u16,
-    /// Who asks, by its own word.
-    pub agent: Option<String>,
+/// The probes that are shown now, by any controller of the store. Clones share them.
+#[derive(Clone)]
+pub struct Probes {
+    key: [u8; 32],
+    store: Store,
+    refusals: Arc<Semaphore>,
 }
 
 /// One shown image; gone when this is dropped.
 pub struct Probe {
-    probes: Probes,
-    name: String,
+    store: Store,
+    id: String,
+    token: Token,
 }
 
 impl Probes {
+    /// `key` makes the paths.
+    pub fn new(key: [u8; 32], store: Store) -> Probes {
+        Probes { key, store, refusals: Arc::new(Semaphore::new(REFUSALS_AT_A_TIME)) }
+    }
+
     /// Shows an image under a new path, to the BMC at `peer` where its address is known.
-    pub fn show(&self, rng: &Rng, peer: Option<IpAddr>) -> Probe {
-        // As the paths of jobs' media, so that what hides the tokens of those hides these.
-        let name = format!("{}.{}", rng.hex(16), rng.hex(16));
-        self.shown().insert(name.clone(), (peer, ProbeReads::default()));
-        Probe { probes: self.clone(), name }
+    pub async fn show(&self, world: &World, peer: Option<IpAddr>) -> Result<Probe, StoreError> {
+        let id = world.rng.hex(16);
+        self.store.insert_probe(&id, peer, world.clock.now()).await?;
+        Ok(Probe { store: self.store.clone(), token: self.token(&id), id })
+    }
+
+    fn token(&self, id: &str) -> Token {
+        Token::new(&self.key, &format!("probe|{id}"))
     }
 
     /// A connection of `peer` ended without a request.
     pub fn note_refused(&self, peer: IpAddr, why: &str) {
-        let is_for = |expected: &Option<IpAddr>| {
-            expected.is_some_and(|expected| expected.to_canonical() == peer.to_canonical())
-        };
-        for (_, seen) in self.shown().values_mut().filter(|(expected, _)| is_for(expected)) {
-            seen.refused += 1;
-            seen.refused_why = Some(why.to_owned());
-        }
+        let Ok(turn) = self.refusals.clone().try_acquire_owned() else { return };
+        let noting = self.store.note_probe_refused(peer, why);
+        tokio::spawn(async move {
+            if let Err(error) = noting.await {
+                tracing::debug!(%error, "a connection without a request could not be noted");
+            }
+            drop(turn);
+        });
     }
 
     /// The one route of all probes.
@@ -91,44 +83,55 @@ impl Probes {
         let probes = self.clone();
         let image = image();
         let serve = async move |Path(name): Path<String>, request: Request| {
-            probes.serve(&name, &image, request.method(), request.headers())
+            let (parts, _) = request.into_parts();
+            probes.serve(&name, &image, &parts.method, &parts.headers).await
         };
         Router::new().route("/media/probes/{name}/probe.iso", get(serve))
     }
 
-    fn serve(&self, name: &str, image: &Bytes, method: &Method, headers: &HeaderMap) -> Response {
-        let mut shown = self.shown();
-        let Some((_, seen)) = shown.get_mut(name) else { return not_found() };
-        let public = name.split('.').next().unwrap_or_default();
-        let tag = HeaderValue::from_str(&format!("\"{public}\"")).expect("a probe's name is plain ASCII");
-        let (response, range) = respond(image, method, headers, tag);
-        seen.requests += 1;
-        if seen.fetches.len() < FETCHES_MAX {
-            let (is_head, status) = (method == Method::HEAD, response.status().as_u16());
-            seen.fetches.push(ProbeFetch { is_head, range, status, agent: agent(headers) });
+    async fn serve(&self, name: &str, image: &Bytes, method: &Method, headers: &HeaderMap) -> Response {
+        let Some((id, token)) = name.split_once('.') else { return not_found() };
+        if !self.token(id).matches(token) {
+            return not_found();
         }
-        response
-    }
-
-    fn shown(&self) -> MutexGuard<'_, Shown> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let tag =
+            HeaderValue::from_str(&format!("\"{id}\"")).expect("the id of a right token is plain ASCII");
+        let (response, range) = respond(image, method, headers, tag);
+        let (is_head, status) = (method == Method::HEAD, response.status().as_u16());
+        let fetch = ProbeFetch { is_head, range, status, agent: agent(headers) };
+        match self.store.note_probe_fetch(id, fetch).await {
+            Ok(true) => response,
+            Ok(false) => not_found(),
+            Err(error) => {
+                tracing::warn!(%error, "a request for a test image could not be noted");
+                problem(StatusCode::SERVICE_UNAVAILABLE, "the request cannot be noted just now")
+            }
+        }
     }
 }
 
 impl Probe {
-    /// The path given to the BMC, of the form of jobs' media.
+    /// The path given to the BMC, of the form of jobs' media, so that what hides the tokens of those hides this one.
     pub fn path(&self) -> String {
-        format!("/media/probes/{}/probe.iso", self.name)
+        format!("/media/probes/{}.{}/probe.iso", self.id, self.token.expose())
     }
 
-    pub fn seen(&self) -> ProbeReads {
-        self.probes.shown().get(&self.name).map(|(_, seen)| seen.clone()).unwrap_or_default()
+    /// What was requested of it so far, at any controller.
+    pub async fn seen(&self) -> Result<ProbeReads, StoreError> {
+        Ok(self.store.probe_reads(&self.id).await?.unwrap_or_default())
     }
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        self.probes.shown().remove(&self.name);
+        // Without a runtime nothing serves it either; the store removes what is left.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let removing = self.store.remove_probe(&self.id);
+        runtime.spawn(async move {
+            if let Err(error) = removing.await {
+                tracing::debug!(%error, "a test image could not be removed; it is removed with a later one");
+            }
+        });
     }
 }
 
@@ -205,7 +208,19 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::seal::Sealer;
+    use shoal_base::world::{Clock, Rng};
     use shoal_image::iso::{TreeKind, Volume};
+    use shoal_sim::Network;
+
+    const KEY: [u8; 32] = [7; 32];
+
+    fn bench() -> (World, Store, Probes) {
+        let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
+        let world = World { clock, rng: Rng::from_seed(1), transport: Network::default().transport() };
+        let store = Store::in_memory(Sealer::new(KEY)).unwrap();
+        (world, store.clone(), Probes::new(KEY, store))
+    }
 
     async fn ask(probes: &Probes, method: Method, path: &str, range: Option<&str>) -> (u16, usize) {
         let mut request = http::Request::builder().method(method).uri(path).header(USER_AGENT, "bmc/1");
@@ -226,49 +241,56 @@ mod tests {
         assert!(volume.find_exact(&image, TreeKind::Primary, "/PROBE.TXT").unwrap().is_some());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn every_request_is_seen_and_the_image_goes_with_its_probe() {
-        let probes = Probes::default();
-        let probe = probes.show(&Rng::from_seed(1), None);
+        let (world, store, probes) = bench();
+        let probe = probes.show(&world, None).await.unwrap();
         let path = probe.path();
         assert!(path.len() < 120 && !path.contains('-'));
         assert_eq!(ask(&probes, Method::HEAD, &path, None).await, (200, 0));
         assert_eq!(ask(&probes, Method::GET, &path, Some("bytes=0-2047")).await, (206, 2048));
-        assert_eq!(ask(&probes, Method::GET, &path, None).await, (200, PROBE_BYTES as usize));
-        let seen = probe.seen();
+        // Another controller of the same store and key.
+        let other = Probes::new(KEY, store.second_handle());
+        assert_eq!(ask(&other, Method::GET, &path, None).await, (200, PROBE_BYTES as usize));
+        let seen = probe.seen().await.unwrap();
         assert_eq!((seen.requests, seen.fetches.len()), (3, 3));
         assert!(seen.fetches[0].is_head && seen.fetches[1].range == Some(0..2048));
         assert_eq!(seen.fetches[2].agent.as_deref(), Some("bmc/1"));
         drop(probe);
+        tokio::task::yield_now().await;
         assert_eq!(ask(&probes, Method::GET, &path, None).await.0, 404);
+        assert_eq!(ask(&other, Method::GET, &path, None).await.0, 404);
     }
 
-    #[tokio::test]
-    async fn a_name_of_whatever_characters_is_none() {
-        let name = "%C3%A9".repeat(40);
-        let path = format!("/media/probes/a{name}/probe.iso");
-        assert_eq!(ask(&Probes::default(), Method::GET, &path, None).await.0, 404);
-    }
-
-    #[tokio::test]
-    async fn what_is_kept_of_requests_is_bounded() {
-        let probes = Probes::default();
-        let probe = probes.show(&Rng::from_seed(1), None);
-        for _ in 0..FETCHES_MAX + 5 {
-            ask(&probes, Method::HEAD, &probe.path(), None).await;
+    #[tokio::test(start_paused = true)]
+    async fn a_path_is_one_of_the_key_and_asks_the_store_for_nothing_else() {
+        let (world, store, probes) = bench();
+        let probe = probes.show(&world, None).await.unwrap();
+        let path = probe.path();
+        let id = path.trim_start_matches("/media/probes/").split('.').next().unwrap().to_owned();
+        let wrong = [
+            format!("/media/probes/a{}/probe.iso", "%C3%A9".repeat(40)),
+            format!("/media/probes/{id}.{}/probe.iso", "0".repeat(32)),
+            format!("/media/probes/{id}./probe.iso"),
+            format!("/media/probes/{id}/probe.iso"),
+        ];
+        for path in &wrong {
+            assert_eq!(ask(&probes, Method::GET, path, None).await.0, 404, "{path}");
         }
-        assert_eq!(
-            (probe.seen().requests, probe.seen().fetches.len()),
-            (FETCHES_MAX as u64 + 5, FETCHES_MAX)
-        );
+        let other_key = Probes::new([8; 32], store);
+        assert_eq!(ask(&other_key, Method::GET, &path, None).await.0, 404);
+        assert_eq!(probe.seen().await.unwrap(), ProbeReads::default());
     }
 
-    #[test]
-    fn a_failed_connection_is_noted_by_the_probe_of_that_bmc_alone() {
-        let (probes, rng) = (Probes::default(), Rng::from_seed(1));
-        let [one, other] = ["10.0.0.5", "10.0.0.6"].map(|peer| probes.show(&rng, peer.parse().ok()));
-        probes.note_refused("::ffff:10.0.0.5".parse().unwrap(), "UnknownCA");
-        assert_eq!((one.seen().refused, one.seen().refused_why.as_deref()), (1, Some("UnknownCA")));
-        assert_eq!(other.seen().refused, 0);
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_connection_is_noted_at_whichever_controller_it_ended() {
+        let (world, store, probes) = bench();
+        let probe = probes.show(&world, "10.0.0.5".parse().ok()).await.unwrap();
+        let other = Probes::new(KEY, store.second_handle());
+        other.note_refused("::ffff:10.0.0.5".parse().unwrap(), "UnknownCA");
+        other.note_refused("10.0.0.6".parse().unwrap(), "another BMC's");
+        tokio::task::yield_now().await;
+        let seen = probe.seen().await.unwrap();
+        assert_eq!((seen.refused, seen.refused_why.as_deref()), (1, Some("UnknownCA")));
     }
 }

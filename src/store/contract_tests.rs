@@ -74,6 +74,7 @@ mod jobs;
 mod keys;
 mod leases;
 mod notifications;
+mod probes;
 mod reports;
 mod retention;
 mod servers;

@@ -31,6 +31,7 @@ mod keys;
 mod leases;
 mod notifications;
 mod poll;
+mod probes;
 mod reports;
 mod retention;
 mod row;

@@ -29,6 +29,7 @@ mod keys;
 mod leases;
 mod lock;
 mod notifications;
+mod probes;
 mod recipes;
 mod reports;
 mod retention;
@@ -117,7 +118,8 @@ impl Store {
         Sqlite::open_locked(locked, sealer)?.check_not_moved().map(Store::from)
     }
 
-    /// An empty database that lives as long as its last handle. For tests and simulations.
+    /// An empty database that lives as long as its last handle. For tests, simulations, and a check
+    /// without a controller.
     pub fn in_memory(sealer: Sealer) -> Result<Store, StoreError> {
         Sqlite::in_memory(sealer).map(Store::from)
     }

@@ -16,6 +16,8 @@ use shoal::doctor::{
 };
 use shoal::domain::{MediaLayout, Server};
 use shoal::media::{InstallerSource, IsoFiles, Probes};
+use shoal::seal::Sealer;
+use shoal::store::Store;
 use shoal_base::world::{
     Clock, HttpRequest, PeerCertificate, Rng, TlsPolicy, Transport, TransportError, TransportErrorKind, World,
 };
@@ -53,7 +55,8 @@ impl Bench {
         // A service that reports no serial number, whose record names the system.
         server.system_id = config.persona.boot.lasts.then(|| config.persona.system.to_owned());
         let machine = SimBmc::start(world.clone(), config);
-        let probes = Probes::default();
+        let store = Store::in_memory(Sealer::new([7; 32])).unwrap();
+        let probes = Probes::new([9; 32], store);
         network.add_bmc("bmc.test", &machine);
         network.add(MEDIA, probes.router());
         Bench {

@@ -5,9 +5,12 @@
 use std::time::Duration;
 
 use serde_json::json;
+use shoal::doctor::{CheckStatus, ProbePlace, Subject, Whose, check};
 use shoal::domain::{Confidence, JobId, Status, Step};
+use shoal_redfish::{Account, BmcPool, Limits};
+use shoal_sim::Fault;
 
-use crate::site::{Controller, Site, machine};
+use crate::site::{CONTROLLER, Controller, Site, machine};
 
 impl Site {
     /// A controller that drives no job, with a handle of its own on the store.
@@ -84,4 +87,39 @@ async fn media_stay_while_their_jobs_move_to_another_controller() {
     let _second = site.beside("second");
     first.die().await;
     site.proven(id).await;
+}
+
+/// The doctor runs at one controller, and the address that BMCs are given leads to others by turns.
+#[tokio::test(start_paused = true)]
+async fn a_test_image_is_served_by_any_controller_and_its_reads_are_known_to_the_doctor() {
+    let faults = vec![Fault::Prefetch];
+    let mut site = Site::new(9, vec![machine(faults)]).await;
+    let (doctor, second, third) = (site.bystander(), site.bystander(), site.bystander());
+    site.serve_media_by_turns(&[&second, &third]);
+    let server = site.store.servers().await.unwrap().remove(0);
+    let limits = Limits { timeout: Duration::from_secs(30), ..Limits::default() };
+    let bmc = BmcPool::new(site.world.clone(), limits).bmc(&Account {
+        address: server.bmc_address.clone(),
+        username: server.bmc_username.clone(),
+        password: server.bmc_password.clone(),
+        secrets: Default::default(),
+        tls: server.tls.clone(),
+    });
+    let subject = Subject {
+        bmc: &bmc,
+        address: &server.bmc_address,
+        tls: &server.tls,
+        whose: Whose::Server(&server),
+        layout: None,
+        media_base: None,
+        maintenance: None,
+    };
+    let base = format!("http://{CONTROLLER}").parse().unwrap();
+    let place = ProbePlace { probes: doctor.media.probes(), base: Ok(base), may_touch: None };
+    let report = check(&site.world, &subject, Some(place)).await;
+    let probe = report.facts.probe.as_ref().unwrap();
+    assert!(probe.restored && probe.requests > 0 && probe.errors == 0, "{probe:?}");
+    let line = report.checks.iter().find(|check| check.name == "probe").unwrap();
+    assert_eq!(line.status, CheckStatus::Ok, "{line:?}");
+    assert!(line.found.contains("whole"), "{line:?}");
 }

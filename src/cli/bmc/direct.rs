@@ -16,6 +16,8 @@ use crate::cli::server::read_password;
 use crate::doctor::{self, CheckReport, ProbePlace, Subject, Whose};
 use crate::domain::{Server, check_bmc_address};
 use crate::media::Probes;
+use crate::seal::Sealer;
+use crate::store::Store;
 use shoal_base::Password;
 use shoal_base::world::{Secrets, TlsPolicy, World, real_transport};
 use shoal_redfish::{Account, BmcPool, Limits};
@@ -27,7 +29,7 @@ pub async fn check(address: &Url, args: &CheckArgs, world: &World) -> Result<Che
         roots => World { transport: real_transport(roots), ..world.clone() },
     };
     let mut listener =
-        if args.probe_media { Some(MediaListener::open(args.direct.media_addr)?) } else { None };
+        if args.probe_media { Some(MediaListener::open(args.direct.media_addr, &world)?) } else { None };
     let bmc = BmcPool::new(world.clone(), Limits::default()).bmc(&account);
     let server = args.direct.serial.as_ref().map(|serial| Server {
         serial: serial.clone(),
@@ -88,13 +90,15 @@ struct MediaListener {
 }
 
 impl MediaListener {
-    fn open(address: Option<SocketAddr>) -> Result<MediaListener, CliError> {
+    fn open(address: Option<SocketAddr>, world: &World) -> Result<MediaListener, CliError> {
         let address = address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into());
         let bound =
             std::net::TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (bound, listener) =
             bound.map_err(|error| format!("cannot listen on {address} (--media-addr): {error}"))?;
-        let probes = Probes::default();
+        let mut key = [0; 32];
+        world.rng.fill(&mut key);
+        let probes = Probes::new(key, Store::in_memory(Sealer::new(key))?);
         let server =
             axum_server::from_tcp(listener)?.http1_only().first_request_timeout(Duration::from_secs(60));
         let router = probes.router().into_make_service();

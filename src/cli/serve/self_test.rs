@@ -133,14 +133,15 @@ async fn media_address(services: &Services, given: Option<&Url>) -> Option<SelfT
 
 /// Fetches an image that nothing else knows of, and looks whether the request arrived here.
 async fn leads_back(services: &Services, base: &Url) -> Result<(), String> {
-    let probe = services.media.probes().show(&services.world.rng, None);
+    let probe = services.media.probes().show(&services.world, None).await.map_err(|error| chain(&error))?;
     let url = format!("{}{}", base.as_str().trim_end_matches('/'), probe.path());
     let request = http::Request::get(url).extension(TlsPolicy::Insecure).header(header::RANGE, "bytes=0-0");
     let request = request.body(Bytes::new()).map_err(|error| error.to_string())?;
     let answer = tokio::time::timeout(TIMEOUT, services.world.transport.clone().oneshot(request)).await;
     let answer = answer.map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))?;
     let status = answer.map_err(|error| chain(&error))?.status();
-    match probe.seen().requests > 0 {
+    let seen = probe.seen().await.map_err(|error| chain(&error))?;
+    match seen.requests > 0 {
         true => Ok(()),
         false => Err(format!("something else answers there, with {}", status.as_u16())),
     }

@@ -191,6 +191,10 @@ pub fn probe(facts: &CheckFacts) -> Check {
             "see that MEDIA_BASE_URL leads to this controller and to nothing else",
         );
     }
+    if probe.requests_unknown.is_some() {
+        let found = format!("{slot} accepted the image; {}", fetched(probe));
+        return warning("probe", found, "look again once the database answers");
+    }
     if probe.requests == 0 {
         let found =
             format!("{slot} accepted the image; {}: not known whether the BMC can reach us", fetched(probe));
@@ -208,6 +212,9 @@ pub fn probe(facts: &CheckFacts) -> Check {
 
 /// How the BMC fetched, and what that means.
 fn fetched(probe: &ProbeFacts) -> String {
+    if let Some(why) = &probe.requests_unknown {
+        return format!("what was requested of it is not known: {why}");
+    }
     let base = probe.base.as_deref().unwrap_or("the media server");
     let by = probe.agent.as_ref().map(|agent| format!(" by {agent}")).unwrap_or_default();
     let parts = format!(

@@ -20,7 +20,7 @@ pub const POSTGRES_SCHEMA_VERSION: usize = MIGRATIONS.len();
 const MIGRATIONS: [&str; 1] = [include_str!("schema/version_1.sql")];
 
 /// Every table, those first to which others refer.
-pub(super) const TABLES: [&str; 24] = [
+pub(super) const TABLES: [&str; 25] = [
     "meta",
     "servers",
     "batches",
@@ -45,6 +45,7 @@ pub(super) const TABLES: [&str; 24] = [
     "batch_rows",
     "notifications",
     "ended_sessions",
+    "probes",
 ];
 
 /// Brings the database up to this version's schema; refuses one that is newer.

@@ -17,9 +17,9 @@ use crate::store::StoreError;
 /// Of the database, counted in migrations.
 pub const SCHEMA_VERSION: usize = MIGRATIONS.len();
 
-const MIGRATIONS: [&str; 14] = [
+const MIGRATIONS: [&str; 15] = [
     VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9,
-    VERSION_10, VERSION_11, VERSION_12, VERSION_13, VERSION_14,
+    VERSION_10, VERSION_11, VERSION_12, VERSION_13, VERSION_14, VERSION_15,
 ];
 
 const VERSION_1: &str = "
@@ -341,6 +341,16 @@ ALTER TABLE jobs ADD COLUMN events_expired INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX jobs_by_end ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 CREATE TABLE ended_sessions (id TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 CREATE INDEX events_of_note ON events (level, id) WHERE level <> 'info';
+";
+
+/// Images that the doctor shows to BMCs now, with what was requested of them.
+const VERSION_15: &str = "
+CREATE TABLE probes (
+    id TEXT PRIMARY KEY,
+    peer TEXT,
+    left_at INTEGER NOT NULL,
+    reads TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Brings the database up to this version's schema; refuses one that is newer.

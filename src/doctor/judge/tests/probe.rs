@@ -26,6 +26,8 @@ fn probes() {
     );
     let broken_off = ProbeFacts { refused_connections: 2, refused_why: text("UnknownCA"), ..named };
     expect(with(broken_off), "probe", Warning, "UnknownCA", "does not trust the certificate");
+    let unread = ProbeFacts { requests_unknown: text("the database is away"), ..base() };
+    expect(with(unread), "probe", Warning, "not known: the database is away", "once the database answers");
     let ranges = ProbeFacts { requests: 2, heads: 1, ranges: 1, ..base() };
     expect(with(ranges), "probe", Good, "1 HEAD, 1 by Range, 0 whole; it streams", "");
     let whole = ProbeFacts { requests: 1, wholes: 1, agent: text("curl/8"), ..base() };

@@ -323,3 +323,11 @@ CREATE TABLE ended_sessions (
     id text PRIMARY KEY,
     until bigint NOT NULL
 );
+
+-- Images that the doctor shows to BMCs now, with what was requested of them, and when they count as left behind.
+CREATE TABLE probes (
+    id text COLLATE "C" PRIMARY KEY,
+    peer text,
+    left_at bigint NOT NULL,
+    reads text NOT NULL
+);

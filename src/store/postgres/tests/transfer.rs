@@ -114,8 +114,8 @@ async fn a_database_that_is_marked_as_restored_starts_no_host() {
     assert_eq!(job.facts.restored_at, Some(later), "the leases of the past are void");
 }
 
-/// What is not transferred: who runs and drives, and what follows from other columns.
-const LEFT: [&str; 12] = [
+/// What is not transferred: who runs, drives and looks, and what follows from other columns.
+const LEFT: [&str; 16] = [
     "schema_version.version",
     "writes.token",
     "writes.at",
@@ -126,6 +126,10 @@ const LEFT: [&str; 12] = [
     "leases.owner",
     "leases.until",
     "jobs.system",
+    "probes.id",
+    "probes.peer",
+    "probes.left_at",
+    "probes.reads",
     "counters.name",
     "counters.value",
 ];
