@@ -71,7 +71,7 @@ pub use postgres::{AddressError, POSTGRES_SCHEMA_VERSION, Postgres, PostgresAddr
 pub use probes::ProbeStore;
 pub use reports::{DELIVERIES_MAX, PROGRESS_EVERY, ReportStore, TaskReports};
 pub use retention::RetentionStore;
-pub use servers::{LastJob, SERVERS_MAX, ServerFilter, ServerRecord, ServerStore};
+pub use servers::{LastJob, SERVERS_MAX, ServerFilter, ServerPut, ServerRecord, ServerStore};
 pub use sqlite::SCHEMA_VERSION;
 pub use sqlite::{LockedDatabase, Restored, Sqlite, Taken, keys_of_database, take_backup, verify_audit_file};
 pub use tap::{Side, Tap};

@@ -24,7 +24,7 @@ use super::find;
 use super::inspect::HardwareBody;
 use crate::access::{Act, Role};
 use crate::domain::{FieldError, Serial, Server, Status};
-use crate::store::{LastJob, PAGE_MAX, ServerFilter, ServerRecord, StoreError};
+use crate::store::{LastJob, PAGE_MAX, ServerFilter, ServerRecord};
 use input::{ServerInput, ServerPatch, ServerReplacement, change, changes, make, replacement};
 use shoal_base::world::reference;
 use shown::{ServerBody, ServerList, check_match, etag};
@@ -61,13 +61,6 @@ fn act_of_add(state: &ApiState, who: &Who, server: &Server) -> Act {
 fn act_of_change(state: &ApiState, who: &Who, before: &Server, after: &Server) -> Act {
     let act = who.act(state.world.clock.now(), "server.change").on_server(&after.serial);
     act.with(changes(before, after))
-}
-
-/// Whether another machine may be behind the record afterwards: a running job has checked the one before, and only
-/// that one.
-fn leads_elsewhere(before: &Server, after: &Server) -> bool {
-    (&before.bmc_address, &before.system_id, &before.system_uuid)
-        != (&after.bmc_address, &after.system_id, &after.system_uuid)
 }
 
 async fn created(state: &ApiState, serial: &Serial) -> Result<Response, ApiError> {
@@ -229,11 +222,6 @@ async fn save_change(
     after: &Server,
 ) -> Result<(), ApiError> {
     let (serial, before) = (after.serial.clone(), &record.server);
-    if leads_elsewhere(before, after)
-        && let Some(job) = state.store.active_job(&serial).await?
-    {
-        return Err(StoreError::Busy { server: serial, job }.into());
-    }
     let audited = state.store.with_audit(act_of_change(state, who, before, after));
     audited.update_server(after, Some(record.revision)).await?;
     tracing::info!(server = %serial, "a server was changed");
@@ -252,9 +240,11 @@ pub async fn remove(
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     let _unchanged_by_others = state.inventory.lock().await;
-    check_match(&headers, Some(&find::server_record(&state, &serial).await?))?;
+    let record = find::server_record(&state, &serial).await?;
+    check_match(&headers, Some(&record))?;
+    let revision = headers.contains_key(header::IF_MATCH).then_some(record.revision);
     let act = who.act(state.world.clock.now(), "server.remove").on_server(&serial);
-    state.store.with_audit(act).delete_server(&serial).await?;
+    state.store.with_audit(act).delete_server(&serial, revision).await?;
     tracing::info!(server = %serial, "a server was removed");
     Ok(StatusCode::NO_CONTENT)
 }

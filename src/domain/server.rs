@@ -32,6 +32,15 @@ pub struct Server {
     pub variables: Variables,
 }
 
+impl Server {
+    /// Whether another machine may be behind the record once `after` has replaced this one: a running job has checked
+    /// the one before, and only that one.
+    pub fn leads_elsewhere(&self, after: &Server) -> bool {
+        (&self.bmc_address, &self.system_id, &self.system_uuid)
+            != (&after.bmc_address, &after.system_id, &after.system_uuid)
+    }
+}
+
 /// Checks a `bmc_address` against the TLS policy that goes with it.
 ///
 /// The address is a place to send credentials to: `http://` off loopback needs the explicit word

@@ -29,6 +29,15 @@ pub struct ServerRecord {
     pub last_job: Option<StoredJob>,
 }
 
+/// A record to be added or replaced.
+#[derive(Clone, Debug)]
+pub struct ServerPut {
+    pub server: Server,
+    /// Of the record that it replaces, as it was read; `None`: there was none.
+    pub revision: Option<u64>,
+    pub act: Act,
+}
+
 /// Which servers, by serial number.
 #[derive(Clone, Debug, Default)]
 pub struct ServerFilter {
@@ -56,14 +65,17 @@ pub trait ServerStore {
     fn insert_server(&self, server: &Server) -> StoreFuture<()>;
 
     /// Replaces the record of the same serial number. [`StoreError::ServerChanged`](super::StoreError::ServerChanged),
-    /// and nothing is written, where it no longer has this revision.
+    /// and nothing is written, where it no longer has this revision; [`StoreError::Busy`](super::StoreError::Busy) where
+    /// another host may be behind it afterwards while a job is active.
     fn update_server(&self, server: &Server, revision: Option<u64>) -> StoreFuture<()>;
 
-    /// Adds or replaces records, each with its entry of the audit log: all of them, or none where one cannot be added.
-    fn put_servers(&self, records: Vec<(Server, Act)>) -> StoreFuture<()>;
+    /// Adds and replaces records, each with its entry of the audit log: all of them, or none where one is refused as by
+    /// [`ServerStore::insert_server`] or [`ServerStore::update_server`], or is not as it was read.
+    fn put_servers(&self, records: Vec<ServerPut>) -> StoreFuture<()>;
 
     /// Refused with [`StoreError::Busy`](super::StoreError::Busy) while a job is active on it; its past jobs stay.
-    fn delete_server(&self, serial: &Serial) -> StoreFuture<()>;
+    /// [`StoreError::ServerChanged`](super::StoreError::ServerChanged) where it no longer has this revision.
+    fn delete_server(&self, serial: &Serial, revision: Option<u64>) -> StoreFuture<()>;
 
     fn server(&self, serial: &Serial) -> StoreFuture<Option<Server>>;
 
@@ -76,8 +88,14 @@ pub trait ServerStore {
     /// Another server with this management address, whatever its case.
     fn other_server_at(&self, management_address: &str, than: &Serial) -> StoreFuture<Option<Serial>>;
 
-    /// The whole inventory ([`SERVERS_MAX`] at most), by serial number.
-    fn servers(&self) -> StoreFuture<Vec<Server>>;
+    /// The whole inventory ([`SERVERS_MAX`] at most) with the revisions of its records, by serial number.
+    fn inventory(&self) -> StoreFuture<Vec<(Server, u64)>>;
+
+    /// The whole inventory, by serial number.
+    fn servers(&self) -> StoreFuture<Vec<Server>> {
+        let inventory = self.inventory();
+        Box::pin(async move { Ok(inventory.await?.into_iter().map(|(server, _)| server).collect()) })
+    }
 
     /// One page of the inventory; continue with `after` set to the last one's serial number.
     fn server_page(&self, filter: &ServerFilter) -> StoreFuture<Vec<ServerRecord>>;

@@ -12,13 +12,13 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::input::{ServerInput, ServerReplacement, changed, replacement};
-use super::{act_of_add, act_of_change, check_reference, leads_elsewhere};
+use super::{act_of_add, act_of_change, check_reference};
 use crate::api::ApiState;
 use crate::api::access::Who;
 use crate::api::body::{Params, check_json_type, parse_object, read_at_most};
 use crate::api::error::{ApiError, FieldProblem, Problem};
 use crate::domain::{FieldError, Fields, Serial, Server, likeness};
-use crate::store::{SERVERS_MAX, StoreError};
+use crate::store::{SERVERS_MAX, ServerPut, StoreError};
 
 /// Some kilobytes for each row.
 const BODY_BYTES_MAX: usize = 8 << 20;
@@ -83,9 +83,13 @@ pub struct ImportRow {
     errors: Vec<FieldProblem>,
 }
 
+/// How often an import whose servers others change at the same moment is checked anew and tried again.
+const TRIES: u32 = 5;
+
 /// A valid row.
 struct ValidRow {
-    before: Option<Server>,
+    /// What is replaced, with its revision.
+    before: Option<(Server, u64)>,
     after: Server,
 }
 
@@ -103,13 +107,32 @@ pub async fn import(
 ) -> Result<Json<ImportBody>, ApiError> {
     let rows = read_rows(&body)?;
     let _unchanged_by_others = state.inventory.lock().await;
-    let inventory = state.store.servers().await?;
-    let mut checker = RowChecker {
-        state: &state,
-        who: &who,
-        held: inventory.into_iter().map(|server| (server.serial.likeness(), server)).collect(),
-        seen: BTreeMap::new(),
-    };
+    let mut tries = 1;
+    loop {
+        match import_rows(&state, &who, &params, &rows).await {
+            // Another controller has changed a row's server, or started a job on it, since the row was checked.
+            Err(ApiError::Store(error)) if tries < TRIES && has_changed(&error) => tries += 1,
+            done => return done.map(Json),
+        }
+    }
+}
+
+fn has_changed(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::ServerChanged { .. } | StoreError::SimilarServer { .. } | StoreError::Busy { .. }
+    )
+}
+
+async fn import_rows(
+    state: &ApiState,
+    who: &Who,
+    params: &ImportParams,
+    rows: &[&Value],
+) -> Result<ImportBody, ApiError> {
+    let inventory = state.store.inventory().await?;
+    let held = inventory.into_iter().map(|(server, revision)| (server.serial.likeness(), (server, revision)));
+    let mut checker = RowChecker { state, who, held: held.collect(), seen: BTreeMap::new() };
     let mut checked = Vec::with_capacity(rows.len());
     for (index, row) in rows.iter().enumerate() {
         checked.push(checker.check(index, row).await?);
@@ -123,11 +146,11 @@ pub async fn import(
     }
     let report = report(&checked, params.dry_run);
     if !params.dry_run {
-        write(&state, &who, checked.into_iter().flatten().collect()).await?;
+        write(state, who, checked.into_iter().flatten().collect()).await?;
         let ImportBody { added, changed, invalid, .. } = report;
         tracing::info!(added, changed, invalid, "servers were imported");
     }
-    Ok(Json(report))
+    Ok(report)
 }
 
 const REFUSED: &str = "rows of the import are invalid; nothing was written";
@@ -152,7 +175,7 @@ struct RowChecker<'a> {
     state: &'a ApiState,
     who: &'a Who,
     /// The inventory, by likeness of the serial numbers.
-    held: BTreeMap<String, Server>,
+    held: BTreeMap<String, (Server, u64)>,
     /// The rows so far, likewise.
     seen: BTreeMap<String, usize>,
 }
@@ -169,9 +192,10 @@ impl RowChecker<'_> {
         };
         let mut faults = self.faults_of_serial(index, row);
         let serial = row.get("serial").and_then(Value::as_str).unwrap_or_default();
-        let before =
-            self.held.get(&likeness(serial)).filter(|server| server.serial.as_str() == serial).cloned();
-        let read = ServerInput::read(row, |input, fields| match &before {
+        let stored = self.held.get(&likeness(serial)).filter(|(server, _)| server.serial.as_str() == serial);
+        let stored = stored.cloned();
+        let before = stored.as_ref().map(|(server, _)| server);
+        let read = ServerInput::read(row, |input, fields| match before {
             Some(before) => replacement(&before.serial, Some(before), input, fields),
             None => super::input::make(input, fields),
         });
@@ -183,7 +207,7 @@ impl RowChecker<'_> {
             }
             Err(error) => return Err(error),
         };
-        let is_new_reference = before.as_ref().is_none_or(|before| {
+        let is_new_reference = before.is_none_or(|before| {
             before.bmc_password.expose() != after.bmc_password.expose()
                 || (&before.bmc_address, &before.tls) != (&after.bmc_address, &after.tls)
         });
@@ -194,13 +218,13 @@ impl RowChecker<'_> {
                 Err(error) => faults.push(FieldError::new("/bmc_password", error.to_string())),
             }
         }
-        if let Some(before) = before.as_ref().filter(|before| leads_elsewhere(before, &after))
+        if let Some(before) = before.filter(|before| before.leads_elsewhere(&after))
             && let Some(job) = self.state.store.active_job(&before.serial).await?
         {
             let busy = StoreError::Busy { server: before.serial.clone(), job };
             faults.push(FieldError::new("/bmc_address", format!("cannot change now: {busy}")));
         }
-        Ok(if faults.is_empty() { Ok(ValidRow { before, after }) } else { Err(faults) })
+        Ok(if faults.is_empty() { Ok(ValidRow { before: stored, after }) } else { Err(faults) })
     }
 
     /// The serial number against the inventory and the rows before.
@@ -212,7 +236,7 @@ impl RowChecker<'_> {
         } else {
             self.seen.insert(alike.clone(), index);
         }
-        if let Some(held) = self.held.get(&alike)
+        if let Some((held, _)) = self.held.get(&alike)
             && held.serial.as_str() != serial
             && let Ok(serial) = serial.parse::<Serial>()
         {
@@ -254,7 +278,7 @@ fn row(checked: &Result<ValidRow, Vec<FieldError>>) -> ImportRow {
             return ImportRow { serial: None, result: "invalid", changed: Vec::new(), errors };
         }
     };
-    let changes = checked.before.as_ref().map(|before| changed(before, &checked.after));
+    let changes = checked.before.as_ref().map(|(before, _)| changed(before, &checked.after));
     let result = match &changes {
         None => "added",
         Some(changes) if changes.is_empty() => "unchanged",
@@ -267,11 +291,15 @@ fn row(checked: &Result<ValidRow, Vec<FieldError>>) -> ImportRow {
 /// Writes what changes, each row with its entry of the audit log.
 async fn write(state: &ApiState, who: &Who, rows: Vec<ValidRow>) -> Result<(), ApiError> {
     let records = rows.into_iter().filter_map(|ValidRow { before, after }| match before {
-        None => Some((act_of_add(state, who, &after), after)),
-        Some(before) if changed(&before, &after).is_empty() => None,
-        Some(before) => Some((act_of_change(state, who, &before, &after), after)),
+        None => Some(ServerPut { revision: None, act: act_of_add(state, who, &after), server: after }),
+        Some((before, _)) if changed(&before, &after).is_empty() => None,
+        Some((before, revision)) => Some(ServerPut {
+            revision: Some(revision),
+            act: act_of_change(state, who, &before, &after),
+            server: after,
+        }),
     });
-    let records: Vec<_> = records.map(|(act, server)| (server, act)).collect();
+    let records: Vec<ServerPut> = records.collect();
     if !records.is_empty() {
         state.store.put_servers(records).await?;
     }

@@ -43,7 +43,7 @@ async fn a_change_and_its_entry_are_one(bench: Bench) {
     assert_eq!(entries().await, 1);
     // What was refused, and what changed nothing, leaves no entry.
     store.with_audit(act(2)).insert_server(&server("A")).await.unwrap_err();
-    store.with_audit(act(3)).delete_server(&serial("B")).await.unwrap_err();
+    store.with_audit(act(3)).delete_server(&serial("B"), None).await.unwrap_err();
     let unknown = bench.store.with_audit(act(4)).request_cancel(super::id(9), Cancel::default()).await;
     unknown.unwrap_err();
     assert_eq!(entries().await, 1);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{Bench, act, at, ended, id, new_job, serial, server};
 use crate::domain::{Phase, Server, Status, Variables};
-use crate::store::{LastJob, ServerFilter, Side, StoreError, StoreErrorKind, StoredJob, Tap};
+use crate::store::{LastJob, ServerFilter, ServerPut, Side, StoreError, StoreErrorKind, StoredJob, Tap};
 use shoal_base::world::TlsPolicy;
 use shoal_redfish::{BmcMemory, Hardware};
 
@@ -14,6 +14,8 @@ promises! {
     servers_read_back_as_written,
     a_serial_number_stands_for_one_server,
     a_change_of_a_record_that_has_changed_is_refused,
+    records_are_put_only_where_they_are_as_they_were_read,
+    a_record_leads_to_no_other_host_while_a_job_is_active,
     an_unknown_server_is_an_error,
     a_server_with_an_active_job_stays,
     past_jobs_outlive_their_server,
@@ -77,19 +79,14 @@ async fn serial_numbers_that_are_alike_stand_for_one_server(bench: Bench) {
 
 async fn records_are_put_together_or_not_at_all(bench: Bench) {
     let bench = bench.with(&["A"]).await;
-    let put = async |records: Vec<Server>| {
-        let records = records.into_iter().enumerate().map(|(n, server)| {
-            let act = act(n as u64 + 1).on_server(&server.serial);
-            (server, act)
-        });
-        bench.store.put_servers(records.collect()).await
-    };
+    let put = async |records: Vec<(Server, Option<u64>)>| bench.store.put_servers(puts(records)).await;
     let changed = Server { protected: true, ..server("A") };
-    let error = put(vec![changed.clone(), server("B"), server("b")]).await.unwrap_err();
+    let rows = vec![(changed.clone(), Some(1)), (server("B"), None), (server("b"), None)];
+    let error = put(rows).await.unwrap_err();
     assert!(matches!(error, StoreError::SimilarServer { .. }), "{error}");
     assert_eq!(bench.store.servers().await.unwrap().len(), 1);
     assert!(!bench.store.server(&serial("A")).await.unwrap().unwrap().protected);
-    put(vec![changed, server("B")]).await.unwrap();
+    put(vec![(changed, Some(1)), (server("B"), None)]).await.unwrap();
     let record = bench.store.server_record(&serial("A")).await.unwrap().unwrap();
     assert_eq!((record.server.protected, record.revision, record.updated_at), (true, 2, Some(at(1))));
     assert!(bench.store.server(&serial("B")).await.unwrap().is_some());
@@ -112,11 +109,54 @@ async fn a_change_of_a_record_that_has_changed_is_refused(bench: Bench) {
     bench.store.update_server(&server("A"), Some(revision().await)).await.unwrap();
 }
 
+fn puts(records: Vec<(Server, Option<u64>)>) -> Vec<ServerPut> {
+    let puts = records.into_iter().enumerate().map(|(n, (server, revision))| {
+        let act = act(n as u64 + 1).on_server(&server.serial);
+        ServerPut { server, revision, act }
+    });
+    puts.collect()
+}
+
+async fn records_are_put_only_where_they_are_as_they_were_read(bench: Bench) {
+    let bench = bench.with(&["A"]).await;
+    let other = bench.store.second_handle();
+    other.update_server(&Server { protected: true, ..server("A") }, Some(1)).await.unwrap();
+    other.insert_server(&server("B")).await.unwrap();
+    for row in [(server("A"), Some(1)), (server("A"), None), (server("B"), None), (server("C"), Some(1))] {
+        let name = row.0.serial.clone();
+        let error = bench.store.put_servers(puts(vec![(server("D"), None), row])).await.unwrap_err();
+        assert!(matches!(&error, StoreError::ServerChanged { serial } if *serial == name), "{error}");
+    }
+    let inventory = bench.store.inventory().await.unwrap();
+    let found: Vec<_> =
+        inventory.iter().map(|(server, revision)| (server.serial.as_str(), *revision)).collect();
+    assert_eq!(found, [("A", 2), ("B", 1)], "nothing was written");
+    assert!(inventory[0].0.protected);
+    let error = bench.store.delete_server(&serial("A"), Some(1)).await.unwrap_err();
+    assert!(matches!(error, StoreError::ServerChanged { .. }), "{error}");
+    bench.store.delete_server(&serial("A"), Some(2)).await.unwrap();
+}
+
+async fn a_record_leads_to_no_other_host_while_a_job_is_active(bench: Bench) {
+    let (bench, lease, _) = bench.with_claimed_job().await;
+    let moved = Server { bmc_address: "https://10.0.0.6".parse().unwrap(), ..server("A") };
+    for error in [
+        bench.store.update_server(&moved, Some(1)).await.unwrap_err(),
+        bench.store.put_servers(puts(vec![(moved.clone(), Some(1))])).await.unwrap_err(),
+    ] {
+        assert!(matches!(&error, StoreError::Busy { job, .. } if *job == lease.job), "{error}");
+    }
+    let renamed = Server { bmc_username: "admin".into(), ..server("A") };
+    bench.store.update_server(&renamed, Some(1)).await.unwrap();
+    bench.finish(&lease).await;
+    bench.store.update_server(&moved, Some(2)).await.unwrap();
+}
+
 async fn an_unknown_server_is_an_error(bench: Bench) {
     assert!(bench.store.server(&serial("A")).await.unwrap().is_none());
     for error in [
         bench.store.update_server(&server("A"), None).await.unwrap_err(),
-        bench.store.delete_server(&serial("A")).await.unwrap_err(),
+        bench.store.delete_server(&serial("A"), None).await.unwrap_err(),
         bench.store.insert_job(new_job("A", 1), None).await.unwrap_err(),
     ] {
         assert!(matches!(error, StoreError::UnknownServer { .. }), "{error}");
@@ -126,7 +166,7 @@ async fn an_unknown_server_is_an_error(bench: Bench) {
 async fn a_server_with_an_active_job_stays(bench: Bench) {
     let (bench, lease, job) = bench.with_claimed_job().await;
     bench.store.save(&lease, &ended(&job, Phase::Cleanup), Vec::new()).await.unwrap();
-    let error = bench.store.delete_server(&serial("A")).await.unwrap_err();
+    let error = bench.store.delete_server(&serial("A"), None).await.unwrap_err();
     assert!(matches!(&error, StoreError::Busy { job, .. } if *job == lease.job), "{error}");
     assert!(bench.store.server(&serial("A")).await.unwrap().is_some());
 }
@@ -134,7 +174,7 @@ async fn a_server_with_an_active_job_stays(bench: Bench) {
 async fn past_jobs_outlive_their_server(bench: Bench) {
     let (bench, lease, _) = bench.with_claimed_job().await;
     bench.finish(&lease).await;
-    bench.store.delete_server(&serial("A")).await.unwrap();
+    bench.store.delete_server(&serial("A"), None).await.unwrap();
     assert!(bench.store.server(&serial("A")).await.unwrap().is_none());
     assert_eq!(bench.job(1).await.server, serial("A"));
 }
@@ -237,7 +277,7 @@ async fn what_a_bmc_agreed_to_belongs_to_its_address(bench: Bench) {
     store.update_server(&server("A"), None).await.unwrap();
     assert!(store.load_bmc_memory(&server("A")).await.unwrap().is_empty(), "it came from the old address");
     store.save_bmc_memory(&server("A"), memory.clone()).await.unwrap();
-    store.delete_server(&serial("A")).await.unwrap();
+    store.delete_server(&serial("A"), None).await.unwrap();
     store.save_bmc_memory(&server("A"), memory).await.unwrap();
     store.insert_server(&server("A")).await.unwrap();
     assert!(store.load_bmc_memory(&server("A")).await.unwrap().is_empty(), "the server was another one");
@@ -261,7 +301,7 @@ async fn hardware_belongs_to_the_address_that_it_was_read_at(bench: Bench) {
     store.save_hardware(&server("A"), hardware("R750"), at(3)).await.unwrap();
     assert_eq!((load(&moved).await, load(&server("A")).await), (None, None));
     store.save_hardware(&moved, hardware("R760"), at(4)).await.unwrap();
-    store.delete_server(&serial("A")).await.unwrap();
+    store.delete_server(&serial("A"), None).await.unwrap();
     store.insert_server(&moved).await.unwrap();
     assert_eq!(load(&moved).await, None);
 }

@@ -11,10 +11,10 @@ use super::fault::PgFault;
 use super::row::{Count, IntoPgValue as _, Json, Millis, PgValue, Word, json, values};
 use super::writer::{DatabaseLock, PgReader, PgWriter};
 use super::{Postgres, beside, job_rows, jobs};
-use crate::access::Act;
 use crate::domain::{Serial, Server, Variables, likeness};
 use crate::store::{
-    LastJob, PAGE_MAX, SERVERS_MAX, ServerFilter, ServerRecord, ServerStore, StoreError, StoreFuture,
+    LastJob, PAGE_MAX, SERVERS_MAX, ServerFilter, ServerPut, ServerRecord, ServerStore, StoreError,
+    StoreFuture,
 };
 use shoal_base::Password;
 use shoal_redfish::{BmcMemory, Hardware};
@@ -34,14 +34,19 @@ impl ServerStore for Postgres {
         })
     }
 
-    fn put_servers(&self, records: Vec<(Server, Act)>) -> StoreFuture<()> {
+    fn put_servers(&self, records: Vec<ServerPut>) -> StoreFuture<()> {
         self.write("changing servers", records, |tx, records| {
             async move {
                 tx.lock(DatabaseLock::Servers).await?;
-                for (server, act) in records {
-                    match exists(tx, &server.serial).await? {
-                        true => change(tx, server, Some(act.at)).await?,
-                        false => add(tx, server, Some(act.at)).await?,
+                for ServerPut { server, revision, act } in records {
+                    match (locked(tx, &server.serial).await?, revision) {
+                        (Some((before, now)), Some(revision)) if now == *revision => {
+                            change(tx, &before, server, Some(act.at)).await?;
+                        }
+                        (None, None) => add(tx, server, Some(act.at)).await?,
+                        _ => {
+                            return Err(StoreError::ServerChanged { serial: server.serial.clone() }.into());
+                        }
                     }
                     tx.audit(act.clone());
                 }
@@ -83,16 +88,8 @@ impl ServerStore for Postgres {
         let given = (server.clone(), revision, self.act.as_ref().map(|act| act.at));
         self.write("changing a server", given, |tx, (server, revision, at)| {
             async move {
-                let (sql, serial) =
-                    ("SELECT revision FROM servers WHERE serial = $1 FOR UPDATE", server.serial.clone());
-                let Some(row) = tx.optional(sql, values![serial.as_str()]).await? else {
-                    return Err(StoreError::UnknownServer { serial }.into());
-                };
-                let Count(now) = row.try_get(0)?;
-                if revision.is_some_and(|revision| revision != now) {
-                    return Err(StoreError::ServerChanged { serial }.into());
-                }
-                change(tx, server, *at).await
+                let before = at_revision(tx, &server.serial, *revision).await?;
+                change(tx, &before, server, *at).await
             }
             .boxed()
         })
@@ -109,11 +106,11 @@ impl ServerStore for Postgres {
         })
     }
 
-    fn servers(&self) -> StoreFuture<Vec<Server>> {
+    fn inventory(&self) -> StoreFuture<Vec<(Server, u64)>> {
         self.read("reading the servers", (), |reader, ()| {
             async move {
                 let rows = reader.query("SELECT * FROM servers ORDER BY serial", &[]).await?;
-                rows.iter().map(|row| parse(reader, row)).collect()
+                rows.iter().map(|row| parse_with_revision(reader, row)).collect()
             }
             .boxed()
         })
@@ -123,15 +120,12 @@ impl ServerStore for Postgres {
         self.read_snapshot("reading servers", filter.clone(), |reader, filter| page(reader, filter).boxed())
     }
 
-    fn delete_server(&self, serial: &Serial) -> StoreFuture<()> {
-        self.write("deleting a server", serial.clone(), |tx, serial| {
+    fn delete_server(&self, serial: &Serial, revision: Option<u64>) -> StoreFuture<()> {
+        self.write("deleting a server", (serial.clone(), revision), |tx, (serial, revision)| {
             async move {
                 // A job that is being added at this moment is waited for.
-                let locked = exists(tx, serial).await?;
+                at_revision(tx, serial, *revision).await?;
                 job_rows::check_idle(tx, serial).await?;
-                if !locked {
-                    return Err(StoreError::UnknownServer { serial: serial.clone() }.into());
-                }
                 beside::forget(tx, serial, None).await?;
                 let sql = "DELETE FROM servers WHERE serial = $1";
                 tx.execute(sql, values![serial.as_str()]).await.map(drop)
@@ -228,8 +222,34 @@ async fn add(tx: &PgWriter, server: &Server, at: Option<Timestamp>) -> Result<()
     put(tx, server, at).await
 }
 
+/// A record with its revision, whose row is locked then.
+async fn locked(tx: &PgWriter, serial: &Serial) -> Result<Option<(Server, u64)>, PgFault> {
+    let row =
+        tx.optional("SELECT * FROM servers WHERE serial = $1 FOR UPDATE", values![serial.as_str()]).await?;
+    row.map(|row| parse_with_revision(tx, &row)).transpose()
+}
+
+/// The record, locked, where it has this revision or any is right.
+async fn at_revision(tx: &PgWriter, serial: &Serial, revision: Option<u64>) -> Result<Server, PgFault> {
+    match locked(tx, serial).await? {
+        None => Err(StoreError::UnknownServer { serial: serial.clone() }.into()),
+        Some((_, now)) if revision.is_some_and(|revision| revision != now) => {
+            Err(StoreError::ServerChanged { serial: serial.clone() }.into())
+        }
+        Some((server, _)) => Ok(server),
+    }
+}
+
 /// Replaces a record.
-async fn change(tx: &PgWriter, server: &Server, at: Option<Timestamp>) -> Result<(), PgFault> {
+async fn change(
+    tx: &PgWriter,
+    before: &Server,
+    server: &Server,
+    at: Option<Timestamp>,
+) -> Result<(), PgFault> {
+    if before.leads_elsewhere(server) {
+        job_rows::check_idle(tx, &server.serial).await?;
+    }
     beside::forget(tx, &server.serial, Some(&server.bmc_address)).await?;
     put(tx, server, at).await
 }
@@ -271,6 +291,14 @@ fn parse(reader: &PgReader, row: &Row) -> Result<Server, PgFault> {
         Err(_) => "a server".to_owned(),
     };
     columns(reader, row).map_err(|error| PgFault::row(name(), error))
+}
+
+fn parse_with_revision(reader: &PgReader, row: &Row) -> Result<(Server, u64), PgFault> {
+    let server = parse(reader, row)?;
+    let Count(revision) = row
+        .try_get("revision")
+        .map_err(|error| PgFault::in_row(format!("server {}", server.serial), error))?;
+    Ok((server, revision))
 }
 
 /// The records of rows, each with its last job.

@@ -7,11 +7,10 @@ use rusqlite::{OptionalExtension as _, Row, named_params, params};
 use super::fault::Fault;
 use super::row::{Count, Json, Millis, Word, json};
 use super::{Reader, Sqlite, Writer, audit, bmc_memory, hardware, job_rows, unreadable};
-use crate::access::Act;
 use crate::domain::{Serial, Server, Variables, likeness};
 use crate::store::{
-    LastJob, PAGE_MAX, SERVERS_MAX, ServerFilter, ServerRecord, ServerStore, StoreError, StoreFuture,
-    StoredJob,
+    LastJob, PAGE_MAX, SERVERS_MAX, ServerFilter, ServerPut, ServerRecord, ServerStore, StoreError,
+    StoreFuture, StoredJob,
 };
 use shoal_base::Password;
 use shoal_redfish::{BmcMemory, Hardware};
@@ -27,12 +26,15 @@ impl ServerStore for Sqlite {
         })
     }
 
-    fn put_servers(&self, records: Vec<(Server, Act)>) -> StoreFuture<()> {
+    fn put_servers(&self, records: Vec<ServerPut>) -> StoreFuture<()> {
         self.write("changing servers", move |writer| {
-            for (server, act) in records {
-                match exists(writer, &server.serial)? {
-                    true => change(writer, &server, Some(act.at))?,
-                    false => add(writer, &server, Some(act.at))?,
+            for ServerPut { server, revision, act } in records {
+                match (stored(writer, &server.serial)?, revision) {
+                    (Some((before, now)), Some(revision)) if now == revision => {
+                        change(writer, &before, &server, Some(act.at))?;
+                    }
+                    (None, None) => add(writer, &server, Some(act.at))?,
+                    _ => return Err(StoreError::ServerChanged { serial: server.serial }.into()),
                 }
                 audit::append(writer, act)?;
             }
@@ -64,15 +66,8 @@ impl ServerStore for Sqlite {
     fn update_server(&self, server: &Server, revision: Option<u64>) -> StoreFuture<()> {
         let (server, at) = (server.clone(), self.act.as_ref().map(|act| act.at));
         self.write("changing a server", move |writer| {
-            let sql = "SELECT revision FROM servers WHERE serial = ?1";
-            let found = writer.prepare_cached(sql)?.query_row([server.serial.as_str()], |row| row.get(0));
-            match found.optional()? {
-                None => Err(StoreError::UnknownServer { serial: server.serial }.into()),
-                Some(Count(now)) if revision.is_some_and(|revision| revision != now) => {
-                    Err(StoreError::ServerChanged { serial: server.serial }.into())
-                }
-                Some(_) => change(writer, &server, at),
-            }
+            let before = at_revision(writer, &server.serial, revision)?;
+            change(writer, &before, &server, at)
         })
     }
 
@@ -81,10 +76,10 @@ impl ServerStore for Sqlite {
         self.read("reading a server", move |reader| load(reader, &serial))
     }
 
-    fn servers(&self) -> StoreFuture<Vec<Server>> {
+    fn inventory(&self) -> StoreFuture<Vec<(Server, u64)>> {
         self.read("reading the servers", |reader| {
             let mut statement = reader.prepare_cached("SELECT * FROM servers ORDER BY serial")?;
-            statement.query_and_then([], |row| parse(reader, row))?.collect()
+            statement.query_and_then([], |row| parse_with_revision(reader, row))?.collect()
         })
     }
 
@@ -93,16 +88,15 @@ impl ServerStore for Sqlite {
         self.read("reading servers", move |reader| page(reader, &filter))
     }
 
-    fn delete_server(&self, serial: &Serial) -> StoreFuture<()> {
+    fn delete_server(&self, serial: &Serial, revision: Option<u64>) -> StoreFuture<()> {
         let serial = serial.clone();
         self.write("deleting a server", move |writer| {
             job_rows::check_idle(writer, &serial)?;
+            at_revision(writer, &serial, revision)?;
             bmc_memory::forget(writer, &serial, None)?;
             hardware::forget(writer, &serial, None)?;
-            match writer.execute("DELETE FROM servers WHERE serial = ?1", [serial.as_str()])? {
-                0 => Err(StoreError::UnknownServer { serial }.into()),
-                _ => Ok(()),
-            }
+            writer.execute("DELETE FROM servers WHERE serial = ?1", [serial.as_str()])?;
+            Ok(())
         })
     }
 
@@ -202,8 +196,30 @@ fn add(writer: &Writer<'_>, server: &Server, at: Option<Timestamp>) -> Result<()
     put(writer, server, at)
 }
 
+/// A record with its revision.
+fn stored(writer: &Writer<'_>, serial: &Serial) -> Result<Option<(Server, u64)>, Fault> {
+    let reader = writer.reader();
+    let mut statement = reader.prepare_cached("SELECT * FROM servers WHERE serial = ?1")?;
+    let mut rows = statement.query_and_then([serial.as_str()], |row| parse_with_revision(&reader, row))?;
+    rows.next().transpose()
+}
+
+/// The record, where it has this revision or any is right.
+fn at_revision(writer: &Writer<'_>, serial: &Serial, revision: Option<u64>) -> Result<Server, Fault> {
+    match stored(writer, serial)? {
+        None => Err(StoreError::UnknownServer { serial: serial.clone() }.into()),
+        Some((_, now)) if revision.is_some_and(|revision| revision != now) => {
+            Err(StoreError::ServerChanged { serial: serial.clone() }.into())
+        }
+        Some((server, _)) => Ok(server),
+    }
+}
+
 /// Replaces a record.
-fn change(writer: &Writer<'_>, server: &Server, at: Option<Timestamp>) -> Result<(), Fault> {
+fn change(writer: &Writer<'_>, before: &Server, server: &Server, at: Option<Timestamp>) -> Result<(), Fault> {
+    if before.leads_elsewhere(server) {
+        job_rows::check_idle(writer, &server.serial)?;
+    }
     bmc_memory::forget(writer, &server.serial, Some(&server.bmc_address))?;
     hardware::forget(writer, &server.serial, Some(&server.bmc_address))?;
     put(writer, server, at)
@@ -248,6 +264,13 @@ fn parse(reader: &Reader<'_>, row: &Row<'_>) -> Result<Server, Fault> {
         Err(_) => "a server".to_owned(),
     };
     columns(reader, row).map_err(|error| Fault::row(name(), error))
+}
+
+fn parse_with_revision(reader: &Reader<'_>, row: &Row<'_>) -> Result<(Server, u64), Fault> {
+    let server = parse(reader, row)?;
+    let Count(revision) =
+        row.get("revision").map_err(|error| Fault::in_row(format!("server {}", server.serial), error))?;
+    Ok((server, revision))
 }
 
 fn parse_record(reader: &Reader<'_>, row: &Row<'_>) -> Result<ServerRecord, Fault> {

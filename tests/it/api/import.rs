@@ -1,8 +1,13 @@
 //! Imports: many records checked together, and written together or not at all.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
 use http::{Method, header};
 use serde_json::{Value, json};
 use shoal::access::Role;
+use shoal::domain::Server;
+use shoal::store::{Side, Tap};
 use shoal_base::Password;
 use shoal_base::world::Secrets;
 
@@ -177,4 +182,31 @@ async fn thousands_of_rows_are_one_request() {
     assert_eq!(import(&fixture, "", rows(300)).await.ok(200)["added"], 300);
     let many = import(&fixture, "", rows(5_000)).await.ok(200);
     assert_eq!((&many["added"], &many["unchanged"]), (&json!(4_700), &json!(300)));
+}
+
+/// At another controller, between the check of a row and its writing: the import is checked anew against what stands
+/// there then.
+#[tokio::test(start_paused = true)]
+async fn what_another_controller_sets_during_an_import_is_kept() {
+    let fixture = Fixture::with(|parts| {
+        let (other, is_done) = (parts.store.second_handle(), Arc::new(AtomicBool::new(false)));
+        let tap: Tap = Arc::new(move |doing, side| {
+            let is_due = (doing, side) == ("changing servers", Side::Before) && !is_done.swap(true, SeqCst);
+            let other = other.clone();
+            Box::pin(async move {
+                if is_due {
+                    let server = other.servers().await?.remove(0);
+                    other.update_server(&Server { protected: true, ..server }, Some(1)).await?;
+                }
+                Ok(())
+            })
+        });
+        parts.store = parts.store.tapped(tap);
+    });
+    fixture.add_server("A1").await;
+    let rows = vec![with("A1", json!({ "labels": { "rack": "7" } })), with("B2", json!({}))];
+    let done = import(&fixture, "", rows).await.ok(200);
+    assert_eq!((&done["changed"], &done["added"]), (&json!(1), &json!(1)));
+    let shown = fixture.get("/api/v1/servers/A1").await.ok(200);
+    assert_eq!((&shown["protected"], &shown["labels"]["rack"]), (&json!(true), &json!("7")));
 }

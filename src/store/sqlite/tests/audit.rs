@@ -88,7 +88,7 @@ async fn an_action_whose_entry_cannot_be_written_is_undone() {
     store.insert_server(&server("A")).await.unwrap();
     execute(&store, "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END")
         .unwrap();
-    store.with_audit(act(4)).delete_server(&"A".parse().unwrap()).await.unwrap_err();
+    store.with_audit(act(4)).delete_server(&"A".parse().unwrap(), None).await.unwrap_err();
     assert!(store.server(&"A".parse().unwrap()).await.unwrap().is_some());
 }
 
