@@ -59,8 +59,8 @@ enum ClockKind {
 #[derive(Debug, Default)]
 struct Steady {
     returned: Option<(Timestamp, Duration)>,
-    /// How far the clock that is followed is ahead of the machine's.
-    offset: SignedDuration,
+    /// What another clock read, and when by the steady clock: it is followed instead of the machine's.
+    followed: Option<(Timestamp, Duration)>,
     is_idle: bool,
     /// It was logged that the machine's clock is another one.
     is_apart: bool,
@@ -71,7 +71,7 @@ const APART: Duration = Duration::from_secs(5);
 
 impl Steady {
     fn read(&mut self, wall: Timestamp, now: Duration) -> Timestamp {
-        let wall = wall.saturating_add(self.offset).unwrap_or(wall);
+        let wall = self.followed.map_or(wall, |(theirs, at)| after(theirs, now.saturating_sub(at)));
         let read = match self.returned {
             None => wall,
             Some((returned, at)) => {
@@ -110,13 +110,11 @@ impl Clock {
     }
 
     /// Follows another clock, which reads `theirs` now, instead of the machine's: the first time in one step, later as
-    /// the machine's own is followed when that is set.
+    /// the machine's own is followed when that is set. In between the steady clock counts on.
     pub fn follow(&self, theirs: Timestamp) {
-        let (wall, now) = (self.wall(), self.steady());
+        let now = self.steady();
         let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = steady.offset.is_zero();
-        steady.offset = theirs.duration_since(wall);
-        if is_first {
+        if steady.followed.replace((theirs, now)).is_none() {
             steady.returned = Some((theirs, now));
         }
     }
@@ -326,6 +324,8 @@ mod tests {
         assert_eq!(clock.now(), minutes(1), "a job is active: its deadlines stay where they are");
         clock.set_idle(true);
         assert_eq!(clock.now(), minutes(2));
+        clock.set_ahead(Duration::from_secs(3600));
+        assert_eq!(clock.now(), minutes(2), "the machine's own clock is of no account");
     }
 
     #[test]
