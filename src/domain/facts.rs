@@ -111,8 +111,8 @@ pub struct SystemFacts {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskIsoFacts {
     pub size: u64,
-    /// Lower-case hex, of the whole image.
-    pub sha256: String,
+    /// Lower-case hex, of what it holds and where. `None` of a job that 0.1.0 built it for.
+    pub content_sha256: Option<String>,
 }
 
 /// What our own reset did.

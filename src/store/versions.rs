@@ -48,6 +48,8 @@ impl Persisted for Facts {
             added(value, "/reset/api_before", "silent", json!(false));
             added(value, "/cleanup", "warning", json!(null));
             added(value, "/system", "host", json!(null));
+            value.pointer_mut("/task_iso").and_then(|task_iso| take(task_iso, "sha256"));
+            added(value, "/task_iso", "content_sha256", json!(null));
             added(value, "", "deadline", json!(null));
             // What only ESXi needs lay beside what all paths need.
             let direct = value.pointer_mut("/installer").and_then(|installer| take(installer, "direct"));
