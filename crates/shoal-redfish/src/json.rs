@@ -61,9 +61,18 @@ fn drop_trailing_comma(out: &mut String) {
     }
 }
 
+/// The value at a JSON pointer without escapes, for which `Value::pointer` makes two texts of each part.
+fn at<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
+    pointer.split('/').skip(1).try_fold(value, |value, part| match value {
+        Value::Object(fields) => fields.get(part),
+        Value::Array(items) => items.get(part.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
 /// A text; `""` and `null` are none, a number is its digits.
 pub(super) fn text(value: &Value, pointer: &str) -> Option<String> {
-    match value.pointer(pointer)? {
+    match at(value, pointer)? {
         Value::String(text) if text.len() > TEXT_BYTES_MAX => None,
         Value::String(text) => Some(visible(text.trim()).into_owned()).filter(|text| !text.is_empty()),
         Value::Number(number) => Some(number.to_string()),
@@ -73,7 +82,7 @@ pub(super) fn text(value: &Value, pointer: &str) -> Option<String> {
 
 /// A boolean; `"true"` and `1` are true.
 pub(super) fn flag(value: &Value, pointer: &str) -> Option<bool> {
-    match value.pointer(pointer)? {
+    match at(value, pointer)? {
         Value::Bool(flag) => Some(*flag),
         Value::Number(number) => number.as_i64().map(|number| number != 0),
         Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
@@ -84,7 +93,7 @@ pub(super) fn flag(value: &Value, pointer: &str) -> Option<bool> {
 
 /// A list, cut at [`MEMBERS_MAX`]; one object or text is a list of itself.
 pub(super) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    match value.pointer(pointer) {
+    match at(value, pointer) {
         Some(Value::Array(list)) => &list[..list.len().min(MEMBERS_MAX)],
         Some(one @ (Value::Object(_) | Value::String(_))) => std::slice::from_ref(one),
         _ => &[],
@@ -98,7 +107,7 @@ pub(super) fn texts(value: &Value, pointer: &str) -> Vec<String> {
 
 /// A link: `{"@odata.id": "…"}`, or the text itself.
 pub(super) fn link(value: &Value, pointer: &str) -> Option<String> {
-    let target = value.pointer(pointer)?;
+    let target = at(value, pointer)?;
     text(target, "/@odata.id").or_else(|| text(target, "").filter(|_| target.is_string()))
 }
 

@@ -195,6 +195,8 @@ pub struct ImageCopy {
     blocks: BTreeMap<u64, Bytes>,
 }
 
+static ZEROES: [u8; BLOCK_BYTES as usize] = [0; BLOCK_BYTES as usize];
+
 impl ImageCopy {
     /// Downloads the image at `url`, as a BMC without streaming does at insert.
     pub async fn fetch(transport: &Transport, url: &str) -> Result<ImageCopy, FetchError> {
@@ -215,7 +217,11 @@ impl ImageCopy {
         while let Some(frame) =
             timeout(FETCH_TIMEOUT, body.frame()).await.map_err(|_| FetchError::TimedOut)?
         {
-            rest.extend_from_slice(&frame.map_err(FetchError::Broken)?.into_data().unwrap_or_default());
+            let mut data = frame.map_err(FetchError::Broken)?.into_data().unwrap_or_default();
+            while rest.is_empty() && data.len() as u64 >= BLOCK_BYTES {
+                copy.push(data.split_to(BLOCK_BYTES as usize))?;
+            }
+            rest.extend_from_slice(&data);
             while rest.len() as u64 >= BLOCK_BYTES {
                 copy.push(rest.split_to(BLOCK_BYTES as usize).freeze())?;
             }
@@ -230,7 +236,7 @@ impl ImageCopy {
     fn push(&mut self, block: Bytes) -> Result<(), FetchError> {
         let index = self.size / BLOCK_BYTES;
         self.size += block.len() as u64;
-        if block.iter().any(|byte| *byte != 0) {
+        if block[..] != ZEROES[..block.len()] {
             if (self.blocks.len() as u64) * BLOCK_BYTES >= COPY_BYTES_MAX {
                 return Err(FetchError::TooBig);
             }
