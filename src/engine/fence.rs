@@ -10,7 +10,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -100,6 +100,7 @@ impl Fence {
         async move {
             let (mut work, mut closed) = (pin!(work), pin!(closed(closes_at.clone())));
             poll_fn(|cx| {
+                ready!(clock.poll_running(cx));
                 // Asked before every step: the timer of `closed` may be late where the machine slept.
                 let is_over = closes_at.borrow().is_none_or(|at| at.is_over(&clock));
                 if is_over || closed.as_mut().poll(cx).is_ready() {
@@ -199,6 +200,22 @@ mod tests {
         let fence = Fence::new(clock.clone(), TERMS, slept);
         tokio::time::sleep(TERMS.ttl).await;
         assert_eq!(fence.guard(std::future::ready(())).await, None);
+    }
+
+    /// As SIGSTOP and SIGCONT: what it waited for has happened meanwhile, and so has the end of its lease.
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_was_suspended_beyond_its_lease_goes_no_further() {
+        let clock = clock();
+        let fence = Fence::new(clock.clone(), TERMS, Moment::now(&clock));
+        let done = Arc::new(AtomicU32::new(0));
+        let worker = tokio::spawn(fence.guard(work(done.clone())));
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        clock.suspend();
+        tokio::time::sleep(TERMS.ttl).await;
+        assert!(!worker.is_finished());
+        clock.resume();
+        assert_eq!(worker.await.unwrap(), None);
+        assert_eq!(done.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -37,6 +37,7 @@ mod retention;
 mod row;
 mod schema;
 mod servers;
+mod simulated;
 mod tokens;
 mod transfer;
 mod unreadable;
@@ -44,11 +45,13 @@ mod writer;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::access::{Act, ChainKey, TokenKey};
@@ -57,7 +60,8 @@ use crate::store::tap::Tap;
 use crate::store::{OwnSecret, Store, StoreEngine, StoreError, StoreFuture};
 use fault::PgFault;
 use row::{Millis, PgValue};
-use shoal_base::world::Rng;
+use shoal_base::world::{Clock, Rng, after};
+use simulated::SimulatedTime;
 use writer::{DatabaseLock, PgReader, PgWriter};
 
 pub use address::{AddressError, PostgresAddress};
@@ -96,9 +100,11 @@ struct PgDatabase {
 }
 
 /// What leases and due times are measured by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum LeaseClock {
     Database,
+    /// Of a simulation, whose time the server does not have.
+    Simulated(Arc<SimulatedTime>),
     /// Tests of the store give their times themselves.
     #[cfg_attr(not(test), expect(dead_code, reason = "production measures by the database's clock"))]
     Caller,
@@ -106,10 +112,16 @@ pub(super) enum LeaseClock {
 
 impl LeaseClock {
     /// The time for a statement, `NULL` where the database's is meant: `coalesce($n, …)`.
-    fn given(self, now: Timestamp) -> PgValue {
+    fn given(&self, now: Timestamp) -> PgValue {
+        self.given_after(now, Duration::ZERO)
+    }
+
+    /// The same of the time `at`, which is so long from now.
+    fn given_after(&self, at: Timestamp, wait: Duration) -> PgValue {
         match self {
             LeaseClock::Database => PgValue::Int(None),
-            LeaseClock::Caller => PgValue::Int(Some(now.as_millisecond())),
+            LeaseClock::Simulated(time) => PgValue::Int(Some(after(time.now(), wait).as_millisecond())),
+            LeaseClock::Caller => PgValue::Int(Some(at.as_millisecond())),
         }
     }
 }
@@ -157,6 +169,20 @@ impl Postgres {
         Postgres::start(address, sealer, rng, roots, LeaseClock::Database).await
     }
 
+    /// The same for a simulation, whose time stands still during each call. Calls run in `runtime`, by real time;
+    /// leases are measured by `clock`.
+    pub async fn simulated(
+        address: &PostgresAddress,
+        sealer: Sealer,
+        rng: Rng,
+        clock: Clock,
+        runtime: Handle,
+    ) -> Result<Postgres, StoreError> {
+        let time = Arc::new(SimulatedTime::new(clock, runtime));
+        let database = PgDatabase::new(address, rng, &[], LeaseClock::Simulated(time.clone()));
+        time.stopped_for(Postgres::started(database, sealer)).await
+    }
+
     async fn start(
         address: &PostgresAddress,
         sealer: Sealer,
@@ -164,14 +190,11 @@ impl Postgres {
         roots: &[CertificateDer<'static>],
         lease_clock: LeaseClock,
     ) -> Result<Postgres, StoreError> {
-        let database = Arc::new(PgDatabase {
-            pool: connect::pool(address, roots),
-            name: address.to_string(),
-            controller: rng.hex(16),
-            rng,
-            lease_clock,
-            unreadable: Mutex::default(),
-        });
+        Postgres::started(PgDatabase::new(address, rng, roots, lease_clock), sealer).await
+    }
+
+    async fn started(database: PgDatabase, sealer: Sealer) -> Result<Postgres, StoreError> {
+        let database = Arc::new(database);
         let found = prepare(&database, &sealer).await;
         let found = found.map_err(|fault| fault.at("opening", &database.name))?;
         Ok(Postgres::handle(database, sealer, found))
@@ -195,6 +218,22 @@ impl Postgres {
 }
 
 impl PgDatabase {
+    fn new(
+        address: &PostgresAddress,
+        rng: Rng,
+        roots: &[CertificateDer<'static>],
+        lease_clock: LeaseClock,
+    ) -> PgDatabase {
+        PgDatabase {
+            pool: connect::pool(address, roots),
+            name: address.to_string(),
+            controller: rng.hex(16),
+            rng,
+            lease_clock,
+            unreadable: Mutex::default(),
+        }
+    }
+
     fn token(&self) -> [u8; 16] {
         let mut token = [0; 16];
         self.rng.fill(&mut token);
@@ -220,6 +259,9 @@ impl StoreEngine for Postgres {
     }
 
     fn clock(&self) -> StoreFuture<Option<Timestamp>> {
+        if let LeaseClock::Simulated(time) = &self.database.lease_clock {
+            return Box::pin(std::future::ready(Ok(Some(time.look()))));
+        }
         self.read("reading the database's clock", (), |reader, ()| {
             async move {
                 let row = reader.one(&format!("SELECT {DATABASE_NOW}"), &[]).await?;

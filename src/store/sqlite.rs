@@ -330,7 +330,7 @@ impl StoreEngine for Sqlite {
     }
 
     fn tapped(&self, tap: Tap) -> Store {
-        Sqlite { tap: Some(tap), ..self.another_handle() }.into()
+        Sqlite { tap: Some(tap), is_second: self.is_second, ..self.another_handle() }.into()
     }
 }
 

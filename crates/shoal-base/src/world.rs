@@ -10,7 +10,8 @@ mod secrets;
 mod transport;
 mod upload;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -64,6 +65,8 @@ struct Steady {
     is_idle: bool,
     /// It was logged that the machine's clock is another one.
     is_apart: bool,
+    /// The process is suspended; with the tasks to poll when it resumes.
+    suspended: Option<Vec<Waker>>,
 }
 
 /// A difference that the log reports; a machine's clock is corrected by less all the time.
@@ -113,7 +116,7 @@ impl Clock {
     /// the machine's own is followed when that is set. In between the steady clock counts on.
     pub fn follow(&self, theirs: Timestamp) {
         let now = self.steady();
-        let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut steady = self.lock();
         if steady.followed.replace((theirs, now)).is_none() {
             steady.returned = Some((theirs, now));
         }
@@ -134,13 +137,43 @@ impl Clock {
     /// Whether no job is active, so that times may meet the machine's clock.
     pub fn set_idle(&self, is_idle: bool) {
         self.now();
-        self.steady.lock().unwrap_or_else(PoisonError::into_inner).is_idle = is_idle;
+        self.lock().is_idle = is_idle;
+    }
+
+    /// Suspends the process that has this clock, as SIGSTOP does: time goes on without it. Simulations only.
+    pub fn suspend(&self) {
+        self.lock().suspended.get_or_insert_default();
+    }
+
+    /// Ends the suspension.
+    pub fn resume(&self) {
+        let wakers = self.lock().suspended.take();
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    pub fn is_suspended(&self) -> bool {
+        self.lock().suspended.is_some()
+    }
+
+    /// Asked before a task of the process is polled: `Pending` while the process is suspended.
+    pub fn poll_running(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.lock().suspended {
+            Some(wakers) => {
+                wakers.push(cx.waker().clone());
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Steady> {
+        self.steady.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The time now, to the millisecond (the precision that the store keeps).
     pub fn now(&self) -> Timestamp {
         let (wall, now) = (self.wall(), self.steady());
-        let now = self.steady.lock().unwrap_or_else(PoisonError::into_inner).read(wall, now);
+        let now = self.lock().read(wall, now);
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
     }
 
@@ -253,7 +286,7 @@ impl Rng {
         crate::hex(&raw)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, ChaCha12Rng> {
+    fn lock(&self) -> MutexGuard<'_, ChaCha12Rng> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -326,6 +359,22 @@ mod tests {
         assert_eq!(clock.now(), minutes(2));
         clock.set_ahead(Duration::from_secs(3600));
         assert_eq!(clock.now(), minutes(2), "the machine's own clock is of no account");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_suspended_process_is_not_polled_until_it_resumes() {
+        let clock = Clock::virtual_from("2026-01-01T00:00:00Z".parse().unwrap());
+        let (suspended, other) = (clock.restarted(), clock.restarted());
+        suspended.suspend();
+        let task = tokio::spawn({
+            let suspended = suspended.clone();
+            async move { std::future::poll_fn(|cx| suspended.poll_running(cx)).await }
+        });
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(!task.is_finished() && suspended.is_suspended() && !other.is_suspended());
+        suspended.resume();
+        task.await.unwrap();
+        assert_eq!(suspended.now(), clock.now(), "time went on");
     }
 
     #[test]

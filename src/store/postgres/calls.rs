@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::fault::PgFault;
 use super::writer::{DatabaseLock, Gathered, PgReader, PgWriter};
-use super::{PgDatabase, Postgres, audit, events};
+use super::{LeaseClock, PgDatabase, Postgres, audit, events};
 use crate::seal::Sealer;
 use crate::store::error::resume_panic;
 use crate::store::tap::{self, Side};
@@ -48,7 +48,7 @@ impl Postgres {
                 let answer = writing.transact(&args, work).await;
                 answer.map_err(|fault| fault.at(doing, &writing.database.name))
             };
-            let answer = carried_out(running).await?;
+            let answer = carried_out(&store.database, running).await?;
             tap::ask(store.tap.as_ref(), doing, Side::After).await?;
             Ok(answer)
         })
@@ -170,6 +170,7 @@ impl Postgres {
         T: Send + 'static,
     {
         let store = self.clone();
+        let database = store.database.clone();
         let running = async move {
             let mut tries = Tries::default();
             loop {
@@ -182,7 +183,7 @@ impl Postgres {
                 }
             }
         };
-        Box::pin(carried_out(running))
+        Box::pin(async move { carried_out(&database, running).await })
     }
 }
 
@@ -212,9 +213,13 @@ async fn commit(tx: &PgWriter) -> Result<Changes, PgFault> {
 
 /// Goes on even if the caller goes away: half a transaction must not hold its locks.
 async fn carried_out<T: Send + 'static>(
+    database: &PgDatabase,
     running: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {
-    tokio::spawn(running).await.map_err(resume_panic)?
+    match &database.lease_clock {
+        LeaseClock::Simulated(time) => time.stopped_for(running).await,
+        LeaseClock::Database | LeaseClock::Caller => tokio::spawn(running).await.map_err(resume_panic)?,
+    }
 }
 
 /// How often a call was tried.

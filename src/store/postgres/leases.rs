@@ -277,13 +277,13 @@ async fn write(
             system = $8, verdict = $9, failed_step = $10, failure_code = $11, reason = $12, finished_at = $13,
             last_update = $14, event_seq = $15, events_dropped = $16 WHERE id = $1"
     );
-    let wait = elapsed(job.last_update, job.cursor.wake_at).as_millis() as i64;
+    let wait = elapsed(job.last_update, job.cursor.wake_at);
     let values = values![
         Word(lease.job),
         Word(job.status),
         Word(job.cursor.phase),
-        store.database.lease_clock.given(job.cursor.wake_at),
-        wait,
+        store.database.lease_clock.given_after(job.cursor.wake_at, wait),
+        wait.as_millis() as i64,
         Stored(&job.cursor),
         Stored(&job.facts),
         job.facts.system.as_ref().map(Json),

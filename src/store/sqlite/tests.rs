@@ -94,6 +94,16 @@ async fn two_claimed_jobs(store: &Sqlite) -> Vec<(Lease, Job)> {
     store.claim("me", at(1), TTL, 9).await.unwrap()
 }
 
+/// What a simulation puts a tap on is still beside another controller, or not.
+#[test]
+fn a_tap_changes_nothing_else_of_a_handle() {
+    let store = Store::from(Sqlite::in_memory(sealer()).unwrap());
+    let tap: Tap = Arc::new(|_, _| Box::pin(async { Ok(()) }));
+    let second = store.second_handle();
+    assert!(second.is_shared() && second.tapped(tap.clone()).is_shared());
+    assert!(!store.is_shared() && !store.tapped(tap).is_shared());
+}
+
 /// SQL behind the store's back.
 fn execute(store: &Sqlite, sql: &str) -> rusqlite::Result<()> {
     store.database.lock().execute_batch(sql)
