@@ -29,9 +29,13 @@ use shoal_redfish::{BmcPool, Limits, Quirk};
 use shoal_sim::{
     Fault, Network, Persona, SimBmc, SimConfig, Timings, standin_installer, standin_maintenance,
 };
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+
+mod controller;
+
+pub use controller::Controller;
+use controller::{follow_clock, while_running};
 
 /// Where the controller's media are reached.
 pub const CONTROLLER: &str = "controller.test";
@@ -73,22 +77,6 @@ pub struct Site {
     pub dir: tempfile::TempDir,
     controller: Option<Controller>,
     jobs_made: u64,
-}
-
-/// One controller: an engine, and media that it can serve.
-pub struct Controller {
-    pub media: Media,
-    hooks: Hooks,
-    run: JoinHandle<()>,
-    shutdown: CancellationToken,
-}
-
-impl Controller {
-    /// As `kill -9`.
-    pub async fn die(self) {
-        self.run.abort();
-        let _ = self.run.await;
-    }
 }
 
 /// A lease of these controllers.
@@ -133,7 +121,7 @@ impl Site {
         site
     }
 
-    async fn add(&mut self, config: SimConfig) {
+    pub async fn add(&mut self, config: SimConfig) {
         let authority = format!("bmc{}.test", self.machines.len());
         let server = record(&config, &authority);
         let machine = SimBmc::start(self.world.clone(), config);
@@ -178,7 +166,13 @@ impl Site {
     /// network, beside any other; it does not serve its media yet.
     pub fn controller(&self, name: &str, store: Store, transport: Transport) -> Controller {
         // A process reads the machine's clock at its start; machines go by their own.
-        let world = World { transport, clock: self.world.clock.restarted(), ..self.world.clone() };
+        let clock = self.world.clock.restarted();
+        let mut rng = self.world.rng.clone();
+        if store.is_shared() {
+            clock.follow(self.world.clock.now());
+            rng = rng.child(&format!("{name} {}", self.world.rng.u64()));
+        }
+        let world = World { transport, clock: clock.clone(), rng };
         let media = Media::new(world.clock.clone(), [9; 32], store.clone());
         let hooks = Hooks { store: store.clone(), clock: world.clock.clone(), key: HOOK_KEY };
         let limits = Limits {
@@ -188,7 +182,7 @@ impl Site {
             per_bmc: 1,
             quirks_off: self.quirks_off.clone(),
         };
-        let services = Services {
+        let mut services = Services {
             bmcs: BmcPool::new(world.clone(), limits),
             installers: InstallerCache::new(self.dir.path().join("cache"), 1 << 30, world.transport.clone())
                 .unwrap(),
@@ -202,6 +196,9 @@ impl Site {
             setup: self.setup(),
             world,
         };
+        if services.store.is_shared() {
+            services.setup.task_iso_dir = self.own_task_iso_dir(name);
+        }
         let settings =
             EngineSettings { workers: self.workers, lease: LEASE, drain_timeout: self.drain_timeout };
         let services = Arc::new(services);
@@ -213,15 +210,25 @@ impl Site {
         let shutdown = CancellationToken::new();
         let until = shutdown.clone();
         let housekeeping = engine.housekeeping(self.retention.clone());
-        let run = tokio::spawn(async move {
+        let (process, database_clock) = (clock.clone(), self.world.clock.clone());
+        let run = async move {
             let followed = async {
                 if follows {
                     followed_media::run(services.clone(), until.clone()).await;
                 }
             };
-            tokio::join!(engine.run(until.clone()), housekeeping.run(until.clone()), followed);
-        });
-        Controller { media, hooks, run, shutdown }
+            let clock = until.run_until_cancelled(follow_clock(&services, database_clock));
+            tokio::join!(engine.run(until.clone()), housekeeping.run(until.clone()), followed, clock);
+        };
+        let run = tokio::spawn(while_running(process, run));
+        Controller { media, clock, hooks, run, shutdown }
+    }
+
+    /// Each machine has a directory of its own.
+    fn own_task_iso_dir(&self, name: &str) -> std::path::PathBuf {
+        let directory = self.dir.path().join(format!("task-isos-of-{name}"));
+        std::fs::create_dir_all(&directory).unwrap();
+        directory
     }
 
     /// The address that BMCs were given leads to this controller from now on.
@@ -284,7 +291,7 @@ impl Site {
 
     /// Removes what the death of a controller leaves that was started separately.
     pub fn clear_away(&mut self) {
-        self.network.remove(CONTROLLER);
+        self.serve_no_media();
         self.set_database(self.database.reopen().unwrap());
     }
 
@@ -295,9 +302,11 @@ impl Site {
     }
 
     pub async fn shut_down(&mut self) {
-        let controller = self.controller.take().expect("a controller runs");
-        controller.shutdown.cancel();
-        controller.run.await.unwrap();
+        self.controller.take().expect("a controller runs").shut_down().await;
+        self.serve_no_media();
+    }
+
+    pub fn serve_no_media(&self) {
         self.network.remove(CONTROLLER);
     }
 

@@ -3,19 +3,23 @@
 //!
 //! The suite runs a fixed set of seeds; `cargo xtask sim` runs as many as it is asked for, by
 //! [`seeds_violate_nothing`] with `SHOAL_SWEEP` set. Reading order: `scenario` (what happens), `run`
-//! (it happens), `checks` (what must be true), `report` (figures over all). Invariant: a world is a
-//! function of its seed and its number of jobs.
+//! (it happens), `checks` (what must be true), `report` (figures over all). Invariant: a world of one controller at
+//! a time is a function of its seed and its number of jobs; of several, what is drawn is, and what two of them do at
+//! the same moment may happen in either order.
 
 mod checks;
+mod controllers;
 mod draw;
 mod installer;
 mod killer;
 mod leaks;
 mod linux;
+mod machines;
 mod record;
 mod report;
 mod run;
 mod scenario;
+mod server;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -25,7 +29,7 @@ use shoal::flow::policy::Detection;
 
 use report::Report;
 use run::{Ran, run};
-use scenario::Scenario;
+use scenario::{Scenario, Stores};
 
 /// Which worlds to run.
 #[derive(Clone, Copy, Debug)]
@@ -34,13 +38,15 @@ struct Order {
     seeds: u64,
     jobs: usize,
     rule: Detection,
+    stores: Stores,
 }
 
 impl Order {
     /// What the suite runs.
-    const FIXED: Order = Order { first: 1, seeds: 6, jobs: 20, rule: Detection::Evidence };
+    const FIXED: Order =
+        Order { first: 1, seeds: 6, jobs: 20, rule: Detection::Evidence, stores: Stores::Sqlite };
 
-    /// `first=1 seeds=100 jobs=50 rule=evidence`, each word optional.
+    /// `first=1 seeds=100 jobs=50 rule=evidence store=sqlite`, each word optional.
     fn parse(text: &str) -> Order {
         let mut order = Order::FIXED;
         for word in text.split_whitespace() {
@@ -49,6 +55,9 @@ impl Order {
                 Some(("seeds", value)) => order.seeds = value.parse().unwrap(),
                 Some(("jobs", value)) => order.jobs = value.parse().unwrap(),
                 Some(("rule", value)) => order.rule = value.parse().unwrap(),
+                Some(("store", "sqlite")) => order.stores = Stores::Sqlite,
+                Some(("store", "shared")) => order.stores = Stores::Shared,
+                Some(("store", "postgres")) => order.stores = Stores::Postgres,
                 _ => panic!("SHOAL_SWEEP: what is {word}?"),
             }
         }
@@ -66,8 +75,24 @@ fn seeds_violate_nothing() {
     if let Some(path) = record {
         std::fs::write(path, histories.into_values().collect::<String>()).unwrap();
     }
+    check(&report);
+}
+
+fn check(report: &Report) {
     println!("{report}");
     assert!(report.violations.is_empty(), "{} violations, see above", report.violations.len());
+}
+
+#[test]
+fn several_controllers_on_a_shared_store_violate_nothing() {
+    check(&sweep(Order { seeds: 4, jobs: 10, stores: Stores::Shared, ..Order::FIXED }).0);
+}
+
+#[test]
+fn several_controllers_on_postgresql_violate_nothing() {
+    if server::is_there() {
+        check(&sweep(Order { seeds: 2, jobs: 6, stores: Stores::Postgres, ..Order::FIXED }).0);
+    }
 }
 
 /// All worlds of an order, on as many threads as there are processors, and the history of each seed's jobs.
@@ -102,9 +127,9 @@ fn sweep(order: Order) -> (Report, BTreeMap<u64, String>) {
 fn world(order: Order, seed: u64) -> Ran {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    let mut scenario = Scenario::draw(seed, order.jobs);
+    let mut scenario = Scenario::draw(seed, order.jobs, order.stores);
     scenario.policy.detection = order.rule;
-    runtime.block_on(run(scenario))
+    runtime.block_on(run(scenario, order.stores))
 }
 
 #[test]

@@ -41,7 +41,7 @@ cargo xtask VERB
   lab down [--purge]        stop them; --purge: delete them too
   outside [PROGRAM ...]     third-party clients and checkers (default: all of them); `release`: those that
                             test what `dist` has made
-  sim [--seeds N] [--jobs M] [--first-seed S] [--rule evidence|power]
+  sim [--seeds N] [--jobs M] [--first-seed S] [--rule evidence|power] [--store sqlite|shared|postgres]
                             N simulated worlds (100) of M jobs each (50) with faults in everything,
                             and checkers over all of them; one seed alone prints every event
   dist [amd64] [arm64]      what a release is made of, in target/shipped: archives, Debian packages, container

@@ -29,6 +29,8 @@ struct Options<'a> {
     jobs: u64,
     first: u64,
     rule: &'a str,
+    /// What the controllers are on.
+    store: &'a str,
     /// Where each job's history goes.
     record: Option<&'a str>,
 }
@@ -36,10 +38,10 @@ struct Options<'a> {
 pub fn sweep(flags: &[&str]) -> Done {
     let options = options(flags)?;
     run(command("cargo", &SWEEP[..6]).arg("--no-run"))?;
-    let Options { seeds, jobs, first, rule, record } = options;
+    let Options { seeds, jobs, first, rule, store, record } = options;
     let mut sweep = command("cargo", &SWEEP);
     sweep.args(["--nocapture", "--test-threads", "1"]);
-    sweep.env("SHOAL_SWEEP", format!("first={first} seeds={seeds} jobs={jobs} rule={rule}"));
+    sweep.env("SHOAL_SWEEP", format!("first={first} seeds={seeds} jobs={jobs} rule={rule} store={store}"));
     if let Some(record) = record {
         let path = std::path::absolute(record).or_else(|error| fail(format!("sim: {record}: {error}")))?;
         sweep.env("SHOAL_SWEEP_RECORD", path);
@@ -55,7 +57,8 @@ pub fn sweep(flags: &[&str]) -> Done {
 }
 
 fn options<'a>(flags: &[&'a str]) -> Done<Options<'a>> {
-    let mut options = Options { seeds: 100, jobs: 50, first: 1, rule: "evidence", record: None };
+    let mut options =
+        Options { seeds: 100, jobs: 50, first: 1, rule: "evidence", store: "sqlite", record: None };
     let (pairs, rest) = flags.as_chunks::<2>();
     if let [flag] = rest {
         return fail(format!("sim: {flag} wants a value"));
@@ -67,6 +70,7 @@ fn options<'a>(flags: &[&'a str]) -> Done<Options<'a>> {
             "--jobs" => options.jobs = number()?,
             "--first-seed" => options.first = number()?,
             "--rule" if matches!(*value, "evidence" | "power") => options.rule = value,
+            "--store" if matches!(*value, "sqlite" | "shared" | "postgres") => options.store = value,
             "--record" => options.record = Some(value),
             _ => return fail(format!("sim: what is {flag} {value}?")),
         }
@@ -83,10 +87,14 @@ mod tests {
 
     #[test]
     fn flags_say_which_worlds() {
-        let wanted = Options { seeds: 3, jobs: 7, first: 40, rule: "power", record: Some("x") };
-        let flags = ["--seeds", "3", "--first-seed", "40", "--jobs", "7", "--rule", "power", "--record", "x"];
+        let wanted =
+            Options { seeds: 3, jobs: 7, first: 40, rule: "power", store: "shared", record: Some("x") };
+        let flags = "--seeds 3 --first-seed 40 --jobs 7 --rule power --store shared --record x";
+        let flags: Vec<&str> = flags.split(' ').collect();
         assert_eq!(options(&flags).unwrap(), wanted);
-        for wrong in [&["--seeds"][..], &["--seeds", "many"], &["--jobs", "0"], &["--rule", "luck"]] {
+        for wrong in
+            [&["--seeds"][..], &["--seeds", "many"], &["--jobs", "0"], &["--rule", "luck"], &["--store", "x"]]
+        {
             assert!(options(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -1,9 +1,9 @@
-//! Kills the controller at a moment that a scenario counts.
+//! Strikes a controller at a moment that a scenario counts.
 //!
-//! Invariant: it strikes once.
+//! Invariant: each time that it is armed it strikes once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use shoal::store::{Side, Store};
 use shoal_base::world::{HttpRequest, Transport};
@@ -11,24 +11,40 @@ use tokio::sync::Notify;
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
-use super::scenario::{Stop, Trigger};
+use super::scenario::{End, Stop, Trigger};
 
-/// Kills the controller at a request to a BMC, or at a write to the database.
+/// Stops a controller at a request to a BMC, or at a write to the database.
 pub struct Killer {
-    pub stop: Option<Stop>,
-    /// Requests or writes so far.
+    armed: Mutex<Option<Stop>>,
+    /// Requests or writes since it was armed.
     acts: AtomicU64,
-    pub struck: Notify,
+    struck: Arc<Notify>,
+    suspended: Notify,
 }
 
 impl Killer {
-    pub fn new(stop: Option<Stop>) -> Arc<Killer> {
-        Arc::new(Killer { stop, acts: AtomicU64::new(0), struck: Notify::new() })
+    /// One that notifies `struck`.
+    pub fn new(struck: Arc<Notify>) -> Arc<Killer> {
+        Arc::new(Killer {
+            armed: Mutex::default(),
+            acts: AtomicU64::new(0),
+            struck,
+            suspended: Notify::new(),
+        })
     }
 
-    /// It will not strike any more.
-    pub fn stand_down(&self) {
-        self.acts.store(u64::MAX / 2, Ordering::Relaxed);
+    pub fn arm(&self, stop: Option<Stop>) {
+        *self.armed.lock().unwrap() = stop;
+        self.acts.store(0, Ordering::Relaxed);
+    }
+
+    fn armed(&self) -> Option<Stop> {
+        *self.armed.lock().unwrap()
+    }
+
+    /// The controller is suspended.
+    pub fn has_suspended(&self) {
+        self.suspended.notify_one();
     }
 
     /// Whether this is the act of which it has the number.
@@ -36,42 +52,56 @@ impl Killer {
         self.acts.fetch_add(1, Ordering::Relaxed) == number
     }
 
-    async fn strike(&self) {
+    /// The controller goes no further, or goes on from here when it is resumed.
+    async fn strike(&self, end: End) {
         self.struck.notify_one();
-        std::future::pending::<()>().await;
+        match end {
+            End::Suspend => self.suspended.notified().await,
+            End::Kill | End::Order => std::future::pending().await,
+        }
     }
 
     pub fn over(self: &Arc<Killer>, network: Transport) -> Transport {
-        let Some(Stop { trigger: Trigger::Request { number, done }, .. }) = self.stop else { return network };
         let killer = self.clone();
         BoxCloneSyncService::new(tower::service_fn(move |request: HttpRequest| {
             let (killer, network) = (killer.clone(), network.clone());
             async move {
+                let Some(Stop { trigger: Trigger::Request { number, done }, end, .. }) = killer.armed()
+                else {
+                    return network.oneshot(request).await;
+                };
                 let to_bmc = request.uri().host().is_some_and(|host| host.starts_with("bmc"));
                 let strikes = to_bmc && killer.strikes(number);
                 if strikes && !done {
-                    killer.strike().await;
+                    killer.strike(end).await;
                 }
                 let response = network.oneshot(request).await;
-                if strikes {
-                    killer.strike().await;
+                if strikes && done {
+                    killer.strike(end).await;
                 }
                 response
             }
         }))
     }
 
-    pub fn in_store(self: &Arc<Killer>, store: Store) -> Store {
-        let Some(Stop { trigger: Trigger::Write { number, done }, .. }) = self.stop else { return store };
-        let (killer, wanted) = (self.clone(), if done { Side::After } else { Side::Before });
+    pub fn in_store(self: &Arc<Killer>, store: &Store) -> Store {
+        let killer = self.clone();
         store.tapped(Arc::new(move |_, side| {
             let killer = killer.clone();
             Box::pin(async move {
-                if side == wanted && killer.strikes(number) {
-                    killer.strike().await;
+                if let Some(Stop { trigger: Trigger::Write { number, done }, end, .. }) = killer.armed()
+                    && (side == Side::After) == done
+                    && killer.strikes(number)
+                {
+                    killer.strike(end).await;
                 }
                 Ok(())
             })
         }))
+    }
+
+    /// Whether it has to see the writes.
+    pub fn counts_writes(&self) -> bool {
+        matches!(self.armed(), Some(Stop { trigger: Trigger::Write { .. }, .. }))
     }
 }

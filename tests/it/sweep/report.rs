@@ -104,6 +104,7 @@ impl Report {
     pub fn add(&mut self, ran: &Ran) {
         self.tally.crashes += ran.tally.crashes;
         self.tally.orderly_stops += ran.tally.orderly_stops;
+        self.tally.suspensions += ran.tally.suspensions;
         self.tally.takeovers += ran.tally.takeovers;
         self.tally.refused += ran.tally.refused;
         self.tally.clock_steps += ran.tally.clock_steps;
@@ -216,14 +217,22 @@ impl fmt::Display for Report {
         self.stories.iter().try_for_each(|story| writeln!(f, "{story}"))?;
         self.show_faults(f)?;
         self.show_jobs(f)?;
-        let Order { seeds, first, jobs, rule } = self.order;
+        let Order { seeds, first, jobs, rule, stores } = self.order;
+        let stores = format!("{stores:?}").to_lowercase();
         for violation in self.violations.iter().take(SHOWN_MAX) {
             writeln!(f, "VIOLATION {violation}")?;
             let seed = violation.seed;
-            writeln!(f, "  see it: cargo xtask sim --seeds 1 --first-seed {seed} --jobs {jobs}")?;
+            writeln!(
+                f,
+                "  see it: cargo xtask sim --seeds 1 --first-seed {seed} --jobs {jobs} --store {stores}"
+            )?;
         }
         let count = self.violations.len();
-        writeln!(f, "{} jobs in {seeds} worlds from seed {first}, rule {rule}: {count} violations", self.jobs)
+        writeln!(
+            f,
+            "{} jobs in {seeds} worlds from seed {first}, rule {rule}, store {stores}: {count} violations",
+            self.jobs
+        )
     }
 }
 
@@ -239,10 +248,11 @@ impl Report {
     }
 
     fn show_jobs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { crashes, orderly_stops, takeovers, refused, clock_steps } = self.tally;
+        let Tally { crashes, orderly_stops, suspensions, takeovers, refused, clock_steps } = self.tally;
         writeln!(
             f,
-            "\ncontrollers killed {crashes}, asked to stop {orderly_stops}; jobs taken over {takeovers}"
+            "\ncontrollers killed {crashes}, asked to stop {orderly_stops}, suspended {suspensions}; jobs taken \
+             over {takeovers}"
         )?;
         writeln!(
             f,

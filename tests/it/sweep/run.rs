@@ -1,4 +1,4 @@
-//! Makes a scenario happen: one controller at a time, its machines, and their disturbances.
+//! Makes a scenario happen: its controllers, its machines, and their disturbances.
 //!
 //! It judges nothing; that is `checks`. Invariant: everything is done at a simulated time that the
 //! scenario names, or at a request that it counts, so the same scenario runs the same way.
@@ -13,20 +13,22 @@ use shoal::domain::{Cancel, Event, Job, JobId, Status, Step};
 use shoal::media::InstallerSource;
 use shoal::store::{EventFilter, Store, StoreError};
 use shoal_base::Password;
-use shoal_sim::{Happening, SimConfig, SimState, Timings};
+use shoal_sim::{Happening, SimState};
 use tokio::time::Instant;
 
+use super::controllers::Controllers;
 use super::installer;
-use super::killer::Killer;
 use super::leaks::{self, Watch};
 use super::linux::{self, Linux};
-use super::scenario::{
-    Address, Bystanding, CALM_AT, Ending, Hands, Plan, Scenario, Trigger, Wording, serial,
-};
-use crate::site::{Site, machine};
+use super::machines::{bystander, config, kickstart, management_address, shared_address};
+use super::scenario::{Address, Bystanding, CALM_AT, End, Hands, Scenario, Stop, Stores, Trigger};
+use super::server::Database;
+use crate::site::Site;
 
 /// After the calm, beyond the install timeout: the longest retry budget of a cleanup, twice.
 const OVER_WITHIN: Duration = Duration::from_secs(2 * 3600);
+/// How often it is looked whether all is over.
+const LOOK_EVERY: Duration = Duration::from_secs(300);
 /// How long the world goes on when every job is over, so that a guest can show what it was at.
 const AFTERMATH: Duration = Duration::from_secs(3600);
 /// One world in so many has every line of its log looked at.
@@ -62,6 +64,7 @@ pub struct MachineRan {
 pub struct Tally {
     pub crashes: u64,
     pub orderly_stops: u64,
+    pub suspensions: u64,
     /// Jobs in progress that another controller took up.
     pub takeovers: u64,
     /// Second jobs that were refused because the first was active.
@@ -87,33 +90,41 @@ enum Deed {
     Hands(usize, Hands),
     Bystander(Bystanding),
     SetClockAhead,
-    Start,
-    Stop { killed: bool },
+    Start(usize),
+    Stop,
+    Resume(usize),
     Calm,
 }
 
 struct Run {
     scenario: Scenario,
     site: Site,
+    /// Where it is on a server.
+    _database: Option<Database>,
     begun: Instant,
     deeds: BTreeMap<(Duration, u64), Deed>,
     added: u64,
-    killer: Arc<Killer>,
+    stores: Stores,
+    controllers: Controllers,
     /// Of the stops of the scenario, those that have begun to count.
     stops_used: usize,
-    is_up: bool,
+    /// The one that counts now.
+    stop: Option<Stop>,
     jobs: Vec<(usize, JobId, String)>,
     written: Written,
     tally: Tally,
 }
 
-pub async fn run(scenario: Scenario) -> Ran {
+pub async fn run(scenario: Scenario, stores: Stores) -> Ran {
     let watch = Watch::default();
     let everything = scenario.seed.is_multiple_of(LOGGED_IN);
     let _logs = watch.logs(everything);
     let _labels = everything.then(|| metrics::set_default_local_recorder(&watch));
-    let mut run = Run::new(scenario).await;
+    let mut run = Run::new(scenario, stores).await;
     run.all().await;
+    if stores != Stores::Sqlite {
+        run.controllers.stop_all(&mut run.site).await;
+    }
     tokio::time::sleep(AFTERMATH).await;
     let network = run.site.network.clone();
     let ran = run.end(&watch).await;
@@ -122,9 +133,16 @@ pub async fn run(scenario: Scenario) -> Ran {
 }
 
 impl Run {
-    async fn new(scenario: Scenario) -> Run {
+    async fn new(scenario: Scenario, stores: Stores) -> Run {
+        let mut site = Site::new(scenario.seed, vec![]).await;
+        let mut database = None;
+        if stores == Stores::Postgres {
+            site.store = database.insert(Database::new(&site.world.clock).await).store.clone();
+        }
         let machines = scenario.plans.iter().enumerate().map(|(number, plan)| config(number, plan));
-        let mut site = Site::new(scenario.seed, machines.chain([bystander()]).collect()).await;
+        for machine in machines.chain([bystander()]) {
+            site.add(machine).await;
+        }
         for (number, machine) in site.machines.iter().enumerate() {
             site.network.add_host(&management_address(number), machine);
             let bystander = site.machines.last().expect("the bystander is there");
@@ -137,12 +155,14 @@ impl Run {
         });
         let mut run = Run {
             site,
+            _database: database,
             begun: Instant::now(),
             deeds: BTreeMap::new(),
             added: 0,
-            killer: Killer::new(None),
+            stores,
+            controllers: Controllers::new(stores, scenario.controllers),
             stops_used: 0,
-            is_up: false,
+            stop: None,
             jobs: vec![],
             written: Written::default(),
             tally: Tally::default(),
@@ -153,7 +173,7 @@ impl Run {
     }
 
     async fn plan(&mut self) {
-        self.add(Duration::ZERO, Deed::Start);
+        (0..self.scenario.controllers).for_each(|number| self.add(Duration::ZERO, Deed::Start(number)));
         self.add(CALM_AT, Deed::Calm);
         for (at, what) in self.scenario.bystander.clone() {
             self.add(at, Deed::Bystander(what));
@@ -193,25 +213,36 @@ impl Run {
     /// Until every job is over, or should be.
     async fn all(&mut self) {
         let over_by = CALM_AT + self.scenario.policy.install_timeout + OVER_WITHIN;
+        let struck = self.controllers.struck.clone();
         loop {
             let next = self.deeds.first_key_value().map(|((at, _), deed)| (*at, *deed));
-            let Some((at, deed)) = next else {
-                if self.begun.elapsed() > over_by || self.is_over().await {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_secs(300)).await;
-                continue;
+            if next.is_none_or(|_| self.ends_early())
+                && (self.begun.elapsed() > over_by || self.is_over().await)
+            {
+                return;
+            }
+            let look_at = self.begun.elapsed() + LOOK_EVERY;
+            let (at, deed) = match next {
+                Some((at, deed)) if !self.ends_early() || at < look_at => (at, Some(deed)),
+                _ => (look_at, None),
             };
-            let killer = self.killer.clone();
             tokio::select! {
                 biased;
-                () = killer.struck.notified() => self.stop(true).await,
+                () = struck.notified() => self.stop().await,
                 () = tokio::time::sleep_until(self.begun + at) => {
-                    self.deeds.pop_first();
-                    self.act(deed).await;
+                    if let Some(deed) = deed {
+                        self.deeds.pop_first();
+                        self.act(deed).await;
+                    }
                 }
             }
         }
+    }
+
+    /// A shared store takes its time with every look of an idle controller.
+    fn ends_early(&self) -> bool {
+        let submits = |deed: &Deed| matches!(deed, Deed::Submit(_) | Deed::SubmitAgain(_));
+        self.stores != Stores::Sqlite && !self.deeds.values().any(submits)
     }
 
     /// Jobs that are not over. One that was submitted while no controller was up has not begun yet.
@@ -247,9 +278,13 @@ impl Run {
                 self.tally.clock_steps += 1;
                 self.site.world.clock.set_ahead(CLOCK_STEP);
             }
-            Deed::Start => self.start().await,
-            Deed::Stop { killed } if self.is_up => self.stop(killed).await,
-            Deed::Stop { .. } => {}
+            Deed::Start(number) => self.start(number).await,
+            Deed::Stop => self.stop().await,
+            Deed::Resume(number) => {
+                if self.controllers.resume(number, &self.site) {
+                    self.arm();
+                }
+            }
             Deed::Calm => self.calm().await,
         }
     }
@@ -294,26 +329,30 @@ impl Run {
         }
     }
 
-    /// A controller starts, and the next of the scenario's stops begins to count.
-    async fn start(&mut self) {
+    /// A controller starts, and the next of the scenario's stops begins to count once all are up.
+    async fn start(&mut self, number: usize) {
+        let is_last = number + 1 == self.scenario.controllers;
+        if self.stops_used > 0 || is_last {
+            self.arm();
+        }
+        if self.stores == Stores::Sqlite {
+            let begun = self.active().await.into_iter().filter(|job| job.status != Status::Queued);
+            self.tally.takeovers += begun.count() as u64;
+        }
+        self.note_events(&self.site.store);
+        let store = self.controllers.start(number, &self.site);
+        self.note_events(&store);
+    }
+
+    fn arm(&mut self) {
         let stop = self.scenario.stops.get(self.stops_used).copied();
         self.stops_used += 1;
         let now = self.begun.elapsed();
-        let stop = stop.filter(|_| now < CALM_AT);
-        self.killer = Killer::new(stop);
-        match stop.map(|stop| stop.trigger) {
-            Some(Trigger::Killed(after)) => self.add(now + after, Deed::Stop { killed: true }),
-            Some(Trigger::Stop(after)) => self.add(now + after, Deed::Stop { killed: false }),
-            Some(Trigger::Request { .. } | Trigger::Write { .. }) | None => {}
+        self.stop = stop.filter(|_| now < CALM_AT);
+        self.controllers.arm(self.stop);
+        if let Some(Stop { trigger: Trigger::After(after), .. }) = self.stop {
+            self.add(now + after, Deed::Stop);
         }
-        let begun = self.active().await.into_iter().filter(|job| job.status != Status::Queued);
-        self.tally.takeovers += begun.count() as u64;
-        let (store, transport) = (self.site.store.clone(), self.site.world.transport.clone());
-        let store = self.killer.in_store(store);
-        self.note_events(&self.site.store);
-        self.note_events(&store);
-        self.site.start_on(store, self.killer.over(transport));
-        self.is_up = true;
     }
 
     /// As long as this store is open.
@@ -328,21 +367,20 @@ impl Run {
         });
     }
 
-    async fn stop(&mut self, killed: bool) {
-        if killed {
-            self.tally.crashes += 1;
-            self.site.crash().await;
-        } else {
-            self.tally.orderly_stops += 1;
-            self.site.shut_down().await;
+    async fn stop(&mut self) {
+        let Some(Stop { controller, end, away, .. }) = self.stop.take() else { return };
+        match end {
+            End::Kill => self.tally.crashes += 1,
+            End::Order => self.tally.orderly_stops += 1,
+            End::Suspend => self.tally.suspensions += 1,
         }
-        self.is_up = false;
+        self.controllers.stop(controller, end, &mut self.site).await;
+        self.controllers.arm(None);
         // No client was notified of an event whose write the controller did not outlive.
         let latest = *self.site.store.latest_event().borrow();
         self.written.lock().unwrap().push((latest, self.site.world.clock.now()));
-        let away = self.killer.stop.map_or(Duration::from_secs(1), |stop| stop.away);
-        self.killer = Killer::new(None);
-        self.add((self.begun.elapsed() + away).min(CALM_AT.max(self.begun.elapsed())), Deed::Start);
+        let back = if end == End::Suspend { Deed::Resume(controller) } else { Deed::Start(controller) };
+        self.add((self.begun.elapsed() + away).min(CALM_AT.max(self.begun.elapsed())), back);
     }
 
     /// From now on nothing goes wrong but what is in a machine's nature.
@@ -351,11 +389,16 @@ impl Run {
         for machine in 0..self.scenario.plans.len() {
             self.site.network.cut_off(&format!("bmc{machine}.test"), false);
         }
-        self.deeds.retain(|_, deed| matches!(deed, Deed::Start));
-        self.killer.stand_down();
+        self.deeds.retain(|_, deed| matches!(deed, Deed::Start(_) | Deed::Resume(_)));
+        self.stop = None;
+        self.controllers.arm(None);
     }
 
     async fn end(mut self, watch: &Watch) -> Ran {
+        if self.stores != Stores::Sqlite {
+            // Whatever its controller did not live to see.
+            self.written.lock().unwrap().push((u64::MAX, self.site.world.clock.now()));
+        }
         self.close_times();
         let mut jobs = vec![];
         for (machine, id, installs) in std::mem::take(&mut self.jobs) {
@@ -363,6 +406,10 @@ impl Run {
             let is_forward = |event: &&Event| !is_cleanup(event.event.step);
             let decided_at = events.iter().rev().find(is_forward).map(|event| event.event.time);
             let decided_at = decided_at.filter(|_| job.verdict.is_some());
+            if self.stores != Stores::Sqlite {
+                let taken_up = events.iter().filter(|event| event.event.op == "job.take_up");
+                self.tally.takeovers += taken_up.count() as u64;
+            }
             jobs.push(JobRan { machine, job, events, installs, decided_at });
         }
         let machines = self.site.machines.iter();
@@ -420,65 +467,4 @@ impl Run {
 
 fn is_cleanup(step: Step) -> bool {
     matches!(step, Step::CleanupUnmountTask | Step::CleanupUnmountMaintenance | Step::CleanupReset)
-}
-
-/// The system at the management address of the machine of that number.
-fn management_address(number: usize) -> String {
-    format!("esx{number}.test")
-}
-
-/// A name that leads to that machine and to the host without a job.
-fn shared_address(number: usize) -> String {
-    format!("both{number}.test")
-}
-
-/// A host without a job, behind all machines that have one.
-fn bystander() -> SimConfig {
-    SimConfig {
-        serial: "BYSTANDER".to_owned(),
-        timings: Timings {
-            post: Duration::from_secs(60),
-            first_boot: Duration::from_secs(40),
-            hostd: Duration::from_secs(30),
-            ..Timings::default()
-        },
-        power_on: true,
-        previous: Some(installer::RELEASE.parse().unwrap()),
-        ..machine(vec![])
-    }
-}
-
-fn config(number: usize, plan: &Plan) -> SimConfig {
-    SimConfig {
-        serial: serial(number),
-        username: leaks::USER.to_owned(),
-        password: format!("{}-{number}", leaks::PASSWORD),
-        timings: plan.timings,
-        power_on: plan.power_on,
-        previous: plan.previous.map(|release| release.parse().unwrap()),
-        persona: plan.persona.clone(),
-        faults: plan.faults.clone(),
-    }
-}
-
-/// Each job's own text, so that a disk shows which job wrote it.
-fn kickstart(ending: Ending, wording: Wording, job: &str) -> String {
-    let licence = if ending == Ending::Refused { "" } else { "vmaccepteula\n" };
-    let end = match ending {
-        Ending::Reboot | Ending::Refused => "reboot\n",
-        Ending::RebootNoEject => "reboot --noeject\n",
-        Ending::PowerOff => "reboot\n%post --interpreter=busybox\npoweroff\n",
-        Ending::Wait => "",
-    };
-    let end = match wording {
-        Wording::Plain => end.to_owned(),
-        Wording::Included => {
-            let (command, sections) = end.split_once('\n').unwrap_or((end, ""));
-            let pre = "%pre --interpreter=busybox\ncat > /tmp/end.cfg <<'EOF'\n";
-            format!("%include /tmp/end.cfg\n{sections}{pre}{command}\nEOF\n")
-        }
-        Wording::Swallowed => format!("  %firstboot --interpreter=busybox\ntrue\n{end}"),
-        Wording::Warned => format!("timezone UTC\n{end}"),
-    };
-    format!("{licence}install --firstdisk --overwritevmfs\nrootpw {}-{job}\n{end}", leaks::KICKSTART)
 }

@@ -27,6 +27,8 @@ pub struct Scenario {
     pub seed: u64,
     pub policy: Policy,
     pub plans: Vec<Plan>,
+    /// Several only where the store is shared.
+    pub controllers: usize,
     /// Each begins to count when the controller is up again after the one before.
     pub stops: Vec<Stop>,
     /// What is done to the host without a job.
@@ -119,33 +121,60 @@ pub enum Hands {
     CutPower,
 }
 
-/// An end of the controller, and how long it is away.
+/// A stop of a controller, and how long it is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stop {
+    /// Which of them.
+    pub controller: usize,
     pub trigger: Trigger,
+    pub end: End,
     pub away: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
-    /// Killed so long after its start.
-    Killed(Duration),
-    /// Asked to stop.
-    Stop(Duration),
-    /// Killed before its n-th request to a BMC is sent, or once the BMC has done it.
+    /// So long after its start, or after the stop before.
+    After(Duration),
+    /// Before its n-th request to a BMC is sent, or once the BMC has done it.
     Request { number: u64, done: bool },
-    /// Killed before its n-th write to the database, or after it.
+    /// Before its n-th write to the database, or after it.
     Write { number: u64, done: bool },
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Kill,
+    /// It is asked to stop.
+    Order,
+    /// It does nothing for a while, as by SIGSTOP, and goes on where it was.
+    Suspend,
+}
+
+/// Which store the controllers of a world are on, and with it how many they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stores {
+    /// One controller at a time, in memory; the leases of the one before are void.
+    Sqlite,
+    /// Several, on handles of one database in memory: leases run out.
+    Shared,
+    /// The same on a PostgreSQL server.
+    Postgres,
+}
+
 impl Scenario {
-    pub fn draw(seed: u64, jobs: usize) -> Scenario {
+    pub fn draw(seed: u64, jobs: usize, stores: Stores) -> Scenario {
         let rng = Rng::from_seed(seed).child("scenario");
         let draw = Draw::new(rng.child("world"));
-        let stops = (0..draw.below(CONTROLLER_STOPS_MAX + 1)).map(|_| draw_stop(&draw, jobs)).collect();
+        let mut stops = (0..draw.below(CONTROLLER_STOPS_MAX + 1)).map(|_| draw_stop(&draw, jobs)).collect();
+        let policy = draw_policy(&draw);
+        let mut controllers = 1;
+        if stores != Stores::Sqlite {
+            (controllers, stops) = draw_controllers(&Draw::new(rng.child("controllers")), jobs);
+        }
         Scenario {
             seed,
-            policy: draw_policy(&draw),
+            policy,
+            controllers,
             plans: (0..jobs).map(|number| draw_plan(&rng.child(&format!("plan {number}")))).collect(),
             stops,
             bystander: draw_bystander(&Draw::new(rng.child("bystander"))),
@@ -184,18 +213,41 @@ fn draw_policy(draw: &Draw) -> Policy {
 }
 
 fn draw_stop(draw: &Draw, jobs: usize) -> Stop {
-    let trigger = match draw.below(6) {
-        0 => Trigger::Killed(draw.secs(1, 3600)),
-        1 => Trigger::Stop(draw.secs(1, 3600)),
-        2 | 3 => Trigger::Write { number: draw.below(60 * jobs as u64), done: draw.percent(50) },
-        _ => Trigger::Request { number: draw.below(60 * jobs as u64), done: draw.percent(50) },
+    let (end, trigger) = match draw.below(6) {
+        0 => (End::Kill, Trigger::After(draw.secs(1, 3600))),
+        1 => (End::Order, Trigger::After(draw.secs(1, 3600))),
+        2 | 3 => (End::Kill, Trigger::Write { number: draw.below(60 * jobs as u64), done: draw.percent(50) }),
+        _ => (End::Kill, Trigger::Request { number: draw.below(60 * jobs as u64), done: draw.percent(50) }),
     };
     let away = match draw.below(4) {
         0 => draw.secs(600, 7200),
         1 => draw.secs(60, 600),
         _ => draw.secs(1, 60),
     };
-    Stop { trigger, away }
+    Stop { controller: 0, trigger, end, away }
+}
+
+/// Two or three, of which one at a time is away, again and again.
+fn draw_controllers(draw: &Draw, jobs: usize) -> (usize, Vec<Stop>) {
+    let controllers = draw.between(2, 3);
+    let acts = 60 * jobs as u64 / controllers;
+    let stops = (0..draw.below(3 * CONTROLLER_STOPS_MAX)).map(|_| {
+        let end = draw.among(&[End::Kill, End::Suspend, End::Suspend, End::Order]);
+        let trigger = match draw.below(3) {
+            0 if end != End::Order => Trigger::Write { number: draw.below(acts), done: draw.percent(50) },
+            1 if end != End::Order => Trigger::Request { number: draw.below(acts), done: draw.percent(50) },
+            _ => Trigger::After(draw.secs(1, 1200)),
+        };
+        // Leases last for a minute: shorter, about as long, longer.
+        let away = match draw.below(4) {
+            0 => draw.secs(1, 45),
+            1 => draw.secs(45, 75),
+            2 => draw.secs(75, 600),
+            _ => draw.secs(600, 3600),
+        };
+        Stop { controller: draw.below(controllers) as usize, trigger, end, away }
+    });
+    (controllers as usize, stops.collect())
 }
 
 fn draw_plan(rng: &Rng) -> Plan {
@@ -339,13 +391,18 @@ pub fn serial(number: usize) -> String {
 
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = match self.end {
+            End::Kill => "killed",
+            End::Order => "asked to stop",
+            End::Suspend => "suspended",
+        };
+        write!(f, "{} {end} ", self.controller)?;
         match self.trigger {
-            Trigger::Killed(after) => write!(f, "killed after {after:?}")?,
-            Trigger::Stop(after) => write!(f, "asked to stop after {after:?}")?,
-            Trigger::Request { number, done: false } => write!(f, "killed before request {number}")?,
-            Trigger::Request { number, done: true } => write!(f, "killed after request {number} was done")?,
-            Trigger::Write { number, done: false } => write!(f, "killed before write {number}")?,
-            Trigger::Write { number, done: true } => write!(f, "killed after write {number}")?,
+            Trigger::After(after) => write!(f, "after {after:?}")?,
+            Trigger::Request { number, done: false } => write!(f, "before request {number}")?,
+            Trigger::Request { number, done: true } => write!(f, "after request {number} was done")?,
+            Trigger::Write { number, done: false } => write!(f, "before write {number}")?,
+            Trigger::Write { number, done: true } => write!(f, "after write {number}")?,
         }
         write!(f, ", away for {:?}", self.away)
     }
