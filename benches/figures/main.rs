@@ -7,6 +7,7 @@
 mod history;
 mod installer;
 mod installs;
+mod instructions;
 mod measure;
 mod serving;
 mod site;
@@ -16,10 +17,11 @@ mod writing;
 /// A figure's name and what measures it.
 type Figure = (&'static str, fn());
 
-const FIGURES: [Figure; 6] = [
+const FIGURES: [Figure; 7] = [
     ("task-iso", task_iso::measure),
     ("installer", installer::measure),
     ("serving", serving::measure),
+    ("instructions", instructions::measure),
     ("installs", installs::measure),
     ("history", history::measure),
     ("writing", writing::measure),
@@ -28,10 +30,11 @@ const FIGURES: [Figure; 6] = [
 fn main() {
     // `cargo bench` adds a flag of its own; words choose figures.
     let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    if let [program, url] = &chosen[..]
-        && program == "read-slowly"
-    {
-        return serving::read_slowly(url);
+    // Two figures run this program again, for their other sides.
+    match &chosen.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["read-slowly", url] => return serving::read_slowly(url),
+        ["instructions-of", part, rounds] => return instructions::run(part, rounds),
+        _ => {}
     }
     for (name, measure) in FIGURES {
         if chosen.is_empty() || chosen.iter().any(|word| word == name) {

@@ -18,6 +18,7 @@ use nginx::Nginx;
 use ours::Ours;
 
 pub use load::read_slowly;
+pub use ours::insert_job;
 
 const ROUNDS: usize = 5;
 const WORKERS: usize = 2;

@@ -31,7 +31,7 @@ pub fn measure() {
 }
 
 /// As long as a thorough one: 4 KiB.
-fn kickstart() -> Vec<u8> {
+pub fn kickstart() -> Vec<u8> {
     let mut text = b"vmaccepteula\nrootpw VMware1!\ninstall --firstdisk --overwritevmfs\nreboot\n".to_vec();
     while text.len() < 4096 {
         text.extend_from_slice(

@@ -79,7 +79,7 @@ pub const FOR_FUZZ: &[&str] = &[
 ];
 
 /// The peers that figures are measured against, and wrk, which loads two of them.
-pub const FOR_BENCH: &[&str] = &["genisoimage", "nginx-light", "wrk", "xorriso", "zstd"];
+pub const FOR_BENCH: &[&str] = &["genisoimage", "nginx-light", "valgrind", "wrk", "xorriso", "zstd"];
 
 /// Compilers of C for static binaries, the headers of another platform, and what builds container images.
 pub const FOR_RELEASE: &[&str] = &["buildah", "gcc-aarch64-linux-gnu", "mmdebstrap", "musl-tools"];

@@ -92,11 +92,18 @@ impl Report {
     }
 }
 
+/// Of each processor: a good part of them waits for programs, and half of the time one of two would idle.
+const TESTS_AT_ONCE: usize = 2;
+
 fn tests(options: &Options) -> Done<Part> {
+    let threads = TESTS_AT_ONCE * std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads.to_string();
     if has("cargo-nextest") {
-        return runner(&["nextest", "run", "--workspace", "--locked", "--profile", options.profile]);
+        let profile = ["--profile", options.profile, "--test-threads", &threads];
+        return runner(&[&["nextest", "run", "--workspace", "--locked"][..], &profile].concat());
     }
-    runner(&["test", "--workspace", "--locked", "--lib", "--bins", "--tests", "--no-fail-fast"])
+    let test = ["test", "--workspace", "--locked", "--lib", "--bins", "--tests", "--no-fail-fast"];
+    runner(&[&test[..], &["--", "--test-threads", &threads]].concat())
 }
 
 fn doc_tests() -> Done<Part> {

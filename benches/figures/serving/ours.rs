@@ -96,7 +96,7 @@ async fn listen(service: MediaFirst, certificate: Option<&Certificate>) -> Socke
 }
 
 /// A job that the reads are traced for.
-async fn insert_job(store: &Store, number: u8) -> JobId {
+pub async fn insert_job(store: &Store, number: u8) -> JobId {
     let serial: Serial = format!("BENCH{number}").parse().expect("a serial number");
     let server = Server {
         serial: serial.clone(),

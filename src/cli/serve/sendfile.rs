@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 
 use rustix::fs::sendfile;
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use tokio::io::Interest;
 
@@ -53,11 +53,12 @@ fn write(stream: &Stream, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
 }
 
 fn send(stream: &Stream, bufs: &[IoSlice<'_>], flags: SendFlags) -> io::Result<usize> {
-    Ok(sendmsg(stream, bufs, &mut SendAncillaryBuffer::default(), flags | SendFlags::NOSIGNAL)?)
+    let flags = flags | SendFlags::NOSIGNAL;
+    Ok(retry_on_intr(|| sendmsg(stream, bufs, &mut SendAncillaryBuffer::default(), flags))?)
 }
 
 fn send_file(stream: &Stream, file: &File, mut offset: u64, bytes: &[u8]) -> io::Result<usize> {
-    match sendfile(stream, file, Some(&mut offset), bytes.len()) {
+    match retry_on_intr(|| sendfile(stream, file, Some(&mut offset), bytes.len())) {
         // Cut short by someone: the bytes are gone, and reading them would end the process.
         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
         // Not every file system can.

@@ -13,7 +13,7 @@ use crate::process::{Done, capture, command, fail, run};
 /// Of each side.
 const ROUNDS: usize = 3;
 /// Unless some are named. The agent's figure needs a program that is built apart.
-const FIGURES: [&str; 5] = ["task-iso", "installer", "serving", "installs", "history"];
+const FIGURES: [&str; 6] = ["task-iso", "installer", "serving", "instructions", "installs", "history"];
 
 pub fn compare(revision: &str, figures: &[&str]) -> Done {
     let figures = if figures.is_empty() { &FIGURES } else { figures };
