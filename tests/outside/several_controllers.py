@@ -211,14 +211,14 @@ def installer(made={}):
 
 
 @contextlib.contextmanager
-def balancer(backends, port):
-    """HAProxy: each connection to the next controller that answers."""
+def balancer(backends, port, how="    mode tcp\n    balance roundrobin\n"):
+    """HAProxy: each connection to the next controller that answers, or `how` else."""
     servers = "".join(f"    server c{number} 127.0.0.1:{backend} check inter 500ms fall 2 rise 1\n"
                       for number, backend in enumerate(backends))
     pathlib.Path("haproxy.cfg").write_text(
-        "global\n    maxconn 4000\ndefaults\n    mode tcp\n    timeout connect 2s\n    timeout client 60s\n    timeout server 60s\n"
+        "global\n    maxconn 4000\ndefaults\n    timeout connect 2s\n    timeout client 60s\n    timeout server 60s\n"
         "    retries 3\n    option redispatch\n"
-        f"listen media\n    bind 127.0.0.1:{port}\n    balance roundrobin\n    option httpchk GET /healthz\n"
+        f"listen media\n    bind 127.0.0.1:{port}\n{how}    option httpchk GET /healthz\n"
         f"    default-server on-marked-down shutdown-sessions\n{servers}")
     with shoal.process([found("haproxy"), "-db", "-f", "haproxy.cfg"], "haproxy.log"):
         shoal.until(lambda: listens(port), 10, "haproxy listens")

@@ -1,10 +1,13 @@
 //! `cargo xtask bench`: installs the peers and runs the figures (`benches/figures/`), all or some, and the time that
-//! the linter takes (`crates/shoal-kickstart/benches/`).
+//! the linter takes (`crates/shoal-kickstart/benches/`); and, by name only, what several controllers cost (`controllers.py`).
 
 mod compare;
 
+use std::path::Path;
+
 use crate::process::{Done, command, fail, run};
 use crate::{agent, debian};
+use xtask::source::ROOT;
 
 /// The figure that has no peer and is measured in a crate of its own.
 const LINT: &str = "lint";
@@ -19,8 +22,17 @@ pub fn measure(words: &[&str]) -> Done {
             debian::ensure("the figures", debian::FOR_BENCH)?;
             compare::compare(revision, figures)
         }
+        ["controllers"] => controllers(),
         figures => figures_of_this(figures),
     }
+}
+
+/// Processes of a release build on a database of their own. Takes about half an hour.
+fn controllers() -> Done {
+    debian::ensure("the figures of several controllers", debian::FOR_CONTROLLERS)?;
+    run(&mut command("cargo", &["build", "--release", "--locked", "--bin", "shoal"]))?;
+    let shoal = Path::new(ROOT).join("target/release/shoal");
+    run(command("python3", &["benches/controllers.py"]).env("SHOAL", shoal))
 }
 
 fn figures_of_this(figures: &[&str]) -> Done {

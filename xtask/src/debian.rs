@@ -81,6 +81,9 @@ pub const FOR_FUZZ: &[&str] = &[
 /// The peers that figures are measured against, and wrk, which loads two of them.
 pub const FOR_BENCH: &[&str] = &["genisoimage", "nginx-light", "valgrind", "wrk", "xorriso", "zstd"];
 
+/// The database of several controllers, and the proxies before it and before their media.
+pub const FOR_CONTROLLERS: &[&str] = &["haproxy", "postgresql", "procps", "python3", "xorriso"];
+
 /// Compilers of C for static binaries, the headers of another platform, and what builds container images.
 pub const FOR_RELEASE: &[&str] = &["buildah", "gcc-aarch64-linux-gnu", "mmdebstrap", "musl-tools"];
 

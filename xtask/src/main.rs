@@ -32,6 +32,7 @@ cargo xtask VERB
                             UEFI machine installed in the lab; --all: what a change must pass
   ci                        what a change must pass: format, lints, licences, docs, all tests
   bench [FIGURE ...]        the project's figures, as ratios to peers measured in the same run
+  bench controllers         what 1, 2 and 3 controllers cost on one PostgreSQL database, counted
   bench --compare REV [FIGURE ...]
                             the same of an earlier commit and of this checkout, three times by turns
   lab up [N]                N virtual machines (2) behind a real Redfish service, on loopback
