@@ -465,6 +465,8 @@ async fn the_state_has_the_names_of_the_contract() {
         },
         "boot_override": { "enabled": "Disabled", "target": "None" },
         "redfish_requests": 1,
+        "redfish_polls": 0,
+        "redfish_in_parallel": 1,
         "sessions": 0,
     });
     assert_eq!(state.body, expected);

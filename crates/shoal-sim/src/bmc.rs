@@ -32,6 +32,7 @@ use super::guest::{MaintenanceManners, Software};
 use super::journal::Journal;
 use super::machine::{Board, BootMode, BootTarget, Disk, DriveKind, Machine, OverrideEnabled, is_disk};
 use super::personas::{PersonaDrive, PersonaMedia};
+use super::traffic::Traffic;
 use super::{SimConfig, Timings};
 use shoal_base::world::{self, Rng};
 
@@ -47,6 +48,7 @@ pub struct Bmc {
     /// What belongs to its maker's own resources.
     pub oem: OemState,
     pub redfish_requests: u64,
+    pub traffic: Traffic,
     /// When the request came that is being answered.
     pub asked_at: Timestamp,
     /// When the BMC itself last started.
@@ -177,6 +179,7 @@ impl Bmc {
             computer,
             slots,
             redfish_requests: 0,
+            traffic: Traffic::default(),
             asked_at: now,
             started_at: now,
             down_until: None,

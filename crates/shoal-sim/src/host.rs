@@ -28,6 +28,7 @@ use super::faults::Fault;
 use super::guest::{CallEnd, GuestNeed, ReadAnswer, ReadRequest};
 use super::journal::Happening;
 use super::shared::Shared;
+use super::traffic::RequestSeen;
 use super::{SimConfig, SimState, esxi, redfish};
 use shoal_base::world::{self, World};
 
@@ -124,6 +125,16 @@ impl SimBmc {
     /// What has happened to the machine.
     pub fn journal(&self) -> Vec<(Timestamp, Happening)> {
         self.shared.bmc().journal.entries().to_vec()
+    }
+
+    /// Counts from here as for a client that has read nothing yet.
+    pub fn begin_requests_anew(&self) {
+        self.shared.bmc().traffic.begin_anew();
+    }
+
+    /// The last requests besides polls.
+    pub fn requests_besides_polls(&self) -> Vec<RequestSeen> {
+        self.shared.bmc().traffic.besides_polls()
     }
 
     /// How it was made.

@@ -29,6 +29,7 @@ mod redfish;
 mod shared;
 mod standin;
 mod state;
+mod traffic;
 
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ pub use standin::{
     standin_maintenance_writer, standin_writer,
 };
 pub use state::{OverrideState, SimState, SlotState};
+pub use traffic::RequestSeen;
 
 /// One simulated server.
 #[derive(Clone)]

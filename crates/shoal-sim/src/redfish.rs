@@ -103,6 +103,7 @@ pub async fn serve(shared: Arc<Shared>, request: Request) -> Response<Body> {
     };
     let (path, query) = (parts.uri.path().to_owned(), parts.uri.query().unwrap_or_default().to_owned());
     let call = Call { method: parts.method, path, query, headers: parts.headers, body };
+    let _in_flight = InFlight::arrive(&shared);
     // Before the mishaps: a slow BMC is slow to fail too.
     let slowness = slowness(&shared.bmc());
     if let Some(delay) = slowness {
@@ -125,6 +126,22 @@ pub async fn serve(shared: Arc<Shared>, request: Request) -> Response<Body> {
             Some(instead) => instead,
             None => mishap.spoil(answer(shared, call).await).await,
         },
+    }
+}
+
+/// A request that has not been answered yet.
+struct InFlight(Arc<Shared>);
+
+impl InFlight {
+    fn arrive(shared: &Arc<Shared>) -> InFlight {
+        shared.bmc().traffic.arrive();
+        InFlight(shared.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.bmc().traffic.leave();
     }
 }
 
@@ -160,6 +177,7 @@ impl Bmc {
     /// Notes the request, lets pass what has expired meanwhile, and answers.
     fn answer(&mut self, call: &Call, now: Timestamp) -> RequestOutcome {
         self.redfish_requests += 1;
+        self.traffic.note(&call.method, &call.path, now);
         self.asked_at = now;
         self.refresh_slots(now);
         self.lose_override(now);

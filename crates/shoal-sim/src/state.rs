@@ -41,6 +41,10 @@ pub struct SimState {
     pub media: BTreeMap<&'static str, SlotState>,
     pub boot_override: OverrideState,
     pub redfish_requests: u64,
+    /// Of these, reads that were repeated while the client waited.
+    pub redfish_polls: u64,
+    /// The most requests that were in flight at the same time.
+    pub redfish_in_parallel: u64,
     /// Redfish sessions that have not been ended.
     pub sessions: usize,
 }
@@ -97,6 +101,8 @@ impl SimState {
                 target: machine.boot.target.name(),
             },
             redfish_requests: bmc.redfish_requests,
+            redfish_polls: bmc.traffic.polls(),
+            redfish_in_parallel: bmc.traffic.most_in_parallel(),
             sessions: bmc.sessions.count(),
         }
     }
