@@ -5,7 +5,7 @@
 
 use std::future::{Future as _, Ready, ready};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use shoal_base::{NoSeat, Seat, Seats};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::sendfile;
+use super::sendfile::{self, Stream};
 
 /// Of one listener.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -60,9 +60,6 @@ impl Connections {
         })
     }
 }
-
-/// What a listener of this kind of address accepts.
-pub(super) type Stream = <SocketAddr as axum_server::Address>::Stream;
 
 /// Gives each accepted connection its seat, and disables Nagle's algorithm: with it, the last
 /// part of a range waits for the BMC's delayed acknowledgement.

@@ -282,6 +282,12 @@ mod tests {
         made.cert.pem().into_bytes()
     }
 
+    fn serving(bound: Bound, routes: Router) -> Vec<Serving> {
+        let (service, refused) =
+            (MediaFirst::without_media(routes), Arc::new(|_: IpAddr, _: &str| {}) as OnRefused);
+        bound.serve(service.clone(), service, &refused, &CancellationToken::new())
+    }
+
     #[tokio::test]
     async fn a_certificate_is_reloaded_and_a_broken_one_is_not() {
         let _already_installed = rustls::crypto::ring::default_provider().install_default();
@@ -324,9 +330,7 @@ mod tests {
         let bound = bind(&settings).await.unwrap();
         let address = bound.api.addr;
         let routes = Router::new().route("/", axum::routing::get(|| async { "hello" }));
-        let service = MediaFirst::without_media(routes);
-        let refused: OnRefused = Arc::new(|_, _| {});
-        let servers = bound.serve(service.clone(), service, &refused, &CancellationToken::new());
+        let servers = serving(bound, routes);
         assert_eq!(answer_to(address, &[]).await, "");
         assert_eq!(answer_to(address, &["GET / HT"]).await, "");
         assert_eq!(answer_to(address, &["GET /", " HTTP/1.1\r\n", "a: ", "b\r\n", "c: "]).await, "");
@@ -362,9 +366,7 @@ mod tests {
             async move { axum::body::Body::from_stream(pieces) }
         };
         let routes = Router::new().route("/", axum::routing::get(endless));
-        let service = MediaFirst::without_media(routes);
-        let refused: OnRefused = Arc::new(|_, _| {});
-        let servers = bound.serve(service.clone(), service, &refused, &CancellationToken::new());
+        let servers = serving(bound, routes);
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let mut piece = [0; 1024];
@@ -406,9 +408,7 @@ mod tests {
             async move { stream.map_or(axum::body::Body::empty(), axum::body::Body::from_stream) }
         };
         let routes = Router::new().route("/", axum::routing::get(stream));
-        let service = MediaFirst::without_media(routes);
-        let refused: OnRefused = Arc::new(|_, _| {});
-        let mut servers = bound.serve(service.clone(), service, &refused, &CancellationToken::new());
+        let mut servers = serving(bound, routes);
 
         let transport = shoal_base::world::real_transport(&[]);
         let get = async || {
@@ -439,9 +439,7 @@ mod tests {
         let mut roots = rustls::RootCertStore::empty();
         let shown = &bound.certificate.as_ref().unwrap().loaded.cert;
         roots.add(CertificateDer::from_pem_slice(shown).unwrap()).unwrap();
-        let refused: OnRefused = Arc::new(|_, _| {});
-        let service = MediaFirst::without_media(Router::new());
-        let servers = bound.serve(service.clone(), service, &refused, &CancellationToken::new());
+        let servers = serving(bound, Router::new());
         let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
         let mut client =

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 
 use rustix::fs::sendfile;
@@ -13,8 +14,10 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use tokio::io::Interest;
 
-use super::connections::Stream;
 use crate::media::file_behind;
+
+/// What a listener of this kind of address accepts.
+pub type Stream = <SocketAddr as axum_server::Address>::Stream;
 
 /// Below it, a second call costs more than the copy.
 const BYTES_MIN: usize = 8 << 10;
@@ -71,7 +74,6 @@ fn send_file(stream: &Stream, file: &File, mut offset: u64, bytes: &[u8]) -> io:
 mod tests {
     use std::future::poll_fn;
     use std::io::Write as _;
-    use std::net::SocketAddr;
 
     use tokio::io::AsyncReadExt as _;
     use tokio::net::{TcpListener, TcpStream};
@@ -79,7 +81,7 @@ mod tests {
     use super::*;
     use crate::media::Mapping;
 
-    /// More than a socket takes at once.
+    /// More than a socket takes in one go.
     const FILE_BYTES: usize = 12 << 20;
 
     #[expect(clippy::disallowed_methods, reason = "both ends of a real connection")]
