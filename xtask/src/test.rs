@@ -92,11 +92,11 @@ impl Report {
     }
 }
 
-/// Of each processor: a good part of them waits for programs, and half of the time one of two would idle.
-const TESTS_AT_ONCE: usize = 2;
+/// In parallel: a good part of them waits for programs, and half of the time one of two processors would idle.
+const TESTS_A_PROCESSOR: usize = 2;
 
 fn tests(options: &Options) -> Done<Part> {
-    let threads = TESTS_AT_ONCE * std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = TESTS_A_PROCESSOR * std::thread::available_parallelism().map_or(1, usize::from);
     let threads = threads.to_string();
     if has("cargo-nextest") {
         let profile = ["--profile", options.profile, "--test-threads", &threads];
