@@ -98,13 +98,8 @@ pub async fn drive(
             return Ok(Ended::Stopped);
         }
         services.media.learn(job.id).await?;
-        let step = job.cursor.step;
         let mut cx = Context { services, path, lease: &lease, server: &server, bmc: &bmc, job: &mut job };
         advance(&mut cx, &mut last_wait_reason).await?;
-        // What a step waits for, or fails by, is looked at anew; the step that follows may use what was just read.
-        if job.cursor.step == step {
-            bmc.look_anew();
-        }
         services.keep_memory(&server, &bmc, &mut kept).await?;
     }
     finish(services, &job);

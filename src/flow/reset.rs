@@ -34,9 +34,10 @@ use super::look::{sample, shows_a_start};
 use super::power::{Move, POWER_GRACE, next_move};
 use super::{Context, StepError, StepOutcome, act};
 use crate::domain::{Act, FailureCode, MediaMode, Step};
-use shoal_base::world::elapsed;
-use shoal_redfish::{PowerState, ReadAge, ResetType, System};
+use shoal_base::world::{after, elapsed};
+use shoal_redfish::{PowerState, ResetType, System};
 
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Starts that a BMC may accept without any sign of one: a mock-up accepts any number of them.
 const STARTS_MAX: u32 = 10;
 /// A medium that was read so lately is being read.
@@ -56,7 +57,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
             return Ok(StepOutcome::Done { message: "the host was started".to_owned(), detail });
         }
         if elapsed(started_at, now) < POWER_GRACE {
-            return Ok(cx.look_again("looking for a sign that the host started"));
+            return Ok(wait(cx, "looking for a sign that the host started"));
         }
         if elapsed(started_at, now) > cx.path.shortest_run() && is_in_doubt(cx) {
             let why = format!(
@@ -74,7 +75,8 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         match own_start(cx, &system).await? {
             UnrequestedBoot::Seen => return adopt_start(cx).await,
             UnrequestedBoot::Reading => {
-                return Ok(cx.look_again(
+                return Ok(wait(
+                    cx,
                     "the installer is being read, although the host was not started by this job",
                 ));
             }
@@ -104,7 +106,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
             );
             Err(StepError::permanent(FailureCode::PowerStateStuck, why))
         }
-        Move::Wait(why) => Ok(cx.look_again(why)),
+        Move::Wait(why) => Ok(wait(cx, why)),
         Move::Stuck(why) => Err(stuck(cx, why)),
     }
 }
@@ -299,7 +301,7 @@ async fn request(
 ) -> Result<StepOutcome, StepError> {
     let doing = format!("asking the BMC of server {} for {kind:?}", cx.server.serial);
     act::reset(cx, system, act, kind).await?.map_err(|error| StepError::bmc(doing, error))?;
-    Ok(cx.look_again("looking what the host does"))
+    Ok(wait(cx, "looking what the host does"))
 }
 
 /// Power changes detach media on some BMCs (AMI MegaRAC 13: a fresh mount can go at power-on).
@@ -307,7 +309,7 @@ async fn lost_medium(cx: &Context<'_>) -> Result<Option<StepOutcome>, StepError>
     let steps = [Step::MountMaintenance, Step::MountTask];
     for (to, mount) in steps.into_iter().zip(cx.job.facts.mounts.read()) {
         let Some(link) = &mount.slot else { continue };
-        let slot = cx.observe_slot(link, ReadAge::JustRead).await;
+        let slot = cx.observe_slot(link).await;
         let slot =
             slot.map_err(|error| StepError::bmc(format!("looking at the virtual medium {link}"), error))?;
         if slot.inserted == Some(false) {
@@ -316,4 +318,8 @@ async fn lost_medium(cx: &Context<'_>) -> Result<Option<StepOutcome>, StepError>
         }
     }
     Ok(None)
+}
+
+fn wait(cx: &Context<'_>, why: &str) -> StepOutcome {
+    StepOutcome::Wait { until: after(cx.now(), LOOK_AGAIN), why: why.to_owned() }
 }

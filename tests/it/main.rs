@@ -54,7 +54,6 @@ mod process;
 mod quirks;
 mod references;
 mod registry;
-mod requests;
 mod restored;
 mod retention;
 mod rotation;

@@ -6,18 +6,13 @@
 //! on it being right after a restart.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::recent::{RecentReads, Turns};
-
 /// By the links of systems.
-pub(super) struct HostNotes {
-    notes: Mutex<BTreeMap<String, HostNote>>,
-    /// Whether an import is armed, as the BMC's attributes show it.
-    pub(super) armed: RecentReads<bool>,
-}
+#[derive(Default)]
+pub(super) struct HostNotes(Mutex<BTreeMap<String, HostNote>>);
 
 #[derive(Clone, Copy, Default)]
 struct HostNote {
@@ -27,12 +22,8 @@ struct HostNote {
 }
 
 impl HostNotes {
-    pub(super) fn new(turns: &Arc<Turns>) -> HostNotes {
-        HostNotes { notes: Mutex::default(), armed: RecentReads::new(turns) }
-    }
-
     fn notes(&self) -> MutexGuard<'_, BTreeMap<String, HostNote>> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn of(&self, system: &str) -> HostNote {
