@@ -17,8 +17,9 @@ use http::{HeaderMap, Method, Request};
 use tower::Service;
 
 use super::Media;
-use super::server::{Routes, image_behind, not_found};
+use super::server::{Routes, image_behind};
 use super::token::parse_name;
+use crate::domain::{Drive, Medium};
 
 /// A service of images, and of everything else by a router.
 #[derive(Clone)]
@@ -49,23 +50,24 @@ impl MediaFirst {
 }
 
 impl Images {
-    async fn answer(&self, request: &Parts) -> Response {
-        let Some((image, name)) = image_behind(request.uri.path()) else { return not_found() };
-        let mut response = self.routes.answer(image, name, request).await;
+    async fn answer(&self, (medium, drive): (Medium, Drive), name: &str, request: &Parts) -> Response {
+        let mut response = self.routes.answer((medium, drive), name, request).await;
         let headers = response.headers_mut();
         for (name, value) in &self.headers {
             headers.entry(name).or_insert_with(|| value.clone());
         }
-        tracing::debug!(medium = image.0.name(), status = response.status().as_u16(), "answered");
+        tracing::debug!(medium = medium.name(), status = response.status().as_u16(), "answered");
         response
     }
 }
 
-fn is_for_image<B>(request: &Request<B>) -> bool {
+/// The image, and the name in its path, that a BMC asks for; none where the routes have to look.
+fn image_asked_for<B>(request: &Request<B>) -> Option<((Medium, Drive), String)> {
     let (method, uri) = (request.method(), request.uri());
-    let name = image_behind(uri.path()).and_then(|(_, name)| parse_name(name));
-    let has_token = matches!(name, Some((_, Some(_))));
-    has_token && uri.query().is_none() && matches!(*method, Method::GET | Method::HEAD)
+    let (image, name) = image_behind(uri.path())?;
+    let has_token = matches!(parse_name(name), Some((_, Some(_))));
+    let is_plain = uri.query().is_none() && matches!(*method, Method::GET | Method::HEAD);
+    (has_token && is_plain).then(|| (image, name.to_owned()))
 }
 
 impl<B> Service<Request<B>> for MediaFirst
@@ -82,11 +84,11 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.images.clone().filter(|_| is_for_image(&request)) {
+        match self.images.clone().zip(image_asked_for(&request)) {
             None => Box::pin(self.rest.call(request)),
-            Some(images) => {
+            Some((images, (image, name))) => {
                 let request = request.into_parts().0;
-                Box::pin(async move { Ok(images.answer(&request).await) })
+                Box::pin(async move { Ok(images.answer(image, &name, &request).await) })
             }
         }
     }
