@@ -117,7 +117,7 @@ async fn expire(site: &mut Site) {
         ms(median(looks)),
         ms(slowest),
     );
-    println!("peak memory of the controller meanwhile: {} MiB", site.peak_memory_mib());
+    println!("peak memory of the controller meanwhile: {} MiB", site.usage().memory_mib);
 }
 
 /// Of the database and its write-ahead log.

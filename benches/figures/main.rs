@@ -5,23 +5,28 @@
 //! of a ratio alternate, so that whatever else the machine does hits both.
 
 mod history;
+mod in_process;
 mod installer;
 mod installs;
 mod instructions;
 mod measure;
+mod requests;
 mod serving;
 mod site;
+mod store_writes;
 mod task_iso;
 mod writing;
 
 /// A figure's name and what measures it.
 type Figure = (&'static str, fn());
 
-const FIGURES: [Figure; 7] = [
+const FIGURES: [Figure; 9] = [
     ("task-iso", task_iso::measure),
     ("installer", installer::measure),
     ("serving", serving::measure),
     ("instructions", instructions::measure),
+    ("requests", requests::measure),
+    ("store-writes", store_writes::measure),
     ("installs", installs::measure),
     ("history", history::measure),
     ("writing", writing::measure),

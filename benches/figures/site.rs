@@ -131,10 +131,9 @@ impl Site {
         page["jobs"].as_array().unwrap_or_else(|| panic!("no list: {page}")).is_empty()
     }
 
-    pub fn peak_memory_mib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.controller.0.id()));
-        let peak = status.ok().and_then(|status| field(&status, "VmHWM:"));
-        peak.expect("the controller still runs") / 1024
+    /// What the controller has used since its start.
+    pub fn usage(&self) -> Usage {
+        self.controller.usage()
     }
 }
 
@@ -164,6 +163,35 @@ impl Client {
 
 /// A process that ends with this value.
 pub struct Reaped(Child);
+
+/// What a process has used since its start.
+pub struct Usage {
+    pub processor: Duration,
+    pub memory_mib: u64,
+    /// Bytes that it had written to disk.
+    pub written: u64,
+}
+
+/// Clock ticks a second, on every Linux that Rust runs on.
+const TICKS: u64 = 100;
+
+impl Reaped {
+    pub fn usage(&self) -> Usage {
+        let read = |file: &str| {
+            let read = std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id()));
+            read.expect("the process still runs")
+        };
+        let stat = read("stat");
+        // Behind the name, which may hold spaces: the 12th and 13th.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+        let ticks: u64 = fields.map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+        Usage {
+            processor: Duration::from_millis(ticks * 1000 / TICKS),
+            memory_mib: field(&read("status"), "VmHWM:").expect("Linux") / 1024,
+            written: field(&read("io"), "write_bytes:").expect("Linux"),
+        }
+    }
+}
 
 impl Drop for Reaped {
     fn drop(&mut self) {

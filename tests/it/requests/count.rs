@@ -1,0 +1,155 @@
+//! Installs on each persona and counts the Redfish requests; for the test of their bounds, and for the figure.
+//!
+//! The simulated BMC counts what reaches it, and knows which requests are polls: a GET of a resource that was read
+//! before, half a second ago or earlier, with nothing but sessions written to the BMC since. Invariant: every persona
+//! that takes images from this controller is in the table.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shoal::domain::Status;
+use shoal::flow::policy::FinalReset;
+use shoal_sim::{Persona, RequestSeen, SimConfig, Timings};
+
+use super::site::{CONTROLLER, Site, machine};
+
+/// What one installation took on one persona.
+pub struct Requests {
+    pub persona: &'static str,
+    pub besides_polls: u64,
+    pub polls: u64,
+    /// The most that were in flight at the same time, so far.
+    pub in_parallel: u64,
+    /// Those besides polls, in their order.
+    pub seen: Vec<RequestSeen>,
+}
+
+/// What is known of the BMC before, and what the host does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing is known, and the host is off.
+    Cold,
+    /// Nothing is known, and the host runs a system, which is shut down.
+    ColdOn,
+    /// A controller has installed it before, and was restarted since: only what the store keeps is known. The host is
+    /// off.
+    Remembered,
+    /// The same, and the host runs what was installed.
+    RememberedOn,
+}
+
+impl Before {
+    fn is_remembered(self) -> bool {
+        matches!(self, Before::Remembered | Before::RememberedOn)
+    }
+}
+
+/// One installation on each persona.
+pub async fn on_every_persona(before: Before) -> Vec<Requests> {
+    let mut all = Vec::new();
+    for https in [false, true] {
+        let takes_images = |persona: &&Persona| !persona.media.protocols.is_empty();
+        let personas: Vec<&Persona> =
+            Persona::all().filter(takes_images).filter(|persona| wants_https(persona) == https).collect();
+        let configs = personas.iter().enumerate().map(|(number, persona)| config(persona, number, before));
+        let mut site = Site::new(1, configs.collect()).await;
+        prepare(&mut site, https).await;
+        site.start();
+        if before.is_remembered() {
+            install_all(&mut site).await;
+            site.shut_down().await;
+            site.start();
+        }
+        for machine in &site.machines {
+            if before == Before::Remembered {
+                machine.cut_power();
+            }
+            machine.begin_requests_anew();
+        }
+        let earlier: Vec<Requests> = count(&site, &personas);
+        install_all(&mut site).await;
+        let now = count(&site, &personas).into_iter().zip(&earlier);
+        all.extend(now.map(|(now, earlier)| since(now, earlier)));
+    }
+    let place = |name| Persona::all().position(|persona| persona.name == name);
+    all.sort_by_key(|requests| place(requests.persona));
+    all
+}
+
+fn wants_https(persona: &Persona) -> bool {
+    !persona.media.protocols.contains(&"HTTP")
+}
+
+fn config(persona: &Persona, number: usize, before: Before) -> SimConfig {
+    let secs = Duration::from_secs;
+    let timings = Timings { post: secs(120), boot_load: secs(20), install: secs(300), ..Timings::default() };
+    let is_on = before == Before::ColdOn;
+    let previous = is_on.then(|| "8.0.2-0.0.22380479".parse().unwrap());
+    let serial = format!("SIM{number:04}");
+    SimConfig { serial, persona: persona.clone(), timings, previous, power_on: is_on, ..machine(vec![]) }
+}
+
+async fn prepare(site: &mut Site, https: bool) {
+    site.policy.final_reset = FinalReset::Never;
+    if https {
+        let base: url::Url = format!("https://{CONTROLLER}").parse().unwrap();
+        site.setup = Box::new(move |setup| {
+            let base = base.clone();
+            setup.media_base = Arc::new(move |_| {
+                let base = base.clone();
+                Box::pin(async move { Ok(base) })
+            });
+        });
+    }
+    // The stock emulator reports no serial number, so its record names the system.
+    for mut server in site.store.servers().await.unwrap() {
+        let machine = site.machines.iter().find(|machine| machine.config().serial == server.serial.as_str());
+        if machine.unwrap().config().persona.boot.lasts {
+            server.system_id = Some("vm".to_owned());
+            site.store.update_server(&server, None).await.unwrap();
+        }
+    }
+}
+
+/// A job on every machine, all at the same time.
+async fn install_all(site: &mut Site) {
+    let mut jobs = Vec::new();
+    for machine in 0..site.machines.len() {
+        let recipe = recipe(&site.machines[machine].config().persona);
+        jobs.push(site.submit(machine, recipe).await);
+    }
+    for (machine, id) in jobs.into_iter().enumerate() {
+        let job = site.settle(id).await;
+        let name = site.machines[machine].config().persona.name;
+        assert_eq!(job.status, Status::Succeeded, "{name}: {:?}\n{}", job.reason, site.story(id).await);
+    }
+}
+
+/// Where an override lasts and no boot is seen, an installation has to end with the host off.
+fn recipe(persona: &Persona) -> Value {
+    if persona.boot.lasts { json!({ "completion_hook": "poweroff" }) } else { json!({}) }
+}
+
+fn count(site: &Site, personas: &[&Persona]) -> Vec<Requests> {
+    let machines = personas.iter().zip(&site.machines);
+    let requests = machines.map(|(persona, machine)| {
+        let state = machine.state();
+        Requests {
+            persona: persona.name,
+            besides_polls: state.redfish_requests - state.redfish_polls,
+            polls: state.redfish_polls,
+            in_parallel: state.redfish_in_parallel,
+            seen: machine.requests_besides_polls(),
+        }
+    });
+    requests.collect()
+}
+
+fn since(now: Requests, earlier: &Requests) -> Requests {
+    Requests {
+        besides_polls: now.besides_polls - earlier.besides_polls,
+        polls: now.polls - earlier.polls,
+        ..now
+    }
+}
