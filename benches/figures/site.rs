@@ -17,6 +17,8 @@ use shoal_base::world::{Transport, pooled_transport};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
+use crate::measure::cpu_seconds;
+
 const TOKEN: &str = "figures-of-a-benchmark-on-loopback";
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 const START: Duration = Duration::from_secs(30);
@@ -172,21 +174,14 @@ pub struct Usage {
     pub written: u64,
 }
 
-/// Clock ticks a second, on every Linux that Rust runs on.
-const TICKS: u64 = 100;
-
 impl Reaped {
     pub fn usage(&self) -> Usage {
         let read = |file: &str| {
             let read = std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id()));
             read.expect("the process still runs")
         };
-        let stat = read("stat");
-        // Behind the name, which may hold spaces: the 12th and 13th.
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
-        let ticks: u64 = fields.map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
         Usage {
-            processor: Duration::from_millis(ticks * 1000 / TICKS),
+            processor: Duration::from_secs_f64(cpu_seconds(&[self.0.id()])),
             memory_mib: field(&read("status"), "VmHWM:").expect("Linux") / 1024,
             written: field(&read("io"), "write_bytes:").expect("Linux"),
         }

@@ -32,6 +32,8 @@ use shoal_sim::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+// The path is said for the figures, which include this file by its own.
+#[path = "site/controller.rs"]
 mod controller;
 
 pub use controller::Controller;
