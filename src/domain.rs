@@ -5,6 +5,7 @@
 //! already checked; text as an operator typed it becomes one of them in [`recipe`] or not at all.
 
 mod batch;
+mod coverage;
 mod cursor;
 mod deadline;
 mod esxi;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 pub use batch::{BatchEnd, BatchLimits, BatchPlan, BatchStatus, PlannedRow, RowState, plan as plan_batch};
+pub use coverage::{Coverage, ReadRanges, length, overlaps, within};
 pub use cursor::{Act, Cursor, Intent, Phase, Step};
 pub use deadline::{Deadline, DeadlineKind};
 pub use esxi::{

@@ -7,10 +7,11 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::{Deadline, EsxiFacts, HostId, MaintenanceFacts, Mounts, ReadMap};
+use super::{Deadline, EsxiFacts, HostId, MaintenanceFacts, Mounts, ReadMap, ReadRanges};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -274,6 +275,8 @@ pub struct MediumTrace {
     pub ks_read_again_at: Option<Timestamp>,
     /// Where the image was read since the reset, and when.
     pub map: ReadMap,
+    /// Which bytes were read, where other controllers have to know that.
+    pub ranges: ReadRanges,
     /// The last fetch that was refused or broken off, in words.
     pub fault: Option<String>,
     /// The first one since our reset, or since a fetch that ended well.
@@ -289,16 +292,35 @@ pub enum MediumReport {
 
 impl MediumTrace {
     /// `new`, with every milestone that only `self` has. Of two times of a milestone the first one
-    /// counts; of what happens once in each run of an installer, the last.
+    /// counts; of what happens once in each run of an installer, the last. Of a reset before the last one nothing counts.
     pub fn joined(self, new: MediumTrace) -> MediumTrace {
+        let order = self.ranges.reset_at.cmp(&new.ranges.reset_at);
+        let mut ranges = self.ranges.clone();
+        ranges.join(&new.ranges);
+        let joined = match order {
+            Ordering::Less => new,
+            Ordering::Equal => self.joined_of_one_reset(new),
+            Ordering::Greater => self,
+        };
+        let known_loaded_at = joined.last_read_at.filter(|_| ranges.is_loaded());
+        MediumTrace {
+            read: joined.read.max(ranges.since.bytes()),
+            loaded_at: joined.loaded_at.or(known_loaded_at),
+            ranges,
+            ..joined
+        }
+    }
+
+    fn joined_of_one_reset(self, new: MediumTrace) -> MediumTrace {
         let saved = self;
         let nonce_copied = saved.nonce_copied || new.nonce_copied;
         let failure_copied = saved.failure_copied || new.failure_copied;
         let started_copied = saved.started_copied || new.started_copied;
+        let last_read_at = saved.last_read_at.max(new.last_read_at);
         MediumTrace {
             read: saved.read.max(new.read),
             first_read_at: saved.first_read_at.or(new.first_read_at),
-            last_read_at: saved.last_read_at.max(new.last_read_at),
+            last_read_at,
             last_new_read_at: saved.last_new_read_at.max(new.last_new_read_at),
             loaded_at: saved.loaded_at.or(new.loaded_at),
             read_through_at: saved.read_through_at.or(new.read_through_at),

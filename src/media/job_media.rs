@@ -64,7 +64,9 @@ struct Slot {
 
 impl JobMedia {
     pub fn new(job: JobId, key: [u8; 32], clock: Clock, store: Store) -> JobMedia {
-        JobMedia { job, key, clock, store, state: Mutex::default(), saving: tokio::sync::Mutex::default() }
+        let trace = Trace::new(store.is_shared());
+        let state = Mutex::new(State { trace, ..State::default() });
+        JobMedia { job, key, clock, store, state, saving: tokio::sync::Mutex::default() }
     }
 
     /// Whether this very image is published, and its reads count as those after a reset if one is
@@ -235,7 +237,7 @@ impl JobMedia {
     fn unsaved(&self, medium: Medium) -> Option<(MediumTrace, u64)> {
         let state = self.state();
         let slot = state.slot(medium).filter(|slot| slot.durable < slot.milestones)?;
-        Some((state.trace.seen(medium).clone(), slot.milestones))
+        Some((state.trace.kept(medium), slot.milestones))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

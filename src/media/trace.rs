@@ -31,14 +31,20 @@
 //! A system on the disk may read its CDs too. An installer is loaded from CD1 first: a kickstart's read from
 //! before [`LOADED_BYTES`] (or half the payload) is replaced by the next one.
 //!
+//! # Several controllers
+//!
+//! Each may serve a part of the same medium. What they save holds the ranges that were read ([`ReadRanges`]), the store
+//! unites them, and a rule applies to the union: at the latest when the driver learns of it, which takes back what it
+//! has to.
+//!
 //! The first two rules alone can take a download over several connections for a host. On CD1 that
 //! costs nothing, because all evidence also rests on the kickstart's read, which the gap guards. So
 //! a [`MediumTrace`] with `ks_read_at` is always [`MediaMode::Streamed`].
 
-mod coverage;
 mod gap;
 mod landmarks;
 mod manner;
+mod reads;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -46,15 +52,14 @@ use strum::VariantArray as _;
 
 use jiff::Timestamp;
 
-use crate::domain::{MediaMode, Medium, MediumTrace};
+use crate::domain::{MediaMode, Medium, MediumTrace, ReadRanges, overlaps};
 use shoal_base::world::elapsed;
 use shoal_image::installer::Landmarks;
 
-use coverage::{Coverage, overlaps};
 use gap::Gap;
 use landmarks::Signal;
 pub use landmarks::{KickstartPlace, MediumLandmarks};
-use manner::Manner;
+use reads::{Milestones, Reads};
 
 /// Silence of CD1 that separates a host's boots, and the time in which a copy that reached the
 /// kickstart first gives itself away by the gap.
@@ -65,10 +70,6 @@ pub const SWEEP_BYTES_MAX: u64 = 1 << 20;
 
 /// More than a system reads of a CD to show it, and less than any boot loader reads of an installer.
 pub const LOADED_BYTES: u64 = 4 << 20;
-
-/// Steps in which what has been read on the way there becomes durable: the bytes that a crash makes the
-/// controller forget are not read again, and without them a kickstart's read would never count.
-const LOADING_STEPS: u64 = 16;
 
 /// One slice of an image, about to leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,9 +93,15 @@ pub struct Trace {
     /// Before each [`Signal`].
     signal_gaps: [Gap; 3],
     firmware: Firmware,
+    /// Other controllers may serve parts of the same media.
+    is_shared: bool,
 }
 
 impl Trace {
+    pub fn new(is_shared: bool) -> Trace {
+        Trace { is_shared, ..Trace::default() }
+    }
+
     /// Takes up a medium of `total` bytes, with what an earlier run of this controller saved of it.
     pub fn publish(
         &mut self,
@@ -116,15 +123,47 @@ impl Trace {
                 *gap = Gap::new(place.gap_before(*signal));
             }
         }
+        let ranges = saved.ranges.clone();
         *self.reads_mut(medium) = Reads::restored(total, marks, saved, reset_at);
         self.firmware = Firmware { last_read_at: Some(now), round: None };
+        self.learn_gaps(medium, &ranges);
     }
 
-    /// Takes up what another controller has seen of a medium since the reset.
+    /// Takes up what another controller has seen of a medium.
     pub fn learn(&mut self, medium: Medium, saved: MediumTrace) {
-        if self.reset_at.is_some() && saved.last_read_at >= self.reset_at {
-            let reset_at = self.reset_at;
-            self.reads_mut(medium).learn(saved, reset_at);
+        let ranges = saved.ranges.clone();
+        self.reads_mut(medium).learn(saved);
+        self.learn_gaps(medium, &ranges);
+    }
+
+    /// A copy that was fetched through several controllers is one in what all of them have seen.
+    fn learn_gaps(&mut self, medium: Medium, ranges: &ReadRanges) {
+        let carrier = self.carrier();
+        let at = self.reads(carrier).seen.last_read_at.unwrap_or_default();
+        if medium != carrier || *ranges == ReadRanges::default() {
+            return;
+        }
+        self.gap.learn(ranges);
+        self.signal_gaps.iter_mut().for_each(|gap| gap.learn(ranges));
+        self.withdraw_copied(at);
+        let reads = self.reads_mut(carrier);
+        reads.seen.mode = reads.mode();
+    }
+
+    /// Takes back what was counted as the host's, and was a copy's on its way over the gap before it.
+    fn withdraw_copied(&mut self, at: Timestamp) {
+        let carrier = match self.carrier() {
+            Medium::Boot => &mut self.installer,
+            Medium::Task => &mut self.task,
+        };
+        let Some(place) = carrier.marks.kickstart.clone() else { return };
+        if self.gap.is_copied() {
+            carrier.withdraw_kickstart(at);
+        }
+        for (gap, signal) in self.signal_gaps.iter().zip(Signal::VARIANTS) {
+            if place.signal(*signal).is_some() && gap.is_copied() {
+                carrier.withdraw_signal(*signal, at);
+            }
         }
     }
 
@@ -137,14 +176,14 @@ impl Trace {
             return;
         }
         self.reset_at = Some(at);
-        self.installer.start();
-        self.task.start();
+        self.installer.start(at);
+        self.task.start(at);
     }
 
     /// Says whether this read changed a milestone of its medium, which must then be durable before
     /// the bytes leave.
     pub fn read(&mut self, read: &Read) -> bool {
-        let before = self.reads(read.medium).milestones();
+        let before = self.milestones(read.medium);
         let hosts = self.reset_at.is_some();
         self.reads_mut(read.medium).read(read, hosts);
         if read.medium == Medium::Boot {
@@ -155,7 +194,27 @@ impl Trace {
         }
         let reads = self.reads_mut(read.medium);
         reads.seen.mode = reads.mode();
-        reads.milestones() != before
+        self.milestones(read.medium) != before
+    }
+
+    /// What is worth a write to the database before the bytes leave.
+    fn milestones(&self, medium: Medium) -> (Milestones, Option<[u64; 5]>) {
+        let reads = self.reads(medium);
+        let spread = self.is_shared.then(|| {
+            let [nonce, failure, started] = &self.signal_gaps;
+            let [gap, nonce, failure, started] = [&self.gap, nonce, failure, started].map(Gap::step);
+            [reads.copying_step(), gap, nonce, failure, started]
+        });
+        (reads.milestones(), spread)
+    }
+
+    /// What the store keeps of a medium: with all that other controllers need to go on counting, if there are any.
+    pub fn kept(&self, medium: Medium) -> MediumTrace {
+        let reads = self.reads(medium);
+        let ReadRanges { reset_at, loaded_bytes, .. } = reads.ranges;
+        let alone = || ReadRanges { reset_at, loaded_bytes, ..ReadRanges::default() };
+        let ranges = if self.is_shared { reads.ranges.clone() } else { alone() };
+        MediumTrace { ranges, ..reads.seen.clone() }
     }
 
     pub fn seen(&self, medium: Medium) -> &MediumTrace {
@@ -202,6 +261,9 @@ impl Trace {
     }
 
     fn read_kickstart(&mut self, read: &Read, hosts: bool) {
+        self.gap.note(read);
+        self.signal_gaps.iter_mut().for_each(|gap| gap.note(read));
+        self.withdraw_copied(read.at);
         let reenumerated = self.installer.seen.reenumerated_at.is_some();
         let installer = self.installer.seen.clone();
         let carrier = match self.carrier() {
@@ -210,16 +272,6 @@ impl Trace {
         };
         let Some(place) = carrier.marks.kickstart.clone() else { return };
         let is_kickstart = overlaps(&read.range, &place.kickstart);
-        self.gap.note(read);
-        if self.gap.is_copied() {
-            carrier.withdraw_kickstart(read.at);
-        }
-        for (gap, signal) in self.signal_gaps.iter_mut().zip(Signal::VARIANTS) {
-            gap.note(read);
-            if place.signal(*signal).is_some() && gap.is_copied() {
-                carrier.withdraw_signal(*signal, read.at);
-            }
-        }
         let streamed = carrier.mode() == MediaMode::Streamed && !self.gap.is_copied();
         if !(hosts && streamed) || read.whole {
             return;
@@ -293,196 +345,6 @@ impl Firmware {
         round.boot_catalog |=
             marks.boot_catalog.as_ref().is_none_or(|catalog| overlaps(&read.range, catalog));
         round.descriptors && round.boot_catalog
-    }
-}
-
-/// The reads of one medium.
-#[derive(Debug, Default)]
-struct Reads {
-    seen: MediumTrace,
-    marks: MediumLandmarks,
-    /// Read before our reset.
-    before: Coverage,
-    /// Read since our reset, in this run of the controller.
-    since: Coverage,
-    /// Bytes read since our reset, in earlier runs of the controller.
-    since_before: u64,
-    manner: Manner,
-    /// The BMC holds a copy of (nearly) the whole image.
-    copied: bool,
-}
-
-impl Reads {
-    fn restored(
-        total: u64,
-        marks: MediumLandmarks,
-        saved: MediumTrace,
-        reset_at: Option<Timestamp>,
-    ) -> Reads {
-        let copied = saved.mode == MediaMode::Prefetched;
-        let streamed = saved.mode == MediaMode::Streamed;
-        let manner = Manner { ranged: streamed, jumped: streamed, front: 0 };
-        let mut reads = Reads { copied, manner, marks, ..Reads::default() };
-        let (mode, fault, map) = (saved.mode, saved.fault.clone(), reads.marks.read_map());
-        reads.seen = MediumTrace { mode, total, fault, map, ..MediumTrace::default() };
-        // Of an earlier start only the mode stays. The start may have been noted a moment after its
-        // first reads.
-        if reset_at.is_some() && saved.last_read_at >= reset_at {
-            let first_read_at = saved.first_read_at.max(reset_at);
-            let since_reset = |at: Option<Timestamp>| at.filter(|at| Some(*at) >= reset_at);
-            let (loaded_at, read_through_at) =
-                (since_reset(saved.loaded_at), since_reset(saved.read_through_at));
-            reads.since_before = saved.read;
-            reads.seen = MediumTrace { total, first_read_at, loaded_at, read_through_at, ..saved };
-        }
-        if copied {
-            (reads.seen.ks_read_at, reads.seen.ks_read_again_at) = (None, None);
-            reads.seen.nonce_read_at = None;
-            reads.seen.failure_read_at = None;
-            reads.seen.started_read_at = None;
-        }
-        reads
-    }
-
-    fn learn(&mut self, saved: MediumTrace, reset_at: Option<Timestamp>) {
-        let theirs = Reads::restored(self.seen.total, self.marks.clone(), saved, reset_at);
-        self.copied |= theirs.copied;
-        self.manner.ranged |= theirs.manner.ranged;
-        self.manner.jumped |= theirs.manner.jumped;
-        // The parts that they have seen are not known, so they may be counted twice.
-        self.since_before = self.since_before.max(theirs.seen.read.saturating_sub(self.since.bytes()));
-        self.seen = theirs.seen.joined(std::mem::take(&mut self.seen));
-        self.seen.mode = self.mode();
-    }
-
-    fn start(&mut self) {
-        let MediumTrace { mode, total, fault, .. } = std::mem::take(&mut self.seen);
-        self.seen = MediumTrace { mode, total, fault, map: self.marks.read_map(), ..MediumTrace::default() };
-        (self.since, self.since_before) = (Coverage::default(), 0);
-    }
-
-    fn read(&mut self, read: &Read, hosts: bool) {
-        if hosts && self.since.is_empty() {
-            self.manner.begin_anew();
-        }
-        self.manner.read(read);
-        if hosts {
-            self.count(read);
-        } else {
-            self.before.insert(read.range.clone());
-        }
-        let straight_on = if self.manner.jumped { 0 } else { self.manner.front };
-        let in_one_request = if read.whole { read.range.end } else { 0 };
-        let most = self.before.bytes().max(straight_on).max(in_one_request);
-        self.copied |= !self.kickstart_stands(read.at) && self.is_nearly_all(most);
-    }
-
-    fn count(&mut self, read: &Read) {
-        let new = self.since.insert(read.range.clone());
-        let seen = &mut self.seen;
-        // What was read before a crash may be read, and is counted, once more; never more than there is.
-        seen.read = (self.since_before + self.since.bytes()).min(seen.total);
-        seen.map.note(&read.range, seen.total, read.at);
-        seen.first_read_at.get_or_insert(read.at);
-        seen.last_read_at = Some(read.at);
-        if new > 0 {
-            seen.last_new_read_at = Some(read.at);
-        }
-        if self.marks.loaded_bytes().is_some_and(|wanted| seen.read >= wanted) {
-            seen.loaded_at.get_or_insert(read.at);
-        }
-    }
-
-    /// How far the loading of an installer has come.
-    fn loading_step(&self) -> u64 {
-        let step = self.marks.loaded_bytes().map_or(u64::MAX, |wanted| wanted.div_ceil(LOADING_STEPS));
-        (self.seen.read / step.max(1)).min(LOADING_STEPS)
-    }
-
-    /// The gap before the kickstart has been read, so the image is being copied; and so it was when
-    /// the kickstart's extent was read a moment ago.
-    fn withdraw_kickstart(&mut self, at: Timestamp) {
-        if !self.kickstart_stands(at) {
-            self.seen.ks_read_at = None;
-            self.seen.nonce_read_at = None;
-            self.seen.failure_read_at = None;
-            self.seen.started_read_at = None;
-            self.copied = true;
-        }
-    }
-
-    fn signal_read(&mut self, signal: Signal, at: Timestamp) {
-        let MediumTrace { nonce_read_at, failure_read_at, .. } = &self.seen;
-        if signal == Signal::Started && nonce_read_at.or(*failure_read_at).is_some() {
-            return;
-        }
-        let (read_at, copied) = self.signal_mut(signal);
-        if !*copied {
-            read_at.get_or_insert(at);
-        }
-    }
-
-    /// The gap before the signal has been read too: whatever reads the medium reads all of it.
-    fn withdraw_signal(&mut self, signal: Signal, at: Timestamp) {
-        let (read_at, copied) = self.signal_mut(signal);
-        if !read_at.is_some_and(|read_at| elapsed(read_at, at) >= QUIET) {
-            (*read_at, *copied) = (None, true);
-        }
-    }
-
-    fn signal_mut(&mut self, signal: Signal) -> (&mut Option<Timestamp>, &mut bool) {
-        let seen = &mut self.seen;
-        match signal {
-            Signal::Nonce => (&mut seen.nonce_read_at, &mut seen.nonce_copied),
-            Signal::Failure => (&mut seen.failure_read_at, &mut seen.failure_copied),
-            Signal::Started => (&mut seen.started_read_at, &mut seen.started_copied),
-        }
-    }
-
-    /// The kickstart's read can no longer be taken back, so its medium was streamed, and a copy
-    /// made from now on does not change that.
-    fn kickstart_stands(&self, at: Timestamp) -> bool {
-        self.seen.ks_read_at.is_some_and(|ks_read_at| elapsed(ks_read_at, at) >= QUIET)
-    }
-
-    fn mode(&self) -> MediaMode {
-        let untouched = self.before.is_empty() && self.since.is_empty();
-        let in_pieces = self.manner.jumped || self.manner.front <= SWEEP_BYTES_MAX;
-        if self.copied {
-            MediaMode::Prefetched
-        } else if self.manner.ranged && in_pieces {
-            MediaMode::Streamed
-        } else if untouched {
-            MediaMode::None
-        } else {
-            MediaMode::Prefetched
-        }
-    }
-
-    fn has_payload(&self, marks: &Landmarks) -> bool {
-        !marks.payload.is_empty() && marks.payload.iter().all(|extent| self.since.contains(extent))
-    }
-
-    fn is_nearly_all(&self, bytes: u64) -> bool {
-        bytes > 0 && bytes >= self.seen.total - self.seen.total / 16
-    }
-
-    /// What is worth a write to the database before the bytes leave.
-    fn milestones(&self) -> (MediaMode, [bool; 3], [u64; 2], [Option<Timestamp>; 9]) {
-        let seen = &self.seen;
-        let times = [
-            seen.first_read_at,
-            seen.loaded_at,
-            seen.read_through_at,
-            seen.ks_read_at,
-            seen.nonce_read_at,
-            seen.failure_read_at,
-            seen.started_read_at,
-            seen.reenumerated_at,
-            seen.ks_read_again_at,
-        ];
-        let copied = [seen.nonce_copied, seen.failure_copied, seen.started_copied];
-        (seen.mode, copied, [self.loading_step(), seen.map.saving_step()], times)
     }
 }
 

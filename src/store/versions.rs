@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use zeroize::Zeroize as _;
 
 use crate::domain::{
-    AddressFacts, BatchLimits, Cursor, Facts, HookReport, MediumTrace, ReadMap, TaskProgress, TaskResult,
+    AddressFacts, BatchLimits, Cursor, Facts, HookReport, MediumTrace, ReadMap, ReadRanges, TaskProgress,
+    TaskResult,
 };
 use shoal_redfish::{BmcMemory, Hardware};
 
@@ -75,6 +76,7 @@ impl Persisted for MediumTrace {
             added(value, "", "started_read_at", json!(null));
             added(value, "", "started_copied", json!(false));
             added(value, "", "map", json!(ReadMap::default()));
+            added(value, "", "ranges", json!(ReadRanges::default()));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use shoal::doctor::{CheckStatus, ProbePlace, Subject, Whose, check};
-use shoal::domain::{Confidence, JobId, Status, Step};
+use shoal::domain::{Confidence, JobId, MediaMode, Status, Step};
 use shoal_redfish::{Account, BmcPool, Limits};
 use shoal_sim::Fault;
 
@@ -122,4 +122,22 @@ async fn a_test_image_is_served_by_any_controller_and_its_reads_are_known_to_the
     let line = report.checks.iter().find(|check| check.name == "probe").unwrap();
     assert_eq!(line.status, CheckStatus::Ok, "{line:?}");
     assert!(line.found.contains("whole"), "{line:?}");
+}
+
+/// A BMC that copies its media at insert fetches each from one of them, or in parts from all.
+#[tokio::test(start_paused = true)]
+async fn a_driver_learns_of_copies_that_others_served() {
+    let mut site = Site::new(10, vec![machine(vec![Fault::Prefetch])]).await;
+    let id = site.submit(0, json!({"completion_hook": "poweroff"})).await;
+    site.serves_media = false;
+    let driver = site.beside("driver");
+    site.serves_media = true;
+    let (second, third) = (site.bystander(), site.bystander());
+    site.serve_media_by_turns(&[&second, &third]);
+    site.until(id, |job| job.cursor.step == Step::EsxiPollPower).await;
+    let known = driver.media.trace(id);
+    assert_eq!([known.installer.mode, known.kickstart.mode], [MediaMode::Prefetched; 2]);
+    let (job, story) = (site.settle(id).await, site.story(id).await);
+    assert_eq!(job.status, Status::Succeeded, "{story}");
+    assert!(!story.contains("Warning media"), "{story}");
 }

@@ -4,10 +4,11 @@
 //! slice by slice, and keeps what the store would keep.
 
 mod copies;
+mod shared;
 mod signals;
 
-use super::coverage::length;
 use super::*;
+use crate::domain::length;
 use Medium::{Boot, Task};
 
 const KIB: u64 = 1 << 10;

@@ -1,7 +1,7 @@
 //! Promises about what is reported of a job from outside its driver.
 
 use super::{Bench, at, id};
-use crate::domain::{HookReport, MediaMode, MediumTrace, ReadBin, ReadMap};
+use crate::domain::{HookReport, MediaMode, MediumTrace, ReadBin, ReadMap, ReadRanges};
 use crate::store::StoreError;
 
 promises! {
@@ -44,6 +44,12 @@ async fn a_trace_reads_back_as_written(bench: Bench) {
             from: Some(at(1)),
             kickstart: Some(10..20),
             bins: vec![ReadBin { bin: 3, first: 0, last: 1, times: 1 }],
+        },
+        ranges: ReadRanges {
+            before: vec![(0, 10)].into(),
+            reset_at: Some(at(1)),
+            since: vec![(20, 30), (40, 1 << 40)].into(),
+            loaded_bytes: Some(4 << 20),
         },
         fault: Some("the BMC broke off".into()),
         fault_at: Some(at(6)),

@@ -1,18 +1,39 @@
-//! Which bytes of an image have been read: a set of ranges with a bound on their number.
+//! Which bytes of an image have been read: a set of ranges with a bound on their number, which is the bound of what is
+//! stored of it too.
 //!
 //! It is not exact at the bound: where one more range would be too many, the two that lie closest
 //! are joined, and the hole between them counts as read. Invariant: ranges are sorted, not empty and
 //! do not touch.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
-/// Ranges kept at most: 64 KiB of memory. A host that reads an installer leaves a few hundred.
-const RANGES_MAX: usize = 4096;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Ranges kept at most: 16 KiB of memory. A host that reads an installer leaves a few hundred.
+const RANGES_MAX: usize = 1024;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Coverage {
     ranges: Vec<Range<u64>>,
     bytes: u64,
+}
+
+/// What several controllers that serve the same image have read of it, each a part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReadRanges {
+    /// Before the reset of the host.
+    pub before: Coverage,
+    /// The reset that `since` counts from.
+    pub reset_at: Option<Timestamp>,
+    pub since: Coverage,
+    /// So many bytes since then mean that the installer on it is loaded; none where there is none.
+    pub loaded_bytes: Option<u64>,
 }
 
 impl Coverage {
@@ -31,6 +52,16 @@ impl Coverage {
         self.bytes += new;
         self.hold_bound();
         new
+    }
+
+    pub fn unite(&mut self, other: &Coverage) {
+        for range in &other.ranges {
+            self.insert(range.clone());
+        }
+    }
+
+    pub fn ranges(&self) -> &[Range<u64>] {
+        &self.ranges
     }
 
     /// Distinct bytes.
@@ -57,6 +88,46 @@ impl Coverage {
         self.ranges[at].end = self.ranges[at + 1].end;
         self.ranges.remove(at + 1);
         self.bytes += hole;
+    }
+}
+
+impl From<Vec<(u64, u64)>> for Coverage {
+    fn from(ranges: Vec<(u64, u64)>) -> Coverage {
+        let mut set = Coverage::default();
+        for (start, end) in ranges {
+            set.insert(start..end);
+        }
+        set
+    }
+}
+
+impl From<Coverage> for Vec<(u64, u64)> {
+    fn from(set: Coverage) -> Vec<(u64, u64)> {
+        set.ranges.into_iter().map(|range| (range.start, range.end)).collect()
+    }
+}
+
+impl ReadRanges {
+    /// The reads since that reset; those since another one count no more.
+    pub fn since_reset(self, reset_at: Option<Timestamp>, loaded_bytes: Option<u64>) -> ReadRanges {
+        let since = if self.reset_at == reset_at { self.since } else { Coverage::default() };
+        ReadRanges { before: self.before, reset_at, since, loaded_bytes }
+    }
+
+    /// Adds what another controller has read. Of two resets the later one stands.
+    pub fn join(&mut self, other: &ReadRanges) {
+        self.before.unite(&other.before);
+        self.loaded_bytes = other.loaded_bytes.or(self.loaded_bytes);
+        match self.reset_at.cmp(&other.reset_at) {
+            Ordering::Less => (self.reset_at, self.since) = (other.reset_at, other.since.clone()),
+            Ordering::Equal => self.since.unite(&other.since),
+            Ordering::Greater => {}
+        }
+    }
+
+    /// Whether the installer is loaded, as far as these reads show.
+    pub fn is_loaded(&self) -> bool {
+        self.loaded_bytes.is_some_and(|wanted| self.since.bytes() >= wanted)
     }
 }
 
