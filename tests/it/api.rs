@@ -6,6 +6,7 @@
 mod access;
 mod audit;
 mod batches;
+mod beside;
 mod downloads;
 mod errors;
 mod events;
@@ -101,9 +102,30 @@ impl Answer {
     }
 }
 
+/// Has a controller work on this store, as another one does.
+pub fn share(parts: &mut ApiParts, store: Store) {
+    parts.access = match &parts.access {
+        Access::Tokens(tokens) => {
+            Access::Tokens(Arc::new(Tokens { store: store.clone(), ..(**tokens).clone() }))
+        }
+        _ => unreachable!("the fixture requires tokens"),
+    };
+    parts.store = store;
+}
+
 impl Fixture {
     pub fn new() -> Fixture {
         Fixture::with(|_| {})
+    }
+
+    /// Another controller on the same database.
+    pub fn beside(&self, change: impl FnOnce(&mut ApiParts)) -> Fixture {
+        let store = self.store.second_handle();
+        let beside = Fixture::with(|parts| {
+            share(parts, store.clone());
+            change(parts);
+        });
+        Fixture { store, ..beside }
     }
 
     /// With some part of the API made otherwise.

@@ -140,6 +140,7 @@ async fn a_job_whose_controller_died_is_taken_over_within_a_lease() {
     let taken_up_at = second.uses()[0].from;
     assert!(taken_up_at - died_at <= LEASE.ttl, "{:?}", taken_up_at - died_at);
     assert!(taken_up_at - first.last_used_at() >= LEASE.reserve());
+    assert_eq!(site.machines[0].state().sessions, 0, "of the one that died too");
 }
 
 #[tokio::test(start_paused = true)]

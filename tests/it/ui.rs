@@ -11,19 +11,18 @@ mod pages;
 mod sign_in;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use shoal::access::{NewToken, Role, TokenOrigin};
-use shoal::api::{Access, ApiParts, Tokens};
+use shoal::api::{Access, ApiParts};
 use shoal::seal::Sealer;
 use shoal::ui::UiParts;
 use tower::ServiceExt;
 
-use crate::api::{Fixture, keep_token};
+use crate::api::{Fixture, keep_token, share};
 
 pub const HOST: &str = "127.0.0.1:8080";
 pub const CSP: &str = "default-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
@@ -73,21 +72,18 @@ impl Site {
         Site { fixture, router }
     }
 
+    /// Another controller on the same database.
+    pub fn beside(&self) -> Site {
+        Site::on(self.fixture.store.second_handle())
+    }
+
+    fn on(store: shoal::store::Store) -> Site {
+        Site::with_tokens(|parts| share(parts, store), |_| {}, &[])
+    }
+
     /// On this store instead of one in memory, with the tokens `viewer` and, for the API, that of the fixture.
     pub async fn over(store: shoal::store::Store) -> Site {
-        let site = Site::with_tokens(
-            |parts| {
-                parts.store = store.clone();
-                parts.access = match &parts.access {
-                    Access::Tokens(tokens) => {
-                        Access::Tokens(Arc::new(Tokens { store: store.clone(), ..(**tokens).clone() }))
-                    }
-                    _ => unreachable!("the fixture asks for tokens"),
-                };
-            },
-            |_| {},
-            &[],
-        );
+        let site = Site::on(store.clone());
         for (name, role, text) in [("viewer", Role::Viewer, "viewer"), ("test", Role::Admin, "test-token")] {
             let new = NewToken {
                 id: shoal::api::new_token_id(&site.fixture.world.rng),

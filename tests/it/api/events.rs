@@ -11,7 +11,7 @@ use tower::ServiceExt;
 
 use super::{Fixture, keep_token};
 
-fn event(fixture: &Fixture, message: &str) -> NewEvent {
+pub fn event(fixture: &Fixture, message: &str) -> NewEvent {
     NewEvent {
         time: fixture.world.clock.now(),
         level: Level::Info,
@@ -26,7 +26,7 @@ fn event(fixture: &Fixture, message: &str) -> NewEvent {
 }
 
 /// Events of a stream as (id, data), to its end.
-fn parse_stream(text: &str) -> Vec<(u64, Value)> {
+pub fn parse_stream(text: &str) -> Vec<(u64, Value)> {
     let blocks = text.split("\n\n").filter(|block| block.contains("data:"));
     let field = |block: &str, name: &str| {
         let line = block.lines().find_map(|line| line.strip_prefix(name));
@@ -39,7 +39,7 @@ fn parse_stream(text: &str) -> Vec<(u64, Value)> {
     blocks.map(parse).collect()
 }
 
-async fn stream(fixture: &Fixture, path: &str, headers: &[(&str, &str)]) -> super::Answer {
+pub async fn stream(fixture: &Fixture, path: &str, headers: &[(&str, &str)]) -> super::Answer {
     let headers = [&[("accept", "text/event-stream")], headers].concat();
     fixture.call_with(Method::GET, path, None, &headers).await
 }

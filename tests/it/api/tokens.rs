@@ -9,7 +9,7 @@ async fn create(fixture: &Fixture, body: Value) -> Answer {
     fixture.post("/api/v1/tokens", body).await
 }
 
-async fn get_with(fixture: &Fixture, path: &str, token: &str) -> u16 {
+pub async fn get_with(fixture: &Fixture, path: &str, token: &str) -> u16 {
     let mut request = super::request(Method::GET, path, None, &[]);
     request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
     fixture.send(request).await.status.as_u16()

@@ -113,6 +113,20 @@ async fn a_session_ends_by_sign_out_also_where_the_cookie_was_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_is_good_at_every_controller_and_ends_at_all() {
+    let site = Site::new();
+    let elsewhere = site.beside();
+    let mut browser = site.signed_in("operator").await;
+    let mut there = elsewhere.browser();
+    there.cookies = browser.cookies.clone();
+    let page = there.get("/").await;
+    assert_eq!(page.status, 200, "{}", page.text);
+    let page = browser.get("/").await;
+    browser.submit(&page, "/sign-out", &[]).await;
+    assert_eq!(there.get("/").await.status, 303);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_ends_with_its_token() {
     let site = Site::new();
     let now = site.fixture.world.clock.now();
