@@ -7,7 +7,6 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -294,14 +293,11 @@ impl MediumTrace {
     /// `new`, with every milestone that only `self` has. Of two times of a milestone the first one
     /// counts; of what happens once in each run of an installer, the last. Of a reset before the last one nothing counts.
     pub fn joined(self, new: MediumTrace) -> MediumTrace {
-        let order = self.ranges.reset_at.cmp(&new.ranges.reset_at);
+        // A start after the kickstart's read began nothing anew.
+        let is_outdated = self.ranges.reset_at < new.ranges.reset_at && self.ks_read_at.is_none();
         let mut ranges = self.ranges.clone();
         ranges.join(&new.ranges);
-        let joined = match order {
-            Ordering::Less => new,
-            Ordering::Equal => self.joined_of_one_reset(new),
-            Ordering::Greater => self,
-        };
+        let joined = if is_outdated { new } else { self.joined_of_one_reset(new) };
         let known_loaded_at = joined.last_read_at.filter(|_| ranges.is_loaded());
         MediumTrace {
             read: joined.read.max(ranges.since.bytes()),

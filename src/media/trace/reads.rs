@@ -47,14 +47,16 @@ impl Reads {
         let streamed = saved.mode == MediaMode::Streamed;
         let manner = Manner { ranged: streamed, jumped: streamed, front: 0 };
         let ranges = if saved.total == total { saved.ranges.clone() } else { ReadRanges::default() };
-        let is_of_another = ranges.reset_at.is_some() && ranges.reset_at != reset_at;
+        // A start that came to nothing left the record and not the trace.
+        let reset_at = reset_at.map(|at| ranges.reset_at.map_or(at, |theirs| at.max(theirs)));
+        let is_outdated = ranges.reset_at.is_some_and(|at| Some(at) < reset_at) && saved.ks_read_at.is_none();
         let ranges = ranges.since_reset(reset_at, marks.loaded_bytes());
         let mut reads = Reads { copied, manner, marks, ranges, ..Reads::default() };
         let (mode, fault, map) = (saved.mode, saved.fault.clone(), reads.marks.read_map());
         reads.seen = MediumTrace { mode, total, fault, map, ..MediumTrace::default() };
         // Of an earlier start only the mode stays. The start may have been noted a moment after its
         // first reads.
-        if reset_at.is_some() && saved.last_read_at >= reset_at && !is_of_another {
+        if reset_at.is_some() && saved.last_read_at >= reset_at && !is_outdated {
             let first_read_at = saved.first_read_at.max(reset_at);
             let since_reset = |at: Option<Timestamp>| at.filter(|at| Some(*at) >= reset_at);
             let (loaded_at, read_through_at) =

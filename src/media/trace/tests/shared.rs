@@ -192,3 +192,39 @@ fn the_next_driver_knows_as_much() {
     assert_eq!(before.0.installer_read(&before.1), after.0.installer_read(&after.1));
     assert_eq!((before.0.read, before.1.mode), (after.0.read, after.1.mode));
 }
+
+/// The record of a start is taken back where the BMC certainly refused it, and a host that boots of its own is read on.
+#[test]
+fn a_start_that_came_to_nothing_loses_no_reads() {
+    let mut shared = Shared::new(2);
+    shared.reset(10);
+    shared.reset(50);
+    shared.read(60, Boot, KERNEL, 64 * KIB);
+    shared.all_learn();
+    // The next controllers know of the first start only.
+    for bench in &mut shared.serving {
+        bench.saved = shared.rows.clone().map(Option::unwrap_or_default);
+        (bench.trace, bench.reset_at) = (Trace::new(true), Some(at(10)));
+        bench.publish(at(70));
+    }
+    shared.read(80, Task, KS, 64 * KIB);
+    let (boot, task) = shared.known();
+    assert_eq!(boot.installer_read(&task), Some(at(80)), "{boot:?}\n{task:?}");
+}
+
+/// A start that the flow notes once more, after the host has read its kickstart, begins nothing anew anywhere.
+#[test]
+fn a_start_after_the_kickstart_was_read_takes_nothing_back() {
+    let mut shared = Shared::new(2);
+    shared.reset(10);
+    shared.install(64 * KIB, true);
+    shared.serving.iter_mut().for_each(|bench| bench.reset_at = Some(at(300)));
+    let bench = &mut shared.serving[1];
+    bench.saved = shared.rows.clone().map(Option::unwrap_or_default);
+    bench.trace = Trace::new(true);
+    bench.publish(at(301));
+    shared.turn = 1;
+    shared.read(310, Task, NONCE, 64 * KIB);
+    let (boot, task) = shared.known();
+    assert_eq!(boot.installer_read(&task), Some(at(200)), "{boot:?}\n{task:?}");
+}
