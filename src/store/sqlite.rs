@@ -1,7 +1,7 @@
 //! The SQLite engine: all SQL, and the files that it lies in.
 //!
 //! One connection behind a standard mutex (SQLite has one writer anyway; nothing awaits while it is
-//! locked). On a file, calls run on Tokio's blocking threads, one at a time, in the order of the calls. In memory
+//! locked). On a file, calls run on one of Tokio's blocking threads, and writes that wait together share a commit (`calls`). In memory
 //! they run inline, so that a simulation's paused time never waits for a thread, and the database
 //! outlives the controller that it simulates: [`Sqlite::reopen`] is what a restart finds, and
 //! `StoreEngine::second_handle` what another controller of the same database has at the same time.
@@ -10,13 +10,14 @@
 //! of power. It has one controller at a time, which an exclusive lock guarantees (`lock`), so the leases of the run
 //! before are void when it is opened. Secrets are sealed (`seal`) before they reach SQLite.
 //!
-//! A call is one closure over a [`Reader`] or a [`Writer`]; a writer's closure is one transaction. The methods of the
+//! A call is one closure over a [`Reader`] or a [`Writer`]; a writer's closure is done as a whole or not at all. The methods of the
 //! store's traits make the closures, and each file below holds those of its tables.
 
 mod audit;
 mod backup;
 mod batches;
 mod bmc_memory;
+mod calls;
 mod events;
 mod fault;
 mod files;
@@ -48,16 +49,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
-use tokio::sync::{Notify, Semaphore, watch};
+use rusqlite::{Connection, OptionalExtension as _};
+use tokio::sync::{Notify, watch};
 
 use crate::access::{Act, ChainKey, TokenKey};
 use crate::seal::Sealer;
-use crate::store::error::resume_panic;
 use crate::store::tap::{self, Side, Tap};
 use crate::store::{OwnSecret, Store, StoreEngine, StoreError, StoreFuture};
+use calls::{Call, Calls};
 use fault::Fault;
-use files::OpenFiles;
+use files::{FileFault, OpenFiles};
 
 pub use audit::verify_audit_file;
 pub use backup::{Restored, Taken, take_backup};
@@ -96,8 +97,8 @@ struct Database {
 enum Storage {
     Memory,
     File {
-        /// One call at a time, in their order, so that a slow disk cannot use up the blocking threads.
-        turn: Arc<Semaphore>,
+        /// One thread makes them, so that a slow disk cannot use up the blocking threads.
+        calls: Arc<Calls>,
         path: PathBuf,
         /// Known once SQLite has made them all.
         files: OnceLock<OpenFiles>,
@@ -141,8 +142,8 @@ impl Sqlite {
     pub fn open_locked(locked: LockedDatabase, sealer: Sealer) -> Result<Sqlite, StoreError> {
         let LockedDatabase { path, name, lock } = locked;
         let connection = connect(&path).map_err(|fault| fault.at("opening", &name))?;
-        let (turn, files) = (Arc::new(Semaphore::new(1)), OnceLock::new());
-        let storage = Storage::File { turn, path, files, _lock: lock };
+        let (calls, files) = (Arc::default(), OnceLock::new());
+        let storage = Storage::File { calls, path, files, _lock: lock };
         Sqlite::start(Arc::new(Database { connection: Mutex::new(connection), name, storage }), sealer)
     }
 
@@ -218,45 +219,15 @@ impl Sqlite {
         let store = self.clone();
         Box::pin(async move {
             tap::ask(store.tap.as_ref(), doing, Side::Before).await?;
-            let writing = store.clone();
-            let commit = move |connection: &mut Connection, _: &Sealer| writing.commit(connection, work);
-            let answer = store.call(doing, commit).await?;
+            let (call, answer) = calls::write_call(store.clone(), work);
+            match &store.database.storage {
+                Storage::Memory => calls::commit(vec![call]),
+                Storage::File { calls, .. } => calls.add(Call::Write(call)),
+            }
+            let answer = answer.get().await.map_err(|fault| fault.at(doing, &store.database.name))?;
             tap::ask(store.tap.as_ref(), doing, Side::After).await?;
             Ok(answer)
         })
-    }
-
-    fn commit<T>(
-        &self,
-        connection: &mut Connection,
-        work: impl FnOnce(&Writer<'_>) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        self.database.check_names()?;
-        let writer = Writer {
-            transaction: connection.transaction_with_behavior(TransactionBehavior::Immediate)?,
-            sealer: &self.sealer,
-            chain_key: &self.chain_key,
-            last_event: Cell::new(None),
-            jobs_changed: Cell::new(false),
-        };
-        let changes = writer.total_changes();
-        let answer = work(&writer)?;
-        if let Some(act) = &self.act
-            && writer.total_changes() != changes
-        {
-            audit::append(&writer, act.clone())?;
-        }
-        let (last_event, jobs_changed) = (writer.last_event.get(), writer.jobs_changed.get());
-        writer.transaction.commit()?;
-        self.database.check_names()?;
-        if let Some(id) = last_event {
-            self.latest_event.send_replace(id);
-        }
-        if jobs_changed {
-            self.jobs_changed.notify_waiters();
-            self.jobs_changed.notify_one();
-        }
-        Ok(answer)
     }
 
     fn read<T: Send + 'static>(
@@ -264,34 +235,26 @@ impl Sqlite {
         doing: &'static str,
         work: impl FnOnce(&Reader<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> StoreFuture<T> {
-        let store = self.clone();
+        let (database, sealer) = (self.database.clone(), self.sealer.clone());
         Box::pin(async move {
-            let read =
-                move |connection: &mut Connection, sealer: &Sealer| work(&Reader { connection, sealer });
-            store.call(doing, read).await
+            let read = move |connection: &Connection| work(&Reader { connection, sealer: &sealer });
+            let (call, answer) = calls::read_call(database.clone(), read);
+            match &database.storage {
+                Storage::Memory => call(),
+                Storage::File { calls, .. } => calls.add(Call::Read(call)),
+            }
+            answer.get().await.map_err(|fault| fault.at(doing, &database.name))
         })
     }
 
-    async fn call<T: Send + 'static>(
-        &self,
-        doing: &'static str,
-        work: impl FnOnce(&mut Connection, &Sealer) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let answer = match &self.database.storage {
-            Storage::Memory => work(&mut self.database.lock(), &self.sealer),
-            Storage::File { turn, .. } => {
-                let turn = turn.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
-                let (database, sealer) = (self.database.clone(), self.sealer.clone());
-                // The turn ends with the work, not with the caller, who may go away before.
-                let running = tokio::task::spawn_blocking(move || {
-                    let answer = work(&mut database.lock(), &sealer);
-                    drop(turn);
-                    answer
-                });
-                running.await.map_err(resume_panic)?
-            }
-        };
-        answer.map_err(|fault| fault.at(doing, &self.database.name))
+    fn notify(&self, last_event: Option<u64>, jobs_changed: bool) {
+        if let Some(id) = last_event {
+            self.latest_event.send_replace(id);
+        }
+        if jobs_changed {
+            self.jobs_changed.notify_waiters();
+            self.jobs_changed.notify_one();
+        }
     }
 }
 
@@ -367,9 +330,8 @@ impl Database {
     }
 
     /// Whether a write would reach the files that the next start opens.
-    fn check_names(&self) -> Result<(), Fault> {
-        let checked = self.files().map_or(Ok(()), OpenFiles::check_names);
-        checked.map_err(|fault| StoreError::Files { fault: fault.into() }.into())
+    fn check_names(&self) -> Result<(), FileFault> {
+        self.files().map_or(Ok(()), OpenFiles::check_names)
     }
 
     /// Whether the write-ahead log holds what was committed to it.
@@ -381,13 +343,13 @@ impl Database {
             let frames: i64 = connection.query_row(sql, [], |row| row.get(1))?;
             Ok::<_, rusqlite::Error>(u64::try_from(frames).unwrap_or(0))
         };
-        files.check_log(frames)?.map_err(|fault| StoreError::Files { fault: fault.into() }.into())
+        Ok(files.check_log(frames)??)
     }
 }
 
 /// The connection within a transaction, and what is notified once it is committed.
 struct Writer<'a> {
-    transaction: Transaction<'a>,
+    connection: &'a Connection,
     sealer: &'a Sealer,
     chain_key: &'a ChainKey,
     last_event: Cell<Option<u64>>,
@@ -396,7 +358,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn reader(&self) -> Reader<'_> {
-        Reader { connection: &self.transaction, sealer: self.sealer }
+        Reader { connection: self.connection, sealer: self.sealer }
     }
 }
 
@@ -404,7 +366,7 @@ impl Deref for Writer<'_> {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        &self.transaction
+        self.connection
     }
 }
 

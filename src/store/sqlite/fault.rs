@@ -2,6 +2,9 @@
 //!
 //! It never leaves the engine. Invariant: no error holds a column's content, sealed or not.
 
+use rusqlite::ffi;
+
+use super::files::FileFault;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// An error without the place where it happened.
@@ -28,6 +31,14 @@ impl Fault {
         }
     }
 
+    /// What SQLite reported, where it was SQLite that failed.
+    pub(super) fn sqlite_error(&self) -> Option<ffi::Error> {
+        match self {
+            Fault::Sqlite(error) => error.sqlite_error().copied(),
+            _ => None,
+        }
+    }
+
     pub(super) fn at(self, doing: &'static str, database: &str) -> StoreError {
         let database = database.to_owned();
         match self {
@@ -37,6 +48,12 @@ impl Fault {
             Fault::Row { row, source } => StoreError::Row { doing, database, row, source },
             Fault::Refused(error) => error,
         }
+    }
+}
+
+impl From<FileFault> for Fault {
+    fn from(fault: FileFault) -> Fault {
+        StoreError::Files { fault: fault.into() }.into()
     }
 }
 

@@ -9,6 +9,7 @@ mod keys;
 mod leases;
 mod replaced;
 mod schema;
+mod together;
 
 use jiff::Timestamp;
 use serde_json::json;

@@ -102,9 +102,10 @@ async fn a_long_chain_is_checked_page_by_page_on_the_file_alone() {
         let transaction = connection.transaction()?;
         let (last_event, jobs_changed) = (Cell::new(None), Cell::new(false));
         let chain_key = &store.chain_key;
-        let writer = Writer { transaction, sealer: &store.sealer, chain_key, last_event, jobs_changed };
+        let connection = &transaction;
+        let writer = Writer { connection, sealer: &store.sealer, chain_key, last_event, jobs_changed };
         (0..2 * PAGE_MAX as u64).try_for_each(|number| super::super::audit::append(&writer, act(number)))?;
-        Ok(writer.transaction.commit()?)
+        Ok(transaction.commit()?)
     };
     chain(&store).unwrap();
     let report = store.verify_audit().await.unwrap();
