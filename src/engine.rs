@@ -169,7 +169,8 @@ impl Engine {
         let (cancel, orders) = watch::channel(job.cancel);
         let orders = DriveSignals { stop: stop.clone(), cancel: orders };
         tracing::info!(job = %id, server = %job.server, step = job.cursor.step.name(), "job taken up");
-        let work = fence.guard(async move { paths::drive(&services, lease, job, orders).await });
+        // In memory of its own: a guard holds what it is given twice.
+        let work = fence.guard(Box::pin(async move { paths::drive(&services, lease, job, orders).await }));
         let task = driven.tasks.spawn(async move { (lease, work.await) });
         if let Some(earlier) = driven.jobs.insert(id, JobHandle { lease, fence, cancel, task }) {
             // Our own earlier lease had expired; the worker that still runs under it must stop as well.

@@ -16,14 +16,14 @@ pub fn of(target: TaskTarget) -> &'static dyn Path {
 }
 
 /// Drives `job` until its cleanup is over, or until `signals` says stop.
-pub async fn drive(
+pub fn drive(
     services: &Services,
     lease: Lease,
     job: Job,
     signals: DriveSignals,
-) -> Result<Ended, StoreError> {
+) -> impl Future<Output = Result<Ended, StoreError>> {
     let target = job.spec.as_ref().map_or(TaskTarget::InstallEsxi, JobSpec::target);
-    flow::drive(services, of(target), lease, job, signals).await
+    flow::drive(services, of(target), lease, job, signals)
 }
 
 /// Publishes the media of a job that another controller drives, as its record has them, or retires them where it is over.

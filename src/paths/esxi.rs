@@ -65,7 +65,7 @@ impl Path for EsxiPath {
         Box::pin(async move {
             match cx.job.cursor.step {
                 Step::ValidateRecipe => validate(cx),
-                Step::BuildTaskIso => prepare::ensure(cx).await,
+                Step::BuildTaskIso => Box::pin(prepare::ensure(cx)).await,
                 Step::EsxiAwaitBmc => await_bmc::ensure(cx).await,
                 Step::EsxiPollPower => watch::ensure(cx).await,
                 step => Err(StepError::internal(format!("{step} is not a step of an ESXi job"))),

@@ -85,7 +85,7 @@ impl Session {
     pub(super) async fn read_up_to(&self, call: &Call<'_>, retries: u32) -> Result<Reply, RedfishError> {
         let mut retries = self.http.retries(call.op, retries);
         loop {
-            match self.attempt(call).await.and_then(|reply| self.expect_json(call, reply)) {
+            match self.attempt_apart(call).await.and_then(|reply| self.expect_json(call, reply)) {
                 Ok(reply) => return Ok(reply),
                 Err(error) => retries.after(error).await?,
             }
@@ -94,7 +94,12 @@ impl Session {
 
     /// Sends a write once and gives the answer, whatever its status.
     pub(super) async fn write(&self, call: &Call<'_>) -> Result<Reply, RedfishError> {
-        self.attempt(call).await
+        self.attempt_apart(call).await
+    }
+
+    /// In memory of its own, so that what waits for one request among many does not hold the room for each of them.
+    async fn attempt_apart(&self, call: &Call<'_>) -> Result<Reply, RedfishError> {
+        Box::pin(self.attempt(call)).await
     }
 
     /// Sends one request with credentials. A 401 is answered by one new login and one more try: a
@@ -107,7 +112,7 @@ impl Session {
             self.note_accepted(&credentials, &reply).await;
             return Ok(reply);
         }
-        let fresh = self.renew(&credentials, call, &reply).await?;
+        let fresh = Box::pin(self.renew(&credentials, call, &reply)).await?;
         let reply = self.http.exchange(call, Some(&fresh)).await?;
         if !reply.refuses_account() {
             self.note_accepted(&fresh, &reply).await;

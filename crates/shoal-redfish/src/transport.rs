@@ -195,7 +195,7 @@ impl Transport {
             }
             _ => call.timeout,
         };
-        let answer = self.receive(&Call { timeout, ..call.clone() }, request).await;
+        let answer = Box::pin(self.receive(&Call { timeout, ..call.clone() }, request)).await;
         self.learn_latency(call, &answer, started.elapsed());
         self.record(call, &answer, started.elapsed());
         answer
