@@ -98,6 +98,13 @@ impl Job {
     pub fn is_active(&self) -> bool {
         self.cursor.phase != Phase::Done
     }
+
+    /// Whether nothing was learnt since `before` but that the host was looked at again. Reads of the media are saved
+    /// apart from the job.
+    pub fn shows_the_same_as(&self, before: &Job) -> bool {
+        let cursor = Cursor { wake_at: before.cursor.wake_at, ..self.cursor.clone() };
+        cursor == before.cursor && self.facts.without_looks() == before.facts.without_looks()
+    }
 }
 
 /// What became of the job; nothing changes it once it is one of the last three.

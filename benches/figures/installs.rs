@@ -1,5 +1,5 @@
-//! A thousand simulated installations in parallel, compared with one alone: wall time, and what the controller alone
-//! takes of processor time, memory and disk. Requests are counted by `requests`, transactions by `store_writes`.
+//! A thousand simulated installations in parallel, compared with one alone, in an inventory of ten thousand servers: wall
+//! time, and what the controller alone takes of processor time, memory and disk. Requests are counted by `requests`, transactions by `store_writes`.
 //!
 //! The simulated hosts are a process of their own, and share this machine's cores with the controller: so the wall
 //! time is an upper bound, and the processor time of both is printed beside it.
@@ -10,6 +10,8 @@ use crate::measure::time;
 use crate::site::{Site, Usage, simulate};
 
 const MANY: usize = 1000;
+/// In the inventory.
+const SERVERS: usize = 10_000;
 
 pub fn measure() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -47,6 +49,7 @@ struct Outcome {
 /// Installs so many hosts in parallel.
 fn install(count: usize, runtime: &tokio::runtime::Runtime) -> Outcome {
     let site = runtime.block_on(Site::start());
+    runtime.block_on(site.add_servers(SERVERS - count));
     let (simulator, machines) = simulate(count, &site.client.base);
     let wall = time(|| {
         runtime.block_on(async {

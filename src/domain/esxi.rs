@@ -65,6 +65,15 @@ pub struct EsxiFacts {
     pub installed: Option<InstalledFacts>,
 }
 
+impl EsxiFacts {
+    /// Leaves what some look has shown, and nothing of when the looks were.
+    pub(super) fn forget_looks(&mut self) {
+        let watch = &mut self.watch;
+        (watch.polls, watch.observed_at, watch.longest_pause_ms, watch.since_nonce_ms) = (0, None, 0, 0);
+        self.progress.installer_bytes_read = 0;
+    }
+}
+
 /// The installed system, as it showed itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -58,6 +58,16 @@ impl Facts {
         self.mounts.boot.direct
     }
 
+    /// But for how often and when the host was looked at, and what follows from that alone.
+    pub(super) fn without_looks(&self) -> Facts {
+        let mut facts = self.clone();
+        match &mut facts.path {
+            PathFacts::Esxi(facts) => facts.forget_looks(),
+            PathFacts::Maintenance(facts) => (facts.polls, facts.observed_at) = (0, None),
+        }
+        facts
+    }
+
     /// Those of an ESXi job; empty ones of any other.
     pub fn esxi(&self) -> &EsxiFacts {
         static NONE: LazyLock<EsxiFacts> = LazyLock::new(EsxiFacts::default);

@@ -1,7 +1,8 @@
 //! Keeps the media of other controllers' jobs ready, so that a BMC that is led here by an address that several share waits
 //! for no download.
 //!
-//! What a BMC reads is looked at again by `media` while it is read. Invariant: it writes nothing and drives nothing.
+//! What a BMC reads is looked at again by `media` while it is read. Invariant: it writes nothing but pictures of the reads, and
+//! drives nothing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -45,8 +46,12 @@ pub async fn run(services: Arc<Services>, shutdown: CancellationToken) {
 /// Publishes what is not published here yet, and retires what is over.
 async fn look(services: &Services) -> Result<(), StoreError> {
     let active: BTreeSet<JobId> = services.store.active_jobs().await?.into_iter().collect();
-    for job in services.media.followed().into_iter().filter(|job| !active.contains(job)) {
-        services.media.retire(job);
+    for job in services.media.followed() {
+        let is_over = !active.contains(&job);
+        services.media.save_picture(job, is_over).await;
+        if is_over {
+            services.media.retire(job);
+        }
     }
     for job in active {
         if services.media.is_unknown(job) {

@@ -23,6 +23,8 @@ pub struct Context<'a> {
     pub server: &'a Server,
     pub bmc: &'a Bmc,
     pub job: &'a mut Job,
+    /// The job was saved since the step was called.
+    pub is_saved: bool,
 }
 
 impl Context<'_> {
@@ -156,6 +158,7 @@ impl Context<'_> {
     pub async fn take_host(&mut self, system: SystemFacts) -> Result<(), StepError> {
         let before = self.job.facts.system.replace(system);
         self.job.last_update = self.now();
+        self.is_saved = true;
         let Some(holder) = self.services.store.take_host(self.lease, self.job).await? else { return Ok(()) };
         self.job.facts.system = before;
         let serial = &self.server.serial;
@@ -170,6 +173,7 @@ impl Context<'_> {
         let path = self.path;
         self.job.facts.deadline = path.deadline(self);
         self.job.facts.session = self.bmc.session().link().or(self.job.facts.session.take());
+        self.is_saved = true;
         self.services.store.save(self.lease, self.job, events).await
     }
 }

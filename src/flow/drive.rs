@@ -6,7 +6,7 @@
 //! | outcome | saved in one transaction | then |
 //! |---|---|---|
 //! | done, skipped | the end event and the next step's cursor | the next step |
-//! | wait | the facts; an event only if the reason is a new one | the same step at `wake_at`; failed after `JOB_STUCK_TIMEOUT` |
+//! | wait | the facts, unless they show nothing new (below); an event only if the reason is a new one | the same step at `wake_at`; failed after `JOB_STUCK_TIMEOUT` |
 //! | back | a retrying event and the earlier step's cursor | that step, at most [`REWINDS_MAX`] times a job |
 //! | decided | verdict, status, reason, the cleanup's cursor | the cleanup |
 //! | failed, transient | a retrying event, `wake_at` | the same step, until its retry budget is used up |
@@ -16,6 +16,10 @@
 //! After a crash the job resumes at the saved cursor: the step that was running runs again from its beginning, and
 //! an intent without a receipt makes it look first. Time without a controller counts neither against the retry
 //! budget nor as being stuck.
+//!
+//! The start of a step that follows immediately is saved with the end of the one before it. A look that shows the same as
+//! the one before it is saved only where the last save is a poll interval old: after a crash it is as if it had not been made,
+//! so that the time unobserved is longer by an interval at most. A stop saves it.
 //!
 //! Invariants: a step's start is saved before the step acts; its end is saved together with the
 //! cursor that follows; a decided job's status, verdict and reason never change again.
@@ -30,8 +34,8 @@ use super::context::Context;
 use super::error::{Failure, StepError};
 use super::{Decision, Path, Services, StepOutcome, plan, policy, steps, task_iso};
 use crate::domain::{
-    Cancel, Confidence, Cursor, EventStatus, FailureCode, Job, Level, Outcome, Phase, Server, Status, Step,
-    Verdict,
+    Cancel, Confidence, Cursor, EventStatus, FailureCode, Job, Level, NewEvent, Outcome, Phase, Server,
+    Status, Step, Verdict,
 };
 use crate::store::{Lease, StoreError};
 use shoal_base::world::elapsed;
@@ -49,6 +53,14 @@ pub struct DriveSignals {
     pub stop: CancellationToken,
     /// An operator cancelled the job.
     pub cancel: watch::Receiver<Option<Cancel>>,
+}
+
+/// The last answer of a step that waits.
+#[derive(Default)]
+struct LastWait {
+    reason: String,
+    /// What it saw is not in the store.
+    is_unsaved: bool,
 }
 
 /// Why a drive ended.
@@ -70,40 +82,49 @@ pub async fn drive(
         return Err(StoreError::UnknownServer { serial: job.server });
     };
     let _driven = services.media.drive(job.id);
-    let bmc = services.remembered_bmc(&server).await?;
+    let bmc = Box::pin(services.remembered_bmc(&server)).await?;
     bmc.hide(services.url_secrets(job.spec.as_ref()));
     let mut kept = bmc.learned().memory().1;
     // Before any step: a BMC may be reading them already, and a host whose media vanish fails its installation.
-    if let Err(error) = resume_media(services, path, &server, &job).await {
+    if let Err(error) = Box::pin(resume_media(services, path, &server, &job)).await {
         tracing::warn!(job = %job.id, server = %job.server, error = %error, "the job's media could not be published again");
     }
     // Some BMCs allow few sessions: one that a crash left is deleted with the next login.
     if let Some(link) = &job.facts.session {
-        bmc.session().inherit(link).await;
+        Box::pin(bmc.session().inherit(link)).await;
     }
     if job.status != Status::Queued {
-        record_resume(&mut Context {
+        Box::pin(record_resume(&mut Context {
             services,
             path,
             lease: &lease,
             server: &server,
             bmc: &bmc,
             job: &mut job,
-        })
+            is_saved: false,
+        }))
         .await?;
     }
-    let mut last_wait_reason = String::new();
+    let mut last_wait = LastWait::default();
     while job.cursor.phase != Phase::Done {
-        if !wait(services, &mut job, &mut orders).await {
+        let is_due = wait(services, &mut job, &mut orders).await;
+        let (lease, server, bmc) = (&lease, &server, &bmc);
+        let mut cx = Context { services, path, lease, server, bmc, job: &mut job, is_saved: false };
+        if !is_due {
+            if last_wait.is_unsaved {
+                cx.save(vec![]).await?;
+            }
             return Ok(Ended::Stopped);
         }
-        services.media.learn(job.id).await?;
-        let mut cx = Context { services, path, lease: &lease, server: &server, bmc: &bmc, job: &mut job };
-        advance(&mut cx, &mut last_wait_reason).await?;
-        services.keep_memory(&server, &bmc, &mut kept).await?;
+        services.media.learn(cx.job.id).await?;
+        // In memory of its own, which is free while the job waits: most of the time.
+        Box::pin(advance(&mut cx, &mut last_wait)).await?;
+        services.media.save_picture(cx.job.id, false).await;
+        services.keep_memory(server, bmc, &mut kept).await?;
     }
+    services.media.save_picture(job.id, true).await;
     finish(services, &job);
-    bmc.close().await;
+    Box::pin(bmc.close()).await;
     Ok(Ended::Done)
 }
 
@@ -151,13 +172,14 @@ async fn wait(services: &Services, job: &mut Job, orders: &mut DriveSignals) -> 
 }
 
 /// One turn: a cancel is heeded, or the step runs and its answer is written down.
-async fn advance(cx: &mut Context<'_>, last_wait_reason: &mut String) -> Result<(), StoreError> {
+async fn advance(cx: &mut Context<'_>, last_wait: &mut LastWait) -> Result<(), StoreError> {
     // In the cleanup a cancel changes nothing but, with force, when media may be ejected.
     if cx.job.cursor.phase == Phase::Forward && cx.job.cancel.is_some() {
         return decide_cancelled(cx).await;
     }
     if cx.job.cursor.entered_at.is_none() {
-        enter(cx).await?;
+        let started = enter(cx);
+        cx.save(vec![started]).await?;
     }
     if cx.job.facts.restored_at.is_some() && plan::leads_to_a_start(cx.path.forward(), cx.job.cursor.step) {
         return give_up(cx, FailureCode::RestoredFromBackup, RESTORED.to_owned()).await;
@@ -166,18 +188,19 @@ async fn advance(cx: &mut Context<'_>, last_wait_reason: &mut String) -> Result<
         job = %cx.job.id, server = %cx.job.server, step = cx.job.cursor.step.name(),
         attempt = cx.job.cursor.attempt, "step"
     );
+    let before = cx.job.clone();
     match steps::ensure(cx).await {
         Ok(answer) => {
             cx.job.cursor.failing_since = None;
-            take(cx, answer, last_wait_reason).await
+            take(cx, answer, &before, last_wait).await
         }
         Err(StepError::Store(error)) => Err(error),
         Err(StepError::Failed(failure)) => fail(cx, failure).await,
     }
 }
 
-/// Writes the step's start before the step does anything.
-async fn enter(cx: &mut Context<'_>) -> Result<(), StoreError> {
+/// The start of the step that the cursor is at, to be saved before that does anything.
+fn enter(cx: &mut Context<'_>) -> NewEvent {
     let now = cx.now();
     cx.job.cursor.entered_at = Some(now);
     cx.job.cursor.driven_since = Some(now);
@@ -186,15 +209,23 @@ async fn enter(cx: &mut Context<'_>) -> Result<(), StoreError> {
         cx.job.status = Status::Provisioning;
     }
     let step = cx.job.cursor.step;
-    let started =
-        cx.event(step.name(), Level::Info, EventStatus::Started, format!("{step} begins"), Value::Null);
-    cx.save(vec![started]).await
+    cx.event(step.name(), Level::Info, EventStatus::Started, format!("{step} begins"), Value::Null)
+}
+
+/// Saves the end of a step, and the start of the one that the cursor is at by now, if there is one.
+async fn save_end(cx: &mut Context<'_>, ended: NewEvent) -> Result<(), StoreError> {
+    let mut events = vec![ended];
+    if cx.job.cursor.phase != Phase::Done {
+        events.push(enter(cx));
+    }
+    cx.save(events).await
 }
 
 async fn take(
     cx: &mut Context<'_>,
     answer: StepOutcome,
-    last_wait_reason: &mut String,
+    before: &Job,
+    last_wait: &mut LastWait,
 ) -> Result<(), StoreError> {
     match answer {
         StepOutcome::Done { message, detail } => end_step(cx, EventStatus::Succeeded, message, detail).await,
@@ -208,15 +239,25 @@ async fn take(
         }
         StepOutcome::Wait { until, why } => {
             cx.job.cursor.wake_at = until;
-            if *last_wait_reason == why {
-                return cx.save(vec![]).await;
+            let is_another = last_wait.reason != why;
+            last_wait.is_unsaved = !is_another && may_go_unsaved(cx, before);
+            if last_wait.is_unsaved {
+                return Ok(());
             }
             let op = cx.job.cursor.step.name();
             let event = cx.event(op, Level::Info, EventStatus::Progress, why.clone(), Value::Null);
-            *last_wait_reason = why;
-            cx.save(vec![event]).await
+            last_wait.reason = why;
+            cx.save(is_another.then_some(event).into_iter().collect()).await
         }
     }
+}
+
+/// Whether a turn has shown nothing that a controller which takes the job up would miss. What the step has saved may have
+/// been taken back by now.
+fn may_go_unsaved(cx: &Context<'_>, before: &Job) -> bool {
+    let is_recent = elapsed(cx.job.last_update, cx.now()) < cx.services.policy.poll_interval;
+    let is_session_saved = cx.bmc.session().link().is_none_or(|link| cx.job.facts.session == Some(link));
+    !cx.is_saved && is_recent && is_session_saved && cx.job.shows_the_same_as(before)
 }
 
 fn is_stuck(cx: &Context<'_>) -> bool {
@@ -237,17 +278,11 @@ async fn end_step(
         Some(step) => cx.job.cursor = Cursor::enter(phase, step, cx.now()),
         None => close(cx),
     }
-    cx.save(vec![event]).await
+    save_end(cx, event).await
 }
 
 /// The end event of a step, with its duration, which is measured too.
-fn ended(
-    cx: &Context<'_>,
-    level: Level,
-    status: EventStatus,
-    message: String,
-    detail: Value,
-) -> crate::domain::NewEvent {
+fn ended(cx: &Context<'_>, level: Level, status: EventStatus, message: String, detail: Value) -> NewEvent {
     let step = cx.job.cursor.step;
     let mut event = cx.event(step.name(), level, status, message, detail);
     let took = cx.job.cursor.entered_at.map_or(Duration::ZERO, |at| elapsed(at, event.time));
@@ -276,7 +311,7 @@ async fn go_back(cx: &mut Context<'_>, to: Step, code: FailureCode, why: String)
     let message = format!("{why}: back to {to}");
     let event = ended(cx, Level::Warning, EventStatus::Retrying, message, json!({ "back_to": to.name() }));
     cx.job.cursor = Cursor::enter(Phase::Forward, to, cx.now());
-    cx.save(vec![event]).await
+    save_end(cx, event).await
 }
 
 /// A failed try: another after a pause, while the retry budget lasts and a retry can help.
@@ -313,7 +348,7 @@ async fn give_up(cx: &mut Context<'_>, code: FailureCode, sentence: String) -> R
         Some(next) => cx.job.cursor = Cursor::enter(Phase::Cleanup, next, cx.now()),
         None => close(cx),
     }
-    cx.save(vec![event]).await
+    save_end(cx, event).await
 }
 
 async fn decide(cx: &mut Context<'_>, decision: Decision) -> Result<(), StoreError> {
@@ -343,7 +378,7 @@ async fn conclude(
     verdict: Verdict,
     failure: Option<(Step, FailureCode)>,
     reason: Option<String>,
-    event: crate::domain::NewEvent,
+    event: NewEvent,
 ) -> Result<(), StoreError> {
     cx.job.status = match verdict.outcome {
         Outcome::Succeeded => Status::Succeeded,
@@ -362,7 +397,7 @@ async fn conclude(
     cx.job.failure_code = failure.map(|(_, code)| code);
     cx.job.reason = reason;
     cx.job.cursor = Cursor::enter(Phase::Cleanup, plan::CLEANUP_START, cx.now());
-    cx.save(vec![event]).await?;
+    save_end(cx, event).await?;
     if let Some((step, code)) = failure {
         let labels = [("failed_step", step.name()), ("code", code.name())];
         metrics::counter!("shoal_provisioner_job_failures_total", &labels).increment(1);

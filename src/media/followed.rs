@@ -111,12 +111,22 @@ impl Media {
     /// Takes up what other controllers have seen of the reads of a job's media.
     pub async fn learn(&self, job: JobId) -> Result<(), StoreError> {
         let Some(job_media) = self.find(job).filter(|_| self.0.store.is_shared()) else { return Ok(()) };
+        let mut saved = self.0.store.load_traces(job).await?;
         for &medium in Medium::VARIANTS {
-            if let Some(saved) = self.0.store.load_trace(job, medium.name()).await? {
+            if let Some(saved) = saved.remove(medium.name()) {
                 job_media.learn(medium, saved);
             }
         }
         Ok(())
+    }
+
+    /// Saves the picture of a job's reads, where there is more to see than in the saved one; `all` of it, where no
+    /// further read is expected. It is worth no failure.
+    pub async fn save_picture(&self, job: JobId, all: bool) {
+        let Some(job_media) = self.find(job) else { return };
+        if let Err(error) = job_media.save_picture(all).await {
+            tracing::warn!(%job, %error, "the picture of the reads of a job's media could not be saved");
+        }
     }
 
     /// Whether nothing of the job is published here, and no worker here is about to.

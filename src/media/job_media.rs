@@ -60,6 +60,11 @@ struct Slot {
     /// Changes of a milestone so far, and how many of them are durable.
     milestones: u64,
     durable: u64,
+    /// Reads so far, and how many of them the store knows of.
+    reads: u64,
+    saved_reads: u64,
+    /// How far the map of the reads was when it was saved last.
+    saved_map: u64,
 }
 
 impl JobMedia {
@@ -100,6 +105,9 @@ impl JobMedia {
             is_started: reset_at.is_some(),
             milestones: 0,
             durable: 0,
+            reads: 0,
+            saved_reads: 0,
+            saved_map: 0,
         });
     }
 
@@ -173,18 +181,41 @@ impl JobMedia {
         let changed = state.trace.read(&Read { medium, range, whole, at });
         let Some(slot) = state.slot_mut(medium) else { return false };
         slot.fetches.bytes += bytes;
+        slot.reads += 1;
         slot.milestones += u64::from(changed);
         state.slots.iter().flatten().any(|slot| slot.durable < slot.milestones)
     }
 
     /// Returns once every milestone noted so far is in the store.
     pub async fn settle(&self) -> Result<(), StoreError> {
+        self.save(Slot::is_unsettled).await
+    }
+
+    /// Saves what is worth a picture and rests no evidence on it: the map of the reads, where it has grown; and
+    /// `all` that was read since the last save, where no further read is expected.
+    pub async fn save_picture(&self, all: bool) -> Result<(), StoreError> {
+        self.save(|slot, seen| match all {
+            true => slot.saved_reads < slot.reads,
+            false => slot.is_unsettled(seen) || slot.saved_map < seen.map.saving_step(),
+        })
+        .await
+    }
+
+    async fn save(&self, is_wanted: impl Fn(&Slot, &MediumTrace) -> bool) -> Result<(), StoreError> {
         let _saving = self.saving.lock().await;
         for &medium in Medium::VARIANTS {
-            let Some((trace, milestones)) = self.unsaved(medium) else { continue };
-            self.store.save_trace(self.job, medium.name(), &trace).await?;
+            let unsaved = {
+                let state = self.state();
+                let seen = state.trace.seen(medium);
+                let slot = state.slot(medium).filter(|slot| is_wanted(slot, seen));
+                slot.map(|slot| (state.trace.kept(medium), slot.milestones, slot.reads))
+            };
+            let Some((seen, milestones, reads)) = unsaved else { continue };
+            self.store.save_trace(self.job, medium.name(), &seen).await?;
             if let Some(slot) = self.state().slot_mut(medium) {
                 slot.durable = slot.durable.max(milestones);
+                slot.saved_reads = slot.saved_reads.max(reads);
+                slot.saved_map = seen.map.saving_step();
             }
         }
         Ok(())
@@ -234,18 +265,16 @@ impl JobMedia {
         }
     }
 
-    fn unsaved(&self, medium: Medium) -> Option<(MediumTrace, u64)> {
-        let state = self.state();
-        let slot = state.slot(medium).filter(|slot| slot.durable < slot.milestones)?;
-        Some((state.trace.kept(medium), slot.milestones))
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Slot {
+    fn is_unsettled(&self, _: &MediumTrace) -> bool {
+        self.durable < self.milestones
+    }
+
     fn opens_with(&self, drive: Drive, token: &str) -> bool {
         self.drive == drive && self.tokens.iter().any(|known| known.matches(token))
     }

@@ -59,7 +59,7 @@ use shoal_image::installer::Landmarks;
 use gap::Gap;
 use landmarks::Signal;
 pub use landmarks::{KickstartPlace, MediumLandmarks};
-use reads::{Milestones, Reads};
+use reads::{Milestones, Reads, SHARED_LOADING_STEPS};
 
 /// Silence of CD1 that separates a host's boots, and the time in which a copy that reached the
 /// kickstart first gives itself away by the gap.
@@ -198,12 +198,13 @@ impl Trace {
     }
 
     /// What is worth a write to the database before the bytes leave.
-    fn milestones(&self, medium: Medium) -> (Milestones, Option<[u64; 5]>) {
+    fn milestones(&self, medium: Medium) -> (Milestones, Option<[u64; 7]>) {
         let reads = self.reads(medium);
         let spread = self.is_shared.then(|| {
             let [nonce, failure, started] = &self.signal_gaps;
             let [gap, nonce, failure, started] = [&self.gap, nonce, failure, started].map(Gap::step);
-            [reads.copying_step(), gap, nonce, failure, started]
+            let (loading, map) = (reads.loading_step(SHARED_LOADING_STEPS), reads.seen.map.saving_step());
+            [loading, map, reads.copying_step(), gap, nonce, failure, started]
         });
         (reads.milestones(), spread)
     }

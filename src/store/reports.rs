@@ -7,6 +7,7 @@
 //! reported of a job the first one stays, but for one by the shared secret, which one by the job's token replaces while
 //! the verdict is open; a delivery by the shared secret counts once for its server, whichever job it came in.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::StoreFuture;
@@ -31,6 +32,9 @@ pub trait ReportStore {
     fn save_trace(&self, job: JobId, medium: &str, trace: &MediumTrace) -> StoreFuture<()>;
 
     fn load_trace(&self, job: JobId, medium: &str) -> StoreFuture<Option<MediumTrace>>;
+
+    /// Those of all media of the job, by medium.
+    fn load_traces(&self, job: JobId) -> StoreFuture<BTreeMap<String, MediumTrace>>;
 
     /// Keeps the report; returns whether it is the job's first one.
     fn save_hook_report(&self, job: JobId, report: HookReport) -> StoreFuture<bool>;

@@ -57,6 +57,7 @@ mod registry;
 mod restored;
 mod retention;
 mod rotation;
+mod saves;
 mod self_test;
 mod serve;
 mod shared;

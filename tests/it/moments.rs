@@ -116,7 +116,9 @@ fn sorted(passed: &[Passed]) -> Vec<Case> {
 fn moments_of_looks(passed: &[Passed], step: Step, places: &[usize]) -> Vec<Case> {
     let (Some(start), Some(end)) = (places.first(), places.last()) else { return vec![] };
     let looks: Vec<usize> = places.iter().copied().filter(|place| !is_save(&passed[*place])).collect();
-    let whole = Around { intent: Some(*start), act: looks.last().copied(), save: Some(*end) };
+    // The save that ends a step opens the next one, where there is one.
+    let save = (end + 1..passed.len()).find(|place| is_save(&passed[*place])).unwrap_or(*end);
+    let whole = Around { intent: Some(*start), act: looks.last().copied(), save: Some(save) };
     let mut cases = moments(passed, step, "look", whole);
     if [Step::EsxiPollPower, Step::AwaitWebhook].contains(&step) {
         let middle = looks[looks.len() / 2];

@@ -71,6 +71,13 @@ impl Moment {
             second_boot: job.facts.esxi().watch.second_boot.is_some(),
         }
     }
+
+    /// Whether the job is where a release has stored one at this moment. 0.1.0 wrote the start of a step after the end of
+    /// the one before it; today they are one write.
+    fn is_of(&self, job: &Job) -> bool {
+        let now = Moment::of(job);
+        now == *self || (!self.entered && now == Moment { entered: true, ..self.clone() })
+    }
 }
 
 /// Host On at the start, faults, and what the recipe adds.
@@ -129,7 +136,7 @@ fn until(store: &Store, moment: Moment, reached: Arc<Notify>) -> Store {
             let jobs = store.jobs(&shoal::store::JobFilter { limit: 1, ..Default::default() }).await?;
             if let (Side::After, Some(job)) = (side, jobs.first()) {
                 let job = store.job(job.id()).await?;
-                if job.is_some_and(|job| Moment::of(&job) == moment) {
+                if job.is_some_and(|job| moment.is_of(&job)) {
                     *stopped.lock().unwrap() = true;
                     reached.notify_one();
                 }

@@ -13,12 +13,15 @@ use super::{QUIET, Read, SWEEP_BYTES_MAX};
 use crate::domain::{Coverage, MediaMode, MediumTrace, ReadRanges};
 
 /// Steps in which what has been read on the way there becomes durable: the bytes that a crash makes the
-/// controller forget are not read again, and without them a kickstart's read would never count.
-const LOADING_STEPS: u64 = 16;
+/// controller forget are not read again, and without them a kickstart's read would never count. An installer reads at
+/// least twice what it takes, so that many crashes leave enough.
+const LOADING_STEPS: u64 = 4;
+/// Steps in which it becomes known to other controllers, each of which may have served a part.
+pub const SHARED_LOADING_STEPS: u64 = 16;
 /// Steps in which a copy that is made before the reset becomes known to other controllers.
 const COPYING_STEPS: u64 = 128;
 
-pub type Milestones = (MediaMode, [bool; 3], [u64; 2], [Option<Timestamp>; 9]);
+pub type Milestones = (MediaMode, [bool; 3], u64, [Option<Timestamp>; 9]);
 
 /// The reads of one medium.
 #[derive(Debug, Default)]
@@ -145,10 +148,10 @@ impl Reads {
         }
     }
 
-    /// How far the loading of an installer has come.
-    fn loading_step(&self) -> u64 {
-        let step = self.marks.loaded_bytes().map_or(u64::MAX, |wanted| wanted.div_ceil(LOADING_STEPS));
-        (self.seen.read / step.max(1)).min(LOADING_STEPS)
+    /// How far the loading of an installer has come, in so many steps.
+    pub fn loading_step(&self, steps: u64) -> u64 {
+        let step = self.marks.loaded_bytes().map_or(u64::MAX, |wanted| wanted.div_ceil(steps));
+        (self.seen.read / step.max(1)).min(steps)
     }
 
     /// The gap before the kickstart has been read, so the image is being copied; and so it was when
@@ -239,6 +242,6 @@ impl Reads {
             seen.ks_read_again_at,
         ];
         let copied = [seen.nonce_copied, seen.failure_copied, seen.started_copied];
-        (seen.mode, copied, [self.loading_step(), seen.map.saving_step()], times)
+        (seen.mode, copied, self.loading_step(LOADING_STEPS), times)
     }
 }

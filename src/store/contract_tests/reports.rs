@@ -56,9 +56,14 @@ async fn a_trace_reads_back_as_written(bench: Bench) {
     };
     bench.store.save_trace(id(1), "task", &written).await.unwrap();
     let bench = bench.restarted().await;
-    assert_eq!(bench.store.load_trace(id(1), "task").await.unwrap(), Some(written));
+    assert_eq!(bench.store.load_trace(id(1), "task").await.unwrap(), Some(written.clone()));
     assert_eq!(bench.store.load_trace(id(1), "installer").await.unwrap(), None);
     assert_eq!(bench.store.load_trace(id(2), "task").await.unwrap(), None);
+    let other = MediumTrace { total: 7, ..MediumTrace::default() };
+    bench.store.save_trace(id(1), "installer", &other).await.unwrap();
+    let both = [("installer".to_owned(), other), ("task".to_owned(), written)];
+    assert_eq!(bench.store.load_traces(id(1)).await.unwrap(), both.into());
+    assert!(bench.store.load_traces(id(2)).await.unwrap().is_empty());
     let error = bench.store.save_trace(id(9), "task", &MediumTrace::default()).await.unwrap_err();
     assert!(matches!(error, StoreError::UnknownJob { .. }), "{error}");
 }

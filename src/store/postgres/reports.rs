@@ -1,5 +1,7 @@
 //! The tables `traces`, `hook_reports`, `task_reports` and `deliveries`.
 
+use std::collections::BTreeMap;
+
 use futures_util::FutureExt as _;
 
 use super::Postgres;
@@ -24,6 +26,23 @@ impl ReportStore for Postgres {
             async move {
                 let sql = "SELECT trace FROM traces WHERE job = $1 AND medium = $2";
                 trace_of(reader, sql, *job, medium).await
+            }
+            .boxed()
+        })
+    }
+
+    fn load_traces(&self, job: JobId) -> StoreFuture<BTreeMap<String, MediumTrace>> {
+        self.read("reading the read traces of a job", job, |reader, job| {
+            async move {
+                let rows = reader
+                    .query("SELECT medium, trace FROM traces WHERE job = $1", values![Word(job)])
+                    .await?;
+                let traces = rows.iter().map(|row| {
+                    let Stored(trace) = row.try_get::<_, Stored<_>>(1)?;
+                    Ok((row.try_get(0)?, trace))
+                });
+                let read: Result<_, tokio_postgres::Error> = traces.collect();
+                read.map_err(|error| PgFault::in_row(format!("the read trace of job {job}"), error))
             }
             .boxed()
         })

@@ -1,5 +1,7 @@
 //! The tables `traces`, `hook_reports`, `task_reports` and `deliveries`.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{OptionalExtension as _, params};
 
 use super::fault::Fault;
@@ -28,6 +30,10 @@ impl ReportStore for Sqlite {
     fn load_trace(&self, job: JobId, medium: &str) -> StoreFuture<Option<MediumTrace>> {
         let medium = medium.to_owned();
         self.read("reading a read trace", move |reader| load_trace(reader, job, &medium))
+    }
+
+    fn load_traces(&self, job: JobId) -> StoreFuture<BTreeMap<String, MediumTrace>> {
+        self.read("reading the read traces of a job", move |reader| load_traces(reader, job))
     }
 
     fn save_hook_report(&self, job: JobId, report: HookReport) -> StoreFuture<bool> {
@@ -120,7 +126,7 @@ fn load_task_reports(reader: &Reader<'_>, job: JobId) -> Result<TaskReports, Fau
 
 /// Fails where a report about the job cannot be read.
 pub(super) fn check(reader: &Reader<'_>, job: JobId) -> Result<(), Fault> {
-    check_traces(reader, job)?;
+    load_traces(reader, job)?;
     load_hook_report(reader, job)?;
     load_task_reports(reader, job).map(drop)
 }
@@ -133,12 +139,14 @@ fn load_trace(reader: &Reader<'_>, job: JobId, medium: &str) -> Result<Option<Me
         .map(|Stored(trace)| trace))
 }
 
-/// Fails where one of the job's traces cannot be read.
-fn check_traces(reader: &Reader<'_>, job: JobId) -> Result<(), Fault> {
-    let mut statement = reader.prepare_cached("SELECT trace FROM traces WHERE job = ?1")?;
-    let traces = statement.query_and_then([Word(job)], |row| row.get::<_, Stored<MediumTrace>>(0))?;
-    let read: rusqlite::Result<Vec<_>> = traces.collect();
-    read.map(drop).map_err(|error| Fault::in_row(format!("the read trace of job {job}"), error))
+fn load_traces(reader: &Reader<'_>, job: JobId) -> Result<BTreeMap<String, MediumTrace>, Fault> {
+    let mut statement = reader.prepare_cached("SELECT medium, trace FROM traces WHERE job = ?1")?;
+    let traces = statement.query_and_then([Word(job)], |row| {
+        let Stored(trace) = row.get(1)?;
+        Ok((row.get(0)?, trace))
+    })?;
+    let read: rusqlite::Result<_> = traces.collect();
+    read.map_err(|error| Fault::in_row(format!("the read trace of job {job}"), error))
 }
 
 fn load_hook_report(reader: &Reader<'_>, job: JobId) -> Result<Option<HookReport>, Fault> {
