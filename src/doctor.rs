@@ -146,10 +146,7 @@ impl CheckStatus {
 
 /// Looks, with a probe if there is a place for one, and judges.
 pub async fn check(world: &World, subject: &Subject<'_>, probe: Option<ProbePlace<'_>>) -> CheckReport {
-    let mut facts = CheckFacts {
-        reach: connect::look(world, subject.address, subject.tls).await,
-        ..CheckFacts::default()
-    };
+    let mut facts = CheckFacts { reach: connect::look(world, subject).await, ..CheckFacts::default() };
     if let Some(serial) = subject.serial() {
         facts.expected_serial = Some(serial);
     }

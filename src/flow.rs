@@ -100,7 +100,7 @@ impl Services {
     /// The same, beginning with what is kept of it.
     pub async fn remembered_bmc(&self, server: &Server) -> Result<Bmc, StoreError> {
         let bmc = self.bmc(server);
-        bmc.learned().recall(self.store.load_bmc_memory(server).await?);
+        bmc.recall(self.store.load_bmc_memory(server).await?);
         Ok(bmc)
     }
 

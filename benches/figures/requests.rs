@@ -7,7 +7,7 @@
 mod count;
 
 use crate::in_process::{self as site, paused};
-use count::{Before, on_every_persona};
+use count::{Before, exception, on_every_persona};
 
 const COLUMNS: [(&str, Before); 4] = [
     ("cold, off", Before::Cold),
@@ -22,13 +22,14 @@ pub fn measure() {
     );
     let tables = COLUMNS.map(|(_, before)| paused().block_on(on_every_persona(before)));
     let heads = COLUMNS.map(|(head, _)| format!("{head:>16}"));
-    println!("{:12}{}  in parallel", "", heads.concat());
+    println!("{:12}{}  in parallel  why more", "", heads.concat());
     for (row, persona) in tables[0].iter().enumerate() {
         let cells = tables.each_ref().map(|table| {
             let one = &table[row];
             format!("{:>10} + {:<3}", one.besides_polls, one.polls)
         });
         let in_parallel = tables.iter().map(|table| table[row].in_parallel).max().unwrap_or_default();
-        println!("{:12}{}  {in_parallel}", persona.persona, cells.concat());
+        let why = exception(persona.persona).map_or("", |row| row.why);
+        println!("{:12}{}  {in_parallel:<11}  {why}", persona.persona, cells.concat());
     }
 }

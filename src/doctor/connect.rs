@@ -1,16 +1,16 @@
 //! The first contact with a BMC: does it answer, and with which certificate?
 //!
 //! No credentials are sent here, so the certificate may be looked at before anybody trusts it.
-//! Invariant: whether a peer is accepted is decided by the server's own policy alone; the other
-//! requests only show what an operator could choose.
+//! Invariants: whether a peer is accepted is decided by the server's own policy alone; the other
+//! requests only show what an operator could choose. Each waits for its turn at the BMC, like those of jobs.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header;
 use tower::ServiceExt;
-use url::Url;
 
+use super::Subject;
 use super::certificate;
 use super::facts::{ReachFacts, TlsFacts};
 use shoal_base::hex;
@@ -27,6 +27,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(2);
 /// Why there is no answer.
 enum Silence {
     TimedOut,
+    /// It was not asked.
+    Busy,
     Transport(TransportError),
 }
 
@@ -37,7 +39,7 @@ impl Silence {
 
     fn text(&self) -> String {
         match self {
-            Silence::TimedOut => self.reason(),
+            Silence::TimedOut | Silence::Busy => self.reason(),
             Silence::Transport(error) if innermost(error).is_empty() => error.to_string(),
             Silence::Transport(error) => format!("{error}: {}", innermost(error)),
         }
@@ -47,6 +49,11 @@ impl Silence {
     fn reason(&self) -> String {
         match self {
             Silence::TimedOut => format!("no answer in {} s", TIMEOUT.as_secs()),
+            Silence::Busy => format!(
+                "the BMC has not answered another request of this controller for {} s: check again when its job is \
+                 further",
+                TIMEOUT.as_secs()
+            ),
             Silence::Transport(error) if innermost(error).is_empty() => error.to_string(),
             Silence::Transport(error) => innermost(error),
         }
@@ -72,8 +79,8 @@ struct RootAnswer {
     sha256: Option<String>,
 }
 
-pub async fn look(world: &World, address: &Url, policy: &TlsPolicy) -> ReachFacts {
-    let answer = ask_again(world, address, policy).await;
+pub async fn look(world: &World, subject: &Subject<'_>) -> ReachFacts {
+    let answer = ask_again(world, subject).await;
     let untrusted = answer.as_ref().is_err_and(Silence::is_untrusted);
     let mut reach = ReachFacts::default();
     match &answer {
@@ -84,29 +91,25 @@ pub async fn look(world: &World, address: &Url, policy: &TlsPolicy) -> ReachFact
         Err(_) if untrusted => {}
         Err(silence) => reach.error = Some(silence.text()),
     }
-    if address.scheme() == "https" && (answer.is_ok() || untrusted) {
-        reach.tls = Some(look_at_tls(world, address, policy, &answer).await);
+    if subject.address.scheme() == "https" && (answer.is_ok() || untrusted) {
+        reach.tls = Some(look_at_tls(world, subject, &answer).await);
     }
     reach
 }
 
-async fn look_at_tls(
-    world: &World,
-    address: &Url,
-    policy: &TlsPolicy,
-    answer: &Result<RootAnswer, Silence>,
-) -> TlsFacts {
+async fn look_at_tls(world: &World, subject: &Subject<'_>, answer: &Result<RootAnswer, Silence>) -> TlsFacts {
+    let policy = subject.tls;
     let reason = match (policy, answer) {
         (TlsPolicy::Verify, answer) => answer.as_ref().err().map(Silence::reason),
-        _ => ask(world, address, &TlsPolicy::Verify, RootProbe::Plain)
+        _ => ask(world, subject, &TlsPolicy::Verify, RootProbe::Plain)
             .await
             .err()
             .map(|silence| silence.reason()),
     };
     let chain = ShownChain::default();
-    let shown = ask(world, address, &TlsPolicy::Insecure, RootProbe::Chain(&chain)).await;
+    let shown = ask(world, subject, &TlsPolicy::Insecure, RootProbe::Chain(&chain)).await;
     let shown = answer.as_ref().ok().or(shown.as_ref().ok());
-    let is_13 = ask(world, address, &TlsPolicy::Insecure, RootProbe::OnlyTls13).await.is_ok();
+    let is_13 = ask(world, subject, &TlsPolicy::Insecure, RootProbe::OnlyTls13).await.is_ok();
     let now = world.clock.now();
     TlsFacts {
         policy: policy.to_string().split(':').next().unwrap_or_default().to_owned(),
@@ -119,14 +122,14 @@ async fn look_at_tls(
     }
 }
 
-async fn ask_again(world: &World, address: &Url, policy: &TlsPolicy) -> Result<RootAnswer, Silence> {
-    let mut answer = ask(world, address, policy, RootProbe::Plain).await;
+async fn ask_again(world: &World, subject: &Subject<'_>) -> Result<RootAnswer, Silence> {
+    let mut answer = ask(world, subject, subject.tls, RootProbe::Plain).await;
     for _ in 1..TRIES {
         if answer.as_ref().err().is_none_or(Silence::is_untrusted) {
             break;
         }
         tokio::time::sleep(TRY_AGAIN).await;
-        answer = ask(world, address, policy, RootProbe::Plain).await;
+        answer = ask(world, subject, subject.tls, RootProbe::Plain).await;
     }
     answer
 }
@@ -141,10 +144,11 @@ enum RootProbe<'a> {
 /// Reads the service root, which needs no authentication; any HTTP status counts as an answer.
 async fn ask(
     world: &World,
-    address: &Url,
+    subject: &Subject<'_>,
     policy: &TlsPolicy,
     look: RootProbe<'_>,
 ) -> Result<RootAnswer, Silence> {
+    let address = subject.address;
     let root = address.join("/redfish/v1/").unwrap_or_else(|_| address.clone());
     let mut request = http::Request::get(root.as_str())
         .header(header::ACCEPT, "application/json")
@@ -156,6 +160,9 @@ async fn ask(
         RootProbe::Chain(shown) => request.extension(shown.clone()),
     };
     let request = request.body(Bytes::new()).expect("a URL and fixed headers make a request");
+    let Ok(_pass) = tokio::time::timeout(TIMEOUT, subject.bmc.pass()).await else {
+        return Err(Silence::Busy);
+    };
     match tokio::time::timeout(TIMEOUT, world.transport.clone().oneshot(request)).await {
         Ok(Ok(response)) => Ok(RootAnswer {
             status: response.status().as_u16(),

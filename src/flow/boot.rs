@@ -11,13 +11,13 @@ use super::look::sample;
 use super::{Context, StepError, StepOutcome};
 use crate::domain::FailureCode;
 use shoal_base::world::after;
-use shoal_redfish::{How, PowerState, System};
+use shoal_redfish::{How, PowerState, ReadAge, System};
 
 /// Times that the override is set before the BMC is given up.
 const TRIES_MAX: u32 = 4;
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
-    let system = cx.observe_system().await?;
+    let system = cx.observe_system_of(ReadAge::BeforeAct).await?;
     if cx.boots_from_cd(&system).await? {
         cx.job.facts.override_armed = true;
         cx.path.check_override(cx, &system)?;

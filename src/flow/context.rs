@@ -3,17 +3,20 @@
 //! It makes no decision. Invariant: every write carries the job's lease, so that a worker which
 //! lost it can write nothing, and an act whose intent could not be written is not done.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::failure_code::code_of;
-use super::{Path, Services, StepError};
+use super::{Path, Services, StepError, StepOutcome, policy};
 use crate::domain::{
     Act, EventStatus, FailureCode, Intent, Job, JobSpec, Level, NewEvent, Phase, Server, SystemFacts,
 };
 use crate::store::{Lease, StoreError};
 use shoal_base::UrlSecrets;
-use shoal_redfish::{Bmc, ErrorClass, RedfishError, Slot, System};
+use shoal_base::world::{after, elapsed};
+use shoal_redfish::{Bmc, ErrorClass, ReadAge, RedfishError, Slot, System};
 
 /// A step at work on one job.
 pub struct Context<'a> {
@@ -60,10 +63,10 @@ impl Context<'_> {
         }
     }
 
-    /// One look at a slot. Where its link leads nowhere, the collection is read again: a BMC that has
+    /// One look at a slot, or what was just seen of it. Where its link leads nowhere, the collection is read again: a BMC that has
     /// restarted may show the same slot under another link.
-    pub async fn observe_slot(&self, link: &str) -> Result<Slot, RedfishError> {
-        let error = match self.bmc.observe_slot(link).await {
+    pub async fn observe_slot(&self, link: &str, age: ReadAge) -> Result<Slot, RedfishError> {
+        let error = match self.bmc.observe_slot_of(link, age).await {
             Err(error) if error.is_not_found() => error,
             seen => return seen,
         };
@@ -75,11 +78,17 @@ impl Context<'_> {
         slots.into_iter().find(is_meant).ok_or(error)
     }
 
-    /// One look at the job's system.
+    /// One look at the job's system, or what was just seen of it.
     pub async fn observe_system(&self) -> Result<System, StepError> {
+        self.observe_system_of(ReadAge::JustRead).await
+    }
+
+    /// The same, from a reading that may be so old.
+    pub async fn observe_system_of(&self, age: ReadAge) -> Result<System, StepError> {
         let link = self.system_link()?;
         let doing = || format!("looking at the system {link} of server {}", self.server.serial);
-        self.bmc.observe_system(&link).await.map_err(|error| StepError::bmc(doing(), error))
+        let seen = self.bmc.observe_system_of(&link, age).await;
+        seen.map_err(|error| StepError::bmc(doing(), error))
     }
 
     /// Whether the next start of the host boots from the virtual CD with the installer.
@@ -87,6 +96,27 @@ impl Context<'_> {
         let doing = || format!("looking what server {} boots from", self.server.serial);
         let cd = self.job.facts.mounts.boot.slot.as_deref();
         self.bmc.observe_boot_from_cd(system, cd).await.map_err(|error| StepError::bmc(doing(), error))
+    }
+
+    /// The last act on the way to a fresh start. A shutdown that an earlier worker requested without an answer may
+    /// never have left the controller: it does not count, so that it is requested again and no host is forced off that
+    /// was not asked first. One that did arrive is harmlessly requested twice.
+    pub(super) fn last_power_act(&self) -> Option<&Intent> {
+        let cursor = &self.job.cursor;
+        let is_lost = |intent: &Intent| {
+            let is_earlier = cursor.driven_since.is_some_and(|since| intent.at < since);
+            intent.act == Act::GracefulShutdown && intent.receipt_at.is_none() && is_earlier
+        };
+        cursor.intent.as_ref().filter(|intent| !is_lost(intent))
+    }
+
+    /// Until the next look at what the last act leads to: the longer it takes, the longer the pause.
+    pub(super) fn look_again(&self, why: impl Into<String>) -> StepOutcome {
+        let cursor = &self.job.cursor;
+        let since = cursor.intent.as_ref().map(|intent| intent.at).max(cursor.driven_since);
+        let waiting = since.map_or(Duration::ZERO, |since| elapsed(since, self.now()));
+        let pause = self.services.world.rng.jitter(policy::look_delay(waiting)).max(policy::LOOK_DELAY_MIN);
+        StepOutcome::Wait { until: after(self.now(), pause), why: why.into() }
     }
 
     /// Writes down what is about to be done. Only when this has returned may it be done.

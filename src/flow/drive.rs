@@ -117,8 +117,13 @@ pub async fn drive(
             return Ok(Ended::Stopped);
         }
         services.media.learn(cx.job.id).await?;
+        let step = cx.job.cursor.step;
         // In memory of its own, which is free while the job waits: most of the time.
         Box::pin(advance(&mut cx, &mut last_wait)).await?;
+        // What a step waits for, or fails by, is looked at anew; the step that follows may use what was just read.
+        if cx.job.cursor.step == step {
+            bmc.look_anew();
+        }
         services.media.save_picture(cx.job.id, false).await;
         services.keep_memory(server, bmc, &mut kept).await?;
     }

@@ -4,14 +4,12 @@
 //! a failure the console stays as it is for inspection. Invariant: no host is started whose BMC shows the
 //! boot override armed and the installer inserted: it would install again.
 
-use std::time::Duration;
-
 use super::failure_code::code_of;
 use super::power::{Move, POWER_GRACE, next_move};
 use super::reset::stuck;
 use super::{Context, StepError, StepOutcome, act, unmount};
 use crate::domain::{Act, EvidenceKind, Intent, Outcome};
-use shoal_base::world::{after, elapsed};
+use shoal_base::world::elapsed;
 use shoal_redfish::{PowerState, ResetType, System};
 
 /// Tries after which a BMC that reports that its resets fail is given up.
@@ -47,27 +45,27 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
             return Ok(StepOutcome::done("the host was started from its disk"));
         }
         if intent.act == Act::PowerOn && elapsed(intent.at, cx.now()) < POWER_GRACE {
-            return Ok(wait(cx, "looking for a sign that the host started"));
+            return Ok(cx.look_again("looking for a sign that the host started"));
         }
     } else if power == PowerState::On && !wants_reset {
         return Ok(StepOutcome::Skipped { why: "not needed: the installed system is running".to_owned() });
     }
     let graceful_timeout = cx.services.policy.graceful_timeout;
-    let last = intent.or_else(|| asked_before(cx, &system));
+    let last = cx.last_power_act().cloned().or_else(|| asked_before(cx, &system));
     match next_move(power, &system.reset_types, last.as_ref(), graceful_timeout, cx.now()) {
         Move::Request { act, reset: kind } => {
             unmount::ensure_unloaded(cx, &system).await?;
             let doing = format!("asking the BMC of server {} for {kind:?}", cx.server.serial);
             let is_last = cx.job.cursor.attempt >= TRIES_MAX;
             match act::reset(cx, &system, act, kind).await? {
-                Ok(()) => Ok(wait(cx, "looking what the host does")),
+                Ok(()) => Ok(cx.look_again("looking what the host does")),
                 Err(error) if error.is_reported_failure() && is_last => {
                     Err(StepError::exhausted(code_of(&error), doing, error))
                 }
                 Err(error) => Err(StepError::bmc(doing, error)),
             }
         }
-        Move::Wait(why) => Ok(wait(cx, why)),
+        Move::Wait(why) => Ok(cx.look_again(why)),
         Move::Stuck(why) => Err(stuck(cx, why)),
     }
 }
@@ -78,8 +76,4 @@ fn asked_before(cx: &Context<'_>, system: &System) -> Option<Intent> {
     let offers = types.is_empty() || types.contains(&ResetType::GracefulShutdown);
     let at = cx.path.shutdown_asked_at(cx.job).filter(|_| offers)?;
     Some(Intent { act: Act::GracefulShutdown, at, receipt_at: None })
-}
-
-fn wait(cx: &Context<'_>, why: &str) -> StepOutcome {
-    StepOutcome::Wait { until: after(cx.now(), Duration::from_secs(2)), why: why.to_owned() }
 }

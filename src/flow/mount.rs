@@ -44,7 +44,7 @@ use super::media_base::what_reaching_needs;
 use super::{Context, StepError, StepOutcome, publish};
 use crate::domain::{Act, Drive, Facts, FailureCode, MediaLayout, Medium, Mount, Step};
 use shoal_base::world::{after, elapsed};
-use shoal_redfish::{Effect, ErrorClass, How, Obstacle, RedfishError, Slot};
+use shoal_redfish::{Effect, ErrorClass, How, Obstacle, ReadAge, RedfishError, Slot};
 
 /// How long a slot may take to show what was inserted: AMI firmware needs minutes (facts: field
 /// report of MegaRAC 13).
@@ -52,7 +52,6 @@ const SHOW_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long a slot may claim after an eject that it still holds something. Beyond it the insertion
 /// is tried all the same.
 const STALE_TIMEOUT: Duration = Duration::from_secs(15);
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// The pause while a BMC is busy with an open insertion.
 pub(super) const OPEN_PAUSE: Duration = Duration::from_secs(10);
 
@@ -69,29 +68,37 @@ pub(super) async fn ensure(cx: &mut Context<'_>, medium: Medium) -> Result<StepO
         };
         return Ok(StepOutcome::Skipped { why: why.to_owned() });
     }
-    let slot = observe(cx, medium).await?;
+    // Before this job has done anything to the slot, its look only chooses between an eject and an insertion.
+    let mount = cx.job.facts.mounts.of(medium);
+    let is_untouched = mount.insertions == 0 && mount.ejected_at.is_none();
+    let age = if is_untouched { ReadAge::BeforeAct } else { ReadAge::JustRead };
+    let slot = observe_of(cx, medium, age).await?;
     if holds_ours(cx, medium, &slot)? {
         return done(cx, medium, &slot).await;
     }
     let accepted_at = cx.job.cursor.intent.as_ref().and_then(|intent| intent.receipt_at);
     if accepted_at.is_some_and(|at| elapsed(at, cx.now()) < SHOW_TIMEOUT) {
-        return Ok(wait(cx, "the BMC accepted the medium and does not show it yet"));
+        return Ok(cx.look_again("the BMC accepted the medium and does not show it yet"));
     }
     match cx.job.facts.mounts.of(medium).ejected_at {
         None if slot.inserted == Some(true) => eject_first(cx, medium, &slot).await,
         Some(at) if slot.inserted == Some(true) && elapsed(at, cx.now()) < STALE_TIMEOUT => {
-            Ok(wait(cx, "the slot was ejected and does not show it yet"))
+            Ok(cx.look_again("the slot was ejected and does not show it yet"))
         }
         _ => insert(cx, medium, &slot).await,
     }
 }
 
 async fn observe(cx: &Context<'_>, medium: Medium) -> Result<Slot, StepError> {
+    observe_of(cx, medium, ReadAge::JustRead).await
+}
+
+async fn observe_of(cx: &Context<'_>, medium: Medium, age: ReadAge) -> Result<Slot, StepError> {
     let link = cx.job.facts.mounts.of(medium).slot.clone();
     let link = link.ok_or_else(|| StepError::internal("no slot was chosen for this medium"))?;
     let drive = cx.job.facts.mounts.of(medium).drive.label();
     let doing = || format!("looking at the {drive} {link} of server {}", cx.server.serial);
-    cx.observe_slot(&link).await.map_err(|error| cx.bmc_error(doing(), error))
+    cx.observe_slot(&link, age).await.map_err(|error| cx.bmc_error(doing(), error))
 }
 
 /// Whether the slot shows our last insertion. Some BMCs echo the URL without its port (xFusion
@@ -157,7 +164,7 @@ async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Ste
     if holds_ours(cx, medium, &slot)? {
         return done(cx, medium, &slot).await;
     }
-    Ok(wait(cx, "the BMC accepted the medium and does not show it yet"))
+    Ok(cx.look_again("the BMC accepted the medium and does not show it yet"))
 }
 
 /// What becomes of the medium after a failed insertion; `earlier` is what was known of the mount before it.
@@ -228,11 +235,13 @@ async fn next_slot(
     }
     let seen = observe(cx, medium).await?;
     if holds_ours(cx, medium, &seen)? {
-        return Ok(Some(wait(cx, "the BMC refused the medium and shows it all the same")));
+        return Ok(Some(cx.look_again("the BMC refused the medium and shows it all the same")));
     }
     if holds_earlier(cx, &seen) {
         cx.job.facts.mounts.of_mut(medium).ejected_at = None;
-        return Ok(Some(wait(cx, "the slot still holds this job's earlier image, which is ejected again")));
+        return Ok(Some(
+            cx.look_again("the slot still holds this job's earlier image, which is ejected again"),
+        ));
     }
     let Some(next) = another_slot(cx, medium).await? else { return Ok(None) };
     let message = format!("{} does not take the image ({error}): {} is tried instead", slot.id, next.slot.id);
@@ -278,9 +287,10 @@ enum Second {
 
 /// One that this job has nothing in and that has not refused the medium; that of the second medium last.
 async fn another_slot(cx: &Context<'_>, medium: Medium) -> Result<Option<Next>, StepError> {
-    let system = cx.observe_system().await?;
+    let system = cx.observe_system_of(ReadAge::BeforeAct).await?;
     let doing = || format!("looking for another slot of server {}", cx.server.serial);
-    let slots = cx.bmc.observe_slots(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
+    let slots =
+        cx.bmc.observe_slots_before_act(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
     let facts = &cx.job.facts;
     let own = &facts.mounts.of(medium).slot;
     let refused = |slot: &Slot| {
@@ -345,6 +355,9 @@ async fn fall_back(
     }
     let why =
         format!("the second virtual CD cannot be used ({}): both media go onto one", failure.sentence());
+    if matches!(code, FailureCode::MediaDrivesConflict | FailureCode::MediaInsertRefused) {
+        cx.bmc.learned().note_refusing(&slot.link);
+    }
     cx.job.facts.mounts.set_layout(MediaLayout::SingleCd);
     // A new URL: the image behind the old one would change under a BMC that has cached it.
     cx.job.facts.mounts.boot.insertions += 1;
@@ -440,8 +453,4 @@ async fn done(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<StepO
         "media_layout": cx.job.facts.mounts.layout().name(),
     });
     Ok(StepOutcome::Done { message: format!("{name} mounted in slot {}", slot.id), detail })
-}
-
-fn wait(cx: &Context<'_>, why: &str) -> StepOutcome {
-    StepOutcome::Wait { until: after(cx.now(), LOOK_AGAIN), why: why.to_owned() }
 }

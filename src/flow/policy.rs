@@ -145,6 +145,14 @@ pub fn retry_delay(failing: Duration) -> Duration {
     failing.clamp(Duration::from_secs(1), Duration::from_secs(30))
 }
 
+/// How long to wait before the next look at what an act of `waiting` ago leads to: half as long again, at least
+/// [`LOOK_DELAY_MIN`] and at most 10 s, so that a BMC that takes minutes is not asked again and again.
+pub fn look_delay(waiting: Duration) -> Duration {
+    (waiting / 2).clamp(LOOK_DELAY_MIN, Duration::from_secs(10))
+}
+
+pub const LOOK_DELAY_MIN: Duration = Duration::from_secs(2);
+
 /// How long to wait before the next look at a BMC, `polls` looks after the watch began: it starts
 /// at a second and backs off to the configured interval.
 pub fn poll_delay(polls: u32, interval: Duration) -> Duration {
@@ -159,6 +167,8 @@ mod tests {
     fn delays_grow_to_their_bounds() {
         let delay = |secs| retry_delay(Duration::from_secs(secs)).as_secs();
         assert_eq!([0, 1, 2, 4, 99].map(delay), [1, 1, 2, 4, 30]);
+        let delay = |secs| look_delay(Duration::from_secs(secs)).as_millis();
+        assert_eq!([0, 1, 3, 9, 180].map(delay), [2000, 2000, 2000, 4500, 10_000]);
         let interval = Duration::from_secs(10);
         assert_eq!([0, 1, 3, 4, 99].map(|n| poll_delay(n, interval).as_secs()), [1, 2, 8, 10, 10]);
     }

@@ -18,7 +18,9 @@
 //! | the crash came | so |
 //! |---|---|
 //! | before an intent was saved | the act is chosen anew from what the host does now |
-//! | after the intent of a shutdown or of ForceOff | it counts as requested: one that never left costs the graceful timeout (then ForceOff) or [`POWER_GRACE`] (then ForceOff again) |
+//! | after the intent of a shutdown | it is requested again if the host is still on: no host is forced off that was not asked first |
+//! | after the receipt of a shutdown | it counts as requested, and the graceful timeout runs on from then |
+//! | after the intent of ForceOff | it counts as requested: one that never left costs [`POWER_GRACE`] (then ForceOff again) |
 //! | after the intent of a start | `started_at` is set, so the last four rows above apply: a lost start costs [`POWER_GRACE`] and is repeated, one that happened is recognised |
 //! | after the receipt of a start | the same, but a host that is off later than [`Path::shortest_run`](super::Path::shortest_run) is not started again where its reads are not seen |
 //!
@@ -34,10 +36,9 @@ use super::look::{sample, shows_a_start};
 use super::power::{Move, POWER_GRACE, next_move};
 use super::{Context, StepError, StepOutcome, act};
 use crate::domain::{Act, FailureCode, MediaMode, Step};
-use shoal_base::world::{after, elapsed};
-use shoal_redfish::{PowerState, ResetType, System};
+use shoal_base::world::elapsed;
+use shoal_redfish::{PowerState, ReadAge, ResetType, System};
 
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Starts that a BMC may accept without any sign of one: a mock-up accepts any number of them.
 const STARTS_MAX: u32 = 10;
 /// A medium that was read so lately is being read.
@@ -57,7 +58,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
             return Ok(StepOutcome::Done { message: "the host was started".to_owned(), detail });
         }
         if elapsed(started_at, now) < POWER_GRACE {
-            return Ok(wait(cx, "looking for a sign that the host started"));
+            return Ok(cx.look_again("looking for a sign that the host started"));
         }
         if elapsed(started_at, now) > cx.path.shortest_run() && is_in_doubt(cx) {
             let why = format!(
@@ -75,8 +76,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         match own_start(cx, &system).await? {
             UnrequestedBoot::Seen => return adopt_start(cx).await,
             UnrequestedBoot::Reading => {
-                return Ok(wait(
-                    cx,
+                return Ok(cx.look_again(
                     "the installer is being read, although the host was not started by this job",
                 ));
             }
@@ -87,11 +87,10 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         path.before_start(cx).await?;
     }
     let graceful_timeout = cx.services.policy.graceful_timeout;
-    let last = cx.job.cursor.intent.as_ref();
     match next_move(
         system.power.unwrap_or(PowerState::Other),
         &system.reset_types,
-        last,
+        cx.last_power_act(),
         graceful_timeout,
         now,
     ) {
@@ -106,7 +105,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
             );
             Err(StepError::permanent(FailureCode::PowerStateStuck, why))
         }
-        Move::Wait(why) => Ok(wait(cx, why)),
+        Move::Wait(why) => Ok(cx.look_again(why)),
         Move::Stuck(why) => Err(stuck(cx, why)),
     }
 }
@@ -201,7 +200,7 @@ async fn own_start(cx: &mut Context<'_>, system: &System) -> Result<UnrequestedB
         return Ok(UnrequestedBoot::Reading);
     }
     // A shutdown in good order harms no installer, which does not listen; force would.
-    let last = cx.job.cursor.intent.as_ref();
+    let last = cx.last_power_act();
     let is_next_forced =
         last.is_some_and(|intent| elapsed(intent.at, cx.now()) >= cx.services.policy.graceful_timeout);
     let is_untold = trace.kickstart.mode == MediaMode::Prefetched;
@@ -301,7 +300,7 @@ async fn request(
 ) -> Result<StepOutcome, StepError> {
     let doing = format!("asking the BMC of server {} for {kind:?}", cx.server.serial);
     act::reset(cx, system, act, kind).await?.map_err(|error| StepError::bmc(doing, error))?;
-    Ok(wait(cx, "looking what the host does"))
+    Ok(cx.look_again("looking what the host does"))
 }
 
 /// Power changes detach media on some BMCs (AMI MegaRAC 13: a fresh mount can go at power-on).
@@ -309,7 +308,7 @@ async fn lost_medium(cx: &Context<'_>) -> Result<Option<StepOutcome>, StepError>
     let steps = [Step::MountMaintenance, Step::MountTask];
     for (to, mount) in steps.into_iter().zip(cx.job.facts.mounts.read()) {
         let Some(link) = &mount.slot else { continue };
-        let slot = cx.observe_slot(link).await;
+        let slot = cx.observe_slot(link, ReadAge::JustRead).await;
         let slot =
             slot.map_err(|error| StepError::bmc(format!("looking at the virtual medium {link}"), error))?;
         if slot.inserted == Some(false) {
@@ -318,8 +317,4 @@ async fn lost_medium(cx: &Context<'_>) -> Result<Option<StepOutcome>, StepError>
         }
     }
     Ok(None)
-}
-
-fn wait(cx: &Context<'_>, why: &str) -> StepOutcome {
-    StepOutcome::Wait { until: after(cx.now(), LOOK_AGAIN), why: why.to_owned() }
 }

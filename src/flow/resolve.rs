@@ -9,15 +9,17 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::identity::{SystemMismatch, choose_system, host_id, unread};
+use super::identity::{self, SystemMismatch, choose_system, host_id};
 use super::layout::{self, Chosen, LayoutFault};
 use super::media_base::protocol_remedy;
 use super::{Context, Services, StepError, StepOutcome};
 use crate::domain::FailureCode as Code;
-use crate::domain::{JobSpec, Server, SystemFacts};
+use crate::domain::{JobSpec, MediaLayout, Server, SystemFacts};
 use shoal_base::world::after;
 use shoal_redfish::{Bmc, MediaService, PowerState, System};
 
+/// Drives for CD images that a job uses at most.
+const CDS_WANTED: usize = 2;
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Times that virtual media are switched on before the BMC is given up. Each is followed by looks for
 /// three minutes: a media service takes up to that long to come back (AMI's document, Lenovo's script).
@@ -30,6 +32,9 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
     let (message, detail) = (resolved.message(), resolved.detail());
     let host = Some(host_id(&cx.server.bmc_address, &resolved.system));
     let Resolved { vendor, system, drives, media_service } = resolved;
+    if drives.is_some() {
+        cx.bmc.remember_links(&system);
+    }
     cx.take_host(SystemFacts { link: system.link, vendor, model: system.model, host }).await?;
     let Some(drives) = drives else { return switch_on(cx, &media_service).await };
     let facts = &mut cx.job.facts;
@@ -57,7 +62,7 @@ async fn switch_on(cx: &mut Context<'_>, service: &MediaService) -> Result<StepO
     }
     cx.job.cursor.attempt += 1;
     let why = "virtual media were switched on and are not there yet".to_owned();
-    Ok(StepOutcome::Wait { until: after(cx.now(), LOOK_AGAIN), why })
+    Ok(StepOutcome::Wait { until: after(cx.now(), cx.services.world.rng.jitter(LOOK_AGAIN)), why })
 }
 
 /// A BMC that fetches images by HTTPS alone refuses every URL of ours that is not, and no slot is to blame.
@@ -168,8 +173,15 @@ pub async fn resolve(
     let doing = || format!("looking for server {} at its BMC {}", server.serial, server.bmc_address);
     let service = bmc.observe_service().await.map_err(|error| StepError::bmc(doing(), error))?;
     let systems = bmc.observe_systems().await.map_err(|error| StepError::bmc(doing(), error))?;
-    let unread = unread(&systems);
-    let system = choose_system(systems, server).map_err(|mismatch| match unread {
+    let mut unread = identity::unread(&systems);
+    let mut chosen = choose_system(systems, server);
+    // What earlier jobs have found may be somewhere else now.
+    if chosen.is_err() && bmc.forget_links() {
+        let systems = bmc.observe_systems().await.map_err(|error| StepError::bmc(doing(), error))?;
+        unread = identity::unread(&systems);
+        chosen = choose_system(systems, server);
+    }
+    let system = chosen.map_err(|mismatch| match unread {
         Some(unread) => StepError::transient(Code::SystemUnreadable, format!("{mismatch}; {unread}")),
         None => StepError::permanent(code_of_mismatch(&mismatch), mismatch.to_string()),
     })?;
@@ -184,8 +196,13 @@ pub async fn resolve(
         bmc.observe_media_service(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
     let mut drives = None;
     if media_service.is_ready() {
-        let slots = bmc.observe_slots(&system).await.map_err(|error| StepError::bmc(doing(), error))?;
         let wanted = spec.media_layout.or(policy.layout);
+        // A stick may be in any slot; of drives for CDs there need not be more than two.
+        let slots = match wanted {
+            Some(MediaLayout::CdUsb) => bmc.observe_slots(&system).await,
+            _ => bmc.observe_drives(&system, CDS_WANTED).await,
+        };
+        let slots = slots.map_err(|error| StepError::bmc(doing(), error))?;
         let chosen = layout::choose(slots, wanted).map_err(|why| without_drives(bmc, &system, why))?;
         check_protocol(services, bmc, server, &chosen).await?;
         drives = Some(chosen);

@@ -23,9 +23,7 @@ use serde_json::json;
 use super::{Context, Failure, StepError, StepOutcome, mount};
 use crate::domain::{EjectFacts, EjectReason, FailureCode, Job, Medium, Outcome, Step};
 use shoal_base::world::{after, elapsed};
-use shoal_redfish::{Slot, System};
-
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+use shoal_redfish::{ReadAge, Slot, System};
 
 /// How long a slot may take to show that it was ejected, before that counts as a failed try.
 const SHOW_GRACE: Duration = Duration::from_secs(60);
@@ -156,7 +154,8 @@ pub(super) async fn ensure_unloaded(cx: &mut Context<'_>, system: &System) -> Re
     let Some(link) = cx.job.facts.mounts.boot.slot.clone() else { return Ok(()) };
     let looking =
         |cx: &Context<'_>| format!("looking at the virtual CD {link} of server {}", cx.server.serial);
-    let slot = cx.observe_slot(&link).await.map_err(|error| cx.bmc_error(looking(cx), error))?;
+    let slot =
+        cx.observe_slot(&link, ReadAge::JustRead).await.map_err(|error| cx.bmc_error(looking(cx), error))?;
     if slot.inserted == Some(false) {
         return Ok(());
     }
@@ -240,7 +239,8 @@ async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<StepOutc
     };
     let drive = cx.job.facts.mounts.of(medium).drive.label();
     let doing = || format!("ejecting from the {drive} {link} of server {}", cx.server.serial);
-    let slot = cx.observe_slot(&link).await.map_err(|error| cx.bmc_error(doing(), error))?;
+    let slot =
+        cx.observe_slot(&link, ReadAge::JustRead).await.map_err(|error| cx.bmc_error(doing(), error))?;
     if slot.inserted != Some(true) {
         if mount::is_open(cx, medium) && !is_forced(cx) {
             let why = "the slot is empty, and the BMC may still be at the last insertion";
@@ -265,7 +265,8 @@ async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<StepOutc
                        install it again with a completion_hook that ends with the host off";
         cx.warn("media.eject", message, json!(null)).await?;
     }
-    let slot = cx.observe_slot(&link).await.map_err(|error| cx.bmc_error(doing(), error))?;
+    let slot =
+        cx.observe_slot(&link, ReadAge::JustRead).await.map_err(|error| cx.bmc_error(doing(), error))?;
     if slot.inserted == Some(true) {
         return show_later(cx, &doing());
     }
@@ -286,7 +287,7 @@ fn show_later(cx: &Context<'_>, doing: &str) -> Result<StepOutcome, StepError> {
     if since.is_some_and(|since| elapsed(since, cx.now()) > SHOW_GRACE) {
         return Err(StepError::transient(FailureCode::MediaNotEjected, format!("{doing}: {why}")));
     }
-    Ok(StepOutcome::Wait { until: after(cx.now(), LOOK_AGAIN), why: why.to_owned() })
+    Ok(cx.look_again(why))
 }
 
 fn ejected(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> StepOutcome {

@@ -102,7 +102,12 @@ impl Persisted for Hardware {
 }
 
 impl Persisted for BmcMemory {
-    fn upgrade(_: &mut Value, _: u64) {}
+    fn upgrade(value: &mut Value, from: u64) {
+        if from == 1 {
+            added(value, "", "boot_clear", json!(null));
+            added(value, "", "links", json!(BmcMemory::default().links));
+        }
+    }
 }
 
 /// Gives the object at `pointer` a field that it did not have in the version before.

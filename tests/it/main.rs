@@ -54,6 +54,7 @@ mod process;
 mod quirks;
 mod references;
 mod registry;
+mod requests;
 mod restored;
 mod retention;
 mod rotation;

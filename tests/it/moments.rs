@@ -71,7 +71,9 @@ struct Case {
 async fn site(host: Host) -> Site {
     let timings =
         Timings { post: Duration::from_secs(60), install: Duration::from_secs(300), ..Timings::default() };
-    let machine = SimConfig { power_on: host == Host::On, timings, ..machine(vec![Fault::NoEject]) };
+    // A power that is seen to change, so that the step after the start has to look again.
+    let faults = vec![Fault::NoEject, Fault::PowerTransitions(Duration::from_secs(10))];
+    let machine = SimConfig { power_on: host == Host::On, timings, ..machine(faults) };
     let mut site = Site::new(3, vec![machine]).await;
     site.policy.poll_interval = Duration::from_secs(30);
     if host == Host::Maintained {
@@ -294,6 +296,8 @@ async fn check(site: &Site, id: JobId, host: Host, blow: Blow, case: &Case, is_t
     // The end of an installation by a maintenance system leaves its host off.
     let starts = if host == Host::Off { 1 } else { 2 };
     assert_eq!((state.installs_begun, state.installs, state.starts), (1, 1, starts), "{story}");
+    // Each host obeys: who forces it off did not ask it first.
+    assert_eq!(state.resets.get("ForceOff"), None, "{story}");
     assert_eq!(job.facts.cleanup.left, Vec::<String>::new(), "{story}");
 }
 

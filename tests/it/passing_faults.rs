@@ -57,7 +57,9 @@ const FIRST_CONTACT_SECS: u64 = 20;
 async fn site(world: World) -> Site {
     let secs = Duration::from_secs;
     let timings = Timings { post: secs(60), install: secs(300), ..Timings::default() };
-    let mut faults = vec![shoal_sim::Fault::NoEject, shoal_sim::Fault::InsertTask(secs(20))];
+    // The power is seen to change, so that the step after the start has to look again.
+    let transitions = shoal_sim::Fault::PowerTransitions(secs(10));
+    let mut faults = vec![shoal_sim::Fault::NoEject, shoal_sim::Fault::InsertTask(secs(20)), transitions];
     if world == World::Cancelled {
         faults.push(shoal_sim::Fault::GracefulIgnored);
     }

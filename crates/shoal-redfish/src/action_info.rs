@@ -2,13 +2,15 @@
 //!
 //! Pure. Invariant: what the ActionInfo leaves out is not required and has no list of values.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::json;
 
 /// One parameter of an ActionInfo.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Parameter {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "testing", derive(schemars::JsonSchema))]
+pub struct Parameter {
     pub(super) name: String,
     pub(super) required: bool,
     pub(super) allowed: Vec<String>,

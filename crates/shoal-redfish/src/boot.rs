@@ -23,6 +23,7 @@ use super::hosts::HostNotes;
 use super::learned::{How, Learned};
 use super::messages;
 use super::quirks::{Quirk, Quirks};
+use super::recent::ReadAge;
 use super::session::Session;
 use super::slots::SlotFinder;
 use super::system::{Boot, System};
@@ -34,6 +35,11 @@ const ENABLED: &str = "BootSourceOverrideEnabled";
 const TARGET: &str = "BootSourceOverrideTarget";
 const MODE: &str = "BootSourceOverrideMode";
 
+/// The forms in which the override is cleared: with target and mode, by one word, or for a BMC that knows no `None`.
+const FULL: &str = "target None";
+const ALONE: &str = "Disabled alone";
+const LASTING: &str = "target Hdd";
+
 /// Forms of one PATCH that are tried, the first included.
 const PATCHES_MAX: usize = 3;
 
@@ -42,6 +48,7 @@ impl Bmc {
     /// is left as it is.
     pub async fn request_boot_from_cd(&self, system: &System, cd: Option<&str>) -> Result<How, RedfishError> {
         let boot = OneTimeBoot::new(&self.0);
+        let _written = boot.session.turns.write_to(&system.link);
         let system = &with_true_mode(boot.session, system).await?;
         let (target, how) = match boot.quirks.has(Quirk::BootByImport) {
             true => (None, boot.import().request(system, true).await?),
@@ -76,7 +83,10 @@ impl Bmc {
             return Ok(true);
         }
         match cd.filter(|_| boot.quirks.has(Quirk::BootOnNextReset)) {
-            Some(cd) => Ok(boot.slots.slot(cd, Some(&system.link)).await?.boot_on_next_reset == Some(true)),
+            Some(cd) => {
+                let slot = boot.slots.slot_of(cd, Some(&system.link), ReadAge::JustRead).await?;
+                Ok(slot.boot_on_next_reset == Some(true))
+            }
             None => Ok(false),
         }
     }
@@ -84,6 +94,7 @@ impl Bmc {
     /// Clears the one-time boot.
     pub async fn request_boot_disarm(&self, system: &System, cd: Option<&str>) -> Result<(), RedfishError> {
         let boot = OneTimeBoot::new(&self.0);
+        let _written = boot.session.turns.write_to(&system.link);
         if boot.quirks.has(Quirk::BootByImport) {
             return boot.import().request(system, false).await.map(|_| ());
         }
@@ -181,20 +192,32 @@ impl<'b> OneTimeBoot<'b> {
         let mode = mode_to_send(&system.boot, &self.quirks);
         let wants_mode = mode.is_some();
         let full = override_body("Disabled", "None", mode);
-        let forms = if wants_mode { [full, alone] } else { [alone, full] };
+        let mut lasting = full.clone();
+        lasting.insert(TARGET.to_owned(), json!("Hdd"));
+        let (full, alone) = ((FULL, full), (ALONE, alone));
+        let mut forms = if wants_mode { vec![full, alone] } else { vec![alone, full] };
+        if let Some(worked) = self.learned.boot_clear() {
+            forms.extend((worked == LASTING).then(|| (LASTING, lasting.clone())));
+            forms.sort_by_key(|(name, _)| *name != worked);
+        }
         let mut refused = None;
-        for mut body in forms {
-            match self.patch(Op::BootDisarm, system, body.clone()).await {
+        for (name, body) in forms {
+            match self.patch(Op::BootDisarm, system, body).await {
+                Ok(_) => {
+                    self.learned.keep_boot_clear(name);
+                    return Ok(());
+                }
                 // The sushy emulator knows no `None`, and no override that does not last.
-                Err(error) if body.contains_key(TARGET) && knows_no_none(&error, &system.boot) => {
-                    body.insert(TARGET.to_owned(), json!("Hdd"));
-                    return self.patch(Op::BootDisarm, system, body).await.map(|_| ());
+                Err(error) if name == FULL && knows_no_none(&error, &system.boot) => {
+                    self.patch(Op::BootDisarm, system, lasting).await?;
+                    self.learned.keep_boot_clear(LASTING);
+                    return Ok(());
                 }
                 // Either form is refused by some: alone as incomplete, with a target for its value (metal-operator#998).
                 Err(error) if is_definite(&error) => {
                     refused.get_or_insert(error);
                 }
-                result => return result.map(|_| ()),
+                Err(error) => return Err(error),
             }
         }
         refused.map_or(Ok(()), Err)

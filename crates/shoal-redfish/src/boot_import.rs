@@ -9,9 +9,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::call::Call;
 use super::discovery::Discovery;
+use super::error::{Effect, ErrorClass};
 use super::hosts::HostNotes;
 use super::learned::How;
+use super::recent::ReadAge;
 use super::session::Session;
 use super::system::{Action, System, last_segment};
 use super::task::TaskFollower;
@@ -19,6 +22,9 @@ use super::{Op, RedfishError, json as read};
 
 /// How long an import job may take (ironic waits 35 × 15 s).
 const IMPORT_TIMEOUT: Duration = Duration::from_secs(600);
+/// Between two tries while another job of the BMC runs.
+const BUSY_PAUSE_FIRST: Duration = Duration::from_secs(1);
+const BUSY_PAUSE_MAX: Duration = Duration::from_secs(15);
 /// The virtual CD among Dell's boot devices.
 const VIRTUAL_DEVICE: &str = "VCD-DVD";
 
@@ -47,9 +53,26 @@ impl BootImport<'_> {
         );
         let body = json!({"ShareParameters": {"Target": ["IDRAC"]}, "ImportBuffer": buffer});
         let call = self.session.http.post(Op::BootImport, &target, &body, Some(&system.link));
-        TaskFollower(self.session).act(&call, deadline).await?;
+        self.import(&call, deadline).await?;
         self.hosts.note_import(&system.link, on);
         Ok(How::new(format!("{VIRTUAL_DEVICE} by a configuration import")))
+    }
+
+    /// A job of the BMC that has to end first is waited for: it refuses the import meanwhile, without effect.
+    async fn import(&self, call: &Call<'_>, deadline: Instant) -> Result<(), RedfishError> {
+        let mut pause = BUSY_PAUSE_FIRST;
+        loop {
+            let error = match TaskFollower(self.session).act(call, deadline).await {
+                Err(error) if error.class() == ErrorClass::Retry && error.effect() == Effect::None => error,
+                result => return result,
+            };
+            let wait = self.session.http.jitter(pause).max(error.retry_after.unwrap_or_default());
+            if Instant::now() + wait >= deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(wait).await;
+            pause = (pause * 2).min(BUSY_PAUSE_MAX);
+        }
     }
 
     /// What the attributes say; where there are none, what was imported since the last start.
@@ -58,9 +81,17 @@ impl BootImport<'_> {
         let Some(attributes) = manager.attributes else {
             return Ok(self.hosts.has_import(&system.link));
         };
+        let armed = &self.hosts.armed;
+        if let Some(armed) = armed.get(&attributes, ReadAge::JustRead) {
+            return Ok(armed);
+        }
+        let begun = armed.begin();
         let reply = self.session.read_link(Op::Settings, &attributes, Some(&system.link)).await?;
         let named = reply.body.get("Attributes").unwrap_or(&reply.body);
-        Ok(named.get("ServerBoot.1.FirstBootDevice").and_then(Value::as_str) == Some(VIRTUAL_DEVICE))
+        let is_armed =
+            named.get("ServerBoot.1.FirstBootDevice").and_then(Value::as_str) == Some(VIRTUAL_DEVICE);
+        armed.keep(&attributes, &is_armed, begun);
+        Ok(is_armed)
     }
 
     async fn dell_manager(&self, system: &System) -> Result<DellManager, RedfishError> {
@@ -71,8 +102,8 @@ impl BootImport<'_> {
                 "shows no manager of its system",
             ));
         };
-        let reply = self.session.read_link(Op::Manager, &link, Some(&system.link)).await?;
-        Ok(parse_dell_manager(&link, &reply.body))
+        let links = self.discovery.manager_links(&link, &system.link).await?;
+        Ok(parse_dell_manager(&link, &links))
     }
 }
 

@@ -11,18 +11,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::action_info::{Parameter, parse_parameters};
 use super::expiry::{Expiry, Remembered};
 use super::learned::Learned;
+use super::memory::BmcLinks;
 use super::quirks::{Quirk, Quirks};
+use super::recent::{ReadAge, RecentReads};
 use super::service::ROOT;
 use super::session::Session;
 use super::system::{
     Boot, SettingsBoot, System, has_clean_reset_types, last_segment, parse_boot, parse_system, reset_types,
 };
-use super::{ErrorClass, Op, RedfishError, RedfishErrorKind, json};
+use super::{ErrorClass, Op, RedfishError, RedfishErrorKind, json as read};
 
 /// How often a manager is asked for its firmware. Some answer 500, always.
 const MANAGER_ASKED: u32 = 3;
@@ -32,6 +34,9 @@ pub(super) struct Discovery {
     session: Arc<Session>,
     learned: Arc<Learned>,
     found: Remembered<FoundLinks>,
+    read: RecentReads<System>,
+    /// OEM parts of Systems and managers.
+    oem_read: RecentReads<Arc<Value>>,
 }
 
 /// Links and advertised values, until they expire.
@@ -43,6 +48,8 @@ struct FoundLinks {
     managers: Option<Vec<String>>,
     /// Times that the manager was asked for its firmware; [`MANAGER_ASKED`] once it has answered.
     manager_asked: u32,
+    /// What managers link to and offer, by their links.
+    manager_links: BTreeMap<String, Arc<Value>>,
     /// What actions take, by the link of the ActionInfo.
     action_infos: BTreeMap<String, Vec<Parameter>>,
     /// Whether a settings object holds the boot override, by its link.
@@ -51,7 +58,8 @@ struct FoundLinks {
 
 impl Discovery {
     pub(super) fn new(session: Arc<Session>, learned: Arc<Learned>, expiry: &Arc<Expiry>) -> Discovery {
-        Discovery { session, learned, found: Remembered::new(expiry) }
+        let (read, oem_read) = (RecentReads::new(&session.turns), RecentReads::new(&session.turns));
+        Discovery { session, learned, found: Remembered::new(expiry), read, oem_read }
     }
 
     /// What this BMC does differently, as far as it has said who it is.
@@ -78,6 +86,9 @@ impl Discovery {
     /// Every system of the service. One that gives no answer has [`System::unread`] set (GPU
     /// baseboards answer 500 while their host is off); if none answers, that is the error.
     pub(super) async fn systems(&self) -> Result<Vec<System>, RedfishError> {
+        if let Some(host) = self.remembered_host().await? {
+            return Ok(vec![host]);
+        }
         let links = self.system_links().await?;
         let quick = if links.len() > 1 { 0 } else { self.session.http.limits.retries };
         let mut systems = Vec::with_capacity(links.len());
@@ -99,6 +110,51 @@ impl Discovery {
         first_error.filter(|_| !any_read).map_or(Ok(systems), Err)
     }
 
+    /// The host that is remembered, if it is still there, by its UUID; else everything is looked for again. Systems
+    /// that were listed in this process are known better.
+    async fn remembered_host(&self) -> Result<Option<System>, RedfishError> {
+        let BmcLinks { system: Some(link), uuid: Some(uuid), .. } = self.learned.links() else {
+            return Ok(None);
+        };
+        if self.found.with(|found| found.systems.is_some()) {
+            return Ok(None);
+        }
+        match self.system(&link, self.session.http.limits.retries).await {
+            Ok(system) if system.is_host() && system.uuid.as_ref() == Some(&uuid) => Ok(Some(system)),
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => {
+                self.forget_links();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Links are looked for again, those of earlier jobs too. Whether such were remembered.
+    pub(super) fn forget_links(&self) -> bool {
+        self.found.expire();
+        self.learned.forget_links()
+    }
+
+    /// What is to be remembered for later jobs on this host; its slots are known elsewhere.
+    pub(super) fn links_of(&self, system: &System) -> BmcLinks {
+        let known = self.learned.links();
+        let is_same = known.uuid == system.uuid;
+        let (action_infos, settings) =
+            self.found.with(|found| (found.action_infos.clone(), found.settings.clone()));
+        BmcLinks {
+            root: self.session.root_text().or(known.root),
+            system: Some(system.link.clone()),
+            uuid: system.uuid.clone(),
+            action_infos: if is_same {
+                known.action_infos.into_iter().chain(action_infos).collect()
+            } else {
+                action_infos
+            },
+            settings: if is_same { known.settings.into_iter().chain(settings).collect() } else { settings },
+            slots: Vec::new(),
+        }
+    }
+
     /// No host among the systems that answered the first try: the others get all their tries.
     async fn read_again(&self, systems: &mut [System]) {
         for system in systems.iter_mut().filter(|system| system.unread.is_some()) {
@@ -108,15 +164,26 @@ impl Discovery {
         }
     }
 
+    /// One system, from a reading that may be so old.
+    pub(super) async fn system_of(&self, link: &str, age: ReadAge) -> Result<System, RedfishError> {
+        match self.read.get(link, age) {
+            Some(read) => Ok(read),
+            None => self.system(link, self.session.http.limits.retries).await,
+        }
+    }
+
     /// One system, with its reset types and the override of its settings object.
     pub(super) async fn system(&self, link: &str, retries: u32) -> Result<System, RedfishError> {
+        let begun = self.read.begin();
         let reply =
             self.session.read_up_to(&self.session.http.get(Op::System, link, Some(link)), retries).await;
         let reply = reply.inspect_err(|error| self.found.expire_if_gone(error))?;
         let mut system = parse_system(link, &reply.body, reply.etag());
         self.learn_system(&system, &reply.body).await;
+        self.keep_oem_parts(link, &reply.body, begun);
         self.complete_reset_types(&mut system, &reply.body).await;
         self.complete_boot(&mut system).await?;
+        self.read.keep(link, &system, begun);
         Ok(system)
     }
 
@@ -138,16 +205,72 @@ impl Discovery {
         };
         let Some(manager) = manager else { return };
         let call = self.session.http.get(Op::Manager, &manager, Some(&system.link));
+        let begun = self.oem_read.begin();
         let reply = self.session.read_up_to(&call, 1).await;
         self.found.with(|found| found.manager_asked += 1);
         if let Ok(reply) = reply {
             self.found.with(|found| found.manager_asked = MANAGER_ASKED);
-            let firmware = json::text(&reply.body, "/FirmwareVersion");
-            if let Some(firmware) = &firmware {
-                self.learned.note_firmware(firmware);
+            self.keep_manager_links(&manager, &reply.body);
+            let firmware = read::text(&reply.body, "/FirmwareVersion");
+            if let Some(firmware) = &firmware
+                && self.learned.note_firmware(firmware)
+            {
+                self.found.expire();
             }
             identity.learn_manager(firmware, &reply.body);
+            // Whether they are of use, the manager has just shown.
+            self.keep_oem_parts(&manager, &reply.body, begun);
         }
+    }
+
+    /// What a manager links to and offers: neither changes while links are remembered.
+    pub(super) async fn manager_links(
+        &self,
+        manager: &str,
+        system: &str,
+    ) -> Result<Arc<Value>, RedfishError> {
+        if let Some(known) = self.found.with(|found| found.manager_links.get(manager).cloned()) {
+            return Ok(known);
+        }
+        let reply = self.session.read_link(Op::Manager, manager, Some(system)).await?;
+        self.session.http.identity.learn(&reply.body);
+        Ok(self.keep_manager_links(manager, &reply.body))
+    }
+
+    /// `Oem` and the OEM actions of a System or a manager, as they are now.
+    pub(super) async fn oem_parts(
+        &self,
+        op: Op,
+        link: &str,
+        system: &str,
+    ) -> Result<Arc<Value>, RedfishError> {
+        if let Some(parts) = self.oem_read.get(link, ReadAge::JustRead) {
+            return Ok(parts);
+        }
+        let begun = self.oem_read.begin();
+        let reply = self.session.read_link(op, link, Some(system)).await?;
+        Ok(self.keep_oem_parts(link, &reply.body, begun))
+    }
+
+    fn keep_oem_parts(&self, link: &str, body: &Value, begun: u64) -> Arc<Value> {
+        let part = |pointer: &str| body.pointer(pointer).cloned().unwrap_or_default();
+        let parts = Arc::new(json!({ "Actions": { "Oem": part("/Actions/Oem") }, "Oem": part("/Oem") }));
+        let quirks = self.quirks();
+        if quirks.has(Quirk::RemoteMediaSwitch) || quirks.has(Quirk::CdInstances) {
+            self.oem_read.keep(link, &parts, begun);
+        }
+        parts
+    }
+
+    fn keep_manager_links(&self, manager: &str, body: &Value) -> Arc<Value> {
+        let part = |pointer: &str| body.pointer(pointer).cloned().unwrap_or_default();
+        let links = Arc::new(json!({
+            "VirtualMedia": part("/VirtualMedia"),
+            "Actions": { "Oem": part("/Actions/Oem") },
+            "Links": { "Oem": part("/Links/Oem") },
+        }));
+        self.found.with(|found| found.manager_links.insert(manager.to_owned(), links.clone()));
+        links
     }
 
     /// The managers of a system: `Links.ManagedBy`, or where that is missing (Huawei 1288H) every
@@ -193,7 +316,8 @@ impl Discovery {
         link: &str,
         system: Option<&str>,
     ) -> Result<Vec<Parameter>, RedfishError> {
-        if let Some(known) = self.found.with(|found| found.action_infos.get(link).cloned()) {
+        let known = self.found.with(|found| found.action_infos.get(link).cloned());
+        if let Some(known) = known.or_else(|| self.learned.links().action_infos.remove(link)) {
             return Ok(known);
         }
         let reply = self.session.read_link(Op::ActionInfo, link, system).await?;
@@ -207,6 +331,7 @@ impl Discovery {
     async fn complete_boot(&self, system: &mut System) -> Result<(), RedfishError> {
         let Some(link) = system.settings.clone() else { return Ok(()) };
         let known = self.found.with(|found| found.settings.get(&link).copied());
+        let known = known.or_else(|| self.learned.links().settings.get(&link).copied());
         // An override that is pending may show there and at no other time.
         let may_be_pending = self.quirks().has(Quirk::BootInSettings);
         if known == Some(false) && !may_be_pending {
@@ -236,7 +361,7 @@ impl Discovery {
 }
 
 fn manages(manager: &Value, system: &str) -> bool {
-    json::links(manager, "/Links/ManagerForServers").iter().any(|link| link == system)
+    read::links(manager, "/Links/ManagerForServers").iter().any(|link| link == system)
 }
 
 /// An error that every other member would meet too.

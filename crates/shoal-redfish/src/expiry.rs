@@ -61,6 +61,11 @@ impl<T: Default> Remembered<T> {
         use_it(&mut held.1)
     }
 
+    /// Everything that is remembered may be wrong, in all parts.
+    pub(super) fn expire(&self) {
+        self.expiry.expire();
+    }
+
     /// A remembered link led to `error`: where it is gone, everything that is remembered expires.
     pub(super) fn expire_if_gone(&self, error: &RedfishError) {
         if error.is_not_found() {

@@ -23,7 +23,7 @@ struct Lanes {
 }
 
 /// Leave to send one request; given back when dropped.
-pub(super) struct Pass {
+pub struct Pass {
     _lane: Option<OwnedSemaphorePermit>,
     _service: OwnedSemaphorePermit,
 }

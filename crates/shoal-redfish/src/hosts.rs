@@ -6,13 +6,18 @@
 //! on it being right after a restart.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+use super::recent::{RecentReads, Turns};
+
 /// By the links of systems.
-#[derive(Default)]
-pub(super) struct HostNotes(Mutex<BTreeMap<String, HostNote>>);
+pub(super) struct HostNotes {
+    notes: Mutex<BTreeMap<String, HostNote>>,
+    /// Whether an import is armed, as the BMC's attributes show it.
+    pub(super) armed: RecentReads<bool>,
+}
 
 #[derive(Clone, Copy, Default)]
 struct HostNote {
@@ -22,8 +27,12 @@ struct HostNote {
 }
 
 impl HostNotes {
+    pub(super) fn new(turns: &Arc<Turns>) -> HostNotes {
+        HostNotes { notes: Mutex::default(), armed: RecentReads::new(turns) }
+    }
+
     fn notes(&self) -> MutexGuard<'_, BTreeMap<String, HostNote>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn of(&self, system: &str) -> HostNote {

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use crate::memory::BmcMemory;
+use crate::memory::{BmcLinks, BmcMemory};
 
 /// How a BMC was asked for something when it agreed, as operators read it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,14 +115,40 @@ impl Learned {
         }
     }
 
-    /// The BMC has this firmware: what was learned of another is forgotten.
-    pub(super) fn note_firmware(&self, firmware: &str) {
+    /// Where things are, as far as that is remembered.
+    pub(super) fn links(&self) -> BmcLinks {
+        self.read(|memory| memory.links.clone())
+    }
+
+    pub(super) fn keep_links(&self, links: BmcLinks) {
+        self.change(|memory| memory.links = links);
+    }
+
+    /// Something is not where it was. Whether anything was remembered.
+    pub(super) fn forget_links(&self) -> bool {
+        let had_some = self.read(|memory| memory.links != BmcLinks::default());
+        self.change(|memory| memory.links = BmcLinks::default());
+        had_some
+    }
+
+    /// The BMC has this firmware: what was learned of another is forgotten. Whether there was another.
+    pub(super) fn note_firmware(&self, firmware: &str) -> bool {
+        let is_another = self.read(|memory| memory.firmware.as_ref().is_some_and(|known| known != firmware));
         self.change(|memory| {
-            if memory.firmware.as_ref().is_some_and(|known| known != firmware) {
+            if is_another {
                 *memory = BmcMemory::default();
             }
             memory.firmware = Some(firmware.to_owned());
         });
+        is_another
+    }
+
+    pub(super) fn boot_clear(&self) -> Option<String> {
+        self.read(|memory| memory.boot_clear.clone())
+    }
+
+    pub(super) fn keep_boot_clear(&self, form: &str) {
+        self.change(|memory| memory.boot_clear = Some(form.to_owned()));
     }
 
     pub(super) fn tag_form(&self) -> TagForm {

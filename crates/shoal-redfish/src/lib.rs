@@ -14,7 +14,7 @@
 //! - What resources say, without requests: `service`, `system`, `slot`, `action_info`; what a BMC does differently,
 //!   by name: `quirks`; what worked before: `learned`, `memory`.
 //! - `transport` (with `call`, `body`, `link`, `latency`, `identity`): one request and its answer.
-//! - `session` (with `root`, `logins`, `gate`, `expiry`): login, retries, how many requests at the same time.
+//! - `session` (with `root`, `logins`, `gate`, `expiry`, `recent`): login, retries, how many requests at the same time.
 //! - `tags`, `task`: a write with its ETag, and what became of it.
 //! - `discovery`, then `slots` with `remote_map`: where things are.
 //! - The verbs: `virtual_media` (with `insert_form`), `media_service`, `boot` (with `boot_options`, `boot_import`),
@@ -50,6 +50,7 @@ mod messages;
 mod op;
 mod plan;
 mod quirks;
+mod recent;
 mod remote_map;
 mod reset;
 mod root;
@@ -73,21 +74,26 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use discovery::Discovery;
+use gate::RequestGate;
 use hosts::HostNotes;
+use recent::Turns;
 use shoal_base::world::{Secrets, TlsPolicy, World};
 use shoal_base::{Password, UrlSecrets};
-use slots::SlotFinder;
+use slots::{SlotFinder, SlotsWanted};
 use transport::Transport;
 
 pub use about::{About, Manager};
+pub use action_info::Parameter;
 pub use error::{Effect, ErrorClass, Obstacle, RedfishError, RedfishErrorKind};
+pub use gate::Pass;
 pub use hardware::{Drive, Firmware, Hardware, Nic, Processors};
 pub use learned::{How, Learned};
 pub use media_service::MediaService;
-pub use memory::BmcMemory;
+pub use memory::{BmcLinks, BmcMemory};
 pub use op::Op;
 pub use plan::Plan;
 pub use quirks::{Identity, Quirk, Quirks};
+pub use recent::ReadAge;
 pub use service::{Service, Vendor};
 pub use session::Session;
 pub use slot::Slot;
@@ -114,12 +120,13 @@ struct Rooms {
 }
 
 impl Bmc {
-    fn new(account: Account, world: World, limits: Limits) -> Bmc {
+    fn new(http: Transport, gate: Arc<RequestGate>, turns: Arc<Turns>) -> Bmc {
         let (expiry, learned) = (Arc::default(), Arc::<Learned>::default());
-        let session = Arc::new(Session::new(Transport::new(account, world, limits), &expiry));
+        let session = Arc::new(Session::new(http, gate, turns, &expiry));
         let discovery = Arc::new(Discovery::new(session.clone(), learned.clone(), &expiry));
-        let slots = SlotFinder::new(session.clone(), discovery.clone(), &expiry);
-        Bmc(Arc::new(Rooms { session, learned, discovery, slots, hosts: HostNotes::default() }))
+        let slots = SlotFinder::new(session.clone(), discovery.clone(), learned.clone(), &expiry);
+        let hosts = HostNotes::new(&session.turns);
+        Bmc(Arc::new(Rooms { session, learned, discovery, slots, hosts }))
     }
 
     /// The session on the BMC, for the controller that follows a crash.
@@ -130,6 +137,30 @@ impl Bmc {
     /// What has worked on this BMC so far.
     pub fn learned(&self) -> &Learned {
         &self.0.learned
+    }
+
+    /// Begins with what was kept of this BMC.
+    pub fn recall(&self, memory: BmcMemory) {
+        self.0.learned.recall(memory);
+        if let Some(root) = self.0.learned.links().root {
+            self.0.session.recall_root(&root);
+        }
+    }
+
+    /// Leave for a request that is not sent by this client: until it is dropped, no other one is in flight.
+    pub async fn pass(&self) -> Pass {
+        self.0.session.gate.enter(None).await
+    }
+
+    /// Remembers where things are on the host of this system. A system without a UUID is looked for each time.
+    pub fn remember_links(&self, system: &System) {
+        let slots = self.0.slots.links_of(system);
+        self.0.learned.keep_links(BmcLinks { slots, ..self.0.discovery.links_of(system) });
+    }
+
+    /// Looks for everything again. Whether anything was remembered.
+    pub fn forget_links(&self) -> bool {
+        self.0.discovery.forget_links()
     }
 
     /// What this BMC does differently, as far as it has said who it is.
@@ -165,24 +196,55 @@ impl Bmc {
 
     /// The system at `link`, which is a [`System::link`].
     pub async fn observe_system(&self, link: &str) -> Result<System, RedfishError> {
-        self.0.discovery.system(link, self.0.session.http.limits.retries).await
+        self.observe_system_of(link, ReadAge::New).await
+    }
+
+    /// The same, from a reading that may be so old.
+    pub async fn observe_system_of(&self, link: &str, age: ReadAge) -> Result<System, RedfishError> {
+        self.0.discovery.system_of(link, age).await
+    }
+
+    /// The caller has waited for something: what was read before it says nothing of now.
+    pub fn look_anew(&self) {
+        self.0.session.turns.pause();
     }
 
     /// The virtual media slots of a system, in natural order of their names; those that have refused
     /// an image come last.
     pub async fn observe_slots(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
-        let mut slots = self.0.slots.slots(system).await?;
+        Ok(self.in_order(self.0.slots.slots(system, &SlotsWanted::ALL).await?))
+    }
+
+    /// The same, but no more of them than it takes to have so many drives for CD images that have refused none.
+    pub async fn observe_drives(&self, system: &System, cds: usize) -> Result<Vec<Slot>, RedfishError> {
+        let refusing = self.0.learned.memory().0.refusing;
+        let wanted = SlotsWanted { cds, refusing, age: ReadAge::JustRead };
+        Ok(self.in_order(self.0.slots.slots(system, &wanted).await?))
+    }
+
+    /// All of them, each from a reading that is good enough to choose an act.
+    pub async fn observe_slots_before_act(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
+        let wanted = SlotsWanted { age: ReadAge::BeforeAct, ..SlotsWanted::ALL };
+        Ok(self.in_order(self.0.slots.slots(system, &wanted).await?))
+    }
+
+    fn in_order(&self, mut slots: Vec<Slot>) -> Vec<Slot> {
         slots::rule_out_consoles(&mut slots);
         for slot in &mut slots {
             slot.refusing = self.0.learned.is_refusing(&slot.link);
         }
         slots.sort_by_key(|slot| slot.refusing);
-        Ok(slots)
+        slots
     }
 
     /// The slot at `link`, which is a [`Slot::link`].
     pub async fn observe_slot(&self, link: &str) -> Result<Slot, RedfishError> {
-        self.0.slots.slot(link, None).await
+        self.observe_slot_of(link, ReadAge::New).await
+    }
+
+    /// The same, from a reading that may be so old.
+    pub async fn observe_slot_of(&self, link: &str, age: ReadAge) -> Result<Slot, RedfishError> {
+        self.0.slots.slot_of(link, None, age).await
     }
 
     /// Why this BMC has no virtual drives for `system` that could be given images from here, and what to do
@@ -226,8 +288,21 @@ impl BmcPool {
         if connections.len() >= IDLE_MAX {
             connections.retain(|_, bmc| Arc::strong_count(&bmc.0) > 1);
         }
-        let connect = || Bmc::new(account.clone(), self.0.world.clone(), self.0.limits.clone());
-        connections.entry(account.key()).or_insert_with(connect).clone()
+        let key = account.key();
+        if let Some(bmc) = connections.get(&key) {
+            return bmc.clone();
+        }
+        // However many accounts there are on a BMC, it is one.
+        let first = (key.0.clone(), String::new(), [0; 32], String::new());
+        let beside = connections.range(first..).next().filter(|(other, _)| other.0 == key.0);
+        let (gate, turns) = match beside {
+            Some((_, other)) => (other.0.session.gate.clone(), other.0.session.turns.clone()),
+            None => (Arc::new(RequestGate::new(self.0.limits.per_bmc)), Arc::default()),
+        };
+        let http = Transport::new(account.clone(), self.0.world.clone(), self.0.limits.clone());
+        let bmc = Bmc::new(http, gate, turns);
+        connections.insert(key, bmc.clone());
+        bmc
     }
 
     /// Deletes the account's session and forgets what is known of the BMC.

@@ -6,6 +6,8 @@
 use serde_json::{Value, json};
 
 use super::quirks::Quirk;
+use super::recent::ReadAge;
+use super::slots::SlotsWanted;
 use super::system::{Action, System};
 use super::task::TaskFollower;
 use super::{Bmc, Op, RedfishError, json as read};
@@ -45,7 +47,8 @@ impl Bmc {
         if !quirks.has(Quirk::RemoteMediaSwitch) && !quirks.has(Quirk::CdInstances) {
             return Ok(service);
         }
-        let slots = rooms.slots.slots(system).await?;
+        let wanted = SlotsWanted { age: ReadAge::JustRead, ..SlotsWanted::ALL };
+        let slots = rooms.slots.slots(system, &wanted).await?;
         let usable = slots.iter().filter(|slot| slot.is_usable_cd()).count() as u64;
         if usable >= CDS_WANTED {
             return Ok(service);
@@ -54,7 +57,7 @@ impl Bmc {
         let managers = rooms.discovery.managers_of(system).await?.into_iter().take(1);
         let managers = managers.map(|link| (Op::Manager, link));
         for (op, link) in managers.chain([(Op::System, system.link.clone())]) {
-            let body = rooms.session.read_link(op, &link, Some(&system.link)).await?.body;
+            let body = rooms.discovery.oem_parts(op, &link, &system.link).await?;
             let target = |name: &str, quirk| oem_action(&body, name).filter(|_| quirks.has(quirk));
             let is_few = cd_instances(&body).is_none_or(|instances| instances < CDS_WANTED);
             let enable = target("VirtualMedia.EnableRMedia", Quirk::RemoteMediaSwitch);

@@ -3,9 +3,11 @@
 //! A first try for the next job and a line for operators, never a rule: whatever fails is found out
 //! again from the beginning. Invariant: it holds no secret, and only forms that the BMC accepted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+
+use crate::action_info::Parameter;
 
 /// What worked, and what a slot would not take.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +26,31 @@ pub struct BmcMemory {
     pub boot_how: Option<String>,
     /// How `If-Match` has to be written, where not as the tag was given.
     pub tag: Option<String>,
+    /// The form in which the one-time boot was cleared.
+    pub boot_clear: Option<String>,
     /// Links of slots that refused an image which another one took.
     pub refusing: BTreeSet<String>,
+    /// Where things are.
+    pub links: BmcLinks,
+}
+
+/// Where things are on a BMC, and what it advertises: of one host of it, the server's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "testing", derive(schemars::JsonSchema))]
+pub struct BmcLinks {
+    /// The service root, as JSON, as far as it is read before a login.
+    pub root: Option<String>,
+    /// The host's System.
+    pub system: Option<String>,
+    /// Which host it is: without its UUID there the link is not believed.
+    pub uuid: Option<String>,
+    /// Links of its slots.
+    pub slots: Vec<String>,
+    /// What actions take, by the link of the ActionInfo.
+    pub action_infos: BTreeMap<String, Vec<Parameter>>,
+    /// Whether a settings object holds the boot override, by its link.
+    pub settings: BTreeMap<String, bool>,
 }
 
 /// Slots that are remembered to refuse images.
@@ -33,7 +58,8 @@ const REFUSING_MAX: usize = 32;
 
 impl BmcMemory {
     pub fn is_empty(&self) -> bool {
-        *self == BmcMemory { firmware: self.firmware.clone(), ..BmcMemory::default() }
+        let BmcMemory { firmware, links, .. } = self.clone();
+        *self == BmcMemory { firmware, links, ..BmcMemory::default() }
     }
 
     /// This slot refused an image for its own sake.
@@ -43,7 +69,7 @@ impl BmcMemory {
         }
     }
 
-    /// Everything, a sentence each.
+    /// Everything of what worked, a sentence each.
     pub fn sentences(&self) -> Vec<String> {
         let sentence = |what: &str, how: &Option<String>| how.as_ref().map(|how| format!("{what}: {how}"));
         let refusing: Vec<&str> =

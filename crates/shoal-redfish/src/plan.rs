@@ -8,6 +8,7 @@ use super::insert_form::InsertBody;
 use super::quirks::Quirk;
 use super::remote_map::refused_protocol;
 use super::slot::{InsertMethod, Slot};
+use super::slots::SlotsWanted;
 use super::system::{ResetType, System};
 use super::virtual_media::insert_parameters;
 use super::{Bmc, MediaService, RedfishError};
@@ -37,7 +38,7 @@ impl Plan {
 impl Bmc {
     /// How this BMC would be asked for all that an installation needs, with an image at `image_url`.
     pub async fn observe_plan(&self, system: &System, image_url: &str) -> Result<Plan, RedfishError> {
-        let mut slots = self.0.slots.slots(system).await?;
+        let mut slots = self.0.slots.slots(system, &SlotsWanted::ALL).await?;
         slots.sort_by_key(|slot| self.0.learned.is_refusing(&slot.link));
         let media_service = self.observe_media_service(system).await?;
         let insert = match slots.iter().find(|slot| slot.is_usable_cd()) {

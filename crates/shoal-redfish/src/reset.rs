@@ -45,6 +45,7 @@ impl Bmc {
         }
         let body = json!({"ResetType": reset.name()});
         let call = rooms.session.http.post(Op::Reset, target, &body, Some(&system.link));
+        let _written = rooms.session.turns.write_to(&system.link);
         let reply = rooms.session.write(&call).await?;
         let (session, discovery) = (&*rooms.session, &*rooms.discovery);
         ResetFollower { session, discovery, system: &system.link }.follow(&call, &reply, reset).await?;
@@ -94,6 +95,7 @@ impl ResetFollower<'_> {
         let Some(wanted) = wanted else { return std::future::pending().await };
         loop {
             tokio::time::sleep(POWER_POLL).await;
+            self.session.turns.pause();
             if self.discovery.system(self.system, 0).await.is_ok_and(|seen| seen.power == Some(wanted)) {
                 return;
             }

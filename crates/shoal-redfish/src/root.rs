@@ -6,14 +6,28 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::call::Reply;
 use super::expiry::{Expiry, Remembered};
 use super::service::{ROOT, Root, parse_root};
 use super::transport::Transport;
-use super::{Op, RedfishError, RedfishErrorKind};
+use super::{Op, RedfishError, RedfishErrorKind, json};
 
 /// The root of one service, remembered until the links expire.
-pub(super) struct RootReader(Remembered<Option<Root>>);
+pub(super) struct RootReader(Remembered<KnownRoot>);
+
+#[derive(Default)]
+struct KnownRoot {
+    root: Option<Root>,
+    /// What of its JSON is used before a login.
+    text: Option<String>,
+    /// It was not read, but is remembered from an earlier job.
+    is_recalled: bool,
+}
+
+/// Of the JSON of a root that is remembered; real ones have a few hundred.
+const TEXT_BYTES_MAX: usize = 8 << 10;
 
 impl RootReader {
     pub(super) fn new(expiry: &Arc<Expiry>) -> RootReader {
@@ -21,7 +35,32 @@ impl RootReader {
     }
 
     pub(super) fn known(&self) -> Option<Root> {
-        self.0.with(|root| root.clone())
+        self.0.with(|known| known.root.clone())
+    }
+
+    /// The root as it can be recalled, if it was read without a login.
+    pub(super) fn text(&self) -> Option<String> {
+        self.0.with(|known| known.text.clone())
+    }
+
+    /// Begins with what was remembered, where the root has not been read yet.
+    pub(super) fn recall(&self, transport: &Transport, text: &str) {
+        let Ok(body) = json::parse_body(text.as_bytes()) else { return };
+        if self.known().is_none() {
+            self.keep(transport, &body);
+            self.0.with(|known| known.is_recalled = true);
+        }
+    }
+
+    /// What was recalled has led nowhere; the root is read for the next use. Whether it was recalled.
+    pub(super) fn forget_recalled(&self) -> bool {
+        self.0.with(|known| {
+            let was_recalled = known.is_recalled;
+            if was_recalled {
+                *known = KnownRoot::default();
+            }
+            was_recalled
+        })
     }
 
     /// One try; `None` where the BMC wants a login for it.
@@ -43,9 +82,15 @@ impl RootReader {
     }
 
     pub(super) fn remember(&self, transport: &Transport, reply: &Reply) -> Root {
-        let root = parse_root(&reply.body);
-        transport.identity.learn_root(root.vendor, &reply.body);
-        self.0.with(|known| *known = Some(root.clone()));
+        self.keep(transport, &reply.body)
+    }
+
+    fn keep(&self, transport: &Transport, body: &Value) -> Root {
+        let root = parse_root(body);
+        transport.identity.learn_root(root.vendor, body);
+        let text = Some(body.to_string()).filter(|text| text.len() <= TEXT_BYTES_MAX);
+        let known = KnownRoot { root: Some(root.clone()), text, is_recalled: false };
+        self.0.with(|kept| *kept = known);
         root
     }
 }

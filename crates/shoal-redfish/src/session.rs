@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -39,6 +39,7 @@ use super::expiry::Expiry;
 use super::gate::RequestGate;
 use super::logins::{HeldLogin, Logins, WITHOUT_SESSION};
 use super::messages::{self, Complaint};
+use super::recent::Turns;
 use super::root::RootReader;
 use super::service::{ROOT, Root};
 use super::transport::Transport;
@@ -55,15 +56,22 @@ const PAGES_MAX: usize = 16;
 /// The session that all requests of a (BMC, account) share.
 pub struct Session {
     pub(super) http: Transport,
-    pub(super) gate: RequestGate,
+    /// Of the BMC: other accounts on it wait there too.
+    pub(super) gate: Arc<RequestGate>,
     root: RootReader,
     logins: tokio::sync::Mutex<Logins>,
+    /// How long readings count as current. Of the BMC too, whichever account writes to it.
+    pub(super) turns: Arc<Turns>,
 }
 
 impl Session {
-    pub(super) fn new(http: Transport, expiry: &Arc<Expiry>) -> Session {
-        let gate = RequestGate::new(http.limits.per_bmc);
-        Session { http, gate, root: RootReader::new(expiry), logins: tokio::sync::Mutex::default() }
+    pub(super) fn new(
+        http: Transport,
+        gate: Arc<RequestGate>,
+        turns: Arc<Turns>,
+        expiry: &Arc<Expiry>,
+    ) -> Session {
+        Session { http, gate, root: RootReader::new(expiry), logins: tokio::sync::Mutex::default(), turns }
     }
 
     /// Reads a resource; repeated within the limits.
@@ -106,6 +114,17 @@ impl Session {
     /// request that was refused so had no effect.
     async fn attempt(&self, call: &Call<'_>) -> Result<Reply, RedfishError> {
         let _pass = self.gate.enter(call.system).await;
+        if call.method == Method::GET {
+            return self.exchange_logged_in(call).await;
+        }
+        // What is read meanwhile by others may show either side of it.
+        self.turns.note_write(call.link);
+        let reply = self.exchange_logged_in(call).await;
+        self.turns.note_write(call.link);
+        reply
+    }
+
+    async fn exchange_logged_in(&self, call: &Call<'_>) -> Result<Reply, RedfishError> {
         let credentials = self.credentials().await?;
         let reply = self.http.exchange(call, Some(&credentials)).await?;
         if !reply.refuses_account() {
@@ -151,6 +170,15 @@ impl Session {
         }
         let reply = self.read_link(Op::Root, ROOT, None).await?;
         Ok(self.root.remember(&self.http, &reply))
+    }
+
+    /// The root's JSON, for [`recall_root`](Self::recall_root) after a restart.
+    pub(super) fn root_text(&self) -> Option<String> {
+        self.root.text()
+    }
+
+    pub(super) fn recall_root(&self, text: &str) {
+        self.root.recall(&self.http, text);
     }
 
     /// The members of a collection, page by page.
@@ -253,12 +281,27 @@ impl Session {
     async fn login(&self, logins: &mut Logins) -> Result<Credentials, RedfishError> {
         logins.check_refusal()?;
         let held = match self.sessions_link().await? {
-            Some(sessions) => self.create_session(&sessions, logins).await?,
+            Some(sessions) => match self.create_session(&sessions, logins).await {
+                // A firmware update may have moved them since the root was remembered.
+                Ok(held)
+                    if matches!(held.credentials, Credentials::Basic(_)) && self.root.forget_recalled() =>
+                {
+                    self.log_in_anew(logins).await?
+                }
+                result => result?,
+            },
             None => self.without_session()?,
         };
         let credentials = held.credentials.clone();
         logins.held = Some(held);
         Ok(credentials)
+    }
+
+    async fn log_in_anew(&self, logins: &mut Logins) -> Result<HeldLogin, RedfishError> {
+        match self.sessions_link().await? {
+            Some(sessions) => self.create_session(&sessions, logins).await,
+            None => self.without_session(),
+        }
     }
 
     /// Where the session is on the BMC, if there is one: for the controller that follows a crash. `None` too while a
@@ -376,10 +419,10 @@ impl Session {
     /// Deletes the session, if there is one. What goes wrong is left to the session's timeout. The next request
     /// creates another.
     pub async fn close(&self) {
+        // Its turn, but within a limit: who holds the gate for longer is at work in this session.
+        let Ok(_pass) = tokio::time::timeout(LOGOUT_TIMEOUT, self.gate.enter(None)).await else { return };
         let Some(held) = self.logins.lock().await.held.take() else { return };
         let Some(link) = held.link else { return };
-        // Its turn, but within a limit: a slow insert may hold the gate.
-        let _pass = tokio::time::timeout(LOGOUT_TIMEOUT, self.gate.enter(None)).await;
         let call = self.http.delete(Op::Logout, &link, LOGOUT_TIMEOUT.min(self.http.limits.timeout));
         if let Err(error) = self.http.exchange(&call, Some(&held.credentials)).await {
             tracing::debug!(path = %error.path, kind = %error.kind, "session left to its timeout");

@@ -15,7 +15,9 @@ use serde_json::Value;
 
 use super::discovery::{Discovery, concerns_all};
 use super::expiry::{Expiry, Remembered};
-use super::quirks::Quirk;
+use super::learned::Learned;
+use super::quirks::{Quirk, Quirks};
+use super::recent::{ReadAge, RecentReads};
 use super::remote_map::{self, REMOTE_MAP};
 use super::session::Session;
 use super::slot::{InsertMethod, Slot, parse_slot};
@@ -29,7 +31,34 @@ const ISO_CONFIG: &str = "#iso-config";
 pub(super) struct SlotFinder {
     session: Arc<Session>,
     discovery: Arc<Discovery>,
+    learned: Arc<Learned>,
     known: Remembered<KnownSlots>,
+    read: RecentReads<Slot>,
+}
+
+/// Which slots a caller wants.
+pub(super) struct SlotsWanted {
+    /// So many drives for CD images are enough.
+    pub(super) cds: usize,
+    /// Links of slots that do not count among them.
+    pub(super) refusing: BTreeSet<String>,
+    /// How old the reading of each may be.
+    pub(super) age: ReadAge,
+}
+
+impl SlotsWanted {
+    pub(super) const ALL: SlotsWanted =
+        SlotsWanted { cds: usize::MAX, refusing: BTreeSet::new(), age: ReadAge::New };
+
+    /// Whether these are enough. Only a slot with the standard action is certainly no console's; where a quirk
+    /// separates those, others count too.
+    fn are_enough(&self, slots: &[Slot], quirks: &Quirks) -> bool {
+        let is_drive = |slot: &&Slot| {
+            let is_known = slot.way == Some(InsertMethod::Action) || quirks.has(Quirk::ReservedSlots);
+            is_known && slot.is_usable_cd() && !self.refusing.contains(&slot.link)
+        };
+        slots.iter().filter(is_drive).count() >= self.cds
+    }
 }
 
 /// What was found, by the links of systems.
@@ -41,8 +70,8 @@ struct KnownSlots {
 }
 
 /// What a search has found so far.
-#[derive(Default)]
-struct SlotSearch {
+struct SlotSearch<'w> {
+    wanted: &'w SlotsWanted,
     collections: Vec<String>,
     /// Links of slots, including those that could not be read.
     members: Vec<String>,
@@ -50,22 +79,47 @@ struct SlotSearch {
 }
 
 impl SlotFinder {
-    pub(super) fn new(session: Arc<Session>, discovery: Arc<Discovery>, expiry: &Arc<Expiry>) -> SlotFinder {
-        SlotFinder { session, discovery, known: Remembered::new(expiry) }
+    pub(super) fn new(
+        session: Arc<Session>,
+        discovery: Arc<Discovery>,
+        learned: Arc<Learned>,
+        expiry: &Arc<Expiry>,
+    ) -> SlotFinder {
+        let read = RecentReads::new(&session.turns);
+        SlotFinder { session, discovery, learned, known: Remembered::new(expiry), read }
     }
 
     /// The slots of a system: those that the System links to, and where none of those takes a CD
     /// image, those of its managers too. A System and its Manager often show one device under two
     /// names (xFusion, iDRAC9 6.x, Lenovo XCC), which must not pass for two.
-    pub(super) async fn slots(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
+    pub(super) async fn slots(
+        &self,
+        system: &System,
+        wanted: &SlotsWanted,
+    ) -> Result<Vec<Slot>, RedfishError> {
         let known = self.known.with(|known| known.slots.get(&system.link).cloned());
-        if let Some(links) = known {
-            let read = self.read_slots(&links, system).await;
+        if let Some(links) = known.or_else(|| self.remembered_slots(system)) {
+            let read = self.read_slots(&links, system, wanted).await;
             if !matches!(&read, Err(error) if error.is_not_found()) {
                 return read;
             }
+            self.discovery.forget_links();
         }
-        self.search(system).await
+        self.search(system, wanted).await
+    }
+
+    /// Those of an earlier job on this host.
+    fn remembered_slots(&self, system: &System) -> Option<Vec<String>> {
+        let links = self.learned.links();
+        let is_it = links.system.as_ref() == Some(&system.link) && links.uuid == system.uuid;
+        let slots = Some(links.slots).filter(|slots| is_it && !slots.is_empty())?;
+        self.known.with(|known| known.slots.insert(system.link.clone(), slots.clone()));
+        Some(slots)
+    }
+
+    /// The links of the slots, for later jobs.
+    pub(super) fn links_of(&self, system: &System) -> Vec<String> {
+        self.known.with(|known| known.slots.get(&system.link).cloned()).unwrap_or_default()
     }
 
     /// Whether a search found neither slots nor a link to a collection of them.
@@ -75,12 +129,13 @@ impl SlotFinder {
 
     /// The next look searches again: the system's slots have changed.
     pub(super) fn forget(&self, system: &str) {
+        self.learned.forget_links();
         self.known.with(|known| known.slots.remove(system));
     }
 
     /// Looks through the System, its managers and the makers' own places, until there is a usable CD drive.
-    async fn search(&self, system: &System) -> Result<Vec<Slot>, RedfishError> {
-        let mut found = SlotSearch::default();
+    async fn search(&self, system: &System, wanted: &SlotsWanted) -> Result<Vec<Slot>, RedfishError> {
+        let mut found = SlotSearch::new(wanted);
         if let Some(collection) = &system.virtual_media {
             self.collect_slots(collection, system, &mut found).await?;
         }
@@ -115,21 +170,20 @@ impl SlotFinder {
     async fn collect_from_managers(
         &self,
         system: &System,
-        found: &mut SlotSearch,
+        found: &mut SlotSearch<'_>,
     ) -> Result<(), RedfishError> {
         let mut first_error = None;
         for manager in self.discovery.managers_of(system).await? {
-            let reply = match self.session.read_link(Op::Manager, &manager, Some(&system.link)).await {
+            let links = match self.discovery.manager_links(&manager, &system.link).await {
                 Err(error) if concerns_all(&error) || is_timeout(&error) => return Err(error),
                 Err(error) => {
                     tracing::warn!(path = %manager, kind = %error.kind, "manager skipped: it gives no answer");
                     first_error.get_or_insert(error);
                     continue;
                 }
-                Ok(reply) => reply,
+                Ok(links) => links,
             };
-            self.session.http.identity.learn(&reply.body);
-            if let Some(collection) = json::link(&reply.body, "/VirtualMedia") {
+            if let Some(collection) = json::link(&links, "/VirtualMedia") {
                 self.collect_slots(&collection, system, found).await?;
             }
         }
@@ -141,7 +195,7 @@ impl SlotFinder {
         &self,
         collection: &str,
         system: &System,
-        found: &mut SlotSearch,
+        found: &mut SlotSearch<'_>,
     ) -> Result<(), RedfishError> {
         if found.collections.iter().any(|link| link == collection) {
             return Ok(());
@@ -155,13 +209,17 @@ impl SlotFinder {
         members.retain(|link| !found.members.contains(link));
         members.truncate(json::MEMBERS_MAX.saturating_sub(found.members.len()));
         members.sort_by_key(|link| natural_order(link));
-        found.slots.extend(self.read_slots(&members, system).await?);
+        found.slots.extend(self.read_slots(&members, system, found.wanted).await?);
         found.members.extend(members);
         Ok(())
     }
 
     /// One slot for each collection that names a configuration (Supermicro X10, older X11).
-    async fn collect_iso_configs(&self, system: &System, found: &mut SlotSearch) -> Result<(), RedfishError> {
+    async fn collect_iso_configs(
+        &self,
+        system: &System,
+        found: &mut SlotSearch<'_>,
+    ) -> Result<(), RedfishError> {
         for collection in found.collections.clone() {
             let link = format!("{collection}{ISO_CONFIG}");
             match self.slot(&link, Some(&system.link)).await {
@@ -175,12 +233,21 @@ impl SlotFinder {
         Ok(())
     }
 
-    /// Reads slots; one that gives no answer is left out unless none does.
-    async fn read_slots(&self, links: &[String], system: &System) -> Result<Vec<Slot>, RedfishError> {
+    /// Reads slots until there are enough; one that gives no answer is left out unless none does.
+    async fn read_slots(
+        &self,
+        links: &[String],
+        system: &System,
+        wanted: &SlotsWanted,
+    ) -> Result<Vec<Slot>, RedfishError> {
+        let quirks = self.discovery.quirks();
         let mut slots = Vec::with_capacity(links.len());
         let mut first_error = None;
         for link in links {
-            match self.slot(link, Some(&system.link)).await {
+            if wanted.are_enough(&slots, &quirks) {
+                break;
+            }
+            match self.slot_of(link, Some(&system.link), wanted.age).await {
                 Ok(slot) => slots.push(slot),
                 Err(error) if concerns_all(&error) || is_timeout(&error) => return Err(error),
                 Err(error) => {
@@ -192,9 +259,29 @@ impl SlotFinder {
         first_error.filter(|_| slots.is_empty()).map_or(Ok(slots), Err)
     }
 
+    /// One slot, from a reading that may be so old.
+    pub(super) async fn slot_of(
+        &self,
+        link: &str,
+        system: Option<&str>,
+        age: ReadAge,
+    ) -> Result<Slot, RedfishError> {
+        match self.read.get(link, age) {
+            Some(read) => Ok(read),
+            None => self.slot(link, system).await,
+        }
+    }
+
+    pub(super) async fn slot(&self, link: &str, system: Option<&str>) -> Result<Slot, RedfishError> {
+        let begun = self.read.begin();
+        let slot = self.read_slot(link, system).await?;
+        self.read.keep(link, &slot, begun);
+        Ok(slot)
+    }
+
     /// Reads one slot. A link that ends in a fragment is that of a maker's configuration or map. Where the caller does
     /// not know the System, it is the one whose slots were listed with this one.
-    pub(super) async fn slot(&self, link: &str, system: Option<&str>) -> Result<Slot, RedfishError> {
+    async fn read_slot(&self, link: &str, system: Option<&str>) -> Result<Slot, RedfishError> {
         let system = system.map(str::to_owned).or_else(|| self.system_of_slot(link));
         if let Some(collection) = link.strip_suffix(ISO_CONFIG) {
             return self.iso_config(link, collection, system).await;
@@ -258,7 +345,11 @@ pub(super) fn rule_out_consoles(slots: &mut [Slot]) {
     }
 }
 
-impl SlotSearch {
+impl<'w> SlotSearch<'w> {
+    fn new(wanted: &'w SlotsWanted) -> SlotSearch<'w> {
+        SlotSearch { wanted, collections: Vec::new(), members: Vec::new(), slots: Vec::new() }
+    }
+
     /// Whether the search may end: a CD drive takes images.
     fn has_usable(&self) -> bool {
         self.slots.iter().any(Slot::is_usable_cd)

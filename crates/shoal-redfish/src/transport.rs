@@ -103,6 +103,11 @@ impl Transport {
         Call { method: Method::PATCH, ..self.post(op, link, body, system) }
     }
 
+    /// The pause, a little longer or shorter, so that clients do not keep in step.
+    pub(super) fn jitter(&self, pause: Duration) -> Duration {
+        self.rng.jitter(pause)
+    }
+
     /// So many tries after the first.
     pub(super) fn retries(&self, op: Op, left: u32) -> Retries<'_> {
         Retries { transport: self, op, left, waited: Duration::ZERO, backoff: RETRY_DELAY_FIRST }

@@ -36,6 +36,7 @@ impl Bmc {
         let (session, discovery, learned) = (&*self.0.session, &*self.0.discovery, &*self.0.learned);
         let deadline = Instant::now() + self.insert_timeout();
         let insert = ImageInsert { session, discovery, learned, slot, image_url, deadline };
+        let _written = session.turns.write_to(&slot.link);
         let (how, form) = match slot.way {
             Some(InsertMethod::Action) => insert.by_action().await?,
             Some(InsertMethod::Patch) => insert.by_form(InsertMethod::Patch).await?,
@@ -65,6 +66,7 @@ impl Bmc {
     pub async fn request_eject(&self, slot: &Slot) -> Result<How, RedfishError> {
         let deadline = Instant::now() + self.insert_timeout();
         let (session, learned) = (&*self.0.session, &*self.0.learned);
+        let _written = session.turns.write_to(&slot.link);
         let error = match (ImageEject { session, learned, slot, deadline }).eject().await {
             Err(error) if error.class() != ErrorClass::NeedsOperator => error,
             result => return result,

@@ -23,7 +23,7 @@ pub fn checker(services: Arc<Services>) -> Checker {
 async fn check(services: &Services, server: &Server, with_probe: bool) -> CheckReport {
     let bmc = services.bmc(server);
     match services.store.load_bmc_memory(server).await {
-        Ok(memory) => bmc.learned().recall(memory),
+        Ok(memory) => bmc.recall(memory),
         Err(error) => {
             tracing::warn!(server = %server.serial, %error, "what its BMC agreed to cannot be read")
         }

@@ -36,7 +36,7 @@ use crate::flow::media_base::what_reaching_needs;
 use crate::flow::policy::{self, Policy};
 use crate::flow::{Context, Decision, StepError, StepOutcome};
 use shoal_base::world::{after, elapsed};
-use shoal_redfish::{RedfishError, Slot, System};
+use shoal_redfish::{ReadAge, RedfishError, Slot, System};
 
 /// Times that a loop of installations is tried to be ended.
 const LOOP_EJECTS_MAX: u32 = 5;
@@ -126,7 +126,7 @@ async fn lost_medium(cx: &Context<'_>) -> Option<String> {
 
 async fn empty_slot(cx: &Context<'_>) -> Option<Slot> {
     for link in cx.job.facts.mounts.read().filter_map(|drive| drive.slot.as_ref()) {
-        let slot = cx.bmc.observe_slot(link).await.ok()?;
+        let slot = cx.bmc.observe_slot_of(link, ReadAge::JustRead).await.ok()?;
         if slot.inserted == Some(false) {
             return Some(slot);
         }
@@ -139,7 +139,7 @@ pub(super) async fn look(cx: &mut Context<'_>) -> Result<Result<System, StepOutc
     cx.job.facts.esxi_mut().watch.polls = cx.job.facts.esxi().watch.polls.saturating_add(1);
     note_progress(cx);
     let link = cx.system_link()?;
-    let system = match cx.bmc.observe_system(&link).await {
+    let system = match cx.bmc.observe_system_of(&link, ReadAge::JustRead).await {
         Ok(system) => system,
         Err(error) => return Ok(Err(wait(cx, None, format!("the BMC cannot be observed: {error}")))),
     };
@@ -343,7 +343,7 @@ async fn end_loop(cx: &mut Context<'_>) -> Result<(), StepError> {
 async fn loaded_slots(cx: &Context<'_>) -> Result<Vec<Slot>, RedfishError> {
     let mut loaded = vec![];
     for link in cx.job.facts.mounts.read().filter_map(|drive| drive.slot.as_ref()) {
-        let slot = cx.bmc.observe_slot(link).await?;
+        let slot = cx.bmc.observe_slot_of(link, ReadAge::JustRead).await?;
         if slot.inserted == Some(true) {
             loaded.push(slot);
         }
@@ -364,7 +364,11 @@ async fn guest_ejected(cx: &Context<'_>, confidence: Confidence) -> Option<Evide
     if confidence == Confidence::Assumed || cx.job.facts.esxi().watch.loop_ejects > 0 {
         return None;
     }
-    let slot = empty_slot(cx).await?;
+    let Some(slot) = empty_slot(cx).await else {
+        // Media that are still in are looked at anew before they are ejected: the host may begin to read them.
+        cx.bmc.look_anew();
+        return None;
+    };
     let detail = format!("{} is empty, and this controller did not eject it", slot.id);
     Some(Evidence { kind: EvidenceKind::GuestEjected, at: cx.now(), detail })
 }

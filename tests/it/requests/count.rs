@@ -40,9 +40,64 @@ pub enum Before {
 }
 
 impl Before {
+    /// Requests besides polls that are enough for most BMCs.
+    pub fn most(self) -> u64 {
+        match self {
+            Before::Cold => 25,
+            Before::Remembered => 20,
+            // The shutdown, looks at the host, and the media once more before the start.
+            Before::ColdOn => Before::Cold.most() + 6,
+            Before::RememberedOn => Before::Remembered.most() + 6,
+        }
+    }
+
     fn is_remembered(self) -> bool {
         matches!(self, Before::Remembered | Before::RememberedOn)
     }
+}
+
+/// A persona that needs more.
+pub struct Exception {
+    persona: &'static str,
+    /// Of a BMC that is not known, and of a remembered one.
+    more: (u64, u64),
+    pub why: &'static str,
+}
+
+impl Exception {
+    pub fn more(&self, before: Before) -> u64 {
+        if before.is_remembered() { self.more.1 } else { self.more.0 }
+    }
+}
+
+const EXCEPTIONS: [Exception; 5] = [
+    Exception {
+        persona: "idrac10",
+        more: (9, 0),
+        why: "its second drive refuses, so both media go onto the first (9), and it refuses the first start (4)",
+    },
+    Exception { persona: "xcc1", more: (0, 2), why: "each look at its drive is three requests" },
+    Exception {
+        persona: "gigabyte",
+        more: (10, 4),
+        why: "virtual media are switched on (6); two more forms of the insert (2); its boot options show the true mode (3)",
+    },
+    Exception {
+        persona: "megarac",
+        more: (16, 9),
+        why: "virtual media are switched on (6); two more forms of the insert (2); it is busy for three minutes after each \
+              start, so that the session ends (8)",
+    },
+    Exception {
+        persona: "dgx",
+        more: (19, 9),
+        why: "as megarac; a second System (2), and the insert needs credentials too (1)",
+    },
+];
+
+/// What this persona may take beyond the bound.
+pub fn exception(persona: &str) -> Option<&'static Exception> {
+    EXCEPTIONS.iter().find(|row| row.persona == persona)
 }
 
 /// One installation on each persona.
@@ -83,7 +138,7 @@ fn wants_https(persona: &Persona) -> bool {
 
 fn config(persona: &Persona, number: usize, before: Before) -> SimConfig {
     let secs = Duration::from_secs;
-    let timings = Timings { post: secs(120), boot_load: secs(20), install: secs(300), ..Timings::default() };
+    let timings = Timings { post: secs(60), boot_load: secs(20), install: secs(120), ..Timings::default() };
     let is_on = before == Before::ColdOn;
     let previous = is_on.then(|| "8.0.2-0.0.22380479".parse().unwrap());
     let serial = format!("SIM{number:04}");
