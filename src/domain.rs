@@ -99,11 +99,11 @@ impl Job {
         self.cursor.phase != Phase::Done
     }
 
-    /// Whether nothing was learnt since `before` but that the host was looked at again. Reads of the media are saved
-    /// apart from the job.
-    pub fn shows_the_same_as(&self, before: &Job) -> bool {
-        let cursor = Cursor { wake_at: before.cursor.wake_at, ..self.cursor.clone() };
-        cursor == before.cursor && self.facts.without_looks() == before.facts.without_looks()
+    /// What is known of the job, but for how often and when its host was looked at: the same again where a look showed
+    /// nothing new. Reads of the media are saved apart from the job.
+    pub fn known(&self) -> (Cursor, Facts) {
+        let cursor = Cursor { wake_at: Timestamp::default(), ..self.cursor.clone() };
+        (cursor, self.facts.without_looks())
     }
 }
 

@@ -110,11 +110,14 @@ impl Services {
         UrlSecrets::of(own).and(&self.setup.url_secrets)
     }
 
-    /// Keeps what has been learned of it since `version`, which is the number that
-    /// `Bmc::learned().memory()` returned.
+    /// Keeps what has been learned of it since `version`, which is that of
+    /// `Bmc::learned()` by then.
     pub async fn keep_memory(&self, server: &Server, bmc: &Bmc, version: &mut u64) -> Result<(), StoreError> {
+        if bmc.learned().version() == *version {
+            return Ok(());
+        }
         let (memory, now) = bmc.learned().memory();
-        if now != *version && !memory.is_empty() {
+        if !memory.is_empty() {
             self.store.save_bmc_memory(server, memory).await?;
         }
         *version = now;

@@ -34,8 +34,8 @@ use super::context::Context;
 use super::error::{Failure, StepError};
 use super::{Decision, Path, Services, StepOutcome, plan, policy, steps, task_iso};
 use crate::domain::{
-    Cancel, Confidence, Cursor, EventStatus, FailureCode, Job, Level, NewEvent, Outcome, Phase, Server,
-    Status, Step, Verdict,
+    Cancel, Confidence, Cursor, EventStatus, Facts, FailureCode, Job, Level, NewEvent, Outcome, Phase,
+    Server, Status, Step, Verdict,
 };
 use crate::store::{Lease, StoreError};
 use shoal_base::world::elapsed;
@@ -84,7 +84,7 @@ pub async fn drive(
     let _driven = services.media.drive(job.id);
     let bmc = Box::pin(services.remembered_bmc(&server)).await?;
     bmc.hide(services.url_secrets(job.spec.as_ref()));
-    let mut kept = bmc.learned().memory().1;
+    let mut kept = bmc.learned().version();
     // Before any step: a BMC may be reading them already, and a host whose media vanish fails its installation.
     if let Err(error) = Box::pin(resume_media(services, path, &server, &job)).await {
         tracing::warn!(job = %job.id, server = %job.server, error = %error, "the job's media could not be published again");
@@ -193,7 +193,7 @@ async fn advance(cx: &mut Context<'_>, last_wait: &mut LastWait) -> Result<(), S
         job = %cx.job.id, server = %cx.job.server, step = cx.job.cursor.step.name(),
         attempt = cx.job.cursor.attempt, "step"
     );
-    let before = cx.job.clone();
+    let before = cx.job.known();
     match steps::ensure(cx).await {
         Ok(answer) => {
             cx.job.cursor.failing_since = None;
@@ -229,7 +229,7 @@ async fn save_end(cx: &mut Context<'_>, ended: NewEvent) -> Result<(), StoreErro
 async fn take(
     cx: &mut Context<'_>,
     answer: StepOutcome,
-    before: &Job,
+    before: &(Cursor, Facts),
     last_wait: &mut LastWait,
 ) -> Result<(), StoreError> {
     match answer {
@@ -259,10 +259,10 @@ async fn take(
 
 /// Whether a turn has shown nothing that a controller which takes the job up would miss. What the step has saved may have
 /// been taken back by now.
-fn may_go_unsaved(cx: &Context<'_>, before: &Job) -> bool {
+fn may_go_unsaved(cx: &Context<'_>, before: &(Cursor, Facts)) -> bool {
     let is_recent = elapsed(cx.job.last_update, cx.now()) < cx.services.policy.poll_interval;
     let is_session_saved = cx.bmc.session().link().is_none_or(|link| cx.job.facts.session == Some(link));
-    !cx.is_saved && is_recent && is_session_saved && cx.job.shows_the_same_as(before)
+    !cx.is_saved && is_recent && is_session_saved && cx.job.known() == *before
 }
 
 fn is_stuck(cx: &Context<'_>) -> bool {

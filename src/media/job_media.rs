@@ -188,7 +188,7 @@ impl JobMedia {
 
     /// Returns once every milestone noted so far is in the store.
     pub async fn settle(&self) -> Result<(), StoreError> {
-        self.save(Slot::is_unsettled).await
+        self.save(|slot, _| slot.is_unsettled()).await
     }
 
     /// Saves what is worth a picture and rests no evidence on it: the map of the reads, where it has grown; and
@@ -196,7 +196,7 @@ impl JobMedia {
     pub async fn save_picture(&self, all: bool) -> Result<(), StoreError> {
         self.save(|slot, seen| match all {
             true => slot.saved_reads < slot.reads,
-            false => slot.is_unsettled(seen) || slot.saved_map < seen.map.saving_step(),
+            false => slot.is_unsettled() || slot.saved_map < seen.map.saving_step(),
         })
         .await
     }
@@ -271,7 +271,7 @@ impl JobMedia {
 }
 
 impl Slot {
-    fn is_unsettled(&self, _: &MediumTrace) -> bool {
+    fn is_unsettled(&self) -> bool {
         self.durable < self.milestones
     }
 

@@ -113,9 +113,8 @@ impl Discovery {
     /// The host that is remembered, if it is still there, by its UUID; else everything is looked for again. Systems
     /// that were listed in this process are known better.
     async fn remembered_host(&self) -> Result<Option<System>, RedfishError> {
-        let BmcLinks { system: Some(link), uuid: Some(uuid), .. } = self.learned.links() else {
-            return Ok(None);
-        };
+        let remembered = self.learned.links(|links| links.system.clone().zip(links.uuid.clone()));
+        let Some((link, uuid)) = remembered else { return Ok(None) };
         if self.found.with(|found| found.systems.is_some()) {
             return Ok(None);
         }
@@ -137,7 +136,7 @@ impl Discovery {
 
     /// What is to be remembered for later jobs on this host; its slots are known elsewhere.
     pub(super) fn links_of(&self, system: &System) -> BmcLinks {
-        let known = self.learned.links();
+        let known = self.learned.links(BmcLinks::clone);
         let is_same = known.uuid == system.uuid;
         let (action_infos, settings) =
             self.found.with(|found| (found.action_infos.clone(), found.settings.clone()));
@@ -253,8 +252,8 @@ impl Discovery {
     }
 
     fn keep_oem_parts(&self, link: &str, body: &Value, begun: u64) -> Arc<Value> {
-        let part = |pointer: &str| body.pointer(pointer).cloned().unwrap_or_default();
-        let parts = Arc::new(json!({ "Actions": { "Oem": part("/Actions/Oem") }, "Oem": part("/Oem") }));
+        let oem_actions = part(body, "/Actions/Oem");
+        let parts = Arc::new(json!({ "Actions": { "Oem": oem_actions }, "Oem": part(body, "/Oem") }));
         let quirks = self.quirks();
         if quirks.has(Quirk::RemoteMediaSwitch) || quirks.has(Quirk::CdInstances) {
             self.oem_read.keep(link, &parts, begun);
@@ -263,11 +262,10 @@ impl Discovery {
     }
 
     fn keep_manager_links(&self, manager: &str, body: &Value) -> Arc<Value> {
-        let part = |pointer: &str| body.pointer(pointer).cloned().unwrap_or_default();
         let links = Arc::new(json!({
-            "VirtualMedia": part("/VirtualMedia"),
-            "Actions": { "Oem": part("/Actions/Oem") },
-            "Links": { "Oem": part("/Links/Oem") },
+            "VirtualMedia": part(body, "/VirtualMedia"),
+            "Actions": { "Oem": part(body, "/Actions/Oem") },
+            "Links": { "Oem": part(body, "/Links/Oem") },
         }));
         self.found.with(|found| found.manager_links.insert(manager.to_owned(), links.clone()));
         links
@@ -317,7 +315,9 @@ impl Discovery {
         system: Option<&str>,
     ) -> Result<Vec<Parameter>, RedfishError> {
         let known = self.found.with(|found| found.action_infos.get(link).cloned());
-        if let Some(known) = known.or_else(|| self.learned.links().action_infos.remove(link)) {
+        if let Some(known) =
+            known.or_else(|| self.learned.links(|links| links.action_infos.get(link).cloned()))
+        {
             return Ok(known);
         }
         let reply = self.session.read_link(Op::ActionInfo, link, system).await?;
@@ -331,7 +331,7 @@ impl Discovery {
     async fn complete_boot(&self, system: &mut System) -> Result<(), RedfishError> {
         let Some(link) = system.settings.clone() else { return Ok(()) };
         let known = self.found.with(|found| found.settings.get(&link).copied());
-        let known = known.or_else(|| self.learned.links().settings.get(&link).copied());
+        let known = known.or_else(|| self.learned.links(|links| links.settings.get(&link).copied()));
         // An override that is pending may show there and at no other time.
         let may_be_pending = self.quirks().has(Quirk::BootInSettings);
         if known == Some(false) && !may_be_pending {
@@ -358,6 +358,10 @@ impl Discovery {
         }
         Ok(())
     }
+}
+
+fn part(body: &Value, pointer: &str) -> Value {
+    body.pointer(pointer).cloned().unwrap_or_default()
 }
 
 fn manages(manager: &Value, system: &str) -> bool {

@@ -5,6 +5,7 @@
 //! the caller keeps it ([`Learned::memory`]). Invariant: only what a BMC accepted gets
 //! here, and nothing of it stays once the BMC has another firmware.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
@@ -99,7 +100,12 @@ impl Learned {
         }
     }
 
-    /// What to keep beyond this process, and a number that changes with it.
+    /// Another number whenever what is to be kept has changed.
+    pub fn version(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).version
+    }
+
+    /// What to keep beyond this process, and its [`version`](Self::version).
     pub fn memory(&self) -> (BmcMemory, u64) {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (kept.memory.clone(), kept.version)
@@ -116,8 +122,13 @@ impl Learned {
     }
 
     /// Where things are, as far as that is remembered.
-    pub(super) fn links(&self) -> BmcLinks {
-        self.read(|memory| memory.links.clone())
+    pub(super) fn links<T>(&self, read: impl FnOnce(&BmcLinks) -> T) -> T {
+        self.read(|memory| read(&memory.links))
+    }
+
+    /// Links of slots that refused an image.
+    pub(super) fn refusing(&self) -> BTreeSet<String> {
+        self.read(|memory| memory.refusing.clone())
     }
 
     pub(super) fn keep_links(&self, links: BmcLinks) {

@@ -142,7 +142,7 @@ impl Bmc {
     /// Begins with what was kept of this BMC.
     pub fn recall(&self, memory: BmcMemory) {
         self.0.learned.recall(memory);
-        if let Some(root) = self.0.learned.links().root {
+        if let Some(root) = self.0.learned.links(|links| links.root.clone()) {
             self.0.session.recall_root(&root);
         }
     }
@@ -217,7 +217,7 @@ impl Bmc {
 
     /// The same, but no more of them than it takes to have so many drives for CD images that have refused none.
     pub async fn observe_drives(&self, system: &System, cds: usize) -> Result<Vec<Slot>, RedfishError> {
-        let refusing = self.0.learned.memory().0.refusing;
+        let refusing = self.0.learned.refusing();
         let wanted = SlotsWanted { cds, refusing, age: ReadAge::JustRead };
         Ok(self.in_order(self.0.slots.slots(system, &wanted).await?))
     }

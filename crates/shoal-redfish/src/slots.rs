@@ -110,9 +110,10 @@ impl SlotFinder {
 
     /// Those of an earlier job on this host.
     fn remembered_slots(&self, system: &System) -> Option<Vec<String>> {
-        let links = self.learned.links();
-        let is_it = links.system.as_ref() == Some(&system.link) && links.uuid == system.uuid;
-        let slots = Some(links.slots).filter(|slots| is_it && !slots.is_empty())?;
+        let slots = self.learned.links(|links| {
+            let is_it = links.system.as_ref() == Some(&system.link) && links.uuid == system.uuid;
+            (is_it && !links.slots.is_empty()).then(|| links.slots.clone())
+        })?;
         self.known.with(|known| known.slots.insert(system.link.clone(), slots.clone()));
         Some(slots)
     }
