@@ -1,10 +1,12 @@
 //! One controller, fifty hosts, and dozens of `kill -9` while all of them install.
 //!
 //! Each kill comes after a number of events that a seed gives, so it hits whatever fifty jobs do just
-//! then. Invariant: at the end each job has one installing start, one installation and one verdict,
+//! then; or where they are silent for a while, since a kill between the intents of many starts and their requests
+//! makes all of those wait for a minute. Invariant: at the end each job has one installing start, one installation and one verdict,
 //! nothing is left in a drive, and the database is sound.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use shoal::seal::KeySource;
@@ -19,6 +21,8 @@ const HOSTS: usize = 50;
 const KILLS: usize = 30;
 /// Events of steps between a start and the next kill, at most. Fifty jobs have some 1,400.
 const EVENTS_MAX: u64 = 60;
+/// No kill waits longer for the next event.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 const LEAVE_ON: &str = "--esxi-final-reset=never";
 
@@ -65,13 +69,14 @@ async fn submit_all(served: &Served, sim: &Sim) -> Vec<String> {
     jobs
 }
 
-/// Until `wanted` more events of steps have come after the one with the id `seen`; gives the id of the
-/// last one.
+/// Until `wanted` more events of steps have come after the one with the id `seen`, or none comes; gives the id of
+/// the last one.
 async fn pass(served: &Served, seen: u64, wanted: u64) -> u64 {
     let mut events = served.all_events_after(seen).await;
     let (mut last, mut left) = (seen, wanted);
     while left > 0 {
-        let event = events.next().await.expect("the stream of all events has no end");
+        let Ok(event) = tokio::time::timeout(SILENCE_MAX, events.next()).await else { break };
+        let event = event.expect("the stream of all events has no end");
         last = event["id"].as_u64().unwrap();
         left -= u64::from(event["op"] != "job.take_up");
     }
