@@ -4,7 +4,7 @@
 #[expect(dead_code, clippy::unwrap_used, reason = "the site of the tests, of which figures need a part")]
 mod site;
 
-pub use site::{CONTROLLER, Site, machine};
+pub use site::{Site, https_only, machine};
 
 /// Where time passes only while everything waits.
 pub fn paused() -> tokio::runtime::Runtime {

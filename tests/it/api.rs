@@ -104,13 +104,16 @@ impl Answer {
 
 /// Has a controller work on this store, as another one does.
 pub fn share(parts: &mut ApiParts, store: Store) {
-    parts.access = match &parts.access {
-        Access::Tokens(tokens) => {
-            Access::Tokens(Arc::new(Tokens { store: store.clone(), ..(**tokens).clone() }))
-        }
-        _ => unreachable!("the fixture requires tokens"),
-    };
+    change_tokens(parts, |tokens| tokens.store = store.clone());
     parts.store = store;
+}
+
+/// Makes some part of how tokens are checked otherwise.
+pub fn change_tokens(parts: &mut ApiParts, change: impl FnOnce(&mut Tokens)) {
+    let Access::Tokens(tokens) = &parts.access else { unreachable!("the fixture requires tokens") };
+    let mut tokens = (**tokens).clone();
+    change(&mut tokens);
+    parts.access = Access::Tokens(Arc::new(tokens));
 }
 
 impl Fixture {

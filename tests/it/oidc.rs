@@ -12,12 +12,11 @@ use axum::body::Body;
 use http::{Method, Request, header};
 use serde_json::{Value, json};
 use shoal::access::Role;
-use shoal::api::{Access, Tokens};
 use shoal::oidc::{Oidc, OidcSettings};
 use shoal_base::world::World;
 use shoal_sim::Network;
 
-use crate::api::{Answer, Fixture};
+use crate::api::{Answer, Fixture, change_tokens};
 use provider::{ISSUER, Provider, Signer, text, unsigned};
 
 /// A controller that believes the provider, and the network between them.
@@ -35,10 +34,7 @@ impl Site {
         let fixture = Fixture::with(|parts| {
             let world = World { transport, ..parts.world.clone() };
             let oidc = Some(Arc::new(Oidc::new(settings(), &world)));
-            parts.access = match &parts.access {
-                Access::Tokens(tokens) => Access::Tokens(Arc::new(Tokens { oidc, ..(**tokens).clone() })),
-                _ => unreachable!("the fixture asks for tokens"),
-            };
+            change_tokens(parts, |tokens| tokens.oidc = oidc);
         });
         Site { fixture, network, provider }
     }

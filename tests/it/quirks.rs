@@ -2,7 +2,6 @@
 //! and each quirk is needed: without it the persona that has it is not installed as it should be.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -13,7 +12,7 @@ use shoal_base::world::TlsPolicy;
 use shoal_redfish::{Account, Bmc, BmcPool, Limits, Quirk, ResetType, System};
 use shoal_sim::{Fault, Persona, SimConfig, Sources, Timings};
 
-use crate::site::{CONTROLLER, Site, machine};
+use crate::site::{Site, https_only, machine};
 
 #[test]
 fn the_document_has_a_row_for_each_quirk_and_no_other() {
@@ -48,14 +47,7 @@ async fn site_of(configs: Vec<SimConfig>, https: bool, quirks_off: Vec<Quirk>) -
     site.quirks_off = quirks_off;
     site.policy.final_reset = FinalReset::Never;
     if https {
-        let base: url::Url = format!("https://{CONTROLLER}").parse().unwrap();
-        site.setup = Box::new(move |setup| {
-            let base = base.clone();
-            setup.media_base = Arc::new(move |_| {
-                let base = base.clone();
-                Box::pin(async move { Ok(base) })
-            });
-        });
+        site.give_media_by_https();
     }
     site
 }
@@ -64,10 +56,6 @@ async fn install(site: &mut Site) -> Job {
     site.start();
     let id = site.submit(0, json!({ "allow_powered_on": true })).await;
     site.settle(id).await
-}
-
-fn https_only(persona: &Persona) -> bool {
-    !persona.media.protocols.contains(&"HTTP")
 }
 
 pub fn client(site: &Site, quirks_off: Vec<Quirk>) -> Bmc {

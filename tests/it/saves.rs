@@ -30,6 +30,12 @@ async fn watch(site: &Site, id: JobId) {
     tokio::time::sleep(Duration::from_secs(300)).await;
 }
 
+/// How long ago the last look was that is in the store.
+async fn saved_look_was(site: &Site, id: JobId) -> Duration {
+    let observed_at = site.job(id).await.facts.esxi().watch.observed_at.unwrap();
+    elapsed(observed_at, site.world.clock.now())
+}
+
 #[tokio::test(start_paused = true)]
 async fn looks_that_show_the_same_are_written_in_part() {
     let mut site = site().await;
@@ -66,10 +72,9 @@ async fn a_stop_writes_the_last_look() {
         let polls = site.job(id).await.facts.esxi().watch.polls;
         tokio::time::sleep(Duration::from_secs(11)).await;
         site.shut_down().await;
-        let job = site.job(id).await;
-        let watch = &job.facts.esxi().watch;
-        let ago = elapsed(watch.observed_at.unwrap(), site.world.clock.now());
-        assert!(ago <= site.policy.poll_interval && watch.polls > polls, "{ago:?} {watch:?}");
+        let ago = saved_look_was(&site, id).await;
+        let now = site.job(id).await.facts.esxi().watch.polls;
+        assert!(ago <= site.policy.poll_interval && now > polls, "{ago:?}, {now} looks after {polls}");
         site.start();
         tokio::time::sleep(Duration::from_secs(7)).await;
     }
@@ -87,9 +92,7 @@ async fn a_crash_costs_no_more_than_the_looks_of_one_interval() {
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_secs(11)).await;
         site.crash().await;
-        let job = site.job(id).await;
-        let watch = &job.facts.esxi().watch;
-        let ago = elapsed(watch.observed_at.unwrap(), site.world.clock.now());
+        let ago = saved_look_was(&site, id).await;
         assert!(ago <= 2 * site.policy.poll_interval, "{ago:?}");
         site.start();
         tokio::time::sleep(Duration::from_secs(7)).await;

@@ -233,6 +233,18 @@ impl Site {
         directory
     }
 
+    /// BMCs are given media by https, which some want.
+    pub fn give_media_by_https(&mut self) {
+        let base: url::Url = format!("https://{CONTROLLER}").parse().unwrap();
+        self.setup = Box::new(move |setup| {
+            let base = base.clone();
+            setup.media_base = Arc::new(move |_| {
+                let base = base.clone();
+                Box::pin(async move { Ok(base) })
+            });
+        });
+    }
+
     /// The address that BMCs were given leads to this controller from now on.
     pub fn serve_media_of(&self, controller: &Controller) {
         let (media, hooks) = (&controller.media, controller.hooks.clone());
@@ -456,6 +468,11 @@ pub fn record(config: &SimConfig, authority: &str) -> Server {
         labels: Default::default(),
         variables: Default::default(),
     }
+}
+
+/// Whether a BMC of this make takes images by https alone.
+pub fn https_only(persona: &Persona) -> bool {
+    !persona.media.protocols.contains(&"HTTP")
 }
 
 /// A machine as it comes, off.

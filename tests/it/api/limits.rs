@@ -10,9 +10,9 @@ use axum::extract::ConnectInfo;
 use http::{Method, Request, header};
 use serde_json::json;
 use shoal::access::Role;
-use shoal::api::{Access, ApiParts, Limits, Rates, Tokens};
+use shoal::api::{Access, ApiParts, Limits, Rates};
 
-use super::{Answer, Fixture, TOKEN, keep_token, server_json};
+use super::{Answer, Fixture, TOKEN, change_tokens, keep_token, server_json};
 
 fn limited(failures: u32, writes: u32) -> Fixture {
     Fixture::with(|parts| limit(parts, failures, writes))
@@ -22,10 +22,7 @@ fn limited(failures: u32, writes: u32) -> Fixture {
 pub fn limit(parts: &mut ApiParts, failures: u32, writes: u32) {
     let [failures_per_minute, writes_per_minute] = [failures, writes].map(|n| NonZeroU32::new(n).unwrap());
     let limits = Arc::new(Limits::new(Rates { failures_per_minute, writes_per_minute }));
-    parts.access = match &parts.access {
-        Access::Tokens(tokens) => Access::Tokens(Arc::new(Tokens { limits, ..(**tokens).clone() })),
-        _ => unreachable!("the fixture requires tokens"),
-    };
+    change_tokens(parts, |tokens| tokens.limits = limits);
     parts.webhook_secrets = vec!["hook".into()];
 }
 

@@ -4,7 +4,6 @@
 //! before, half a second ago or earlier, with nothing but sessions written to the BMC since. Invariant: every persona
 //! that takes images from this controller is in the table.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,7 +11,7 @@ use shoal::domain::Status;
 use shoal::flow::policy::FinalReset;
 use shoal_sim::{Persona, RequestSeen, SimConfig, Timings};
 
-use super::site::{CONTROLLER, Site, machine};
+use super::site::{Site, https_only, machine};
 
 /// What one installation took on one persona.
 pub struct Requests {
@@ -106,7 +105,7 @@ pub async fn on_every_persona(before: Before) -> Vec<Requests> {
     for https in [false, true] {
         let takes_images = |persona: &&Persona| !persona.media.protocols.is_empty();
         let personas: Vec<&Persona> =
-            Persona::all().filter(takes_images).filter(|persona| wants_https(persona) == https).collect();
+            Persona::all().filter(takes_images).filter(|persona| https_only(persona) == https).collect();
         let configs = personas.iter().enumerate().map(|(number, persona)| config(persona, number, before));
         let mut site = Site::new(1, configs.collect()).await;
         prepare(&mut site, https).await;
@@ -132,10 +131,6 @@ pub async fn on_every_persona(before: Before) -> Vec<Requests> {
     all
 }
 
-fn wants_https(persona: &Persona) -> bool {
-    !persona.media.protocols.contains(&"HTTP")
-}
-
 fn config(persona: &Persona, number: usize, before: Before) -> SimConfig {
     let secs = Duration::from_secs;
     let timings = Timings { post: secs(60), boot_load: secs(20), install: secs(120), ..Timings::default() };
@@ -148,14 +143,7 @@ fn config(persona: &Persona, number: usize, before: Before) -> SimConfig {
 async fn prepare(site: &mut Site, https: bool) {
     site.policy.final_reset = FinalReset::Never;
     if https {
-        let base: url::Url = format!("https://{CONTROLLER}").parse().unwrap();
-        site.setup = Box::new(move |setup| {
-            let base = base.clone();
-            setup.media_base = Arc::new(move |_| {
-                let base = base.clone();
-                Box::pin(async move { Ok(base) })
-            });
-        });
+        site.give_media_by_https();
     }
     // The stock emulator reports no serial number, so its record names the system.
     for mut server in site.store.servers().await.unwrap() {

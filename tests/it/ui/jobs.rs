@@ -1,14 +1,11 @@
 //! The page of a job: an installation that has run, what it shows of it, and the acts on a job.
 
-use std::sync::Arc;
-
 use serde_json::json;
 use shoal::access::Role;
-use shoal::api::{Access, Tokens};
 use shoal::domain::Status;
 
 use super::Site;
-use crate::api::keep_token;
+use crate::api::{keep_token, share};
 use crate::site;
 
 /// A site whose API shows the store of an installation that has run.
@@ -20,16 +17,7 @@ async fn after_an_installation() -> (Site, String) {
     assert_eq!(job.status, Status::Succeeded);
     let store = installed.store.clone();
     keep_token(&store, &installed.world, "first", Role::Admin, "first-admin");
-    let site = Site::with(
-        |parts| {
-            parts.store = store.clone();
-            parts.access = match &parts.access {
-                Access::Tokens(tokens) => Access::Tokens(Arc::new(Tokens { store, ..(**tokens).clone() })),
-                _ => unreachable!("the fixture asks for tokens"),
-            };
-        },
-        |_| {},
-    );
+    let site = Site::with(|parts| share(parts, store), |_| {});
     (site, id.to_string())
 }
 

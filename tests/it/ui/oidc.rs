@@ -7,13 +7,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use shoal::api::{Access, Tokens};
+use shoal::api::Access;
 use shoal::oidc::{CodeFlow, CodeFlowSettings, Oidc};
 use shoal_base::world::World;
 use shoal_sim::Network;
 use url::Url;
 
 use super::{Browser, Page};
+use crate::api::change_tokens;
 use crate::oidc::provider::{ISSUER, Provider, Signer};
 
 /// Makes claims those of another token.
@@ -36,12 +37,7 @@ impl Site {
             |parts| {
                 let online = World { transport, ..parts.world.clone() };
                 let judge = Arc::new(Oidc::new(crate::oidc::settings(), &online));
-                parts.access = match &parts.access {
-                    Access::Tokens(tokens) => {
-                        Access::Tokens(Arc::new(Tokens { oidc: Some(judge.clone()), ..(**tokens).clone() }))
-                    }
-                    _ => unreachable!("the fixture asks for tokens"),
-                };
+                change_tokens(parts, |tokens| tokens.oidc = Some(judge.clone()));
                 (oidc, world) = (Some(judge), Some(online));
             },
             |_| {},

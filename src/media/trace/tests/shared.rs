@@ -31,6 +31,13 @@ impl Shared {
         }
     }
 
+    /// A controller that begins with what is in the store, and knows of a start at `reset`.
+    fn restart(bench: &mut TraceBench, rows: &[Option<MediumTrace>; 2], reset: i64, secs: i64) {
+        bench.saved = rows.clone().map(Option::unwrap_or_default);
+        (bench.trace, bench.reset_at) = (Trace::new(true), Some(at(reset)));
+        bench.publish(at(secs));
+    }
+
     fn reset(&mut self, secs: i64) {
         for bench in self.serving.iter_mut().chain([&mut self.driver]) {
             bench.play(&Reset(secs));
@@ -184,10 +191,7 @@ fn the_next_driver_knows_as_much() {
     shared.reset(10);
     shared.install(64 * KIB, false);
     let before = shared.known();
-    let rows = shared.rows.clone();
-    shared.driver.saved = rows.map(Option::unwrap_or_default);
-    shared.driver.trace = Trace::new(true);
-    shared.driver.publish(at(300));
+    Shared::restart(&mut shared.driver, &shared.rows, 10, 300);
     let after = shared.known();
     assert_eq!(before.0.installer_read(&before.1), after.0.installer_read(&after.1));
     assert_eq!((before.0.read, before.1.mode), (after.0.read, after.1.mode));
@@ -202,11 +206,7 @@ fn a_start_that_came_to_nothing_loses_no_reads() {
     shared.read(60, Boot, KERNEL, 64 * KIB);
     shared.all_learn();
     // The next controllers know of the first start only.
-    for bench in &mut shared.serving {
-        bench.saved = shared.rows.clone().map(Option::unwrap_or_default);
-        (bench.trace, bench.reset_at) = (Trace::new(true), Some(at(10)));
-        bench.publish(at(70));
-    }
+    shared.serving.iter_mut().for_each(|bench| Shared::restart(bench, &shared.rows, 10, 70));
     shared.read(80, Task, KS, 64 * KIB);
     let (boot, task) = shared.known();
     assert_eq!(boot.installer_read(&task), Some(at(80)), "{boot:?}\n{task:?}");
@@ -218,11 +218,7 @@ fn a_start_after_the_kickstart_was_read_takes_nothing_back() {
     let mut shared = Shared::new(2);
     shared.reset(10);
     shared.install(64 * KIB, true);
-    shared.serving.iter_mut().for_each(|bench| bench.reset_at = Some(at(300)));
-    let bench = &mut shared.serving[1];
-    bench.saved = shared.rows.clone().map(Option::unwrap_or_default);
-    bench.trace = Trace::new(true);
-    bench.publish(at(301));
+    Shared::restart(&mut shared.serving[1], &shared.rows, 300, 301);
     shared.turn = 1;
     shared.read(310, Task, NONCE, 64 * KIB);
     let (boot, task) = shared.known();
