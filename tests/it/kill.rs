@@ -72,13 +72,13 @@ const FROM_ON: [Case; 4] = [
 
 #[tokio::test]
 async fn a_controller_killed_in_any_step_installs_once_all_the_same() {
-    let off = Sim::start(&["--count=17", "--fault=slow=300", "--install-seconds=3"]).await;
-    let on = Sim::start(&["--count=4", "--power=on", "--fault=slow=300", "--install-seconds=3"]).await;
-    let cases = FROM_OFF.iter().zip(&off.machines).chain(FROM_ON.iter().zip(&on.machines));
+    let off = Sim::start(&["--count=51", "--fault=slow=300", "--install-seconds=3"]).await;
+    let on = Sim::start(&["--count=12", "--power=on", "--fault=slow=300", "--install-seconds=3"]).await;
+    let machines = |sim: &Sim| sim.machines.chunks(TRIES).map(<[Machine]>::to_vec).collect::<Vec<_>>();
+    let cases = FROM_OFF.iter().zip(machines(&off)).chain(FROM_ON.iter().zip(machines(&on)));
     let mut running = JoinSet::new();
-    for (number, (case, machine)) in (1u8..).zip(cases) {
-        let (case, machine) = (*case, machine.clone());
-        running.spawn(async move { survive(number, case, &machine).await });
+    for (number, (case, machines)) in (1u8..).zip(cases) {
+        running.spawn(async move { hit(number, *case, &machines).await });
     }
     let mut failed = 0;
     while let Some(ended) = running.join_next().await {
@@ -87,7 +87,23 @@ async fn a_controller_killed_in_any_step_installs_once_all_the_same() {
     assert_eq!(failed, 0, "each has printed its story");
 }
 
-async fn survive(number: u8, case: Case, machine: &Machine) {
+/// How often a kill may miss its step, each time on a new machine: on a busy computer it comes late.
+const TRIES: usize = 3;
+
+async fn hit(number: u8, case: Case, machines: &[Machine]) {
+    let mut found = vec![];
+    for machine in machines {
+        let step = survive(number, case, machine).await;
+        if step.as_ref().is_some_and(|step| next_steps(case.step).contains(&step.as_str())) {
+            return;
+        }
+        found.push(step);
+    }
+    panic!("{} was meant, {found:?} were hit", case.step);
+}
+
+/// A kill in this step, what the job came to, and the step that was hit: none if the job was over.
+async fn survive(number: u8, case: Case, machine: &Machine) -> Option<String> {
     let dir = tempfile::tempdir().unwrap();
     let installer = std::fs::File::create(dir.path().join("esxi.iso")).unwrap();
     standin_installer().write_to(&installer).unwrap();
@@ -105,9 +121,8 @@ async fn survive(number: u8, case: Case, machine: &Machine) {
     let address = served.url.strip_prefix("http://").unwrap();
     let again = start_command(dir.path(), controller(dir.path(), case, address, "second.log")).await;
     let job = again.settled(id).await;
-    let hit = step_taken_up(dir.path());
-    assert!(next_steps(case.step).contains(&hit.as_str()), "{} was meant, {hit} was hit", case.step);
     check(&job, case, &machine.state().await);
+    step_taken_up(dir.path())
 }
 
 fn controller(dir: &Path, case: Case, address: &str, log: &str) -> Command {
@@ -132,12 +147,11 @@ async fn reach(served: &Served, job: &str, case: Case, machine: &Machine) {
 }
 
 /// Where the second controller found the job, which is where the first one was killed.
-fn step_taken_up(dir: &Path) -> String {
+fn step_taken_up(dir: &Path) -> Option<String> {
     let log = std::fs::read_to_string(dir.join("second.log")).unwrap();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut taken_up = lines.filter(|line| line["message"] == "job taken up");
-    let line = taken_up.next().unwrap_or_else(|| panic!("the job was over before the kill\n{log}"));
-    line["step"].as_str().unwrap().to_owned()
+    taken_up.next().map(|line| line["step"].as_str().unwrap().to_owned())
 }
 
 /// The step and the one after it: a kill takes a moment.
