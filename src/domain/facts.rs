@@ -263,6 +263,8 @@ pub struct MediumTrace {
     pub read_through_at: Option<Timestamp>,
     /// The kickstart's extent was read without the gap before it (CD2 only).
     pub ks_read_at: Option<Timestamp>,
+    /// The installer was loaded by then. A read from before that is replaced by the next one (CD2 only).
+    pub ks_read_loaded: bool,
     /// After the kickstart's read and a minute of quiet, the volume descriptors and the boot
     /// catalogue were read again (CD1 only): a firmware enumerating its drives.
     pub reenumerated_at: Option<Timestamp>,
@@ -323,6 +325,7 @@ impl MediumTrace {
         let failure_copied = saved.failure_copied || new.failure_copied;
         let started_copied = saved.started_copied || new.started_copied;
         let last_read_at = saved.last_read_at.max(new.last_read_at);
+        let (ks_read_at, ks_read_loaded) = MediumTrace::joined_kickstart_read([&saved, &new]);
         MediumTrace {
             read: saved.read.max(new.read),
             first_read_at: saved.first_read_at.or(new.first_read_at),
@@ -330,7 +333,8 @@ impl MediumTrace {
             last_new_read_at: saved.last_new_read_at.max(new.last_new_read_at),
             loaded_at: saved.loaded_at.or(new.loaded_at),
             read_through_at: saved.read_through_at.or(new.read_through_at),
-            ks_read_at: saved.ks_read_at.or(new.ks_read_at),
+            ks_read_at,
+            ks_read_loaded,
             nonce_read_at: saved.nonce_read_at.or(new.nonce_read_at).filter(|_| !nonce_copied),
             nonce_copied,
             failure_read_at: saved.failure_read_at.or(new.failure_read_at).filter(|_| !failure_copied),
@@ -341,6 +345,18 @@ impl MediumTrace {
             map: saved.map.joined(&new.map),
             ks_read_again_at: saved.ks_read_again_at.max(new.ks_read_again_at),
             ..new
+        }
+    }
+
+    /// The first read by an installer; where there is none, the last one by whatever else read it.
+    fn joined_kickstart_read(traces: [&MediumTrace; 2]) -> (Option<Timestamp>, bool) {
+        let reads = |loaded| {
+            let some = traces.iter().filter(move |trace| trace.ks_read_loaded == loaded);
+            some.filter_map(|trace| trace.ks_read_at)
+        };
+        match reads(true).min() {
+            Some(first) => (Some(first), true),
+            None => (reads(false).max(), false),
         }
     }
 

@@ -165,7 +165,7 @@ impl Reads {
 
     fn forget_kickstart(&mut self) {
         let seen = &mut self.seen;
-        (seen.ks_read_at, seen.ks_read_again_at) = (None, None);
+        (seen.ks_read_at, seen.ks_read_loaded, seen.ks_read_again_at) = (None, false, None);
         (seen.nonce_read_at, seen.failure_read_at, seen.started_read_at) = (None, None, None);
     }
 

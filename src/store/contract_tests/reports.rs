@@ -38,6 +38,7 @@ async fn a_trace_reads_back_as_written(bench: Bench) {
         started_read_at: Some(at(11)),
         started_copied: false,
         ks_read_at: Some(at(4)),
+        ks_read_loaded: true,
         reenumerated_at: Some(at(5)),
         ks_read_again_at: Some(at(6)),
         map: ReadMap {
@@ -76,12 +77,16 @@ async fn a_milestone_that_was_saved_once_stays(bench: Bench) {
         first_read_at: Some(at(1)),
         last_read_at: Some(at(9)),
         ks_read_at: Some(at(8)),
+        ks_read_loaded: true,
         ..MediumTrace::default()
     };
     // Written by a request that a later one has overtaken.
     let older = MediumTrace { read: 100, last_read_at: Some(at(2)), ks_read_at: None, ..newer.clone() };
-    bench.store.save_trace(id(1), "task", &newer).await.unwrap();
-    bench.store.save_trace(id(1), "task", &older).await.unwrap();
+    // Of whatever read the kickstart before there was an installer.
+    let foreign = MediumTrace { ks_read_at: Some(at(3)), ks_read_loaded: false, ..newer.clone() };
+    for saved in [&foreign, &newer, &older] {
+        bench.store.save_trace(id(1), "task", saved).await.unwrap();
+    }
     assert_eq!(bench.store.load_trace(id(1), "task").await.unwrap(), Some(newer.clone()));
     let later = MediumTrace { ks_read_at: Some(at(20)), reenumerated_at: Some(at(30)), ..newer.clone() };
     bench.store.save_trace(id(1), "task", &later).await.unwrap();

@@ -212,6 +212,19 @@ fn a_start_that_came_to_nothing_loses_no_reads() {
     assert_eq!(boot.installer_read(&task), Some(at(80)), "{boot:?}\n{task:?}");
 }
 
+/// The system that was on the disk reads the kickstart before the installer is loaded.
+#[test]
+fn the_installers_read_of_the_kickstart_counts_whoever_served_it() {
+    let mut shared = Shared::new(2);
+    shared.reset(10);
+    for (secs, medium, range) in [(12, Task, KS), (30, Boot, KERNEL), (40, Task, KS), (45, Task, KS)] {
+        shared.read(secs, medium, range, 64 * KIB);
+        shared.all_learn();
+    }
+    let (boot, task) = shared.known();
+    assert_eq!(boot.installer_read(&task), Some(at(40)), "{boot:?}\n{task:?}");
+}
+
 /// A start that the flow notes once more, after the host has read its kickstart, begins nothing anew anywhere.
 #[test]
 fn a_start_after_the_kickstart_was_read_takes_nothing_back() {
