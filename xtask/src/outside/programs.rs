@@ -32,6 +32,9 @@ const CLIENTS: Locked =
 const IRONIC: Locked =
     Locked { name: "ironic", requirements: include_str!("../../../tests/outside/ironic.txt") };
 
+const EMULATOR: Locked =
+    Locked { name: "emulator", requirements: include_str!("../../../tests/outside/emulator.txt") };
+
 const ANSIBLE: Locked =
     Locked { name: "ansible", requirements: include_str!("../../../tests/outside/ansible.txt") };
 
@@ -45,6 +48,11 @@ pub const PROGRAMS: &[Program] = &[
     Program { least: 340, ..fast("redfish-protocol-validator", "protocol_validator.py", "a simulated BMC") },
     Program { least: 34, ..fast("redfish-use-case-checkers", "use_case_checkers.py", "simulated BMCs") },
     Program { least: 35, ..fast("sushy", "sushy_client.py", "a simulated BMC") },
+    Program {
+        least: 8,
+        python: &EMULATOR,
+        ..fast("sushy-tools", "redfish_emulator.py", "an installation by its emulator, request by request")
+    },
     Program { least: 25, ..fast("redfish-utilities", "redfish_utilities.py", "a simulated BMC") },
     Program { least: 35, ..fast("schemathesis", "api_schema.py", "the API") },
     Program {
