@@ -75,6 +75,7 @@ impl Persisted for MediumTrace {
             added(value, "", "failure_copied", json!(false));
             added(value, "", "started_read_at", json!(null));
             added(value, "", "started_copied", json!(false));
+            added(value, "", "ks_read_loaded", json!(false));
             added(value, "", "map", json!(ReadMap::default()));
             added(value, "", "ranges", json!(ReadRanges::default()));
         }
