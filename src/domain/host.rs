@@ -31,16 +31,16 @@ impl HostId {
         HostId { bmc, link, uuid: None, manufacturer: None, serial: None }
     }
 
-    /// Same BMC and system, same UUID, or same manufacturer and serial number.
     pub fn is_same(&self, other: &HostId) -> bool {
-        let equal = |one: &Option<String>, other: &Option<String>| one.is_some() && one == other;
-        self.location() == other.location()
-            || equal(&self.usable_uuid(), &other.usable_uuid())
-            || (equal(&self.serial, &other.serial) && equal(&self.manufacturer, &other.manufacturer))
+        self.names().into_iter().zip(other.names()).any(|(one, other)| one.is_some() && one == other)
     }
 
-    fn location(&self) -> (&str, &str) {
-        (&self.bmc, self.link.trim_end_matches('/'))
+    /// What no other host is called: its BMC and system, its UUID, its manufacturer and serial number.
+    pub fn names(&self) -> [Option<String>; 3] {
+        let location = format!("at {} {}", self.bmc, self.link.trim_end_matches('/'));
+        let uuid = self.usable_uuid().map(|uuid| format!("uuid {uuid}"));
+        let made = self.manufacturer.as_ref().zip(self.serial.as_ref());
+        [Some(location), uuid, made.map(|(maker, serial)| format!("serial {maker:?} {serial:?}"))]
     }
 
     fn usable_uuid(&self) -> Option<String> {

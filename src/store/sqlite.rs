@@ -401,6 +401,7 @@ fn configured(connection: Connection) -> Result<Connection, Fault> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.execute_batch(unreadable::TABLE)?;
+    connection.execute_batch(hosts::TABLE)?;
     connection.set_prepared_statement_cache_capacity(64);
     // Else a statement whose plan could depend on a value is planned anew for each value.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -414,11 +415,12 @@ struct HandleParts {
     chain_key: ChainKey,
 }
 
-/// Migrates, checks the key and voids the leases of the run before.
+/// Migrates, checks the key, voids the leases of the run before, and learns which hosts are taken.
 fn prepare(connection: &mut Connection, name: &str, sealer: &Sealer) -> Result<HandleParts, Fault> {
     schema::migrate(connection, name)?;
     keys::check(connection, name, sealer)?;
     leases::release_all_of_previous_run(connection)?;
+    hosts::note_all(connection)?;
     Ok(HandleParts {
         latest_event: events::latest(connection)?,
         token_key: TokenKey::new(*keys::own(connection, name, sealer, OwnSecret::Tokens)?),

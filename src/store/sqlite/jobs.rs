@@ -101,7 +101,8 @@ impl JobStore for Sqlite {
 
     fn pending_cancels(&self) -> StoreFuture<Vec<(JobId, Cancel)>> {
         self.read("looking for cancels", move |reader| {
-            let sql = "SELECT id, cancel FROM jobs WHERE phase <> 'done' AND cancel IS NOT NULL";
+            let sql = "SELECT id, cancel FROM jobs INDEXED BY cancelled_jobs
+                WHERE phase <> 'done' AND cancel IS NOT NULL";
             let mut statement = reader.prepare_cached(sql)?;
             let mut rows = statement.query([])?;
             let mut cancels = Vec::new();

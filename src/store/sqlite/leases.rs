@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use super::fault::Fault;
 use super::row::{Count, Json, Millis, Stored, Word};
 use super::{Reader, Sqlite, Writer, batches, events, hosts, notifications, unreadable};
-use crate::domain::{HostId, Job, JobId, JobIdError, NewEvent, Serial};
+use crate::domain::{HostId, Job, JobId, JobIdError, NewEvent, Phase, Serial};
 use crate::store::bounds::{TEXT_CHARS_MAX, clipped};
 use crate::store::leases::Standing;
 use crate::store::{HostHolder, Lease, LeaseStore, NotificationSubject, PAGE_MAX, StoreError, StoreFuture};
@@ -86,6 +86,9 @@ impl LeaseStore for Sqlite {
                 return Ok(Some(holder));
             }
             write(writer, &lease, &job)?;
+            if let Some(host) = host {
+                hosts::note(writer, lease.job, host)?;
+            }
             Ok(None)
         })
     }
@@ -110,7 +113,7 @@ impl LeaseStore for Sqlite {
 
     fn next_wake(&self, now: Timestamp) -> StoreFuture<Option<Timestamp>> {
         self.read("looking for the next job", move |reader| {
-            let at = [next_claimable(reader)?, batches::next_look(reader)?].into_iter().flatten().min();
+            let at = [next_claimable(reader, now)?, batches::next_look(reader)?].into_iter().flatten().min();
             Ok(at.map(|at| at.max(now)))
         })
     }
@@ -125,13 +128,22 @@ const RELEASED: &str = "(NOT held OR cancel IS NOT NULL)";
 /// SQL for "not met as unreadable yet".
 const READABLE: &str = "id NOT IN (SELECT id FROM temp.unreadable_jobs)";
 
+/// SQL for jobs that nobody has, and for those whose lease has run out by ?1. By an index each: the jobs that are being
+/// driven, and what is held of them, are not read.
+const FREE: [&str; 2] = [
+    "jobs INDEXED BY waiting_jobs WHERE lease_until IS NULL",
+    "jobs INDEXED BY leased_jobs WHERE lease_until <= ?1",
+];
+
 /// Ids of due jobs, as they stand in the database: one that cannot be read must not hold up others.
 fn due(writer: &Writer<'_>, now: Timestamp, limit: usize) -> Result<Vec<String>, Fault> {
-    let sql = format!(
-        "SELECT id FROM jobs WHERE phase <> 'done' AND {READABLE} AND {RELEASED}
-            AND coalesce(lease_until, 0) <= ?1
-            AND (wake_at <= ?1 OR {DUE_NOW}) ORDER BY id LIMIT ?2"
-    );
+    let free = FREE.map(|jobs| {
+        format!(
+            "SELECT id FROM {jobs} AND phase <> 'done' AND {READABLE} AND {RELEASED}
+                AND (wake_at <= ?1 OR {DUE_NOW})"
+        )
+    });
+    let sql = format!("{} ORDER BY id LIMIT ?2", free.join(" UNION ALL "));
     let mut statement = writer.prepare_cached(&sql)?;
     let ids = statement.query_map(params![Millis(now), Count(limit as u64)], |row| row.get(0))?;
     Ok(ids.collect::<rusqlite::Result<_>>()?)
@@ -170,21 +182,29 @@ fn held(writer: &Writer<'_>, lease: &Lease) -> Result<Standing, Fault> {
     Ok(standing.ok_or(StoreError::LeaseLost { job: lease.job })?)
 }
 
-/// Writes the job as it stands now, if the lease holds and nothing final changes.
+/// Writes the job as it stands now, if the lease holds and nothing final changes. Columns that lists and claims go by are
+/// written only where they change: each costs its indexes.
 fn write(writer: &Writer<'_>, lease: &Lease, job: &Job) -> Result<(), Fault> {
     let before = held(writer, lease)?;
     before.check(job)?;
     if job.status.is_decided() && !before.status.is_decided() {
         notifications::add(writer, NotificationSubject::JobEnded(lease.job), job.last_update)?;
     }
-    let sql = "UPDATE jobs SET status = :status, phase = :phase, wake_at = :wake_at, cursor = :cursor,
-        facts = :facts, verdict = :verdict, failed_step = :failed_step,
-        failure_code = :failure_code, reason = :reason,
-        finished_at = :finished_at, last_update = :now WHERE id = :id";
+    let is_over = job.cursor.phase == Phase::Done;
+    if before.status != job.status || before.phase != job.cursor.phase || is_over {
+        let sql = "UPDATE jobs SET status = ?2, phase = ?3, finished_at = ?4 WHERE id = ?1";
+        let finished_at = job.finished_at.map(Millis);
+        let standing = params![Word(lease.job), Word(job.status), Word(job.cursor.phase), finished_at];
+        writer.prepare_cached(sql)?.execute(standing)?;
+    }
+    if is_over {
+        hosts::forget(writer, lease.job)?;
+    }
+    let sql = "UPDATE jobs SET wake_at = :wake_at, cursor = :cursor, facts = :facts, verdict = :verdict,
+        failed_step = :failed_step, failure_code = :failure_code, reason = :reason, last_update = :now
+        WHERE id = :id";
     writer.prepare_cached(sql)?.execute(named_params! {
         ":id": Word(lease.job),
-        ":status": Word(job.status),
-        ":phase": Word(job.cursor.phase),
         ":wake_at": Millis(job.cursor.wake_at),
         ":cursor": Stored(&job.cursor),
         ":facts": Stored(&job.facts),
@@ -192,18 +212,24 @@ fn write(writer: &Writer<'_>, lease: &Lease, job: &Job) -> Result<(), Fault> {
         ":failed_step": job.failed_step.map(Word),
         ":failure_code": job.failure_code.map(Word),
         ":reason": job.reason.as_deref().map(|reason| clipped(reason, TEXT_CHARS_MAX)),
-        ":finished_at": job.finished_at.map(Millis),
         ":now": Millis(job.last_update),
     })?;
     Ok(())
 }
 
-fn next_claimable(reader: &Reader<'_>) -> Result<Option<Timestamp>, Fault> {
+fn next_claimable(reader: &Reader<'_>, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
+    let free = FREE.map(|jobs| {
+        format!(
+            "SELECT min(iif({DUE_NOW}, 0, wake_at)) AS at FROM {jobs} AND phase <> 'done'
+                AND {READABLE} AND {RELEASED}"
+        )
+    });
     let sql = format!(
-        "SELECT min(max(iif({DUE_NOW}, 0, wake_at), coalesce(lease_until, 0))) FROM jobs
-            WHERE phase <> 'done' AND {READABLE} AND {RELEASED}"
+        "SELECT min(at) FROM ({} UNION ALL
+            SELECT min(lease_until) FROM jobs INDEXED BY leased_jobs WHERE lease_until > ?1 AND phase <> 'done')",
+        free.join(" UNION ALL ")
     );
-    let at = reader.prepare_cached(&sql)?.query_row([], |row| row.get::<_, Option<Millis>>(0));
+    let at = reader.prepare_cached(&sql)?.query_row([Millis(now)], |row| row.get::<_, Option<Millis>>(0));
     Ok(at.map_err(|error| Fault::in_row("a job's time to wake", error))?.map(|Millis(at)| at))
 }
 

@@ -17,9 +17,9 @@ use crate::store::StoreError;
 /// Of the database, counted in migrations.
 pub const SCHEMA_VERSION: usize = MIGRATIONS.len();
 
-const MIGRATIONS: [&str; 15] = [
+const MIGRATIONS: [&str; 16] = [
     VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9,
-    VERSION_10, VERSION_11, VERSION_12, VERSION_13, VERSION_14, VERSION_15,
+    VERSION_10, VERSION_11, VERSION_12, VERSION_13, VERSION_14, VERSION_15, VERSION_16,
 ];
 
 const VERSION_1: &str = "
@@ -351,6 +351,14 @@ CREATE TABLE probes (
     left_at INTEGER NOT NULL,
     reads TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// For a controller that looks for work among a thousand jobs at each turn.
+const VERSION_16: &str = "
+CREATE INDEX waiting_jobs ON jobs (id, wake_at, wake_now, phase, cancel)
+    WHERE lease_until IS NULL AND phase <> 'done' AND (NOT held OR cancel IS NOT NULL);
+CREATE INDEX leased_jobs ON jobs (lease_until) WHERE lease_until IS NOT NULL AND phase <> 'done';
+CREATE INDEX cancelled_jobs ON jobs (id) WHERE cancel IS NOT NULL AND phase <> 'done';
 ";
 
 /// Brings the database up to this version's schema; refuses one that is newer.

@@ -79,7 +79,7 @@ async fn no_page_reads_a_whole_table() {
             "SELECT * FROM events WHERE id > 7 AND level <> 'info' AND level = 'error' ORDER BY id LIMIT 5",
             "events_of_note",
         ),
-        ("SELECT id FROM jobs WHERE phase <> 'done' AND wake_at <= 5 ORDER BY id LIMIT 5", "active_jobs"),
+        ("SELECT id FROM jobs WHERE phase <> 'done' ORDER BY id", "active_jobs"),
     ] {
         let plan = plan(sql);
         assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{sql}: {plan}");
