@@ -8,6 +8,7 @@ promises! {
     a_host_belongs_to_one_active_job,
     of_many_concurrent_jobs_one_gets_the_host,
     other_records_of_a_host_find_its_job,
+    a_host_is_found_by_each_of_its_names,
 }
 
 fn host(uuid: &str, link: &str) -> HostId {
@@ -66,6 +67,31 @@ async fn of_many_concurrent_jobs_one_gets_the_host(bench: Bench) {
     }
     assert_eq!((winners, holders.len()), (1, 9));
     assert!(holders.iter().all(|holder| *holder == holders[0]), "{holders:?}");
+}
+
+async fn a_host_is_found_by_each_of_its_names(bench: Bench) {
+    let (bench, lease, job) = bench.with_claimed_job().await;
+    let made = |maker: &str, serial: &str| (Some(maker.to_owned()), Some(serial.to_owned()));
+    let named = |bmc: &str, uuid: &str, link: &str, (manufacturer, serial)| HostId {
+        bmc: bmc.to_owned(),
+        manufacturer,
+        serial,
+        ..host(uuid, link)
+    };
+    let taken = named("https://10.0.0.5", "4c4C-\u{e9}", "/Systems/1", made("The \"Maker\"", "ABC1"));
+    assert_eq!(bench.store.take_host(&lease, &found(&job, taken)).await.unwrap(), None);
+    let bench = bench.restarted().await;
+    for (other, is_same) in [
+        (named("https://10.0.0.5", "u2", "/Systems/1/", (None, None)), true),
+        (named("https://b", "4C4c-\u{e9}", "/Systems/2", (None, None)), true),
+        (named("https://b", "u2", "/Systems/2", made("The \"Maker\"", "ABC1")), true),
+        (named("https://b", "u2", "/Systems/2", made("The Maker", "ABC1")), false),
+        (named("https://b", "u2", "/Systems/1", (None, Some("ABC1".to_owned()))), false),
+        (named("https://10.0.0.5", "u2", "/Systems/2", (None, None)), false),
+    ] {
+        let holder = bench.store.host_holder(&other, &serial("B")).await.unwrap();
+        assert_eq!(holder.is_some(), is_same, "{other:?}");
+    }
 }
 
 async fn other_records_of_a_host_find_its_job(bench: Bench) {
