@@ -83,7 +83,7 @@ pub trait LeaseStore {
     /// Gives the job back, so that any controller may claim it immediately. No effect where the lease is lost.
     fn release(&self, lease: &Lease) -> StoreFuture<()>;
 
-    /// When to look for due jobs if nothing changes until then: as soon as one that nobody has is due, and at the end of
+    /// When to look for due jobs if nothing changes until then: as soon as one without a lease is due, and at the end of
     /// each lease, whether or not its job is due then. Never before `now`; `None` without active jobs.
     fn next_wake(&self, now: Timestamp) -> StoreFuture<Option<Timestamp>>;
 }

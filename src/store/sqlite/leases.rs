@@ -128,7 +128,7 @@ const RELEASED: &str = "(NOT held OR cancel IS NOT NULL)";
 /// SQL for "not met as unreadable yet".
 const READABLE: &str = "id NOT IN (SELECT id FROM temp.unreadable_jobs)";
 
-/// SQL for jobs that nobody has, and for those whose lease has run out by ?1. By an index each: the jobs that are being
+/// SQL for jobs without a lease, and for those whose lease has run out by ?1. By an index each: the jobs that are being
 /// driven, and what is held of them, are not read.
 const FREE: [&str; 2] = [
     "jobs INDEXED BY waiting_jobs WHERE lease_until IS NULL",
@@ -137,16 +137,19 @@ const FREE: [&str; 2] = [
 
 /// Ids of due jobs, as they stand in the database: one that cannot be read must not hold up others.
 fn due(writer: &Writer<'_>, now: Timestamp, limit: usize) -> Result<Vec<String>, Fault> {
+    let mut statement = writer.prepare_cached(&due_sql())?;
+    let ids = statement.query_map(params![Millis(now), Count(limit as u64)], |row| row.get(0))?;
+    Ok(ids.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn due_sql() -> String {
     let free = FREE.map(|jobs| {
         format!(
             "SELECT id FROM {jobs} AND phase <> 'done' AND {READABLE} AND {RELEASED}
                 AND (wake_at <= ?1 OR {DUE_NOW})"
         )
     });
-    let sql = format!("{} ORDER BY id LIMIT ?2", free.join(" UNION ALL "));
-    let mut statement = writer.prepare_cached(&sql)?;
-    let ids = statement.query_map(params![Millis(now), Count(limit as u64)], |row| row.get(0))?;
-    Ok(ids.collect::<rusqlite::Result<_>>()?)
+    format!("{} ORDER BY id LIMIT ?2", free.join(" UNION ALL "))
 }
 
 fn read(writer: &Writer<'_>, id: &str) -> Result<Job, Fault> {
@@ -218,19 +221,23 @@ fn write(writer: &Writer<'_>, lease: &Lease, job: &Job) -> Result<(), Fault> {
 }
 
 fn next_claimable(reader: &Reader<'_>, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
+    let mut statement = reader.prepare_cached(&next_sql())?;
+    let at = statement.query_row([Millis(now)], |row| row.get::<_, Option<Millis>>(0));
+    Ok(at.map_err(|error| Fault::in_row("a job's time to wake", error))?.map(|Millis(at)| at))
+}
+
+pub(super) fn next_sql() -> String {
     let free = FREE.map(|jobs| {
         format!(
             "SELECT min(iif({DUE_NOW}, 0, wake_at)) AS at FROM {jobs} AND phase <> 'done'
                 AND {READABLE} AND {RELEASED}"
         )
     });
-    let sql = format!(
+    format!(
         "SELECT min(at) FROM ({} UNION ALL
             SELECT min(lease_until) FROM jobs INDEXED BY leased_jobs WHERE lease_until > ?1 AND phase <> 'done')",
         free.join(" UNION ALL ")
-    );
-    let at = reader.prepare_cached(&sql)?.query_row([Millis(now)], |row| row.get::<_, Option<Millis>>(0));
-    Ok(at.map_err(|error| Fault::in_row("a job's time to wake", error))?.map(|Millis(at)| at))
+    )
 }
 
 /// Only one controller lives (the lock proves it), so no lease of an earlier run is anybody's.

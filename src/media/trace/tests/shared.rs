@@ -214,7 +214,7 @@ fn a_start_that_came_to_nothing_loses_no_reads() {
 
 /// The system that was on the disk reads the kickstart before the installer is loaded.
 #[test]
-fn the_installers_read_of_the_kickstart_counts_whoever_served_it() {
+fn the_installers_read_of_the_kickstart_counts_at_every_controller() {
     let mut shared = Shared::new(2);
     shared.reset(10);
     for (secs, medium, range) in [(12, Task, KS), (30, Boot, KERNEL), (40, Task, KS), (45, Task, KS)] {

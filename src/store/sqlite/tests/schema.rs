@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::{Cancel, MediaMode, Status};
+use crate::store::sqlite::leases;
 
 #[tokio::test]
 async fn the_database_itself_refuses_a_second_active_job() {
@@ -55,16 +56,31 @@ fn a_file_is_written_through_to_the_disk() {
     assert_eq!(number("busy_timeout"), 10_000);
 }
 
+/// How SQLite would execute it.
+fn plan(store: &Sqlite, sql: &str) -> String {
+    let connection = store.database.lock();
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let values = (0..statement.parameter_count()).map(|_| 0);
+    let rows =
+        statement.query_map(rusqlite::params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+    rows.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+}
+
+/// The engine asks at each of its turns.
+#[test]
+fn the_next_job_is_found_without_those_that_run() {
+    let store = Sqlite::in_memory(sealer()).unwrap();
+    for sql in [leases::due_sql(), leases::next_sql()] {
+        let plan = plan(&store, &sql);
+        let wanted = ["USING COVERING INDEX waiting_jobs", "USING INDEX leased_jobs (lease_until<?)"];
+        assert!(wanted.iter().all(|part| plan.contains(part)), "{plan}");
+    }
+}
+
 /// Each list goes by an index: none reads a whole table to answer one page.
 #[tokio::test]
 async fn no_page_reads_a_whole_table() {
     let store = Sqlite::in_memory(sealer()).unwrap();
-    let plan = |sql: &str| -> String {
-        let connection = store.database.lock();
-        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let rows = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
-        rows.map(Result::unwrap).collect::<Vec<_>>().join("; ")
-    };
     for (sql, index) in [
         (
             "SELECT * FROM jobs WHERE true AND status = 'queued' AND id < 'f' ORDER BY id DESC LIMIT 5",
@@ -81,7 +97,7 @@ async fn no_page_reads_a_whole_table() {
         ),
         ("SELECT id FROM jobs WHERE phase <> 'done' ORDER BY id", "active_jobs"),
     ] {
-        let plan = plan(sql);
+        let plan = plan(&store, sql);
         assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{sql}: {plan}");
     }
 }
