@@ -107,7 +107,8 @@ fn concerns(written: &str, read: &str) -> bool {
 /// The last reading of each resource of one kind.
 pub(super) struct RecentReads<T> {
     turns: Arc<Turns>,
-    kept: Mutex<BTreeMap<String, KeptRead<T>>>,
+    /// Boxed: a map has room for eleven values from the first on, and a thousand BMCs have a map each.
+    kept: Mutex<BTreeMap<String, Box<KeptRead<T>>>>,
 }
 
 struct KeptRead<T> {
@@ -121,7 +122,7 @@ impl<T: Clone> RecentReads<T> {
         RecentReads { turns: turns.clone(), kept: Mutex::default() }
     }
 
-    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, KeptRead<T>>> {
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Box<KeptRead<T>>>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -135,7 +136,8 @@ impl<T: Clone> RecentReads<T> {
         let (mut kept, now) = (self.kept(), Instant::now());
         kept.retain(|_, read| now - read.at <= BEFORE_ACT);
         if kept.len() < KEPT_MAX || kept.contains_key(link) {
-            kept.insert(link.to_owned(), KeptRead { value: value.clone(), at: now, turn });
+            let read = KeptRead { value: value.clone(), at: now, turn };
+            kept.insert(link.to_owned(), Box::new(read));
         }
     }
 
