@@ -8,6 +8,10 @@ use shoal_base::world::{Clock, Rng, World, real_transport};
 /// What a file operation in progress may take after the command has ended.
 const LAST_FILES: Duration = Duration::from_secs(1);
 
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Chosen once, here; an error would mean that one is installed already, and does no harm.
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
