@@ -49,7 +49,7 @@ pub const PROGRAMS: &[Program] = &[
     Program { least: 34, ..fast("redfish-use-case-checkers", "use_case_checkers.py", "simulated BMCs") },
     Program { least: 35, ..fast("sushy", "sushy_client.py", "a simulated BMC") },
     Program {
-        least: 8,
+        least: 7,
         python: &EMULATOR,
         ..fast("sushy-tools", "redfish_emulator.py", "an installation by its emulator, request by request")
     },
