@@ -288,18 +288,17 @@ impl Trace {
         // Each run of the installer reads it once, in one go. A firmware's look at its drives may be
         // missed: while the controller is away, or where the BMC reads nothing during the self test.
         let first = carrier.seen.ks_read_at;
-        let is_loaded = installer.may_be_loaded_by(read.at);
         let is_later = first.is_some_and(|first| elapsed(first, read.at) >= QUIET);
-        if first.is_some_and(|first| !installer.may_be_loaded_by(first)) {
-            (carrier.seen.ks_read_at, carrier.seen.ks_read_loaded) = (Some(read.at), is_loaded);
+        let is_replaced = first.is_some_and(|first| !installer.may_be_loaded_by(first));
+        if is_replaced || (first.is_none() && !reenumerated) {
+            (carrier.seen.ks_read_at, carrier.seen.ks_read_loaded) =
+                (Some(read.at), installer.may_be_loaded_by(read.at));
         } else if reenumerated || is_later {
             let again = &mut carrier.seen.ks_read_again_at;
             if again.is_none_or(|at| elapsed(at, read.at) >= QUIET) {
                 *again = Some(read.at);
                 self.firmware.round = None;
             }
-        } else if first.is_none() {
-            (carrier.seen.ks_read_at, carrier.seen.ks_read_loaded) = (Some(read.at), is_loaded);
         }
     }
 
