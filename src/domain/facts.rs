@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use url::Url;
 
 use super::{Deadline, EsxiFacts, HostId, MaintenanceFacts, Mounts, ReadMap, ReadRanges};
 
@@ -115,6 +116,13 @@ pub struct SystemFacts {
     pub model: Option<String>,
     /// Unknown of a job that 0.1.0 resolved.
     pub host: Option<HostId>,
+}
+
+impl SystemFacts {
+    /// The host; of a job that 0.1.0 resolved by its link and the address of its BMC, if that is known.
+    pub fn host_at(self, bmc: Option<&Url>) -> Option<HostId> {
+        self.host.or_else(|| Some(HostId::at(bmc?, self.link)))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

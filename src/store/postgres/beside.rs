@@ -104,8 +104,7 @@ pub(super) fn host_holder<'a>(
             let (Ok(Word(job)), Ok(Word(server))) = (row.try_get(0), row.try_get(1)) else { continue };
             let address = row.try_get(2).ok().map(|Word::<Url>(address)| address);
             let Ok(Json(system)) = row.try_get::<_, Json<SystemFacts>>(3) else { continue };
-            // A job that 0.1.0 resolved has its link only.
-            let held = system.host.or_else(|| Some(HostId::at(&address?, system.link)));
+            let held = system.host_at(address.as_ref());
             if held.is_some_and(|held| held.is_same(host)) && counts(job, &server) {
                 return Ok(Some(HostHolder { job, server }));
             }

@@ -53,9 +53,7 @@ fn held(row: &Row<'_>) -> Option<(HostHolder, HostId)> {
     let system: String = row.get(3).ok()?;
     let system: SystemFacts = serde_json::from_str(&system).ok()?;
     let address = row.get(2).ok().map(|Word::<Url>(address)| address);
-    // A job that 0.1.0 resolved has its link only.
-    let host = system.host.or_else(|| Some(HostId::at(&address?, system.link)))?;
-    Some((HostHolder { job, server }, host))
+    Some((HostHolder { job, server }, system.host_at(address.as_ref())?))
 }
 
 /// The job has this host from now on.
