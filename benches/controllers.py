@@ -53,7 +53,7 @@ def main():
 def measure(number, installer):
     with contextlib.ExitStack() as stack:
         database = Cluster(stack)
-        *ports, media_port, database_port = several.free_ports(number + 2)
+        *ports, media_port, database_port = shoal.free_ports(number + 2)
         stack.enter_context(several.balancer(ports, media_port, "    mode http\n    balance uri\n"))
         stats = stack.enter_context(counting_proxy(database_port, database.port))
         controllers = [Controller(index, port, f"http://127.0.0.1:{media_port}", database_port, number, installer)
@@ -101,7 +101,7 @@ class Cluster:
         self.folder.mkdir()
         if os.geteuid() == 0:
             shoal.run("chown", "postgres", str(self.folder), check=True)
-        [self.port] = several.free_ports(1)
+        [self.port] = shoal.free_ports(1)
         self.call("initdb", "-D", self.folder / "main", "-U", "shoal", "-A", "trust", "-E", "UTF8", "--no-sync")
         with open(self.folder / "main/postgresql.conf", "a") as settings:
             settings.write(f"listen_addresses = '127.0.0.1'\nport = {self.port}\nunix_socket_directories = '{self.folder}'\n"
@@ -186,7 +186,7 @@ def counting_proxy(port, behind):
         return int(backend["bin"]), int(backend["bout"])
 
     with shoal.process([several.found("haproxy"), "-db", "-f", "proxy.cfg"], "proxy.log"):
-        shoal.until(lambda: several.listens(port), 10, "the proxy listens")
+        shoal.until(lambda: shoal.listens(port), 10, "the proxy listens")
         yield read
 
 

@@ -5,7 +5,6 @@ with the retries that Ironic chose. What it did is read from the machine.
 """
 import json
 import pathlib
-import socket
 
 import shoal
 
@@ -54,7 +53,7 @@ KICKSTART = "vmaccepteula\ninstall --firstdisk --overwritevmfs\n"
 
 def main():
     shoal.version("ironic")
-    here, port = pathlib.Path().resolve(), free_port()
+    here, [port] = pathlib.Path().resolve(), shoal.free_ports(1)
     pathlib.Path("http").mkdir()
     pathlib.Path("state").mkdir()
     image = shoal.installer("installer.iso")
@@ -68,12 +67,6 @@ def main():
             ironic = Ironic(f"http://127.0.0.1:{port}")
             shoal.until(ironic.has_driver, 90, "Ironic knows its driver")
             deploy(ironic, machine, f"{files}/unattended.iso")
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 class Ironic:

@@ -7,7 +7,6 @@ at a Task, or a GET of what was read half a second ago or earlier with nothing b
 import http.client
 import http.server
 import pathlib
-import socket
 import threading
 import time
 
@@ -21,12 +20,12 @@ MOST, MOST_REMEMBERED = 25, 20
 
 def main():
     shoal.version("sushy-tools")
-    here, port = pathlib.Path().resolve(), free_port()
+    here, [port] = pathlib.Path().resolve(), shoal.free_ports(1)
     pathlib.Path("emulator.conf").write_text(f"SUSHY_EMULATOR_STATE_DIR = {str(here)!r}\n")
     command = [shoal.tool("sushy-emulator"), "--config", str(here / "emulator.conf"), "--fake", "--interface",
                "127.0.0.1", "--port", str(port)]
     with shoal.process(command, "emulator.log"), Counting(port) as bmc:
-        shoal.until(lambda: answers(port), 30, "the emulator answers")
+        shoal.until(lambda: shoal.listens(port), 30, "the emulator listens")
         with shoal.controller(ESXI_STABLE_WINDOW="3s", ESXI_POLL_INTERVAL="1s", ESXI_PROOF_FLOOR="1s") as controller:
             server = {"serial": "EMULATED", "system_id": SYSTEM, "bmc_address": bmc.url, "bmc_username": "admin",
                       "bmc_password": "password"}
@@ -50,17 +49,6 @@ def installs(controller, bmc, of, most):
     shoal.check(f"{of}: at most {most} requests besides polls", 0 < len(bmc.besides_polls) <= most,
                 f"{len(bmc.besides_polls)} and {bmc.polls} polls: {bmc.besides_polls}")
     shoal.equal(f"{of}: one request at a time", bmc.most_in_parallel, 1)
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def answers(port):
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Counting:

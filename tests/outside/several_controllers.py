@@ -16,7 +16,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -49,7 +48,7 @@ def main():
         database = Database(bin_folder)
         stack.callback(database.stop)
         stack.enter_context(database.bouncer())
-        ports = free_ports(4)
+        ports = shoal.free_ports(4)
         media = f"http://127.0.0.1:{ports[3]}"
         stack.enter_context(balancer(ports[:3], ports[3]))
         controllers = [Process(number, port, database, media) for number, port in enumerate(ports[:3])]
@@ -198,11 +197,6 @@ def as_owner(*command):
     return [*(["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []), *map(str, command)]
 
 
-def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        return [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
-
-
 def installer(made={}):
     """One for all."""
     if "path" not in made:
@@ -221,14 +215,8 @@ def balancer(backends, port, how="    mode tcp\n    balance roundrobin\n"):
         f"listen media\n    bind 127.0.0.1:{port}\n{how}    option httpchk GET /healthz\n"
         f"    default-server on-marked-down shutdown-sessions\n{servers}")
     with shoal.process([found("haproxy"), "-db", "-f", "haproxy.cfg"], "haproxy.log"):
-        shoal.until(lambda: listens(port), 10, "haproxy listens")
+        shoal.until(lambda: shoal.listens(port), 10, "haproxy listens")
         yield
-
-
-def listens(port):
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
 
 
 def one_dies(controllers, machine):

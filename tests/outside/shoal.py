@@ -18,6 +18,7 @@ import pathlib
 import random
 import secrets
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -134,6 +135,17 @@ def process(command, log, environment=None, stdout=None):
         if child.poll() is None:
             child.kill()
             child.wait()
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        return [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
+
+
+def listens(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
 
 
 class served:
