@@ -55,6 +55,7 @@ pub const FOR_LAB: &[&str] = &[
     "syslinux-common",
     "util-linux",
     "xorriso",
+    "xz-utils",
     "zstd",
 ];
 
@@ -76,6 +77,7 @@ pub const FOR_FUZZ: &[&str] = &[
     "syslinux",
     "syslinux-common",
     "xorriso",
+    "xz-utils",
 ];
 
 /// The peers that figures are measured against, and wrk, which loads two of them.
