@@ -24,6 +24,7 @@
 //! depend on how callers behave.
 
 mod address;
+mod answer;
 mod audit;
 mod batches;
 mod bounds;

@@ -54,9 +54,10 @@ use tokio::sync::{Notify, watch};
 
 use crate::access::{Act, ChainKey, TokenKey};
 use crate::seal::Sealer;
+use crate::store::answer::Answer;
 use crate::store::tap::{self, Side, Tap};
 use crate::store::{OwnSecret, Store, StoreEngine, StoreError, StoreFuture};
-use calls::{Call, Calls};
+use calls::{Call, Calls, ReadCall, Reading, WriteCall, Writing};
 use fault::Fault;
 use files::{FileFault, OpenFiles};
 
@@ -216,15 +217,19 @@ impl Sqlite {
         doing: &'static str,
         work: impl FnOnce(&Writer<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> StoreFuture<T> {
+        Answer::of(self.writing(doing, Box::new(move |writer| work(writer).map(Answer::new))))
+    }
+
+    fn writing(&self, doing: &'static str, work: Writing) -> StoreFuture<Answer> {
         let store = self.clone();
         Box::pin(async move {
             tap::ask(store.tap.as_ref(), doing, Side::Before).await?;
-            let (call, answer) = calls::write_call(store.clone(), work);
+            let (call, caller) = WriteCall::new(store.clone(), work);
             match &store.database.storage {
                 Storage::Memory => calls::commit(vec![call]),
                 Storage::File { calls, .. } => calls.add(Call::Write(call)),
             }
-            let answer = answer.get().await.map_err(|fault| fault.at(doing, &store.database.name))?;
+            let answer = caller.answer().await.map_err(|fault| fault.at(doing, &store.database.name))?;
             tap::ask(store.tap.as_ref(), doing, Side::After).await?;
             Ok(answer)
         })
@@ -235,15 +240,18 @@ impl Sqlite {
         doing: &'static str,
         work: impl FnOnce(&Reader<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> StoreFuture<T> {
+        Answer::of(self.reading(doing, Box::new(move |reader| work(reader).map(Answer::new))))
+    }
+
+    fn reading(&self, doing: &'static str, work: Reading) -> StoreFuture<Answer> {
         let (database, sealer) = (self.database.clone(), self.sealer.clone());
         Box::pin(async move {
-            let read = move |connection: &Connection| work(&Reader { connection, sealer: &sealer });
-            let (call, answer) = calls::read_call(database.clone(), read);
+            let (call, caller) = ReadCall::new(database.clone(), sealer, work);
             match &database.storage {
-                Storage::Memory => call(),
+                Storage::Memory => call.run(),
                 Storage::File { calls, .. } => calls.add(Call::Read(call)),
             }
-            answer.get().await.map_err(|fault| fault.at(doing, &database.name))
+            caller.answer().await.map_err(|fault| fault.at(doing, &database.name))
         })
     }
 

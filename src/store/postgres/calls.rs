@@ -8,6 +8,7 @@ use super::fault::PgFault;
 use super::writer::{DatabaseLock, Gathered, PgReader, PgWriter};
 use super::{LeaseClock, PgDatabase, Postgres, audit, events};
 use crate::seal::Sealer;
+use crate::store::answer::Answer;
 use crate::store::error::resume_panic;
 use crate::store::tap::{self, Side};
 use crate::store::{StoreError, StoreFuture};
@@ -19,10 +20,25 @@ const LOSSES_MAX: u32 = 3;
 /// The same while it is unknown whether its transaction was committed.
 const UNKNOWN_MAX: u32 = 12;
 
-/// The statements of a write, over what the call was given. They may run several times.
-type Writing<A, T> = for<'a> fn(&'a PgWriter, &'a A) -> BoxFuture<'a, Result<T, PgFault>>;
-/// The statements of a read.
-type Reading<A, T> = for<'a> fn(&'a PgReader, &'a A) -> BoxFuture<'a, Result<T, PgFault>>;
+/// The statements of a call on a reader or a writer, over what the call was given. They may run several times.
+type Work<C, A, T> = for<'a> fn(&'a C, &'a A) -> BoxFuture<'a, Result<T, PgFault>>;
+
+/// Statements with what they were given.
+trait Statements<C>: Send + Sync {
+    fn run<'a>(&'a self, connection: &'a C) -> BoxFuture<'a, Result<Answer, PgFault>>;
+}
+
+struct Given<C, A, T> {
+    args: A,
+    work: Work<C, A, T>,
+}
+
+impl<C: Sync, A: Send + Sync, T: Send + 'static> Statements<C> for Given<C, A, T> {
+    fn run<'a>(&'a self, connection: &'a C) -> BoxFuture<'a, Result<Answer, PgFault>> {
+        let running = (self.work)(connection, &self.args);
+        Box::pin(async move { running.await.map(Answer::new) })
+    }
+}
 
 /// What is made known once a transaction is committed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,17 +51,26 @@ impl Postgres {
     /// Runs `work` in one transaction, notifies of what it changed after the commit, and undoes all of it
     /// if it fails. Where this handle has an act to record and `work` changes something, the entry of the audit log is
     /// written in the same transaction. It may run several times, and is carried out once.
-    pub(super) fn write<A, T>(&self, doing: &'static str, args: A, work: Writing<A, T>) -> StoreFuture<T>
+    pub(super) fn write<A, T>(
+        &self,
+        doing: &'static str,
+        args: A,
+        work: Work<PgWriter, A, T>,
+    ) -> StoreFuture<T>
     where
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
+        Answer::of(self.writing(doing, Box::new(Given { args, work })))
+    }
+
+    fn writing(&self, doing: &'static str, work: Box<dyn Statements<PgWriter>>) -> StoreFuture<Answer> {
         let store = self.clone();
         Box::pin(async move {
             tap::ask(store.tap.as_ref(), doing, Side::Before).await?;
             let writing = store.clone();
             let running = async move {
-                let answer = writing.transact(&args, work).await;
+                let answer = writing.transact(&*work).await;
                 answer.map_err(|fault| fault.at(doing, &writing.database.name))
             };
             let answer = carried_out(&store.database, running).await?;
@@ -54,11 +79,11 @@ impl Postgres {
         })
     }
 
-    async fn transact<A: Sync, T: Send>(&self, args: &A, work: Writing<A, T>) -> Result<T, PgFault> {
+    async fn transact(&self, work: &dyn Statements<PgWriter>) -> Result<Answer, PgFault> {
         let token = self.database.token();
         let (mut unknown, mut tries) = (None, Tries::default());
         loop {
-            let fault = match self.attempt(token, &mut unknown, args, work).await {
+            let fault = match self.attempt(token, &mut unknown, work).await {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
@@ -69,13 +94,12 @@ impl Postgres {
     }
 
     /// One try. Where the commit is not answered, the answer of `work` stays in `unknown`.
-    async fn attempt<A: Sync, T: Send>(
+    async fn attempt(
         &self,
         token: [u8; 16],
-        unknown: &mut Option<T>,
-        args: &A,
-        work: Writing<A, T>,
-    ) -> Result<T, PgFault> {
+        unknown: &mut Option<Answer>,
+        work: &dyn Statements<PgWriter>,
+    ) -> Result<Answer, PgFault> {
         let reader = self.database.reader(&self.sealer).await?;
         let writer = PgWriter::new(reader, self.chain_key.clone());
         let done = if unknown.is_some() {
@@ -85,10 +109,10 @@ impl Postgres {
                 return Ok(unknown.take().expect("it was there a moment ago"));
             }
             *unknown = None;
-            work(&writer, args).await
+            work.run(&writer).await
         } else {
             // The first statement need not wait for the answer to the beginning.
-            let (begun, done) = tokio::join!(biased; writer.begin(token), work(&writer, args));
+            let (begun, done) = tokio::join!(biased; writer.begin(token), work.run(&writer));
             begun.and(done)
         };
         let answer = match done {
@@ -136,12 +160,17 @@ impl Postgres {
     }
 
     /// Runs `work`, whose statements each see the database as it is then.
-    pub(super) fn read<A, T>(&self, doing: &'static str, args: A, work: Reading<A, T>) -> StoreFuture<T>
+    pub(super) fn read<A, T>(
+        &self,
+        doing: &'static str,
+        args: A,
+        work: Work<PgReader, A, T>,
+    ) -> StoreFuture<T>
     where
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
-        self.reading(doing, args, work, false)
+        Answer::of(self.reading(doing, Box::new(Given { args, work }), false))
     }
 
     /// Runs `work`, whose statements all see the database of one moment.
@@ -149,32 +178,27 @@ impl Postgres {
         &self,
         doing: &'static str,
         args: A,
-        work: Reading<A, T>,
+        work: Work<PgReader, A, T>,
     ) -> StoreFuture<T>
     where
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
-        self.reading(doing, args, work, true)
+        Answer::of(self.reading(doing, Box::new(Given { args, work }), true))
     }
 
-    fn reading<A, T>(
+    fn reading(
         &self,
         doing: &'static str,
-        args: A,
-        work: Reading<A, T>,
+        work: Box<dyn Statements<PgReader>>,
         is_snapshot: bool,
-    ) -> StoreFuture<T>
-    where
-        A: Send + Sync + 'static,
-        T: Send + 'static,
-    {
+    ) -> StoreFuture<Answer> {
         let store = self.clone();
         let database = store.database.clone();
         let running = async move {
             let mut tries = Tries::default();
             loop {
-                let fault = match store.database.read(&store.sealer, &args, work, is_snapshot).await {
+                let fault = match store.database.read(&store.sealer, &*work, is_snapshot).await {
                     Ok(answer) => return Ok(answer),
                     Err(fault) => fault,
                 };
@@ -212,10 +236,10 @@ async fn commit(tx: &PgWriter) -> Result<Changes, PgFault> {
 }
 
 /// Goes on even if the caller goes away: half a transaction must not hold its locks.
-async fn carried_out<T: Send + 'static>(
+async fn carried_out(
     database: &PgDatabase,
-    running: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, StoreError> {
+    running: impl Future<Output = Result<Answer, StoreError>> + Send + 'static,
+) -> Result<Answer, StoreError> {
     match &database.lease_clock {
         LeaseClock::Simulated(time) => time.stopped_for(running).await,
         LeaseClock::Database | LeaseClock::Caller => tokio::spawn(running).await.map_err(resume_panic)?,
@@ -249,18 +273,17 @@ impl Tries {
 }
 
 impl PgDatabase {
-    async fn read<A: Sync, T>(
+    async fn read(
         &self,
         sealer: &Sealer,
-        args: &A,
-        work: Reading<A, T>,
+        work: &dyn Statements<PgReader>,
         is_snapshot: bool,
-    ) -> Result<T, PgFault> {
+    ) -> Result<Answer, PgFault> {
         let reader = self.reader(sealer).await?;
         if is_snapshot {
             reader.begin_snapshot().await?;
         }
-        let answer = work(&reader, args).await;
+        let answer = work.run(&reader).await;
         let is_lost = answer.as_ref().is_err_and(PgFault::is_lost);
         let is_outside = match is_snapshot {
             true => !is_lost && reader.batch("COMMIT").await.is_ok(),

@@ -19,8 +19,10 @@ use tokio::sync::oneshot;
 
 use super::fault::Fault;
 use super::files::FileFault;
-use super::{Database, Sqlite, Writer, audit};
+use super::{Database, Reader, Sqlite, Writer, audit};
+use crate::seal::Sealer;
 use crate::store::StoreError;
+use crate::store::answer::Answer;
 
 /// Writes of one transaction. More would hold up reads, and what SQLite keeps of them until the commit would not fit its
 /// page cache.
@@ -39,27 +41,16 @@ struct WaitingCalls {
 
 /// It holds the database open, until shortly before its caller has the answer.
 pub(super) enum Call {
-    Read(Box<dyn FnOnce() + Send>),
-    Write(Box<dyn WriteCall>),
-}
-
-/// One write of a transaction.
-pub(super) trait WriteCall: Send {
-    fn database(&self) -> Arc<Database>;
-
-    /// Does what there is to write. Without `Ok` all of that has to be undone.
-    fn run(&mut self, connection: &Connection) -> Result<(), WriteFailed>;
-
-    /// Answers.
-    fn end(self: Box<Self>, committed: Result<(), Uncommitted>);
+    Read(ReadCall),
+    Write(WriteCall),
 }
 
 /// What SQLite reported, where it was SQLite that failed.
-pub(super) struct WriteFailed(Option<ffi::Error>);
+struct WriteFailed(Option<ffi::Error>);
 
 /// Why nothing of a transaction was kept.
 #[derive(Clone)]
-pub(super) enum Uncommitted {
+enum Uncommitted {
     Sqlite(ffi::Error, Option<String>),
     Files(FileFault),
 }
@@ -84,8 +75,8 @@ impl Calls {
 
 /// What the thread does next: one read, or all writes that fit one transaction.
 enum Turn {
-    Read(Box<dyn FnOnce() + Send>),
-    Writes(Vec<Box<dyn WriteCall>>),
+    Read(ReadCall),
+    Writes(Vec<WriteCall>),
 }
 
 impl WaitingCalls {
@@ -125,7 +116,7 @@ impl Taker {
             };
             drop(waiting);
             match next {
-                Turn::Read(read) => read(),
+                Turn::Read(read) => read.run(),
                 Turn::Writes(writes) => commit(writes),
             }
         }
@@ -147,8 +138,8 @@ impl Drop for Taker {
 }
 
 /// Commits the writes together, and answers each.
-pub(super) fn commit(mut writes: Vec<Box<dyn WriteCall>>) {
-    let Some(database) = writes.first().map(|write| write.database()) else { return };
+pub(super) fn commit(mut writes: Vec<WriteCall>) {
+    let Some(database) = writes.first().map(|write| write.store.database.clone()) else { return };
     let committed = transaction(&database, &mut writes);
     drop(database);
     for write in writes {
@@ -156,7 +147,7 @@ pub(super) fn commit(mut writes: Vec<Box<dyn WriteCall>>) {
     }
 }
 
-fn transaction(database: &Database, writes: &mut [Box<dyn WriteCall>]) -> Result<(), Uncommitted> {
+fn transaction(database: &Database, writes: &mut [WriteCall]) -> Result<(), Uncommitted> {
     database.check_names()?;
     let mut connection = database.lock();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -166,7 +157,7 @@ fn transaction(database: &Database, writes: &mut [Box<dyn WriteCall>]) -> Result
         }
     } else {
         for write in writes {
-            run_in_savepoint(&transaction, write.as_mut())?;
+            run_in_savepoint(&transaction, write)?;
         }
         transaction.commit()?;
     }
@@ -174,7 +165,7 @@ fn transaction(database: &Database, writes: &mut [Box<dyn WriteCall>]) -> Result
     Ok(())
 }
 
-fn run_in_savepoint(connection: &Connection, write: &mut dyn WriteCall) -> Result<(), Uncommitted> {
+fn run_in_savepoint(connection: &Connection, write: &mut WriteCall) -> Result<(), Uncommitted> {
     connection.prepare_cached("SAVEPOINT write_call")?.execute([])?;
     if let Err(WriteFailed(error)) = write.run(connection) {
         // With a full disk, among others, SQLite undoes the whole transaction.
@@ -211,15 +202,20 @@ impl From<Uncommitted> for Fault {
     }
 }
 
+/// The statements of a read, and what they answer.
+pub(super) type Reading = Box<dyn FnOnce(&Reader<'_>) -> Result<Answer, Fault> + Send>;
+/// The statements of a write.
+pub(super) type Writing = Box<dyn FnOnce(&Writer<'_>) -> Result<Answer, Fault> + Send>;
+
 /// How a call ended; or the panic that it ended with.
-type CallOutcome<T> = Result<Result<T, Fault>, Box<dyn Any + Send>>;
+type CallOutcome = Result<Result<Answer, Fault>, Box<dyn Any + Send>>;
 
 /// A caller's end of a call.
-pub(super) struct Answer<T>(oneshot::Receiver<CallOutcome<T>>);
+pub(super) struct Caller(oneshot::Receiver<CallOutcome>);
 
-impl<T> Answer<T> {
+impl Caller {
     /// A panic in the call is the caller's panic; a call that was never made means that the runtime ends.
-    pub(super) async fn get(self) -> Result<T, Fault> {
+    pub(super) async fn answer(self) -> Result<Answer, Fault> {
         match self.0.await {
             Ok(Ok(answer)) => answer,
             Ok(Err(panic)) => resume_unwind(panic),
@@ -228,38 +224,39 @@ impl<T> Answer<T> {
     }
 }
 
-/// `work` over what the database holds, and where its answer will be.
-pub(super) fn read_call<T: Send + 'static>(
+/// A read of what the database holds.
+pub(super) struct ReadCall {
     database: Arc<Database>,
-    work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
-) -> (Box<dyn FnOnce() + Send>, Answer<T>) {
-    let (sender, receiver) = oneshot::channel();
-    let read = move || {
-        let outcome = catch_unwind(AssertUnwindSafe(|| work(&database.lock())));
+    sealer: Sealer,
+    work: Reading,
+    caller: oneshot::Sender<CallOutcome>,
+}
+
+impl ReadCall {
+    pub(super) fn new(database: Arc<Database>, sealer: Sealer, work: Reading) -> (ReadCall, Caller) {
+        let (caller, receiver) = oneshot::channel();
+        (ReadCall { database, sealer, work, caller }, Caller(receiver))
+    }
+
+    pub(super) fn run(self) {
+        let ReadCall { database, sealer, work, caller } = self;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            work(&Reader { connection: &database.lock(), sealer: &sealer })
+        }));
         drop(database);
-        let _caller_is_gone = sender.send(outcome);
-    };
-    (Box::new(read), Answer(receiver))
+        let _caller_is_gone = caller.send(outcome);
+    }
 }
 
-/// `work` within a transaction, and where its answer will be. Where the handle has an act to record and `work` changes
-/// something, the entry of the audit log is written with it.
-pub(super) fn write_call<T: Send + 'static>(
-    store: Sqlite,
-    work: impl FnOnce(&Writer<'_>) -> Result<T, Fault> + Send + 'static,
-) -> (Box<dyn WriteCall>, Answer<T>) {
-    let (sender, receiver) = oneshot::channel();
-    let write = OneWrite { store, work: Some(work), outcome: None, changed: Changed::default(), sender };
-    (Box::new(write), Answer(receiver))
-}
-
-struct OneWrite<T, W> {
+/// One write of a transaction. Where its handle has an act to record and it changes something, the entry of the audit
+/// log is written with it.
+pub(super) struct WriteCall {
     store: Sqlite,
     /// Until it was done.
-    work: Option<W>,
-    outcome: Option<CallOutcome<T>>,
+    work: Option<Writing>,
+    outcome: Option<CallOutcome>,
     changed: Changed,
-    sender: oneshot::Sender<CallOutcome<T>>,
+    caller: oneshot::Sender<CallOutcome>,
 }
 
 /// What is notified once it is committed.
@@ -269,15 +266,14 @@ struct Changed {
     jobs: bool,
 }
 
-impl<T, W> WriteCall for OneWrite<T, W>
-where
-    T: Send + 'static,
-    W: FnOnce(&Writer<'_>) -> Result<T, Fault> + Send + 'static,
-{
-    fn database(&self) -> Arc<Database> {
-        self.store.database.clone()
+impl WriteCall {
+    pub(super) fn new(store: Sqlite, work: Writing) -> (WriteCall, Caller) {
+        let (caller, receiver) = oneshot::channel();
+        let write = WriteCall { store, work: Some(work), outcome: None, changed: Changed::default(), caller };
+        (write, Caller(receiver))
     }
 
+    /// Does what there is to write. Without `Ok` all of that has to be undone.
     fn run(&mut self, connection: &Connection) -> Result<(), WriteFailed> {
         let Some(work) = self.work.take() else { return Ok(()) };
         let writer = Writer {
@@ -288,7 +284,7 @@ where
             jobs_changed: Cell::new(false),
         };
         let act = self.store.act.as_ref();
-        let outcome: CallOutcome<T> = catch_unwind(AssertUnwindSafe(|| {
+        let outcome: CallOutcome = catch_unwind(AssertUnwindSafe(|| {
             let changes = writer.total_changes();
             let answer = work(&writer)?;
             if let Some(act) = act
@@ -308,8 +304,9 @@ where
         result
     }
 
-    fn end(self: Box<Self>, committed: Result<(), Uncommitted>) {
-        let OneWrite { store, outcome, changed, sender, .. } = *self;
+    /// Answers.
+    fn end(self, committed: Result<(), Uncommitted>) {
+        let WriteCall { store, outcome, changed, caller, .. } = self;
         let outcome = match (outcome, committed) {
             (Some(Ok(Ok(answer))), Ok(())) => {
                 store.notify(changed.last_event, changed.jobs);
@@ -321,6 +318,6 @@ where
             (Some(failed), _) => failed,
         };
         drop(store);
-        let _caller_is_gone = sender.send(outcome);
+        let _caller_is_gone = caller.send(outcome);
     }
 }

@@ -1,7 +1,8 @@
 //! Writes that wait at the same time: one transaction, and an answer for each of them.
 
-use super::super::calls::{Call, Calls, commit, read_call, write_call};
+use super::super::calls::{Call, Caller, Calls, ReadCall, WriteCall, commit};
 use super::*;
+use crate::store::answer::Answer;
 
 /// In which both servers are, and of whose writes the log holds all since the opening.
 async fn opened() -> (tempfile::TempDir, Sqlite) {
@@ -15,6 +16,19 @@ async fn opened() -> (tempfile::TempDir, Sqlite) {
 fn commits(directory: &tempfile::TempDir) -> usize {
     let log = std::fs::read(directory.path().join("shoal.db-wal")).unwrap();
     log[32..].chunks(24 + 4_096).filter(|frame| frame[4..8] != [0; 4]).count()
+}
+
+fn write_call<T: Send + 'static>(
+    store: &Sqlite,
+    work: impl FnOnce(&Writer<'_>) -> Result<T, Fault> + Send + 'static,
+) -> (WriteCall, Caller) {
+    WriteCall::new(store.clone(), Box::new(move |writer| work(writer).map(Answer::new)))
+}
+
+/// Answers this number.
+fn read_call(store: &Sqlite, number: i32) -> (ReadCall, Caller) {
+    let work = Box::new(move |_: &Reader<'_>| Ok(Answer::new(number)));
+    ReadCall::new(store.database.clone(), store.sealer.clone(), work)
 }
 
 fn note(writer: &Writer<'_>, name: &str) -> Result<(), Fault> {
@@ -62,21 +76,22 @@ async fn writes_that_wait_together_are_committed_together() {
 async fn one_that_fails_or_panics_undoes_nothing_of_the_others() {
     let (directory, store) = opened().await;
     let before = commits(&directory);
-    let (first, first_answer) = write_call(store.clone(), |writer| note(writer, "first").map(|()| 1));
-    let (fails, fails_answer) = write_call::<()>(store.clone(), |writer| {
+    let (first, first_caller) = write_call(&store, |writer| note(writer, "first").map(|()| 1));
+    let (fails, fails_caller) = write_call::<()>(&store, |writer| {
         note(writer, "undone")?;
         Err(StoreError::InventoryFull { max: 3 }.into())
     });
-    let (panics, panics_answer) = write_call::<()>(store.clone(), |writer| {
+    let (panics, panics_caller) = write_call::<()>(&store, |writer| {
         note(writer, "undone")?;
         panic!("a defect");
     });
-    let (last, last_answer) = write_call(store.clone(), |writer| note(writer, "last").map(|()| 2));
+    let (last, last_caller) = write_call(&store, |writer| note(writer, "last").map(|()| 2));
     commit(vec![first, fails, panics, last]);
-    assert_eq!((first_answer.get().await.unwrap(), last_answer.get().await.unwrap()), (1, 2));
-    let fault = fails_answer.get().await.unwrap_err();
+    let answers = [first_caller.answer().await.unwrap(), last_caller.answer().await.unwrap()];
+    assert_eq!(answers.map(Answer::get::<i32>), [1, 2]);
+    let fault = fails_caller.answer().await.unwrap_err();
     assert!(matches!(fault, Fault::Refused(StoreError::InventoryFull { max: 3 })), "{fault:?}");
-    assert!(tokio::spawn(panics_answer.get()).await.unwrap_err().is_panic());
+    assert!(tokio::spawn(panics_caller.answer()).await.unwrap_err().is_panic());
     assert!(is_noted(&store, "first") && is_noted(&store, "last") && !is_noted(&store, "undone"));
     assert_eq!(commits(&directory) - before, 1);
 }
@@ -107,16 +122,16 @@ async fn events_of_one_transaction_are_notified_of_in_their_order() {
 #[tokio::test]
 async fn where_sqlite_undoes_the_transaction_no_write_counts_as_done() {
     let (_directory, store) = opened().await;
-    let (first, first_answer) = write_call(store.clone(), |writer| note(writer, "first"));
-    let (fills, fills_answer) = write_call::<()>(store.clone(), |writer| {
+    let (first, first_caller) = write_call(&store, |writer| note(writer, "first"));
+    let (fills, fills_caller) = write_call::<()>(&store, |writer| {
         writer.execute_batch("ROLLBACK")?;
         let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
         Err(rusqlite::Error::SqliteFailure(full, None).into())
     });
-    let (last, last_answer) = write_call(store.clone(), |writer| note(writer, "last"));
+    let (last, last_caller) = write_call(&store, |writer| note(writer, "last"));
     commit(vec![first, fills, last]);
-    for answer in [first_answer, fills_answer, last_answer] {
-        let error = answer.get().await.unwrap_err().at("writing", "the database");
+    for caller in [first_caller, fills_caller, last_caller] {
+        let error = caller.answer().await.unwrap_err().at("writing", "the database");
         assert_eq!(error.kind(), StoreErrorKind::Full, "{error}");
     }
     assert!(!is_noted(&store, "first") && !is_noted(&store, "last"));
@@ -128,16 +143,16 @@ async fn where_sqlite_undoes_the_transaction_no_write_counts_as_done() {
 fn calls_that_are_never_made_end_with_an_error() {
     let store = Sqlite::in_memory(sealer()).unwrap();
     let calls: Arc<Calls> = Arc::default();
-    let (read, answer) = read_call(store.database.clone(), |_| Ok(1));
+    let (read, caller) = read_call(&store, 1);
     let outside_of_a_runtime = std::panic::AssertUnwindSafe(|| calls.add(Call::Read(read)));
     std::panic::catch_unwind(outside_of_a_runtime).unwrap_err();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let fault = runtime.block_on(answer.get()).unwrap_err();
+    let fault = runtime.block_on(caller.answer()).unwrap_err();
     assert!(matches!(fault, Fault::Refused(StoreError::Closed)), "{fault:?}");
     let found = runtime.block_on(async {
-        let (read, answer) = read_call(store.database.clone(), |_| Ok(2));
+        let (read, caller) = read_call(&store, 2);
         calls.add(Call::Read(read));
-        answer.get().await
+        caller.answer().await
     });
-    assert_eq!(found.unwrap(), 2);
+    assert_eq!(found.unwrap().get::<i32>(), 2);
 }
