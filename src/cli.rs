@@ -36,6 +36,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use futures_util::future::LocalBoxFuture;
 
 pub use output::{Format, Output};
 
@@ -123,8 +124,13 @@ impl<E: Into<BoxError>> From<E> for CliError {
     }
 }
 
-/// Parses `args` (the program's name first) and runs the one command they name.
-pub async fn run(args: impl IntoIterator<Item = OsString>, world: World) -> ExitCode {
+/// Parses `args` (the program's name first) and runs the one command they name. In a box, or all commands would be
+/// compiled once more with the program that polls them.
+pub fn run(args: Vec<OsString>, world: World) -> LocalBoxFuture<'static, ExitCode> {
+    Box::pin(parse_and_run(args, world))
+}
+
+async fn parse_and_run(args: Vec<OsString>, world: World) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {

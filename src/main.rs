@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let runtime = runtime.expect("the system gives threads");
     let code = runtime.block_on(async {
         let world = World { clock: Clock::system(), rng: Rng::from_system(), transport: real_transport(&[]) };
-        shoal::cli::run(std::env::args_os(), world).await
+        shoal::cli::run(std::env::args_os().collect(), world).await
     });
     runtime.shutdown_timeout(LAST_FILES);
     code
