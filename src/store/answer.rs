@@ -9,11 +9,11 @@ use super::StoreFuture;
 
 /// Invariant: its type is asked for by the call that it answers.
 #[derive(Debug)]
-pub(super) struct Answer(Box<dyn Any + Send>);
+pub(super) struct CallAnswer(Box<dyn Any + Send>);
 
-impl Answer {
-    pub fn new<T: Send + 'static>(answer: T) -> Answer {
-        Answer(Box::new(answer))
+impl CallAnswer {
+    pub fn new<T: Send + 'static>(answer: T) -> CallAnswer {
+        CallAnswer(Box::new(answer))
     }
 
     pub fn get<T: 'static>(self) -> T {
@@ -21,7 +21,7 @@ impl Answer {
     }
 
     /// A call whose answer has its type again.
-    pub fn of<T: 'static>(call: StoreFuture<Answer>) -> StoreFuture<T> {
-        Box::pin(async move { call.await.map(Answer::get) })
+    pub fn of<T: 'static>(call: StoreFuture<CallAnswer>) -> StoreFuture<T> {
+        Box::pin(async move { call.await.map(CallAnswer::get) })
     }
 }

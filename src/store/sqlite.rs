@@ -54,7 +54,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::access::{Act, ChainKey, TokenKey};
 use crate::seal::Sealer;
-use crate::store::answer::Answer;
+use crate::store::answer::CallAnswer;
 use crate::store::tap::{self, Side, Tap};
 use crate::store::{OwnSecret, Store, StoreEngine, StoreError, StoreFuture};
 use calls::{Call, Calls, ReadCall, Reading, WriteCall, Writing};
@@ -217,10 +217,10 @@ impl Sqlite {
         doing: &'static str,
         work: impl FnOnce(&Writer<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> StoreFuture<T> {
-        Answer::of(self.writing(doing, Box::new(move |writer| work(writer).map(Answer::new))))
+        CallAnswer::of(self.writing(doing, Box::new(move |writer| work(writer).map(CallAnswer::new))))
     }
 
-    fn writing(&self, doing: &'static str, work: Writing) -> StoreFuture<Answer> {
+    fn writing(&self, doing: &'static str, work: Writing) -> StoreFuture<CallAnswer> {
         let store = self.clone();
         Box::pin(async move {
             tap::ask(store.tap.as_ref(), doing, Side::Before).await?;
@@ -240,10 +240,10 @@ impl Sqlite {
         doing: &'static str,
         work: impl FnOnce(&Reader<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> StoreFuture<T> {
-        Answer::of(self.reading(doing, Box::new(move |reader| work(reader).map(Answer::new))))
+        CallAnswer::of(self.reading(doing, Box::new(move |reader| work(reader).map(CallAnswer::new))))
     }
 
-    fn reading(&self, doing: &'static str, work: Reading) -> StoreFuture<Answer> {
+    fn reading(&self, doing: &'static str, work: Reading) -> StoreFuture<CallAnswer> {
         let (database, sealer) = (self.database.clone(), self.sealer.clone());
         Box::pin(async move {
             let (call, caller) = ReadCall::new(database.clone(), sealer, work);

@@ -8,7 +8,7 @@ use super::fault::PgFault;
 use super::writer::{DatabaseLock, Gathered, PgReader, PgWriter};
 use super::{LeaseClock, PgDatabase, Postgres, audit, events};
 use crate::seal::Sealer;
-use crate::store::answer::Answer;
+use crate::store::answer::CallAnswer;
 use crate::store::error::resume_panic;
 use crate::store::tap::{self, Side};
 use crate::store::{StoreError, StoreFuture};
@@ -21,22 +21,22 @@ const LOSSES_MAX: u32 = 3;
 const UNKNOWN_MAX: u32 = 12;
 
 /// The statements of a call on a reader or a writer, over what the call was given. They may run several times.
-type Work<C, A, T> = for<'a> fn(&'a C, &'a A) -> BoxFuture<'a, Result<T, PgFault>>;
+type Statements<C, A, T> = for<'a> fn(&'a C, &'a A) -> BoxFuture<'a, Result<T, PgFault>>;
 
-/// Statements with what they were given.
-trait Statements<C>: Send + Sync {
-    fn run<'a>(&'a self, connection: &'a C) -> BoxFuture<'a, Result<Answer, PgFault>>;
+/// A call with what it was given, and without its types.
+trait UntypedCall<C>: Send + Sync {
+    fn run<'a>(&'a self, connection: &'a C) -> BoxFuture<'a, Result<CallAnswer, PgFault>>;
 }
 
-struct Given<C, A, T> {
+struct TypedCall<C, A, T> {
     args: A,
-    work: Work<C, A, T>,
+    work: Statements<C, A, T>,
 }
 
-impl<C: Sync, A: Send + Sync, T: Send + 'static> Statements<C> for Given<C, A, T> {
-    fn run<'a>(&'a self, connection: &'a C) -> BoxFuture<'a, Result<Answer, PgFault>> {
+impl<C: Sync, A: Send + Sync, T: Send + 'static> UntypedCall<C> for TypedCall<C, A, T> {
+    fn run<'a>(&'a self, connection: &'a C) -> BoxFuture<'a, Result<CallAnswer, PgFault>> {
         let running = (self.work)(connection, &self.args);
-        Box::pin(async move { running.await.map(Answer::new) })
+        Box::pin(async move { running.await.map(CallAnswer::new) })
     }
 }
 
@@ -55,16 +55,16 @@ impl Postgres {
         &self,
         doing: &'static str,
         args: A,
-        work: Work<PgWriter, A, T>,
+        work: Statements<PgWriter, A, T>,
     ) -> StoreFuture<T>
     where
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
-        Answer::of(self.writing(doing, Box::new(Given { args, work })))
+        CallAnswer::of(self.writing(doing, Box::new(TypedCall { args, work })))
     }
 
-    fn writing(&self, doing: &'static str, work: Box<dyn Statements<PgWriter>>) -> StoreFuture<Answer> {
+    fn writing(&self, doing: &'static str, work: Box<dyn UntypedCall<PgWriter>>) -> StoreFuture<CallAnswer> {
         let store = self.clone();
         Box::pin(async move {
             tap::ask(store.tap.as_ref(), doing, Side::Before).await?;
@@ -79,7 +79,7 @@ impl Postgres {
         })
     }
 
-    async fn transact(&self, work: &dyn Statements<PgWriter>) -> Result<Answer, PgFault> {
+    async fn transact(&self, work: &dyn UntypedCall<PgWriter>) -> Result<CallAnswer, PgFault> {
         let token = self.database.token();
         let (mut unknown, mut tries) = (None, Tries::default());
         loop {
@@ -97,9 +97,9 @@ impl Postgres {
     async fn attempt(
         &self,
         token: [u8; 16],
-        unknown: &mut Option<Answer>,
-        work: &dyn Statements<PgWriter>,
-    ) -> Result<Answer, PgFault> {
+        unknown: &mut Option<CallAnswer>,
+        work: &dyn UntypedCall<PgWriter>,
+    ) -> Result<CallAnswer, PgFault> {
         let reader = self.database.reader(&self.sealer).await?;
         let writer = PgWriter::new(reader, self.chain_key.clone());
         let done = if unknown.is_some() {
@@ -164,13 +164,13 @@ impl Postgres {
         &self,
         doing: &'static str,
         args: A,
-        work: Work<PgReader, A, T>,
+        work: Statements<PgReader, A, T>,
     ) -> StoreFuture<T>
     where
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
-        Answer::of(self.reading(doing, Box::new(Given { args, work }), false))
+        CallAnswer::of(self.reading(doing, Box::new(TypedCall { args, work }), false))
     }
 
     /// Runs `work`, whose statements all see the database of one moment.
@@ -178,21 +178,21 @@ impl Postgres {
         &self,
         doing: &'static str,
         args: A,
-        work: Work<PgReader, A, T>,
+        work: Statements<PgReader, A, T>,
     ) -> StoreFuture<T>
     where
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
-        Answer::of(self.reading(doing, Box::new(Given { args, work }), true))
+        CallAnswer::of(self.reading(doing, Box::new(TypedCall { args, work }), true))
     }
 
     fn reading(
         &self,
         doing: &'static str,
-        work: Box<dyn Statements<PgReader>>,
+        work: Box<dyn UntypedCall<PgReader>>,
         is_snapshot: bool,
-    ) -> StoreFuture<Answer> {
+    ) -> StoreFuture<CallAnswer> {
         let store = self.clone();
         let database = store.database.clone();
         let running = async move {
@@ -238,8 +238,8 @@ async fn commit(tx: &PgWriter) -> Result<Changes, PgFault> {
 /// Goes on even if the caller goes away: half a transaction must not hold its locks.
 async fn carried_out(
     database: &PgDatabase,
-    running: impl Future<Output = Result<Answer, StoreError>> + Send + 'static,
-) -> Result<Answer, StoreError> {
+    running: impl Future<Output = Result<CallAnswer, StoreError>> + Send + 'static,
+) -> Result<CallAnswer, StoreError> {
     match &database.lease_clock {
         LeaseClock::Simulated(time) => time.stopped_for(running).await,
         LeaseClock::Database | LeaseClock::Caller => tokio::spawn(running).await.map_err(resume_panic)?,
@@ -276,9 +276,9 @@ impl PgDatabase {
     async fn read(
         &self,
         sealer: &Sealer,
-        work: &dyn Statements<PgReader>,
+        work: &dyn UntypedCall<PgReader>,
         is_snapshot: bool,
-    ) -> Result<Answer, PgFault> {
+    ) -> Result<CallAnswer, PgFault> {
         let reader = self.reader(sealer).await?;
         if is_snapshot {
             reader.begin_snapshot().await?;

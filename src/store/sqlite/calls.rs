@@ -22,7 +22,7 @@ use super::files::FileFault;
 use super::{Database, Reader, Sqlite, Writer, audit};
 use crate::seal::Sealer;
 use crate::store::StoreError;
-use crate::store::answer::Answer;
+use crate::store::answer::CallAnswer;
 
 /// Writes of one transaction. More would hold up reads, and what SQLite keeps of them until the commit would not fit its
 /// page cache.
@@ -203,19 +203,19 @@ impl From<Uncommitted> for Fault {
 }
 
 /// The statements of a read, and what they answer.
-pub(super) type Reading = Box<dyn FnOnce(&Reader<'_>) -> Result<Answer, Fault> + Send>;
+pub(super) type Reading = Box<dyn FnOnce(&Reader<'_>) -> Result<CallAnswer, Fault> + Send>;
 /// The statements of a write.
-pub(super) type Writing = Box<dyn FnOnce(&Writer<'_>) -> Result<Answer, Fault> + Send>;
+pub(super) type Writing = Box<dyn FnOnce(&Writer<'_>) -> Result<CallAnswer, Fault> + Send>;
 
 /// How a call ended; or the panic that it ended with.
-type CallOutcome = Result<Result<Answer, Fault>, Box<dyn Any + Send>>;
+type CallOutcome = Result<Result<CallAnswer, Fault>, Box<dyn Any + Send>>;
 
 /// A caller's end of a call.
-pub(super) struct Caller(oneshot::Receiver<CallOutcome>);
+pub(super) struct PendingCall(oneshot::Receiver<CallOutcome>);
 
-impl Caller {
+impl PendingCall {
     /// A panic in the call is the caller's panic; a call that was never made means that the runtime ends.
-    pub(super) async fn answer(self) -> Result<Answer, Fault> {
+    pub(super) async fn answer(self) -> Result<CallAnswer, Fault> {
         match self.0.await {
             Ok(Ok(answer)) => answer,
             Ok(Err(panic)) => resume_unwind(panic),
@@ -233,9 +233,9 @@ pub(super) struct ReadCall {
 }
 
 impl ReadCall {
-    pub(super) fn new(database: Arc<Database>, sealer: Sealer, work: Reading) -> (ReadCall, Caller) {
+    pub(super) fn new(database: Arc<Database>, sealer: Sealer, work: Reading) -> (ReadCall, PendingCall) {
         let (caller, receiver) = oneshot::channel();
-        (ReadCall { database, sealer, work, caller }, Caller(receiver))
+        (ReadCall { database, sealer, work, caller }, PendingCall(receiver))
     }
 
     pub(super) fn run(self) {
@@ -267,10 +267,10 @@ struct Changed {
 }
 
 impl WriteCall {
-    pub(super) fn new(store: Sqlite, work: Writing) -> (WriteCall, Caller) {
+    pub(super) fn new(store: Sqlite, work: Writing) -> (WriteCall, PendingCall) {
         let (caller, receiver) = oneshot::channel();
         let write = WriteCall { store, work: Some(work), outcome: None, changed: Changed::default(), caller };
-        (write, Caller(receiver))
+        (write, PendingCall(receiver))
     }
 
     /// Does what there is to write. Without `Ok` all of that has to be undone.

@@ -1,8 +1,8 @@
 //! Writes that wait at the same time: one transaction, and an answer for each of them.
 
-use super::super::calls::{Call, Caller, Calls, ReadCall, WriteCall, commit};
+use super::super::calls::{Call, Calls, PendingCall, ReadCall, WriteCall, commit};
 use super::*;
-use crate::store::answer::Answer;
+use crate::store::answer::CallAnswer;
 
 /// In which both servers are, and of whose writes the log holds all since the opening.
 async fn opened() -> (tempfile::TempDir, Sqlite) {
@@ -21,13 +21,13 @@ fn commits(directory: &tempfile::TempDir) -> usize {
 fn write_call<T: Send + 'static>(
     store: &Sqlite,
     work: impl FnOnce(&Writer<'_>) -> Result<T, Fault> + Send + 'static,
-) -> (WriteCall, Caller) {
-    WriteCall::new(store.clone(), Box::new(move |writer| work(writer).map(Answer::new)))
+) -> (WriteCall, PendingCall) {
+    WriteCall::new(store.clone(), Box::new(move |writer| work(writer).map(CallAnswer::new)))
 }
 
 /// Answers this number.
-fn read_call(store: &Sqlite, number: i32) -> (ReadCall, Caller) {
-    let work = Box::new(move |_: &Reader<'_>| Ok(Answer::new(number)));
+fn read_call(store: &Sqlite, number: i32) -> (ReadCall, PendingCall) {
+    let work = Box::new(move |_: &Reader<'_>| Ok(CallAnswer::new(number)));
     ReadCall::new(store.database.clone(), store.sealer.clone(), work)
 }
 
@@ -88,7 +88,7 @@ async fn one_that_fails_or_panics_undoes_nothing_of_the_others() {
     let (last, last_caller) = write_call(&store, |writer| note(writer, "last").map(|()| 2));
     commit(vec![first, fails, panics, last]);
     let answers = [first_caller.answer().await.unwrap(), last_caller.answer().await.unwrap()];
-    assert_eq!(answers.map(Answer::get::<i32>), [1, 2]);
+    assert_eq!(answers.map(CallAnswer::get::<i32>), [1, 2]);
     let fault = fails_caller.answer().await.unwrap_err();
     assert!(matches!(fault, Fault::Refused(StoreError::InventoryFull { max: 3 })), "{fault:?}");
     assert!(tokio::spawn(panics_caller.answer()).await.unwrap_err().is_panic());
