@@ -227,7 +227,7 @@ impl Sqlite {
             let (call, caller) = WriteCall::new(store.clone(), work);
             match &store.database.storage {
                 Storage::Memory => calls::commit(vec![call]),
-                Storage::File { calls, .. } => calls.add(Call::Write(call)),
+                Storage::File { calls, .. } => calls.add(Call::Write(Box::new(call))),
             }
             let answer = caller.answer().await.map_err(|fault| fault.at(doing, &store.database.name))?;
             tap::ask(store.tap.as_ref(), doing, Side::After).await?;

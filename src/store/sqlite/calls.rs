@@ -42,7 +42,7 @@ struct WaitingCalls {
 /// It holds the database open, until shortly before its caller has the answer.
 pub(super) enum Call {
     Read(ReadCall),
-    Write(WriteCall),
+    Write(Box<WriteCall>),
 }
 
 /// What SQLite reported, where it was SQLite that failed.
@@ -83,14 +83,14 @@ impl WaitingCalls {
     fn next(&mut self) -> Option<Turn> {
         let mut writes = match self.calls.pop_front()? {
             Call::Read(read) => return Some(Turn::Read(read)),
-            Call::Write(write) => vec![write],
+            Call::Write(write) => vec![*write],
         };
         let mut passed = VecDeque::new();
         while writes.len() < GROUP_MAX
             && let Some(call) = self.calls.pop_front()
         {
             match call {
-                Call::Write(write) => writes.push(write),
+                Call::Write(write) => writes.push(*write),
                 read @ Call::Read(_) => passed.push_back(read),
             }
         }
