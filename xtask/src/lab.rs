@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use crate::closing::Tally;
 use crate::debian;
 use crate::process::{Done, command, fail, run};
+use crate::program;
 use crate::report::{self, Table};
 use scenario::{Round, Row};
 use scenarios::{ALL, FAST, MACHINES};
@@ -141,7 +142,7 @@ pub fn prove(extent: Extent) -> Done<Tally> {
     let _alone = lock()?;
     let was_up = home().join("run/emulator.pid").exists();
     up(MACHINES)?;
-    run(&mut command("cargo", &["build", "--locked", "--bin", "shoal"]))?;
+    program::build()?;
     let tally = run_rounds(&rounds)?;
     if tally.failed > 0 {
         eprintln!("lab: is it the lab itself? Its own proof, without the controller:");

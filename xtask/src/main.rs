@@ -13,6 +13,7 @@ mod fuzz;
 mod lab;
 mod outside;
 mod process;
+mod program;
 mod report;
 mod rules;
 mod shape;

@@ -20,7 +20,8 @@ use self::programs::{PROGRAMS, Program};
 use crate::closing::Tally;
 use crate::debian;
 use crate::lab;
-use crate::process::{Done, command, fail, run};
+use crate::process::{Done, fail};
+use crate::program;
 use crate::report::{self, Table};
 
 /// Which programs are wanted.
@@ -95,7 +96,7 @@ fn prepare(programs: &[&Program]) -> Done {
             lab::ensure_service()?;
         }
     }
-    run(&mut command("cargo", &["build", "--locked", "--bin", "shoal"]))
+    program::build()
 }
 
 struct Row<'a> {

@@ -16,6 +16,7 @@ use super::http::Service;
 use super::machine::{Account, Machine};
 use super::{free_port, home, read};
 use crate::process::{Done, command, fail, run};
+use crate::program;
 
 const START: Duration = Duration::from_secs(30);
 const END: Duration = Duration::from_secs(30);
@@ -117,7 +118,7 @@ impl Controller {
     /// Has it host a disk image, under the name of the file.
     pub fn add_image(&self, image: &Path) -> Done {
         let token = self.service.authorization.trim_start_matches("Bearer ");
-        let mut add = command("target/debug/shoal", &["image", "add"]);
+        let mut add = command(program::PATH, &["image", "add"]);
         run(add.arg(image).env("SHOAL_URL", &self.service.base).env("SHOAL_TOKEN", token))
     }
 
@@ -187,7 +188,7 @@ fn while_away<T>(ask: impl Fn() -> Done<T>) -> Done<T> {
 fn spawn(settings: &[(String, String)], log: &Path) -> Done<Child> {
     let log = OpenOptions::new().create(true).append(true).open(log);
     let spawned = log.and_then(|log: File| {
-        let mut serve: Command = command("target/debug/shoal", &["serve"]);
+        let mut serve: Command = command(program::PATH, &["serve"]);
         serve.envs(settings.iter().map(|(name, value)| (name, value)));
         serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()
     });

@@ -13,6 +13,7 @@ use super::programs::Program;
 use super::python;
 use crate::lab;
 use crate::process::{Done, fail};
+use crate::program;
 
 const KILL_AFTER_SECS: &str = "60";
 const LOG_TAIL: usize = 12;
@@ -48,7 +49,7 @@ pub fn run(program: &Program) -> Done<DriverReport> {
     command.arg(limit_secs.to_string());
     command.arg(python::interpreter(locked));
     command.arg(folder().join(driver)).current_dir(&place);
-    command.env("SHOAL", Path::new(ROOT).join("target/debug/shoal")).env("SHOAL_STANDIN", lab::standin());
+    command.env("SHOAL", Path::new(ROOT).join(program::PATH)).env("SHOAL_STANDIN", lab::standin());
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn();
     let mut child = child.or_else(|error| fail(format!("timeout {driver}: {error}")))?;

@@ -11,6 +11,7 @@ use crate::agent;
 use crate::lab::installer::{httpd, is_newer_than, lab_sources};
 use crate::lab::{free_port_at, home, script};
 use crate::process::{Done, capture, command, fail, run};
+use crate::program;
 use xtask::source::ROOT;
 
 /// What is written to disks.
@@ -127,7 +128,7 @@ impl MaintenanceIso {
 fn build_twice(to: &Path, agent: &Path) -> Done {
     let again = to.with_extension("again");
     for path in [&again, to] {
-        let mut build = command("target/debug/shoal", &["maintenance-iso", "build"]);
+        let mut build = command(program::PATH, &["maintenance-iso", "build"]);
         build.arg(path).arg("--agent").arg(agent).arg("--packages").arg(home().join("packages"));
         run(&mut build)?;
     }
