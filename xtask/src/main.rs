@@ -1,6 +1,6 @@
 //! The project's chores: `cargo xtask VERB`.
 //!
-//! One file a verb; what they share is in `process`, `debian` and `closing`. Invariant: a chore
+//! One file a verb; what they share is in `process`, `program`, `debian` and `closing`. Invariant: a chore
 //! installs what it needs or says exactly what is missing, and its exit code shows the result.
 
 mod agent;
