@@ -103,8 +103,23 @@ fn named(names: &[&str], mut rounds: Vec<AnyRound>) -> Done<Vec<AnyRound>> {
     Ok(rounds)
 }
 
+/// What machines and images are made of.
+pub fn ensure_packages() -> Done {
+    debian::ensure("the lab", debian::FOR_LAB)
+}
+
+/// What a change's scenarios boot and write, where it is not there yet.
+pub fn make_images() -> Done {
+    ensure_packages()?;
+    let _alone = lock()?;
+    program::build()?;
+    installer::standin()?;
+    installer::large()?;
+    task::make_images()
+}
+
 pub fn up(count: u32) -> Done {
-    debian::ensure("the lab", debian::FOR_LAB)?;
+    ensure_packages()?;
     run(script("up").arg(count.to_string()))?;
     installer::standin().map(drop)
 }

@@ -40,6 +40,7 @@ cargo xtask VERB
   lab test [--all | --long | NAME …]
                             install them with this checkout's controller; --all: what a change must pass;
                             --long: every scenario; or those
+  lab images                make ahead what `lab test --all` boots and writes
   lab down [--purge]        stop them; --purge: delete them too
   outside [PROGRAM ...]     third-party clients and checkers (default: all of them); `release`: those that
                             test what `dist` has made
@@ -79,6 +80,7 @@ fn verb(words: &[&str]) -> Done {
             Ok(count @ 1..=64) => lab::up(count),
             _ => fail(format!("lab up: {count} is no number of machines from 1 to 64")),
         },
+        ["lab", "images"] => lab::make_images(),
         ["lab", "test"] => lab::test(lab::Extent::Fast),
         ["lab", "test", "--all"] => lab::test(lab::Extent::All),
         ["lab", "test", "--long"] => lab::test(lab::Extent::Long),

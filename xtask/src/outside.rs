@@ -50,7 +50,7 @@ pub fn check(names: &[&str]) -> Done {
         Extent::Release => names.contains(&RELEASE) || names.contains(&program.name),
         _ => names.is_empty() || names.contains(&program.name),
     };
-    let tally = prove(is_wanted)?;
+    let tally = prove(is_wanted, || {})?;
     println!("outside: {tally}");
     match tally.failed {
         0 => Ok(()),
@@ -58,19 +58,20 @@ pub fn check(names: &[&str]) -> Done {
     }
 }
 
-/// All programs of this extent.
-pub fn run_all(extent: Extent) -> Done<Tally> {
-    prove(|program| program.extent == Extent::Fast || program.extent == extent)
+/// All programs of this extent, and `meanwhile`, once all is there that they need.
+pub fn run_all(extent: Extent, meanwhile: impl FnOnce() + Send) -> Done<Tally> {
+    prove(|program| program.extent == Extent::Fast || program.extent == extent, meanwhile)
 }
 
 /// Side by side, since they wait far more than they work, and none uses what another one does.
-fn prove(wanted: impl Fn(&Program) -> bool) -> Done<Tally> {
+fn prove(wanted: impl Fn(&Program) -> bool, meanwhile: impl FnOnce() + Send) -> Done<Tally> {
     let _alone = lock()?;
     let programs: Vec<&Program> = PROGRAMS.iter().filter(|program| wanted(program)).collect();
     let exceptions = Exceptions::read()?;
     prepare(&programs)?;
     let rows: Vec<Row> = std::thread::scope(|scope| {
         let exceptions = &exceptions;
+        scope.spawn(meanwhile);
         let examine = |program| scope.spawn(move || examine(program, exceptions));
         let at_work: Vec<_> = programs.iter().map(|program| examine(*program)).collect();
         at_work.into_iter().map(|thread| thread.join().expect("no examiner panics")).collect()

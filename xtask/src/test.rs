@@ -11,7 +11,7 @@ use crate::closing::Tally;
 use crate::debian;
 use crate::lab;
 use crate::outside;
-use crate::process::{Done, command, fail, has, tee};
+use crate::process::{self, Done, command, fail, has, tee};
 use crate::report::{self, Table};
 
 pub struct Options {
@@ -92,8 +92,8 @@ impl Report {
     }
 }
 
-/// In parallel: a good part of them waits for programs, and half of the time one of two processors would idle.
-const TESTS_A_PROCESSOR: usize = 2;
+/// In parallel: what waits for programs leaves its processor to others (.config/nextest.toml).
+const TESTS_A_PROCESSOR: usize = 3;
 
 fn tests(options: &Options) -> Done<Part> {
     let threads = TESTS_A_PROCESSOR * std::thread::available_parallelism().map_or(1, usize::from);
@@ -128,8 +128,24 @@ fn runner(arguments: &[&str]) -> Done<Part> {
 
 fn from_outside(options: &Options) -> Done<Part> {
     let extent = if options.all { outside::Extent::All } else { outside::Extent::Fast };
-    let tally = outside::run_all(extent)?;
+    let makes_images = options.all && options.lab;
+    if makes_images {
+        lab::ensure_packages()?;
+    }
+    let tally = outside::run_all(extent, || {
+        if makes_images {
+            make_images();
+        }
+    })?;
     Ok(Part { tally, closing: vec![format!("outside: {tally}")] })
+}
+
+/// Those of the lab, on a processor that nobody else wants. The lab makes what is missing then, and fails if it cannot.
+fn make_images() {
+    let made = process::run(&mut command("nice", &["-n", "10", "cargo", "xtask", "lab", "images"]));
+    if let Err(failure) = made {
+        eprintln!("the lab's images: {failure}");
+    }
 }
 
 fn in_the_lab(options: &Options) -> Done<Part> {

@@ -19,8 +19,11 @@ use crate::process::{Served, Sim, is_left_clean, recipe, serve_at, start_command
 
 const HOSTS: usize = 50;
 const KILLS: usize = 30;
-/// Events of steps between a start and the next kill, at most. Fifty jobs have some 1,400.
-const EVENTS_MAX: u64 = 60;
+/// Events of steps between a start and the next kill, at most. A job has 26 until its host installs, and some ten after.
+const EVENTS_MAX: u64 = 130;
+/// No installation ends before the kills do that come while the hosts are started. A second boot before the first look
+/// at a host would be seen by nobody, and its job would wait for it until its deadline.
+const INSTALL_SECONDS: u32 = 20;
 /// No kill waits longer for the next event.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
@@ -31,7 +34,8 @@ async fn fifty_installs_survive_dozens_of_kills() {
     let dir = tempfile::tempdir().unwrap();
     let installer = std::fs::File::create(dir.path().join("esxi.iso")).unwrap();
     standin_installer().write_to(&installer).unwrap();
-    let sim = Sim::start(&[&format!("--count={HOSTS}"), "--install-seconds=5"]).await;
+    let sim =
+        Sim::start(&[&format!("--count={HOSTS}"), &format!("--install-seconds={INSTALL_SECONDS}")]).await;
     // An address of its own, so that the port is still free when the same controller starts again.
     let mut served = start(dir.path(), "127.7.1.1:0").await;
     let address = served.url.strip_prefix("http://").unwrap().to_owned();

@@ -33,7 +33,7 @@ impl Installer {
     pub fn offer(self) -> Done<Offered> {
         match self {
             Installer::Standin => Ok(Offered::file(standin()?)),
-            Installer::Large => Ok(Offered::file(made("large.iso", "1000")?)),
+            Installer::Large => Ok(Offered::file(large()?)),
             Installer::Direct => Offered::by_http(&standin()?),
         }
     }
@@ -42,6 +42,10 @@ impl Installer {
 /// The installer that the machines boot, made if it is not there.
 pub fn standin() -> Done<PathBuf> {
     made(STANDIN, "0")
+}
+
+pub fn large() -> Done<PathBuf> {
+    made("large.iso", "1000")
 }
 
 fn made(name: &str, filler: &str) -> Done<PathBuf> {

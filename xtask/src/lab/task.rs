@@ -18,6 +18,7 @@ use super::machine::{Account, Machine};
 use super::scenario::{Redfish, Row, await_end, in_parallel, renew, row_of};
 use super::trouble::kill_in_every_phase;
 use crate::process::Done;
+pub use images::make as make_images;
 use images::{DiskImage, MaintenanceIso, OfferedImages};
 pub use scenarios::{ALL, LONG};
 

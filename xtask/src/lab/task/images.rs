@@ -59,6 +59,7 @@ impl DiskImage {
     }
 
     fn ensure(self) -> Done {
+        fs::create_dir_all(folder()).or_else(|error| fail(format!("{}: {error}", folder().display())))?;
         if self == DiskImage::TooLarge {
             DiskImage::Linux.ensure()?;
         }
@@ -85,6 +86,14 @@ fn enlarged(from: &Path, to: &Path) -> Done {
 
 fn folder() -> PathBuf {
     home().join("disk-images")
+}
+
+/// All that a change's scenarios need.
+pub fn make() -> Done {
+    MaintenanceIso::Plain.ensure()?;
+    [DiskImage::Linux, DiskImage::Archive, DiskImage::TooLarge, DiskImage::Windows]
+        .into_iter()
+        .try_for_each(DiskImage::ensure)
 }
 
 /// Which maintenance ISO machines boot.
@@ -145,7 +154,6 @@ pub struct OfferedImages {
 
 impl OfferedImages {
     pub fn start(images: impl Iterator<Item = DiskImage>) -> Done<OfferedImages> {
-        fs::create_dir_all(folder()).or_else(|error| fail(format!("{}: {error}", folder().display())))?;
         for image in images {
             image.ensure()?;
         }
