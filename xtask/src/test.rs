@@ -140,7 +140,7 @@ fn from_outside(options: &Options) -> Done<Part> {
     Ok(Part { tally, closing: vec![format!("outside: {tally}")] })
 }
 
-/// Those of the lab, on a processor that nobody else wants. The lab makes what is missing then, and fails if it cannot.
+/// Those of the lab, on a processor that would idle. The lab itself makes what is missing then, and fails if it cannot.
 fn make_images() {
     let made = process::run(&mut command("nice", &["-n", "10", "cargo", "xtask", "lab", "images"]));
     if let Err(failure) = made {

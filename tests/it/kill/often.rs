@@ -22,7 +22,7 @@ const KILLS: usize = 30;
 /// Events of steps between a start and the next kill, at most. A job has 26 until its host installs, and some ten after.
 const EVENTS_MAX: u64 = 130;
 /// No installation ends before the kills do that come while the hosts are started. A second boot before the first look
-/// at a host would be seen by nobody, and its job would wait for it until its deadline.
+/// at a host would not be seen, and its job would wait for it until its deadline.
 const INSTALL_SECONDS: u32 = 20;
 /// No kill waits longer for the next event.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
