@@ -108,14 +108,19 @@ pub fn ensure_packages() -> Done {
     debian::ensure("the lab", debian::FOR_LAB)
 }
 
-/// What a change's scenarios boot and write, where it is not there yet.
+/// What a change's scenarios boot and write, where it is not there yet. What is compiled takes two processors at times,
+/// disk images take one.
 pub fn make_images() -> Done {
     ensure_packages()?;
     let _alone = lock()?;
     program::build()?;
     installer::standin()?;
-    installer::large()?;
-    task::make_images()
+    std::thread::scope(|scope| {
+        let disk_images = scope.spawn(task::make_disk_images);
+        installer::large()?;
+        task::make_iso()?;
+        disk_images.join().expect("no maker of images panics")
+    })
 }
 
 pub fn up(count: u32) -> Done {

@@ -18,8 +18,8 @@ use super::machine::{Account, Machine};
 use super::scenario::{Redfish, Row, await_end, in_parallel, renew, row_of};
 use super::trouble::kill_in_every_phase;
 use crate::process::Done;
-pub use images::make as make_images;
 use images::{DiskImage, MaintenanceIso, OfferedImages};
+pub use images::{make_disk_images, make_iso};
 pub use scenarios::{ALL, LONG};
 
 /// A machine's address of its own, on its loopback interface, by which the guests reach it (lab/common.sh).

@@ -88,9 +88,13 @@ fn folder() -> PathBuf {
     home().join("disk-images")
 }
 
-/// All that a change's scenarios need.
-pub fn make() -> Done {
-    MaintenanceIso::Plain.ensure()?;
+/// What the scenarios of a change boot.
+pub fn make_iso() -> Done {
+    MaintenanceIso::Plain.ensure().map(drop)
+}
+
+/// What they write.
+pub fn make_disk_images() -> Done {
     [DiskImage::Linux, DiskImage::Archive, DiskImage::TooLarge, DiskImage::Windows]
         .into_iter()
         .try_for_each(DiskImage::ensure)
