@@ -27,6 +27,7 @@ use crate::debian;
 use crate::process::{Done, command, fail, run};
 use crate::program;
 use crate::report::{self, Table};
+use installer::Installer;
 use scenario::{Round, Row};
 use scenarios::{ALL, FAST, MACHINES};
 use task::TaskRound;
@@ -114,11 +115,11 @@ pub fn make_images() -> Done {
     ensure_packages()?;
     let _alone = lock()?;
     program::build()?;
-    installer::standin()?;
+    Installer::Standin.ensure()?;
     std::thread::scope(|scope| {
-        let disk_images = scope.spawn(task::make_disk_images);
-        installer::large()?;
-        task::make_iso()?;
+        let disk_images = scope.spawn(|| task::ALL.iter().try_for_each(TaskRound::ensure_disk_images));
+        ALL.iter().try_for_each(|round| round.installer.ensure().map(drop))?;
+        task::ALL.iter().try_for_each(|round| round.iso.ensure().map(drop))?;
         disk_images.join().expect("no maker of images panics")
     })
 }
@@ -126,12 +127,12 @@ pub fn make_images() -> Done {
 pub fn up(count: u32) -> Done {
     ensure_packages()?;
     run(script("up").arg(count.to_string()))?;
-    installer::standin().map(drop)
+    Installer::Standin.ensure().map(drop)
 }
 
 /// The stand-in installer, which is made once.
 pub fn ensure_standin() -> Done<PathBuf> {
-    installer::standin()
+    Installer::Standin.ensure()
 }
 
 /// The Redfish service, for a lab of a driver's own: it is installed once, and not started.

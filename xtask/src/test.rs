@@ -31,7 +31,10 @@ pub fn run(options: &Options) -> Done {
     report.part("tests", || tests(options))?;
     report.part("doc tests", doc_tests)?;
     match options.outside {
-        true => report.part("outside", || from_outside(options))?,
+        true => {
+            let makes_images = options.all && options.lab && report.total.failed == 0;
+            report.part("outside", || from_outside(options, makes_images))?;
+        }
         false => println!("outside: left out (--no-outside)"),
     }
     match (options.lab, report.total.failed) {
@@ -126,10 +129,10 @@ fn runner(arguments: &[&str]) -> Done<Part> {
     }
 }
 
-fn from_outside(options: &Options) -> Done<Part> {
+fn from_outside(options: &Options, makes_images: bool) -> Done<Part> {
     let extent = if options.all { outside::Extent::All } else { outside::Extent::Fast };
-    let makes_images = options.all && options.lab;
     if makes_images {
+        // First: two installations of packages at the same time would fight for the database of dpkg.
         lab::ensure_packages()?;
     }
     let tally = outside::run_all(extent, || {

@@ -31,21 +31,20 @@ pub struct Offered {
 
 impl Installer {
     pub fn offer(self) -> Done<Offered> {
+        let image = self.ensure()?;
         match self {
-            Installer::Standin => Ok(Offered::file(standin()?)),
-            Installer::Large => Ok(Offered::file(large()?)),
-            Installer::Direct => Offered::by_http(&standin()?),
+            Installer::Standin | Installer::Large => Ok(Offered::file(image)),
+            Installer::Direct => Offered::by_http(&image),
         }
     }
-}
 
-/// The installer that the machines boot, made if it is not there.
-pub fn standin() -> Done<PathBuf> {
-    made(STANDIN, "0")
-}
-
-pub fn large() -> Done<PathBuf> {
-    made("large.iso", "1000")
+    /// Its image, made if it is not there.
+    pub fn ensure(self) -> Done<PathBuf> {
+        match self {
+            Installer::Standin | Installer::Direct => made(STANDIN, "0"),
+            Installer::Large => made("large.iso", "1000"),
+        }
+    }
 }
 
 fn made(name: &str, filler: &str) -> Done<PathBuf> {

@@ -19,7 +19,6 @@ use super::scenario::{Redfish, Row, await_end, in_parallel, renew, row_of};
 use super::trouble::kill_in_every_phase;
 use crate::process::Done;
 use images::{DiskImage, MaintenanceIso, OfferedImages};
-pub use images::{make_disk_images, make_iso};
 pub use scenarios::{ALL, LONG};
 
 /// A machine's address of its own, on its loopback interface, by which the guests reach it (lab/common.sh).
@@ -101,6 +100,11 @@ impl TaskRound {
 
     pub fn machines(&self) -> impl Iterator<Item = u32> {
         self.scenarios.iter().flat_map(|scenario| scenario.machines).copied()
+    }
+
+    /// The images that its scenarios write, made if they are not there.
+    pub fn ensure_disk_images(&self) -> Done {
+        self.scenarios.iter().try_for_each(|scenario| scenario.image.ensure())
     }
 
     pub fn run(&self) -> Done<Vec<Row>> {

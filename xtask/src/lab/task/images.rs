@@ -58,7 +58,7 @@ impl DiskImage {
         Ok(said.split(' ').next().unwrap_or_default().to_owned())
     }
 
-    fn ensure(self) -> Done {
+    pub fn ensure(self) -> Done {
         fs::create_dir_all(folder()).or_else(|error| fail(format!("{}: {error}", folder().display())))?;
         if self == DiskImage::TooLarge {
             DiskImage::Linux.ensure()?;
@@ -86,18 +86,6 @@ fn enlarged(from: &Path, to: &Path) -> Done {
 
 fn folder() -> PathBuf {
     home().join("disk-images")
-}
-
-/// What the scenarios of a change boot.
-pub fn make_iso() -> Done {
-    MaintenanceIso::Plain.ensure().map(drop)
-}
-
-/// What they write.
-pub fn make_disk_images() -> Done {
-    [DiskImage::Linux, DiskImage::Archive, DiskImage::TooLarge, DiskImage::Windows]
-        .into_iter()
-        .try_for_each(DiskImage::ensure)
 }
 
 /// Which maintenance ISO machines boot.
