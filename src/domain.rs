@@ -54,7 +54,7 @@ pub use lint_mode::LintMode;
 pub use maintenance::{
     MachineIdentity, MaintenanceFacts, MaintenanceSpec, RegistryImage, Reporter, TaskProgress, TaskResult,
 };
-pub use mount::{Drive, EjectFacts, Medium, Mount, Mounts};
+pub use mount::{Drive, EjectFacts, Medium, Mount, Mounts, OpenSlot};
 pub use probe::{ProbeFetch, ProbeReads};
 pub use read_map::{BINS as READ_BINS, ReadBin, ReadMap};
 pub use recipe::{KICKSTART_BYTES_MAX, RecipeError, parse_recipe};

@@ -4,51 +4,58 @@
 //! Invariant: as long as the boot override and the installer may both be left, the reason of the job says that the
 //! next start of the host installs.
 
-use super::{Facts, Job, Outcome, PathFacts, Phase};
+use super::{Facts, Job, Medium, Mount, Outcome, PathFacts, Phase};
 
 /// What has not been seen gone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leftover {
     /// The one-time boot override was armed by the job.
     pub armed: bool,
-    /// Link of the slot with the boot medium: the installer, or the maintenance ISO.
-    pub boot: Option<String>,
+    /// Links of the slots that may hold the boot medium, the installer or the maintenance ISO: one, unless it was moved.
+    pub boot: Vec<String>,
     boot_name: &'static str,
-    /// Link of the slot with the task ISO, or of the USB stick.
-    pub task: Option<String>,
+    /// The same for the task ISO, or for the USB stick.
+    pub task: Vec<String>,
 }
 
 impl Leftover {
     fn of(facts: &Facts) -> Leftover {
-        let slot = |mount: &super::Mount| {
-            mount.slot.clone().filter(|_| mount.insertions > 0 && mount.gone.is_none())
+        let slots = |mount: &Mount| {
+            let own = mount.slot.clone().filter(|_| mount.insertions > 0 && mount.gone.is_none());
+            own.into_iter().chain(mount.left_open.iter().map(|open| open.slot.clone())).collect()
         };
         Leftover {
             armed: facts.override_armed,
-            boot: slot(&facts.mounts.boot),
+            boot: slots(&facts.mounts.boot),
             boot_name: match facts.path {
                 PathFacts::Esxi(_) => "the installer",
                 PathFacts::Maintenance(_) => "the maintenance ISO",
             },
-            task: slot(&facts.mounts.task),
+            task: slots(&facts.mounts.task),
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        !self.armed && self.boot.is_none() && self.task.is_none()
+        !self.armed && self.boot.is_empty() && self.task.is_empty()
     }
 
-    /// The slot that holds the boot medium, or the task ISO.
-    pub fn slot(&self, boot: bool) -> Option<&str> {
-        if boot { self.boot.as_deref() } else { self.task.as_deref() }
+    /// The slots that may hold this medium.
+    pub fn slots(&self, medium: Medium) -> &[String] {
+        match medium {
+            Medium::Boot => &self.boot,
+            Medium::Task => &self.task,
+        }
     }
 
     /// That the next start of the host installs, if it does.
     pub fn warning(&self) -> Option<String> {
-        let slot = self.boot.as_ref().filter(|_| self.armed)?;
+        if self.boot.is_empty() || !self.armed {
+            return None;
+        }
+        let slots = named(&self.boot);
         Some(format!(
             "the next start of the host installs: the boot override has not been seen cleared, and {} has not \
-             been seen ejected from {slot}",
+             been seen ejected from {slots}",
             self.boot_name
         ))
     }
@@ -56,12 +63,16 @@ impl Leftover {
     /// What is left, a phrase each.
     pub fn items(&self) -> Vec<String> {
         let armed = self.armed.then(|| "the boot override has not been seen cleared".to_owned());
-        let slot = |what: &str, slot: &Option<String>| {
-            slot.as_ref().map(|slot| format!("{what} has not been seen ejected from {slot}"))
+        let left = |what: &str, slots: &[String]| {
+            (!slots.is_empty()).then(|| format!("{what} has not been seen ejected from {}", named(slots)))
         };
-        let media = [slot(self.boot_name, &self.boot), slot("the task ISO", &self.task)];
+        let media = [left(self.boot_name, &self.boot), left("the task ISO", &self.task)];
         armed.into_iter().chain(media.into_iter().flatten()).collect()
     }
+}
+
+fn named(slots: &[String]) -> String {
+    slots.join(" and ")
 }
 
 impl Job {
@@ -87,8 +98,12 @@ impl Job {
             Phase::Done if self.facts.cleanup.left.is_empty() || left.is_empty() => None,
             Phase::Done => {
                 let what = left.warning().unwrap_or_else(|| left.items().join(", and "));
-                let also = left.task.as_ref().filter(|_| left.warning().is_some());
-                let also = also.map(|slot| format!(", nor the task ISO from {slot}")).unwrap_or_default();
+                let also = match left.warning() {
+                    Some(_) if !left.task.is_empty() => {
+                        format!(", nor the task ISO from {}", named(&left.task))
+                    }
+                    _ => String::new(),
+                };
                 Some(format!(
                     "the cleanup is incomplete: {what}{also}; run `shoal server release {serial}` before the host is started"
                 ))
@@ -100,7 +115,7 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{EjectFacts, Mount, Mounts};
+    use crate::domain::{EjectFacts, Mounts, OpenSlot};
 
     fn facts() -> Facts {
         let mount = |slot: &str| Mount { slot: Some(slot.into()), insertions: 1, ..Mount::default() };
@@ -126,6 +141,18 @@ mod tests {
             let left = Leftover::of(&facts);
             assert_eq!((left.warning(), left.items().len()), (None, 2), "{facts:?}");
         }
+    }
+
+    #[test]
+    fn a_slot_that_a_medium_was_moved_away_from_is_left_until_it_was_looked_at() {
+        let mut facts = facts();
+        let (slot, since) = ("/cd3".to_owned(), jiff::Timestamp::UNIX_EPOCH);
+        facts.mounts.boot.left_open.push(OpenSlot { slot, since });
+        let left = Leftover::of(&facts);
+        assert_eq!(left.boot, ["/cd1", "/cd3"]);
+        assert!(left.warning().is_some_and(|text| text.ends_with("ejected from /cd1 and /cd3")), "{left:?}");
+        facts.mounts.boot.gone = Some(EjectFacts { at: since, forced: false });
+        assert_eq!(Leftover::of(&facts).slots(Medium::Boot), ["/cd3"]);
     }
 
     #[test]

@@ -106,12 +106,24 @@ pub struct Mount {
     pub insertions: u32,
     /// When this job last ejected what the slot held, unless it has inserted since.
     pub ejected_at: Option<Timestamp>,
-    /// When the last insertion was requested, while its end is unknown: the BMC may be at it.
+    /// When the last insertion was requested whose end is unknown, until the slot shows it: the BMC may be at it.
     pub open_since: Option<Timestamp>,
     /// Links of slots that refused the image for their own sake; none of those insertions did anything.
     pub refused: Vec<String>,
+    /// Slots that this medium was moved away from while the BMC may have been at an insertion there.
+    pub left_open: Vec<OpenSlot>,
     /// Given back by the cleanup.
     pub gone: Option<EjectFacts>,
+}
+
+/// A slot into which an image may still come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct OpenSlot {
+    /// Its `@odata.id`.
+    pub slot: String,
+    /// When the medium was moved away from it.
+    pub since: Timestamp,
 }
 
 /// When nothing of the job was in a slot any more: it was ejected, or another image had taken its place.

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::error::{Failure, StepError};
-use super::{Decision, Path, Services, StepOutcome, plan, policy, steps, task_iso};
+use super::{Decision, Path, Services, StepOutcome, mount, plan, policy, steps, task_iso};
 use crate::domain::{
     Cancel, Confidence, Cursor, EventStatus, Facts, FailureCode, Job, Level, NewEvent, Outcome, Phase,
     Server, Status, Step, Verdict,
@@ -148,7 +148,9 @@ async fn resume_media(
 /// Records that this job was driven before, by a worker that ended without finishing it. The
 /// retry budget starts anew: no controller has tried meanwhile.
 async fn record_resume(cx: &mut Context<'_>) -> Result<(), StoreError> {
-    cx.job.cursor.driven_since = Some(cx.now());
+    let now = cx.now();
+    mount::take_up(cx.job, now);
+    cx.job.cursor.driven_since = Some(now);
     cx.job.cursor.failing_since = None;
     let step = cx.job.cursor.step;
     let open = cx.job.cursor.intent.as_ref().filter(|intent| intent.receipt_at.is_none());

@@ -18,10 +18,10 @@
 //!
 //! | the BMC's answer | next |
 //! |---|---|
-//! | busy, without effect, while an earlier insertion is open | this one does not count; wait for that one |
-//! | the slot takes no images | the next slot that fits; where only that of the other medium is left, both on one CD |
+//! | refused without effect, in whatever words, while an earlier insertion is open | this one does not count; wait for that one |
+//! | the slot takes no images | the next slot that fits; where only that of the other medium is left, both on one CD. A slot where an insertion is open is left to the cleanup |
 //! | refused, by what has worked in this job (404, 401, not ready) | try again; this one does not count |
-//! | none, or a broken one | the insertion is *open*: a BMC may be at it for minutes, so the slot is looked at first |
+//! | none, or a broken one | the insertion is *open*, as is one that was accepted and does not show: a BMC may be at it for minutes, so the slot is looked at first |
 //!
 //! What the next controller finds after a crash; the first table then decides:
 //!
@@ -36,13 +36,16 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::act::{self, ActReport};
 use super::failure_code::code_of;
 use super::media_base::what_reaching_needs;
 use super::{Context, StepError, StepOutcome, publish};
-use crate::domain::{Act, Drive, Facts, FailureCode, MediaLayout, Medium, Mount, Step};
+use crate::domain::{
+    Act, Drive, Facts, FailureCode, Job, MediaLayout, Medium, Mount, Mounts, OpenSlot, Step,
+};
 use shoal_base::world::{after, elapsed};
 use shoal_redfish::{Effect, ErrorClass, How, Obstacle, ReadAge, RedfishError, Slot};
 
@@ -152,8 +155,7 @@ async fn insert(cx: &mut Context<'_>, medium: Medium, slot: &Slot) -> Result<Ste
     cx.services.media.admit(cx.job.id, medium, cx.job.facts.mounts.of(medium).insertions);
     let url = publish::media_url(cx, medium)?;
     let bmc = cx.bmc;
-    let accepted = |facts: &mut Facts, how: &How| {
-        facts.mounts.of_mut(medium).open_since = None;
+    let accepted = |_: &mut Facts, how: &How| {
         let message = format!("the BMC accepted the image for {} by {how}", slot.id);
         ActReport { op: "media.insert", message, detail: json!({ "how": how.to_string() }) }
     };
@@ -187,22 +189,25 @@ async fn refused(
     fall_back(cx, medium, slot, error).await
 }
 
-/// A BMC that is busy while an `earlier` insertion is open is most likely at that one: then this one,
-/// which certainly had no effect, does not count.
+/// While an `earlier` insertion is open, whatever refuses this one without effect is most likely that one: then this
+/// one does not count.
 fn take_back(
     cx: &mut Context<'_>,
     medium: Medium,
     error: &RedfishError,
     earlier: &Mount,
 ) -> Option<StepOutcome> {
-    let is_busy = error.effect() == Effect::None && error.class() == ErrorClass::Retry;
-    if is_busy && still_open(cx, earlier) {
+    let did_nothing = error.effect() == Effect::None || error.is_of_an_occupied_slot();
+    let is_for_operators = error.class() == ErrorClass::NeedsOperator;
+    if did_nothing && !is_for_operators && still_open(cx, earlier) {
         cx.job.facts.mounts.of_mut(medium).clone_from(earlier);
         let why = "the BMC is busy, most likely with the insertion requested before".to_owned();
         return Some(StepOutcome::Wait { until: after(cx.now(), OPEN_PAUSE), why });
     }
     if !error.is_open() {
-        cx.job.facts.mounts.of_mut(medium).open_since = None;
+        // A BMC that took this one in was no longer at the one before.
+        let before = earlier.open_since.filter(|_| !error.is_reported_failure());
+        cx.job.facts.mounts.of_mut(medium).open_since = before;
     }
     None
 }
@@ -249,8 +254,13 @@ async fn next_slot(
     if !error.is_of_an_occupied_slot() {
         cx.bmc.learned().note_refusing(&slot.link);
     }
+    let now = cx.now();
     let mount = cx.job.facts.mounts.of_mut(medium);
     mount.refused.push(slot.link.clone());
+    // Whatever the clock says of its age: it may have been set since.
+    if mount.open_since.is_some() {
+        mount.left_open.push(OpenSlot { slot: slot.link.clone(), since: now });
+    }
     mount.slot = Some(next.slot.link);
     (mount.ejected_at, mount.open_since) = (None, None);
     cx.job.cursor.intent = None;
@@ -331,13 +341,25 @@ fn may_share(cx: &Context<'_>) -> Result<bool, StepError> {
     Ok(wanted.is_none() && !cx.job.facts.is_direct())
 }
 
-/// Whether the BMC may still be at the last insertion.
-pub(super) fn is_open(cx: &Context<'_>, medium: Medium) -> bool {
-    still_open(cx, cx.job.facts.mounts.of(medium))
+/// A controller that takes the job up has not watched the insertion, and clocks are set in between: its age counts
+/// from now.
+pub(super) fn take_up(job: &mut Job, now: Timestamp) {
+    if job.cursor.intent.as_ref().is_none_or(|intent| intent.act != Act::Insert) {
+        return;
+    }
+    let Mounts { boot, task, .. } = &mut job.facts.mounts;
+    for since in [&mut boot.open_since, &mut task.open_since].into_iter().flatten() {
+        *since = now;
+    }
 }
 
 fn still_open(cx: &Context<'_>, mount: &Mount) -> bool {
-    mount.open_since.is_some_and(|since| elapsed(since, cx.now()) < cx.bmc.insert_timeout())
+    mount.open_since.is_some_and(|since| may_still_come(cx, since))
+}
+
+/// Whether the image of an insertion that was open at that time may still come into its slot.
+pub(super) fn may_still_come(cx: &Context<'_>, open_at: Timestamp) -> bool {
+    elapsed(open_at, cx.now()) < cx.bmc.insert_timeout()
 }
 
 /// A BMC that shows two drives and does not fill both gets everything on one CD, unless two were requested. CD1 is

@@ -18,10 +18,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Context, Failure, StepError, StepOutcome, mount};
-use crate::domain::{EjectFacts, EjectReason, FailureCode, Job, Medium, Outcome, Step};
+use crate::domain::{EjectFacts, EjectReason, FailureCode, Job, Medium, Mount, OpenSlot, Outcome, Step};
 use shoal_base::world::{after, elapsed};
 use shoal_redfish::{ReadAge, Slot, System};
 
@@ -100,7 +101,7 @@ async fn ensure_empty(cx: &mut Context<'_>, medium: Medium) -> Result<StepOutcom
     if cx.job.facts.mounts.of(medium).insertions == 0 {
         return Ok(StepOutcome::Skipped { why: "this job mounted nothing there".to_owned() });
     }
-    if cx.job.leftover().slot(medium == Medium::Boot).is_none() {
+    if cx.job.leftover().slots(medium).is_empty() {
         return Ok(StepOutcome::done("the slot is empty already"));
     }
     if let Some(answer) = ensure_released(cx).await? {
@@ -118,13 +119,17 @@ async fn ensure_cleared(cx: &mut Context<'_>) -> Result<(), StepError> {
     let system = cx.observe_system().await?;
     let doing = |cx: &Context<'_>| format!("clearing the boot override of server {}", cx.server.serial);
     let cd = cx.job.facts.mounts.boot.slot.clone();
-    let armed = match cx.bmc.observe_boot_from_cd(&system, cd.as_deref()).await {
+    let armed = match cx.bmc.observe_boot_armed(&system, cd.as_deref()).await {
         Ok(armed) => armed,
         Err(error) => {
             clear_on_system(cx, &system).await;
             return Err(cx.bmc_error(doing(cx), error));
         }
     };
+    // A request to arm it whose end was never seen may be under way: a BMC that is at it takes the next one after it.
+    if !armed && cx.job.facts.reset.before.is_none() {
+        clear_unseen(cx, &system, cd.as_deref()).await;
+    }
     if armed {
         let cleared = cx.bmc.request_boot_disarm(&system, cd.as_deref()).await;
         cleared.map_err(|error| cx.bmc_error(doing(cx), error))?;
@@ -135,7 +140,8 @@ async fn ensure_cleared(cx: &mut Context<'_>) -> Result<(), StepError> {
         )
         .await?;
         let system = cx.observe_system().await?;
-        if cx.boots_from_cd(&system).await? {
+        let armed = cx.bmc.observe_boot_armed(&system, cd.as_deref()).await;
+        if armed.map_err(|error| cx.bmc_error(doing(cx), error))? {
             let message = format!("{}: the BMC accepted that and still shows it armed", doing(cx));
             return Err(StepError::transient(FailureCode::BootOverrideNotCleared, message));
         }
@@ -178,10 +184,15 @@ pub(super) async fn ensure_unloaded(cx: &mut Context<'_>, system: &System) -> Re
 /// Where the slot that may have a switch of its own cannot be read, the System's override is cleared all the
 /// same.
 async fn clear_on_system(cx: &Context<'_>, system: &System) {
-    if cx.bmc.observe_boot_from_cd(system, None).await.unwrap_or(false)
-        && let Err(error) = cx.bmc.request_boot_disarm(system, None).await
-    {
-        tracing::debug!(job = %cx.job.id, %error, "the boot override of the System is not cleared either");
+    if cx.bmc.observe_boot_from_cd(system, None).await.unwrap_or(false) {
+        clear_unseen(cx, system, None).await;
+    }
+}
+
+/// Clears what the BMC may not show. A refusal changes nothing.
+async fn clear_unseen(cx: &Context<'_>, system: &System, cd: Option<&str>) {
+    if let Err(error) = cx.bmc.request_boot_disarm(system, cd).await {
+        tracing::debug!(job = %cx.job.id, %error, "a boot override that may be armed is not cleared");
     }
 }
 
@@ -233,30 +244,81 @@ pub fn is_forced(cx: &Context<'_>) -> bool {
     cx.job.cancel.is_some_and(|cancel| cancel.force)
 }
 
+/// The slot of the medium and, independently of it, those that the medium was moved away from.
 async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<StepOutcome, StepError> {
-    let Some(link) = cx.job.facts.mounts.of(medium).slot.clone() else {
+    let own = failure_of(ensure_own_ejected(cx, medium).await)?;
+    let earlier = failure_of(ensure_left_ejected(cx, medium).await)?;
+    match (own, earlier) {
+        (Err(own), Err(earlier)) => Err(StepError::Failed(both(&own, &earlier))),
+        (Err(failure), Ok(_)) | (Ok(_), Err(failure)) => Err(StepError::Failed(failure)),
+        (Ok(wait @ StepOutcome::Wait { .. }), Ok(_)) | (Ok(_), Ok(Some(wait))) => Ok(wait),
+        (Ok(own), Ok(None)) => Ok(own),
+    }
+}
+
+async fn ensure_own_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<StepOutcome, StepError> {
+    let Mount { slot, open_since, gone, .. } = cx.job.facts.mounts.of(medium).clone();
+    let Some(link) = slot else {
         return Ok(StepOutcome::Skipped { why: "no slot was chosen for this medium".to_owned() });
     };
+    if gone.is_some() {
+        return Ok(StepOutcome::done("the slot is empty already"));
+    }
+    Ok(match eject_from(cx, medium, &link, open_since).await? {
+        Ejected::Later(wait) => wait,
+        Ejected::Foreign(slot) => {
+            note_gone(cx, medium, false);
+            let why = format!("{} holds an image that is not this job's", slot.id);
+            StepOutcome::Skipped { why }
+        }
+        Ejected::Empty(slot) => ejected(cx, medium, &slot),
+    })
+}
+
+/// The answer is to wait, as long as there is something to wait for.
+async fn ensure_left_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<Option<StepOutcome>, StepError> {
+    while let Some(OpenSlot { slot, since }) = cx.job.facts.mounts.of(medium).left_open.last().cloned() {
+        if let Ejected::Later(wait) = eject_from(cx, medium, &slot, Some(since)).await? {
+            return Ok(Some(wait));
+        }
+        cx.job.facts.mounts.of_mut(medium).left_open.pop();
+    }
+    Ok(None)
+}
+
+/// What an eject came to.
+enum Ejected {
+    Empty(Slot),
+    /// The slot holds an image that this job has not inserted.
+    Foreign(Slot),
+    Later(StepOutcome),
+}
+
+/// `open_at`: when an insertion into that slot had no known end.
+async fn eject_from(
+    cx: &mut Context<'_>,
+    medium: Medium,
+    link: &str,
+    open_at: Option<Timestamp>,
+) -> Result<Ejected, StepError> {
     let drive = cx.job.facts.mounts.of(medium).drive.label();
     let doing = || format!("ejecting from the {drive} {link} of server {}", cx.server.serial);
     let slot =
-        cx.observe_slot(&link, ReadAge::JustRead).await.map_err(|error| cx.bmc_error(doing(), error))?;
+        cx.observe_slot(link, ReadAge::JustRead).await.map_err(|error| cx.bmc_error(doing(), error))?;
     if slot.inserted != Some(true) {
-        if mount::is_open(cx, medium) && !is_forced(cx) {
-            let why = "the slot is empty, and the BMC may still be at the last insertion";
-            return Ok(StepOutcome::Wait { until: after(cx.now(), mount::OPEN_PAUSE), why: why.to_owned() });
+        if open_at.is_some_and(|at| mount::may_still_come(cx, at)) && !is_forced(cx) {
+            let why = "the slot is empty, and the BMC may still be at the last insertion".to_owned();
+            let until = after(cx.now(), mount::OPEN_PAUSE);
+            return Ok(Ejected::Later(StepOutcome::Wait { until, why }));
         }
-        return Ok(ejected(cx, medium, &slot));
+        return Ok(Ejected::Empty(slot));
     }
     if !may_be_ours(cx, &slot) {
-        note_gone(cx, medium, false);
-        return Ok(StepOutcome::Skipped {
-            why: format!("{} holds an image that is not this job's", slot.id),
-        });
+        return Ok(Ejected::Foreign(slot));
     }
     // A slow BMC has taken seconds to show its slot.
     if let Some(answer) = ensure_released(cx).await? {
-        return Ok(answer);
+        return Ok(Ejected::Later(answer));
     }
     let was_known = installs_again(cx);
     cx.bmc.request_eject(&slot).await.map_err(|error| cx.bmc_error(doing(), error))?;
@@ -266,11 +328,11 @@ async fn ensure_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<StepOutc
         cx.warn("media.eject", message, json!(null)).await?;
     }
     let slot =
-        cx.observe_slot(&link, ReadAge::JustRead).await.map_err(|error| cx.bmc_error(doing(), error))?;
+        cx.observe_slot(link, ReadAge::JustRead).await.map_err(|error| cx.bmc_error(doing(), error))?;
     if slot.inserted == Some(true) {
-        return show_later(cx, &doing());
+        return show_later(cx, &doing()).map(Ejected::Later);
     }
-    Ok(ejected(cx, medium, &slot))
+    Ok(Ejected::Empty(slot))
 }
 
 /// A job's own media have its id in their URL; a direct installer has the source's URL.

@@ -134,6 +134,7 @@ fn move_to_mounts(value: &mut Value, direct: Value) {
         added(&mut mount, "", "gone", gone.unwrap_or_default());
         added(&mut mount, "", "drive", json!(drive));
         added(&mut mount, "", "direct", direct);
+        added(&mut mount, "", "left_open", json!([]));
         Some(mount)
     };
     let boot = mount("cd1", "installer", "cd", direct);

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 use shoal::domain::{Cancel, JobId, Status};
-use shoal_base::world::HttpRequest;
-use shoal_sim::Fault;
+use shoal_base::world::{HttpRequest, HttpResponse, Transport, TransportError, TransportErrorKind};
+use shoal_sim::{Fault, SimConfig};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
@@ -19,6 +21,8 @@ use crate::site::{Site, machine};
 
 /// How long the BMC takes for an insertion.
 const INSERT: Duration = Duration::from_secs(300);
+const INSERT_ACTION: &str = "VirtualMedia.InsertMedia";
+const FIRST_INSERT: &str = "CD1/Actions/VirtualMedia.InsertMedia";
 
 /// A site whose controller died while its BMC was at the insertion of CD1, which takes `insert`.
 async fn site(insert: Duration) -> (Site, JobId) {
@@ -35,19 +39,133 @@ fn is_empty(site: &Site) -> bool {
     site.machines[0].state().media.values().all(|medium| !medium.inserted)
 }
 
+/// This network, but the first requests of an action meet what `answer` makes of them.
+fn struck<F>(
+    network: &Transport,
+    action: &'static str,
+    times: usize,
+    answer: impl Fn(HttpRequest) -> F + Clone + Send + Sync + 'static,
+) -> Transport
+where
+    F: Future<Output = Result<HttpResponse, TransportError>> + Send + 'static,
+{
+    let (network, seen) = (network.clone(), Arc::new(AtomicUsize::new(0)));
+    BoxCloneSyncService::new(tower::service_fn(move |request: HttpRequest| {
+        let is_struck = request.uri().path().ends_with(action) && seen.fetch_add(1, Ordering::SeqCst) < times;
+        let (network, answer) = (network.clone(), answer.clone());
+        async move { if is_struck { answer(request).await } else { network.oneshot(request).await } }
+    }))
+}
+
+/// The BMC does what the request asks for after so long, whatever it answers.
+fn done_later(
+    network: Transport,
+    wait: Duration,
+    answer: impl Fn() -> Result<HttpResponse, TransportError> + Clone + Send + Sync + 'static,
+) -> impl Fn(HttpRequest) -> std::future::Ready<Result<HttpResponse, TransportError>> + Clone + Send + Sync {
+    move |mut request| {
+        let network = network.clone();
+        // It has taken the request in: that the client logs out meanwhile changes nothing.
+        request.headers_mut().remove("x-auth-token");
+        request.headers_mut().insert("authorization", basic());
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            network.oneshot(request).await
+        });
+        std::future::ready(answer())
+    }
+}
+
+/// The account of the simulated machine.
+fn basic() -> http::HeaderValue {
+    let SimConfig { username, password, .. } = machine(vec![]);
+    let credentials = BASE64_STANDARD.encode(format!("{username}:{password}"));
+    format!("Basic {credentials}").parse().unwrap()
+}
+
+fn lost() -> Result<HttpResponse, TransportError> {
+    Err(TransportError::new(TransportErrorKind::Broken))
+}
+
+fn answered(status: u16) -> Result<HttpResponse, TransportError> {
+    Ok(http::Response::builder().status(status).body(axum::body::Body::empty()).unwrap())
+}
+
+/// It succeeded with one insertion of each medium, and nothing is left.
+async fn check_one_insertion_each(site: &Site, id: JobId) {
+    let (job, story) = (site.settle(id).await, site.story(id).await);
+    assert_eq!(job.status, Status::Succeeded, "{story}");
+    let mounts = &job.facts.mounts;
+    assert_eq!((mounts.boot.insertions, mounts.task.insertions), (1, 1), "{story}");
+    assert_eq!((mounts.boot.open_since, &mounts.boot.left_open), (None, &vec![]), "{story}");
+    assert!(is_empty(site), "{story}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_insertion_that_the_bmc_is_still_at_is_waited_for() {
+    for clock_ahead in [Duration::ZERO, Duration::from_secs(2 * 3600)] {
+        let (mut site, id) = site(INSERT).await;
+        site.world.clock.set_ahead(clock_ahead);
+        site.start();
+        check_one_insertion_each(&site, id).await;
+    }
+}
+
+/// The last one's failure says nothing of the one before, at which the BMC still is.
+#[tokio::test(start_paused = true)]
+async fn an_insertion_that_failed_does_not_hide_an_open_one() {
     let (mut site, id) = site(INSERT).await;
-    site.start();
+    let network = struck(&site.world.transport, INSERT_ACTION, 1, |_| async { answered(500) });
+    site.start_over(network);
+    let (job, story) = (site.settle(id).await, site.story(id).await);
+    assert_eq!(job.status, Status::Succeeded, "{story}");
+    assert_eq!(job.facts.mounts.boot.insertions, 3, "the lost one, the failed one, and another\n{story}");
+    assert!(is_empty(&site), "{story}");
+}
+
+/// A site whose BMC is at the first insertion for so long, has lost the answer to it, and refuses all others
+/// into that slot without saying why.
+async fn unclear_site(takes: Duration) -> (Site, JobId) {
+    let mut site = Site::new(2, vec![machine(vec![])]).await;
+    let network = site.world.transport.clone();
+    let refused = struck(&network, FIRST_INSERT, usize::MAX, |_| async { answered(400) });
+    site.start_over(struck(&refused, FIRST_INSERT, 1, done_later(network, takes, lost)));
+    let id = site.submit(0, json!({})).await;
+    (site, id)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_refuses_during_an_open_insertion_is_not_given_up() {
+    let (site, id) = unclear_site(Duration::from_secs(25)).await;
+    check_one_insertion_each(&site, id).await;
+}
+
+/// The BMC takes longer than any insertion may, so that another slot gets the image; the first copy comes later.
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_the_medium_was_moved_away_from_is_emptied_too() {
+    let (site, id) = unclear_site(Duration::from_secs(1000)).await;
+    let (job, story) = (site.settle(id).await, site.story(id).await);
+    assert_eq!(job.status, Status::Succeeded, "{story}");
+    let boot = &job.facts.mounts.boot;
+    assert_eq!((boot.refused.len(), &boot.left_open), (1, &vec![]), "{story}");
+    tokio::time::sleep(4 * INSERT).await;
+    assert!(is_empty(&site), "{story}");
+}
+
+/// AMI's firmware says that it has inserted an image, and shows it minutes later.
+#[tokio::test(start_paused = true)]
+async fn an_accepted_image_that_shows_after_the_cancel_is_ejected_too() {
+    let mut site = Site::new(2, vec![machine(vec![])]).await;
+    let network = site.world.transport.clone();
+    let late = done_later(network.clone(), Duration::from_secs(120), || answered(204));
+    site.start_over(struck(&network, INSERT_ACTION, 1, late));
+    let id = site.submit(0, json!({})).await;
+    site.until(id, |job| job.cursor.intent.as_ref().is_some_and(|intent| intent.receipt_at.is_some())).await;
+    site.store.request_cancel(id, Cancel { force: false }).await.unwrap();
     let job = site.settle(id).await;
-    assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
-    assert_eq!(
-        (job.facts.mounts.boot.insertions, job.facts.mounts.task.insertions),
-        (1, 1),
-        "{}",
-        site.story(id).await
-    );
-    assert_eq!(job.facts.mounts.boot.open_since, None);
+    assert_eq!(job.status, Status::Cancelled, "{}", site.story(id).await);
+    tokio::time::sleep(INSERT).await;
+    assert!(is_empty(&site), "{}", site.story(id).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,25 +207,40 @@ async fn a_start_that_does_not_show_immediately_is_not_requested_again() {
     let mut site = Site::new(2, vec![machine(vec![])]).await;
     let asked = Arc::new(AtomicUsize::new(0));
     let (network, starts) = (site.world.transport.clone(), asked.clone());
-    let slow = tower::service_fn(move |request: HttpRequest| {
-        let (network, starts) = (network.clone(), starts.clone());
-        async move {
-            let is_start = request.uri().path().ends_with("ComputerSystem.Reset");
-            if !is_start {
-                return network.oneshot(request).await;
-            }
-            starts.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_secs(20)).await;
-                network.oneshot(request).await
-            });
-            let accepted = http::Response::builder().status(204).body(axum::body::Body::empty());
-            Ok(accepted.unwrap())
-        }
-    });
-    site.start_over(BoxCloneSyncService::new(slow));
+    let accepted = move || {
+        starts.fetch_add(1, Ordering::SeqCst);
+        answered(204)
+    };
+    let late = done_later(network.clone(), Duration::from_secs(20), accepted);
+    let slow = struck(&network, "ComputerSystem.Reset", usize::MAX, late);
+    site.start_over(slow);
     let id = site.submit(0, json!({})).await;
     let job = site.settle(id).await;
     assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
     assert_eq!(asked.load(Ordering::SeqCst), 1, "{}", site.story(id).await);
+}
+
+/// An iDRAC is at the import that arms the boot when the job is cancelled, and refuses another one meanwhile.
+#[tokio::test(start_paused = true)]
+async fn an_import_that_the_bmc_is_still_at_is_taken_back() {
+    const IMPORT: &str = "ImportSystemConfiguration";
+    let persona = "idrac8".parse().unwrap();
+    let mut site = Site::new(2, vec![SimConfig { persona, ..machine(vec![]) }]).await;
+    let network = site.world.transport.clone();
+    // This persona is busy with something else at first.
+    let bmc = crate::quirks::client(&site, vec![]);
+    let system = bmc.observe_systems().await.unwrap().remove(0);
+    bmc.request_boot_disarm(&system, None).await.unwrap();
+    let busy = struck(&network, IMPORT, 5, |_| async { answered(409) });
+    let late = done_later(network, Duration::from_secs(10), lost);
+    site.start_over(struck(&busy, IMPORT, 1, late));
+    let id = site.submit(0, json!({})).await;
+    site.until(id, |job| job.cursor.failing_since.is_some()).await;
+    site.store.request_cancel(id, Cancel { force: false }).await.unwrap();
+    let job = site.settle(id).await;
+    let story = site.story(id).await;
+    assert_eq!((job.status, job.facts.override_armed), (Status::Cancelled, false), "{story}");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let system = bmc.observe_system(&system.link).await.unwrap();
+    assert!(!bmc.observe_boot_armed(&system, None).await.unwrap(), "{story}");
 }

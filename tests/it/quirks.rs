@@ -2,15 +2,19 @@
 //! and each quirk is needed: without it the persona that has it is not installed as it should be.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
 use shoal::domain::{Confidence, Evidence, EvidenceKind, Job, MediaLayout, Status, Step};
 use shoal::flow::policy::FinalReset;
 use shoal_base::Password;
-use shoal_base::world::TlsPolicy;
+use shoal_base::world::{HttpRequest, TlsPolicy};
 use shoal_redfish::{Account, Bmc, BmcPool, Limits, Quirk, ResetType, System};
 use shoal_sim::{Fault, Persona, SimConfig, Sources, Timings};
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
 
 use crate::site::{Site, https_only, machine};
 
@@ -352,6 +356,51 @@ async fn during_a_self_test_a_slot_is_set_to_be_booted_from() {
             assert!(!bmc.observe_boot_from_cd(&system, Some(&cd.link)).await.unwrap());
         }
     }
+}
+
+/// As before the BMC had said who it is, and as an operator may have left it.
+#[tokio::test(start_paused = true)]
+async fn an_override_that_does_not_reach_the_virtual_cd_is_cleared_with_the_one_that_does() {
+    let site = site(config(&"idrac8".parse().unwrap()), vec![]).await;
+    let (unaware, bmc) = (client(&site, vec![Quirk::BootByImport]), client(&site, vec![]));
+    let armed = || site.machines[0].state().boot_override.enabled != "Disabled";
+    for arms_too in [false, true] {
+        unaware.request_boot_from_cd(&host(&unaware).await, None).await.unwrap();
+        let system = host(&bmc).await;
+        assert!(armed() && bmc.observe_boot_armed(&system, None).await.unwrap());
+        assert!(!bmc.observe_boot_from_cd(&system, None).await.unwrap(), "it does not reach the virtual CD");
+        if arms_too {
+            bmc.request_boot_from_cd(&system, None).await.unwrap();
+            assert!(!armed() && bmc.observe_boot_from_cd(&system, None).await.unwrap());
+        }
+        bmc.request_boot_disarm(&host(&bmc).await, None).await.unwrap();
+        assert!(!armed() && !bmc.observe_boot_armed(&host(&bmc).await, None).await.unwrap());
+    }
+}
+
+/// What the Manager says decides how the override is set.
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_does_not_answer_at_first_is_asked_again_before_the_override_is_set() {
+    let mut site = site(config(&"idrac8".parse().unwrap()), vec![]).await;
+    let (network, asked) = (site.world.transport.clone(), Arc::new(AtomicUsize::new(0)));
+    let flaky = tower::service_fn(move |request: HttpRequest| {
+        let is_manager = request.uri().path().ends_with("Managers/iDRAC.Embedded.1");
+        let fails = is_manager && asked.fetch_add(1, Ordering::SeqCst) < 2;
+        let network = network.clone();
+        async move {
+            match fails {
+                true => Ok(http::Response::builder().status(500).body(axum::body::Body::empty()).unwrap()),
+                false => network.oneshot(request).await,
+            }
+        }
+    });
+    site.start_over(BoxCloneSyncService::new(flaky));
+    let id = site.submit(0, json!({ "allow_powered_on": true })).await;
+    let job = site.settle(id).await;
+    let story = site.story(id).await;
+    assert_eq!(job.status, Status::Succeeded, "{story}");
+    assert_eq!(story.matches("asking for a one-time boot").count(), 1, "{story}");
+    assert!(story.contains("by a configuration import"), "{story}");
 }
 
 /// One refusal rules out no alternative: each of these BMCs takes the other documented form or place.

@@ -51,7 +51,13 @@ impl Bmc {
         let _written = boot.session.turns.write_to(&system.link);
         let system = &with_true_mode(boot.session, system).await?;
         let (target, how) = match boot.quirks.has(Quirk::BootByImport) {
-            true => (None, boot.import().request(system, true).await?),
+            true => {
+                // It does not reach the virtual CD, and the start after ours would follow it.
+                if names_a_cd(&system.boot) {
+                    boot.clear(system).await?;
+                }
+                (None, boot.import().request(system, true).await?)
+            }
             false => match boot.arm(system).await {
                 // A self test takes minutes; the slot's own switch works during it. So it does where every override
                 // is refused (an iLO 6: libredfish#76), for its value or as such.
@@ -91,11 +97,20 @@ impl Bmc {
         }
     }
 
+    /// Whether anything that was armed for the virtual CD still is, also what does not reach it: an override that was
+    /// set before the BMC had said who it is.
+    pub async fn observe_boot_armed(&self, system: &System, cd: Option<&str>) -> Result<bool, RedfishError> {
+        Ok(names_a_cd(&system.boot) || self.observe_boot_from_cd(system, cd).await?)
+    }
+
     /// Clears the one-time boot.
     pub async fn request_boot_disarm(&self, system: &System, cd: Option<&str>) -> Result<(), RedfishError> {
         let boot = OneTimeBoot::new(&self.0);
         let _written = boot.session.turns.write_to(&system.link);
         if boot.quirks.has(Quirk::BootByImport) {
+            if system.boot.armed().is_some() {
+                boot.clear(system).await?;
+            }
             return boot.import().request(system, false).await.map(|_| ());
         }
         let system = &with_true_mode(boot.session, system).await?;
@@ -358,6 +373,11 @@ pub(super) fn cd_targets(boot: &Boot, quirks: &Quirks) -> Vec<&'static str> {
         true => vec!["Cd"],
         false => usb,
     }
+}
+
+/// Whether `boot` is armed for a CD, whichever that is.
+fn names_a_cd(boot: &Boot) -> bool {
+    boot.armed().is_some_and(|shown| shown.ends_with("Cd"))
 }
 
 /// Whether `boot` is armed for the virtual CD.

@@ -163,11 +163,12 @@ impl Discovery {
         }
     }
 
-    /// One system, from a reading that may be so old.
+    /// One system, from a reading that may be so old. It is read anew until its Manager has answered: what a BMC does
+    /// differently is not known before.
     pub(super) async fn system_of(&self, link: &str, age: ReadAge) -> Result<System, RedfishError> {
         match self.read.get(link, age) {
-            Some(read) => Ok(read),
-            None => self.system(link, self.session.http.limits.retries).await,
+            Some(read) if self.is_manager_known() => Ok(read),
+            _ => self.system(link, self.session.http.limits.retries).await,
         }
     }
 
@@ -194,7 +195,7 @@ impl Discovery {
         }
         let identity = &self.session.http.identity;
         identity.learn_system(system.manufacturer.as_deref(), system.model.as_deref(), body);
-        if self.found.with(|found| found.manager_asked >= MANAGER_ASKED) {
+        if self.is_manager_known() {
             return;
         }
         let manager = match system.managed_by.first() {
@@ -202,11 +203,11 @@ impl Discovery {
             // Some name no manager of a system (Huawei 1288H).
             None => self.managers_of(system).await.ok().and_then(|managers| managers.into_iter().next()),
         };
+        self.found.with(|found| found.manager_asked += 1);
         let Some(manager) = manager else { return };
         let call = self.session.http.get(Op::Manager, &manager, Some(&system.link));
         let begun = self.oem_read.begin();
         let reply = self.session.read_up_to(&call, 1).await;
-        self.found.with(|found| found.manager_asked += 1);
         if let Ok(reply) = reply {
             self.found.with(|found| found.manager_asked = MANAGER_ASKED);
             self.keep_manager_links(&manager, &reply.body);
@@ -220,6 +221,11 @@ impl Discovery {
             // Whether they are of use, the manager has just shown.
             self.keep_oem_parts(&manager, &reply.body, begun);
         }
+    }
+
+    /// Whether the Manager has said who it is, or will not.
+    fn is_manager_known(&self) -> bool {
+        self.found.with(|found| found.manager_asked >= MANAGER_ASKED)
     }
 
     /// What a manager links to and offers: neither changes while links are remembered.

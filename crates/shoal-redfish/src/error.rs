@@ -208,10 +208,13 @@ impl RedfishError {
     }
 
     /// Whether the BMC may still be at it: it took the request in, or gave no answer, and has not
-    /// said how it ended.
+    /// said how it ended. Nor has a proxy in it that tired of waiting.
     pub fn is_open(&self) -> bool {
         use RedfishErrorKind as Kind;
-        let unanswered = matches!(self.kind, Kind::Broken | Kind::TimedOut { .. });
+        let unanswered = matches!(
+            self.kind,
+            Kind::Broken | Kind::TimedOut { .. } | Kind::Refused { status: 502 | 504, .. }
+        );
         (self.accepted || unanswered) && !self.is_reported_failure()
     }
 
