@@ -38,6 +38,12 @@ impl Cursor {
         Cursor::enter(Phase::Forward, Step::ValidateRecipe, now)
     }
 
+    /// When the controller that drives the job took it up, if that was during this step. Clocks are set in between, so
+    /// nothing says how long no controller was there.
+    pub fn taken_up_at(&self) -> Option<Timestamp> {
+        self.driven_since.filter(|since| self.entered_at.is_some_and(|entered_at| entered_at < *since))
+    }
+
     /// At the door of `step`.
     pub fn enter(phase: Phase, step: Step, now: Timestamp) -> Cursor {
         Cursor {
@@ -71,6 +77,8 @@ pub struct Intent {
     pub at: Timestamp,
     /// When the BMC answered that it had accepted the act. Absent: unknown; look before acting again.
     pub receipt_at: Option<Timestamp>,
+    /// Times in a row that it was requested, the earlier ones without an answer.
+    pub tries: u32,
 }
 
 /// The acts that need an intent.

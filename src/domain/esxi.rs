@@ -158,6 +158,9 @@ pub struct WatchFacts {
     /// Of these, the longest at a stretch.
     #[serde(default, rename = "longest_blind_ms")]
     pub longest_unobserved_ms: u64,
+    /// Milliseconds between the last look of one controller and the next one's arrival: nothing says how many of them
+    /// passed, because clocks are set in between.
+    pub away_ms: u64,
     /// The host booted again after the kickstart was read.
     pub second_boot: Option<Evidence>,
     /// The last look at the management address at which an ESXi host answered.

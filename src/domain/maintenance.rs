@@ -110,8 +110,10 @@ pub struct MaintenanceFacts {
     pub resumed_at: Option<Timestamp>,
     /// The result that counts: by the shared secret until there is one by the job's token.
     pub result: Option<TaskResult>,
-    /// When this job asked the host to shut down after a success.
+    /// When this job first wanted the host shut down after a success.
     pub shutdown_at: Option<Timestamp>,
+    /// The BMC has accepted the request for that.
+    pub shutdown_accepted: bool,
     pub progress: Option<TaskProgress>,
     /// Why the image could not be served, as reported last.
     pub image_fault: Option<String>,

@@ -18,6 +18,9 @@ use shoal_base::UrlSecrets;
 use shoal_base::world::{after, elapsed};
 use shoal_redfish::{Bmc, ErrorClass, ReadAge, RedfishError, Slot, System};
 
+/// Requests for a shutdown without an answer after which it counts as requested.
+const SHUTDOWN_TRIES: u32 = 3;
+
 /// A step at work on one job.
 pub struct Context<'a> {
     pub services: &'a Services,
@@ -98,16 +101,27 @@ impl Context<'_> {
         self.bmc.observe_boot_from_cd(system, cd).await.map_err(|error| StepError::bmc(doing(), error))
     }
 
-    /// The last act on the way to a fresh start. A shutdown that an earlier worker requested without an answer may
-    /// never have left the controller: it does not count, so that it is requested again and no host is forced off that
-    /// was not asked first. One that did arrive is harmlessly requested twice.
-    pub(super) fn last_power_act(&self) -> Option<&Intent> {
+    /// How long ago that was, as far as this controller has driven the step: clocks are set between two of them.
+    pub fn age(&self, at: Timestamp) -> Duration {
+        elapsed(self.watched_since(at), self.now())
+    }
+
+    fn watched_since(&self, at: Timestamp) -> Timestamp {
+        self.job.cursor.driven_since.map_or(at, |since| at.max(since))
+    }
+
+    /// The last act on the way to a fresh start, as old as this controller has seen it. A shutdown without an answer may
+    /// never have reached the host: it does not count before it was requested [`SHUTDOWN_TRIES`] times, so that no host
+    /// is forced off that was not asked first. One that did arrive is harmlessly requested again.
+    pub(super) fn last_power_act(&self) -> Option<Intent> {
         let cursor = &self.job.cursor;
         let is_lost = |intent: &Intent| {
             let is_earlier = cursor.driven_since.is_some_and(|since| intent.at < since);
-            intent.act == Act::GracefulShutdown && intent.receipt_at.is_none() && is_earlier
+            let may_be_lost = is_earlier || intent.tries < SHUTDOWN_TRIES;
+            intent.act == Act::GracefulShutdown && intent.receipt_at.is_none() && may_be_lost
         };
-        cursor.intent.as_ref().filter(|intent| !is_lost(intent))
+        let last = cursor.intent.clone().filter(|intent| !is_lost(intent))?;
+        Some(Intent { at: self.watched_since(last.at), ..last })
     }
 
     /// Until the next look at what the last act leads to: the longer it takes, the longer the pause.
@@ -121,7 +135,10 @@ impl Context<'_> {
 
     /// Writes down what is about to be done. Only when this has returned may it be done.
     pub async fn save_intent(&mut self, act: Act) -> Result<(), StepError> {
-        self.job.cursor.intent = Some(Intent { act, at: self.now(), receipt_at: None });
+        let unanswered = self.job.cursor.intent.as_ref();
+        let unanswered = unanswered.filter(|intent| intent.act == act && intent.receipt_at.is_none());
+        let tries = 1 + unanswered.map_or(0, |intent| intent.tries);
+        self.job.cursor.intent = Some(Intent { act, at: self.now(), receipt_at: None, tries });
         Ok(self.save(vec![]).await?)
     }
 

@@ -105,6 +105,8 @@ pub async fn drive(
         }))
         .await?;
     }
+    // It was claimed as due, or by a new run of the controller: what it was to wait for may be set by a wrong clock.
+    job.cursor.wake_at = job.cursor.wake_at.min(services.world.clock.now());
     let mut last_wait = LastWait::default();
     while job.cursor.phase != Phase::Done {
         let is_due = wait(services, &mut job, &mut orders).await;
@@ -149,7 +151,7 @@ async fn resume_media(
 /// retry budget starts anew: no controller has tried meanwhile.
 async fn record_resume(cx: &mut Context<'_>) -> Result<(), StoreError> {
     let now = cx.now();
-    mount::take_up(cx.job, now);
+    mount::take_up(&mut cx.job.facts.mounts, now);
     cx.job.cursor.driven_since = Some(now);
     cx.job.cursor.failing_since = None;
     let step = cx.job.cursor.step;

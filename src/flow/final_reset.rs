@@ -9,7 +9,6 @@ use super::power::{Move, POWER_GRACE, next_move};
 use super::reset::stuck;
 use super::{Context, StepError, StepOutcome, act, unmount};
 use crate::domain::{Act, EvidenceKind, Intent, Outcome};
-use shoal_base::world::elapsed;
 use shoal_redfish::{PowerState, ResetType, System};
 
 /// Tries after which a BMC that reports that its resets fail is given up.
@@ -44,14 +43,14 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         if done {
             return Ok(StepOutcome::done("the host was started from its disk"));
         }
-        if intent.act == Act::PowerOn && elapsed(intent.at, cx.now()) < POWER_GRACE {
+        if intent.act == Act::PowerOn && cx.age(intent.at) < POWER_GRACE {
             return Ok(cx.look_again("looking for a sign that the host started"));
         }
     } else if power == PowerState::On && !wants_reset {
         return Ok(StepOutcome::Skipped { why: "not needed: the installed system is running".to_owned() });
     }
     let graceful_timeout = cx.services.policy.graceful_timeout;
-    let last = cx.last_power_act().cloned().or_else(|| asked_before(cx, &system));
+    let last = cx.last_power_act().or_else(|| asked_before(cx, &system));
     match next_move(power, &system.reset_types, last.as_ref(), graceful_timeout, cx.now()) {
         Move::Request { act, reset: kind } => {
             unmount::ensure_unloaded(cx, &system).await?;
@@ -74,6 +73,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
 fn asked_before(cx: &Context<'_>, system: &System) -> Option<Intent> {
     let types = &system.reset_types;
     let offers = types.is_empty() || types.contains(&ResetType::GracefulShutdown);
-    let at = cx.path.shutdown_asked_at(cx.job).filter(|_| offers)?;
-    Some(Intent { act: Act::GracefulShutdown, at, receipt_at: None })
+    let asked_at = cx.path.shutdown_asked_at(cx.job).filter(|_| offers)?;
+    let at = cx.job.cursor.taken_up_at().map_or(asked_at, |taken_up| asked_at.max(taken_up));
+    Some(Intent { act: Act::GracefulShutdown, at, receipt_at: Some(at), tries: 1 })
 }

@@ -43,9 +43,7 @@ use super::act::{self, ActReport};
 use super::failure_code::code_of;
 use super::media_base::what_reaching_needs;
 use super::{Context, StepError, StepOutcome, publish};
-use crate::domain::{
-    Act, Drive, Facts, FailureCode, Job, MediaLayout, Medium, Mount, Mounts, OpenSlot, Step,
-};
+use crate::domain::{Act, Drive, Facts, FailureCode, MediaLayout, Medium, Mount, Mounts, OpenSlot, Step};
 use shoal_base::world::{after, elapsed};
 use shoal_redfish::{Effect, ErrorClass, How, Obstacle, ReadAge, RedfishError, Slot};
 
@@ -104,18 +102,23 @@ async fn observe_of(cx: &Context<'_>, medium: Medium, age: ReadAge) -> Result<Sl
     cx.observe_slot(&link, age).await.map_err(|error| cx.bmc_error(doing(), error))
 }
 
-/// Whether the slot shows our last insertion. Some BMCs echo the URL without its port (xFusion
-/// 3.08) or not at all; the path alone is ours beyond doubt.
+/// Whether the slot shows our last insertion.
 fn holds_ours(cx: &Context<'_>, medium: Medium, slot: &Slot) -> Result<bool, StepError> {
     if cx.job.facts.mounts.of(medium).insertions == 0 || slot.inserted != Some(true) {
         return Ok(false);
     }
-    let url = publish::media_url(cx, medium)?;
-    let path = url.splitn(4, '/').nth(3).unwrap_or_default();
     Ok(match slot.image.as_deref().filter(|image| !image.is_empty()) {
-        Some(image) => image.ends_with(path),
+        Some(_) => is_of_last_insertion(cx, medium, slot)?,
         None => cx.job.cursor.intent.as_ref().is_some_and(|intent| intent.receipt_at.is_some()),
     })
+}
+
+/// Whether the slot's image has the URL of the last insertion. Some BMCs echo it without its port (xFusion 3.08); the
+/// path alone is ours beyond doubt.
+pub(super) fn is_of_last_insertion(cx: &Context<'_>, medium: Medium, slot: &Slot) -> Result<bool, StepError> {
+    let url = publish::media_url(cx, medium)?;
+    let path = url.splitn(4, '/').nth(3).unwrap_or_default();
+    Ok(slot.image.as_deref().is_some_and(|image| image.ends_with(path)))
 }
 
 /// Whether an image of this job is there that should have been ejected: the eject's request was lost.
@@ -197,7 +200,8 @@ fn take_back(
     error: &RedfishError,
     earlier: &Mount,
 ) -> Option<StepOutcome> {
-    let did_nothing = error.effect() == Effect::None || error.is_of_an_occupied_slot();
+    let is_busy = error.is_reported_failure() && error.obstacle() == Some(Obstacle::Busy);
+    let did_nothing = error.effect() == Effect::None || error.is_of_an_occupied_slot() || is_busy;
     let is_for_operators = error.class() == ErrorClass::NeedsOperator;
     if did_nothing && !is_for_operators && still_open(cx, earlier) {
         cx.job.facts.mounts.of_mut(medium).clone_from(earlier);
@@ -205,9 +209,7 @@ fn take_back(
         return Some(StepOutcome::Wait { until: after(cx.now(), OPEN_PAUSE), why });
     }
     if !error.is_open() {
-        // A BMC that took this one in was no longer at the one before.
-        let before = earlier.open_since.filter(|_| !error.is_reported_failure());
-        cx.job.facts.mounts.of_mut(medium).open_since = before;
+        cx.job.facts.mounts.of_mut(medium).open_since = earlier.open_since;
     }
     None
 }
@@ -254,11 +256,11 @@ async fn next_slot(
     if !error.is_of_an_occupied_slot() {
         cx.bmc.learned().note_refusing(&slot.link);
     }
-    let now = cx.now();
+    let (now, earlier) = (cx.now(), insertions(cx, medium) - 1);
     let mount = cx.job.facts.mounts.of_mut(medium);
     mount.refused.push(slot.link.clone());
-    // Whatever the clock says of its age: it may have been set since.
-    if mount.open_since.is_some() {
+    // Whatever is known of their end: it may be wrong.
+    if earlier > 0 {
         mount.left_open.push(OpenSlot { slot: slot.link.clone(), since: now });
     }
     mount.slot = Some(next.slot.link);
@@ -341,15 +343,13 @@ fn may_share(cx: &Context<'_>) -> Result<bool, StepError> {
     Ok(wanted.is_none() && !cx.job.facts.is_direct())
 }
 
-/// A controller that takes the job up has not watched the insertion, and clocks are set in between: its age counts
+/// A controller that takes the job up has not watched the insertions, and clocks are set in between: their age counts
 /// from now.
-pub(super) fn take_up(job: &mut Job, now: Timestamp) {
-    if job.cursor.intent.as_ref().is_none_or(|intent| intent.act != Act::Insert) {
-        return;
-    }
-    let Mounts { boot, task, .. } = &mut job.facts.mounts;
-    for since in [&mut boot.open_since, &mut task.open_since].into_iter().flatten() {
-        *since = now;
+pub(super) fn take_up(mounts: &mut Mounts, now: Timestamp) {
+    for mount in [&mut mounts.boot, &mut mounts.task] {
+        let left = mount.left_open.iter_mut().map(|left| &mut left.since);
+        let own = mount.open_since.iter_mut().filter(|_| mount.gone.is_none());
+        own.chain(left).for_each(|since| *since = now);
     }
 }
 

@@ -97,6 +97,7 @@ mod tests {
             act,
             at: after(start, Duration::from_secs(1000 - ago)),
             receipt_at: None,
+            tries: 1,
         });
         let found = next_move(power, types, last.as_ref(), Duration::from_secs(180), now);
         assert_eq!(found, expected, "{power:?} {types:?} {last:?}");

@@ -57,7 +57,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
             let detail = json!({ "starts": cx.job.facts.reset.starts });
             return Ok(StepOutcome::Done { message: "the host was started".to_owned(), detail });
         }
-        if elapsed(started_at, now) < POWER_GRACE {
+        if cx.age(started_at) < POWER_GRACE {
             return Ok(cx.look_again("looking for a sign that the host started"));
         }
         if elapsed(started_at, now) > cx.path.shortest_run() && is_in_doubt(cx) {
@@ -90,7 +90,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
     match next_move(
         system.power.unwrap_or(PowerState::Other),
         &system.reset_types,
-        cx.last_power_act(),
+        cx.last_power_act().as_ref(),
         graceful_timeout,
         now,
     ) {
@@ -195,14 +195,13 @@ async fn own_start(cx: &mut Context<'_>, system: &System) -> Result<UnrequestedB
     if cx.job.facts.reset.unasked_boot.is_some() {
         return Ok(UnrequestedBoot::Seen);
     }
-    let is_read = |at| elapsed(at, cx.now()) < READING;
+    let is_read = |at| cx.age(at) < READING;
     if trace.installer.mode == MediaMode::Streamed && trace.installer.last_read_at.is_some_and(is_read) {
         return Ok(UnrequestedBoot::Reading);
     }
     // A shutdown in good order harms no installer, which does not listen; force would.
     let last = cx.last_power_act();
-    let is_next_forced =
-        last.is_some_and(|intent| elapsed(intent.at, cx.now()) >= cx.services.policy.graceful_timeout);
+    let is_next_forced = last.is_some_and(|intent| cx.age(intent.at) >= cx.services.policy.graceful_timeout);
     let is_untold = trace.kickstart.mode == MediaMode::Prefetched;
     Ok(if is_next_forced && is_untold { UnrequestedBoot::InDoubt } else { UnrequestedBoot::Unseen })
 }
@@ -226,6 +225,23 @@ fn leave_in_doubt(cx: &mut Context<'_>) -> StepError {
          BMC has forgotten it, or the host was restarted and it installs. Nothing on this BMC shows which (it \
          downloads its media whole, and no property shows a boot), so the host was not forced off: look at its console; \
          if the old system runs, shut that down and try again",
+        cx.server.serial
+    );
+    StepError::permanent(FailureCode::StartInDoubt, why)
+}
+
+/// A restart was requested without an answer, and nothing on this BMC shows whether the host made it.
+fn is_restart_in_doubt(cx: &Context<'_>) -> bool {
+    let intent = cx.job.cursor.intent.as_ref();
+    let unanswered = intent.is_some_and(|intent| intent.act == Act::Restart && intent.receipt_at.is_none());
+    let is_untold = cx.services.media.trace(cx.job.id).kickstart.mode == MediaMode::Prefetched;
+    unanswered && is_untold && cx.job.facts.reset.started_at.is_some()
+}
+
+fn restart_in_doubt(cx: &Context<'_>) -> StepError {
+    let why = format!(
+        "the BMC of server {} gave no answer to the restart of the host, and the one-time boot from the virtual CD is gone          since: either the BMC has forgotten it, or the host was restarted and it installs. Nothing on this BMC shows \
+         which, so the host was not started again: look at its console",
         cx.server.serial
     );
     StepError::permanent(FailureCode::StartInDoubt, why)
@@ -258,6 +274,9 @@ async fn start(
     reset: ResetType,
 ) -> Result<StepOutcome, StepError> {
     if !cx.boots_from_cd(system).await? {
+        if is_restart_in_doubt(cx) {
+            return Err(restart_in_doubt(cx));
+        }
         let why = "the one-time boot from the virtual CD is gone before the start".to_owned();
         return Ok(StepOutcome::Back { to: Step::BootOverride, code: FailureCode::BootOverrideLost, why });
     }

@@ -22,9 +22,9 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Context, Failure, StepError, StepOutcome, mount};
-use crate::domain::{EjectFacts, EjectReason, FailureCode, Job, Medium, Mount, OpenSlot, Outcome, Step};
+use crate::domain::{EjectFacts, EjectReason, FailureCode, Job, Medium, Mount, Outcome, Step};
 use shoal_base::world::{after, elapsed};
-use shoal_redfish::{ReadAge, Slot, System};
+use shoal_redfish::{ErrorClass, ReadAge, RedfishError, Slot, System};
 
 /// How long a slot may take to show that it was ejected, before that counts as a failed try.
 const SHOW_GRACE: Duration = Duration::from_secs(60);
@@ -126,9 +126,11 @@ async fn ensure_cleared(cx: &mut Context<'_>) -> Result<(), StepError> {
             return Err(cx.bmc_error(doing(cx), error));
         }
     };
-    // A request to arm it whose end was never seen may be under way: a BMC that is at it takes the next one after it.
-    if !armed && cx.job.facts.reset.before.is_none() {
-        clear_unseen(cx, &system, cd.as_deref()).await;
+    // Before the host was started nothing can have used it up: a request may still be under way, which a BMC that is at it
+    // ends before the next one, or this BMC shows no import.
+    if !armed && cx.job.facts.reset.started_at.is_none() {
+        let cleared = clear_unseen(cx, &system, cd.as_deref()).await;
+        cleared.map_err(|error| cx.bmc_error(doing(cx), error))?;
     }
     if armed {
         let cleared = cx.bmc.request_boot_disarm(&system, cd.as_deref()).await;
@@ -184,15 +186,18 @@ pub(super) async fn ensure_unloaded(cx: &mut Context<'_>, system: &System) -> Re
 /// Where the slot that may have a switch of its own cannot be read, the System's override is cleared all the
 /// same.
 async fn clear_on_system(cx: &Context<'_>, system: &System) {
-    if cx.bmc.observe_boot_from_cd(system, None).await.unwrap_or(false) {
-        clear_unseen(cx, system, None).await;
+    if cx.bmc.observe_boot_from_cd(system, None).await.unwrap_or(false)
+        && let Err(error) = clear_unseen(cx, system, None).await
+    {
+        tracing::debug!(job = %cx.job.id, %error, "the boot override of the System is not cleared either");
     }
 }
 
-/// Clears what the BMC may not show. A refusal changes nothing.
-async fn clear_unseen(cx: &Context<'_>, system: &System, cd: Option<&str>) {
-    if let Err(error) = cx.bmc.request_boot_disarm(system, cd).await {
-        tracing::debug!(job = %cx.job.id, %error, "a boot override that may be armed is not cleared");
+/// Clears what the BMC may not show. It may refuse that for good, as there is nothing to clear.
+async fn clear_unseen(cx: &Context<'_>, system: &System, cd: Option<&str>) -> Result<(), RedfishError> {
+    match cx.bmc.request_boot_disarm(system, cd).await {
+        Err(error) if error.class() == ErrorClass::Retry => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -266,6 +271,10 @@ async fn ensure_own_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<Step
     }
     Ok(match eject_from(cx, medium, &link, open_since).await? {
         Ejected::Later(wait) => wait,
+        Ejected::Unsure(why) => {
+            cx.job.facts.cleanup.left = cx.job.leftover().items();
+            StepOutcome::Skipped { why }
+        }
         Ejected::Foreign(slot) => {
             note_gone(cx, medium, false);
             let why = format!("{} holds an image that is not this job's", slot.id);
@@ -277,11 +286,14 @@ async fn ensure_own_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<Step
 
 /// The answer is to wait, as long as there is something to wait for.
 async fn ensure_left_ejected(cx: &mut Context<'_>, medium: Medium) -> Result<Option<StepOutcome>, StepError> {
-    while let Some(OpenSlot { slot, since }) = cx.job.facts.mounts.of(medium).left_open.last().cloned() {
-        if let Ejected::Later(wait) = eject_from(cx, medium, &slot, Some(since)).await? {
-            return Ok(Some(wait));
+    for left in cx.job.facts.mounts.of(medium).left_open.clone() {
+        match eject_from(cx, medium, &left.slot, Some(left.since)).await? {
+            Ejected::Later(wait) => return Ok(Some(wait)),
+            Ejected::Unsure(_) => cx.job.facts.cleanup.left = cx.job.leftover().items(),
+            Ejected::Foreign(_) | Ejected::Empty(_) => {
+                cx.job.facts.mounts.of_mut(medium).left_open.retain(|open| *open != left);
+            }
         }
-        cx.job.facts.mounts.of_mut(medium).left_open.pop();
     }
     Ok(None)
 }
@@ -291,30 +303,27 @@ enum Ejected {
     Empty(Slot),
     /// The slot holds an image that this job has not inserted.
     Foreign(Slot),
+    /// An operator does not want to wait for an image that may still come.
+    Unsure(String),
     Later(StepOutcome),
 }
 
-/// `open_at`: when an insertion into that slot had no known end.
+/// `open_since`: when an insertion into that slot was requested whose end is not known.
 async fn eject_from(
     cx: &mut Context<'_>,
     medium: Medium,
     link: &str,
-    open_at: Option<Timestamp>,
+    open_since: Option<Timestamp>,
 ) -> Result<Ejected, StepError> {
     let drive = cx.job.facts.mounts.of(medium).drive.label();
     let doing = || format!("ejecting from the {drive} {link} of server {}", cx.server.serial);
     let slot =
         cx.observe_slot(link, ReadAge::JustRead).await.map_err(|error| cx.bmc_error(doing(), error))?;
-    if slot.inserted != Some(true) {
-        if open_at.is_some_and(|at| mount::may_still_come(cx, at)) && !is_forced(cx) {
-            let why = "the slot is empty, and the BMC may still be at the last insertion".to_owned();
-            let until = after(cx.now(), mount::OPEN_PAUSE);
-            return Ok(Ejected::Later(StepOutcome::Wait { until, why }));
-        }
-        return Ok(Ejected::Empty(slot));
+    if slot.is_empty() {
+        return Ok(may_fill(cx, &slot, open_since).unwrap_or(Ejected::Empty(slot)));
     }
     if !may_be_ours(cx, &slot) {
-        return Ok(Ejected::Foreign(slot));
+        return Ok(may_fill(cx, &slot, open_since).unwrap_or(Ejected::Foreign(slot)));
     }
     // A slow BMC has taken seconds to show its slot.
     if let Some(answer) = ensure_released(cx).await? {
@@ -327,12 +336,28 @@ async fn eject_from(
                        install it again with a completion_hook that ends with the host off";
         cx.warn("media.eject", message, json!(null)).await?;
     }
+    let is_last = mount::is_of_last_insertion(cx, medium, &slot)?;
     let slot =
         cx.observe_slot(link, ReadAge::JustRead).await.map_err(|error| cx.bmc_error(doing(), error))?;
     if slot.inserted == Some(true) {
         return show_later(cx, &doing()).map(Ejected::Later);
     }
-    Ok(Ejected::Empty(slot))
+    // An image of an earlier insertion says nothing of the end of the last one.
+    let open_since = open_since.filter(|_| !is_last);
+    Ok(may_fill(cx, &slot, open_since).unwrap_or(Ejected::Empty(slot)))
+}
+
+/// While an insertion may still fill the slot, what it shows is not the end.
+fn may_fill(cx: &Context<'_>, slot: &Slot, open_since: Option<Timestamp>) -> Option<Ejected> {
+    open_since.filter(|since| mount::may_still_come(cx, *since))?;
+    if is_forced(cx) {
+        return Some(Ejected::Unsure(format!(
+            "{} is left as it is, by force: the BMC may still be at the last insertion",
+            slot.id
+        )));
+    }
+    let why = format!("the BMC may still be at the last insertion into {}", slot.id);
+    Some(Ejected::Later(StepOutcome::Wait { until: after(cx.now(), mount::OPEN_PAUSE), why }))
 }
 
 /// A job's own media have its id in their URL; a direct installer has the source's URL.

@@ -111,7 +111,8 @@ impl Path for MaintenancePath {
     }
 
     fn shutdown_asked_at(&self, job: &Job) -> Option<Timestamp> {
-        job.facts.maintenance().shutdown_at
+        let facts = job.facts.maintenance();
+        facts.shutdown_at.filter(|_| facts.shutdown_accepted)
     }
 }
 

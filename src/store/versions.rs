@@ -34,7 +34,11 @@ pub(super) trait Persisted: Serialize + DeserializeOwned {
 }
 
 impl Persisted for Cursor {
-    fn upgrade(_: &mut Value, _: u64) {}
+    fn upgrade(value: &mut Value, from: u64) {
+        if from == 1 {
+            added(value, "/intent", "tries", json!(1));
+        }
+    }
 }
 
 impl Persisted for Facts {
@@ -45,6 +49,7 @@ impl Persisted for Facts {
             added(value, "/watch", "disarmed_unused", json!(false));
             added(value, "/watch", "longest_pause_ms", json!(0));
             added(value, "/watch", "booted_early", json!(false));
+            added(value, "/watch", "away_ms", json!(0));
             added(value, "/watch/api", "silent", json!(false));
             added(value, "/reset/api_before", "silent", json!(false));
             added(value, "/cleanup", "warning", json!(null));

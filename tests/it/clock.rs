@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::domain::{Job, Status, Step};
+use shoal::domain::{Cancel, Job, Phase, Status, Step};
 use shoal_sim::{SimConfig, Timings};
 
 use crate::site::{Site, machine};
@@ -97,9 +97,9 @@ async fn a_clock_that_is_set_ahead_again_and_again_cuts_no_installation_short() 
     }
 }
 
-/// A controller that starts again goes by the machine's clock, and what lies between is unobserved time.
+/// A controller that starts again goes by the machine's clock, and nothing says how much of what lies between has passed.
 #[tokio::test(start_paused = true)]
-async fn a_restart_after_the_clock_was_set_costs_no_installation_its_time() {
+async fn restarts_after_the_clock_was_set_cost_no_installation_its_time() {
     let timings = Timings { install: Duration::from_secs(80 * 60), ..Timings::default() };
     let mut site = Site::new(1, vec![SimConfig { timings, ..machine(vec![]) }]).await;
     site.start();
@@ -107,13 +107,36 @@ async fn a_restart_after_the_clock_was_set_costs_no_installation_its_time() {
     site.until(id, |job| job.facts.esxi().progress.ks_read).await;
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_secs(300)).await;
-        site.world.clock.set_ahead(HOUR);
+        site.world.clock.set_ahead(2 * HOUR);
+        site.crash().await;
+        site.start();
     }
-    site.crash().await;
-    site.start();
     let job = site.settle(id).await;
     let story = site.story(id).await;
     assert_eq!((job.status, site.machines[0].state().installs), (Status::Succeeded, 1), "{story}");
-    assert!(job.facts.esxi().watch.unobserved_ms >= 4 * 3_600_000, "{story}");
-    assert!(job.finished_at.unwrap() > site.world.clock.now() + 3 * HOUR, "times are the machine's again");
+    assert!(job.facts.esxi().watch.away_ms >= 8 * 3_600_000, "{story}");
+    assert!(job.finished_at.unwrap() > site.world.clock.now() + 7 * HOUR, "times are the machine's again");
+}
+
+/// The job is cancelled while the host installs, and its media stay. The next controller cannot reach the BMC at first.
+#[tokio::test(start_paused = true)]
+async fn a_restart_after_the_clock_was_set_ejects_nothing_from_a_host_that_installs() {
+    let timings = Timings { install: Duration::from_secs(80 * 60), ..Timings::default() };
+    let mut site = Site::new(1, vec![SimConfig { timings, ..machine(vec![]) }]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    site.until(id, |job| job.facts.esxi().progress.ks_read).await;
+    site.store.request_cancel(id, Cancel { force: false }).await.unwrap();
+    site.until(id, |job| job.cursor.phase == Phase::Cleanup).await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    site.crash().await;
+    site.world.clock.set_ahead(2 * HOUR);
+    site.network.cut_off("bmc0.test", true);
+    site.start();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    site.network.cut_off("bmc0.test", false);
+    site.settle(id).await;
+    let (state, story) = (site.machines[0].state(), site.story(id).await);
+    assert_eq!((state.installs, state.interrupted_installs), (1, 0), "{story}");
+    assert!(state.media.values().all(|medium| !medium.inserted), "{story}");
 }

@@ -8,16 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
-use shoal::domain::{Cancel, JobId, Status};
-use shoal_base::world::{HttpRequest, HttpResponse, Transport, TransportError, TransportErrorKind};
+use shoal::domain::{Cancel, JobId, Phase, Status};
+use shoal_base::world::{HttpResponse, TransportError};
 use shoal_sim::{Fault, SimConfig};
-use tower::ServiceExt;
-use tower::util::BoxCloneSyncService;
 
 use crate::site::{Site, machine};
+use crate::struck::{answered, done_later, lost, reported_in_use, struck};
+
+type Answer = fn() -> Result<HttpResponse, TransportError>;
 
 /// How long the BMC takes for an insertion.
 const INSERT: Duration = Duration::from_secs(300);
@@ -37,58 +36,6 @@ async fn site(insert: Duration) -> (Site, JobId) {
 
 fn is_empty(site: &Site) -> bool {
     site.machines[0].state().media.values().all(|medium| !medium.inserted)
-}
-
-/// This network, but the first requests of an action meet what `answer` makes of them.
-fn struck<F>(
-    network: &Transport,
-    action: &'static str,
-    times: usize,
-    answer: impl Fn(HttpRequest) -> F + Clone + Send + Sync + 'static,
-) -> Transport
-where
-    F: Future<Output = Result<HttpResponse, TransportError>> + Send + 'static,
-{
-    let (network, seen) = (network.clone(), Arc::new(AtomicUsize::new(0)));
-    BoxCloneSyncService::new(tower::service_fn(move |request: HttpRequest| {
-        let is_struck = request.uri().path().ends_with(action) && seen.fetch_add(1, Ordering::SeqCst) < times;
-        let (network, answer) = (network.clone(), answer.clone());
-        async move { if is_struck { answer(request).await } else { network.oneshot(request).await } }
-    }))
-}
-
-/// The BMC does what the request asks for after so long, whatever it answers.
-fn done_later(
-    network: Transport,
-    wait: Duration,
-    answer: impl Fn() -> Result<HttpResponse, TransportError> + Clone + Send + Sync + 'static,
-) -> impl Fn(HttpRequest) -> std::future::Ready<Result<HttpResponse, TransportError>> + Clone + Send + Sync {
-    move |mut request| {
-        let network = network.clone();
-        // It has taken the request in: that the client logs out meanwhile changes nothing.
-        request.headers_mut().remove("x-auth-token");
-        request.headers_mut().insert("authorization", basic());
-        tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
-            network.oneshot(request).await
-        });
-        std::future::ready(answer())
-    }
-}
-
-/// The account of the simulated machine.
-fn basic() -> http::HeaderValue {
-    let SimConfig { username, password, .. } = machine(vec![]);
-    let credentials = BASE64_STANDARD.encode(format!("{username}:{password}"));
-    format!("Basic {credentials}").parse().unwrap()
-}
-
-fn lost() -> Result<HttpResponse, TransportError> {
-    Err(TransportError::new(TransportErrorKind::Broken))
-}
-
-fn answered(status: u16) -> Result<HttpResponse, TransportError> {
-    Ok(http::Response::builder().status(status).body(axum::body::Body::empty()).unwrap())
 }
 
 /// It succeeded with one insertion of each medium, and nothing is left.
@@ -123,12 +70,12 @@ async fn an_insertion_that_failed_does_not_hide_an_open_one() {
     assert!(is_empty(&site), "{story}");
 }
 
-/// A site whose BMC is at the first insertion for so long, has lost the answer to it, and refuses all others
-/// into that slot without saying why.
-async fn unclear_site(takes: Duration) -> (Site, JobId) {
+/// A site whose BMC is at the first insertion for so long, has lost the answer to it, and answers all
+/// others into that slot like this.
+async fn unclear_site(takes: Duration, others: Answer) -> (Site, JobId) {
     let mut site = Site::new(2, vec![machine(vec![])]).await;
     let network = site.world.transport.clone();
-    let refused = struck(&network, FIRST_INSERT, usize::MAX, |_| async { answered(400) });
+    let refused = struck(&network, FIRST_INSERT, usize::MAX, move |_| async move { others() });
     site.start_over(struck(&refused, FIRST_INSERT, 1, done_later(network, takes, lost)));
     let id = site.submit(0, json!({})).await;
     (site, id)
@@ -136,14 +83,16 @@ async fn unclear_site(takes: Duration) -> (Site, JobId) {
 
 #[tokio::test(start_paused = true)]
 async fn a_slot_that_refuses_during_an_open_insertion_is_not_given_up() {
-    let (site, id) = unclear_site(Duration::from_secs(25)).await;
-    check_one_insertion_each(&site, id).await;
+    for others in [(|| answered(400)) as Answer, reported_in_use] {
+        let (site, id) = unclear_site(Duration::from_secs(25), others).await;
+        check_one_insertion_each(&site, id).await;
+    }
 }
 
 /// The BMC takes longer than any insertion may, so that another slot gets the image; the first copy comes later.
 #[tokio::test(start_paused = true)]
 async fn a_slot_that_the_medium_was_moved_away_from_is_emptied_too() {
-    let (site, id) = unclear_site(Duration::from_secs(1000)).await;
+    let (site, id) = unclear_site(Duration::from_secs(1000), || answered(400)).await;
     let (job, story) = (site.settle(id).await, site.story(id).await);
     assert_eq!(job.status, Status::Succeeded, "{story}");
     let boot = &job.facts.mounts.boot;
@@ -179,6 +128,22 @@ async fn an_image_that_comes_into_its_drive_after_the_cancel_is_ejected_too() {
     assert!(is_empty(&site), "{}", site.story(id).await);
 }
 
+/// The cleanup is taken up by another controller, whose clock was set ahead.
+#[tokio::test(start_paused = true)]
+async fn an_image_that_comes_into_its_drive_after_a_restart_of_the_cleanup_is_ejected_too() {
+    let (mut site, id) = site(INSERT).await;
+    site.store.request_cancel(id, Cancel { force: false }).await.unwrap();
+    site.start();
+    site.until(id, |job| job.cursor.phase == Phase::Cleanup).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    site.crash().await;
+    site.world.clock.set_ahead(Duration::from_secs(2 * 3600));
+    site.start();
+    site.settle(id).await;
+    tokio::time::sleep(2 * INSERT).await;
+    assert!(is_empty(&site), "{}", site.story(id).await);
+}
+
 /// REDFISH_INSERT_TIMEOUT is the longest that any insertion takes.
 #[tokio::test(start_paused = true)]
 async fn a_cancel_does_not_wait_without_end_for_an_image_that_does_not_come() {
@@ -192,13 +157,16 @@ async fn a_cancel_does_not_wait_without_end_for_an_image_that_does_not_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forced_cancel_does_not_wait_for_the_image() {
+async fn a_forced_cancel_does_not_wait_for_the_image_and_says_so() {
     let (mut site, id) = site(INSERT).await;
     site.store.request_cancel(id, Cancel { force: true }).await.unwrap();
     let asked_at = tokio::time::Instant::now();
     site.start();
-    site.settle(id).await;
+    let job = site.settle(id).await;
     assert!(asked_at.elapsed() < Duration::from_secs(60), "{}", site.story(id).await);
+    let reason = job.reason_now().unwrap();
+    assert!(reason.contains("the installer has not been seen ejected from"), "{reason}");
+    assert!(reason.contains("shoal server release"), "{reason}");
 }
 
 /// The BMC accepts the start and acts on it twenty seconds later.

@@ -68,6 +68,7 @@ mod site;
 mod slots;
 mod starts;
 mod stored;
+mod struck;
 mod sweep;
 mod tidy;
 mod tls;

@@ -6,9 +6,13 @@ use std::time::Duration;
 use serde_json::json;
 use shoal::domain::{Act, Cancel, Confidence, EjectReason, Job, Phase, Status, Step};
 use shoal::flow::policy::FinalReset;
-use shoal_sim::{Fault, SimConfig, Timings};
+
+use shoal_sim::{Fault, Persona, ResetType, SimConfig, Timings};
 
 use crate::site::{Site, machine};
+use crate::struck::{done_later, lost, struck};
+
+const RESET_ACTION: &str = "ComputerSystem.Reset";
 
 /// A running host behind a BMC that shows no boots and downloads its images whole.
 fn blind(faults: &[Fault]) -> SimConfig {
@@ -242,4 +246,53 @@ async fn an_override_that_cannot_be_disarmed_yet_is_disarmed_later() {
     let job = site.settle(id).await;
     assert_eq!(job.facts.cleanup.left, Vec::<String>::new(), "{}", site.story(id).await);
     assert_eq!(site.machines[0].state().boot_override.enabled, "Disabled");
+}
+
+/// The requests are lost, or their answers: a host is not forced off that was not asked first.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_without_an_answer_is_requested_again() {
+    let mut site = Site::new(1, vec![SimConfig { power_on: true, ..machine(vec![]) }]).await;
+    site.start_over(struck(&site.world.transport, RESET_ACTION, 2, |_| async { lost() }));
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    let (state, story) = (site.machines[0].state(), site.story(id).await);
+    assert_eq!(job.status, Status::Succeeded, "{story}");
+    let [asked, forced] = ["GracefulShutdown", "ForceOff"].map(|reset| state.resets.get(reset));
+    assert_eq!((asked, forced), (Some(&1), None), "{story}");
+}
+
+/// The clock is set ahead while the host shuts down and no controller is there.
+#[tokio::test(start_paused = true)]
+async fn a_restart_gives_a_host_its_time_to_shut_down() {
+    let timings = Timings { shutdown: Duration::from_secs(120), ..Timings::default() };
+    let mut site = Site::new(1, vec![SimConfig { power_on: true, timings, ..machine(vec![]) }]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    site.until(id, |job| {
+        job.cursor.intent.as_ref().is_some_and(|intent| intent.act == Act::GracefulShutdown)
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    site.crash().await;
+    site.world.clock.set_ahead(Duration::from_secs(3600));
+    site.start();
+    let job = site.settle(id).await;
+    let (state, story) = (site.machines[0].state(), site.story(id).await);
+    assert_eq!((job.status, state.resets.get("ForceOff")), (Status::Succeeded, None), "{story}");
+}
+
+/// A BMC that knows no other way to start its host restarts it, and the answer is lost: nothing shows whether it did.
+#[tokio::test(start_paused = true)]
+async fn a_restart_in_doubt_is_not_repeated() {
+    let persona = Persona { resets: &[ResetType::ForceRestart], ..Persona::default() };
+    let mut site = Site::new(1, vec![SimConfig { persona, ..blind(&[]) }]).await;
+    let network = site.world.transport.clone();
+    let done = done_later(network.clone(), Duration::ZERO, lost);
+    site.start_over(struck(&network, RESET_ACTION, 1, done));
+    let id = site.submit(0, json!({})).await;
+    let job = site.settle(id).await;
+    let (state, story) = (site.machines[0].state(), site.story(id).await);
+    assert_eq!((job.status, state.installs_begun), (Status::Failed, 1), "{story}");
+    assert_eq!(state.boot_override.enabled, "Disabled", "{story}");
+    assert!(job.reason.unwrap().contains("gave no answer to the restart"), "{story}");
 }

@@ -211,10 +211,14 @@ impl RedfishError {
     /// said how it ended. Nor has a proxy in it that tired of waiting.
     pub fn is_open(&self) -> bool {
         use RedfishErrorKind as Kind;
-        let unanswered = matches!(
-            self.kind,
-            Kind::Broken | Kind::TimedOut { .. } | Kind::Refused { status: 502 | 504, .. }
-        );
+        let unanswered = match &self.kind {
+            Kind::Broken | Kind::TimedOut { .. } | Kind::Refused { status: 502 | 504, .. } => true,
+            // A server error that says nothing is that of whatever died halfway.
+            Kind::Refused { status: 500.., message_id, .. } => {
+                message_id.is_empty() && self.effect() == Effect::Unknown
+            }
+            _ => false,
+        };
         (self.accepted || unanswered) && !self.is_reported_failure()
     }
 

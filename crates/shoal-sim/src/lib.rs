@@ -38,7 +38,7 @@ pub use guest::for_comparison as read_as_guest;
 pub use faults::{Fault, FaultError, Faults, help as fault_help, names as fault_names};
 pub use host::SimBmc;
 pub use journal::Happening;
-pub use machine::{InstalledSystem, UnknownRelease};
+pub use machine::{InstalledSystem, ResetType, UnknownRelease};
 pub use network::Network;
 pub use personas::{Persona, Sources, UnknownPersona, UnknownSource};
 pub use standin::{

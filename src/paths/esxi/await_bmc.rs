@@ -8,7 +8,6 @@ use super::watch;
 use crate::domain::{FailureCode, Power, Step};
 use crate::flow::power::POWER_GRACE;
 use crate::flow::{Context, StepError, StepOutcome};
-use shoal_base::world::elapsed;
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     watch::notice_silence(cx).await?;
@@ -21,7 +20,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         return Ok(StepOutcome::Done { message: "the BMC answers and the host is on".to_owned(), detail });
     }
     let off = matches!(facts.esxi().watch.power, Some((Power::Off, _)));
-    let overdue = facts.reset.started_at.is_some_and(|at| elapsed(at, cx.now()) > POWER_GRACE);
+    let overdue = facts.reset.started_at.is_some_and(|at| cx.age(at) > POWER_GRACE);
     if off && overdue {
         let why = "the BMC accepted the start and the host is still off".to_owned();
         return Ok(StepOutcome::Back { to: Step::Reset, code: FailureCode::HostNotStarted, why });

@@ -62,6 +62,8 @@ pub struct WatchContext<'a> {
     pub kickstart: &'a MediumTrace,
     /// Where the installed system is to answer, if the job says so.
     pub management: Option<Management<'a>>,
+    /// When this controller took the job up, if that was since the start of the watch.
+    pub taken_up_at: Option<Timestamp>,
 }
 
 /// What the management address is compared with.
@@ -441,12 +443,13 @@ pub fn install_deadline(watch: &WatchFacts, policy: &Policy, started_at: Timesta
     shifted(watch, policy, after(started_at, policy.install_timeout))
 }
 
-/// Moves a deadline by the unobserved time, at most by the whole timeout or the longest silence: a BMC that is
-/// silent again and again (after each boot of a host that installs in a loop, say) must not postpone it
-/// without limit.
+/// Moves a deadline by the time without a controller, and by the unobserved time, at most by the whole timeout or the
+/// longest silence: a BMC that is silent again and again (after each boot of a host that installs in a loop, say) must not
+/// postpone it without limit.
 fn shifted(watch: &WatchFacts, policy: &Policy, deadline: Timestamp) -> Timestamp {
     let most = Duration::from_millis(watch.longest_unobserved_ms).max(policy.install_timeout);
-    after(deadline, Duration::from_millis(watch.unobserved_ms).min(most))
+    let away = Duration::from_millis(watch.away_ms);
+    after(deadline, away + Duration::from_millis(watch.unobserved_ms).min(most))
 }
 
 /// Whether the installer cannot be running any more (or cannot have begun): then media may be

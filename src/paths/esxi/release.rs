@@ -33,7 +33,9 @@ fn observed(cx: &Context<'_>) -> Result<Option<EjectReason>, StepError> {
 fn timed_out_unobserved(cx: &Context<'_>) -> Option<EjectReason> {
     let (facts, trace) = (&cx.job.facts, cx.services.media.trace(cx.job.id));
     let timeout = cx.services.policy.install_timeout;
-    let observed = facts.reset.started_at.max(facts.esxi().watch.observed_at)?;
+    // How much time passed without a controller is not known.
+    let taken_up_at = cx.job.cursor.taken_up_at();
+    let observed = facts.reset.started_at.max(facts.esxi().watch.observed_at).max(taken_up_at)?;
     let last = Some(observed).max(trace.installer.last_read_at).max(trace.kickstart.last_read_at)?;
     let is_over = elapsed(last, cx.now()) >= timeout || elapsed(observed, cx.now()) >= 2 * timeout;
     is_over.then_some(EjectReason::TimedOut)

@@ -224,6 +224,7 @@ pub(super) fn with_context<T>(
         installer: &traces.installer,
         kickstart: &traces.kickstart,
         management,
+        taken_up_at: cx.job.cursor.taken_up_at(),
     };
     Ok(judge(&facts.esxi().watch, &context))
 }

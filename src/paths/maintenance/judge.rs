@@ -149,8 +149,11 @@ fn succeeded(seen: &Seen<'_>, result: &TaskResult) -> TaskJudgement {
                 false => TaskJudgement::ShutDown,
             }
         }
-        (None, Some(asked_at)) if elapsed(asked_at, seen.now) < seen.deadlines.graceful => {
-            TaskJudgement::Wait("the host was asked to shut down")
+        (None, Some(asked_at)) if observed(asked_at, seen) < seen.deadlines.graceful => {
+            match facts.shutdown_accepted {
+                true => TaskJudgement::Wait("the host was asked to shut down"),
+                false => TaskJudgement::ShutDown,
+            }
         }
         (None, Some(_)) => success(Confidence::Probable, vec![evidence(result)]),
     }

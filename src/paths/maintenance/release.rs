@@ -5,17 +5,15 @@ use super::{judge, watch};
 use crate::domain::{EjectReason, Power};
 use crate::flow::power::POWER_GRACE;
 use crate::flow::{Context, StepError, StepOutcome, is_forced};
-use shoal_base::world::elapsed;
 
 /// `Err` is when to look again.
 pub(super) async fn may_eject(cx: &mut Context<'_>) -> Result<Result<EjectReason, StepOutcome>, StepError> {
     watch::listen(cx).await?;
     let seen = watch::look(cx).await?;
-    let now = cx.now();
     let facts = cx.job.facts.maintenance();
     // A BMC may show a host off for a while after it was started.
-    let may_be_stale = facts.on_at.is_none()
-        && cx.job.facts.reset.started_at.is_some_and(|at| elapsed(at, now) < POWER_GRACE);
+    let may_be_stale =
+        facts.on_at.is_none() && cx.job.facts.reset.started_at.is_some_and(|at| cx.age(at) < POWER_GRACE);
     let is_off = seen && !may_be_stale && matches!(facts.power, Some((Power::Off, _)));
     let (is_over, last_moment) = watch::with_seen(cx, |seen| {
         let last_moment = judge::last_moment(seen.started_at, seen.facts, seen.deadlines);

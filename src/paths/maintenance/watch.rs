@@ -132,14 +132,15 @@ pub(super) fn with_seen<T>(cx: &Context<'_>, judge: impl FnOnce(&Seen<'_>) -> T)
     }))
 }
 
-/// Asks the host to shut down, once. One that cannot be asked is left to the final reset.
+/// Asks the host to shut down, until the BMC accepts that. One that cannot be asked is left to the final reset.
 async fn shut_down(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     let system = cx.observe_system().await?;
     let now = cx.now();
-    cx.job.facts.maintenance_mut().shutdown_at = Some(now);
+    cx.job.facts.maintenance_mut().shutdown_at.get_or_insert(now);
     let offers = system.reset_types.is_empty() || system.reset_types.contains(&ResetType::GracefulShutdown);
     if offers && system.power == Some(PowerState::On) {
         let asked = act::reset(cx, &system, Act::GracefulShutdown, ResetType::GracefulShutdown).await?;
+        cx.job.facts.maintenance_mut().shutdown_accepted |= asked.is_ok();
         if let Err(error) = asked {
             cx.warn(
                 "reset.request",

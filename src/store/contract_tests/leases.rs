@@ -163,7 +163,7 @@ async fn all_of_an_update_is_saved(bench: Bench) {
     update.cursor.attempt = 3;
     update.cursor.entered_at = Some(at(6));
     update.cursor.wake_at = at(8);
-    update.cursor.intent = Some(Intent { act: Act::PowerOn, at: at(5), receipt_at: Some(at(6)) });
+    update.cursor.intent = Some(Intent { act: Act::PowerOn, at: at(5), receipt_at: Some(at(6)), tries: 1 });
     update.facts.esxi_mut().watch.sources.insert(BootSource::LastResetTime, SourceFacts::default());
     update.facts.esxi_mut().watch.observed_at = Some(at(3));
     update.facts.cleanup.left = vec!["CD2 is still inserted".into()];

@@ -242,7 +242,8 @@ pub(super) fn next_sql() -> String {
 
 /// Only one controller lives (the lock proves it), so no lease of an earlier run is anybody's.
 pub(super) fn release_all_of_previous_run(connection: &Connection) -> Result<(), Fault> {
-    let sql = "UPDATE jobs SET lease_owner = NULL, lease_until = NULL WHERE phase <> 'done'";
+    // Due now, whatever the clock says: it may have been wrong when they were to wake.
+    let sql = "UPDATE jobs SET lease_owner = NULL, lease_until = NULL, wake_now = 1 WHERE phase <> 'done'";
     connection.execute(sql, [])?;
     unreadable::forget_all(connection)
 }

@@ -8,6 +8,7 @@ use shoal_sim::{Fault, standin_maintenance};
 use super::{check_failed, check_installed, settle, site};
 use crate::api::Fixture;
 use crate::site::{HOOK_KEY, Site};
+use crate::struck::{lost, struck};
 
 const SECRET: &str = "shared";
 
@@ -40,6 +41,24 @@ async fn it_reports_with_the_shared_secret_and_is_shut_down_in_good_order() {
     let state = check_installed(&site, &job, Confidence::Probable, &[EvidenceKind::TaskReport]).await;
     assert_eq!(state.resets.get("GracefulShutdown"), Some(&1), "{state:#?}");
     assert_eq!(job.facts.maintenance().result.as_ref().unwrap().by, Reporter::SharedSecret);
+}
+
+/// The first request is lost with its controller.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_that_was_lost_is_requested_again() {
+    let mut site = site(vec![Fault::OperatorSystem]).await;
+    let arguments = format!("webhook=http://api.test/api/v1/status-webhook secret={SECRET}");
+    site.write_maintenance_iso(&standin_maintenance(&arguments));
+    serve_api(&site);
+    site.start();
+    let id = site.submit_linux(0, json!({})).await;
+    site.until(id, |job| job.facts.maintenance().result.is_some()).await;
+    site.crash().await;
+    site.start_over(struck(&site.world.transport, "ComputerSystem.Reset", 1, |_| async { lost() }));
+    let job = settle(&site, id).await;
+    let state = check_installed(&site, &job, Confidence::Probable, &[EvidenceKind::TaskReport]).await;
+    let [asked, forced] = ["GracefulShutdown", "ForceOff"].map(|reset| state.resets.get(reset));
+    assert_eq!((asked, forced), (Some(&1), None), "{state:#?}");
 }
 
 #[tokio::test(start_paused = true)]

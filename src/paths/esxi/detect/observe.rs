@@ -43,14 +43,17 @@ pub fn observe_sources(watch: &mut WatchFacts, context: &WatchContext<'_>, sampl
 /// A silence of the BMC (or of this controller) moves every deadline, and discards those
 /// sources that do not remember what happened meanwhile.
 fn note_silence(watch: &mut WatchFacts, context: &WatchContext<'_>, now: Timestamp) {
-    let silence = elapsed(watch.observed_at.unwrap_or(context.started_at), now);
+    let looked = watch.observed_at.unwrap_or(context.started_at);
+    let silence = elapsed(looked, now);
     if silence > context.policy.stable_window {
         watch.power = watch.power.map(|(power, _)| (power, now));
     }
     if silence <= (3 * context.policy.poll_interval).max(Duration::from_secs(10)) {
         return;
     }
-    let silent_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+    let away = context.taken_up_at.map_or(Duration::ZERO, |at| elapsed(looked, at.min(now)));
+    watch.away_ms = watch.away_ms.saturating_add(millis(away));
+    let silent_ms = millis(silence.saturating_sub(away));
     watch.unobserved_ms = watch.unobserved_ms.saturating_add(silent_ms);
     watch.longest_unobserved_ms = watch.longest_unobserved_ms.max(silent_ms);
     watch.silence_ended_at = Some(now);
@@ -59,12 +62,16 @@ fn note_silence(watch: &mut WatchFacts, context: &WatchContext<'_>, now: Timesta
     }
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The longest pause between two looks while a second boot was to be seen; a silence is noted elsewhere.
 fn note_pause(watch: &mut WatchFacts, context: &WatchContext<'_>, now: Timestamp) {
     let counted =
         context.counting_since(now).zip(watch.observed_at).filter(|(since, looked)| looked >= since);
     if let Some((_, looked)) = counted.filter(|_| watch.silence_ended_at != Some(now)) {
-        let pause_ms = u64::try_from(elapsed(looked, now).as_millis()).unwrap_or(u64::MAX);
+        let pause_ms = millis(elapsed(looked, now));
         watch.longest_pause_ms = watch.longest_pause_ms.max(pause_ms);
     }
 }
@@ -80,7 +87,7 @@ fn note_nonce(watch: &mut WatchFacts, context: &WatchContext<'_>, now: Timestamp
         return;
     }
     let from = watch.observed_at.unwrap_or(context.started_at).max(nonce_read_at);
-    let watched_ms = u64::try_from(elapsed(from, now).as_millis()).unwrap_or(u64::MAX);
+    let watched_ms = millis(elapsed(from, now));
     watch.since_nonce_ms = watch.since_nonce_ms.saturating_add(watched_ms);
 }
 

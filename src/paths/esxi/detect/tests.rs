@@ -30,6 +30,7 @@ struct Story {
     answers: Option<ApiHost>,
     watch: WatchFacts,
     last: Option<BootSample>,
+    taken_up_at: Option<Timestamp>,
 }
 
 impl Story {
@@ -47,6 +48,7 @@ impl Story {
             answers: None,
             watch: WatchFacts::default(),
             last: None,
+            taken_up_at: None,
         }
     }
 
@@ -137,6 +139,12 @@ impl Story {
         self
     }
 
+    /// Another controller takes the job up then.
+    fn taken_up(mut self, secs: i64) -> Story {
+        self.taken_up_at = Some(at(secs));
+        self.silence()
+    }
+
     /// On all the time, the last look at `until`.
     fn sees_on(self, from: i64, until: i64, sources: &[(BootSource, &str)]) -> Story {
         self.sees(from, Power::On, sources).sees(until, Power::On, sources)
@@ -152,6 +160,7 @@ impl Story {
             installer: &self.installer,
             kickstart: &self.task,
             management: self.api_before.as_ref().map(|before| Management { before, build: BUILD }),
+            taken_up_at: self.taken_up_at,
         }
     }
 

@@ -62,6 +62,13 @@ impl Case {
 
     fn asked(mut self, secs: u64) -> Case {
         self.facts.shutdown_at = Some(at(secs));
+        self.facts.shutdown_accepted = true;
+        self
+    }
+
+    /// The BMC gave no answer to that.
+    fn unanswered(mut self) -> Case {
+        self.facts.shutdown_accepted = false;
         self
     }
 
@@ -122,6 +129,8 @@ fn a_host_that_stays_on_after_its_success_is_shut_down_once() {
     );
     let report = [EvidenceKind::TaskReport];
     Case::running(500).reported(290, true, Reporter::Token).asked(470).waits();
+    let unanswered = Case::running(500).reported(290, true, Reporter::Token).asked(470).unanswered();
+    assert_eq!(unanswered.judge(), TaskJudgement::ShutDown, "once more");
     Case::running(500)
         .reported(290, true, Reporter::Token)
         .asked(470)

@@ -36,3 +36,15 @@ async fn a_driver_of_the_run_before_writes_nothing() {
         );
     }
 }
+
+/// It may have been set by a clock that was wrong.
+#[tokio::test]
+async fn a_restart_waits_for_no_jobs_time_to_wake() {
+    let store = Sqlite::in_memory(sealer()).unwrap();
+    let (lease, mut job) = two_claimed_jobs(&store).await.remove(0);
+    job.cursor.wake_at = at(100_000);
+    store.save(&lease, &job, Vec::new()).await.unwrap();
+    assert!(store.claim("me", at(2), TTL, 9).await.unwrap().is_empty());
+    let claimed = store.reopen().unwrap().claim("me", at(2), TTL, 9).await.unwrap();
+    assert!(claimed.iter().any(|(_, claimed)| claimed.id == job.id));
+}

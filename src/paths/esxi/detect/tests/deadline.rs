@@ -22,3 +22,21 @@ fn the_next_deadline_is_that_of_what_has_not_been_seen_yet() {
     // No early deadline is shown that the whole one precedes.
     check(&story.installer_read(minutes(80)), InstallationEnd, minutes(90));
 }
+
+/// Clocks are set between two controllers: nothing says how much of that time has passed.
+#[test]
+fn the_time_without_a_controller_moves_the_deadline_however_often() {
+    let hours = |hours: i64| 3600 * hours;
+    let mut story = Story::new(&[]).installer_read(10).ks_read(20).sees_on(5, 100, &[]);
+    for away in 1..=4 {
+        let back = 100 + hours(2 * away);
+        story = story.taken_up(back).sees_on(back, back, &[]);
+        check(&story, InstallationEnd, 60 * 90 + hours(2 * away));
+    }
+    // The silence of a BMC counts to a limit only.
+    let back = 100 + hours(8);
+    for silent in 1..=4 {
+        story = story.silence().sees(back + hours(silent), Power::On, &[]);
+    }
+    check(&story, InstallationEnd, 60 * 90 + hours(8) + 60 * 90);
+}
