@@ -17,6 +17,8 @@ pub struct Cursor {
     pub step: Step,
     /// Tries of this step so far, counted from 1 once it has begun.
     pub attempt: u32,
+    /// Times that this step did what it could and the BMC does not show it yet; failed tries are none of them.
+    pub looks: u32,
     /// When the step began; `None` before its start event is written.
     pub entered_at: Option<Timestamp>,
     /// Since when a controller has been at this step without a break. Step timeouts count from here: time in which no
@@ -50,6 +52,7 @@ impl Cursor {
             phase,
             step,
             attempt: 0,
+            looks: 0,
             entered_at: None,
             driven_since: None,
             failing_since: None,

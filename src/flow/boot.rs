@@ -44,14 +44,14 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         system.boot.enabled.as_deref().unwrap_or("nothing"),
         system.boot.target.as_deref().unwrap_or("nothing")
     );
-    if cx.job.cursor.attempt >= TRIES_MAX {
+    cx.job.cursor.looks += 1;
+    if cx.job.cursor.looks >= TRIES_MAX {
         let why = format!(
             "the BMC of server {} accepted a one-time boot from the virtual CD and reads back {shown}",
             cx.server.serial
         );
         return Err(StepError::permanent(FailureCode::BootOverrideNotKept, why));
     }
-    cx.job.cursor.attempt += 1;
     let why = format!("the BMC accepted the override and reads back {shown}");
     Ok(StepOutcome::Wait { until: after(cx.now(), Duration::from_secs(2)), why })
 }

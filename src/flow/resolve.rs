@@ -47,7 +47,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
 /// Virtual media that are off are switched on, and looked at again until they are there.
 async fn switch_on(cx: &mut Context<'_>, service: &MediaService) -> Result<StepOutcome, StepError> {
     let (serial, to_do) = (&cx.server.serial, service.to_do().join(" and "));
-    let looks = cx.job.cursor.attempt.saturating_sub(1);
+    let looks = cx.job.cursor.looks;
     if looks >= SWITCHES_MAX * LOOKS_A_SWITCH {
         let why = format!(
             "the BMC of server {serial} was asked to {to_do} {SWITCHES_MAX} times and still has no virtual CD drives"
@@ -60,7 +60,7 @@ async fn switch_on(cx: &mut Context<'_>, service: &MediaService) -> Result<StepO
         cx.report("media.switch-on", message, json!({ "to_do": service.to_do() })).await?;
         cx.bmc.request_media_service(service).await.map_err(|error| StepError::bmc(doing, error))?;
     }
-    cx.job.cursor.attempt += 1;
+    cx.job.cursor.looks += 1;
     let why = "virtual media were switched on and are not there yet".to_owned();
     Ok(StepOutcome::Wait { until: after(cx.now(), cx.services.world.rng.jitter(LOOK_AGAIN)), why })
 }

@@ -36,6 +36,7 @@ pub(super) trait Persisted: Serialize + DeserializeOwned {
 impl Persisted for Cursor {
     fn upgrade(value: &mut Value, from: u64) {
         if from == 1 {
+            added(value, "", "looks", json!(0));
             added(value, "/intent", "tries", json!(1));
         }
     }
