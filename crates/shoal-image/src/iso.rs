@@ -36,7 +36,7 @@ pub use error::IsoError;
 pub use name::TreeKind;
 pub use overlay::{Overlaid, Overlay, Patch, SparseImage};
 pub use record::Extent;
-pub use root::set_root_file;
+pub use root::{add_root_file, set_root_file};
 pub use source::{PartialImage, ReadAt};
 pub use task_iso::{KICKSTART_GAP_BYTES, NONCE_NAME, TaskIso, build_task_iso};
 pub use volume::{PathTables, Tree, Volume};

@@ -22,14 +22,32 @@ pub fn set_root_file<R: ReadAt + ?Sized>(
     name: &str,
     extent: Option<Extent>,
 ) -> Result<(), IsoError> {
+    change_root(edit, Some(name), extent.as_ref().map(|extent| (name, extent)))
+}
+
+/// Adds a file whose name the root directory does not have. It removes none: an 8.3 name of one file may be the whole name
+/// of another.
+pub fn add_root_file<R: ReadAt + ?Sized>(
+    edit: &mut Edit<'_, R>,
+    name: &str,
+    extent: &Extent,
+) -> Result<(), IsoError> {
+    change_root(edit, None, Some((name, extent)))
+}
+
+fn change_root<R: ReadAt + ?Sized>(
+    edit: &mut Edit<'_, R>,
+    removed: Option<&str>,
+    added: Option<(&str, &Extent)>,
+) -> Result<(), IsoError> {
     let volume = Volume::open(edit)?;
     let mut roots: BTreeMap<u64, Vec<&Tree>> = BTreeMap::new();
     for tree in &volume.trees {
         roots.entry(tree.root.start).or_default().push(tree);
     }
     for trees in roots.values() {
-        let mut records = records_without(edit, trees, name)?;
-        if let Some(extent) = &extent {
+        let mut records = records_without(edit, trees, removed)?;
+        if let Some((name, extent)) = added {
             insert(&mut records, trees, name, extent)?;
         }
         replace_root(edit, trees, records)?;
@@ -37,21 +55,23 @@ pub fn set_root_file<R: ReadAt + ?Sized>(
     Ok(())
 }
 
-/// The records of the root directory that these trees share, but for the files called `name` in
+/// The records of the root directory that these trees share, but for the files called `removed` in
 /// any of them.
 fn records_without<R: ReadAt + ?Sized>(
     edit: &Edit<'_, R>,
     trees: &[&Tree],
-    name: &str,
+    removed: Option<&str>,
 ) -> Result<Vec<Record>, IsoError> {
     let mut kept = Vec::new();
     for record in read_records(edit, &trees[0].root)? {
         let mut is_named = false;
-        for tree in trees {
-            is_named |= name_of(edit, tree.kind, &record, tree.susp_skip)?.eq_ignore_ascii_case(name);
-        }
-        if is_named && record.is_dir() {
-            return Err(IsoError::Unsupported { path: format!("/{name}"), what: "is a directory" });
+        if let Some(name) = removed {
+            for tree in trees {
+                is_named |= name_of(edit, tree.kind, &record, tree.susp_skip)?.eq_ignore_ascii_case(name);
+            }
+            if is_named && record.is_dir() {
+                return Err(IsoError::Unsupported { path: format!("/{name}"), what: "is a directory" });
+            }
         }
         if !is_named || record.is_dot() {
             kept.push(record);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::{TaskContent, TaskFile, TaskMediumError, TaskOverlay, TaskPlaces, check_files};
 use crate::iso::{
     ChangeError, Edit, Extent, IsoError, KICKSTART_GAP_BYTES, Overlaid, Overlay, ReadAt, TreeKind, Volume,
-    begin_change, check_rest, set_root_file,
+    add_root_file, begin_change, check_rest, set_root_file,
 };
 
 /// The image with these files at its root, in every directory tree that it has. A file of the same name is replaced.
@@ -37,8 +37,12 @@ fn has_long_names(kind: TreeKind) -> bool {
 /// The directory entries come first, because they may move the root directory behind the image; the files go behind
 /// that.
 fn place<R: ReadAt + ?Sized>(edit: &mut Edit<'_, R>, files: &[TaskFile]) -> Result<TaskPlaces, IsoError> {
+    // All that is replaced goes first: the 8.3 name of one file may be the whole name of another.
+    for file in files {
+        set_root_file(edit, &file.name, None)?;
+    }
     for (index, file) in files.iter().enumerate() {
-        set_root_file(edit, &file.name, Some(nowhere(index)))?;
+        add_root_file(edit, &file.name, &nowhere(index))?;
     }
     let mut extents = BTreeMap::new();
     for (index, file) in files.iter().enumerate() {

@@ -182,6 +182,16 @@ fn all_files_of_a_maintenance_system_are_its_landmarks() {
     }
 }
 
+#[test]
+fn a_file_whose_8_3_name_is_the_name_of_another_stays_beside_it() {
+    let files = [TaskFile::shared("a-b", "one"), TaskFile::shared("a_b", "two")];
+    for (joliet, rock_ridge) in [(true, true), (true, false), (false, true)] {
+        let system = system(joliet, rock_ridge, 2);
+        let single = overlay_task_files(&system, &files).unwrap();
+        check_files_of(&Overlaid::new(&system, &single.overlay), &files, &single.places);
+    }
+}
+
 fn any_files() -> impl Strategy<Value = Vec<TaskFile>> {
     let content = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..5000).prop_map(|bytes| TaskContent::Shared(bytes.into())),
