@@ -201,7 +201,8 @@ async fn own_start(cx: &mut Context<'_>, system: &System) -> Result<UnrequestedB
     }
     // A shutdown in good order harms no installer, which does not listen; force would.
     let last = cx.last_power_act();
-    let is_next_forced = last.is_some_and(|intent| cx.age(intent.at) >= cx.services.policy.graceful_timeout);
+    let is_next_forced =
+        last.is_some_and(|intent| elapsed(intent.at, cx.now()) >= cx.services.policy.graceful_timeout);
     let is_untold = trace.kickstart.mode == MediaMode::Prefetched;
     Ok(if is_next_forced && is_untold { UnrequestedBoot::InDoubt } else { UnrequestedBoot::Unseen })
 }
@@ -240,8 +241,9 @@ fn is_restart_in_doubt(cx: &Context<'_>) -> bool {
 
 fn restart_in_doubt(cx: &Context<'_>) -> StepError {
     let why = format!(
-        "the BMC of server {} gave no answer to the restart of the host, and the one-time boot from the virtual CD is gone          since: either the BMC has forgotten it, or the host was restarted and it installs. Nothing on this BMC shows \
-         which, so the host was not started again: look at its console",
+        "the BMC of server {} gave no answer to the restart of the host, and the one-time boot from the virtual CD is \
+         gone since: either the BMC has forgotten it, or the host was restarted and it installs. Nothing on this BMC \
+         shows which, so the host was not started again: look at its console",
         cx.server.serial
     );
     StepError::permanent(FailureCode::StartInDoubt, why)

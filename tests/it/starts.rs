@@ -297,7 +297,9 @@ async fn a_restart_in_doubt_is_not_repeated() {
     let (state, story) = (site.machines[0].state(), site.story(id).await);
     assert_eq!((job.status, state.installs_begun), (Status::Failed, 1), "{story}");
     assert_eq!(state.boot_override.enabled, "Disabled", "{story}");
-    assert!(job.reason.unwrap().contains("gave no answer to the restart"), "{story}");
+    let reason = job.reason.unwrap();
+    assert!(reason.contains("gave no answer to the restart"), "{reason}");
+    assert!(reason.contains("is gone since: either") && !reason.contains("  "), "{reason}");
 }
 
 /// What was refused before says nothing of an override that was accepted and shows later.
