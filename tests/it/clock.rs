@@ -4,12 +4,22 @@
 use std::time::Duration;
 
 use serde_json::json;
-use shoal::domain::{Cancel, Job, Phase, Status, Step};
+use shoal::domain::{Cancel, Job, JobId, Phase, Status, Step};
 use shoal_sim::{SimConfig, Timings};
 
 use crate::site::{Site, machine};
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// A host that is installed, which takes nearly all of its time.
+async fn installing() -> (Site, JobId) {
+    let timings = Timings { install: Duration::from_secs(80 * 60), ..Timings::default() };
+    let mut site = Site::new(1, vec![SimConfig { timings, ..machine(vec![]) }]).await;
+    site.start();
+    let id = site.submit(0, json!({})).await;
+    site.until(id, |job| job.facts.esxi().progress.ks_read).await;
+    (site, id)
+}
 
 async fn jumped(step: Step, by: Duration) -> (Site, Job) {
     let timings = Timings { install: Duration::from_secs(600), ..Timings::default() };
@@ -75,15 +85,11 @@ async fn a_clock_that_is_set_ahead_two_seconds_later_ends_no_timeout() {
     a_clock_is_set_ahead_during_the_installation(8..12).await;
 }
 
-/// An installation that takes nearly all of its time, and a clock that is set ahead by an hour four times.
+/// The clock is set ahead by an hour four times.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_set_ahead_again_and_again_cuts_no_installation_short() {
     for offset in 0..12 {
-        let timings = Timings { install: Duration::from_secs(80 * 60), ..Timings::default() };
-        let mut site = Site::new(1, vec![SimConfig { timings, ..machine(vec![]) }]).await;
-        site.start();
-        let id = site.submit(0, json!({})).await;
-        site.until(id, |job| job.facts.esxi().progress.ks_read).await;
+        let (site, id) = installing().await;
         for _ in 0..4 {
             tokio::time::sleep(Duration::from_secs(300 + offset)).await;
             site.world.clock.set_ahead(HOUR);
@@ -100,11 +106,7 @@ async fn a_clock_that_is_set_ahead_again_and_again_cuts_no_installation_short() 
 /// A controller that starts again goes by the machine's clock, and nothing says how much of what lies between has passed.
 #[tokio::test(start_paused = true)]
 async fn restarts_after_the_clock_was_set_cost_no_installation_its_time() {
-    let timings = Timings { install: Duration::from_secs(80 * 60), ..Timings::default() };
-    let mut site = Site::new(1, vec![SimConfig { timings, ..machine(vec![]) }]).await;
-    site.start();
-    let id = site.submit(0, json!({})).await;
-    site.until(id, |job| job.facts.esxi().progress.ks_read).await;
+    let (mut site, id) = installing().await;
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_secs(300)).await;
         site.world.clock.set_ahead(2 * HOUR);
@@ -121,11 +123,7 @@ async fn restarts_after_the_clock_was_set_cost_no_installation_its_time() {
 /// The job is cancelled while the host installs, and its media stay. The next controller cannot reach the BMC at first.
 #[tokio::test(start_paused = true)]
 async fn a_restart_after_the_clock_was_set_ejects_nothing_from_a_host_that_installs() {
-    let timings = Timings { install: Duration::from_secs(80 * 60), ..Timings::default() };
-    let mut site = Site::new(1, vec![SimConfig { timings, ..machine(vec![]) }]).await;
-    site.start();
-    let id = site.submit(0, json!({})).await;
-    site.until(id, |job| job.facts.esxi().progress.ks_read).await;
+    let (mut site, id) = installing().await;
     site.store.request_cancel(id, Cancel { force: false }).await.unwrap();
     site.until(id, |job| job.cursor.phase == Phase::Cleanup).await;
     tokio::time::sleep(Duration::from_secs(300)).await;

@@ -2,21 +2,18 @@
 //! and each quirk is needed: without it the persona that has it is not installed as it should be.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
 use shoal::domain::{Confidence, Evidence, EvidenceKind, Job, MediaLayout, Status, Step};
 use shoal::flow::policy::FinalReset;
 use shoal_base::Password;
-use shoal_base::world::{HttpRequest, TlsPolicy};
+use shoal_base::world::TlsPolicy;
 use shoal_redfish::{Account, Bmc, BmcPool, Limits, Quirk, ResetType, System};
 use shoal_sim::{Fault, Persona, SimConfig, Sources, Timings};
-use tower::ServiceExt;
-use tower::util::BoxCloneSyncService;
 
 use crate::site::{Site, https_only, machine};
+use crate::struck::{answered, struck};
 
 #[test]
 fn the_document_has_a_row_for_each_quirk_and_no_other() {
@@ -382,19 +379,8 @@ async fn an_override_that_does_not_reach_the_virtual_cd_is_cleared_with_the_one_
 #[tokio::test(start_paused = true)]
 async fn a_manager_that_does_not_answer_at_first_is_asked_again_before_the_override_is_set() {
     let mut site = site(config(&"idrac8".parse().unwrap()), vec![]).await;
-    let (network, asked) = (site.world.transport.clone(), Arc::new(AtomicUsize::new(0)));
-    let flaky = tower::service_fn(move |request: HttpRequest| {
-        let is_manager = request.uri().path().ends_with("Managers/iDRAC.Embedded.1");
-        let fails = is_manager && asked.fetch_add(1, Ordering::SeqCst) < 2;
-        let network = network.clone();
-        async move {
-            match fails {
-                true => Ok(http::Response::builder().status(500).body(axum::body::Body::empty()).unwrap()),
-                false => network.oneshot(request).await,
-            }
-        }
-    });
-    site.start_over(BoxCloneSyncService::new(flaky));
+    let manager = "Managers/iDRAC.Embedded.1";
+    site.start_over(struck(&site.world.transport, manager, 2, |_| async { answered(500) }));
     let id = site.submit(0, json!({ "allow_powered_on": true })).await;
     let job = site.settle(id).await;
     let story = site.story(id).await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use shoal::api::Hooks;
-use shoal::domain::{Confidence, EvidenceKind, Job, Reporter};
+use shoal::domain::{Confidence, EvidenceKind, Job, JobId, Reporter};
 use shoal_sim::{Fault, standin_maintenance};
 
 use super::{check_failed, check_installed, settle, site};
@@ -24,12 +24,17 @@ fn serve_api(site: &Site) {
     site.network.add("api.test", api.router);
 }
 
-async fn install(faults: Vec<Fault>, arguments: &str) -> (Site, Job) {
+async fn begin(faults: Vec<Fault>, arguments: &str) -> (Site, JobId) {
     let mut site = site(faults).await;
     site.write_maintenance_iso(&standin_maintenance(arguments));
     serve_api(&site);
     site.start();
     let id = site.submit_linux(0, json!({})).await;
+    (site, id)
+}
+
+async fn install(faults: Vec<Fault>, arguments: &str) -> (Site, Job) {
+    let (site, id) = begin(faults, arguments).await;
     let job = settle(&site, id).await;
     (site, job)
 }
@@ -46,12 +51,8 @@ async fn it_reports_with_the_shared_secret_and_is_shut_down_in_good_order() {
 /// The first request is lost with its controller.
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_that_was_lost_is_requested_again() {
-    let mut site = site(vec![Fault::OperatorSystem]).await;
     let arguments = format!("webhook=http://api.test/api/v1/status-webhook secret={SECRET}");
-    site.write_maintenance_iso(&standin_maintenance(&arguments));
-    serve_api(&site);
-    site.start();
-    let id = site.submit_linux(0, json!({})).await;
+    let (mut site, id) = begin(vec![Fault::OperatorSystem], &arguments).await;
     site.until(id, |job| job.facts.maintenance().result.is_some()).await;
     site.crash().await;
     site.start_over(struck(&site.world.transport, "ComputerSystem.Reset", 1, |_| async { lost() }));
