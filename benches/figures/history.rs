@@ -35,10 +35,10 @@ pub fn measure() {
         let filling = Instant::now();
         copy(&site.database()).expect("rows of this version's tables");
         println!(
-            "{} jobs written in {} s; the database has {} MiB, {few_mib} MiB before",
+            "database: {few_mib} MiB with {INSTALLED} jobs, {} MiB with {}; written in: {} s",
+            mib(&site.database()),
             INSTALLED * COPIES,
             filling.elapsed().as_secs(),
-            mib(&site.database()),
         );
         site.start_again(NEVER).await;
         let many = Looks::take(&mut site).await;
@@ -112,7 +112,7 @@ async fn expire(site: &mut Site) {
     let took = start.elapsed().as_secs();
     let slowest = looks.iter().max().copied().unwrap_or_default();
     println!(
-        "retention: {before} MiB before, {} MiB after {took} s; meanwhile a list of jobs took {} ms (median), {} ms at most",
+        "retention: {took} s in all, {before} MiB before, {} MiB after; a list of jobs meanwhile: {} ms by the median, {} ms at most",
         mib(&site.database()),
         ms(median(looks)),
         ms(slowest),

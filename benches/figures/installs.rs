@@ -18,14 +18,14 @@ pub fn measure() {
     let (one, many) = (install(1, &runtime), install(MANY, &runtime));
     let (alone, together) = (one.wall.as_secs_f64(), many.wall.as_secs_f64());
     println!(
-        "wall time: {alone:.0} s for one, {together:.0} s for {MANY}: {:.1} times as long (aim: 1.3)",
+        "wall time: {alone:.0} s for one, {together:.0} s for {MANY}; ratio: {:.2} (aim: 1.3)",
         together / alone
     );
     // What one costs is little beside what a start does.
     let per_job = |all: f64, first: f64| (all - first) / (MANY - 1) as f64;
     println!(
-        "processor time with {MANY}: {:.1} s of the controller, {:.1} s of the simulated hosts; a job costs the \
-         controller {:.0} ms",
+        "processor time with {MANY}: {:.1} s of the controller, {:.1} s of the simulated hosts; of the controller for \
+         a job: {:.1} ms",
         many.controller.processor.as_secs_f64(),
         many.hosts.processor.as_secs_f64(),
         1000.0 * per_job(many.controller.processor.as_secs_f64(), one.controller.processor.as_secs_f64()),

@@ -18,9 +18,9 @@ const INSTALL: Duration = Duration::from_secs(600);
 pub fn measure() {
     let writes = paused().block_on(writes_of_an_installation());
     for (doing, count) in &writes {
-        println!("{count:5} {doing}");
+        println!("{doing}: {count}");
     }
-    println!("{:5} in all, for an installation of {} s", writes.values().sum::<u64>(), INSTALL.as_secs());
+    println!("all, of an installation of {} s: {}", INSTALL.as_secs(), writes.values().sum::<u64>());
 }
 
 async fn writes_of_an_installation() -> BTreeMap<&'static str, u64> {

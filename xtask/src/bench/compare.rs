@@ -13,7 +13,8 @@ use crate::process::{Done, capture, command, fail, run};
 /// Of each side.
 const ROUNDS: usize = 3;
 /// Unless some are named. The agent's figure needs a program that is built apart.
-const FIGURES: [&str; 6] = ["task-iso", "installer", "serving", "instructions", "installs", "history"];
+const FIGURES: [&str; 7] =
+    ["task-iso", "installer", "serving", "instructions", "store-writes", "installs", "history"];
 
 pub fn compare(revision: &str, figures: &[&str]) -> Done {
     let figures = if figures.is_empty() { &FIGURES } else { figures };
@@ -36,6 +37,8 @@ pub fn compare(revision: &str, figures: &[&str]) -> Done {
         for (side, seen) in [&earlier, &now].into_iter().zip(&mut seen) {
             println!("round {round} of {ROUNDS}: {}", side.folder.display());
             let said = side.figures(figures)?;
+            // Whatever a later round comes to.
+            print!("{said}");
             for (label, value) in said.lines().flat_map(numbers) {
                 seen.entry(label).or_default().push(value);
             }
@@ -77,25 +80,30 @@ impl Side {
     }
 }
 
-/// `what: 4.2 ms; peer: 8.4 ms` has two. The first label stands before each later one.
+/// `what: 4.2 ms; peer: 8.4 ms` has two, and the first label stands before each later one. So has `time: 3 s alone, 5 s
+/// together`. What follows a number is part of its label: it tells several apart, and other units from the same ones.
 fn numbers(line: &str) -> Vec<(String, f64)> {
     let mut found = Vec::new();
     let mut first = None;
     for part in line.split(';') {
         // What is aimed at is no figure.
         let part = part.split(" (").next().unwrap_or_default();
-        let Some((label, value)) = part.rsplit_once(": ") else { continue };
-        let Some(value) =
-            value.split_whitespace().next().and_then(|word| word.trim_end_matches(',').parse().ok())
-        else {
-            continue;
-        };
+        let Some((label, values)) = part.split_once(": ") else { continue };
         let label = label.trim();
         let whole = first.map_or(label.to_owned(), |first| format!("{first} / {label}"));
         first.get_or_insert(label);
-        found.push((whole, value));
+        found.extend(values.split(", ").filter_map(number).map(|(value, what)| match what {
+            "" => (whole.clone(), value),
+            _ => (format!("{whole}, {what}"), value),
+        }));
     }
     found
+}
+
+/// `4.2 ms in all`: the number, and what follows it up to a colon.
+fn number(text: &str) -> Option<(f64, &str)> {
+    let (number, what) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+    Some((number.parse().ok()?, what.split(':').next()?))
 }
 
 fn table(commit: &str, before: &Numbers, after: &Numbers) -> String {
@@ -131,12 +139,20 @@ mod tests {
         let pair = |label: &str, value| (label.to_owned(), value);
         assert_eq!(
             numbers("task ISO: 0.060 ms; genisoimage: 4.6 ms; 76.7 times as fast (aim: 10 times)"),
-            [pair("task ISO", 0.06), pair("task ISO / genisoimage", 4.6)]
+            [pair("task ISO, ms", 0.06), pair("task ISO / genisoimage, ms", 4.6)]
         );
-        assert_eq!(numbers("wall time: 26 s for one, 53 s for 1000"), [pair("wall time", 26.0)]);
+        assert_eq!(
+            numbers("wall time: 26 s for one, 53 s for 1000: twice as long; ratio: 2.0 (aim: 1.3)"),
+            [
+                pair("wall time, s for one", 26.0),
+                pair("wall time, s for 1000", 53.0),
+                pair("wall time / ratio", 2.0)
+            ]
+        );
+        assert_eq!(numbers("saves of a job: 82"), [pair("saves of a job", 82.0)]);
         assert_eq!(
             numbers("TLS, CPU: 9.5 us a request; ratio: 0.50 (aim: 1.0)"),
-            [pair("TLS, CPU", 9.5), pair("TLS, CPU / ratio", 0.5)]
+            [pair("TLS, CPU, us a request", 9.5), pair("TLS, CPU / ratio", 0.5)]
         );
         assert_eq!(numbers("== serving"), []);
         assert_eq!(numbers("note: nothing"), []);
