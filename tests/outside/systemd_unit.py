@@ -148,7 +148,7 @@ def operated(inside, machines):
 
 
 def starts_at_any_time(inside, machines):
-    """More starts in a row than systemd allows by itself; scripts that rotate keys and restore come near to it."""
+    """More starts in a row than systemd allows by default; scripts that rotate keys and restore come near to it."""
     for _ in range(6):
         inside.run("systemctl", "restart", "shoal")
     goes_on(inside, "after six starts in a row", machines)

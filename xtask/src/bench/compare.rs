@@ -37,7 +37,7 @@ pub fn compare(revision: &str, figures: &[&str]) -> Done {
         for (side, seen) in [&earlier, &now].into_iter().zip(&mut seen) {
             println!("round {round} of {ROUNDS}: {}", side.folder.display());
             let said = side.figures(figures)?;
-            // Whatever a later round comes to.
+            // Kept, even if a later round fails.
             print!("{said}");
             for (label, value) in said.lines().flat_map(numbers) {
                 seen.entry(label).or_default().push(value);
@@ -81,7 +81,7 @@ impl Side {
 }
 
 /// `what: 4.2 ms; peer: 8.4 ms` has two, and the first label stands before each later one. So has `time: 3 s alone, 5 s
-/// together`. What follows a number is part of its label: it tells several apart, and other units from the same ones.
+/// together`. What follows a number is part of its label: it names one of several, and the unit.
 fn numbers(line: &str) -> Vec<(String, f64)> {
     let mut found = Vec::new();
     let mut first = None;
