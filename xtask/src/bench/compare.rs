@@ -1,7 +1,8 @@
 //! `cargo xtask bench --compare REV`: the figures of an earlier commit and of this checkout, by turns in one run.
 //!
-//! The earlier commit is built in a worktree of its own under `target/compare`. Any line of a figure that has a label and
-//! a number is compared, so that an earlier form of the output does too. Invariant: nothing is measured while it is built.
+//! The earlier commit is built in a worktree of its own under `target/compare`. What both
+//! print with the same label and unit is compared, so no figure is written for this. Invariant: nothing is measured while it
+//! is built.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
