@@ -71,6 +71,7 @@ CREATE TABLE jobs (
 
 CREATE UNIQUE INDEX one_active_job_a_server ON jobs (server) WHERE phase <> 'done';
 CREATE INDEX active_jobs ON jobs (id) WHERE phase <> 'done';
+CREATE INDEX cancelled_jobs ON jobs (id) WHERE phase <> 'done' AND cancel IS NOT NULL;
 CREATE INDEX jobs_by_status ON jobs (status, id);
 CREATE INDEX jobs_by_server ON jobs (server, id);
 CREATE INDEX jobs_by_batch ON jobs (batch, id) WHERE batch IS NOT NULL;
