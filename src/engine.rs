@@ -37,6 +37,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::json;
+use shoal_base::with_causes;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
@@ -150,7 +151,7 @@ impl Engine {
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "due jobs could not be claimed");
+                tracing::error!(error = %with_causes(&error), "due jobs could not be claimed");
                 return UNKNOWN;
             }
         }
@@ -191,7 +192,7 @@ impl Engine {
                     }
                 }
             }
-            Err(error) => tracing::error!(%error, "cancel requests could not be read"),
+            Err(error) => tracing::error!(error = %with_causes(&error), "cancel requests could not be read"),
         }
     }
 
@@ -211,7 +212,7 @@ impl Engine {
                 keeps
             }),
             Err(error) => {
-                tracing::error!(%error, "leases could not be renewed: jobs stop before theirs run out");
+                tracing::error!(error = %with_causes(&error), "leases could not be renewed: jobs stop before theirs run out");
             }
         }
     }
@@ -236,7 +237,9 @@ impl Engine {
         match result {
             Some(Ok(Ended::Done)) => {}
             Some(Ok(Ended::Stopped)) => self.release(&lease).await,
-            Some(Err(error)) => tracing::error!(job = %id, %error, "the job's records could not be written"),
+            Some(Err(error)) => {
+                tracing::error!(job = %id, error = %with_causes(&error), "the job's records could not be written")
+            }
             None => {
                 tracing::warn!(job = %id, "the lease on a job could not be renewed in time: it is left alone")
             }
@@ -245,7 +248,7 @@ impl Engine {
 
     async fn release(&self, lease: &Lease) {
         if let Err(error) = self.services.store.release(lease).await {
-            tracing::warn!(job = %lease.job, %error, "a lease could not be released; it will run out");
+            tracing::warn!(job = %lease.job, error = %with_causes(&error), "a lease could not be released; it will run out");
         }
     }
 
@@ -313,7 +316,7 @@ async fn dry_run(services: &Services, serial: &Serial, spec: &JobSpec) -> DryRun
             let code = failure.code;
             (false, Some(code), failure.sentence(), json!({ "failure_code": code }))
         }
-        Err(StepError::Store(error)) => (false, None, error.to_string(), serde_json::Value::Null),
+        Err(StepError::Store(error)) => (false, None, with_causes(&error), serde_json::Value::Null),
     };
     let event = NewEvent {
         time: services.world.clock.now(),

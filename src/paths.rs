@@ -3,6 +3,8 @@
 pub mod esxi;
 pub mod maintenance;
 
+use shoal_base::with_causes;
+
 use crate::domain::{Job, JobId, JobSpec, Serial, TaskTarget};
 use crate::flow::{self, DriveSignals, Ended, Path, Resolved, Services, StepError};
 use crate::store::{Lease, StoreError};
@@ -40,7 +42,7 @@ pub async fn follow(services: &Services, id: JobId) {
     };
     let published: Result<(), StepError> = published.await;
     if let Err(error) = published {
-        tracing::warn!(job = %id, %error, "the media of a job that another controller drives cannot be published here");
+        tracing::warn!(job = %id, error = %with_causes(&error), "the media of a job that another controller drives cannot be published here");
     }
 }
 

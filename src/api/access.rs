@@ -18,6 +18,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use shoal_base::with_causes;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 
@@ -119,7 +120,7 @@ impl Tokens {
         // A failed write of this note, on a full disk say, does not reject a valid token.
         let source = source.map(|source| source.to_string());
         if let Err(error) = self.store.note_token_use(&token, now, source).await {
-            tracing::debug!(%error, "the use of a token is not noted");
+            tracing::debug!(error = %with_causes(&error), "the use of a token is not noted");
         }
         Ok(Ok(Actor::of_token(&token)))
     }

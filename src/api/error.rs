@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use crate::domain::{FieldError, JobId};
 use crate::media::ImageError;
 use crate::store::{StoreError, StoreErrorKind};
-use shoal_base::NoSeat;
+use shoal_base::{NoSeat, with_causes};
 
 pub use crate::problem::{FieldProblem, Problem};
 
@@ -185,7 +185,7 @@ impl IntoResponse for ApiError {
         let problem = self.problem();
         let (status, _) = self.status();
         if status.is_server_error() {
-            let causes = causes(&self);
+            let causes = with_causes(&self);
             tracing::error!(status = status.as_u16(), causes, "a request failed");
         }
         let wait = match &self {
@@ -203,17 +203,6 @@ impl IntoResponse for ApiError {
         }
         response
     }
-}
-
-/// The message and those of its sources.
-fn causes(error: &ApiError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    text
 }
 
 impl From<&FieldError> for FieldProblem {

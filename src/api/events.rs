@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
+use shoal_base::with_causes;
 use tokio::sync::watch;
 use utoipa::{IntoParams, ToSchema};
 
@@ -341,7 +342,7 @@ impl Follower {
                 Ok(NewEvents::Nothing) => self.wait().await?,
                 Ok(NewEvents::Over) => return None,
                 Err(error) => {
-                    tracing::warn!(%error, "an event stream ends, since the events cannot be read");
+                    tracing::warn!(error = %with_causes(&error), "an event stream ends, since the events cannot be read");
                     return None;
                 }
             }

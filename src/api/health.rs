@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use shoal_base::with_causes;
 use utoipa::ToSchema;
 
 use super::ApiState;
@@ -92,8 +93,8 @@ pub async fn readyz(State(state): State<ApiState>) -> Result<Json<HealthBody>, A
         faults.push("the controller is shutting down".to_owned());
     }
     if let Err(error) = state.store.check().await {
-        tracing::warn!(error = %error, "the database does not take a write");
-        faults.push(format!("the database is unreachable: {error}"));
+        tracing::warn!(error = %with_causes(&error), "the database does not take a write");
+        faults.push(format!("the database is unreachable: {}", with_causes(&error)));
     }
     for (setting, dir) in &state.writable_dirs {
         let (setting, dir) = (*setting, dir.clone());

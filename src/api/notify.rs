@@ -14,6 +14,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use shoal_base::with_causes;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use url::Url;
@@ -107,7 +108,7 @@ impl Notifier {
         let sending = async {
             loop {
                 if let Err(error) = self.send_due().await {
-                    tracing::warn!(%error, "notifications cannot be read or written");
+                    tracing::warn!(error = %with_causes(&error), "notifications cannot be read or written");
                 }
                 tokio::time::sleep(LOOK_EVERY).await;
             }

@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use shoal_base::with_causes;
 use tokio::sync::OnceCell;
 use utoipa::ToSchema;
 
@@ -141,7 +142,7 @@ struct JobGuard {
 
 impl JobGuard {
     async fn check(&self) -> Result<(), String> {
-        let text = |error: StoreError| error.to_string();
+        let text = |error: StoreError| with_causes(&error);
         if let Some(job) = self.store.active_job(&self.serial).await.map_err(text)? {
             return Err(text(StoreError::Busy { server: self.serial.clone(), job }));
         }
@@ -154,7 +155,7 @@ impl JobGuard {
         match self.store.host_holder(host, &self.serial).await {
             Ok(None) => Ok(()),
             Ok(Some(holder)) => Err(holder.to_string()),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(with_causes(&error)),
         }
     }
 

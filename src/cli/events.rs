@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
+use shoal_base::with_causes;
 use tokio::time::Instant;
 
 use super::client::{Client, ClientError, EventsAfter};
@@ -79,7 +80,7 @@ pub async fn run(args: EventsArgs, world: &World, output: Output) -> Result<Exit
                         }
                         Ok(None) => break,
                         Err(error) => {
-                            to_stderr(&format!("{error}; resuming"));
+                            to_stderr(&format!("{}; resuming", with_causes(&error)));
                             break;
                         }
                     }
@@ -90,7 +91,7 @@ pub async fn run(args: EventsArgs, world: &World, output: Output) -> Result<Exit
                 if since.elapsed() > ABSENCE_MAX {
                     return Err(error.into());
                 }
-                to_stderr(&format!("{error}; trying again"));
+                to_stderr(&format!("{}; trying again", with_causes(&error)));
             }
             Err(error) => return Err(error.into()),
         }

@@ -16,6 +16,7 @@ use super::output::{Output, cut_table, table, to_stderr};
 use super::{CliError, Exit};
 use crate::config::ClientArgs;
 use crate::domain::{JobId, Serial};
+use shoal_base::with_causes;
 use shoal_base::world::World;
 use shown::{deadline_text, event_text, progress_text, step_text, time, verdict_text, word};
 
@@ -153,7 +154,7 @@ async fn cancel(client: &Client, jobs: &[JobId], force: bool, output: Output) ->
             Ok(job) => output.print_line(&job, cancelled_text),
             Err(error) if jobs.len() == 1 => return Err(error.into()),
             Err(error) => {
-                to_stderr(&format!("error: job {job}: {error}"));
+                to_stderr(&format!("error: job {job}: {}", with_causes(&error)));
                 exit = Exit::Failed;
             }
         }
@@ -249,7 +250,7 @@ async fn add_all(
             }
             Err(error) if is_one => return Err(error.into()),
             Err(error) => {
-                to_stderr(&format!("error: {name}: {error}"));
+                to_stderr(&format!("error: {name}: {}", with_causes(&error)));
                 exit = Exit::Failed;
             }
         }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use shoal_base::with_causes;
 use shoal_image::iso::{Volume, WriteError};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -197,7 +198,7 @@ fn check_space(dir: &Path) -> Result<(), BuildError> {
 /// What a controller and a firmware need of the image.
 fn verify(image: &fs::File) -> Result<(), BuildError> {
     let unverified = |what: String| BuildError::Unverified { what };
-    let volume = Volume::open(image).map_err(|error| unverified(error.to_string()))?;
+    let volume = Volume::open(image).map_err(|error| unverified(with_causes(&error)))?;
     let entries = volume.boot.iter().flat_map(|catalog| &catalog.entries);
     let platforms: Vec<_> = entries.filter(|entry| entry.bootable).map(|entry| entry.platform).collect();
     for platform in boot::PLATFORMS {
@@ -207,7 +208,7 @@ fn verify(image: &fs::File) -> Result<(), BuildError> {
     }
     let task = shoal_image::task_medium::TaskFile::shared("recipe.json", "{}");
     let overlaid = shoal_image::task_medium::overlay_task_files(image, &[task]);
-    overlaid.map(drop).map_err(|error| unverified(error.to_string()))
+    overlaid.map(drop).map_err(|error| unverified(with_causes(&error)))
 }
 
 /// A directory beside the image, which is gone with its value.

@@ -19,6 +19,7 @@ use super::version::version_value;
 use super::{CliError, Exit};
 use crate::config::{ClientArgs, ShownArgs};
 use crate::domain::{JobId, Serial};
+use shoal_base::with_causes;
 use shoal_base::world::World;
 
 /// Servers that are checked although none was named.
@@ -142,7 +143,7 @@ impl Bundle {
         match result {
             Ok(value) => self.add(name, value),
             Err(error) => {
-                let why = redact::text(&error.to_string());
+                let why = redact::text(&with_causes(&error));
                 self.missing.push(format!("{name}: {why}"));
                 self.add_text(&format!("{name}.missing"), &format!("{why}\n"))
             }

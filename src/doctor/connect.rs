@@ -40,12 +40,11 @@ impl Silence {
     fn text(&self) -> String {
         match self {
             Silence::TimedOut | Silence::Busy => self.reason(),
-            Silence::Transport(error) if innermost(error).is_empty() => error.to_string(),
-            Silence::Transport(error) => format!("{error}: {}", innermost(error)),
+            Silence::Transport(error) => error.to_string(),
         }
     }
 
-    /// The last cause alone.
+    /// Without saying that there was no connection.
     fn reason(&self) -> String {
         match self {
             Silence::TimedOut => format!("no answer in {} s", TIMEOUT.as_secs()),
@@ -54,21 +53,9 @@ impl Silence {
                  further",
                 TIMEOUT.as_secs()
             ),
-            Silence::Transport(error) if innermost(error).is_empty() => error.to_string(),
-            Silence::Transport(error) => innermost(error),
+            Silence::Transport(error) => error.reason.clone().unwrap_or_else(|| error.to_string()),
         }
     }
-}
-
-/// The text of the last cause; empty where there is none.
-fn innermost(error: &TransportError) -> String {
-    let mut cause = std::error::Error::source(error);
-    let mut text = String::new();
-    while let Some(error) = cause {
-        text = error.to_string();
-        cause = error.source();
-    }
-    text
 }
 
 /// What is kept of an answer.

@@ -17,8 +17,8 @@ use super::MaintenanceIso;
 use super::facts::MaintenanceIsoFacts;
 use super::plan;
 use crate::media::InstallerSource;
-use shoal_base::hide_url_secrets;
 use shoal_base::world::{TlsPolicy, World};
+use shoal_base::{hide_url_secrets, root_cause, with_causes};
 use shoal_redfish::{Bmc, System};
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(20);
@@ -46,7 +46,7 @@ pub async fn look(
         }
         InstallerSource::File(path) => match iso.files.open(path).await {
             Ok(opened) => note_kind(opened.bytes(), &mut facts),
-            Err(error) => facts.problem = Some(error.to_string()),
+            Err(error) => facts.problem = Some(with_causes(&error)),
         },
     }
     facts
@@ -57,7 +57,7 @@ fn note_kind(bytes: &Bytes, facts: &mut MaintenanceIsoFacts) {
     let volume = match Volume::open(bytes) {
         Ok(volume) => volume,
         Err(error) => {
-            facts.problem = Some(format!("is not a readable ISO image: {error}"));
+            facts.problem = Some(format!("is not a readable ISO image: {}", with_causes(&error)));
             return;
         }
     };
@@ -91,7 +91,7 @@ async fn fetch_start(world: &World, url: &Url) -> Result<(), String> {
         let (mut body, mut start) = (response.into_body(), Vec::new());
         while start.len() < START_BYTES {
             let Some(frame) = body.frame().await else { break };
-            let frame = frame.map_err(|error| error.to_string())?;
+            let frame = frame.map_err(|error| root_cause(&error))?;
             start.extend_from_slice(frame.data_ref().map_or(&[][..], |bytes| bytes));
         }
         match start.get(MAGIC_AT..START_BYTES) == Some(MAGIC) {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shoal_base::with_causes;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::JobId;
@@ -36,7 +37,7 @@ pub async fn run(services: Arc<Services>, shutdown: CancellationToken) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             if let Err(error) = look(&services).await {
-                tracing::warn!(%error, "the jobs of other controllers cannot be read");
+                tracing::warn!(error = %with_causes(&error), "the jobs of other controllers cannot be read");
             }
         }
     };

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::access::{Act, Actor, Entry};
 use crate::flow::Services;
 use crate::store::{PAGE_MAX, StoreError};
-use shoal_base::hex;
+use shoal_base::{hex, with_causes};
 
 /// Jobs that one transaction removes.
 const JOBS_A_STEP: usize = 100;
@@ -57,7 +57,7 @@ pub(super) async fn sweep(services: &Services, retention: &Retention) {
         Ok::<_, SweepError>(())
     };
     if let Err(error) = swept.await {
-        tracing::error!(%error, "old records could not be removed");
+        tracing::error!(error = %with_causes(&error), "old records could not be removed");
     }
 }
 

@@ -94,6 +94,11 @@ impl Context<'_> {
         seen.map_err(|error| StepError::bmc(doing(), error))
     }
 
+    /// What a watched job waits for while its BMC gives no answer.
+    pub fn unobserved(&self, error: &RedfishError) -> String {
+        format!("the BMC {} cannot be observed: {error}", self.server.bmc_address)
+    }
+
     /// Whether the next start of the host boots from the virtual CD with the installer.
     pub async fn boots_from_cd(&self, system: &System) -> Result<bool, StepError> {
         let doing = || format!("looking what server {} boots from", self.server.serial);

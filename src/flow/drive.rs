@@ -27,6 +27,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use shoal_base::with_causes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -87,7 +88,7 @@ pub async fn drive(
     let mut kept = bmc.learned().version();
     // Before any step: a BMC may be reading them already, and a host whose media vanish fails its installation.
     if let Err(error) = Box::pin(resume_media(services, path, &server, &job)).await {
-        tracing::warn!(job = %job.id, server = %job.server, error = %error, "the job's media could not be published again");
+        tracing::warn!(job = %job.id, server = %job.server, error = %with_causes(&error), "the job's media could not be published again");
     }
     // Some BMCs allow few sessions: one that a crash left is deleted with the next login.
     if let Some(link) = &job.facts.session {

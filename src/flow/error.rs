@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::failure_code::code_of;
 use crate::domain::FailureCode;
 use crate::store::StoreError;
+use shoal_base::with_causes;
 use shoal_redfish::{ErrorClass, RedfishError};
 
 /// A step's failure.
@@ -43,14 +44,10 @@ impl Failure {
 
     /// Message and causes in one sentence.
     pub fn sentence(&self) -> String {
-        let mut text = self.message.clone();
-        let mut cause = self.source.as_deref().map(|source| source as &(dyn Error + 'static));
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
+        match self.source.as_deref() {
+            Some(source) => format!("{}: {}", self.message, with_causes(source)),
+            None => self.message.clone(),
         }
-        text
     }
 }
 

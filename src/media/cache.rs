@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use shoal_base::with_causes;
 use tokio::time::Instant;
 use url::Url;
 
@@ -294,7 +295,7 @@ impl Visit<'_> {
         match blocking(open).await? {
             Ok(held) => Some(held),
             Err(error) => {
-                tracing::warn!(source = %self.source, error = %error, "a cached installer cannot be used");
+                tracing::warn!(source = %self.source, error = %with_causes(&error), "a cached installer cannot be used");
                 None
             }
         }
@@ -313,8 +314,9 @@ impl Visit<'_> {
                 Ok(SourceState::Changed) => return Ok((self.fetch().await?, None)),
                 Ok(SourceState::Same) => held.looked_at = Some(Instant::now()),
                 Err(error) if error.is_passing() && self.sha256.is_none() => {
-                    let note = format!("the cached copy is used without asking its source, since {error}");
-                    tracing::warn!(source = %self.source, error = %error, "a cached installer is used unseen");
+                    let why = with_causes(&error);
+                    let note = format!("the cached copy is used without asking its source, since {why}");
+                    tracing::warn!(source = %self.source, error = why, "a cached installer is used unseen");
                     return Ok((held, Some(note)));
                 }
                 Err(error) => return Err(error),

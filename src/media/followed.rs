@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use shoal_base::with_causes;
 use strum::VariantArray as _;
 use tokio::time::Instant;
 
@@ -102,7 +103,7 @@ impl Media {
         };
         let fault = match tokio::time::timeout(LOOK_MAX, look).await {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => with_causes(&error),
             Err(_) => format!("not within {} s", LOOK_MAX.as_secs()),
         };
         tracing::warn!(%job, fault, "what other controllers know of the job's media cannot be read");
@@ -125,7 +126,7 @@ impl Media {
     pub async fn save_picture(&self, job: JobId, all: bool) {
         let Some(job_media) = self.find(job) else { return };
         if let Err(error) = job_media.save_picture(all).await {
-            tracing::warn!(%job, %error, "the picture of the reads of a job's media could not be saved");
+            tracing::warn!(%job, error = %with_causes(&error), "the picture of the reads of a job's media could not be saved");
         }
     }
 

@@ -21,8 +21,8 @@ pub const ISO_BYTES_MAX: u64 = 512 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum IsoFileError {
-    #[error("{path} cannot be read: check that it exists and that this user may read it")]
-    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{path} cannot be read ({fault}): check that it exists and that this user may read it")]
+    Unreadable { path: PathBuf, fault: std::io::Error },
     #[error(
         "{path} has {size} bytes, and at most {ISO_BYTES_MAX} are served from a file: put it on a web server and give \
          its URL"
@@ -79,7 +79,7 @@ impl IsoFiles {
 
 /// The file as it is now, or as it is held if that is the same.
 fn read(path: &Path, held: Option<(FileStamp, OpenedIso)>) -> Result<(FileStamp, OpenedIso), IsoFileError> {
-    let unreadable = |source| IsoFileError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |fault| IsoFileError::Unreadable { path: path.to_owned(), fault };
     let found = std::fs::metadata(path).map_err(unreadable)?;
     let stamp = FileStamp { size: found.len(), modified: found.modified().ok() };
     if stamp.size > ISO_BYTES_MAX {

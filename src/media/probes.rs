@@ -16,6 +16,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use shoal_base::with_causes;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -72,7 +73,7 @@ impl Probes {
         let noting = self.store.note_probe_refused(peer, why);
         tokio::spawn(async move {
             if let Err(error) = noting.await {
-                tracing::debug!(%error, "a connection without a request could not be noted");
+                tracing::debug!(error = %with_causes(&error), "a connection without a request could not be noted");
             }
             drop(turn);
         });
@@ -103,7 +104,7 @@ impl Probes {
             Ok(true) => response,
             Ok(false) => not_found(),
             Err(error) => {
-                tracing::warn!(%error, "a request for a test image could not be noted");
+                tracing::warn!(error = %with_causes(&error), "a request for a test image could not be noted");
                 problem(StatusCode::SERVICE_UNAVAILABLE, "the request cannot be noted just now")
             }
         }

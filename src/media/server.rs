@@ -26,6 +26,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use metrics::counter;
+use shoal_base::with_causes;
 use tokio::time::Instant;
 
 use super::conditions::{RangeAnswer, answer};
@@ -223,7 +224,7 @@ impl ImageRequest {
         };
         // The first slice is fetched and noted here, while a failure can still have a status.
         if let Err(error) = poll_fn(|cx| pull.poll_next(cx)).await {
-            tracing::error!(medium = medium.name(), error = %error, "an image cannot be served");
+            tracing::error!(medium = medium.name(), error = %with_causes(&error), "an image cannot be served");
             return problem(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the image cannot be read or its trace not kept just now",

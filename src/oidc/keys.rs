@@ -10,6 +10,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicK
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
+use shoal_base::with_causes;
 use tokio::time::Instant;
 use url::Url;
 
@@ -93,8 +94,7 @@ impl ProviderKeys {
                 (known.keys, known.fetched_at) = (keys, Some(Instant::now()));
             }
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(%error, cause, "the identity provider's keys were not fetched");
+                tracing::warn!(error = %with_causes(&error), "the identity provider's keys were not fetched");
             }
         }
     }

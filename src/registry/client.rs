@@ -133,10 +133,10 @@ impl RegistryClient {
         match tokio::time::timeout(HEAD_TIMEOUT, self.transport.clone().oneshot(request)).await {
             Err(_) => Err(RegistryError::TimedOut { registry, seconds: HEAD_TIMEOUT.as_secs() }),
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(source)) => Err(match source.kind {
-                TransportErrorKind::Certificate => RegistryError::Certificate { registry, source },
-                TransportErrorKind::NotTls => RegistryError::NotTls { registry, source },
-                _ => RegistryError::Unreachable { registry, source },
+            Ok(Err(fault)) => Err(match fault.kind {
+                TransportErrorKind::Certificate => RegistryError::Certificate { registry, fault },
+                TransportErrorKind::NotTls => RegistryError::NotTls { registry },
+                _ => RegistryError::Unreachable { registry, fault },
             }),
         }
     }
@@ -257,7 +257,7 @@ impl TokenRequest<'_> {
 pub fn read_logins(path: &std::path::Path) -> Result<Logins, RegistryError> {
     use std::io::Read as _;
     let shown = || path.display().to_string();
-    let unreadable = |source| RegistryError::LoginsUnreadable { path: shown(), source };
+    let unreadable = |fault| RegistryError::LoginsUnreadable { path: shown(), fault };
     // A pipe would keep its reader waiting.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file");

@@ -11,17 +11,17 @@ use super::manifest::ManifestFault;
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     #[error(
-        "registry {registry} cannot be reached: check its name and port, and that this controller may connect to it"
+        "registry {registry} cannot be reached ({fault}): check its name and port, and that this controller may connect to it"
     )]
-    Unreachable { registry: String, source: TransportError },
+    Unreachable { registry: String, fault: TransportError },
     #[error(
-        "the certificate of registry {registry} is not trusted: add its authority with CA_FILE, or correct the name"
+        "the certificate of registry {registry} is not trusted ({fault}): add its authority with CA_FILE, or correct the name"
     )]
-    Certificate { registry: String, source: TransportError },
+    Certificate { registry: String, fault: TransportError },
     #[error(
         "registry {registry} does not answer HTTPS: if it serves plain HTTP only, add it to REGISTRY_PLAIN_HTTP"
     )]
-    NotTls { registry: String, source: TransportError },
+    NotTls { registry: String },
     #[error("registry {registry} did not answer within {seconds} s: look at the registry, and submit again")]
     TimedOut { registry: String, seconds: u64 },
     #[error("registry {registry} requires a login for {repository} (401): add it to REGISTRY_AUTH_FILE")]
@@ -53,9 +53,9 @@ pub enum RegistryError {
     #[error("the token server {host} of registry {registry} answers {status}, not a token")]
     Token { registry: String, host: String, status: StatusCode },
     #[error(
-        "the logins in {path} (REGISTRY_AUTH_FILE) cannot be read: check that the file exists and that this user may read it"
+        "the logins in {path} (REGISTRY_AUTH_FILE) cannot be read ({fault}): check that the file exists and that this user may read it"
     )]
-    LoginsUnreadable { path: String, source: std::io::Error },
+    LoginsUnreadable { path: String, fault: std::io::Error },
     #[error("the file of logins {path} (REGISTRY_AUTH_FILE) {source}")]
     Logins { path: String, source: LoginsError },
     #[error(

@@ -15,6 +15,7 @@ use futures_util::stream;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
+use shoal_base::with_causes;
 use shoal_base::world::HttpResponse;
 
 use super::client::RegistryClient;
@@ -58,7 +59,7 @@ impl HostImageSource for LayerSource {
 }
 
 fn error_of(error: &RegistryError) -> HostImageError {
-    HostImageError(error.to_string())
+    HostImageError(with_causes(error))
 }
 
 async fn next_piece(

@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 
 use crate::domain::{BatchId, EventStatus, Job, JobId, Level, NewEvent, Status, Step};
+use shoal_base::with_causes;
 
 /// A job as it is found in the database.
 #[derive(Clone, Debug)]
@@ -93,11 +94,5 @@ pub(super) fn forced_end(last_step: Option<Step>, now: Timestamp, message: Strin
 
 /// Why a row cannot be read: the error and its causes, on one line.
 pub(super) fn why(row: &str, source: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = format!("{row} cannot be read");
-    let mut cause = Some(source);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+    format!("{row} cannot be read: {}", with_causes(source))
 }

@@ -15,6 +15,7 @@ use super::sign_in::{render, signed_in};
 use super::viewer::Peer;
 use super::{UiShared, UiState, origin};
 use crate::oidc::{CallbackParams, CodeFlowError, OidcError, SignInAttempt};
+use shoal_base::with_causes;
 
 const COOKIE: &str = "shoal-oidc";
 const PATH: &str = "/sign-in/oidc";
@@ -78,8 +79,7 @@ fn unavailable() -> PageRefusal {
 }
 
 fn failed(ui: &UiShared, next: &str, error: &CodeFlowError) -> Response {
-    let cause = std::error::Error::source(error).map(ToString::to_string);
-    tracing::warn!(%error, cause, "a sign-in at the identity provider failed");
+    tracing::warn!(error = %with_causes(error), "a sign-in at the identity provider failed");
     let status = match error {
         CodeFlowError::Rejected | CodeFlowError::OtherAttempt => StatusCode::FORBIDDEN,
         CodeFlowError::Token(OidcError::NoRole { .. }) => StatusCode::FORBIDDEN,

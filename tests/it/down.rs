@@ -150,6 +150,30 @@ async fn time_without_a_controller_does_not_count_as_failed_tries() {
     assert_eq!(job.status, Status::Succeeded, "{}", site.story(id).await);
 }
 
+/// Both kinds of jobs name the BMC that is away while they are watched, and what the network says of it.
+#[tokio::test(start_paused = true)]
+async fn a_bmc_that_goes_away_while_it_is_watched_is_named_with_the_reason() {
+    for is_esxi in [true, false] {
+        let mut site = site(vec![]).await;
+        site.start();
+        let (id, watching) = if is_esxi {
+            (site.submit(0, json!({})).await, Step::EsxiPollPower)
+        } else {
+            site.write_standin_maintenance();
+            (site.submit_linux(0, json!({})).await, Step::AwaitWebhook)
+        };
+        site.until(id, |job| job.cursor.step == watching).await;
+        site.network.cut_off("bmc0.test", true);
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        site.network.cut_off("bmc0.test", false);
+        let (job, story) = (site.settle(id).await, site.story(id).await);
+        assert_eq!(job.status, Status::Succeeded, "{story}");
+        let words = "the BMC https://bmc0.test/ cannot be observed: reading the system at /redfish/v1/Systems/1: the BMC cannot \
+                     be reached: connection refused";
+        assert!(story.contains(words), "{story}");
+    }
+}
+
 /// A BMC that had copied the image needs no media server: its host installs and powers off although the
 /// controller died with the start just asked for, and must not be started into the installer again.
 #[tokio::test(start_paused = true)]

@@ -84,6 +84,37 @@ async fn the_key_that_replaces_another_has_its_owner_and_mode() {
     assert_eq!((after.permissions().mode() & 0o777, after.gid(), after.uid()), (0o640, group, before.uid()));
 }
 
+/// What an operator reads when nothing answers: the reason of the system or of the peer, once, without the layers
+/// of libraries between them.
+#[tokio::test]
+async fn a_request_without_an_answer_says_why() {
+    use shoal_base::world::TlsPolicy::{Insecure, Pin, Verify};
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(init(dir.path(), &[]).await.status.code(), Some(0));
+    let served = start(dir.path(), &TLS).await;
+    let listens = served.url.strip_prefix("https://").unwrap().to_owned();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (url, policy, kind, reason) in [
+        (format!("http://{closed}/"), Insecure, "cannot connect", "Connection refused (os error 111)"),
+        (format!("https://{listens}/"), Verify, "the TLS certificate is not trusted", "UnknownIssuer"),
+        (
+            format!("https://{listens}/"),
+            Pin([7; 32]),
+            "the TLS certificate is not trusted",
+            "is not the pinned one",
+        ),
+        ("http://no-such-host.invalid/".to_owned(), Insecure, "cannot connect", "failed to lookup address"),
+    ] {
+        let request = http::Request::get(&url).extension(policy).body(bytes::Bytes::new()).unwrap();
+        let error =
+            tower::ServiceExt::oneshot(shoal_base::world::real_transport(&[]), request).await.unwrap_err();
+        let text = shoal_base::with_causes(&error);
+        assert_eq!(text, error.to_string());
+        assert!(text.starts_with(&format!("{kind}: ")) && text.contains(reason), "{url}: {text}");
+        assert!(!text.contains("error sending") && !text.contains("client error"), "{url}: {text}");
+    }
+}
+
 /// Suites of TLS 1.2 with forward secrecy and authenticated encryption.
 const GOOD: [u16; 2] = [0xc02b, 0xc02f];
 /// RSA key exchange, CBC, 3DES, RC4, export and no encryption at all.

@@ -16,6 +16,7 @@ use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use shoal_base::with_causes;
 use shoal_base::world::{HttpResponse, TlsPolicy, Transport, real_transport};
 use shoal_recipe::Job;
 use tokio::runtime::Runtime;
@@ -123,24 +124,10 @@ impl Connection {
         let answer = async { tokio::time::timeout(wait, transport.oneshot(request)).await };
         match self.runtime.block_on(answer) {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(format!("{}: {}", shown(url), chain(&error))),
+            Ok(Err(error)) => Err(format!("{}: {}", shown(url), with_causes(&error))),
             Err(_) => Err(format!("{} did not answer within {} s", shown(url), wait.as_secs())),
         }
     }
-}
-
-/// An error and what is behind it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        if !text.contains(&part) {
-            text = format!("{text}: {part}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 impl Web for Client {
@@ -297,7 +284,7 @@ impl Download {
         let frame = async { tokio::time::timeout(silence, body.frame()).await };
         match self.connection.runtime.block_on(frame) {
             Err(_) => Err(format!("nothing came for {} s", silence.as_secs())),
-            Ok(Some(Err(error))) => Err(chain(&error)),
+            Ok(Some(Err(error))) => Err(with_causes(&error)),
             Ok(Some(Ok(frame))) => Ok(Some(frame.into_data().unwrap_or_default())),
             Ok(None) => Ok(None),
         }

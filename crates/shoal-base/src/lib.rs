@@ -3,12 +3,14 @@
 //! - [`world`]: the three doors, clock, randomness and outbound HTTP; how a peer's TLS certificate is judged.
 //! - [`Password`]: a secret that cannot be printed; [`UrlSecrets`]: secrets within URLs, hidden from texts.
 //! - [`UrlPrefixes`]: which URLs may be named; [`is_loopback`]: which stay on this machine.
+//! - [`with_causes()`]: an error and what is behind it, as a sentence.
 //! - [`visible()`]: text of others, made safe to print; [`hex()`]: bytes as digits.
 //! - [`Seats`]: limits how many of something are open, in total and per holder.
 //! - [`nearest()`]: which of several names was most likely meant.
 //!
 //! Nothing here knows servers, jobs, images or Redfish.
 
+mod causes;
 mod hex;
 mod loopback;
 mod nearest;
@@ -19,6 +21,7 @@ mod secret;
 mod visible;
 pub mod world;
 
+pub use causes::{root_cause, with_causes};
 pub use hex::{hex, unhex};
 pub use loopback::is_loopback;
 pub use nearest::nearest;

@@ -7,6 +7,7 @@
 use axum_core::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use shoal_base::root_cause;
 use tokio::time::Instant;
 
 use super::call::Call;
@@ -30,7 +31,10 @@ pub(super) async fn receive(call: &Call<'_>, body: Body, bytes_max: usize, deadl
                 break Some(call.error(RedfishErrorKind::TooLarge { max_bytes: bytes_max }));
             }
             Ok(Some(Err(error))) => {
-                break Some(RedfishError { source: Some(error), ..call.error(RedfishErrorKind::Broken) });
+                break Some(RedfishError {
+                    reason: Some(root_cause(&*error).into()),
+                    ..call.error(RedfishErrorKind::Broken)
+                });
             }
             Err(_) => break Some(call.error(RedfishErrorKind::TimedOut { after: call.timeout })),
         };

@@ -11,7 +11,7 @@ use super::messages::Complaint;
 
 /// A request to a BMC that did not do what it was for.
 #[derive(Debug, thiserror::Error)]
-#[error("{op} at {path}: {kind}")]
+#[error("{op} at {path}: {kind}{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
 pub struct RedfishError {
     pub op: Op,
     /// Path of the resource on the BMC.
@@ -21,8 +21,8 @@ pub struct RedfishError {
     pub retry_after: Option<Duration>,
     /// The BMC had taken the request in, and what went wrong came later.
     pub accepted: bool,
-    #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// What the system says of a connection that was not made or that broke.
+    pub reason: Option<Box<str>>,
 }
 
 /// What the BMC said, or why it said nothing.
@@ -105,7 +105,7 @@ pub enum Effect {
 impl RedfishError {
     pub(super) fn new(op: Op, path: &str, kind: RedfishErrorKind) -> RedfishError {
         let path = path.chars().take(PATH_CHARS_MAX).collect();
-        RedfishError { op, path, kind, retry_after: None, accepted: false, source: None }
+        RedfishError { op, path, kind, retry_after: None, accepted: false, reason: None }
     }
 
     /// Of a status that is no success.

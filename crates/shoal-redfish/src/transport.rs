@@ -347,12 +347,16 @@ fn outcome_label(kind: &RedfishErrorKind) -> String {
     label.to_owned()
 }
 
-/// The error of a request that got no answer; the cause is kept as its source.
+/// The error of a request that got no answer.
 fn transport_error(call: &Call<'_>, error: TransportError) -> RedfishError {
     let kind = match error.kind {
         TransportErrorKind::Connect | TransportErrorKind::NotTls => RedfishErrorKind::Unreachable,
         TransportErrorKind::Certificate => RedfishErrorKind::Certificate,
         TransportErrorKind::Broken => RedfishErrorKind::Broken,
     };
-    RedfishError { source: Some(Box::new(error)), ..call.error(kind) }
+    let reason = match error.kind {
+        TransportErrorKind::NotTls => Some(error.kind.to_string()),
+        _ => error.reason,
+    };
+    RedfishError { reason: reason.map(String::into_boxed_str), ..call.error(kind) }
 }

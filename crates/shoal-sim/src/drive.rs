@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use http_body_util::BodyExt;
+use shoal_base::with_causes;
 use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
 
@@ -76,7 +77,7 @@ impl Stream {
         loop {
             match self.try_read(range.clone()).await {
                 Err(error) if Instant::now() + RETRY_PAUSE < give_up => {
-                    tracing::debug!(url = self.url, error = %error, "a read of an image is tried again");
+                    tracing::debug!(url = self.url, error = %with_causes(&error), "a read of an image is tried again");
                     sleep(RETRY_PAUSE).await;
                 }
                 result => return result,

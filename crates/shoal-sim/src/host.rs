@@ -18,6 +18,7 @@ use axum::extract::{ConnectInfo, Request};
 use axum::response::IntoResponse;
 use http::StatusCode;
 use jiff::Timestamp;
+use shoal_base::with_causes;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::bmc::Bmc;
@@ -218,7 +219,7 @@ async fn read_again(shared: Arc<Shared>) {
         let mut stream = Stream::new(shared.image_transport(), image, Duration::ZERO, None);
         // No request waits for these bytes; the host's own reads are tried again.
         if let Err(error) = stream.try_read(DESCRIPTORS).await {
-            tracing::debug!(error = %error, "a medium cannot be read after the BMC's restart");
+            tracing::debug!(error = %with_causes(&error), "a medium cannot be read after the BMC's restart");
         }
     }
 }
@@ -288,7 +289,7 @@ impl Streams {
         match stream.read(request.offset..request.offset + request.len as u64).await {
             Ok((bytes, capacity)) => ReadAnswer::Data { bytes, capacity },
             Err(error) => {
-                tracing::warn!(drive = request.drive, error = %error, "a read of an image has failed");
+                tracing::warn!(drive = request.drive, error = %with_causes(&error), "a read of an image has failed");
                 ReadAnswer::Failed
             }
         }

@@ -95,7 +95,10 @@ impl Network {
     }
 
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
-        let refused = || TransportError::new(TransportErrorKind::Connect);
+        let refused = || TransportError {
+            reason: Some("connection refused".to_owned()),
+            ..TransportError::new(TransportErrorKind::Connect)
+        };
         let authority = request.uri().authority().ok_or_else(refused)?.as_str().to_owned();
         let (router, listener) = self.listener(&authority).ok_or_else(refused)?;
         let certificate = listener.shake_hands(&request).map_err(TransportError::new)?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::body::Body;
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
+use shoal_base::with_causes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -107,7 +108,7 @@ impl HeldToken {
         match self.store.token(&self.token).await {
             Ok(found) => found.is_some_and(|token| token.standing(now) == Standing::Live),
             Err(error) => {
-                tracing::warn!(token = %self.token, %error, "a token cannot be looked up: its stream ends");
+                tracing::warn!(token = %self.token, error = %with_causes(&error), "a token cannot be looked up: its stream ends");
                 false
             }
         }

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::{Access, Who};
 use crate::access::{Actor, Standing, TokenId};
 use crate::api::error::ApiError;
+use shoal_base::with_causes;
 
 /// The caller of a request made in this process, already authenticated.
 #[derive(Clone, Debug)]
@@ -61,7 +62,7 @@ impl Access {
             let source = source.map(|source| source.to_string());
             // A failed write of this note does not end a valid session.
             if let Err(error) = tokens.store.note_token_use(token, tokens.clock.now(), source).await {
-                tracing::debug!(%error, "the use of a token is not noted");
+                tracing::debug!(error = %with_causes(&error), "the use of a token is not noted");
             }
         }
         Ok(live.as_ref().map(Actor::of_token))

@@ -9,6 +9,7 @@ use axum::Json;
 use axum::extract::{FromRequest, Request, State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use shoal_base::with_causes;
 use utoipa::{IntoParams, ToSchema};
 
 use super::input::{ServerInput, ServerReplacement, changed, replacement};
@@ -215,7 +216,7 @@ impl RowChecker<'_> {
             match check_reference(self.state, self.who, &after) {
                 Ok(()) => {}
                 Err(ApiError::Invalid { errors, .. }) => faults.extend(errors),
-                Err(error) => faults.push(FieldError::new("/bmc_password", error.to_string())),
+                Err(error) => faults.push(FieldError::new("/bmc_password", with_causes(&error))),
             }
         }
         if let Some(before) = before.filter(|before| before.leads_elsewhere(&after))

@@ -8,6 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::Value;
+use shoal_base::with_causes;
 use shoal_base::world::World;
 use tokio::time::Instant;
 
@@ -95,7 +96,7 @@ impl<'a> BatchWatcher<'a> {
                 | ClientError::Broken { .. }),
             ) => {
                 let since = *self.absent_since.get_or_insert_with(|| {
-                    self.bar.suspend(|| to_stderr(&format!("{error}; trying again")));
+                    self.bar.suspend(|| to_stderr(&format!("{}; trying again", with_causes(&error))));
                     Instant::now()
                 });
                 if since.elapsed() > ABSENCE_MAX { Err(error.into()) } else { Ok(None) }

@@ -18,6 +18,7 @@ use crate::cli::client::{Client, ClientError};
 use crate::cli::output::{Format, Output, line, to_stderr};
 use crate::doctor::CheckReport;
 use crate::domain::Serial;
+use shoal_base::with_causes;
 use shoal_base::world::World;
 
 /// A look at a BMC that hangs in every part.
@@ -66,7 +67,7 @@ pub async fn check_all(
 }
 
 async fn checked(client: &Client, serial: &str, probe_media: bool) -> Result<Box<CheckReport>, String> {
-    let answer = ask(client, serial, probe_media).await.map_err(|error| error.to_string())?;
+    let answer = ask(client, serial, probe_media).await.map_err(|error| with_causes(&error))?;
     serde_json::from_value(answer)
         .map(Box::new)
         .map_err(|_| "the controller's answer is of another version".to_owned())

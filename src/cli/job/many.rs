@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
+use shoal_base::with_causes;
 use tokio::time::Instant;
 
 use super::shown::{deadline_text, end_text, progress_text, step_text, word};
@@ -87,7 +88,7 @@ impl Many {
                     | ClientError::Broken { .. }),
                 ) => {
                     let since = *absent_since.get_or_insert_with(|| {
-                        self.screen.note(&format!("{error}; trying again"));
+                        self.screen.note(&format!("{}; trying again", with_causes(&error)));
                         Instant::now()
                     });
                     if since.elapsed() > ABSENCE_MAX {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
+use shoal_base::with_causes;
 use tokio::time::Instant;
 
 use super::shown::{deadline_text, end_text, event_text, progress_text, word};
@@ -136,7 +137,7 @@ impl<'a> Watcher<'a> {
             return Err(error.into());
         }
         let since = *self.absent_since.get_or_insert_with(|| {
-            self.screen.note(&format!("{error}; trying again"));
+            self.screen.note(&format!("{}; trying again", with_causes(&error)));
             Instant::now()
         });
         if since.elapsed() > ABSENCE_MAX { Err(error.into()) } else { Ok(()) }
@@ -144,7 +145,7 @@ impl<'a> Watcher<'a> {
 }
 
 fn broken(error: &StreamError) -> String {
-    format!("{error}; resuming")
+    format!("{}; resuming", with_causes(error))
 }
 
 /// Where it is shown.

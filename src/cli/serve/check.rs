@@ -12,6 +12,7 @@ use crate::doctor::{self, CheckReport, Checker, MaintenanceIso, MayTouch, ProbeP
 use crate::domain::Server;
 use crate::flow::Services;
 use crate::store::Store;
+use shoal_base::with_causes;
 
 pub fn checker(services: Arc<Services>) -> Checker {
     Arc::new(move |server, with_probe| {
@@ -25,7 +26,7 @@ async fn check(services: &Services, server: &Server, with_probe: bool) -> CheckR
     match services.store.load_bmc_memory(server).await {
         Ok(memory) => bmc.recall(memory),
         Err(error) => {
-            tracing::warn!(server = %server.serial, %error, "what its BMC agreed to cannot be read")
+            tracing::warn!(server = %server.serial, error = %with_causes(&error), "what its BMC agreed to cannot be read")
         }
     }
     let base = (services.setup.media_base)(server.bmc_address.clone()).await;
@@ -61,7 +62,7 @@ fn may_touch(store: &Store, server: &Server) -> MayTouch {
             match store.host_holder(&host, &serial).await {
                 Ok(None) => Ok(()),
                 Ok(Some(holder)) => Err(holder.to_string()),
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(with_causes(&error)),
             }
         }
         .boxed()

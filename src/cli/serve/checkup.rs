@@ -20,8 +20,8 @@ use crate::config::{Config, LogArgs, ServeArgs};
 use crate::media::{InstallerSource, IsoFiles};
 use crate::seal::{self, Sealer};
 use crate::store::{DatabaseAddress, KnownKey, keys_of_database, keys_of_postgres};
-use shoal_base::hex;
 use shoal_base::world::{World, real_transport};
+use shoal_base::{hex, with_causes};
 
 /// What was found, or why a controller cannot run with it.
 type CheckupResult = Result<String, BoxError>;
@@ -33,7 +33,7 @@ pub async fn run(args: ServeArgs, log: LogArgs, world: World) -> Result<Exit, Cl
             Ok(text) => ("ok", text),
             Err(error) => {
                 exit = Exit::Failed;
-                ("FAILED", chain(error.as_ref()))
+                ("FAILED", with_causes(error.as_ref()))
             }
         };
         line(&format!("{word:<8}{check:<22}{text}"));
@@ -104,7 +104,7 @@ async fn database(config: &Config) -> CheckupResult {
     let keys = seal::load_existing(&config.master_key, path)?;
     let known = match keys_of_database(path) {
         Ok(known) => known,
-        Err(error) if chain(&error).contains("no such table: keys") => {
+        Err(error) if with_causes(&error).contains("no such table: keys") => {
             return Ok(format!("{shown} is of a release before 0.2.0 and is migrated at the start"));
         }
         Err(error) => return Err(error.into()),
@@ -193,14 +193,4 @@ async fn maintenance_iso(config: &Config, world: &World) -> CheckupResult {
             Ok(source.to_string())
         }
     }
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use shoal_base::with_causes;
 use shoal_base::world::{Clock, after, elapsed};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -60,7 +61,7 @@ async fn watch_database(store: &Store, clock: &Clock) {
             failed => failed,
         };
         if let Err(error) = checked {
-            tracing::error!(%error, "the database cannot be relied on: no job is accepted or driven");
+            tracing::error!(error = %with_causes(&error), "the database cannot be relied on: no job is accepted or driven");
         }
     }
 }

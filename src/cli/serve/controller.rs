@@ -54,7 +54,7 @@ use crate::seal::Sealer;
 use crate::store::{OwnSecret, Store, StoreError};
 use crate::ui::{self, UiParts};
 use shoal_base::world::{World, real_transport};
-use shoal_base::{UrlSecrets, hex};
+use shoal_base::{UrlSecrets, hex, with_causes};
 use shoal_redfish::BmcPool;
 
 /// What a stop may take beyond the time for requests in flight.
@@ -476,7 +476,7 @@ impl Controller {
         let rest = deadline.saturating_duration_since(Instant::now());
         join_all(self.servers.into_iter().map(|server| server.stop(rest))).await;
         if let Err(error) = self.store.leave().await {
-            tracing::warn!(%error, "the other controllers will notice the stop late");
+            tracing::warn!(error = %with_causes(&error), "the other controllers will notice the stop late");
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use shoal_base::with_causes;
 use shoal_redfish::Hardware;
 
 use crate::api::Inspector;
@@ -19,7 +20,7 @@ pub fn inspector(services: Arc<Services>) -> Inspector {
 }
 
 async fn read(services: &Services, server: &Server) -> Result<Hardware, String> {
-    let bmc = services.remembered_bmc(server).await.map_err(|error| error.to_string())?;
+    let bmc = services.remembered_bmc(server).await.map_err(|error| with_causes(&error))?;
     let systems = bmc.observe_systems().await.map_err(|error| error.to_string())?;
     let system = identity::choose_system(systems, server).map_err(|error| error.to_string())?;
     let hardware = bmc.observe_hardware(&system).await.map_err(|error| error.to_string())?;

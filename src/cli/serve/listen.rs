@@ -15,6 +15,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use shoal_base::with_causes;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -231,8 +232,7 @@ impl Certificate {
         loop {
             tokio::time::sleep(RELOAD_EVERY).await;
             if let Err(error) = self.reload().await {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(%error, cause, "the new certificate does not load; the old one stays");
+                tracing::warn!(error = %with_causes(&error), "the new certificate does not load; the old one stays");
             }
         }
     }

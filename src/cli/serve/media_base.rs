@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
+use shoal_base::root_cause;
 use tokio::net::UdpSocket;
 use tokio::sync::OnceCell;
 use tower::ServiceExt;
@@ -71,7 +72,7 @@ impl MediaBases {
             let response =
                 self.transport.clone().oneshot(request).await.map_err(|error| error.to_string())?;
             let body = Limited::new(response.into_body(), HEALTH_BYTES_MAX).collect().await;
-            body.map(|body| body.to_bytes()).map_err(|error| error.to_string())
+            body.map(|body| body.to_bytes()).map_err(|error| root_cause(&*error))
         };
         let body = tokio::time::timeout(PROBE_TIMEOUT, asked).await;
         let body = body.map_err(|_| "no answer in time".to_owned())??;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header;
+use shoal_base::with_causes;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use url::Url;
@@ -76,7 +77,7 @@ async fn installer(services: &Services) -> Option<SelfTest> {
     let code = code_of_installer(&error);
     let reason = format!(
         "ESXI_INSTALLER_URL ({code}): {}; only jobs that name their own installer can succeed",
-        chain(&error)
+        with_causes(&error)
     );
     let may_pass = matches!(
         code,
@@ -93,7 +94,7 @@ async fn maintenance_iso(services: &Services) -> Option<SelfTest> {
     let opened = services.iso_files.open(path).await;
     Some(match opened {
         Ok(_) => SelfTest::Passed,
-        Err(error) => SelfTest::Warning(format!("MAINTENANCE_ISO_URL: {}", chain(&error))),
+        Err(error) => SelfTest::Warning(format!("MAINTENANCE_ISO_URL: {}", with_causes(&error))),
     })
 }
 
@@ -133,26 +134,17 @@ async fn media_address(services: &Services, given: Option<&Url>) -> Option<SelfT
 
 /// Fetches an image that nothing else knows of, and looks whether the request arrived here.
 async fn leads_back(services: &Services, base: &Url) -> Result<(), String> {
-    let probe = services.media.probes().show(&services.world, None).await.map_err(|error| chain(&error))?;
+    let probe =
+        services.media.probes().show(&services.world, None).await.map_err(|error| with_causes(&error))?;
     let url = format!("{}{}", base.as_str().trim_end_matches('/'), probe.path());
     let request = http::Request::get(url).extension(TlsPolicy::Insecure).header(header::RANGE, "bytes=0-0");
     let request = request.body(Bytes::new()).map_err(|error| error.to_string())?;
     let answer = tokio::time::timeout(TIMEOUT, services.world.transport.clone().oneshot(request)).await;
     let answer = answer.map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))?;
-    let status = answer.map_err(|error| chain(&error))?.status();
-    let seen = probe.seen().await.map_err(|error| chain(&error))?;
+    let status = answer.map_err(|error| with_causes(&error))?.status();
+    let seen = probe.seen().await.map_err(|error| with_causes(&error))?;
     match seen.requests > 0 {
         true => Ok(()),
         false => Err(format!("something else answers there, with {}", status.as_u16())),
     }
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

@@ -15,6 +15,7 @@ use super::FilterArgs;
 use super::hardware::hardware_text;
 use crate::config::ClientArgs;
 use crate::domain::Serial;
+use shoal_base::with_causes;
 use shoal_base::world::World;
 
 /// A slow BMC with many cards takes a second for each of its parts.
@@ -52,11 +53,11 @@ pub async fn run(args: InspectArgs, world: &World, output: Output) -> Result<Exi
             Err(error) => {
                 all_read = false;
                 if output.format == Format::Json && !is_one {
-                    output.print_line(&json!({ "serial": serial, "error": error.to_string() }), |_| {
+                    output.print_line(&json!({ "serial": serial, "error": with_causes(&error) }), |_| {
                         String::new()
                     });
                 }
-                to_stderr(&format!("{serial}: {error}"));
+                to_stderr(&format!("{serial}: {}", with_causes(&error)));
             }
         }
     }

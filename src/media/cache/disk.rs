@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::CacheError;
+use shoal_base::with_causes;
 
 /// Bytes hashed or written in one go.
 pub const CHUNK_BYTES: usize = 1 << 20;
@@ -126,7 +127,7 @@ impl ImageFiles {
     /// Notes a use: the age of `KEY.json` is how long ago the image was used.
     pub fn touch(&self, entry: &CacheEntry) {
         if let Err(error) = self.write_json("json", entry) {
-            tracing::warn!(error = %error, "the installer cache cannot note a use");
+            tracing::warn!(error = %with_causes(&error), "the installer cache cannot note a use");
         }
     }
 

@@ -13,10 +13,14 @@ use shoal_image::installer::NotAnInstaller;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
-    #[error("{name} cannot be reached: check the URL's host and port, and that this controller may go there")]
-    Unreachable { name: String, source: TransportError },
-    #[error("the certificate of {name} is not trusted: add its authority with CA_FILE, or correct the URL")]
-    Certificate { name: String, source: TransportError },
+    #[error(
+        "{name} cannot be reached ({fault}): check the URL's host and port, and that this controller may go there"
+    )]
+    Unreachable { name: String, fault: TransportError },
+    #[error(
+        "the certificate of {name} is not trusted ({fault}): add its authority with CA_FILE, or correct the URL"
+    )]
+    Certificate { name: String, fault: TransportError },
     #[error("{name} did not answer within {seconds} s: look at its server")]
     TimedOut { name: String, seconds: u64 },
     #[error("there is no {name} (404): correct its URL")]
@@ -48,8 +52,8 @@ pub enum CacheError {
     DiskFull { dir: PathBuf },
     #[error("{doing} failed in the installer cache at {}", path.display())]
     Disk { doing: &'static str, path: PathBuf, source: io::Error },
-    #[error("the installer {} cannot be read: check the path and its permissions", path.display())]
-    LocalFile { path: PathBuf, source: io::Error },
+    #[error("the installer {} cannot be read ({fault}): check the path and its permissions", path.display())]
+    LocalFile { path: PathBuf, fault: io::Error },
     #[error("the installer {} is not a file", path.display())]
     NotAFile { path: PathBuf },
     #[error("the installer {} changed while it was being copied: try again when it is complete", path.display())]

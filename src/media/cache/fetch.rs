@@ -15,6 +15,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
+use shoal_base::with_causes;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 use tower::ServiceExt as _;
@@ -90,7 +91,7 @@ impl Remote<'_> {
             if !error.is_passing() || fruitless >= TRIES_MAX {
                 return Err(error);
             }
-            tracing::warn!(source = self.name, bytes = download.bytes(), error = %error, "a download broke off");
+            tracing::warn!(source = self.name, bytes = download.bytes(), error = %with_causes(&error), "a download broke off");
             tokio::time::sleep(Duration::from_secs(1 << fruitless.min(5))).await;
         }
         Err(self.broken(&download, None))
@@ -192,10 +193,10 @@ impl Remote<'_> {
         match sent {
             Err(_) => Err(CacheError::TimedOut { name, seconds: SILENCE_MAX.as_secs() }),
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(source)) if source.kind == TransportErrorKind::Certificate => {
-                Err(CacheError::Certificate { name, source })
+            Ok(Err(fault)) if fault.kind == TransportErrorKind::Certificate => {
+                Err(CacheError::Certificate { name, fault })
             }
-            Ok(Err(source)) => Err(CacheError::Unreachable { name, source }),
+            Ok(Err(fault)) => Err(CacheError::Unreachable { name, fault }),
         }
     }
 
@@ -283,7 +284,7 @@ impl Download {
 
 /// Copies a local file into the part.
 pub async fn copy(path: &Path, sink: &Sink<'_>) -> Result<(Part, ImageOrigin), CacheError> {
-    let local = |source| CacheError::LocalFile { path: path.to_owned(), source };
+    let local = |fault| CacheError::LocalFile { path: path.to_owned(), fault };
     let mut file = std::fs::File::open(path).map_err(local)?;
     let stamp = stamp_of(path)?;
     (sink.reserve)(stamp.size)?;
@@ -318,7 +319,7 @@ pub fn look_local(path: &Path, origin: &ImageOrigin) -> Result<SourceState, Cach
 
 fn stamp_of(path: &Path) -> Result<Stamp, CacheError> {
     let metadata =
-        std::fs::metadata(path).map_err(|source| CacheError::LocalFile { path: path.to_owned(), source })?;
+        std::fs::metadata(path).map_err(|fault| CacheError::LocalFile { path: path.to_owned(), fault })?;
     if !metadata.is_file() {
         return Err(CacheError::NotAFile { path: path.to_owned() });
     }

@@ -24,8 +24,8 @@ pub enum InstallerSourceError {
     Empty,
     #[error("an installer is fetched by http or https, or read from a file, not by `{scheme}`")]
     Scheme { scheme: String },
-    #[error("the installer's URL cannot be read")]
-    Url(#[source] url::ParseError),
+    #[error("the installer's URL cannot be read: {0}")]
+    Url(url::ParseError),
     #[error("a file URL of an installer has three slashes and no host, such as file:///srv/esxi.iso")]
     FileUrl,
 }

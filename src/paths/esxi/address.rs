@@ -1,5 +1,7 @@
 //! The management address: where the installed ESXi is to answer, and what answers there.
 
+use shoal_base::with_causes;
+
 use super::probe::{self, ProbeError};
 use crate::domain::{ApiSample, FailureCode, JobSpec, Server, management_url};
 use crate::flow::{Context, Services, StepError};
@@ -39,7 +41,7 @@ pub(super) async fn observe(cx: &Context<'_>, tries: u32) -> Option<ApiSample> {
     let url = management_url(of(cx)?)?;
     let host = probe::observe_esxi(&cx.services.world.transport, &url, tries).await;
     if let Err(error) = &host {
-        tracing::debug!(job = %cx.job.id, server = %cx.server.serial, %url, %error, "no ESXi answers");
+        tracing::debug!(job = %cx.job.id, server = %cx.server.serial, %url, error = %with_causes(&error), "no ESXi answers");
     }
     let silent = host.as_ref().is_err_and(ProbeError::is_silence);
     Some(ApiSample { at: cx.now(), host: host.ok(), silent })

@@ -141,7 +141,7 @@ pub(super) async fn look(cx: &mut Context<'_>) -> Result<Result<System, StepOutc
     let link = cx.system_link()?;
     let system = match cx.bmc.observe_system_of(&link, ReadAge::JustRead).await {
         Ok(system) => system,
-        Err(error) => return Ok(Err(wait(cx, None, format!("the BMC cannot be observed: {error}")))),
+        Err(error) => return Ok(Err(wait(cx, None, cx.unobserved(&error)))),
     };
     let seen = sample(&system, cx.now());
     fold(cx, |facts, context| detect::observe(facts, context, &seen))?;

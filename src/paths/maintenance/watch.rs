@@ -10,11 +10,11 @@ use crate::domain::{Act, FailureCode, Power, Reporter, Step};
 use crate::flow::look::sample;
 use crate::flow::{Context, StepError, StepOutcome, act, policy};
 use shoal_base::world::{after, elapsed};
-use shoal_redfish::{PowerState, ResetType};
+use shoal_redfish::{PowerState, RedfishError, ResetType};
 
 pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
     listen(cx).await?;
-    look(cx).await?;
+    let looked = look(cx).await?;
     let judgement = match with_seen(cx, judge::judge)? {
         TaskJudgement::Wait(why) => TaskJudgement::Wait(why),
         // A host reads its signal and goes off once its report is taken: one that came since is the better word.
@@ -24,7 +24,7 @@ pub(super) async fn ensure(cx: &mut Context<'_>) -> Result<StepOutcome, StepErro
         }
     };
     match judgement {
-        TaskJudgement::Wait(why) => Ok(wait(cx, why)),
+        TaskJudgement::Wait(why) => Ok(wait(cx, why, looked.err())),
         TaskJudgement::NeverStarted => {
             let why = "the BMC accepted the start and the host is still off".to_owned();
             Ok(StepOutcome::Back { to: Step::Reset, code: FailureCode::HostNotStarted, why })
@@ -73,18 +73,15 @@ pub(super) async fn listen(cx: &mut Context<'_>) -> Result<(), StepError> {
     Ok(())
 }
 
-/// One look at the BMC, folded into the facts; whether it answered.
-pub(super) async fn look(cx: &mut Context<'_>) -> Result<bool, StepError> {
+/// One look at the BMC, folded into the facts.
+pub(super) async fn look(cx: &mut Context<'_>) -> Result<Result<(), RedfishError>, StepError> {
     let (link, now) = (cx.system_link()?, cx.now());
     let polls = cx.job.facts.maintenance().polls.saturating_add(1);
     cx.job.facts.maintenance_mut().polls = polls;
     note_silence(cx);
     let system = match cx.bmc.observe_system(&link).await {
         Ok(system) => system,
-        Err(error) => {
-            tracing::debug!(job = %cx.job.id, %error, "the BMC cannot be observed");
-            return Ok(false);
-        }
+        Err(error) => return Ok(Err(error)),
     };
     let power = sample(&system, now).power;
     let facts = cx.job.facts.maintenance_mut();
@@ -94,7 +91,7 @@ pub(super) async fn look(cx: &mut Context<'_>) -> Result<bool, StepError> {
     if facts.power.is_none_or(|(before, _)| before != power) {
         facts.power = Some((power, now));
     }
-    Ok(true)
+    Ok(Ok(()))
 }
 
 /// Time in which this controller did not look is no time in which a report could have been taken.
@@ -150,11 +147,16 @@ async fn shut_down(cx: &mut Context<'_>) -> Result<StepOutcome, StepError> {
             .await?;
         }
     }
-    Ok(wait(cx, "the host was asked to shut down"))
+    Ok(wait(cx, "the host was asked to shut down", None))
 }
 
 /// The next look, by the BMC's poll interval.
-pub(super) fn wait(cx: &Context<'_>, why: &str) -> StepOutcome {
+/// Until the next look; `unread` is what went wrong with this one.
+pub(super) fn wait(cx: &Context<'_>, why: &str, unread: Option<RedfishError>) -> StepOutcome {
     let delay = policy::poll_delay(cx.job.facts.maintenance().polls, cx.services.policy.poll_interval);
-    StepOutcome::Wait { until: after(cx.now(), delay), why: why.to_owned() }
+    let why = match unread {
+        Some(error) => format!("{why}; {}", cx.unobserved(&error)),
+        None => why.to_owned(),
+    };
+    StepOutcome::Wait { until: after(cx.now(), delay), why }
 }

@@ -2,6 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use shoal_base::with_causes;
 use url::Url;
 
 use super::fault::PgFault;
@@ -36,7 +37,7 @@ pub(super) async fn load_memory(
         Ok(Stored(memory)) => Ok(memory),
         // It only saves tries, so what another release has learned is learned again.
         Err(error) => {
-            tracing::info!(server = %serial, %error, "what was remembered of a BMC cannot be read and is discarded");
+            tracing::info!(server = %serial, error = %with_causes(&error), "what was remembered of a BMC cannot be read and is discarded");
             Ok(BmcMemory::default())
         }
     }
@@ -70,7 +71,7 @@ pub(super) async fn load_hardware(
         (Ok(Millis(at)), Ok(Stored(hardware))) => Ok(Some((at, hardware))),
         // What another release has read can be read again.
         (Err(error), _) | (_, Err(error)) => {
-            tracing::info!(server = %serial, %error, "what is stored of a server's hardware cannot be read and is not shown");
+            tracing::info!(server = %serial, error = %with_causes(&error), "what is stored of a server's hardware cannot be read and is not shown");
             Ok(None)
         }
     }

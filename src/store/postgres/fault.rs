@@ -5,6 +5,7 @@
 
 use std::error::Error;
 
+use shoal_base::with_causes;
 use tokio_postgres::error::SqlState;
 
 use crate::store::{StoreError, StoreErrorKind};
@@ -110,7 +111,7 @@ impl From<tokio_postgres::Error> for PgFault {
             Some(server) => {
                 PgFault::Server { code: server.code().clone(), message: server.message().to_owned() }
             }
-            None => PgFault::Connection { message: with_causes(&error) },
+            None => PgFault::Connection { message: lost_because(&error) },
         }
     }
 }
@@ -121,16 +122,9 @@ impl From<StoreError> for PgFault {
     }
 }
 
-/// The error and its causes, on one line.
-fn with_causes(error: &dyn Error) -> String {
-    let (mut text, mut cause) = (error.to_string(), error.source());
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
+/// What is wrong with a connection, and what to do where that is known.
+fn lost_because(error: &tokio_postgres::Error) -> String {
+    let mut text = with_causes(error);
     if text.contains("database does not allow writes") {
         text += " (a read-only standby): name the primary in DB_URL, or all servers of the cluster, of which the one \
                  that takes writes is chosen";

@@ -14,6 +14,7 @@ use super::row::{Count, values};
 use super::writer::PgReader;
 use super::{DATABASE_NOW, PgFault, Postgres};
 use crate::store::{StoreError, StoreFuture};
+use shoal_base::with_causes;
 
 const POLL_EVERY: Duration = Duration::from_secs(1);
 /// Polls from one sign of life to the next.
@@ -42,7 +43,7 @@ pub(super) fn spawn(postgres: &Postgres) {
             if polls % SIGN_EVERY == 0
                 && let Err(error) = handle.sign().await
             {
-                tracing::debug!(%error, "the controller could not report to the database");
+                tracing::debug!(error = %with_causes(&error), "the controller could not report to the database");
             }
             polls = polls.wrapping_add(1);
             match handle.look().await {
@@ -51,7 +52,9 @@ pub(super) fn spawn(postgres: &Postgres) {
                     cancels = looked.cancels;
                     handle.make_known(Changes { last_event: Some(looked.latest_event), jobs_changed });
                 }
-                Err(error) => tracing::debug!(%error, "the database could not be polled"),
+                Err(error) => {
+                    tracing::debug!(error = %with_causes(&error), "the database could not be polled")
+                }
             }
             drop(handle);
             tokio::time::sleep(POLL_EVERY).await;

@@ -9,6 +9,7 @@ use super::{Reader, Sqlite, Writer, audit};
 use crate::access::{Act, Entry};
 use crate::domain::JobId;
 use crate::store::{RetentionStore, StoreFuture};
+use shoal_base::with_causes;
 
 /// Pages that one call returns to the file system: 8 MiB.
 const PAGES_A_CALL: u64 = 2_048;
@@ -168,7 +169,7 @@ pub(super) fn enable_shrinking(connection: &Connection) -> Result<(), Fault> {
     }
     connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
     if let Err(error) = connection.execute_batch("VACUUM") {
-        tracing::warn!(%error, "the database could not be rewritten: its file will not shrink");
+        tracing::warn!(error = %with_causes(&error), "the database could not be rewritten: its file will not shrink");
     }
     Ok(())
 }

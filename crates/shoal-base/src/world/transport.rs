@@ -124,18 +124,18 @@ impl TryFrom<String> for TlsPolicy {
     }
 }
 
-/// Why no response came. The inner error is `source` and not in the text.
-#[derive(Debug, thiserror::Error)]
-#[error("{kind}")]
+/// Why no response came.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
 pub struct TransportError {
     pub kind: TransportErrorKind,
-    #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// What the system or the peer says, without the layers of libraries above it.
+    pub reason: Option<String>,
 }
 
 impl TransportError {
     pub fn new(kind: TransportErrorKind) -> TransportError {
-        TransportError { kind, source: None }
+        TransportError { kind, reason: None }
     }
 }
 
@@ -277,7 +277,7 @@ fn config_builder(
 }
 
 fn classify(error: reqwest::Error) -> TransportError {
-    let tls = tls_error(&error);
+    let tls = tls_error(&error).cloned();
     let kind = if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
         TransportErrorKind::Certificate
     } else if matches!(tls, Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))) {
@@ -287,7 +287,12 @@ fn classify(error: reqwest::Error) -> TransportError {
     } else {
         TransportErrorKind::Broken
     };
-    TransportError { kind, source: Some(Box::new(error.without_url())) }
+    let reason = match &tls {
+        // The crate rustls shows what a verifier of ours says by its debug text.
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(said))) => said.0.to_string(),
+        _ => crate::root_cause(&error.without_url()),
+    };
+    TransportError { kind, reason: Some(reason) }
 }
 
 fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
@@ -313,7 +318,7 @@ fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::
 
 /// The peer showed another certificate than the pinned one.
 #[derive(Debug, thiserror::Error)]
-#[error("the BMC's certificate has the SHA-256 {found}, which is not the pinned one")]
+#[error("the certificate has the SHA-256 {found}, which is not the pinned one")]
 pub struct PinError {
     pub found: String,
 }

@@ -4,11 +4,10 @@
 //! Not a cache between looks: each purpose has its own [`DriveReader`], so that every look at a medium
 //! reaches the BMC, as it does on real hardware. Invariant: at most [`HELD_BYTES_MAX`] are held.
 
-use std::fmt;
-
 use bytes::Bytes;
 
 use super::{ReadAnswer, ReadRequest};
+use shoal_base::with_causes;
 use shoal_image::iso::PartialImage;
 
 /// Firmware and boot loaders read by sectors.
@@ -54,7 +53,7 @@ impl DriveReader {
     }
 
     /// Starts `read` again with what has been fetched so far.
-    pub fn look<T, E: fmt::Display>(
+    pub fn look<T, E: std::error::Error>(
         &mut self,
         read: impl FnOnce(&PartialImage) -> Result<T, E>,
     ) -> ReaderLook<Result<T, String>> {
@@ -73,7 +72,7 @@ impl DriveReader {
                 self.asked = range.start;
                 ReaderLook::Need(self.request(range))
             }
-            None => ReaderLook::Done(result.map_err(|error| error.to_string())),
+            None => ReaderLook::Done(result.map_err(|error| with_causes(&error))),
         }
     }
 

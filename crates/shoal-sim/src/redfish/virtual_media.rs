@@ -27,7 +27,7 @@ use super::super::shared::Shared;
 use super::insert_check::{INSERT, PARAMETERS, PROTOCOL};
 use super::resource::{Oem, Resource};
 use super::{Refusal, Reply, RequestOutcome};
-use shoal_base::world;
+use shoal_base::{with_causes, world};
 
 const EJECT: &str = "VirtualMedia.EjectMedia";
 
@@ -448,7 +448,7 @@ impl Insert {
             }
         };
         looked.map_err(|error| {
-            tracing::warn!(error = %error, "an image cannot be inserted");
+            tracing::warn!(error = %with_causes(&error), "an image cannot be inserted");
             Message::cannot_fetch(&self.image)
         })
     }
