@@ -42,6 +42,29 @@ fn what_is_written_is_read_again() {
     assert_eq!(decode::<Sample>(text.as_bytes()), Ok(sample));
 }
 
+/// What this version wrote is read by its text; the examination, which takes all others, would give the same.
+#[test]
+fn a_text_that_would_be_written_again_needs_no_examination() {
+    let sample = Sample { new: Some(7), list: vec![Inner { name: "\"\n\u{e9}".to_owned() }] };
+    let text = encode(&sample);
+    assert_eq!(as_written(text.as_bytes()), Some(sample));
+    assert_eq!(as_written::<Sample>(text.as_bytes()), examined(text.as_bytes()).ok());
+    for (from, to) in [
+        ("\"version\":2", "\"version\":1"),
+        ("\"version\":2", "\"version\": 2"),
+        ("\"new\":7", "\"new\":7,\"newer\":1"),
+        ("\"new\":7", "\"new\":7,\"new\":7"),
+        ("\"new\":7,", ""),
+        ("\u{e9}", "\\u00e9"),
+        ("}}", "}} "),
+        ("}}", "},\"value\":1}"),
+    ] {
+        let other = text.replacen(from, to, 1);
+        assert_ne!(other, text, "{from}");
+        assert_eq!(as_written::<Sample>(other.as_bytes()), None, "{other}");
+    }
+}
+
 #[test]
 fn a_bare_value_is_of_version_1_and_is_upgraded() {
     let sample = Sample { new: Some(7), list: vec![] };
